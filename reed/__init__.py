@@ -1,0 +1,6 @@
+"""ReedCMS's plugin system: a small daemon that keeps content and runs each plugin as a process of its own.
+
+Other programs use `reed.client.Client` (talk to a core) and `reed.daemon.Daemon` (be one).
+"""
+
+__version__ = "0.1.0"

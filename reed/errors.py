@@ -1,0 +1,244 @@
+"""Everything that can go wrong, as one tree of exceptions.
+
+    ReedError                    what happened, and a hint: what to do next
+    ├── CallError                the answer to a call: has a status and an error_code (WIRE.md, Error codes)
+    │   ├── Malformed, UnsupportedVersion, UnknownCommand, TooLarge      the frame was wrong
+    │   ├── NotFound, Conflict, Invalid                                  the content was wrong
+    │   ├── PluginNotFound … PluginBusy, ActionNotFound                  a plugin could not answer
+    │   ├── PermissionDenied
+    │   ├── StoreFull, StoreFailed                                       the store could not write
+    │   └── Internal                                                     a bug in the core
+    ├── FileError                a file that a person wrote is wrong: has path, line and column
+    ├── RuntimeFolderError       the runtime folder is unsafe, or another core holds it
+    └── CoreNotRunning           nobody listens on core.sock
+
+A plugin may answer with any status of its own; on the client's side that is a plain CallError.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ErrorCode(IntEnum):
+    """ReedCMS error codes (the source, Error Handling; WIRE.md, Error codes)."""
+
+    ERR_PLUGIN_NOT_FOUND = 10001
+    ERR_PLUGIN_OFFLINE = 10002
+    ERR_PLUGIN_TIMEOUT = 10003
+    ERR_PERMISSION_DENIED = 10004
+    ERR_PLUGIN_CRASHED = 10005
+    ERR_PLUGIN_BUSY = 10006
+    ERR_ACTION_NOT_FOUND = 10007
+    ERR_MALFORMED = 20001
+    ERR_VERSION = 20002
+    ERR_UNKNOWN_COMMAND = 20003
+    ERR_TOO_LARGE = 20004
+    ERR_NOT_FOUND = 30001
+    ERR_CONFLICT = 30002
+    ERR_INVALID = 30003
+    ERR_STORE_FULL = 40001
+    ERR_STORE = 40002
+    ERR_INTERNAL = 50000
+
+
+class ReedError(Exception):
+    """What happened (`message`) and what to do next (`hint`, may be empty)."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class CallError(ReedError):
+    """The answer to a call that could not be fulfilled; travels as an ErrorResponse."""
+
+    status: int = 500
+    error_code: int = ErrorCode.ERR_INTERNAL
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        error_code: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        if status is not None:
+            self.status = status
+        if error_code is not None:
+            self.error_code = error_code
+
+
+class Malformed(CallError):
+    """A payload that does not fit its struct, or holds bad UTF-8 or JSON."""
+
+    status = 400
+    error_code = ErrorCode.ERR_MALFORMED
+
+
+class UnsupportedVersion(CallError):
+    """A frame of another protocol version; the connection is closed."""
+
+    status = 505
+    error_code = ErrorCode.ERR_VERSION
+
+
+class UnknownCommand(CallError):
+    """A command id that the core does not have."""
+
+    status = 501
+    error_code = ErrorCode.ERR_UNKNOWN_COMMAND
+
+
+class TooLarge(CallError):
+    """A payload beyond the limit; the connection is closed."""
+
+    status = 413
+    error_code = ErrorCode.ERR_TOO_LARGE
+
+
+class NotFound(CallError):
+    """No such snippet, bond or type."""
+
+    status = 404
+    error_code = ErrorCode.ERR_NOT_FOUND
+
+
+class Conflict(CallError):
+    """A name in use, another version, a bond that would close a cycle, a bonded snippet."""
+
+    status = 409
+    error_code = ErrorCode.ERR_CONFLICT
+
+
+class Invalid(CallError):
+    """Content against its type's definition, or a definition that is none."""
+
+    status = 422
+    error_code = ErrorCode.ERR_INVALID
+
+
+class PermissionDenied(CallError):
+    """The caller lacks the permission for this command."""
+
+    status = 403
+    error_code = ErrorCode.ERR_PERMISSION_DENIED
+
+
+class PluginNotFound(CallError):
+    """No row in the registry has this name."""
+
+    status = 404
+    error_code = ErrorCode.ERR_PLUGIN_NOT_FOUND
+
+
+class PluginOffline(CallError):
+    """The plugin does not run, or could not be started."""
+
+    status = 503
+    error_code = ErrorCode.ERR_PLUGIN_OFFLINE
+
+
+class PluginTimeout(CallError):
+    """The plugin did not answer in time."""
+
+    status = 504
+    error_code = ErrorCode.ERR_PLUGIN_TIMEOUT
+
+
+class PluginCrashed(CallError):
+    """The plugin's process ended while it held the call."""
+
+    status = 502
+    error_code = ErrorCode.ERR_PLUGIN_CRASHED
+
+
+class PluginBusy(CallError):
+    """The queue of calls to the plugin is full."""
+
+    status = 429
+    error_code = ErrorCode.ERR_PLUGIN_BUSY
+
+
+class ActionNotFound(CallError):
+    """The plugin has no action of this name."""
+
+    status = 404
+    error_code = ErrorCode.ERR_ACTION_NOT_FOUND
+
+
+class StoreFull(CallError):
+    """The disk is full: nothing was written, and reads go on."""
+
+    status = 507
+    error_code = ErrorCode.ERR_STORE_FULL
+
+
+class StoreFailed(CallError):
+    """The store could not do it for another reason than a full disk."""
+
+    status = 500
+    error_code = ErrorCode.ERR_STORE
+
+
+class Internal(CallError):
+    """A bug in the core: its traceback is in the log."""
+
+    status = 500
+    error_code = ErrorCode.ERR_INTERNAL
+
+
+class FileError(ReedError):
+    """A file written by a person is wrong: registry row, manifest, reed.yaml, import line.
+
+    `line` and `column` count from 1; 0 means the whole file.
+    """
+
+    what: ClassVar[str] = "file"
+
+    def __init__(self, path: str, message: str, *, line: int = 0, column: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        place = self.path
+        if self.line:
+            place += f":{self.line}"
+            if self.column:
+                place += f":{self.column}"
+        return f"{place}: {super().__str__()}"
+
+
+class RegistryError(FileError):
+    """plugin-registry.csv has a bad row."""
+
+    what = "plugin registry"
+
+
+class ManifestError(FileError):
+    """plugin.yaml is wrong, or the plugin's folder lacks something."""
+
+    what = "plugin manifest"
+
+
+class ConfigError(FileError):
+    """reed.yaml (or a REED_ variable, or a flag) is wrong."""
+
+    what = "configuration"
+
+
+class RuntimeFolderError(ReedError):
+    """The runtime folder is not safe to use, or another core holds it (SECURITY.md, Files)."""
+
+
+class CoreNotRunning(ReedError):
+    """Nobody listens on core.sock."""

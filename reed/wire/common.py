@@ -1,0 +1,104 @@
+"""Payloads that every part of the protocol shares: signals, errors, a status, a name, a ref.
+
+This module, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload: `pack()` gives
+its bytes, `unpack(payload)` reads them or raises Malformed. Records are tuples: made as fast as a struct is unpacked, and
+costing nothing to import. Text fields are `str`, JSON stays the bytes it came as. A tail is a view of the payload: see
+`frames` for how long it lives.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import CallError, Malformed
+from reed.wire import layouts
+from reed.wire.layouts import Bytes, clip, decode_text, exact, nothing_left, pack_text, split, unpack_text
+
+
+class SignalMessage(NamedTuple):
+    signal_type: int
+    timestamp: int  # Unix microseconds
+    plugin_name: str  # source, or target
+    data: Bytes = b""
+
+    def pack(self) -> bytes:
+        name = pack_text(self.plugin_name, 32)
+        fixed = layouts.SIGNAL_MESSAGE.pack(self.signal_type, self.timestamp, name, len(self.data))
+        return fixed + self.data
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SignalMessage:
+        (signal_type, timestamp, name, _), data = split(layouts.SIGNAL_MESSAGE, payload, "signal")
+        return cls(signal_type, timestamp, unpack_text(name), data)
+
+
+class ErrorResponse(NamedTuple):
+    status: int
+    error_code: int
+    message: str
+
+    def pack(self) -> bytes:
+        text = clip(self.message)
+        return layouts.ERROR_RESPONSE.pack(self.status, self.error_code, len(text)) + text
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> ErrorResponse:
+        (status, code, _), text = split(layouts.ERROR_RESPONSE, payload, "error response")
+        return cls(status, code, decode_text(text, "error text"))
+
+    @classmethod
+    def of(cls, error: CallError) -> ErrorResponse:
+        return cls(error.status, error.error_code, str(error))
+
+
+class Done(NamedTuple):
+    """The answer to UNBOND and DEFINE: a status, and an error text that is always empty."""
+
+    status: int
+    error: str = ""
+
+    def pack(self) -> bytes:
+        text = clip(self.error)
+        return layouts.UNBONDED.pack(self.status, len(text)) + text
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> Done:
+        (status, _), text = split(layouts.UNBONDED, payload, "response")
+        return cls(status, decode_text(text, "error text"))
+
+
+class JsonResponse(NamedTuple):
+    """status, then JSON with its length: TREE, REGISTER, HEALTH, PLUGIN_LIST, SYSTEM_STATS."""
+
+    status: int
+    json: Bytes
+
+    def pack(self) -> bytes:
+        return layouts.JSON_RESPONSE.pack(self.status, len(self.json)) + self.json
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> JsonResponse:
+        (status, _), text = split(layouts.JSON_RESPONSE, payload, "response")
+        return cls(status, text)
+
+
+def unpack_status(payload: Bytes) -> int:
+    """The HTTP status that opens every response payload."""
+    if len(payload) < layouts.STATUS.size:
+        raise Malformed(f"response: {len(payload)} bytes, expected a status")
+    return int(layouts.STATUS.unpack_from(payload)[0])
+
+
+def unpack_name(payload: Bytes) -> str:
+    """The request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH."""
+    return unpack_text(exact(layouts.NAME, payload, "name")[0])
+
+
+def unpack_ref(payload: Bytes) -> str:
+    """The request of SNIPPET_GET and SEARCH_INDEX."""
+    return unpack_text(exact(layouts.REF, payload, "ref")[0])
+
+
+def unpack_nothing(payload: Bytes, what: str) -> None:
+    """The request of REGISTRY_LIST, PLUGIN_LIST, PLUGIN_RELOAD and SYSTEM_STATS."""
+    nothing_left(payload, what)

@@ -1,0 +1,143 @@
+"""Every fixed struct of the protocol, precompiled: little-endian, packed (the source; WIRE.md).
+
+One field a line, with its name as the source or WIRE.md has it. Variable parts (JSON, text, paths) follow their struct.
+The modules with records (see `common`) are built on these; a hot path may use a Struct straight.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any
+
+from reed.errors import Malformed
+
+
+def _struct(*fields: str) -> Struct:
+    """A packed little-endian Struct of "FORMAT name" lines: the names are for the reader."""
+    return Struct("<" + "".join(field.split()[0] for field in fields))
+
+
+HEADER = _struct(  # ReedMessage
+    "I magic",
+    "B version",
+    "B command_id",
+    "B flags",
+    "B reserved",
+    "I payload_len",
+)
+STATUS = _struct("H status")  # opens every response payload
+ERROR_RESPONSE = _struct("H status", "I error_code", "H error_len")  # + text
+SIGNAL_MESSAGE = _struct("B signal_type", "Q timestamp", "32s plugin_name", "H data_len")  # + data
+PLUGIN_MESSAGE = _struct(
+    "I magic",
+    "B version",
+    "B message_type",
+    "32s source_plugin",
+    "32s target_plugin",
+    "Q timestamp",
+    "I payload_len",
+)  # + JSON
+
+# Requests to the core.
+NAME = _struct("32s name")
+REF = _struct("36s ref")
+SNIPPET_CREATE = _struct("32s snippet_type", "32s semantic_name", "I content_len")  # + JSON
+SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON merge patch
+SNIPPET_DELETE = _struct("36s ref", "B cascade")
+SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
+SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
+SCHEMA_UNBOND = _struct("36s parent", "36s child")
+SCHEMA_TREE = _struct("36s root", "B depth")
+REGISTRY_DEFINE = _struct("32s type_name", "I definition_len")  # + JSON
+SEARCH_QUERY = _struct("32s snippet_type", "I limit", "I offset", "H query_len")  # + text
+PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len")  # + JSON
+PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
+
+# Responses of the core.
+SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03
+RECORD = _struct(
+    "36s id",
+    "32s snippet_type",
+    "32s semantic_name",
+    "I version",
+    "Q created_at",
+    "Q updated_at",
+    "I content_len",
+)  # + JSON
+SNIPPET_PAGE = _struct("H status", "I count", "36s cursor")  # + records
+BONDED = _struct("H status", "36s bond_id", "H error_len")  # + text
+UNBONDED = _struct("H status", "H error_len")  # + text; UNBOND, DEFINE
+DEFINITION = _struct("32s type_name", "I definition_len")  # + JSON
+COUNT = _struct("H status", "I count")  # + what is counted
+JSON_RESPONSE = _struct("H status", "I json_len")  # + JSON
+SEARCH_PAGE = _struct("H status", "I total", "I count")  # + hits
+SEARCH_HIT = _struct("36s id", "32s snippet_type", "32s semantic_name", "f score", "H excerpt_len")  # + text
+
+NO_REF = bytes(36)
+
+Bytes = bytes | bytearray | memoryview
+
+
+def pack_text(text: str, size: int) -> bytes:
+    """UTF-8, zero-filled to `size`. A name leaves room for its NUL; a ref (36 bytes) needs none."""
+    raw = text.encode("utf-8", "surrogatepass")
+    room = size if size == REF.size else size - 1
+    if len(raw) > room or b"\0" in raw:
+        raise Malformed(f"{text!r} does not fit a field of {room} bytes")
+    return raw.ljust(size, b"\0")
+
+
+def unpack_text(raw: bytes) -> str:
+    """The text before the first NUL; what follows it is ignored."""
+    text, nul, _ = raw.partition(b"\0")
+    if not nul and len(raw) != REF.size:
+        raise Malformed("text field without a terminating NUL")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise Malformed(f"text field is not UTF-8: {bytes(text)!r}") from None
+
+
+def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], memoryview]:
+    """The fields of a struct that ends with the length of the tail that follows, and that tail."""
+    if len(payload) < layout.size:
+        raise Malformed(f"{what}: {len(payload)} bytes, expected at least {layout.size}")
+    fields = layout.unpack_from(payload)
+    tail = memoryview(payload)[layout.size :]
+    if len(tail) != fields[-1]:
+        raise Malformed(f"{what}: {len(tail)} bytes follow the struct, its length field says {fields[-1]}")
+    return fields, tail
+
+
+def exact(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
+    """The fields of a struct with no tail."""
+    if len(payload) != layout.size:
+        raise Malformed(f"{what}: {len(payload)} bytes, expected {layout.size}")
+    return layout.unpack(payload)
+
+
+def head(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
+    """The fields of a struct that a list follows."""
+    if len(payload) < layout.size:
+        raise Malformed(f"{what}: {len(payload)} bytes, expected at least {layout.size}")
+    return layout.unpack_from(payload)
+
+
+def nothing_left(rest: Bytes, what: str) -> None:
+    """Malformed when bytes follow where a payload should end."""
+    if len(rest):
+        raise Malformed(f"{what}: {len(rest)} trailing bytes")
+
+
+def decode_text(tail: memoryview, what: str) -> str:
+    """A UTF-8 tail as text."""
+    try:
+        return str(tail, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{what}: not UTF-8 at byte {error.start}") from None
+
+
+def clip(text: str, room: int = 65535) -> bytes:
+    """UTF-8 of at most `room` bytes, cut between two characters: error texts and excerpts have a 16-bit length."""
+    raw = text.encode("utf-8", "replace")
+    return raw if len(raw) <= room else raw[:room].decode("utf-8", "ignore").encode()

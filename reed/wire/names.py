@@ -1,0 +1,37 @@
+"""What a name may look like (WIRE.md, Common parts). All of them fit a 32-byte field with its NUL."""
+
+from __future__ import annotations
+
+import re
+
+from reed.errors import Malformed
+
+_PATTERNS = {
+    "plugin name": re.compile(r"[a-z][a-z0-9-]{0,30}"),
+    "type name": re.compile(r"[a-z][a-z0-9-]{0,30}"),
+    "semantic name": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}"),
+}
+_SHAPES = {
+    "plugin name": "a-z, then a-z 0-9 -, at most 31 characters",
+    "type name": "a-z, then a-z 0-9 -, at most 31 characters",
+    "semantic name": "A-Z a-z 0-9 _, then also . / -, at most 31 characters",
+}
+
+
+def is_plugin_name(text: str) -> bool:
+    return _PATTERNS["plugin name"].fullmatch(text) is not None
+
+
+def is_type_name(text: str) -> bool:
+    return _PATTERNS["type name"].fullmatch(text) is not None
+
+
+def is_semantic_name(text: str) -> bool:
+    return _PATTERNS["semantic name"].fullmatch(text) is not None
+
+
+def check(kind: str, text: str) -> str:
+    """`text` if it is a sound name of that kind ("plugin name", "type name", "semantic name"), else Malformed."""
+    if _PATTERNS[kind].fullmatch(text) is None:
+        raise Malformed(f"{text!r} is not a {kind}", hint=f"expected {_SHAPES[kind]}")
+    return text

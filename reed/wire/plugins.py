@@ -1,0 +1,84 @@
+"""Payloads of the commands on plugins, and the message of a FIFO (WIRE.md, F0-F9).
+
+See `common` for how records work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import Malformed
+from reed.wire import layouts
+from reed.wire.codes import MESSAGE_MAGIC, VERSION
+from reed.wire.common import unpack_status
+from reed.wire.layouts import Bytes, pack_text, split, unpack_text
+
+
+class PluginRegister(NamedTuple):
+    name: str
+    version: str
+    pid: int
+    manifest: Bytes  # JSON: {"actions": {NAME: {"command_id", …}}, "events": …, "messages": …}
+
+    def pack(self) -> bytes:
+        fields = pack_text(self.name, 32), pack_text(self.version, 16), self.pid
+        return layouts.PLUGIN_REGISTER.pack(*fields, len(self.manifest)) + self.manifest
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginRegister:
+        (name, version, pid, _), manifest = split(layouts.PLUGIN_REGISTER, payload, "PLUGIN_REGISTER")
+        return cls(unpack_text(name), unpack_text(version), pid, manifest)
+
+
+class PluginSend(NamedTuple):
+    plugin: str
+    action: str
+    input: Bytes  # JSON, a ref, or bytes: as the action declares
+
+    def pack(self) -> bytes:
+        names = pack_text(self.plugin, 32), pack_text(self.action, 32)
+        return layouts.PLUGIN_SEND.pack(*names, len(self.input)) + self.input
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginSend:
+        (plugin, action, _), tail = split(layouts.PLUGIN_SEND, payload, "PLUGIN_SEND")
+        return cls(unpack_text(plugin), unpack_text(action), tail)
+
+
+class PluginAnswer(NamedTuple):
+    """The answer to PLUGIN_SEND and to a call of an action: the body is all of the rest of the payload."""
+
+    status: int
+    body: Bytes
+
+    def pack(self) -> bytes:
+        return layouts.STATUS.pack(self.status) + self.body
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginAnswer:
+        return cls(unpack_status(payload), memoryview(payload)[layouts.STATUS.size :])
+
+
+class PluginMessage(NamedTuple):
+    """What travels on a FIFO (the source, Plugin-to-Plugin Communication)."""
+
+    message_type: int
+    source_plugin: str
+    target_plugin: str
+    timestamp: int  # Unix microseconds; unique and rising within a FIFO
+    payload: Bytes  # JSON
+
+    def pack(self) -> bytes:
+        names = pack_text(self.source_plugin, 32), pack_text(self.target_plugin, 32)
+        fixed = layouts.PLUGIN_MESSAGE.pack(
+            MESSAGE_MAGIC, VERSION, self.message_type, *names, self.timestamp, len(self.payload)
+        )
+        return fixed + self.payload
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginMessage:
+        fields, tail = split(layouts.PLUGIN_MESSAGE, payload, "plugin message")
+        magic, version, message_type, source, target, timestamp, _ = fields
+        if magic != MESSAGE_MAGIC or version != VERSION:
+            raise Malformed(f"plugin message: magic 0x{magic:08X}, version {version}")
+        return cls(message_type, unpack_text(source), unpack_text(target), timestamp, tail)

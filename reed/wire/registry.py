@@ -1,0 +1,76 @@
+"""Payloads of the commands on types (WIRE.md, 20-22). See `common` for how records work."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import Malformed
+from reed.wire import layouts
+from reed.wire.common import unpack_status
+from reed.wire.layouts import Bytes, head, nothing_left, pack_text, split, unpack_text
+
+
+class RegistryDefine(NamedTuple):
+    type_name: str
+    definition: Bytes  # JSON
+
+    def pack(self) -> bytes:
+        name = pack_text(self.type_name, 32)
+        return layouts.REGISTRY_DEFINE.pack(name, len(self.definition)) + self.definition
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> RegistryDefine:
+        (name, _), definition = split(layouts.REGISTRY_DEFINE, payload, "REGISTRY_DEFINE")
+        return cls(unpack_text(name), definition)
+
+
+class Definition(NamedTuple):
+    type_name: str
+    definition: Bytes
+
+    def pack(self) -> bytes:
+        name = pack_text(self.type_name, 32)
+        return layouts.DEFINITION.pack(name, len(self.definition)) + self.definition
+
+    @classmethod
+    def unpack_from(cls, payload: memoryview) -> tuple[Definition, memoryview]:
+        name, length = head(layouts.DEFINITION, payload, "definition")
+        end = layouts.DEFINITION.size + length
+        if len(payload) < end:
+            raise Malformed(f"definition of {length} bytes is cut off")
+        return cls(unpack_text(name), payload[layouts.DEFINITION.size : end]), payload[end:]
+
+
+class RegistryGot(NamedTuple):
+    status: int
+    definition: Definition
+
+    def pack(self) -> bytes:
+        return layouts.STATUS.pack(self.status) + self.definition.pack()
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> RegistryGot:
+        status = unpack_status(payload)
+        definition, rest = Definition.unpack_from(memoryview(payload)[layouts.STATUS.size :])
+        nothing_left(rest, "REGISTRY_GET")
+        return cls(status, definition)
+
+
+class RegistryPage(NamedTuple):
+    status: int
+    definitions: list[Definition]
+
+    def pack(self) -> bytes:
+        fixed = layouts.COUNT.pack(self.status, len(self.definitions))
+        return fixed + b"".join(definition.pack() for definition in self.definitions)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> RegistryPage:
+        status, count = head(layouts.COUNT, payload, "REGISTRY_LIST")
+        rest = memoryview(payload)[layouts.COUNT.size :]
+        definitions = []
+        for _ in range(count):
+            definition, rest = Definition.unpack_from(rest)
+            definitions.append(definition)
+        nothing_left(rest, "REGISTRY_LIST")
+        return cls(status, definitions)

@@ -1,0 +1,69 @@
+"""Payloads of the commands on bonds (WIRE.md, 10-12). See `common` for how records work."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import Malformed
+from reed.wire import layouts
+from reed.wire.layouts import Bytes, clip, decode_text, exact, pack_text, split, unpack_text
+
+
+class SchemaBond(NamedTuple):
+    parent: str
+    child: str
+    weight: int = 0
+    path: str = ""
+
+    def pack(self) -> bytes:
+        path = self.path.encode()
+        refs = pack_text(self.parent, 36), pack_text(self.child, 36)
+        if not -(1 << 31) <= self.weight < 1 << 31 or len(path) > 65535:
+            raise Malformed("a weight has 32 bits and a path at most 65535 bytes")
+        return layouts.SCHEMA_BOND.pack(*refs, self.weight, len(path)) + path
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SchemaBond:
+        (parent, child, weight, _), path = split(layouts.SCHEMA_BOND, payload, "SCHEMA_BOND")
+        return cls(unpack_text(parent), unpack_text(child), weight, decode_text(path, "path"))
+
+
+class SchemaBonded(NamedTuple):
+    status: int
+    bond_id: str
+    error: str = ""
+
+    def pack(self) -> bytes:
+        text = clip(self.error)
+        return layouts.BONDED.pack(self.status, pack_text(self.bond_id, 36), len(text)) + text
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SchemaBonded:
+        (status, bond_id, _), text = split(layouts.BONDED, payload, "SCHEMA_BOND")
+        return cls(status, unpack_text(bond_id), decode_text(text, "error text"))
+
+
+class SchemaUnbond(NamedTuple):
+    parent: str
+    child: str
+
+    def pack(self) -> bytes:
+        return layouts.SCHEMA_UNBOND.pack(pack_text(self.parent, 36), pack_text(self.child, 36))
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SchemaUnbond:
+        parent, child = exact(layouts.SCHEMA_UNBOND, payload, "SCHEMA_UNBOND")
+        return cls(unpack_text(parent), unpack_text(child))
+
+
+class SchemaTree(NamedTuple):
+    root: str = ""  # empty: all roots
+    depth: int = 0  # 0: all
+
+    def pack(self) -> bytes:
+        return layouts.SCHEMA_TREE.pack(pack_text(self.root, 36), self.depth)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SchemaTree:
+        root, depth = exact(layouts.SCHEMA_TREE, payload, "SCHEMA_TREE")
+        return cls(unpack_text(root), depth)

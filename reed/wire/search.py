@@ -1,0 +1,90 @@
+"""Payloads of the commands on search (WIRE.md, 30-31). See `common` for how records work."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import Malformed
+from reed.wire import layouts
+from reed.wire.layouts import Bytes, clip, decode_text, exact, head, nothing_left, pack_text, split, unpack_text
+
+
+class SearchQuery(NamedTuple):
+    query: str
+    snippet_type: str = ""
+    limit: int = 0
+    offset: int = 0
+
+    def pack(self) -> bytes:
+        query = self.query.encode()
+        if len(query) > 65535:
+            raise Malformed("a query has at most 65535 bytes")
+        kind = pack_text(self.snippet_type, 32)
+        return layouts.SEARCH_QUERY.pack(kind, self.limit, self.offset, len(query)) + query
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SearchQuery:
+        (kind, limit, offset, _), query = split(layouts.SEARCH_QUERY, payload, "SEARCH_QUERY")
+        return cls(decode_text(query, "query"), unpack_text(kind), limit, offset)
+
+
+class SearchHit(NamedTuple):
+    id: str
+    snippet_type: str
+    semantic_name: str
+    score: float  # higher is better
+    excerpt: str
+
+    def pack(self) -> bytes:
+        excerpt = clip(self.excerpt)
+        texts = (
+            pack_text(self.id, 36),
+            pack_text(self.snippet_type, 32),
+            pack_text(self.semantic_name, 32),
+        )
+        return layouts.SEARCH_HIT.pack(*texts, self.score, len(excerpt)) + excerpt
+
+    @classmethod
+    def unpack_from(cls, payload: memoryview) -> tuple[SearchHit, memoryview]:
+        snippet_id, kind, name, score, length = head(layouts.SEARCH_HIT, payload, "hit")
+        end = layouts.SEARCH_HIT.size + length
+        if len(payload) < end:
+            raise Malformed(f"excerpt of {length} bytes is cut off")
+        excerpt = decode_text(payload[layouts.SEARCH_HIT.size : end], "excerpt")
+        texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
+        return cls(*texts, score, excerpt), payload[end:]
+
+
+class SearchPage(NamedTuple):
+    status: int
+    total: int
+    hits: list[SearchHit]
+
+    def pack(self) -> bytes:
+        fixed = layouts.SEARCH_PAGE.pack(self.status, self.total, len(self.hits))
+        return fixed + b"".join(hit.pack() for hit in self.hits)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SearchPage:
+        status, total, count = head(layouts.SEARCH_PAGE, payload, "SEARCH_QUERY")
+        rest = memoryview(payload)[layouts.SEARCH_PAGE.size :]
+        hits = []
+        for _ in range(count):
+            hit, rest = SearchHit.unpack_from(rest)
+            hits.append(hit)
+        nothing_left(rest, "SEARCH_QUERY")
+        return cls(status, total, hits)
+
+
+class SearchIndexed(NamedTuple):
+    """The answer to SEARCH_INDEX."""
+
+    status: int
+    indexed: int
+
+    def pack(self) -> bytes:
+        return layouts.COUNT.pack(self.status, self.indexed)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SearchIndexed:
+        return cls(*exact(layouts.COUNT, payload, "count"))

@@ -1,0 +1,163 @@
+"""Payloads of the commands on snippets (WIRE.md, 01-05). See `common` for how records work."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import Malformed
+from reed.wire import layouts
+from reed.wire.common import unpack_status
+from reed.wire.layouts import Bytes, clip, decode_text, exact, head, nothing_left, pack_text, split, unpack_text
+
+
+class SnippetCreate(NamedTuple):
+    snippet_type: str
+    semantic_name: str  # may be empty
+    content: Bytes  # a JSON object
+
+    def pack(self) -> bytes:
+        names = pack_text(self.snippet_type, 32), pack_text(self.semantic_name, 32)
+        return layouts.SNIPPET_CREATE.pack(*names, len(self.content)) + self.content
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetCreate:
+        (kind, name, _), content = split(layouts.SNIPPET_CREATE, payload, "SNIPPET_CREATE")
+        return cls(unpack_text(kind), unpack_text(name), content)
+
+
+class SnippetUpdate(NamedTuple):
+    ref: str
+    if_version: int  # 0: any
+    patch: Bytes  # a JSON Merge Patch (RFC 7396)
+
+    def pack(self) -> bytes:
+        ref = pack_text(self.ref, 36)
+        return layouts.SNIPPET_UPDATE.pack(ref, self.if_version, len(self.patch)) + self.patch
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetUpdate:
+        (ref, if_version, _), patch = split(layouts.SNIPPET_UPDATE, payload, "SNIPPET_UPDATE")
+        return cls(unpack_text(ref), if_version, patch)
+
+
+class SnippetDelete(NamedTuple):
+    ref: str
+    cascade: bool
+
+    def pack(self) -> bytes:
+        return layouts.SNIPPET_DELETE.pack(pack_text(self.ref, 36), self.cascade)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetDelete:
+        ref, cascade = exact(layouts.SNIPPET_DELETE, payload, "SNIPPET_DELETE")
+        if cascade > 1:
+            raise Malformed(f"SNIPPET_DELETE: cascade is {cascade}, expected 0 or 1")
+        return cls(unpack_text(ref), bool(cascade))
+
+
+class SnippetWritten(NamedTuple):
+    """The answer to CREATE, UPDATE and DELETE; `error` is empty when it was done."""
+
+    status: int
+    snippet_id: str
+    error: str = ""
+
+    def pack(self) -> bytes:
+        text = clip(self.error)
+        snippet_id = pack_text(self.snippet_id, 36)
+        return layouts.SNIPPET_WRITTEN.pack(self.status, snippet_id, len(text)) + text
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetWritten:
+        (status, snippet_id, _), text = split(layouts.SNIPPET_WRITTEN, payload, "snippet written")
+        return cls(status, unpack_text(snippet_id), decode_text(text, "error text"))
+
+
+class Record(NamedTuple):
+    """A snippet as it is stored."""
+
+    id: str
+    snippet_type: str
+    semantic_name: str
+    version: int  # 1, 2, …
+    created_at: int  # Unix microseconds
+    updated_at: int
+    content: Bytes  # exactly the bytes that were stored
+
+    def pack(self) -> bytes:
+        return (
+            layouts.RECORD.pack(
+                pack_text(self.id, 36),
+                pack_text(self.snippet_type, 32),
+                pack_text(self.semantic_name, 32),
+                *self[3:6],
+                len(self.content),
+            )
+            + self.content
+        )
+
+    @classmethod
+    def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
+        """The record at the start of `payload`, and what follows it."""
+        if len(payload) < layouts.RECORD.size:
+            raise Malformed(f"record: {len(payload)} bytes, expected at least {layouts.RECORD.size}")
+        fields = layouts.RECORD.unpack_from(payload)
+        snippet_id, kind, name, version, created_at, updated_at, length = fields
+        end = layouts.RECORD.size + length
+        if len(payload) < end:
+            raise Malformed(f"record: content of {length} bytes is cut off")
+        content = payload[layouts.RECORD.size : end]
+        texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
+        return cls(*texts, version, created_at, updated_at, content), payload[end:]
+
+
+class SnippetGot(NamedTuple):
+    status: int
+    record: Record
+
+    def pack(self) -> bytes:
+        return layouts.STATUS.pack(self.status) + self.record.pack()
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetGot:
+        status = unpack_status(payload)
+        record, rest = Record.unpack_from(memoryview(payload)[layouts.STATUS.size :])
+        nothing_left(rest, "SNIPPET_GET")
+        return cls(status, record)
+
+
+class SnippetList(NamedTuple):
+    snippet_type: str = ""  # empty: all
+    after: str = ""  # id of the last one seen
+    limit: int = 0  # 0: 100; at most 1000
+
+    def pack(self) -> bytes:
+        names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
+        return layouts.SNIPPET_LIST.pack(*names, self.limit)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetList:
+        kind, after, limit = exact(layouts.SNIPPET_LIST, payload, "SNIPPET_LIST")
+        return cls(unpack_text(kind), unpack_text(after), limit)
+
+
+class SnippetPage(NamedTuple):
+    status: int
+    cursor: str  # `after` for the next page; empty: the end
+    records: list[Record]
+
+    def pack(self) -> bytes:
+        cursor = pack_text(self.cursor, 36)
+        fixed = layouts.SNIPPET_PAGE.pack(self.status, len(self.records), cursor)
+        return fixed + b"".join(record.pack() for record in self.records)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetPage:
+        status, count, cursor = head(layouts.SNIPPET_PAGE, payload, "SNIPPET_LIST")
+        rest = memoryview(payload)[layouts.SNIPPET_PAGE.size :]
+        records = []
+        for _ in range(count):
+            record, rest = Record.unpack_from(rest)
+            records.append(record)
+        nothing_left(rest, "SNIPPET_LIST")
+        return cls(status, unpack_text(cursor), records)

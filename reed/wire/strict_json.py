@@ -1,0 +1,112 @@
+"""JSON as RFC 8259 has it, in UTF-8 (WIRE.md, rule 6).
+
+What the standard library lets pass and this refuses: NaN and Infinity (also as 1e999), duplicate keys, lone
+surrogates, UTF-16, and nesting beyond 64 (a depth of 100,000 is a RecursionError there).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from reed.errors import Malformed
+
+MAX_DEPTH = 64
+
+Json = Any  # dict | list | str | int | float | bool | None, nested
+
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def loads(data: bytes | bytearray | memoryview) -> Json:
+    """The value of a JSON text; Malformed says what is wrong and at which line and column."""
+    try:
+        text = str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"JSON: not UTF-8 at byte {error.start}") from None
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(text)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise Malformed(f"JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise Malformed(f"JSON: {error}") from None
+    if _ESCAPED_SURROGATE.search(text):
+        _check_surrogates(value)
+    return value
+
+
+def load_object(data: bytes | bytearray | memoryview) -> dict[str, Json]:
+    """As `loads`, for a text that must be a JSON object."""
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise Malformed(f"JSON: expected an object, found {describe(value)}")
+    return value
+
+
+def dumps(value: Json) -> bytes:
+    """The compact UTF-8 text of a value."""
+    try:
+        return _ENCODER.encode(value).encode("utf-8")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Malformed(f"JSON: {error}") from None
+
+
+def describe(value: Json) -> str:
+    """The JSON name of a value's kind, with its article, for messages."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Malformed(f"JSON: duplicate key {twice!r}")
+    return value
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise Malformed(f"JSON: number {text[:40]} is out of range")
+    return number
+
+
+def _constant(text: str) -> Json:
+    raise Malformed(f"JSON: {text} is no JSON value")
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        token = match.group()
+        if token in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Malformed(f"JSON: nested deeper than {MAX_DEPTH}")
+        elif token in "]}":
+            depth -= 1
+
+
+def _check_surrogates(value: Json) -> None:
+    try:
+        _ENCODER.encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        raise Malformed("JSON: lone surrogate in a string") from None
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
