@@ -6,12 +6,12 @@ How an operation ends. Each takes `done` and `failed` and does exactly one of th
     done(value)              a read: here is the value.  A write: it is on the disk
     failed(error)            it could not be done after all
 
-So a write's `done` comes out of `commit()`, when its transaction is on the disk, and a store on another machine may answer
-when it likes. Nothing here ever waits for anything but this machine's disk.
+So a write's `done` comes out of `commit()`, when its transaction is on the disk, and a store on another machine may
+answer when it likes. Nothing here ever waits for anything but this machine's disk.
 
     the turn:   operations …   work(until)   commit()   (the core then sends what `done` and `failed` replied)
 
-Between a write and its commit the store is `dirty`: a read now would see what may yet fail. The core does not read then.
+Between a write and its commit the store is `dirty`: a read now would see what may yet fail, so the core waits with it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Store(Protocol):
     def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed) -> None: ...
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed) -> None: ...
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
-    def list(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
+    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
 
     # Bonds.
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None: ...

@@ -1,9 +1,9 @@
 """Payloads that every part of the protocol shares: signals, errors, a status, a name, a ref.
 
 This module, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload: `pack()` gives
-its bytes, `unpack(payload)` reads them or raises Malformed. Records are tuples: made as fast as a struct is unpacked, and
-costing nothing to import. Text fields are `str`, JSON stays the bytes it came as. A tail is a view of the payload: see
-`frames` for how long it lives.
+its bytes, `unpack(payload)` reads them or raises Malformed. Records are tuples: made as fast as a struct is unpacked,
+and costing nothing to import. Text fields are `str`, JSON stays the bytes it came as. A tail is a view of the payload:
+see `frames` for how long it lives.
 """
 
 from __future__ import annotations
