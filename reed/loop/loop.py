@@ -1,0 +1,254 @@
+"""The event loop: one thread, one selector, one turn (DESIGN.md, One turn of the loop).
+
+    poll      wait for readable and writable file descriptors, or the next timer
+    reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`)
+    timers    what is due
+    work      long operations go on for a slice (`add_work`)
+    commit    the store puts the turn's writes on the disk; their replies are queued now
+    flush     what was queued for sending in this turn is written (`flush_later`)
+    bury      what died is closed (`close_later`): never earlier, so no descriptor number is used twice in a turn
+
+A callback that raises is a bug: its traceback goes to `on_bug`, and the loop goes on.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from reed.loop.timers import Callback, Timer, Timers
+
+Work = Callable[[float], bool]  # goes on until about that time; True while some is left
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+
+
+class Flushable(Protocol):
+    def flush(self) -> None: ...
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class _Watch:
+    """Who is called when a descriptor is ready."""
+
+    __slots__ = ("on_readable", "on_writable", "registered")
+
+    def __init__(self) -> None:
+        self.on_readable: Callback | None = None
+        self.on_writable: Callback | None = None
+        self.registered = 0  # the mask that the selector has
+
+    @property
+    def mask(self) -> int:
+        return (_READ if self.on_readable else 0) | (_WRITE if self.on_writable else 0)
+
+
+class TurnTimes:
+    """How long turns took: counts by powers of two of a microsecond, the commit (the disk's part) apart."""
+
+    __slots__ = ("buckets", "commit_longest", "longest", "turns")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * 32  # buckets[n]: turns that took below 2**n microseconds, and not below 2**(n-1)
+        self.longest = 0.0
+        self.commit_longest = 0.0
+        self.turns = 0
+
+    def add(self, seconds: float) -> None:
+        self.turns += 1
+        self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
+        self.longest = max(self.longest, seconds)
+
+    def quantile(self, part: float) -> float:
+        """Seconds that this part of all turns stayed below (to a factor of two)."""
+        left = part * self.turns
+        for power, count in enumerate(self.buckets):
+            left -= count
+            if left <= 0:
+                return min((1 << power) / 1e6, self.longest)
+        return self.longest
+
+
+class Loop:
+    """Waits for descriptors and timers, and runs the turn. Everything happens on the caller's thread."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        selector: selectors.BaseSelector | None = None,
+        commit: Callback = lambda: None,
+        on_bug: Callable[[BaseException], None],
+        slice_seconds: float = 0.002,
+    ) -> None:
+        self.now = clock
+        self.times = TurnTimes()
+        self.commit = commit
+        self._selector = selector or selectors.DefaultSelector()
+        self._on_bug = on_bug
+        self._slice_seconds = slice_seconds
+        self._watches: dict[int, _Watch] = {}
+        self._timers = Timers()
+        self._again: deque[Callback] = deque()
+        self._work: list[Work] = []
+        self._to_flush: list[Flushable] = []
+        self._to_close: list[Closable] = []
+        self._running = False
+
+    # What may happen.
+
+    def watch(self, fd: int, on_readable: Callback) -> None:
+        """Call `on_readable` in every turn in which `fd` has something to read (level-triggered)."""
+        self._watch(fd).on_readable = on_readable
+        self._update(fd)
+
+    def watch_write(self, fd: int, on_writable: Callback) -> None:
+        """Call `on_writable` in every turn in which `fd` takes output: only while a write was short."""
+        self._watch(fd).on_writable = on_writable
+        self._update(fd)
+
+    def unwatch_read(self, fd: int) -> None:
+        if fd in self._watches:
+            self._watches[fd].on_readable = None
+            self._update(fd)
+
+    def unwatch_write(self, fd: int) -> None:
+        if fd in self._watches:
+            self._watches[fd].on_writable = None
+            self._update(fd)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`; call it before it is closed. Safe inside callbacks, and when it is not watched."""
+        watch = self._watches.pop(fd, None)
+        if watch is not None:
+            if watch.registered:
+                self._selector.unregister(fd)
+            watch.on_readable = watch.on_writable = None  # an event of this turn may still hold the watch
+
+    def call_later(self, seconds: float, callback: Callback) -> Timer:
+        return self._timers.add(self.now() + seconds, callback)
+
+    def again(self, callback: Callback) -> None:
+        """Call it in the next turn, which will not wait: for who has more to do than its share of this one."""
+        self._again.append(callback)
+
+    def add_work(self, work: Work) -> None:
+        """Give `work` a slice of each turn until it returns False."""
+        if work not in self._work:
+            self._work.append(work)
+
+    def flush_later(self, stream: Flushable) -> None:
+        """Flush it after this turn's commit. Call it once for each turn."""
+        self._to_flush.append(stream)
+
+    def close_later(self, thing: Closable) -> None:
+        """Close it at the end of this turn."""
+        self._to_close.append(thing)
+
+    # The turn.
+
+    def run(self) -> None:
+        """Run turns until `stop()`."""
+        self._running = True
+        while self._running:
+            self.turn()
+
+    def stop(self) -> None:
+        """Let `run()` end with the turn that runs now."""
+        self._running = False
+
+    def turn(self, most_wait: float | None = None) -> None:
+        """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
+        ready = self._selector.select(self._timeout(most_wait))
+        began = self.now()
+        again, self._again = self._again, deque()
+        for callback in again:
+            self._call(callback)
+        for key, mask in ready:
+            watch: _Watch = key.data
+            if mask & _READ and watch.on_readable is not None:
+                self._call(watch.on_readable)
+            if mask & _WRITE and watch.on_writable is not None:
+                self._call(watch.on_writable)
+        self._run_timers()
+        if self._work:
+            self._run_work()
+        before_commit = self.now()
+        self._call(self.commit)
+        after_commit = self.now()
+        self._flush_and_bury()
+        self.times.commit_longest = max(self.times.commit_longest, after_commit - before_commit)
+        self.times.add(self.now() - after_commit + before_commit - began)
+
+    def close(self) -> None:
+        self._flush_and_bury()
+        self._selector.close()
+        self._watches.clear()
+
+    def _timeout(self, most_wait: float | None) -> float | None:
+        if self._again or self._work or self._to_flush or self._to_close:
+            return 0.0
+        deadline = self._timers.next_deadline()
+        if deadline is None:
+            return most_wait
+        wait = max(0.0, deadline - self.now())
+        return wait if most_wait is None else min(wait, most_wait)
+
+    def _run_timers(self) -> None:
+        now = self.now()
+        while (callback := self._timers.pop_due(now)) is not None:
+            self._call(callback)
+
+    def _run_work(self) -> None:
+        until = self.now() + self._slice_seconds
+        for work in list(self._work):
+            try:
+                more = work(until)
+            except Exception as error:  # noqa: BLE001
+                self._on_bug(error)
+                more = False
+            if not more:
+                self._work.remove(work)
+
+    def _flush_and_bury(self) -> None:
+        while self._to_flush:  # a flush that fails may end calls, whose replies are flushed too
+            streams, self._to_flush = self._to_flush, []
+            for stream in streams:
+                self._call(stream.flush)
+        while self._to_close:
+            things, self._to_close = self._to_close, []
+            for thing in things:
+                self._call(thing.close)
+
+    def _call(self, callback: Callback) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001
+            self._on_bug(error)
+
+    def _watch(self, fd: int) -> _Watch:
+        watch = self._watches.get(fd)
+        if watch is None:
+            watch = self._watches[fd] = _Watch()
+        return watch
+
+    def _update(self, fd: int) -> None:
+        """Tell the selector what is wanted of `fd` now: it holds only what is wanted at all."""
+        watch = self._watches[fd]
+        mask = watch.mask
+        if mask == watch.registered:
+            return
+        if not mask:
+            self._selector.unregister(fd)
+        elif watch.registered:
+            self._selector.modify(fd, mask, watch)
+        else:
+            self._selector.register(fd, mask, watch)
+        watch.registered = mask

@@ -1,0 +1,165 @@
+"""A non-blocking socket with an output queue that is written in the flush of each turn.
+
+    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle
+                                           └─ short write: blocked; wait for writability; who reads nothing for
+                                              `stall_seconds`, or lets more than `max_queued` bytes pile up, is closed
+    receive(into) ── recv_into
+
+A part is `bytes`, or a view of memory that nobody will change until it is written.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from reed.loop.loop import Loop
+from reed.loop.timers import Callback, Timer
+
+Part = bytes | memoryview
+
+_MOST_PARTS = 512  # below IOV_MAX (1,024)
+
+
+class Stream:
+    """One connected socket. `on_closed(reason)` is called once, in the turn in which the stream died."""
+
+    __slots__ = (
+        "_blocked",
+        "_loop",
+        "_on_closed",
+        "_queue",
+        "_scheduled",
+        "_sock",
+        "_stall_seconds",
+        "_stall_timer",
+        "closing",
+        "fd",
+        "max_queued",
+        "queued",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        on_closed: Callable[[str], None],
+        *,
+        max_queued: int,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        sock.setblocking(False)
+        self.fd = sock.fileno()
+        self.queued = 0  # bytes that wait to be written
+        self.max_queued = max_queued
+        self.closing = False  # nothing more is read or accepted for sending
+        self._loop = loop
+        self._sock = sock
+        self._on_closed = on_closed
+        self._queue: list[Part] = []
+        self._scheduled = False
+        self._blocked = False
+        self._stall_seconds = stall_seconds
+        self._stall_timer: Timer | None = None
+
+    def watch(self, on_readable: Callback) -> None:
+        if not self.closing:
+            self._loop.watch(self.fd, on_readable)
+
+    def pause(self) -> None:
+        """Stop watching for input: the other side must read first."""
+        self._loop.unwatch_read(self.fd)
+
+    def receive(self, into: memoryview) -> int:
+        """Bytes read into `into`; 0 when the other side has ended or the stream died; -1 when nothing is there now."""
+        if self.closing:
+            return 0
+        try:
+            return self._sock.recv_into(into)
+        except (BlockingIOError, InterruptedError):
+            return -1
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return 0
+
+    def send(self, *parts: Part) -> None:
+        """Queue `parts` for this turn's flush."""
+        if self.closing:
+            return
+        self._queue.extend(parts)
+        for part in parts:
+            self.queued += len(part)
+        if self.queued > self.max_queued:
+            self.close(f"{self.queued} bytes wait for a slow reader, the limit is {self.max_queued}")
+        elif not self._scheduled and not self._blocked:
+            self._scheduled = True
+            self._loop.flush_later(self)
+
+    def flush(self) -> None:
+        """Write what the socket takes."""
+        self._scheduled = False
+        queue = self._queue
+        while queue:
+            try:
+                sent = self._sock.send(queue[0]) if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
+            except (BlockingIOError, InterruptedError):
+                self._wait_for_room()
+                return
+            except OSError as error:
+                self.close(error.strerror or str(error))
+                return
+            self.queued -= sent
+            if not self._drop(sent):
+                self._wait_for_room()
+                return
+        if self._blocked:
+            self._blocked = False
+            self._loop.unwatch_write(self.fd)
+        self._cancel_stall_timer()
+
+    def close_after_flush(self, reason: str) -> None:
+        """Send what is queued, as far as the socket takes it at once, and close at the end of the turn."""
+        if not self.closing:
+            self.flush()
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Give up the stream: `on_closed(reason)` now, the descriptor at the end of the turn."""
+        if self.closing:
+            return
+        self.closing = True
+        self._queue.clear()
+        self.queued = 0
+        self._cancel_stall_timer()
+        self._loop.unwatch(self.fd)
+        self._loop.close_later(self._sock)
+        self._on_closed(reason)
+
+    def _drop(self, sent: int) -> bool:
+        """Take the first `sent` bytes off the queue; False when the last part went out only in part."""
+        queue = self._queue
+        done = 0
+        for part in queue:
+            if sent < len(part):
+                break
+            sent -= len(part)
+            done += 1
+        del queue[:done]
+        if sent:
+            queue[0] = memoryview(queue[0])[sent:]
+        return not sent
+
+    def _wait_for_room(self) -> None:
+        if not self._blocked:
+            self._blocked = True
+            self._loop.watch_write(self.fd, self.flush)
+        self._cancel_stall_timer()  # something was written since the last time, or nothing waited before
+        self._stall_timer = self._loop.call_later(self._stall_seconds, self._stalled)
+
+    def _stalled(self) -> None:
+        self.close(f"{self.queued} bytes wait for a reader that has read nothing for {self._stall_seconds:g} s")
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None

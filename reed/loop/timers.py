@@ -1,0 +1,75 @@
+"""Timers: a heap of deadlines by the monotonic clock.
+
+call_later ── Timer(when, callback) ── heap ── run_due ── callback()
+                  └─ cancel() marks it; the heap drops it when it comes up, or when most of the heap is cancelled
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+Callback = Callable[[], None]
+
+_SWEEP_FROM = 64  # a heap below this is never swept
+
+
+class Timer:
+    """One deadline; `cancel()` may be called at any time and more than once."""
+
+    __slots__ = ("_timers", "callback", "when")
+
+    def __init__(self, when: float, callback: Callback, timers: Timers) -> None:
+        self.when = when
+        self.callback: Callback | None = callback
+        self._timers = timers
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+    def cancel(self) -> None:
+        if self.callback is not None:
+            self.callback = None
+            self._timers.cancelled += 1
+
+
+class Timers:
+    """The deadlines of one loop. Times are seconds of the loop's monotonic clock."""
+
+    __slots__ = ("_heap", "cancelled")
+
+    def __init__(self) -> None:
+        self._heap: list[Timer] = []
+        self.cancelled = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self.cancelled
+
+    def add(self, when: float, callback: Callback) -> Timer:
+        timer = Timer(when, callback, self)
+        heapq.heappush(self._heap, timer)
+        # Most calls to a plugin cancel their timeout long before it is due: unswept, the heap would keep them all.
+        if self.cancelled > _SWEEP_FROM and self.cancelled * 2 > len(self._heap):
+            self._sweep()
+        return timer
+
+    def next_deadline(self) -> float | None:
+        heap = self._heap
+        while heap and heap[0].callback is None:
+            heapq.heappop(heap)
+            self.cancelled -= 1
+        return heap[0].when if heap else None
+
+    def pop_due(self, now: float) -> Callback | None:
+        """The callback of the earliest timer that is due, or None."""
+        when = self.next_deadline()
+        if when is None or when > now:
+            return None
+        timer = heapq.heappop(self._heap)
+        callback, timer.callback = timer.callback, None
+        return callback
+
+    def _sweep(self) -> None:
+        self._heap = [timer for timer in self._heap if timer.callback is not None]
+        heapq.heapify(self._heap)
+        self.cancelled = 0
