@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed
 from reed.wire import layouts
-from reed.wire.layouts import Bytes, clip, decode_text, exact, nothing_left, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, clip, decode_text, exact, fill, nothing_left, pack_text, split, unpack_text
 
 
 class SignalMessage(NamedTuple):
@@ -23,7 +23,7 @@ class SignalMessage(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.plugin_name, 32)
-        fixed = layouts.SIGNAL_MESSAGE.pack(self.signal_type, self.timestamp, name, len(self.data))
+        fixed = fill(layouts.SIGNAL_MESSAGE, self.signal_type, self.timestamp, name, len(self.data))
         return fixed + self.data
 
     @classmethod
@@ -39,7 +39,7 @@ class ErrorResponse(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.message)
-        return layouts.ERROR_RESPONSE.pack(self.status, self.error_code, len(text)) + text
+        return fill(layouts.ERROR_RESPONSE, self.status, self.error_code, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> ErrorResponse:
@@ -59,7 +59,7 @@ class Done(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.error)
-        return layouts.UNBONDED.pack(self.status, len(text)) + text
+        return fill(layouts.UNBONDED, self.status, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> Done:
@@ -74,7 +74,7 @@ class JsonResponse(NamedTuple):
     json: Bytes
 
     def pack(self) -> bytes:
-        return layouts.JSON_RESPONSE.pack(self.status, len(self.json)) + self.json
+        return fill(layouts.JSON_RESPONSE, self.status, len(self.json)) + self.json
 
     @classmethod
     def unpack(cls, payload: Bytes) -> JsonResponse:

@@ -63,7 +63,10 @@ class ReceiveBuffer:
             self._view = data
         else:
             self._view = _EMPTY  # a bytearray with a view of it cannot grow
-            self._own += data
+            try:
+                self._own += data
+            except BufferError:  # of a frame that was put back, its holder still has the view: leave it that memory
+                self._own = self._own + data
             self._view = memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
@@ -86,6 +89,10 @@ class ReceiveBuffer:
             return None
         self._at = stop
         return Frame(self.command_id, flags, self._view[start:stop])
+
+    def put_back(self, frame: Frame) -> None:
+        """The newest frame is not handled yet: `next_frame` gives it again."""
+        self._at -= _HEADER_SIZE + len(frame.payload)
 
     def keep(self) -> None:
         """Give the lent view back: whatever is left of it is copied."""

@@ -7,6 +7,7 @@ The modules with records (see `common`) are built on these; a hot path may use a
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 from reed.errors import Malformed
@@ -80,7 +81,7 @@ Bytes = bytes | bytearray | memoryview
 
 def pack_text(text: str, size: int) -> bytes:
     """UTF-8, zero-filled to `size`. A name leaves room for its NUL; a ref (36 bytes) needs none."""
-    raw = text.encode("utf-8", "surrogatepass")
+    raw = encode_text(text)
     room = size if size == REF.size else size - 1
     if len(raw) > room or b"\0" in raw:
         raise Malformed(f"{text!r} does not fit a field of {room} bytes")
@@ -96,6 +97,22 @@ def unpack_text(raw: bytes) -> str:
         return text.decode()
     except UnicodeDecodeError:
         raise Malformed(f"text field is not UTF-8: {bytes(text)!r}") from None
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8; Malformed for a lone surrogate, as an argument in another encoding brings them."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Malformed(f"{text[:60]!r} is no Unicode text") from None
+
+
+def fill(layout: Struct, *fields: Any) -> bytes:
+    """The bytes of a struct; Malformed when a number is out of its field's range."""
+    try:
+        return layout.pack(*fields)
+    except (StructError, OverflowError) as error:
+        raise Malformed(f"a number does not fit its field: {error}") from None
 
 
 def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], memoryview]:

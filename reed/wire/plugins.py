@@ -11,7 +11,7 @@ from reed.errors import Malformed
 from reed.wire import layouts
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, fill, pack_text, split, unpack_text
 
 
 class PluginRegister(NamedTuple):
@@ -22,7 +22,7 @@ class PluginRegister(NamedTuple):
 
     def pack(self) -> bytes:
         fields = pack_text(self.name, 32), pack_text(self.version, 16), self.pid
-        return layouts.PLUGIN_REGISTER.pack(*fields, len(self.manifest)) + self.manifest
+        return fill(layouts.PLUGIN_REGISTER, *fields, len(self.manifest)) + self.manifest
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginRegister:
@@ -37,7 +37,7 @@ class PluginSend(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.plugin, 32), pack_text(self.action, 32)
-        return layouts.PLUGIN_SEND.pack(*names, len(self.input)) + self.input
+        return fill(layouts.PLUGIN_SEND, *names, len(self.input)) + self.input
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginSend:
@@ -52,7 +52,7 @@ class PluginAnswer(NamedTuple):
     body: Bytes
 
     def pack(self) -> bytes:
-        return layouts.STATUS.pack(self.status) + self.body
+        return fill(layouts.STATUS, self.status) + self.body
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginAnswer:
@@ -70,8 +70,8 @@ class PluginMessage(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.source_plugin, 32), pack_text(self.target_plugin, 32)
-        fixed = layouts.PLUGIN_MESSAGE.pack(
-            MESSAGE_MAGIC, VERSION, self.message_type, *names, self.timestamp, len(self.payload)
+        fixed = fill(
+            layouts.PLUGIN_MESSAGE, MESSAGE_MAGIC, VERSION, self.message_type, *names, self.timestamp, len(self.payload)
         )
         return fixed + self.payload
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import layouts
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, fill, head, nothing_left, pack_text, split, unpack_text
 
 
 class RegistryDefine(NamedTuple):
@@ -16,7 +16,7 @@ class RegistryDefine(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.type_name, 32)
-        return layouts.REGISTRY_DEFINE.pack(name, len(self.definition)) + self.definition
+        return fill(layouts.REGISTRY_DEFINE, name, len(self.definition)) + self.definition
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryDefine:
@@ -30,7 +30,7 @@ class Definition(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.type_name, 32)
-        return layouts.DEFINITION.pack(name, len(self.definition)) + self.definition
+        return fill(layouts.DEFINITION, name, len(self.definition)) + self.definition
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Definition, memoryview]:
@@ -46,7 +46,7 @@ class RegistryGot(NamedTuple):
     definition: Definition
 
     def pack(self) -> bytes:
-        return layouts.STATUS.pack(self.status) + self.definition.pack()
+        return fill(layouts.STATUS, self.status) + self.definition.pack()
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryGot:
@@ -61,7 +61,7 @@ class RegistryPage(NamedTuple):
     definitions: list[Definition]
 
     def pack(self) -> bytes:
-        fixed = layouts.COUNT.pack(self.status, len(self.definitions))
+        fixed = fill(layouts.COUNT, self.status, len(self.definitions))
         return fixed + b"".join(definition.pack() for definition in self.definitions)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import layouts
-from reed.wire.layouts import Bytes, clip, decode_text, exact, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, clip, decode_text, encode_text, exact, fill, pack_text, split, unpack_text
 
 
 class SchemaBond(NamedTuple):
@@ -16,11 +16,11 @@ class SchemaBond(NamedTuple):
     path: str = ""
 
     def pack(self) -> bytes:
-        path = self.path.encode()
+        path = encode_text(self.path)
         refs = pack_text(self.parent, 36), pack_text(self.child, 36)
-        if not -(1 << 31) <= self.weight < 1 << 31 or len(path) > 65535:
-            raise Malformed("a weight has 32 bits and a path at most 65535 bytes")
-        return layouts.SCHEMA_BOND.pack(*refs, self.weight, len(path)) + path
+        if len(path) > 65535:
+            raise Malformed(f"a path of {len(path)} bytes", hint="at most 65535")
+        return fill(layouts.SCHEMA_BOND, *refs, self.weight, len(path)) + path
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaBond:
@@ -35,7 +35,7 @@ class SchemaBonded(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.error)
-        return layouts.BONDED.pack(self.status, pack_text(self.bond_id, 36), len(text)) + text
+        return fill(layouts.BONDED, self.status, pack_text(self.bond_id, 36), len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaBonded:
@@ -48,7 +48,7 @@ class SchemaUnbond(NamedTuple):
     child: str
 
     def pack(self) -> bytes:
-        return layouts.SCHEMA_UNBOND.pack(pack_text(self.parent, 36), pack_text(self.child, 36))
+        return fill(layouts.SCHEMA_UNBOND, pack_text(self.parent, 36), pack_text(self.child, 36))
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaUnbond:
@@ -61,7 +61,7 @@ class SchemaTree(NamedTuple):
     depth: int = 0  # 0: all
 
     def pack(self) -> bytes:
-        return layouts.SCHEMA_TREE.pack(pack_text(self.root, 36), self.depth)
+        return fill(layouts.SCHEMA_TREE, pack_text(self.root, 36), self.depth)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaTree:

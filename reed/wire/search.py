@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import layouts
-from reed.wire.layouts import Bytes, clip, decode_text, exact, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.layouts import (
+    Bytes,
+    clip,
+    decode_text,
+    encode_text,
+    exact,
+    fill,
+    head,
+    nothing_left,
+    pack_text,
+    split,
+    unpack_text,
+)
 
 
 class SearchQuery(NamedTuple):
@@ -16,11 +28,11 @@ class SearchQuery(NamedTuple):
     offset: int = 0
 
     def pack(self) -> bytes:
-        query = self.query.encode()
+        query = encode_text(self.query)
         if len(query) > 65535:
-            raise Malformed("a query has at most 65535 bytes")
+            raise Malformed(f"a query of {len(query)} bytes", hint="at most 65535")
         kind = pack_text(self.snippet_type, 32)
-        return layouts.SEARCH_QUERY.pack(kind, self.limit, self.offset, len(query)) + query
+        return fill(layouts.SEARCH_QUERY, kind, self.limit, self.offset, len(query)) + query
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SearchQuery:
@@ -42,7 +54,7 @@ class SearchHit(NamedTuple):
             pack_text(self.snippet_type, 32),
             pack_text(self.semantic_name, 32),
         )
-        return layouts.SEARCH_HIT.pack(*texts, self.score, len(excerpt)) + excerpt
+        return fill(layouts.SEARCH_HIT, *texts, self.score, len(excerpt)) + excerpt
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[SearchHit, memoryview]:
@@ -61,7 +73,7 @@ class SearchPage(NamedTuple):
     hits: list[SearchHit]
 
     def pack(self) -> bytes:
-        fixed = layouts.SEARCH_PAGE.pack(self.status, self.total, len(self.hits))
+        fixed = fill(layouts.SEARCH_PAGE, self.status, self.total, len(self.hits))
         return fixed + b"".join(hit.pack() for hit in self.hits)
 
     @classmethod
@@ -83,7 +95,7 @@ class SearchIndexed(NamedTuple):
     indexed: int
 
     def pack(self) -> bytes:
-        return layouts.COUNT.pack(self.status, self.indexed)
+        return fill(layouts.COUNT, self.status, self.indexed)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SearchIndexed:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import layouts
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, clip, decode_text, exact, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
 
 class SnippetCreate(NamedTuple):
@@ -17,7 +17,7 @@ class SnippetCreate(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.semantic_name, 32)
-        return layouts.SNIPPET_CREATE.pack(*names, len(self.content)) + self.content
+        return fill(layouts.SNIPPET_CREATE, *names, len(self.content)) + self.content
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetCreate:
@@ -32,7 +32,7 @@ class SnippetUpdate(NamedTuple):
 
     def pack(self) -> bytes:
         ref = pack_text(self.ref, 36)
-        return layouts.SNIPPET_UPDATE.pack(ref, self.if_version, len(self.patch)) + self.patch
+        return fill(layouts.SNIPPET_UPDATE, ref, self.if_version, len(self.patch)) + self.patch
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetUpdate:
@@ -45,7 +45,7 @@ class SnippetDelete(NamedTuple):
     cascade: bool
 
     def pack(self) -> bytes:
-        return layouts.SNIPPET_DELETE.pack(pack_text(self.ref, 36), self.cascade)
+        return fill(layouts.SNIPPET_DELETE, pack_text(self.ref, 36), self.cascade)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetDelete:
@@ -65,7 +65,7 @@ class SnippetWritten(NamedTuple):
     def pack(self) -> bytes:
         text = clip(self.error)
         snippet_id = pack_text(self.snippet_id, 36)
-        return layouts.SNIPPET_WRITTEN.pack(self.status, snippet_id, len(text)) + text
+        return fill(layouts.SNIPPET_WRITTEN, self.status, snippet_id, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetWritten:
@@ -86,7 +86,8 @@ class Record(NamedTuple):
 
     def pack(self) -> bytes:
         return (
-            layouts.RECORD.pack(
+            fill(
+                layouts.RECORD,
                 pack_text(self.id, 36),
                 pack_text(self.snippet_type, 32),
                 pack_text(self.semantic_name, 32),
@@ -116,7 +117,7 @@ class SnippetGot(NamedTuple):
     record: Record
 
     def pack(self) -> bytes:
-        return layouts.STATUS.pack(self.status) + self.record.pack()
+        return fill(layouts.STATUS, self.status) + self.record.pack()
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetGot:
@@ -133,7 +134,7 @@ class SnippetList(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
-        return layouts.SNIPPET_LIST.pack(*names, self.limit)
+        return fill(layouts.SNIPPET_LIST, *names, self.limit)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetList:
@@ -148,7 +149,7 @@ class SnippetPage(NamedTuple):
 
     def pack(self) -> bytes:
         cursor = pack_text(self.cursor, 36)
-        fixed = layouts.SNIPPET_PAGE.pack(self.status, len(self.records), cursor)
+        fixed = fill(layouts.SNIPPET_PAGE, self.status, len(self.records), cursor)
         return fixed + b"".join(record.pack() for record in self.records)
 
     @classmethod

@@ -1,0 +1,187 @@
+"""Every record round-trips, whatever is in it; what does not fit is Malformed, on the way out as on the way in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.errors import CallError, Malformed
+from reed.wire import common, layouts
+from reed.wire.common import Done, ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginSend
+from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
+from reed.wire.search import SearchHit, SearchIndexed, SearchPage, SearchQuery
+from reed.wire.snippets import (
+    Record,
+    SnippetCreate,
+    SnippetDelete,
+    SnippetGot,
+    SnippetList,
+    SnippetPage,
+    SnippetUpdate,
+    SnippetWritten,
+)
+
+
+def short_text(room: int) -> st.SearchStrategy[str]:
+    """Any text without NUL that fits `room` bytes."""
+    characters = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
+    return st.text(characters, max_size=room).filter(lambda text: len(text.encode()) <= room)
+
+
+NAME, REF, VERSION = short_text(31), short_text(36), short_text(15)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+TAIL = st.binary(max_size=60)
+U8, U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
+FLOAT = st.floats(width=32, allow_nan=False)
+
+RECORD = st.builds(Record, REF, NAME, NAME, U32, U64, U64, TAIL)
+HIT = st.builds(SearchHit, REF, NAME, NAME, FLOAT, TEXT)
+DEFINITION = st.builds(Definition, NAME, TAIL)
+EVERY_RECORD: st.SearchStrategy[Any] = st.one_of(
+    st.builds(SignalMessage, U8, U64, NAME, TAIL),
+    st.builds(ErrorResponse, U16, U32, TEXT),
+    st.builds(Done, U16, TEXT),
+    st.builds(JsonResponse, U16, TAIL),
+    st.builds(PluginRegister, NAME, VERSION, U32, TAIL),
+    st.builds(PluginSend, NAME, NAME, TAIL),
+    st.builds(PluginAnswer, U16, TAIL),
+    st.builds(PluginMessage, U8, NAME, NAME, U64, TAIL),
+    st.builds(RegistryDefine, NAME, TAIL),
+    st.builds(RegistryGot, U16, DEFINITION),
+    st.builds(RegistryPage, U16, st.lists(DEFINITION, max_size=3)),
+    st.builds(SchemaBond, REF, REF, st.integers(-(1 << 31), (1 << 31) - 1), TEXT),
+    st.builds(SchemaBonded, U16, REF, TEXT),
+    st.builds(SchemaUnbond, REF, REF),
+    st.builds(SchemaTree, REF, U8),
+    st.builds(SearchQuery, TEXT, NAME, U32, U32),
+    st.builds(SearchPage, U16, U32, st.lists(HIT, max_size=3)),
+    st.builds(SearchIndexed, U16, U32),
+    st.builds(SnippetCreate, NAME, NAME, TAIL),
+    st.builds(SnippetUpdate, REF, U32, TAIL),
+    st.builds(SnippetDelete, REF, st.booleans()),
+    st.builds(SnippetWritten, U16, REF, TEXT),
+    st.builds(SnippetGot, U16, RECORD),
+    st.builds(SnippetList, NAME, REF, U32),
+    st.builds(SnippetPage, U16, REF, st.lists(RECORD, max_size=3)),
+)
+KINDS = [
+    SignalMessage, ErrorResponse, Done, JsonResponse, PluginRegister, PluginSend, PluginAnswer, PluginMessage,
+    RegistryDefine, RegistryGot, RegistryPage, SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond, SearchQuery,
+    SearchPage, SearchIndexed, SnippetCreate, SnippetUpdate, SnippetDelete, SnippetWritten, SnippetGot, SnippetList,
+    SnippetPage,
+]  # fmt: skip
+
+
+@given(EVERY_RECORD)
+def test_a_record_comes_back_as_it_went(record: Any) -> None:
+    data = record.pack()
+    assert type(record).unpack(data) == record
+    assert type(record).unpack(memoryview(bytearray(data))).pack() == data
+
+
+@given(EVERY_RECORD, st.data())
+def test_a_record_cut_short_or_with_more_behind_it_is_malformed(record: Any, data: st.DataObject) -> None:
+    payload = record.pack()
+    if isinstance(record, PluginAnswer):
+        payload = payload[:2]  # its body is whatever follows
+    cut = data.draw(st.integers(0, len(payload) - 1))
+    with pytest.raises(Malformed):
+        type(record).unpack(payload[:cut])
+    if not isinstance(record, PluginAnswer):
+        with pytest.raises(Malformed):
+            type(record).unpack(payload + data.draw(st.binary(min_size=1, max_size=9)))
+
+
+@given(EVERY_RECORD, st.data())
+def test_a_record_with_bytes_changed_is_read_or_malformed(record: Any, data: st.DataObject) -> None:
+    payload = bytearray(record.pack())
+    for at in data.draw(st.lists(st.integers(0, len(payload) - 1), min_size=1, max_size=4)):
+        payload[at] = data.draw(U8)
+    read_or_malformed(type(record), bytes(payload))
+
+
+@given(st.sampled_from(KINDS), st.binary(max_size=400))
+def test_random_bytes_are_read_or_malformed(kind: Any, payload: bytes) -> None:
+    read_or_malformed(kind, payload)
+
+
+def read_or_malformed(kind: Any, payload: bytes) -> None:
+    try:
+        record = kind.unpack(payload)
+    except Malformed:
+        return
+    assert kind.unpack(record.pack())[:1] == record[:1]  # what was read can be sent on
+
+
+@given(NAME, REF)
+def test_names_and_refs_stop_at_the_first_nul(name: str, ref: str) -> None:
+    assert common.unpack_name(layouts.pack_text(name, 32)) == name
+    assert common.unpack_ref(layouts.pack_text(ref, 36)) == ref
+    padded = name.encode() + b"\0" + b"\xff" * (31 - len(name.encode()))
+    assert common.unpack_name(padded) == name  # what follows is ignored, whatever it is
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SnippetCreate("t" * 32, "", b"{}"),
+        SnippetCreate("page", "a\0b", b"{}"),
+        SnippetCreate("page", "\ud800", b"{}"),
+        SnippetUpdate("r" * 37, 0, b"{}"),
+        SnippetUpdate("intro", -1, b"{}"),
+        SnippetUpdate("intro", 1 << 32, b"{}"),
+        SnippetList("page", "", -1),
+        SchemaBond("a", "b", 1 << 31),
+        SchemaBond("a", "b", -(1 << 31) - 1),
+        SchemaBond("a", "b", 0, "p" * 65536),
+        SchemaBond("a", "b", 0, "\udcff"),
+        SchemaTree("a", 256),
+        SearchQuery("q" * 65536),
+        SearchQuery("\udcff"),
+        SearchQuery("q", limit=-1),
+        SearchPage(65536, 0, []),
+        PluginRegister("p", "1.0.0-" + "x" * 10, 1, b"{}"),
+        PluginRegister("p", "1.0.0", -1, b"{}"),
+        PluginAnswer(70_000, b""),
+        SignalMessage(256, 0, "p"),
+        SignalMessage(1, -1, "p"),
+        SignalMessage(1, 0, "p", b"d" * 65536),
+        PluginMessage(1, "a", "b", 1 << 64, b"{}"),
+        ErrorResponse(-1, 0, ""),
+        JsonResponse(-1, b""),
+        RegistryPage(-1, []),
+    ],
+    ids=lambda record: f"{record!r:.60}",
+)
+def test_what_does_not_fit_its_struct_is_not_sent(record: Any) -> None:
+    with pytest.raises(Malformed) as caught:
+        record.pack()
+    assert str(caught.value)
+
+
+def test_error_texts_and_excerpts_are_cut_between_two_characters() -> None:
+    long = "ü" * 40_000
+    for record in (ErrorResponse(500, 50000, long), Done(500, long), SnippetWritten(422, "", long)):
+        back = type(record).unpack(record.pack())  # type: ignore[attr-defined]
+        assert back[-1] == "ü" * 32_767
+    page = SearchPage(200, 1, [SearchHit("i", "t", "n", 0.5, long)])
+    assert SearchPage.unpack(page.pack()).hits[0].excerpt == "ü" * 32_767
+    assert ErrorResponse(500, 50000, "\udcff").pack().endswith(b"?")  # a text of the system, with odd bytes in it
+
+
+def test_a_tail_is_a_view_not_a_copy() -> None:
+    payload = bytearray(SnippetCreate("page", "intro", b'{"a":1}').pack())
+    content = SnippetCreate.unpack(payload).content
+    assert isinstance(content, memoryview)
+    assert content.obj is payload
+
+
+def test_an_error_response_carries_the_hint() -> None:
+    error = CallError("no", hint="do this", status=418, error_code=9)
+    assert ErrorResponse.of(error) == (418, 9, "no; do this")
+    assert (CallError("no").status, CallError("no").error_code) == (500, 50000)
