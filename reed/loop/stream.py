@@ -1,6 +1,6 @@
 """A non-blocking socket with an output queue that is written in the flush of each turn.
 
-    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle
+    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle (`on_drained` when it had been blocked)
                                            └─ short write: blocked; wait for writability; who reads nothing for
                                               `stall_seconds`, or lets more than `max_queued` bytes pile up, is closed
     receive(into) ── recv_into
@@ -28,6 +28,7 @@ class Stream:
         "_blocked",
         "_loop",
         "_on_closed",
+        "_on_drained",
         "_queue",
         "_scheduled",
         "_sock",
@@ -45,6 +46,7 @@ class Stream:
         sock: socket.socket,
         on_closed: Callable[[str], None],
         *,
+        on_drained: Callback = lambda: None,
         max_queued: int,
         stall_seconds: float = 60.0,
     ) -> None:
@@ -56,6 +58,7 @@ class Stream:
         self._loop = loop
         self._sock = sock
         self._on_closed = on_closed
+        self._on_drained = on_drained
         self._queue: list[Part] = []
         self._scheduled = False
         self._blocked = False
@@ -115,7 +118,8 @@ class Stream:
         if self._blocked:
             self._blocked = False
             self._loop.unwatch_write(self.fd)
-        self._cancel_stall_timer()
+            self._cancel_stall_timer()
+            self._on_drained()
 
     def close_after_flush(self, reason: str) -> None:
         """Send what is queued, as far as the socket takes it at once, and close at the end of the turn."""

@@ -1,0 +1,72 @@
+"""A call: a request with its reply to come.
+
+    request ── Call ──┬─ reply(payload)     at once, or in a later turn
+                      └─ fail(error)        an ErrorResponse
+    The connection sends the replies in the order of the requests, whenever they come (WIRE.md, rule 2).
+
+Exactly one of them is called, once; a second one is a bug and raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from reed.errors import CallError
+from reed.wire import frames
+from reed.wire.codes import Flag
+from reed.wire.common import ErrorResponse
+
+if TYPE_CHECKING:
+    from reed.core.connection import Connection
+
+_RESPONSE = int(Flag.RESPONSE)
+_ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
+
+
+class Caller(NamedTuple):
+    """Who is on the other side of a connection, and what they may do."""
+
+    name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
+    plugin: str  # the plugin's name, or "" for a person
+    groups: frozenset[str]
+    permissions: frozenset[str]
+    commands: frozenset[int]  # the command ids that follow from the permissions
+    is_admin: bool
+
+
+class Call:
+    """One request. `payload` of a reply is bytes that stay unchanged until they are sent."""
+
+    __slots__ = ("answer", "command_id", "connection", "expects_reply", "flags")
+
+    def __init__(self, connection: Connection, command_id: int, flags: int) -> None:
+        self.connection = connection
+        self.command_id = command_id
+        self.flags = flags
+        self.expects_reply = not flags & Flag.ASYNC
+        self.answer: bytes | None = None
+
+    @property
+    def caller(self) -> Caller:
+        return self.connection.caller
+
+    def reply(self, payload: bytes) -> None:
+        """End the call with a response payload: a status and what the command gives."""
+        self._end(frames.encode(self.command_id, payload, _RESPONSE))
+
+    def fail(self, error: CallError) -> None:
+        """End the call with an ErrorResponse. An ASYNC call has nobody to tell: it is logged and counted."""
+        if not self.expects_reply:
+            self.connection.note_async_failure(self, error)
+        self._end(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
+
+    def _end(self, answer: bytes) -> None:
+        if self.answer is not None:
+            raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
+        self.answer = answer
+        if self.expects_reply:
+            self.connection.release()
+
+
+Handle = Callable[[Call, memoryview], None]

@@ -1,0 +1,257 @@
+"""A connection: frames in, calls, and their replies out in the order of the requests.
+
+    socket ── receive ── ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
+                                        ├─ signal   ── on_signal                     │ in order
+                                        └─ response ── on_response                   ▼
+    socket ◀─ flush ─────────────────────────────────────────────────────────────  release
+
+A connection takes a bounded number of frames a turn. It takes none while a reply of it is stuck in the socket, while too
+many of its calls wait, or while the next frame is a read and the store holds writes that are not on the disk yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from reed.core.calls import Call, Caller
+from reed.errors import CallError, Malformed
+from reed.loop.loop import Loop
+from reed.loop.stream import Stream
+from reed.wire import frames
+from reed.wire.codes import Command, Flag
+from reed.wire.common import ErrorResponse
+from reed.wire.frames import Frame, ReceiveBuffer
+
+_SIGNAL = int(Flag.SIGNAL)
+_RESPONSE = int(Flag.RESPONSE)
+_HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
+
+
+class Limits(Protocol):
+    """The settings that bound a connection (reed.yaml, limits)."""
+
+    @property
+    def payload(self) -> int: ...
+    @property
+    def frames_per_turn(self) -> int: ...
+    @property
+    def queued_bytes(self) -> int: ...
+    @property
+    def queued_calls(self) -> int: ...
+
+
+class Dispatcher(Protocol):
+    """Where a connection's frames go."""
+
+    def dispatch(self, call: Call, payload: memoryview) -> None: ...
+    def must_wait(self, command_id: int) -> bool: ...
+
+
+class Connection:
+    """One peer on core.sock or on a plugin's socket."""
+
+    __slots__ = (
+        "_buffer",
+        "_calls",
+        "_dispatcher",
+        "_ended",
+        "_goes_on",
+        "_limits",
+        "_log",
+        "_loop",
+        "_on_closed",
+        "_on_response",
+        "_on_signal",
+        "_paused",
+        "_scratch",
+        "async_failures",
+        "caller",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        caller: Caller,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        scratch: memoryview,
+        log: logging.Logger,
+        *,
+        on_signal: Callable[[Connection, memoryview], None],
+        on_response: Callable[[Frame], None] | None = None,
+        on_closed: Callable[[Connection, str], None],
+    ) -> None:
+        """`scratch` is the buffer that all connections receive into: nothing of it is kept beyond a turn."""
+        self.caller = caller
+        self.async_failures = 0
+        self._loop = loop
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._scratch = scratch
+        self._log = log
+        self._on_signal = on_signal
+        self._on_response = on_response
+        self._on_closed = on_closed
+        self._buffer = ReceiveBuffer(limits.payload)
+        self._calls: deque[Call] = deque()  # in the order of the requests
+        self._goes_on = False  # frames wait in the buffer: `_take_frames` is due in the next turn
+        self._paused = False  # frames wait, and a reply must leave or a call must end first
+        self._ended = False  # the peer sends no more
+        self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
+        self.stream.watch(self._on_readable)
+
+    # In.
+
+    def _on_readable(self) -> None:
+        if self._goes_on or self._paused:
+            return
+        size = self.stream.receive(self._scratch)
+        if size > 0:
+            self._buffer.feed(self._scratch[:size])
+            self._take_frames()
+        elif size == 0:
+            self._end_of_input()
+
+    def _end_of_input(self) -> None:
+        """The peer sends no more; it still gets what it asked for."""
+        self._ended = True
+        if self._buffer.pending:
+            self._log.info("%s: the connection ended in the middle of a frame", self.caller.name)
+        if self.stream.closing:
+            return
+        if self._calls or self.stream.queued:
+            self.stream.pause()
+        else:
+            self.stream.close("the peer closed the connection")
+
+    def _take_frames(self) -> None:
+        self._goes_on = False
+        buffer = self._buffer
+        stream = self.stream
+        left = self._limits.frames_per_turn
+        try:
+            while not stream.closing:
+                frame = buffer.next_frame()
+                if frame is None:
+                    break
+                if not left or self._dispatcher.must_wait(frame.command_id):
+                    buffer.put_back(frame)
+                    self._goes_on = True
+                    self._loop.again(self._take_frames)
+                    break
+                if stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls:
+                    buffer.put_back(frame)
+                    self._paused = True
+                    stream.pause()
+                    break
+                left -= 1
+                self._take(frame)
+        except CallError as error:  # the frame boundaries are lost
+            self._refuse(error)
+            return
+        finally:
+            buffer.keep()
+
+    def _take(self, frame: Frame) -> None:
+        command_id, flags, payload = frame
+        if flags & (_SIGNAL | _RESPONSE):
+            self._take_special(frame)
+            return
+        call = Call(self, command_id, flags)
+        if call.expects_reply:
+            self._calls.append(call)
+        self._dispatcher.dispatch(call, payload)
+
+    def _take_special(self, frame: Frame) -> None:
+        """A signal is never answered; a response belongs to a call that the core made."""
+        try:
+            if frame.flags & _RESPONSE:
+                if self._on_response is None:
+                    raise Malformed("a response came where only requests may")
+                self._on_response(frame)
+            elif frame.command_id == Command.PLUGIN_SIGNAL:
+                self._on_signal(self, frame.payload)
+            else:
+                raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
+        except CallError as error:
+            self._log.warning("%s: %s", self.caller.name, error)
+            self.async_failures += 1
+
+    def _refuse(self, error: CallError) -> None:
+        """Answer what cannot be read, after the replies that are owed for earlier requests, and close."""
+        self._log.info("%s: %s", self.caller.name, error)
+        call = Call(self, self._buffer.command_id, 0)
+        self._calls.append(call)
+        self._ended = True
+        self.stream.pause()
+        call.fail(error)
+
+    # Out.
+
+    def release(self) -> None:
+        """Send the replies at the head of the line that are there."""
+        calls = self._calls
+        stream = self.stream
+        while calls and (answer := calls[0].answer) is not None:
+            calls.popleft()
+            stream.send(answer)
+        if self._ended and not calls and not stream.closing:
+            self._loop.flush_later(_CloseWhenSent(self))
+        elif self._paused:
+            self._resume()
+
+    def send(self, *parts: bytes | memoryview) -> None:
+        """Queue a frame of the core's own: a call, a signal."""
+        self.stream.send(*parts)
+
+    def close(self, reason: str) -> None:
+        self.stream.close(reason)
+
+    def close_with(self, error: CallError) -> None:
+        """Tell the peer why (best effort), and close."""
+        if not self.stream.closing:
+            flags = int(Flag.RESPONSE | Flag.ERROR)
+            self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), flags))
+            self.stream.close_after_flush(str(error))
+
+    def note_async_failure(self, call: Call, error: CallError) -> None:
+        self.async_failures += 1
+        self._log.warning("%s: ASYNC command 0x%02X failed: %s", self.caller.name, call.command_id, error)
+
+    def _resume(self) -> None:
+        """A reply left or a call ended: frames may be taken again."""
+        if self._ended and not self._calls and not self.stream.queued:
+            self.stream.close("the peer closed the connection")
+        elif self._paused and self.stream.queued <= _HIGH_WATER and len(self._calls) < self._limits.queued_calls:
+            self._paused = False
+            self._goes_on = True
+            self._loop.again(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.stream.closing:
+            self.stream.watch(self._on_readable)
+            self._take_frames()
+
+    def _closed(self, reason: str) -> None:
+        self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
+        self._on_closed(self, reason)
+
+
+class _CloseWhenSent:
+    """Closes an ended connection once its last replies were flushed; a blocked one goes on with `on_drained`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def flush(self) -> None:
+        stream = self._connection.stream
+        if not stream.closing and not stream.queued:
+            stream.close("the peer closed the connection")

@@ -1,0 +1,95 @@
+"""core.sock: where people's programs connect, and who they are.
+
+    accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
+                           └─ anyone else                              the groups that reed.yaml gives the user
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from reed.core.calls import Caller
+from reed.core.connection import Connection, Dispatcher
+from reed.core.server import Listener, Peer
+from reed.errors import PluginBusy
+from reed.loop.loop import Loop
+
+
+class CoreSocket:
+    """The connections of core.sock. Only so many at a time; one too many is told so."""
+
+    def __init__(
+        self,
+        path: Path,
+        mode: int,
+        most: int,
+        loop: Loop,
+        log: logging.Logger,
+        caller_of: Callable[[Peer], Caller],
+        connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
+    ) -> None:
+        self.connections: set[Connection] = set()
+        self.accepted = 0
+        self._most = most
+        self._log = log
+        self._caller_of = caller_of
+        self._connect = connect
+        self._listener = Listener(loop, path, mode, self._accept, log)
+
+    def stop_listening(self) -> None:
+        self._listener.close()
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in list(self.connections):
+            connection.close("the core stops")
+
+    def _accept(self, sock: socket.socket, peer: Peer) -> None:
+        self.accepted += 1
+        connection = self._connect(sock, self._caller_of(peer), self._closed)
+        self.connections.add(connection)
+        if len(self.connections) > self._most:
+            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most)
+            connection.close_with(
+                PluginBusy(f"{self._most} connections are open", hint="limits.connections in reed.yaml")
+            )
+
+    def _closed(self, connection: Connection, _reason: str) -> None:
+        self.connections.discard(connection)
+
+
+def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int) -> str | None:
+    """The plugin that `pid` belongs to: it is its process, or a descendant of it."""
+    while pid > 1 and pid != core_pid:
+        name = plugin_of(pid)
+        if name is not None:
+            return name
+        pid = _parent(pid)
+    return None
+
+
+def _parent(pid: int) -> int:
+    """The parent's pid, 0 when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except OSError:
+        return 0
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def supplementary_groups(pid: int) -> list[int]:
+    """The Unix groups of a process beyond its own; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Groups:"):
+                    return [int(group) for group in line.split()[1:]]
+    except OSError:
+        pass
+    return []
+
+

@@ -1,0 +1,273 @@
+"""Links: the core's side of each plugin, from its socket to its calls.
+
+Link, one for each row                             PluginConnection, one for each connection of its process
+listener  <runtime folder>/plugins/NAME.sock       Connection    frames both ways
+queue     calls held and waiting (plugin_calls)    held          the one call that it carries
+actions   what the process registered              registered    whether F0 came; before it, nothing else may
+
+state of the plugin (registry.lifecycle)        its calls
+starting, backoff, busy, sleeping               wait
+ready                                           go out
+stopping                                        what is held is finished, the rest waits for what follows
+stopped, failed                                 fail: ERR_PLUGIN_CRASHED (held), ERR_PLUGIN_OFFLINE (waiting)
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from reed.config import Config
+from reed.core.calls import Call, Caller
+from reed.core.connection import Connection, Dispatcher
+from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.core.server import Listener, Peer
+from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
+from reed.loop.loop import Loop
+from reed.registry.lifecycle import State
+from reed.registry.manifest import Action
+from reed.registry.permissions import commands_for
+from reed.registry.supervisor import Plugin, Supervisor
+from reed.wire import frames, strict_json
+from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
+from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.frames import Frame
+from reed.wire.plugins import PluginAnswer, PluginRegister
+
+_TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
+_GONE = frozenset({State.STOPPED, State.FAILED, State.BACKOFF})
+
+
+class LinkTools(NamedTuple):
+    """What every link works with."""
+
+    loop: Loop
+    config: Config
+    supervisor: Supervisor
+    dispatcher: Dispatcher
+    scratch: memoryview
+    log: logging.Logger
+
+
+class PluginConnection:
+    """One connection of a plugin's process: calls out, and the plugin's own requests and signals in."""
+
+    def __init__(self, link: Link, sock: socket.socket, tools: LinkTools) -> None:
+        self.held: PluginCall | None = None
+        self.registered = False
+        self._link = link
+        self._dispatcher = tools.dispatcher
+        self.connection = Connection(
+            tools.loop,
+            sock,
+            link.caller,
+            self,
+            tools.config.limits,
+            tools.scratch,
+            tools.log,
+            on_signal=lambda _, payload: link.take_signal(self, payload),
+            on_response=self._take_response,
+            on_closed=lambda _, reason: link.connection_closed(self, reason),
+        )
+
+    # As the dispatcher of its connection: registering comes first.
+
+    def must_wait(self, command_id: int) -> bool:
+        return self._dispatcher.must_wait(command_id)
+
+    def dispatch(self, call: Call, payload: memoryview) -> None:
+        if call.command_id == Command.PLUGIN_REGISTER:
+            try:
+                self._link.register(self, call, payload)
+            except CallError as error:
+                call.fail(error)
+        elif self.registered:
+            self._dispatcher.dispatch(call, payload)
+        else:
+            call.fail(PermissionDenied("not registered", hint="send PLUGIN_REGISTER (0xF0) first"))
+
+    # As a lane of the queue.
+
+    def carry(self, call: PluginCall) -> None:
+        self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
+
+    def _take_response(self, frame: Frame) -> None:
+        held = self.held
+        if held is None or held.command_id != frame.command_id:
+            raise Malformed(f"a response to 0x{frame.command_id:02X}, which was not asked")
+        if frame.flags & Flag.ERROR:
+            error = ErrorResponse.unpack(frame.payload)
+            refusal = CallError(error.message, status=error.status, error_code=error.error_code)
+            self._link.queue.refuse(self, refusal)
+        else:
+            answer = PluginAnswer.unpack(frame.payload)
+            self._link.queue.answer(self, answer.status, bytes(answer.body))
+
+
+class Link:
+    """The core's side of one plugin."""
+
+    def __init__(self, plugin: Plugin, tools: LinkTools) -> None:
+        self.plugin = plugin
+        self.name = plugin.row.plugin_name
+        self.queue = CallQueue(self.name, tools.loop, tools.config.limits.queued_calls)
+        self.actions: dict[str, Action] = {}
+        self.caller = caller_for(plugin)
+        self.connections: list[PluginConnection] = []
+        self._tools = tools
+        self._listener: Listener | None = None
+
+    # Its socket.
+
+    def listen(self) -> None:
+        if self._listener is None:
+            path = self.plugin.row.socket_path
+            self._listener = Listener(self._tools.loop, path, 0o600, self._accept, self._tools.log)
+
+    def close(self) -> None:
+        for connection in list(self.connections):
+            connection.connection.close("the core closes the plugin's socket")
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, sock: socket.socket, peer: Peer) -> None:
+        if self._tools.supervisor.owner_of(peer.pid) != self.name:
+            self._tools.log.warning(
+                "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
+            )
+            sock.close()
+            return
+        self.connections.append(PluginConnection(self, sock, self._tools))
+
+    def connection_closed(self, connection: PluginConnection, reason: str) -> None:
+        self.connections.remove(connection)
+        self.queue.remove_lane(connection)
+        if connection.registered and not any(other.registered for other in self.connections):
+            self._tools.log.info("%s: disconnected: %s", self.name, reason)
+            self._tools.supervisor.on_disconnect(self.name)
+
+    # Registering and signals.
+
+    def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
+        """PLUGIN_REGISTER: who it is, and the actions that it has."""
+        request = PluginRegister.unpack(payload)
+        row = self.plugin.row
+        if request.name != self.name:
+            raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
+        if request.version != row.version:
+            raise Conflict(f"{self.name} registered as version {request.version}, its row says {row.version}")
+        self.actions = registered_actions(self.plugin, strict_json.load_object(request.manifest))
+        if not connection.registered:
+            connection.registered = True
+            self.queue.add_lane(connection)
+        answer = {
+            "settings": self.plugin.settings,
+            "permissions": sorted(row.required_permissions),
+            "limits": {"payload": self._tools.config.limits.payload},
+        }
+        call.reply(JsonResponse(200, strict_json.dumps(answer)).pack())
+
+    def take_signal(self, connection: PluginConnection, payload: memoryview) -> None:
+        message = SignalMessage.unpack(payload)
+        if message.plugin_name != self.name:
+            raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
+        if not connection.registered:
+            raise Malformed("a signal before PLUGIN_REGISTER")
+        if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+            raise Malformed(f"signal 0x{message.signal_type:02X} is none that a plugin sends")
+        self._tools.supervisor.on_signal(self.name, Signal(message.signal_type), bytes(message.data))
+
+    def send_signal(self, signal: Signal, data: bytes = b"") -> bool:
+        """Send it on the first registered connection; False when there is none, or a health check would only wait."""
+        if signal == Signal.HEALTH_CHECK and self.queue.is_working:
+            return False  # it is at a call that has time left: not answering now says nothing about its health
+        for connection in self.connections:
+            if connection.registered:
+                message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
+                connection.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+                return True
+        return False
+
+    # Its calls.
+
+    def ask(
+        self,
+        action: Action,
+        payload: bytes,
+        answered: Callable[[int, bytes], None],
+        failed: Callable[[CallError], None],
+    ) -> None:
+        """Call an action; raises what is known at once (offline, queue full)."""
+        if self.plugin.state not in _TAKES_CALLS:
+            raise self.offline()
+        timeout = action.timeout or self._tools.config.timing.call_timeout
+        self.queue.ask(PluginCall(action.name, action.command_id, payload, timeout, answered, failed))
+
+    def action(self, name: str) -> Action:
+        """The action of that name, from what the process registered or, before it did, from plugin.yaml."""
+        known = self.actions or (self.plugin.manifest.actions if self.plugin.manifest else {})
+        if name not in known:
+            raise ActionNotFound(
+                f"plugin {self.name} has no action {name}", hint=f"it has: {', '.join(sorted(known)) or 'none'}"
+            )
+        return known[name]
+
+    def state_changed(self, new: State) -> None:
+        if new in _GONE:
+            self.queue.set_open(False)
+            for connection in list(self.connections):
+                connection.connection.close("its process ended")
+            self.queue.fail_held(self._crashed)
+            self.actions = {}
+        if new in {State.STOPPED, State.FAILED}:
+            self.queue.fail_waiting(lambda _: self.offline())
+        else:
+            self.queue.set_open(new == State.READY)
+
+    def _crashed(self, call: PluginCall) -> CallError:
+        lines = " | ".join(list(self.plugin.last_lines)[-3:])
+        why = self.plugin.reason or "its process ended"
+        return PluginCrashed(
+            f"plugin {self.name}, action {call.action}: {why}{f'; its last lines: {lines}' if lines else ''}",
+            hint=f"see `reed plugin logs {self.name}`",
+        )
+
+    def offline(self) -> CallError:
+        plugin = self.plugin
+        why = f": {plugin.reason}" if plugin.reason else ""
+        return PluginOffline(f"plugin {self.name} is {plugin.state}{why}", hint=f"reed plugin start {self.name}")
+
+
+def caller_for(plugin: Plugin) -> Caller:
+    """A plugin's permissions come from its row alone (DESIGN.md, Security)."""
+    permissions = frozenset(str(permission) for permission in plugin.row.required_permissions)
+    name = plugin.row.plugin_name
+    return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)
+
+
+def registered_actions(plugin: Plugin, registration: dict[str, Any]) -> dict[str, Action]:
+    """The actions that a process registered, each with what plugin.yaml says of it."""
+    found: dict[str, Action] = {}
+    ids: dict[int, str] = {}
+    declared = plugin.manifest.actions if plugin.manifest else {}
+    actions = registration.get("actions", {})
+    if not isinstance(actions, dict):
+        raise Malformed("PLUGIN_REGISTER: actions must be an object")
+    for name, entry in actions.items():
+        command_id = entry.get("command_id") if isinstance(entry, dict) else None
+        if not isinstance(command_id, int) or not FIRST_ACTION_ID <= command_id <= LAST_ACTION_ID:
+            raise Malformed(f"action {name}: command_id must be {FIRST_ACTION_ID} to {LAST_ACTION_ID}")
+        if command_id in ids:
+            raise Malformed(f"actions {ids[command_id]} and {name} have the same command_id {command_id}")
+        ids[command_id] = name
+        in_manifest = declared.get(name)
+        if in_manifest is not None and in_manifest.command_id != command_id:
+            raise Malformed(
+                f"action {name} registered with command_id {command_id}, plugin.yaml says {in_manifest.command_id}"
+            )
+        found[name] = in_manifest or Action(name=name, command_id=command_id)
+    return found

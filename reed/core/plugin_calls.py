@@ -1,0 +1,181 @@
+"""Calls that the core makes to a plugin: those it holds, and those that wait.
+
+    ask ── waiting ── a free connection, and the plugin is ready ── held ─┬─ response          answered
+              │                                                          ├─ its process ends  502, with its last lines
+              │                                                          └─ timeout           504; its answer is dropped
+              ├─ the queue is full      429
+              ├─ the plugin is stopped  503
+              └─ timeout                504
+
+A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from reed.errors import CallError, PluginBusy, PluginTimeout
+from reed.loop.loop import Loop
+from reed.loop.timers import Timer
+
+Answered = Callable[[int, bytes], None]  # status, body
+Failed = Callable[[CallError], None]
+
+_LATENCIES_KEPT = 512
+
+
+class PluginCall:
+    """One call of an action. It ends once: with `answered` or `failed`."""
+
+    __slots__ = ("action", "answered", "asked_at", "command_id", "ended", "failed", "payload", "timeout", "timer")
+
+    def __init__(
+        self, action: str, command_id: int, payload: bytes, timeout: float, answered: Answered, failed: Failed
+    ) -> None:
+        self.action = action
+        self.command_id = command_id
+        self.payload = payload
+        self.timeout = timeout
+        self.answered = answered
+        self.failed = failed
+        self.asked_at = 0.0
+        self.timer: Timer | None = None
+        self.ended = False
+
+
+class Lane(Protocol):
+    """A connection to the plugin that takes one call at a time."""
+
+    held: PluginCall | None
+
+    def carry(self, call: PluginCall) -> None: ...
+
+
+class CallQueue:
+    """The calls to one plugin, and their figures."""
+
+    def __init__(self, name: str, loop: Loop, limit: int) -> None:
+        self.calls = 0
+        self.errors = 0
+        self._name = name
+        self._loop = loop
+        self._limit = limit
+        self._open = False
+        self._waiting: deque[PluginCall] = deque()
+        self._lanes: list[Lane] = []
+        self._orphans: list[PluginCall] = []  # held when their connection closed; how they end, the exit will tell
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+
+    def ask(self, call: PluginCall) -> None:
+        if len(self._waiting) >= self._limit:
+            self.errors += 1
+            raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
+        call.asked_at = self._loop.now()
+        call.timer = self._loop.call_later(call.timeout, lambda: self._time_out(call))
+        self.calls += 1
+        self._waiting.append(call)
+        self._hand_out()
+
+    def set_open(self, is_open: bool) -> None:
+        """Whether the plugin takes calls now: READY opens, BUSY and everything else closes."""
+        self._open = is_open
+        self._hand_out()
+
+    def add_lane(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+        self._hand_out()
+
+    def remove_lane(self, lane: Lane) -> None:
+        if lane in self._lanes:
+            self._lanes.remove(lane)
+        if lane.held is not None and not lane.held.ended:
+            self._orphans.append(lane.held)
+        lane.held = None
+
+    def answer(self, lane: Lane, status: int, body: bytes) -> None:
+        """The plugin answered the call that `lane` held."""
+        call, lane.held = lane.held, None
+        if call is not None and not call.ended:
+            self._end(call)
+            if status >= 500:
+                self.errors += 1
+            self._latencies.append(self._loop.now() - call.asked_at)
+            call.answered(status, body)
+        self._hand_out()
+
+    def refuse(self, lane: Lane, error: CallError) -> None:
+        """The plugin answered the call that `lane` held with an ErrorResponse."""
+        call, lane.held = lane.held, None
+        if call is not None:
+            self._fail([call], lambda _: error)
+        self._hand_out()
+
+    def fail_held(self, error_for: Callable[[PluginCall], CallError]) -> None:
+        """The process is gone: what it held cannot be answered any more."""
+        held, self._orphans = self._orphans, []
+        for lane in self._lanes:
+            if lane.held is not None:
+                held.append(lane.held)
+                lane.held = None
+        self._fail(held, error_for)
+
+    def fail_waiting(self, error_for: Callable[[PluginCall], CallError]) -> None:
+        """The plugin will not run: nobody waits for it any longer."""
+        waiting, self._waiting = list(self._waiting), deque()
+        self._fail(waiting, error_for)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it holds a call whose time is not over."""
+        return any(lane.held is not None and not lane.held.ended for lane in self._lanes)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._orphans and all(lane.held is None for lane in self._lanes)
+
+    def figures(self) -> dict[str, object]:
+        ordered = sorted(self._latencies)
+
+        def at(part: float) -> float | None:
+            return round(ordered[int(part * (len(ordered) - 1))] * 1000, 3) if ordered else None
+
+        return {"calls": self.calls, "errors": self.errors, "latency_ms": {"p50": at(0.5), "p99": at(0.99)}}
+
+    def _hand_out(self) -> None:
+        waiting = self._waiting
+        if not self._open or not waiting:
+            return
+        for lane in self._lanes:
+            if lane.held is None:
+                call = waiting.popleft()
+                lane.held = call
+                lane.carry(call)
+                if not waiting:
+                    return
+
+    def _time_out(self, call: PluginCall) -> None:
+        if call in self._waiting:
+            self._waiting.remove(call)
+            doing = "waited for it"
+        else:
+            doing = "it did not answer"
+        error = PluginTimeout(
+            f"plugin {self._name}, action {call.action}: {doing} for {call.timeout:g} s",
+            hint=f"see `reed plugin status {self._name}` and its timeout in plugin.yaml",
+        )
+        self._fail([call], lambda _: error)
+
+    def _fail(self, calls: list[PluginCall], error_for: Callable[[PluginCall], CallError]) -> None:
+        for call in calls:
+            if not call.ended:
+                self.errors += 1
+                self._end(call)
+                call.failed(error_for(call))
+
+    @staticmethod
+    def _end(call: PluginCall) -> None:
+        call.ended = True
+        if call.timer is not None:
+            call.timer.cancel()

@@ -1,0 +1,130 @@
+"""The runtime folder: the sockets, FIFOs and pid files of one core (the source, Socket File Structure).
+
+    <runtime folder>/           0700, or 0750 with a group; the core's own, no link, not writable by others
+    ├── core.lock               held for as long as the core lives: one core per folder
+    ├── core.sock
+    ├── plugins/NAME.sock
+    ├── fifos/A→B
+    └── pid/core.pid, pid/plugins/NAME.pid
+
+A folder in /tmp may have been prepared by someone else (SECURITY.md, Files): it is opened without following links, what
+was opened is checked, and nothing is changed in a folder that is refused. The lock comes before any socket is bound.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from reed.errors import RuntimeFolderError
+
+_SUBFOLDERS = ("plugins", "fifos", "pid", "pid/plugins")
+
+
+class RuntimeFolder:
+    """An open, checked and locked runtime folder."""
+
+    def __init__(self, path: Path, lock_fd: int) -> None:
+        self.path = path
+        self._lock_fd = lock_fd
+
+    @classmethod
+    def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
+        """Make or check the folder and take its lock; RuntimeFolderError says what is wrong with it."""
+        path = Path(os.path.abspath(path))
+        mode = 0o700 if group_id is None else 0o750
+        _make(path, mode)
+        fd = _open_folder(path)
+        try:
+            _check(path, fd)
+            lock_fd = take_lock(path)
+            os.fchmod(fd, mode)
+            if group_id is not None:
+                os.fchown(fd, -1, group_id)
+        finally:
+            os.close(fd)
+        for name in _SUBFOLDERS:
+            _make(path / name, mode)
+            subfolder_fd = _open_folder(path / name)
+            try:
+                _check(path / name, subfolder_fd)
+            finally:
+                os.close(subfolder_fd)
+        return cls(path, lock_fd)
+
+    @property
+    def core_socket(self) -> Path:
+        return self.path / "core.sock"
+
+    @property
+    def core_pid_file(self) -> Path:
+        return self.path / "pid" / "core.pid"
+
+    @property
+    def plugin_pids(self) -> Path:
+        return self.path / "pid" / "plugins"
+
+    def close(self) -> None:
+        """Give the lock up; the files stay for the next core."""
+        os.close(self._lock_fd)
+
+
+def take_lock(folder: Path) -> int:
+    """The descriptor that holds `folder`/core.lock until it is closed; children never inherit it."""
+    path = folder / "core.lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise RuntimeFolderError(f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise RuntimeFolderError(
+            f"{folder}: another core{f' (pid {holder})' if holder else ''} runs on this folder",
+            hint="stop it with `reed stop`, or name another folder",
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    return fd
+
+
+def _make(path: Path, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise RuntimeFolderError(
+            f"{path}: cannot make the folder: {error.strerror}", hint="its parent must exist and be writable"
+        ) from None
+
+
+def _open_folder(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink():
+            reason = "is a link"
+        elif path.exists() and not path.is_dir():
+            reason = "is not a folder"
+        else:
+            reason = error.strerror or str(error)
+        raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or name another runtime folder") from None
+
+
+def _check(path: Path, fd: int) -> None:
+    """Refuse what another user made or could change."""
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid():
+        raise RuntimeFolderError(
+            f"{path}: belongs to user {status.st_uid}, and the core runs as user {os.geteuid()}",
+            hint="name another runtime folder (--runtime-dir or REED_RUNTIME_DIR), or have its owner remove it",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RuntimeFolderError(
+            f"{path}: is writable by others (mode {stat.S_IMODE(status.st_mode):04o})", hint=f"chmod go-w {path}"
+        )

@@ -1,0 +1,109 @@
+"""Accepting connections on a Unix socket.
+
+bind ── listen ── accept, a few each turn ── on_accept(socket, peer)
+                     ├─ no descriptor is left (EMFILE): stop watching, try again when one may be free
+                     └─ too many connections: told so, and closed
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from reed.errors import RuntimeFolderError
+from reed.loop.loop import Loop
+
+_BACKLOG = 1024
+_ACCEPTS_PER_TURN = 64
+_RETRY_SECONDS = 0.1
+_UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+class Peer(NamedTuple):
+    """Who connected, as the kernel says (SO_PEERCRED)."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class Listener:
+    """A listening Unix socket in the runtime folder."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        mode: int,
+        on_accept: Callable[[socket.socket, Peer], None],
+        log: logging.Logger,
+    ) -> None:
+        self.path = path
+        self._loop = loop
+        self._on_accept = on_accept
+        self._log = log
+        self._closed = False
+        self._sock = bind(path, mode)
+        loop.watch(self._sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Stop accepting and remove the socket file."""
+        if not self._closed:
+            self._closed = True
+            self._loop.unwatch(self._sock.fileno())
+            self._sock.close()
+            self.path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._sock.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._rest(error)
+                return
+            self._on_accept(sock, peer_of(sock))
+
+    def _rest(self, error: OSError) -> None:
+        """A listening socket stays readable when accept fails: without a rest the loop would spin."""
+        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror)
+        self._loop.unwatch_read(self._sock.fileno())
+        self._loop.call_later(_RETRY_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        if not self._closed:
+            self._loop.watch(self._sock.fileno(), self._accept)
+
+
+def bind(path: Path, mode: int) -> socket.socket:
+    """A listening socket at `path`; a socket file that a dead core left is replaced, anything else is refused."""
+    if path.is_socket():
+        path.unlink()
+    elif path.is_symlink() or path.exists():
+        raise RuntimeFolderError(f"{path}: is in the way and no socket", hint="remove it")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(os.fspath(path))
+        os.chmod(path, mode)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise RuntimeFolderError(f"{path}: cannot listen: {error.strerror or error}") from None
+    return sock
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))

@@ -1,0 +1,60 @@
+"""What SYSTEM_STATS tells (WIRE.md, F9): figures of the core as one JSON object."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from reed import __version__
+from reed.config import Config
+from reed.core.router import Router
+from reed.loop.loop import Loop
+from reed.registry.supervisor import Supervisor
+from reed.store.base import Store
+
+
+class Stats:
+    """Collects the figures when they are asked for."""
+
+    def __init__(self, config: Config, loop: Loop, store: Store, supervisor: Supervisor, router: Router) -> None:
+        self._config = config
+        self._loop = loop
+        self._store = store
+        self._supervisor = supervisor
+        self._router = router
+        self._started = loop.now()
+
+    def __call__(self, connections: int, accepted: int) -> dict[str, Any]:
+        times = self._loop.times
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(self._loop.now() - self._started, 3),
+            "memory_bytes": _memory_bytes(),
+            "connections": connections,
+            "accepted": accepted,
+            "denied": self._router.denied,
+            "store": self._store.stats(),
+            "plugins": Counter(str(plugin.state) for plugin in self._supervisor.plugins.values()),
+            "loop": {
+                "turns": times.turns,
+                "turn_ms": {
+                    "p50": times.quantile(0.5) * 1000,
+                    "p99": times.quantile(0.99) * 1000,
+                    "p99.9": times.quantile(0.999) * 1000,
+                    "longest": round(times.longest * 1000, 3),
+                },
+                "commit_longest_ms": round(times.commit_longest * 1000, 3),
+            },
+            "limits": asdict(self._config.limits),
+            "runtime_dir": str(self._config.runtime_dir),
+            "data_dir": str(self._config.data_dir),
+        }
+
+
+def _memory_bytes() -> int:
+    """The resident memory of this process."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,164 @@
+"""The turn: what happens in it, in which order, and what a bug in a callback costs."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from reed.loop.loop import Loop, TurnTimes
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bugs() -> list[BaseException]:
+    return []
+
+
+@pytest.fixture
+def loop(clock, bugs):
+    loop = Loop(clock=clock, on_bug=bugs.append)
+    yield loop
+    loop.close()
+
+
+class Noted:
+    def __init__(self, events: list[str], name: str) -> None:
+        self._events = events
+        self._name = name
+
+    def flush(self) -> None:
+        self._events.append(f"flush {self._name}")
+
+    def close(self) -> None:
+        self._events.append(f"close {self._name}")
+
+
+def test_a_turn_goes_in_the_documented_order(loop, clock):
+    events: list[str] = []
+    a, b = socket.socketpair()
+    loop.commit = lambda: events.append("commit")
+
+    def on_readable():
+        events.append("read")
+        a.recv(10)
+        loop.flush_later(Noted(events, "stream"))
+        loop.close_later(Noted(events, "dead"))
+        loop.again(lambda: events.append("again"))
+
+    loop.watch(a.fileno(), on_readable)
+    loop.call_later(0, lambda: events.append("timer"))
+    loop.add_work(lambda until: bool(events.append("work")))
+    b.send(b"x")
+    loop.turn(0)
+    assert events == ["read", "timer", "work", "commit", "flush stream", "close dead"]
+    events.clear()
+    loop.turn()  # `again` waits for nothing
+    assert events == ["again", "commit"]
+    loop.unwatch(a.fileno())
+    a.close()
+    b.close()
+
+
+def test_timers_run_when_due_in_order_and_never_when_cancelled(loop, clock):
+    ran: list[str] = []
+    loop.call_later(2, lambda: ran.append("two"))
+    loop.call_later(1, lambda: ran.append("one"))
+    loop.call_later(1.5, lambda: ran.append("cancelled")).cancel()
+    loop.turn(0)
+    assert ran == []
+    clock.time += 1
+    loop.turn(0)
+    assert ran == ["one"]
+    clock.time += 5
+    loop.turn(0)
+    assert ran == ["one", "two"]
+
+
+def test_thousands_of_cancelled_timers_leave_the_heap(loop):
+    for _ in range(10_000):
+        loop.call_later(30, lambda: None).cancel()
+    assert len(loop._timers._heap) < 1000
+
+
+def test_a_bug_in_a_callback_is_reported_and_the_others_still_run(loop, bugs):
+    ran: list[str] = []
+    loop.again(lambda: 1 / 0)
+    loop.again(lambda: ran.append("next"))
+    loop.call_later(0, lambda: {}["key"])
+    loop.add_work(lambda until: 1 / 0)
+    loop.turn(0)
+    assert ran == ["next"]
+    assert [type(bug) for bug in bugs] == [ZeroDivisionError, KeyError, ZeroDivisionError]
+
+
+def test_work_goes_on_over_turns_until_it_is_done(loop):
+    left = [3]
+
+    def work(until: float) -> bool:
+        left[0] -= 1
+        return left[0] > 0
+
+    loop.add_work(work)
+    for _ in range(5):
+        loop.turn(0)
+    assert left == [0]
+
+
+def test_a_descriptor_that_is_forgotten_in_its_turn_is_not_called(loop):
+    (a, a2), (b, b2) = socket.socketpair(), socket.socketpair()
+    called: list[str] = []
+
+    def forget(mine: str, other: socket.socket):
+        called.append(mine)
+        loop.unwatch(other.fileno())
+
+    loop.watch(a.fileno(), lambda: forget("a", b))
+    loop.watch(b.fileno(), lambda: forget("b", a))
+    a2.send(b"x")
+    b2.send(b"x")
+    loop.turn(0)
+    assert len(called) == 1
+    for sock in (a, a2, b, b2):
+        loop.unwatch(sock.fileno())
+        sock.close()
+
+
+def test_stop_ends_run_with_the_turn(loop):
+    read, write = os.pipe()
+
+    def on_readable():
+        os.read(read, 1)
+        loop.stop()
+
+    loop.watch(read, on_readable)
+    os.write(write, b"x")
+    loop.run()
+    loop.unwatch(read)
+    os.close(read)
+    os.close(write)
+
+
+def test_turn_times_tell_quantiles_and_the_longest():
+    times = TurnTimes()
+    for _ in range(999):
+        times.add(100e-6)
+    times.add(20e-3)
+    assert 100e-6 <= times.quantile(0.5) <= 200e-6
+    assert times.quantile(1.0) == pytest.approx(20e-3)
+    assert times.longest == pytest.approx(20e-3)
