@@ -17,6 +17,7 @@ A plugin may answer with any status of its own; on the client's side that is a p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import ClassVar
 
@@ -242,3 +243,11 @@ class RuntimeFolderError(ReedError):
 
 class CoreNotRunning(ReedError):
     """Nobody listens on core.sock."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The hint for a mistyped name: "did you mean 'x'?", or nothing when no known name is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), 1)
+    return f"did you mean {found[0]!r}?" if found else ""
