@@ -10,15 +10,12 @@ Exactly one of them is called, once; a second one is a bug and raises.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from reed.errors import CallError
 from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
-
-if TYPE_CHECKING:
-    from reed.core.connection import Connection
 
 _RESPONSE = int(Flag.RESPONSE)
 _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
@@ -35,12 +32,24 @@ class Caller(NamedTuple):
     is_admin: bool
 
 
+class Asker(Protocol):
+    """The connection that a call came on, as far as the call knows it."""
+
+    caller: Caller
+
+    def release(self) -> None:
+        """Send what is answered, in the order of the requests."""
+
+    def note_async_failure(self, call: Call, error: CallError) -> None:
+        """Nobody waits for this error: log and count it."""
+
+
 class Call:
     """One request. `payload` of a reply is bytes that stay unchanged until they are sent."""
 
     __slots__ = ("answer", "command_id", "connection", "expects_reply", "flags")
 
-    def __init__(self, connection: Connection, command_id: int, flags: int) -> None:
+    def __init__(self, connection: Asker, command_id: int, flags: int) -> None:
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
