@@ -182,9 +182,7 @@ class Link:
         self._tools.supervisor.on_signal(self.name, Signal(message.signal_type), bytes(message.data))
 
     def send_signal(self, signal: Signal, data: bytes = b"") -> bool:
-        """Send it on the first registered connection; False when there is none, or a health check would only wait."""
-        if signal == Signal.HEALTH_CHECK and self.queue.is_working:
-            return False  # it is at a call that has time left: not answering now says nothing about its health
+        """Send it on the first registered connection; False when there is none."""
         for connection in self.connections:
             if connection.registered:
                 message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)

@@ -34,6 +34,7 @@ class RuntimeFolder:
     def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
         """Make or check the folder and take its lock; RuntimeFolderError says what is wrong with it."""
         path = Path(os.path.abspath(path))
+        _check_parent(path.parent)
         mode = 0o700 if group_id is None else 0o750
         _make(path, mode)
         fd = _open_folder(path)
@@ -114,6 +115,19 @@ def _open_folder(path: Path) -> int:
         else:
             reason = error.strerror or str(error)
         raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or name another runtime folder") from None
+
+
+def _check_parent(parent: Path) -> None:
+    """In a folder that everyone may write to, only the sticky bit keeps others from renaming ours away."""
+    try:
+        mode = os.stat(parent).st_mode
+    except OSError:
+        return  # it is made or refused next, with the reason
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise RuntimeFolderError(
+            f"{parent}: everyone may write to it and it has no sticky bit (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod +t {parent}, or name a runtime folder elsewhere",
+        )
 
 
 def _check(path: Path, fd: int) -> None:

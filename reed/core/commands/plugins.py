@@ -8,12 +8,13 @@ from typing import Any
 from reed.core.calls import Call, Caller
 from reed.core.links import Link
 from reed.core.router import Route
+from reed.core.signals import signal_plugins
 from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, RegistryError
 from reed.registry.lifecycle import State
 from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
 from reed.wire import common, layouts, strict_json
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginSend
 from reed.wire.snippets import Record
@@ -60,10 +61,8 @@ def routes(
         call.reply(_OK)
 
     def signal(call: Call, payload: memoryview) -> None:
-        message = SignalMessage.unpack(payload)
-        everyone = call.flags & Flag.BROADCAST
-        targets = [link for link in links.values() if link.plugin.state in _RUNNING]
-        _signal(supervisor, targets if everyone else [link_of(message.plugin_name)], message)
+        broadcast = bool(call.flags & Flag.BROADCAST)
+        signal_plugins(supervisor, links, SignalMessage.unpack(payload), broadcast=broadcast)
         call.reply(layouts.STATUS.pack(202))
 
     def send(call: Call, payload: memoryview) -> None:
@@ -96,18 +95,6 @@ def routes(
 
 
 _OK = layouts.STATUS.pack(200)
-
-
-def _signal(supervisor: Supervisor, targets: list[Link], message: SignalMessage) -> None:
-    """Send a signal of the core's own kind. A graceful shutdown is a stop: the plugin is not started again."""
-    if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
-        raise Malformed(f"signal 0x{message.signal_type:02X} is none that a plugin gets")
-    kind = Signal(message.signal_type)
-    for link in targets:
-        if kind == Signal.SHUTDOWN_GRACEFUL:
-            supervisor.stop(link.name, lambda: None, lambda _: None)
-        elif not link.send_signal(kind, bytes(message.data)) and len(targets) == 1 and kind != Signal.HEALTH_CHECK:
-            raise link.offline()
 
 
 def _ask(

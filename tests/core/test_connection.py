@@ -1,0 +1,219 @@
+"""A connection: replies in order whatever the order they come in, fairness, back-pressure, and the end of a peer."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+
+import pytest
+
+from reed.core.calls import Call, Caller
+from reed.core.connection import Connection
+from reed.errors import Internal
+from reed.loop.loop import Loop
+from reed.wire import frames
+from reed.wire.codes import Flag
+from reed.wire.common import ErrorResponse, SignalMessage
+from reed.wire.frames import ReceiveBuffer
+
+CALLER = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    payload: int = 1 << 20
+    frames_per_turn: int = 4
+    queued_bytes: int = 1 << 30
+    queued_calls: int = 100
+
+
+class Core:
+    """A connection on a loop of its own, with a dispatcher that keeps the calls until the test ends them."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.bugs: list[BaseException] = []
+        self.calls: list[tuple[Call, bytes]] = []
+        self.signals: list[SignalMessage] = []
+        self.closed: list[str] = []
+        self.holds_reads = False
+        self.loop = Loop(on_bug=self.bugs.append)
+        mine, self.peer = socket.socketpair()
+        self.peer.settimeout(5)
+        self.connection = Connection(
+            self.loop,
+            mine,
+            CALLER,
+            self,
+            limits or Limits(),
+            memoryview(bytearray(65536)),
+            logging.getLogger("test"),
+            on_signal=lambda _, payload: self.signals.append(SignalMessage.unpack(bytes(payload))),
+            on_closed=lambda _, reason: self.closed.append(reason),
+        )
+        self._buffer = ReceiveBuffer()
+
+    def dispatch(self, call: Call, payload: memoryview) -> None:
+        self.calls.append((call, bytes(payload)))
+
+    def must_wait(self, command_id: int) -> bool:
+        return self.holds_reads and command_id == 4
+
+    def turns(self, count: int = 20) -> None:
+        for _ in range(count):
+            self.loop.turn(0)
+        assert not self.bugs
+
+    def replies(self, count: int) -> list[frames.Frame]:
+        got: list[frames.Frame] = []
+        while len(got) < count:
+            self.turns(2)
+            data = self.peer.recv(1 << 20)
+            assert data, f"the core closed after {len(got)} of {count} replies"
+            self._buffer.feed(memoryview(data))
+            while (frame := self._buffer.next_frame()) is not None:
+                got.append(frame._replace(payload=bytes(frame.payload)))
+            self._buffer.keep()
+        return got
+
+    def end(self) -> None:
+        self.connection.close("the test is over")
+        self.loop.turn(0)
+        self.loop.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def core():
+    core = Core()
+    yield core
+    core.end()
+
+
+def test_replies_leave_in_the_order_of_the_requests(core):
+    core.peer.sendall(b"".join(frames.encode(4, b"%d" % number) for number in range(3)))
+    core.turns()
+    for call, payload in reversed(core.calls):
+        call.reply(b"to " + payload)
+    assert [frame.payload for frame in core.replies(3)] == [b"to 0", b"to 1", b"to 2"]
+
+
+def test_only_a_bounded_number_of_frames_is_taken_in_a_turn(core):
+    core.peer.sendall(frames.encode(1) * 10)
+    core.loop.turn(0)
+    assert len(core.calls) == 4
+    core.loop.turn(0)
+    assert len(core.calls) == 8
+    core.turns()
+    assert len(core.calls) == 10
+
+
+def test_a_read_and_what_follows_it_wait_while_writes_are_not_on_the_disk(core):
+    core.holds_reads = True
+    core.peer.sendall(frames.encode(1) + frames.encode(4) + frames.encode(2))
+    core.turns()
+    assert [call.command_id for call, _ in core.calls] == [1]
+    core.holds_reads = False
+    core.turns()
+    assert [call.command_id for call, _ in core.calls] == [1, 4, 2]
+
+
+def test_a_peer_with_too_many_open_calls_is_not_read_until_one_ends():
+    core = Core(Limits(queued_calls=2))
+    core.peer.sendall(frames.encode(1) * 5)
+    core.turns()
+    assert len(core.calls) == 2
+    core.calls[0][0].reply(b"ok")
+    core.turns()
+    assert len(core.calls) == 3
+    for number in range(1, 5):
+        core.calls[number][0].reply(b"ok")
+        core.turns()
+    assert len(core.replies(5)) == 5
+    core.end()
+
+
+def test_a_slow_reader_holds_up_itself_and_gets_everything_in_the_end(core):
+    core.peer.sendall(frames.encode(4) * 20)
+    big = bytes(200_000)
+    answered = 0
+    got = 0
+    while got < 20:
+        core.turns(3)
+        assert core.connection.stream.queued < 2_000_000
+        while answered < len(core.calls):
+            core.calls[answered][0].reply(big)
+            answered += 1
+        got += len(core.replies(1))
+    assert got == 20
+
+
+def test_a_peer_that_ends_its_side_still_gets_its_replies(core):
+    core.peer.sendall(frames.encode(4) * 2)
+    core.peer.shutdown(socket.SHUT_WR)
+    core.turns()
+    assert core.closed == []
+    core.calls[0][0].reply(b"one")
+    core.turns()
+    core.calls[1][0].reply(b"two")
+    assert [frame.payload for frame in core.replies(2)] == [b"one", b"two"]
+    core.turns()
+    assert core.peer.recv(100) == b""
+    assert core.closed == ["the peer closed the connection"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (frames.encode(4)[:4] + b"\x02" + frames.encode(4)[5:], 505),
+        (frames.header(4, 1 << 31), 413),
+    ],
+)
+def test_what_is_no_frame_is_answered_after_the_replies_that_are_owed_and_closed(core, data, status):
+    core.peer.sendall(frames.encode(4) + data)
+    core.turns()
+    assert core.closed == []
+    core.calls[0][0].reply(b"first")
+    first, last = core.replies(2)
+    assert first.payload == b"first"
+    assert last.flags == Flag.RESPONSE | Flag.ERROR
+    assert ErrorResponse.unpack(last.payload).status == status
+    core.turns()
+    assert core.peer.recv(100) == b""
+
+
+def test_async_and_signals_are_never_answered(core):
+    signal = SignalMessage(0x15, 1, "analytics").pack()
+    core.peer.sendall(frames.encode(0xF3, signal, Flag.SIGNAL) + frames.encode(1, b"", Flag.ASYNC) + frames.encode(4))
+    core.turns()
+    assert [message.plugin_name for message in core.signals] == ["analytics"]
+    core.calls[0][0].fail(Internal("nobody hears this"))
+    core.calls[1][0].reply(b"heard")
+    assert [frame.payload for frame in core.replies(1)] == [b"heard"]
+    assert core.connection.async_failures == 1
+
+
+def test_a_response_where_only_requests_may_come_is_counted_and_the_connection_goes_on(core):
+    core.peer.sendall(frames.encode(4, b"", Flag.RESPONSE) + frames.encode(4))
+    core.turns()
+    assert core.connection.async_failures == 1
+    assert len(core.calls) == 1
+
+
+def test_a_reply_to_a_peer_that_has_gone_is_dropped(core):
+    core.peer.sendall(frames.encode(4))
+    core.turns()
+    core.peer.close()
+    core.turns()
+    core.calls[0][0].reply(b"to nobody")
+    core.turns()
+    assert len(core.closed) == 1
+
+
+def test_answering_twice_is_a_bug(core):
+    core.peer.sendall(frames.encode(4))
+    core.turns()
+    core.calls[0][0].reply(b"once")
+    with pytest.raises(RuntimeError, match="answered twice"):
+        core.calls[0][0].reply(b"twice")

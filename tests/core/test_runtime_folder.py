@@ -1,0 +1,121 @@
+"""The runtime folder: made, refused or locked, and nothing is changed in one that is refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from reed.core.runtime_folder import RuntimeFolder, take_lock
+from reed.errors import RuntimeFolderError
+
+AS_ROOT = os.geteuid() == 0
+
+
+def mode_of(path) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_it_is_made_private_with_all_its_subfolders(tmp_path):
+    folder = RuntimeFolder.open(tmp_path / "run")
+    assert mode_of(tmp_path / "run") == 0o700
+    for name in ("plugins", "fifos", "pid", "pid/plugins"):
+        assert (tmp_path / "run" / name).is_dir()
+    folder.close()
+
+
+def test_with_a_group_its_members_may_enter(tmp_path):
+    folder = RuntimeFolder.open(tmp_path / "run", group_id=os.getegid())
+    assert mode_of(tmp_path / "run") == 0o750
+    folder.close()
+
+
+def test_a_second_core_is_refused_with_one_clear_line_and_the_next_one_starts(tmp_path):
+    first = RuntimeFolder.open(tmp_path / "run")
+    with pytest.raises(RuntimeFolderError) as refusal:
+        RuntimeFolder.open(tmp_path / "run")
+    assert str(refusal.value) == (
+        f"{tmp_path}/run: another core (pid {os.getpid()}) runs on this folder; "
+        "stop it with `reed stop`, or name another folder"
+    )
+    first.close()
+    RuntimeFolder.open(tmp_path / "run").close()
+
+
+def test_the_lock_goes_with_a_killed_core_though_its_children_live(tmp_path):
+    program = f"""
+import subprocess, sys
+from pathlib import Path
+from reed.core.runtime_folder import take_lock
+take_lock(Path({str(tmp_path)!r}))
+child = subprocess.Popen(["sleep", "60"], close_fds=False)
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+    core = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = int(core.stdout.readline())
+    try:
+        with pytest.raises(RuntimeFolderError, match=f"pid {core.pid}"):
+            take_lock(tmp_path)
+        core.kill()
+        core.wait()
+        os.close(take_lock(tmp_path))
+    finally:
+        os.kill(child, 9)
+        core.stdin.close()
+        core.stdout.close()
+
+
+def test_a_link_is_refused_and_what_it_points_to_is_left_alone(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir(mode=0o755)
+    (tmp_path / "run").symlink_to(target)
+    with pytest.raises(RuntimeFolderError, match="/run: is a link"):
+        RuntimeFolder.open(tmp_path / "run")
+    assert list(target.iterdir()) == []
+    assert mode_of(target) == 0o755
+
+
+def test_a_linked_subfolder_is_refused(tmp_path):
+    RuntimeFolder.open(tmp_path / "run").close()
+    (tmp_path / "run" / "plugins").rmdir()
+    (tmp_path / "run" / "plugins").symlink_to(tmp_path)
+    with pytest.raises(RuntimeFolderError, match="/run/plugins: is a link"):
+        RuntimeFolder.open(tmp_path / "run")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a folder of another user")
+def test_another_users_folder_is_refused(tmp_path):
+    (tmp_path / "run").mkdir(mode=0o700)
+    os.chown(tmp_path / "run", 12345, 12345)
+    with pytest.raises(RuntimeFolderError, match="belongs to user 12345, and the core runs as user 0"):
+        RuntimeFolder.open(tmp_path / "run")
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o777, 0o702])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(mode)
+    with pytest.raises(RuntimeFolderError, match=f"is writable by others .mode {mode:04o}.; chmod go-w"):
+        RuntimeFolder.open(tmp_path / "run")
+    assert mode_of(tmp_path / "run") == mode
+
+
+def test_a_parent_that_everyone_may_write_to_needs_the_sticky_bit(tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(RuntimeFolderError, match="sticky bit"):
+        RuntimeFolder.open(tmp_path / "open" / "run")
+    (tmp_path / "open").chmod(0o1777)
+    RuntimeFolder.open(tmp_path / "open" / "run").close()
+
+
+def test_a_file_in_its_place_and_a_missing_parent_are_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RuntimeFolderError, match="/file: is not a folder"):
+        RuntimeFolder.open(tmp_path / "file")
+    with pytest.raises(RuntimeFolderError, match="cannot make the folder: No such file or directory"):
+        RuntimeFolder.open(tmp_path / "a" / "b")
