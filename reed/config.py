@@ -100,7 +100,7 @@ class Config:
         default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute())
     )
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
-    socket_group: Annotated[str, text] = ""  # a Unix group that may open core.sock; empty: the core's own user alone
+    socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()
     plugins: Annotated[dict[str, PluginConfig], entries(record(PluginConfig), *_PLUGIN)] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""Where a plugin and its code are (DESIGN.md, Plugins).
+
+each plugin folder/NAME/     the first one that is there
+    plugin.yaml
+    main.lua or NAME.lua     a Lua plugin's code, or what `entry` names
+    NAME or target/release/NAME    a native plugin's executable, or what `entry` names
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from reed.errors import ManifestError, nearest
+
+
+def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
+    """The folder of a plugin. ManifestError names every place that was looked at."""
+    for folder in plugin_dirs:
+        if (folder / name).is_dir():
+            return folder / name
+    looked = ", ".join(str(folder / name) for folder in plugin_dirs) or "no plugin folder is set"
+    hint = nearest(name, _plugins_in(plugin_dirs)) or "make its folder there, or name another with --plugin-dir"
+    raise ManifestError(name, f"no folder of this plugin; looked for {looked}", hint=hint)
+
+
+def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:
+    """The file to run: a Lua file, or an executable. `entry` is the manifest's, which may be empty."""
+    if plugin_type == "lua":
+        places = [entry] if entry else ["main.lua", f"{name}.lua"]
+    else:
+        places = [entry] if entry else [name, f"target/release/{name}"]
+    for place in places:
+        path = folder / place
+        if not path.is_file():
+            continue
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ManifestError(str(path), "leads out of the plugin's folder", hint="entry is a path below the folder")
+        if plugin_type != "lua" and not os.access(path, os.X_OK):
+            raise ManifestError(str(path), "is not executable", hint=f"chmod +x {path}")
+        return path
+    hint = "write it" if plugin_type == "lua" else "build it, for example by `cargo build --release`"
+    raise ManifestError(str(folder), f"no code there; looked for {' and '.join(places)}", hint=hint)
+
+
+def _plugins_in(plugin_dirs: Sequence[Path]) -> list[str]:
+    return [each.name for folder in plugin_dirs if folder.is_dir() for each in folder.iterdir() if each.is_dir()]

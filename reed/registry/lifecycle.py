@@ -1,0 +1,143 @@
+"""The life of a plugin: one table, state x event -> action, next state. The supervisor only carries it out.
+
+                 START                    READY             SLEEPING
+      stopped ───────────▶ starting ───────────────▶ ready ──────────▶ sleeping
+         ▲  ▲                │ ▲ │                   │ ▲ ▲                │
+         │  │           ENDED│ │ │LAUNCH_FAILED  BUSY│ │ └── READY, BUSY ─┘
+         │  │                │ │ │OVERDUE            ▼ │READY
+         │  │ STOP           ▼ │ │                  busy
+         │  └───────────backoff│ │
+         │                 │ ▲ RETRY
+         │        EXHAUSTED│ └─── ENDED, HUNG of ready, busy, sleeping
+         │                 ▼   │
+         │ STOP         failed ◀┘            START leads from stopped, backoff and failed to starting at once
+         │
+         └── ENDED ── stopping ◀── STOP of starting, ready, busy, sleeping
+
+STOPPING presses harder each time it is OVERDUE: SHUTDOWN_GRACEFUL, then SIGTERM, then SIGKILL.
+Every pair of state and event is in TABLE or in IGNORED: nothing is forgotten, and nothing else can happen.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    STOPPED = "stopped"  # no process, and none is wanted
+    STARTING = "starting"  # launched, not READY yet
+    READY = "ready"
+    BUSY = "busy"  # it said so: calls wait
+    SLEEPING = "sleeping"  # it said so: a call wakes it
+    STOPPING = "stopping"  # asked to end
+    BACKOFF = "backoff"  # its process ended by itself: it is started again after a delay
+    FAILED = "failed"  # it ended too often, or could not be started: only a person's START helps
+
+
+class Event(StrEnum):
+    START = "start"  # a person, auto_start or a call wants it
+    STOP = "stop"
+    LAUNCH_FAILED = "launch failed"  # no process came to be
+    READY = "ready"  # signals of the plugin
+    BUSY = "busy"
+    SLEEPING = "sleeping"
+    ENDED = "ended"  # its process is gone
+    OVERDUE = "overdue"  # the deadline of this state is over
+    HUNG = "hung"  # it does not answer: health checks missed, a call without an end
+    RETRY = "retry"  # the delay of backoff is over
+    EXHAUSTED = "exhausted"  # no restart is left in the window
+
+
+class Action(StrEnum):
+    BEGIN = "begin"  # forget earlier crashes, and launch
+    LAUNCH = "launch"  # launch once more
+    JOIN = "join"  # who asked waits with those who asked before
+    WELCOME = "welcome"  # it is ready: tell who waits, watch its health
+    NOTE = "note"  # it gave a sign of life
+    END = "end"  # ask it to end
+    PRESS = "press"  # ask harder
+    KILL = "kill"  # SIGKILL, and try again later
+    ABANDON = "abandon"  # SIGKILL, and give up
+    BACK_OFF = "back off"  # plan the next launch
+    GIVE_UP = "give up"  # tell who waits
+    CONCLUDE = "conclude"  # it is gone as it was asked to: tell who waits
+    CONFIRM = "confirm"  # it is as it was asked to be: say so
+    START_AFTER = "start after"  # launch when the old process is gone
+
+
+S, E, A = State, Event, Action
+
+TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
+    S.STOPPED: {
+        E.START: (A.BEGIN, S.STARTING),
+        E.STOP: (A.CONFIRM, S.STOPPED),
+    },
+    S.STARTING: {
+        E.START: (A.JOIN, S.STARTING),
+        E.STOP: (A.END, S.STOPPING),
+        E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
+        E.READY: (A.WELCOME, S.READY),
+        E.ENDED: (A.BACK_OFF, S.BACKOFF),
+        E.OVERDUE: (A.ABANDON, S.FAILED),
+        E.HUNG: (A.KILL, S.BACKOFF),
+    },
+    S.READY: {
+        E.START: (A.CONFIRM, S.READY),
+        E.STOP: (A.END, S.STOPPING),
+        E.READY: (A.NOTE, S.READY),
+        E.BUSY: (A.NOTE, S.BUSY),
+        E.SLEEPING: (A.NOTE, S.SLEEPING),
+        E.ENDED: (A.BACK_OFF, S.BACKOFF),
+        E.HUNG: (A.KILL, S.BACKOFF),
+    },
+    S.BUSY: {
+        E.START: (A.CONFIRM, S.BUSY),
+        E.STOP: (A.END, S.STOPPING),
+        E.READY: (A.NOTE, S.READY),
+        E.BUSY: (A.NOTE, S.BUSY),
+        E.SLEEPING: (A.NOTE, S.SLEEPING),
+        E.ENDED: (A.BACK_OFF, S.BACKOFF),
+        E.HUNG: (A.KILL, S.BACKOFF),
+    },
+    S.SLEEPING: {
+        E.START: (A.CONFIRM, S.SLEEPING),
+        E.STOP: (A.END, S.STOPPING),
+        E.READY: (A.NOTE, S.READY),
+        E.BUSY: (A.NOTE, S.BUSY),
+        E.SLEEPING: (A.NOTE, S.SLEEPING),
+        E.ENDED: (A.BACK_OFF, S.BACKOFF),
+        E.HUNG: (A.KILL, S.BACKOFF),
+    },
+    S.STOPPING: {
+        E.START: (A.START_AFTER, S.STOPPING),
+        E.STOP: (A.JOIN, S.STOPPING),
+        E.LAUNCH_FAILED: (A.CONCLUDE, S.STOPPED),
+        E.ENDED: (A.CONCLUDE, S.STOPPED),
+        E.OVERDUE: (A.PRESS, S.STOPPING),
+    },
+    S.BACKOFF: {
+        E.START: (A.BEGIN, S.STARTING),
+        E.STOP: (A.CONCLUDE, S.STOPPED),
+        E.RETRY: (A.LAUNCH, S.STARTING),
+        E.EXHAUSTED: (A.GIVE_UP, S.FAILED),
+    },
+    S.FAILED: {
+        E.START: (A.BEGIN, S.STARTING),
+        E.STOP: (A.CONFIRM, S.STOPPED),
+    },
+}
+
+# What cannot happen there, or says nothing new: a signal that was under way, the end of a process that was killed,
+# a deadline that passed in the same turn as what it waited for.
+_SIGNALS = frozenset({E.READY, E.BUSY, E.SLEEPING})
+_DELAYS = frozenset({E.RETRY, E.EXHAUSTED})
+IGNORED: dict[State, frozenset[Event]] = {
+    S.STOPPED: _SIGNALS | _DELAYS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.STARTING: _DELAYS | {E.BUSY, E.SLEEPING},
+    S.READY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
+    S.BUSY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
+    S.SLEEPING: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
+    S.STOPPING: _SIGNALS | _DELAYS | {E.HUNG},
+    S.BACKOFF: _SIGNALS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.FAILED: _SIGNALS | _DELAYS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+}
