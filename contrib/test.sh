@@ -1,0 +1,85 @@
+#!/bin/sh
+# Test reed as it will be installed, from nothing: sh contrib/test.sh [PYTEST ARGUMENT…]
+#
+#   checkout ── sdist ── wheel ── a venv in a temporary folder ── the tests, where this checkout's reed/ is out of reach
+#
+# Needs Python 3.11 or later and the network (or a pip that knows another place for packages). PYTHON names the Python
+# to use, REED_PAGES a file of real pages for the tests that want one.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/reed-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf '%s\n' "contrib/test.sh: $*" >&2; exit 1; }
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    for name in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if is_new_enough "$name"; then command -v "$name"; return; fi
+    done
+}
+
+say "a venv of its own"
+python=$(find_python)
+if [ -z "$python" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && apt-get install -y -qq python3 python3-venv </dev/null >/dev/null
+    python=$(find_python)
+fi
+[ -n "$python" ] || die "Python 3.11 or later is missing; install python3 and python3-venv, or name one: PYTHON=/path/to/python3"
+if ! "$python" -m venv "$work/venv" >"$work/venv.log" 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq python3-venv </dev/null >/dev/null
+    fi
+    rm -rf "$work/venv"
+    "$python" -m venv "$work/venv" >"$work/venv.log" 2>&1 ||
+        { cat "$work/venv.log"; die "$python cannot make a venv; as root: apt-get install python3-venv"; }
+fi
+venv=$work/venv/bin/python
+echo "$("$venv" --version) from $python"
+
+say "sdist, and from it the wheel"
+"$venv" -m pip install --quiet --disable-pip-version-check build
+mkdir "$work/source"
+(cd "$root" && tar -cf - --exclude=.git --exclude=./build --exclude='*.egg-info' --exclude=__pycache__ --exclude=.mypy_cache \
+    --exclude=.ruff_cache --exclude=.hypothesis --exclude=.pytest_cache --exclude=./data --exclude=target . ) | (cd "$work/source" && tar -xf -)
+(cd "$work/source" && "$venv" -m build --outdir "$work/dist" . >"$work/build.log" 2>&1) ||
+    { tail -40 "$work/build.log"; die "the build failed"; }
+ls "$work/dist"
+"$venv" - "$work/source" "$work"/dist/*.whl <<'PYTHON'
+"""Every file of the package must be in the wheel."""
+import sys
+import zipfile
+from pathlib import Path
+
+root, wheel = Path(sys.argv[1]), set(zipfile.ZipFile(sys.argv[2]).namelist())
+wanted = {path.relative_to(root).as_posix() for path in (root / "reed").rglob("*") if path.is_file()}
+plugins = root / "contrib" / "plugins"
+wanted |= {"reed/plugins/" + path.relative_to(plugins).as_posix() for path in plugins.rglob("*") if path.is_file()}
+missing = sorted(wanted - wheel)
+if missing:
+    sys.exit("missing from the wheel (packages and package_data in setup.cfg): " + ", ".join(missing))
+print(f"all {len(wanted)} files of the package are in the wheel")
+PYTHON
+
+say "install the wheel"
+"$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[test]"
+PATH=$work/venv/bin:$PATH
+export PATH
+
+say "the tests, against the installed wheel"
+mkdir "$work/run"
+for part in tests contrib setup.cfg README.md CHANGELOG.md plugin-registry.csv; do
+    if [ -e "$work/source/$part" ]; then cp -R "$work/source/$part" "$work/run/"; fi
+done
+rm -rf "$work/source"
+if [ -z "${REED_PAGES:-}" ] && [ -f "$root/../shared/data/pages.jsonl" ]; then
+    REED_PAGES=$(cd "$root/../shared/data" && pwd)/pages.jsonl
+fi
+if [ -n "${REED_PAGES:-}" ]; then export REED_PAGES; else echo "no REED_PAGES: the tests on real pages are skipped"; fi
+cd "$work/run"
+unset PYTHONPATH
+"$venv" -m pytest -q -p no:cacheprovider "$@" </dev/null
