@@ -1,0 +1,132 @@
+"""The mesh: one FIFO for every ordered pair of plugins in the registry (DESIGN.md, FIFOs; SECURITY.md, FIFOs).
+
+    fifos/A→B    made once, reopened ever after: made anew, a writer would feed an inode that nobody reads
+                 held (open in the core, O_RDWR) while A or B runs: what is unread waits in the pipe when either dies
+                 watched while B sleeps: a message wakes it
+
+    plugins' names ── set_plugins ── make what is missing, check what is there, remove what is stale
+    a plugin's state ── set_running, set_sleeping ── hold or let go, watch or not
+
+The core never reads or writes a message. A FIFO that it does not hold costs nothing but its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+
+from reed.errors import RuntimeFolderError
+from reed.loop.loop import Loop
+
+ARROW = "→"
+_Pair = tuple[str, str]  # writer, reader
+
+
+def fifo_name(writer: str, reader: str) -> str:
+    return f"{writer}{ARROW}{reader}"
+
+
+class Mesh:
+    """The FIFOs of one core, in the folder `path`, which is the core's own (core.runtime_folder)."""
+
+    def __init__(self, path: os.PathLike[str], loop: Loop, wake: Callable[[str], None], log: logging.Logger) -> None:
+        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._path = os.fspath(path)
+        self._loop = loop
+        self._wake = wake
+        self._log = log
+        self._names: frozenset[str] = frozenset()
+        self._running: set[str] = set()
+        self._sleeping: set[str] = set()
+        self._held: dict[_Pair, int] = {}
+
+    @property
+    def held(self) -> int:
+        """How many FIFOs the core has open."""
+        return len(self._held)
+
+    def set_plugins(self, names: Iterable[str]) -> None:
+        """The registry's plugins are these now."""
+        self._names = frozenset(names)
+        wanted = {fifo_name(*pair): pair for pair in self._pairs(self._names)}
+        there = set(os.listdir(self._folder))
+        for pair in [pair for pair in self._held if fifo_name(*pair) not in wanted]:
+            self._let_go(pair)
+        for name in there - wanted.keys():
+            if ARROW in name:
+                os.unlink(name, dir_fd=self._folder)
+        for name in wanted:
+            if name in there:
+                self._check(name)
+            else:
+                os.mkfifo(name, 0o600, dir_fd=self._folder)
+        for pair in wanted.values():
+            self._hold_or_let_go(pair)
+
+    def set_running(self, name: str, is_running: bool) -> None:
+        """A plugin runs, or will be started again by itself: its FIFOs are held."""
+        if is_running != (name in self._running):
+            (self._running.add if is_running else self._running.discard)(name)
+            for pair in self._pairs_of(name):
+                self._hold_or_let_go(pair)
+
+    def set_sleeping(self, name: str, is_sleeping: bool) -> None:
+        """While it sleeps, a message to it wakes it."""
+        if is_sleeping == (name in self._sleeping):
+            return
+        (self._sleeping.add if is_sleeping else self._sleeping.discard)(name)
+        for (_, reader), fd in self._held.items():
+            if reader == name and is_sleeping:
+                self._loop.watch(fd, lambda: self._wake(name))
+            elif reader == name:
+                self._loop.unwatch(fd)
+
+    def close(self) -> None:
+        """Let everything go; the FIFOs stay for the next core."""
+        for pair in list(self._held):
+            self._let_go(pair)
+        os.close(self._folder)
+
+    @staticmethod
+    def _pairs(names: Iterable[str]) -> Iterator[_Pair]:
+        names = sorted(names)
+        return ((writer, reader) for writer in names for reader in names if writer != reader)
+
+    def _pairs_of(self, name: str) -> Iterator[_Pair]:
+        for other in sorted(self._names - {name}):
+            yield (name, other)
+            yield (other, name)
+
+    def _hold_or_let_go(self, pair: _Pair) -> None:
+        wanted = pair[0] in self._running or pair[1] in self._running
+        if wanted and pair not in self._held and self._names.issuperset(pair):
+            self._hold(pair)
+        elif not wanted and pair in self._held:
+            self._let_go(pair)
+
+    def _hold(self, pair: _Pair) -> None:
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(fifo_name(*pair), flags, dir_fd=self._folder)
+        except OSError as error:  # no descriptor left, or someone removed it: plugins still reach each other, unheld
+            self._log.error("cannot hold the FIFO %s: %s", fifo_name(*pair), error.strerror)
+            return
+        self._held[pair] = fd
+        reader = pair[1]
+        if reader in self._sleeping:
+            self._loop.watch(fd, lambda: self._wake(reader))
+
+    def _let_go(self, pair: _Pair) -> None:
+        fd = self._held.pop(pair)
+        self._loop.unwatch(fd)
+        os.close(fd)
+
+    def _check(self, name: str) -> None:
+        """What is there already must be a FIFO of our own that nobody else may open."""
+        status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        if stat.S_ISFIFO(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+            return
+        kind = "no FIFO of the core's own" if stat.S_ISFIFO(status.st_mode) else "not a FIFO"
+        raise RuntimeFolderError(f"{self._path}/{name}: is {kind}", hint="remove it")

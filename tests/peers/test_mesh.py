@@ -1,0 +1,137 @@
+"""The mesh: a FIFO for every ordered pair, held while a side runs, watched while its reader sleeps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+
+import pytest
+
+from reed.errors import RuntimeFolderError
+from reed.loop.loop import Loop
+from reed.peers.mesh import Mesh
+
+
+class Plugins:
+    """A mesh in a folder of its own, on a loop of its own."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        self.woken: list[str] = []
+        self.bugs: list[BaseException] = []
+        self.loop = Loop(on_bug=self.bugs.append)
+        self.mesh = Mesh(path, self.loop, self.woken.append, logging.getLogger("test"))
+
+    def open(self, name: str, flags: int) -> int:
+        return os.open(self.path / name, flags | os.O_NONBLOCK)
+
+    def names(self) -> set[str]:
+        return set(os.listdir(self.path))
+
+    def end(self) -> None:
+        self.mesh.close()
+        self.loop.close()
+        assert self.bugs == []
+
+
+@pytest.fixture
+def plugins(tmp_path):
+    plugins = Plugins(tmp_path / "fifos")
+    yield plugins
+    plugins.end()
+
+
+def test_every_ordered_pair_gets_a_private_fifo_and_stale_ones_go(plugins):
+    plugins.mesh.set_plugins(["a", "b", "c"])
+    assert plugins.names() == {"a→b", "a→c", "b→a", "b→c", "c→a", "c→b"}
+    for name in plugins.names():
+        mode = os.stat(plugins.path / name).st_mode
+        assert stat.S_ISFIFO(mode)
+        assert stat.S_IMODE(mode) == 0o600
+    plugins.mesh.set_plugins(["a", "c"])
+    assert plugins.names() == {"a→c", "c→a"}
+
+
+def test_only_the_pairs_of_running_plugins_are_held(plugins):
+    plugins.mesh.set_plugins(["a", "b", "c", "d"])
+    assert plugins.mesh.held == 0
+    plugins.mesh.set_running("a", True)
+    assert plugins.mesh.held == 6
+    plugins.mesh.set_running("b", True)
+    assert plugins.mesh.held == 10
+    plugins.mesh.set_running("a", False)
+    assert plugins.mesh.held == 6
+    plugins.mesh.set_running("b", False)
+    assert plugins.mesh.held == 0
+
+
+def test_what_is_unread_waits_while_writer_and_reader_die_and_come_again(plugins):
+    plugins.mesh.set_plugins(["a", "b"])
+    plugins.mesh.set_running("a", True)
+    writer = plugins.open("a→b", os.O_WRONLY)
+    os.write(writer, b"message")
+    os.close(writer)
+    plugins.mesh.set_plugins(["a", "b", "c"])  # a reload changes nothing of it
+    reader = plugins.open("a→b", os.O_RDONLY)
+    assert os.read(reader, 100) == b"message"
+    os.close(reader)
+
+
+def test_a_restarted_core_reopens_the_same_fifo(tmp_path):
+    first = Plugins(tmp_path / "fifos")
+    first.mesh.set_plugins(["a", "b"])
+    inode = os.stat(tmp_path / "fifos" / "a→b").st_ino
+    plugin = first.open("a→b", os.O_RDWR)
+    os.write(plugin, b"sent while no core lived")
+    first.end()
+    second = Plugins(tmp_path / "fifos")
+    second.mesh.set_plugins(["a", "b"])
+    second.mesh.set_running("b", True)
+    os.close(plugin)
+    assert os.stat(tmp_path / "fifos" / "a→b").st_ino == inode
+    reader = second.open("a→b", os.O_RDONLY)
+    assert os.read(reader, 100) == b"sent while no core lived"
+    os.close(reader)
+    second.end()
+
+
+def test_a_message_wakes_a_sleeping_reader_and_nobody_else(plugins):
+    plugins.mesh.set_plugins(["a", "b", "c"])
+    plugins.mesh.set_running("a", True)
+    plugins.mesh.set_running("b", True)
+    plugins.mesh.set_sleeping("b", True)
+    plugins.loop.turn(0)
+    assert plugins.woken == []
+    writer = plugins.open("a→b", os.O_WRONLY)
+    other = plugins.open("a→c", os.O_WRONLY)
+    os.write(other, b"x")
+    plugins.loop.turn(0)
+    assert plugins.woken == []
+    os.write(writer, b"x")
+    plugins.loop.turn(0)
+    assert plugins.woken == ["b"]
+    plugins.mesh.set_sleeping("b", False)
+    plugins.loop.turn(0)
+    assert plugins.woken == ["b"]
+    os.close(writer)
+    os.close(other)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "open to others"])
+def test_what_is_no_fifo_of_ours_is_refused_by_name(tmp_path, kind):
+    (tmp_path / "fifos").mkdir(mode=0o700)
+    path = tmp_path / "fifos" / "a→b"
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "link":
+        path.symlink_to("/etc/passwd")
+    else:
+        os.mkfifo(path)
+        path.chmod(0o666)
+    plugins = Plugins(tmp_path / "fifos")
+    with pytest.raises(RuntimeFolderError, match="/a→b: is no"):
+        plugins.mesh.set_plugins(["a", "b"])
+    assert path.is_symlink() or path.exists()
+    plugins.end()
