@@ -1,0 +1,80 @@
+"""The examples of README.md, run as they stand: in an empty folder, against a core of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reed
+
+README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+COMMAND = f"""#!/bin/sh
+exec {sys.executable} -c 'import sys; from reed.cli import main; sys.exit(main())' "$@"
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+class Site:
+    """An empty folder, with `reed` on the path and a runtime folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "site"
+        self.folder.mkdir()
+        (folder / "bin").mkdir()
+        (folder / "bin" / "reed").write_text(COMMAND)
+        (folder / "bin" / "reed").chmod(0o755)
+        self.environ = {
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(reed.__file__).parent.parent),
+            "REED_RUNTIME_DIR": str(folder / "run"),
+        }
+
+    def run(self, *command: str, text: str = "") -> str:
+        done = subprocess.run(
+            command, input=text, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{command} {text}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    if (tmp_path / "run" / "core.sock").exists():
+        site.run("reed", "stop")
+
+
+def test_the_plugin_in_five_minutes_counts_words(site: Site) -> None:
+    printed = ""
+    for block in blocks("sh"):
+        printed = site.run("sh", "-eu", text=block)
+    (promised,) = re.findall(r"The last line prints `(.*)`\.", README)
+    assert json.loads(site.run("reed", "plugin", "send", "word-count", "count", "blog/intro")) == json.loads(promised)
+    assert json.loads(promised)["words"] == 6
+    assert '"words"' in printed
+    site.run("reed", "plugin", "restart", "word-count")
+    site.run("reed", "plugin", "logs", "word-count")
+
+    talking, _ = blocks("python")
+    assert site.run(sys.executable, "-", text=talking).strip() == "1"
+
+
+def test_a_core_in_a_program_of_ones_own(site: Site) -> None:
+    site.run("reed", "init")
+    _, being_one = blocks("python")
+    program = being_one.replace("daemon.run()", "daemon.loop.call_later(0, daemon.stop); daemon.run()")
+    runtime_dir = f"import os; os.chdir({str(site.folder)!r})\n"
+    program = program.replace('load("reed.yaml", {}, {})', 'load("reed.yaml", os.environ, {})')
+    site.run(sys.executable, "-", text=runtime_dir + program)
