@@ -42,7 +42,14 @@ class Site:
 
     def run(self, *command: str, text: str = "") -> str:
         done = subprocess.run(
-            command, input=text, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60
+            command,
+            input=text,
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, f"{command} {text}\n{done.stdout}{done.stderr}"
         return done.stdout
