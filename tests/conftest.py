@@ -1,0 +1,136 @@
+"""What tests of every room share: a real core in folders of its own, and the real pages where they are there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
+
+
+class Site:
+    """A site's folders under `root`, and the core that runs on them. Nothing of it touches /tmp/reed-cms."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runtime_dir = root / "run"
+        self.data_dir = root / "data"
+        self.registry = root / "plugin-registry.csv"
+        self.config = root / "reed.yaml"
+        self.log = root / "core.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "plugins").mkdir(exist_ok=True)
+        self.set_rows()
+        self.config.write_text("")
+
+    @property
+    def socket_path(self) -> Path:
+        return self.runtime_dir / "core.sock"
+
+    def set_rows(self, *rows: str) -> None:
+        """Write the registry; a row has everything but its socket_path, for which {} stands."""
+        lines = [row.replace("{}", f"/tmp/reed-cms/plugins/{row.split(',', 1)[0]}.sock", 1) for row in rows]
+        self.registry.write_text(HEADER + "".join(f"{line}\n" for line in lines))
+
+    def add_lua_plugin(self, name: str, main: str, manifest: str = "", version: str = "1.0.0") -> Path:
+        folder = self.root / "plugins" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "main.lua").write_text(main)
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: {version}\n{manifest}")
+        return folder
+
+    def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
+        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("ab") as log:
+            ready.bind(str(self.root / "notify"))
+            ready.settimeout(0.05)
+            self.process = subprocess.Popen(
+                [*wrapper, *self.command(*flags)],
+                cwd=self.root,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"NOTIFY_SOCKET": str(self.root / "notify")},
+            )
+            for _ in range(400):
+                try:
+                    assert ready.recv(100) == b"READY=1"
+                    break
+                except TimeoutError:
+                    assert self.process.poll() is None, f"the core ended:\n{self.log.read_text()}"
+            else:
+                raise AssertionError(f"the core was not ready in time:\n{self.log.read_text()}")
+        (self.root / "notify").unlink()
+        return self
+
+    def command(self, *flags: str) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "reed",
+            "serve",
+            f"--runtime-dir={self.runtime_dir}",
+            f"--data-dir={self.data_dir}",
+            f"--registry={self.registry}",
+            f"--config={self.config}",
+            f"--plugin-dir={self.root / 'plugins'}",
+            *flags,
+        ]
+
+    def reed(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the command line against this core."""
+        return subprocess.run(
+            [sys.executable, "-m", "reed", *words],
+            cwd=self.root,
+            env=os.environ | {"REED_RUNTIME_DIR": str(self.runtime_dir), "REED_DATA_DIR": str(self.data_dir)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def no_tracebacks(self) -> None:
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site whose core is not started yet; whatever runs at the end is stopped."""
+    site = Site(tmp_path / "site")
+    yield site
+    if site.process is not None and site.process.poll() is None:
+        site.process.send_signal(signal.SIGCONT)
+        site.stop()
+
+
+@pytest.fixture
+def core(site):
+    """A running core."""
+    return site.start()
+
+
+@pytest.fixture(scope="session")
+def pages() -> Path:
+    """The real content: pages.jsonl."""
+    named = os.environ.get("REED_PAGES")
+    path = Path(named) if named else Path(__file__).parents[2] / "shared" / "data" / "pages.jsonl"
+    if not path.is_file():
+        pytest.skip("pages.jsonl is not there: name it with REED_PAGES")
+    return path
