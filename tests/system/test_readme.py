@@ -1,4 +1,4 @@
-"""The examples of README.md, run as they stand: in an empty folder, against a core of their own."""
+"""The examples of README.md and of the tour, run as they stand: in an empty folder, against a core of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 
 import reed
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOUR = (ROOT / "contrib/docs/tour.md").read_text(encoding="utf-8")
 COMMAND = f"""#!/bin/sh
 exec {sys.executable} -c 'import sys; from reed.cli import main; sys.exit(main())' "$@"
 """
@@ -85,3 +87,16 @@ def test_a_core_in_a_program_of_ones_own(site: Site) -> None:
     runtime_dir = f"import os; os.chdir({str(site.folder)!r})\n"
     program = program.replace('load("reed.yaml", {}, {})', 'load("reed.yaml", os.environ, {})')
     site.run(sys.executable, "-", text=runtime_dir + program)
+
+
+def test_the_tour(site: Site) -> None:
+    """Its indented lines are commands, in order; those after a paragraph that ends with "the reason:" are refused."""
+    script = ["set -eu"]
+    for before, commands in re.findall(r"^(.*)\n\n((?: {4}.*\n)+)", TOUR, re.MULTILINE):
+        for line in commands.splitlines():
+            refused = before.endswith("the reason:")
+            script.append(f"! {line.strip()}" if refused else line.strip())
+    assert len(script) > 20
+    printed = site.run("sh", text="\n".join(script))
+    assert "Plum jam" not in printed  # it came in last, and was only counted
+    assert "patience" in printed
