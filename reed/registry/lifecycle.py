@@ -37,7 +37,7 @@ class State(StrEnum):
 class Event(StrEnum):
     START = "start"  # a person, auto_start or a call wants it
     STOP = "stop"
-    LAUNCH_FAILED = "launch failed"  # no process came to be
+    LAUNCH_FAILED = "launch failed"  # no process came to be, or none could: its folder or manifest is wrong
     READY = "ready"  # signals of the plugin
     BUSY = "busy"
     SLEEPING = "sleeping"
@@ -63,6 +63,7 @@ class Action(StrEnum):
     CONCLUDE = "conclude"  # it is gone as it was asked to: tell who waits
     CONFIRM = "confirm"  # it is as it was asked to be: say so
     START_AFTER = "start after"  # launch when the old process is gone
+    STAY_DOWN = "stay down"  # do not, after all
 
 
 S, E, A = State, Event, Action
@@ -71,6 +72,7 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
     S.STOPPED: {
         E.START: (A.BEGIN, S.STARTING),
         E.STOP: (A.CONFIRM, S.STOPPED),
+        E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
     },
     S.STARTING: {
         E.START: (A.JOIN, S.STARTING),
@@ -110,7 +112,7 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
     },
     S.STOPPING: {
         E.START: (A.START_AFTER, S.STOPPING),
-        E.STOP: (A.JOIN, S.STOPPING),
+        E.STOP: (A.STAY_DOWN, S.STOPPING),
         E.LAUNCH_FAILED: (A.CONCLUDE, S.STOPPED),
         E.ENDED: (A.CONCLUDE, S.STOPPED),
         E.OVERDUE: (A.PRESS, S.STOPPING),
@@ -132,7 +134,7 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
 _SIGNALS = frozenset({E.READY, E.BUSY, E.SLEEPING})
 _DELAYS = frozenset({E.RETRY, E.EXHAUSTED})
 IGNORED: dict[State, frozenset[Event]] = {
-    S.STOPPED: _SIGNALS | _DELAYS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.STOPPED: _SIGNALS | _DELAYS | {E.ENDED, E.OVERDUE, E.HUNG},
     S.STARTING: _DELAYS | {E.BUSY, E.SLEEPING},
     S.READY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
     S.BUSY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},

@@ -1,0 +1,104 @@
+"""A plugin's process, from the moment it has a pid to its end.
+
+    pid ── pidfd, watched ── readable: it ended ── its group is killed, it is waited for ── on_end("exit status 3")
+
+Until it is waited for, its pid belongs to nobody else: signals and group signals reach the right process or none. What
+it forked and left behind in its group dies with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+
+from reed.loop.loop import Loop
+
+_REAP_AGAIN = 0.05  # seconds
+_REAP_TRIES = 40
+
+
+class Child:
+    """One process that the core started, or that was handed to it by its nursery."""
+
+    def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None]) -> None:
+        """`on_end` is called once, in a later turn, with the reason in words."""
+        self.pid = pid
+        self.ended = False
+        self._loop = loop
+        self._on_end = on_end
+        self._fd = -1
+        try:
+            self._fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            loop.call_later(0, lambda: self._end("ended before it was seen"))
+            return
+        loop.watch(self._fd, self._readable)
+
+    def send(self, number: signal.Signals) -> None:
+        """A Unix signal to the process itself; none when it is gone."""
+        if not self.ended and self._fd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, number)
+
+    def kill(self) -> None:
+        """SIGKILL to the process and to whatever else is in its group."""
+        if not self.ended:
+            self._kill_group()
+            self.send(signal.SIGKILL)
+
+    def memory(self) -> int:
+        """Bytes that it has for itself, with its share of what it has in common with others (PSS, or else RSS)."""
+        return 0 if self.ended else memory_of(self.pid)
+
+    def _readable(self) -> None:
+        self._kill_group()  # before the wait: from then on the pid may be another's
+        self._loop.unwatch(self._fd)
+        try:
+            result = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+            reason = _reason(result) if result else "ended"
+        except ChildProcessError:
+            reason = "ended, its exit status is unknown"
+        os.close(self._fd)
+        self._fd = -1
+        self._reap_group(_REAP_TRIES)
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        self.ended = True
+        self._on_end(reason)
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(self.pid) == self.pid:
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _reap_group(self, tries: int) -> None:
+        """Wait for the rest of its group: orphans become the core's own children, and would stay as zombies."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG) is not None:
+                pass
+            if tries > 1:
+                self._loop.call_later(_REAP_AGAIN, lambda: self._reap_group(tries - 1))
+
+
+def _reason(result: os.waitid_result) -> str:
+    if result.si_code == os.CLD_EXITED:
+        return f"exit status {result.si_status}"
+    try:
+        name = signal.Signals(result.si_status).name
+    except ValueError:
+        name = f"Unix signal {result.si_status}"
+    return f"killed by {name}{' (core dumped)' if result.si_code == os.CLD_DUMPED else ''}"
+
+
+def memory_of(pid: int) -> int:
+    """PSS in bytes; RSS where the kernel does not tell; 0 when the process is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return 0

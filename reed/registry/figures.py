@@ -1,0 +1,33 @@
+"""What is told about a plugin: an entry of PLUGIN_HEALTH, to which the core adds its calls (WIRE.md, F2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reed.registry.plugin import Plugin
+
+
+def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
+    """`fresh`: read its memory now (some 0.2 ms); else as it was at the last health check."""
+    run = plugin.run
+    runs = run is not None and run.pid is not None
+    if fresh and run is not None:
+        plugin.memory_sample = run.memory()
+    return {
+        "name": plugin.name,
+        "type": plugin.row.plugin_type,
+        "version": plugin.row.version,
+        "state": str(plugin.state),
+        "auto_start": plugin.row.auto_start,
+        "pid": plugin.pid,
+        "generation": plugin.generation,
+        "uptime_s": round(now - plugin.launched_at, 3) if runs else 0,
+        "memory_bytes": plugin.memory_sample if runs else 0,
+        "restarts": plugin.restarts.total,
+        "ready_ms": None if plugin.ready_ms is None else round(plugin.ready_ms, 3),
+        "reason": plugin.reason,
+        "last_error": plugin.last_error,
+        "error_data": plugin.error_data.decode("utf-8", "replace"),
+        "last_lines": list(plugin.last_lines),
+        "log": str(plugin.output.path),
+    }

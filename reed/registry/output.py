@@ -1,0 +1,141 @@
+"""What a plugin writes to stdout and stderr, line by line.
+
+    pipe ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
+           one process             ├── <data_dir>/logs/NAME.log, bounded: then NAME.log.1
+                                   └── the last lines, for who asks why it ended
+
+Nothing a plugin writes can harm the core: a read takes a bounded number of bytes, a line a bounded length, control
+characters are shown as text, what is not UTF-8 is replaced, and a full disk costs lines of the file alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reed.loop.loop import Loop
+
+READ_BYTES = 4096  # at a time
+DRAIN_BYTES = 256 * 1024  # at the end of a process: more than a pipe holds
+LINE_BYTES = 2000
+LAST_LINES = 20
+FILE_BYTES = 1024 * 1024
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class PluginLog:
+    """The lines of one plugin, of all its processes."""
+
+    def __init__(
+        self, name: str, path: Path, log: logging.Logger, clock: Callable[[], float], file_bytes: int = FILE_BYTES
+    ) -> None:
+        self.path = path
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._name = name
+        self._log = log
+        self._clock = clock  # Unix seconds
+        self._file_bytes = file_bytes
+        self._lost = 0  # lines that the file could not take
+
+    def write(self, lines: list[str]) -> None:
+        """Lines of the plugin."""
+        lines = [_CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", line) for line in lines if line.strip()]
+        self.last_lines.extend(lines)
+        for line in lines[:LAST_LINES]:
+            self._log.info("%s: %s", self._name, line)
+        if len(lines) > LAST_LINES:
+            self._log.info("%s: … %d lines more, see %s", self._name, len(lines) - LAST_LINES, self.path)
+        self._append(lines)
+
+    def note(self, text: str) -> None:
+        """A line of the core about the plugin: for the file alone."""
+        self._append([f"-- {text}"])
+
+    def _append(self, lines: list[str]) -> None:
+        if not lines:
+            return
+        stamp = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._lost:
+            lines = [f"-- {self._lost} lines are missing here", *lines]
+        try:
+            self._write_file("".join(f"{stamp} {line}\n" for line in lines).encode())
+        except OSError as error:
+            if not self._lost:
+                self._log.warning("%s: cannot write %s: %s", self._name, self.path, error.strerror)
+            self._lost += len(lines)
+        else:
+            self._lost = 0
+
+    def _write_file(self, data: bytes) -> None:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+            full = os.fstat(fd).st_size >= self._file_bytes
+        finally:
+            os.close(fd)
+        if full:
+            os.replace(self.path, f"{self.path}.1")
+
+
+class Capture:
+    """Reads the pipe of one process, from its launch until the process and its output are at their end."""
+
+    def __init__(self, loop: Loop, fd: int, log: PluginLog) -> None:
+        """Takes over `fd`, the reading end."""
+        os.set_blocking(fd, False)
+        self._loop = loop
+        self._fd = fd
+        self._log = log
+        self._rest = b""  # of a line that is not finished
+        loop.watch(fd, self._readable)
+
+    def drain(self) -> None:
+        """Take what is in the pipe now."""
+        left = DRAIN_BYTES
+        while self._fd >= 0 and left > 0:
+            taken = self._read()
+            if not taken:
+                return
+            left -= taken
+
+    def close(self) -> None:
+        """Take what is in the pipe, and close it."""
+        self.drain()
+        self._end()
+
+    def _readable(self) -> None:
+        self._read()
+
+    def _read(self) -> int:
+        """Take one piece; gives its length."""
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if not data:
+            self._end()
+            return 0
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        while len(self._rest) > LINE_BYTES:
+            lines.append(self._rest[:LINE_BYTES])
+            self._rest = self._rest[LINE_BYTES:]
+        self._log.write([line[:LINE_BYTES].decode("utf-8", "replace") for line in lines])
+        return len(data)
+
+    def _end(self) -> None:
+        if self._fd < 0:
+            return
+        if self._rest:
+            self._log.write([self._rest.decode("utf-8", "replace")])
+            self._rest = b""
+        self._loop.unwatch(self._fd)
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        self._fd = -1

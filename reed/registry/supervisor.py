@@ -1,0 +1,261 @@
+"""All plugins of the registry: loading and reloading its rows, starting, stopping, and knowing whose a process is.
+
+    rows (plugin-registry.csv) ── Supervisor ── one Plugin each (plugin, with the table of lifecycle)
+                                      │ hooks
+                                    the core
+
+A reload changes nothing when the file is bad. Then, row by row:
+
+    gone                              the plugin is stopped; on_removed
+    new                               on_added; started with auto_start
+    changed, in what a process gets   stopped; on_removed; on_added; started again if it ran
+    manifest or settings changed      restarted if it runs
+    else                              the new row holds at once (groups, description, auto_start)
+
+A plugin without folder or with a bad manifest is `failed` with that reason, and never keeps the core from starting.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from reed.config import Config
+from reed.errors import ManifestError, PluginNotFound, PluginOffline, nearest
+from reed.loop.loop import Loop
+from reed.registry import rows
+from reed.registry.figures import figures
+from reed.registry.lifecycle import Event, State
+from reed.registry.plugin import Hooks, Plugin, Tools
+from reed.registry.processes import Launcher, kill_leftover
+from reed.registry.rows import Row
+from reed.registry.waiting import Done, Failed
+from reed.wire.codes import Signal
+
+__all__ = ["Hooks", "Plugin", "Supervisor"]
+
+_FEW = 16  # so many plugins' memory is read at once without a long turn
+
+_EVENT_OF = {
+    Signal.PLUGIN_READY: Event.READY,
+    Signal.PLUGIN_BUSY: Event.BUSY,
+    Signal.PLUGIN_SLEEPING: Event.SLEEPING,
+}
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+class Supervisor:
+    """See the module. `plugins` holds every plugin of the registry, by name, in its order."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        launchers: dict[str, Launcher],
+        hooks: Hooks,
+        log: logging.Logger,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.plugins: dict[str, Plugin] = {}
+        self._tools = Tools(loop, config, launchers, hooks, log, clock, random, {}, self._check_closed)
+        self._leaving: dict[str, Plugin] = {}  # being stopped for good
+        self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
+        self._closing: Done | None = None
+
+    # The registry.
+
+    def load_registry(self) -> None:
+        """Read the rows for the first time. Processes that a dead core left behind are killed."""
+        self.load(rows.load(self._tools.config.registry, self._tools.config.runtime_dir))
+
+    def load(self, found: list[Row]) -> None:
+        """Take these rows as the registry of a new core."""
+        self._make_folders()
+        for row in found:
+            self._add(row)
+
+    def reload(self) -> None:
+        """Read the rows again; RegistryError when the file is bad, and then nothing has changed."""
+        found = rows.load(self._tools.config.registry, self._tools.config.runtime_dir)
+        new = {row.plugin_name: row for row in found}
+        for name, plugin in list(self.plugins.items()):
+            if name not in new:
+                self._remove(plugin)
+        self._successors = {name: next_ for name, next_ in self._successors.items() if name in new}
+        for name, row in new.items():
+            if name in self._leaving:
+                self._successors[name] = _Successor(row, name in self._successors and self._successors[name].start)
+            elif name in self.plugins:
+                self._update(self.plugins[name], row)
+            else:
+                self._start_added(self._add(row))
+
+    def auto_start(self) -> None:
+        """Start every plugin whose row says so."""
+        for plugin in list(self.plugins.values()):
+            self._start_added(plugin)
+
+    # What may be asked. `failed` gets PluginNotFound or PluginOffline.
+
+    def start(self, name: str, done: Done, failed: Failed) -> None:
+        """`done` when it is READY: at once if it is."""
+        plugin = self._find(name, failed)
+        if plugin is not None and self._closing is not None:
+            failed(PluginOffline(f"plugin {name}: the core is stopping"))
+        elif plugin is not None:
+            plugin.start(done, failed)
+
+    def stop(self, name: str, done: Done, failed: Failed) -> None:
+        """`done` when its process is gone."""
+        plugin = self._find(name, failed)
+        if plugin is not None:
+            plugin.stop(done, failed)
+
+    def restart(self, name: str, done: Done, failed: Failed) -> None:
+        """Stop it if it runs, then start it; `done` when it is READY."""
+        self.stop(name, lambda: self.start(name, done, failed), failed)
+
+    def kill(self, name: str, reason: str) -> None:
+        """It hangs: kill its process. The table then starts it again."""
+        if name in self.plugins:
+            self.plugins[name].take(Event.HUNG, f"killed: {reason}")
+
+    def shutdown(self, done: Done) -> None:
+        """Stop all; `done` when no process is left."""
+        self._closing = done
+        for plugin in [*self.plugins.values(), *self._leaving.values()]:
+            plugin.stop(_nothing, _nothing)
+        self._check_closed()
+
+    # What the core tells. It has checked that it comes from the plugin's present process.
+
+    def on_signal(self, name: str, signal: Signal, data: bytes) -> None:
+        plugin = self.plugins.get(name) or self._leaving.get(name)
+        if plugin is None:
+            return
+        if signal == Signal.PLUGIN_ERROR:
+            plugin.error_data = data
+            plugin.last_error = data.decode("utf-8", "replace")[:500] or "PLUGIN_ERROR"
+            self._tools.log.warning("%s: PLUGIN_ERROR: %s", name, plugin.last_error)
+        elif signal in _EVENT_OF:
+            plugin.take(_EVENT_OF[signal])
+
+    def on_disconnect(self, name: str) -> None:
+        """Its last connection was closed."""
+        if name in self.plugins:
+            self.plugins[name].disconnected()
+
+    # What the core asks.
+
+    def owner_of(self, pid: int) -> str | None:
+        """The plugin whose present process this is. A pid is nobody else's until its process was waited for."""
+        run = self._tools.runs.get(pid)
+        if run is None:
+            return None
+        plugin = self.plugins.get(run.name) or self._leaving.get(run.name)
+        return run.name if plugin is not None and plugin.run is run else None
+
+    def describe(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Figures of one plugin or of all, for PLUGIN_HEALTH; see `figures`."""
+        chosen = [self.plugins[name]] if name else list(self.plugins.values())
+        now = self._tools.loop.now()
+        return [figures(plugin, now, fresh=len(chosen) <= _FEW) for plugin in chosen]
+
+    # How rows come and go.
+
+    def _make_folders(self) -> None:
+        config = self._tools.config
+        (config.data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        pid_files = config.runtime_dir / "pid" / "plugins"
+        pid_files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in pid_files.glob("*.pid"):
+            pid = kill_leftover(path)
+            if pid is not None:
+                self._tools.log.warning("%s: killed pid %d, which a dead core left behind", path.stem, pid)
+
+    def _add(self, row: Row) -> Plugin:
+        plugin = Plugin(row, self._tools)
+        self.plugins[row.plugin_name] = plugin
+        self._tools.hooks.on_added(plugin)
+        try:
+            plugin.look()
+        except ManifestError as error:
+            plugin.take(Event.LAUNCH_FAILED, str(error))
+        return plugin
+
+    def _start_added(self, plugin: Plugin) -> None:
+        if plugin.row.auto_start and plugin.state is State.STOPPED:
+            plugin.start(_nothing, _nothing)
+
+    def _update(self, plugin: Plugin, row: Row) -> None:
+        """Its row stands there still, perhaps with other contents."""
+        if _essence(row) != _essence(plugin.row):
+            ran = plugin.state not in {State.STOPPED, State.FAILED}
+            self._successors[row.plugin_name] = _Successor(row, ran)
+            self._remove(plugin)
+            return
+        plugin.row = row
+        before = plugin.manifest, plugin.spec
+        try:
+            plugin.look()
+        except ManifestError as error:
+            self._tools.log.warning("%s: its process goes on with what it had: %s", plugin.name, error)
+            return
+        if plugin.state is State.FAILED:
+            plugin.take(Event.STOP)
+            self._start_added(plugin)
+        elif plugin.state is not State.STOPPED and (plugin.manifest, plugin.spec) != before:
+            self.restart(plugin.name, _nothing, _nothing)
+
+    def _remove(self, plugin: Plugin) -> None:
+        """Stop it for good. Its successor, if there is one, comes when it is gone."""
+        name = plugin.name
+        self._leaving[name] = self.plugins.pop(name)
+
+        def gone() -> None:
+            del self._leaving[name]
+            self._tools.hooks.on_removed(plugin)
+            successor = self._successors.pop(name, None)
+            if successor is not None and self._closing is None:
+                new = self._add(successor.row)
+                if successor.start and new.state is State.STOPPED:
+                    new.start(_nothing, _nothing)
+                else:
+                    self._start_added(new)
+
+        plugin.stop(gone, _nothing)
+
+    def _find(self, name: str, failed: Failed) -> Plugin | None:
+        if name in self.plugins:
+            return self.plugins[name]
+        if name in self._leaving:
+            failed(PluginOffline(f"plugin {name} is being stopped: its row was changed", hint="try again in a moment"))
+        else:
+            hint = nearest(name, self.plugins) or "`reed plugin list` shows all"
+            failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
+        return None
+
+    def _check_closed(self) -> None:
+        """Is the last process of a core that stops gone?"""
+        if self._closing is not None and not self._tools.runs and not self._leaving:
+            done, self._closing = self._closing, _nothing
+            done()
+
+
+class _Successor(NamedTuple):
+    row: Row
+    start: bool  # the one before it ran
+
+
+def _essence(row: Row) -> Row:
+    """What a process and its socket depend on; the rest of a row may change while it runs."""
+    return replace(row, user_groups=frozenset(), auto_start=False, description="")
