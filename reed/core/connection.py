@@ -5,8 +5,8 @@
                                         └─ response ── on_response                   ▼
     socket ◀─ flush ─────────────────────────────────────────────────────────────  release
 
-A connection takes a bounded number of frames a turn. It takes none while a reply of it is stuck in the socket, while too
-many of its calls wait, or while the next frame is a read and the store holds writes that are not on the disk yet.
+A connection takes a bounded number of frames a turn. It takes none while a reply of it is stuck in the socket, while
+too many of its calls wait, or while the next frame is a read and the store holds writes that are not on the disk yet.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from reed.wire.frames import Frame, ReceiveBuffer
 _SIGNAL = int(Flag.SIGNAL)
 _RESPONSE = int(Flag.RESPONSE)
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
+_MOST_NOTES = 10  # log lines of one connection about what is not answered
 
 
 class Limits(Protocol):
@@ -68,9 +69,9 @@ class Connection:
         "_on_signal",
         "_paused",
         "_scratch",
-        "async_failures",
         "caller",
         "stream",
+        "unanswered_failures",
     )
 
     def __init__(
@@ -89,7 +90,7 @@ class Connection:
     ) -> None:
         """`scratch` is the buffer that all connections receive into: nothing of it is kept beyond a turn."""
         self.caller = caller
-        self.async_failures = 0
+        self.unanswered_failures = 0
         self._loop = loop
         self._dispatcher = dispatcher
         self._limits = limits
@@ -180,8 +181,7 @@ class Connection:
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:
-            self._log.warning("%s: %s", self.caller.name, error)
-            self.async_failures += 1
+            self._note_unanswered(str(error))
 
     def _refuse(self, error: CallError) -> None:
         """Answer what cannot be read, after the replies that are owed for earlier requests, and close."""
@@ -221,8 +221,15 @@ class Connection:
             self.stream.close_after_flush(str(error))
 
     def note_async_failure(self, call: Call, error: CallError) -> None:
-        self.async_failures += 1
-        self._log.warning("%s: ASYNC command 0x%02X failed: %s", self.caller.name, call.command_id, error)
+        self._note_unanswered(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
+
+    def _note_unanswered(self, what: str) -> None:
+        """Log what nobody is told, but never let one connection fill the log."""
+        self.unanswered_failures += 1
+        if self.unanswered_failures <= _MOST_NOTES:
+            self._log.warning("%s: %s", self.caller.name, what)
+        if self.unanswered_failures == _MOST_NOTES:
+            self._log.warning("%s: further failures of this connection are only counted", self.caller.name)
 
     def _resume(self) -> None:
         """A reply left or a call ended: frames may be taken again."""
@@ -239,6 +246,8 @@ class Connection:
             self._take_frames()
 
     def _closed(self, reason: str) -> None:
+        if self.unanswered_failures > _MOST_NOTES:
+            self._log.warning("%s: %d failures were not answered", self.caller.name, self.unanswered_failures)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)
 

@@ -1,7 +1,7 @@
 """core.sock: where people's programs connect, and who they are.
 
-    accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
-                           └─ anyone else                              the groups that reed.yaml gives the user
+accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
+                       └─ anyone else                              the groups that reed.yaml gives the user
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
-from reed.core.connection import Connection, Dispatcher
+from reed.core.connection import Connection
 from reed.core.server import Listener, Peer
 from reed.errors import PluginBusy
 from reed.loop.loop import Loop
@@ -91,5 +91,3 @@ def supplementary_groups(pid: int) -> list[int]:
     except OSError:
         pass
     return []
-
-

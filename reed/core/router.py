@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from reed.core.calls import Call, Handle
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
+from reed.registry.permissions import PERMISSION_OF
 from reed.wire.codes import Command
 
 
@@ -68,8 +69,6 @@ class Router:
 
     @staticmethod
     def _what_it_takes(call: Call) -> str:
-        from reed.registry.permissions import PERMISSION_OF
-
         permission = PERMISSION_OF.get(Command(call.command_id))
         if permission is None:
             return "only the group admin may"

@@ -44,6 +44,9 @@ class Store(Protocol):
 
     @property
     def dirty(self) -> bool: ...
+    @property
+    def has_work(self) -> bool:
+        """Long operations are under way: `work` is wanted in every turn."""
 
     # Snippets. `content` and `patch` are JSON texts; content is kept exactly as it came.
     def create(self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed) -> None: ...

@@ -9,7 +9,7 @@ from reed.core.calls import Call, Caller
 from reed.core.links import Link
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
-from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, RegistryError
+from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, RegistryError, nearest
 from reed.registry.lifecycle import State
 from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
@@ -29,7 +29,7 @@ def routes(
     def link_of(name: str) -> Link:
         link = links.get(name)
         if link is None:
-            raise PluginNotFound(f"no plugin {name}", hint=_nearest(name, links))
+            raise PluginNotFound(f"no plugin {name}", hint=nearest(name, links) or "`reed plugin list` shows them")
         return link
 
     def health(call: Call, payload: memoryview) -> None:
@@ -220,10 +220,3 @@ def _row(link: Link) -> dict[str, Any]:
         "pid": plugin.pid,
         "reason": plugin.reason,
     }
-
-
-def _nearest(name: str, known: Links) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else "`reed plugin list` shows them"

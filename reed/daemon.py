@@ -1,0 +1,274 @@
+"""The core as one process: the one place where the parts are built and joined.
+
+    Daemon(config)   builds  runtime folder ── lock ── store ── loop ── supervisor ── links ── router ── core.sock
+        .run()       turns until `stop()`, SIGTERM or SIGINT; SIGHUP reads the registry again
+        .close()     stops the plugins (their grace, SIGTERM, SIGKILL), closes the store, removes its files
+
+News travels upward by callbacks that are connected here: the supervisor knows neither sockets nor calls, the links know
+no processes, the store knows nobody. `serve` is what the command line runs; other programs may use Daemon themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from reed.config import Config
+from reed.core.calls import Caller
+from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.connection import Connection
+from reed.core.core_socket import CoreSocket, plugin_above, supplementary_groups
+from reed.core.links import Link, LinkTools
+from reed.core.router import Router
+from reed.core.runtime_folder import RuntimeFolder, take_lock
+from reed.core.server import Peer
+from reed.core.signals import signal_plugins
+from reed.core.stats import Stats
+from reed.errors import PermissionDenied, ReedError, RuntimeFolderError
+from reed.loop.loop import Loop
+from reed.lua_launcher import LuaLauncher
+from reed.registry.groups import People
+from reed.registry.permissions import commands_for
+from reed.registry.processes import NativeLauncher, write_pid_file
+from reed.registry.supervisor import Hooks, Plugin, Supervisor
+from reed.store.sqlite import SqliteStore
+from reed.wire.codes import Command, Signal
+from reed.wire.common import SignalMessage
+
+_SCRATCH_BYTES = 256 * 1024
+_FEW_DESCRIPTORS = 4096
+
+
+class Daemon:
+    """A core. Building it takes the folder's lock and opens everything; `close()` gives it all back."""
+
+    def __init__(self, config: Config, log: logging.Logger) -> None:
+        self.config = config
+        self.log = log
+        self.links: dict[str, Link] = {}
+        with contextlib.ExitStack() as undo:
+            self._folder = RuntimeFolder.open(config.runtime_dir, _group_id(config))
+            undo.callback(self._folder.close)
+            config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._data_lock = take_lock(config.data_dir)
+            undo.callback(os.close, self._data_lock)
+            self.store = SqliteStore(config.data_dir / "content.db")
+            undo.callback(self.store.close)
+            self.loop = Loop(commit=self._commit, on_bug=self._note_bug)
+            undo.callback(self.loop.close)
+            self._lua = LuaLauncher(self.loop, log)
+            undo.callback(self._lua.close)
+            self.supervisor = self._build_supervisor()
+            self._people = People(config.groups, os.geteuid())
+            self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+            self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
+            self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router)
+            mode = 0o660 if config.socket_group else 0o600
+            self._core_socket = CoreSocket(
+                self._folder.core_socket,
+                mode,
+                config.limits.connections,
+                self.loop,
+                log,
+                self._caller_of,
+                self._connect,
+            )
+            undo.pop_all()
+        write_pid_file(self._folder.core_pid_file, os.getpid())
+        self.supervisor.load_registry()
+        self._lua.start()
+        self.supervisor.auto_start()
+
+    def run(self) -> None:
+        """Turn until `stop()`."""
+        self.loop.run()
+
+    def stop(self) -> None:
+        """Take no new connection, stop the plugins, and let `run()` end when they are gone."""
+        self._core_socket.stop_listening()
+        self.supervisor.shutdown(self.loop.stop)
+
+    def reload(self) -> None:
+        """Read the registry again; a bad file changes nothing."""
+        try:
+            self.supervisor.reload()
+        except ReedError as error:
+            self.log.error("reload refused, nothing changed: %s", error)
+
+    def close(self) -> None:
+        self._core_socket.close()
+        for link in self.links.values():
+            link.close()
+        self._lua.close()
+        self.loop.close()
+        self.store.close()
+        self._folder.core_pid_file.unlink(missing_ok=True)
+        self._folder.close()
+        os.close(self._data_lock)
+
+    # Joining the parts.
+
+    def _build_supervisor(self) -> Supervisor:
+        launchers = {"lua": self._lua, "native": NativeLauncher(self.loop)}
+        hooks = Hooks(
+            prepare=lambda plugin: self.links[plugin.name].listen(),
+            send_signal=self._send_signal,
+            on_state=lambda plugin, _, new: self.links[plugin.name].state_changed(new),
+            on_added=self._add_link,
+            on_removed=lambda plugin: self.links.pop(plugin.name).close(),
+        )
+        return Supervisor(self.loop, self.config, launchers, hooks, self.log)
+
+    def _routes(self) -> dict[Any, Any]:
+        return {
+            **snippets.routes(self.store),
+            **schema.routes(self.store),
+            **registry.routes(self.store),
+            **search.routes(self.store),
+            **plugins.routes(self.store, self.supervisor, self.links, self._system_stats),
+        }
+
+    def _connect(self, sock: socket.socket, caller: Caller, on_closed: Callable[[Connection, str], None]) -> Connection:
+        return Connection(
+            self.loop,
+            sock,
+            caller,
+            self._router,
+            self.config.limits,
+            self._scratch,
+            self.log,
+            on_signal=self._signal_of_person,
+            on_closed=on_closed,
+        )
+
+    def _signal_of_person(self, connection: Connection, payload: memoryview) -> None:
+        """PLUGIN_SIGNAL with the flag SIGNAL: as the command, but never answered."""
+        if Command.PLUGIN_SIGNAL not in connection.caller.commands:
+            raise PermissionDenied(f"{connection.caller.name} may not send signals")
+        signal_plugins(self.supervisor, self.links, SignalMessage.unpack(payload), broadcast=False)
+
+    def _caller_of(self, peer: Peer) -> Caller:
+        name = plugin_above(peer.pid, self.supervisor.owner_of, os.getpid())
+        if name is not None:
+            return self.links[name].caller
+        person = self._people.who(peer.uid, peer.gid, supplementary_groups(peer.pid))
+        commands = commands_for(person.permissions, is_admin=person.is_admin)
+        return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
+
+    def _system_stats(self) -> dict[str, Any]:
+        return self._stats(len(self._core_socket.connections), self._core_socket.accepted)
+
+    def _add_link(self, plugin: Plugin) -> None:
+        tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self.log)
+        self.links[plugin.name] = Link(plugin, tools)
+
+    def _send_signal(self, name: str, kind: Signal, data: bytes) -> bool:
+        """For the supervisor. A plugin at a call that has time left cannot answer a health check: it is not asked."""
+        link = self.links[name]
+        if kind == Signal.HEALTH_CHECK and link.queue.is_working:
+            return False
+        return link.send_signal(kind, data)
+
+    def _commit(self) -> None:
+        self.store.commit()
+        if self.store.has_work:
+            self.loop.add_work(self.store.work)
+
+    def _note_bug(self, error: BaseException) -> None:
+        self.log.error("a bug in the core; it goes on", exc_info=error)
+
+
+def serve(config: Config) -> int:
+    """Run a core in the foreground until SIGTERM or SIGINT; the exit status of the process."""
+    log = _logger(config.log_level)
+    _raise_descriptor_limit(log)
+    try:
+        daemon = Daemon(config, log)
+    except ReedError as error:
+        log.error("%s", error)
+        return 1
+    with _unix_signals(daemon):
+        log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
+        _notify_ready()
+        try:
+            daemon.run()
+        finally:
+            daemon.close()
+    log.info("stopped")
+    return 0
+
+
+@contextlib.contextmanager
+def _unix_signals(daemon: Daemon) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again: in the loop, never in the handler."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+
+    def on_readable() -> None:
+        for number in reader.recv(64):
+            if number == signal.SIGHUP:
+                daemon.reload()
+            else:
+                daemon.stop()
+
+    daemon.loop.watch(reader.fileno(), on_readable)
+    before = {number: signal.signal(number, _only_wake_up) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()
+
+
+def _only_wake_up(_number: int, _frame: object) -> None:
+    """The number comes through the wake-up descriptor."""
+
+
+def _notify_ready() -> None:
+    """Tell who started us that core.sock answers, by systemd's protocol (sd_notify)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+            sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _logger(level: str) -> logging.Logger:
+    """Log lines go to stderr, with the time."""
+    log = logging.getLogger("reed")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    log.handlers = [handler]
+    log.setLevel(level.upper())
+    log.propagate = False
+    return log
+
+
+def _raise_descriptor_limit(log: logging.Logger) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < _FEW_DESCRIPTORS:
+        log.warning("only %d descriptors are allowed: many connections will be refused; raise `ulimit -n`", hard)
+
+
+def _group_id(config: Config) -> int | None:
+    if not config.socket_group:
+        return None
+    try:
+        return grp.getgrnam(config.socket_group).gr_gid
+    except KeyError:
+        raise RuntimeFolderError(
+            f"socket_group: no Unix group {config.socket_group!r} on this machine", hint="name one in reed.yaml"
+        ) from None
