@@ -1,0 +1,17 @@
+"""The embedded store: one SQLite file (WAL, FTS5), the same promises as every store (`reed.store.base`).
+
+    store     SqliteStore: joins the parts below, one method for each operation
+    database  the file: opening it safely, its tables and their migrations, what an SQLite error means
+    turn      the one transaction of a turn, and the writes that wait for it
+    snippets  create, update, delete, get, page      cache    records kept in memory
+    types     definitions and what they check        ids      UUID version 7
+    bonds     parent, child, weight, path            patch    RFC 7396
+    tree      bonds as JSON                          jobs     long reads, in slices
+    index     keeps the search index up to date      search   words in, hits out
+
+All writes go through one connection; long reads have connections, and so snapshots, of their own.
+"""
+
+from reed.store.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

@@ -1,0 +1,184 @@
+"""The file of the store: opening it safely, its tables, and what an SQLite error means.
+
+    snippets  one row each; `sequence` is the first 60 bits of its id (see `ids`), so rows lie in creation order
+    bonds     parent and child are sequence numbers; a parent's rows lie in the order in which `tree` shows them
+    types     name and definition, as it came
+    progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
+    stale     snippets changed or deleted since they were indexed, oldest change first
+    search    FTS5: one column for each weight (see `types`)
+
+The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
+migrations it has had. WAL with synchronous=FULL: what is committed survives a loss of power. Nothing reaches the disk
+before COMMIT (no cache spill, no temporary files), so a full disk is found there and costs one transaction.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import ExitStack
+
+from reed.errors import CallError, StoreFailed, StoreFull
+
+APPLICATION_ID = 0x52454544  # "REED"
+WEIGHT_COLUMNS = 16  # of the table `search`
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE snippets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL,"
+        " version INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, content BLOB NOT NULL)",
+        "CREATE UNIQUE INDEX snippets_by_name ON snippets (name) WHERE name != ''",
+        "CREATE INDEX snippets_by_type ON snippets (type)",
+        "CREATE TABLE bonds (parent INTEGER NOT NULL, weight INTEGER NOT NULL, path TEXT NOT NULL,"
+        " child INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (parent, weight, path, child)) WITHOUT ROWID",
+        "CREATE UNIQUE INDEX bonds_by_child ON bonds (child, parent)",
+        "CREATE TABLE types (name TEXT PRIMARY KEY, definition BLOB NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE progress (indexed_to INTEGER NOT NULL)",
+        "INSERT INTO progress VALUES (0)",
+        "CREATE TABLE stale (mark INTEGER PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE)",
+        f"CREATE VIRTUAL TABLE search USING fts5({', '.join(f'w{n}' for n in range(WEIGHT_COLUMNS))},"
+        " tokenize = 'unicode61 remove_diacritics 2')",
+        # By itself FTS5 merges whenever it likes, for as long as that takes: `index` does it in slices.
+        "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
+    ),
+)
+
+_SETTINGS = (
+    "PRAGMA busy_timeout = 50",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_spill = OFF",
+    "PRAGMA secure_delete = FAST",
+    "PRAGMA trusted_schema = OFF",
+)
+_WAL_BYTES_KEPT = 8 * 1024 * 1024
+_STATEMENTS_KEPT = 256
+
+
+class Database:
+    """An open store file. `writer` is the one connection that writes; `reader()` opens more for long reads."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with ExitStack() as opened:
+            # Closed last: closing any descriptor of the file drops SQLite's own locks on it.
+            opened.callback(os.close, _open_locked(path))
+            try:
+                self.writer = self._connect()
+                opened.callback(self.writer.close)
+                self._prepare()
+            except sqlite3.Error as error:
+                raise self._opening_error(error) from error
+            self._opened = opened.pop_all()
+
+    def reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def size(self) -> int:
+        """Bytes on the disk, the log of recent writes included."""
+        sizes = 0
+        for path in (self.path, self.path + "-wal"):
+            try:
+                sizes += os.stat(path).st_size
+            except FileNotFoundError:  # no log yet
+                continue
+        return sizes
+
+    def error(self, error: sqlite3.Error | MemoryError) -> CallError:
+        """What an error of SQLite means to the caller."""
+        if isinstance(error, MemoryError):
+            return StoreFailed("the store ran out of memory", hint="nothing was written")
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        is_io_error = code & 0xFF == sqlite3.SQLITE_IOERR
+        if code & 0xFF == sqlite3.SQLITE_FULL or (is_io_error and self._disk_is_full()):
+            return StoreFull(
+                f"the disk of {self.path} is full", hint="nothing was written; free some space and try again"
+            )
+        if code & 0xFF == sqlite3.SQLITE_BUSY:
+            return StoreFailed(f"another program holds {self.path}", hint="close it and try again")
+        if code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return StoreFailed(
+                f"{self.path} is damaged: {error}", hint="restore a backup, or `reed export` what is left"
+            )
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return StoreFailed(f"{self.path}: {error} ({name})", hint="nothing was written; see the disk and the log")
+
+    def _disk_is_full(self) -> bool:
+        # Growing the shared-memory file on a full disk is an I/O error to SQLite, not SQLITE_FULL.
+        found = os.statvfs(os.path.dirname(self.path) or ".")
+        return found.f_bavail * found.f_frsize < 64 * 1024
+
+    def _connect(self) -> sqlite3.Connection:
+        # check_same_thread is left on: a store belongs to the thread of its loop.
+        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_STATEMENTS_KEPT)
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        return connection
+
+    def _prepare(self) -> None:
+        """Check whose file this is, and bring its tables up to date."""
+        (application_id,) = self.writer.execute("PRAGMA application_id").fetchone()
+        (version,) = self.writer.execute("PRAGMA user_version").fetchone()
+        (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and application_id != APPLICATION_ID:
+            raise StoreFailed(
+                f"{self.path} is a database of another program", hint="name another data folder (--data-dir)"
+            )
+        if version > len(MIGRATIONS):
+            raise StoreFailed(
+                f"{self.path} was written by a newer reed (layout {version}; this one knows {len(MIGRATIONS)})",
+                hint="upgrade reed-cms, or name another data folder (--data-dir)",
+            )
+        self.writer.execute("PRAGMA journal_mode = WAL")
+        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
+        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+            self.writer.execute("BEGIN IMMEDIATE")
+            for statement in statements:
+                self.writer.execute(statement)
+            self.writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self.writer.execute(f"PRAGMA user_version = {number}")
+            self.writer.execute("COMMIT")
+
+    def _opening_error(self, error: sqlite3.Error) -> CallError:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code & 0xFF == sqlite3.SQLITE_NOTADB:
+            return StoreFailed(
+                f"{self.path} is not a database", hint="move it away, or name another data folder (--data-dir)"
+            )
+        if "fts5" in str(error):
+            return StoreFailed(
+                f"the SQLite of this Python ({sqlite3.sqlite_version}) lacks FTS5", hint="install one with it"
+            )
+        return self.error(error)
+
+
+def _open_locked(path: str) -> int:
+    """A descriptor of the file, private and locked; makes the file when there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreFailed(
+            f"cannot open the store {path}: {error.strerror}", hint="check the data folder and its permissions"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)  # so that a new file's name survives a loss of power too
+        finally:
+            os.close(folder)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreFailed(f"another core holds the store {path}", hint="stop it: reed stop") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreFailed(f"cannot open the store {path}: {error.strerror}", hint="check who owns it") from error
+    return descriptor

@@ -1,0 +1,53 @@
+"""UUID version 7 (RFC 9562): ids that sort by time, and their sequence numbers.
+
+    019a3c5e-7d21-7 4f3 -  9c1e-55d0a8b7e6f4
+    └─ 48 bits ─┘   └12┘  └── 62 bits ──┘
+     milliseconds   1/4096   random
+     └── sequence ────┘
+
+The first 60 bits are the snippet's sequence number: rising within a store whatever the clock does, and its row in the
+file. So an id needs no index, and "after this id" is sound even when its snippet is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TICKS_PER_MILLISECOND = 4096
+_VARIANT = 1 << 63
+_RANDOM_MASK = (1 << 62) - 1
+
+UUID_LENGTH = 36
+
+
+class Ids:
+    """Gives ids; `floor` is the highest sequence number in use."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self, floor: int) -> None:
+        self._last = floor
+
+    def next(self, now: int) -> tuple[int, str]:
+        """A new sequence number and its id; `now` in nanoseconds since 1970."""
+        sequence = now * _TICKS_PER_MILLISECOND // 1_000_000
+        if sequence <= self._last:
+            sequence = self._last + 1
+        self._last = sequence
+        tail = int.from_bytes(os.urandom(8), "little") & _RANDOM_MASK | _VARIANT
+        digits = f"{sequence >> 12:012x}7{sequence & 0xFFF:03x}{tail:016x}"
+        return sequence, f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    @property
+    def last(self) -> int:
+        return self._last
+
+
+def sequence_of(snippet_id: str) -> int | None:
+    """The sequence number in an id (lower case); None when the text is no UUID."""
+    if _UUID.fullmatch(snippet_id) is None:
+        return None
+    milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
+    return milliseconds << 12 | int(snippet_id[15:18], 16)

@@ -1,0 +1,105 @@
+"""Long reads, in slices: a tree, a search.
+
+A job is a generator over a connection: it yields whenever it may be interrupted, and returns its answer. It reads in a
+transaction of its own, so it sees the store as it was when it began, however long it takes; writes go on meanwhile.
+
+    start() ──► waiting ──► running (at most LANES, a step each in turn) ──► done(answer) or failed(error)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from reed.errors import CallError
+from reed.store.base import Done, Failed, T
+from reed.store.sqlite.database import Database
+
+LANES = 4
+
+Steps = Generator[None, None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    run: Callable[[sqlite3.Connection], Steps[Any]]
+    done: Callable[[Any], None]
+    failed: Failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    job: _Job
+    steps: Steps[Any]
+    connection: sqlite3.Connection
+
+
+class Jobs:
+    def __init__(self, database: Database, monotonic: Callable[[], float]) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._waiting: deque[_Job] = deque()
+        self._running: deque[_Running] = deque()
+        self._idle: list[sqlite3.Connection] = []
+
+    def start(self, run: Callable[[sqlite3.Connection], Steps[T]], done: Done[T], failed: Failed) -> None:
+        self._waiting.append(_Job(run, done, failed))
+
+    @property
+    def left(self) -> int:
+        return len(self._waiting) + len(self._running)
+
+    def work(self, until: float) -> None:
+        """Go on until about `until` (monotonic seconds), but one step at least."""
+        while self.left:
+            if self._waiting and len(self._running) < LANES:
+                self._begin(self._waiting.popleft())
+            elif self._running:
+                self._step(self._running.popleft())
+            if self._monotonic() >= until:
+                break
+
+    def close(self) -> None:
+        """Give up whatever is left; nobody is told."""
+        self._waiting.clear()
+        for running in self._running:
+            running.steps.close()
+            running.connection.close()
+        self._running.clear()
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def _begin(self, job: _Job) -> None:
+        try:
+            connection = self._idle.pop() if self._idle else self._database.reader()
+            connection.execute("BEGIN")
+        except (sqlite3.Error, MemoryError) as error:
+            job.failed(self._database.error(error))
+            return
+        self._running.append(_Running(job, job.run(connection), connection))
+
+    def _step(self, running: _Running) -> None:
+        job = running.job
+        try:
+            next(running.steps)
+        except StopIteration as stop:
+            self._end(running)
+            job.done(stop.value)
+        except CallError as error:
+            self._end(running)
+            job.failed(error)
+        except (sqlite3.Error, MemoryError) as error:
+            running.steps.close()
+            running.connection.close()
+            job.failed(self._database.error(error))
+        else:
+            self._running.append(running)
+
+    def _end(self, running: _Running) -> None:
+        running.steps.close()
+        running.connection.execute("ROLLBACK")
+        self._idle.append(running.connection)

@@ -1,0 +1,190 @@
+"""Snippets: create, update, delete, find, page (WIRE.md, 01-05).
+
+Every check comes before the first statement that writes, so a write that is refused changes nothing, for itself or for
+the others in its turn. The one exception is a name in use: the INSERT itself finds that, and takes only itself back.
+
+A record that was read or written is kept in memory. What a turn wrote is forgotten again when the turn fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+
+from reed.errors import Conflict, Invalid, Malformed, NotFound
+from reed.store.base import RecordPage
+from reed.store.sqlite.cache import RecordCache
+from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_of
+from reed.store.sqlite.patch import merge
+from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.types import Types
+from reed.wire import names, strict_json
+from reed.wire.frames import MAX_PAYLOAD
+from reed.wire.layouts import RECORD, STATUS
+from reed.wire.snippets import Record
+
+DEFAULT_LIMIT = 100
+LARGEST_LIMIT = 1000
+PAGE_BYTES = 4 * 1024 * 1024  # a page ends early rather than grow beyond this (but has one record)
+MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answer with it
+
+_COLUMNS = "id, type, name, version, created_at, updated_at, content"
+_INSERT = f"INSERT INTO snippets (sequence, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_BY_SEQUENCE = f"SELECT {_COLUMNS} FROM snippets WHERE sequence = ?"
+_BY_NAME = f"SELECT {_COLUMNS} FROM snippets WHERE name = ? AND name != ''"
+_PAGE = f"SELECT {_COLUMNS} FROM snippets WHERE sequence > ? ORDER BY sequence"
+_PAGE_OF_TYPE = f"SELECT {_COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence"
+_NAMES_FROM = "SELECT name FROM snippets WHERE name != '' AND name >= ? ORDER BY name LIMIT 8"
+_NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER BY name DESC LIMIT 8"
+
+
+class Snippets:
+    def __init__(
+        self,
+        turn: Turn,
+        writer: sqlite3.Connection,
+        types: Types,
+        ids: Ids,
+        clock: Callable[[], int],
+        cache: RecordCache,
+    ) -> None:
+        self._turn = turn
+        self._writer = writer
+        self._insert = writer.cursor().execute  # one cursor for all: an INSERT leaves nothing open in it
+        self._types = types
+        self._ids = ids
+        self._clock = clock
+        self._cache = cache
+        self._touched: list[str] = []
+        self.count: int = writer.execute("SELECT count(*) FROM snippets").fetchone()[0]
+        self._count_kept = self.count
+        turn.join(self)
+
+    def create(self, type_name: str, name: str, content: bytes) -> str:
+        """A new snippet; gives its id."""
+        if name:
+            names.check("semantic name", name)
+        kind = self._types.of_new(type_name)
+        kind.check(strict_json.load_object(content))
+        _check_length(content)
+        now = self._clock()
+        sequence, snippet_id = self._ids.next(now)
+        at = now // 1000
+        record = Record(snippet_id, type_name, name, 1, at, at, bytes(content))
+        self._turn.begin()
+        try:
+            self._insert(_INSERT, (sequence, *record))
+        except sqlite3.IntegrityError:
+            raise self._name_in_use(name) from None
+        self.count += 1
+        self._touched.append(snippet_id)
+        self._cache.put(record)
+        return snippet_id
+
+    def update(self, ref: str, if_version: int, patch: bytes) -> Record:
+        """Merge `patch` into the content; gives the new record. `if_version` 0 means any."""
+        changes = strict_json.loads(patch)
+        old = self.find(ref)
+        if if_version and if_version != old.version:
+            raise Conflict(
+                f"{ref} has version {old.version}, not {if_version}: it was changed meanwhile",
+                hint="get it again and repeat the change on what it is now",
+            )
+        if not isinstance(changes, dict):
+            found = strict_json.describe(changes)
+            raise Invalid(f"the patch is {found}: the content must stay an object", hint="send a JSON Merge Patch")
+        merged = merge(json.loads(bytes(old.content)), changes)
+        self._types.of_new(old.snippet_type).check(merged)
+        content = strict_json.dumps(merged)
+        _check_length(content)
+        record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content)
+        self._turn.begin()
+        self._writer.execute(
+            "UPDATE snippets SET version = ?, updated_at = ?, content = ? WHERE sequence = ?",
+            (record.version, record.updated_at, content, sequence_of(record.id)),
+        )
+        self._touched.append(record.id)
+        self._cache.put(record)
+        return record
+
+    def delete(self, record: Record) -> None:
+        """Delete a snippet that was found, and has no bonds."""
+        self._turn.begin()
+        self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence_of(record.id),))
+        self.count -= 1
+        self._cache.forget(record.id)
+
+    def find(self, ref: str) -> Record:
+        """The snippet with this id or name, or NotFound."""
+        record = self._cache.get(ref)
+        if record is None:
+            record = self._read(ref)
+            self._cache.put(record)
+        return record
+
+    def page(self, type_name: str, after: str, limit: int) -> RecordPage:
+        """`limit` snippets (0: DEFAULT_LIMIT) in creation order, those after the one with the id `after`."""
+        if limit > LARGEST_LIMIT:
+            raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}; the cursor leads to the rest")
+        start = 0
+        if after:
+            found = sequence_of(after.lower())
+            if found is None:
+                raise Malformed(f"after: {after!r} is not an id", hint="send the cursor of the page before")
+            start = found
+        limit = limit or DEFAULT_LIMIT
+        if type_name:
+            rows = self._writer.execute(_PAGE_OF_TYPE, (self._types.get(type_name).name, start))
+        else:
+            rows = self._writer.execute(_PAGE, (start,))
+        records: list[Record] = []
+        room = PAGE_BYTES
+        for row in rows:
+            if len(records) == limit or (records and room < len(row[-1])):
+                rows.close()
+                return RecordPage(records, records[-1].id)
+            records.append(Record._make(row))
+            room -= len(row[-1])
+        return RecordPage(records, "")
+
+    def settle(self, kept: bool) -> None:
+        if kept:
+            self._count_kept = self.count
+        else:
+            self.count = self._count_kept
+            for snippet_id in self._touched:
+                self._cache.forget(snippet_id)
+        self._touched.clear()
+
+    def _read(self, ref: str) -> Record:
+        if len(ref) == UUID_LENGTH:
+            snippet_id = ref.lower()
+            row = self._writer.execute(_BY_SEQUENCE, (sequence_of(snippet_id),)).fetchone()
+            if row is not None and row[0] == snippet_id:
+                return Record._make(row)
+        elif names.is_semantic_name(ref):
+            row = self._writer.execute(_BY_NAME, (ref,)).fetchone()
+            if row is not None:
+                return Record._make(row)
+        raise NotFound(f"no snippet {ref!r}", hint=self._near(ref))
+
+    def _near(self, ref: str) -> str:
+        """Only the neighbours in the order of names are looked at: a miss must stay cheap."""
+        from difflib import get_close_matches
+
+        if not names.is_semantic_name(ref):
+            return "`reed snippet list` shows what there is"
+        found = [*self._writer.execute(_NAMES_FROM, (ref,)), *self._writer.execute(_NAMES_BEFORE, (ref,))]
+        near = get_close_matches(ref, [name for (name,) in found], n=1)
+        return f"did you mean {near[0]!r}?" if near else "`reed snippet list` shows what there is"
+
+    def _name_in_use(self, name: str) -> Conflict:
+        return Conflict(
+            f"the name {name!r} is in use by {self.find(name).id}", hint="choose another, or update that snippet"
+        )
+
+
+def _check_length(content: bytes) -> None:
+    if len(content) > MAX_CONTENT:
+        raise Invalid(f"the content has {len(content)} bytes", hint=f"at most {MAX_CONTENT}")

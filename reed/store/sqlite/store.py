@@ -1,0 +1,255 @@
+"""SqliteStore: the parts of this folder joined into what `reed.store.base` asks for.
+
+    write   checked, then written into the turn's transaction; `done` after COMMIT
+    read    get and page: at once                tree: a job                search: a job, once the index has caught up
+    work    a slice of indexing, in a transaction of its own, and a slice of the jobs
+
+Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
+open. A store belongs to one thread, and must not be carried through a fork.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from reed.errors import CallError
+from reed.store.base import Done, Failed, HitPage, RecordPage, T
+from reed.store.sqlite.bonds import Bonds
+from reed.store.sqlite.cache import RecordCache
+from reed.store.sqlite.database import Database
+from reed.store.sqlite.ids import Ids, sequence_of
+from reed.store.sqlite.index import SLICE, Index
+from reed.store.sqlite.jobs import Jobs
+from reed.store.sqlite.search import check_window, expression, search
+from reed.store.sqlite.snippets import Snippets
+from reed.store.sqlite.tree import tree
+from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.types import Types
+from reed.wire.registry import Definition
+from reed.wire.snippets import Record
+
+P = ParamSpec("P")
+
+DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
+MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
+
+
+class SqliteStore:
+    """Opens `path`, or makes it; StoreFailed or StoreFull says why that cannot be."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+        cache_bytes: int = DEFAULT_CACHE,
+    ) -> None:
+        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in."""
+        self._database = Database(str(path))
+        try:
+            self._join(clock, monotonic, cache_bytes)
+        except (sqlite3.Error, CallError) as error:
+            self._database.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._database.error(error) from error
+            raise
+
+    def _join(self, clock: Callable[[], int], monotonic: Callable[[], float], cache_bytes: int) -> None:
+        writer = self._database.writer
+        (floor,) = writer.execute(
+            "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
+        ).fetchone()
+        ids = Ids(floor)
+        self._monotonic = monotonic
+        self._commits = 0
+        self._cache = RecordCache(cache_bytes)
+        self._turn = turn = Turn(self._database)
+        self._types = Types(turn, writer)
+        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache)
+        self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
+        self._index = Index(turn, writer, self._types, ids, monotonic)
+        self._jobs = Jobs(self._database, monotonic)
+
+    @property
+    def dirty(self) -> bool:
+        return self._turn.is_open
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._jobs.left) or self._index.has_work
+
+    # Snippets.
+
+    def create(self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed) -> None:
+        self._write(done, failed, self._create, type_name, name, content)
+
+    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed) -> None:
+        self._write(done, failed, self._update, ref, if_version, patch)
+
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed) -> None:
+        self._write(done, failed, self._delete, ref, cascade)
+
+    def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
+        record = self._cache.get(ref)
+        if record is None:
+            record = self._read(self._snippets.find, ref)
+        done(record)
+
+    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:  # noqa: ARG002
+        done(self._read(self._snippets.page, type_name, after, limit))
+
+    # Bonds.
+
+    def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:
+        self._write(done, failed, self._bonds.bond, parent, child, weight, path)
+
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None:
+        self._write(done, failed, self._bonds.unbond, parent, child)
+
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
+        """See `reed.store.sqlite.tree` for its shape."""
+        sequence = sequence_of(self._read(self._snippets.find, root).id) if root else None
+        self._jobs.start(partial(tree, root=sequence, depth=depth), done, failed)
+
+    # Types.
+
+    def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
+        self._write(done, failed, self._define, type_name, definition)
+
+    def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:  # noqa: ARG002
+        found = self._types.get(type_name)
+        done(Definition(found.name, found.definition))
+
+    def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
+        done(self._types.definitions())
+
+    # Search.
+
+    def search(self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed) -> None:
+        """See `reed.store.sqlite.search` for what a query means."""
+        limit = check_window(limit, offset)
+        if type_name:
+            self._types.get(type_name)
+        job = partial(search, match=expression(query), type_name=type_name, limit=limit, offset=offset)
+        # Without an index on a full disk there is still what is indexed: that error is not the searcher's.
+        self._index.when_caught_up(lambda _error: self._jobs.start(job, done, failed))
+
+    def index(self, ref: str, done: Done[int], failed: Failed) -> None:
+        def wait(count: int) -> None:
+            self._index.when_caught_up(lambda error: failed(error) if error else done(count))
+
+        self._write(wait, failed, self._index_again, ref)
+
+    # The turn.
+
+    def work(self, until: float) -> bool:
+        now = self._monotonic()
+        if self._index.has_work and self._is_time_to_index():
+            self.commit()  # so that a failure of the index is not that of a write
+            self._index_slice(min(until, now + SLICE))
+        if self._jobs.left:
+            self._jobs.work(until)
+        return self.has_work
+
+    def commit(self) -> None:
+        if not self._turn.is_open:
+            return
+        self._commits += 1
+        self._index.release(self._turn.commit())
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "path": self._database.path,
+            "bytes": self._database.size(),
+            "snippets": self._snippets.count,
+            "types": len(self._types),
+            "bonds": self._bonds.count,
+            "unindexed": self._index.behind,
+            "commits": self._commits,
+            "cached": len(self._cache),
+            "cached_bytes": self._cache.size,
+        }
+
+    def close(self) -> None:
+        """Commit what is open, and close the file. Reads that are not finished are given up."""
+        self.commit()
+        self._jobs.close()
+        self._database.close()
+
+    # Two ways to run a part's operation.
+
+    def _write(
+        self, done: Done[T], failed: Failed, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        try:
+            value = operation(*args, **kwargs)
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._fail(error) from error
+        self._turn.wait(done, value, failed)
+
+    def _read(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return operation(*args, **kwargs)
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._database.error(error) from error
+
+    def _fail(self, error: sqlite3.Error | MemoryError) -> CallError:
+        answer = self._turn.fail(error)
+        self._index.release(answer)
+        return answer
+
+    # Operations in which several parts have a share.
+
+    def _create(self, type_name: str, name: str, content: bytes) -> str:
+        snippet_id = self._snippets.create(type_name, name, content)
+        self._index.created()
+        return snippet_id
+
+    def _update(self, ref: str, if_version: int, patch: bytes) -> str:
+        record = self._snippets.update(ref, if_version, patch)
+        self._index.changed(_sequence(record))
+        return record.id
+
+    def _delete(self, ref: str, cascade: bool) -> str:
+        record = self._snippets.find(ref)
+        self._bonds.release(record, cascade)
+        self._snippets.delete(record)
+        self._index.deleted(_sequence(record))
+        return record.id
+
+    def _define(self, type_name: str, definition: bytes) -> bool:
+        new, old = self._types.define(type_name, definition)
+        self._index.redefined(new, old)
+        return old is None
+
+    def _index_again(self, ref: str) -> int:
+        self._turn.begin()  # also when nothing has to be marked: the answer comes with the commit
+        if ref:
+            self._index.changed(_sequence(self._snippets.find(ref)))
+            return 1
+        self._index.start_again()
+        return self._snippets.count
+
+    # The index.
+
+    def _is_time_to_index(self) -> bool:
+        """Writes come first, unless somebody waits or it becomes too much."""
+        return not self._turn.has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
+
+    def _index_slice(self, until: float) -> None:
+        try:
+            self._index.work(until)
+        except (sqlite3.Error, MemoryError) as error:
+            self._fail(error)
+
+
+def _sequence(record: Record) -> int:
+    sequence = sequence_of(record.id)
+    assert sequence is not None  # it came out of the store
+    return sequence

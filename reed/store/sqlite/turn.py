@@ -1,0 +1,103 @@
+"""The one transaction of a turn, and the writes that wait for it.
+
+    closed ── begin() ──► open ── commit() ──► closed     every `done` is called, after the COMMIT
+                            └──── fail() ────► closed     every `failed` is called, after the ROLLBACK
+
+What can be made again from the rest of the file (the search index) is written between `begin_lazy` and the end: whole
+or not at all as well, but the disk may take its time. Such a transaction and that of a write are never the same.
+
+A part of the store that remembers something of its own about the file is told how the turn ended (`settle`) before any
+caller is, so that memory and file agree again when the callers go on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from reed.errors import CallError
+from reed.store.base import Done, Failed, T
+from reed.store.sqlite.database import Database
+
+
+class Part(Protocol):
+    def settle(self, kept: bool) -> None:
+        """The turn has ended: its changes are on the disk (`kept`), or they never were."""
+
+
+class Turn:
+    __slots__ = ("_database", "_is_lazy", "_parts", "_waiting", "_writer", "is_open")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writer = database.writer
+        self._parts: list[Part] = []
+        self._waiting: list[tuple[Callable[[Any], None], Any, Failed]] = []
+        self.is_open = False
+        self._is_lazy = False
+
+    def join(self, part: Part) -> None:
+        self._parts.append(part)
+
+    def begin(self) -> None:
+        """Open the transaction, if this is the first write of the turn."""
+        if not self.is_open:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self.is_open = True
+        elif self._is_lazy:
+            self.commit()
+            self.begin()
+
+    def begin_lazy(self) -> None:
+        """Open a lazy transaction; the turn must be closed."""
+        self._set_lazy(True)
+        self._writer.execute("BEGIN IMMEDIATE")
+        self.is_open = True
+
+    def wait(self, done: Done[T], value: T, failed: Failed) -> None:
+        """A write was made: tell its caller when it is on the disk, or is not going to be."""
+        self._waiting.append((done, value, failed))
+
+    @property
+    def has_writes(self) -> bool:
+        """Does a caller wait for this turn? (The search index writes without one.)"""
+        return bool(self._waiting)
+
+    def commit(self) -> CallError | None:
+        """Put everything on the disk; the error when that could not be done."""
+        if not self.is_open:
+            return None
+        try:
+            self._writer.execute("COMMIT")
+        except (sqlite3.Error, MemoryError) as error:
+            return self.fail(error)
+        self.is_open = False
+        self._set_lazy(False)
+        waiting = self._end(kept=True)
+        for done, value, _ in waiting:
+            done(value)
+        return None
+
+    def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
+        """Take everything back; returns what to tell the caller whose statement failed."""
+        answer = self._database.error(error)
+        self.is_open = False
+        if self._writer.in_transaction:  # SQLite may have rolled back by itself
+            self._writer.execute("ROLLBACK")
+        self._set_lazy(False)
+        waiting = self._end(kept=False)
+        for _, _, failed in waiting:
+            failed(answer)
+        return answer
+
+    def _set_lazy(self, is_lazy: bool) -> None:
+        if is_lazy != self._is_lazy:
+            self._writer.execute(f"PRAGMA synchronous = {'NORMAL' if is_lazy else 'FULL'}")
+            self._is_lazy = is_lazy
+
+    def _end(self, *, kept: bool) -> list[tuple[Callable[[Any], None], Any, Failed]]:
+        for part in self._parts:
+            part.settle(kept)
+        waiting, self._waiting = self._waiting, []
+        return waiting

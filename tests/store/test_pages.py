@@ -1,0 +1,77 @@
+"""942 real pages: imported, found again, unchanged."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from reed.wire import names
+
+PAGE = {
+    "schema": {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]},
+    "searchable": {"title": 10, "description": 5, "keywords": 4, "body": 1},
+}
+
+
+@pytest.fixture
+def site(open_store, pages):
+    driver = open_store()
+    driver.define("page", PAGE)
+    answers = []
+    for content in pages:
+        path = json.loads(content)["path"]
+        name = path if names.is_semantic_name(path) else ""
+        answers.append(driver.start("create", "page", name, content))
+    driver.settle()
+    driver.ids = [answer.value for answer in answers]
+    return driver
+
+
+def paths(driver, query, limit=0):
+    page = driver.search(query, "", limit, 0)
+    return [json.loads(driver.get(hit.id).content)["path"] for hit in page.hits]
+
+
+def test_every_page_is_there_as_it_came(site, pages, open_store):
+    site.store.close()
+    again = open_store()
+    after, found = "", []
+    while True:
+        page = again.page("page", after, 500)
+        found += page.records
+        if not (after := page.cursor):
+            break
+    assert [record.content for record in found] == pages
+    assert again.store.stats()["unindexed"] == 0
+
+
+def test_pages_are_found(site, pages):
+    assert "about/features" in paths(site, "features")
+    assert paths(site, "about hugo")[0] == "about/_index"
+    phrase = site.search('"content management"', "", 1000, 0)
+    words = site.search("content management", "", 1000, 0)
+    assert 0 < phrase.total < words.total
+    assert site.search("multiling", "", 0, 0).total >= site.search('"multilingual"', "", 0, 0).total > 0
+    assert site.search("MÜLTILINGUAL", "", 0, 0).total > 0
+    expected = sum(b"shortcode" in content.lower() for content in pages)
+    assert 0 < site.search('"shortcode"', "", 1, 0).total <= expected
+    for hit in site.search("shortcode", "", 20, 0).hits:
+        assert hit.score > 0
+        assert hit.excerpt
+
+
+def test_no_slice_of_indexing_them_again_is_long(site):
+    answer = site.start("index", "")
+    slices = []
+    while not answer.is_there:
+        start = time.perf_counter()
+        site.store.work(time.monotonic() + 0.004)
+        slices.append(time.perf_counter() - start)
+        site.store.commit()
+    assert answer.value == 942
+    slices.sort()
+    assert len(slices) > 10
+    assert slices[len(slices) // 2] < 0.02, "a slice means a few milliseconds, on a slow machine too"
+    assert site.search("shortcode", "", 1, 0).total > 0

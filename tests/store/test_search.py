@@ -1,0 +1,196 @@
+"""Search and its index (WIRE.md, 30-31; DESIGN.md, Store)."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from reed.errors import Malformed, NotFound
+from reed.store.sqlite.search import expression
+
+
+def names(driver, query, *window):
+    type_name, limit, offset = (*window, *("", 0, 0)[len(window) :])
+    return [hit.semantic_name for hit in driver.search(query, type_name, limit, offset).hits]
+
+
+@pytest.fixture
+def library(driver):
+    driver.create("page", "cafe", {"title": "Café au lait", "body": "Hot milk, strong coffee. " * 3})
+    driver.create("page", "milk", {"title": "Milk", "body": "From cows", "keywords": ["dairy", "drink"]})
+    driver.create("page", "cows", {"title": "Cows", "body": "They give milk " + "and eat grass " * 40})
+    driver.create("note", "note", {"title": "Milk is not searched here"})
+    return driver
+
+
+def test_words_phrases_beginnings_and_diacritics(library):
+    assert names(library, "coffee") == ["cafe"]
+    assert names(library, "COFF") == ["cafe"]
+    assert names(library, "coff milk") == [], "only the last word may be a beginning"
+    assert names(library, "milk coff") == ["cafe"], "all words must be there"
+    assert names(library, "cafe") == names(library, "CAFÉ") == names(library, "cafe\u0301") == ["cafe"]
+    assert names(library, '"hot milk"') == ["cafe"]
+    assert names(library, '"milk hot"') == []
+    assert names(library, '"strong coff"') == [], "a phrase has whole words"
+    assert names(library, '"strong coffee') == ["cafe"], "a quote that is not closed"
+    assert names(library, "dairy") == ["milk"], "strings in an array are searched"
+
+
+def test_the_best_comes_first_by_the_weights(library):
+    page = library.search("milk", "", 0, 0)
+    assert page.total == 3
+    assert [hit.semantic_name for hit in page.hits] == ["milk", "cafe", "cows"]
+    assert [hit.score for hit in page.hits] == sorted((hit.score for hit in page.hits), reverse=True)
+    best = page.hits[0]
+    assert (best.id, best.snippet_type) == (library.get("milk").id, "page")
+    assert "milk" in page.hits[2].excerpt
+    assert len(page.hits[2].excerpt) < 300
+    assert "\n" not in best.excerpt
+
+
+def test_a_window_of_the_hits(library):
+    whole = names(library, "milk")
+    assert names(library, "milk", "", 2, 0) == whole[:2]
+    assert names(library, "milk", "", 2, 2) == whole[2:]
+    assert library.search("milk", "", 1, 5) == (3, [])
+    assert library.search("milk", "note", 0, 0) == (0, [])
+    assert names(library, "milk", "page") == whole
+    with pytest.raises(NotFound, match="did you mean 'page'"):
+        library.search("milk", "pages", 0, 0)
+    for limit, offset in ((1001, 0), (1, 2**32 - 1)):
+        with pytest.raises(Malformed):
+            library.search("milk", "", limit, offset)
+
+
+def test_a_search_sees_every_write_that_was_acknowledged(library):
+    library.update("milk", 0, {"title": "Butter"})
+    assert names(library, "butter") == ["milk"]
+    library.delete("cows", False)
+    assert names(library, "grass") == []
+    library.create("page", "grass", {"title": "Grass"})
+    assert names(library, "grass") == ["grass"]
+    library.update("grass", 0, {"title": "Hay"})
+    library.delete("grass", False)
+    assert names(library, "hay") == names(library, "grass") == []
+
+
+def test_what_was_not_indexed_yet_is_after_a_restart(driver, open_store):
+    driver.create("page", "one", {"title": "Zebra"})
+    assert names(driver, "zebra") == ["one"]
+    driver.start("create", "page", "two", {"title": "Zebra two"})
+    driver.start("update", "one", 0, {"title": "Horse"})
+    driver.store.commit()
+    assert driver.store.stats()["unindexed"] == 2
+    driver.store.close()
+    again = open_store()
+    assert again.store.stats()["unindexed"] == 2
+    assert names(again, "zebra") == ["two"]
+    assert names(again, "horse") == ["one"]
+
+
+def test_indexing_again_gives_the_number_of_snippets(library):
+    assert library.index("") == 4
+    assert library.index("milk") == 1
+    assert names(library, "milk") == ["milk", "cafe", "cows"]
+    with pytest.raises(NotFound):
+        library.index("nothing")
+
+
+def test_indexing_an_empty_store(driver):
+    assert driver.index("") == 0
+
+
+def test_other_searchable_fields_are_searched_from_then_on(library):
+    assert names(library, "here") == []
+    library.define("note", {"searchable": {"title": 1}})
+    assert names(library, "here") == ["note"]
+    library.define("note", {})
+    assert names(library, "here") == []
+
+
+def test_a_weight_between_two_counts_as_the_nearest(driver):
+    for field, weight in (("low", 0.01), ("high", 10**9), ("odd", 2.4)):
+        driver.define(f"{field}-type", {"searchable": {field: weight}})
+        driver.create(f"{field}-type", field, {field: "wombat"})
+    assert names(driver, "wombat") == ["high", "odd", "low"]
+
+
+def test_numbers_and_nested_texts_are_searched(driver):
+    driver.define("thing", {"searchable": {"data": 1, "more": 1}})
+    driver.create("thing", "t", {"data": {"a": [{"b": "needle"}], "year": 1984, "yes": True}, "more": "last"})
+    for query in ("needle", "1984", "last"):
+        assert names(driver, query) == ["t"]
+    assert names(driver, "true") == names(driver, "year") == []
+
+
+SYNTAX = st.lists(
+    st.sampled_from(
+        ['"', "*", "AND", "OR", "NOT", "NEAR(", "(", ")", ":", "w0:", "-", "+", "^", "{", "}", " ", "\0", "'"]
+    )
+    | st.text(max_size=4),
+    max_size=12,
+).map("".join)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SYNTAX | st.text())
+@example("\ud800")
+@example('"')
+@example("___")
+@example("a" * 70_000)
+@example("milk " * 10_000)
+@example('"' + "a-" * 10_000)
+@example("(" * 5_000)
+@example("\u0301")
+@example("\U0001f404 🐄")
+def test_any_text_is_a_query(library, query):
+    page = library.search(query, "", 5, 0)
+    assert page.total >= len(page.hits)
+
+
+@given(SYNTAX | st.text())
+def test_nothing_typed_is_syntax(query):
+    """Outside its quoted strings an expression has AND and a last star, whatever was typed."""
+    quoted = expression(query).split('"')
+    assert set(quoted[2:-1:2]) <= {" AND "}
+    assert quoted[-1] in ("", "*")
+
+
+def test_a_word_of_the_content_finds_it(library):
+    """What search drops must not be a word: each of these is found by itself."""
+    words = ["naïve", "x_y", "o'neil", "C++", "日本", "Ω", "3.14", "état", "ß", "ﬁ"]
+    for number, word in enumerate(words):
+        library.create("page", f"w{number}", {"title": word})
+    for number, word in enumerate(words):
+        assert f"w{number}" in names(library, word), word
+        assert f"w{number}" in names(library, f'"{word}"'), word
+
+
+def test_indexing_comes_in_slices_and_writes_go_first(driver):
+    for number in range(400):
+        driver.start("create", "page", "", {"title": f"Page {number}", "body": "some words and more of them " * 60})
+    driver.store.work(time.monotonic() + 0.004)
+    assert driver.store.stats()["unindexed"] == 400, "the index must not share a turn with writes"
+    driver.store.commit()
+    turns = 1
+    while driver.turn():
+        turns += 1
+    assert turns > 3
+    assert driver.store.stats()["unindexed"] == 0
+    assert driver.search("page", "", 0, 0).total == 400
+
+
+def test_a_search_does_not_starve_under_writes(driver):
+    for number in range(300):
+        driver.start("create", "page", "", {"title": f"zebra {number}"})
+    driver.store.commit()
+    answer = driver.start("search", "zebra", "", 1, 0)
+    for number in range(300):
+        if answer.is_there:
+            break
+        driver.start("create", "page", "", {"title": f"horse {number}"})
+        driver.turn()
+    assert answer.value.total == 300

@@ -1,0 +1,208 @@
+"""What a turn promises: answers after the commit, all or nothing, and a full disk costs one turn (DESIGN.md)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reed.errors import Conflict, Invalid, NotFound, StoreFailed, StoreFull
+
+
+def test_an_answer_comes_with_the_commit(driver, open_store, tmp_path):
+    answer = driver.start("create", "note", "intro", {})
+    assert driver.store.dirty
+    assert not answer.is_there
+    with sqlite3.connect(tmp_path / "reed.db") as other:
+        assert other.execute("SELECT count(*) FROM snippets").fetchone() == (0,)
+        driver.store.commit()
+        assert answer.is_there
+        assert other.execute("SELECT count(*) FROM snippets").fetchone() == (1,)
+    other.close()
+    assert not driver.store.dirty
+
+
+def test_writes_of_one_turn_see_each_other(driver):
+    created = driver.start("create", "note", "a", {"n": 1})
+    updated = driver.start("update", "a", 1, {"n": 2})
+    late = driver.start("update", "a", 1, {"n": 3})
+    other = driver.start("create", "note", "b", {})
+    bonded = driver.start("bond", "a", "b", 0, "")
+    kept = driver.start("delete", "b", False)
+    driver.turn()
+    assert created.value == updated.value
+    assert other.value
+    assert bonded.value
+    assert driver.get("a").content == b'{"n":2}'
+    for answer in (late, kept):
+        with pytest.raises(Conflict):
+            _ = answer.value
+
+
+def test_a_write_that_is_refused_harms_no_other(driver):
+    good = [driver.start("create", "note", f"n{n}", {}) for n in range(3)]
+    bad = [
+        driver.start("create", "note", "n1", {}),
+        driver.start("create", "page", "", {}),
+        driver.start("update", "zzz", 0, {}),
+        driver.start("bond", "n0", "n0", 0, ""),
+        driver.start("define", "x", {"y": 1}),
+    ]
+    good.append(driver.start("create", "note", "n3", {}))
+    driver.turn()
+    for answer, error in zip(bad, (Conflict, Invalid, NotFound, Conflict, Invalid), strict=True):
+        with pytest.raises(error):
+            _ = answer.value
+    assert [record.id for record in driver.page("", "", 0).records] == [answer.value for answer in good]
+
+
+def test_a_callback_may_write_again(driver):
+    seen: list[str] = []
+
+    def again(snippet_id: str) -> None:
+        driver.store.update(snippet_id, 1, b'{"n":2}', seen.append, lambda error: None)
+
+    driver.store.create("note", "a", b'{"n":1}', again, lambda error: None)
+    driver.store.commit()
+    assert (seen, driver.store.dirty) == ([], True)
+    driver.store.commit()
+    assert seen == [driver.get("a").id]
+
+
+def test_another_program_in_the_way_is_an_error_and_then_gone(driver, tmp_path):
+    other = sqlite3.connect(tmp_path / "reed.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreFailed, match="another program holds"):
+        driver.create("note", "a", {})
+    other.execute("ROLLBACK")
+    other.close()
+    driver.create("note", "a", {})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "reed-test", folder], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no small disk to fill: mounting needs root ({made.stderr.strip()})")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path, leave: int = 0) -> Path:
+    path = folder / "ballast"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+        if leave:
+            file.truncate(max(0, file.tell() - leave))
+    return path
+
+
+def test_a_full_disk_costs_one_turn_and_nothing_else(open_store, small_disk):
+    driver = open_store(small_disk / "reed.db")
+    driver.define("page", {"searchable": {"title": 1}})
+    driver.create("page", "kept", {"title": "Zebra"})
+    driver.settle()
+    before = driver.get("kept")
+    ballast = fill(small_disk)
+
+    answers = [
+        driver.start("create", "page", "new", {"title": "Horse " * 20_000}),
+        driver.start("update", "kept", 0, {"title": "Donkey " * 20_000}),
+        driver.start("define", "other", {}),
+        driver.start("create", "other", "", {}),
+        driver.start("bond", "kept", "new", 0, ""),
+    ]
+    driver.turn()
+    for answer in answers:
+        with pytest.raises(StoreFull, match=r"the disk of .* is full; nothing was written"):
+            _ = answer.value
+    assert not driver.store.dirty
+
+    # Reads go on, and nothing of that turn is seen by any of them.
+    assert driver.get("kept") == before
+    with pytest.raises(NotFound):
+        driver.get("new")
+    with pytest.raises(NotFound):
+        driver.definition("other")
+    assert [record.semantic_name for record in driver.page("", "", 0).records] == ["kept"]
+    assert driver.search("zebra", "", 0, 0).total == 1
+    assert driver.search("donkey", "", 0, 0).total == 0
+    assert driver.tree("", 0) == b"[]"
+    stats = driver.store.stats()
+    assert (stats["snippets"], stats["types"], stats["bonds"]) == (1, 1, 0)
+    with pytest.raises(StoreFull):
+        driver.delete("kept", False)
+
+    ballast.unlink()
+    driver.update("kept", 1, {"title": "Donkey"})
+    driver.create("page", "new", {"title": "Horse"})
+    assert driver.search("donkey", "", 0, 0).total == driver.search("horse", "", 0, 0).total == 1
+    driver.store.close()
+    assert open_store(small_disk / "reed.db").get("kept").content == b'{"title":"Donkey"}'
+    assert integrity(small_disk / "reed.db") == "ok"
+
+
+def test_an_index_that_finds_no_room_stops_no_search_and_no_loop(open_store, small_disk):
+    driver = open_store(small_disk / "reed.db")
+    driver.define("page", {"searchable": {"title": 1}})
+    driver.create("page", "one", {"title": "Zebra"})
+    driver.settle()
+    driver.start("create", "page", "two", {"title": "Zebra " + " ".join(f"w{n}" for n in range(9000))})
+    driver.store.commit()
+    ballast = fill(small_disk)
+
+    assert driver.search("zebra", "", 0, 0).total == 1, "what is indexed is still found"
+    turns = 0
+    while driver.turn():
+        turns += 1
+        assert turns < 10, "a full disk must not keep the loop busy"
+    with pytest.raises(StoreFull):
+        driver.index("")
+
+    ballast.unlink()
+    assert driver.search("zebra", "", 0, 0).total == 2
+    assert driver.store.stats()["unindexed"] == 0
+
+
+def test_writing_until_the_disk_is_full_keeps_what_was_acknowledged(open_store, small_disk):
+    driver = open_store(small_disk / "reed.db")
+    driver.define("page", {"searchable": {"title": 1}})
+    acknowledged: list[str] = []
+    failures = 0
+    deadline = time.monotonic() + 20
+    while failures < 5:
+        assert time.monotonic() < deadline
+        answers = [driver.start("create", "page", "", {"title": "some words " * 200}) for _ in range(10)]
+        driver.turn()
+        errors = [answer for answer in answers if answer.errors]
+        assert len(errors) in (0, 10), "a turn is kept whole or not at all"
+        failures += bool(errors)
+        acknowledged += [answer.value for answer in answers if not answer.errors]
+    assert [record.id for record in driver.page("", "", 1000).records] == acknowledged
+    driver.store.close()
+    again = open_store(small_disk / "reed.db")
+    assert [record.id for record in again.page("", "", 1000).records] == acknowledged
+    again.store.close()
+    assert integrity(small_disk / "reed.db") == "ok"
+
+
+def integrity(path: Path) -> str:
+    connection = sqlite3.connect(os.fspath(path))
+    (found,) = connection.execute("PRAGMA integrity_check").fetchone()
+    connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+    connection.close()
+    return str(found)
