@@ -249,5 +249,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The hint for a mistyped name: "did you mean 'x'?", or nothing when no known name is near."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, list(known), 1)
+    found = get_close_matches(word, [str(name) for name in known], 1)
     return f"did you mean {found[0]!r}?" if found else ""

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from reed.config import Config
@@ -113,10 +112,6 @@ class Plugin:
     def last_lines(self) -> deque[str]:
         return self.output.last_lines
 
-    @property
-    def _pid_file(self) -> Path:
-        return self._tools.config.runtime_dir / "pid" / "plugins" / f"{self.name}.pid"
-
     def look(self) -> None:
         """Read its folder and manifest. Raises ManifestError, and then keeps what it had."""
         self.manifest, self.spec = plan(self.row, self._tools.config)
@@ -176,7 +171,7 @@ class Plugin:
             if self.spec.data_dir is not None:
                 self.spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._tools.hooks.prepare(self)
-            self.run = Run(self._tools.loop, self.spec, self.output, self._pid_file, self)
+            self.run = Run(self._tools.loop, self.spec, self.output, self)
             self._wait(wait, f"killed: it was not ready within {wait:g} s")
             self.run.launch(self._tools.launchers[self.row.plugin_type])
         except (ReedError, OSError) as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Protocol
 
 from reed.loop.loop import Loop
@@ -30,12 +29,12 @@ class Run:
 
     __slots__ = ("_capture", "_child", "_dropped", "_loop", "_output", "_owner", "_pid_file", "name", "spec")
 
-    def __init__(self, loop: Loop, spec: LaunchSpec, output: PluginLog, pid_file: Path, owner: RunOwner) -> None:
+    def __init__(self, loop: Loop, spec: LaunchSpec, output: PluginLog, owner: RunOwner) -> None:
         self.name = spec.name
         self.spec = spec
         self._loop = loop
         self._output = output
-        self._pid_file = pid_file
+        self._pid_file = spec.runtime_dir / "pid" / "plugins" / f"{spec.name}.pid"
         self._owner = owner
         self._capture: Capture | None = None
         self._child: Child | None = None

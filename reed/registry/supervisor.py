@@ -166,7 +166,7 @@ class Supervisor:
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
         """Figures of one plugin or of all, for PLUGIN_HEALTH; see `figures`."""
-        chosen = [self.plugins[name]] if name else list(self.plugins.values())
+        chosen = [plugin for plugin in self.plugins.values() if not name or plugin.name == name]
         now = self._tools.loop.now()
         return [figures(plugin, now, fresh=len(chosen) <= _FEW) for plugin in chosen]
 

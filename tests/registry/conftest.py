@@ -1,0 +1,229 @@
+"""A registry of real plugins, with real processes on the real loop, whose clock the test turns forward by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reed.config import Config, PluginConfig, Timing
+from reed.errors import CallError
+from reed.loop.loop import Loop
+from reed.registry.lifecycle import State
+from reed.registry.processes import NativeLauncher
+from reed.registry.rows import COLUMNS
+from reed.registry.supervisor import Hooks, Plugin, Supervisor
+from reed.wire.codes import Signal
+
+PATIENCE = 10.0  # real seconds until a test gives up
+SLEEPER = "exec sleep 1000"
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Answer:
+    """How a start or stop ended."""
+
+    done: int = 0
+    error: CallError | None = None
+
+    def on_done(self) -> None:
+        self.done += 1
+
+    def on_failed(self, error: CallError) -> None:
+        self.error = error
+
+
+@dataclass
+class World:
+    """A core's folders, and a supervisor over what is in them. `hears`: what a signal sent to a plugin does."""
+
+    root: Path
+    clock: Clock
+    loop: Loop
+    bugs: list[BaseException]
+    changes: list[tuple[str, State]] = field(default_factory=list)
+    sent: list[tuple[str, Signal]] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    hears: Callable[[str, Signal], bool] = lambda _name, _signal: True
+    rows: dict[str, str] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
+    settings: dict[str, PluginConfig] = field(default_factory=dict)
+    supervisor: Supervisor = field(init=False)
+
+    @property
+    def config(self) -> Config:
+        return Config(
+            runtime_dir=self.root / "run",
+            data_dir=self.root / "data",
+            registry=self.root / "plugin-registry.csv",
+            plugin_dirs=(self.root / "plugins",),
+            timing=self.timing,
+            plugins=self.settings,
+        )
+
+    # Before the core starts.
+
+    def plugin(
+        self,
+        name: str,
+        script: str = SLEEPER,
+        *,
+        manifest: str = "",
+        version: str = "1.0.0",
+        auto_start: bool = False,
+        permissions: str = "snippet_read",
+        groups: str = "editor",
+    ) -> Path:
+        """A native plugin: a shell script, its manifest and its row."""
+        folder = self.root / "plugins" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: {version}\n{manifest}")
+        self.script(name, script)
+        self.rows[name] = (
+            f"{name},native,/tmp/reed-cms/plugins/{name}.sock,{version},"
+            f'"{permissions}","{groups}",{str(auto_start).lower()},""'
+        )
+        return folder
+
+    def script(self, name: str, script: str) -> None:
+        path = self.root / "plugins" / name / name
+        new = path.with_suffix(".new")
+        new.write_text(f"#!/bin/sh\n{script}\n")
+        new.chmod(0o755)
+        new.replace(path)
+
+    def write_rows(self) -> None:
+        (self.root / "plugin-registry.csv").write_text("\n".join([",".join(COLUMNS), *self.rows.values(), ""]))
+
+    def start_core(self) -> Supervisor:
+        self.write_rows()
+        hooks = Hooks(
+            prepare=lambda plugin: None,
+            send_signal=self._send_signal,
+            on_state=self._on_state,
+            on_removed=lambda plugin: self.removed.append(plugin.name),
+            on_added=lambda plugin: self.added.append(plugin.name),
+        )
+        launchers = {"native": NativeLauncher(self.loop)}
+        log = logging.getLogger("tests.registry")
+        log.setLevel(logging.DEBUG)
+        self.supervisor = Supervisor(self.loop, self.config, launchers, hooks, log, random=lambda: 0.0)
+        self.supervisor.load_registry()
+        return self.supervisor
+
+    def _send_signal(self, name: str, kind: Signal, _data: bytes) -> bool:
+        self.sent.append((name, kind))
+        return self.hears(name, kind)
+
+    def _on_state(self, plugin: Plugin, _old: State, new: State) -> None:
+        self.changes.append((plugin.name, new))
+
+    # While it runs.
+
+    def __getitem__(self, name: str) -> Plugin:
+        return self.supervisor.plugins[name]
+
+    def until(self, true: Callable[[], object], why: str = "") -> None:
+        """Turn the loop, with its clock standing still, until it is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < deadline, f"still not {why or 'true'}: {self.changes}"
+            self.loop.turn(0.02)
+            assert not self.bugs, self.bugs
+
+    def until_state(self, name: str, state: State) -> None:
+        self.until(lambda: self[name].state is state, f"{name} {state}")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by, and what is due happen."""
+        self.clock.now += seconds
+        self.loop.turn(0)
+        assert not self.bugs, self.bugs
+
+    def says(self, name: str, kind: Signal, data: bytes = b"") -> None:
+        """The plugin sends a signal."""
+        self.supervisor.on_signal(name, kind, data)
+
+    def start(self, name: str) -> Answer:
+        answer = Answer()
+        self.supervisor.start(name, answer.on_done, answer.on_failed)
+        return answer
+
+    def stop(self, name: str) -> Answer:
+        answer = Answer()
+        self.supervisor.stop(name, answer.on_done, answer.on_failed)
+        return answer
+
+    def make_ready(self, name: str) -> int:
+        """Start it, and have it say READY; gives its pid."""
+        self.start(name)
+        self.until(lambda: self[name].pid is not None)
+        self.says(name, Signal.PLUGIN_READY)
+        assert self[name].state is State.READY
+        pid = self[name].pid
+        assert pid is not None
+        return pid
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        pid = self[name].pid
+        assert pid is not None
+        os.kill(pid, number)
+
+    def states(self, name: str) -> list[State]:
+        return [state for plugin, state in self.changes if plugin == name]
+
+    def written(self, name: str) -> str:
+        path = self.root / "data" / "logs" / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    bugs: list[BaseException] = []
+    clock = Clock()
+    loop = Loop(clock=clock, on_bug=bugs.append)
+    made = World(tmp_path, clock, loop, bugs)
+    yield made
+    if hasattr(made, "supervisor"):
+        made.hears = lambda _name, _signal: False
+        closed: list[bool] = []
+        made.supervisor.shutdown(lambda: closed.append(True))
+        deadline = time.monotonic() + PATIENCE
+        while not closed and time.monotonic() < deadline:
+            loop.turn(0.02)
+            clock.now += 0.5
+        assert closed, "a plugin's process outlived its core"
+    loop.close()
+    assert not bugs
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[Callable[[], bool]]:
+    """Gives a function that is true while there is time left."""
+    deadline = time.monotonic() + PATIENCE
+    yield lambda: time.monotonic() < deadline
+
+
+def gone(pid: int) -> bool:
+    """Is there no such process any more, or only its remains?"""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state in "ZX"
