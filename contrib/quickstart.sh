@@ -56,7 +56,8 @@ python=$(find_python)
 "$python" -m venv "$work/venv" >/dev/null 2>&1 || { debian_python; rm -rf "$work/venv"; "$python" -m venv "$work/venv"; } ||
     die "$python cannot make a venv; as root: apt-get install python3-venv"
 mkdir "$work/source"  # a copy: building leaves files behind
-(cd "$root" && cp -R reed contrib setup.cfg pyproject.toml MANIFEST.in README.md LICENSE "$work/source/")
+(cd "$root" && tar -cf - --exclude=target --exclude=__pycache__ reed contrib setup.cfg pyproject.toml README.md LICENSE) |
+    (cd "$work/source" && tar -xf -)
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work/source"
 PATH=$work/venv/bin:$PATH
 unset PYTHONPATH

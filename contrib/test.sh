@@ -56,7 +56,7 @@ import zipfile
 from pathlib import Path
 
 root, wheel = Path(sys.argv[1]), set(zipfile.ZipFile(sys.argv[2]).namelist())
-wanted = {path.relative_to(root).as_posix() for path in (root / "reed").rglob("*") if path.is_file()}
+wanted = {path.relative_to(root).as_posix() for path in (root / "reed").rglob("*") if path.is_file() and path.name != ".gitignore"}
 plugins = root / "contrib" / "plugins"
 wanted |= {"reed/plugins/" + path.relative_to(plugins).as_posix() for path in plugins.rglob("*") if path.is_file()}
 missing = sorted(wanted - wheel)
