@@ -61,7 +61,7 @@ mkdir "$work/source"  # a copy: building leaves files behind
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work/source"
 PATH=$work/venv/bin:$PATH
 unset PYTHONPATH
-run reed --version
+"$work/venv/bin/python" -c 'import reed; print("reed", reed.__version__)'
 
 say "Make a site in an empty folder, and start its core"
 mkdir "$work/site"
