@@ -11,6 +11,7 @@ characters are shown as text, what is not UTF-8 is replaced, and a full disk cos
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -62,10 +63,9 @@ class PluginLog:
         if not lines:
             return
         stamp = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if self._lost:
-            lines = [f"-- {self._lost} lines are missing here", *lines]
+        missing = [f"-- {self._lost} lines are missing here"] if self._lost else []
         try:
-            self._write_file("".join(f"{stamp} {line}\n" for line in lines).encode())
+            self._write_file("".join(f"{stamp} {line}\n" for line in missing + lines).encode())
         except OSError as error:
             if not self._lost:
                 self._log.warning("%s: cannot write %s: %s", self._name, self.path, error.strerror)
@@ -76,7 +76,8 @@ class PluginLog:
     def _write_file(self, data: bytes) -> None:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, data)
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             full = os.fstat(fd).st_size >= self._file_bytes
         finally:
             os.close(fd)

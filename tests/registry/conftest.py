@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -185,6 +184,15 @@ class World:
         assert pid is not None
         os.kill(pid, number)
 
+    @staticmethod
+    def gone(pid: int) -> bool:
+        """Is there no such process any more, or only its remains?"""
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "ZX"
+
     def states(self, name: str) -> list[State]:
         return [state for plugin, state in self.changes if plugin == name]
 
@@ -211,19 +219,3 @@ def world(tmp_path: Path) -> Iterator[World]:
         assert closed, "a plugin's process outlived its core"
     loop.close()
     assert not bugs
-
-
-@contextlib.contextmanager
-def patient() -> Iterator[Callable[[], bool]]:
-    """Gives a function that is true while there is time left."""
-    deadline = time.monotonic() + PATIENCE
-    yield lambda: time.monotonic() < deadline
-
-
-def gone(pid: int) -> bool:
-    """Is there no such process any more, or only its remains?"""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state in "ZX"
