@@ -93,6 +93,25 @@ def load(folder: Path) -> Manifest:
     return manifest
 
 
+class Manifests:
+    """Manifests that were read, each until its file changes: a launch does not read the same one again."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[tuple[int, int, int], Manifest]] = {}
+
+    def load(self, folder: Path) -> Manifest:
+        """As `load`."""
+        try:
+            stat = (folder / FILE_NAME).stat()
+        except OSError:
+            return load(folder)  # which says what is wrong
+        seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        known = self._read.get(folder)
+        if known is None or known[0] != seen:
+            known = self._read[folder] = (seen, load(folder))
+        return known[1]
+
+
 def check_row(manifest: Manifest, folder: Path, row: Row, registry: Path) -> None:
     """The row and the manifest must tell of the same plugin."""
     path = folder / FILE_NAME

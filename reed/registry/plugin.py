@@ -21,7 +21,7 @@ from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.registry.health import Health
 from reed.registry.lifecycle import TABLE, Action, Event, State
-from reed.registry.manifest import Manifest
+from reed.registry.manifest import Manifest, Manifests
 from reed.registry.output import PluginLog
 from reed.registry.processes import Launcher, LaunchSpec
 from reed.registry.restarts import Restarts
@@ -61,6 +61,7 @@ class Tools:
     log: logging.Logger
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
+    manifests: Manifests
     runs: dict[int, Run]  # every process that was not waited for yet, by pid
     on_end: Callable[[], None]  # one of them ended
 
@@ -114,7 +115,7 @@ class Plugin:
 
     def look(self) -> None:
         """Read its folder and manifest. Raises ManifestError, and then keeps what it had."""
-        self.manifest, self.spec = plan(self.row, self._tools.config)
+        self.manifest, self.spec = plan(self.row, self._tools.config, self._tools.manifests)
 
     # What may be asked of it.
 

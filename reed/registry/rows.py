@@ -99,6 +99,7 @@ def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
 def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
     """The rows of a registry's bytes. `path` names it in errors."""
     rows: dict[str, Row] = {}
+    by_socket: dict[Path, Row] = {}
     header_seen = False
     for number, line in _lines(raw, path):
         parts = _split(line, number, path)
@@ -107,12 +108,11 @@ def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
             header_seen = True
             continue
         row = _row(parts, runtime_dir)
-        for other in rows.values():
-            if other.plugin_name == row.plugin_name:
-                raise parts[0].wrong(f"the plugin {row.plugin_name!r} has a row already", f"on line {other.line}")
-            if other.socket_path == row.socket_path:
-                raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
-        rows[row.plugin_name] = row
+        if other := rows.get(row.plugin_name):
+            raise parts[0].wrong(f"the plugin {row.plugin_name!r} has a row already", f"on line {other.line}")
+        if other := by_socket.get(row.socket_path):
+            raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
+        rows[row.plugin_name] = by_socket[row.socket_path] = row
     if not header_seen:
         raise RegistryError(path, "has no header", hint=f"its first line is {','.join(COLUMNS)}")
     return list(rows.values())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from reed.config import Config, PluginLimits
 from reed.registry import folders, manifest
-from reed.registry.manifest import Manifest
+from reed.registry.manifest import Manifest, Manifests
 from reed.registry.processes import LaunchSpec
 from reed.registry.rows import Row
 from reed.wire.codes import Permission
@@ -19,11 +19,11 @@ class Plan(NamedTuple):
     spec: LaunchSpec
 
 
-def plan(row: Row, config: Config) -> Plan:
+def plan(row: Row, config: Config, manifests: Manifests) -> Plan:
     """Raises ManifestError when the plugin has no folder, no code, or a manifest that is wrong or not the row's."""
     name = row.plugin_name
     folder = folders.find(name, config.plugin_dirs)
-    found = manifest.load(folder)
+    found = manifests.load(folder)
     manifest.check_row(found, folder, row, config.registry)
     over = config.plugin(name)
     may_write = Permission.FILE_WRITE in row.required_permissions

@@ -30,6 +30,7 @@ from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
 from reed.registry.lifecycle import Event, State
+from reed.registry.manifest import Manifests
 from reed.registry.plugin import Hooks, Plugin, Tools
 from reed.registry.processes import Launcher, kill_leftover
 from reed.registry.rows import Row
@@ -66,7 +67,7 @@ class Supervisor:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
-        self._tools = Tools(loop, config, launchers, hooks, log, clock, random, {}, self._check_closed)
+        self._tools = Tools(loop, config, launchers, hooks, log, clock, random, Manifests(), {}, self._check_closed)
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
         self._closing: Done | None = None
@@ -208,7 +209,11 @@ class Supervisor:
         try:
             plugin.look()
         except ManifestError as error:
-            self._tools.log.warning("%s: its process goes on with what it had: %s", plugin.name, error)
+            if plugin.state in {State.STOPPED, State.FAILED}:
+                plugin.take(Event.STOP)
+                plugin.take(Event.LAUNCH_FAILED, str(error))
+            else:
+                self._tools.log.warning("%s: its process goes on with what it had: %s", plugin.name, error)
             return
         if plugin.state is State.FAILED:
             plugin.take(Event.STOP)

@@ -13,7 +13,7 @@ from reed.config import Config, PluginConfig, PluginLimits
 from reed.errors import ManifestError
 from reed.readers import record
 from reed.registry import folders, manifest, rows
-from reed.registry.manifest import Action, Manifest, Sleep
+from reed.registry.manifest import Action, Manifest, Manifests, Sleep
 from reed.registry.specs import plan
 
 MB = 1024 * 1024
@@ -122,6 +122,18 @@ def test_what_is_wrong_is_named_with_line_and_column(tmp_path: Path, text: str, 
     assert complaint(tmp_path, text) == message
 
 
+def test_a_manifest_is_read_again_when_its_file_changes(tmp_path: Path) -> None:
+    manifests = Manifests()
+    (tmp_path / "plugin.yaml").write_text("name: a\nversion: 1.0.0\n")
+    first = manifests.load(tmp_path)
+    assert manifests.load(tmp_path) is first
+    (tmp_path / "plugin.yaml").write_text("name: a\nversion: 1.0.10\n")
+    assert manifests.load(tmp_path).version == "1.0.10"
+    (tmp_path / "plugin.yaml").unlink()
+    with pytest.raises(ManifestError, match="no such file"):
+        manifests.load(tmp_path)
+
+
 def test_no_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"plugin\.yaml: no such file; every plugin has one"):
         manifest.load(tmp_path)
@@ -160,21 +172,21 @@ def folder_of(root: Path, name: str, *files: str, text: str = "") -> Path:
 def test_manifest_and_row_must_tell_of_the_same_plugin(tmp_path: Path) -> None:
     folder_of(tmp_path, "seo", "main.lua", text="name: seo\nversion: 1.0.1\n")
     with pytest.raises(ManifestError) as caught:
-        plan(row(), config(tmp_path))
+        plan(row(), config(tmp_path), Manifests())
     assert str(caught.value) == (
         f"{tmp_path}/seo/plugin.yaml: its version is 1.0.1, its row's ({tmp_path}/r.csv:2) 1.0.0; "
         "make them the same in one of the two files"
     )
     (tmp_path / "seo/plugin.yaml").write_text("name: soe\nversion: 1.0.0\n")
     with pytest.raises(ManifestError, match=r"its name is 'soe', its row's \(.*r\.csv:2\) 'seo'"):
-        plan(row(), config(tmp_path))
+        plan(row(), config(tmp_path), Manifests())
 
 
 def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
     text = "name: seo\nversion: 1.0.0\nsettings: {a: 1, b: 1}\nlimits: {cpu: 1}\nactions: {go: {command_id: 7}}\n"
     folder = folder_of(tmp_path, "seo", "main.lua", text=text)
     over = PluginConfig(settings={"b": 2}, limits=PluginLimits(calls=3))
-    spec = plan(row(required_permissions="file_write"), config(tmp_path, plugins={"seo": over})).spec
+    spec = plan(row(required_permissions="file_write"), config(tmp_path, plugins={"seo": over}), Manifests()).spec
     assert spec.settings == {"a": 1, "b": 2}
     assert spec.limits == PluginLimits(memory=8 * MB, cpu=1, calls=3)
     assert spec.data_dir == tmp_path / "data/plugins/seo"
@@ -182,7 +194,7 @@ def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
     assert spec.actions == {"go": 7}
     assert spec.lua == "5.5"
     assert spec.as_json()["limits"] == {"memory": 8 * MB, "cpu": 1, "calls": 3}
-    assert plan(row(), config(tmp_path)).spec.data_dir is None, "only with file_write"
+    assert plan(row(), config(tmp_path), Manifests()).spec.data_dir is None, "only with file_write"
 
 
 def test_a_missing_folder_names_every_place_and_the_nearest(tmp_path: Path) -> None:

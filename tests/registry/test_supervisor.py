@@ -481,6 +481,16 @@ def test_a_broken_manifest_does_not_stop_what_runs(world: World) -> None:
     assert (world["seo"].pid, world["seo"].state) == (pid, State.READY)
 
 
+def test_a_broken_manifest_fails_what_does_not_run(world: World) -> None:
+    world.plugin("seo")
+    world.start_core()
+    for key in ("acions", "evnts"):
+        world.plugin("seo", manifest=f"{key}: {{}}\n")
+        reload(world)
+        assert world["seo"].state is State.FAILED
+        assert f"{key}: unknown key" in world["seo"].reason
+
+
 def test_what_failed_gets_another_chance(world: World) -> None:
     world.plugin("seo", manifest="acions: {}\n", auto_start=True)
     world.start_core().auto_start()
