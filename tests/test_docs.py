@@ -12,6 +12,7 @@ import pytest
 
 from reed import config, document, readers
 from reed.errors import ConfigError, ErrorCode
+from reed.wire import layouts
 from reed.wire.codes import Command, Flag, Permission, Signal
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,10 @@ def test_the_bytes_in_the_protocol_are_those_of_the_vectors() -> None:
     by_name = {entry["name"]: entry["hex"] for entry in VECTORS["frames"]}
     assert by_name["request"] in stream
     assert by_name["SIGNAL"] in stream
+
+
+def test_the_example_in_python_finds_the_content() -> None:
+    assert f"payload[2 + {layouts.RECORD.size}:]" in PROTOCOL
 
 
 def before_the_words(run: str) -> str:
