@@ -43,23 +43,6 @@ class LaunchSpec:
     actions: Mapping[str, int]  # the command_id of each
     lua: str = ""  # "5.5" or "5.4" for a Lua plugin
 
-    def as_json(self) -> dict[str, Any]:
-        """For a launcher that is another process."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "folder": str(self.folder),
-            "entry": str(self.entry),
-            "socket_path": str(self.socket_path),
-            "runtime_dir": str(self.runtime_dir),
-            "data_dir": str(self.data_dir) if self.data_dir else None,
-            "settings": dict(self.settings),
-            "limits": {"memory": self.limits.memory, "cpu": self.limits.cpu, "calls": self.limits.calls},
-            "permissions": list(self.permissions),
-            "actions": dict(self.actions),
-            "lua": self.lua,
-        }
-
 
 class Launcher(Protocol):
     def launch(

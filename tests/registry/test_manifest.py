@@ -193,7 +193,6 @@ def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
     assert spec.entry == folder / "main.lua"
     assert spec.actions == {"go": 7}
     assert spec.lua == "5.5"
-    assert spec.as_json()["limits"] == {"memory": 8 * MB, "cpu": 1, "calls": 3}
     assert plan(row(), config(tmp_path), Manifests()).spec.data_dir is None, "only with file_write"
 
 
