@@ -30,6 +30,8 @@ def test_words_phrases_beginnings_and_diacritics(library):
     assert names(library, "coffee") == ["cafe"]
     assert names(library, "COFF") == ["cafe"]
     assert names(library, "coff milk") == [], "only the last word may be a beginning"
+    assert names(library, "mi") == names(library, "milk")
+    assert names(library, "m") == [], "a single letter is a word"
     assert names(library, "milk coff") == ["cafe"], "all words must be there"
     assert names(library, "cafe") == names(library, "CAFÉ") == names(library, "cafe\u0301") == ["cafe"]
     assert names(library, '"hot milk"') == ["cafe"]

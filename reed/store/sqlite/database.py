@@ -6,6 +6,7 @@
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
     search    FTS5: one column for each weight (see `types`)
+    excerpts  as `search`, in the memory of each reader: the few texts that `search` takes excerpts of
 
 The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
 migrations it has had. WAL with synchronous=FULL: what is committed survives a loss of power. Nothing reaches the disk
@@ -24,6 +25,7 @@ from reed.errors import CallError, StoreFailed, StoreFull
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`
 
+_FTS_COLUMNS = f"{', '.join(f'w{n}' for n in range(WEIGHT_COLUMNS))}, tokenize = 'unicode61 remove_diacritics 2'"
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE snippets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL,"
@@ -37,8 +39,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE progress (indexed_to INTEGER NOT NULL)",
         "INSERT INTO progress VALUES (0)",
         "CREATE TABLE stale (mark INTEGER PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE)",
-        f"CREATE VIRTUAL TABLE search USING fts5({', '.join(f'w{n}' for n in range(WEIGHT_COLUMNS))},"
-        " tokenize = 'unicode61 remove_diacritics 2')",
+        # With an index of its own, "ab*" is read row by row as a word is, not first put together from all that begin so.
+        f"CREATE VIRTUAL TABLE search USING fts5({_FTS_COLUMNS}, prefix = '2')",
         # By itself FTS5 merges whenever it likes, for as long as that takes: `index` does it in slices.
         "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
     ),
@@ -74,7 +76,7 @@ class Database:
 
     def reader(self) -> sqlite3.Connection:
         connection = self._connect()
-        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"CREATE VIRTUAL TABLE temp.excerpts USING fts5({_FTS_COLUMNS})")
         return connection
 
     def close(self) -> None:

@@ -16,8 +16,7 @@ import re
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TICKS_PER_MILLISECOND = 4096
-_VARIANT = 1 << 63
-_RANDOM_MASK = (1 << 62) - 1
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # its first two bits are 10
 
 UUID_LENGTH = 36
 
@@ -36,9 +35,9 @@ class Ids:
         if sequence <= self._last:
             sequence = self._last + 1
         self._last = sequence
-        tail = int.from_bytes(os.urandom(8), "little") & _RANDOM_MASK | _VARIANT
-        digits = f"{sequence >> 12:012x}7{sequence & 0xFFF:03x}{tail:016x}"
-        return sequence, f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        head = f"{sequence:015x}"
+        tail = os.urandom(8).hex()
+        return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
     @property
     def last(self) -> int:

@@ -2,7 +2,8 @@
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Words and "phrases", all of which must be there; the last one may be the beginning of a word, unless it is a phrase.
+Words and "phrases", all of which must be there; the last one may be the beginning of a word, unless it is a phrase or a
+single letter (half of all words begin with one of a few letters: that would find everything, slowly).
 Nothing typed is ever syntax: every word goes into FTS5 as a quoted string. Case and diacritics do not matter.
 """
 
@@ -33,10 +34,11 @@ _MATCHES = (
     " FROM search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
 _MATCHES_OF_TYPE = f"{_MATCHES} AND snippets.type = ?"
-_HIT = (
-    f"SELECT snippets.id, snippets.type, snippets.name, snippet(search, -1, '', '', '…', {_EXCERPT_WORDS})"
-    " FROM search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ? AND search.rowid = ?"
-)
+_HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
+# An excerpt is made by running the query again. Over the few texts that are shown that is quick, whatever the query is.
+_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
+_TAKE_TEXT = f"INSERT INTO temp.excerpts (rowid, {_COLUMNS}) SELECT rowid, {_COLUMNS} FROM search WHERE rowid = ?"
+_EXCERPTS = f"SELECT rowid, snippet(excerpts, -1, '', '', '…', {_EXCERPT_WORDS}) FROM excerpts WHERE excerpts MATCH ?"
 
 
 def check_window(limit: int, offset: int) -> int:
@@ -63,7 +65,7 @@ def expression(query: str) -> str:
             text = term if len(words) <= room else " ".join(words[:room])
             room -= min(len(words), room)
             terms.append(f'"{text}"')
-            is_beginning = not is_phrase
+            is_beginning = not is_phrase and len(words[-1]) > 1
     if terms and is_beginning:
         terms[-1] += "*"
     return " AND ".join(terms)
@@ -90,12 +92,17 @@ def search(connection: sqlite3.Connection, match: str, type_name: str, limit: in
                 heapq.heapreplace(best, hit)
         yield
     best.sort(reverse=True)
+    excerpts: dict[int, str] = {}
+    for _, sequence in best[offset:]:
+        connection.execute(_TAKE_TEXT, (-sequence,))  # until the end of the job's transaction
+        yield
+    for sequence, excerpt in connection.execute(_EXCERPTS, (match,)):
+        excerpts[sequence] = " ".join(excerpt.split())
+        yield
     hits = []
     for score, sequence in best[offset:]:
-        row = connection.execute(_HIT, (match, -sequence)).fetchone()
-        snippet_id, kind, name, excerpt = row
-        hits.append(SearchHit(snippet_id, kind, name, score, " ".join(excerpt.split())))
-        yield
+        snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
+        hits.append(SearchHit(snippet_id, kind, name, score, excerpts[-sequence]))
     return HitPage(total, hits)
 
 
