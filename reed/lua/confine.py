@@ -1,0 +1,58 @@
+"""What a plugin's process gives up before any of its code runs (SECURITY.md, Processes).
+
+In this order: its own session, limits, its standard streams, every other descriptor, new privileges.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+from reed.lua.launch import LaunchSpec
+
+_PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
+_ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
+_DESCRIPTORS = 256
+
+
+class Confinement:
+    """Made in the nursery, so that the plugin's process finds libc and its own size ready."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/self/statm", "rb") as statm:
+            self._size = int(statm.read().split()[0]) * resource.getpagesize()
+
+    def confine(self, spec: LaunchSpec, output: int) -> None:
+        """Confines this process for good; stdout and stderr go to `output`."""
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.umask(0o077)
+        self._limit(resource.RLIMIT_AS, self._size + spec.memory + _ROOM)
+        self._limit(resource.RLIMIT_CORE, 0)
+        self._limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+        self._limit(resource.RLIMIT_NPROC, 0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.closerange(3, 1 << 20)
+        os.chdir("/")
+        self._prctl(_PR_SET_NAME, ctypes.create_string_buffer(f"reed:{spec.name}".encode()[:15]))
+        self._prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1))
+        # Landlock and seccomp come here, last: what stands above needs what they take away.
+
+    @staticmethod
+    def _limit(what: int, value: int) -> None:
+        _, hard = resource.getrlimit(what)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(what, (value, value))
+
+    def _prctl(self, option: int, argument: object) -> None:
+        nothing = ctypes.c_ulong(0)
+        if self._libc.prctl(option, argument, nothing, nothing, nothing) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl {option}")

@@ -1,0 +1,88 @@
+"""The plugin's connection to the core: frames in and out, and requests of its own in between.
+
+    next_frame()         the next request or signal of the core: what had to wait, then what comes
+    request(...)         a request to the core; whatever else comes before its answer waits in `queue`
+
+Both directions share the connection: RESPONSE tells them apart (WIRE.md, Rules 1 and 2). One request of ours is under
+way at a time, so the next response is its answer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from reed.errors import CallError, Malformed
+from reed.wire import frames
+from reed.wire.codes import Flag
+from reed.wire.common import ErrorResponse
+
+_READ = 32768
+
+
+class CoreGone(Exception):
+    """The core has closed the connection, or was killed."""
+
+
+class Link:
+    """One registered connection."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(path)
+        self._room = memoryview(bytearray(_READ))
+        self._buffer = frames.ReceiveBuffer()
+        self._fed = False
+        self.queue: deque[frames.Frame] = deque()
+
+    def next_frame(self) -> frames.Frame:
+        """The next frame that is no response to us; its payload is valid until the next call. Raises CoreGone."""
+        return self.queue.popleft() if self.queue else self._read()
+
+    def request(
+        self, command: int, payload: bytes, meanwhile: Callable[[frames.Frame], bool] = lambda _frame: False
+    ) -> memoryview:
+        """The payload of the core's answer; an ErrorResponse is raised as CallError.
+
+        `meanwhile` may deal with a frame that comes before it (True), else the frame waits.
+        """
+        self.send(frames.encode(command, payload))
+        while True:
+            frame = self._read()
+            if frames.is_response(frame.flags):
+                break
+            if not meanwhile(frame):
+                self.queue.append(frame._replace(payload=memoryview(bytes(frame.payload))))
+        if frame.command_id != command:
+            raise Malformed(f"the core answered 0x{frame.command_id:02X} to 0x{command:02X}")
+        if frame.flags & Flag.ERROR:
+            error = ErrorResponse.unpack(frame.payload)
+            raise CallError(error.message, status=error.status, error_code=error.error_code)
+        return frame.payload
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise CoreGone from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _read(self) -> frames.Frame:
+        while True:
+            if self._fed:
+                frame = self._buffer.next_frame()
+                if frame is not None:
+                    return frame
+                self._buffer.keep()
+                self._fed = False
+            try:
+                size = self._socket.recv_into(self._room)
+            except ConnectionResetError:
+                raise CoreGone from None
+            if not size:
+                raise CoreGone
+            self._buffer.feed(self._room[:size])
+            self._fed = True

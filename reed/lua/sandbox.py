@@ -1,0 +1,183 @@
+"""One Lua runtime with its guards: the only place that knows lupa (SECURITY.md, Lua inside lupa).
+
+    Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
+    Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
+
+Only strings, numbers and booleans cross. A Python exception that got into Lua would be an object, and so a way out:
+`_host` lets none pass. At the memory limit a string pushed into Lua ends the process: whoever pushes lifts the limit
+first where it might not fit, and the Lua side sets it again.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reed.errors import CallError, Internal, Malformed, ReedError
+from reed.wire import strict_json
+
+Service = Callable[..., bytes | None]
+
+_SDK = Path(__file__).parent / "sdk"
+_SLACK = 65536  # bytes that Lua may need around what is pushed
+
+
+class Outcome(NamedTuple):
+    """How a job in Lua ended.
+
+    done    results         run     main.lua waits in run()     none    no handler has this command id
+    error   text, stack     time    place                       memory  place        fail    status, message
+    """
+
+    kind: str
+    results: tuple[Any, ...]
+
+    def text(self, at: int = 0) -> str:
+        """A result that is a string."""
+        value = self.results[at] if at < len(self.results) else b""
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+class Sandbox:
+    """A runtime whose SDK is loaded. It is made in the nursery; `start` gives it to a plugin."""
+
+    def __init__(self, lua: str = "5.5") -> None:
+        module = _implementation(lua)
+        self._out_of_memory: type[Exception] = module.LuaMemoryError
+        self._lua_error: type[Exception] = module.LuaError
+        self._runtime = module.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            attribute_filter=_no_attribute,
+            unpack_returned_tuples=True,
+            max_memory=0,
+        )
+        self._services: Mapping[bytes, Service] = {}
+        self._memory = 0
+        self._lifted = True
+        guard = self._chunk("guard", self._host, self._limit)
+        json = self._chunk("json", guard)
+        sdk = self._chunk("reed", guard, json)
+        files = self._chunk("files", guard, json)
+        self._entries = self._chunk("plugin", guard, json, sdk, files)
+        self._call = self._entries[b"call"]
+        self.shared = (guard, json, sdk)  # what testing.lua is built on
+
+    def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: Mapping[str, Any]) -> None:
+        """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know."""
+        self._services = services
+        self._memory = memory
+        self._entries[b"prepare"](strict_json.dumps(dict(prepared)))
+        self._limit(True)
+
+    def load(self, name: str, source: bytes) -> Outcome:
+        """Runs main.lua up to run() or its end."""
+        return self._enter(self._entries[b"load"], name.encode(), source)
+
+    def call(self, command_id: int, payload: bytes) -> Outcome:
+        """Runs the handler of a command id: "done" with status and body."""
+        return self._enter(self._call, command_id, payload)
+
+    def signal(self, signal_type: int, data: bytes) -> Outcome:
+        return self._enter(self._entries[b"signal"], signal_type, data)
+
+    def finish(self) -> Outcome:
+        """Runs what follows run()."""
+        return self._enter(self._entries[b"finish"])
+
+    def manifest(self) -> bytes:
+        """What the plugin has registered, as JSON."""
+        return bytes(self._entries[b"manifest"]())
+
+    def set_settings(self, text: bytes) -> None:
+        self._lift(len(text))
+        self._entries[b"settings"](text)
+        self._limit(True)
+
+    def memory_used(self) -> int:
+        """Bytes that Lua holds now."""
+        return int(self._runtime.get_memory_used())
+
+    def collect(self) -> None:
+        self._limit(False)
+        self._runtime.gccollect()
+        self._limit(True)
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        """Runs a further file of sdk/ in the runtime (testing.lua); gives what it returns."""
+        return self._chunk(name, *arguments)
+
+    def provide(self, name: str, value: Any) -> None:
+        """Makes a Lua value known to `require`."""
+        self._entries[b"provide"](name.encode(), value)
+
+    def _chunk(self, name: str, *arguments: Any) -> Any:
+        source = (_SDK / f"{name}.lua").read_bytes()
+        return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
+
+    def _enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
+        """Calls into Lua. What comes out is always an Outcome: the host goes on after whatever a plugin does."""
+        self._lift(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
+        try:
+            result = entry(*arguments, self._lifted)
+        except self._out_of_memory:
+            self._limit(False)
+            result = self._entries[b"aftermath"]()
+        except self._lua_error as error:
+            return Outcome("error", (str(error).encode(), b""))
+        if isinstance(result, tuple):
+            return Outcome(result[0].decode(), result[1:])
+        return Outcome(result.decode(), ())
+
+    def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool]:
+        """What `guard.ask` calls. Never raises."""
+        try:
+            service = self._services.get(operation)
+            if service is None:
+                raise Internal(f"{operation.decode(errors='replace')} is not possible here")
+            ok, text = True, service(*arguments)
+        except ReedError as error:
+            ok, text = False, failure(error)
+        except Exception as error:  # noqa: BLE001 - an exception of Python must not become a value in Lua
+            traceback.print_exc(file=sys.stderr)
+            ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
+        return ok, text, self._lift(len(text or b""))
+
+    def _lift(self, size: int) -> bool:
+        """Lifts the memory limit when `size` more bytes might not fit; True when it is lifted."""
+        if not self._lifted and self._runtime.get_memory_used() + size + _SLACK >= self._memory:
+            self._limit(False)
+        return self._lifted
+
+    def _limit(self, on: bool) -> None:
+        self._lifted = not on or not self._memory
+        self._runtime.set_max_memory(0 if self._lifted else self._memory)
+
+
+def failure(error: ReedError) -> bytes:
+    """An error as the SDK wants it: `{status, code, message}`."""
+    call = error if isinstance(error, CallError) else CallError(str(error))
+    text = str(error).encode("utf-8", "replace").decode()
+    return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
+
+
+def _implementation(lua: str) -> Any:
+    """lupa's module for a version of Lua."""
+    if lua == "5.5":
+        import lupa.lua55 as lua55
+
+        return lua55
+    if lua == "5.4":
+        import lupa.lua54 as lua54
+
+        return lua54
+    raise Malformed(f"no Lua {lua}", hint="there is 5.5, and 5.4")
+
+
+def _no_attribute(_object: Any, name: Any, _is_setting: bool) -> Any:
+    """Nothing of Python is reachable from Lua; should an object ever get there, it has no attributes."""
+    raise AttributeError(f"{name!r}")

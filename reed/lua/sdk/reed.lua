@@ -1,0 +1,272 @@
+--[[ The SDK: what `require "reed"` gives (DESIGN.md, Lua; the source, Signal System and Plugin-to-Plugin Communication).
+
+    local reed = require "reed"
+    local plugin = reed.create_plugin { name = "hello", version = "1.0.0" }
+    plugin.action("greet", function(payload) return { hello = json.decode(payload) } end)
+    plugin.run()
+
+A handler gets the payload as a string; it returns a string as it is, or anything else to be written as JSON, and if it
+likes a status. Functions of a plugin take `plugin.f(…)` and `plugin:f(…)` alike. ]]
+local guard, json = ...
+
+local blame, error = guard.blame, error
+local format, ipairs, pairs = string.format, ipairs, pairs
+local rawget, select, setmetatable, tostring, type = rawget, select, setmetatable, tostring, type
+local concat, math_type, sort = table.concat, math.type, table.sort
+local decode, encode, ask = json.decode, json.encode, guard.ask
+local metatable_of = guard.raw_getmetatable
+
+local reed = { json = json, settings = json.object() }
+local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, created = false }
+
+-- Failures ------------------------------------------------------------------------------------------------------------
+
+--- A failure has `status`, `code` and `message`; as text it reads "404: no snippet 'x'".
+local failure_meta = {
+  __metatable = "failure",
+  __tostring = function(failure) return format("%d: %s", failure.status, failure.message) end,
+}
+
+--- `{status, message}` for the answer, if the value was raised by reed.fail.
+function guard.failure(value)
+  if type(value) == "table" and metatable_of(value) == failure_meta and rawget(value, "own") then return value end
+end
+
+--- Ends this call with a status of its own (400 to 599) and a message to the caller.
+function reed.fail(status, message)
+  if math_type(status) ~= "integer" or status < 400 or status > 599 then
+    blame("reed.fail: the status must be a whole number from 400 to 599")
+  end
+  error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
+end
+
+--- Asks the host; what went wrong is raised as a failure. `level` is the plugin's line.
+local function request(operation, ...)
+  local ok, text = ask(operation, ...)
+  if ok then return text and decode(text) end
+  local failure = text and decode(text) or { status = 500, code = 50000, message = operation .. ": the host failed" }
+  error(setmetatable(failure, failure_meta), 0)
+end
+
+local function expect(value, kind, what, optional)
+  if type(value) == kind or optional and value == nil then return value end
+  blame(format("%s: expected a %s, found %s", what, kind, value == nil and "nothing" or "a " .. type(value)))
+end
+
+-- The core's commands -------------------------------------------------------------------------------------------------
+
+local function json_text(value, what)
+  if type(value) == "string" then return value end
+  expect(value, "table", what)
+  return encode(value)
+end
+
+reed.snippet = {
+  --- The snippet `{id, type, name, version, created_at, updated_at, content}`; a failure 404 if there is none.
+  get = function(ref) return request("snippet.get", encode { expect(ref, "string", "snippet.get: ref") }) end,
+
+  --- A list of snippets in creation order, and the `after` of the next page ("" at the end).
+  -- options: type, after, limit (100; at most 1000)
+  list = function(options)
+    local page = request("snippet.list", encode(expect(options, "table", "snippet.list: options", true) or json.object()))
+    return page.snippets, page.cursor
+  end,
+
+  --- The id of the new snippet. `content` is a table or a JSON text.
+  create = function(type_name, content, name)
+    expect(type_name, "string", "snippet.create: type")
+    expect(name, "string", "snippet.create: name", true)
+    return request("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
+  end,
+
+  --- Merges `patch` (RFC 7396: json.null takes a field away); fails with 409 unless `if_version` is the version.
+  update = function(ref, patch, if_version)
+    expect(ref, "string", "snippet.update: ref")
+    return request("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
+  end,
+
+  --- Deletes; with `cascade` its bonds go too, else a bonded snippet is a failure 409.
+  delete = function(ref, cascade)
+    return request("snippet.delete", encode { expect(ref, "string", "snippet.delete: ref"), cascade and true or false })
+  end,
+}
+
+reed.schema = {
+  bond = function(parent, child, weight, path)
+    expect(parent, "string", "schema.bond: parent")
+    return request("schema.bond", encode { parent, expect(child, "string", "schema.bond: child"), weight or 0, path or "" })
+  end,
+  unbond = function(parent, child)
+    expect(parent, "string", "schema.unbond: parent")
+    return request("schema.unbond", encode { parent, expect(child, "string", "schema.unbond: child") })
+  end,
+  --- `{id, type, name, weight, path, children}`; without a root the list of all roots.
+  tree = function(root, depth) return request("schema.tree", encode { root or "", depth or 0 }) end,
+}
+
+reed.registry = {
+  --- Defines a type, or defines it anew. True when it was new.
+  define = function(name, definition)
+    expect(name, "string", "registry.define: name")
+    return request("registry.define", encode { name }, json_text(definition, "registry.define: definition"))
+  end,
+  get = function(name) return request("registry.get", encode { expect(name, "string", "registry.get: name") }) end,
+  --- All definitions, by type name.
+  list = function() return request("registry.list") end,
+}
+
+reed.search = {
+  --- `{total, hits = {{id, type, name, score, excerpt}, …}}`, the best first. options: type, limit, offset
+  query = function(text, options)
+    expect(text, "string", "search.query: text")
+    options = expect(options, "table", "search.query: options", true) or {}
+    return request("search.query", encode { text, options.type or "", options.limit or 0, options.offset or 0 })
+  end,
+  --- Indexes a snippet again, or everything; gives the number indexed.
+  index = function(ref) return request("search.index", encode { ref or "" }) end,
+}
+
+-- Log -----------------------------------------------------------------------------------------------------------------
+
+local function logger(level)
+  return function(message, ...)
+    local text = type(message) == "table" and encode(message) or tostring(message)
+    if select("#", ...) > 0 then text = format(text, ...) end
+    ask("log", level, text)
+  end
+end
+reed.log = { debug = logger "debug", info = logger "info", warn = logger "warn", error = logger "error" }
+
+-- The plugin ----------------------------------------------------------------------------------------------------------
+
+local methods = {}
+
+local function handler_of(fn, what)
+  if type(fn) ~= "function" then blame(what .. ": expected a function as handler, found a " .. type(fn)) end
+  return fn
+end
+
+--- Sets the handler of a command id (1 to 239; plugin.yaml names the same id).
+function methods.register_command(id, fn)
+  if math_type(id) ~= "integer" or id < 1 or id > 239 then
+    blame("register_command: the id must be a whole number from 1 to 239")
+  end
+  handler_of(fn, "register_command")
+  local name = format("command-%d", id)
+  for action, command_id in pairs(state.spec.actions) do
+    if command_id == id then name = action end
+  end
+  state.actions[name], state.handlers[id] = id, fn
+end
+
+--- Sets the handler of an action; plugin.yaml says its command id.
+function methods.action(name, fn)
+  handler_of(fn, "action")
+  local known = state.spec.actions
+  local id = rawget(known, name)
+  if not id and state.spec.any_action then -- a test without its manifest
+    id = 1
+    while state.handlers[id] do id = id + 1 end
+  elseif not id then
+    local names = {}
+    for action in pairs(known) do names[#names + 1] = action end
+    sort(names)
+    blame(format("action '%s' is not in plugin.yaml (it has: %s)", tostring(name), concat(names, ", ")))
+  end
+  state.actions[name], state.handlers[id] = id, fn
+end
+
+--- Sets the handler of a message type: fn(payload, source, type).
+function methods.register_message_handler(message_type, fn)
+  if math_type(message_type) ~= "integer" or message_type < 0 or message_type > 255 then
+    blame("register_message_handler: the type must be a whole number from 0 to 255")
+  end
+  state.messages[message_type] = handler_of(fn, "register_message_handler")
+end
+
+--- fn(signal_type, data) is called for each signal of the core, before it is answered.
+function methods.on_signal(fn) state.on_signal = handler_of(fn, "on_signal") end
+
+--- fn() is called before the plugin goes to sleep (plugin.yaml: sleep).
+function methods.on_sleep(fn) state.on_sleep = handler_of(fn, "on_sleep") end
+
+--- Sends a signal to the core: reed.signals.BUSY and so on.
+function methods.send_signal(signal_type, data)
+  request("signal", encode { signal_type, data or "" })
+end
+
+--- Writes a message into the FIFO to `target`. A payload is a table or a JSON text. Done when the pipe has it.
+function methods.send_plugin_message(target, message_type, payload)
+  expect(target, "string", "send_plugin_message: target")
+  request("message", encode { target, message_type }, json_text(payload or json.object(), "send_plugin_message: payload"))
+end
+
+--- Sends a message and waits for its answer (the source, RESPONSE_ACK, RESPONSE_ERROR, RESPONSE_DATA).
+function methods.request(target, message_type, payload, timeout)
+  expect(target, "string", "request: target")
+  local text = json_text(payload or json.object(), "request: payload")
+  return request("message.request", encode { target, message_type, timeout or 5 }, text)
+end
+
+--- Serves calls until the core asks for the shutdown; what follows run() is done then.
+function methods.run() guard.park() end
+
+reed.signals = { READY = 0x01, BUSY = 0x02, SLEEPING = 0x04, ERROR = 0x05,
+  SHUTDOWN_GRACEFUL = 0x10, RELOAD_CONFIG = 0x12, HEALTH_CHECK = 0x13, WAKE_UP = 0x15 }
+reed.messages = { KEYWORD_OPTIMIZED = 0x01, CONTENT_ANALYZED = 0x02,
+  RESPONSE_ACK = 0xF0, RESPONSE_ERROR = 0xF1, RESPONSE_DATA = 0xF2 }
+
+--- The plugin. `name` and `version` must be the manifest's; `socket_path` is accepted, and the core's own is used.
+function reed.create_plugin(options)
+  expect(options, "table", "create_plugin: options")
+  local spec = state.spec
+  for _, field in ipairs { "name", "version" } do
+    if options[field] ~= nil and options[field] ~= spec[field] then
+      blame(format("create_plugin: %s is '%s', the manifest says '%s'", field, tostring(options[field]), spec[field]))
+    end
+  end
+  if state.created then blame("create_plugin: a process holds one plugin, and it has been created") end
+  state.created = true
+  local plugin = { name = spec.name, version = spec.version, settings = reed.settings, log = reed.log }
+  for _, noun in ipairs { "snippet", "schema", "registry", "search", "fail" } do plugin[noun] = reed[noun] end
+  for name, method in pairs(methods) do
+    plugin[name] = function(first, ...)
+      if first == plugin then return method(...) end
+      return method(first, ...)
+    end
+  end
+  return plugin
+end
+
+-- What the host calls -------------------------------------------------------------------------------------------------
+
+local module = { reed = reed, state = state }
+
+function module.set_settings(settings)
+  for key in pairs(reed.settings) do reed.settings[key] = nil end
+  for key, value in pairs(settings) do reed.settings[key] = value end
+end
+
+--- The job of a call: gives status and body.
+function module.answer(handler, payload)
+  local body, status = handler(payload)
+  if status == nil then status = 200
+  elseif math_type(status) ~= "integer" or status < 200 or status > 599 then
+    error("the handler's status must be a whole number from 200 to 599", 0)
+  end
+  return status, type(body) == "string" and body or encode(body)
+end
+
+--- The job of a signal.
+function module.notify(handler, signal) handler(signal[1], signal[2]) end
+
+--- The manifest that is registered (WIRE.md, F0).
+function module.manifest()
+  local actions, messages = json.object(), json.array()
+  for name, id in pairs(state.actions) do actions[name] = { command_id = id } end
+  for message_type in pairs(state.messages) do messages[#messages + 1] = message_type end
+  sort(messages)
+  return { actions = actions, messages = messages }
+end
+
+return module

@@ -1,0 +1,154 @@
+"""The core's commands as the SDK asks for them: JSON in, JSON out (sdk/reed.lua; WIRE.md, Commands to the core).
+
+The arguments come as one JSON array, content as a JSON text of its own. Content is passed on as it is, byte by byte,
+in both directions. What fails is raised as a CallError, which becomes a failure in Lua.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from reed.errors import CallError, ErrorCode, Malformed
+from reed.wire import common, layouts, strict_json
+from reed.wire.codes import Command
+from reed.wire.layouts import Bytes, pack_text
+from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
+from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
+from reed.wire.snippets import (
+    Record,
+    SnippetCreate,
+    SnippetDelete,
+    SnippetGot,
+    SnippetList,
+    SnippetPage,
+    SnippetUpdate,
+    SnippetWritten,
+)
+
+Request = Callable[[int, bytes], Bytes]
+_CODES = {
+    404: ErrorCode.ERR_NOT_FOUND,
+    409: ErrorCode.ERR_CONFLICT,
+    422: ErrorCode.ERR_INVALID,
+}
+
+
+class CoreServices:
+    """One method for each command; `request(command, payload)` gives the payload of the core's answer."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def table(self) -> dict[bytes, Callable[..., bytes]]:
+        """The methods by the names that the SDK uses: b"snippet.get" and so on."""
+        names = [name for name in vars(type(self)) if name.count("_") == 1 and not name.startswith("_")]
+        return {name.replace("_", ".").encode(): getattr(self, name) for name in names}
+
+    def snippet_get(self, arguments: bytes) -> bytes:
+        (ref,) = strict_json.loads(arguments)
+        return _record(SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record)
+
+    def snippet_list(self, arguments: bytes) -> bytes:
+        options = strict_json.load_object(arguments)
+        query = SnippetList(options.pop("type", ""), options.pop("after", ""), options.pop("limit", 0))
+        if options:
+            raise Malformed(f"snippet.list: unknown option {next(iter(options))!r}", hint="there are type, after, limit")
+        page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(query)))
+        records = b",".join(map(_record, page.records))
+        return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
+
+    def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
+        kind, name = strict_json.loads(arguments)
+        return self._written(Command.SNIPPET_CREATE, SnippetCreate(kind, name, content))
+
+    def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
+        ref, if_version = strict_json.loads(arguments)
+        return self._written(Command.SNIPPET_UPDATE, SnippetUpdate(ref, if_version, patch))
+
+    def snippet_delete(self, arguments: bytes) -> bytes:
+        return self._written(Command.SNIPPET_DELETE, SnippetDelete(*strict_json.loads(arguments)))
+
+    def schema_bond(self, arguments: bytes) -> bytes:
+        request = SchemaBond(*strict_json.loads(arguments))
+        answer = SchemaBonded.unpack(self._request(Command.SCHEMA_BOND, _packed(request)))
+        _check(answer.status, answer.error)
+        return strict_json.dumps(answer.bond_id)
+
+    def schema_unbond(self, arguments: bytes) -> bytes:
+        self._done(Command.SCHEMA_UNBOND, SchemaUnbond(*strict_json.loads(arguments)))
+        return b"true"
+
+    def schema_tree(self, arguments: bytes) -> bytes:
+        request = SchemaTree(*strict_json.loads(arguments))
+        answer = self._request(Command.SCHEMA_TREE, _packed(request))
+        return bytes(common.JsonResponse.unpack(answer).json)
+
+    def registry_define(self, arguments: bytes, definition: bytes) -> bytes:
+        (name,) = strict_json.loads(arguments)
+        status = self._done(Command.REGISTRY_DEFINE, RegistryDefine(name, definition))
+        return b"true" if status == 201 else b"false"
+
+    def registry_get(self, arguments: bytes) -> bytes:
+        (name,) = strict_json.loads(arguments)
+        answer = RegistryGot.unpack(self._request(Command.REGISTRY_GET, pack_text(name, 32)))
+        return bytes(answer.definition.definition)
+
+    def registry_list(self) -> bytes:
+        page = RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b""))
+        pairs = [b"%b:%b" % (strict_json.dumps(name), text) for name, text in page.definitions]
+        return b"{%b}" % b",".join(pairs)
+
+    def search_query(self, arguments: bytes) -> bytes:
+        request = SearchQuery(*strict_json.loads(arguments))
+        page = SearchPage.unpack(self._request(Command.SEARCH_QUERY, _packed(request)))
+        hits = [
+            {"id": hit.id, "type": hit.snippet_type, "name": hit.semantic_name, "score": hit.score, "excerpt": hit.excerpt}
+            for hit in page.hits
+        ]
+        return strict_json.dumps({"total": page.total, "hits": hits})
+
+    def search_index(self, arguments: bytes) -> bytes:
+        (ref,) = strict_json.loads(arguments)
+        payload = pack_text(ref, 36) if ref else layouts.NO_REF
+        return strict_json.dumps(SearchIndexed.unpack(self._request(Command.SEARCH_INDEX, payload)).indexed)
+
+    def _written(self, command: Command, request: Any) -> bytes:
+        answer = SnippetWritten.unpack(self._request(command, _packed(request)))
+        _check(answer.status, answer.error)
+        return strict_json.dumps(answer.snippet_id)
+
+    def _done(self, command: Command, request: Any) -> int:
+        answer = common.Done.unpack(self._request(command, _packed(request)))
+        _check(answer.status, answer.error)
+        return answer.status
+
+
+def _packed(request: Any) -> bytes:
+    """The payload of a request record; a value of the wrong kind is the plugin's mistake, not ours."""
+    try:
+        return bytes(request.pack())
+    except (struct.error, TypeError, AttributeError, OverflowError) as error:
+        raise Malformed(f"{type(request).__name__}: {error}") from None
+
+
+def _check(status: int, error: str) -> None:
+    if status >= 400:
+        raise CallError(error, status=status, error_code=_CODES.get(status, ErrorCode.ERR_INTERNAL))
+
+
+def _record(record: Record) -> bytes:
+    """A snippet as the core hands it to an action with `input: snippet`, and its times."""
+    head = strict_json.dumps(
+        {
+            "id": record.id,
+            "type": record.snippet_type,
+            "name": record.semantic_name,
+            "version": record.version,
+            "created_at": record.created_at,
+            "updated_at": record.updated_at,
+        }
+    )
+    return b'%b,"content":%b}' % (head[:-1], record.content)

@@ -1,0 +1,279 @@
+"""A fake core: it listens on a plugin's socket and speaks with reed.wire; and the real nursery."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reed.errors import CallError
+from reed.lua.nursery import Nursery
+from reed.lua.sandbox import Outcome, Sandbox
+from reed.wire import frames
+from reed.wire.codes import Command, Flag, Signal
+from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.plugins import PluginAnswer, PluginRegister
+
+DEADLINE = 10.0
+_PR_SET_CHILD_SUBREAPER = 36
+
+OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
+
+
+class FakeCore:
+    """The core's end of one plugin connection. `answers` maps a command of the plugin to the payload it gets."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        connection.settimeout(DEADLINE)
+        self._buffer = frames.ReceiveBuffer()
+        self.answers: dict[int, Callable[[bytes], bytes]] = {}
+        self.seen: list[tuple[int, bytes]] = []
+
+    def frame(self) -> tuple[int, int, bytes]:
+        """The next frame of the plugin. Raises EOFError."""
+        while True:
+            frame = self._buffer.next_frame()
+            if frame is not None:
+                return frame.command_id, frame.flags, bytes(frame.payload)
+            self._buffer.keep()
+            data = self._connection.recv(65536)
+            if not data:
+                raise EOFError
+            self._buffer.feed(memoryview(data))
+
+    def register(self, settings: dict[str, Any] | None = None) -> PluginRegister:
+        """Answers the registration and waits for READY."""
+        command, _, payload = self.frame()
+        assert command == Command.PLUGIN_REGISTER
+        answer = JsonResponse(200, json.dumps({"settings": settings, "permissions": [], "limits": {}}).encode())
+        self.send(command, answer.pack(), Flag.RESPONSE)
+        assert self.signal()[0] == Signal.PLUGIN_READY
+        return PluginRegister.unpack(payload)
+
+    def send(self, command: int, payload: bytes = b"", flags: int = 0) -> None:
+        self._connection.sendall(frames.encode(command, payload, flags))
+
+    def send_signal(self, kind: Signal, data: bytes = b"") -> None:
+        self.send(Command.PLUGIN_SIGNAL, SignalMessage(kind, 1, "demo", data).pack(), Flag.SIGNAL)
+
+    def signal(self) -> tuple[int, bytes]:
+        """The next signal of the plugin."""
+        command, flags, payload = self.frame()
+        assert (command, flags) == (Command.PLUGIN_SIGNAL, Flag.SIGNAL)
+        message = SignalMessage.unpack(payload)
+        return message.signal_type, bytes(message.data)
+
+    def response(self) -> tuple[int, bytes]:
+        """The status and body of the next response; requests that come before it are answered from `answers`."""
+        while True:
+            command, flags, payload = self.frame()
+            if flags & Flag.RESPONSE:
+                break
+            self.seen.append((command, payload))
+            try:
+                self.send(command, self.answers[command](payload), Flag.RESPONSE)
+            except CallError as error:
+                self.send(command, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR)
+        if flags & Flag.ERROR:
+            error = ErrorResponse.unpack(payload)
+            raise CallError(error.message, status=error.status, error_code=error.error_code)
+        answer = PluginAnswer.unpack(payload)
+        return answer.status, bytes(answer.body)
+
+    def call(self, command: int, payload: bytes = b"null") -> tuple[int, bytes]:
+        self.send(command, payload)
+        return self.response()
+
+    def closed(self) -> bool:
+        """Waits for the plugin to close the connection."""
+        try:
+            self.frame()
+        except (EOFError, ConnectionResetError):
+            return True
+        return False
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Launched:
+    """A plugin process of the real nursery, and the fake core it registered at."""
+
+    def __init__(self, pid: int, core: FakeCore, output: int, registered: PluginRegister) -> None:
+        self.pid = pid
+        self.core = core
+        self.registered = registered
+        self._output = output
+        self._status: int | None = None
+
+    def exit_status(self) -> int:
+        """Waits for the end of the process; negative: the Unix signal that killed it."""
+        if self._status is None:
+            self._status = wait_for(self.pid)
+        return self._status
+
+    def output(self) -> str:
+        """Everything that the process wrote, once it has ended."""
+        self.exit_status()
+        return read_all(self._output)
+
+
+def wait_for(pid: int) -> int:
+    timer = threading.Timer(DEADLINE, os.kill, (pid, signal.SIGKILL))
+    timer.start()
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        timer.cancel()
+
+
+def read_all(descriptor: int) -> str:
+    parts = []
+    while data := os.read(descriptor, 65536):
+        parts.append(data)
+    return b"".join(parts).decode()
+
+
+class Workshop:
+    """Makes plugins in a folder and launches them through one nursery."""
+
+    def __init__(self, nursery: Nursery, folder: Path) -> None:
+        self.nursery = nursery
+        self.folder = folder
+        self._pids: list[int] = []
+        self._closing = contextlib.ExitStack()
+
+    def spec(self, main: str, **fields: Any) -> dict[str, Any]:
+        """The launch spec of a plugin `demo` with this main.lua."""
+        plugin = self.folder / "demo"
+        plugin.mkdir(exist_ok=True)
+        (plugin / "main.lua").write_text(main)
+        spec = {
+            "name": "demo",
+            "version": "1.0.0",
+            "folder": str(plugin),
+            "entry": str(plugin / "main.lua"),
+            "socket_path": str(self.folder / "demo.sock"),
+            "runtime_dir": str(self.folder),
+            "limits": {"cpu": 0.3},
+        }
+        return {**spec, **fields}
+
+    def start(self, spec: dict[str, Any]) -> tuple[int, int]:
+        """The pid and the output of a new process."""
+        reading, writing = os.pipe()
+        self._closing.callback(os.close, reading)
+        ticket = self.nursery.request(spec, writing)
+        os.close(writing)
+        pid = self.pid_of(ticket)
+        self._pids.append(pid)
+        return pid, reading
+
+    def pid_of(self, ticket: int) -> int:
+        while True:
+            with socket.socket(fileno=os.dup(self.nursery.fileno())) as waiting:
+                waiting.settimeout(DEADLINE)
+                waiting.recv(1, socket.MSG_PEEK)
+                waiting.setblocking(False)
+            for answered, result in self.nursery.read():
+                assert isinstance(result, int), result
+                assert answered == ticket
+                return result
+
+    def start_in_vain(self, main: str, **fields: Any) -> tuple[int, str]:
+        """The exit status and the output of a plugin that does not get as far as its registration."""
+        pid, output = self.start(self.spec(main, **fields))
+        return wait_for(pid), read_all(output)
+
+    def launch(self, main: str, settings: dict[str, Any] | None = None, **fields: Any) -> Launched:
+        """A plugin that has registered and is READY."""
+        spec = self.spec(main, **fields)
+        path = spec["socket_path"]
+        with socket.socket(socket.AF_UNIX) as listener:
+            Path(path).unlink(missing_ok=True)
+            listener.bind(path)
+            listener.listen()
+            listener.settimeout(DEADLINE)
+            pid, output = self.start(spec)
+            core = FakeCore(listener.accept()[0])
+        self._closing.callback(core.close)
+        return Launched(pid, core, output, core.register(settings))
+
+    def close(self) -> None:
+        for pid in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._closing.close()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    nursery = Nursery()
+    nursery.start()
+    yield nursery
+    nursery.stop()
+
+
+@pytest.fixture
+def workshop(nursery: Nursery, tmp_path: Path) -> Iterator[Workshop]:
+    workshop = Workshop(nursery, tmp_path)
+    yield workshop
+    workshop.close()
+
+
+class Bench:
+    """A sandbox in this process, to try pieces of Lua in."""
+
+    def __init__(self, lua: str) -> None:
+        self.lines: list[str] = []
+        self.sandbox = Sandbox(lua)
+        prepared = {
+            "name": "demo",
+            "version": "1.0.0",
+            "settings": {},
+            "cpu": 0.2,
+            "seed": [1, 2],
+            "can_write": False,
+            "actions": {"try": 1},
+        }
+        services = {b"log": lambda level, text: self.lines.append(f"{level.decode()}: {text.decode()}")}
+        self.sandbox.start(services, memory=8 << 20, prepared=prepared)
+
+    def load(self, source: str) -> Outcome:
+        return self.sandbox.load("main.lua", source.encode())
+
+    def handler(self, body: str) -> None:
+        """Makes `body` the handler of command 1; `payload` is its argument. Its first line is line 4."""
+        outcome = self.load(OPEN + f'plugin.action("try", function(payload)\n{body}\nend)\nplugin.run()')
+        assert outcome.kind == "run", outcome
+
+    def call(self, payload: bytes = b"") -> Outcome:
+        return self.sandbox.call(1, payload)
+
+    def run(self, body: str, payload: bytes = b"") -> Outcome:
+        self.handler(body)
+        return self.call(payload)
+
+    def value(self, body: str, payload: bytes = b"") -> Any:
+        """The JSON value that the body returns."""
+        outcome = self.run(body, payload)
+        assert outcome.kind == "done", outcome
+        return json.loads(outcome.results[1])
+
+
+@pytest.fixture(params=["5.5", "5.4"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(request.param)
