@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 import pytest
@@ -77,6 +78,21 @@ def test_a_search_sees_every_write_that_was_acknowledged(library):
     library.update("grass", 0, {"title": "Hay"})
     library.delete("grass", False)
     assert names(library, "hay") == names(library, "grass") == []
+
+
+def test_nothing_stays_in_the_index_of_what_is_deleted(driver, tmp_path):
+    ids = [driver.create("page", "", {"title": f"zebra {number}"}) for number in range(3)]
+    driver.settle()
+    driver.delete(ids[0], False)
+    driver.start("index", "")
+    driver.turn()
+    driver.delete(ids[2], False)
+    driver.settle()
+    driver.store.close()
+    with sqlite3.connect(tmp_path / "reed.db") as file:
+        assert file.execute("SELECT count(*) FROM search").fetchone() == (1,)
+        assert file.execute("SELECT count(*) FROM stale").fetchone() == (0,)
+    file.close()
 
 
 def test_what_was_not_indexed_yet_is_after_a_restart(driver, open_store):

@@ -74,6 +74,17 @@ def test_a_callback_may_write_again(driver):
     assert seen == [driver.get("a").id]
 
 
+def test_a_bug_in_one_callback_keeps_no_answer_from_the_others(driver):
+    def bug(snippet_id: str) -> None:
+        raise RuntimeError(snippet_id)
+
+    driver.store.create("note", "a", b"{}", bug, lambda error: None)
+    other = driver.start("create", "note", "b", {})
+    with pytest.raises(RuntimeError):
+        driver.store.commit()
+    assert other.value == driver.get("b").id
+
+
 def test_another_program_in_the_way_is_an_error_and_then_gone(driver, tmp_path):
     other = sqlite3.connect(tmp_path / "reed.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

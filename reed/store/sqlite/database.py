@@ -39,7 +39,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE progress (indexed_to INTEGER NOT NULL)",
         "INSERT INTO progress VALUES (0)",
         "CREATE TABLE stale (mark INTEGER PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE)",
-        # With an index of its own, "ab*" is read row by row as a word is, not first put together from all that begin so.
+        # With an index of their own, beginnings ("ab*") are read row by row like words, not put together first.
         f"CREATE VIRTUAL TABLE search USING fts5({_FTS_COLUMNS}, prefix = '2')",
         # By itself FTS5 merges whenever it likes, for as long as that takes: `index` does it in slices.
         "INSERT INTO search (search, rank) VALUES ('automerge', 0)",

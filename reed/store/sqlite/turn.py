@@ -75,8 +75,7 @@ class Turn:
         self.is_open = False
         self._set_lazy(False)
         waiting = self._end(kept=True)
-        for done, value, _ in waiting:
-            done(value)
+        _tell([(done, value) for done, value, _ in waiting])
         return None
 
     def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
@@ -87,8 +86,7 @@ class Turn:
             self._writer.execute("ROLLBACK")
         self._set_lazy(False)
         waiting = self._end(kept=False)
-        for _, _, failed in waiting:
-            failed(answer)
+        _tell([(failed, answer) for _, _, failed in waiting])
         return answer
 
     def _set_lazy(self, is_lazy: bool) -> None:
@@ -101,3 +99,15 @@ class Turn:
             part.settle(kept)
         waiting, self._waiting = self._waiting, []
         return waiting
+
+
+def _tell(answers: list[tuple[Callable[[Any], None], Any]]) -> None:
+    """Give everyone their answer, even when telling one of them fails: that is a bug, and raised in the end."""
+    bug: Exception | None = None
+    for tell, answer in answers:
+        try:
+            tell(answer)
+        except Exception as error:  # noqa: BLE001
+            bug = bug or error
+    if bug is not None:
+        raise bug
