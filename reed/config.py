@@ -24,6 +24,7 @@ __all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing"
 KB = 1024
 MB = 1024 * KB
 DEFAULT_FILE = "reed.yaml"  # read if it is there
+BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, as the installed package has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Config:
     data_dir: Annotated[Path, path] = field(default_factory=Path("data").absolute)
     registry: Annotated[Path, path] = field(default_factory=Path("plugin-registry.csv").absolute)
     plugin_dirs: Annotated[tuple[Path, ...], items(path)] = field(
-        default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute())
+        default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute(), BUNDLED_PLUGINS)
     )
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too

@@ -24,7 +24,7 @@ from reed.config import Config
 from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connection import Connection
-from reed.core.core_socket import CoreSocket, plugin_above, supplementary_groups
+from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary_groups
 from reed.core.links import Link, LinkTools
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
@@ -33,10 +33,10 @@ from reed.core.signals import signal_plugins
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, RuntimeFolderError
 from reed.loop.loop import Loop
-from reed.lua_launcher import LuaLauncher
+from reed.lua.launcher import LuaLauncher
 from reed.registry.groups import People
 from reed.registry.permissions import commands_for
-from reed.registry.processes import NativeLauncher, write_pid_file
+from reed.registry.processes import Launcher, NativeLauncher, write_pid_file
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
 from reed.store.sqlite import SqliteStore
 from reed.wire.codes import Command, Signal
@@ -44,6 +44,7 @@ from reed.wire.common import SignalMessage
 
 _SCRATCH_BYTES = 256 * 1024
 _FEW_DESCRIPTORS = 4096
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Daemon:
@@ -53,36 +54,30 @@ class Daemon:
         self.config = config
         self.log = log
         self.links: dict[str, Link] = {}
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._people = People(config.groups, os.geteuid())
         with contextlib.ExitStack() as undo:
             self._folder = RuntimeFolder.open(config.runtime_dir, _group_id(config))
             undo.callback(self._folder.close)
             config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._data_lock = take_lock(config.data_dir)
-            undo.callback(os.close, self._data_lock)
+            undo.callback(os.close, take_lock(config.data_dir))
             self.store = SqliteStore(config.data_dir / "content.db")
             undo.callback(self.store.close)
             self.loop = Loop(commit=self._commit, on_bug=self._note_bug)
             undo.callback(self.loop.close)
-            self._lua = LuaLauncher(self.loop, log)
+            self._lua = LuaLauncher(self.loop.watch, self.loop.unwatch, log)
             undo.callback(self._lua.close)
             self.supervisor = self._build_supervisor()
-            self._people = People(config.groups, os.geteuid())
-            self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
             self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
             self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router)
-            mode = 0o660 if config.socket_group else 0o600
-            self._core_socket = CoreSocket(
-                self._folder.core_socket,
-                mode,
-                config.limits.connections,
-                self.loop,
-                log,
-                self._caller_of,
-                self._connect,
-            )
-            undo.pop_all()
-        write_pid_file(self._folder.core_pid_file, os.getpid())
-        self.supervisor.load_registry()
+            undo.callback(self._close_links)
+            self.supervisor.load_registry()
+            self._core_socket = self._open_core_socket()
+            undo.callback(self._core_socket.close)
+            write_pid_file(self._folder.core_pid_file, os.getpid())
+            undo.callback(self._folder.core_pid_file.unlink, missing_ok=True)
+            self._undo = undo.pop_all()
+        _become_subreaper()
         self._lua.start()
         self.supervisor.auto_start()
 
@@ -103,20 +98,13 @@ class Daemon:
             self.log.error("reload refused, nothing changed: %s", error)
 
     def close(self) -> None:
-        self._core_socket.close()
-        for link in self.links.values():
-            link.close()
-        self._lua.close()
-        self.loop.close()
-        self.store.close()
-        self._folder.core_pid_file.unlink(missing_ok=True)
-        self._folder.close()
-        os.close(self._data_lock)
+        """Close everything, in the reverse order of its opening."""
+        self._undo.close()
 
     # Joining the parts.
 
     def _build_supervisor(self) -> Supervisor:
-        launchers = {"lua": self._lua, "native": NativeLauncher(self.loop)}
+        launchers: dict[str, Launcher] = {"lua": self._lua, "native": NativeLauncher(self.loop)}
         hooks = Hooks(
             prepare=lambda plugin: self.links[plugin.name].listen(),
             send_signal=self._send_signal,
@@ -125,6 +113,16 @@ class Daemon:
             on_removed=lambda plugin: self.links.pop(plugin.name).close(),
         )
         return Supervisor(self.loop, self.config, launchers, hooks, self.log)
+
+    def _open_core_socket(self) -> CoreSocket:
+        mode = 0o660 if self.config.socket_group else 0o600
+        most = self.config.limits.connections
+        path = self._folder.core_socket
+        return CoreSocket(path, mode, most, self.loop, self.log, self._caller_of, self._connect)
+
+    def _close_links(self) -> None:
+        for link in self.links.values():
+            link.close()
 
     def _routes(self) -> dict[Any, Any]:
         return {
@@ -156,6 +154,9 @@ class Daemon:
 
     def _caller_of(self, peer: Peer) -> Caller:
         name = plugin_above(peer.pid, self.supervisor.owner_of, os.getpid())
+        if name == STRAY:
+            self.log.warning("pid %d is below the core and no plugin's process: it may nothing", peer.pid)
+            return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
         if name is not None:
             return self.links[name].caller
         person = self._people.who(peer.uid, peer.gid, supplementary_groups(peer.pid))
@@ -261,6 +262,14 @@ def _raise_descriptor_limit(log: logging.Logger) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < _FEW_DESCRIPTORS:
         log.warning("only %d descriptors are allowed: many connections will be refused; raise `ulimit -n`", hard)
+
+
+def _become_subreaper() -> None:
+    """What the nursery forks twice becomes our child, and so does what a plugin leaves behind."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def _group_id(config: Config) -> int | None:

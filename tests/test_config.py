@@ -31,7 +31,7 @@ def test_without_anything_the_defaults_stand(tmp_path: Path, monkeypatch: pytest
     assert found.runtime_dir == Path("/tmp/reed-cms")
     assert found.data_dir == tmp_path / "data"
     assert found.registry == tmp_path / "plugin-registry.csv"
-    assert found.plugin_dirs == (tmp_path / "plugins", tmp_path / "contrib/plugins")
+    assert found.plugin_dirs == (tmp_path / "plugins", tmp_path / "contrib/plugins", config.BUNDLED_PLUGINS)
     assert found.timing.start_deadline == 5
     assert found.limits.payload == 16 * 1024 * 1024
 

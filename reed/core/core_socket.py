@@ -1,6 +1,7 @@
 """core.sock: where people's programs connect, and who they are.
 
 accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
+                       ├─ what a plugin left behind                nothing
                        └─ anyone else                              the groups that reed.yaml gives the user
 """
 
@@ -61,13 +62,24 @@ class CoreSocket:
         self.connections.discard(connection)
 
 
+STRAY = ""  # a process below the core that belongs to no plugin any more
+
+
 def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int) -> str | None:
-    """The plugin that `pid` belongs to: it is its process, or a descendant of it."""
-    while pid > 1 and pid != core_pid:
+    """The plugin that `pid` belongs to: it is its process, or a descendant of it. None: it is a person's.
+
+    The core is a subreaper: what a plugin forked twice and left behind becomes the core's own child. Such a process is
+    STRAY; taken for a person's it would pass for the user who runs the core.
+    """
+    if pid == core_pid:
+        return None
+    while pid > 1:
         name = plugin_of(pid)
         if name is not None:
             return name
         pid = _parent(pid)
+        if pid == core_pid:
+            return STRAY
     return None
 
 

@@ -113,7 +113,7 @@ class Link:
     def __init__(self, plugin: Plugin, tools: LinkTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop, tools.config.limits.queued_calls)
+        self.queue = CallQueue(self.name, tools.loop, _queue_limit(plugin, tools.config))
         self.actions: dict[str, Action] = {}
         self.caller = caller_for(plugin)
         self.connections: list[PluginConnection] = []
@@ -238,6 +238,12 @@ class Link:
         plugin = self.plugin
         why = f": {plugin.reason}" if plugin.reason else ""
         return PluginOffline(f"plugin {self.name} is {plugin.state}{why}", hint=f"reed plugin start {self.name}")
+
+
+def _queue_limit(plugin: Plugin, config: Config) -> int:
+    """How many calls may wait for it: its own limit, or the core's."""
+    own = plugin.spec.limits.calls if plugin.spec else None
+    return config.limits.queued_calls if own is None else own
 
 
 def caller_for(plugin: Plugin) -> Caller:

@@ -1,13 +1,12 @@
 """Launches Lua plugins for the registry: the nursery as a `registry.processes.Launcher`, and kept alive.
 
-    launch ── nursery.request ── ticket ── … readable … ── on_launched(pid) | on_failed(reason)
-    the nursery died ── those who wait are told ── the next launch starts another one
+launch ── nursery.request ── ticket ── … readable … ── on_launched(pid) | on_failed(reason)
+the nursery died ── those who wait are told ── the next launch starts another one
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,14 +17,38 @@ from reed.lua.nursery import Nursery
 Callback = Callable[[], None]
 
 
-class Spec(Protocol):
-    """What the registry knows of a plugin (registry.processes.LaunchSpec), as far as it is needed here."""
+class Limits(Protocol):
+    @property
+    def memory(self) -> int | None: ...
+    @property
+    def cpu(self) -> float | None: ...
 
+
+class Spec(Protocol):
+    """What the registry knows of a plugin (registry.processes.LaunchSpec)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
     @property
     def folder(self) -> Path: ...
     @property
     def entry(self) -> Path: ...
-    def as_json(self) -> dict[str, Any]: ...
+    @property
+    def socket_path(self) -> Path: ...
+    @property
+    def runtime_dir(self) -> Path: ...
+    @property
+    def data_dir(self) -> Path | None: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def actions(self) -> Mapping[str, int]: ...
+    @property
+    def lua(self) -> str: ...
 
 
 class _Waiting(NamedTuple):
@@ -81,12 +104,18 @@ class LuaLauncher:
                 waiting.on_failed(result)
 
 
-def _fields(spec: Spec) -> Mapping[str, Any]:
-    """The launch spec as `launch.LaunchSpec` has it."""
-    fields = spec.as_json()
-    limits = fields.pop("limits")
-    fields["entry"] = os.path.relpath(spec.entry, spec.folder)
-    fields["memory"] = limits["memory"]
-    if limits["cpu"] is not None:
-        fields["cpu"] = limits["cpu"]
-    return fields
+def _fields(spec: Spec) -> dict[str, Any]:
+    """The same as JSON, as `launch.LaunchSpec.of` reads it."""
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "folder": str(spec.folder),
+        "entry": str(spec.entry),
+        "socket_path": str(spec.socket_path),
+        "runtime_dir": str(spec.runtime_dir),
+        "data_dir": str(spec.data_dir) if spec.data_dir else None,
+        "settings": dict(spec.settings),
+        "actions": dict(spec.actions),
+        "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
+        "lua": spec.lua,
+    }

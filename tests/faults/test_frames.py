@@ -1,0 +1,138 @@
+"""Random and mutated frames: the core answers or closes, stays alive, and writes no traceback.
+
+REED_FAULTS=1000000 sets how many frames are sent; CI sends fewer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+
+from reed.wire import frames
+from reed.wire.codes import Command, Flag
+
+FRAMES = int(os.environ.get("REED_FAULTS", "30000"))
+BATCH = 200
+END = frames.encode(0x7F, b"end of the batch")  # no command: answered by 501, in order
+SIZES = {  # of the fixed part of each request
+    Command.SNIPPET_CREATE: 68,
+    Command.SNIPPET_UPDATE: 44,
+    Command.SNIPPET_DELETE: 37,
+    Command.SNIPPET_GET: 36,
+    Command.SNIPPET_LIST: 72,
+    Command.SCHEMA_BOND: 78,
+    Command.SCHEMA_UNBOND: 72,
+    Command.SCHEMA_TREE: 37,
+    Command.REGISTRY_DEFINE: 36,
+    Command.REGISTRY_GET: 32,
+    Command.REGISTRY_LIST: 0,
+    Command.SEARCH_QUERY: 42,
+    Command.SEARCH_INDEX: 36,
+    Command.PLUGIN_REGISTER: 56,
+    Command.PLUGIN_HEALTH: 32,
+    Command.PLUGIN_SIGNAL: 43,
+    Command.PLUGIN_LIST: 0,
+    Command.PLUGIN_START: 32,
+    Command.PLUGIN_STOP: 32,
+    Command.PLUGIN_SEND: 68,
+    Command.PLUGIN_RELOAD: 0,
+    Command.SYSTEM_STATS: 0,
+}
+TAILS = [b"", b"{}", b'{"a":1}', b'{"searchable":{"a":1}}', b"[", b'"x"', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b"\xff\xfe"]
+WORDS = [b"page", b"hello", b"x", b"simple-seo", b"../../etc", b"", b"\xff" * 8, "é→".encode(), b"NULL", b"%s%n"]
+
+
+class Sender:
+    """Sends frames and reads the answers; connects again whenever the core closed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.closed = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.settimeout(10)
+        self._sock.connect(self._path)
+
+    def send(self, batch: list[bytes]) -> None:
+        """Send a batch and wait for the answer to its end, or for the core to close."""
+        try:
+            self._sock.sendall(b"".join(batch) + END)
+            tail = b""
+            while b"no command 0x7F" not in tail:
+                data = self._sock.recv(1 << 20)
+                if not data:
+                    raise ConnectionError("closed")
+                tail = tail[-64:] + data
+        except ConnectionError:
+            self.closed += 1
+            self._sock.close()
+            self._connect()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def fields(rnd: random.Random, size: int) -> bytes:
+    """Bytes that look like the fields of a request, or like nothing."""
+    if rnd.random() < 0.3:
+        return rnd.randbytes(size)
+    made = b"".join(rnd.choice(WORDS).ljust(rnd.choice([4, 32, 32, 36, 36]), b"\0") for _ in range(4))
+    return made[:size].ljust(size, b"\0")
+
+
+def random_frame(rnd: random.Random) -> bytes:
+    command = rnd.choice(list(SIZES)) if rnd.random() < 0.95 else rnd.randrange(256)
+    size = SIZES.get(command, rnd.randrange(50))  # type: ignore[call-overload]
+    payload = fields(rnd, size)
+    if size > 4 and rnd.random() < 0.6:
+        tail = rnd.choice(TAILS)
+        length = struct.pack("<I", len(tail)) if rnd.random() < 0.9 else rnd.randbytes(4)
+        payload = payload[:-4] + length + tail
+    flags = rnd.choice([0, 0, 0, 0, Flag.ASYNC, Flag.SIGNAL, Flag.BROADCAST, Flag.RESPONSE, rnd.randrange(256)])
+    frame = frames.encode(command, payload, flags)
+    if rnd.random() < 0.002:  # few: each of these ends its connection
+        mutated = bytearray(frame)
+        mutated[rnd.randrange(len(mutated))] ^= 1 << rnd.randrange(8)
+        return bytes(mutated)
+    return frame
+
+
+def test_random_frames_leave_the_core_alive_without_a_traceback(site):
+    seed = random.randrange(1 << 32)
+    rnd = random.Random(seed)
+    site.set_rows('simple-seo,lua,{},1.2.0,"snippet_read","admin",false,"is not there"')
+    site.start()
+    sender = Sender(str(site.socket_path))
+    for _ in range(FRAMES // BATCH):
+        sender.send([random_frame(rnd) for _ in range(BATCH)])
+    sender.close()
+    assert site.process.poll() is None, f"seed {seed}"
+    site.no_tracebacks()
+    assert site.reed("status").returncode == 0
+    assert site.stop() == 0
+    print(f"{FRAMES} frames, seed {seed}, {sender.closed} connections closed by the core")
+
+
+def test_forged_lengths_and_stalled_headers_cost_nothing_and_hold_nobody_up(core):
+    stalled = []
+    for number in range(200):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(core.socket_path))
+        header = frames.header(Command.SNIPPET_GET, frames.MAX_PAYLOAD)
+        sock.sendall(header if number % 2 else header[: number % 12])
+        stalled.append(sock)
+    before = memory(core.process.pid)
+    assert core.reed("status").returncode == 0
+    assert memory(core.process.pid) - before < 16 * 1024 * 1024
+    for sock in stalled:
+        sock.close()
+    core.no_tracebacks()
+
+
+def memory(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

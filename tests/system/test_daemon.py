@@ -1,0 +1,223 @@
+"""A real core: starting, refusing, stopping, and who may do what on core.sock."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from reed.client import Client
+from reed.errors import CallError, CoreNotRunning, NotFound, PermissionDenied, StoreFull
+
+AS_ROOT = os.geteuid() == 0
+SEO = 'simple-seo,lua,{},1.2.0,"snippet_read","editor,admin",false,"SEO"'
+
+
+def refusal(site, *flags: str) -> str:
+    """The one line with which a core refuses to start."""
+    ended = subprocess.run(site.command(*flags), cwd=site.root, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    return lines[0]
+
+
+def test_it_makes_its_files_and_removes_its_sockets_when_it_stops(core):
+    assert core.socket_path.is_socket()
+    pid, _ = (core.runtime_dir / "pid" / "core.pid").read_text().split()
+    assert int(pid) == core.process.pid
+    assert core.stop() == 0
+    assert not core.socket_path.exists()
+    assert not (core.runtime_dir / "pid" / "core.pid").exists()
+    core.no_tracebacks()
+
+
+def test_a_second_core_on_the_same_folder_is_refused_and_the_first_goes_on(core):
+    line = refusal(core)
+    assert f"another core (pid {core.process.pid}) runs on this folder" in line
+    with Client(core.socket_path) as client:
+        client.stats()
+
+
+def test_after_kill_9_the_next_core_simply_starts(core):
+    core.kill()
+    assert core.socket_path.exists()
+    core.start()
+    with Client(core.socket_path) as client:
+        client.stats()
+
+
+def test_sigterm_while_it_starts_and_sigint_stop_it_too(core):
+    core.process.send_signal(signal.SIGINT)
+    assert core.process.wait(10) == 0
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a folder of another user")
+def test_a_runtime_folder_of_another_user_is_refused_in_one_line(site):
+    site.runtime_dir.mkdir(mode=0o700)
+    os.chown(site.runtime_dir, 12345, 12345)
+    assert "belongs to user 12345" in refusal(site)
+
+
+def test_a_bad_registry_row_is_refused_in_one_line_with_its_place(site):
+    site.set_rows('simple-seo,lua,{},1.2.0,"snippet_reed","admin",false,"SEO"')
+    line = refusal(site)
+    assert f"{site.registry}:2:" in line
+    assert "snippet_reed" in line
+    assert "snippet_read" in line
+
+
+def test_a_reload_by_sighup_takes_new_rows_and_a_bad_file_changes_nothing(site):
+    site.start()
+    with Client(site.socket_path) as client:
+        assert client.plugin_list() == []
+        site.set_rows("this is no row")
+        with pytest.raises(CallError, match=r"plugin-registry.csv:2") as refused:
+            client.plugin_reload()
+        assert refused.value.status == 422
+        site.process.send_signal(signal.SIGHUP)
+        site.set_rows(SEO)
+        deadline = time.monotonic() + 10
+        while not client.plugin_list():
+            site.process.send_signal(signal.SIGHUP)
+            assert time.monotonic() < deadline
+        assert [row["name"] for row in client.plugin_list()] == ["simple-seo"]
+
+
+def test_what_is_missing_of_a_plugin_is_told_and_keeps_nobody_from_starting(site):
+    site.add_lua_plugin("odd", "", "colour: red\n")
+    site.set_rows(SEO, 'odd,lua,{},1.0.0,"","admin",true,"has an unknown key"')
+    site.start()
+    with Client(site.socket_path) as client:
+        rows = {row["name"]: row for row in client.plugin_list()}
+        assert rows["simple-seo"]["state"] == "failed"
+        assert "no folder of this plugin; looked for" in rows["simple-seo"]["reason"]
+        assert rows["odd"]["state"] == "failed"
+        assert "plugin.yaml:3:1" in rows["odd"]["reason"]
+        assert "colour" in rows["odd"]["reason"]
+
+
+def test_the_core_is_not_running_says_what_to_do(site):
+    with pytest.raises(CoreNotRunning, match="reed start"):
+        Client(site.socket_path).stats()
+    assert site.reed("plugin", "list").returncode == 3
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_people_may_what_their_groups_say(site):
+    site.config.write_text(
+        "socket_group: users\n"
+        "groups:\n"
+        "  editor: {users: [daemon], permissions: [snippet_read, search_read]}\n"
+    )
+    os.chmod(site.root, 0o755)
+    for folder in site.root.parents:
+        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
+            os.chmod(folder, 0o755)
+    site.start()
+    with Client(site.socket_path) as client:
+        client.registry_define("page", b"{}")
+        client.snippet_create("page", "hello", b'{"a":1}')
+    program = f"""
+import sys
+from reed.client import Client
+from reed.errors import PermissionDenied
+with Client({str(site.socket_path)!r}) as client:
+    print(bytes(client.snippet_get("hello").content).decode())
+    try:
+        client.snippet_update("hello", b"{{}}")
+    except PermissionDenied as error:
+        print(error)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        user="daemon", group="users", extra_groups=[], capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert ran.stdout.splitlines()[0] == '{"a":1}', ran.stderr
+    assert "daemon may not SNIPPET_UPDATE" in ran.stdout
+    assert "denied: daemon asked for SNIPPET_UPDATE" in site.log.read_text()
+
+
+def test_descriptors_running_out_do_not_spin_and_do_not_end_it(site):
+    site.start("--log-level=error", wrapper=("prlimit", "--nofile=40:40"))
+    crowd = []
+    for _ in range(60):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(1)
+        sock.connect(str(site.socket_path))
+        crowd.append(sock)
+    before = cpu_seconds(site.process.pid)
+    time.sleep(1)  # the one thing that cannot be waited for by an event: that nothing happens
+    assert cpu_seconds(site.process.pid) - before < 0.3
+    for sock in crowd:
+        sock.close()
+    with Client(site.socket_path) as client:
+        client.stats()
+    assert "Too many open files" in site.log.read_text()
+    site.no_tracebacks()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can mount a small tmpfs")
+def test_a_full_disk_refuses_writes_with_507_and_recovers(site):
+    site.data_dir.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", site.data_dir], check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        site.start()
+        with Client(site.socket_path) as client:
+            client.registry_define("page", b"{}")
+            client.snippet_create("page", "kept", b'{"kept":true}')
+            (site.data_dir / "ballast").write_bytes(bytes(1024 * 1024))
+            written = 0
+            with pytest.raises(StoreFull) as full:
+                while True:
+                    client.snippet_create("page", "", json.dumps({"body": "x" * 50_000}).encode())
+                    written += 1
+            assert full.value.status == 507
+            assert bytes(client.snippet_get("kept").content) == b'{"kept":true}'
+            assert client.stats()["store"]["snippets"] == written + 1
+            (site.data_dir / "ballast").unlink()
+            client.snippet_create("page", "again", b"{}")
+        assert site.stop() == 0
+        site.no_tracebacks()
+    finally:
+        if site.process and site.process.poll() is None:
+            site.kill()
+        subprocess.run(["umount", site.data_dir], check=False)
+
+
+def test_an_import_that_is_cut_by_kill_9_loses_no_acknowledged_page(site):
+    site.start()
+    acknowledged = []
+    with Client(site.socket_path) as client:
+        client.registry_define("page", b"{}")
+        for number in range(300):
+            acknowledged.append(client.snippet_create("page", f"p{number}", b'{"n":%d}' % number))
+            if number == 200:
+                site.process.kill()
+                break
+    site.process.wait()
+    site.start()
+    with Client(site.socket_path) as client:
+        for number, snippet_id in enumerate(acknowledged):
+            assert bytes(client.snippet_get(str(snippet_id)).content) == b'{"n":%d}' % number
+        with pytest.raises(NotFound):
+            client.snippet_get("p250")
+
+
+def test_denied_is_denied_also_without_an_answer(core):
+    with Client(core.socket_path) as client, pytest.raises(PermissionDenied):
+        client.call(0xF0, bytes(56))
+
+
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
