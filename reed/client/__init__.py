@@ -1,0 +1,207 @@
+"""A blocking client of the core: one connection, a method for each command (WIRE.md, Commands to the core).
+
+    with Client() as core:
+        snippet_id = core.snippet_create("page", "blog/intro", {"title": "Hello"})
+        core.snippet_get("blog/intro").content                              # b'{"title":"Hello"}'
+        core.plugin_send("simple-seo", "validate", "blog/intro").body       # b'{"score": …}'
+
+What a method takes as JSON is either `bytes`, which travel as they are, or any other value, which is encoded. A ref is
+a snippet's UUID in text or its semantic name. Records come as `reed.wire` has them; the JSON of a record stays `bytes`.
+
+    CallError       the core refused: its subclass by error_code, with status, error_code and the text (reed.errors)
+    NoAnswer        the connection ended, or the time was over, before the answer came: it may have been done or not
+    CoreNotRunning  nobody listens there
+
+After NoAnswer the next call connects anew. A Client is for one thread; who needs calls at the same time opens several.
+For many calls in a row `pipelined` (see `connection`) does not wait for one answer before it sends the next request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from reed.client.connection import Connection, NoAnswer, Request, core_socket
+from reed.wire.codes import Command, Flag, Signal
+from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.layouts import COUNT, NAME, NO_REF, REF, STATUS, pack_text
+from reed.wire.plugins import PluginAnswer, PluginSend
+from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
+from reed.wire.search import SearchPage, SearchQuery
+from reed.wire.snippets import (
+    Record,
+    SnippetCreate,
+    SnippetDelete,
+    SnippetGot,
+    SnippetList,
+    SnippetPage,
+    SnippetUpdate,
+    SnippetWritten,
+)
+
+__all__ = ["Client", "NoAnswer", "Request", "core_socket", "to_json"]
+
+Json = Any
+
+
+class Client(Connection):
+    """A method for each command. They raise CallError, NoAnswer and CoreNotRunning, as told above."""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Snippets.
+
+    def snippet_create(self, snippet_type: str, semantic_name: str, content: Json) -> str:
+        """Make a snippet with this JSON object; its id. `semantic_name` may be empty."""
+        return self._write(Command.SNIPPET_CREATE, SnippetCreate(snippet_type, semantic_name, to_json(content)).pack())
+
+    def snippet_update(self, ref: str, patch: Json, if_version: int = 0) -> str:
+        """Lay a JSON Merge Patch (RFC 7396) over the content; its id. Conflict when it is not at `if_version`."""
+        return self._write(Command.SNIPPET_UPDATE, SnippetUpdate(ref, if_version, to_json(patch)).pack())
+
+    def snippet_delete(self, ref: str, *, cascade: bool = False) -> str:
+        """Delete a snippet; its id. Conflict when it is bonded, unless `cascade` takes its bonds along."""
+        return self._write(Command.SNIPPET_DELETE, SnippetDelete(ref, cascade).pack())
+
+    def snippet_get(self, ref: str) -> Record:
+        return _owned(SnippetGot.unpack(self.call(Command.SNIPPET_GET, pack_text(ref, REF.size))).record)
+
+    def snippet_list(self, snippet_type: str = "", after: str = "", limit: int = 0) -> SnippetPage:
+        """A page in creation order; its `cursor` is `after` for the next, empty at the end. `limit` 0: 100."""
+        answer = self.call(Command.SNIPPET_LIST, SnippetList(snippet_type, after, limit).pack())
+        page = SnippetPage.unpack(answer)
+        return page._replace(records=[_owned(record) for record in page.records])
+
+    def snippets(self, snippet_type: str = "", page_size: int = 0) -> Iterator[Record]:
+        """All snippets (of a type) in creation order, fetched by the page."""
+        cursor = ""
+        while True:
+            page = self.snippet_list(snippet_type, cursor, page_size)
+            yield from page.records
+            cursor = page.cursor
+            if not cursor:
+                return
+
+    # Bonds.
+
+    def schema_bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:
+        """Put `child` below `parent`; the bond's id."""
+        return SchemaBonded.unpack(
+            self.call(Command.SCHEMA_BOND, SchemaBond(parent, child, weight, path).pack())
+        ).bond_id
+
+    def schema_unbond(self, parent: str, child: str) -> None:
+        self.call(Command.SCHEMA_UNBOND, SchemaUnbond(parent, child).pack())
+
+    def schema_tree(self, root: str = "", depth: int = 0) -> Json:
+        """{"id","type","name","weight","path","children":[…]}; without a root a list of them. Depth 0: all levels."""
+        return _parsed(self.call(Command.SCHEMA_TREE, SchemaTree(root, depth).pack()))
+
+    # Types.
+
+    def registry_define(self, type_name: str, definition: Json) -> bool:
+        """Define a type, or define it anew; True when it is a new one."""
+        answer = self.call(Command.REGISTRY_DEFINE, RegistryDefine(type_name, to_json(definition)).pack())
+        return bool(STATUS.unpack_from(answer)[0] == 201)
+
+    def registry_get(self, type_name: str) -> Definition:
+        definition = RegistryGot.unpack(self.call(Command.REGISTRY_GET, pack_text(type_name, NAME.size))).definition
+        return Definition(definition.type_name, bytes(definition.definition))
+
+    def registry_list(self) -> list[Definition]:
+        page = RegistryPage.unpack(self.call(Command.REGISTRY_LIST))
+        return [Definition(name, bytes(definition)) for name, definition in page.definitions]
+
+    # Search.
+
+    def search(self, query: str, snippet_type: str = "", limit: int = 0, offset: int = 0) -> SearchPage:
+        """Hits for words, "words in a row" and the beginning of the last word, best first."""
+        return SearchPage.unpack(
+            self.call(Command.SEARCH_QUERY, SearchQuery(query, snippet_type, limit, offset).pack())
+        )
+
+    def search_index(self, ref: str = "") -> int:
+        """Index one snippet or everything again; how many were indexed."""
+        answer = self.call(Command.SEARCH_INDEX, pack_text(ref, REF.size) if ref else NO_REF)
+        return int(COUNT.unpack(answer)[1])
+
+    # Plugins.
+
+    def plugin_list(self) -> list[dict[str, Json]]:
+        """{"name","type","version","state","auto_start","permissions","actions","pid","reason", …} of each row."""
+        plugins: list[dict[str, Json]] = _parsed(self.call(Command.PLUGIN_LIST))
+        return plugins
+
+    def plugin_health(self, name: str = "") -> list[dict[str, Json]]:
+        """{"name","state","pid","uptime_s","memory_bytes","calls","errors","latency_ms", …} of one or all."""
+        plugins: list[dict[str, Json]] = _parsed(self.call(Command.PLUGIN_HEALTH, pack_text(name, NAME.size)))
+        return plugins
+
+    def plugin_start(self, name: str) -> None:
+        """Returns when the plugin is ready; PluginOffline says why it is not."""
+        self.call(Command.PLUGIN_START, pack_text(name, NAME.size))
+
+    def plugin_stop(self, name: str) -> None:
+        """Returns when the plugin's process is gone."""
+        self.call(Command.PLUGIN_STOP, pack_text(name, NAME.size))
+
+    def plugin_send(self, name: str, action: str, data: Json = b"") -> PluginAnswer:
+        """Call an action; its status and body. Where the action takes a snippet, `data` is its ref.
+
+        A plugin answers with any status, also one of failure; CallError comes where it could not answer.
+        """
+        answer = PluginAnswer.unpack(self.call(Command.PLUGIN_SEND, PluginSend(name, action, to_json(data)).pack()))
+        return answer._replace(body=bytes(answer.body))
+
+    def plugin_send_all(self, action: str, data: Json = b"") -> dict[str, Json]:
+        """Call the action of every running plugin that has it: {NAME: {"status","answer"} or {"status","error"}}."""
+        payload = PluginSend("", action, to_json(data)).pack()
+        body = PluginAnswer.unpack(self.call(Command.PLUGIN_SEND, payload, Flag.BROADCAST)).body
+        answers: dict[str, Json] = json.loads(bytes(body))
+        return answers
+
+    def plugin_signal(self, name: str, signal: Signal, data: bytes = b"", *, wait: bool = True) -> None:
+        """Send a plugin a signal (the source, Signal System); `name` "": every plugin.
+
+        With `wait` the core answers that it took it, or why not; without, nothing comes back.
+        """
+        from time import time_ns
+
+        payload = SignalMessage(signal, time_ns() // 1000, name, data).pack()
+        flags = 0 if name else Flag.BROADCAST
+        self.call(Command.PLUGIN_SIGNAL, payload, flags if wait else flags | Flag.SIGNAL)
+
+    def plugin_reload(self) -> None:
+        """Have plugin-registry.csv read again; Invalid names the bad row, and then nothing has changed."""
+        self.call(Command.PLUGIN_RELOAD)
+
+    def stats(self) -> dict[str, Json]:
+        """{"version","pid","uptime_s","memory_bytes","connections","store","plugins","loop","limits", …}."""
+        figures: dict[str, Json] = _parsed(self.call(Command.SYSTEM_STATS))
+        return figures
+
+    def _write(self, command: Command, payload: bytes) -> str:
+        return SnippetWritten.unpack(self.call(command, payload)).snippet_id
+
+
+def to_json(value: Json) -> bytes:
+    """`bytes` as they are; the JSON text of anything else."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    from reed.wire import strict_json
+
+    return strict_json.dumps(value)
+
+
+def _parsed(payload: bytes) -> Json:
+    return json.loads(bytes(JsonResponse.unpack(payload).json))
+
+
+def _owned(record: Record) -> Record:
+    return record._replace(content=bytes(record.content))
