@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 
 from reed.lua.launch import LaunchSpec
 
@@ -23,24 +22,21 @@ class Confinement:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self._null = os.open(os.devnull, os.O_RDONLY)
         with open("/proc/self/statm", "rb") as statm:
             self._size = int(statm.read().split()[0]) * resource.getpagesize()
 
     def confine(self, spec: LaunchSpec, output: int) -> None:
         """Confines this process for good; stdout and stderr go to `output`."""
         os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.umask(0o077)
         self._limit(resource.RLIMIT_AS, self._size + spec.memory + _ROOM)
         self._limit(resource.RLIMIT_CORE, 0)
         self._limit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
         self._limit(resource.RLIMIT_NPROC, 0)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        os.dup2(self._null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, 1 << 20)
-        os.chdir("/")
         self._prctl(_PR_SET_NAME, ctypes.create_string_buffer(f"reed:{spec.name}".encode()[:15]))
         self._prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1))
         # Landlock and seccomp come here, last: what stands above needs what they take away.

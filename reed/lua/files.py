@@ -29,6 +29,9 @@ class Folder:
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def close(self) -> None:
+        os.close(self._fd)
+
     def open(self, path: str, flags: int) -> int:
         """A descriptor of a regular file, or of a folder."""
         parent, name = self._parent(path)

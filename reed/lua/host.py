@@ -76,6 +76,14 @@ class Host:
         except (FileNotFoundError, ConnectionRefusedError):
             self._end(f"no core listens on {self._spec.socket_path}")
 
+    def rehearse(self) -> None:
+        """Loads and answers a few calls without a core (heap.py)."""
+        self._load()
+        for _ in range(20):
+            self._answer(1, b'{"a":[1]}')
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        self._folder.close()
+
     # Starting ---------------------------------------------------------------------------------------------------------
 
     def _prepared(self) -> dict[str, object]:

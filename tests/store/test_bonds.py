@@ -229,3 +229,13 @@ def test_a_tree_that_would_never_end_is_refused(driver):
     driver.settle()
     with pytest.raises(TooLarge, match="the tree has more than"):
         driver.tree(root, 0)
+
+
+def test_a_root_that_is_deleted_before_its_tree_is_walked_is_not_found(driver: Driver) -> None:
+    root = driver.create("page", "root", {"title": "Root"})
+    tree = driver.start("tree", root, 0)
+    driver.start("delete", root, False)
+    driver.store.commit()
+    driver.settle()
+    assert [error.status for error in tree.errors] == [404]
+    assert tree.values == []

@@ -272,5 +272,6 @@ local function seal()
 end
 
 seal()
+collectgarbage("generational") -- a fork then leaves the SDK alone, and shares it with the nursery
 guard.globals, guard.load, guard.limit, guard.blame = globals, load, limit, blame
 return guard

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from reed.errors import CallError
+from reed.errors import CallError, Internal
 from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
@@ -96,6 +96,10 @@ class Jobs:
             running.steps.close()
             running.connection.close()
             job.failed(self._database.error(error))
+        except Exception as bug:
+            self._end(running)
+            job.failed(Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log"))
+            raise
         else:
             self._running.append(running)
 

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reed.errors import TooLarge
+from reed.errors import NotFound, TooLarge
 from reed.store.sqlite.jobs import Steps
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.layouts import JSON_RESPONSE
@@ -96,6 +96,8 @@ class _Walk:
     def add(self, root: int) -> Steps[None]:
         """Write one tree."""
         row = self._connection.execute(_ROOT, (root,)).fetchone()
+        if row is None:
+            raise NotFound("the snippet at the root of this tree was deleted meanwhile")
         self._open(_Node._make(row))
         stack = [self._children(root)]
         wrote_one = [False]  # at each level: does the next need a comma?
