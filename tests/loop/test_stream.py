@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -30,10 +31,8 @@ class Pair:
         data = b""
         for _ in range(100_000):
             self.loop.turn(0)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 data += self.other.recv(65536)
-            except BlockingIOError:
-                pass
             if len(data) >= size:
                 break
         return data

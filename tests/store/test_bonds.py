@@ -231,7 +231,7 @@ def test_a_tree_that_would_never_end_is_refused(driver):
         driver.tree(root, 0)
 
 
-def test_a_root_that_is_deleted_before_its_tree_is_walked_is_not_found(driver: Driver) -> None:
+def test_a_root_that_is_deleted_before_its_tree_is_walked_is_not_found(driver) -> None:
     root = driver.create("page", "root", {"title": "Root"})
     tree = driver.start("tree", root, 0)
     driver.start("delete", root, False)
