@@ -34,7 +34,9 @@ from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, RuntimeFolderError
 from reed.loop.loop import Loop
 from reed.lua.launcher import LuaLauncher
+from reed.peers.mesh import Mesh
 from reed.registry.groups import People
+from reed.registry.lifecycle import State
 from reed.registry.permissions import commands_for
 from reed.registry.processes import Launcher, NativeLauncher, write_pid_file
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
@@ -71,7 +73,10 @@ class Daemon:
             self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
             self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router)
             undo.callback(self._close_links)
+            self.mesh = Mesh(self._folder.fifos, self.loop, self._wake, log)
+            undo.callback(self.mesh.close)
             self.supervisor.load_registry()
+            self.mesh.remove_stale()
             self._core_socket = self._open_core_socket()
             undo.callback(self._core_socket.close)
             write_pid_file(self._folder.core_pid_file, os.getpid())
@@ -108,9 +113,9 @@ class Daemon:
         hooks = Hooks(
             prepare=lambda plugin: self.links[plugin.name].listen(),
             send_signal=self._send_signal,
-            on_state=lambda plugin, _, new: self.links[plugin.name].state_changed(new),
-            on_added=self._add_link,
-            on_removed=lambda plugin: self.links.pop(plugin.name).close(),
+            on_state=lambda plugin, _, new: self._state_changed(plugin, new),
+            on_added=self._added,
+            on_removed=self._removed,
         )
         return Supervisor(self.loop, self.config, launchers, hooks, self.log)
 
@@ -166,9 +171,23 @@ class Daemon:
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._core_socket.connections), self._core_socket.accepted)
 
-    def _add_link(self, plugin: Plugin) -> None:
+    def _added(self, plugin: Plugin) -> None:
         tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self.log)
         self.links[plugin.name] = Link(plugin, tools)
+        self.mesh.add(plugin.name)
+
+    def _removed(self, plugin: Plugin) -> None:
+        self.links.pop(plugin.name).close()
+        self.mesh.remove(plugin.name)
+
+    def _state_changed(self, plugin: Plugin, new: State) -> None:
+        self.mesh.set_running(plugin.name, new not in {State.STOPPED, State.FAILED})
+        self.mesh.set_sleeping(plugin.name, new is State.SLEEPING)
+        self.links[plugin.name].state_changed(new)
+
+    def _wake(self, name: str) -> None:
+        """A message came for a plugin that sleeps."""
+        self.links[name].send_signal(Signal.WAKE_UP)
 
     def _send_signal(self, name: str, kind: Signal, data: bytes) -> bool:
         """For the supervisor. A plugin at a call that has time left cannot answer a health check: it is not asked."""

@@ -204,6 +204,8 @@ class Link:
             raise self.offline()
         timeout = action.timeout or self._tools.config.timing.call_timeout
         self.queue.ask(PluginCall(action.name, action.command_id, payload, timeout, answered, failed))
+        if self.plugin.state is State.SLEEPING:
+            self.send_signal(Signal.WAKE_UP)
 
     def action(self, name: str) -> Action:
         """The action of that name, from what the process registered or, before it did, from plugin.yaml."""

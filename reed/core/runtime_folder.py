@@ -64,8 +64,8 @@ class RuntimeFolder:
         return self.path / "pid" / "core.pid"
 
     @property
-    def plugin_pids(self) -> Path:
-        return self.path / "pid" / "plugins"
+    def fifos(self) -> Path:
+        return self.path / "fifos"
 
     def close(self) -> None:
         """Give the lock up; the files stay for the next core."""

@@ -4,18 +4,19 @@
                  held (open in the core, O_RDWR) while A or B runs: what is unread waits in the pipe when either dies
                  watched while B sleeps: a message wakes it
 
-    plugins' names ── set_plugins ── make what is missing, check what is there, remove what is stale
-    a plugin's state ── set_running, set_sleeping ── hold or let go, watch or not
+    add, remove                 a plugin's FIFOs are made, or reopened after a check; those of one that went are removed
+    set_running, set_sleeping   hold or let go, watch or not
 
 The core never reads or writes a message. A FIFO that it does not hold costs nothing but its name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
@@ -37,7 +38,7 @@ class Mesh:
         self._loop = loop
         self._wake = wake
         self._log = log
-        self._names: frozenset[str] = frozenset()
+        self._names: set[str] = set()
         self._running: set[str] = set()
         self._sleeping: set[str] = set()
         self._held: dict[_Pair, int] = {}
@@ -47,23 +48,33 @@ class Mesh:
         """How many FIFOs the core has open."""
         return len(self._held)
 
-    def set_plugins(self, names: Iterable[str]) -> None:
-        """The registry's plugins are these now."""
-        self._names = frozenset(names)
-        wanted = {fifo_name(*pair): pair for pair in self._pairs(self._names)}
-        there = set(os.listdir(self._folder))
-        for pair in [pair for pair in self._held if fifo_name(*pair) not in wanted]:
-            self._let_go(pair)
-        for name in there - wanted.keys():
-            if ARROW in name:
-                os.unlink(name, dir_fd=self._folder)
-        for name in wanted:
-            if name in there:
-                self._check(name)
-            else:
-                os.mkfifo(name, 0o600, dir_fd=self._folder)
-        for pair in wanted.values():
+    def add(self, name: str) -> None:
+        """A plugin is in the registry: make or check its FIFOs from and to all others."""
+        self._names.add(name)
+        for pair in self._pairs_of(name):
+            try:
+                os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
+            except FileExistsError:
+                self._check(fifo_name(*pair))
             self._hold_or_let_go(pair)
+
+    def remove(self, name: str) -> None:
+        """A plugin's row is gone, and with it its FIFOs and what was unread in them."""
+        for pair in list(self._pairs_of(name)):
+            if pair in self._held:
+                self._let_go(pair)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fifo_name(*pair), dir_fd=self._folder)
+        self._names.discard(name)
+        self._running.discard(name)
+        self._sleeping.discard(name)
+
+    def remove_stale(self) -> None:
+        """Remove the FIFOs of plugins that are in the registry no more."""
+        wanted = {fifo_name(writer, reader) for writer in self._names for reader in self._names - {writer}}
+        for name in os.listdir(self._folder):
+            if ARROW in name and name not in wanted:
+                os.unlink(name, dir_fd=self._folder)
 
     def set_running(self, name: str, is_running: bool) -> None:
         """A plugin runs, or will be started again by itself: its FIFOs are held."""
@@ -88,11 +99,6 @@ class Mesh:
         for pair in list(self._held):
             self._let_go(pair)
         os.close(self._folder)
-
-    @staticmethod
-    def _pairs(names: Iterable[str]) -> Iterator[_Pair]:
-        names = sorted(names)
-        return ((writer, reader) for writer in names for reader in names if writer != reader)
 
     def _pairs_of(self, name: str) -> Iterator[_Pair]:
         for other in sorted(self._names - {name}):

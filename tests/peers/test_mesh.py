@@ -24,6 +24,10 @@ class Plugins:
         self.loop = Loop(on_bug=self.bugs.append)
         self.mesh = Mesh(path, self.loop, self.woken.append, logging.getLogger("test"))
 
+    def add(self, *names: str) -> None:
+        for name in names:
+            self.mesh.add(name)
+
     def open(self, name: str, flags: int) -> int:
         return os.open(self.path / name, flags | os.O_NONBLOCK)
 
@@ -43,19 +47,26 @@ def plugins(tmp_path):
     plugins.end()
 
 
-def test_every_ordered_pair_gets_a_private_fifo_and_stale_ones_go(plugins):
-    plugins.mesh.set_plugins(["a", "b", "c"])
+def test_every_ordered_pair_gets_a_private_fifo_and_those_of_a_removed_plugin_go(plugins):
+    plugins.add("a", "b", "c")
     assert plugins.names() == {"a→b", "a→c", "b→a", "b→c", "c→a", "c→b"}
     for name in plugins.names():
         mode = os.stat(plugins.path / name).st_mode
         assert stat.S_ISFIFO(mode)
         assert stat.S_IMODE(mode) == 0o600
-    plugins.mesh.set_plugins(["a", "c"])
+    plugins.mesh.remove("b")
     assert plugins.names() == {"a→c", "c→a"}
 
 
+def test_what_an_earlier_registry_left_is_removed(plugins):
+    os.mkfifo(plugins.path / "gone→a", 0o600)
+    plugins.add("a", "b")
+    plugins.mesh.remove_stale()
+    assert plugins.names() == {"a→b", "b→a"}
+
+
 def test_only_the_pairs_of_running_plugins_are_held(plugins):
-    plugins.mesh.set_plugins(["a", "b", "c", "d"])
+    plugins.add("a", "b", "c", "d")
     assert plugins.mesh.held == 0
     plugins.mesh.set_running("a", True)
     assert plugins.mesh.held == 6
@@ -68,12 +79,13 @@ def test_only_the_pairs_of_running_plugins_are_held(plugins):
 
 
 def test_what_is_unread_waits_while_writer_and_reader_die_and_come_again(plugins):
-    plugins.mesh.set_plugins(["a", "b"])
+    plugins.add("a", "b")
     plugins.mesh.set_running("a", True)
     writer = plugins.open("a→b", os.O_WRONLY)
     os.write(writer, b"message")
     os.close(writer)
-    plugins.mesh.set_plugins(["a", "b", "c"])  # a reload changes nothing of it
+    plugins.add("c")
+    plugins.add("a", "b")  # again, as after a restart: nothing is made anew
     reader = plugins.open("a→b", os.O_RDONLY)
     assert os.read(reader, 100) == b"message"
     os.close(reader)
@@ -81,13 +93,13 @@ def test_what_is_unread_waits_while_writer_and_reader_die_and_come_again(plugins
 
 def test_a_restarted_core_reopens_the_same_fifo(tmp_path):
     first = Plugins(tmp_path / "fifos")
-    first.mesh.set_plugins(["a", "b"])
+    first.add("a", "b")
     inode = os.stat(tmp_path / "fifos" / "a→b").st_ino
     plugin = first.open("a→b", os.O_RDWR)
     os.write(plugin, b"sent while no core lived")
     first.end()
     second = Plugins(tmp_path / "fifos")
-    second.mesh.set_plugins(["a", "b"])
+    second.add("a", "b")
     second.mesh.set_running("b", True)
     os.close(plugin)
     assert os.stat(tmp_path / "fifos" / "a→b").st_ino == inode
@@ -98,7 +110,7 @@ def test_a_restarted_core_reopens_the_same_fifo(tmp_path):
 
 
 def test_a_message_wakes_a_sleeping_reader_and_nobody_else(plugins):
-    plugins.mesh.set_plugins(["a", "b", "c"])
+    plugins.add("a", "b", "c")
     plugins.mesh.set_running("a", True)
     plugins.mesh.set_running("b", True)
     plugins.mesh.set_sleeping("b", True)
@@ -132,6 +144,6 @@ def test_what_is_no_fifo_of_ours_is_refused_by_name(tmp_path, kind):
         path.chmod(0o666)
     plugins = Plugins(tmp_path / "fifos")
     with pytest.raises(RuntimeFolderError, match="/a→b: is no"):
-        plugins.mesh.set_plugins(["a", "b"])
+        plugins.add("a", "b")
     assert path.is_symlink() or path.exists()
     plugins.end()
