@@ -1,0 +1,103 @@
+//! Messages out: one FIFO for each plugin that is written to, and what its pipe has no room for.
+//!
+//! ```text
+//! push ─┬─ the pipe takes it            done
+//!       ├─ the pipe is full             queued; goes out when the pipe has room
+//!       └─ the queue is full as well    QueueFull: the plugin is told
+//! ```
+//!
+//! A message whose first part is in the pipe is finished before anything else.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::fifo::{End, Fifo, path};
+use crate::wire::codes::MAX_PAYLOAD;
+use crate::wire::message::{MESSAGE_HEADER, PluginMessage};
+
+/// Messages that wait for a pipe with room.
+const QUEUED_MESSAGES: usize = 1024;
+/// Bytes that wait, beside the newest message.
+const QUEUED_BYTES: usize = 4 * 1024 * 1024;
+
+/// The FIFO to one plugin.
+pub(crate) struct Outbound {
+    pub(crate) fifo: Fifo,
+    target: String,
+    queue: VecDeque<Vec<u8>>,
+    sent: usize, // of the first in the queue
+    bytes: usize,
+    last_timestamp: u64,
+}
+
+impl Outbound {
+    pub(crate) fn open(folder: &Path, source: &str, target: &str) -> std::io::Result<Outbound> {
+        Ok(Outbound {
+            fifo: Fifo::open(&path(folder, source, target), End::Write)?,
+            target: target.to_owned(),
+            queue: VecDeque::new(),
+            sent: 0,
+            bytes: 0,
+            last_timestamp: 0,
+        })
+    }
+
+    /// A timestamp that this FIFO has not had.
+    pub(crate) fn stamp(&mut self, now: u64) -> u64 {
+        self.last_timestamp = now.max(self.last_timestamp + 1);
+        self.last_timestamp
+    }
+
+    /// Sends a message, or queues it.
+    pub(crate) fn push(&mut self, message: &PluginMessage) -> Result<(), Error> {
+        if message.payload.len() > MAX_PAYLOAD {
+            let size = message.payload.len() as u64;
+            return Err(Error::TooLarge { size, limit: MAX_PAYLOAD as u64 });
+        }
+        self.flush()?;
+        if self.queue.len() >= QUEUED_MESSAGES || self.bytes > QUEUED_BYTES {
+            return Err(Error::QueueFull { plugin: self.target.clone(), waiting: self.queue.len() });
+        }
+        let bytes = message.pack()?;
+        debug_assert!(bytes.len() >= MESSAGE_HEADER);
+        self.bytes += bytes.len();
+        self.queue.push_back(bytes);
+        self.flush()
+    }
+
+    /// Writes what the pipe has room for.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        while let Some(first) = self.queue.front() {
+            let rest = first.get(self.sent..).unwrap_or_default();
+            let written = match self.fifo.write(rest) {
+                Ok(written) => written,
+                Err(error) => {
+                    return Err(Error::io(format!("writing to the FIFO to {}", self.target), error));
+                }
+            };
+            self.sent += written;
+            if self.sent < first.len() {
+                break;
+            }
+            self.bytes -= first.len();
+            self.sent = 0;
+            self.queue.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Messages that are not in the pipe yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Opens the FIFO anew if another one is in its place; the message that was half sent is sent again whole.
+    pub(crate) fn renew(&mut self, folder: &Path, source: &str) -> std::io::Result<()> {
+        if !self.fifo.is_current() {
+            self.fifo = Fifo::open(&path(folder, source, &self.target), End::Write)?;
+            self.sent = 0;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! Messages between plugins: all FIFOs of this plugin, and requests that wait for their answers.
+//!
+//! ```text
+//! send ─────────── Outbound ── fifos/self→B                      fifos/B→self ── Inbound ─┬─ an answer ── its request
+//! request ── send, wait on its bell, send again now and then                              ├─ a repeat ── answered as before
+//! main thread: flush (pipes with room again)                                              └─ new ── inbox ── main thread
+//! ```
+//!
+//! The main thread handles messages. A handler that waits in `request`, on whatever thread, reads the FIFO of its answer
+//! itself; what else it finds there goes to the inbox. Locks are held for reading and writing only, never while waiting.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Value, json};
+
+use crate::bell::Bell;
+use crate::clock::now_micros;
+use crate::connection::timespec;
+use crate::error::Error;
+use crate::fifo::{ARROW, path};
+use crate::inbound::{Arrival, Inbound, PAUSE};
+use crate::locks::lock;
+use crate::log;
+use crate::outbound::Outbound;
+use crate::plugin::Answer;
+use crate::requests::{Pending, Requests};
+use crate::strict_json;
+use crate::wire::codes::messages;
+use crate::wire::message::PluginMessage;
+
+const CHUNK: usize = 64 * 1024;
+/// Chunks read from one FIFO before the others have their turn.
+const CHUNKS_A_TURN: usize = 4;
+
+#[derive(Default)]
+struct Reading {
+    by_source: BTreeMap<String, Inbound>,
+    inbox: VecDeque<PluginMessage>,
+    chunk: Vec<u8>,
+}
+
+/// All FIFOs of one plugin.
+pub(crate) struct Peers {
+    name: String,
+    folder: PathBuf,
+    writing: Mutex<BTreeMap<String, Outbound>>,
+    reading: Mutex<Reading>,
+    requests: Requests,
+    /// Wakes the main thread: for the inbox, or for a pipe that got full.
+    pub(crate) bell: Bell,
+    generation: AtomicU64,
+}
+
+impl Peers {
+    pub(crate) fn new(name: &str, folder: PathBuf) -> Result<Peers, Error> {
+        Ok(Peers {
+            name: name.to_owned(),
+            folder,
+            writing: Mutex::default(),
+            reading: Mutex::default(),
+            requests: Requests::default(),
+            bell: Bell::new()?,
+            generation: AtomicU64::new(0),
+        })
+    }
+
+    // The FIFOs.
+
+    /// Opens the FIFOs that lead here, and anew those that were replaced; `known` are the other plugins, if the core
+    /// said so.
+    pub(crate) fn look(&self, known: Option<&[String]>) {
+        let sources = known.map_or_else(|| self.sources(), <[String]>::to_vec);
+        let mut reading = lock(&self.reading);
+        reading.by_source.retain(|source, _| sources.contains(source));
+        for source in sources {
+            let outcome = match reading.by_source.get_mut(&source) {
+                Some(inbound) => inbound.renew(&self.folder, &self.name),
+                None => Inbound::open(&self.folder, &source, &self.name)
+                    .map(|inbound| drop(reading.by_source.insert(source, inbound))),
+            };
+            if let Err(error) = outcome {
+                log::line(&error.to_string());
+            }
+        }
+        drop(reading);
+        lock(&self.writing).retain(|_, outbound| match outbound.renew(&self.folder, &self.name) {
+            Ok(()) => true,
+            Err(error) => {
+                log::line(&format!("{error}: {} messages are lost", outbound.waiting()));
+                false
+            }
+        });
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sources(&self) -> Vec<String> {
+        let names = self.names_in_folder();
+        let here = format!("{ARROW}{}", self.name);
+        names.iter().filter_map(|name| name.strip_suffix(&here)).map(str::to_owned).collect()
+    }
+
+    fn names_in_folder(&self) -> Vec<String> {
+        match std::fs::read_dir(&self.folder) {
+            Ok(entries) => {
+                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+            Err(error) => {
+                log::line(&format!("{}: {error}", self.folder.display()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Counts up when the set of FIFOs has changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// What the main thread waits for: FIFOs to read.
+    pub(crate) fn readers(&self) -> Vec<(String, Arc<OwnedFd>)> {
+        let reading = lock(&self.reading);
+        let inbounds = reading.by_source.iter();
+        inbounds.map(|(source, inbound)| (source.clone(), Arc::clone(&inbound.fifo.fd))).collect()
+    }
+
+    /// What the main thread waits for: pipes that are full.
+    pub(crate) fn blocked(&self) -> Vec<Arc<OwnedFd>> {
+        let writing = lock(&self.writing);
+        let blocked = writing.values().filter(|outbound| outbound.waiting() > 0);
+        blocked.map(|outbound| Arc::clone(&outbound.fifo.fd)).collect()
+    }
+
+    /// Whether nothing is under way: nothing queued, nothing half read.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let reading = lock(&self.reading);
+        let silent = reading.inbox.is_empty() && !reading.by_source.values().any(Inbound::is_in_the_middle);
+        drop(reading);
+        silent && lock(&self.writing).values().all(|outbound| outbound.waiting() == 0)
+    }
+
+    /// Bytes of torn messages that were dropped, and messages that wait for a pipe.
+    pub(crate) fn figures(&self) -> (u64, usize) {
+        let dropped = lock(&self.reading).by_source.values().map(Inbound::dropped).sum();
+        (dropped, lock(&self.writing).values().map(Outbound::waiting).sum())
+    }
+
+    // Out.
+
+    /// Sends a message; gives its timestamp.
+    pub(crate) fn send(&self, target: &str, message_type: u8, payload: &[u8]) -> Result<u64, Error> {
+        self.send_then(target, message_type, payload, |_| {})
+    }
+
+    /// Sends a message and waits for its answer; sends it again while none comes.
+    pub(crate) fn request(
+        &self,
+        target: &str,
+        message_type: u8,
+        payload: &[u8],
+        within: Duration,
+    ) -> Result<Value, Error> {
+        let fifo = self.answers_of(target)?;
+        let mut pending = self.requests.begin(target)?;
+        self.send_then(target, message_type, payload, |timestamp| pending.is_called(timestamp))?;
+        let deadline = Instant::now() + within;
+        while !pending.is_answered() {
+            let now = Instant::now();
+            if now >= deadline {
+                let what = format!("message 0x{message_type:02X} to {target}");
+                return Err(Error::Timeout { what, after: within });
+            }
+            if pending.must_repeat(now) {
+                self.send_again(target, message_type, pending.timestamp(), payload)?;
+            }
+            self.wait_for_answer(&pending, &fifo, deadline.min(pending.repeat_at()) - now)?;
+        }
+        pending.answer()
+    }
+
+    fn send_then(
+        &self,
+        target: &str,
+        message_type: u8,
+        payload: &[u8],
+        before: impl FnOnce(u64),
+    ) -> Result<u64, Error> {
+        let mut writing = lock(&self.writing);
+        let outbound = self.outbound(&mut writing, target)?;
+        let timestamp = outbound.stamp(now_micros());
+        before(timestamp);
+        outbound.push(&self.message(target, message_type, timestamp, payload))?;
+        if outbound.waiting() > 0 {
+            self.bell.ring();
+        }
+        Ok(timestamp)
+    }
+
+    fn send_again(
+        &self,
+        target: &str,
+        message_type: u8,
+        timestamp: u64,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        let mut writing = lock(&self.writing);
+        let outbound = self.outbound(&mut writing, target)?;
+        if outbound.waiting() > 0 {
+            return Ok(()); // it may not have left yet
+        }
+        outbound.push(&self.message(target, message_type, timestamp, payload))
+    }
+
+    fn message(&self, target: &str, message_type: u8, timestamp: u64, payload: &[u8]) -> PluginMessage {
+        let (source, target) = (self.name.clone(), target.to_owned());
+        PluginMessage { message_type, source, target, timestamp, payload: payload.to_vec() }
+    }
+
+    fn outbound<'a>(
+        &self,
+        writing: &'a mut BTreeMap<String, Outbound>,
+        target: &str,
+    ) -> Result<&'a mut Outbound, Error> {
+        if !writing.contains_key(target) {
+            let opened = Outbound::open(&self.folder, &self.name, target);
+            let outbound = opened.map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => self.no_fifo(target),
+                _ => {
+                    Error::io(format!("opening {}", path(&self.folder, &self.name, target).display()), error)
+                }
+            })?;
+            writing.insert(target.to_owned(), outbound);
+        }
+        writing.get_mut(target).ok_or_else(|| self.no_fifo(target))
+    }
+
+    fn no_fifo(&self, target: &str) -> Error {
+        let mine = format!("{}{ARROW}", self.name);
+        let names = self.names_in_folder();
+        let known = names.iter().filter_map(|name| name.strip_prefix(&mine));
+        Error::NoFifo { plugin: target.to_owned(), nearest: crate::nearest::nearest(target, known) }
+    }
+
+    /// Writes to the pipes that have room again.
+    pub(crate) fn flush(&self) {
+        for outbound in lock(&self.writing).values_mut() {
+            if let Err(error) = outbound.flush() {
+                log::line(&error.to_string());
+            }
+        }
+    }
+
+    /// Before the end: waits a little for full pipes, and tells what did not go out.
+    pub(crate) fn flush_within(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            self.flush();
+            let blocked = self.blocked();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if blocked.is_empty() {
+                return;
+            }
+            if left.is_zero() {
+                let waiting: usize = lock(&self.writing).values().map(Outbound::waiting).sum();
+                return log::line(&format!("{waiting} messages were not sent: their pipes are full"));
+            }
+            let mut fds: Vec<_> = blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)).collect();
+            if poll(&mut fds, Some(&timespec(left))).is_err() {
+                return;
+            }
+        }
+    }
+
+    // In.
+
+    /// Reads these FIFOs.
+    pub(crate) fn receive<'a>(&self, sources: impl Iterator<Item = &'a str>) {
+        let mut again = Vec::new();
+        let mut reading = lock(&self.reading);
+        let Reading { by_source, inbox, chunk } = &mut *reading;
+        chunk.resize(CHUNK, 0);
+        for source in sources {
+            let Some(inbound) = by_source.get_mut(source) else { continue };
+            for _ in 0..CHUNKS_A_TURN {
+                match inbound.receive(chunk) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        log::line(&error.to_string());
+                        break;
+                    }
+                }
+                while let Some(arrival) = inbound.next() {
+                    match arrival {
+                        Arrival::New(message) if messages::is_answer(message.message_type) => {
+                            self.requests.answered(&message);
+                        }
+                        Arrival::New(message) => inbox.push_back(message),
+                        Arrival::Repeat(Some((kind, payload))) => {
+                            again.push((source.to_owned(), kind, payload))
+                        }
+                        Arrival::Repeat(None) => {} // it is being handled
+                    }
+                }
+            }
+        }
+        drop(reading);
+        for (target, message_type, payload) in again {
+            if let Err(error) = self.send(&target, message_type, &payload) {
+                log::line(&error.to_string());
+            }
+        }
+    }
+
+    /// The next message to handle.
+    pub(crate) fn next(&self) -> Option<PluginMessage> {
+        lock(&self.reading).inbox.pop_front()
+    }
+
+    /// FIFOs that are to be left alone for a moment.
+    pub(crate) fn paused(&self) -> Vec<String> {
+        let reading = lock(&self.reading);
+        let paused = reading.by_source.iter().filter(|(_, inbound)| inbound.is_paused());
+        paused.map(|(source, _)| source.clone()).collect()
+    }
+
+    /// Answers a message, and keeps the answer for its repeats.
+    pub(crate) fn answer(
+        &self,
+        message: &PluginMessage,
+        outcome: &Result<Answer, Error>,
+    ) -> Result<(), Error> {
+        let asked = message.timestamp;
+        let (kind, body) = match outcome {
+            Ok(Answer::None) => return Ok(()),
+            Ok(Answer::Ack) => (messages::RESPONSE_ACK, json!({"in_reply_to": asked})),
+            Ok(Answer::Data(data)) => (messages::RESPONSE_DATA, json!({"in_reply_to": asked, "data": data})),
+            Err(error) => {
+                let body =
+                    json!({"in_reply_to": asked, "status": error.status(), "error": error.to_string()});
+                (messages::RESPONSE_ERROR, body)
+            }
+        };
+        let body = strict_json::text(&body);
+        if let Some(inbound) = lock(&self.reading).by_source.get_mut(&message.source) {
+            inbound.answered(asked, kind, body.clone());
+        }
+        self.send(&message.source, kind, &body).map(drop)
+    }
+
+    /// The FIFO that the answers of a plugin come by.
+    fn answers_of(&self, target: &str) -> Result<Arc<OwnedFd>, Error> {
+        let mut reading = lock(&self.reading);
+        if !reading.by_source.contains_key(target) {
+            let inbound =
+                Inbound::open(&self.folder, target, &self.name).map_err(|_| self.no_fifo(target))?;
+            reading.by_source.insert(target.to_owned(), inbound);
+            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.bell.ring();
+        }
+        let inbound = reading.by_source.get(target).ok_or_else(|| self.no_fifo(target))?;
+        Ok(Arc::clone(&inbound.fifo.fd))
+    }
+
+    fn wait_for_answer(&self, pending: &Pending<'_>, fifo: &OwnedFd, within: Duration) -> Result<(), Error> {
+        let blocked = self.blocked();
+        let mut fds = vec![PollFd::new(pending.bell(), PollFlags::IN)];
+        fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
+        let mut within = within;
+        if self.paused().iter().any(|source| source == pending.target()) {
+            within = within.min(PAUSE);
+        } else {
+            fds.push(PollFd::new(fifo, PollFlags::IN));
+        }
+        match poll(&mut fds, Some(&timespec(within))) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::io("waiting for an answer", error)),
+        }
+        drop(fds);
+        self.flush();
+        self.receive(std::iter::once(pending.target()));
+        if !lock(&self.reading).inbox.is_empty() {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! How the fields of a packed little-endian struct are read and written.
+//!
+//! A [`Reader`] walks a payload from its start; [`Reader::tail`] takes the variable part that must end it. A
+//! [`Writer`] is the other way round. Names are 32 bytes with a NUL, refs 36 bytes without one.
+
+use crate::error::Error;
+
+/// Size of a name's field: at most 31 bytes of UTF-8 and a NUL.
+pub const NAME: usize = 32;
+/// Size of a ref's field: a UUID in text fills it, a semantic name is zero-filled.
+pub const REF: usize = 36;
+
+/// Reads the fields of one payload.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `payload`; `what` names the struct in errors.
+    pub fn new(payload: &'a [u8], what: &'static str) -> Reader<'a> {
+        Reader { rest: payload, what }
+    }
+
+    /// The error that says what is wrong with this payload.
+    pub fn wrong(&self, why: impl Into<String>) -> Error {
+        Error::malformed(self.what, why)
+    }
+
+    /// The next `size` bytes.
+    pub fn take(&mut self, size: usize) -> Result<&'a [u8], Error> {
+        match (self.rest.get(..size), self.rest.get(size..)) {
+            (Some(head), Some(rest)) => {
+                self.rest = rest;
+                Ok(head)
+            }
+            _ => Err(self.wrong(format!("{} bytes are left where {size} are needed", self.rest.len()))),
+        }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N)?);
+        Ok(bytes)
+    }
+
+    /// `B`
+    pub fn u8(&mut self) -> Result<u8, Error> {
+        Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    /// `H`
+    pub fn u16(&mut self) -> Result<u16, Error> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    /// `I`
+    pub fn u32(&mut self) -> Result<u32, Error> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// `Q`
+    pub fn u64(&mut self) -> Result<u64, Error> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// `i`
+    pub fn i32(&mut self) -> Result<i32, Error> {
+        Ok(i32::from_le_bytes(self.array()?))
+    }
+
+    /// `f`
+    pub fn f32(&mut self) -> Result<f32, Error> {
+        Ok(f32::from_le_bytes(self.array()?))
+    }
+
+    /// A text of a fixed field: what stands before its first NUL. Only a ref may do without one.
+    pub fn text(&mut self, size: usize) -> Result<String, Error> {
+        let raw = self.take(size)?;
+        let end = raw.iter().position(|byte| *byte == 0);
+        if end.is_none() && size != REF {
+            return Err(self.wrong("a text field without a terminating NUL"));
+        }
+        let text = raw.get(..end.unwrap_or(size)).unwrap_or(raw);
+        self.utf8(text, "text field")
+    }
+
+    fn utf8(&self, bytes: &[u8], field: &str) -> Result<String, Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => Err(self.wrong(format!("{field} is not UTF-8 at byte {}", error.valid_up_to()))),
+        }
+    }
+
+    /// A length that was read, as a size of memory.
+    pub fn len32(&mut self) -> Result<usize, Error> {
+        Ok(self.u32()? as usize)
+    }
+
+    /// A text of `size` bytes that other fields may follow.
+    pub fn long_text(&mut self, size: usize) -> Result<String, Error> {
+        let raw = self.take(size)?;
+        self.utf8(raw, "text")
+    }
+
+    /// The rest of the payload, which must have the length that was read before it.
+    pub fn tail(&mut self, size: usize) -> Result<&'a [u8], Error> {
+        if self.rest.len() != size {
+            let found = self.rest.len();
+            return Err(self.wrong(format!("{found} bytes follow the struct, its length field says {size}")));
+        }
+        self.take(size)
+    }
+
+    /// As [`Reader::tail`], for a text.
+    pub fn text_tail(&mut self, size: usize) -> Result<String, Error> {
+        let raw = self.tail(size)?;
+        self.utf8(raw, "text")
+    }
+
+    /// Everything that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Nothing may be left.
+    pub fn end(&self) -> Result<(), Error> {
+        match self.rest.len() {
+            0 => Ok(()),
+            more => Err(self.wrong(format!("{more} trailing bytes"))),
+        }
+    }
+}
+
+/// Writes the fields of one payload, one after the other.
+#[derive(Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty payload.
+    pub fn new() -> Writer {
+        Writer::default()
+    }
+
+    /// The payload.
+    pub fn done(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Bytes as they are.
+    pub fn bytes(mut self, bytes: &[u8]) -> Writer {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// `B`
+    pub fn u8(self, value: u8) -> Writer {
+        self.bytes(&[value])
+    }
+
+    /// `H`
+    pub fn u16(self, value: u16) -> Writer {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// `I`
+    pub fn u32(self, value: u32) -> Writer {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// `Q`
+    pub fn u64(self, value: u64) -> Writer {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// `i`
+    pub fn i32(self, value: i32) -> Writer {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// `f`
+    pub fn f32(self, value: f32) -> Writer {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// A text in a field of `size` bytes, zero-filled; a name leaves room for its NUL, a ref needs none.
+    pub fn text(mut self, text: &str, size: usize) -> Result<Writer, Error> {
+        let room = if size == REF { size } else { size.saturating_sub(1) };
+        if text.len() > room || text.contains('\0') {
+            return Err(Error::malformed(
+                format!("{text:?}"),
+                format!("does not fit a field of {room} bytes"),
+            ));
+        }
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.resize(self.bytes.len() + size - text.len(), 0);
+        Ok(self)
+    }
+
+    /// `I` length, then the bytes.
+    pub fn tail32(self, tail: &[u8]) -> Result<Writer, Error> {
+        match u32::try_from(tail.len()) {
+            Ok(size) => Ok(self.u32(size).bytes(tail)),
+            Err(_) => Err(Error::TooLarge { size: tail.len() as u64, limit: u64::from(u32::MAX) }),
+        }
+    }
+
+    /// `H` length, then the bytes.
+    pub fn tail16(self, tail: &[u8]) -> Result<Writer, Error> {
+        match u16::try_from(tail.len()) {
+            Ok(size) => Ok(self.u16(size).bytes(tail)),
+            Err(_) => Err(Error::TooLarge { size: tail.len() as u64, limit: u64::from(u16::MAX) }),
+        }
+    }
+
+    /// `H` length, then as much of an error text or excerpt as fits, cut between two characters.
+    pub fn clipped16(self, text: &str) -> Writer {
+        let mut end = text.len().min(usize::from(u16::MAX));
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let kept = text.get(..end).unwrap_or_default();
+        self.u16(kept.len() as u16).bytes(kept.as_bytes())
+    }
+}
