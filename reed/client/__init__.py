@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from reed.client.connection import Connection, NoAnswer, Request, core_socket
+from reed.client.connection import DEFAULT_RUNTIME_DIR, Connection, NoAnswer, Request, core_socket
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.layouts import COUNT, NAME, NO_REF, REF, STATUS, pack_text
@@ -41,7 +41,7 @@ from reed.wire.snippets import (
     SnippetWritten,
 )
 
-__all__ = ["Client", "NoAnswer", "Request", "core_socket", "to_json"]
+__all__ = ["DEFAULT_RUNTIME_DIR", "Client", "NoAnswer", "Request", "core_socket", "to_json"]
 
 Json = Any
 

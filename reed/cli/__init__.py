@@ -1,0 +1,129 @@
+"""The command `reed` (the source, CLI Integration; DESIGN.md, Command line).
+
+    words ── COMMANDS: which module ── its FORMS: which form ── parse ── run(args, output) ── exit code
+
+A module of this room has the commands of one noun, and is imported when the noun was written: nobody waits for what
+they did not ask for. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no core runs, 128 + n when a Unix
+signal ended it (130: Ctrl-C; 141: whoever read the output is gone).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from reed.errors import CoreNotRunning, ReedError, nearest
+
+DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+# The first word, the module that has its commands, and what it is about.
+COMMANDS = {
+    "init": ("core", "a new site: reed.yaml, plugin-registry.csv, plugins/"),
+    "serve": ("core", "run the core in the foreground"),
+    "start": ("core", "run the core in the background"),
+    "stop": ("core", "end it"),
+    "status": ("core", "how it does"),
+    "registry": ("registry", "types: define, get, list"),
+    "snippet": ("snippet", "content: create, get, update, delete, list"),
+    "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
+    "search": ("search", "find snippets by words"),
+    "index": ("search", "index one snippet or everything again"),
+    "import": ("transfer", "read snippets from a file of JSON lines"),
+    "export": ("transfer", "write all snippets, types and bonds to such a file"),
+    "plugin": ("plugin", "plugins: list, status, start, stop, restart, send, signal, health, logs, reload"),
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; its exit code. What is wrong goes to stderr: what, and what to do next."""
+    try:
+        try:
+            status = _run(list(sys.argv[1:] if words is None else words))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_output()
+            return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CoreNotRunning as error:
+        return _say(error, NOT_RUNNING)
+    except ReedError as error:
+        from reed.cli.parse import UsageError
+
+        return _say(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+    except OSError as error:
+        return _say(ReedError(f"{error.filename}: {error.strerror}" if error.filename else str(error)), FAILED)
+    return status
+
+
+def _run(words: list[str]) -> int:
+    everywhere: list[str] = []
+    noun = _next_word(words, everywhere)
+    if "--version" in everywhere:
+        from reed import __version__
+
+        print(f"reed {__version__}")
+        return DONE
+    if not noun or noun == "help":
+        print(_overview(), file=sys.stdout if noun or "--help" in everywhere else sys.stderr)
+        return DONE if noun or "--help" in everywhere else WRONG_USAGE
+    from reed.cli.parse import UsageError, help_text, parse
+
+    if noun not in COMMANDS:
+        raise UsageError(f"no command {noun!r}", hint=nearest(noun, COMMANDS) or "`reed --help` shows them")
+    from importlib import import_module
+
+    forms = import_module(f"reed.cli.{COMMANDS[noun][0]}").FORMS
+    command = noun
+    if command not in forms:
+        verb = _next_word(words, everywhere)
+        command = f"{noun} {verb}"
+        verbs = [each.partition(" ")[2] for each in forms if each.startswith(f"{noun} ")]
+        if not verb and "--help" in everywhere:
+            print("\n".join(f"reed {each:20} {forms[each].summary}" for each in forms))
+            return DONE
+        if command not in forms:
+            what = f"no command {command!r}" if verb else f"{noun}: what?"
+            raise UsageError(what, hint=nearest(verb, verbs) or f"one of {', '.join(verbs)}")
+    form = forms[command]
+    args = parse(command, form, everywhere + words)
+    if args.has("--help"):
+        print(help_text(command, form))
+        return DONE
+    from reed.cli.output import Output
+
+    status: int = form.run(args, Output(sys.stdout, as_json=args.has("--json")))
+    return status
+
+
+def _next_word(words: list[str], everywhere: list[str]) -> str:
+    """Take the next word; options that stand before it, which every command has, move to `everywhere`."""
+    while words and words[0].startswith("-") and words[0] != "-":
+        option = words.pop(0)
+        everywhere.append("--help" if option == "-h" else option)
+        if option == "--runtime-dir" and words:
+            everywhere.append(words.pop(0))
+    return words.pop(0) if words else ""
+
+
+def _overview() -> str:
+    lines = [f"  reed {noun:10} {about}" for noun, (_, about) in COMMANDS.items()]
+    return "\n".join(["reed: content and the plugins that work on it\n", *lines, "\n`reed COMMAND --help` tells more."])
+
+
+def _say(error: ReedError, status: int) -> int:
+    from reed.cli.output import safe_lines
+
+    try:
+        print(f"reed: {safe_lines(str(error))}", file=sys.stderr)
+    except BrokenPipeError:
+        _forget_output()
+    return status
+
+
+def _forget_output() -> None:
+    """Nobody reads it any more: let the interpreter's own last flush go nowhere, without a complaint."""
+    import os
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,130 @@
+"""A core in the background: started, found again, stopped.
+
+`start` is told that the core is ready by systemd's protocol (NOTIFY_SOCKET), which `reed serve` speaks anyway.
+`stop` finds it by <runtime folder>/pid/core.pid, "PID STARTTIME": a pid with another start time is somebody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reed.client import Client
+from reed.errors import CoreNotRunning, ReedError, RuntimeFolderError
+
+if TYPE_CHECKING:
+    from reed.config import Config
+
+_START_TIME = 30.0  # seconds until the core must be ready: it may have a big store to look through
+_STOP_TIME = 30.0  # until it must be gone: its plugins have 5 + 2 seconds
+_LOOK_EVERY = 0.02
+_LOG_LINES = 10
+
+
+def launch(config: Config, flags: Sequence[str]) -> int:
+    """Start `reed serve` with these flags; its pid, when it is ready. ReedError shows why it is not."""
+    socket_path = config.runtime_dir / "core.sock"
+    if (pid := _who_runs(socket_path)) is not None:
+        raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_path = config.data_dir / "core.log"
+    with log_path.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        written = log.tell()
+        ready.bind("")  # the kernel chooses an abstract name
+        ready.settimeout(_LOOK_EVERY)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "reed", "serve", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
+        )
+        if not _is_ready(process, ready):
+            raise ReedError("the core did not start\n" + _last_lines(log_path, written), hint=f"its log is {log_path}")
+    process.returncode = 0  # it goes on without us
+    return process.pid
+
+
+def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:
+    until = time.monotonic() + _START_TIME
+    while time.monotonic() < until:
+        try:
+            if ready.recv(64) == b"READY=1":
+                return True
+        except TimeoutError:
+            if process.poll() is not None:
+                return False
+    process.terminate()
+    return False
+
+
+def _who_runs(socket_path: Path) -> int | None:
+    try:
+        with Client(socket_path, timeout=5) as core:
+            return int(core.stats()["pid"])
+    except CoreNotRunning:
+        return None
+
+
+def _last_lines(path: Path, since: int) -> str:
+    with path.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
+    return "\n".join(f"    {line}" for line in lines) if lines else "    (it wrote nothing)"
+
+
+def terminate(runtime_dir: str) -> int:
+    """Send the core of a runtime folder SIGTERM and wait until it is gone; its pid."""
+    found = _read_pid_file(Path(runtime_dir) / "pid" / "core.pid")
+    if found is None or not _runs(*found):
+        raise CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
+    pid, started = found
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return pid
+    try:
+        if _runs(pid, started):  # what the pidfd holds is what the file means
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+    except PermissionError:
+        raise ReedError(f"the core (pid {pid}) is another user's", hint="its user, or root, may stop it") from None
+    except ProcessLookupError:
+        return pid
+    finally:
+        os.close(process)
+    until = time.monotonic() + _STOP_TIME
+    while _runs(pid, started):
+        if time.monotonic() > until:
+            raise ReedError(
+                f"the core (pid {pid}) got SIGTERM and still runs after {_STOP_TIME:g} s",
+                hint=f"look at its log, or end it: kill -9 {pid}",
+            )
+        time.sleep(_LOOK_EVERY)
+    return pid
+
+
+def _read_pid_file(path: Path) -> tuple[int, int] | None:
+    """The pid and the start time in the file."""
+    try:
+        pid, started = map(int, path.read_text("ascii").split())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return pid, started
+
+
+def _runs(pid: int, started: int) -> bool:
+    """Whether this very process runs; one that has ended and waits for its parent does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    fields = stat[stat.rindex(b")") + 2 :].split()  # the second field, its name, may hold spaces
+    return int(fields[19]) == started and fields[0] not in (b"Z", b"X")

@@ -1,0 +1,134 @@
+"""`reed serve`, `start`, `stop`, `status` and `init`: the core itself, and the folder of a site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reed.cli.output import Output, size, span
+from reed.cli.parse import Args, Form, Option
+
+
+def serve(args: Args, _output: Output) -> int:
+    from reed.cli.site import config
+    from reed.daemon import serve as run
+
+    return run(config(args))
+
+
+def start(args: Args, output: Output) -> int:
+    from reed.cli.background import launch
+    from reed.cli.site import config
+
+    settings = config(args)
+    pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
+    if output.as_json:
+        output.json({"pid": pid, "runtime_dir": str(settings.runtime_dir), "data_dir": str(settings.data_dir)})
+    elif output.is_terminal:
+        output.say(
+            f"the core runs (pid {pid}): runtime folder {settings.runtime_dir}, log {settings.data_dir}/core.log"
+        )
+    else:
+        output.rows([[pid, settings.runtime_dir]])
+    return 0
+
+
+def stop(args: Args, output: Output) -> int:
+    from reed.cli.background import terminate
+    from reed.cli.site import runtime_dir
+    from reed.client import DEFAULT_RUNTIME_DIR
+
+    pid = terminate(runtime_dir(args) or DEFAULT_RUNTIME_DIR)
+    output.say(f"the core (pid {pid}) is stopped")
+    return 0
+
+
+def status(args: Args, output: Output) -> int:
+    from reed.cli.site import connect
+
+    with connect(args) as core:
+        stats = core.stats()
+    if output.as_json:
+        output.json(stats)
+    elif output.is_terminal:
+        for what, words in _in_words(stats):
+            output.say(f"{what:14} {words}")
+    else:
+        output.rows(_flat(stats, ""))
+    return 0
+
+
+def _in_words(stats: dict[str, Any]) -> list[tuple[str, str]]:
+    store, plugins = stats.get("store", {}), stats.get("plugins", {})
+    turn = stats.get("loop", {}).get("turn_ms", {})
+    content = f"{store.get('snippets', 0)} snippets, {store.get('types', 0)} types, {store.get('bonds', 0)} bonds"
+    if store.get("bytes"):
+        content += f", {size(store['bytes'])}"
+    if store.get("unindexed"):
+        content += f"; {store['unindexed']} not yet indexed"
+    found = [
+        ("core", f"reed {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_s'])}"),
+        ("memory", size(stats["memory_bytes"])),
+        ("connections", str(stats["connections"])),
+        ("content", content),
+        ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
+    ]
+    if turn:
+        found.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
+    found += [
+        (each.replace("_dir", " folder"), str(stats[each])) for each in ("runtime_dir", "data_dir") if each in stats
+    ]
+    return found
+
+
+def _flat(value: Any, name: str) -> list[list[Any]]:
+    """name ⇥ value, a line for each figure: store.snippets ⇥ 942."""
+    if not isinstance(value, dict):
+        return [[name, value]]
+    return [line for key, each in value.items() for line in _flat(each, f"{name}.{key}" if name else key)]
+
+
+def init(args: Args, output: Output) -> int:
+    from reed.cli.new_site import make
+
+    folder = args.word("DIR") or "."
+    made, kept = make(folder)
+    if output.as_json:
+        output.json({"made": made, "kept": kept})
+        return 0
+    if not output.is_terminal:
+        output.rows([[path] for path in made])
+        return 0
+    for path in made:
+        output.say(f"made {path}")
+    for path in kept:
+        output.say(f"kept {path}, which was there")
+    output.say(f"\nnext: {'' if folder == '.' else f'cd {folder} && '}reed start")
+    return 0
+
+
+_FLAGS = ("--runtime-dir", "--data-dir", "--registry", "--plugin-dir", "--config", "--log-level")
+_SETTINGS = (
+    Option("--data-dir", "DIR", "the content and the logs (REED_DATA_DIR; ./data)"),
+    Option("--registry", "F", "which plugins may run (REED_REGISTRY; ./plugin-registry.csv)"),
+    Option("--plugin-dir", "DIR", "where plugins are (REED_PLUGIN_DIR; ./plugins and those of reed)", many=True),
+    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it is there)"),
+    Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),
+)
+FORMS = {
+    "serve": Form(
+        serve,
+        "",
+        "Run the core in the foreground",
+        _SETTINGS,
+        """
+It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again.""",
+    ),
+    "start": Form(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
+    "stop": Form(stop, "", "Stop the core and its plugins; returns when they are gone"),
+    "status": Form(status, "", "How the core does"),
+    "init": Form(
+        init,
+        "[DIR]",
+        "Make a site: reed.yaml, plugin-registry.csv and plugins/; what is there is left alone",
+    ),
+}

@@ -1,0 +1,219 @@
+"""What commands print: tables for people, tab-separated lines for pipes, JSON for programs.
+
+    terminal    NAME        STATE  MEMORY      columns aligned, numbers in words, cut to the width, headings
+    pipe        simple-seo⇥ready⇥812340       a line for each row, values as they are, no headings
+    --json      [{"name":"simple-seo", …}]    what the core answered
+
+Content may hold anything. On a terminal nothing of it but printable characters arrives: an escape sequence in a title
+must not move the cursor. In a pipe a tab, line feed, return or backslash in a cell is written as \\t \\n \\r \\\\; only
+a JSON text stays as it is, with spaces where it was laid out in lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO
+
+_GAP = 2
+_NARROWEST = 8
+_ESCAPES = {9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\"}
+_SPACES = {9: " ", 10: " ", 13: " "}
+
+
+class JsonText(str):
+    """A cell that is a JSON text: outside of its strings, which escape them, a tab or line feed is but a space."""
+
+    __slots__ = ()
+
+
+class Column(NamedTuple):
+    title: str
+    key: str  # of a row; "latency_ms.p50" is that of an object in it
+    show: Callable[[Any], str] | None = None  # for people, of values that are there
+    right: bool = False
+
+
+class Output:
+    """Where a command prints to, and how."""
+
+    def __init__(self, stream: TextIO, *, as_json: bool = False) -> None:
+        self.stream = stream
+        self.as_json = as_json
+        self.is_terminal = stream.isatty()
+        if not self.is_terminal and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+    @property
+    def is_for_people(self) -> bool:
+        return self.is_terminal and not self.as_json
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows; as JSON with all that they hold."""
+        if self.as_json:
+            self.json(rows)
+        elif self.is_terminal:
+            if rows:
+                self._aligned(columns, rows)
+        else:
+            self.rows([_value(row, column.key) for column in columns] for row in rows)
+
+    def rows(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Tab-separated lines."""
+        for row in rows:
+            self.stream.write("\t".join(map(_cell, row)) + "\n")
+
+    def json(self, value: Any) -> None:
+        indent = 2 if self.is_terminal else None
+        separators = None if indent else (",", ":")
+        text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+        self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
+
+    def say(self, text: str) -> None:
+        """A line for people; programs do not see it."""
+        if self.is_for_people:
+            self.stream.write(safe_lines(text) + "\n")
+
+    def text(self, data: bytes) -> None:
+        """Bytes as they are into a pipe, JSON laid out and anything else made safe on a terminal."""
+        if not self.is_terminal:
+            self.stream.flush()
+            self.stream.buffer.write(data if data.endswith(b"\n") else data + b"\n")
+            return
+        try:
+            self.json(json.loads(data))
+        except ValueError:
+            self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
+
+    def _aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+        cells = [[column.title for column in columns]]
+        cells += [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
+        widths = _fitted([max(map(width, column)) for column in zip(*cells, strict=True)], self._room())
+        for row in cells:
+            padded = [
+                pad(clip(cell, wide), wide, right=column.right)
+                for cell, wide, column in zip(row, widths, columns, strict=True)
+            ]
+            self.stream.write((" " * _GAP).join(padded).rstrip() + "\n")
+
+    def _room(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:
+            return 80
+
+
+# Cells.
+
+
+def _value(row: Mapping[str, Any], key: str) -> Any:
+    value: Any = row
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _shown(column: Column, value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return safe(column.show(value) if column.show else _plain(value))
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, dict)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _cell(value: Any) -> str:
+    """A value between two tabs."""
+    return value.translate(_SPACES) if isinstance(value, JsonText) else _plain(value).translate(_ESCAPES)
+
+
+def _fitted(widths: list[int], room: int) -> list[int]:
+    """Widths that fit, the widest column made narrower first."""
+    while sum(widths) + _GAP * (len(widths) - 1) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+# Text on a terminal.
+
+
+def safe(text: str) -> str:
+    """One line of printable characters."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def safe_lines(text: str) -> str:
+    """As `safe`, keeping line feeds; a tab becomes spaces."""
+    return "\n".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if char in "\n\r\t":
+        return " "
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def width(text: str) -> int:
+    """The columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def clip(text: str, room: int) -> str:
+    """The text, cut to `room` columns with an ellipsis."""
+    if width(text) <= room:
+        return text
+    while text and width(text) > room - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def pad(text: str, room: int, *, right: bool = False) -> str:
+    space = " " * (room - width(text))
+    return space + text if right else text + space
+
+
+# Numbers in words.
+
+
+def size(count: int) -> str:
+    """Bytes: "812 KB"."""
+    number = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """A time: "4.2 s", "3 min", "2 h 5 min", "3 d 4 h"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def moment(microseconds: int) -> str:
+    """Unix microseconds as local time: "2026-03-01 14:05:09"."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(microseconds / 1e6))

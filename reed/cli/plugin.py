@@ -1,0 +1,258 @@
+"""`reed plugin …`: which plugins there are, how they do, and using them (the source, CLI Integration)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from reed.cli.output import Column, Output, safe, size, span
+from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.site import connect, ref
+from reed.client import Client
+from reed.errors import CoreNotRunning, PermissionDenied, PluginNotFound, nearest
+from reed.wire.codes import Signal
+
+SIGNALS = {
+    "wake": Signal.WAKE_UP,
+    "reload": Signal.RELOAD_CONFIG,
+    "health": Signal.HEALTH_CHECK,
+    "shutdown": Signal.SHUTDOWN_GRACEFUL,
+}
+
+
+def list_plugins(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        plugins = core.plugin_list()
+    output.table(_LIST, plugins)
+    if not plugins:
+        output.say("no plugins: a row of plugin-registry.csv lets one run, then `reed plugin reload`")
+    return 0
+
+
+_LIST = (
+    Column("NAME", "name"),
+    Column("TYPE", "type"),
+    Column("VERSION", "version"),
+    Column("STATE", "state"),
+    Column("AUTO", "auto_start"),
+    Column("ACTIONS", "actions", ", ".join),
+    Column("DESCRIPTION", "description"),
+)
+
+
+def show_status(args: Args, output: Output) -> int:
+    return _show(args, output, _STATUS)
+
+
+def show_health(args: Args, output: Output) -> int:
+    return _show(args, output, _HEALTH)
+
+
+def _show(args: Args, output: Output, columns: tuple[Column, ...]) -> int:
+    """The figures as a table; for people also why one failed, with the last lines that it wrote."""
+    with connect(args) as core:
+        plugins = core.plugin_health(args.word("NAME"))
+    output.table(columns, plugins)
+    for plugin in plugins:
+        if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
+            output.say(f"\n{plugin['name']} is {plugin['state']}: {plugin['reason']}")
+            for line in plugin.get("last_lines") or ():
+                output.say(f"    {line}")
+    return 0
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+_STATUS = (
+    Column("NAME", "name"),
+    Column("STATE", "state"),
+    Column("PID", "pid", right=True),
+    Column("UPTIME", "uptime_s", span, right=True),
+    Column("MEMORY", "memory_bytes", size, right=True),
+    Column("CALLS", "calls", right=True),
+    Column("ERRORS", "errors", right=True),
+    Column("P50", "latency_ms.p50", _milliseconds, right=True),
+    Column("P99", "latency_ms.p99", _milliseconds, right=True),
+    Column("RESTARTS", "restarts", right=True),
+    Column("REASON", "reason"),
+)
+_HEALTH = (
+    Column("NAME", "name"),
+    Column("STATE", "state"),
+    Column("READY IN", "ready_ms", _milliseconds, right=True),
+    Column("UPTIME", "uptime_s", span, right=True),
+    Column("CALLS", "calls", right=True),
+    Column("ERRORS", "errors", right=True),
+    Column("RESTARTS", "restarts", right=True),
+    Column("LAST ERROR", "last_error"),
+)
+
+
+def start(args: Args, output: Output) -> int:
+    with connect(args, timeout=None) as core:
+        for name in args.words("NAME"):
+            core.plugin_start(name)
+            output.say(f"{name} is ready")
+    return 0
+
+
+def stop(args: Args, output: Output) -> int:
+    with connect(args, timeout=None) as core:
+        for name in args.words("NAME"):
+            core.plugin_stop(name)
+            output.say(f"{name} is stopped")
+    return 0
+
+
+def restart(args: Args, output: Output) -> int:
+    with connect(args, timeout=None) as core:
+        for name in args.words("NAME"):
+            core.plugin_stop(name)
+            core.plugin_start(name)
+            output.say(f"{name} is ready again")
+    return 0
+
+
+def reload(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        core.plugin_reload()
+    output.say("the registry was read again")
+    return 0
+
+
+def send(args: Args, output: Output) -> int:
+    """The answer goes to stdout as it came; a status of failure that the plugin chose is exit code 1."""
+    name, action = args.word("NAME"), args.word("ACTION")
+    with connect(args, timeout=None) as core:
+        answer = core.plugin_send(name, action, _action_input(core, name, action, args.words("INPUT")))
+    body = bytes(answer.body)
+    if body and output.as_json and not _is_json(body):
+        output.json(body.decode("utf-8", "replace"))
+    elif body:
+        output.text(body)
+    if answer.status >= 400:
+        print(f"reed: plugin {name}, action {action}: answered with status {answer.status}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _action_input(core: Client, name: str, action: str, given: list[str]) -> bytes:
+    """What travels, by what the action declares: a ref as a JSON string, a JSON text, or bytes."""
+    kind = _declared_input(core, name, action)
+    if not given:
+        if kind == "snippet":
+            raise UsageError(f"the action {action} takes a snippet", hint=f"reed plugin send {name} {action} REF")
+        return b""
+    data = sys.stdin.buffer.read() if given[0] == "-" else os.fsencode(given[0])
+    if kind == "bytes":
+        return data
+    if kind != "snippet" and _is_json(data):
+        return data
+    return json.dumps(ref(os.fsdecode(data).strip()), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _declared_input(core: Client, name: str, action: str) -> str:
+    """What the action takes: snippet, json or bytes; "" when it is not known, then the input speaks for itself."""
+    try:
+        plugins = core.plugin_list()
+    except PermissionDenied:  # who may send need not be allowed to list
+        return ""
+    for plugin in plugins:
+        if plugin["name"] == name:
+            return str(plugin["actions"].get(action, {}).get("input", ""))
+    return ""
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+def signal(args: Args, output: Output) -> int:
+    name, word = args.word("NAME"), args.word("SIGNAL")
+    if word not in SIGNALS:
+        raise UsageError(f"no signal {word!r}", hint=nearest(word, SIGNALS) or f"one of {', '.join(SIGNALS)}")
+    with connect(args) as core:
+        core.plugin_signal(name, SIGNALS[word])
+    output.say(f"{name} was sent {word}")
+    return 0
+
+
+def logs(args: Args, output: Output) -> int:
+    from reed.cli.logs import follow, last_lines
+
+    path = _log_path(args)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in last_lines(file, args.number("--lines", 100)):
+                _log_line(output, line)
+            if args.has("--follow"):
+                for line in follow(file, path):
+                    _log_line(output, line)
+                    output.stream.flush()
+    except FileNotFoundError:
+        output.say(f"{args.word('NAME')} has written nothing yet ({path})")
+    return 0
+
+
+def _log_line(output: Output, line: str) -> None:
+    if output.as_json:
+        output.json(line.rstrip("\n"))
+    else:
+        output.stream.write(safe(line.rstrip("\n")) + "\n" if output.is_terminal else line)
+
+
+def _log_path(args: Args) -> str:
+    """The core knows where it writes; when it does not run, the settings say."""
+    name = args.word("NAME")
+    try:
+        with connect(args) as core:
+            return str(core.plugin_health(name)[0]["log"])
+    except (CoreNotRunning, PluginNotFound):
+        from reed.cli.site import config
+
+        path = config(args).data_dir / "logs" / f"{name}.log"
+        if "/" in name or not path.exists():
+            raise
+        return str(path)
+
+
+_NAME = "the plugin's name in plugin-registry.csv"
+FORMS = {
+    "plugin list": Form(list_plugins, "", "All plugins of the registry, with their state and actions"),
+    "plugin status": Form(
+        show_status, "[NAME]", "How plugins do: state, memory, calls, latency; why one failed, and its last lines"
+    ),
+    "plugin health": Form(show_health, "[NAME]", "How plugins do: time to READY, uptime, errors, restarts, last error"),
+    "plugin start": Form(start, "NAME…", "Start plugins; returns when they are ready"),
+    "plugin stop": Form(stop, "NAME…", "Stop plugins: they finish their calls first"),
+    "plugin restart": Form(restart, "NAME…", "Stop plugins and start them again"),
+    "plugin send": Form(
+        send,
+        "NAME ACTION [INPUT]",
+        "Call an action of a plugin and print its answer",
+        details="""
+INPUT is the REF of a snippet where the action takes one, else JSON; - reads it from standard input.
+
+  reed plugin send simple-seo validate blog/intro
+  reed plugin send simple-seo validate '$blog/intro'
+  reed plugin send form-validator validate '{"form": "contact", "values": {"email": "x"}}'""",
+    ),
+    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}"),
+    "plugin logs": Form(
+        logs,
+        "NAME",
+        "What a plugin wrote",
+        (
+            Option("--follow", help="go on as it writes more", short="-f"),
+            Option("--lines", "N", "how many of the last lines (100)", number=True, short="-n"),
+        ),
+    ),
+    "plugin reload": Form(reload, "", "Read plugin-registry.csv again; a mistake in it changes nothing"),
+}

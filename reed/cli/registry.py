@@ -1,0 +1,60 @@
+"""`reed registry …`: the types that content may have (WIRE.md, 20-22)."""
+
+from __future__ import annotations
+
+import json
+
+from reed.cli.output import Column, Output
+from reed.cli.parse import Args, Form, Option
+from reed.cli.site import connect, json_input
+
+
+def define(args: Args, output: Output) -> int:
+    name = args.word("NAME")
+    definition = json_input(args, "JSON")
+    with connect(args) as core:
+        is_new = core.registry_define(name, definition)
+    output.say(f"type {name} is defined{'' if is_new else ' anew'}")
+    return 0
+
+
+def get(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        definition = core.registry_get(args.word("NAME"))
+    if output.as_json:
+        output.json({"name": definition.type_name, **json.loads(bytes(definition.definition))})
+    else:
+        output.text(bytes(definition.definition))
+    return 0
+
+
+def list_types(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        types = [{"name": name, **json.loads(bytes(text))} for name, text in core.registry_list()]
+    output.table(_LIST, types)
+    if not types:
+        output.say("no types: `reed registry define NAME JSON` makes one, `reed import F --type NAME` too")
+    return 0
+
+
+_LIST = (
+    Column("NAME", "name"),
+    Column("DESCRIPTION", "description"),
+    Column("FIELDS", "schema.properties", ", ".join),
+    Column("SEARCHABLE", "searchable", lambda fields: ", ".join(f"{name} {fields[name]}" for name in fields)),
+)
+FORMS = {
+    "registry define": Form(
+        define,
+        "NAME [JSON]",
+        "Define a type, or define it anew",
+        (Option("--file", "F", "read the definition from a file (.json, .yaml)"),),
+        """
+A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), composed_of ([type, …]),
+max_depth, routable. Snippets that are there already stay as they are.
+
+  reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
+    ),
+    "registry get": Form(get, "NAME", "Show the definition of a type"),
+    "registry list": Form(list_types, "", "All types"),
+}

@@ -1,0 +1,76 @@
+"""`reed search` and `reed index` (WIRE.md, 30-31)."""
+
+from __future__ import annotations
+
+from reed.cli.output import Column, Output
+from reed.cli.parse import Args, Form, Option
+from reed.cli.site import connect, ref
+
+
+def search(args: Args, output: Output) -> int:
+    """Several words are one query: a word of several words was quoted in the shell, and is looked for as a phrase."""
+    words = args.words("WORD")
+    query = " ".join(words) if len(words) == 1 else " ".join(f'"{word}"' if " " in word else word for word in words)
+    with connect(args) as core:
+        page = core.search(query, args.text("--type") or "", args.number("--limit"), args.number("--offset"))
+    hits = [
+        dict(zip(("id", "type", "name", "score", "excerpt"), hit, strict=True)) | {"score": round(hit.score, 3)}
+        for hit in page.hits
+    ]
+    if output.as_json:
+        output.json({"total": page.total, "hits": hits})
+        return 0
+    output.table(_HITS, hits)
+    if not hits:
+        output.say(f"nothing is found for {query}")
+    elif page.total > len(hits):
+        output.say(f"\n{len(hits)} of {page.total}; --limit N shows more")
+    return 0
+
+
+_HITS = (
+    Column("SCORE", "score", lambda score: f"{score:.2f}", right=True),
+    Column("NAME", "name"),
+    Column("TYPE", "type"),
+    Column("ID", "id"),
+    Column("EXCERPT", "excerpt"),
+)
+
+
+def index(args: Args, output: Output) -> int:
+    one = ref(args.word("REF")) if args.words("REF") else ""
+    with connect(args, timeout=None) as core:
+        from reed.cli.progress import waiting
+
+        with waiting(output, "indexing"):
+            count = core.search_index(one)
+    if output.as_json:
+        output.json({"indexed": count})
+    elif output.is_terminal:
+        output.say(f"{count} snippet{'' if count == 1 else 's'} indexed")
+    else:
+        output.rows([[count]])
+    return 0
+
+
+FORMS = {
+    "search": Form(
+        search,
+        "WORD…",
+        "Find snippets by words, the best first",
+        (
+            Option("--type", "T", "of this type alone"),
+            Option("--limit", "N", "at most so many hits", number=True),
+            Option("--offset", "N", "leave so many out", number=True),
+        ),
+        """
+All words must be there; the last may be the beginning of one. Words in quotation marks stand in a row. Accents and
+capitals do not matter.
+
+  reed search hugo templ
+  reed search '"static site"' generator --type page
+
+Into a pipe, by tabs: score, name, type, id, excerpt.""",
+    ),
+    "index": Form(index, "[REF]", "Index one snippet, or everything, again"),
+}

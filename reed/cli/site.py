@@ -1,0 +1,103 @@
+"""Where the core of a command is, and what a person may write for a snippet or a JSON text.
+
+The runtime folder: --runtime-dir, else REED_RUNTIME_DIR, else `runtime_dir` in reed.yaml here (or in REED_CONFIG), else
+/tmp/reed-cms. reed.yaml is read only when it names one: reading it takes longer than the rest of a command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from reed.cli.parse import Args, UsageError
+from reed.client import Client, core_socket
+
+if TYPE_CHECKING:
+    from reed.config import Config
+
+TIMEOUT = 60.0
+
+
+def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
+    """A connection to the core; CoreNotRunning when there is none. Timeout None: the core itself bounds the time."""
+    return Client(core_socket(runtime_dir(args)), timeout)
+
+
+def runtime_dir(args: Args) -> str | None:
+    """The runtime folder; None: the default."""
+    given = args.text("--runtime-dir") or os.environ.get("REED_RUNTIME_DIR")
+    if given or not _config_names_one(os.environ.get("REED_CONFIG") or "reed.yaml"):
+        return given
+    return os.fspath(config(args).runtime_dir)
+
+
+def config(args: Args) -> Config:
+    """All settings, as `reed serve` with the same flags would have them."""
+    from reed.config import load
+
+    overrides = {
+        "runtime_dir": args.text("--runtime-dir"),
+        "data_dir": args.text("--data-dir"),
+        "registry": args.text("--registry"),
+        "plugin_dirs": args.texts("--plugin-dir") or None,
+        "log_level": args.text("--log-level"),
+    }
+    return load(args.text("--config"), os.environ, overrides)
+
+
+def _config_names_one(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return any(line.startswith(b"runtime_dir") for line in file)
+    except OSError:
+        return False
+
+
+def ref(text: str) -> str:
+    """A snippet as a person writes it: NAME, '$NAME' or its UUID."""
+    name = text.removeprefix("$")
+    if not name:
+        raise UsageError("the REF is empty", hint="is the shell's variable set?")
+    return name
+
+
+def json_input(args: Args, word: str) -> bytes:
+    """The JSON text that a command was given: as a word, `--file F` or `-`."""
+    given, path = args.word(word), args.text("--file")
+    if bool(given) == bool(path):
+        raise UsageError("give one of JSON, --file F and - (standard input)")
+    if path:
+        return read_json(path)
+    return sys.stdin.buffer.read().strip() if given == "-" else os.fsencode(given).strip()
+
+
+def read_json(path: str) -> bytes:
+    """The JSON text of a file, checked; of a .yaml file the JSON that says the same."""
+    from reed.errors import FileError, Malformed
+    from reed.wire import strict_json
+
+    with open(path, "rb") as file:
+        data = file.read().strip()
+    if path.endswith((".yaml", ".yml")):
+        return strict_json.dumps(_yaml(path, data))
+    try:
+        strict_json.loads(data)
+    except Malformed as error:
+        raise FileError(path, error.message) from None
+    return data
+
+
+def _yaml(path: str, data: bytes) -> Any:
+    import yaml
+
+    from reed.errors import FileError
+
+    try:
+        return yaml.safe_load(data)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise FileError(path, error.problem or "not YAML", line=line, column=column) from None
+    except yaml.YAMLError as error:
+        raise FileError(path, f"not YAML: {error}") from None

@@ -1,0 +1,136 @@
+"""`reed snippet …`: making, reading and changing content (WIRE.md, 01-05)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reed.cli.output import Column, JsonText, Output, moment
+from reed.cli.parse import Args, Form, Option
+from reed.cli.site import connect, json_input, ref
+from reed.wire.snippets import Record
+
+
+def create(args: Args, output: Output) -> int:
+    kind, name = args.word("TYPE"), (args.text("--name") or "").removeprefix("$")
+    content = json_input(args, "JSON")
+    with connect(args) as core:
+        snippet_id = core.snippet_create(kind, name, content)
+    return _written(output, snippet_id)
+
+
+def update(args: Args, output: Output) -> int:
+    patch = json_input(args, "JSON")
+    with connect(args) as core:
+        snippet_id = core.snippet_update(ref(args.word("REF")), patch, args.number("--if-version"))
+    return _written(output, snippet_id)
+
+
+def delete(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        snippet_id = core.snippet_delete(ref(args.word("REF")), cascade=args.has("--cascade"))
+    return _written(output, snippet_id)
+
+
+def _written(output: Output, snippet_id: str) -> int:
+    """The id alone, so that `id=$(reed snippet create …)` works."""
+    if output.as_json:
+        output.json({"id": snippet_id})
+    else:
+        output.rows([[snippet_id]])
+    return 0
+
+
+def get(args: Args, output: Output) -> int:
+    with connect(args) as core:
+        record = core.snippet_get(ref(args.word("REF")))
+    if output.as_json:
+        output.json(as_json(record))
+        return 0
+    if output.is_terminal:
+        output.say(f"{record.id}  {record.snippet_type}  {record.semantic_name or '-'}  version {record.version}")
+        output.say(f"created {moment(record.created_at)}, updated {moment(record.updated_at)}\n")
+    output.text(bytes(record.content))
+    return 0
+
+
+def list_snippets(args: Args, output: Output) -> int:
+    limit = args.number("--limit")
+    rows: list[dict[str, Any]] = []
+    with connect(args) as core:
+        for record in core.snippets(args.text("--type") or "", min(limit or 100, 100)):
+            if output.as_json or output.is_terminal:
+                rows.append(_row(record, with_content=output.as_json))
+            else:
+                output.rows([[*record[:6], JsonText(str(record.content, "utf-8"))]])
+            limit -= 1
+            if limit == 0:
+                break
+    if output.as_json or output.is_terminal:
+        output.table(_LIST, rows)
+    return 0
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """A record as `--json` prints it."""
+    about = dict(zip(("id", "type", "name", "version", "created_at", "updated_at"), record[:6], strict=True))
+    return {**about, "content": json.loads(bytes(record.content))}
+
+
+def _row(record: Record, *, with_content: bool) -> dict[str, Any]:
+    if with_content:
+        return as_json(record)
+    about = dict(zip(("id", "type", "name", "version", "created_at", "updated_at"), record[:6], strict=True))
+    return {**about, "content": bytes(record.content[:200]).decode("utf-8", "ignore")}
+
+
+_LIST = (
+    Column("ID", "id"),
+    Column("TYPE", "type"),
+    Column("NAME", "name"),
+    Column("VERSION", "version", right=True),
+    Column("UPDATED", "updated_at", moment),
+    Column("CONTENT", "content"),
+)
+_FILE = Option("--file", "F", "read the JSON from a file (.yaml too)")
+FORMS = {
+    "snippet create": Form(
+        create,
+        "TYPE [JSON]",
+        "Make a snippet of a type; prints its id",
+        (Option("--name", "N", "its semantic name, at most 31 bytes"), _FILE),
+        """
+JSON is an object; - reads it from standard input. It is kept exactly as it was written.
+
+  reed snippet create page --name blog/intro '{"title": "Intro"}'
+  snippet_id=$(reed snippet create page --file intro.json)""",
+    ),
+    "snippet get": Form(
+        get,
+        "REF",
+        "Show a snippet",
+        details="""
+REF is its name, '$NAME' or its id. Into a pipe goes the content, byte for byte; --json has everything about it.""",
+    ),
+    "snippet update": Form(
+        update,
+        "REF [JSON]",
+        "Change a snippet by a JSON Merge Patch; prints its id",
+        (Option("--if-version", "N", "only if it is still at this version", number=True), _FILE),
+        """
+What the patch names is changed, null takes a field away, the rest stays.
+
+  reed snippet update blog/intro '{"title": "Introduction", "draft": null}' --if-version 2""",
+    ),
+    "snippet delete": Form(
+        delete, "REF", "Delete a snippet; prints its id", (Option("--cascade", help="and its bonds, if it has some"),)
+    ),
+    "snippet list": Form(
+        list_snippets,
+        "",
+        "All snippets in creation order",
+        (Option("--type", "T", "of this type alone"), Option("--limit", "N", "at most so many", number=True)),
+        """
+Into a pipe, by tabs: id, type, name, version, created, updated (microseconds since 1970), content.""",
+    ),
+}
