@@ -120,10 +120,9 @@ class Daemon:
         return Supervisor(self.loop, self.config, launchers, hooks, self.log)
 
     def _open_core_socket(self) -> CoreSocket:
-        mode = 0o660 if self.config.socket_group else 0o600
         most = self.config.limits.connections
-        path = self._folder.core_socket
-        return CoreSocket(path, mode, most, self.loop, self.log, self._caller_of, self._connect)
+        path, group_id = self._folder.core_socket, _group_id(self.config)
+        return CoreSocket(path, group_id, most, self.loop, self.log, self._caller_of, self._connect)
 
     def _close_links(self) -> None:
         for link in self.links.values():

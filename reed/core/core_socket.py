@@ -25,7 +25,7 @@ class CoreSocket:
     def __init__(
         self,
         path: Path,
-        mode: int,
+        group_id: int | None,
         most: int,
         loop: Loop,
         log: logging.Logger,
@@ -38,7 +38,7 @@ class CoreSocket:
         self._log = log
         self._caller_of = caller_of
         self._connect = connect
-        self._listener = Listener(loop, path, mode, self._accept, log)
+        self._listener = Listener(loop, path, self._accept, log, group_id)
 
     def stop_listening(self) -> None:
         self._listener.close()

@@ -125,7 +125,7 @@ class Link:
     def listen(self) -> None:
         if self._listener is None:
             path = self.plugin.row.socket_path
-            self._listener = Listener(self._tools.loop, path, 0o600, self._accept, self._tools.log)
+            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log)
 
     def close(self) -> None:
         for connection in list(self.connections):

@@ -41,16 +41,17 @@ class Listener:
         self,
         loop: Loop,
         path: Path,
-        mode: int,
         on_accept: Callable[[socket.socket, Peer], None],
         log: logging.Logger,
+        group_id: int | None = None,
     ) -> None:
+        """Its owner may connect, and with `group_id` that Unix group."""
         self.path = path
         self._loop = loop
         self._on_accept = on_accept
         self._log = log
         self._closed = False
-        self._sock = bind(path, mode)
+        self._sock = bind(path, group_id)
         loop.watch(self._sock.fileno(), self._accept)
 
     def close(self) -> None:
@@ -87,7 +88,7 @@ class Listener:
             self._loop.watch(self._sock.fileno(), self._accept)
 
 
-def bind(path: Path, mode: int) -> socket.socket:
+def bind(path: Path, group_id: int | None) -> socket.socket:
     """A listening socket at `path`; a socket file that a dead core left is replaced, anything else is refused."""
     if path.is_socket():
         path.unlink()
@@ -97,7 +98,9 @@ def bind(path: Path, mode: int) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.bind(os.fspath(path))
-        os.chmod(path, mode)
+        os.chmod(path, 0o600 if group_id is None else 0o660)
+        if group_id is not None:
+            os.chown(path, -1, group_id)
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()

@@ -96,7 +96,7 @@ def random_frame(rnd: random.Random) -> bytes:
     frame = frames.encode(command, payload, flags)
     if rnd.random() < 0.002:  # few: each of these ends its connection
         mutated = bytearray(frame)
-        mutated[rnd.randrange(len(mutated))] ^= 1 << rnd.randrange(8)
+        mutated[rnd.randrange(8)] ^= 1 << rnd.randrange(8)  # not the length: the core would rightly wait for more
         return bytes(mutated)
     return frame
 
