@@ -49,7 +49,7 @@ def infer(sample: list[bytes], path: str) -> dict[str, Any]:
         except ValueError:
             continue
         if isinstance(content, dict):
-            fields.update(dict.fromkeys(field for field, value in content.items() if _is_text(value)))
+            fields.update(dict.fromkeys(field for field, value in content.items() if _is_text(field, value)))
     return {
         "description": f"Imported from {path.rpartition('/')[2]}" if path != "-" else "Imported",
         "schema": {"type": "object"},
@@ -57,8 +57,10 @@ def infer(sample: list[bytes], path: str) -> dict[str, Any]:
     }
 
 
-def _is_text(value: Any) -> bool:
-    """A string, or an array of them."""
+def _is_text(field: str, value: Any) -> bool:
+    """A string or an array of them; an empty one under a name that promises words."""
+    if value == [] and _weight(field) > 1:
+        return True
     return isinstance(value, str) or (
         isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
     )

@@ -5,8 +5,8 @@
     {"kind":"bond","parent":"0190…","child":"0190…","weight":0,"path":""}
 
 The definition and the content stand last, as the very bytes that are stored, so that neither side has to build them
-anew. JSON that was laid out in lines, or has spaces around it, does not fit in: it travels as text, in "content_text" or
-"definition_text". Ids are those of the core that wrote them: another gives new ones, and the bonds of a file are
+anew. JSON that was laid out in lines, or has spaces around it, does not fit in: it travels as text, in "content_text"
+or "definition_text". Ids are those of the core that wrote them: another gives new ones, and the bonds of a file are
 tied by them. Lines that people write may have their keys in any order.
 """
 

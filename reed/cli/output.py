@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 _GAP = 2
 _NARROWEST = 8
@@ -28,11 +28,16 @@ class JsonText(str):
     __slots__ = ()
 
 
-class Column(NamedTuple):
-    title: str
-    key: str  # of a row; "latency_ms.p50" is that of an object in it
-    show: Callable[[Any], str] | None = None  # for people, of values that are there
-    right: bool = False
+class Column:
+    """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it. `show` is for people."""
+
+    __slots__ = ("key", "right", "show", "title")
+
+    def __init__(self, title: str, key: str, show: Callable[[Any], str] | None = None, *, right: bool = False) -> None:
+        self.title = title
+        self.key = key
+        self.show = show
+        self.right = right
 
 
 class Output:

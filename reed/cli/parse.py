@@ -5,13 +5,14 @@
     words     NAME one word · [NAME] may be missing · NAME… one or more, the rest
     options   anywhere after the command, `--name value` or `--name=value`; `--` ends them; `-` is a word
 
-argparse would do it too, but takes a third of the time that a whole command may take.
+argparse would do it too, but takes a third of the time that a whole command may take; a NamedTuple or dataclass takes
+up to a millisecond to be made, so there are none here and in `output`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from reed.errors import ReedError, nearest
 
@@ -23,23 +24,40 @@ class UsageError(ReedError):
     """A command that was written wrongly."""
 
 
-class Option(NamedTuple):
-    name: str
-    value: str = ""  # what its value is called in the help; empty: a switch
-    help: str = ""
-    number: bool = False
-    many: bool = False  # may be given several times
-    short: str = ""
+class Option:
+    """`value` is what its value is called in the help; empty: it is a switch. `many`: it may be given several times."""
+
+    __slots__ = ("help", "many", "name", "number", "short", "value")
+
+    def __init__(
+        self, name: str, value: str = "", help: str = "", *, number: bool = False, many: bool = False, short: str = ""
+    ) -> None:
+        self.name = name
+        self.value = value
+        self.help = help
+        self.number = number
+        self.many = many
+        self.short = short
 
 
-class Form(NamedTuple):
-    """A command as it may be written."""
+class Form:
+    """A command as it may be written. `details` is for --help: what it takes and prints, an example."""
 
-    run: Callable[[Args, Output], int]
-    words: str
-    summary: str
-    options: Sequence[Option] = ()
-    details: str = ""  # for --help: what it takes and prints, an example
+    __slots__ = ("details", "options", "run", "summary", "words")
+
+    def __init__(
+        self,
+        run: Callable[[Args, Output], int],
+        words: str,
+        summary: str,
+        options: Sequence[Option] = (),
+        details: str = "",
+    ) -> None:
+        self.run = run
+        self.words = words
+        self.summary = summary
+        self.options = options
+        self.details = details
 
 
 EVERYWHERE = (

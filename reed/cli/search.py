@@ -14,7 +14,7 @@ def search(args: Args, output: Output) -> int:
     with connect(args) as core:
         page = core.search(query, args.text("--type") or "", args.number("--limit"), args.number("--offset"))
     hits = [
-        dict(zip(("id", "type", "name", "score", "excerpt"), hit, strict=True)) | {"score": round(hit.score, 3)}
+        dict(zip(("id", "type", "name", "score", "excerpt"), hit, strict=True)) | {"score": float(f"{hit.score:.4g}")}
         for hit in page.hits
     ]
     if output.as_json:
@@ -29,7 +29,7 @@ def search(args: Args, output: Output) -> int:
 
 
 _HITS = (
-    Column("SCORE", "score", lambda score: f"{score:.2f}", right=True),
+    Column("SCORE", "score", lambda score: f"{score:.3g}", right=True),
     Column("NAME", "name"),
     Column("TYPE", "type"),
     Column("ID", "id"),

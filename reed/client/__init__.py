@@ -14,32 +14,26 @@ a snippet's UUID in text or its semantic name. Records come as `reed.wire` has t
 
 After NoAnswer the next call connects anew. A Client is for one thread; who needs calls at the same time opens several.
 For many calls in a row `pipelined` (see `connection`) does not wait for one answer before it sends the next request.
+
+The records of each room of the protocol are imported where they are used: making all of them takes longer than a call.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reed.client.connection import DEFAULT_RUNTIME_DIR, Connection, NoAnswer, Request, core_socket
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.layouts import COUNT, NAME, NO_REF, REF, STATUS, pack_text
-from reed.wire.plugins import PluginAnswer, PluginSend
-from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
-from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
-from reed.wire.search import SearchPage, SearchQuery
-from reed.wire.snippets import (
-    Record,
-    SnippetCreate,
-    SnippetDelete,
-    SnippetGot,
-    SnippetList,
-    SnippetPage,
-    SnippetUpdate,
-    SnippetWritten,
-)
+
+if TYPE_CHECKING:
+    from reed.wire.plugins import PluginAnswer
+    from reed.wire.registry import Definition
+    from reed.wire.search import SearchPage
+    from reed.wire.snippets import Record, SnippetPage
 
 __all__ = ["DEFAULT_RUNTIME_DIR", "Client", "NoAnswer", "Request", "core_socket", "to_json"]
 
@@ -59,23 +53,35 @@ class Client(Connection):
 
     def snippet_create(self, snippet_type: str, semantic_name: str, content: Json) -> str:
         """Make a snippet with this JSON object; its id. `semantic_name` may be empty."""
-        return self._write(Command.SNIPPET_CREATE, SnippetCreate(snippet_type, semantic_name, to_json(content)).pack())
+        from reed.wire import snippets
+
+        return self._write(
+            Command.SNIPPET_CREATE, snippets.SnippetCreate(snippet_type, semantic_name, to_json(content)).pack()
+        )
 
     def snippet_update(self, ref: str, patch: Json, if_version: int = 0) -> str:
         """Lay a JSON Merge Patch (RFC 7396) over the content; its id. Conflict when it is not at `if_version`."""
-        return self._write(Command.SNIPPET_UPDATE, SnippetUpdate(ref, if_version, to_json(patch)).pack())
+        from reed.wire import snippets
+
+        return self._write(Command.SNIPPET_UPDATE, snippets.SnippetUpdate(ref, if_version, to_json(patch)).pack())
 
     def snippet_delete(self, ref: str, *, cascade: bool = False) -> str:
         """Delete a snippet; its id. Conflict when it is bonded, unless `cascade` takes its bonds along."""
-        return self._write(Command.SNIPPET_DELETE, SnippetDelete(ref, cascade).pack())
+        from reed.wire import snippets
+
+        return self._write(Command.SNIPPET_DELETE, snippets.SnippetDelete(ref, cascade).pack())
 
     def snippet_get(self, ref: str) -> Record:
-        return _owned(SnippetGot.unpack(self.call(Command.SNIPPET_GET, pack_text(ref, REF.size))).record)
+        from reed.wire import snippets
+
+        return _owned(snippets.SnippetGot.unpack(self.call(Command.SNIPPET_GET, pack_text(ref, REF.size))).record)
 
     def snippet_list(self, snippet_type: str = "", after: str = "", limit: int = 0) -> SnippetPage:
         """A page in creation order; its `cursor` is `after` for the next, empty at the end. `limit` 0: 100."""
-        answer = self.call(Command.SNIPPET_LIST, SnippetList(snippet_type, after, limit).pack())
-        page = SnippetPage.unpack(answer)
+        from reed.wire import snippets
+
+        answer = self.call(Command.SNIPPET_LIST, snippets.SnippetList(snippet_type, after, limit).pack())
+        page = snippets.SnippetPage.unpack(answer)
         return page._replace(records=[_owned(record) for record in page.records])
 
     def snippets(self, snippet_type: str = "", page_size: int = 0) -> Iterator[Record]:
@@ -92,38 +98,54 @@ class Client(Connection):
 
     def schema_bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:
         """Put `child` below `parent`; the bond's id."""
-        return SchemaBonded.unpack(
-            self.call(Command.SCHEMA_BOND, SchemaBond(parent, child, weight, path).pack())
+        from reed.wire import schema
+
+        return schema.SchemaBonded.unpack(
+            self.call(Command.SCHEMA_BOND, schema.SchemaBond(parent, child, weight, path).pack())
         ).bond_id
 
     def schema_unbond(self, parent: str, child: str) -> None:
-        self.call(Command.SCHEMA_UNBOND, SchemaUnbond(parent, child).pack())
+        from reed.wire import schema
+
+        self.call(Command.SCHEMA_UNBOND, schema.SchemaUnbond(parent, child).pack())
 
     def schema_tree(self, root: str = "", depth: int = 0) -> Json:
         """{"id","type","name","weight","path","children":[…]}; without a root a list of them. Depth 0: all levels."""
-        return _parsed(self.call(Command.SCHEMA_TREE, SchemaTree(root, depth).pack()))
+        from reed.wire import schema
+
+        return _parsed(self.call(Command.SCHEMA_TREE, schema.SchemaTree(root, depth).pack()))
 
     # Types.
 
     def registry_define(self, type_name: str, definition: Json) -> bool:
         """Define a type, or define it anew; True when it is a new one."""
-        answer = self.call(Command.REGISTRY_DEFINE, RegistryDefine(type_name, to_json(definition)).pack())
+        from reed.wire import registry
+
+        answer = self.call(Command.REGISTRY_DEFINE, registry.RegistryDefine(type_name, to_json(definition)).pack())
         return bool(STATUS.unpack_from(answer)[0] == 201)
 
     def registry_get(self, type_name: str) -> Definition:
-        definition = RegistryGot.unpack(self.call(Command.REGISTRY_GET, pack_text(type_name, NAME.size))).definition
-        return Definition(definition.type_name, bytes(definition.definition))
+        from reed.wire import registry
+
+        definition = registry.RegistryGot.unpack(
+            self.call(Command.REGISTRY_GET, pack_text(type_name, NAME.size))
+        ).definition
+        return registry.Definition(definition.type_name, bytes(definition.definition))
 
     def registry_list(self) -> list[Definition]:
-        page = RegistryPage.unpack(self.call(Command.REGISTRY_LIST))
-        return [Definition(name, bytes(definition)) for name, definition in page.definitions]
+        from reed.wire import registry
+
+        page = registry.RegistryPage.unpack(self.call(Command.REGISTRY_LIST))
+        return [registry.Definition(name, bytes(definition)) for name, definition in page.definitions]
 
     # Search.
 
     def search(self, query: str, snippet_type: str = "", limit: int = 0, offset: int = 0) -> SearchPage:
         """Hits for words, "words in a row" and the beginning of the last word, best first."""
-        return SearchPage.unpack(
-            self.call(Command.SEARCH_QUERY, SearchQuery(query, snippet_type, limit, offset).pack())
+        from reed.wire import search
+
+        return search.SearchPage.unpack(
+            self.call(Command.SEARCH_QUERY, search.SearchQuery(query, snippet_type, limit, offset).pack())
         )
 
     def search_index(self, ref: str = "") -> int:
@@ -156,13 +178,19 @@ class Client(Connection):
 
         A plugin answers with any status, also one of failure; CallError comes where it could not answer.
         """
-        answer = PluginAnswer.unpack(self.call(Command.PLUGIN_SEND, PluginSend(name, action, to_json(data)).pack()))
+        from reed.wire import plugins
+
+        answer = plugins.PluginAnswer.unpack(
+            self.call(Command.PLUGIN_SEND, plugins.PluginSend(name, action, to_json(data)).pack())
+        )
         return answer._replace(body=bytes(answer.body))
 
     def plugin_send_all(self, action: str, data: Json = b"") -> dict[str, Json]:
         """Call the action of every running plugin that has it: {NAME: {"status","answer"} or {"status","error"}}."""
-        payload = PluginSend("", action, to_json(data)).pack()
-        body = PluginAnswer.unpack(self.call(Command.PLUGIN_SEND, payload, Flag.BROADCAST)).body
+        from reed.wire import plugins
+
+        payload = plugins.PluginSend("", action, to_json(data)).pack()
+        body = plugins.PluginAnswer.unpack(self.call(Command.PLUGIN_SEND, payload, Flag.BROADCAST)).body
         answers: dict[str, Json] = json.loads(bytes(body))
         return answers
 
@@ -187,7 +215,9 @@ class Client(Connection):
         return figures
 
     def _write(self, command: Command, payload: bytes) -> str:
-        return SnippetWritten.unpack(self.call(command, payload)).snippet_id
+        from reed.wire import snippets
+
+        return snippets.SnippetWritten.unpack(self.call(command, payload)).snippet_id
 
 
 def to_json(value: Json) -> bytes:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any
 
 from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, TooLarge
 from reed.wire import frames
@@ -41,12 +41,15 @@ class ConnectionEnded(NoAnswer):
     """The core closed the connection, or died."""
 
 
-class Request(NamedTuple):
+class Request:
     """One request of a pipeline; `tag` is the caller's own."""
 
-    command: int
-    payload: bytes
-    tag: Any = None
+    __slots__ = ("command", "payload", "tag")
+
+    def __init__(self, command: int, payload: bytes, tag: Any = None) -> None:
+        self.command = command
+        self.payload = payload
+        self.tag = tag
 
 
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
