@@ -29,6 +29,7 @@ from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one launch request
 _MAX_ANSWER = 4096
+_LUA_5_4 = b'"lua":"5.4"'  # in a request, which nursery.py packs without spaces
 _MAKE_5_4 = b"5.4"  # the answer of a middle process that finds no runtime for its plugin
 
 _NOWHERE = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
@@ -85,35 +86,31 @@ class NurseryProcess:
         heap.fill_holes()
 
     def _in_the_middle(self, writing: int) -> NoReturn:
-        """Reads the request, forks the plugin, and tells its pid."""
+        """Forks the plugin at once, for what is changed before becomes the plugin's; then tells its pid."""
         try:
-            message = self._core.recv(MAX_REQUEST, socket.MSG_PEEK)
-            request = strict_json.load_object(message)
-            spec = LaunchSpec.of(request["spec"])
-            if spec.lua not in self._ready and spec.lua == "5.4":
+            if "5.4" not in self._ready and _LUA_5_4 in self._core.recv(MAX_REQUEST, socket.MSG_PEEK):
                 os.write(writing, _MAKE_5_4)
                 os._exit(0)
-            _, descriptors, _, _ = socket.recv_fds(self._core, MAX_REQUEST, 1)
-            os.write(writing, strict_json.dumps({"ticket": request["ticket"], **self._fork(spec, descriptors[0])}))
+            message, descriptors, _, _ = socket.recv_fds(self._core, MAX_REQUEST, 1)
+            try:
+                pid = os.fork()
+            except OSError as error:
+                told: dict[str, object] = {"error": f"no process could be made: {error.strerror}"}
+            else:
+                if pid == 0:
+                    self._be_the_plugin(message, descriptors[0])
+                told = {"pid": pid}
+            ticket = strict_json.load_object(message)["ticket"]
+            os.write(writing, strict_json.dumps({"ticket": ticket, **told}))
             os._exit(0)
         except BaseException:  # noqa: BLE001 - nothing of the nursery runs on in a fork
             traceback.print_exc()
         finally:
             os._exit(1)
 
-    def _fork(self, spec: LaunchSpec, output: int) -> dict[str, object]:
-        if spec.lua not in self._ready:
-            return {"error": f"no Lua {spec.lua}; there is 5.5, and 5.4"}
+    def _be_the_plugin(self, message: bytes, output: int) -> NoReturn:
         try:
-            pid = os.fork()
-        except OSError as error:
-            return {"error": f"no process could be made: {error.strerror}"}
-        if pid == 0:
-            self._be_the_plugin(spec, output)
-        return {"pid": pid}
-
-    def _be_the_plugin(self, spec: LaunchSpec, output: int) -> NoReturn:
-        try:
+            spec = LaunchSpec.of(strict_json.load_object(message)["spec"])
             self._confinement.confine(spec, output)
             Host(spec, self._ready[spec.lua]).run()
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it

@@ -195,7 +195,7 @@ class Workshop:
         pid, output = self.start(self.spec(main, **fields))
         return wait_for(pid), read_all(output)
 
-    def launch(self, main: str, settings: dict[str, Any] | None = None, **fields: Any) -> Launched:
+    def launch(self, main: str, answered: dict[str, Any] | None = None, **fields: Any) -> Launched:
         """A plugin that has registered and is READY."""
         spec = self.spec(main, **fields)
         path = spec["socket_path"]
@@ -207,7 +207,7 @@ class Workshop:
             pid, output = self.start(spec)
             core = FakeCore(listener.accept()[0])
         self._closing.callback(core.close)
-        return Launched(pid, core, output, core.register(settings))
+        return Launched(pid, core, output, core.register(answered))
 
     def close(self) -> None:
         for pid in self._pids:
