@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reed.cli.output import Output, size, span
+from reed.cli.output import Output, counted, size, span
 from reed.cli.parse import Args, Form, Option
 
 
@@ -60,7 +60,7 @@ def status(args: Args, output: Output) -> int:
 def _in_words(stats: dict[str, Any]) -> list[tuple[str, str]]:
     store, plugins = stats.get("store", {}), stats.get("plugins", {})
     turn = stats.get("loop", {}).get("turn_ms", {})
-    content = f"{store.get('snippets', 0)} snippets, {store.get('types', 0)} types, {store.get('bonds', 0)} bonds"
+    content = ", ".join(counted(store.get(f"{thing}s", 0), thing) for thing in ("snippet", "type", "bond"))
     if store.get("bytes"):
         content += f", {size(store['bytes'])}"
     if store.get("unindexed"):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from reed.cli import lines
-from reed.cli.output import Output
+from reed.cli.output import Output, counted
 from reed.cli.parse import Args
 from reed.cli.progress import Progress
 from reed.cli.site import connect
@@ -33,7 +33,7 @@ def export(args: Args, output: Output) -> int:
     if output.as_json:
         output.json(counts)
     elif output.is_terminal:
-        output.say(f"{counts['snippets']} snippets, {counts['types']} types and {counts['bonds']} bonds in {path}")
+        output.say(f"{', '.join(counted(counts[f'{each}s'], each) for each in ('snippet', 'type', 'bond'))} in {path}")
     else:
         output.rows(counts.items())
     return 0

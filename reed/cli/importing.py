@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from reed.cli import lines
-from reed.cli.output import Output, safe_lines
+from reed.cli.output import Output, counted, safe_lines
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import Progress
 from reed.cli.site import connect
@@ -209,10 +209,11 @@ def _tell(run: Import, output: Output, seconds: float) -> None:
 
 def _summary(run: Import) -> str:
     counts = run.counts
-    parts = [f"{counts['snippets']} snippets imported"]
-    parts += [f"{counts[what]} {what}" for what in ("updated", "unchanged", "types", "bonds") if counts[what]]
+    parts = [f"{counted(counts['snippets'], 'snippet')} imported"]
+    parts += [f"{counts[what]} {what}" for what in ("updated", "unchanged") if counts[what]]
+    parts += [counted(counts[f"{thing}s"], thing) for thing in ("type", "bond") if counts[f"{thing}s"]]
     if run.refused:
-        parts.append(f"{len(run.refused)} lines refused")
+        parts.append(f"{counted(len(run.refused), 'line')} refused")
     return ", ".join(parts)
 
 

@@ -29,15 +29,26 @@ class JsonText(str):
 
 
 class Column:
-    """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it. `show` is for people."""
+    """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it, "name|id" the first that
+    is there. `show` puts a value into words for people; a column that is `whole` is never cut.
+    """
 
-    __slots__ = ("key", "right", "show", "title")
+    __slots__ = ("key", "right", "show", "title", "whole")
 
-    def __init__(self, title: str, key: str, show: Callable[[Any], str] | None = None, *, right: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        key: str,
+        show: Callable[[Any], str] | None = None,
+        *,
+        right: bool = False,
+        whole: bool = False,
+    ) -> None:
         self.title = title
         self.key = key
         self.show = show
         self.right = right
+        self.whole = whole
 
 
 class Output:
@@ -54,15 +65,18 @@ class Output:
     def is_for_people(self) -> bool:
         return self.is_terminal and not self.as_json
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows; as JSON with all that they hold."""
+    def table(
+        self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], piped: Sequence[str] | None = None
+    ) -> None:
+        """Rows; as JSON with all that they hold. `piped`: the keys for a pipe, where they are not the columns'."""
         if self.as_json:
             self.json(rows)
         elif self.is_terminal:
             if rows:
                 self._aligned(columns, rows)
         else:
-            self.rows([_value(row, column.key) for column in columns] for row in rows)
+            keys = piped or [column.key for column in columns]
+            self.rows([_value(row, key) for key in keys] for row in rows)
 
     def rows(self, rows: Iterable[Sequence[Any]]) -> None:
         """Tab-separated lines."""
@@ -94,7 +108,8 @@ class Output:
     def _aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
         cells = [[column.title for column in columns]]
         cells += [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
-        widths = _fitted([max(map(width, column)) for column in zip(*cells, strict=True)], self._room())
+        widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+        _fit(widths, [number for number, column in enumerate(columns) if not column.whole], self._room())
         for row in cells:
             padded = [
                 pad(clip(cell, wide), wide, right=column.right)
@@ -113,6 +128,9 @@ class Output:
 
 
 def _value(row: Mapping[str, Any], key: str) -> Any:
+    first, _, other = key.partition("|")
+    if other:
+        return _value(row, first) or _value(row, other)
     value: Any = row
     for step in key.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -140,11 +158,13 @@ def _cell(value: Any) -> str:
     return value.translate(_SPACES) if isinstance(value, JsonText) else _plain(value).translate(_ESCAPES)
 
 
-def _fitted(widths: list[int], room: int) -> list[int]:
-    """Widths that fit, the widest column made narrower first."""
-    while sum(widths) + _GAP * (len(widths) - 1) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
-    return widths
+def _fit(widths: list[int], elastic: Sequence[int], room: int) -> None:
+    """Make columns narrower until they fit, the widest of the elastic ones first."""
+    while elastic and sum(widths) + _GAP * (len(widths) - 1) > room:
+        widest = max(elastic, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
 
 
 # Text on a terminal.
@@ -215,6 +235,11 @@ def span(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def counted(count: int, thing: str) -> str:
+    """How many of a thing, in words: "1 snippet", "2 snippets"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def moment(microseconds: int) -> str:

@@ -42,21 +42,22 @@ _LIST = (
 
 
 def show_status(args: Args, output: Output) -> int:
-    return _show(args, output, _STATUS)
+    return _show(args, output, _STATUS, [*(column.key for column in _STATUS), "reason"])
 
 
 def show_health(args: Args, output: Output) -> int:
-    return _show(args, output, _HEALTH)
+    return _show(args, output, _HEALTH, None)
 
 
-def _show(args: Args, output: Output, columns: tuple[Column, ...]) -> int:
+def _show(args: Args, output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> int:
     """The figures as a table; for people also why one failed, with the last lines that it wrote."""
     with connect(args) as core:
         plugins = core.plugin_health(args.word("NAME"))
-    output.table(columns, plugins)
+    output.table(columns, plugins, piped)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
-            output.say(f"\n{plugin['name']} is {plugin['state']}: {plugin['reason']}")
+            reason = plugin["reason"].removeprefix(f"{plugin['name']}: ")
+            output.say(f"\n{plugin['name']} is {plugin['state']}: {reason}")
             for line in plugin.get("last_lines") or ():
                 output.say(f"    {line}")
     return 0
@@ -66,24 +67,31 @@ def _milliseconds(value: float) -> str:
     return f"{value:.1f} ms"
 
 
+def _uptime(seconds: float) -> str:
+    return span(seconds) if seconds else "-"
+
+
+def _memory(count: int) -> str:
+    return size(count) if count else "-"
+
+
 _STATUS = (
     Column("NAME", "name"),
     Column("STATE", "state"),
     Column("PID", "pid", right=True),
-    Column("UPTIME", "uptime_s", span, right=True),
-    Column("MEMORY", "memory_bytes", size, right=True),
+    Column("UPTIME", "uptime_s", _uptime, right=True),
+    Column("MEMORY", "memory_bytes", _memory, right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("P50", "latency_ms.p50", _milliseconds, right=True),
     Column("P99", "latency_ms.p99", _milliseconds, right=True),
     Column("RESTARTS", "restarts", right=True),
-    Column("REASON", "reason"),
 )
 _HEALTH = (
     Column("NAME", "name"),
     Column("STATE", "state"),
     Column("READY IN", "ready_ms", _milliseconds, right=True),
-    Column("UPTIME", "uptime_s", span, right=True),
+    Column("UPTIME", "uptime_s", _uptime, right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("RESTARTS", "restarts", right=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reed.cli.output import Column, Output
+from reed.cli.output import Column, Output, counted
 from reed.cli.parse import Args, Form, Option
 from reed.cli.site import connect, ref
 
@@ -20,7 +20,7 @@ def search(args: Args, output: Output) -> int:
     if output.as_json:
         output.json({"total": page.total, "hits": hits})
         return 0
-    output.table(_HITS, hits)
+    output.table(_HITS, hits, ("score", "name", "type", "id", "excerpt"))
     if not hits:
         output.say(f"nothing is found for {query}")
     elif page.total > len(hits):
@@ -29,10 +29,8 @@ def search(args: Args, output: Output) -> int:
 
 
 _HITS = (
-    Column("SCORE", "score", lambda score: f"{score:.3g}", right=True),
-    Column("NAME", "name"),
+    Column("REF", "name|id", whole=True),
     Column("TYPE", "type"),
-    Column("ID", "id"),
     Column("EXCERPT", "excerpt"),
 )
 
@@ -47,7 +45,7 @@ def index(args: Args, output: Output) -> int:
     if output.as_json:
         output.json({"indexed": count})
     elif output.is_terminal:
-        output.say(f"{count} snippet{'' if count == 1 else 's'} indexed")
+        output.say(f"{counted(count, 'snippet')} indexed")
     else:
         output.rows([[count]])
     return 0

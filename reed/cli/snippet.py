@@ -85,9 +85,8 @@ def _row(record: Record, *, with_content: bool) -> dict[str, Any]:
 
 
 _LIST = (
-    Column("ID", "id"),
+    Column("REF", "name|id", whole=True),
     Column("TYPE", "type"),
-    Column("NAME", "name"),
     Column("VERSION", "version", right=True),
     Column("UPDATED", "updated_at", moment),
     Column("CONTENT", "content"),

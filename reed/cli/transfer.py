@@ -18,7 +18,7 @@ FORMS = {
         ),
         """
 Without --type the lines are what `reed export` wrote. A line that is refused is told with its number and the reason,
-the others are imported, and the exit code is 1.
+the others are imported, and the exit code is 1. A snippet without a name is made anew each time.
 
   reed import pages.jsonl --type page --name-field path""",
     ),
@@ -28,6 +28,12 @@ the others are imported, and the exit code is 1.
         "Write all types, snippets and bonds to a file of JSON lines; - is standard output",
         (Option("--type", "T", "the snippets of this type alone, and the bonds between them"),),
         """
-The file appears under its name when it is whole. `reed import FILE` reads it back, in this core or another.""",
+The file appears under its name when it is whole. `reed import FILE` reads it back, in this core or another.
+
+  {"kind":"type","name":"page","definition":{…}}
+  {"kind":"snippet","id":"…","type":"page","name":"blog/intro","version":1,"created_at":…,"updated_at":…,"content":{…}}
+  {"kind":"bond","parent":"…","child":"…","weight":0,"path":""}
+
+Content that is laid out in several lines is written as a string, under "content_text".""",
     ),
 }
