@@ -113,7 +113,7 @@ class Link:
     def __init__(self, plugin: Plugin, tools: LinkTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop, _queue_limit(plugin, tools.config))
+        self.queue = CallQueue(self.name, tools.loop)
         self.actions: dict[str, Action] = {}
         self.caller = caller_for(plugin)
         self.connections: list[PluginConnection] = []
@@ -135,6 +135,10 @@ class Link:
             self._listener = None
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
+        if self.plugin.state is State.STARTING and self.plugin.pid is None:
+            # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
+            self._tools.loop.again(lambda: self._accept(sock, peer))
+            return
         if self._tools.supervisor.owner_of(peer.pid) != self.name:
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
@@ -203,7 +207,8 @@ class Link:
         if self.plugin.state not in _TAKES_CALLS:
             raise self.offline()
         timeout = action.timeout or self._tools.config.timing.call_timeout
-        self.queue.ask(PluginCall(action.name, action.command_id, payload, timeout, answered, failed))
+        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
+        self.queue.ask(call, _queue_limit(self.plugin, self._tools.config))
         if self.plugin.state is State.SLEEPING:
             self.send_signal(Signal.WAKE_UP)
 

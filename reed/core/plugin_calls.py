@@ -56,20 +56,20 @@ class Lane(Protocol):
 class CallQueue:
     """The calls to one plugin, and their figures."""
 
-    def __init__(self, name: str, loop: Loop, limit: int) -> None:
+    def __init__(self, name: str, loop: Loop) -> None:
         self.calls = 0
         self.errors = 0
         self._name = name
         self._loop = loop
-        self._limit = limit
         self._open = False
         self._waiting: deque[PluginCall] = deque()
         self._lanes: list[Lane] = []
         self._orphans: list[PluginCall] = []  # held when their connection closed; how they end, the exit will tell
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
-    def ask(self, call: PluginCall) -> None:
-        if len(self._waiting) >= self._limit:
+    def ask(self, call: PluginCall, limit: int) -> None:
+        """Let the call wait for its turn; PluginBusy when `limit` calls wait already."""
+        if len(self._waiting) >= limit:
             self.errors += 1
             raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
         call.asked_at = self._loop.now()
