@@ -64,6 +64,10 @@ class Call:
         """End the call with a response payload: a status and what the command gives."""
         self._end(frames.encode(self.command_id, payload, _RESPONSE))
 
+    def reply_with(self, frame: bytes) -> None:
+        """End the call with a whole response frame that was made before."""
+        self._end(frame)
+
     def fail(self, error: CallError) -> None:
         """End the call with an ErrorResponse. An ASYNC call has nobody to tell: it is logged and counted."""
         if not self.expects_reply:

@@ -6,8 +6,8 @@ from reed.core.calls import Call
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Store
-from reed.wire import common
-from reed.wire.codes import Command
+from reed.wire import common, frames
+from reed.wire.codes import Command, Flag
 from reed.wire.snippets import (
     Record,
     SnippetCreate,
@@ -20,6 +20,8 @@ from reed.wire.snippets import (
 )
 
 _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
+_LARGEST_PREPARED = 16 * 1024  # bytes; what is larger is made when it is asked for
+_MOST_PREPARED = 4 * 1024 * 1024
 
 
 def routes(store: Store) -> dict[Command, Route]:
@@ -51,11 +53,10 @@ def routes(store: Store) -> dict[Command, Route]:
         except CallError as error:
             failed(error)
 
-    def get(call: Call, payload: memoryview) -> None:
-        def done(record: Record) -> None:
-            call.reply(SnippetGot(200, record).pack())
+    got = _PreparedReplies()
 
-        store.get(common.unpack_ref(payload), done, call.fail)
+    def get(call: Call, payload: memoryview) -> None:
+        store.get(common.unpack_ref(payload), lambda record: call.reply_with(got.frame(record)), call.fail)
 
     def page(call: Call, payload: memoryview) -> None:
         request = SnippetList.unpack(payload)
@@ -72,6 +73,29 @@ def routes(store: Store) -> dict[Command, Route]:
         Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
     }
+
+
+class _PreparedReplies:
+    """The frames that answer a GET, kept while the store gives the very same Record: a changed snippet is another one."""
+
+    __slots__ = ("_frames", "_size")
+
+    def __init__(self) -> None:
+        self._frames: dict[str, tuple[Record, bytes]] = {}
+        self._size = 0
+
+    def frame(self, record: Record) -> bytes:
+        kept = self._frames.get(record.id)
+        if kept is not None and kept[0] is record:
+            return kept[1]
+        frame = frames.encode(Command.SNIPPET_GET, SnippetGot(200, record).pack(), Flag.RESPONSE)
+        if len(frame) <= _LARGEST_PREPARED:
+            self._size += len(frame)
+            if self._size > _MOST_PREPARED:
+                self._frames.clear()
+                self._size = len(frame)
+            self._frames[record.id] = (record, frame)
+        return frame
 
 
 def _written(call: Call) -> Done[str]:
