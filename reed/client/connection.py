@@ -131,13 +131,18 @@ class Connection:
                 self.close()
 
     def _send_some(self, line: _Line) -> None:
-        """Send what the core takes at once; wait for it only where no answer is due, and so none can be in its way."""
+        """Send what the core takes at once. Wait for it only to take the rest of the oldest request: while the core has
+        not got that whole, it has no answer to give that could be in the way.
+        """
         if not line.unsent:
             return
         try:
-            line.took(self._connected().send(line.unsent, MSG_DONTWAIT if line.answer_is_due else 0))
+            if line.owed > 0:
+                line.took(self._connected().send(line.unsent[: line.owed]))
+            else:
+                line.took(self._connected().send(line.unsent, MSG_DONTWAIT))
         except BlockingIOError:
-            if not line.answer_is_due:
+            if line.owed > 0:
                 raise NoAnswer(f"the core took no request within {self.timeout} s") from None
             line.is_full = True
         except ConnectionError:
@@ -228,9 +233,9 @@ class _Line:
         self._sent += size
 
     @property
-    def answer_is_due(self) -> bool:
-        """Whether the core has the oldest request whole."""
-        return self.waiting[0][1] <= self._sent
+    def owed(self) -> int:
+        """The bytes that the core lacks of the oldest request; none when its answer is due."""
+        return self.waiting[0][1] - self._sent
 
     @property
     def may_go_on(self) -> bool:

@@ -1,0 +1,157 @@
+"""Pipelines: every request has its answer, in order, whatever the other side does with its buffers."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reed.client import Client, NoAnswer, Request
+from reed.errors import ErrorCode, Invalid, NotFound, TooLarge
+from reed.wire import layouts
+from reed.wire.codes import Command, Flag
+from reed.wire.common import ErrorResponse
+from reed.wire.frames import ReceiveBuffer
+from reed.wire.plugins import PluginAnswer
+from reed.wire.snippets import SnippetWritten
+
+
+def echoes(fake_core):
+    """Answers every request with its own payload."""
+    return fake_core.answering(lambda command, payload: fake_core.reply(command, PluginAnswer(200, payload).pack()))
+
+
+@pytest.fixture
+def echo(fake_core):
+    return fake_core(echoes(fake_core))
+
+
+def send(*payloads):
+    return (Request(Command.PLUGIN_SEND, payload, number) for number, payload in enumerate(payloads))
+
+
+def test_answers_come_in_order_with_their_requests(fake_core):
+    payloads = [b"%d" % number for number in range(5000)]
+    with Client(fake_core(echoes(fake_core)).path) as client:
+        answers = list(client.pipelined(send(*payloads)))
+    assert [request.tag for request, _ in answers] == list(range(5000))
+    assert [answer[2:] for _, answer in answers] == payloads
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(0, 400_000), max_size=12), window=st.integers(1, 8))
+def test_any_sizes_and_windows(echo, sizes, window):
+    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+    with Client(echo.path, timeout=20) as client:
+        assert [answer[2:] for _, answer in client.pipelined(send(*payloads), window)] == payloads
+
+
+def test_a_core_that_answers_before_it_reads_on_cannot_lock_it_up(fake_core):
+    """Its answers are large, its buffers small, and it reads nothing while an answer is on its way."""
+
+    def strict(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        buffer = ReceiveBuffer()
+        while data := connection.recv(1000):
+            buffer.feed(memoryview(data))
+            while (frame := buffer.next_frame()) is not None:
+                connection.sendall(fake_core.reply(frame.command_id, b"\xc8\0" + b"y" * 50_000))
+            buffer.keep()
+
+    since = time.monotonic()
+    with Client(fake_core(strict).path, timeout=20) as client:
+        answers = list(client.pipelined(send(*[b"x" * 30_000] * 60)))
+    assert time.monotonic() - since < 10  # it did not go on because a timeout cut in
+    assert len(answers) == 60
+    assert all(len(answer) == 50_002 for _, answer in answers)
+
+
+def test_requests_are_taken_as_answers_come(fake_core):
+    taken = []
+
+    def endless():
+        for number in itertools.count():
+            taken.append(number)
+            yield Request(Command.PLUGIN_SEND, b"x")
+
+    with Client(fake_core(echoes(fake_core)).path) as client:
+        answers = client.pipelined(endless(), window=10)
+        for _ in range(100):
+            next(answers)
+        answers.close()
+        assert len(taken) <= 110
+        assert client.plugin_send("a", "b").status == 200  # on a new connection: the old one had answers under way
+
+
+def test_an_error_is_its_requests_alone(fake_core):
+    def answer(command, payload):
+        if payload == b"bad":
+            return fake_core.reply(command, ErrorResponse(404, ErrorCode.ERR_NOT_FOUND, "no").pack(), Flag.ERROR)
+        return fake_core.reply(command, b"\xc8\0")
+
+    with Client(fake_core(fake_core.answering(answer)).path) as client:
+        kinds = [type(answer) for _, answer in client.pipelined(send(b"a", b"bad", b"c"))]
+    assert kinds == [bytes, NotFound, bytes]
+
+
+def test_a_write_that_was_refused_is_an_error(fake_core):
+    refused = SnippetWritten(422, "", "the reason")
+    core = fake_core(fake_core.answering(lambda command, _: fake_core.reply(command, refused.pack())))
+    with Client(core.path) as client:
+        ((_, answer),) = client.pipelined([Request(Command.SNIPPET_CREATE, b"")])
+    assert isinstance(answer, Invalid)
+
+
+def closing_at_large(fake_core):
+    """As a core does: a payload beyond its limit is answered 413, and the connection closed (WIRE.md, rule 5)."""
+    refusal = ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, "too large")
+
+    def talk(connection):
+        rest = b""
+        while data := connection.recv(65536):
+            rest += data
+            while len(rest) >= layouts.HEADER.size:
+                *_, command, _, _, length = layouts.HEADER.unpack_from(rest)
+                if length > 1000:
+                    connection.sendall(fake_core.reply(command, refusal.pack(), Flag.ERROR))
+                    return
+                if len(rest) < layouts.HEADER.size + length:
+                    break
+                payload = rest[layouts.HEADER.size : layouts.HEADER.size + length]
+                rest = rest[layouts.HEADER.size + length :]
+                connection.sendall(fake_core.reply(command, b"\xc8\0" + payload))
+
+    return talk
+
+
+def test_a_frame_that_is_too_large_costs_itself_alone(fake_core):
+    core = fake_core(closing_at_large(fake_core))
+    payloads = [b"a", b"x" * 2000, b"b", b"x" * 900_000, b"c" * 900, b"x" * 1001]
+    with Client(core.path, timeout=20) as client:
+        answers = [answer for _, answer in client.pipelined(send(*payloads))]
+    assert [type(answer) for answer in answers] == [bytes, TooLarge, bytes, TooLarge, bytes, TooLarge]
+    assert answers[4][2:] == b"c" * 900
+    assert core.connections >= 3
+
+
+def test_a_core_that_dies_keeps_what_it_answered(fake_core):
+    def dying(connection):
+        for _, (command, _, _) in zip(range(3), fake_core.requests(connection), strict=False):
+            connection.sendall(fake_core.reply(command, b"\xc8\0"))
+
+    answered = []
+    with Client(fake_core(dying).path) as client:
+        answers = (answered.append(request.tag) for request, _ in client.pipelined(send(*[b"x"] * 10)))
+        with pytest.raises(NoAnswer, match="closed the connection"):
+            list(answers)
+    assert answered == [0, 1, 2]
+
+
+def test_nothing_to_send_asks_nothing(fake_core):
+    with Client(fake_core(echoes(fake_core)).path) as client:
+        assert list(client.pipelined([])) == []
