@@ -1,0 +1,238 @@
+//! Keywords, found on this machine: YAKE ranks the phrases of one text by how and where they stand in it; what follows
+//! makes a list of them that a reader would have written.
+//!
+//! ```text
+//! title, description, body ── plain text ── YAKE: ranked phrases ── no stop words inside, nothing generic
+//!                                                                ── the title's words first, rare phrases last
+//!                                                                ── one of each family: "menu entry", not "menu" too
+//! ```
+
+use yake_rust::{Config, StopWords, get_n_best};
+
+/// Phrases that YAKE is asked for, to choose from.
+const CANDIDATES: usize = 60;
+/// Bytes of the text that are looked at: enough to know what it is about.
+const LONGEST_TEXT: usize = 24_000;
+
+/// So many keywords do without words that stand in the text by chance.
+const ENOUGH: usize = 4;
+
+/// Words that say nothing about a text, whatever it is about.
+const GENERIC: &str = "allow allows also argument arguments assuming available based begin behavior below bool boolean call \
+    called case cases change common consider contain contains create created current default defaults \
+    define defined describe described details determine different display displays enable enabled \
+    example examples false first following found function functions get give given https include \
+    includes information input instance instead int item items key keys known layout learn leaving list \
+    make matches method methods multiple name names need new note number numbers object option optional \
+    options order overview parameter parameters passed path perform place possible properties property \
+    provide provides purpose refer replace reports require required result results return returned \
+    returns run second section see set setting settings similar single specific specified specify src \
+    start string strings term terms things time true type types unordered usage use used uses using \
+    value values version want way ways work works";
+
+fn is_generic(word: &str) -> bool {
+    GENERIC.split(' ').any(|generic| generic == word)
+}
+
+/// A phrase, and how good it is: 1 for the best.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keyword {
+    /// In lower case, as it stands in the text otherwise.
+    pub text: String,
+    /// 0 to 1.
+    pub score: f64,
+}
+
+/// A text to find keywords of.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// Its title; may be empty.
+    pub title: &'a str,
+    /// Its description; may be empty.
+    pub description: &'a str,
+    /// Plain text.
+    pub body: &'a str,
+}
+
+/// Languages whose stop words are known.
+pub const LANGUAGES: &[&str] = &["en", "de"];
+
+/// At most `count` keywords, the best first.
+pub fn keywords(text: Text<'_>, language: &str, count: usize) -> Vec<Keyword> {
+    let Some(stop_words) = StopWords::predefined(language).or_else(|| StopWords::predefined("en")) else {
+        return Vec::new();
+    };
+    let whole = format!("{}.\n\n{}.\n\n{}", text.title, text.description, text.body);
+    let config = Config { ngrams: 3, ..Config::default() };
+    let ranked = get_n_best(CANDIDATES, clip(&whole), &stop_words, &config);
+    let places = Places::of(&text);
+    let mut candidates: Vec<Candidate> = ranked
+        .iter()
+        .filter_map(|item| Candidate::new(&item.keyword, item.score, &places, &stop_words))
+        .collect();
+    candidates.sort_by(|a, b| a.score.total_cmp(&b.score));
+    let chosen = one_of_each_family(candidates, count);
+    let best = chosen.first().map_or(1.0, |first| first.score);
+    chosen
+        .into_iter()
+        .map(|one| Keyword { score: (best / one.score * 100.0).round() / 100.0, text: one.text })
+        .collect()
+}
+
+fn clip(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+/// The text in lower case, by the parts that tell how much a phrase matters.
+struct Places {
+    title: String,
+    description: String,
+    body: String,
+}
+
+impl Places {
+    fn of(text: &Text<'_>) -> Places {
+        let flat = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+        Places { title: flat(text.title), description: flat(text.description), body: flat(text.body) }
+    }
+}
+
+impl Places {
+    /// What a phrase's score is multiplied by: less is better. None for one that is there by chance.
+    fn weight(&self, text: &str, words: usize, times: usize) -> Option<f64> {
+        let in_title = self.title.contains(text);
+        let in_description = self.description.contains(text);
+        let is_rare = times < 2 && !in_title && !in_description;
+        let no_noun = ["ing", "ed", "ly", "izes", "ates", "ines"].iter().any(|ending| text.ends_with(ending));
+        if is_rare && words > 2 || no_noun && !in_title {
+            return None;
+        }
+        let of_title = if in_title { 0.3 } else { 1.0 };
+        let of_description = if in_description { 0.6 } else { 1.0 };
+        let of_length = if words == 2 { 0.7 } else { 1.0 };
+        let of_chance = if is_rare { 10.0 / words as f64 } else { 1.0 };
+        Some(of_title * of_description * of_length * of_chance)
+    }
+}
+
+/// A phrase that may become a keyword. The lower its score, the better.
+#[derive(Debug)]
+struct Candidate {
+    text: String,
+    stems: Vec<String>,
+    score: f64,
+    times: usize,
+    most: usize, // how many keywords there may be with this one among them
+}
+
+impl Candidate {
+    /// None for a phrase that no reader would have written.
+    fn new(phrase: &str, score: f64, places: &Places, stop_words: &StopWords) -> Option<Candidate> {
+        let text = phrase.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let words: Vec<&str> = text.split(' ').collect();
+        let is_empty_word = |word: &&str| {
+            word.chars().count() < 3 && words.len() == 1 || stop_words.contains(*word) || is_generic(word)
+        };
+        let is_sound = |word: &&str| {
+            word.chars().any(char::is_alphabetic)
+                && !word.ends_with('.')
+                && word.chars().all(|c| c.is_alphanumeric() || "-.'".contains(c))
+        };
+        if words.is_empty() || !words.iter().all(is_sound) || words.iter().any(is_empty_word) {
+            return None;
+        }
+        let times = places.body.matches(&text).count();
+        let weight = places.weight(&text, words.len(), times)?;
+        let stems = words.iter().map(|word| stem(word)).collect();
+        // A word that stands there once is better than nothing, and worse than most.
+        let is_last_resort = words.len() == 1 && times < 2 && weight > 1.0;
+        let most = if is_last_resort { ENOUGH } else { usize::MAX };
+        Some(Candidate { score: (score + 1e-6) * weight, text, stems, times, most })
+    }
+}
+
+impl Candidate {
+    /// Whether the other one has all words of this one.
+    fn is_within(&self, other: &Candidate) -> bool {
+        self.stems.iter().all(|stem| other.stems.contains(stem))
+    }
+}
+
+/// A word without the ending of its plural.
+fn stem(word: &str) -> String {
+    match word.strip_suffix("ies") {
+        Some(start) if start.len() > 2 => format!("{start}y"),
+        _ if word.len() > 3 && !word.ends_with("ss") => word.strip_suffix('s').unwrap_or(word).to_owned(),
+        _ => word.to_owned(),
+    }
+}
+
+/// Of phrases that share all their words, the more telling one: the longer, if the text has it often enough.
+fn one_of_each_family(candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
+    let mut chosen: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        if chosen.iter().any(|other| candidate.is_within(other)) {
+            continue;
+        }
+        let shorter = chosen.iter().position(|other| other.is_within(&candidate));
+        match shorter.and_then(|at| chosen.get(at).map(|other| (at, other.score, other.times))) {
+            Some((at, score, times)) if candidate.times * 2 >= times => {
+                chosen.retain(|other| !other.is_within(&candidate));
+                chosen.insert(at.min(chosen.len()), Candidate { score, ..candidate });
+            }
+            Some(_) => {}
+            None if chosen.len() < count.min(candidate.most) => chosen.push(candidate),
+            None => {}
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Text, keywords, stem};
+
+    const BODY: &str = "A page bundle is a folder with its page resources. Page resources are images and documents \
+        of the page bundle. A leaf bundle has no children. A branch bundle may have them. Each page bundle holds its \
+        page resources beside its content.";
+
+    fn found(count: usize) -> Vec<String> {
+        let text = Text {
+            title: "Page bundles",
+            description: "Content organization using page bundles",
+            body: BODY,
+        };
+        keywords(text, "en", count).into_iter().map(|one| one.text).collect()
+    }
+
+    #[test]
+    fn they_are_what_the_text_is_about() {
+        let found = found(5);
+        assert!(found.iter().any(|one| one.starts_with("page bundle")), "{found:?}");
+        assert!(found.contains(&"page resources".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn there_is_one_of_each_family() {
+        let found = found(10);
+        assert!(!found.contains(&"page".to_owned()), "{found:?}");
+        assert_eq!(found.iter().filter(|one| one.starts_with("page bundle")).count(), 1, "{found:?}");
+        assert!(found.len() <= 10);
+    }
+
+    #[test]
+    fn nothing_comes_of_nothing() {
+        for body in ["", " ", "the of and", "1 2 3", "…"] {
+            assert_eq!(keywords(Text { title: "", description: "", body }, "xx", 5), []);
+        }
+    }
+
+    #[test]
+    fn a_plural_is_its_singular() {
+        assert_eq!(["bundles", "queries", "class", "bus"].map(stem), ["bundle", "query", "class", "bus"]);
+    }
+}
