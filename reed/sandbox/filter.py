@@ -1,0 +1,200 @@
+"""The seccomp filter: a BPF program that decides on each system call by its number, and some by their arguments.
+
+    architecture ── another: the process is killed
+    number ── a tree of ranges ── a verdict: allow, EPERM, ENOSYS, kill
+                               └─ tests of the arguments: one alternative holds → allow, else EPERM
+
+A tree, because the kernel runs the program once for every number when it is installed: 0.1 ms, a list takes 0.3 ms.
+Two values are known in the plugin's process alone, its pid and its own socket's address: holes, filled at the end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from reed.sandbox import denied
+from reed.sandbox.denied import Numbers
+from reed.sandbox.kernel import Kernel, SandboxError
+
+ALLOW = 0x7FFF0000
+KILL = 0x80000000
+_ERRNO = 0x00050000
+EPERM = _ERRNO | errno.EPERM
+ENOSYS = _ERRNO | errno.ENOSYS
+
+_LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+_ALL = 0xFFFFFFFF
+
+# Holes: no real value of what they stand for (a pid is below 2**22, an address below 2**47).
+PID, ADDRESS_LOW, ADDRESS_HIGH, ADDRESS_LENGTH = 0xF11E0001, 0xF11E0002, 0xF11E0003, 0xF11E0004
+_HOLES = (PID, ADDRESS_LOW, ADDRESS_HIGH, ADDRESS_LENGTH)
+
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
+_CLONE_THREAD = 0x00010000
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_SOCK_STREAM, _TYPE_MASK = 1, 0xF
+_TCP_OR_0 = _ALL ^ 6  # no MPTCP: Landlock does not look at it
+_MSG_FASTOPEN = 0x20000000  # connects without connect(2): Landlock does not see it
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
+
+
+class Test(NamedTuple):
+    """A 32-bit word of the arguments, masked, has this value."""
+
+    word: int
+    value: int
+    mask: int = _ALL
+
+
+Alternatives = tuple[tuple[Test, ...], ...]  # one of them must hold whole
+Verdict = int | Alternatives
+
+
+class Kind(NamedTuple):
+    """What the filter depends on."""
+
+    is_lua: bool
+    network: bool = False  # TCP sockets
+    own_socket: bool = False  # for Lua: a Unix socket may be made, and connected to one address
+
+
+def program(machine: str, kind: Kind) -> bytes:
+    """The program with its holes. Raises SandboxError on a machine whose numbers are not known."""
+    if machine not in _ARCHITECTURES:
+        raise SandboxError("seccomp", f"no table of system calls for {machine}", hint="sandbox: auto goes without")
+    ranges = _ranges(_verdicts(denied.MACHINES[machine], kind))
+    instructions = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),
+        (_RETURN, 0, 0, KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        *_tree(ranges),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+
+
+class Filter:
+    """A program in memory, ready to be installed: made before the fork, filled and installed after it."""
+
+    __slots__ = ("_code", "_head", "_holes")
+
+    def __init__(self, code: bytes) -> None:
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._head = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(self._code)))
+        constants = struct.unpack(f"={len(code) // 8 * 'xxxxI'}", code)
+        self._holes = [(8 * at + 4, value) for at, value in enumerate(constants) if value in _HOLES]
+
+    def fill(self, pid: int, address: int = 0, length: int = 0) -> bytes:
+        """Fill the holes; gives the program as it is then."""
+        values = {PID: pid, ADDRESS_LOW: address & _ALL, ADDRESS_HIGH: address >> 32, ADDRESS_LENGTH: length}
+        for offset, hole in self._holes:
+            struct.pack_into("=I", self._code, offset, values[hole])
+        return self._code.raw
+
+    def install(self, kernel: Kernel) -> None:
+        """Put this process under the filter for good. Needs no_new_privs. Raises SandboxError."""
+        try:
+            kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._head))
+        except OSError as error:
+            raise SandboxError("seccomp", f"not installed: {error.strerror}") from None
+
+
+def word(argument: int, *, high: bool = False) -> int:
+    """The offset of an argument's lower or upper half in struct seccomp_data, on a little-endian machine."""
+    return 16 + 8 * argument + (4 if high else 0)
+
+
+def _tests(kind: Kind) -> dict[str, Verdict]:
+    """By call: what its arguments must be."""
+    me = Test(word(0), 0)
+    no_fast_open = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3} if kind.network else {}
+    found: dict[str, Verdict] = {
+        "clone": ((Test(word(0), 0, _NEW_NAMESPACES),),),
+        "socket": _sockets(kind),
+        "prlimit64": ((me,),),
+        "sched_setaffinity": ((me,),),
+        "sched_setscheduler": ((me,),),
+        "sched_setparam": ((me,),),
+        "sched_setattr": ((me,),),
+        "setpriority": ((Test(word(0), _PRIO_PROCESS), Test(word(1), 0)),),
+        "ioprio_set": ((Test(word(0), _IOPRIO_WHO_PROCESS), Test(word(1), 0)),),
+        "utimensat": ((Test(word(1), 0), Test(word(1, high=True), 0)),),  # no path: of an open file
+        **{name: ((Test(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
+    }
+    if kind.is_lua:
+        found["clone"] = ((Test(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
+        found["kill"] = found["tgkill"] = ((Test(word(0), PID),),)
+        found["connect"] = EPERM
+        if kind.own_socket:
+            address = Test(word(1), ADDRESS_LOW), Test(word(1, high=True), ADDRESS_HIGH)
+            found["connect"] = ((*address, Test(word(2), ADDRESS_LENGTH)),)
+    return found
+
+
+def _sockets(kind: Kind) -> Verdict:
+    stream = Test(word(1), _SOCK_STREAM, _TYPE_MASK)
+    if kind.is_lua:
+        return ((Test(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
+    families = (_AF_INET, _AF_INET6) if kind.network else ()
+    tcp = [(Test(word(0), family), stream, Test(word(2), 0, _TCP_OR_0)) for family in families]
+    return ((Test(word(0), _AF_UNIX),), *tcp)
+
+
+def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
+    """By number: every call that is not simply allowed."""
+    found: dict[int, Verdict] = {}
+
+    def put(calls: Iterable[tuple[Numbers, Verdict]]) -> None:
+        found.update((number, verdict) for numbers, verdict in calls if (number := numbers[machine]) is not None)
+
+    put((numbers, KILL) for numbers in denied.KILLED.values())
+    put((numbers, EPERM) for group in denied.REFUSED for numbers in group.values())
+    put((numbers, ENOSYS) for numbers in denied.UNKNOWN.values())
+    if kind.is_lua:
+        put((numbers, EPERM) for numbers in denied.REFUSED_TO_LUA.values())
+    put((denied.TESTED[name], verdict) for name, verdict in _tests(kind).items())
+    return found
+
+
+def _ranges(verdicts: dict[int, Verdict]) -> list[tuple[int, Verdict]]:
+    """(first number, verdict), rising; each holds up to the next."""
+    found: list[tuple[int, Verdict]] = []
+    for number in range(denied.LAST + 1):
+        verdict = verdicts.get(number, ALLOW)
+        if not found or found[-1][1] != verdict:
+            found.append((number, verdict))
+    return [*found, (denied.LAST + 1, ENOSYS)]
+
+
+def _tree(ranges: list[tuple[int, Verdict]]) -> list[Instruction]:
+    if len(ranges) == 1:
+        verdict = ranges[0][1]
+        return [(_RETURN, 0, 0, verdict)] if isinstance(verdict, int) else list(_check(verdict))
+    middle = len(ranges) // 2
+    below, above = _tree(ranges[:middle]), _tree(ranges[middle:])
+    if len(below) > 255:  # a conditional jump goes no farther
+        return [(_AT_LEAST, 0, 1, ranges[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
+    return [(_AT_LEAST, len(below), 0, ranges[middle][0]), *below, *above]
+
+
+def _check(alternatives: Alternatives) -> Iterator[Instruction]:
+    for tests in alternatives:
+        left = 1 + sum(2 if test.mask == _ALL else 3 for test in tests)
+        for test in tests:
+            yield (_LOAD, 0, 0, test.word)
+            if test.mask != _ALL:
+                yield (_AND, 0, 0, test.mask)
+            left -= 2 if test.mask == _ALL else 3
+            yield (_EQUAL, 0, left, test.value)
+        yield (_RETURN, 0, 0, ALLOW)
+    yield (_RETURN, 0, 0, EPERM)

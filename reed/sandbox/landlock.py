@@ -1,0 +1,134 @@
+"""Landlock: which files, FIFOs and TCP ports a process reaches; the kernel's ABI 1 to 7, each used for all it has.
+
+    ABI   Linux       adds
+    1     5.13        files and folders: read, write, execute, make, remove
+    2     5.19        renaming and linking between folders
+    3     6.2         truncating
+    4     6.7         TCP: bind and connect, by port
+    5     6.10        ioctl on devices
+    6     6.12        no abstract Unix socket, no Unix signal to a process outside
+    7     6.15        denials of a program that was executed are in the audit log
+
+Everything that the ABI can deny is denied but what a rule grants. An open descriptor keeps what it was opened for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import struct
+from collections.abc import Iterator
+
+from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.rules import Rules
+
+_CREATE_RULESET = 444
+_ADD_RULE = 445
+_RESTRICT_SELF = 446
+_VERSION = 1
+_PATH_BENEATH = 1
+_NET_PORT = 2
+_LOG_NEW_EXEC_ON = 2
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
+MAKE_DIR = 1 << 7
+MAKE_REG = 1 << 8
+REFER = 1 << 13
+TRUNCATE = 1 << 14
+IOCTL_DEV = 1 << 15
+
+_ABI_1 = (1 << 13) - 1
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # a file takes no rule about folders
+_READ = READ_FILE | READ_DIR
+_CHANGE = _READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER
+_BIND_TCP, _CONNECT_TCP = 1, 2
+_SCOPES = 1 | 2  # abstract Unix sockets, Unix signals
+
+
+def abi(kernel: Kernel) -> int:
+    """The ABI of this kernel; 0: it has no Landlock, or was started without."""
+    try:
+        return kernel.call(_CREATE_RULESET, 0, 0, _VERSION)
+    except OSError:
+        return 0
+
+
+def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
+    """A descriptor that holds the rules. Raises SandboxError."""
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    attributes = struct.pack("=QQQ", _handled(version), _BIND_TCP | _CONNECT_TCP, _SCOPES)
+    buffer = ctypes.create_string_buffer(attributes[:size], size)
+    try:
+        fd = kernel.call(_CREATE_RULESET, ctypes.addressof(buffer), size, 0)
+    except OSError as error:
+        raise SandboxError("landlock", f"no ruleset: {error.strerror}") from None
+    try:
+        _add_rules(kernel, version, fd, rules)
+    except SandboxError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def add_self(kernel: Kernel, version: int, fd: int) -> None:
+    """Grant what /proc says about this very process, which is not there before the fork."""
+    _add_path(kernel, fd, ctypes.create_string_buffer(16), "/proc/self", _READ & _handled(version))
+
+
+def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool) -> None:
+    """Put this process under the ruleset for good; closes `fd`. Needs no_new_privs. Raises SandboxError."""
+    flags = _LOG_NEW_EXEC_ON if executes and version >= 7 else 0
+    try:
+        kernel.call(_RESTRICT_SELF, fd, flags)
+    except OSError as error:
+        raise SandboxError("landlock", f"not restricted: {error.strerror}") from None
+    os.close(fd)
+
+
+def _handled(version: int) -> int:
+    newer = ((2, REFER), (3, TRUNCATE), (5, IOCTL_DEV))
+    return _ABI_1 | sum(right for since, right in newer if version >= since)
+
+
+def _grants(rules: Rules) -> Iterator[tuple[str, int]]:
+    for paths, access in (
+        (rules.read_paths, _READ),
+        (rules.run_paths, _READ | EXECUTE),
+        (rules.write_paths, WRITE_FILE),
+        (rules.data_paths, _CHANGE),
+    ):
+        for path in paths:
+            yield path, access
+
+
+def _add_rules(kernel: Kernel, version: int, fd: int, rules: Rules) -> None:
+    rule, handled = ctypes.create_string_buffer(16), _handled(version)
+    for path, access in _grants(rules):
+        _add_path(kernel, fd, rule, path, access & handled)
+    for port in rules.connect_tcp if version >= 4 else ():
+        struct.pack_into("=QQ", rule, 0, _CONNECT_TCP, port)
+        _add(kernel, fd, _NET_PORT, rule, f"port {port}")
+
+
+def _add_path(kernel: Kernel, fd: int, rule: ctypes.Array[ctypes.c_char], path: str, access: int) -> None:
+    try:
+        target = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise SandboxError("landlock", f"{path}: {error.strerror}") from None
+    try:
+        if not stat.S_ISDIR(os.fstat(target).st_mode):
+            access &= _OF_FILES
+        struct.pack_into("=Qi", rule, 0, access, target)
+        _add(kernel, fd, _PATH_BENEATH, rule, path)
+    finally:
+        os.close(target)
+
+
+def _add(kernel: Kernel, fd: int, kind: int, rule: ctypes.Array[ctypes.c_char], what: str) -> None:
+    try:
+        kernel.call(_ADD_RULE, fd, kind, ctypes.addressof(rule), 0)
+    except OSError as error:
+        raise SandboxError("landlock", f"no rule for {what}: {error.strerror}") from None

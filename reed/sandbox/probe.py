@@ -1,0 +1,84 @@
+"""Which layers this kernel has, and what a plugin could do without the missing ones.
+
+For `reed plugin status`, SYSTEM_STATS and `sandbox: strict`. Nothing is changed by asking.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, NamedTuple
+
+from reed.sandbox import landlock, own_socket
+from reed.sandbox.denied import MACHINES
+from reed.sandbox.kernel import Kernel
+
+_PR_GET_NO_NEW_PRIVS = 39
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+
+_SINCE = (  # ABI, Linux, what is missing before
+    (1, "5.13", "landlock: plugins read and write all that their user may"),
+    (3, "6.2", "landlock truncate: plugins may empty any file that their user may write to"),
+    (4, "6.7", "landlock tcp: plugins with network reach every port"),
+    (5, "6.10", "landlock ioctl: devices that are granted take every ioctl"),
+    (6, "6.12", "landlock scope: plugins may send Unix signals to their user's processes, and use abstract sockets"),
+)
+
+
+class Layers(NamedTuple):
+    no_new_privs: bool
+    landlock: int  # ABI; 0: none
+    seccomp: bool
+    truncate: bool
+    tcp: bool
+    ioctl: bool
+    scope: bool
+    sealed: bool  # the address of a Lua plugin's own socket
+    missing: tuple[str, ...]  # what does not hold, in words
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "missing": list(self.missing)}
+
+
+def probe(kernel: Kernel) -> Layers:
+    version = landlock.abi(kernel)
+    privs, seccomp, sealed = _no_new_privs(kernel), _seccomp(kernel), own_socket.seals(kernel)
+    missing = [f"{text} (Linux {linux})" for since, linux, text in _SINCE if version < since]
+    if not version:
+        missing[0] += ", started with landlock in its lsm= list"
+    if not privs:
+        missing.append("no_new_privs: setuid programs give plugins their owner's powers")
+    if not seccomp:
+        missing.append(f"seccomp: plugins may use every system call (a kernel with it, on {' or '.join(MACHINES)})")
+    if not sealed:
+        missing.append("sealed: machine code in a Lua plugin could connect to other Unix sockets (Linux 6.10)")
+    return Layers(
+        no_new_privs=privs,
+        landlock=version,
+        seccomp=seccomp,
+        truncate=version >= 3,
+        tcp=version >= 4,
+        ioctl=version >= 5,
+        scope=version >= 6,
+        sealed=sealed,
+        missing=tuple(missing),
+    )
+
+
+def _no_new_privs(kernel: Kernel) -> bool:
+    try:
+        kernel.prctl(_PR_GET_NO_NEW_PRIVS)
+    except OSError:
+        return False
+    return True
+
+
+def _seccomp(kernel: Kernel) -> bool:
+    """Asked with no filter at all, a kernel that has filters says EFAULT; one that has none, EINVAL."""
+    if kernel.machine not in MACHINES:
+        return False
+    try:
+        kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0)
+    except OSError as error:
+        return error.errno == errno.EFAULT
+    return False

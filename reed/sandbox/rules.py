@@ -1,0 +1,121 @@
+"""What one plugin's process may do, derived from its row and manifest alone (DESIGN.md, Security).
+
+                             native                              Lua
+    read                     its folder, the clock's zone, random bytes
+                             the system's libraries, /proc/self  Python's library and ours, for late imports
+    run                      its folder, the system's programs   nothing
+    change                   its data folder, with file_write
+    write, read              FIFOs self→*, *→self
+    TCP                      the ports that manifest and reed.yaml agree on, outwards; DNS then goes by TCP
+    Unix sockets             any that lets it in, by its path    its own, if the core has to be reached again
+    processes, Unix signals  its own children                    itself
+
+FIFOs. Landlock grants files and folders, not names, and all FIFOs lie in one folder. So each FIFO of the `peers` known
+at the start is granted by itself. Those made later are reached by a second name: the core links every FIFO into
+<runtime>/peers/SELF/to/OTHER and .../from/OTHER (hard links: the same pipe), and these two folders are granted whole.
+
+Not held, on any kernel up to Landlock 8: a native plugin may connect to every Unix socket that its user may write to.
+The core knows each peer by its process and gives a plugin its own permissions or nothing; other daemons of that user
+do not: run the core as a user of its own. Names, sizes and times of files can be asked for everywhere (stat). A
+native plugin may fill its data folder, and may start as many processes as its user may.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+ARROW = "→"
+MODES = ("auto", "strict", "off")
+DNS_PORT = 53
+
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf")
+_EVERYONE = ("/dev/null", "/dev/urandom", "/etc/localtime")
+_LUA = ("/usr/share/zoneinfo",)
+_NETWORK = (
+    "/etc/resolv.conf",
+    "/run/systemd/resolve",  # where resolv.conf leads; the file there is replaced now and then
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl/certs",  # not /etc/ssl: there are private keys in it
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates",
+)
+
+
+class Rules(NamedTuple):
+    """Paths are absolute; one that does not exist is passed over. A native plugin reads /proc/self too."""
+
+    is_lua: bool
+    read_paths: tuple[str, ...]  # files, FIFOs, folders with all that is in them
+    run_paths: tuple[str, ...] = ()  # the same, and they may be executed
+    write_paths: tuple[str, ...] = ()  # what exists there may be written to; nothing is made or truncated
+    data_paths: tuple[str, ...] = ()  # folders to read and change; no links, devices, sockets or FIFOs in them
+    own_socket: str | None = None  # Lua: the one Unix socket that it may connect to; None: none. Native: any
+    connect_tcp: tuple[int, ...] = ()  # ports
+    memory: int | None = None  # bytes of RLIMIT_DATA: all that it has for itself to write to, not what it reads
+    cpu: int | None = None  # seconds of processor time in all its life; then SIGXCPU
+    open_files: int = 1024
+    processes: int | None = None  # of its user in all, so 0 means no further; does not bind root
+    user: tuple[int, int] | None = None  # uid and gid to become, where the core runs as root
+    mode: str = "auto"  # strict: a missing layer is an error; off: limits and no_new_privs alone
+
+
+def rules_for(
+    plugin_type: str,
+    folder: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None,
+    runtime_dir: str | os.PathLike[str],
+    name: str,
+    permissions: Collection[str],
+    network: Iterable[int] = (),
+    *,
+    peers: Iterable[str] = (),
+    own_socket: str | os.PathLike[str] | None = None,
+    memory: int | None = None,
+    mode: str = "auto",
+    user: tuple[int, int] | None = None,
+) -> Rules:
+    """The rules of the plugin `name`, "native" or "lua". Pure: looks at no file.
+
+    `network`: the TCP ports that its manifest asks for and an admin allowed. `peers`: the registry's other plugins.
+    `own_socket`: its socket, for a Lua plugin that is to reach the core again after the core's death.
+    """
+    is_lua = plugin_type == "lua"
+    ports = () if is_lua else tuple(sorted({*network}))
+    fifos = os.path.join(runtime_dir, "fifos")
+    links = os.path.join(runtime_dir, "peers", name)
+    others = [other for other in peers if other != name]
+    inbox = (os.path.join(links, "from"), *(f"{fifos}/{other}{ARROW}{name}" for other in others))
+    outbox = (os.path.join(links, "to"), *(f"{fifos}/{name}{ARROW}{other}" for other in others))
+    own = os.fspath(folder)
+    if is_lua:
+        read_paths = (own, *_EVERYONE, *_LUA, *_python())
+    else:
+        read_paths = (*_EVERYONE, *_SYSTEM_FILES, *(_NETWORK if ports else ()))
+    return Rules(
+        is_lua=is_lua,
+        read_paths=read_paths + inbox,
+        run_paths=() if is_lua else (own, *_SYSTEM),
+        write_paths=("/dev/null", *outbox),
+        data_paths=(os.fspath(data_dir),) if data_dir is not None and "file_write" in permissions else (),
+        own_socket=os.fspath(own_socket) if is_lua and own_socket is not None else None,
+        connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
+        memory=memory,
+        open_files=256 if is_lua else 1024,
+        processes=0 if is_lua else None,
+        user=user,
+        mode=mode,
+    )
+
+
+def _python() -> tuple[str, str]:
+    """Python's library and this package: never sys.path, which may lead to where content is kept."""
+    return os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -1,0 +1,141 @@
+"""Which layers hold is said truly, and `strict` refuses to do without one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from reed.sandbox.confine import Sandbox
+from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.probe import probe
+
+
+class OldKernel(Kernel):
+    """A kernel that says it has less: its Landlock up to `abi`, its seccomp or none, no mseal."""
+
+    def __init__(self, abi: int, *, seccomp: bool = True, machine: str = "") -> None:
+        super().__init__(machine)
+        self.abi, self.has_seccomp = abi, seccomp
+
+    def call(self, number: int, *arguments: int) -> int:
+        if number == 444 and arguments[0] == 0:
+            if self.abi:
+                return self.abi
+            raise OSError(errno.ENOSYS, "not implemented")
+        if number == 462:
+            raise OSError(errno.ENOSYS, "not implemented")
+        return super().call(number, *arguments)
+
+    def prctl(self, option: int, *arguments: int) -> int:
+        if option == 22 and not self.has_seccomp:
+            raise OSError(errno.EINVAL, "invalid")
+        return super().prctl(option, *arguments)
+
+
+def test_this_kernel(sandbox) -> None:
+    layers = sandbox.layers.as_json()
+    assert json.loads(json.dumps(layers)) == layers
+    assert layers["no_new_privs"] is True
+    assert layers["tcp"] == (layers["landlock"] >= 4)
+    assert layers["scope"] == (layers["landlock"] >= 6)
+    assert (layers["missing"] == []) == (layers["landlock"] >= 6 and layers["seccomp"] and layers["sealed"])
+
+
+@pytest.mark.parametrize(
+    ("abi", "missing"),
+    [
+        (0, ["landlock", "landlock truncate", "landlock tcp", "landlock ioctl", "landlock scope"]),
+        (1, ["landlock truncate", "landlock tcp", "landlock ioctl", "landlock scope"]),
+        (3, ["landlock tcp", "landlock ioctl", "landlock scope"]),
+        (4, ["landlock ioctl", "landlock scope"]),
+        (5, ["landlock scope"]),
+        (6, []),
+        (99, []),
+    ],
+)
+def test_what_an_older_kernel_lacks_is_said_in_words(abi: int, missing: list[str]) -> None:
+    layers = probe(OldKernel(abi))
+    assert layers.landlock == abi
+    assert [text.partition(":")[0] for text in layers.missing] == [*missing, "sealed"]
+
+
+def test_no_seccomp_is_seen_and_so_is_a_machine_without_a_table() -> None:
+    assert probe(OldKernel(7, seccomp=False)).seccomp is False
+    assert probe(OldKernel(7, machine="riscv64")).seccomp is False
+    assert any("seccomp" in text for text in probe(OldKernel(7, seccomp=False)).missing)
+
+
+def test_asking_changes_nothing() -> None:
+    with open("/proc/self/status", encoding="ascii") as file:
+        before = [line for line in file if line.startswith(("Seccomp", "NoNewPrivs", "Cap"))]
+    probe(Kernel())
+    with open("/proc/self/status", encoding="ascii") as file:
+        assert [line for line in file if line.startswith(("Seccomp", "NoNewPrivs", "Cap"))] == before
+
+
+def test_strict_names_what_is_missing_and_what_to_do(place) -> None:
+    sandbox = Sandbox(OldKernel(3))
+    with pytest.raises(SandboxError) as refused:
+        sandbox.prepare(place.rules("native", mode="strict"))
+    assert refused.value.layer == "strict"
+    assert "landlock tcp" in str(refused.value)
+    assert "landlock scope" in str(refused.value)
+    assert "sandbox: auto" in refused.value.hint
+
+
+def test_strict_is_content_with_a_kernel_that_has_all(place, inside, sandbox) -> None:
+    if sandbox.layers.missing:
+        pytest.skip("this kernel lacks: " + "; ".join(sandbox.layers.missing))
+    assert inside(place.rules("native", mode="strict"), lambda: "runs") == "runs"
+
+
+def test_auto_takes_what_there_is(place, inside, needs) -> None:
+    """No Landlock: the filter still holds. No filter: Landlock still holds."""
+    needs()
+
+    def tries() -> list[str]:
+        found = []
+        for job in (place.secret.read_text, lambda: place.secret.chmod(0o600)):
+            try:
+                job()
+                found.append("done")
+            except PermissionError:
+                found.append("refused")
+        return found
+
+    rules = place.rules("native")
+    inside.sandbox = Sandbox(OldKernel(0))
+    assert inside(rules, tries) == ["done", "refused"]
+    inside.sandbox = Sandbox(OldKernel(7, seccomp=False))
+    assert inside(rules, tries) == ["refused", "done"]
+
+
+def test_off_leaves_no_new_privs_and_limits(place, inside) -> None:
+    def status() -> str:
+        place.secret.read_text()
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(line.split()[1] for line in file if line.startswith("NoNewPrivs"))
+
+    assert inside(place.rules("native", mode="off"), status) == "1"
+
+
+def test_a_layer_that_fails_is_named(place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that says it has Landlock, and then refuses: no process goes on without it."""
+
+    class Liar(Kernel):
+        def call(self, number: int, *arguments: int) -> int:
+            if number == 444 and arguments[0] != 0:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+            return 7 if number == 444 else super().call(number, *arguments)
+
+    with pytest.raises(SandboxError, match="sandbox: landlock: no ruleset"):
+        Sandbox(Liar()).prepare(place.rules("native"))
+
+
+def test_a_path_that_is_not_there_is_no_error(place, inside, needs) -> None:
+    needs()
+    rules = place.rules("lua", ("file_write",))
+    assert inside(rules._replace(read_paths=(*rules.read_paths, "/no/such/path")), lambda: "runs") == "runs"

@@ -1,0 +1,73 @@
+"""Rules are derived from the row and the manifest alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from reed.sandbox.rules import Rules, rules_for
+
+FOLDER, DATA, RUNTIME = "/srv/plugins/me", "/srv/data/me", "/run/reed"
+
+
+def rules(plugin_type: str = "native", permissions: tuple[str, ...] = (), **more: object) -> Rules:
+    return rules_for(plugin_type, FOLDER, DATA, RUNTIME, "me", permissions, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("plugin_type", ["lua", "native"])
+def test_the_data_folder_takes_the_permission_file_write(plugin_type: str) -> None:
+    assert rules(plugin_type, ("file_write",)).data_paths == (DATA,)
+    assert rules(plugin_type, ("snippet_write",)).data_paths == ()
+    assert rules_for(plugin_type, FOLDER, None, RUNTIME, "me", {"file_write"}).data_paths == ()
+
+
+def test_no_permission_but_file_write_changes_what_the_process_may() -> None:
+    assert rules("native", ("snippet_read", "plugin_send", "system_stats")) == rules("native")
+
+
+@pytest.mark.parametrize("plugin_type", ["lua", "native"])
+def test_its_fifos_and_no_others(plugin_type: str) -> None:
+    found = rules(plugin_type, peers=("a", "me", "b"))
+    fifos = [path for path in (*found.read_paths, *found.write_paths) if "→" in path]
+    assert fifos == [f"{RUNTIME}/fifos/{pair}" for pair in ("a→me", "b→me", "me→a", "me→b")]
+    assert {path for path in found.read_paths if path.startswith(RUNTIME)} == {
+        f"{RUNTIME}/fifos/a→me",
+        f"{RUNTIME}/fifos/b→me",
+        f"{RUNTIME}/peers/me/from",
+    }
+
+
+def test_only_a_native_plugin_runs_anything() -> None:
+    assert FOLDER in rules("native").run_paths
+    assert FOLDER in rules("lua").read_paths
+    assert rules("lua").run_paths == ()
+
+
+def test_the_network_is_closed_unless_ports_were_agreed_on() -> None:
+    closed, opened = rules("native"), rules("native", network=(443, 8080, 443))
+    assert closed.connect_tcp == ()
+    assert opened.connect_tcp == (53, 443, 8080)
+    assert "/etc/resolv.conf" in opened.read_paths
+    assert not any("resolv" in path or "certs" in path for path in closed.read_paths)
+    assert rules("lua", network=(443,)).connect_tcp == ()
+
+
+def test_a_lua_plugin_reads_none_of_the_folders_python_imports_from_but_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend("/srv/site")  # where content may be kept
+    paths = rules("lua").read_paths
+    assert "/srv/site" not in paths
+    assert os.path.dirname(os.__file__) in paths
+    project = Path(sys.modules["reed"].__file__ or "").parent
+    assert str(project) in paths
+    assert str(project.parent) not in paths
+
+
+def test_neither_its_home_nor_the_whole_of_etc_is_read() -> None:
+    for found in (rules("lua"), rules("native", network=(443,))):
+        for path in (*found.read_paths, *found.run_paths):
+            assert path not in {"/", "/etc", "/etc/ssl", "/home", "/root", "/tmp", "/run", "/proc", "/var", RUNTIME}
