@@ -13,9 +13,6 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, stat};
 use rustix::io::Errno;
 
-/// U+2192, between the two names.
-pub(crate) const ARROW: char = '→';
-
 /// Which way the messages go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -72,9 +69,4 @@ impl Fifo {
             outcome => Ok(outcome?),
         }
     }
-}
-
-/// `fifos/SOURCE→TARGET`
-pub(crate) fn path(folder: &Path, source: &str, target: &str) -> PathBuf {
-    folder.join(format!("{source}{ARROW}{target}"))
 }

@@ -4,11 +4,11 @@
 //! is kept for a while, with the answer that it got: a repeat is not handled twice; it gets the same answer again.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::fifo::{End, Fifo, path};
+use crate::fifo::{End, Fifo};
+use crate::places::Places;
 use crate::wire::message::{MessageBuffer, PluginMessage};
 
 /// Messages of one FIFO that are remembered.
@@ -38,11 +38,12 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn open(folder: &Path, source: &str, target: &str) -> Result<Inbound, Error> {
-        let path = path(folder, source, target);
-        let fifo = Fifo::open(&path, End::Read)
-            .map_err(|error| Error::io(format!("opening {}", path.display()), error))?;
-        let buffer = MessageBuffer::new(source, target)?;
+    pub(crate) fn open(places: &Places, source: &str) -> Result<Inbound, Error> {
+        let opened = places.open(End::Read, source);
+        let fifo = opened.map_err(|error| {
+            Error::io(format!("opening {}", places.path(End::Read, source).display()), error)
+        })?;
+        let buffer = MessageBuffer::new(source, places.name())?;
         Ok(Inbound { fifo, source: source.to_owned(), buffer, seen: VecDeque::new(), paused_until: None })
     }
 
@@ -98,9 +99,9 @@ impl Inbound {
     }
 
     /// Opens the FIFO anew if another one is in its place; what was read of the old one's last message is void.
-    pub(crate) fn renew(&mut self, folder: &Path, target: &str) -> Result<(), Error> {
+    pub(crate) fn renew(&mut self, places: &Places) -> Result<(), Error> {
         if !self.fifo.is_current() {
-            let renewed = Inbound::open(folder, &self.source, target)?;
+            let renewed = Inbound::open(places, &self.source)?;
             self.fifo = renewed.fifo;
             self.buffer = renewed.buffer;
         }

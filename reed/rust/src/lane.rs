@@ -4,7 +4,7 @@
 //! frame of the core ─┬─ a call      handle_command, under catch_unwind ── response
 //!                    ├─ F2          the plugin's figures ──────────────── response
 //!                    └─ a signal    handle_signal, then:
-//!                         HEALTH_CHECK       READY, BUSY or SLEEPING: what it last said
+//!                         HEALTH_CHECK       READY, BUSY or SLEEPING: what it last said; new FIFOs are opened
 //!                         RELOAD_CONFIG      register again for the new settings, look at the FIFOs, READY
 //!                         WAKE_UP            look at the FIFOs, READY
 //!                         SHUTDOWN_GRACEFUL  finish what has come, and end
@@ -216,7 +216,10 @@ impl<'a> Lane<'a> {
                 self.shared.stop();
                 Ok(())
             }
-            Signal::HealthCheck => self.say(self.shared.mood()),
+            Signal::HealthCheck => {
+                self.shared.peers.look_again(self.shared.registration().peers.as_deref());
+                self.say(self.shared.mood())
+            }
             Signal::ReloadConfig | Signal::WakeUp => {
                 self.look_at_peers();
                 self.say(if self.shared.mood() == Signal::Busy { Signal::Busy } else { Signal::Ready })

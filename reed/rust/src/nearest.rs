@@ -20,7 +20,7 @@ fn distance(from: &str, to: &str) -> usize {
             *cell = left;
         }
     }
-    if from.is_empty() { to.chars().count() } else { row.last().copied().unwrap_or_default() }
+    if to.is_empty() { from.chars().count() } else { row.last().copied().unwrap_or_default() }
 }
 
 #[cfg(test)]

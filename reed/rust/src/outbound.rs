@@ -9,10 +9,10 @@
 //! A message whose first part is in the pipe is finished before anything else.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use crate::error::Error;
-use crate::fifo::{End, Fifo, path};
+use crate::fifo::{End, Fifo};
+use crate::places::Places;
 use crate::wire::codes::MAX_PAYLOAD;
 use crate::wire::message::{MESSAGE_HEADER, PluginMessage};
 
@@ -32,9 +32,9 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn open(folder: &Path, source: &str, target: &str) -> std::io::Result<Outbound> {
+    pub(crate) fn open(places: &Places, target: &str) -> std::io::Result<Outbound> {
         Ok(Outbound {
-            fifo: Fifo::open(&path(folder, source, target), End::Write)?,
+            fifo: places.open(End::Write, target)?,
             target: target.to_owned(),
             queue: VecDeque::new(),
             sent: 0,
@@ -93,9 +93,9 @@ impl Outbound {
     }
 
     /// Opens the FIFO anew if another one is in its place; the message that was half sent is sent again whole.
-    pub(crate) fn renew(&mut self, folder: &Path, source: &str) -> std::io::Result<()> {
+    pub(crate) fn renew(&mut self, places: &Places) -> std::io::Result<()> {
         if !self.fifo.is_current() {
-            self.fifo = Fifo::open(&path(folder, source, &self.target), End::Write)?;
+            self.fifo = places.open(End::Write, &self.target)?;
             self.sent = 0;
         }
         Ok(())

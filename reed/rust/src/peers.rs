@@ -7,32 +7,35 @@
 //! ```
 //!
 //! The main thread handles messages. A handler that waits in `request`, on whatever thread, reads the FIFO of its answer
-//! itself; what else it finds there goes to the inbox. Locks are held for reading and writing only, never while waiting.
+//! itself (`ask`); what else it finds there goes to the inbox. Locks are held for reading and writing only, never while waiting.
+
+mod ask;
+mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bell::Bell;
 use crate::clock::now_micros;
 use crate::connection::timespec;
 use crate::error::Error;
-use crate::fifo::{ARROW, path};
-use crate::inbound::{Arrival, Inbound, PAUSE};
+use crate::fifo::End;
+use crate::inbound::{Arrival, Inbound};
 use crate::locks::lock;
 use crate::log;
 use crate::outbound::Outbound;
+use crate::places::Places;
 use crate::plugin::Answer;
-use crate::requests::{Pending, Requests};
 use crate::strict_json;
 use crate::wire::codes::messages;
 use crate::wire::message::PluginMessage;
+use requests::Requests;
 
 const CHUNK: usize = 64 * 1024;
 /// Chunks read from one FIFO before the others have their turn.
@@ -47,8 +50,8 @@ struct Reading {
 
 /// All FIFOs of one plugin.
 pub(crate) struct Peers {
-    name: String,
-    folder: PathBuf,
+    places: Places,
+    looked_at: Mutex<Option<SystemTime>>,
     writing: Mutex<BTreeMap<String, Outbound>>,
     reading: Mutex<Reading>,
     requests: Requests,
@@ -58,10 +61,10 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(name: &str, folder: PathBuf) -> Result<Peers, Error> {
+    pub(crate) fn new(places: Places) -> Result<Peers, Error> {
         Ok(Peers {
-            name: name.to_owned(),
-            folder,
+            places,
+            looked_at: Mutex::default(),
             writing: Mutex::default(),
             reading: Mutex::default(),
             requests: Requests::default(),
@@ -75,13 +78,17 @@ impl Peers {
     /// Opens the FIFOs that lead here, and anew those that were replaced; `known` are the other plugins, if the core
     /// said so.
     pub(crate) fn look(&self, known: Option<&[String]>) {
-        let sources = known.map_or_else(|| self.sources(), <[String]>::to_vec);
+        *lock(&self.looked_at) = self.places.changed_at();
+        let sources = match known.map_or_else(|| self.places.others(End::Read), |known| Ok(known.to_vec())) {
+            Ok(sources) => sources,
+            Err(error) => return log::line(&format!("which plugins may send to this one: {error}")),
+        };
         let mut reading = lock(&self.reading);
         reading.by_source.retain(|source, _| sources.contains(source));
         for source in sources {
             let outcome = match reading.by_source.get_mut(&source) {
-                Some(inbound) => inbound.renew(&self.folder, &self.name),
-                None => Inbound::open(&self.folder, &source, &self.name)
+                Some(inbound) => inbound.renew(&self.places),
+                None => Inbound::open(&self.places, &source)
                     .map(|inbound| drop(reading.by_source.insert(source, inbound))),
             };
             if let Err(error) = outcome {
@@ -89,7 +96,7 @@ impl Peers {
             }
         }
         drop(reading);
-        lock(&self.writing).retain(|_, outbound| match outbound.renew(&self.folder, &self.name) {
+        lock(&self.writing).retain(|_, outbound| match outbound.renew(&self.places) {
             Ok(()) => true,
             Err(error) => {
                 log::line(&format!("{error}: {} messages are lost", outbound.waiting()));
@@ -99,21 +106,10 @@ impl Peers {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn sources(&self) -> Vec<String> {
-        let names = self.names_in_folder();
-        let here = format!("{ARROW}{}", self.name);
-        names.iter().filter_map(|name| name.strip_suffix(&here)).map(str::to_owned).collect()
-    }
-
-    fn names_in_folder(&self) -> Vec<String> {
-        match std::fs::read_dir(&self.folder) {
-            Ok(entries) => {
-                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
-            }
-            Err(error) => {
-                log::line(&format!("{}: {error}", self.folder.display()));
-                Vec::new()
-            }
+    /// As [`Peers::look`], if FIFOs came or went since.
+    pub(crate) fn look_again(&self, known: Option<&[String]>) {
+        if self.places.changed_at() != *lock(&self.looked_at) {
+            self.look(known);
         }
     }
 
@@ -157,32 +153,6 @@ impl Peers {
         self.send_then(target, message_type, payload, |_| {})
     }
 
-    /// Sends a message and waits for its answer; sends it again while none comes.
-    pub(crate) fn request(
-        &self,
-        target: &str,
-        message_type: u8,
-        payload: &[u8],
-        within: Duration,
-    ) -> Result<Value, Error> {
-        let fifo = self.answers_of(target)?;
-        let mut pending = self.requests.begin(target)?;
-        self.send_then(target, message_type, payload, |timestamp| pending.is_called(timestamp))?;
-        let deadline = Instant::now() + within;
-        while !pending.is_answered() {
-            let now = Instant::now();
-            if now >= deadline {
-                let what = format!("message 0x{message_type:02X} to {target}");
-                return Err(Error::Timeout { what, after: within });
-            }
-            if pending.must_repeat(now) {
-                self.send_again(target, message_type, pending.timestamp(), payload)?;
-            }
-            self.wait_for_answer(&pending, &fifo, deadline.min(pending.repeat_at()) - now)?;
-        }
-        pending.answer()
-    }
-
     fn send_then(
         &self,
         target: &str,
@@ -201,23 +171,8 @@ impl Peers {
         Ok(timestamp)
     }
 
-    fn send_again(
-        &self,
-        target: &str,
-        message_type: u8,
-        timestamp: u64,
-        payload: &[u8],
-    ) -> Result<(), Error> {
-        let mut writing = lock(&self.writing);
-        let outbound = self.outbound(&mut writing, target)?;
-        if outbound.waiting() > 0 {
-            return Ok(()); // it may not have left yet
-        }
-        outbound.push(&self.message(target, message_type, timestamp, payload))
-    }
-
     fn message(&self, target: &str, message_type: u8, timestamp: u64, payload: &[u8]) -> PluginMessage {
-        let (source, target) = (self.name.clone(), target.to_owned());
+        let (source, target) = (self.places.name().to_owned(), target.to_owned());
         PluginMessage { message_type, source, target, timestamp, payload: payload.to_vec() }
     }
 
@@ -227,12 +182,10 @@ impl Peers {
         target: &str,
     ) -> Result<&'a mut Outbound, Error> {
         if !writing.contains_key(target) {
-            let opened = Outbound::open(&self.folder, &self.name, target);
+            let opened = Outbound::open(&self.places, target);
             let outbound = opened.map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => self.no_fifo(target),
-                _ => {
-                    Error::io(format!("opening {}", path(&self.folder, &self.name, target).display()), error)
-                }
+                _ => Error::io(format!("opening {}", self.places.path(End::Write, target).display()), error),
             })?;
             writing.insert(target.to_owned(), outbound);
         }
@@ -240,9 +193,9 @@ impl Peers {
     }
 
     fn no_fifo(&self, target: &str) -> Error {
-        let mine = format!("{}{ARROW}", self.name);
-        let names = self.names_in_folder();
-        let known = names.iter().filter_map(|name| name.strip_prefix(&mine));
+        // Without a list there is no nearest name; that there is no such plugin stands all the same.
+        let others = self.places.others(End::Write).unwrap_or_default();
+        let known = others.iter().map(String::as_str);
         Error::NoFifo { plugin: target.to_owned(), nearest: crate::nearest::nearest(target, known) }
     }
 
@@ -351,42 +304,5 @@ impl Peers {
             inbound.answered(asked, kind, body.clone());
         }
         self.send(&message.source, kind, &body).map(drop)
-    }
-
-    /// The FIFO that the answers of a plugin come by.
-    fn answers_of(&self, target: &str) -> Result<Arc<OwnedFd>, Error> {
-        let mut reading = lock(&self.reading);
-        if !reading.by_source.contains_key(target) {
-            let inbound =
-                Inbound::open(&self.folder, target, &self.name).map_err(|_| self.no_fifo(target))?;
-            reading.by_source.insert(target.to_owned(), inbound);
-            self.generation.fetch_add(1, Ordering::Relaxed);
-            self.bell.ring();
-        }
-        let inbound = reading.by_source.get(target).ok_or_else(|| self.no_fifo(target))?;
-        Ok(Arc::clone(&inbound.fifo.fd))
-    }
-
-    fn wait_for_answer(&self, pending: &Pending<'_>, fifo: &OwnedFd, within: Duration) -> Result<(), Error> {
-        let blocked = self.blocked();
-        let mut fds = vec![PollFd::new(pending.bell(), PollFlags::IN)];
-        fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
-        let mut within = within;
-        if self.paused().iter().any(|source| source == pending.target()) {
-            within = within.min(PAUSE);
-        } else {
-            fds.push(PollFd::new(fifo, PollFlags::IN));
-        }
-        match poll(&mut fds, Some(&timespec(within))) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Error::io("waiting for an answer", error)),
-        }
-        drop(fds);
-        self.flush();
-        self.receive(std::iter::once(pending.target()));
-        if !lock(&self.reading).inbox.is_empty() {
-            self.bell.ring();
-        }
-        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::figures::Figures;
 use crate::locks::lock;
 use crate::peers::Peers;
+use crate::places::Places;
 use crate::plugin::{Action, ReedPlugin, Sleep};
 use crate::strict_json;
 use crate::wire::codes::{Command, Signal, flags};
@@ -57,7 +58,7 @@ impl<'p> Shared<'p> {
             peers: None,
         };
         Ok(Shared {
-            peers: Peers::new(plugin.name(), environment.runtime_dir.join("fifos"))?,
+            peers: Peers::new(Places::new(&environment.runtime_dir, plugin.name()))?,
             actions: plugin.actions(),
             plugin,
             environment,

@@ -323,3 +323,39 @@ fn workers_take_calls_at_the_same_time() {
     first.shut_down(plugin);
     assert!(second.try_frame().is_none());
 }
+
+#[test]
+fn a_plugin_that_comes_later_is_heard_after_a_health_check() {
+    let mut core = FakeCore::new("demo", &[]);
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    core.make_pair("late");
+    line.send_signal(Signal::HealthCheck);
+    assert_eq!(line.signal().0, Signal::Ready);
+    let mut late = Peer::new(&core, "late");
+    late.send(9, 1, &json!({}));
+    assert_eq!(late.receive().2["data"], json!({"from": "late"}));
+    line.shut_down(plugin);
+}
+
+#[test]
+fn in_a_sandbox_the_second_names_tell_who_is_there() {
+    let core = FakeCore::new("demo", &["peer", "hidden"]);
+    let links = core.folder.join("peers/demo");
+    std::fs::create_dir_all(links.join("from")).unwrap();
+    std::fs::create_dir_all(links.join("to")).unwrap();
+    std::fs::hard_link(core.fifo("peer", "demo"), links.join("from/peer")).unwrap();
+    std::fs::hard_link(core.fifo("demo", "peer"), links.join("to/peer")).unwrap();
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    let mut peer = Peer::new(&core, "peer");
+    let hidden = Peer::new(&core, "hidden");
+    hidden.send(9, 1, &json!({}));
+    peer.send(9, 1, &json!({}));
+    assert_eq!(peer.receive().0, 0xF2);
+    assert!(!hidden.is_readable(Duration::ZERO), "only what is linked is read");
+    let (status, error) = line.call(7, b"\"pear\"");
+    assert_eq!(status, 404);
+    assert!(error["message"].as_str().unwrap().contains("did you mean \"peer\"?"), "{error}");
+    line.shut_down(plugin);
+}

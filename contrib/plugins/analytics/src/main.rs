@@ -29,11 +29,16 @@ impl Analytics {
     }
 
     fn analyze(&self, ctx: &Context<'_>, input: &reed_plugin::Input<'_>) -> Result<Value, Error> {
-        let snippet = input.snippet()?;
-        let content = Content::of(&snippet.content);
-        self.figures().analyzed(&snippet.id, content);
+        let input = input.json()?;
+        let Some(given) = input.get("content") else {
+            return Err(Error::fail(422, "\"content\" is missing: the texts to count"));
+        };
+        let text = |key: &str| input.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (id, name) = (text("snippet_id"), text("name"));
+        let content = Content::of(given);
+        self.figures().analyzed(if id.is_empty() { name } else { id }, content);
         let mut told = content.json();
-        tell_backup(ctx, &mut told, &snippet.id, &snippet.name);
+        tell_backup(ctx, &mut told, id, name);
         Ok(told)
     }
 
