@@ -24,6 +24,7 @@ from reed.cli.output import Output, counted, safe_lines
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import Progress
 from reed.cli.site import connect
+from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, ReedError
 from reed.wire.codes import Command
@@ -54,7 +55,7 @@ class Import:
         self.update = update
         self.counts = {"snippets": 0, "updated": 0, "unchanged": 0, "types": 0, "bonds": 0}
         self.refused: list[FileError] = []
-        self.taken: list[Source] = []  # their names are in use: to be updated
+        self.taken: list[Change] = []  # with --update: their names are in use
         self._bonds: list[tuple[Source, lines.Line]] = []
         self._refs: dict[str, str] = {}  # the ref here of an id in the file
         self._types: dict[str, bytes] | None = None
@@ -75,6 +76,7 @@ class Import:
         """Send the requests of all lines, then what had to wait for them."""
         for request, answer in self.core.pipelined(requests):
             self._take(request.tag, answer)
+        update(self.core, self.taken, self._note_update)
         for request, answer in self.core.pipelined(self._bond_requests()):
             self._take(request.tag, answer)
 
@@ -83,13 +85,19 @@ class Import:
             if isinstance(answer, Conflict) and source.kind == "snippet" and source.name:
                 self._refs[source.old_id] = source.name  # bonds of the file may go to the one that is there
                 if self.update:
-                    self.taken.append(source)
+                    self.taken.append(Change(source.number, source.name, source.snippet_type, source.content))
                     return
             self.refuse(source.number, answer)
             return
         self.counts[f"{source.kind}s"] += 1
         if source.old_id:
             self._refs[source.old_id] = SnippetWritten.unpack(answer).snippet_id
+
+    def _note_update(self, change: Change, outcome: str | Exception) -> None:
+        if isinstance(outcome, str):
+            self.counts[outcome] += 1
+        else:
+            self.refuse(change.line, outcome)
 
     # Lines of an export.
 
@@ -182,10 +190,6 @@ def import_file(args: Args, output: Output) -> int:
         requests = run.plain_requests(numbered, kind, name_field) if kind else run.export_requests(numbered)
         try:
             run.run(requests)
-            if run.taken:
-                from reed.cli.updating import update
-
-                update(run)
         except (ReedError, KeyboardInterrupt):
             run.progress.clear()
             print(f"reed: {path}: cut off; {_summary(run)}", file=sys.stderr)

@@ -20,15 +20,16 @@ def create(args: Args, output: Output) -> int:
 
 
 def update(args: Args, output: Output) -> int:
-    patch = json_input(args, "JSON")
+    wanted, patch = ref(args.word("REF")), json_input(args, "JSON")
     with connect(args) as core:
-        snippet_id = core.snippet_update(ref(args.word("REF")), patch, args.number("--if-version"))
+        snippet_id = core.snippet_update(wanted, patch, args.number("--if-version"))
     return _written(output, snippet_id)
 
 
 def delete(args: Args, output: Output) -> int:
+    wanted = ref(args.word("REF"))
     with connect(args) as core:
-        snippet_id = core.snippet_delete(ref(args.word("REF")), cascade=args.has("--cascade"))
+        snippet_id = core.snippet_delete(wanted, cascade=args.has("--cascade"))
     return _written(output, snippet_id)
 
 
@@ -42,8 +43,9 @@ def _written(output: Output, snippet_id: str) -> int:
 
 
 def get(args: Args, output: Output) -> int:
+    wanted = ref(args.word("REF"))
     with connect(args) as core:
-        record = core.snippet_get(ref(args.word("REF")))
+        record = core.snippet_get(wanted)
     if output.as_json:
         output.json(as_json(record))
         return 0

@@ -9,59 +9,63 @@ such a line is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from reed.client import Request
+from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed
 from reed.wire.codes import Command
 from reed.wire.layouts import REF, pack_text
 from reed.wire.snippets import Record, SnippetGot, SnippetUpdate
 
-if TYPE_CHECKING:
-    from reed.cli.importing import Import
+
+class Change(NamedTuple):
+    """A line whose name is in use."""
+
+    line: int
+    name: str
+    snippet_type: str
+    content: bytes
 
 
-def update(run: Import) -> None:
-    """Change the snippets whose names `run.taken` has."""
-    written = run.core.pipelined(_writes(run))
-    for request, answer in written:
-        if isinstance(answer, CallError):
-            run.refuse(request.tag.number, answer)
-        else:
-            run.counts["updated"] += 1
+Told = Callable[[Change, str | Exception], None]
 
 
-def _writes(run: Import) -> Iterator[Request]:
+def update(core: Client, changes: Sequence[Change], told: Told) -> None:
+    """Change the snippets of these names; `told` hears of each: "updated", "unchanged" or why not."""
+    if not changes:
+        return
+    for request, answer in core.pipelined(_writes(core, changes, told)):
+        told(request.tag, answer if isinstance(answer, CallError) else "updated")
+
+
+def _writes(core: Client, changes: Sequence[Change], told: Told) -> Iterator[Request]:
     """The updates. What is there is read over a connection of its own, as the other is under way."""
-    from reed.client import Client
-
-    reads = (Request(Command.SNIPPET_GET, pack_text(source.name, REF.size), source) for source in run.taken)
-    with Client(run.core.path, run.core.timeout) as reader:
+    reads = (Request(Command.SNIPPET_GET, pack_text(change.name, REF.size), change) for change in changes)
+    with Client(core.path, core.timeout) as reader:
         for request, answer in reader.pipelined(reads):
-            source = request.tag
+            change = request.tag
             try:
                 if isinstance(answer, CallError):
                     raise answer
                 record = SnippetGot.unpack(answer).record
-                patch = _patch_of(record, source.snippet_type, source.content)
+                patch = _patch_of(record, change)
             except (CallError, ValueError) as error:
-                run.refuse(source.number, error)
+                told(change, error)
                 continue
             if patch is None:
-                run.counts["unchanged"] += 1
+                told(change, "unchanged")
             else:
-                payload = SnippetUpdate(record.id, record.version, patch).pack()
-                yield Request(Command.SNIPPET_UPDATE, payload, source)
+                yield Request(Command.SNIPPET_UPDATE, SnippetUpdate(record.id, record.version, patch).pack(), change)
 
 
-def _patch_of(record: Record, snippet_type: str, content: bytes) -> bytes | None:
+def _patch_of(record: Record, change: Change) -> bytes | None:
     """The patch, or None when there is nothing to change."""
-    if record.snippet_type != snippet_type:
-        raise Conflict(f"the name {record.semantic_name!r} is that of a {record.snippet_type}, not of a {snippet_type}")
-    if bytes(record.content) == content:
+    if record.snippet_type != change.snippet_type:
+        raise Conflict(f"the name {change.name!r} is that of a {record.snippet_type}, not of a {change.snippet_type}")
+    if bytes(record.content) == change.content:
         return None
-    old, new = json.loads(bytes(record.content)), json.loads(content)
+    old, new = json.loads(bytes(record.content)), json.loads(change.content)
     if old == new:
         return None
     return json.dumps(merge_patch(old, new), ensure_ascii=False, separators=(",", ":")).encode()

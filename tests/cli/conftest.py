@@ -1,0 +1,90 @@
+"""The command line on a core of its own: one core for the tests of a module, the commands run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import reed
+from reed.cli import main
+
+PYTHONPATH = str(Path(reed.__file__).parent.parent)
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
+    """`reed serve` on folders below `folder`; returns when it is ready."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind("")
+        ready.settimeout(0.05)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reed", "serve", f"--runtime-dir={folder / 'run'}", *flags],
+            cwd=folder,
+            stderr=(folder / "core.log").open("ab"),
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
+        )
+        for _ in range(400):
+            with contextlib.suppress(TimeoutError):
+                assert ready.recv(64) == b"READY=1"
+                return process
+            assert process.poll() is None, (folder / "core.log").read_text()
+    raise AssertionError("the core was not ready in time")
+
+
+@pytest.fixture(scope="module")
+def site_folder(tmp_path_factory):
+    """A site made by `reed init`, whose core runs as long as the module's tests."""
+    folder = tmp_path_factory.mktemp("site")
+    assert main(["init", str(folder)]) == 0
+    process = start_core(folder)
+    yield folder
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+@pytest.fixture
+def second_core(tmp_path_factory):
+    """The runtime folder of another, empty core."""
+    folder = tmp_path_factory.mktemp("second")
+    assert main(["init", str(folder)]) == 0
+    process = start_core(folder)
+    yield folder / "run"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+@pytest.fixture(name="reed")
+def run_reed(capfd, monkeypatch, tmp_path):
+    """Run a command in an empty folder, in this process: `reed("plugin", "list").out`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+
+    def run(*words: str) -> Ran:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Ran(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def on_site(reed, site_folder, monkeypatch):
+    """As `reed`, with the module's core."""
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(site_folder / "run"))
+    return reed

@@ -1,0 +1,160 @@
+"""Types, snippets, bonds and search from the command line, against a real core."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+PAGE = '{"schema": {"type": "object", "required": ["title"]}, "searchable": {"title": 3, "body": 1}}'
+
+
+@pytest.fixture
+def site(on_site):
+    """`reed` on a core that knows pages."""
+    assert on_site("registry", "define", "page", PAGE).code == 0
+    return on_site
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Give the next command something on standard input."""
+
+    def give(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return give
+
+
+def test_a_snippet_is_kept_as_it_was_written(site):
+    written = '{ "title":"Grüße" ,  "n":1.50 }'
+    made = site("snippet", "create", "page", "--name", "greeting", written)
+    assert (made.code, len(made.out)) == (0, 37)
+    for ref in ("greeting", "$greeting", made.out.strip()):
+        assert site("snippet", "get", ref).out == written + "\n"
+    record = json.loads(site("snippet", "get", "greeting", "--json").out)
+    assert record["id"] == made.out.strip()
+    assert (record["type"], record["name"], record["version"]) == ("page", "greeting", 1)
+    assert record["content"] == {"title": "Grüße", "n": 1.5}
+
+
+def test_json_from_a_file_and_from_standard_input(site, tmp_path, typed):
+    (tmp_path / "page.json").write_text('{\n  "title": "File"\n}\n')
+    (tmp_path / "page.yaml").write_text("title: Yaml\nn: [1, 2]\n")
+    for path, title in (("page.json", "File"), ("page.yaml", "Yaml")):
+        made = site("snippet", "create", "page", "--file", path)
+        assert json.loads(site("snippet", "get", made.out.strip()).out)["title"] == title
+    typed(b'{"title": "Typed"}\n')
+    made = site("snippet", "create", "page", "-")
+    assert site("snippet", "get", made.out.strip()).out == '{"title": "Typed"}\n'
+    (tmp_path / "bad.json").write_text('{"title": "File",}')
+    (tmp_path / "bad.yaml").write_text("title: [1\n")
+    assert "bad.json: JSON: " in site("snippet", "create", "page", "--file", "bad.json").err
+    assert "bad.yaml:1:10: " in site("snippet", "create", "page", "--file", "bad.yaml").err
+    gone = site("snippet", "create", "page", "--file", "gone.json")
+    assert (gone.code, gone.err) == (1, "reed: gone.json: No such file or directory\n")
+
+
+def test_update_with_a_version(site):
+    site("snippet", "create", "page", "--name", "v", '{"title": "One", "draft": true}')
+    assert site("snippet", "update", "v", '{"title": "Two", "draft": null}', "--if-version", "1").code == 0
+    assert json.loads(site("snippet", "get", "v").out) == {"title": "Two"}
+    late = site("snippet", "update", "v", '{"title": "Three"}', "--if-version=1")
+    assert late.code == 1
+    assert "version 2, not 1" in late.err
+
+
+def test_what_is_refused_says_why_and_what_to_do(site):
+    site("snippet", "create", "page", "--name", "taken", '{"title": "T"}')
+    for words, says in (
+        (["snippet", "create", "page", "{}"], "title"),
+        (["snippet", "create", "pgae", "{}"], "did you mean 'page'?"),
+        (["snippet", "create", "page", "--name", "taken", '{"title": 1}'], "taken"),
+        (["snippet", "create", "page", '{"title": '], "JSON"),
+        (["snippet", "create", "page", "--name", "no way", '{"title": 1}'], "semantic name"),
+        (["snippet", "get", "tken"], "tken"),
+        (["snippet", "get", "x" * 50], "x" * 20),
+        (["registry", "get", "pge"], "did you mean 'page'?"),
+        (["registry", "define", "page", '{"shema": {}}'], "did you mean 'schema'?"),
+        (["search", "a", "--limit", "99999999999"], "does not fit"),
+    ):
+        ran = site(*words)
+        assert ran.code == 1, words
+        assert ran.out == ""
+        assert ran.err.startswith("reed: ")
+        assert says in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_a_list_is_by_tabs_and_as_json(site):
+    ids = [site("snippet", "create", "page", f'{{"title": "{n}"}}').out.strip() for n in range(3)]
+    rows = [line.split("\t") for line in site("snippet", "list", "--type", "page").out.splitlines()]
+    assert [row[0] for row in rows][-3:] == ids
+    assert rows[-1][1:4] == ["page", "", "1"]
+    assert json.loads(rows[-1][6]) == {"title": "2"}
+    listed = json.loads(site("--json", "snippet", "list", "--limit", "2").out)
+    assert len(listed) == 2
+    assert set(listed[0]) == {"id", "type", "name", "version", "created_at", "updated_at", "content"}
+
+
+def test_more_than_a_page_is_listed(site):
+    for number in range(120):
+        site("snippet", "create", "page", f'{{"title": "many {number}"}}')
+    assert site("snippet", "list").out.count("\n") >= 120
+    assert site("snippet", "list", "--limit", "110").out.count("\n") == 110
+
+
+def test_bonds_and_their_tree(site):
+    for name in ("root", "left", "right"):
+        site("snippet", "create", "page", "--name", name, '{"title": "x"}')
+    site("schema", "bond", "root", "right", "--weight", "5", "--path", "/r")
+    bond = site("schema", "bond", "$root", "left", "--weight=-5")
+    assert len(bond.out) == 37
+    lines = [line.split("\t") for line in site("schema", "tree", "root").out.splitlines()]
+    assert [(line[0], *line[3:]) for line in lines] == [
+        ("0", "root", "0", ""), ("1", "left", "-5", ""), ("1", "right", "5", "/r"),
+    ]  # fmt: skip
+    tree = json.loads(site("schema", "tree", "root", "--depth", "1", "--json").out)
+    assert [child["name"] for child in tree["children"]] == ["left", "right"]
+    circle = site("schema", "bond", "right", "root")
+    assert circle.code == 1
+    assert site("snippet", "delete", "left").code == 1
+    assert site("schema", "unbond", "root", "left").code == 0
+    assert site("snippet", "delete", "left").code == 0
+    assert site("snippet", "delete", "root", "--cascade").code == 0
+    assert site("snippet", "get", "root").code == 1
+
+
+def test_search_finds_words_phrases_beginnings_and_without_accents(site):
+    site("snippet", "create", "page", "--name", "brot", '{"title": "Küchenbrot", "body": "a night of patience"}')
+    for query in (["kuchenbrot"], ['"night of patience"'], ["night of patience"], ["pat"], ["NIGHT", "kuchen"]):
+        hits = json.loads(site("search", *query, "--json").out)
+        assert [hit["name"] for hit in hits["hits"]] == ["brot"], query
+        assert hits["total"] == 1
+    score, name, kind, *_ = site("search", "kuchenbrot").out.split("\t")
+    assert float(score) > 0
+    assert (name, kind) == ("brot", "page")
+    assert site("search", "zzz").out == ""
+    assert site("search", "--", "-nothing").code == 0
+
+
+def test_index_tells_how_many(site):
+    site("snippet", "create", "page", "--name", "once", '{"title": "x"}')
+    assert site("index", "once").out == "1\n"
+    everything = json.loads(site("index", "--json").out)["indexed"]
+    assert everything == site("snippet", "list").out.count("\n")
+
+
+def test_types(site):
+    site("registry", "define", "note", '{"description": "A note"}')
+    assert site("registry", "get", "note").out == '{"description": "A note"}\n'
+    names = [row["name"] for row in json.loads(site("registry", "list", "--json").out)]
+    assert {"note", "page"} <= set(names)
+
+
+def test_status_in_figures(site):
+    figures = dict(line.split("\t") for line in site("status").out.splitlines())
+    assert int(figures["store.types"]) >= 1
+    assert json.loads(site("status", "--json").out)["pid"] == int(figures["pid"])

@@ -1,0 +1,182 @@
+"""init, start, stop, status, and how commands end: exit codes, Ctrl-C, a reader that has gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import reed as package
+from reed.config import load
+from reed.registry.rows import load as load_rows
+
+ENVIRON = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parent.parent)}
+
+
+def command(*words, **more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "reed", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRON, **more
+    )
+
+
+def test_init_makes_a_site_and_never_overwrites(reed, tmp_path):
+    assert reed("init").out.split() == ["reed.yaml", "plugin-registry.csv", "plugins"]
+    config = load(None, {}, {})
+    assert config.data_dir == tmp_path / "data"
+    rows = load_rows(config.registry, config.runtime_dir)
+    assert [(row.plugin_name, row.auto_start) for row in rows] == [("simple-seo", False), ("form-validator", False)]
+    (tmp_path / "reed.yaml").write_text("data_dir: mine\n")
+    assert reed("init").out == ""
+    assert (tmp_path / "reed.yaml").read_text() == "data_dir: mine\n"
+    assert json.loads(reed("init", "new/site", "--json").out)["made"] == [
+        "new/site/reed.yaml", "new/site/plugin-registry.csv", "new/site/plugins",
+    ]  # fmt: skip
+
+
+def test_every_setting_that_init_shows_is_one(reed, tmp_path):
+    """Take the comment signs off: the file must still be read."""
+    reed("init")
+    text = (tmp_path / "reed.yaml").read_text()
+    settings = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and ":" in line]
+    lines = [line for line in settings if line[0] == " " or line.split(":")[0].isidentifier()]
+    (tmp_path / "shown.yaml").write_text("\n".join(lines))
+    shown = load("shown.yaml", {}, {})
+    assert str(shown.runtime_dir) == "/tmp/reed-cms"
+    assert set(shown.groups) == {"editor"}
+    assert set(shown.plugins) == {"simple-seo"}
+
+
+def test_start_status_stop(reed, tmp_path):
+    run = tmp_path / "run"
+    assert reed("init").code == 0
+    (tmp_path / "select.py").write_text("raise SystemExit('a file of the site was taken for a module')")
+    os.environ["REED_RUNTIME_DIR"] = str(run)  # put back by the fixture
+    try:
+        started = reed("start", "--log-level", "debug")
+        assert (started.code, started.err) == (0, "")
+        pid = int(started.out.split("\t")[0])
+        assert json.loads(reed("status", "--json").out)["pid"] == pid
+        assert os.getsid(pid) == pid
+        again = reed("start")
+        assert again.code == 1
+        assert f"a core (pid {pid}) runs on {run} already" in again.err
+        assert reed("--runtime-dir", str(run), "plugin", "list").code == 0
+    finally:
+        stopped = reed("stop")
+    assert (stopped.code, stopped.err) == (0, "")
+    assert reed("status").code == 3
+    assert "ready on" in (tmp_path / "data/core.log").read_text()
+    nothing = reed("stop")
+    assert nothing.code == 3
+    assert "start it with: reed start" in nothing.err
+
+
+def test_stop_is_not_fooled_by_the_pid_of_another_process(reed, tmp_path):
+    sleeper = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "none/pid").mkdir(parents=True)
+    (tmp_path / "none/pid/core.pid").write_text(f"{sleeper.pid} 1\n")
+    assert reed("stop").code == 3
+    assert sleeper.poll() is None
+    sleeper.kill()
+    sleeper.wait()
+
+
+def test_a_start_that_fails_shows_why(reed, tmp_path):
+    reed("init")
+    (tmp_path / "plugin-registry.csv").write_text("plugin_name,what\n")
+    ran = reed("start")
+    assert ran.code == 1
+    assert "the core did not start" in ran.err
+    assert "plugin-registry.csv:1" in ran.err
+    (tmp_path / "reed.yaml").write_text("data_dri: x\n")
+    ran = reed("start")
+    assert ran.code == 1
+    assert "reed.yaml:1:1" in ran.err
+    assert "data_dir" in ran.err
+
+
+def test_the_runtime_folder_is_found_in_reed_yaml(site_folder, reed, tmp_path, monkeypatch):
+    monkeypatch.delenv("REED_RUNTIME_DIR")
+    (tmp_path / "reed.yaml").write_text(f"runtime_dir: {site_folder / 'run'}\n")
+    assert reed("plugin", "list").code == 0
+    (tmp_path / "reed.yaml").write_text("# runtime_dir: /nowhere\nruntime_dir: [a]\n")
+    assert "reed.yaml:2:14" in reed("plugin", "list").err
+
+
+@pytest.mark.parametrize(
+    "words", [["plugin", "list"], ["snippet", "get", "x"], ["search", "x"], ["status"], ["plugin", "send", "a", "b"]]
+)
+def test_no_core_is_code_3_and_says_how_to_start_one(reed, words):
+    ran = reed(*words)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("reed: core not running: ")
+    assert "reed start" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_error(site_folder, on_site):
+    on_site("registry", "define", "bulk", "{}")
+    for _ in range(20):
+        on_site("snippet", "create", "bulk", '{"body": "%s"}' % ("x" * 9000))
+    process = command("--runtime-dir", str(site_folder / "run"), "snippet", "list")
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == b""
+
+
+def test_ctrl_c_is_130_without_a_traceback(tmp_path):
+    """In the middle of a call that is never answered."""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "core.sock"))
+        silent.listen()
+        process = command("--runtime-dir", str(tmp_path), "index")
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(100)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
+    code = (
+        "import sys\nfrom reed.cli import main\nmain(['plugin', 'list'])\n"
+        "heavy = {'argparse', 'dataclasses', 'logging', 'socket', 'selectors', 'asyncio', 'subprocess', 'yaml', 'lupa',"
+        " 'jsonschema_rs', 'sqlite3', 'difflib', 'tempfile', 'pathlib', 'reed.config', 'reed.daemon', 'reed.store',"
+        " 'reed.wire.snippets', 'reed.wire.search', 'reed.cli.snippet', 'threading'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**ENVIRON, "REED_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == "[]\n"
+    assert "core not running" in ran.stderr
+
+
+def test_a_command_starts_within_three_times_of_a_bare_python(site_folder, tmp_path):
+    """Both compiled beforehand, in turn, the best of some runs: the machine may be busy."""
+    environ = {**ENVIRON, "REED_RUNTIME_DIR": str(site_folder / "run"), "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    bare, ours = (
+        [sys.executable, "-c", "pass"],
+        [sys.executable, "-c", "import sys, reed.cli; sys.exit(reed.cli.main())"],
+    )
+    times: dict[int, list[float]] = {0: [], 1: []}
+    for _ in range(12):
+        for number, words in enumerate((bare, [*ours, "plugin", "list"])):
+            since = time.perf_counter()
+            subprocess.run(words, env=environ, check=True, stdout=subprocess.DEVNULL)
+            times[number].append(time.perf_counter() - since)
+    assert min(times[1]) <= 3 * min(times[0]), times

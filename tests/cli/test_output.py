@@ -1,0 +1,148 @@
+"""What arrives on a terminal, in a pipe, and as JSON."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import unicodedata
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reed
+from reed.cli.output import Column, JsonText, Output, clip, pad, safe, safe_lines, size, span, width
+
+ANY = st.text(st.characters(codec=None), max_size=60)
+
+
+class Terminal(io.StringIO):
+    """A terminal of 40 columns, as far as a table is concerned."""
+
+    def isatty(self):
+        return True
+
+    def fileno(self):
+        raise OSError
+
+
+@given(ANY)
+def test_nothing_but_printable_characters_reaches_a_terminal(text):
+    assert safe(text).isprintable()
+    assert all(line.isprintable() for line in safe_lines(text).split("\n"))
+    assert safe_lines(text).count("\n") == text.count("\n")
+
+
+def test_escapes_are_shown_for_what_they_are():
+    assert safe("\x1b[2J\x07\x9b31m\u202e") == "\\x1b[2J\\x07\\x9b31m\\u202e"
+
+
+@given(ANY, st.integers(1, 30))
+def test_a_cut_text_fits(text, room):
+    text = safe(text)
+    assert width(clip(text, room)) <= room
+    assert width(pad(clip(text, room), room)) == room
+
+
+def test_wide_characters_take_two_columns_and_marks_none():
+    assert width("日本") == 4
+    assert width(unicodedata.normalize("NFD", "é")) == 1
+
+
+@given(st.lists(st.tuples(ANY, st.integers(), st.none() | st.booleans()), max_size=5))
+def test_a_pipe_has_a_line_for_a_row_and_a_cell_for_a_column(rows):
+    stream = io.StringIO(newline="\n")
+    columns = (Column("A", "a"), Column("B", "b.c"), Column("D", "d"))
+    Output(stream).table(columns, [{"a": a, "b": {"c": b}, "d": d} for a, b, d in rows])
+    lines = stream.getvalue().split("\n")[:-1]
+    assert len(lines) == len(rows)
+    for line, (text, number, flag) in zip(lines, rows, strict=True):
+        cell, other, last = line.split("\t")
+        for escape, char in (("\\\\", "\0"), ("\\t", "\t"), ("\\n", "\n"), ("\\r", "\r"), ("\0", "\\")):
+            cell = cell.replace(escape, char)
+        assert cell == text or "\0" in text
+        assert other == str(number)
+        assert last == {None: "", True: "yes", False: "no"}[flag]
+
+
+def test_json_texts_stay_json_in_a_pipe():
+    stream = io.StringIO()
+    Output(stream).rows([["x", JsonText('{"a":\n\t"b\\n\\\\c"}')]])
+    assert json.loads(stream.getvalue().split("\t")[1]) == {"a": "b\n\\c"}
+
+
+def test_as_json_the_rows_are_whole(capsys):
+    Output(sys.stdout, as_json=True).table((Column("A", "a"),), [{"a": 1, "more": [None]}])
+    assert json.loads(capsys.readouterr().out) == [{"a": 1, "more": [None]}]
+
+
+def test_a_table_for_people():
+    stream = Terminal()
+    columns = (Column("NAME", "name"), Column("MEMORY", "memory", size, right=True), Column("NOTE", "note"))
+    Output(stream).table(
+        columns, [{"name": "seo", "memory": 5 << 20, "note": "\x1b[1m"}, {"name": "x", "memory": None}]
+    )
+    assert stream.getvalue() == "NAME  MEMORY  NOTE\nseo   5.0 MB  \\x1b[1m\nx          -  -\n"
+
+
+def test_a_table_that_is_too_wide_is_cut_but_not_where_it_is_to_be_copied_from():
+    stream = Terminal()
+    columns = (Column("REF", "name|id", whole=True), Column("TEXT", "text"))
+    Output(stream).table(columns, [{"name": "", "id": "i" * 36, "text": "t" * 100}, {"name": "home", "text": "short"}])
+    first, second, third = stream.getvalue().splitlines()
+    assert second.startswith("i" * 36 + "  ttt")
+    assert second.endswith("…")
+    assert max(map(len, (first, second, third))) <= 80
+    assert third.startswith("home ")
+
+
+def test_numbers_in_words():
+    assert [size(n) for n in (0, 999, 1024, 20_000, 5 << 20, 3 << 30)] == [
+        "0 B", "999 B", "1.0 KB", "20 KB", "5.0 MB", "3.0 GB",
+    ]  # fmt: skip
+    assert [span(n) for n in (0.04, 12.3, 125, 7500, 190_000)] == ["0.0 s", "12 s", "2 min", "2 h 5 min", "2 d 4 h"]
+
+
+def on_a_terminal(columns, *words, env=None):
+    """(exit code, what it printed) of a command whose stdout and stderr are a terminal."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reed", *words],
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "PYTHONPATH": str(Path(reed.__file__).parent.parent), **(env or {})},
+    )
+    os.close(terminal)
+    printed = b""
+    try:
+        while data := os.read(controller, 65536):
+            printed += data
+    except OSError:
+        pass  # the terminal's last user is gone
+    os.close(controller)
+    return process.wait(20), printed.decode()
+
+
+def test_a_real_terminal(on_site, site_folder):
+    assert on_site("registry", "define", "page", "{}").code == 0
+    nasty = '{"title": "\\u001b]0;owned\\u0007 %s"}' % ("x" * 300)
+    assert on_site("snippet", "create", "page", "--name", "nasty", nasty).code == 0
+    env = {"REED_RUNTIME_DIR": str(site_folder / "run")}
+    code, printed = on_a_terminal(60, "snippet", "list", env=env)
+    assert code == 0
+    assert all(len(line) <= 60 for line in printed.splitlines())
+    assert printed.split()[:3] == ["REF", "TYPE", "VERSION"]
+    for words in (["snippet", "get", "nasty"], ["snippet", "get", "nasty", "--json"], ["status"], ["plugin", "status"]):
+        code, printed = on_a_terminal(80, *words, env=env)
+        assert code == 0
+        assert "\x1b" not in printed
+        assert "\x07" not in printed
+    assert on_a_terminal(80, "snippet", "get", "\x1b[2J", env=env)[1].count("\x1b") == 0

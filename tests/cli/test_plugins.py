@@ -1,0 +1,249 @@
+"""`reed plugin …` against a core whose plugins answer as a test says."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import sys
+import threading
+
+import pytest
+
+from reed.wire import frames
+from reed.wire.codes import Command, Flag, Signal
+from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage, unpack_name
+from reed.wire.frames import ReceiveBuffer
+from reed.wire.plugins import PluginAnswer, PluginSend
+
+ACTIONS = {
+    "validate": {"command_id": 1, "input": "snippet", "description": ""},
+    "check": {"command_id": 2, "input": "json", "description": ""},
+    "raw": {"command_id": 3, "input": "bytes", "description": ""},
+}
+LIST = [
+    {"name": "seo", "type": "lua", "version": "1.2.0", "state": "ready", "auto_start": True, "permissions": [],
+     "user_groups": [], "description": "SEO\tcheck", "actions": ACTIONS, "pid": 7, "reason": ""},
+]  # fmt: skip
+HEALTH = [
+    {"name": "seo", "type": "lua", "version": "1.2.0", "state": "ready", "pid": 7, "uptime_s": 61.5, "restarts": 0,
+     "memory_bytes": 812340, "calls": 3, "errors": 0, "latency_ms": {"p50": 0.25, "p99": 1.5}, "ready_ms": 3.2,
+     "reason": "", "last_error": "", "last_lines": [], "log": "/x/seo.log"},
+    {"name": "bad", "type": "lua", "version": "1.0.0", "state": "failed", "pid": None, "uptime_s": 0, "restarts": 5,
+     "memory_bytes": 0, "calls": 0, "errors": 0, "latency_ms": {"p50": None, "p99": None}, "ready_ms": None,
+     "reason": "bad: it crashed 5 times", "last_error": "exit 1", "last_lines": ["main.lua:3: \x1b[1moops"],
+     "log": "/x/bad.log"},
+]  # fmt: skip
+
+
+class Plugins:
+    """What the core was asked, and how it answers PLUGIN_SEND."""
+
+    def __init__(self, path):
+        self.asked = []
+        self.answer = PluginAnswer(200, b'{"score": 9}')
+        self.may_list = True
+        self.log = ""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            buffer = ReceiveBuffer()
+            with connection:
+                while data := connection.recv(65536):
+                    buffer.feed(memoryview(data))
+                    while (frame := buffer.next_frame()) is not None:
+                        answer, flags = self._reply(frame.command_id, bytes(frame.payload))
+                        connection.sendall(frames.encode(frame.command_id, answer, Flag.RESPONSE | flags))
+                    buffer.keep()
+
+    def _reply(self, command, payload):
+        if command == Command.PLUGIN_LIST:
+            if not self.may_list:
+                return ErrorResponse(403, 10004, "anna may not PLUGIN_LIST").pack(), Flag.ERROR
+            return JsonResponse(200, json.dumps(LIST).encode()).pack(), 0
+        if command == Command.PLUGIN_HEALTH:
+            name = unpack_name(payload)
+            chosen = [{**each, "log": self.log} for each in HEALTH if name in ("", each["name"])]
+            return JsonResponse(200, json.dumps(chosen).encode()).pack(), 0
+        if command == Command.PLUGIN_SEND:
+            self.asked.append(bytes(PluginSend.unpack(payload).input))
+            return self.answer.pack(), Flag.ERROR if isinstance(self.answer, ErrorResponse) else 0
+        if command == Command.PLUGIN_SIGNAL:
+            self.asked.append(SignalMessage.unpack(payload).signal_type)
+            return b"\xca\0", 0
+        self.asked.append((Command(command).name, payload.rstrip(b"\0").decode()))
+        return b"\xc8\0", 0
+
+    def close(self):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def plugins(reed, tmp_path, monkeypatch):
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path))
+    plugins = Plugins(tmp_path / "core.sock")
+    yield plugins
+    plugins.close()
+
+
+def test_list(reed, plugins):
+    assert reed("plugin", "list").out == "seo\tlua\t1.2.0\tready\tyes\tvalidate,check,raw\tSEO\\tcheck\n"
+    assert json.loads(reed("plugin", "list", "--json").out) == LIST
+
+
+def test_status_and_health(reed, plugins):
+    assert reed("plugin", "status").out.splitlines() == [
+        "seo\tready\t7\t61.5\t812340\t3\t0\t0.25\t1.5\t0\t",
+        "bad\tfailed\t\t0\t0\t0\t0\t\t\t5\tbad: it crashed 5 times",
+    ]
+    assert reed("plugin", "status", "bad").out.startswith("bad\tfailed")
+    assert reed("plugin", "health", "seo").out == "seo\tready\t3.2\t61.5\t3\t0\t0\t\n"
+    assert [each["name"] for each in json.loads(reed("plugin", "health", "--json").out)] == ["seo", "bad"]
+
+
+def test_a_failed_one_is_explained_to_people(reed, plugins, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+        def fileno(self):
+            raise OSError
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    reed("plugin", "status")
+    assert sys.stdout.getvalue() == (
+        "NAME  STATE   PID  UPTIME  MEMORY  CALLS  ERRORS     P50     P99  RESTARTS\n"
+        "seo   ready     7   1 min  793 KB      3       0  0.2 ms  1.5 ms         0\n"
+        "bad   failed    -       -       -      0       0       -       -         5\n"
+        "\nbad is failed: it crashed 5 times\n"
+        "    main.lua:3: \\x1b[1moops\n"
+    )
+
+
+def test_start_stop_restart_reload(reed, plugins):
+    for words in (["start", "seo", "bad"], ["stop", "seo"], ["restart", "seo"], ["reload"]):
+        assert reed("plugin", *words).code == 0
+    assert plugins.asked == [
+        ("PLUGIN_START", "seo"), ("PLUGIN_START", "bad"), ("PLUGIN_STOP", "seo"),
+        ("PLUGIN_STOP", "seo"), ("PLUGIN_START", "seo"), ("PLUGIN_RELOAD", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "travels"),
+    [
+        (["validate", "blog/intro"], b'"blog/intro"'),
+        (["validate", "$blog/intro"], b'"blog/intro"'),
+        (["validate", "123"], b'"123"'),
+        (["check", '{"a": [1]}'], b'{"a": [1]}'),
+        (["check", "blog/intro"], b'"blog/intro"'),
+        (["check", "$blog/intro"], b'"blog/intro"'),
+        (["check"], b""),
+        (["raw", '{"a": 1'], b'{"a": 1'),
+        (["raw", "$x"], b"$x"),
+        (["nosuch", "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"], b'"0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"'),
+    ],
+)
+def test_send_gives_an_action_what_it_takes(reed, plugins, words, travels):
+    ran = reed("plugin", "send", "seo", *words)
+    assert (ran.code, ran.out) == (0, '{"score": 9}\n')
+    assert plugins.asked == [travels]
+
+
+def test_send_without_the_right_to_list_goes_by_what_was_written(reed, plugins):
+    plugins.may_list = False
+    for written in ("blog/intro", '{"a": 1}'):
+        assert reed("plugin", "send", "seo", "validate", written).code == 0
+    assert plugins.asked == [b'"blog/intro"', b'{"a": 1}']
+
+
+def test_send_reads_standard_input(reed, plugins, monkeypatch):
+    for data, action in ((b"\xff\0bytes", "raw"), (b'{"a":\n1}', "check")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert reed("plugin", "send", "seo", action, "-").code == 0
+        assert plugins.asked.pop() == data
+
+
+def test_an_action_on_a_snippet_needs_one(reed, plugins):
+    ran = reed("plugin", "send", "seo", "validate")
+    assert ran.code == 2
+    assert "reed plugin send seo validate REF" in ran.err
+    assert reed("plugin", "send", "seo", "validate", "").code == 2  # an empty "$snippet_id"
+    assert plugins.asked == []
+
+
+def test_answers_of_all_kinds(reed, plugins):
+    plugins.answer = PluginAnswer(422, b'{"errors": ["no title"]}')
+    ran = reed("plugin", "send", "seo", "check", "1")
+    assert (ran.code, ran.out) == (1, '{"errors": ["no title"]}\n')
+    assert "plugin seo, action check: answered with status 422" in ran.err
+    plugins.answer = PluginAnswer(200, b"\xff\0\n")
+    assert reed("plugin", "send", "seo", "raw", "1").out == "\udcff\0\n"
+    assert json.loads(reed("plugin", "send", "seo", "raw", "1", "--json").out) == "\ufffd\0\n"
+    plugins.answer = PluginAnswer(200, b"")
+    assert reed("plugin", "send", "seo", "raw", "1").out == ""
+    plugins.answer = ErrorResponse(502, 10005, "plugin seo, action check: main.lua:3: \x1b[1mattempt")
+    ran = reed("plugin", "send", "seo", "check", "1")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "reed: plugin seo, action check: main.lua:3: \\x1b[1mattempt\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "signal"),
+    [
+        ("wake", Signal.WAKE_UP),
+        ("reload", Signal.RELOAD_CONFIG),
+        ("health", Signal.HEALTH_CHECK),
+        ("shutdown", Signal.SHUTDOWN_GRACEFUL),
+    ],
+)
+def test_signals(reed, plugins, word, signal):
+    assert reed("plugin", "signal", "seo", word).code == 0
+    assert plugins.asked == [signal]
+
+
+def test_logs(reed, plugins, tmp_path):
+    plugins.log = str(tmp_path / "seo.log")
+    assert reed("plugin", "logs", "seo").out == ""
+    (tmp_path / "seo.log").write_text("one\ntwo\nthree\n")
+    assert reed("plugin", "logs", "seo").out == "one\ntwo\nthree\n"
+    assert reed("plugin", "logs", "seo", "-n", "2").out == "two\nthree\n"
+
+
+def test_logs_without_a_core_are_found_by_the_settings(reed, tmp_path):
+    assert reed("plugin", "logs", "seo").code == 3
+    (tmp_path / "data/logs").mkdir(parents=True)
+    (tmp_path / "data/logs/seo.log").write_text("the last words\n")
+    assert reed("plugin", "logs", "seo").out == "the last words\n"
+    assert reed("plugin", "logs", "../logs/seo").code == 3
+
+
+def test_followed_logs_go_on_through_a_new_file(plugins, tmp_path):
+    from reed.cli.logs import follow
+
+    path = tmp_path / "seo.log"
+    path.write_text("old\n")
+    with path.open() as file:
+        file.read()
+        lines = follow(file, str(path))
+        with path.open("a") as writer:
+            writer.write("first\nhal")
+            writer.flush()
+            assert next(lines) == "first\n"
+            writer.write("f\n")
+        assert next(lines) == "half\n"
+        path.rename(tmp_path / "seo.log.1")
+        path.write_text("in the new file\n")
+        assert next(lines) == "in the new file\n"
+        lines.close()
