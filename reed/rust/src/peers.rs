@@ -41,6 +41,9 @@ const CHUNK: usize = 64 * 1024;
 /// Chunks read from one FIFO before the others have their turn.
 const CHUNKS_A_TURN: usize = 4;
 
+/// Messages in the inbox; further ones stay in their pipes until a handler that waits is done.
+const MOST_UNHANDLED: usize = 8192;
+
 #[derive(Default)]
 struct Reading {
     by_source: BTreeMap<String, Inbound>,
@@ -236,6 +239,9 @@ impl Peers {
         let mut again = Vec::new();
         let mut reading = lock(&self.reading);
         let Reading { by_source, inbox, chunk } = &mut *reading;
+        if inbox.len() >= MOST_UNHANDLED {
+            return; // the pipes hold the rest
+        }
         chunk.resize(CHUNK, 0);
         for source in sources {
             let Some(inbound) = by_source.get_mut(source) else { continue };
@@ -273,6 +279,11 @@ impl Peers {
     /// The next message to handle.
     pub(crate) fn next(&self) -> Option<PluginMessage> {
         lock(&self.reading).inbox.pop_front()
+    }
+
+    /// Whether nothing more can be read until messages were handled.
+    fn is_full(&self) -> bool {
+        lock(&self.reading).inbox.len() >= MOST_UNHANDLED
     }
 
     /// FIFOs that are to be left alone for a moment.

@@ -75,7 +75,7 @@ impl Peers {
         let mut fds = vec![PollFd::new(pending.bell(), PollFlags::IN)];
         fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
         let mut within = within;
-        if self.paused().iter().any(|source| source == pending.target()) {
+        if self.is_full() || self.paused().iter().any(|source| source == pending.target()) {
             within = within.min(PAUSE);
         } else {
             fds.push(PollFd::new(fifo, PollFlags::IN));
