@@ -76,18 +76,18 @@ class Sandbox:
 
     def load(self, name: str, source: bytes) -> Outcome:
         """Runs main.lua up to run() or its end."""
-        return self._enter(self._entries[b"load"], name.encode(), source)
+        return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> Outcome:
         """Runs the handler of a command id: "done" with status and body."""
-        return self._enter(self._call, command_id, payload)
+        return self.enter(self._call, command_id, payload)
 
     def signal(self, signal_type: int, data: bytes) -> Outcome:
-        return self._enter(self._entries[b"signal"], signal_type, data)
+        return self.enter(self._entries[b"signal"], signal_type, data)
 
     def finish(self) -> Outcome:
         """Runs what follows run()."""
-        return self._enter(self._entries[b"finish"])
+        return self.enter(self._entries[b"finish"])
 
     def manifest(self) -> bytes:
         """What the plugin has registered, as JSON."""
@@ -119,7 +119,7 @@ class Sandbox:
         source = (_SDK / f"{name}.lua").read_bytes()
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
-    def _enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
+    def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
         """Calls into Lua. What comes out is always an Outcome: the host goes on after whatever a plugin does."""
         self._lift(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
         try:

@@ -221,6 +221,7 @@ function reed.create_plugin(options)
   expect(options, "table", "create_plugin: options")
   local spec = state.spec
   for _, field in ipairs { "name", "version" } do
+    if spec[field] == "" then spec[field] = options[field] or "" end -- a test without its manifest
     if options[field] ~= nil and options[field] ~= spec[field] then
       blame(format("create_plugin: %s is '%s', the manifest says '%s'", field, tostring(options[field]), spec[field]))
     end

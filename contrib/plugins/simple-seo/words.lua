@@ -1,0 +1,180 @@
+--[[ Words: cutting text into them, sentences, reading ease, and which of them a page is about. ]]
+local find, gmatch, gsub, lower, match, sub = string.find, string.gmatch, string.gsub, string.lower, string.match, string.sub
+local stop_words = require "stop_words"
+
+local words = {}
+
+--- Lower case, for ASCII and the letters of Latin-1 (Ä is ä); other letters stay as they are.
+function words.lower(text)
+  text = lower(text)
+  if not find(text, "\195", 1, true) then return text end
+  return (gsub(text, "\195([\128-\150\152-\158])", function(byte) return "\195" .. string.char(byte:byte() + 32) end))
+end
+
+--- Typographic marks as plain ones: ’ is ', a dash or “ parts words, … ends a sentence. Byte by byte, as Lua sees UTF-8.
+local function simple(text)
+  if not find(text, "[\194\226]") then return text end
+  text = gsub(gsub(text, "\226\128\153", "'"), "\226\128\166", ".")
+  return (gsub(gsub(text, "\226\128[\147-\165]", " "), "\194[\160\171\187]", " "))
+end
+
+--- Letters, with those beyond ASCII; a word may hold ' and - within.
+local WORD = "[%w\128-\255][%w\128-\255'%-]*"
+
+--- A list of the words of a text, in lower case.
+function words.list(text)
+  local list, n = {}, 0
+  for word in gmatch(words.lower(simple(text)), WORD) do
+    n = n + 1
+    list[n] = word
+  end
+  return list
+end
+
+--- The number of words of a text.
+function words.count(text) return select(2, gsub(text, WORD, "")) end
+
+--- Sentences of a text, as their numbers of words. An end is . ! or ? before a space or the end.
+function words.sentences(text)
+  local list = {}
+  text = simple(text)
+  for sentence in gmatch(text .. " ", "(.-)[.!?]+[\"')%]]*%s") do
+    local count = words.count(sentence)
+    if count > 0 then list[#list + 1] = count end
+  end
+  local rest = match(text, "([^.!?]*)$")
+  local count = rest and words.count(rest) or 0
+  if count > 0 then list[#list + 1] = count end
+  return list
+end
+
+--- Syllables of an English word, by its groups of vowels.
+local function syllables(word)
+  if #word <= 3 then return 1 end
+  local stem = gsub(word, "e$", "")
+  local _, count = gsub(stem, "[aeiouy]+", "")
+  if match(word, "[^aeiouy]le$") then count = count + 1 end
+  return count > 0 and count or 1
+end
+
+--- Flesch reading ease (0 to 100: the higher, the easier) of English words.
+function words.reading_ease(list, sentences)
+  if #list == 0 or sentences == 0 then return 100 end
+  local known, total = {}, 0
+  for _, word in ipairs(list) do
+    local count = known[word]
+    if not count then
+      count = syllables(word)
+      known[word] = count
+    end
+    total = total + count
+  end
+  local ease = 206.835 - 1.015 * (#list / sentences) - 84.6 * (total / #list)
+  return math.max(0, math.min(100, math.floor(ease + 0.5)))
+end
+
+--- One form for "template", "templates" and "template's".
+function words.stem(word)
+  word = gsub(word, "'s$", "")
+  if #word < 5 or find(word, "[^a-z%-]") then return word end
+  if find(word, "ies$") then return sub(word, 1, -4) .. "y" end
+  if find(word, "[sxz]es$") or find(word, "[cs]hes$") then return sub(word, 1, -3) end
+  if find(word, "[^suia]s$") then return sub(word, 1, -2) end
+  return word
+end
+
+--- A text as its stems, with a space at both ends: " page bundle ". Whole words are found in it by plain search.
+function words.stems(text)
+  local list = words.list(text)
+  for i, word in ipairs(list) do list[i] = words.stem(word) end
+  return " " .. table.concat(list, " ") .. " "
+end
+
+-- Keywords ------------------------------------------------------------------------------------------------------------
+
+local function significant(word)
+  return #word > 2 and not stop_words[word] and find(word, "[%a\128-\255]") and not find(word, "^%d")
+end
+
+local Ranking = {}
+Ranking.__index = Ranking
+
+--- Adds a text: its words, and phrases of two and three words that no stop word parts.
+function Ranking:add(text, weight)
+  for sentence in gmatch(text .. ".", "([^.!?,;:()\"]+)") do
+    local before, last = nil, nil
+    for _, word in ipairs(words.list(sentence)) do
+      if significant(word) then
+        local stem = words.stem(word)
+        self:count(stem, word, weight)
+        if last and last.stem ~= stem then
+          self:count(last.stem .. " " .. stem, last.word .. " " .. word, weight)
+          if before then self:count(before.stem .. " " .. last.stem .. " " .. stem, before.word .. " " .. last.word .. " " .. word, weight) end
+        end
+        before, last = last, { stem = stem, word = word }
+      else
+        before, last = nil, nil
+      end
+    end
+  end
+end
+
+function Ranking:count(stem, word, weight)
+  local entry = self.entries[stem]
+  if not entry then
+    entry = { stem = stem, count = 0, weight = 0, forms = {}, words = select(2, gsub(stem, " ", "")) + 1 }
+    self.entries[stem] = entry
+  end
+  entry.count = entry.count + 1
+  entry.weight = entry.weight + weight
+  entry.forms[word] = (entry.forms[word] or 0) + 1
+end
+
+--- The form that is used most; of two, the one that comes first in the alphabet.
+local function commonest(forms)
+  local best, most
+  for form, count in pairs(forms) do
+    if not best or count > most or count == most and form < best then best, most = form, count end
+  end
+  return best
+end
+
+--- Phrases that come twice, and words: a phrase counts for more than its parts, for it says more.
+local function score(entry)
+  if entry.words > 1 and entry.count < 2 then return 0 end
+  return math.sqrt(entry.weight) * (1 + 0.6 * (entry.words - 1)) * math.log(1 + entry.count)
+end
+
+local function is_part(entry, chosen)
+  for _, other in ipairs(chosen) do
+    if find(" " .. other.stem .. " ", " " .. entry.stem .. " ", 1, true) and entry.count <= other.count * 1.5 then return true end
+    if find(" " .. entry.stem .. " ", " " .. other.stem .. " ", 1, true) and entry.count * 3 < other.count then return true end
+  end
+  return false
+end
+
+--- The best `limit` keywords of weighted texts `{{text, weight}, …}`: `{keyword, count, score}`, the best first.
+function words.keywords(texts, limit)
+  local ranking = setmetatable({ entries = {} }, Ranking)
+  for _, part in ipairs(texts) do ranking:add(part[1], part[2]) end
+  local entries = {}
+  for _, entry in pairs(ranking.entries) do
+    entry.score = score(entry)
+    if entry.score > 0 then entries[#entries + 1] = entry end
+  end
+  table.sort(entries, function(a, b)
+    if a.score ~= b.score then return a.score > b.score end
+    return a.stem < b.stem
+  end)
+  local chosen, result = {}, json.array()
+  for _, entry in ipairs(entries) do
+    if #result >= limit then break end
+    if not is_part(entry, chosen) then
+      chosen[#chosen + 1] = entry
+      result[#result + 1] = { keyword = commonest(entry.forms), count = entry.count, score = math.floor(entry.score * 10 + 0.5) / 10 }
+    end
+  end
+  return result
+end
+
+return words

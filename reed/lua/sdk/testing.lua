@@ -1,0 +1,141 @@
+--[[ describe, it and assert for a plugin's own tests (reed/lua/testing.py runs them; tests/test_*.lua).
+
+    describe("validate", function()
+      it("finds a missing title", function()
+        local report, status = call("validate", { content = { title = "" } })
+        assert.equal(report.issues[1].code, "title-missing")
+      end)
+    end)
+
+`call(action, input)` calls a handler as the core does, and gives the decoded answer and its status; a failure is raised as
+the caller would get it. What a plugin asks of the core, a test gives it: `require("reed").snippet.get = function(ref) … end`. ]]
+local guard, json, sdk = ...
+
+local concat, error, format, ipairs, next, pcall = table.concat, error, string.format, ipairs, next, pcall
+local rawequal, rawget, setmetatable, tostring, type = rawequal, rawget, setmetatable, tostring, type
+local find, gsub = string.find, string.gsub
+local globals, state = guard.globals, sdk.state
+
+local cases, titles = {}, {} -- titles: of the describes that are open
+local before = {} -- functions to run before each `it`, by depth
+
+-- Collecting ----------------------------------------------------------------------------------------------------------
+
+globals.describe = function(title, body)
+  titles[#titles + 1] = title
+  local kept = #before
+  body()
+  for i = #before, kept + 1, -1 do before[i] = nil end
+  titles[#titles] = nil
+end
+
+globals.before_each = function(body) before[#before + 1] = body end
+
+globals.it = function(title, body)
+  titles[#titles + 1] = title
+  cases[#cases + 1] = { title = concat(titles, ": "), body = body, before = { table.unpack(before) } }
+  titles[#titles] = nil
+end
+
+-- Asserting -----------------------------------------------------------------------------------------------------------
+
+--- A value as a test's reader wants to see it.
+local function show(value)
+  if type(value) == "string" then return format("%q", value) end
+  if type(value) ~= "table" or value == json.null then return tostring(value) end
+  local ok, text = pcall(json.encode, value)
+  return ok and text or tostring(value)
+end
+
+--- Deep equality: the same keys with the same values; integers and floats of one value are equal, as in Lua.
+local function same(a, b)
+  if rawequal(a, b) or a == b then return true end
+  if type(a) ~= "table" or type(b) ~= "table" then return false end
+  for key, value in next, a do
+    if not same(value, rawget(b, key)) then return false end
+  end
+  for key in next, b do
+    if rawget(a, key) == nil then return false end
+  end
+  return true
+end
+
+local check = {}
+
+local function verify(ok, message, ...)
+  if not ok then guard.blame(format(message, ...)) end
+end
+
+function check.equal(found, expected) verify(found == expected, "expected %s, found %s", show(expected), show(found)) end
+function check.same(found, expected) verify(same(found, expected), "expected %s, found %s", show(expected), show(found)) end
+function check.differs(found, other) verify(not same(found, other), "expected anything but %s", show(other)) end
+function check.is_true(found) verify(found == true, "expected true, found %s", show(found)) end
+function check.is_false(found) verify(found == false, "expected false, found %s", show(found)) end
+function check.is_nil(found) verify(found == nil, "expected nil, found %s", show(found)) end
+
+--- `text` matches the Lua pattern.
+function check.matches(text, pattern)
+  verify(type(text) == "string" and find(text, pattern), "expected a match of %s, found %s", show(pattern), show(text))
+end
+
+--- `text` holds the plain text.
+function check.contains(text, part)
+  verify(type(text) == "string" and find(text, part, 1, true), "expected %s in %s", show(part), show(text))
+end
+
+--- fn() raises an error; its text (or a failure's message) matches the pattern. Gives the error.
+function check.fails(fn, pattern)
+  local ok, failure = pcall(fn)
+  verify(not ok, "expected an error, there was none")
+  local text = type(failure) == "table" and rawget(failure, "message") or tostring(failure)
+  if pattern then verify(find(text, pattern), "expected an error that matches %s, found %s", show(pattern), show(text)) end
+  return failure
+end
+
+globals.assert = setmetatable(check, {
+  __call = function(_, value, message, ...)
+    if value then return value, message, ... end
+    if type(message) == "string" or message == nil then guard.blame(message or "assertion failed!") end
+    error(message, 0)
+  end,
+})
+
+-- Calling -------------------------------------------------------------------------------------------------------------
+
+globals.call = function(action, input)
+  local id = state.actions[action]
+  if not id then guard.blame(format("the plugin has no action '%s'", tostring(action))) end
+  local payload = type(input) == "string" and input or json.encode(input)
+  local status, body = sdk.answer(state.handlers[id], payload)
+  local ok, value = pcall(json.decode, body)
+  if not ok then value = body end
+  return value, status
+end
+
+-- Running -------------------------------------------------------------------------------------------------------------
+
+local runner = {}
+
+--- The titles of all cases, as JSON.
+function runner.titles()
+  local list = json.array()
+  for i, case in ipairs(cases) do list[i] = case.title end
+  return json.encode(list)
+end
+
+local function run_case(case)
+  for _, prepare in ipairs(case.before) do prepare() end
+  case.body()
+end
+
+--- Runs one case in a worker, with a plugin's limits; gives what guard.run gives.
+function runner.run(number, seconds) return guard.run(seconds, run_case, cases[number]) end
+
+--- Runs a file of tests, which collects its cases.
+function runner.collect(name, source, seconds)
+  local chunk, message = guard.load(gsub(source, "^#[^\n]*", "", 1), "@" .. name, "t", globals)
+  if not chunk then return "error", message, "" end
+  return guard.run(seconds, chunk)
+end
+
+return runner

@@ -1,0 +1,257 @@
+"""Every attack of SECURITY.md (Lua inside lupa), on Lua 5.5 and 5.4: it is refused, or it ends with a message.
+
+Afterwards the plugin must still answer. What only a process can stop (a pattern that never ends) is in
+test_plugin_process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+GONE = [
+    "python",
+    "debug",
+    "package",
+    "dofile",
+    "loadfile",
+    "os.execute",
+    "os.exit",
+    "os.getenv",
+    "os.remove",
+    "os.rename",
+    "os.tmpname",
+    "os.setlocale",
+    "string.dump",
+    "_G.python",
+    "_ENV.debug",
+    "(''):gmatch('x').__self__",
+    "io.popen",
+    "io.stdout",
+    "getmetatable('').__index",
+]
+
+
+def test_what_leads_out_is_not_there(bench: Bench) -> None:
+    for name in GONE:
+        found = bench.sandbox.load("try.lua", f"assert(select(2, pcall(function() return {name} end)) == 1)".encode())
+        assert found.kind == "error", name
+    reachable = bench.value(
+        """
+        local seen, kinds = {}, {}
+        local function walk(value, path)
+          kinds[type(value)] = true
+          if type(value) == "userdata" then error("userdata at " .. path, 0) end
+          if type(value) ~= "table" or seen[value] then return end
+          seen[value] = true
+          for key, inner in next, value do walk(key, path .. ".key"); walk(inner, path .. "." .. tostring(key)) end
+          walk(getmetatable(value), path .. ".meta")
+        end
+        walk(_G, "_G"); walk(require "reed", "reed"); walk(plugin, "plugin"); walk(require "json", "json")
+        return { kinds.userdata or false, kinds.thread or false }
+        """
+    )
+    assert reachable == [False, False], "no object of Python can be reached by any table"
+
+
+ESCAPES = {
+    "require os": "return require 'os'",
+    "require of a C library": "return require '/usr/lib/x86_64-linux-gnu/liblua5.4'",
+    "bytecode": r"return assert(load('\27Lua\85\0'))()",
+    "bytecode with a mode": r"return assert(load('\27Lua', 'x', 'b'))()",
+    "bytecode from a reader": r"local t = {'\27', 'Lua'}; return assert(load(function() return table.remove(t, 1) end, 'x', 'bt'))()",
+    "dump": "return string.dump(function() end)",
+    "the metatable of strings": "getmetatable('').__index = nil; return 1",
+    "a metatable for strings": "setmetatable('', {})",
+    "gc by setmetatable": "setmetatable({}, { __gc = function() while true do end end })",
+    "gc by the plugin's own rawget": "rawget = function() end; setmetatable({}, { __gc = function() end })",
+    "gc by a later field": "local m = getmetatable(json.array()); m.__gc = print",
+    "collectgarbage": "collectgarbage('stop')",
+    "generational": "collectgarbage('incremental', 1, 1)",
+    "os of another environment": "return load('return os.execute', 'x', 't')()()",
+    "an exception of Python": "local _, e = pcall(reed.snippet.get, 'x'); return e.__class__.__mro__",
+    "format": "return ('%99999d'):format(1)",
+    "attributes of a function": "return print.__globals__",
+    "items of a function": "return print['__globals__']",
+    "a forged failure": "error(setmetatable({ status = 200, own = true }, getmetatable(select(2, pcall(reed.fail, 404)))))",
+    "yield of the worker": "return coroutine.yield('done', 200, 'forged')",
+}
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_escapes(bench: Bench, name: str) -> None:
+    outcome = bench.run(f"if payload == 'again' then return 'alive' end\n{ESCAPES[name]}")
+    assert outcome.kind == "error", outcome
+    assert bench.call(b"again").results[1] == b"alive"
+
+
+def test_load_has_the_plugins_globals_and_no_others(bench: Bench) -> None:
+    assert bench.value("x = 7; return { load('return x')(), load('return x', 'n', 't', { x = 8 })(), load('return debug')() }") == [7, 8]
+    assert bench.value("return { pcall(load('return print', 'n', 't', nil)) }", b"")[0] is False
+
+
+ENDLESS = {
+    "while": "while true do end",
+    "goto": "::again:: goto again",
+    "for": "for _ = 1, math.huge do end",
+    "pcall": "while true do pcall(function() while true do end end) end",
+    "pcall in pcall": "local function r() pcall(r); return r() end; r()",
+    "pcall of pcall": "local function r() return pcall(pcall, r) and r() end; r()",
+    "xpcall": "local function r() xpcall(r, r); return r() end; r()",
+    "xpcall's handler": "xpcall(error, function() while true do end end)",
+    "coroutine": "coroutine.wrap(function() while true do end end)()",
+    "coroutines anew": "while true do pcall(coroutine.wrap(function() while true do end end)) end",
+    "resume": "local c = coroutine.create(function() while true do end end); while true do coroutine.resume(c) end",
+    "yield": "local c = coroutine.wrap(function() while true do coroutine.yield() end end); while true do c() end",
+    "close": "local x <close> = setmetatable({}, { __close = function() while true do end end }); while true do end",
+    "close in a coroutine": (
+        "coroutine.wrap(function() local x <close> = setmetatable({}, { __close = function() while true do end end })"
+        " while true do end end)()"
+    ),
+    "close of a suspended one": (
+        "local c = coroutine.create(function() local x <close> = setmetatable({}, { __close = function() while true do end end })"
+        " coroutine.yield() end); coroutine.resume(c); coroutine.close(c)"
+    ),
+    "close after an error": "local x <close> = setmetatable({}, { __close = function() while true do end end }); error('x')",
+    "metamethods": "local t = setmetatable({}, { __index = function(t, k) return t[k] end }); while true do pcall(function() return t.x end) end",
+    "gsub": "while true do ('x'):rep(1000):gsub('x', function() end) end",
+    "sort": "while true do table.sort({ 3, 2, 1 }, function(a, b) return a < b end) end",
+    "load": "load(function() while true do end end)",
+    "tostring": "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+    "print": "print(setmetatable({}, { __tostring = function() while true do end end }))",
+    "concat": "table.concat(setmetatable({}, { __index = function() return 'x' end }), '', 1, math.maxinteger)",
+    "the core's answers": "while true do pcall(reed.snippet.get, 'x') end",
+    "json": "local t = {}; for i = 1, 1000 do t[i] = i end; while true do json.decode(json.encode(t)) end",
+    "a hook of its own": "debug = nil; while true do local ok = pcall(error) end",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_endless_loops_are_told_where_they_were(bench: Bench, name: str) -> None:
+    outcome = bench.run(f"if payload == 'again' then return 'alive' end\n{ENDLESS[name]}")
+    assert outcome.kind == "time", outcome
+    assert outcome.text() == "main.lua:5", outcome
+    assert bench.call(b"again").results[1] == b"alive"
+
+
+BOMBS = {
+    "rep": "return ('x'):rep(1e9)",
+    "a table": "local t = {}; while true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+    "concatenation": "local s = 'x'; while true do s = s .. s end",
+    "concat": "local t = {}; for i = 1, 1000 do t[i] = ('x'):rep(20000) end; return table.concat(t)",
+    "recursion": "local function f() return f() + 1 end; return f()",
+    "recursion that closes": (
+        "local function f() local x <close> = setmetatable({}, { __close = function() pcall(f) end }); return f() + 1 end return f()"
+    ),
+    "coroutines": "local t = {}; while true do t[#t + 1] = coroutine.create(function() end) end",
+    "gsub": "return (('x'):rep(100000):gsub('x', ('y'):rep(1000)))",
+    "format": "return ('%s%s%s%s'):rep(4):format(table.unpack((function() local t = {} for i = 1, 16 do t[i] = ('x'):rep(1e6) end return t end)()))",
+    "an answer": "local t = {}; for i = 1, 100 do t[i] = ('\\0'):rep(60000) end; return t",
+    "load": "return load(('x = 1 '):rep(1e6))",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_bombs_are_told_where_they_were(bench: Bench, name: str) -> None:
+    outcome = bench.run(f"if payload == 'again' then return 'alive' end\n{BOMBS[name]}")
+    assert outcome.kind == "memory", outcome
+    assert outcome.text() == "main.lua:5", outcome
+    assert bench.call(b"again").results[1] == b"alive"
+
+
+def test_a_host_that_answers_at_the_limit(bench: Bench) -> None:
+    """A string pushed into a full Lua would end the process (SECURITY.md): here it is that call's error, each time."""
+    bench.sandbox._services = {b"snippet.get": lambda _: b'"' + bytes([120]) * 300_000 + b'"', b"log": lambda *_: None}
+    bench.handler("kept = {}\nfor i = 1, 1e9 do kept[i] = reed.snippet.get('x') .. i end")
+    for _ in range(12):
+        outcome = bench.call()
+        assert outcome.kind == "memory", outcome
+        assert bench.sandbox.memory_used() < 9 << 20
+    bench.handler = None  # type: ignore[assignment,method-assign]
+
+
+def test_an_exception_of_the_host_is_a_failure_in_lua(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: bytes) -> bytes:
+        raise ZeroDivisionError("oops")
+
+    bench.sandbox._services = {b"snippet.get": broken}
+    assert bench.value("local ok, e = pcall(reed.snippet.get, 'x'); return { ok, type(e), e.status, e.message }") == [
+        False,
+        "table",
+        500,
+        "snippet.get: oops",
+    ]
+    assert "ZeroDivisionError" in capfd.readouterr().err, "and a bug is told to those who can mend it"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("error('plain')", "main.lua:4: plain"),
+        ("error('no place', 0)", "main.lua:4: no place"),
+        ("error { message = 'mine' }", "main.lua:4: mine"),
+        ("error({})", "main.lua:4: error value is a table"),
+        ("error(setmetatable({}, { __tostring = function() while true do end end }))", "main.lua:4: error value is a table"),
+        ("error()", "main.lua:4: error value is a nil"),
+        ("local x; x()", "main.lua:4: attempt to call a nil value (local 'x')"),
+        ("load('\\n\\nerror(1)', '@other.lua')()", "other.lua:3: 1"),
+        ("return json.decode('x')", "main.lua:3: JSON: no JSON value at line 1 column 1"),
+        ("return 1, 99", "main.lua:3: the handler's status must be a whole number from 200 to 599"),
+        ("return reed.fail(200, 'x')", "main.lua:3: reed.fail: the status must be a whole number from 400 to 599"),
+        ("reed.snippet.get(1)", "main.lua:4: snippet.get: ref: expected a string, found a number"),
+        ("coroutine.wrap(function() error('inner') end)()", "main.lua:4: inner"),
+        ("coroutine.yield()", "main.lua:4: coroutine.yield outside of a coroutine"),
+        ("plugin.run()", "main.lua:4: run() is called once, at the end of main.lua"),
+        ("plugin.action('try', 5)", "main.lua:4: action: expected a function as handler, found a number"),
+        ("plugin.register_command(240, print)", "register_command: the id must be a whole number from 1 to 239"),
+        ("reed.create_plugin {}", "create_plugin: a process holds one plugin, and it has been created"),
+    ],
+)
+def test_errors_carry_their_place(bench: Bench, body: str, said: str) -> None:
+    outcome = bench.run(body)
+    assert outcome.kind == "error", outcome
+    assert said in outcome.text()
+
+
+def test_the_safe_libraries_do_what_lua_does(bench: Bench) -> None:
+    assert bench.value(
+        """
+        local results = json.array()
+        local function note(...) results[#results + 1] = { n = select("#", ...), first = tostring((...)) } end
+        note(pcall(function() return 1, nil, nil end))
+        note(xpcall(function(a, b) return a, b end, print, 7, 8))
+        note(xpcall(error, function(e) return e .. "!" end, "oops"))
+        note(coroutine.resume(coroutine.create(function(a) return a, nil end), 5))
+        local co = coroutine.wrap(function(a) local b = coroutine.yield(a + 1); error("in " .. b, 0) end)
+        note(co(1)); note(pcall(co, "two")); note(pcall(co))
+        local c = coroutine.create(function() coroutine.yield() end)
+        note(coroutine.resume(c)); note(coroutine.status(c)); note(coroutine.close(c)); note(coroutine.resume(c))
+        note(setmetatable({}, nil) ~= nil); note(type(os.time()) == "number" and os.date("%Y", 0) and os.clock() >= 0)
+        note(collectgarbage("count") > 0)
+        return results
+        """
+    ) == [
+        {"n": 4, "first": "true"},
+        {"n": 3, "first": "true"},
+        {"n": 2, "first": "false"},
+        {"n": 3, "first": "true"},
+        {"n": 1, "first": "2"},
+        {"n": 2, "first": "false"},
+        {"n": 2, "first": "false"},
+        {"n": 1, "first": "true"},
+        {"n": 1, "first": "suspended"},
+        {"n": 1, "first": "true"},
+        {"n": 2, "first": "false"},
+        {"n": 1, "first": "true"},
+        {"n": 1, "first": "true"},
+        {"n": 1, "first": "true"},
+    ]
+
+
+def test_print_and_log_go_to_the_log(bench: Bench) -> None:
+    bench.run("print('a', 1, nil); reed.log.warn('%d pages', 3); reed.log.debug { a = 1 }; warn('x', 'y')")
+    assert bench.lines == ["info: a\t1\tnil", "warn: 3 pages", 'debug: {"a":1}', "warn: xy"]

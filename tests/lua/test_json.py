@@ -1,0 +1,200 @@
+"""JSON in Lua against Python's: the same texts are taken, the same values come back."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reed.errors import Malformed
+from reed.lua.sandbox import Sandbox
+from reed.wire import strict_json
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+ECHO = b"""
+local plugin = require("reed").create_plugin {}
+plugin.action("try", function(payload) return json.encode(json.decode(payload)) end)
+plugin.run()
+"""
+
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    max_leaves=40,
+)
+
+
+@cache
+def echoing() -> Sandbox:
+    sandbox = Sandbox()
+    prepared = {"name": "", "version": "", "actions": {"try": 1}, "settings": {}, "cpu": 2, "seed": [1, 2]}
+    sandbox.start({}, memory=8 << 20, prepared={**prepared, "can_write": False})
+    assert sandbox.load("main.lua", ECHO).kind == "run"
+    return sandbox
+
+
+def through_lua(text: bytes) -> bytes:
+    """The text decoded and encoded in Lua; Malformed as strict_json would raise it."""
+    outcome = echoing().call(1, text)
+    if outcome.kind == "error":
+        raise Malformed(outcome.text())
+    assert outcome.kind == "done", outcome
+    status, body = outcome.results
+    assert status == 200
+    return bytes(body)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, and of the same kind: 1 is neither 1.0 nor True."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float):
+        return a == b and math.copysign(1, a) == math.copysign(1, b)
+    return bool(a == b)
+
+
+@given(values, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_a_value_survives(value: Any, ascii_only: bool, indent: Any) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    back = through_lua(text)
+    assert same(json.loads(back), value)
+    assert through_lua(back) == back
+
+
+@given(values, st.data())
+@settings(max_examples=300)
+def test_a_broken_text_is_refused_as_python_refuses_it(value: Any, data: st.DataObject) -> None:
+    text = bytearray(json.dumps(value, ensure_ascii=False).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, max(0, len(text) - 1)))
+        text[at : at + data.draw(st.integers(0, 1))] = data.draw(st.sampled_from([b"", *map(bytes, zip(SPARKS))]))
+    try:
+        expected = strict_json.loads(text)
+    except Malformed:
+        with pytest.raises(Malformed):
+            through_lua(bytes(text))
+        return
+    assert json.loads(through_lua(bytes(text))) == as_lua_has_it(expected)
+
+
+SPARKS = b'"\\{}[]:,0123456789.eE+-tfnu \x00\x7f\xff\xc3'
+
+
+def as_lua_has_it(value: Any) -> Any:
+    """An integer beyond 64 bits is a float in Lua."""
+    if isinstance(value, dict):
+        return {key: as_lua_has_it(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_lua_has_it(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "unexpected end at line 1 column 1"),
+        ('{"a":1,\n "a":2}', "duplicate key 'a' at line 2 column 2"),
+        ("[1,]", "no JSON value at line 1 column 4"),
+        ("[NaN]", "no JSON value"),
+        ("-Infinity", "no JSON value"),
+        ("1e999", "number out of range"),
+        ("01", "no JSON value"),
+        ("[1] x", "extra data at line 1 column 5"),
+        ('"\\ud800"', "lone surrogate"),
+        ('"\\ud800\\u0041"', "lone surrogate"),
+        ('"\\udc00"', "lone surrogate"),
+        ('"a\nb"', "control character"),
+        ('"\\x"', "bad escape"),
+        ('"abc', "string without an end"),
+        ("[" * 65 + "]" * 65, "nested deeper than 64"),
+        ("{1:2}", "expected a key in quotes"),
+        ("\ufeff1", "no JSON value"),
+        ("'x'", "no JSON value"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(Malformed, match="main.lua:3: JSON: ") as refused:
+        through_lua(text.encode())
+    assert said in str(refused.value)
+    with pytest.raises(Malformed):
+        strict_json.loads(text.encode())
+
+
+def test_bytes_that_are_no_utf_8() -> None:
+    for bad in (b'"\xff"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xc0\x80"'):
+        with pytest.raises(Malformed, match="not UTF-8"):
+            through_lua(bad)
+
+
+def test_the_deepest_that_is_taken() -> None:
+    text = b"[" * 64 + b"]" * 64
+    assert through_lua(text) == text
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("nil", "null"),
+        ("json.null", "null"),
+        ("{}", "{}"),
+        ("json.array()", "[]"),
+        ("json.object()", "{}"),
+        ("{ 1, 2, 3 }", "[1,2,3]"),
+        ("{ a = { b = json.array() } }", '{"a":{"b":[]}}'),
+        ("{ b = 1, a = 2, c = true }", '{"a":2,"b":1,"c":true}'),
+        ("1.0", "1.0"),
+        ("-0.0", "-0.0"),
+        ("0.1", "0.1"),
+        ("1e300", "1e+300"),
+        ("math.maxinteger", "9223372036854775807"),
+        ("json.array { 1, json.null }", "[1,null]"),
+        ('{ ["a\\"\\n\\127"] = "é\\0" }', '{"a\\"\\n\x7f":"é\\u0000"}'),
+        ("{ json.is_array(json.array()), json.is_array({}), json.is_array({ 1 }) }", "[true,false,true]"),
+    ],
+)
+def test_encoding(bench: Bench, expression: str, text: str) -> None:
+    outcome = bench.run(f"return json.encode({expression})")
+    assert (outcome.kind, outcome.text(1)) == ("done", text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("{ 1, a = 2 }", "an array with the key 'a'"),
+        ("{ 1, nil, 3 }", "an array with a hole at 2"),
+        ("{ [1.5] = 1 }", "the key 1.5 is no string"),
+        ("{ a = { f = print } }", ".a.f: a function has no place in JSON"),
+        ("{ a = { { 0/0 } } }", ".a[1]: "),
+        ("1/0", "inf is no JSON number"),
+        ("'\\255'", "a string that is not UTF-8"),
+        ("loop", "nested deeper than 64 (a cycle?)"),
+        ("coroutine.create(print)", "a thread has no place in JSON"),
+    ],
+)
+def test_what_cannot_be_encoded(bench: Bench, expression: str, said: str) -> None:
+    outcome = bench.run(f"local loop = {{}}; loop.loop = loop\nreturn json.encode({expression})")
+    assert outcome.kind == "error"
+    assert outcome.text().startswith("main.lua:")
+    assert said in outcome.text()
+
+
+def test_the_marks_cannot_be_misused(bench: Bench) -> None:
+    outcome = bench.run("return { tostring(json.null), getmetatable(json.null), getmetatable(json.array()) }")
+    assert outcome.text(1) == '["null","json null","json array"]'
+    assert bench.call().kind == "done"
+    for body in ("json.null.x = 1", "setmetatable(json.array(), {})", "setmetatable(json.null, nil)"):
+        bench = type(bench)("5.5")
+        assert bench.run(body).kind == "error"
