@@ -53,7 +53,8 @@ def main(words: list[str] | None = None) -> int:
 
         return _say(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED)
     except OSError as error:
-        return _say(ReedError(f"{error.filename}: {error.strerror}" if error.filename else str(error)), FAILED)
+        what = error.strerror or str(error)
+        return _say(ReedError(f"{error.filename}: {what}" if error.filename else what), FAILED)
     finally:
         gc.freeze()
     return status

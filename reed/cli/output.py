@@ -58,8 +58,11 @@ class Output:
         self.stream = stream
         self.as_json = as_json
         self.is_terminal = stream.isatty()
-        if not self.is_terminal and hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        if hasattr(stream, "reconfigure"):
+            if self.is_terminal:
+                stream.reconfigure(errors="replace")  # it may not know all characters
+            else:
+                stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
     @property
     def is_for_people(self) -> bool:

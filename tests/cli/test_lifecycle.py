@@ -132,6 +132,18 @@ def test_a_reader_that_has_gone_is_no_error(site_folder, on_site):
     assert process.stderr.read() == b""
 
 
+def test_a_full_disk_is_told_in_a_line(site_folder):
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "status"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=ENVIRON,
+        )
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, b"reed: No space left on device\n")
+
+
 def test_ctrl_c_is_130_without_a_traceback(tmp_path):
     """In the middle of a call that is never answered."""
     with socket.socket(socket.AF_UNIX) as silent:

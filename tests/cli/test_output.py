@@ -146,3 +146,11 @@ def test_a_real_terminal(on_site, site_folder):
         assert "\x1b" not in printed
         assert "\x07" not in printed
     assert on_a_terminal(80, "snippet", "get", "\x1b[2J", env=env)[1].count("\x1b") == 0
+
+
+def test_a_terminal_that_knows_ascii_alone(on_site, site_folder):
+    on_site("registry", "define", "page", "{}")
+    on_site("snippet", "create", "page", "--name", "umlaut", '{"title": "Grüße"}')
+    env = {"REED_RUNTIME_DIR": str(site_folder / "run"), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, printed = on_a_terminal(80, "snippet", "get", "umlaut", env=env)
+    assert (code, "Gr??e" in printed) == (0, True)
