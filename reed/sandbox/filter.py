@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from reed.sandbox import denied
 from reed.sandbox.denied import Numbers
-from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.kernel import Kernel, SandboxError, Step
 
 ALLOW = 0x7FFF0000
 KILL = 0x80000000
@@ -32,10 +33,10 @@ _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 _ALL = 0xFFFFFFFF
+_HEAD = "@HP"  # struct sock_fprog: how many instructions, and where
 
 # Holes: no real value of what they stand for (a pid is below 2**22, an address below 2**47).
 PID, ADDRESS_LOW, ADDRESS_HIGH, ADDRESS_LENGTH = 0xF11E0001, 0xF11E0002, 0xF11E0003, 0xF11E0004
-_HOLES = (PID, ADDRESS_LOW, ADDRESS_HIGH, ADDRESS_LENGTH)
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
@@ -84,29 +85,31 @@ def program(machine: str, kind: Kind) -> bytes:
 
 
 class Filter:
-    """A program in memory, ready to be installed: made before the fork, filled and installed after it."""
+    """A program in memory, to be installed by one process; the address is that of its own socket, if it has one."""
 
-    __slots__ = ("_code", "_head", "_holes")
-
-    def __init__(self, code: bytes) -> None:
-        self._code = ctypes.create_string_buffer(code, len(code))
-        self._head = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(self._code)))
+    def __init__(self, code: bytes, address: int = 0, length: int = 0) -> None:
+        values = {ADDRESS_LOW: address & _ALL, ADDRESS_HIGH: address >> 32, ADDRESS_LENGTH: length}
+        for hole, value in values.items():
+            code = code.replace(struct.pack("=I", hole), struct.pack("=I", value))
+        head = struct.calcsize(_HEAD)
+        self._memory = ctypes.create_string_buffer(bytes(head) + code, head + len(code))
+        struct.pack_into(_HEAD, self._memory, 0, len(code) // 8, ctypes.addressof(self._memory) + head)
         constants = struct.unpack(f"={len(code) // 8 * 'xxxxI'}", code)
-        self._holes = [(8 * at + 4, value) for at, value in enumerate(constants) if value in _HOLES]
+        self._pids = [head + 8 * at + 4 for at, value in enumerate(constants) if value == PID]
 
-    def fill(self, pid: int, address: int = 0, length: int = 0) -> bytes:
-        """Fill the holes; gives the program as it is then."""
-        values = {PID: pid, ADDRESS_LOW: address & _ALL, ADDRESS_HIGH: address >> 32, ADDRESS_LENGTH: length}
-        for offset, hole in self._holes:
-            struct.pack_into("=I", self._code, offset, values[hole])
-        return self._code.raw
+    def install(self, kernel: Kernel) -> Iterator[Step]:
+        """Put the process under the filter for good. Needs no_new_privs."""
+        if self._pids:
+            yield Step("seccomp", "fill in the pid", self.fill, ())
+        yield Step("seccomp", "install", kernel.prctl, (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._memory, 0, 0))
 
-    def install(self, kernel: Kernel) -> None:
-        """Put this process under the filter for good. Needs no_new_privs. Raises SandboxError."""
-        try:
-            kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._head))
-        except OSError as error:
-            raise SandboxError("seccomp", f"not installed: {error.strerror}") from None
+    def fill(self) -> None:
+        """The pid is this process's."""
+        for at in self._pids:
+            struct.pack_into("=I", self._memory, at, os.getpid())
+
+    def __bytes__(self) -> bytes:
+        return self._memory.raw[struct.calcsize(_HEAD) :]
 
 
 def word(argument: int, *, high: bool = False) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from reed.errors import ReedError
 
@@ -20,55 +22,73 @@ class SandboxError(ReedError):
         self.layer = layer
 
 
-class Kernel:
-    """libc, found once: before the fork, so that the new process has it at hand."""
+class Step(NamedTuple):
+    """One call that confines a process, made ready before the fork."""
 
-    __slots__ = ("_capset", "_libc", "_prctl", "_syscall", "machine")
+    layer: str
+    what: str
+    function: Callable[..., Any]  # gives -1 and sets errno, as libc does, or raises OSError
+    arguments: tuple[Any, ...]  # memory as bytes or ctypes buffers, not as addresses: the step keeps it alive
+
+    def take(self) -> None:
+        """Raises SandboxError."""
+        try:
+            if self.function(*self.arguments) == -1:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))
+        except OSError as error:
+            raise SandboxError(self.layer, f"{self.what}: {error.strerror}") from None
+
+
+class Kernel:
+    """libc's functions, found once. Those in small letters without a docstring are as their manual pages have them."""
 
     def __init__(self, machine: str = "") -> None:
         self.machine = machine or os.uname().machine
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._syscall = self._libc.syscall
-        self._syscall.argtypes = (ctypes.c_long,) * 7
-        self._syscall.restype = ctypes.c_long
-        self._prctl = self._libc.prctl
-        self._prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
-        self._capset = self._libc.capset
-        void_p, size_t, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-        self._libc.mmap.argtypes = (void_p, size_t, number, number, number, ctypes.c_long)
-        self._libc.mmap.restype = void_p
-        self._libc.mprotect.argtypes = (void_p, size_t, number)
-        self._libc.munmap.argtypes = (void_p, size_t)
-        self._libc.connect.argtypes = (number, void_p, ctypes.c_uint)
+        libc = ctypes.CDLL(None, use_errno=True)
+        number, long, pointer, size = ctypes.c_int, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t
+        self.syscall = libc.syscall
+        self.syscall.argtypes = (long,) * 7
+        self.syscall.restype = long
+        self.prctl = libc.prctl
+        self.prctl.argtypes = (number, ctypes.c_ulong, pointer, ctypes.c_ulong, ctypes.c_ulong)
+        self.setrlimit = libc.setrlimit
+        self.setrlimit.argtypes = (number, pointer)
+        self.capset = libc.capset
+        self.capset.argtypes = (pointer, pointer)
+        self.connect = libc.connect
+        self.connect.argtypes = (number, pointer, ctypes.c_uint)
+        self._mmap = libc.mmap
+        self._mmap.argtypes = (pointer, size, number, number, number, long)
+        self._mmap.restype = pointer
+        self._mprotect = libc.mprotect
+        self._mprotect.argtypes = (pointer, size, number)
+        self._munmap = libc.munmap
+        self._munmap.argtypes = (pointer, size)
 
     def call(self, number: int, *arguments: int) -> int:
         """A system call whose number is the same on every machine (those since Linux 5.0). Raises OSError."""
-        return _checked(self._syscall(number, *arguments, *(0,) * (6 - len(arguments))))
+        return checked(self.syscall(number, *arguments, *(0,) * (6 - len(arguments))))
 
-    def prctl(self, option: int, *arguments: int) -> int:
-        return _checked(self._prctl(option, *arguments, *(0,) * (4 - len(arguments))))
-
-    def capset(self, header: bytes, data: bytes) -> None:
-        _checked(self._capset(header, data))
+    def control(self, option: int, *arguments: int) -> int:
+        """prctl. Raises OSError."""
+        return checked(self.prctl(option, *arguments, *(0,) * (4 - len(arguments))))
 
     def map_page(self, content: bytes) -> int:
-        """The address of a new page that holds `content` and cannot be written to any more."""
+        """The address of a new page that holds `content` and cannot be written to any more. Raises OSError."""
         size = os.sysconf("SC_PAGESIZE")
-        address: int = self._libc.mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
-        _checked(-1 if address == _MAP_FAILED else 0)
+        address: int = self._mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
+        checked(-1 if address == _MAP_FAILED else 0)
         ctypes.memmove(address, content, len(content))
-        _checked(self._libc.mprotect(address, size, _PROT_READ))
+        checked(self._mprotect(address, size, _PROT_READ))
         return address
 
     def unmap_page(self, address: int) -> None:
-        _checked(self._libc.munmap(address, os.sysconf("SC_PAGESIZE")))
-
-    def connect(self, fd: int, address: int, length: int) -> None:
-        """connect(2) to the socket address that lies at `address`."""
-        _checked(self._libc.connect(fd, address, length))
+        checked(self._munmap(address, os.sysconf("SC_PAGESIZE")))
 
 
-def _checked(result: int) -> int:
+def checked(result: int) -> int:
+    """The result of a function of libc; -1 is raised as OSError."""
     if result == -1:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -20,7 +20,7 @@ import stat
 import struct
 from collections.abc import Iterator
 
-from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.kernel import Kernel, SandboxError, Step
 from reed.sandbox.rules import Rules
 
 _CREATE_RULESET = 444
@@ -71,19 +71,18 @@ def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
     return fd
 
 
-def add_self(kernel: Kernel, version: int, fd: int) -> None:
-    """Grant what /proc says about this very process, which is not there before the fork."""
-    _add_path(kernel, fd, ctypes.create_string_buffer(16), "/proc/self", _READ & _handled(version))
-
-
-def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool) -> None:
-    """Put this process under the ruleset for good; closes `fd`. Needs no_new_privs. Raises SandboxError."""
+def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool) -> Iterator[Step]:
+    """Put the process under the ruleset for good, and close it. Needs no_new_privs."""
+    if executes:  # what /proc says about this very process, which is not there before the fork
+        access = _READ & _handled(version)
+        yield Step("landlock", "rule for /proc/self", _add_self, (kernel, fd, ctypes.create_string_buffer(16), access))
     flags = _LOG_NEW_EXEC_ON if executes and version >= 7 else 0
-    try:
-        kernel.call(_RESTRICT_SELF, fd, flags)
-    except OSError as error:
-        raise SandboxError("landlock", f"not restricted: {error.strerror}") from None
-    os.close(fd)
+    yield Step("landlock", "restrict", kernel.syscall, (_RESTRICT_SELF, fd, flags, 0, 0, 0, 0))
+    yield Step("landlock", "close the ruleset", os.close, (fd,))
+
+
+def _add_self(kernel: Kernel, fd: int, rule: ctypes.Array[ctypes.c_char], access: int) -> None:
+    _add_path(kernel, fd, rule, "/proc/self", access)
 
 
 def _handled(version: int) -> int:

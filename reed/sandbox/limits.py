@@ -10,84 +10,75 @@ import contextlib
 import os
 import resource
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.kernel import Kernel, Step
 from reed.sandbox.rules import Rules
 
 _CLOSE_RANGE = 436
 _CLOSE_RANGE_CLOEXEC = 4
+_LAST_FD = (1 << 32) - 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-def set_limits(rules: Rules) -> None:
+def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
     """Soft and hard limits alike, never above the hard limit there is."""
-    wanted = (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, rules.open_files),
-        (resource.RLIMIT_CPU, rules.cpu),
-        (resource.RLIMIT_NPROC, rules.processes),
-    )
-    for kind, most in wanted:
-        if most is not None:
-            _limit(kind, most)
+    yield _limit(kernel, "core dumps", resource.RLIMIT_CORE, 0)
+    yield _limit(kernel, "open files", resource.RLIMIT_NOFILE, rules.open_files)
+    if rules.cpu is not None:
+        yield _limit(kernel, "processor time", resource.RLIMIT_CPU, rules.cpu)
+    if rules.processes is not None:
+        yield _limit(kernel, "processes", resource.RLIMIT_NPROC, rules.processes)
 
 
-def set_memory_limit(rules: Rules) -> None:
-    """The last of all before an exec: the core's copy that this process still is may be larger than the limit."""
+def limit_memory(kernel: Kernel, rules: Rules) -> Iterator[Step]:
+    """The last of all before an exec: the core's copy that the process still is may be larger than the limit."""
     if rules.memory is not None:
-        _limit(resource.RLIMIT_DATA, rules.memory)
+        yield _limit(kernel, "memory", resource.RLIMIT_DATA, rules.memory)
 
 
-def _limit(kind: int, most: int) -> None:
+def _limit(kernel: Kernel, what: str, kind: int, most: int) -> Step:
     hard = resource.getrlimit(kind)[1]
     allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    try:
-        resource.setrlimit(kind, (allowed, allowed))
-    except (OSError, ValueError) as error:
-        raise SandboxError("limits", f"rlimit {kind} to {allowed}: {error}") from None
+    return Step("limits", what, kernel.setrlimit, (kind, struct.pack("=QQ", allowed, allowed)))
 
 
-def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -> None:
+def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -> Iterator[Step]:
     """All but the standard streams and `keep`: at once, or when the process executes something."""
-    start = 3
+    flags = _CLOSE_RANGE_CLOEXEC if on_exec else 0
     try:
-        for fd in sorted(fd for fd in keep if fd >= 3):
-            if fd > start:
-                kernel.call(_CLOSE_RANGE, start, fd - 1, _CLOSE_RANGE_CLOEXEC if on_exec else 0)
-            start = fd + 1
-        kernel.call(_CLOSE_RANGE, start, (1 << 32) - 1, _CLOSE_RANGE_CLOEXEC if on_exec else 0)
+        kernel.call(_CLOSE_RANGE, _LAST_FD, _LAST_FD, flags)
     except OSError:  # before Linux 5.11
-        for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *keep}:
-            with contextlib.suppress(OSError):  # the one that listed the folder is closed already
-                os.set_inheritable(fd, False) if on_exec else os.close(fd)
+        yield Step("descriptors", "close one by one", _close_one_by_one, ({0, 1, 2, *keep}, on_exec))
+        return
+    start = 3
+    for fd in [*sorted(fd for fd in keep if fd >= 3), _LAST_FD + 1]:
+        if fd > start:
+            yield Step("descriptors", "close", kernel.syscall, (_CLOSE_RANGE, start, fd - 1, flags, 0, 0, 0))
+        start = fd + 1
 
 
-def become(user: tuple[int, int]) -> None:
+def _close_one_by_one(keep: Collection[int], on_exec: bool) -> None:
+    for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {*keep}:
+        with contextlib.suppress(OSError):  # the one that listed the folder is closed already
+            os.set_inheritable(fd, False) if on_exec else os.close(fd)
+
+
+def become(user: tuple[int, int]) -> Iterator[Step]:
     """Be that uid and gid, with no other groups. Only root can; who is that user already, stays it."""
     uid, gid = user
-    if (os.geteuid(), os.getegid()) == user:
-        return
-    try:
-        os.setgroups(())
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    except OSError as error:
-        raise SandboxError("user", f"cannot become user {uid}, group {gid}: {error.strerror}") from None
+    if (os.geteuid(), os.getegid()) != user:
+        yield Step("user", "leave all groups", os.setgroups, ((),))
+        yield Step("user", f"become group {gid}", os.setresgid, (gid, gid, gid))
+        yield Step("user", f"become user {uid}", os.setresuid, (uid, uid, uid))
 
 
-def no_new_privs(kernel: Kernel) -> None:
+def no_new_privs(kernel: Kernel) -> Iterator[Step]:
     """No exec gives privileges from here on: no setuid programs. Landlock and seccomp ask for it."""
-    try:
-        kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    except OSError as error:
-        raise SandboxError("no_new_privs", error.strerror or str(error)) from None
+    yield Step("no_new_privs", "set", kernel.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def drop_capabilities(kernel: Kernel) -> None:
+def drop_capabilities(kernel: Kernel) -> Iterator[Step]:
     """Root without its powers; after no_new_privs no exec brings them back."""
-    try:
-        kernel.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
-    except OSError as error:
-        raise SandboxError("capabilities", error.strerror or str(error)) from None
+    yield Step("capabilities", "drop", kernel.capset, (struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 
-from reed.sandbox.kernel import Kernel, SandboxError
+from reed.sandbox.kernel import Kernel, SandboxError, Step, checked
 
 _MSEAL = 462
 _AF_UNIX = 1
@@ -34,16 +35,14 @@ class OwnSocket:
         except OSError as error:
             raise SandboxError("own socket", error.strerror or str(error)) from None
 
-    def seal(self) -> None:
-        """From here on the address stays what it is."""
-        try:
-            self._kernel.call(_MSEAL, self.address, os.sysconf("SC_PAGESIZE"), 0)
-        except OSError as error:
-            raise SandboxError("own socket", f"not sealed: {error.strerror}") from None
+    def seal(self) -> Iterator[Step]:
+        """From then on the address stays what it is."""
+        size = os.sysconf("SC_PAGESIZE")
+        yield Step("own socket", "seal its address", self._kernel.syscall, (_MSEAL, self.address, size, 0, 0, 0, 0))
 
     def connect(self, fd: int) -> None:
         """Connect a Unix stream socket, as `socket.connect` with the path would. Raises OSError."""
-        self._kernel.connect(fd, self.address, self.length)
+        checked(self._kernel.connect(fd, self.address, self.length))
 
     def close(self) -> None:
         self._kernel.unmap_page(self.address)

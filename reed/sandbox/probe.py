@@ -67,7 +67,7 @@ def probe(kernel: Kernel) -> Layers:
 
 def _no_new_privs(kernel: Kernel) -> bool:
     try:
-        kernel.prctl(_PR_GET_NO_NEW_PRIVS)
+        kernel.control(_PR_GET_NO_NEW_PRIVS)
     except OSError:
         return False
     return True
@@ -78,7 +78,7 @@ def _seccomp(kernel: Kernel) -> bool:
     if kernel.machine not in MACHINES:
         return False
     try:
-        kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0)
+        kernel.control(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0)
     except OSError as error:
         return error.errno == errno.EFAULT
     return False

@@ -95,13 +95,13 @@ class Inside:
 
     def __call__(self, rules: Rules, *jobs: Job, keep: Collection[int] = ()) -> Any:
         """The results of the jobs, tried one after the other in one child: a list, or the value if there is one job."""
-        prepared = self.prepared = self.sandbox.prepare(rules)
         read, write = os.pipe()
+        prepared = self.prepared = self.sandbox.prepare(rules, keep={write, *keep})
         pid = os.fork()
         if pid == 0:
             try:
                 os.setsid()
-                prepared.confine(keep={write, *keep})
+                prepared.confine()
                 answer = {"results": [attempt(job) for job in jobs]}
             except BaseException:  # noqa: BLE001 - told to the parent
                 answer = {"trace": traceback.format_exc()}

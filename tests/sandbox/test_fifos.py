@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_a_fifo_that_the_core_makes_later_is_reached_by_its_link(place, inside, 
     ready_in, ready_out = os.pipe()
     core = os.fork()
     if core == 0:
+        signal.alarm(20)
         try:
             os.read(ready_in, 1)
             for name, link in (("me→late", "to"), ("late→me", "from")):

@@ -17,7 +17,7 @@ from reed.sandbox.kernel import SandboxError
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 KINDS = [Kind(False), Kind(False, network=True), Kind(True), Kind(True, own_socket=True)]
-PID, ADDRESS, LENGTH = 4321, 0x7F12_3456_7000, 40
+PID, ADDRESS, LENGTH = os.getpid(), 0x7F12_3456_7000, 40
 
 
 def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int:
@@ -46,7 +46,9 @@ def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int
 
 
 def filled(machine: str, kind: Kind) -> bytes:
-    return Filter(program(machine, kind)).fill(PID, ADDRESS, LENGTH)
+    code = Filter(program(machine, kind), ADDRESS, LENGTH)
+    code.fill()
+    return bytes(code)
 
 
 class Machine:

@@ -29,10 +29,10 @@ class OldKernel(Kernel):
             raise OSError(errno.ENOSYS, "not implemented")
         return super().call(number, *arguments)
 
-    def prctl(self, option: int, *arguments: int) -> int:
+    def control(self, option: int, *arguments: int) -> int:
         if option == 22 and not self.has_seccomp:
             raise OSError(errno.EINVAL, "invalid")
-        return super().prctl(option, *arguments)
+        return super().control(option, *arguments)
 
 
 def test_this_kernel(sandbox) -> None:

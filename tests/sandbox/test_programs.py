@@ -109,6 +109,7 @@ def test_rust_with_threads(run, place, needs, tmp_path: Path) -> None:
         listener.settimeout(20)
         core = os.fork()
         if core == 0:
+            signal.alarm(20)
             try:
                 peer, _ = listener.accept()
                 peer.sendall(b"pong" if peer.recv(4) == b"ping" else b"none")
