@@ -12,11 +12,14 @@ answer when it likes. Nothing here ever waits for anything but this machine's di
     the turn:   operations …   work(until)   commit()   (the core then sends what `done` and `failed` replied)
 
 Between a write and its commit the store is `dirty`: a read now would see what may yet fail, so the core waits with it.
+
+Others may be told of changes: a subscriber, to the store a plain name, finds an Event for each change in its outbox,
+written in the change's own transaction, and it stays there until the subscriber was told (`told`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError
@@ -39,6 +42,29 @@ class HitPage(NamedTuple):
     hits: list[SearchHit]  # best first
 
 
+class Event(NamedTuple):
+    """A change that a subscriber is to be told of."""
+
+    id: int  # rising, never used twice: it tells a repeat
+    kind: str  # one of EVENTS
+    snippet_id: str
+    snippet_type: str
+    semantic_name: str
+    version: int  # that it made; of a deleted snippet, its last
+    at: int  # Unix microseconds
+    lost: int  # events right before this one that the full outbox had no room for
+
+
+EVENTS = ("snippet.created", "snippet.updated", "snippet.deleted")
+
+
+class Preview(NamedTuple):
+    """What an update would do."""
+
+    record: Record  # as it is
+    content: bytes  # as it would be, not yet checked against its type
+
+
 class Store(Protocol):
     """`ref` is a snippet's UUID in text or its semantic name. `type_name` "" means every type."""
 
@@ -49,9 +75,20 @@ class Store(Protocol):
         """Long operations are under way: `work` is wanted in every turn."""
 
     # Snippets. `content` and `patch` are JSON texts; content is kept exactly as it came.
-    def create(self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed) -> None: ...
-    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed) -> None: ...
-    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed) -> None: ...
+    # `by` is the subscriber who makes the change: it is not told of its own.
+    def create(
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
+    ) -> None: ...
+    def update(
+        self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = ""
+    ) -> None: ...
+    def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:
+        """What `update` would write; it may yet be refused."""
+
+    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        """Write new content in place of what `seen` has; Conflict when the snippet is no longer as it was seen."""
+
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
 
@@ -70,6 +107,25 @@ class Store(Protocol):
         self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed
     ) -> None: ...
     def index(self, ref: str, done: Done[int], failed: Failed) -> None: ...
+
+    # The outbox.
+    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
+        """By event, who is told of it from now on. What waits already goes on waiting."""
+
+    def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
+        """The oldest event that is on the disk and that the subscriber was not told of."""
+
+    def told(self, subscriber: str, event_id: int) -> None:
+        """It was told of all up to this one: they go, soon. After a crash before that, they are there again."""
+
+    def forget(self, subscriber: str) -> None:
+        """Nobody of this name is to be told any more: drop what waits."""
+
+    def events_waiting(self) -> Mapping[str, int]:
+        """How many events wait, by subscriber."""
+
+    def take_news(self) -> Collection[str]:
+        """Who has new events on the disk since this was asked last."""
 
     # The turn.
     def work(self, until: float) -> bool:

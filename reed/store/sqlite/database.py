@@ -6,6 +6,7 @@
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
     search    FTS5: one column for each weight (see `types`)
+    outbox    changes that others are to be told of: a row for each subscriber
     excerpts  as `search`, in the memory of each reader: the few texts that `search` takes excerpts of
 
 The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
@@ -43,6 +44,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         f"CREATE VIRTUAL TABLE search USING fts5({_FTS_COLUMNS}, prefix = '2')",
         # By itself FTS5 merges whenever it likes, for as long as that takes: `index` does it in slices.
         "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
+    ),
+    (
+        # AUTOINCREMENT: an id is never used twice, whatever was deleted.
+        "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber TEXT NOT NULL, kind TEXT NOT NULL,"
+        " snippet_id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
+        " at INTEGER NOT NULL, lost INTEGER NOT NULL)",
+        "CREATE INDEX outbox_by_subscriber ON outbox (subscriber)",
     ),
 )
 

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
-from reed.store.base import RecordPage
+from reed.store.base import Preview, RecordPage
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_of
 from reed.store.sqlite.patch import merge
@@ -23,6 +23,7 @@ from reed.wire import names, strict_json
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.layouts import RECORD, STATUS
 from reed.wire.snippets import Record
+from reed.wire.strict_json import Json
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
@@ -61,8 +62,8 @@ class Snippets:
         self._count_kept = self.count
         turn.join(self)
 
-    def create(self, type_name: str, name: str, content: bytes) -> str:
-        """A new snippet; gives its id."""
+    def create(self, type_name: str, name: str, content: bytes) -> Record:
+        """A new snippet; gives its record."""
         if name:
             names.check("semantic name", name)
         kind = self._types.of_new(type_name)
@@ -80,23 +81,40 @@ class Snippets:
         self.count += 1
         self._touched.append(snippet_id)
         self._cache.put(record)
-        return snippet_id
+        return record
 
     def update(self, ref: str, if_version: int, patch: bytes) -> Record:
         """Merge `patch` into the content; gives the new record. `if_version` 0 means any."""
+        return self._put(*self._merged(ref, if_version, patch))
+
+    def preview(self, ref: str, if_version: int, patch: bytes) -> Preview:
+        """What `update` would write, not yet checked against its type."""
+        record, merged = self._merged(ref, if_version, patch)
+        return Preview(record, strict_json.dumps(merged))
+
+    def replace(self, seen: Record, content: bytes) -> Record:
+        """New content in place of what `seen` has. All of it is compared: a version may stand for another content, when
+        the turn that wrote the one that was seen has failed."""
+        old = self.find(seen.id)
+        if old != seen:
+            raise _changed_meanwhile(seen.id, old.version, seen.version)
+        return self._put(old, strict_json.load_object(content))
+
+    def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, dict[str, Json]]:
+        """The snippet as it is, and its content with `patch` merged into it."""
         changes = strict_json.loads(patch)
         old = self.find(ref)
         if if_version and if_version != old.version:
-            raise Conflict(
-                f"{ref} has version {old.version}, not {if_version}: it was changed meanwhile",
-                hint="get it again and repeat the change on what it is now",
-            )
+            raise _changed_meanwhile(ref, old.version, if_version)
         if not isinstance(changes, dict):
             found = strict_json.describe(changes)
             raise Invalid(f"the patch is {found}: the content must stay an object", hint="send a JSON Merge Patch")
-        merged = merge(json.loads(bytes(old.content)), changes)
-        self._types.of_new(old.snippet_type).check(merged)
-        content = strict_json.dumps(merged)
+        return old, merge(json.loads(bytes(old.content)), changes)
+
+    def _put(self, old: Record, value: dict[str, Json]) -> Record:
+        """The next version of a snippet."""
+        self._types.of_new(old.snippet_type).check(value)
+        content = strict_json.dumps(value)
         _check_length(content)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content)
         self._turn.begin()
@@ -183,6 +201,13 @@ class Snippets:
         return Conflict(
             f"the name {name!r} is in use by {self.find(name).id}", hint="choose another, or update that snippet"
         )
+
+
+def _changed_meanwhile(ref: str, version: int, expected: int) -> Conflict:
+    return Conflict(
+        f"{ref} has version {version}, not {expected}: it was changed meanwhile",
+        hint="get it again and repeat the change on what it is now",
+    )
 
 
 def _check_length(content: bytes) -> None:

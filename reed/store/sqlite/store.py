@@ -2,7 +2,7 @@
 
     write   checked, then written into the turn's transaction; `done` after COMMIT
     read    get and page: at once                tree: a job                search: a job, once the index has caught up
-    work    a slice of indexing, in a transaction of its own, and a slice of the jobs
+    work    a slice of indexing, in a transaction of its own, and a slice of the jobs; and the outbox is tidied
 
 Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
 open. A store belongs to one thread, and must not be carried through a fork.
@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import Done, Failed, HitPage, RecordPage, T
+from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.ids import Ids, sequence_of
 from reed.store.sqlite.index import SLICE, Index
 from reed.store.sqlite.jobs import Jobs
+from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
 from reed.store.sqlite.search import check_window, expression, search
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.tree import tree
@@ -49,11 +50,16 @@ class SqliteStore:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         cache_bytes: int = DEFAULT_CACHE,
+        most_events: int = DEFAULT_LIMIT,
     ) -> None:
-        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in."""
+        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in.
+
+        `most_events` may wait for one subscriber; then the oldest are lost.
+        """
         self._database = Database(str(path))
         try:
             self._join(clock, monotonic, cache_bytes)
+            self._outbox = Outbox(self._turn, self._database.writer, most_events)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
@@ -66,6 +72,7 @@ class SqliteStore:
             "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
         ).fetchone()
         ids = Ids(floor)
+        self._clock = clock
         self._monotonic = monotonic
         self._commits = 0
         self._cache = RecordCache(cache_bytes)
@@ -82,18 +89,26 @@ class SqliteStore:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._jobs.left) or self._index.has_work
+        return bool(self._jobs.left) or self._index.has_work or self._outbox.has_work
 
     # Snippets.
 
-    def create(self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed) -> None:
-        self._write(done, failed, self._create, type_name, name, content)
+    def create(
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
+    ) -> None:
+        self._write(done, failed, self._create, type_name, name, content, by)
 
-    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed) -> None:
-        self._write(done, failed, self._update, ref, if_version, patch)
+    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        self._write(done, failed, self._update, ref, if_version, patch, by)
 
-    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed) -> None:
-        self._write(done, failed, self._delete, ref, cascade)
+    def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:  # noqa: ARG002
+        done(self._read(self._snippets.preview, ref, if_version, patch))
+
+    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        self._write(done, failed, self._replace, seen, content, by)
+
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        self._write(done, failed, self._delete, ref, cascade, by)
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
@@ -146,10 +161,32 @@ class SqliteStore:
 
         self._write(wait, failed, self._index_again, ref)
 
+    # The outbox.
+
+    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
+        self._outbox.subscribe(subscribers)
+
+    def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:  # noqa: ARG002
+        done(self._read(self._outbox.next, subscriber))
+
+    def told(self, subscriber: str, event_id: int) -> None:
+        self._outbox.told(subscriber, event_id)
+
+    def forget(self, subscriber: str) -> None:
+        self._outbox.forget(subscriber)
+
+    def events_waiting(self) -> Mapping[str, int]:
+        return self._outbox.counts
+
+    def take_news(self) -> Collection[str]:
+        return self._outbox.take_news() if self._outbox.has_news else ()
+
     # The turn.
 
     def work(self, until: float) -> bool:
         now = self._monotonic()
+        if self._outbox.has_work:
+            self._tidy_outbox()
         if self._index.has_work and self._is_time_to_index():
             self.commit()  # so that a failure of the index is not that of a write
             self._index_slice(min(until, now + SLICE))
@@ -170,6 +207,7 @@ class SqliteStore:
             "snippets": self._snippets.count,
             "types": len(self._types),
             "bonds": self._bonds.count,
+            "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
             "commits": self._commits,
             "cached": len(self._cache),
@@ -206,21 +244,29 @@ class SqliteStore:
 
     # Operations in which several parts have a share.
 
-    def _create(self, type_name: str, name: str, content: bytes) -> str:
-        snippet_id = self._snippets.create(type_name, name, content)
+    def _create(self, type_name: str, name: str, content: bytes, by: str) -> str:
+        record = self._snippets.create(type_name, name, content)
         self._index.created()
-        return snippet_id
-
-    def _update(self, ref: str, if_version: int, patch: bytes) -> str:
-        record = self._snippets.update(ref, if_version, patch)
-        self._index.changed(_sequence(record))
+        self._outbox.add("snippet.created", record, record.created_at, by)
         return record.id
 
-    def _delete(self, ref: str, cascade: bool) -> str:
+    def _update(self, ref: str, if_version: int, patch: bytes, by: str) -> str:
+        return self._updated(self._snippets.update(ref, if_version, patch), by)
+
+    def _replace(self, seen: Record, content: bytes, by: str) -> str:
+        return self._updated(self._snippets.replace(seen, content), by)
+
+    def _updated(self, record: Record, by: str) -> str:
+        self._index.changed(_sequence(record))
+        self._outbox.add("snippet.updated", record, record.updated_at, by)
+        return record.id
+
+    def _delete(self, ref: str, cascade: bool, by: str) -> str:
         record = self._snippets.find(ref)
         self._bonds.release(record, cascade)
         self._snippets.delete(record)
         self._index.deleted(_sequence(record))
+        self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
         return record.id
 
     def _define(self, type_name: str, definition: bytes) -> bool:
@@ -236,7 +282,16 @@ class SqliteStore:
         self._index.start_again()
         return self._snippets.count
 
-    # The index.
+    # The outbox and the index.
+
+    def _tidy_outbox(self) -> None:
+        """In the transaction of this turn's writes; without one, in a lazy transaction."""
+        try:
+            if not self._turn.is_open:
+                self._turn.begin_lazy()
+            self._outbox.tidy()
+        except (sqlite3.Error, MemoryError) as error:
+            self._fail(error)
 
     def _is_time_to_index(self) -> bool:
         """Writes come first, unless somebody waits or it becomes too much."""
