@@ -11,8 +11,8 @@ import resource
 
 from reed.lua.launch import LaunchSpec
 
-_PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_GET_NO_NEW_PRIVS = 39
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _DESCRIPTORS = 256
 
@@ -21,9 +21,11 @@ class Confinement:
     """Made in the nursery, so that the plugin's process finds libc and its own size ready."""
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self._prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
         self._null = os.open(os.devnull, os.O_RDONLY)
         with open("/proc/self/statm", "rb") as statm:
+            self._prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)  # the first call of a function is the dear one
             self._size = int(statm.read().split()[0]) * resource.getpagesize()
 
     def confine(self, spec: LaunchSpec, output: int) -> None:
@@ -37,8 +39,10 @@ class Confinement:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, 1 << 20)
-        self._prctl(_PR_SET_NAME, ctypes.create_string_buffer(f"reed:{spec.name}".encode()[:15]))
-        self._prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1))
+        with open("/proc/self/comm", "wb", buffering=0) as comm:
+            comm.write(f"reed:{spec.name}".encode()[:15])
+        if self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "no_new_privs")
         # Landlock and seccomp come here, last: what stands above needs what they take away.
 
     @staticmethod
@@ -47,8 +51,3 @@ class Confinement:
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(what, (value, value))
-
-    def _prctl(self, option: int, argument: object) -> None:
-        nothing = ctypes.c_ulong(0)
-        if self._libc.prctl(option, argument, nothing, nothing, nothing) != 0:
-            raise OSError(ctypes.get_errno(), f"prctl {option}")

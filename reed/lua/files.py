@@ -121,7 +121,7 @@ class DataFiles:
 
     def read(self, number: bytes, size: bytes) -> bytes:
         """At most `size` bytes; none at the end of the file."""
-        return self._try(os.read, number, min(int(size), _READ))
+        return bytes(self._try(os.read, number, min(int(size), _READ)))
 
     def write(self, number: bytes, data: bytes) -> None:
         rest = memoryview(data)

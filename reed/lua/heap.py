@@ -18,9 +18,12 @@ import gc
 class _MallInfo(ctypes.Structure):
     """glibc's mallinfo2(3)."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes wants it so
+    _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks"),
+            *("uordblks", "fordblks", "keepcost"),  # in use; free; the free bytes at the top
+        )
     ]
 
 

@@ -214,7 +214,7 @@ class Host:
         _leave(0)
 
     def _core_gone(self) -> NoReturn:
-        """The core died or closed the connection. A plugin that outlives its core reconnects here, once there is one."""
+        """The core died or closed the connection. A plugin that outlives its core will reconnect here."""
         _log(b"warn", b"the core is gone")
         _leave(0)
 

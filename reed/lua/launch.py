@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from reed.wire import strict_json
 
 MEMORY = 8 * 1024 * 1024  # bytes that Lua may hold, unless the manifest or reed.yaml says otherwise
 CPU = 2.0  # seconds of processor time for each call
@@ -25,8 +29,18 @@ class LaunchSpec(NamedTuple):
     cpu: float  # seconds
     lua: str
 
+    def pack(self, ticket: int) -> bytes:
+        """The launch request: the ticket and the fields in order, as JSON."""
+        return strict_json.dumps([ticket, *self])
+
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> LaunchSpec:
+    def unpack(cls, message: bytes) -> tuple[int, LaunchSpec]:
+        """The ticket and the spec of a request: its sender is the core, so nothing is checked."""
+        ticket, *fields = json.loads(message)
+        return ticket, cls(*fields)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> LaunchSpec:
         """Reads {"name", …, "limits": {"memory", "cpu"}}; a limit that is null or missing is the default."""
         limits = fields.get("limits", {})
         return cls(

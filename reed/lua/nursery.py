@@ -5,8 +5,8 @@
     …fileno() becomes readable…
     for ticket, result in nursery.read(): …           a pid, or the text of an error
 
-Its process is `nursery_process`. When that died, `read` gives an error for each ticket that waits, and `alive` is false:
-start it again.
+Its process is `nursery_process`. When that died, `read` gives an error for each ticket that waits, and `alive` is
+false: start it again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reed.errors import ReedError
+from reed.lua.launch import LaunchSpec
 from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one launch request, as the nursery reads it
@@ -43,7 +44,7 @@ class Nursery:
         ours.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed.lua.nursery"], stdin=theirs, start_new_session=True
+                [sys.executable, "-P", "-m", "reed.lua.nursery"], stdin=theirs.fileno(), start_new_session=True
             )
         self._socket = ours
 
@@ -60,10 +61,10 @@ class Nursery:
         return self._running().fileno()
 
     def request(self, spec: Mapping[str, Any], output_fd: int) -> int:
-        """Asks for a process of this launch spec (the fields of launch.LaunchSpec); gives the ticket of its answer."""
+        """Asks for a process of this launch spec (see launch.LaunchSpec.of); gives the ticket of its answer."""
         self._running()
         self._tickets += 1
-        message = strict_json.dumps({"ticket": self._tickets, "spec": dict(spec)})
+        message = LaunchSpec.of(spec).pack(self._tickets)
         if len(message) > MAX_REQUEST:
             raise ReedError(f"a launch spec of {len(message)} bytes", hint=f"settings may take some {MAX_REQUEST}")
         self._waiting.add(self._tickets)

@@ -4,9 +4,10 @@
                                                  ↑ fork  └─ exits: the core, a child subreaper, becomes the parent
     core <═ {"ticket", "pid" | "error"} ═════ nursery
 
-What the nursery changes after a fork becomes the plugin's alone, page by page (heap.py). So it does nearly nothing: a request
-is read by the process in the middle, which then ends. The nursery was started before the core opened anything; it ends
-when the core's end of the socket closes. A runtime of Lua 5.4 is made when the first plugin asks for it.
+What the nursery changes after a fork becomes the plugin's alone, page by page (heap.py). So it does nearly nothing:
+a request is read by the process in the middle, which then ends. The nursery was started before the core opened
+anything; it ends when the core's end of the socket closes. A runtime of Lua 5.4 is made in the
+plugin's own process.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one launch request
 _MAX_ANSWER = 4096
-_LUA_5_4 = b'"lua":"5.4"'  # in a request, which nursery.py packs without spaces
-_MAKE_5_4 = b"5.4"  # the answer of a middle process that finds no runtime for its plugin
+_CONTROL = socket.CMSG_SPACE(4)  # room for one descriptor
 
 _NOWHERE = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
 _REHEARSAL = """
@@ -53,14 +53,16 @@ def main() -> None:
 
 
 class NurseryProcess:
-    """The runtimes that are ready, one of each version of Lua."""
+    """A confinement and a runtime of Lua 5.5, ready to be used once in each fork."""
 
     def __init__(self, core: socket.socket) -> None:
         self._core = core
         self._confinement = Confinement()
-        self._ready: dict[str, Sandbox] = {}
         _rehearse()
-        self._make("5.5")
+        heap.fill_holes()
+        self._sandbox = Sandbox()
+        heap.freeze()
+        heap.fill_holes()
 
     def launch(self) -> None:
         """Launches the plugin of the request that waits in the socket, and answers it."""
@@ -72,35 +74,23 @@ class NurseryProcess:
         answer = os.read(reading, _MAX_ANSWER)
         os.close(reading)
         os.waitpid(middle, 0)  # from here on the core is the parent
-        if answer == _MAKE_5_4:
-            self._make("5.4")
-        elif answer:
-            self._core.send(answer)
-        else:
+        if not answer:
             raise RuntimeError("the process in the middle died: see above")
-
-    def _make(self, lua: str) -> None:
-        heap.fill_holes()
-        self._ready[lua] = Sandbox(lua)
-        heap.freeze()
-        heap.fill_holes()
+        self._core.send(answer)
 
     def _in_the_middle(self, writing: int) -> NoReturn:
         """Forks the plugin at once, for what is changed before becomes the plugin's; then tells its pid."""
         try:
-            if "5.4" not in self._ready and _LUA_5_4 in self._core.recv(MAX_REQUEST, socket.MSG_PEEK):
-                os.write(writing, _MAKE_5_4)
-                os._exit(0)
-            message, descriptors, _, _ = socket.recv_fds(self._core, MAX_REQUEST, 1)
+            message, control, _, _ = self._core.recvmsg(MAX_REQUEST, _CONTROL)
             try:
                 pid = os.fork()
             except OSError as error:
                 told: dict[str, object] = {"error": f"no process could be made: {error.strerror}"}
             else:
                 if pid == 0:
-                    self._be_the_plugin(message, descriptors[0])
+                    self._be_the_plugin(message, int.from_bytes(control[0][2], sys.byteorder))
                 told = {"pid": pid}
-            ticket = strict_json.load_object(message)["ticket"]
+            ticket, _ = LaunchSpec.unpack(message)
             os.write(writing, strict_json.dumps({"ticket": ticket, **told}))
             os._exit(0)
         except BaseException:  # noqa: BLE001 - nothing of the nursery runs on in a fork
@@ -110,9 +100,10 @@ class NurseryProcess:
 
     def _be_the_plugin(self, message: bytes, output: int) -> NoReturn:
         try:
-            spec = LaunchSpec.of(strict_json.load_object(message)["spec"])
+            _, spec = LaunchSpec.unpack(message)
+            sandbox = self._sandbox if spec.lua == "5.5" else Sandbox(spec.lua)
             self._confinement.confine(spec, output)
-            Host(spec, self._ready[spec.lua]).run()
+            Host(spec, sandbox).run()
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
             traceback.print_exc()
         finally:

@@ -168,11 +168,11 @@ def failure(error: ReedError) -> bytes:
 def _implementation(lua: str) -> Any:
     """lupa's module for a version of Lua."""
     if lua == "5.5":
-        import lupa.lua55 as lua55
+        from lupa import lua55
 
         return lua55
     if lua == "5.4":
-        import lupa.lua54 as lua54
+        from lupa import lua54
 
         return lua54
     raise Malformed(f"no Lua {lua}", hint="there is 5.5, and 5.4")

@@ -55,7 +55,9 @@ class CoreServices:
         options = strict_json.load_object(arguments)
         query = SnippetList(options.pop("type", ""), options.pop("after", ""), options.pop("limit", 0))
         if options:
-            raise Malformed(f"snippet.list: unknown option {next(iter(options))!r}", hint="there are type, after, limit")
+            raise Malformed(
+                f"snippet.list: unknown option {next(iter(options))!r}", hint="there are type, after, limit"
+            )
         page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(query)))
         records = b",".join(map(_record, page.records))
         return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
@@ -98,14 +100,20 @@ class CoreServices:
 
     def registry_list(self) -> bytes:
         page = RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b""))
-        pairs = [b"%b:%b" % (strict_json.dumps(name), text) for name, text in page.definitions]
+        pairs = [strict_json.dumps(name) + b":" + text for name, text in page.definitions]
         return b"{%b}" % b",".join(pairs)
 
     def search_query(self, arguments: bytes) -> bytes:
         request = SearchQuery(*strict_json.loads(arguments))
         page = SearchPage.unpack(self._request(Command.SEARCH_QUERY, _packed(request)))
         hits = [
-            {"id": hit.id, "type": hit.snippet_type, "name": hit.semantic_name, "score": hit.score, "excerpt": hit.excerpt}
+            {
+                "id": hit.id,
+                "type": hit.snippet_type,
+                "name": hit.semantic_name,
+                "score": hit.score,
+                "excerpt": hit.excerpt,
+            }
             for hit in page.hits
         ]
         return strict_json.dumps({"total": page.total, "hits": hits})
@@ -151,4 +159,4 @@ def _record(record: Record) -> bytes:
             "updated_at": record.updated_at,
         }
     )
-    return b'%b,"content":%b}' % (head[:-1], record.content)
+    return head[:-1] + b',"content":' + record.content + b"}"

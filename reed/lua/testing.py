@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from reed.errors import NotFound, ReedError
 from reed.lua.files import Folder, read_source
 from reed.lua.launch import CPU, MEMORY
-from reed.lua.sandbox import Outcome, Sandbox
+from reed.lua.sandbox import Outcome, Sandbox, Service
 from reed.wire import strict_json
 
 USAGE = "usage: python -m reed.lua.testing FOLDER [--settings JSON] [--lua 5.4]"
@@ -93,7 +93,7 @@ def _prepare(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[S
     """A runtime with main.lua loaded, and the runner of sdk/testing.lua."""
     sandbox = Sandbox(plugin.lua)
     runner = sandbox.run("testing", *sandbox.shared)
-    services = {
+    services: dict[bytes, Service] = {
         b"log": lambda level, text: log.append(f"{level.decode()}: {text.decode('utf-8', 'replace')}"),
         b"source": lambda path: read_source(folder, path.decode()),
     }

@@ -237,14 +237,14 @@ def workshop(nursery: Nursery, tmp_path: Path) -> Iterator[Workshop]:
 class Bench:
     """A sandbox in this process, to try pieces of Lua in."""
 
-    def __init__(self, lua: str) -> None:
+    def __init__(self, lua: str, cpu: float = 2.0) -> None:
         self.lines: list[str] = []
         self.sandbox = Sandbox(lua)
         prepared = {
             "name": "demo",
             "version": "1.0.0",
             "settings": {},
-            "cpu": 0.2,
+            "cpu": cpu,
             "seed": [1, 2],
             "can_write": False,
             "actions": {"try": 1},
@@ -277,3 +277,9 @@ class Bench:
 @pytest.fixture(params=["5.5", "5.4"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     return Bench(request.param)
+
+
+@pytest.fixture(params=["5.5", "5.4"])
+def hurried(request: pytest.FixtureRequest) -> Bench:
+    """A bench whose handlers have next to no time."""
+    return Bench(request.param, cpu=0.05)

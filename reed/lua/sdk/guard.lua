@@ -80,7 +80,7 @@ end
 -- Jobs ----------------------------------------------------------------------------------------------------------------
 
 local DONE, RUN = {}, {} -- yielded by the worker, and by run(); a plugin has neither
-local worker, current -- current: the handler it runs
+local worker, latest, current -- latest: the thread of the latest job; current: the plugin's handler that it runs
 local main -- runs main.lua, and waits in run()
 local parked = false
 
@@ -122,6 +122,7 @@ local function died(thread, value)
   local failure = not expired and guard.failure(value)
   local text, stack = describe(value, at ~= "" and at), traceback(thread)
   limit(true)
+  latest = nil
   if not expired then close(thread) end -- runs what the plugin marked <close>; after a time-out no hook would stop that
   if expired then return "time", at end
   if value == MEMORY then return "memory", at end
@@ -152,7 +153,8 @@ end
 -- "time", place, or "memory", place, or "fail", status, message.
 function guard.run(seconds, job, a, b)
   allow(seconds)
-  worker, current = worker or watched(work), a
+  worker = worker or watched(work)
+  latest, current = worker, a
   return ended(worker, resume(worker, job, a, b))
 end
 
@@ -160,21 +162,23 @@ end
 function guard.run_main(seconds, chunk)
   allow(seconds)
   main = watched(chunk)
+  latest = main
   return ended(main, resume(main))
 end
 
 --- Goes on after run(), when the plugin shuts down.
 function guard.finish(seconds)
   allow(seconds)
+  latest = main
   if parked and status(main) == "suspended" then return ended(main, resume(main)) end
   return "done"
 end
 
 --- After a job that left not even the memory to say so: where it was. The host has lifted the limit.
 function guard.aftermath()
-  local thread = worker or main
-  worker = nil
-  return "memory", thread and last_place(thread) or ""
+  local at = latest and last_place(latest) or ""
+  worker, latest = nil, nil
+  return "memory", at
 end
 
 --- run(): parks main.lua until the shutdown.

@@ -82,16 +82,11 @@ local function string_at(text, at)
 end
 
 local function number_at(text, at)
-  local whole, stop = match(text, "^-?%d+()", at), nil
-  if whole then stop = whole end
+  local stop = match(text, "^-?%d+()", at)
   if not stop or find(text, "^-?0%d", at) then wrong(text, at, "no JSON value") end
-  local float = false
-  local after = match(text, "^%.%d+()", stop)
-  if after then stop, float = after, true end
-  after = match(text, "^[eE][+-]?%d+()", stop)
-  if after then stop, float = after, true end
-  local number = tonumber(sub(text, at, stop - 1))
-  if float then number = number + 0.0 end
+  stop = match(text, "^%.%d+()", stop) or stop
+  stop = match(text, "^[eE][+-]?%d+()", stop) or stop
+  local number = tonumber(sub(text, at, stop - 1)) -- an integer without point and exponent
   if number == huge or number == -huge then wrong(text, at, "number out of range") end
   return number, stop
 end
@@ -192,8 +187,10 @@ end
 local function encode_array(list, out, n, depth, path)
   local count = rawlen(list)
   for key in next, list do
-    if math_type(key) ~= "integer" or key < 1 or key > count then
-      refuse(path, format("an array with the key '%s' (holes and other keys have no place in JSON)", tostring(key)))
+    if math_type(key) == "integer" and key > count then
+      refuse(path, format("an array with a hole before %d; json.null fills it", key))
+    elseif math_type(key) ~= "integer" or key < 1 then
+      refuse(path, format("an array with the key '%s'", tostring(key)))
     end
   end
   n = n + 1
@@ -201,7 +198,7 @@ local function encode_array(list, out, n, depth, path)
   for i = 1, count do
     if i > 1 then n = n + 1; out[n] = "," end
     local item = rawget(list, i)
-    if item == nil then refuse(path, format("an array with a hole at %d; json.null fills it", i)) end
+    if item == nil then refuse(path, format("an array with a hole before %d; json.null fills it", i + 1)) end
     n = encode_value(item, out, n, depth, path, i)
   end
   n = n + 1
