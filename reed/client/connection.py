@@ -112,7 +112,11 @@ class Connection:
             while True:
                 line.fill(source, window)
                 if not line.waiting:
-                    return
+                    if not line.unsent:
+                        return
+                    self.close()  # the core refused a request before it had read it whole: what follows goes anew
+                    line, too_large = _Line(), False
+                    continue
                 self._send_some(line)
                 if line.may_go_on:
                     continue
