@@ -41,9 +41,9 @@ class Stats:
             "loop": {
                 "turns": times.turns,
                 "turn_ms": {
-                    "p50": times.quantile(0.5) * 1000,
-                    "p99": times.quantile(0.99) * 1000,
-                    "p99.9": times.quantile(0.999) * 1000,
+                    "p50": round(times.quantile(0.5) * 1000, 3),
+                    "p99": round(times.quantile(0.99) * 1000, 3),
+                    "p99.9": round(times.quantile(0.999) * 1000, 3),
                     "longest": round(times.longest * 1000, 3),
                 },
                 "commit_longest_ms": round(times.commit_longest * 1000, 3),
