@@ -2,7 +2,7 @@
 
 A page is shared with the nursery until it is written to, if only a reference count or a mark of a collector. So:
 
-    rehearse     a throwaway plugin is loaded and called: the code that each plugin runs has been specialised before
+    rehearse     a throwaway plugin has been loaded and called: the code that each plugin runs is specialised
     fill_holes   free places scattered over the heap are taken for good, so that what is made next lies side by side
     freeze       Python's collector leaves alone what is there
 

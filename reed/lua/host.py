@@ -9,6 +9,7 @@ core that is gone, memory that a plugin does not give back, and a library call t
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -47,96 +48,80 @@ _ANSWERED_READY = frozenset({Signal.HEALTH_CHECK, Signal.RELOAD_CONFIG, Signal.W
 
 
 class Host:
-    """One plugin, served until it ends."""
+    """One plugin, served until it ends. It is made in the nursery, and runs in a fork of it."""
 
-    def __init__(self, spec: LaunchSpec, sandbox: Sandbox) -> None:
-        self._spec = spec
+    _spec: LaunchSpec
+    _folder: Folder
+    _manifest: bytes  # what main.lua has set handlers for
+
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._folder = Folder(spec.folder)
         self._names: dict[int, str] = {}  # command_id -> action
         self._link: Link | None = None
-        self._started = time.monotonic()
+        self._started = 0.0
         self._calls = 0
         self._errors = 0
-        sandbox.start(self._services(), memory=spec.memory, prepared=self._prepared())
+        self._services: dict[bytes, Service] = {  # everything that Lua may ask for
+            **CoreServices(self._request).table(),
+            b"log": _log,
+            b"signal": self._signal_of_lua,
+            b"source": lambda path: read_source(self._folder, path.decode()),
+        }
 
-    def run(self) -> NoReturn:
+    def run(self, spec: LaunchSpec) -> NoReturn:
         """Loads, registers and serves; ends the process."""
-        self._load()
+        self.load(spec)
         try:
-            link = self._link = Link(self._spec.socket_path)
-            self._register(link)
-            self._send_signal(Signal.PLUGIN_READY)
+            link = Link.to(spec.socket_path)
+            self.register(link)
             while True:
-                self._serve(link, link.next_frame())
+                self.serve(link, link.next_frame())
         except CoreGone:
             self._core_gone()
         except CallError as error:
             self._end(f"the core refused: {error}")
         except (FileNotFoundError, ConnectionRefusedError):
-            self._end(f"no core listens on {self._spec.socket_path}")
+            self._end(f"no core listens on {spec.socket_path}")
 
-    def rehearse(self) -> None:
-        """Loads and answers a few calls without a core (heap.py)."""
-        self._load()
-        for _ in range(20):
-            self._answer(1, b'{"a":[1]}')
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    def close(self) -> None:
+        """Gives back what `load` opened."""
         self._folder.close()
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def _prepared(self) -> dict[str, object]:
-        spec = self._spec
-        numbers = os.urandom(7), os.urandom(7)
-        return {
-            "name": spec.name,
-            "version": spec.version,
-            "actions": spec.actions,
-            "settings": spec.settings,
-            "can_write": spec.data_dir is not None,
-            "cpu": spec.cpu,
-            "seed": [int.from_bytes(number, "little") for number in numbers],
-        }
-
-    def _services(self) -> dict[bytes, Service]:
-        """Everything that Lua may ask for."""
-        mailbox = Mailbox(self._spec.name, self._spec.runtime_dir)
-        table: dict[bytes, Service] = {
-            **CoreServices(self._request).table(),
-            b"log": _log,
-            b"signal": self._signal_of_lua,
-            b"source": lambda path: read_source(self._folder, path.decode()),
-            b"message": mailbox.send,
-            b"message.request": mailbox.request,
-        }
-        if self._spec.data_dir is not None:
-            os.makedirs(self._spec.data_dir, 0o700, exist_ok=True)
-            data = DataFiles(Folder(self._spec.data_dir))
-            for name in ("open", "read", "write", "flush", "close", "list", "remove", "rename"):
-                table[f"file.{name}".encode()] = getattr(data, name)
-        return table
-
-    def _load(self) -> None:
+    def load(self, spec: LaunchSpec) -> None:
+        """Runs main.lua."""
+        self._spec = spec
+        self._started = time.monotonic()
+        self._folder = Folder(spec.folder)
+        mailbox = Mailbox(spec.name, spec.runtime_dir)
+        self._services.update({b"message": mailbox.send, b"message.request": mailbox.request})
+        if spec.data_dir is not None:
+            self._services.update(_data_files(spec.data_dir))
+        self._sandbox.start(self._services, memory=spec.memory, prepared=spec.prepared())
         try:
-            source = read_source(self._folder, self._spec.entry)
+            source = read_source(self._folder, spec.entry)
         except CallError as error:
             self._end(str(error))
         self._arm()
-        outcome = self._sandbox.load(self._spec.entry, source)
+        outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
             self._end(self._explain(outcome), outcome.text(1) if outcome.kind == "error" else "")
-        manifest = strict_json.load_object(self._sandbox.manifest())
-        self._names = {action["command_id"]: name for name, action in manifest["actions"].items()}
-        missing = sorted(set(self._spec.actions) - set(manifest["actions"]))
+        self._manifest = self._sandbox.manifest()
+        actions = json.loads(self._manifest)["actions"]
+        self._names = {action["command_id"]: name for name, action in actions.items()}
+        missing = sorted(spec.actions.keys() - actions.keys())
         if missing:
-            self._end(f"{self._spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
+            self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
 
-    def _register(self, link: Link) -> None:
+    def register(self, link: Link) -> None:
+        """Tells the core what there is, takes the settings, and says READY."""
         spec = self._spec
-        request = PluginRegister(spec.name, spec.version, os.getpid(), self._sandbox.manifest())
+        request = PluginRegister(spec.name, spec.version, os.getpid(), self._manifest)
         answer = JsonResponse.unpack(link.request(Command.PLUGIN_REGISTER, request.pack()))
         self._set_settings(strict_json.load_object(answer.json).get("settings"))
+        self._link = link
+        self._send_signal(Signal.PLUGIN_READY)
 
     def _set_settings(self, settings: object) -> None:
         if isinstance(settings, dict):
@@ -144,7 +129,7 @@ class Host:
 
     # Serving ----------------------------------------------------------------------------------------------------------
 
-    def _serve(self, link: Link, frame: frames.Frame) -> None:
+    def serve(self, link: Link, frame: frames.Frame) -> None:
         """One frame of the core."""
         if frame.flags & Flag.SIGNAL:
             self._on_signal(SignalMessage.unpack(frame.payload))
@@ -293,12 +278,20 @@ class Host:
         }
 
     def _log_error(self, text: str, stack: str) -> None:
-        frames_of_plugin = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
-        _log(b"error", "\n".join([text, *frames_of_plugin]).encode())
+        calls = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
+        _log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
     def _end(self, text: str, stack: str = "") -> NoReturn:
         self._log_error(f"{self._spec.name}: {text}", stack)
         _leave(1)
+
+
+def _data_files(path: str) -> dict[bytes, Service]:
+    """What sdk/files.lua asks for."""
+    os.makedirs(path, 0o700, exist_ok=True)
+    data = DataFiles(Folder(path))
+    names = ("open", "read", "write", "flush", "close", "list", "remove", "rename")
+    return {f"file.{name}".encode(): getattr(data, name) for name in names}
 
 
 def _log(level: bytes, text: bytes) -> None:

@@ -33,6 +33,18 @@ class LaunchSpec(NamedTuple):
         """The launch request: the ticket and the fields in order, as JSON."""
         return strict_json.dumps([ticket, *self])
 
+    def prepared(self) -> dict[str, object]:
+        """What Lua has to know of it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "actions": self.actions,
+            "settings": self.settings,
+            "can_write": self.data_dir is not None,
+            "cpu": self.cpu,
+            "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
+        }
+
     @classmethod
     def unpack(cls, message: bytes) -> tuple[int, LaunchSpec]:
         """The ticket and the spec of a request: its sender is the core, so nothing is checked."""

@@ -28,13 +28,19 @@ class CoreGone(Exception):
 class Link:
     """One registered connection."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(path)
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
         self._room = memoryview(bytearray(_READ))
         self._buffer = frames.ReceiveBuffer()
         self._fed = False
         self.queue: deque[frames.Frame] = deque()
+
+    @classmethod
+    def to(cls, path: str) -> Link:
+        """A connection to the socket of that path. Raises OSError."""
+        connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connecting.connect(path)
+        return cls(connecting)
 
     def next_frame(self) -> frames.Frame:
         """The next frame that is no response to us; its payload is valid until the next call. Raises CoreGone."""

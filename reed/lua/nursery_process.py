@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import traceback
 from typing import NoReturn
 
@@ -25,19 +24,13 @@ from reed.lua import heap
 from reed.lua.confine import Confinement
 from reed.lua.host import Host
 from reed.lua.launch import LaunchSpec
+from reed.lua.rehearsal import rehearse
 from reed.lua.sandbox import Sandbox
 from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one launch request
 _MAX_ANSWER = 4096
 _CONTROL = socket.CMSG_SPACE(4)  # room for one descriptor
-
-_NOWHERE = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
-_REHEARSAL = """
-local plugin = require("reed").create_plugin {}
-plugin.action("try", function(payload) return json.decode(payload) end)
-plugin.run()
-"""
 
 
 def main() -> None:
@@ -53,14 +46,14 @@ def main() -> None:
 
 
 class NurseryProcess:
-    """A confinement and a runtime of Lua 5.5, ready to be used once in each fork."""
+    """A confinement and a host with Lua 5.5, ready to be used once in each fork."""
 
     def __init__(self, core: socket.socket) -> None:
         self._core = core
         self._confinement = Confinement()
-        _rehearse()
+        rehearse()
         heap.fill_holes()
-        self._sandbox = Sandbox()
+        self._host = Host(Sandbox())
         heap.freeze()
         heap.fill_holes()
 
@@ -101,22 +94,11 @@ class NurseryProcess:
     def _be_the_plugin(self, message: bytes, output: int) -> NoReturn:
         try:
             _, spec = LaunchSpec.unpack(message)
-            sandbox = self._sandbox if spec.lua == "5.5" else Sandbox(spec.lua)
+            host = self._host if spec.lua == "5.5" else Host(Sandbox(spec.lua))
             self._confinement.confine(spec, output)
-            Host(spec, sandbox).run()
+            host.run(spec)
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
             traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(1)
-
-
-def _rehearse() -> None:
-    """The life of a small plugin, so that a real one finds its code in use (heap.py)."""
-    with tempfile.TemporaryDirectory() as folder:
-        entry = os.path.join(folder, "main.lua")
-        with open(entry, "w", encoding="utf-8") as file:
-            file.write(_REHEARSAL)
-        spec = LaunchSpec.of({"name": "rehearsal", "version": "0.0.0", "folder": folder, "entry": entry, **_NOWHERE})
-        for _ in range(2):
-            Host(spec, Sandbox()).rehearse()

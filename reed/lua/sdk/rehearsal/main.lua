@@ -1,0 +1,5 @@
+-- The plugin that the nursery rehearses with (reed/lua/rehearsal.py).
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "rehearsal", version = "0.0.0" }
+plugin.action("try", function(payload) return json.decode(payload) end)
+plugin.run()

@@ -1,0 +1,109 @@
+"""The nursery: it answers each request once, ends with its core, and its death is told."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reed.errors import ReedError
+from reed.lua.nursery import MAX_REQUEST, Nursery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Workshop
+
+DEADLINE_MS = 10_000
+IDLE = 'require("reed").create_plugin {}.run()\n'
+
+
+@pytest.fixture
+def own_nursery(nursery: Nursery) -> Iterator[Nursery]:
+    """A nursery that may be killed (the other fixture has made this process a subreaper)."""
+    own = Nursery()
+    own.start()
+    yield own
+    own.stop()
+
+
+def wait_readable(nursery: Nursery) -> None:
+    waiting = select.poll()
+    waiting.register(nursery.fileno(), select.POLLIN)
+    assert waiting.poll(DEADLINE_MS), "the nursery says nothing"
+
+
+def answers(nursery: Nursery, count: int) -> list[tuple[int, int | str]]:
+    results: list[tuple[int, int | str]] = []
+    while len(results) < count:
+        wait_readable(nursery)
+        results += nursery.read()
+    return results
+
+
+def test_many_requests_at_once(workshop: Workshop) -> None:
+    """None of the plugins finds a core, so each ends by itself: with its reason, and as our child."""
+    reading, writing = os.pipe()
+    tickets = [workshop.nursery.request(workshop.spec(IDLE), writing) for _ in range(60)]
+    os.close(writing)
+    results = dict(answers(workshop.nursery, 60))
+    assert sorted(results) == tickets
+    pids = [pid for pid in results.values() if isinstance(pid, int)]
+    assert len(set(pids)) == 60
+    for pid in pids:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    with os.fdopen(reading) as output:
+        lines = output.read().splitlines()
+    assert lines == [f"error: demo: no core listens on {workshop.folder}/demo.sock"] * 60
+
+
+def test_it_ends_when_its_core_is_gone(nursery: Nursery) -> None:
+    """As after kill -9 of the core: nobody tells it anything, its socket closes."""
+    own = Nursery()
+    own.start()
+    assert own.pid is not None
+    pidfd = os.pidfd_open(own.pid)
+    assert own._socket is not None
+    own._socket.close()
+    assert select.select([pidfd], [], [], DEADLINE_MS / 1000)[0], "the nursery outlives its core"
+    os.close(pidfd)
+    own._socket = None
+    own.stop()
+
+
+def test_its_death_is_told_to_those_who_wait(own_nursery: Nursery, workshop: Workshop) -> None:
+    assert own_nursery.pid is not None
+    os.kill(own_nursery.pid, signal.SIGSTOP)
+    ticket = own_nursery.request(workshop.spec(IDLE), 2)
+    os.kill(own_nursery.pid, signal.SIGKILL)
+    assert answers(own_nursery, 1) == [(ticket, "the nursery died")]
+    assert not own_nursery.alive
+    with pytest.raises(ReedError, match="does not run"):
+        own_nursery.request(workshop.spec(IDLE), 2)
+    own_nursery.start()
+    workshop.nursery = own_nursery
+    assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
+
+
+def test_a_request_that_is_too_large(workshop: Workshop) -> None:
+    spec = workshop.spec(IDLE, settings={"text": "x" * MAX_REQUEST})
+    with pytest.raises(ReedError, match="a launch spec of"):
+        workshop.nursery.request(spec, 2)
+
+
+def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, nursery: Nursery) -> None:
+    """A nursery that held the core's socket would keep clients waiting at a dead core."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "core.sock"))
+        listener.listen()
+        own = Nursery()
+        own.start()
+        inode = os.fstat(listener.fileno()).st_ino
+        held = [os.readlink(path) for path in Path(f"/proc/{own.pid}/fd").iterdir()]
+        assert f"socket:[{inode}]" not in held
+        own.stop()
