@@ -104,6 +104,7 @@ function Ranking:add(text, weight)
   for sentence in gmatch(text .. ".", "([^.!?,;:()\"]+)") do
     local before, last = nil, nil
     for _, word in ipairs(words.list(sentence)) do
+      word = gsub(word, "'s$", "")
       if significant(word) then
         local stem = words.stem(word)
         self:count(stem, word, weight)
