@@ -9,6 +9,7 @@ core that is gone, memory that a plugin does not give back, and a library call t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -79,7 +80,7 @@ class Host:
         except CoreGone:
             self._core_gone()
         except CallError as error:
-            self._end(f"the core refused: {error}")
+            self._end(f"the connection to the core: {error}")
         except (FileNotFoundError, ConnectionRefusedError):
             self._end(f"no core listens on {spec.socket_path}")
 
@@ -178,7 +179,7 @@ class Host:
     def _on_signal(self, message: SignalMessage) -> None:
         data = bytes(message.data)
         if message.signal_type == Signal.RELOAD_CONFIG and data:
-            self._set_settings(strict_json.loads(data))
+            self._reload(data)
         self._arm()
         outcome = self._sandbox.signal(message.signal_type, data)
         if outcome.kind != "done":
@@ -187,6 +188,13 @@ class Host:
             self._send_signal(Signal.PLUGIN_READY)
         elif message.signal_type == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
+
+    def _reload(self, data: bytes) -> None:
+        """New settings came with the signal; what is no JSON changes nothing."""
+        try:
+            self._set_settings(strict_json.loads(data))
+        except CallError as error:
+            _log(b"error", f"the new settings: {error}".encode())
 
     def _shut_down(self) -> NoReturn:
         """What came before the signal has been answered: frames are served in order."""
@@ -297,7 +305,8 @@ def _data_files(path: str) -> dict[bytes, Service]:
 def _log(level: bytes, text: bytes) -> None:
     """One entry of the plugin's log; its further lines are indented. The core reads stdout and stderr."""
     entry = b"%b: %b" % (level, text[:_MAX_LINE].replace(b"\n", b"\n  "))
-    os.write(1, entry + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
+        os.write(1, entry + b"\n")
 
 
 def _leave(code: int) -> NoReturn:

@@ -94,7 +94,7 @@ class Sandbox:
         return bytes(self._entries[b"manifest"]())
 
     def set_settings(self, text: bytes) -> None:
-        self._lift(len(text))
+        self._limit(False)
         self._entries[b"settings"](text)
         self._limit(True)
 

@@ -159,6 +159,9 @@ def test_settings_come_with_the_spec_and_with_the_answer(workshop: Workshop) -> 
     plugin.core.send_signal(Signal.RELOAD_CONFIG, b'{"limit":3}')
     assert plugin.core.signal()[0] == Signal.PLUGIN_READY
     assert plugin.core.call(1) == (200, b'[1,{"limit":3}]')
+    plugin.core.send_signal(Signal.RELOAD_CONFIG, b"{limit")
+    assert plugin.core.signal()[0] == Signal.PLUGIN_READY
+    assert plugin.core.call(1) == (200, b'[1,{"limit":3}]'), "what is no JSON changes nothing"
 
 
 def test_signals(workshop: Workshop) -> None:

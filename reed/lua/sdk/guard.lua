@@ -149,8 +149,8 @@ local function allow(seconds)
   limit_text = format("time limit of %g s reached", seconds)
 end
 
---- Runs job(a, b), `a` being the plugin's handler, with `seconds` of processor time. Gives "done" and its results, or "error", text, stack, or
--- "time", place, or "memory", place, or "fail", status, message.
+--- Runs job(a, b), `a` being the plugin's handler, with `seconds` of processor time. Gives "done" and its results, or
+-- "error", text, stack, or "time", place, or "memory", place, or "fail", status, message.
 function guard.run(seconds, job, a, b)
   allow(seconds)
   worker = worker or watched(work)
