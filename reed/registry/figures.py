@@ -24,6 +24,7 @@ def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
         "uptime_s": round(now - plugin.launched_at, 3) if runs else 0,
         "memory_bytes": plugin.memory_sample if runs else 0,
         "restarts": plugin.restarts.total,
+        "signals": plugin.signals,
         "ready_ms": None if plugin.ready_ms is None else round(plugin.ready_ms, 3),
         "reason": plugin.reason,
         "last_error": plugin.last_error,

@@ -79,6 +79,7 @@ class Plugin:
         self.reason = ""
         self.last_error = ""
         self.error_data = b""  # of its last PLUGIN_ERROR
+        self.signals = 0  # READY, BUSY and SLEEPING that it sent: its answers to health checks among them
         self.generation = 0  # of its newest process
         self.launched_at = 0.0  # by the loop's clock
         self.ready_ms: float | None = None

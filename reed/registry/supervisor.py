@@ -148,6 +148,7 @@ class Supervisor:
             plugin.last_error = data.decode("utf-8", "replace")[:500] or "PLUGIN_ERROR"
             self._tools.log.warning("%s: PLUGIN_ERROR: %s", name, plugin.last_error)
         elif signal in _EVENT_OF:
+            plugin.signals += 1
             plugin.take(_EVENT_OF[signal])
 
     def on_disconnect(self, name: str) -> None:
