@@ -55,17 +55,26 @@ class Sandbox:
         self.layers: Layers = probe(self.kernel)
         self._programs: dict[Kind, bytes] = {}
 
-    def prepare(self, rules: Rules, *, keep: Collection[int] = ()) -> Prepared:
+    def ruleset(self, rules: Rules) -> int:
+        """The paths and ports of the rules as a descriptor; -1 where Landlock is not to be had, or not wanted.
+
+        It may be sent to the process that prepares: what is opened is opened here.
+        """
+        version = self._version(rules)
+        return landlock.ruleset(self.kernel, version, rules) if version else -1
+
+    def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Prepared:
         """All that can be done before the fork.
 
         A Lua plugin keeps the standard streams and the descriptors `keep`; a native one, through its exec, the streams.
+        `ruleset` is the number that its descriptor will have in the process; without it, one is made here.
         Raises SandboxError: a rule cannot be made, or the rules are strict and this kernel lacks a layer.
         """
         self.check(rules)
-        version = self.layers.landlock if rules.mode != "off" else 0
-        ruleset = landlock.ruleset(self.kernel, version, rules) if version else -1
+        made = self.ruleset(rules) if ruleset is None else -1
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None
-        return Prepared(list(self._steps(rules, keep, version, ruleset, own)), ruleset, own)
+        steps = self._steps(rules, keep, made if ruleset is None else ruleset, own)
+        return Prepared(list(steps), made, own)
 
     def check(self, rules: Rules) -> None:
         """Raises SandboxError where the rules are strict and this kernel lacks a layer."""
@@ -76,10 +85,8 @@ class Sandbox:
                 hint="`sandbox: auto` in reed.yaml starts plugins with what there is",
             )
 
-    def _steps(
-        self, rules: Rules, keep: Collection[int], version: int, ruleset: int, own: OwnSocket | None
-    ) -> Iterator[Step]:
-        kernel, executes = self.kernel, not rules.is_lua
+    def _steps(self, rules: Rules, keep: Collection[int], ruleset: int, own: OwnSocket | None) -> Iterator[Step]:
+        kernel, executes, version = self.kernel, not rules.is_lua, self._version(rules)
         yield from limits.limit(kernel, rules)
         yield from limits.close_descriptors(kernel, {*keep, ruleset}, on_exec=executes)
         if rules.user is not None:
@@ -90,16 +97,19 @@ class Sandbox:
         if version:
             yield from landlock.restrict(kernel, version, ruleset, executes=executes)
         if self.layers.seccomp and rules.mode != "off":
-            if own is not None and self.layers.sealed:
-                yield from own.seal()
+            if own is not None:
+                yield from own.seal(for_good=self.layers.sealed)
             yield from self._filter(rules, own).install(kernel)
         yield from limits.limit_memory(kernel, rules)
+
+    def _version(self, rules: Rules) -> int:
+        return self.layers.landlock if rules.mode != "off" else 0
 
     def _filter(self, rules: Rules, own: OwnSocket | None) -> Filter:
         kind = Kind(rules.is_lua, bool(rules.connect_tcp), own is not None)
         if kind not in self._programs:
             self._programs[kind] = program(self.kernel.machine, kind)
-        return Filter(self._programs[kind], own.address if own else 0, own.length if own else 0)
+        return Filter(self._programs[kind], own.address if own else 0)
 
 
 def confine(rules: Rules) -> None:

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from reed.sandbox import denied
+from reed.sandbox import denied, own_socket
 from reed.sandbox.denied import Numbers
 from reed.sandbox.kernel import Kernel, SandboxError, Step
 
@@ -36,7 +36,7 @@ _ALL = 0xFFFFFFFF
 _HEAD = "@HP"  # struct sock_fprog: how many instructions, and where
 
 # Holes: no real value of what they stand for (a pid is below 2**22, an address below 2**47).
-PID, ADDRESS_LOW, ADDRESS_HIGH, ADDRESS_LENGTH = 0xF11E0001, 0xF11E0002, 0xF11E0003, 0xF11E0004
+PID, ADDRESS_LOW, ADDRESS_HIGH = 0xF11E0001, 0xF11E0002, 0xF11E0003
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
@@ -87,9 +87,8 @@ def program(machine: str, kind: Kind) -> bytes:
 class Filter:
     """A program in memory, to be installed by one process; the address is that of its own socket, if it has one."""
 
-    def __init__(self, code: bytes, address: int = 0, length: int = 0) -> None:
-        values = {ADDRESS_LOW: address & _ALL, ADDRESS_HIGH: address >> 32, ADDRESS_LENGTH: length}
-        for hole, value in values.items():
+    def __init__(self, code: bytes, address: int = 0) -> None:
+        for hole, value in ((ADDRESS_LOW, address & _ALL), (ADDRESS_HIGH, address >> 32)):
             code = code.replace(struct.pack("=I", hole), struct.pack("=I", value))
         head = struct.calcsize(_HEAD)
         self._memory = ctypes.create_string_buffer(bytes(head) + code, head + len(code))
@@ -140,7 +139,7 @@ def _tests(kind: Kind) -> dict[str, Verdict]:
         found["connect"] = EPERM
         if kind.own_socket:
             address = Test(word(1), ADDRESS_LOW), Test(word(1, high=True), ADDRESS_HIGH)
-            found["connect"] = ((*address, Test(word(2), ADDRESS_LENGTH)),)
+            found["connect"] = ((*address, Test(word(2), own_socket.LENGTH)),)
     return found
 
 

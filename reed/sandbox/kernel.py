@@ -61,8 +61,8 @@ class Kernel:
         self._mmap = libc.mmap
         self._mmap.argtypes = (pointer, size, number, number, number, long)
         self._mmap.restype = pointer
-        self._mprotect = libc.mprotect
-        self._mprotect.argtypes = (pointer, size, number)
+        self.mprotect = libc.mprotect
+        self.mprotect.argtypes = (pointer, size, number)
         self._munmap = libc.munmap
         self._munmap.argtypes = (pointer, size)
 
@@ -74,13 +74,11 @@ class Kernel:
         """prctl. Raises OSError."""
         return checked(self.prctl(option, *arguments, *(0,) * (4 - len(arguments))))
 
-    def map_page(self, content: bytes) -> int:
-        """The address of a new page that holds `content` and cannot be written to any more. Raises OSError."""
+    def map_page(self) -> int:
+        """The address of a new page of zeros. Raises OSError."""
         size = os.sysconf("SC_PAGESIZE")
         address: int = self._mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
         checked(-1 if address == _MAP_FAILED else 0)
-        ctypes.memmove(address, content, len(content))
-        checked(self._mprotect(address, size, _PROT_READ))
         return address
 
     def unmap_page(self, address: int) -> None:

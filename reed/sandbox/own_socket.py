@@ -7,6 +7,7 @@ machine code that a broken Lua was made to run, can change, unmap or replace it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Iterator
@@ -14,35 +15,43 @@ from collections.abc import Iterator
 from reed.sandbox.kernel import Kernel, SandboxError, Step, checked
 
 _MSEAL = 462
+_PROT_READ = 1
 _AF_UNIX = 1
 _MAX_PATH = 107
+LENGTH = 110  # of struct sockaddr_un: the same for every path
 
 
 class OwnSocket:
-    """Made before the fork, sealed after it, closed in the parent."""
+    """Mapped before the fork, made final by `seal` after it, closed in the parent."""
 
-    __slots__ = ("_kernel", "address", "length")
+    __slots__ = ("_kernel", "address")
 
     def __init__(self, kernel: Kernel, path: str) -> None:
+        self._kernel = kernel
+        try:
+            self.address = kernel.map_page()
+        except OSError as error:
+            raise SandboxError("own socket", error.strerror or str(error)) from None
+        self.lead_to(path)
+
+    def lead_to(self, path: str) -> None:
+        """Another path, as long as the process is not confined."""
         name = os.fsencode(path)
         if len(name) > _MAX_PATH:
             raise SandboxError("own socket", f"{path}: longer than {_MAX_PATH} bytes")
-        content = struct.pack("=H", _AF_UNIX) + name + b"\0"
-        self._kernel = kernel
-        self.length = len(content)
-        try:
-            self.address = kernel.map_page(content)
-        except OSError as error:
-            raise SandboxError("own socket", error.strerror or str(error)) from None
+        ctypes.memmove(self.address, struct.pack("=H108s", _AF_UNIX, name), LENGTH)
 
-    def seal(self) -> Iterator[Step]:
-        """From then on the address stays what it is."""
+    def seal(self, *, for_good: bool) -> Iterator[Step]:
+        """From then on the address stays what it is; not for machine code, where the kernel has no mseal."""
         size = os.sysconf("SC_PAGESIZE")
-        yield Step("own socket", "seal its address", self._kernel.syscall, (_MSEAL, self.address, size, 0, 0, 0, 0))
+        yield Step("own socket", "make its address read-only", self._kernel.mprotect, (self.address, size, _PROT_READ))
+        if for_good:
+            arguments = _MSEAL, self.address, size, 0, 0, 0, 0
+            yield Step("own socket", "seal its address", self._kernel.syscall, arguments)
 
     def connect(self, fd: int) -> None:
         """Connect a Unix stream socket, as `socket.connect` with the path would. Raises OSError."""
-        checked(self._kernel.connect(fd, self.address, self.length))
+        checked(self._kernel.connect(fd, self.address, LENGTH))
 
     def close(self) -> None:
         self._kernel.unmap_page(self.address)

@@ -58,7 +58,7 @@ class Rules(NamedTuple):
     run_paths: tuple[str, ...] = ()  # the same, and they may be executed
     write_paths: tuple[str, ...] = ()  # what exists there may be written to; nothing is made or truncated
     data_paths: tuple[str, ...] = ()  # folders to read and change; no links, devices, sockets or FIFOs in them
-    own_socket: str | None = None  # Lua: the one Unix socket that it may connect to; None: none. Native: any
+    own_socket: str | None = None  # Lua: the one Unix socket that it may connect to; None: none
     connect_tcp: tuple[int, ...] = ()  # ports
     memory: int | None = None  # bytes of RLIMIT_DATA: all that it has for itself to write to, not what it reads
     cpu: int | None = None  # seconds of processor time in all its life; then SIGXCPU
@@ -79,6 +79,7 @@ def rules_for(
     *,
     peers: Iterable[str] = (),
     own_socket: str | os.PathLike[str] | None = None,
+    paths: Iterable[str] = (),
     memory: int | None = None,
     mode: str = "auto",
     user: tuple[int, int] | None = None,
@@ -86,7 +87,8 @@ def rules_for(
     """The rules of the plugin `name`, "native" or "lua". Pure: looks at no file.
 
     `network`: the TCP ports that its manifest asks for and an admin allowed. `peers`: the registry's other plugins.
-    `own_socket`: its socket, for a Lua plugin that is to reach the core again after the core's death.
+    `own_socket`: its socket, for a Lua plugin that connects once it is confined, or again after the core's death.
+    `paths`: further folders that an admin lets it read, and a native plugin run programs from.
     """
     is_lua = plugin_type == "lua"
     ports = () if is_lua else tuple(sorted({*network}))
@@ -97,13 +99,13 @@ def rules_for(
     outbox = (os.path.join(links, "to"), *(f"{fifos}/{name}{ARROW}{other}" for other in others))
     own = os.fspath(folder)
     if is_lua:
-        read_paths = (own, *_EVERYONE, *_LUA, *_python())
+        read_paths = (own, *paths, *_EVERYONE, *_LUA, *_python())
     else:
         read_paths = (*_EVERYONE, *_SYSTEM_FILES, *(_NETWORK if ports else ()))
     return Rules(
         is_lua=is_lua,
         read_paths=read_paths + inbox,
-        run_paths=() if is_lua else (own, *_SYSTEM),
+        run_paths=() if is_lua else (own, *paths, *_SYSTEM),
         write_paths=("/dev/null", *outbox),
         data_paths=(os.fspath(data_dir),) if data_dir is not None and "file_write" in permissions else (),
         own_socket=os.fspath(own_socket) if is_lua and own_socket is not None else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +145,39 @@ def test_a_lua_plugin_that_may_come_back_connects_to_its_own_socket_alone(place,
     ]
     rules = place.rules("lua", own_socket=own)
     assert inside(rules, *jobs) == [str(own), str(own), *["EPERM"] * 4]
+
+
+def test_what_the_nursery_has_prepared_is_made_one_plugins_own_after_the_fork(place, sandbox, needs, own) -> None:
+    """One preparation for all, the ruleset of another process, the path of the socket last of all."""
+    needs()
+    number = 77
+    everyones = sandbox.prepare(place.rules("lua", own_socket=""), ruleset=number)
+    ruleset = sandbox.ruleset(place.rules("lua"))
+
+    def live() -> bool:
+        os.dup2(ruleset, number)
+        everyones.own_socket.lead_to(str(own))
+        everyones.confine()
+        with pytest.raises(PermissionError):
+            place.secret.read_text()
+        (place.plugin / "main.lua").read_text()
+        with socket.socket(socket.AF_UNIX) as ours:
+            everyones.own_socket.connect(ours.fileno())
+            with pytest.raises(PermissionError):
+                connect(socket.AF_UNIX, str(own))
+            return ours.getpeername() == str(own)
+
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                os._exit(0 if live() else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    everyones.close()
+    os.close(ruleset)
 
 
 def test_the_address_of_its_own_socket_can_not_be_changed(place, inside, needs, own) -> None:

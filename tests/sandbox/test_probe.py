@@ -8,13 +8,13 @@ import os
 
 import pytest
 
-from reed.sandbox.confine import Sandbox
+from reed.sandbox.confine import Sandbox, confine
 from reed.sandbox.kernel import Kernel, SandboxError
 from reed.sandbox.probe import probe
 
 
 class OldKernel(Kernel):
-    """A kernel that says it has less: its Landlock up to `abi`, its seccomp or none, no mseal."""
+    """A kernel that says it has less: its Landlock up to `abi`, no mseal; without seccomp no close_range either."""
 
     def __init__(self, abi: int, *, seccomp: bool = True, machine: str = "") -> None:
         super().__init__(machine)
@@ -25,7 +25,7 @@ class OldKernel(Kernel):
             if self.abi:
                 return self.abi
             raise OSError(errno.ENOSYS, "not implemented")
-        if number == 462:
+        if number == 462 or (number == 436 and not self.has_seccomp):
             raise OSError(errno.ENOSYS, "not implemented")
         return super().call(number, *arguments)
 
@@ -111,6 +111,37 @@ def test_auto_takes_what_there_is(place, inside, needs) -> None:
     assert inside(rules, tries) == ["done", "refused"]
     inside.sandbox = Sandbox(OldKernel(7, seccomp=False))
     assert inside(rules, tries) == ["refused", "done"]
+
+
+@pytest.mark.parametrize("plugin_type", ["lua", "native"])
+def test_descriptors_are_closed_on_a_kernel_without_close_range(place, inside, plugin_type: str) -> None:
+    secret = os.open(place.secret, os.O_RDONLY)
+    os.set_inheritable(secret, True)
+    inside.sandbox = Sandbox(OldKernel(0, seccomp=False))
+
+    def passes() -> bool:
+        try:
+            return os.get_inheritable(secret)
+        except OSError:
+            return False
+
+    assert inside(place.rules(plugin_type), passes) is False
+    assert os.get_inheritable(secret)
+    os.close(secret)
+
+
+def test_all_at_once_with_nothing_prepared(place, needs) -> None:
+    needs()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            confine(place.rules("native"))
+            with pytest.raises(PermissionError):
+                place.secret.read_text()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_off_leaves_no_new_privs_and_limits(place, inside) -> None:

@@ -71,3 +71,8 @@ def test_neither_its_home_nor_the_whole_of_etc_is_read() -> None:
     for found in (rules("lua"), rules("native", network=(443,))):
         for path in (*found.read_paths, *found.run_paths):
             assert path not in {"/", "/etc", "/etc/ssl", "/home", "/root", "/tmp", "/run", "/proc", "/var", RUNTIME}
+
+
+def test_what_an_admin_adds() -> None:
+    assert "/opt/tools" in rules("native", paths=["/opt/tools"]).run_paths
+    assert "/opt/tools" in rules("lua", paths=["/opt/tools"]).read_paths
