@@ -71,9 +71,11 @@ function Reader:keys(map, known, where, field)
   for key, value in pairs(map) do
     local kind = known[key]
     if not kind then
-      self:problem(field, "key-unknown", "warning", format("%s has the key “%s”, which says nothing.", where, tostring(key)), nearest(tostring(key), known))
+      self:problem(field, "key-unknown", "warning",
+        format("%s has the key “%s”, which says nothing.", where, tostring(key)), nearest(tostring(key), known))
     elseif kind ~= true and value ~= json.null and type(value) ~= kind then
-      self:problem(field, "key-kind", "error", format("“%s” of %s is a %s.", key, where, type(value)), format("It must be a %s.", kind))
+      self:problem(field, "key-kind", "error",
+        format("“%s” of %s is a %s.", key, where, type(value)), format("It must be a %s.", kind))
       map[key] = nil
     elseif value == json.null then
       map[key] = nil
@@ -91,7 +93,9 @@ function Reader:bounds(field)
     elseif values.COUNTED[type_name] then good = good or math.type(bound) == "integer" and bound >= 0
     elseif type_name == "number" or type_name == "integer" then good = good or type(bound) == "number" end
     if not good then
-      self:problem(name, "bound", "error", format("“%s” of %s is %s.", key, name, json.encode(bound)), format("A %s is bounded by its own kind: characters, choices, a number, a date.", type_name))
+      self:problem(name, "bound", "error",
+        format("“%s” of %s is %s.", key, name, json.encode(bound)),
+        format("A %s is bounded by its own kind: characters, choices, a number, a date.", type_name))
       field[key] = nil
     end
   end
@@ -103,7 +107,10 @@ end
 function Reader:options(field)
   local name = field.name
   if not values.WITH_OPTIONS[field.type] then
-    if field.options then self:problem(name, "options-unused", "warning", format("%s has options, and is a %s.", name, field.type), "Options are for select, radio and checkboxes.") end
+    if field.options then
+      self:problem(name, "options-unused", "warning",
+        format("%s has options, and is a %s.", name, field.type), "Options are for select, radio and checkboxes.")
+    end
     return
   end
   local list, seen = {}, {}
@@ -112,14 +119,19 @@ function Reader:options(field)
     local label = type(option) == "table" and option.label or value
     if type(value) == "number" then value = tostring(value) end
     if type(value) ~= "string" or value == "" then
-      self:problem(name, "option-kind", "error", format("%s has an option without a value.", name), 'An option is a text, or {"value", "label"}.')
+      self:problem(name, "option-kind", "error",
+        format("%s has an option without a value.", name), 'An option is a text, or {"value", "label"}.')
     elseif seen[value] then
-      self:problem(name, "option-twice", "warning", format("%s has the option “%s” twice.", name, value), "Take one out.")
+      self:problem(name, "option-twice", "warning",
+        format("%s has the option “%s” twice.", name, value), "Take one out.")
     else
       list[#list + 1], seen[value] = { value = value, label = tostring(label) }, true
     end
   end
-  if #list == 0 then self:problem(name, "options-missing", "error", format("%s has no options.", name), "A visitor could choose nothing.") end
+  if #list == 0 then
+    self:problem(name, "options-missing", "error",
+      format("%s has no options.", name), "A visitor could choose nothing.")
+  end
   field.options = list
 end
 
@@ -135,29 +147,37 @@ function Reader:pattern(field)
   end
   field.max = math.min(field.max or PATTERN_VALUE, PATTERN_VALUE)
   if not field.message then
-    self:problem(field.name, "pattern-message", "warning", format("%s has a pattern and no message.", field.name), "Say in `message` what a visitor should enter.")
+    self:problem(field.name, "pattern-message", "warning",
+      format("%s has a pattern and no message.", field.name), "Say in `message` what a visitor should enter.")
   end
 end
 
 function Reader:field(map, number)
   local where = "field " .. number
   if type(map) ~= "table" or json.is_array(map) then
-    return self:problem("", "field-kind", "error", format("Field %d is no object.", number), 'A field is {"name", "type", …}.')
+    return self:problem("", "field-kind", "error",
+      format("Field %d is no object.", number), 'A field is {"name", "type", …}.')
   end
   local name = type(map.name) == "string" and map.name or ""
   if not name:find("^[%a_][%w_-]*$") or #name > 64 then
-    return self:problem(name, "name", "error", format("Field %d has no usable name.", number), "Letters, digits, _ and -, at most 64, and a letter first.")
+    return self:problem(name, "name", "error",
+      format("Field %d has no usable name.", number), "Letters, digits, _ and -, at most 64, and a letter first.")
   end
   if self.by_name[name] then
-    return self:problem(name, "name-twice", "error", format("Two fields have the name %s.", name), "Each answer needs a place of its own.")
+    return self:problem(name, "name-twice", "error",
+      format("Two fields have the name %s.", name), "Each answer needs a place of its own.")
   end
   self:keys(map, KEYS, name, name)
   map.type = map.type or "text"
   if not values.TYPES[map.type] then
-    self:problem(name, "type-unknown", "error", format("%s has the type “%s”.", name, map.type), nearest(map.type, values.TYPES))
+    self:problem(name, "type-unknown", "error",
+      format("%s has the type “%s”.", name, map.type), nearest(map.type, values.TYPES))
     return
   end
-  if not map.label then self:problem(name, "label-missing", "warning", format("%s has no label.", name), "Errors name a field by its label.") end
+  if not map.label then
+    self:problem(name, "label-missing", "warning",
+      format("%s has no label.", name), "Errors name a field by its label.")
+  end
   map.label = map.label or name
   self:bounds(map)
   self:options(map)
@@ -177,15 +197,19 @@ function definition.read(content)
   for number, map in ipairs(content.fields) do form:field(map, number) end
   for _, field in ipairs(form.fields) do
     if field.same_as and not form.by_name[field.same_as] then
-      form:problem(field.name, "same-as", "error", format("%s must be the same as %s, which is no field.", field.name, field.same_as), nearest(field.same_as, form.by_name))
+      form:problem(field.name, "same-as", "error",
+        format("%s must be the same as %s, which is no field.", field.name, field.same_as),
+        nearest(field.same_as, form.by_name))
     end
   end
   form.honeypot, form.unknown_fields = content.honeypot, content.unknown_fields
   if form.honeypot and form.by_name[form.honeypot] then
-    form:problem(form.honeypot, "honeypot", "error", format("The honeypot %s is a field too.", form.honeypot), "Visitors would fall into it.")
+    form:problem(form.honeypot, "honeypot", "error",
+      format("The honeypot %s is a field too.", form.honeypot), "Visitors would fall into it.")
   end
   if form.unknown_fields and form.unknown_fields ~= "refuse" and form.unknown_fields ~= "ignore" then
-    form:problem("", "unknown-fields", "error", "unknown_fields is neither refuse nor ignore.", "refuse is the default.")
+    form:problem("", "unknown-fields", "error",
+      "unknown_fields is neither refuse nor ignore.", "refuse is the default.")
   end
   return form
 end

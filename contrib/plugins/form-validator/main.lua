@@ -11,7 +11,9 @@ local messages = require "messages"
 local values = require "values"
 
 local plugin = reed.create_plugin { name = "form-validator", version = "2.1.0" }
-local DEFAULTS = { language = "en", honeypot = "", unknown_fields = "refuse", max_bytes = 65536, text_max = 1000, textarea_max = 10000 }
+local DEFAULTS = {
+  language = "en", honeypot = "", unknown_fields = "refuse", max_bytes = 65536, text_max = 1000, textarea_max = 10000,
+}
 
 local function setting(key)
   local value = reed.settings[key]
@@ -40,7 +42,8 @@ local function option_labels(field)
 end
 
 local function report(errors, field, code, bound, other)
-  local parts = { label = field.label, min = field.min or bound, max = field.max or bound, options = option_labels(field), other = other }
+  local parts = { label = field.label, min = field.min or bound, max = field.max or bound, other = other }
+  parts.options = option_labels(field)
   errors[#errors + 1] = { field = field.name, label = field.label, code = code, message = message_of(code, field, parts) }
 end
 
@@ -55,7 +58,8 @@ local function check_field(field, sent, result)
     if field.required then report(result.errors, field, missing_code(field)) end
     return
   end
-  local value, code, bound = values.TYPES[field.type](sent, field, { text_max = setting "text_max", textarea_max = setting "textarea_max" })
+  local limits = { text_max = setting "text_max", textarea_max = setting "textarea_max" }
+  local value, code, bound = values.TYPES[field.type](sent, field, limits)
   if value == nil then return report(result.errors, field, code, bound) end
   if field.type == "checkbox" and field.required and not value then return report(result.errors, field, "accept") end
   if field.pattern and not value:find("^" .. field.pattern .. "$") then return report(result.errors, field, "pattern") end
@@ -108,7 +112,8 @@ plugin.action("validate", function(payload)
     return result
   end
   local request = json.decode(payload)
-  if type(request) ~= "table" or type(request.form) ~= "string" or type(request.data) ~= "table" or json.is_array(request.data) then
+  local sound = type(request) == "table" and type(request.form) == "string" and type(request.data) == "table"
+  if not sound or json.is_array(request.data) then
     reed.fail(422, 'expected {"form": REF, "data": {…}}')
   end
   local form, data = read_form(request.form), request.data

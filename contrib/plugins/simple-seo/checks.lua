@@ -51,8 +51,9 @@ function checks.title(page, settings, report)
     report("title-short", "warning", "title", format("The title has %s.", plural(length, "character")),
       format("From %d on it can say what sets this page apart.", settings.title_min))
   elseif length > settings.title_max then
-    report("title-long", "warning", "title", format("The title has %d characters; search results cut it at about %d.", length,
-      settings.title_max), "Put what matters first, and drop what the site's name says already.")
+    report("title-long", "warning", "title",
+      format("The title has %d characters; search results cut it at about %d.", length, settings.title_max),
+      "Put what matters first, and drop what the site's name says already.")
   end
   if #title > 8 and title == title:upper() and title:find("%u") then
     report("title-capitals", "notice", "title", "The title is all in capitals.", "Write it as a sentence.")
@@ -61,7 +62,8 @@ function checks.title(page, settings, report)
   for _, word in ipairs(words.list(title)) do
     local stem = words.stem(word)
     if seen[stem] and #word > 3 then
-      report("title-repeats", "notice", "title", format("The title says %s twice.", quoted(word)), "Once is enough, for readers and for ranking.")
+      report("title-repeats", "notice", "title",
+        format("The title says %s twice.", quoted(word)), "Once is enough, for readers and for ranking.")
       break
     end
     seen[stem] = true
@@ -72,21 +74,29 @@ function checks.description(page, settings, report)
   local text = page.description
   local length = utf8.len(text) or #text
   if text == "" then
-    return report("description-missing", "error", "description", "The page has no description.",
-      format("One or two sentences, %d to %d characters: search results show them under the title.", settings.description_min, settings.description_max))
+    return report("description-missing", "error", "description",
+      "The page has no description.",
+      format("One or two sentences, %d to %d characters: search results show them under the title.",
+        settings.description_min, settings.description_max))
   end
   if length < settings.description_min then
-    report("description-short", "warning", "description", format("The description has %s.", plural(length, "character")),
+    report("description-short", "warning", "description",
+      format("The description has %s.", plural(length, "character")),
       format("At %d to %d it fills its place in a search result.", settings.description_min, settings.description_max))
   elseif length > settings.description_max then
-    report("description-long", "warning", "description", format("The description has %d characters; search results cut it at about %d.",
-      length, settings.description_max), "Keep the first sentence, and move the rest into the page.")
+    report("description-long", "warning", "description",
+      format("The description has %d characters; search results cut it at about %d.", length, settings.description_max),
+      "Keep the first sentence, and move the rest into the page.")
   end
   if words.lower(text) == words.lower(page.title) then
-    report("description-is-title", "warning", "description", "The description repeats the title.", "Say what the reader gets from the page.")
+    report("description-is-title", "warning", "description",
+      "The description repeats the title.", "Say what the reader gets from the page.")
   end
   local word = doubled(text)
-  if word then report("description-doubled", "notice", "description", format("“%s %s” in the description.", word, word), "Drop one of them.") end
+  if word then
+    report("description-doubled", "notice", "description",
+      format("“%s %s” in the description.", word, word), "Drop one of them.")
+  end
 end
 
 function checks.headings(page, settings, report)
@@ -102,26 +112,33 @@ function checks.headings(page, settings, report)
     seen[key], level = true, heading.level
   end
   if #empty > 0 then
-    report("heading-empty", "warning", "body", format("A heading without text (%s).", lines(empty)), "Name the section, or take the heading out.", empty[1].line)
+    report("heading-empty", "warning", "body",
+      format("A heading without text (%s).", lines(empty)), "Name the section, or take the heading out.",
+      empty[1].line)
   end
   if #top > 1 or #top == 1 and page.title ~= "" then
-    report("heading-first-level", "notice", "body", format("%s of the first level in the body (%s).", plural(#top, "heading"), lines(top)),
+    report("heading-first-level", "notice", "body",
+      format("%s of the first level in the body (%s).", plural(#top, "heading"), lines(top)),
       "The title is the page's only one; begin sections with ##.", top[1].line)
   end
   if #skipped > 0 then
-    report("heading-order", "warning", "body", format("%s skips a level (%s).", quoted(skipped[1].text), lines(skipped)),
+    report("heading-order", "warning", "body",
+      format("%s skips a level (%s).", quoted(skipped[1].text), lines(skipped)),
       "Go down one level at a time: readers and screen readers follow the outline.", skipped[1].line)
   end
   if #doubles > 0 then
-    report("heading-twice", "notice", "body", format("The heading %s comes more than once (%s).", quoted(doubles[1].text), lines(doubles)),
+    report("heading-twice", "notice", "body",
+      format("The heading %s comes more than once (%s).", quoted(doubles[1].text), lines(doubles)),
       "Different names make different entries in a table of contents.", doubles[1].line)
   end
   if #headings == 0 and #page.words > settings.section_words_max then
-    report("heading-missing", "warning", "body", format("%d words without a heading.", #page.words), "Headings let a reader find the part that matters.")
+    report("heading-missing", "warning", "body",
+      format("%d words without a heading.", #page.words), "Headings let a reader find the part that matters.")
   end
 end
 
-local VAGUE = { here = true, ["click here"] = true, this = true, link = true, ["this link"] = true, ["read more"] = true, more = true, ["this page"] = true }
+local VAGUE = {}
+for text in ("here,click here,this,link,this link,this page,more,read more"):gmatch("[^,]+") do VAGUE[text] = true end
 
 function checks.links_and_images(page, _, report)
   local without_alt, no_text, no_target, vague = {}, {}, {}, {}
@@ -134,44 +151,54 @@ function checks.links_and_images(page, _, report)
     if VAGUE[words.lower(link.text)] then vague[#vague + 1] = link end
   end
   if #without_alt > 0 then
-    report("image-alt-missing", "warning", "body", format("%s without a text (%s).", plural(#without_alt, "image"), lines(without_alt)),
+    report("image-alt-missing", "warning", "body",
+      format("%s without a text (%s).", plural(#without_alt, "image"), lines(without_alt)),
       "Say in ![…] what the picture shows; it is read aloud, and found.", without_alt[1].line)
   end
   if #no_text > 0 then
-    report("link-text-missing", "warning", "body", format("%s without a text (%s).", plural(#no_text, "link"), lines(no_text)),
-      "Name where the link leads.", no_text[1].line)
+    report("link-text-missing", "warning", "body",
+      format("%s without a text (%s).", plural(#no_text, "link"), lines(no_text)), "Name where the link leads.",
+      no_text[1].line)
   end
   if #no_target > 0 then
-    report("link-target-missing", "warning", "body", format("The link %s leads nowhere (%s).", quoted(no_target[1].text), lines(no_target)),
+    report("link-target-missing", "warning", "body",
+      format("The link %s leads nowhere (%s).", quoted(no_target[1].text), lines(no_target)),
       "Give it an address, or make it plain text.", no_target[1].line)
   end
   if #vague > 0 then
-    report("link-text-vague", "notice", "body", format("A link says only %s (%s).", quoted(vague[1].text), lines(vague)),
-      "Name the page it leads to.", vague[1].line)
+    report("link-text-vague", "notice", "body",
+      format("A link says only %s (%s).", quoted(vague[1].text), lines(vague)), "Name the page it leads to.",
+      vague[1].line)
   end
 end
 
 function checks.body(page, settings, report)
   local count = #page.words
   if count == 0 then
-    return report("body-missing", "warning", "body", "The page has no text.", "A page that only lists others needs a sentence that says so.")
+    return report("body-missing", "warning", "body",
+      "The page has no text.", "A page that only lists others needs a sentence that says so.")
   end
   if count < settings.body_words_min then
-    report("body-short", "notice", "body", format("The page has %s.", plural(count, "word")),
+    report("body-short", "notice", "body",
+      format("The page has %s.", plural(count, "word")),
       format("Below %d words a page seldom answers a question; join it with another, or say more.", settings.body_words_min))
   end
   local long, doubles = {}, {}
   for _, paragraph in ipairs(page.page.paragraphs) do
-    if #paragraph.text > settings.paragraph_words_max * 4 and words.count(paragraph.text) > settings.paragraph_words_max then long[#long + 1] = paragraph end
+    local most = settings.paragraph_words_max
+    if #paragraph.text > most * 4 and words.count(paragraph.text) > most then long[#long + 1] = paragraph end
     local word = doubled(paragraph.text)
     if word then doubles[#doubles + 1] = { line = paragraph.line, word = word } end
   end
   if #long > 0 then
-    report("paragraph-long", "notice", "body", format("%s of more than %d words (%s).", plural(#long, "paragraph"), settings.paragraph_words_max, lines(long)),
+    report("paragraph-long", "notice", "body",
+      format("%s of more than %d words (%s).", plural(#long, "paragraph"), settings.paragraph_words_max, lines(long)),
       "Break it where a new thought begins.", long[1].line)
   end
   if #doubles > 0 then
-    report("word-doubled", "notice", "body", format("“%s %s” (%s).", doubles[1].word, doubles[1].word, lines(doubles)), "Drop one of them.", doubles[1].line)
+    report("word-doubled", "notice", "body",
+      format("“%s %s” (%s).", doubles[1].word, doubles[1].word, lines(doubles)), "Drop one of them.",
+      doubles[1].line)
   end
 end
 
@@ -182,7 +209,8 @@ function checks.readability(page, settings, report)
       format("Below %d they are read once, not twice.", settings.sentence_words_max))
   end
   if page.reading_ease and page.reading_ease < settings.reading_ease_min then
-    report("hard-to-read", "notice", "body", format("The reading ease is %d of 100.", page.reading_ease), "Shorter words and sentences raise it.")
+    report("hard-to-read", "notice", "body",
+      format("The reading ease is %d of 100.", page.reading_ease), "Shorter words and sentences raise it.")
   end
 end
 
@@ -198,26 +226,35 @@ function checks.keywords(page, settings, report)
   local list = page.keywords
   if #list == 0 then return end
   if #list > settings.keywords_max then
-    report("keywords-many", "notice", "keywords", format("%d keywords.", #list), format("Keep the %d that matter most.", settings.keywords_max))
+    report("keywords-many", "notice", "keywords",
+      format("%d keywords.", #list), format("Keep the %d that matter most.", settings.keywords_max))
   end
   local seen, absent = {}, {}
   for _, keyword in ipairs(list) do
     local stem = words.stems(keyword):sub(2, -2)
-    if seen[stem] then report("keyword-twice", "notice", "keywords", format("The keyword %s is there twice.", quoted(keyword)), "Take one out.") end
+    if seen[stem] then
+      report("keyword-twice", "notice", "keywords",
+        format("The keyword %s is there twice.", quoted(keyword)), "Take one out.")
+    end
     seen[stem] = true
     if not mentions(page.stems.all, stem) then absent[#absent + 1] = quoted(keyword) end
     local count = select(2, page.stems.body:gsub("%f[%S]" .. stem:gsub("%p", "%%%0") .. "%f[%s]", ""))
     if #page.words >= 100 and count / #page.words > settings.keyword_density_max then
-      report("keyword-stuffed", "warning", "keywords", format("%s makes up %.0f%% of the text.", quoted(keyword), 100 * count / #page.words),
+      report("keyword-stuffed", "warning", "keywords",
+        format("%s makes up %.0f%% of the text.", quoted(keyword), 100 * count / #page.words),
         "Write for readers: use other words for it, or a pronoun.")
     end
   end
   if #absent > 0 then
-    report("keyword-unused", "warning", "keywords", format("The page does not use %s.", table.concat(absent, ", ", 1, math.min(#absent, 3))), "Use the word where it belongs, or take the keyword out.")
+    report("keyword-unused", "warning", "keywords",
+      format("The page does not use %s.", table.concat(absent, ", ", 1, math.min(#absent, 3))),
+      "Use the word where it belongs, or take the keyword out.")
   end
   local focus = words.stems(list[1]):sub(2, -2)
-  if mentions(page.stems.all, focus) and not mentions(page.stems.title .. page.stems.description .. page.stems.first, focus) then
-    report("keyword-late", "notice", "title", format("%s is in neither title, description nor first paragraph.", quoted(list[1])),
+  local early = page.stems.title .. page.stems.description .. page.stems.first
+  if mentions(page.stems.all, focus) and not mentions(early, focus) then
+    report("keyword-late", "notice", "title",
+      format("%s is in neither title, description nor first paragraph.", quoted(list[1])),
       "A reader looks there for the word that was searched.")
   end
 end
@@ -226,11 +263,19 @@ function checks.path(page, _, report)
   local path = page.path
   if path == "" then return end
   if path:find("[%u]") or path:find("[%s]") then
-    report("path-letters", "notice", "path", format("The path %s has capitals or spaces.", quoted(path)), "Small letters and hyphens are typed without a slip.")
+    report("path-letters", "notice", "path",
+      format("The path %s has capitals or spaces.", quoted(path)),
+      "Small letters and hyphens are typed without a slip.")
   end
-  if #path > 75 then report("path-long", "notice", "path", format("The path has %d characters.", #path), "Leave out what the folders above say already.") end
+  if #path > 75 then
+    report("path-long", "notice", "path",
+      format("The path has %d characters.", #path), "Leave out what the folders above say already.")
+  end
 end
 
-checks.ALL = { checks.title, checks.description, checks.body, checks.headings, checks.links_and_images, checks.readability, checks.keywords, checks.path }
+checks.ALL = {
+  checks.title, checks.description, checks.body, checks.headings, checks.links_and_images, checks.readability, checks.keywords,
+  checks.path,
+}
 
 return checks

@@ -16,7 +16,11 @@ local DEFAULTS = {
   keyword_density_max = 0.05, keywords_found = 15,
 }
 
-local function settings() return setmetatable({}, { __index = function(_, key) return reed.settings[key] or DEFAULTS[key] end }) end
+local function settings()
+  return setmetatable({}, { __index = function(_, key) return reed.settings[key] or DEFAULTS[key] end })
+end
+
+local function trim(text) return text:match("^%s*(.-)%s*$") end
 
 --- The fields of a snippet that the checks look at, whatever its type calls them.
 local function fields_of(payload, names)
@@ -29,15 +33,18 @@ local function fields_of(payload, names)
   end
   local keywords, declared = json.array(), content[names.keywords or "keywords"]
   if type(declared) == "string" then
-    for word in declared:gmatch("[^,;]+") do keywords[#keywords + 1] = word:match("^%s*(.-)%s*$") end
+    for word in declared:gmatch("[^,;]+") do keywords[#keywords + 1] = trim(word) end
   elseif type(declared) == "table" then
     for _, word in ipairs(declared) do
       if type(word) == "string" then keywords[#keywords + 1] = word end
     end
   end
   return {
-    title = text "title":match("^%s*(.-)%s*$"), description = text "description":match("^%s*(.-)%s*$"), body = text "body",
-    path = text "path", keywords = keywords,
+    title = trim(text "title"),
+    description = trim(text "description"),
+    body = text "body",
+    path = text "path",
+    keywords = keywords,
   }
 end
 

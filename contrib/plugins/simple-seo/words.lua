@@ -109,8 +109,9 @@ function Ranking:add(text, weight)
         local stem = words.stem(word)
         self:count(stem, word, weight)
         if last and last.stem ~= stem then
-          self:count(last.stem .. " " .. stem, last.word .. " " .. word, weight)
-          if before then self:count(before.stem .. " " .. last.stem .. " " .. stem, before.word .. " " .. last.word .. " " .. word, weight) end
+          local stems, text = last.stem .. " " .. stem, last.word .. " " .. word
+          self:count(stems, text, weight)
+          if before then self:count(before.stem .. " " .. stems, before.word .. " " .. text, weight) end
         end
         before, last = last, { stem = stem, word = word }
       else
@@ -146,10 +147,13 @@ local function score(entry)
   return math.sqrt(entry.weight) * (1 + 0.6 * (entry.words - 1)) * math.log(1 + entry.count)
 end
 
+--- A part of what is chosen already, or a longer form of it that says little more.
 local function is_part(entry, chosen)
+  local this = " " .. entry.stem .. " "
   for _, other in ipairs(chosen) do
-    if find(" " .. other.stem .. " ", " " .. entry.stem .. " ", 1, true) and entry.count <= other.count * 1.5 then return true end
-    if find(" " .. entry.stem .. " ", " " .. other.stem .. " ", 1, true) and entry.count * 3 < other.count then return true end
+    local that = " " .. other.stem .. " "
+    if find(that, this, 1, true) and entry.count <= other.count * 1.5 then return true end
+    if find(this, that, 1, true) and entry.count * 3 < other.count then return true end
   end
   return false
 end
@@ -172,7 +176,8 @@ function words.keywords(texts, limit)
     if #result >= limit then break end
     if not is_part(entry, chosen) then
       chosen[#chosen + 1] = entry
-      result[#result + 1] = { keyword = commonest(entry.forms), count = entry.count, score = math.floor(entry.score * 10 + 0.5) / 10 }
+      local rounded = math.floor(entry.score * 10 + 0.5) / 10
+      result[#result + 1] = { keyword = commonest(entry.forms), count = entry.count, score = rounded }
     end
   end
   return result
