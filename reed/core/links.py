@@ -168,10 +168,14 @@ class Link:
         if not connection.registered:
             connection.registered = True
             self.queue.add_lane(connection)
+        manifest = self.plugin.manifest
+        sleep = manifest.sleep if manifest else None
         answer = {
             "settings": self.plugin.settings,
             "permissions": sorted(row.required_permissions),
             "limits": {"payload": self._tools.config.limits.payload},
+            "peers": [name for name in self._tools.supervisor.plugins if name != self.name],
+            "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
         }
         call.reply(JsonResponse(200, strict_json.dumps(answer)).pack())
 
@@ -209,8 +213,7 @@ class Link:
         timeout = action.timeout or self._tools.config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
         self.queue.ask(call, _queue_limit(self.plugin, self._tools.config))
-        if self.plugin.state is State.SLEEPING:
-            self.send_signal(Signal.WAKE_UP)
+        self._tools.supervisor.wake(self.name)
 
     def action(self, name: str) -> Action:
         """The action of that name, from what the process registered or, before it did, from plugin.yaml."""

@@ -38,5 +38,7 @@ def signal_plugins(
     for link in targets:
         if kind == Signal.SHUTDOWN_GRACEFUL:
             supervisor.stop(link.name, lambda: None, lambda _: None)
+        elif kind == Signal.WAKE_UP and link.plugin.state is State.SLEEPING:
+            supervisor.wake(link.name)
         elif not link.send_signal(kind, bytes(message.data)) and not broadcast:
             raise link.offline()

@@ -90,9 +90,16 @@ class Mesh:
         (self._sleeping.add if is_sleeping else self._sleeping.discard)(name)
         for (_, reader), fd in self._held.items():
             if reader == name and is_sleeping:
-                self._loop.watch(fd, lambda: self._wake(name))
+                self._loop.watch(fd, lambda: self._message_for(name))
             elif reader == name:
                 self._loop.unwatch(fd)
+
+    def _message_for(self, name: str) -> None:
+        """Wake it once: the message stays readable until the plugin is awake and reads it."""
+        for (_, reader), fd in self._held.items():
+            if reader == name:
+                self._loop.unwatch(fd)
+        self._wake(name)
 
     def close(self) -> None:
         """Let everything go; the FIFOs stay for the next core."""
@@ -122,7 +129,7 @@ class Mesh:
         self._held[pair] = fd
         reader = pair[1]
         if reader in self._sleeping:
-            self._loop.watch(fd, lambda: self._wake(reader))
+            self._loop.watch(fd, lambda: self._message_for(reader))
 
     def _let_go(self, pair: _Pair) -> None:
         fd = self._held.pop(pair)

@@ -14,6 +14,7 @@
          │
          └── ENDED ── stopping ◀── STOP of starting, ready, busy, sleeping
 
+SLEEPING has a process (light), or after LEFT none (deep): WAKE sends WAKE_UP to the one, and launches the other.
 STOPPING presses harder each time it is OVERDUE: SHUTDOWN_GRACEFUL, then SIGTERM, then SIGKILL.
 Every pair of state and event is in TABLE or in IGNORED: nothing is forgotten, and nothing else can happen.
 """
@@ -28,7 +29,7 @@ class State(StrEnum):
     STARTING = "starting"  # launched, not READY yet
     READY = "ready"
     BUSY = "busy"  # it said so: calls wait
-    SLEEPING = "sleeping"  # it said so: a call wakes it
+    SLEEPING = "sleeping"  # it said so: a call, a message or a signal wakes it; in deep sleep it has no process
     STOPPING = "stopping"  # asked to end
     BACKOFF = "backoff"  # its process ended by itself: it is started again after a delay
     FAILED = "failed"  # it ended too often, or could not be started: only a person's START helps
@@ -42,9 +43,11 @@ class Event(StrEnum):
     BUSY = "busy"
     SLEEPING = "sleeping"
     ENDED = "ended"  # its process is gone
+    LEFT = "left"  # its process ended in its sleep, with exit status 0: deep sleep
+    WAKE = "wake"  # there is something for it to do
     OVERDUE = "overdue"  # the deadline of this state is over
     HUNG = "hung"  # it does not answer: health checks missed, a call without an end
-    RETRY = "retry"  # the delay of backoff is over
+    RETRY = "retry"  # the delay of backoff is over, or a deep sleep
     EXHAUSTED = "exhausted"  # no restart is left in the window
 
 
@@ -64,6 +67,8 @@ class Action(StrEnum):
     CONFIRM = "confirm"  # it is as it was asked to be: say so
     START_AFTER = "start after"  # launch when the old process is gone
     STAY_DOWN = "stay down"  # do not, after all
+    ROUSE = "rouse"  # send WAKE_UP, or launch what has no process
+    REST = "rest"  # nothing is to be waited for any more
 
 
 S, E, A = State, Event, Action
@@ -108,6 +113,9 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.BUSY: (A.NOTE, S.BUSY),
         E.SLEEPING: (A.NOTE, S.SLEEPING),
         E.ENDED: (A.BACK_OFF, S.BACKOFF),
+        E.LEFT: (A.REST, S.SLEEPING),
+        E.WAKE: (A.ROUSE, S.SLEEPING),
+        E.RETRY: (A.LAUNCH, S.STARTING),
         E.HUNG: (A.KILL, S.BACKOFF),
     },
     S.STOPPING: {
@@ -133,13 +141,14 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
 # a deadline that passed in the same turn as what it waited for.
 _SIGNALS = frozenset({E.READY, E.BUSY, E.SLEEPING})
 _DELAYS = frozenset({E.RETRY, E.EXHAUSTED})
+_SLEEP = frozenset({E.LEFT, E.WAKE})
 IGNORED: dict[State, frozenset[Event]] = {
-    S.STOPPED: _SIGNALS | _DELAYS | {E.ENDED, E.OVERDUE, E.HUNG},
-    S.STARTING: _DELAYS | {E.BUSY, E.SLEEPING},
-    S.READY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
-    S.BUSY: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
-    S.SLEEPING: _DELAYS | {E.LAUNCH_FAILED, E.OVERDUE},
-    S.STOPPING: _SIGNALS | _DELAYS | {E.HUNG},
-    S.BACKOFF: _SIGNALS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
-    S.FAILED: _SIGNALS | _DELAYS | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {E.ENDED, E.OVERDUE, E.HUNG},
+    S.STARTING: _DELAYS | _SLEEP | {E.BUSY, E.SLEEPING},
+    S.READY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
+    S.BUSY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
+    S.SLEEPING: frozenset({E.EXHAUSTED, E.LAUNCH_FAILED, E.OVERDUE}),
+    S.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {E.HUNG},
+    S.BACKOFF: _SIGNALS | _SLEEP | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.FAILED: _SIGNALS | _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
 }

@@ -32,6 +32,7 @@ from reed.registry.waiting import Done, Failed, Waiting
 from reed.wire.codes import Signal
 
 _LINES_IN_ERRORS = 3
+_IN_ORDER = "exit status 0"
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
@@ -95,6 +96,7 @@ class Plugin:
         self._stoppers = Waiting()
         self._wanted_again = False  # when it is stopped
         self._pressed = 0
+        self._roused = False  # in its sleep, and not awake yet
 
     # What the core and the supervisor read.
 
@@ -162,6 +164,7 @@ class Plugin:
         self._launch()
 
     def _launch(self) -> None:
+        self._roused = False
         self.generation += 1
         self.reason = ""
         self.ready_ms = None
@@ -188,6 +191,7 @@ class Plugin:
         self._starters.done()
 
     def _note(self) -> None:
+        self._roused = False
         self._health.alive()
         if self._return is not None:
             self._return.cancel()
@@ -259,6 +263,19 @@ class Plugin:
         self._wanted_again = False
         self._fail_starters("it was stopped")
 
+    def _rouse(self) -> None:
+        self._roused = True
+        if self.run is None:
+            self.take(Event.RETRY)
+        else:
+            self._tools.hooks.send_signal(self.name, Signal.WAKE_UP, b"")
+
+    def _rest(self) -> None:
+        """It went to deep sleep. Was it roused on its way there, it is launched again at once."""
+        self._clear_timers()
+        if self._roused:
+            self.take(Event.RETRY)
+
     def _join(self) -> None:
         """Nothing: who asked is in the list of those who wait."""
 
@@ -278,6 +295,8 @@ class Plugin:
         Action.CONFIRM: _confirm,
         Action.START_AFTER: _start_after,
         Action.STAY_DOWN: _stay_down,
+        Action.ROUSE: _rouse,
+        Action.REST: _rest,
     }
 
     # The owner of its runs.
@@ -297,7 +316,10 @@ class Plugin:
         self._tools.runs.pop(run.pid or 0, None)
         if run is self.run:
             self.run = None
-            self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)
+            if self.state is State.SLEEPING and reason == _IN_ORDER:
+                self.take(Event.LEFT)
+            else:
+                self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)
         self._tools.on_end()
 
     # Helpers.

@@ -130,6 +130,11 @@ class Supervisor:
         if name in self.plugins:
             self.plugins[name].take(Event.HUNG, f"killed: {reason}")
 
+    def wake(self, name: str) -> None:
+        """There is something to do for it: if it sleeps, it is woken, or launched when it has no process."""
+        if name in self.plugins:
+            self.plugins[name].take(Event.WAKE)
+
     def shutdown(self, done: Done) -> None:
         """Stop all; `done` when no process is left."""
         self._closing = done
