@@ -206,12 +206,14 @@ class Plugin:
         """SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL: each with its own time to work."""
         timing = self._tools.config.timing
         self._pressed += 1
-        if self._pressed == 1 and self._tools.hooks.send_signal(self.name, Signal.SHUTDOWN_GRACEFUL, b""):
+        if self.run is None:
+            self.take(Event.ENDED)  # it was in deep sleep
+        elif self._pressed == 1 and self._tools.hooks.send_signal(self.name, Signal.SHUTDOWN_GRACEFUL, b""):
             self._wait(timing.stop_grace)
-        elif self._pressed <= 2 and self.run is not None and self.run.terminate():
+        elif self._pressed <= 2 and self.run.terminate():
             self._pressed = 2
             self._wait(timing.term_grace)
-        elif self.pid is not None and self.run is not None:
+        elif self.pid is not None:
             self.run.kill()
         else:
             self._drop_run()  # it was never there

@@ -531,3 +531,60 @@ def test_a_few_dozen_plugins_run_at_once(world: World) -> None:
     told = world.supervisor.describe()
     assert {entry["state"] for entry in told} == {"ready"}
     assert all(entry["memory_bytes"] for entry in told)
+
+
+DOZER = 'trap "exit 0" USR1; trap "exit 3" USR2; while :; do sleep 0.01; done'
+
+
+def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) -> None:
+    world.plugin("seo", DOZER)
+    world.start_core()
+    world.start("seo")
+    world.says("seo", READY)
+    world.says("seo", SLEEPING)
+    world.supervisor.wake("seo")
+    assert ("seo", Signal.WAKE_UP) in world.sent
+    world.says("seo", READY)
+    world.says("seo", SLEEPING)
+    os.kill(world["seo"].pid or 0, signal.SIGUSR1)
+    world.until(lambda: world["seo"].pid is None)
+    assert world["seo"].state is State.SLEEPING
+    assert world["seo"].restarts.total == 0
+    world.supervisor.wake("seo")
+    assert world["seo"].state is State.STARTING
+    world.says("seo", READY)
+    assert world["seo"].state is State.READY
+
+
+def test_who_is_woken_on_its_way_to_deep_sleep_is_launched_again(world: World) -> None:
+    world.plugin("seo", DOZER)
+    world.start_core()
+    world.start("seo")
+    world.says("seo", READY)
+    world.says("seo", SLEEPING)
+    world.supervisor.wake("seo")
+    os.kill(world["seo"].pid or 0, signal.SIGUSR1)
+    world.until(lambda: world["seo"].state is State.STARTING)
+
+
+def test_a_crash_in_its_sleep_is_a_crash(world: World) -> None:
+    world.plugin("seo", DOZER)
+    world.start_core()
+    world.start("seo")
+    world.says("seo", READY)
+    world.says("seo", SLEEPING)
+    os.kill(world["seo"].pid or 0, signal.SIGUSR2)
+    world.until(lambda: world["seo"].state is State.BACKOFF)
+    assert world["seo"].reason == "exit status 3"
+
+
+def test_a_deep_sleeper_is_stopped_at_once(world: World) -> None:
+    world.plugin("seo", DOZER)
+    world.start_core()
+    world.start("seo")
+    world.says("seo", READY)
+    world.says("seo", SLEEPING)
+    os.kill(world["seo"].pid or 0, signal.SIGUSR1)
+    world.until(lambda: world["seo"].pid is None)
+    assert world.stop("seo").done == 1
+    assert world["seo"].state is State.STOPPED
