@@ -24,25 +24,25 @@ from reed.sandbox.rules import Rules
 class Prepared:
     """One plugin's confinement, to be applied in its process."""
 
-    __slots__ = ("_ruleset", "_steps", "own_socket")
+    __slots__ = ("own_socket", "ruleset", "steps")
 
-    def __init__(self, steps: list[Step], ruleset: int, own_socket: OwnSocket | None) -> None:
-        self._steps = steps
-        self._ruleset = ruleset
+    def __init__(self, own_socket: OwnSocket | None) -> None:
         self.own_socket = own_socket
+        self.ruleset = -1  # the descriptor, where it was made along with this
+        self.steps: list[Step] = []
 
     def confine(self) -> None:
         """Confine this process, which has one thread, for good. Raises SandboxError: then it must end.
 
         Native: in a session of its own, between fork and exec. Lua: before the plugin's code is loaded.
         """
-        for step in self._steps:
+        for step in self.steps:
             step.take()
 
     def close(self) -> None:
         """In the parent, after the fork."""
-        if self._ruleset >= 0:
-            os.close(self._ruleset)
+        if self.ruleset >= 0:
+            os.close(self.ruleset)
         if self.own_socket is not None:
             self.own_socket.close()
 
@@ -71,10 +71,16 @@ class Sandbox:
         Raises SandboxError: a rule cannot be made, or the rules are strict and this kernel lacks a layer.
         """
         self.check(rules)
-        made = self.ruleset(rules) if ruleset is None else -1
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None
-        steps = self._steps(rules, keep, made if ruleset is None else ruleset, own)
-        return Prepared(list(steps), made, own)
+        prepared = Prepared(own)
+        try:
+            if ruleset is None:
+                ruleset = prepared.ruleset = self.ruleset(rules)
+            prepared.steps += self._steps(rules, keep, ruleset, own)
+        except SandboxError:
+            prepared.close()
+            raise
+        return prepared
 
     def check(self, rules: Rules) -> None:
         """Raises SandboxError where the rules are strict and this kernel lacks a layer."""

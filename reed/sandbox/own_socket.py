@@ -28,18 +28,16 @@ class OwnSocket:
 
     def __init__(self, kernel: Kernel, path: str) -> None:
         self._kernel = kernel
+        content = _content(path)
         try:
             self.address = kernel.map_page()
         except OSError as error:
             raise SandboxError("own socket", error.strerror or str(error)) from None
-        self.lead_to(path)
+        ctypes.memmove(self.address, content, LENGTH)
 
     def lead_to(self, path: str) -> None:
         """Another path, as long as the process is not confined."""
-        name = os.fsencode(path)
-        if len(name) > _MAX_PATH:
-            raise SandboxError("own socket", f"{path}: longer than {_MAX_PATH} bytes")
-        ctypes.memmove(self.address, struct.pack("=H108s", _AF_UNIX, name), LENGTH)
+        ctypes.memmove(self.address, _content(path), LENGTH)
 
     def seal(self, *, for_good: bool) -> Iterator[Step]:
         """From then on the address stays what it is; not for machine code, where the kernel has no mseal."""
@@ -55,6 +53,13 @@ class OwnSocket:
 
     def close(self) -> None:
         self._kernel.unmap_page(self.address)
+
+
+def _content(path: str) -> bytes:
+    name = os.fsencode(path)
+    if len(name) > _MAX_PATH:
+        raise SandboxError("own socket", f"{path}: longer than {_MAX_PATH} bytes")
+    return struct.pack("=H108s", _AF_UNIX, name)
 
 
 def seals(kernel: Kernel) -> bool:

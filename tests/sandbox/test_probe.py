@@ -166,6 +166,18 @@ def test_a_layer_that_fails_is_named(place, monkeypatch: pytest.MonkeyPatch) -> 
         Sandbox(Liar()).prepare(place.rules("native"))
 
 
+def test_what_fails_leaves_no_descriptor_behind(place, sandbox, needs) -> None:
+    needs()
+    before = os.listdir("/proc/self/fd")
+    rules = place.rules("lua", own_socket="/" + "x" * 200)
+    with pytest.raises(SandboxError, match=r"own socket: .*longer than 107 bytes"):
+        sandbox.prepare(rules)
+    with pytest.raises(SandboxError, match=r"landlock: .*File name too long"):
+        sandbox.prepare(place.rules("native")._replace(read_paths=("/" + "x" * 300,)))
+    sandbox.prepare(place.rules("native")).close()
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_path_that_is_not_there_is_no_error(place, inside, needs) -> None:
     needs()
     rules = place.rules("lua", ("file_write",))
