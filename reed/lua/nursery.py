@@ -73,7 +73,7 @@ class Nursery:
         return self._tickets
 
     def read(self) -> list[tuple[int, int | str]]:
-        """The answers that have come: (ticket, pid), or (ticket, what went wrong)."""
+        """The answers that have come: (ticket, pid), or (ticket, text) when the nursery died."""
         results: list[tuple[int, int | str]] = []
         while self._socket is not None:
             try:
@@ -88,7 +88,7 @@ class Nursery:
                 return results + [(ticket, "the nursery died") for ticket in lost]
             answer = strict_json.load_object(message)
             self._waiting.discard(answer["ticket"])
-            results.append((answer["ticket"], answer.get("pid") or answer["error"]))
+            results.append((answer["ticket"], answer["pid"]))
         self._send()
         return results
 

@@ -1,13 +1,15 @@
 """The nursery: a process that has everything a Lua plugin needs in memory, and forks (DESIGN.md, Lua).
 
-    core ══ {"ticket", "spec"} + output fd ══> middle ── fork ──> the plugin: confined, then host.py
-                                                 ↑ fork  └─ exits: the core, a child subreaper, becomes the parent
-    core <═ {"ticket", "pid" | "error"} ═════ nursery
+    nursery ── fork ──> middle ── fork ──> spare ── reads a request ──> the plugin: confined, then host.py
+       ^                  └─ ends: the core, a child subreaper, becomes the parent
+       └── a pipe tells that the spare was taken: the next one is made
 
-What the nursery changes after a fork becomes the plugin's alone, page by page (heap.py). So it does nearly nothing:
-a request is read by the process in the middle, which then ends. The nursery was started before the core opened
-anything; it ends when the core's end of the socket closes. A runtime of Lua 5.4 is made in the
-plugin's own process.
+One process is always made beforehand, so that a start does not wait for a fork. It reads {spec} and the output's
+descriptor from the core's socket itself and answers with its pid: what the nursery or the middle did for it, they would
+change pages for, and those become the plugin's alone (heap.py).
+
+The nursery was started before the core opened anything. It ends, as does the spare, when the core's end of the socket
+closes. A runtime of Lua 5.4 is made in the plugin's own process.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from typing import NoReturn
 
@@ -26,10 +29,9 @@ from reed.lua.host import Host
 from reed.lua.launch import LaunchSpec
 from reed.lua.rehearsal import rehearse
 from reed.lua.sandbox import Sandbox
-from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one launch request
-_MAX_ANSWER = 4096
+_AFTER_FAILURE = 0.1  # seconds
 _CONTROL = socket.CMSG_SPACE(4)  # room for one descriptor
 
 
@@ -41,8 +43,9 @@ def main() -> None:
     gc.disable()
     with socket.socket(fileno=0) as core:
         nursery = NurseryProcess(core)
-        while core.recv(1, socket.MSG_PEEK):
-            nursery.launch()
+        while nursery.core_is_there():
+            if not nursery.make_spare():
+                time.sleep(_AFTER_FAILURE)
 
 
 class NurseryProcess:
@@ -57,45 +60,56 @@ class NurseryProcess:
         heap.freeze()
         heap.fill_holes()
 
-    def launch(self) -> None:
-        """Launches the plugin of the request that waits in the socket, and answers it."""
-        reading, writing = os.pipe()
-        middle = os.fork()
-        if middle == 0:
-            self._in_the_middle(writing)
-        os.close(writing)
-        answer = os.read(reading, _MAX_ANSWER)
-        os.close(reading)
-        os.waitpid(middle, 0)  # from here on the core is the parent
-        if not answer:
-            raise RuntimeError("the process in the middle died: see above")
-        self._core.send(answer)
-
-    def _in_the_middle(self, writing: int) -> NoReturn:
-        """Forks the plugin at once, for what is changed before becomes the plugin's; then tells its pid."""
+    def core_is_there(self) -> bool:
+        """False when the core's end of the socket is closed."""
         try:
-            message, control, _, _ = self._core.recvmsg(MAX_REQUEST, _CONTROL)
-            try:
-                pid = os.fork()
-            except OSError as error:
-                told: dict[str, object] = {"error": f"no process could be made: {error.strerror}"}
-            else:
-                if pid == 0:
-                    self._be_the_plugin(message, int.from_bytes(control[0][2], sys.byteorder))
-                told = {"pid": pid}
-            ticket, _ = LaunchSpec.unpack(message)
-            os.write(writing, strict_json.dumps({"ticket": ticket, **told}))
+            return bool(self._core.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+
+    def make_spare(self) -> bool:
+        """Forks a process for the next request, and waits until it has read one; False when it came to nothing."""
+        taken, taking = os.pipe()
+        adopted, adopting = os.pipe()
+        try:
+            middle = os.fork()
+        except OSError as error:
+            sys.stderr.write(f"nursery: no process could be made: {error.strerror}\n")
+            middle = -1
+        if middle == 0:
+            os.close(adopting)
+            self._in_the_middle(taking, adopted)
+        os.close(taking)
+        os.close(adopted)
+        if middle > 0:
+            os.waitpid(middle, 0)
+        os.close(adopting)  # from here on the core is the spare's parent
+        word = os.read(taken, 1)
+        os.close(taken)
+        return bool(word)
+
+    def _in_the_middle(self, taking: int, adopted: int) -> NoReturn:
+        try:
+            if os.fork() == 0:
+                self._be_the_spare(taking, adopted)
             os._exit(0)
-        except BaseException:  # noqa: BLE001 - nothing of the nursery runs on in a fork
-            traceback.print_exc()
         finally:
             os._exit(1)
 
-    def _be_the_plugin(self, message: bytes, output: int) -> NoReturn:
+    def _be_the_spare(self, taking: int, adopted: int) -> NoReturn:
+        """Waits for a request, and becomes its plugin. Nothing of the nursery runs on in it."""
         try:
-            _, spec = LaunchSpec.unpack(message)
+            os.read(adopted, 1)  # ends when the nursery closes its end
+            message, control, _, _ = self._core.recvmsg(MAX_REQUEST, _CONTROL)
+            if not message:
+                os._exit(0)
+            os.write(taking, b"!")
+            ticket, spec = LaunchSpec.unpack(message)
+            self._core.send(b'{"ticket":%d,"pid":%d}' % (ticket, os.getpid()))
             host = self._host if spec.lua == "5.5" else Host(Sandbox(spec.lua))
-            self._confinement.confine(spec, output)
+            self._confinement.confine(spec, int.from_bytes(control[0][2], sys.byteorder))
             host.run(spec)
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
             traceback.print_exc()

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,11 @@ def answers(nursery: Nursery, count: int) -> list[tuple[int, int | str]]:
     return results
 
 
+def children() -> set[int]:
+    """The pids of this process's children."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
 def test_many_requests_at_once(workshop: Workshop) -> None:
     """None of the plugins finds a core, so each ends by itself: with its reason, and as our child."""
     reading, writing = os.pipe()
@@ -77,6 +83,7 @@ def test_it_ends_when_its_core_is_gone(nursery: Nursery) -> None:
 
 
 def test_its_death_is_told_to_those_who_wait(own_nursery: Nursery, workshop: Workshop) -> None:
+    """It is stopped while it still imports, before it has made a process that could take the request."""
     assert own_nursery.pid is not None
     os.kill(own_nursery.pid, signal.SIGSTOP)
     ticket = own_nursery.request(workshop.spec(IDLE), 2)
@@ -88,6 +95,19 @@ def test_its_death_is_told_to_those_who_wait(own_nursery: Nursery, workshop: Wor
     own_nursery.start()
     workshop.nursery = own_nursery
     assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
+
+
+def test_a_nursery_that_is_killed_leaves_nothing_behind(own_nursery: Nursery) -> None:
+    """The process that it has made beforehand ends with the core's end of the socket."""
+    before = children()
+    until = time.monotonic() + DEADLINE_MS / 1000
+    while not (spares := children() - before):
+        assert time.monotonic() < until
+    assert own_nursery.pid is not None
+    os.kill(own_nursery.pid, signal.SIGKILL)
+    own_nursery.stop()
+    for spare in spares:
+        assert os.waitstatus_to_exitcode(os.waitpid(spare, 0)[1]) == 0
 
 
 def test_a_request_that_is_too_large(workshop: Workshop) -> None:
