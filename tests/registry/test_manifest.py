@@ -13,7 +13,7 @@ from reed.config import Config, PluginConfig, PluginLimits
 from reed.errors import ManifestError
 from reed.readers import record
 from reed.registry import folders, manifest, rows
-from reed.registry.manifest import Action, Manifest, Manifests, Sleep
+from reed.registry.manifest import Action, Filter, Manifest, Manifests, Sleep
 from reed.registry.specs import plan
 
 MB = 1024 * 1024
@@ -27,7 +27,7 @@ actions:
   key-words: {command_id: 239}
 events:
   snippet.created: validate
-filters: {snippet.update: validate}
+filters: {snippet.create: validate, snippet.update: {action: key-words, on_failure: pass, timeout: 2s}}
 settings: {min: 50, words: [a, "1"], deep: {on: true}}
 sleep: {after: 180s}
 limits: {memory: 4MB, cpu: 2s, calls: 10}
@@ -59,7 +59,10 @@ def test_a_full_manifest(tmp_path: Path) -> None:
     )
     assert found.actions["key-words"] == Action(name="key-words", command_id=239)
     assert found.events == {"snippet.created": "validate"}
-    assert found.filters == {"snippet.update": "validate"}
+    assert found.filters == {
+        "snippet.create": Filter("validate", "refuse", 5.0),
+        "snippet.update": Filter("key-words", "pass", 2.0),
+    }
     assert found.settings == {"min": 50, "words": ["a", "1"], "deep": {"on": True}}
     assert found.sleep == Sleep(after=180, mode="light")
     assert found.limits == PluginLimits(memory=4 * MB, cpu=2, calls=10)
@@ -105,6 +108,18 @@ ONE = LEAST + "actions:\n  run: {command_id: 1}\n"
         (
             ONE + "filters:\n  snippet.create: rum\n",
             "plugin.yaml:6:19: filters.snippet.create: no action 'rum' here; did you mean 'run'?",
+        ),
+        (
+            ONE + "filters:\n  snippet.create: {action: rum, on_failure: pass}\n",
+            "plugin.yaml:6:28: filters.snippet.create.action: no action 'rum' here; did you mean 'run'?",
+        ),
+        (
+            ONE + "filters:\n  snippet.create: {action: run, on_failure: ignore}\n",
+            "plugin.yaml:6:45: filters.snippet.create.on_failure: expected refuse or pass, found 'ignore'",
+        ),
+        (
+            ONE + "filters:\n  snippet.create: {timeout: 2s}\n",
+            "plugin.yaml:6:19: filters.snippet.create: the key 'action' is missing",
         ),
         (LEAST + "lua: 5.1\n", "plugin.yaml:3:6: lua: expected 5.4 or 5.5, found '5.1'; did you mean '5.5'?"),
         (

@@ -533,15 +533,21 @@ def test_a_few_dozen_plugins_run_at_once(world: World) -> None:
     assert all(entry["memory_bytes"] for entry in told)
 
 
-DOZER = 'trap "exit 0" USR1; trap "exit 3" USR2; while :; do sleep 0.01; done'
+DOZER = 'trap "exit 0" USR1; trap "exit 3" USR2; echo up; while :; do sleep 0.01; done'
 
 
-def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) -> None:
+def doze(world: World) -> None:
+    """A plugin that sleeps: SIGUSR1 ends it in order, SIGUSR2 as a crash does."""
     world.plugin("seo", DOZER)
     world.start_core()
     world.start("seo")
+    world.until(lambda: "up" in world["seo"].last_lines)
     world.says("seo", READY)
     world.says("seo", SLEEPING)
+
+
+def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) -> None:
+    doze(world)
     world.supervisor.wake("seo")
     assert ("seo", Signal.WAKE_UP) in world.sent
     world.says("seo", READY)
@@ -557,33 +563,21 @@ def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) ->
 
 
 def test_who_is_woken_on_its_way_to_deep_sleep_is_launched_again(world: World) -> None:
-    world.plugin("seo", DOZER)
-    world.start_core()
-    world.start("seo")
-    world.says("seo", READY)
-    world.says("seo", SLEEPING)
+    doze(world)
     world.supervisor.wake("seo")
     os.kill(world["seo"].pid or 0, signal.SIGUSR1)
     world.until(lambda: world["seo"].state is State.STARTING)
 
 
 def test_a_crash_in_its_sleep_is_a_crash(world: World) -> None:
-    world.plugin("seo", DOZER)
-    world.start_core()
-    world.start("seo")
-    world.says("seo", READY)
-    world.says("seo", SLEEPING)
+    doze(world)
     os.kill(world["seo"].pid or 0, signal.SIGUSR2)
     world.until(lambda: world["seo"].state is State.BACKOFF)
     assert world["seo"].reason == "exit status 3"
 
 
 def test_a_deep_sleeper_is_stopped_at_once(world: World) -> None:
-    world.plugin("seo", DOZER)
-    world.start_core()
-    world.start("seo")
-    world.says("seo", READY)
-    world.says("seo", SLEEPING)
+    doze(world)
     os.kill(world["seo"].pid or 0, signal.SIGUSR1)
     world.until(lambda: world["seo"].pid is None)
     assert world.stop("seo").done == 1
