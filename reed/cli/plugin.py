@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+from reed.cli.author import FORMS as OF_AUTHORS
 from reed.cli.output import Column, Output, safe, size, span
 from reed.cli.parse import Args, Form, Option, UsageError
 from reed.cli.site import connect, ref
@@ -263,4 +264,5 @@ INPUT is the REF of a snippet where the action takes one, else JSON; - reads it 
         ),
     ),
     "plugin reload": Form(reload, "", "Read plugin-registry.csv again; a mistake in it changes nothing"),
+    **OF_AUTHORS,
 }
