@@ -39,8 +39,7 @@ class Confinement:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.closerange(3, 1 << 20)
-        with open("/proc/self/comm", "wb", buffering=0) as comm:
-            comm.write(f"reed:{spec.name}".encode()[:15])
+        name_process(f"reed:{spec.name}")
         if self._prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "no_new_privs")
         # Landlock and seccomp come here, last: what stands above needs what they take away.
@@ -51,3 +50,9 @@ class Confinement:
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(what, (value, value))
+
+
+def name_process(name: str) -> None:
+    """What ps and top show of this process: at most 15 bytes."""
+    with open("/proc/self/comm", "wb", buffering=0) as comm:
+        comm.write(name.encode()[:15])

@@ -24,7 +24,7 @@ import traceback
 from typing import NoReturn
 
 from reed.lua import heap
-from reed.lua.confine import Confinement
+from reed.lua.confine import Confinement, name_process
 from reed.lua.host import Host
 from reed.lua.launch import LaunchSpec
 from reed.lua.rehearsal import rehearse
@@ -37,6 +37,7 @@ _CONTROL = socket.CMSG_SPACE(4)  # room for one descriptor
 
 def main() -> None:
     """Serves launch requests on stdin, a SOCK_SEQPACKET socket, until the core's end closes."""
+    name_process("reed:nursery")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o077)
     os.chdir("/")
@@ -101,6 +102,7 @@ class NurseryProcess:
     def _be_the_spare(self, taking: int, adopted: int) -> NoReturn:
         """Waits for a request, and becomes its plugin. Nothing of the nursery runs on in it."""
         try:
+            name_process("reed:spare")
             os.read(adopted, 1)  # ends when the nursery closes its end
             message, control, _, _ = self._core.recvmsg(MAX_REQUEST, _CONTROL)
             if not message:
