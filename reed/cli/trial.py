@@ -16,17 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reed.cli import contents, own_tests
+from reed.cli import contents, own_tests, trial_rows
 from reed.cli.answers import difference
-from reed.cli.letters import PEER, Letters
+from reed.cli.letters import Letters
 from reed.cli.private_core import PrivateCore
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
-from reed.registry import folders, manifest, rows
+from reed.registry import folders, manifest
 from reed.registry.manifest import Action
-from reed.registry.rows import Row
 from reed.wire import strict_json
-from reed.wire.codes import Permission, Signal
+from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
@@ -35,7 +34,6 @@ _LOOK_EVERY = 0.002
 _SLOWEST_START = 2000.0  # ms (the source, By Plugin Type)
 _MB = 1024 * 1024
 _MOST_MEMORY = {"lua": 8 * _MB, "native": 50 * _MB}  # of its own (the source, Plugin Language Types)
-_READING = ("snippet_read", "schema_read", "registry_read", "search_read")  # of a plugin that has no row yet
 
 
 class Check(NamedTuple):
@@ -72,6 +70,10 @@ class Trial:
         try:
             folder = folders.find(self.name, self._site.plugin_dirs)
             self._manifest = manifest.load(folder)
+            if self._manifest.name != self.name:
+                raise ManifestError(
+                    str(folder / manifest.FILE_NAME), f"its name is {self._manifest.name!r}, its folder's {self.name!r}"
+                )
         except ManifestError as error:
             yield Check("manifest", FAILED, str(error))
             return
@@ -89,11 +91,11 @@ class Trial:
     # Before it runs.
 
     def _row_checks(self) -> Iterator[Check]:
-        found = self._registered_row()
-        self.kind = found.plugin_type if found else self._guessed_kind()
-        self._row = found or self._default_row()
+        found = trial_rows.registered(self.name, self._site.registry, self._config.runtime_dir)
+        self._row = found or trial_rows.made_up(self._folder, self._manifest, self._config.runtime_dir)
+        self.kind = self._row.plugin_type
         if found is None:
-            allowed = ", ".join(_READING)
+            allowed = ", ".join(trial_rows.READING)
             yield Check("row", SKIPPED, f"{self._site.registry} has none of {self.name}: tried with {allowed}")
             return
         try:
@@ -102,29 +104,6 @@ class Trial:
             yield Check("row", FAILED, str(error))
             raise _Stop from None
         yield Check("row", OK, f"{self._site.registry}:{found.line}")
-
-    def _registered_row(self) -> Row | None:
-        if not self._site.registry.exists():
-            return None
-        found = rows.load(self._site.registry, self._config.runtime_dir)
-        return next((row for row in found if row.plugin_name == self.name), None)
-
-    def _guessed_kind(self) -> str:
-        entry = self._manifest.entry
-        lua = (entry,) if entry.endswith(".lua") else () if entry else ("main.lua", f"{self.name}.lua")
-        return "lua" if any((self._folder / each).is_file() for each in lua) else "native"
-
-    def _default_row(self) -> Row:
-        return Row(
-            plugin_name=self.name,
-            plugin_type=self.kind,
-            socket_path=self._config.runtime_dir / "plugins" / f"{self.name}.sock",
-            version=self._manifest.version,
-            required_permissions=frozenset(map(Permission, _READING)),
-            user_groups=frozenset(),
-            auto_start=False,
-            description="",
-        )
 
     def _code_checks(self) -> Iterator[Check]:
         if self.kind == "native" and (self._folder / "Cargo.toml").is_file():
@@ -142,7 +121,7 @@ class Trial:
     # While it runs.
 
     def _running_checks(self) -> Iterator[Check]:
-        self._config.registry.write_text(",".join(rows.COLUMNS) + "\n", encoding="utf-8")
+        self._config.registry.write_text(trial_rows.EMPTY, encoding="utf-8")
         with PrivateCore(self._config) as core:
             self._core = core
             refs, problem = contents.load(
@@ -150,7 +129,7 @@ class Trial:
             )  # before the plugin's filters could refuse it
             if (self._folder / contents.FILE).is_file() or problem:
                 yield Check("content", FAILED if problem else OK, problem or f"{self._folder / contents.FILE}")
-            self._write_rows()
+            self._config.registry.write_text(trial_rows.text(self._row, self._config.runtime_dir), encoding="utf-8")
             core.plugin_reload()
             registered = self._registration()
             yield registered
@@ -178,17 +157,6 @@ class Trial:
                 yield Check("start again", FAILED, str(error))
                 raise _Stop from None
             yield check()
-
-    def _write_rows(self) -> None:
-        row = self._row
-        lists = [",".join(sorted(each)) for each in (row.required_permissions, row.user_groups)]
-        peer = f"plugins/{PEER}.sock"
-        lines = [
-            ",".join(rows.COLUMNS),
-            f'{self.name},{self.kind},{row.socket_path},{row.version},"{lists[0]}","{lists[1]}",false,""',
-            f'{PEER},native,{self._config.runtime_dir / peer},1.0.0,"","",false,"writes to the plugin on trial"',
-        ]
-        self._config.registry.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def _figures(self) -> dict[str, Any]:
         return self._core.plugin_health(self.name)[0]
