@@ -36,6 +36,7 @@ class Limits:
     frames_per_turn: Annotated[int, whole(1, 100_000)] = 64  # of one connection, for fairness
     queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # to a slow reader; then it is closed
     queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # to one plugin; then ERR_PLUGIN_BUSY
+    queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are lost
 
 
 @dataclass(frozen=True, slots=True)

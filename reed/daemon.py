@@ -25,6 +25,7 @@ from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connection import Connection
 from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary_groups
+from reed.core.handlers import Handlers
 from reed.core.links import Link, LinkTools
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
@@ -63,19 +64,22 @@ class Daemon:
             undo.callback(self._folder.close)
             config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             undo.callback(os.close, take_lock(config.data_dir))
-            self.store = SqliteStore(config.data_dir / "content.db")
+            self.store = SqliteStore(config.data_dir / "content.db", most_events=config.limits.queued_events)
             undo.callback(self.store.close)
             self.loop = Loop(commit=self._commit, on_bug=self._note_bug)
             undo.callback(self.loop.close)
             self._lua = LuaLauncher(self.loop.watch, self.loop.unwatch, log)
             undo.callback(self._lua.close)
             self.supervisor = self._build_supervisor()
+            most_bytes = config.limits.queued_bytes
+            self._handlers = Handlers(self.store, self.links, self.supervisor.has_row, self.loop, most_bytes, log)
             self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
             self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router)
             undo.callback(self._close_links)
-            self.mesh = Mesh(self._folder.fifos, self.loop, self._wake, log)
+            self.mesh = Mesh(self._folder.fifos, self.loop, self.supervisor.wake, log)
             undo.callback(self.mesh.close)
             self.supervisor.load_registry()
+            self._handlers.refresh()
             self.mesh.remove_stale()
             self._core_socket = self._open_core_socket()
             undo.callback(self._core_socket.close)
@@ -98,7 +102,7 @@ class Daemon:
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing."""
         try:
-            self.supervisor.reload()
+            self._reload_registry()
         except ReedError as error:
             self.log.error("reload refused, nothing changed: %s", error)
 
@@ -130,11 +134,18 @@ class Daemon:
 
     def _routes(self) -> dict[Any, Any]:
         return {
-            **snippets.routes(self.store),
+            **snippets.routes(self.store, self._handlers.filters),
             **schema.routes(self.store),
             **registry.routes(self.store),
             **search.routes(self.store),
-            **plugins.routes(self.store, self.supervisor, self.links, self._system_stats),
+            **plugins.routes(
+                self.store,
+                self.supervisor,
+                self.links,
+                self._handlers.events,
+                self._system_stats,
+                self._reload_registry,
+            ),
         }
 
     def _connect(self, sock: socket.socket, caller: Caller, on_closed: Callable[[Connection, str], None]) -> Connection:
@@ -170,23 +181,28 @@ class Daemon:
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._core_socket.connections), self._core_socket.accepted)
 
+    def _reload_registry(self) -> None:
+        self.supervisor.reload()
+        self._handlers.refresh()
+
     def _added(self, plugin: Plugin) -> None:
         tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self.log)
         self.links[plugin.name] = Link(plugin, tools)
         self.mesh.add(plugin.name)
+        self._handlers.refresh_later()
 
     def _removed(self, plugin: Plugin) -> None:
         self.links.pop(plugin.name).close()
         self.mesh.remove(plugin.name)
+        self._handlers.refresh_later()
 
     def _state_changed(self, plugin: Plugin, new: State) -> None:
         self.mesh.set_running(plugin.name, new not in {State.STOPPED, State.FAILED})
         self.mesh.set_sleeping(plugin.name, new is State.SLEEPING)
         self.links[plugin.name].state_changed(new)
-
-    def _wake(self, name: str) -> None:
-        """A message came for a plugin that sleeps."""
-        self.links[name].send_signal(Signal.WAKE_UP)
+        self._handlers.events.state_changed(plugin.name)
+        if new is State.STARTING:
+            self._handlers.refresh_later()
 
     def _send_signal(self, name: str, kind: Signal, data: bytes) -> bool:
         """For the supervisor. A plugin at a call that has time left cannot answer a health check: it is not asked."""
@@ -197,6 +213,7 @@ class Daemon:
 
     def _commit(self) -> None:
         self.store.commit()
+        self._handlers.events.deliver()
         if self.store.has_work:
             self.loop.add_work(self.store.work)
 

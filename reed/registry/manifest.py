@@ -5,7 +5,10 @@
     lua: "5.5"                  or "5.4"; entry: main.lua is found by itself
     actions:
       validate: {command_id: 1, input: snippet, timeout: 5s, description: …, example: …, output: …}
-    events: {snippet.updated: validate}        filters: {snippet.create: validate}
+    events: {snippet.updated: validate}
+    filters:
+      snippet.create: validate                     or, with what else may be said of it:
+      snippet.update: {action: validate, on_failure: pass, timeout: 2s}
     settings: {…}               handed to the plugin; reed.yaml may set others
     sleep: {after: 180s, mode: light}
     limits: {memory: 8MB, cpu: 2s, calls: 100}
@@ -58,6 +61,20 @@ class Sleep:
     mode: Annotated[str, one_of("light", "deep")] = "light"
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """An action that is asked before a snippet is written."""
+
+    action: Annotated[str, text]
+    on_failure: Annotated[str, one_of("refuse", "pass")] = "refuse"  # what becomes of the write when it cannot answer
+    timeout: Annotated[float, seconds()] = 5.0  # seconds; a write waits no longer for it
+
+
+def _filter(node: Node) -> Filter:
+    """The name of an action alone is the short form."""
+    return record(Filter)(node) if isinstance(node.value, dict) else Filter(text(node))
+
+
 def _action(node: Node) -> Action:
     return replace(record(Action)(node), name=node.field.rpartition(".")[2])
 
@@ -73,7 +90,7 @@ class Manifest:
     lua: Annotated[str, one_of("5.4", "5.5")] = "5.5"
     actions: Annotated[dict[str, Action], entries(_action, *_ACTION)] = field(default_factory=dict)
     events: Annotated[dict[str, str], entries(text)] = field(default_factory=dict)
-    filters: Annotated[dict[str, str], entries(text)] = field(default_factory=dict)
+    filters: Annotated[dict[str, Filter], entries(_filter)] = field(default_factory=dict)
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
@@ -144,7 +161,10 @@ def _check_handlers(section: Node, known: tuple[str, ...], manifest: Manifest) -
     for key, node in section.mapping.items():
         if key not in known:
             raise node.wrong_key("there is no such", nearest(key, known) or f"there are: {', '.join(known)}")
-        action = text(node)
+        named = node.mapping["action"] if isinstance(node.value, dict) else node
+        action = text(named)
         if action not in manifest.actions:
             actions = ", ".join(manifest.actions) or "none"
-            raise node.wrong(f"no action {action!r} here", nearest(action, manifest.actions) or f"there are: {actions}")
+            raise named.wrong(
+                f"no action {action!r} here", nearest(action, manifest.actions) or f"there are: {actions}"
+            )

@@ -171,6 +171,10 @@ class Supervisor:
         plugin = self.plugins.get(run.name) or self._leaving.get(run.name)
         return run.name if plugin is not None and plugin.run is run else None
 
+    def has_row(self, name: str) -> bool:
+        """Is it in the registry? Also while the process that an older row started has yet to end."""
+        return name in self.plugins or name in self._successors
+
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
         """Figures of one plugin or of all, for PLUGIN_HEALTH; see `figures`."""
         chosen = [plugin for plugin in self.plugins.values() if not name or plugin.name == name]

@@ -46,16 +46,13 @@ class Event(NamedTuple):
     """A change that a subscriber is to be told of."""
 
     id: int  # rising, never used twice: it tells a repeat
-    kind: str  # one of EVENTS
+    kind: str  # "snippet.created", "snippet.updated" or "snippet.deleted"
     snippet_id: str
     snippet_type: str
     semantic_name: str
     version: int  # that it made; of a deleted snippet, its last
     at: int  # Unix microseconds
     lost: int  # events right before this one that the full outbox had no room for
-
-
-EVENTS = ("snippet.created", "snippet.updated", "snippet.deleted")
 
 
 class Preview(NamedTuple):

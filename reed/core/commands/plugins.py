@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.core.calls import Call, Caller
+from reed.core.events import Events
 from reed.core.links import Link
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
@@ -24,7 +25,12 @@ _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
 def routes(
-    store: Store, supervisor: Supervisor, links: Links, stats: Callable[[], dict[str, Any]]
+    store: Store,
+    supervisor: Supervisor,
+    links: Links,
+    events: Events,
+    stats: Callable[[], dict[str, Any]],
+    reload_registry: Callable[[], None],
 ) -> dict[Command, Route]:
     def link_of(name: str) -> Link:
         link = links.get(name)
@@ -37,6 +43,7 @@ def routes(
         figures = supervisor.describe(link_of(name).name if name else None)
         for entry in figures:
             entry.update(links[entry["name"]].queue.figures())
+            entry.update(events.figures(entry["name"]))
         call.reply(JsonResponse(200, strict_json.dumps(figures)).pack())
 
     def list_all(call: Call, payload: memoryview) -> None:
@@ -55,7 +62,7 @@ def routes(
     def reload(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "PLUGIN_RELOAD")
         try:
-            supervisor.reload()
+            reload_registry()
         except RegistryError as error:
             raise Invalid(str(error)) from None
         call.reply(_OK)

@@ -1,8 +1,9 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST (WIRE.md, 01-05)."""
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST (WIRE.md, 01-05). Writes go through the filters, where there are any."""
 
 from __future__ import annotations
 
 from reed.core.calls import Call
+from reed.core.filters import Filters
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Store
@@ -24,7 +25,7 @@ _LARGEST_PREPARED = 16 * 1024  # bytes; what is larger is made when it is asked 
 _MOST_PREPARED = 4 * 1024 * 1024
 
 
-def routes(store: Store) -> dict[Command, Route]:
+def routes(store: Store, filters: Filters) -> dict[Command, Route]:
     def create(call: Call, payload: memoryview) -> None:
         request = SnippetCreate.unpack(payload)
 
@@ -32,24 +33,30 @@ def routes(store: Store) -> dict[Command, Route]:
             call.reply(SnippetWritten(201, snippet_id).pack())
 
         failed = _failed(call)
+        by = call.caller.plugin
+        writer = store if filters.idle else filters.before(call)
         try:
-            store.create(request.snippet_type, request.semantic_name, bytes(request.content), done, failed)
+            writer.create(request.snippet_type, request.semantic_name, bytes(request.content), done, failed, by=by)
         except CallError as error:
             failed(error)
 
     def update(call: Call, payload: memoryview) -> None:
         request = SnippetUpdate.unpack(payload)
         failed = _failed(call)
+        by = call.caller.plugin
+        writer = store if filters.idle else filters.before(call)
         try:
-            store.update(request.ref, request.if_version, bytes(request.patch), _written(call), failed)
+            writer.update(request.ref, request.if_version, bytes(request.patch), _written(call), failed, by=by)
         except CallError as error:
             failed(error)
 
     def delete(call: Call, payload: memoryview) -> None:
         request = SnippetDelete.unpack(payload)
         failed = _failed(call)
+        by = call.caller.plugin
+        writer = store if filters.idle else filters.before(call)
         try:
-            store.delete(request.ref, request.cascade, _written(call), failed)
+            writer.delete(request.ref, request.cascade, _written(call), failed, by=by)
         except CallError as error:
             failed(error)
 
@@ -76,7 +83,7 @@ def routes(store: Store) -> dict[Command, Route]:
 
 
 class _PreparedReplies:
-    """The frames that answer a GET, kept while the store gives the very same Record: a changed snippet is another one."""
+    """The frames that answer a GET, kept while the store gives the very same Record: a changed one is another."""
 
     __slots__ = ("_frames", "_size")
 

@@ -97,6 +97,7 @@ class Outbox:
     def told(self, name: str, event_id: int) -> None:
         self._told[name] = max(event_id, self._told.get(name, 0))
         self._untidy.add(name)
+        self._is_paused = False  # once more, even if there was no room before
 
     def forget(self, name: str) -> None:
         self._forgotten.add(name)

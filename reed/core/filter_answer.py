@@ -1,0 +1,55 @@
+"""What a filter may answer, and what it is told when it answers something else.
+
+{} or null                 Verdict()                    the content stays as it is
+{"content": {…}}           Verdict(content=…)
+{"refuse": ["…", …]}       Verdict(reasons=…)           no reason in the list: nothing is refused
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.errors import CallError, Malformed, nearest
+from reed.wire import strict_json
+from reed.wire.strict_json import Json
+
+_KEYS = ("content", "refuse")
+_MOST_REASONS = 10
+_LONGEST_REASON = 300  # characters
+
+
+class Verdict(NamedTuple):
+    content: bytes | None = None  # None: unchanged
+    reasons: tuple[str, ...] = ()  # why it is refused; empty: it is not
+
+
+def verdict(status: int, body: bytes) -> Verdict:
+    """Read an answer; CallError says what is wrong with it."""
+    if status != 200:
+        raise CallError(f"it answered {status}, a filter answers 200", status=status)
+    answer = strict_json.loads(body) if body else None
+    if answer is None or answer == []:  # an empty table of Lua may be either
+        return Verdict()
+    if not isinstance(answer, dict):
+        raise Malformed(f"it answered {strict_json.describe(answer)}, a filter answers an object")
+    for key in answer:
+        if key not in _KEYS:
+            raise Malformed(
+                f"it answered with a key {key!r}", hint=nearest(key, _KEYS) or "a filter answers content or refuse"
+            )
+    reasons = _reasons(answer.get("refuse"))
+    if reasons or "content" not in answer:
+        return Verdict(reasons=reasons)
+    content = answer["content"]
+    if not isinstance(content, dict):
+        raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
+    return Verdict(content=strict_json.dumps(content))
+
+
+def _reasons(value: Json) -> tuple[str, ...]:
+    if value is None or value in ([], {}):
+        return ()
+    if not isinstance(value, list) or not all(isinstance(reason, str) for reason in value):
+        raise Malformed("its refuse is not a list of texts")
+    more = [f"… and {len(value) - _MOST_REASONS} more"] if len(value) > _MOST_REASONS else []
+    return tuple(reason[:_LONGEST_REASON] for reason in value[:_MOST_REASONS]) + tuple(more)

@@ -1,0 +1,314 @@
+"""Filters on a real store, with plugins whose answers the test gives: order, races, and what a filter may answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.core.calls import Call, Caller
+from reed.core.filter_answer import Verdict, verdict
+from reed.core.filters import Filters
+from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
+from reed.registry.manifest import Action, Filter
+from reed.store.sqlite import SqliteStore
+from reed.wire import strict_json
+
+REFUSE = Filter("check")
+PASS = Filter("check", on_failure="pass", timeout=2.0)
+
+
+class FakeLink:
+    """A plugin that keeps what it is asked until the test answers."""
+
+    def __init__(self, name: str, line: int, filters: dict[str, Filter], permissions: str) -> None:
+        self.name = name
+        self.caller = SimpleNamespace(permissions=frozenset(permissions.split()))
+        self.plugin = SimpleNamespace(row=SimpleNamespace(line=line), manifest=SimpleNamespace(filters=filters))
+        self.offline = False
+        self.timeouts: list[float] = []
+        self._asked: list[tuple[Any, Callable[[int, bytes], None], Callable[[CallError], None]]] = []
+
+    def action(self, name: str) -> Action:
+        return Action(name=name, command_id=1)
+
+    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any) -> None:
+        if self.offline:
+            raise PluginOffline(f"plugin {self.name} is stopped")
+        self.timeouts.append(action.timeout)
+        self._asked.append((strict_json.loads(payload), answered, failed))
+
+    @property
+    def asked(self) -> list[Any]:
+        return [payload for payload, _, _ in self._asked]
+
+    def answer(self, value: object, status: int = 200) -> None:
+        _, answered, _ = self._asked.pop(0)
+        answered(status, json.dumps(value).encode())
+
+    def fail(self, error: CallError) -> None:
+        self._asked.pop(0)[2](error)
+
+
+class Asker:
+    def __init__(self, plugin: str = "") -> None:
+        self.caller = Caller("somebody", plugin, frozenset(), frozenset(), frozenset(), is_admin=True)
+
+
+class Site:
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.links: dict[str, Any] = {}
+        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, logging.getLogger("test"))
+        self.person = Asker()
+
+    def add(
+        self, name: str, line: int, *, create: Filter | None = None, update: Filter | None = None,
+        permissions: str = "snippet_read snippet_write",
+    ) -> FakeLink:  # fmt: skip
+        given = {"snippet.create": create, "snippet.update": update}
+        filters = {event: filter for event, filter in given.items() if filter}
+        link = self.links[name] = FakeLink(name, line, filters, permissions)
+        self.filters.refresh()
+        return link
+
+    def write(self, operation: str, *args: object, asker: Asker | None = None) -> list[object]:
+        """What came of a write: its id or its error, once there is one."""
+        call = Call(asker or self.person, 1, 0)  # type: ignore[arg-type]
+        came: list[object] = []
+        writer: Any = self.store if self.filters.idle else self.filters.before(call)
+        try:
+            getattr(writer, operation)(*args, came.append, came.append, by=call.caller.plugin)
+        except CallError as error:
+            came.append(error)
+        return came
+
+    def commit(self) -> None:
+        self.store.commit()
+
+    def content(self, ref: str) -> Any:
+        found: list[Any] = []
+        self.store.get(ref, found.append, found.append)
+        return json.loads(bytes(found[0].content))
+
+
+@pytest.fixture
+def site(tmp_path):
+    store = SqliteStore(tmp_path / "reed.db")
+    store.define("page", b'{"schema":{"properties":{"n":{"type":"integer"}}}}', lambda new: None, pytest.fail)
+    store.commit()
+    yield Site(store)
+    store.close()
+
+
+def test_without_filters_the_store_is_written_at_once(site):
+    assert site.filters.idle
+    site.add("seo", 2, create=REFUSE)
+    assert not site.filters.idle
+    site.links.clear()
+    site.filters.refresh()
+    assert site.filters.idle
+
+
+def test_filters_are_asked_in_the_registrys_order_and_the_store_has_the_last_word(site):
+    later, earlier = site.add("a", 3, create=REFUSE), site.add("b", 2, create=PASS)
+    came = site.write("create", "page", "home", b'{ "n":1 }')
+    assert earlier.asked == [
+        {"event": "snippet.create", "type": "page", "name": "home", "id": None, "content": {"n": 1}}
+    ]
+    assert later.asked == []
+    earlier.answer({"content": {"n": 2}})
+    assert later.asked[0]["content"] == {"n": 2}
+    assert (earlier.timeouts, later.timeouts) == ([2.0], [5.0])
+    later.answer({"content": {"n": "two"}})
+    assert isinstance(came[0], Invalid)
+    assert "is not of type" in str(came[0])
+    came = site.write("create", "page", "home", b'{ "n":1 }')
+    earlier.answer({})
+    later.answer(None)
+    assert came == []
+    site.commit()
+    assert came
+    assert bytes(site.store._snippets.find("home").content) == b'{ "n":1 }', "unchanged content is kept as it came"
+
+
+def test_an_update_that_was_overtaken_is_filtered_again(site):
+    seo = site.add("seo", 2, update=REFUSE)
+    site.write("create", "page", "home", b'{"n":1}')
+    site.commit()
+    came = site.write("update", "home", 0, b'{"mine":true}')
+    assert (seo.asked[0]["content"], seo.asked[0]["version"]) == ({"n": 1, "mine": True}, 1)
+    site.store.update("home", 0, b'{"n":5}', lambda made: None, pytest.fail)
+    site.commit()
+    seo.answer({"content": {"lost": "n would be"}})
+    assert (seo.asked[0]["content"], seo.asked[0]["version"]) == ({"n": 5, "mine": True}, 2)
+    seo.answer({"content": {"n": 5, "mine": True, "kept": None}})
+    site.commit()
+    assert came
+    assert site.content("home") == {"n": 5, "mine": True, "kept": None}
+
+
+def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_for_ever_ends(site):
+    seo = site.add("seo", 2, update=REFUSE)
+    site.write("create", "page", "home", b"{}")
+    site.commit()
+    certain = site.write("update", "home", 1, b'{"mine":true}')
+    other = site.write("update", "home", 0, b'{"mine":true}', asker=Asker())
+    for _ in range(6):
+        site.store.update("home", 0, b'{"n":5}', lambda made: None, pytest.fail)
+        while seo.asked:
+            answers = len(seo.asked)
+            for _ in range(answers):
+                seo.answer({})
+            break
+    assert [type(certain[0]), type(other[0])] == [Conflict, Conflict]
+    assert seo.asked == []
+
+
+def test_what_was_seen_of_a_turn_that_failed_is_not_built_upon(site):
+    """The version is the same again later, but it stands for another content."""
+    seo = site.add("seo", 2, update=REFUSE)
+    site.write("create", "page", "home", b"{}")
+    site.commit()
+    site.store.update("home", 0, b'{"never":"written"}', lambda made: None, lambda error: None)
+    came = site.write("update", "home", 2, b'{"mine":true}')
+    assert seo.asked[0]["content"] == {"never": "written", "mine": True}
+    site.store._turn.fail(MemoryError())
+    site.store.update("home", 0, b'{"other":1}', lambda made: None, pytest.fail)
+    site.commit()
+    seo.answer({})
+    assert isinstance(came[0], Conflict)
+    assert site.content("home") == {"other": 1}
+
+
+def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(site):
+    seo = site.add("seo", 2, create=REFUSE)
+    first = site.write("create", "page", "a", b"{}")
+    update = site.write("update", "a", 0, b'{"n":1}')
+    gone = site.write("delete", "a", False)
+    missing = site.write("update", "a", 0, b"{}")
+    other = site.write("delete", "nothing", False, asker=Asker())
+    assert isinstance(other[0], NotFound)
+    assert (first, update, gone, missing) == ([], [], [], [])
+    seo.answer({})
+    assert isinstance(missing[0], NotFound)
+    site.commit()
+    assert first == update == gone
+    again = site.write("delete", "nothing", False)
+    assert isinstance(again[0], NotFound)
+
+
+def test_many_writes_that_wait_are_no_recursion_and_too_many_are_refused(site):
+    seo = site.add("seo", 2, create=REFUSE)
+    site.filters._most_bytes = 10_000_000
+    first = site.write("create", "page", "a", b"{}")
+    waiting = [site.write("delete", f"n{number}", False) for number in range(5000)]
+    seo.answer({"refuse": ["no"]})
+    assert isinstance(first[0], Invalid)
+    assert all(isinstance(came[0], NotFound) for came in waiting)
+    site.filters._most_bytes = 3000
+    held = [site.write("create", "page", "", b"{}") for _ in range(5)]
+    assert [type(came[0]) for came in held[3:]] == [PluginBusy, PluginBusy]
+    for _ in range(3):
+        seo.answer({})
+    site.commit()
+    assert all(isinstance(came[0], str) for came in held[:3])
+
+
+def test_a_failure_is_told_with_plugin_and_action_and_never_as_the_snippets_own(site):
+    seo = site.add("seo", 2, create=REFUSE)
+    came = site.write("create", "page", "", b"{}")
+    seo.fail(NotFound("no handler"))
+    error = came[0]
+    assert isinstance(error, CallError)
+    assert error.status == 500
+    assert error.message == "plugin seo, action check, which filters snippet.create: no handler"
+    came = site.write("create", "page", "", b"{}")
+    seo.answer({}, status=404)
+    assert "it answered 404, a filter answers 200" in str(came[0])
+    seo.offline = True
+    came = site.write("create", "page", "", b"{}")
+    assert getattr(came[0], "status", None) == 503
+
+
+def test_a_filter_that_is_passed_over_is_told_once(site, caplog):
+    seo = site.add("seo", 2, create=PASS)
+    seo.offline = True
+    for _ in range(3):
+        site.write("create", "page", "", b"{}")
+    seo.offline = False
+    site.write("create", "page", "", b"{}")
+    seo.answer({})
+    seo.offline = True
+    site.write("create", "page", "", b"{}")
+    assert len([line for line in caplog.messages if "passed over" in line]) == 2
+    site.commit()
+    assert site.store.stats()["snippets"] == 5
+
+
+def test_a_plugin_passes_its_own_filter_and_not_that_of_another(site):
+    seo, other = site.add("seo", 2, create=REFUSE), site.add("other", 3, create=REFUSE)
+    came = site.write("create", "page", "", b"{}", asker=Asker("seo"))
+    assert (len(seo.asked), len(other.asked)) == (0, 1)
+    other.answer({})
+    site.commit()
+    assert isinstance(came[0], str)
+
+
+def test_permissions_hold_for_filters_too(site):
+    blind = site.add("blind", 2, create=REFUSE, permissions="")
+    came = site.write("create", "page", "", b"{}")
+    assert (blind.asked, "lacks snippet_read" in str(came[0])) == ([], True)
+    reader = site.add("blind", 2, create=REFUSE, permissions="snippet_read")
+    came = site.write("create", "page", "", b"{}")
+    reader.answer({"content": {}})
+    assert "lacks snippet_write" in str(came[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"", Verdict()),
+        (b"null", Verdict()),
+        (b"[]", Verdict()),
+        (b'{"refuse":{}}', Verdict()),
+        (b'{"refuse":[],"content":{"a":[1.5]}}', Verdict(content=b'{"a":[1.5]}')),
+        (b'{"refuse":["no"],"content":{}}', Verdict(reasons=("no",))),
+    ],
+)
+def test_what_a_filter_may_answer(answer, found):
+    assert verdict(200, answer) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"true", "it answered a boolean"),
+        (b'{"contents":{}}', "did you mean 'content'"),
+        (b'{"content":[]}', "its content is an array"),
+        (b'{"refuse":"no"}', "not a list of texts"),
+        (b'{"refuse":[1]}', "not a list of texts"),
+        (b"{", "JSON: "),
+    ],
+)
+def test_what_a_filter_may_not_answer(answer, message):
+    with pytest.raises(Malformed, match=message):
+        verdict(200, answer)
+
+
+@given(st.binary(max_size=60) | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
+    st.lists(inner) | st.dictionaries(st.sampled_from(["content", "refuse"]) | st.text(), inner)
+)).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_any_answer_is_a_verdict_or_an_error(answer):
+    try:
+        found = verdict(200, answer)
+    except CallError:
+        return
+    assert found.content is None or isinstance(json.loads(found.content), dict)
+    assert all(isinstance(reason, str) for reason in found.reasons)
