@@ -40,7 +40,7 @@ from reed.registry.groups import People
 from reed.registry.lifecycle import State
 from reed.registry.permissions import commands_for
 from reed.registry.processes import Launcher, NativeLauncher, write_pid_file
-from reed.registry.supervisor import Hooks, Plugin, Supervisor
+from reed.registry.supervisor import Hooks, Supervisor
 from reed.store.sqlite import SqliteStore
 from reed.wire.codes import Command, Signal
 from reed.wire.common import SignalMessage
@@ -115,9 +115,9 @@ class Daemon:
     def _build_supervisor(self) -> Supervisor:
         launchers: dict[str, Launcher] = {"lua": self._lua, "native": NativeLauncher(self.loop)}
         hooks = Hooks(
-            prepare=lambda plugin: self.links[plugin.name].listen(),
+            prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
-            on_state=lambda plugin, _, new: self._state_changed(plugin, new),
+            on_state=lambda name, _, new: self._state_changed(name, new),
             on_added=self._added,
             on_removed=self._removed,
         )
@@ -185,22 +185,22 @@ class Daemon:
         self.supervisor.reload()
         self._handlers.refresh()
 
-    def _added(self, plugin: Plugin) -> None:
+    def _added(self, name: str) -> None:
         tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self.log)
-        self.links[plugin.name] = Link(plugin, tools)
-        self.mesh.add(plugin.name)
+        self.links[name] = Link(self.supervisor.plugins[name], tools)
+        self.mesh.add(name)
         self._handlers.refresh_later()
 
-    def _removed(self, plugin: Plugin) -> None:
-        self.links.pop(plugin.name).close()
-        self.mesh.remove(plugin.name)
+    def _removed(self, name: str) -> None:
+        self.links.pop(name).close()
+        self.mesh.remove(name)
         self._handlers.refresh_later()
 
-    def _state_changed(self, plugin: Plugin, new: State) -> None:
-        self.mesh.set_running(plugin.name, new not in {State.STOPPED, State.FAILED})
-        self.mesh.set_sleeping(plugin.name, new is State.SLEEPING)
-        self.links[plugin.name].state_changed(new)
-        self._handlers.events.state_changed(plugin.name)
+    def _state_changed(self, name: str, new: State) -> None:
+        self.mesh.set_running(name, new not in {State.STOPPED, State.FAILED})
+        self.mesh.set_sleeping(name, new is State.SLEEPING)
+        self.links[name].state_changed(new)
+        self._handlers.events.state_changed(name)
         if new is State.STARTING:
             self._handlers.refresh_later()
 

@@ -8,22 +8,19 @@ changes nothing.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from reed.config import Config
 from reed.errors import PluginOffline, ReedError
-from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.registry.health import Health
+from reed.registry.hooks import Tools
 from reed.registry.lifecycle import TABLE, Action, Event, State
-from reed.registry.manifest import Manifest, Manifests
+from reed.registry.manifest import Manifest
 from reed.registry.output import PluginLog
-from reed.registry.processes import Launcher, LaunchSpec
+from reed.registry.processes import LaunchSpec
 from reed.registry.restarts import Restarts
 from reed.registry.rows import Row
 from reed.registry.run import Run
@@ -34,37 +31,6 @@ from reed.wire.codes import Signal
 _LINES_IN_ERRORS = 3
 _IN_ORDER = "exit status 0"
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
-
-
-def _nothing(_plugin: Plugin) -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the registry tells the core; the daemon connects them."""
-
-    prepare: Callable[[Plugin], None]  # before a launch: its socket must listen. May raise ReedError or OSError
-    send_signal: Callable[[str, Signal, bytes], bool]  # False: it was not sent
-    on_state: Callable[[Plugin, State, State], None]  # old, new
-    on_removed: Callable[[Plugin], None] = _nothing  # its row is gone, and so is its process
-    on_added: Callable[[Plugin], None] = _nothing  # a row is new, or new again with other contents
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every plugin works with."""
-
-    loop: Loop
-    config: Config
-    launchers: dict[str, Launcher]
-    hooks: Hooks
-    log: logging.Logger
-    clock: Callable[[], float]  # Unix seconds
-    random: Callable[[], float]  # from 0 to 1
-    manifests: Manifests
-    runs: dict[int, Run]  # every process that was not waited for yet, by pid
-    on_end: Callable[[], None]  # one of them ended
 
 
 class Plugin:
@@ -153,7 +119,7 @@ class Plugin:
                 if self.run is not None:
                     self.run.drain()  # its last lines, before anyone is told of its end
             self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new)
-            self._tools.hooks.on_state(self, old, new)
+            self._tools.hooks.on_state(self.name, old, new)
         self._ACTIONS[action](self)
 
     # The actions.
@@ -175,7 +141,7 @@ class Plugin:
             assert self.spec is not None
             if self.spec.data_dir is not None:
                 self.spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._tools.hooks.prepare(self)
+            self._tools.hooks.prepare(self.name)
             self.run = Run(self._tools.loop, self.spec, self.output, self)
             self._wait(wait, f"killed: it was not ready within {wait:g} s")
             self.run.launch(self._tools.launchers[self.row.plugin_type])

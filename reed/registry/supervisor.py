@@ -29,9 +29,10 @@ from reed.errors import ManifestError, PluginNotFound, PluginOffline, nearest
 from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
+from reed.registry.hooks import Hooks, Tools
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
-from reed.registry.plugin import Hooks, Plugin, Tools
+from reed.registry.plugin import Plugin
 from reed.registry.processes import Launcher, kill_leftover
 from reed.registry.rows import Row
 from reed.registry.waiting import Done, Failed
@@ -196,7 +197,7 @@ class Supervisor:
     def _add(self, row: Row) -> Plugin:
         plugin = Plugin(row, self._tools)
         self.plugins[row.plugin_name] = plugin
-        self._tools.hooks.on_added(plugin)
+        self._tools.hooks.on_added(plugin.name)
         try:
             plugin.look()
         except ManifestError as error:
@@ -238,7 +239,7 @@ class Supervisor:
 
         def gone() -> None:
             del self._leaving[name]
-            self._tools.hooks.on_removed(plugin)
+            self._tools.hooks.on_removed(name)
             successor = self._successors.pop(name, None)
             if successor is not None and self._closing is None:
                 new = self._add(successor.row)

@@ -113,11 +113,11 @@ class World:
     def start_core(self) -> Supervisor:
         self.write_rows()
         hooks = Hooks(
-            prepare=lambda plugin: None,
+            prepare=lambda name: None,
             send_signal=self._send_signal,
             on_state=self._on_state,
-            on_removed=lambda plugin: self.removed.append(plugin.name),
-            on_added=lambda plugin: self.added.append(plugin.name),
+            on_removed=self.removed.append,
+            on_added=self.added.append,
         )
         launchers = {"native": NativeLauncher(self.loop)}
         log = logging.getLogger("tests.registry")
@@ -130,8 +130,8 @@ class World:
         self.sent.append((name, kind))
         return self.hears(name, kind)
 
-    def _on_state(self, plugin: Plugin, _old: State, new: State) -> None:
-        self.changes.append((plugin.name, new))
+    def _on_state(self, name: str, _old: State, new: State) -> None:
+        self.changes.append((name, new))
 
     # While it runs.
 
