@@ -1,0 +1,153 @@
+"""Deliveries with a clock and a plugin of the test's own: rests that grow, parking, and what a new process changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reed.core.events import MOST_TRIES, Events
+from reed.errors import CallError, PluginBusy, PluginCrashed
+from reed.loop.loop import Loop
+from reed.registry.lifecycle import State
+from reed.registry.manifest import Action
+from reed.store.sqlite import SqliteStore
+
+
+class FakeLink:
+    def __init__(self) -> None:
+        self.name = "seo"
+        self.caller = SimpleNamespace(permissions=frozenset({"snippet_read"}))
+        manifest = SimpleNamespace(events={"snippet.created": "hear"})
+        self.plugin = SimpleNamespace(state=State.READY, generation=1, manifest=manifest)
+        self.asked: list[tuple[dict[str, Any], Any, Any]] = []
+
+    def action(self, name: str) -> Action:
+        return Action(name=name, command_id=1)
+
+    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any) -> None:
+        self.asked.append((json.loads(payload), answered, failed))
+
+    def take(self) -> tuple[dict[str, Any], Any, Any]:
+        assert len(self.asked) == 1, "one at a time"
+        return self.asked.pop()
+
+
+class Core:
+    def __init__(self, path) -> None:
+        self.now = 0.0
+        self.store = SqliteStore(path, monotonic=lambda: self.now)
+        self.loop = Loop(clock=lambda: self.now, on_bug=self._bug, commit=self._commit)
+        self.link = FakeLink()
+        self.events = Events(self.store, {"seo": self.link}, self.loop, logging.getLogger("test"))  # type: ignore[dict-item]
+        self.events.refresh()
+        self.store.define("page", b"{}", lambda new: None, pytest.fail)
+
+    def _bug(self, error: BaseException) -> None:
+        raise error
+
+    def _commit(self) -> None:
+        self.store.commit()
+        self.events.deliver()
+        if self.store.has_work:
+            self.loop.add_work(self.store.work)
+
+    def create(self, *names: str) -> None:
+        for name in names:
+            self.store.create("page", name, b"{}", lambda made: None, pytest.fail)
+        self.loop.turn(0)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.loop.turn(0)
+
+    def figures(self) -> dict[str, Any]:
+        return self.events.figures("seo")
+
+
+@pytest.fixture
+def core(tmp_path):
+    core = Core(tmp_path / "reed.db")
+    yield core
+    core.loop.close()
+    core.store.close()
+
+
+def test_one_at_a_time_in_order(core):
+    core.create("a", "b")
+    event, answered, _ = core.link.take()
+    assert (event["name"], event["version"]) == ("a", 1)
+    core.create("c")
+    assert core.link.asked == []
+    answered(204, b"")
+    event, answered, _ = core.link.take()
+    assert event["name"] == "b"
+    answered(200, b"{}")
+    assert core.link.take()[0]["name"] == "c"
+
+
+def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, caplog):
+    core.create("a", "b")
+    for number in range(MOST_TRIES):
+        event, answered, failed = core.link.take()
+        assert event["name"] == "a"
+        if number % 2:
+            answered(500, b"")
+        else:
+            failed(CallError("no idea"))
+        rest = min(0.2 * 2**number, 30)
+        core.wait(rest * 0.9)
+        assert core.link.asked == []
+        core.wait(rest * 0.1 + 0.001)
+    core.wait(1000)
+    core.events.state_changed("seo")  # BUSY and READY again changes nothing
+    assert core.link.asked == []
+    now = core.figures()
+    assert now["events_waiting"] == 2
+    assert now["events_parked"] == (
+        "event 1 (snippet.created a) failed 10 times: it answered 500; `reed plugin restart seo` tries it again"
+    )
+    assert "no more events are delivered" in caplog.text
+    core.link.plugin.generation = 2
+    core.events.state_changed("seo")
+    _, answered, _ = core.link.take()
+    answered(200, b"")
+    assert core.link.take()[0]["name"] == "b"
+    assert core.figures()["events_parked"] == ""
+
+
+def test_a_crash_or_a_full_queue_is_no_try(core):
+    core.create("a")
+    for error in [PluginBusy("full"), PluginCrashed("gone")] * MOST_TRIES:
+        core.link.take()[2](error)
+        core.wait(0.21)
+    core.link.take()[1](200, b"")
+    core.wait(0)
+    core.wait(0)
+    assert core.figures() == {"events_waiting": 0, "events_parked": ""}
+
+
+def test_a_new_process_is_told_at_once(core):
+    core.create("a")
+    core.link.plugin.state = State.BACKOFF
+    core.link.take()[2](PluginCrashed("gone"))
+    core.wait(5)
+    assert core.link.asked == []
+    core.link.plugin.state, core.link.plugin.generation = State.READY, 2
+    core.events.state_changed("seo")
+    assert core.link.take()[0]["name"] == "a"
+
+
+def test_an_event_that_the_manifest_no_longer_takes_is_dropped(core):
+    core.link.plugin.state = State.STOPPED
+    core.create("a", "b")
+    core.link.plugin.manifest = SimpleNamespace(events={})
+    core.link.plugin.state = State.READY
+    core.events.refresh()
+    core.events.state_changed("seo")
+    for _ in range(4):
+        core.loop.turn(0)
+    assert (core.link.asked, core.figures()["events_waiting"]) == ([], 0)
