@@ -83,7 +83,7 @@ class Site:
             *flags,
         ]
 
-    def reed(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def reed(self, *words: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the command line against this core."""
         return subprocess.run(
             [sys.executable, "-m", "reed", *words],
@@ -93,7 +93,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=timeout,
         )
 
     def stop(self) -> int:

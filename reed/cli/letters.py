@@ -3,7 +3,7 @@
     PEER→NAME    a message of a type that nobody has a handler for
     NAME→PEER    its answer: ACK, ERROR or DATA, with "in_reply_to"
 
-What is still in the pipe after a second was not read: such a plugin takes no messages, which is its right.
+What is still in the pipe after a while was not read: such a plugin takes no messages, which is its right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PEER = "plugin-on-trial-peer"
 MESSAGE_TYPE = 0xEF
 ANSWERS = {0xF0: "ACK", 0xF1: "ERROR", 0xF2: "DATA"}
 
-_READ_TIME = 1.0  # seconds
+_READ_TIME = 0.4  # seconds
 _ANSWER_TIME = 2.0
 _LOOK_EVERY = 0.002
 

@@ -1,0 +1,180 @@
+"""From `reed plugin scaffold` to the new plugin's first answer; what is there stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from reed import scaffold
+from reed.registry import manifest, rows
+from reed.scaffold.replacing import change
+
+SLOW = os.environ.get("REED_SLOW_TESTS")
+
+
+def next_commands(told: str) -> list[str]:
+    return re.findall(r"^  (reed .*)$", told.partition("Next:")[2], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        ("new-lua-plugin", "lua"),
+        ("new-rust-plugin", "rust"),
+        ("my-rust", "rust"),
+        ("lua", "lua"),
+        ("word-count", ""),
+        ("rusty", ""),
+        ("lua-or-rust", ""),
+    ],
+)
+def test_the_name_tells_the_language(name: str, language: str) -> None:
+    assert scaffold.language_of(name) == language
+
+
+@pytest.mark.parametrize("language", scaffold.LANGUAGES)
+def test_what_is_written_fits_its_row(tmp_path, language: str) -> None:
+    folder, files = scaffold.write("demo", language, tmp_path / "plugins")
+    assert sorted(files) == sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    assert {"plugin.yaml", "README.md"} < set(files)
+    registry = ",".join(rows.COLUMNS) + "\n" + scaffold.row("demo", language) + "\n"
+    (row,) = rows.parse(registry.encode(), "csv", Path("/tmp/reed-cms"))
+    manifest.check_row(manifest.load(folder), folder, row, Path("csv"))
+    assert row.plugin_type == scaffold.LANGUAGES[language]
+    for path in files:
+        assert not re.search(r"@[a-z]+@", (folder / path).read_text()), path
+
+
+def test_a_template_with_an_unknown_placeholder_is_an_error() -> None:
+    assert scaffold.render("a @name@ b@example.org", {"name": "x"}) == "a x b@example.org"
+    with pytest.raises(KeyError):
+        scaffold.render("@nmae@", {"name": "x"})
+
+
+def test_a_lua_plugin_from_scaffold_to_its_first_answer(site) -> None:
+    """The commands that it prints, typed as they stand."""
+    told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
+    assert told.returncode == 0, told.stderr
+    assert "plugins/new-lua-plugin/main.lua" in told.stdout.splitlines()
+    tried, reloaded, sent = next_commands(told.stdout)
+    site.start()
+    assert tried == "reed plugin test new-lua-plugin"
+    done = site.reed("plugin", "test", "new-lua-plugin")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok\ttests/test_greet.lua\t3 passed" in done.stdout.splitlines()
+    assert reloaded == "reed plugin reload"
+    assert site.reed("plugin", "reload").returncode == 0
+    assert sent == """reed plugin send new-lua-plugin greet '{"name": "Ada"}'"""
+    answer = site.reed("plugin", "send", "new-lua-plugin", "greet", '{"name": "Ada"}')
+    assert json.loads(answer.stdout) == {"greeting": "Hello, Ada!"}
+    site.no_tracebacks()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SLOW, reason="builds a Rust plugin: half a minute; REED_SLOW_TESTS=1 runs it")
+@pytest.mark.skipif(not shutil.which("cargo"), reason="cargo is not here")
+def test_a_rust_plugin_from_scaffold_to_its_first_answer(site) -> None:
+    told = site.reed("plugin", "scaffold", "new-rust-plugin", "--register")
+    assert told.returncode == 0, told.stderr
+    done = site.reed("plugin", "test", "new-rust-plugin", "--json", timeout=600)
+    report = json.loads(done.stdout)
+    assert report["passed"], report
+    results = {check["name"]: check["result"] for check in report["checks"]}
+    assert results["build"] == results["messages"] == results["cargo test"] == "ok"
+    site.start()
+    answer = site.reed("plugin", "send", "new-rust-plugin", "greet", '{"name": "Ada"}')
+    assert json.loads(answer.stdout) == {"greeting": "Hello, Ada!"}
+
+
+def test_without_register_the_row_is_shown_and_the_registry_stays(site) -> None:
+    before = site.registry.read_bytes()
+    told = site.reed("plugin", "scaffold", "word-count", "--lang", "lua", "--json")
+    about = json.loads(told.stdout)
+    assert about["row"].startswith("word-count,lua,/tmp/reed-cms/plugins/word-count.sock,0.1.0,")
+    assert about["registered"] is False
+    assert len(about["next"]) == 3
+    assert site.registry.read_bytes() == before
+    assert (site.root / "plugins/word-count/main.lua").is_file()
+
+
+def test_another_folder_may_be_named(site) -> None:
+    told = site.reed("plugin", "scaffold", "new-lua-plugin", "--dir", "elsewhere")
+    assert (site.root / "elsewhere/new-lua-plugin/plugin.yaml").is_file()
+    assert "elsewhere is no plugin folder of this site" in told.stdout
+    assert site.reed("plugin", "test", "new-lua-plugin", "--plugin-dir", "elsewhere").returncode == 0
+
+
+def test_nothing_is_overwritten(site) -> None:
+    mine = site.root / "plugins/new-lua-plugin/notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    told = site.reed("plugin", "scaffold", "new-lua-plugin")
+    assert told.returncode == 1
+    assert "is there already" in told.stderr
+    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
+
+
+def test_what_cannot_be_registered_is_not_written(site) -> None:
+    site.set_rows('new-lua-plugin,native,{},1.0.0,"","admin",false,"another"')
+    before = site.registry.read_bytes()
+    told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
+    assert told.returncode == 1
+    assert "has a row already" in told.stderr
+    assert site.registry.read_bytes() == before
+    assert not (site.root / "plugins/new-lua-plugin").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("word-count",), "--lang lua or --lang rust"),
+        (("word-count", "--lang", "ruts"), "did you mean 'rust'?"),
+        (("Word",), "tells no language"),
+        (("../lua-x", "--lang", "lua"), "is not a plugin name"),
+    ],
+)
+def test_what_is_wrong_is_said(site, words: tuple[str, ...], said: str) -> None:
+    told = site.reed("plugin", "scaffold", *words)
+    assert told.returncode in (1, 2)
+    assert said in told.stderr
+    assert not any((site.root / "plugins").iterdir())
+
+
+def test_a_registry_is_replaced_whole_with_its_mode_and_through_its_link(tmp_path) -> None:
+    real = tmp_path / "real.csv"
+    real.write_bytes(b"old\n")
+    real.chmod(0o640)
+    link = tmp_path / "link.csv"
+    link.symlink_to(real)
+    change(link, lambda old: old + b"new\n")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"old\nnew\n"
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "real.csv"]
+
+
+def test_a_registry_stays_as_it_is_when_its_change_fails(tmp_path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"old\n")
+
+    def refuse(old: bytes) -> bytes:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        change(path, refuse)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as a disk that is full in the middle
+    try:
+        with pytest.raises(OSError, match="too large"):
+            change(path, lambda old: old + b"new\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.csv"]

@@ -1,0 +1,285 @@
+"""`reed plugin test`: what it says of good plugins and of broken ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.cli.answers import difference
+
+GOOD = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "demo", version = "1.0.0" }
+plugin.action("ask", function(payload) return { answer = 42, list = json.array() } end)
+plugin.run()
+"""
+MANIFEST = """
+actions:
+  ask: {command_id: 1, input: json, timeout: 0.5s, example: {x: 1}, output: {answer: 1, list: [{name: ""}]}}
+"""
+ROW = 'demo,lua,{},1.0.0,"snippet_read","admin",true,"on trial"'
+
+
+def report(site, *flags: str, name: str = "demo") -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    done = site.reed("plugin", "test", name, "--json", *flags)
+    assert not done.stderr, done.stderr
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["passed"] else 1)
+    return told, {check["name"]: check for check in told["checks"]}
+
+
+def failed(checks: dict[str, dict[str, str]]) -> list[str]:
+    return [name for name, check in checks.items() if check["result"] == "failed"]
+
+
+def test_a_good_plugin_passes_every_check(site) -> None:
+    site.set_rows(ROW)
+    folder = site.add_lua_plugin("demo", GOOD, MANIFEST)
+    (folder / "tests").mkdir()
+    (folder / "tests/test_ask.lua").write_text(
+        'it("answers", function() assert.equal(call("ask", json.object()).answer, 42) end)'
+    )
+    told, checks = report(site)
+    assert told["passed"], told
+    assert failed(checks) == []
+    expected = ["manifest", "row", "code", "registration", "health", "action ask", "signal wake", "signal reload"]
+    assert list(checks) == [*expected, "messages", "memory", "shutdown", "start time", "tests/test_ask.lua"]
+    assert told["ok"] >= 12
+    assert told["version"] == "1.0.0"
+    assert not site.runtime_dir.exists()
+    assert not site.data_dir.exists()
+
+
+def test_it_runs_beside_the_sites_own_core(core) -> None:
+    core.set_rows(ROW)
+    core.add_lua_plugin("demo", GOOD, MANIFEST)
+    assert core.reed("plugin", "reload").returncode == 0
+    assert core.reed("plugin", "start", "demo").returncode == 0
+    before = core.reed("plugin", "health", "demo", "--json").stdout
+    assert report(core)[0]["passed"]
+    after = core.reed("plugin", "health", "demo", "--json").stdout
+    assert json.loads(after)[0]["pid"] == json.loads(before)[0]["pid"]
+
+
+def test_a_plugin_without_a_row_is_tried_with_one_that_lets_it_read(site) -> None:
+    site.add_lua_plugin("demo", GOOD, MANIFEST)
+    told, checks = report(site)
+    assert told["passed"]
+    assert checks["row"]["result"] == "skipped"
+    assert "snippet_read" in checks["row"]["detail"]
+
+
+def test_the_rows_permissions_and_the_sites_settings_hold(site) -> None:
+    main = GOOD.replace("return { answer = 42", "reed.snippet.list() return { answer = reed.settings.n")
+    site.set_rows(ROW.replace("snippet_read", "search_read"))
+    site.config.write_text("plugins: {demo: {settings: {n: 7}}}")
+    site.add_lua_plugin("demo", main, MANIFEST + "settings: {n: x}\n")
+    assert "snippet_read" in report(site)[1]["action ask"]["detail"]
+    site.set_rows(ROW)
+    assert report(site)[0]["passed"]  # 7 is a number, x is none
+
+
+def test_a_version_that_is_not_the_rows(site) -> None:
+    site.set_rows(ROW.replace("1.0.0", "2.0.0"))
+    site.add_lua_plugin("demo", GOOD, MANIFEST)
+    _, checks = report(site)
+    assert failed(checks) == ["row"]
+    assert "its version is 1.0.0, its row's" in checks["row"]["detail"]
+    assert "registration" not in checks
+
+
+def test_a_version_of_the_code_that_is_not_the_manifests(site) -> None:
+    site.set_rows(ROW)
+    site.add_lua_plugin("demo", GOOD.replace("1.0.0", "3.0.0"), MANIFEST)
+    _, checks = report(site)
+    assert failed(checks) == ["registration"]
+    assert "version is '3.0.0'" in checks["registration"]["detail"]
+
+
+def test_an_action_that_never_answers(site) -> None:
+    site.set_rows(ROW)
+    main = GOOD.replace("return { answer", "while true do end return { answer")
+    site.add_lua_plugin("demo", main, MANIFEST + "  fine: {command_id: 2, example: 1}\n")
+    with_fine = main.replace("plugin.run()", 'plugin.action("fine", function() return {} end)\nplugin.run()')
+    (site.root / "plugins/demo/main.lua").write_text(with_fine)
+    _, checks = report(site)
+    assert failed(checks) == ["action ask"]
+    assert "504" in checks["action ask"]["detail"] or "time limit" in checks["action ask"]["detail"]
+    assert checks["action fine"]["result"] == "ok"  # it was started again
+
+
+def test_a_crash_at_the_start(site) -> None:
+    site.set_rows(ROW)
+    folder = site.add_lua_plugin("demo", GOOD + "\n", MANIFEST)
+    (folder / "main.lua").write_text('error("no such table")')
+    _, checks = report(site)
+    assert failed(checks) == ["registration"]
+    assert "main.lua:1" in checks["registration"]["detail"]
+    assert "no such table" in checks["registration"]["detail"]
+    assert "health" not in checks
+    assert checks["tests"]["result"] == "skipped"  # its own tests are looked for all the same
+
+
+def test_a_manifest_that_is_wrong(site) -> None:
+    site.set_rows(ROW)
+    site.add_lua_plugin("demo", GOOD, "actoins: {}\n")
+    _, checks = report(site)
+    assert failed(checks) == list(checks) == ["manifest"]
+    assert "plugin.yaml:3:1" in checks["manifest"]["detail"]
+    assert "actions" in checks["manifest"]["detail"]
+
+
+def test_no_such_plugin(site) -> None:
+    site.add_lua_plugin("demo", GOOD, MANIFEST)
+    _, checks = report(site, name="dmeo")
+    assert "did you mean 'demo'?" in checks["manifest"]["detail"]
+
+
+def test_answers_that_are_not_as_declared(site) -> None:
+    more = """plugin.action("more", function() reed.fail(418, "no tea") end)
+plugin.action("silent", function() return {} end)
+plugin.run()"""
+    manifest = MANIFEST + "  more: {command_id: 2, example: 1}\n  silent: {command_id: 4}\n"
+    site.set_rows(ROW)
+    site.add_lua_plugin("demo", GOOD.replace("answer = 42", 'answer = "42"').replace("plugin.run()", more), manifest)
+    _, checks = report(site)
+    assert failed(checks) == ["action ask", "action more"]
+    assert checks["action ask"]["detail"] == 'answer: declared a number, answered a string, "42"'
+    assert "418" in checks["action more"]["detail"]
+    assert "no tea" in checks["action more"]["detail"]
+    assert checks["action silent"]["result"] == "skipped"  # no example
+
+
+def test_a_snippet_of_the_plugins_own_content_or_made_for_it(site) -> None:
+    main = GOOD.replace(
+        "return { answer = 42", "local page = json.decode(payload) return { answer = #page.content.title"
+    )
+    manifest = """
+actions:
+  ask: {command_id: 1, input: snippet, example: own, output: {answer: 1}}
+  made: {command_id: 2, input: snippet, example: about, output: {name: about}}
+  given: {command_id: 3, input: snippet, example: {title: "a title"}, output: {title: ""}}
+"""
+    more = """
+plugin.action("made", function(payload) return { name = json.decode(payload).name } end)
+plugin.action("given", function(payload) return { title = json.decode(payload).content.title } end)
+plugin.run()"""
+    site.set_rows(ROW)
+    folder = site.add_lua_plugin("demo", main.replace("plugin.run()", more), manifest)
+    (folder / "tests").mkdir()
+    (folder / "tests/content.jsonl").write_text(
+        '{"kind":"type","name":"page","definition":{"schema":{"type":"object","required":["title"]}}}\n'
+        '{"kind":"snippet","type":"page","name":"own","content":{"title":"mine"}}\n'
+    )
+    told, checks = report(site)
+    assert told["passed"], told
+    (folder / "tests/content.jsonl").write_text('{"kind":"snippet","type":"none","name":"own","content":{}}\n')
+    _, checks = report(site)
+    assert "content.jsonl:1" in checks["content"]["detail"]
+
+
+def test_its_own_tests_that_fail(site) -> None:
+    site.set_rows(ROW)
+    folder = site.add_lua_plugin("demo", GOOD, MANIFEST)
+    (folder / "tests").mkdir()
+    (folder / "tests/test_ask.lua").write_text(
+        'it("is right", function() end)\nit("is wrong", function() assert.equal(1, 2) end)'
+    )
+    _, checks = report(site)
+    assert failed(checks) == ["tests/test_ask.lua"]
+    detail = checks["tests/test_ask.lua"]["detail"].splitlines()
+    assert detail[0] == "1 passed"
+    assert detail[1].startswith("is wrong: ")
+    assert "expected 2, found 1" in detail[1]
+
+
+NATIVE = """#!/usr/bin/python3
+import os, socket, struct, sys, time
+ACTIONS = b'{"actions":{"other":{"command_id":1}}}'
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(os.environ["REED_SOCKET"])
+def send(command, payload, flags=0):
+    sock.sendall(struct.pack("<IBBBBI", 0x52454544, 1, command, flags, 0, len(payload)) + payload)
+def receive():
+    head = struct.unpack("<IBBBBI", sock.recv(12, socket.MSG_WAITALL))
+    return head[2], head[3], sock.recv(head[5], socket.MSG_WAITALL) if head[5] else b""
+def ready():
+    send(0xF3, struct.pack("<BQ32sH", 1, time.time_ns() // 1000, b"demo", 0), 2)
+send(0xF0, struct.pack("<32s16sII", b"demo", b"1.0.0", os.getpid(), len(ACTIONS)) + ACTIONS)
+receive()
+ready()
+while True:
+    command, flags, payload = receive()
+    if flags & 2 and payload[0] in (0x13, 0x15):
+        ready()
+"""
+
+
+def test_a_plugin_that_is_hard_of_hearing(site) -> None:
+    """RELOAD_CONFIG is not answered, SHUTDOWN_GRACEFUL ends nothing, and an action of plugin.yaml is not registered."""
+    site.set_rows(ROW.replace("lua", "native"))
+    site.config.write_text("timing: {stop_grace: 0.5s}")
+    folder = site.root / "plugins/demo"
+    folder.mkdir()
+    (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\nactions: {lost: {command_id: 2, example: 1}}\n")
+    (folder / "demo").write_text(NATIVE)
+    (folder / "demo").chmod(0o755)
+    _, checks = report(site)
+    assert failed(checks) == ["action lost", "signal reload", "shutdown"]
+    assert checks["health"]["result"] == checks["signal wake"]["result"] == "ok"
+    assert "did not register it" in checks["action lost"]["detail"]
+    assert "did not end on SHUTDOWN_GRACEFUL within 0.5 s: killed by SIGTERM" in checks["shutdown"]["detail"]
+    assert checks["tests"]["result"] == "skipped"
+
+
+def test_a_native_plugin_that_was_not_built(site) -> None:
+    site.set_rows(ROW.replace("lua", "native"))
+    folder = site.root / "plugins/demo"
+    folder.mkdir()
+    (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\n")
+    _, checks = report(site)
+    assert failed(checks) == ["code"]
+    assert "cargo build --release" in checks["code"]["detail"]
+
+
+# Answers and what is declared of them.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=1) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+@given(JSON)
+def test_every_answer_is_as_itself_declares(value: Any) -> None:
+    assert difference(value, value) == ""
+    assert difference(None, value) == ""
+
+
+@given(JSON, JSON)
+def test_a_difference_is_told_or_there_is_none(declared: Any, answered: Any) -> None:
+    told = difference(declared, answered)
+    assert isinstance(told, str)
+    if isinstance(declared, str) != isinstance(answered, str) and declared is not None:
+        assert told
+
+
+@pytest.mark.parametrize(
+    ("declared", "answered", "told"),
+    [
+        ({"a": 1}, {"a": 2.5, "b": 0}, ""),
+        ({"a": None}, {"a": []}, ""),
+        ([], [1, "x"], ""),
+        ([{"k": ""}], [], ""),
+        (True, 1, "the answer: declared true or false, answered a number, 1"),
+        ({"a": {"b": 1}}, {"a": {}}, "a.b: declared, and not in the answer (it has: nothing)"),
+        ([{"k": ""}], [{"k": "x"}, {"k": None}], "[1].k: declared a string, answered null"),
+        ({"l": [1]}, {"l": [1, "2"]}, 'l[1]: declared a number, answered a string, "2"'),
+    ],
+)
+def test_the_first_difference_is_named_by_its_place(declared: Any, answered: Any, told: str) -> None:
+    assert difference(declared, answered) == told
