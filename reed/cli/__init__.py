@@ -30,7 +30,7 @@ COMMANDS = {
     "index": ("search", "index one snippet or everything again"),
     "import": ("transfer", "read snippets from a file of JSON lines"),
     "export": ("transfer", "write all snippets, types and bonds to such a file"),
-    "plugin": ("plugin", "plugins: list, status, start, stop, restart, send, signal, health, logs, reload, scaffold, test"),
+    "plugin": ("plugin", "list, status, start, stop, restart, send, signal, health, logs, reload, scaffold, test"),
 }
 
 

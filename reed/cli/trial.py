@@ -10,7 +10,7 @@ it cannot be started, what is left is skipped but for its own tests.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ class Trial:
             timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
         )
 
-    def checks(self) -> Iterator[Check]:
+    def checks(self) -> Generator[Check, None, None]:
         try:
             folder = folders.find(self.name, self._site.plugin_dirs)
             self._manifest = manifest.load(folder)
