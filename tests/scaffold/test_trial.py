@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +202,36 @@ def test_its_own_tests_that_fail(site) -> None:
     assert detail[0] == "1 passed"
     assert detail[1].startswith("is wrong: ")
     assert "expected 2, found 1" in detail[1]
+
+
+@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_nothing_runs_on_when_it_is_interrupted(site, ended_by: int, code: int) -> None:
+    site.set_rows(ROW)
+    site.config.write_text("timing: {stop_grace: 0.3s, term_grace: 0.3s}")
+    main = GOOD.replace("return { answer", "while true do end return { answer")
+    site.add_lua_plugin("demo", main, MANIFEST.replace("0.5s", "60s") + "limits: {cpu: 60s}\n")
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:  # the paths of sockets are short
+        command = [sys.executable, "-m", "reed", "plugin", "test", "demo"]
+        with subprocess.Popen(
+            command,
+            cwd=site.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": temporary},
+        ) as process:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith(b"ok\thealth\t"):
+                assert process.poll() is None
+            (folder,) = Path(temporary).iterdir()
+            core = os.pidfd_open(int((folder / "run/pid/core.pid").read_text().split()[0]))
+            plugin = os.pidfd_open(int((folder / "run/pid/plugins/demo.pid").read_text().split()[0]))
+            process.send_signal(ended_by)
+            assert process.wait(20) == code
+        for pidfd in (core, plugin):
+            assert select.select([pidfd], [], [], 20)[0], "it runs on"
+            os.close(pidfd)
+        if ended_by == signal.SIGINT:
+            assert not folder.exists()
 
 
 NATIVE = """#!/usr/bin/python3
