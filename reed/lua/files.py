@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from reed.errors import CallError, Malformed, NotFound, PermissionDenied, ReedError
@@ -162,3 +163,11 @@ class DataFiles:
             return operation(self._descriptor(number), *arguments)
         except OSError as error:
             raise CallError(str(error.strerror)) from None
+
+
+def data_files(path: str) -> dict[bytes, Callable[..., bytes | None]]:
+    """What sdk/files.lua asks for, on the data folder `path`."""
+    os.makedirs(path, 0o700, exist_ok=True)
+    data = DataFiles(Folder(path))
+    names = ("open", "read", "write", "flush", "close", "list", "remove", "rename")
+    return {f"file.{name}".encode(): getattr(data, name) for name in names}

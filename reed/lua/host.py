@@ -1,6 +1,9 @@
 """A Lua plugin's process, from main.lua to its end (DESIGN.md, Lua; WIRE.md, From the core to a plugin).
 
-    load main.lua ── connect ── register (F0) ── READY ── serve: calls, signals, health ── SHUTDOWN_GRACEFUL ── exit 0
+    load main.lua ── connect ── register (F0) ── READY ── serve: calls, signals, messages ── SHUTDOWN_GRACEFUL ── exit 0
+                                                   ^                    │ nothing to do for so long
+                                                   └ a call, a message, └── on_sleep ── SLEEPING ── deep: exit 0
+                                                     WAKE_UP
 
 What a handler does wrong is that call's answer, and the plugin lives. What ends the process: an error in main.lua, a
 core that is gone, memory that a plugin does not give back, and a library call that burns more than its processor time
@@ -9,7 +12,6 @@ core that is gone, memory that a plugin does not give back, and a library call t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -18,22 +20,25 @@ import time
 from typing import NoReturn
 
 from reed.errors import CallError, ErrorCode
-from reed.lua.files import DataFiles, Folder, read_source
+from reed.lua import words
+from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch import LaunchSpec
 from reed.lua.link import CoreGone, Link
 from reed.lua.mailbox import Mailbox
-from reed.lua.sandbox import Outcome, Sandbox, Service
+from reed.lua.sandbox import Sandbox, Service
 from reed.lua.services import CoreServices
+from reed.lua.turns import Turns
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.layouts import STATUS, Bytes
-from reed.wire.plugins import PluginRegister
+from reed.wire.plugins import PluginMessage, PluginRegister
 
-_MB = 1024 * 1024
 _CPU_GRACE = 1.0  # seconds beyond the hook's limit, for what only ends from outside
 _FULL = 0.9  # of the memory limit; what still holds so much after a collection will not recover
-_MAX_LINE = 8192
+_LOOK_AGAIN = 0.1  # seconds, when it would sleep and a message is half read
+_LAST_FLUSH = 1.0  # seconds that the end waits for full pipes
+_MAX_ERROR = 1024  # bytes of a signal ERROR
 _CODES = {
     400: ErrorCode.ERR_MALFORMED,
     403: ErrorCode.ERR_PERMISSION_DENIED,
@@ -44,8 +49,7 @@ _CODES = {
     429: ErrorCode.ERR_PLUGIN_BUSY,
     504: ErrorCode.ERR_PLUGIN_TIMEOUT,
 }
-# Answered without asking the plugin more than its on_signal.
-_ANSWERED_READY = frozenset({Signal.HEALTH_CHECK, Signal.RELOAD_CONFIG, Signal.WAKE_UP})
+_MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
 class Host:
@@ -59,12 +63,16 @@ class Host:
         self._sandbox = sandbox
         self._names: dict[int, str] = {}  # command_id -> action
         self._link: Link | None = None
+        self._mood = Signal.PLUGIN_READY  # what it last said of itself
+        self._sleep: tuple[float, bool] | None = None  # after so many seconds; deep
+        self._idle_since = 0.0
         self._started = 0.0
         self._calls = 0
         self._errors = 0
+        self._messages = 0
         self._services: dict[bytes, Service] = {  # everything that Lua may ask for
             **CoreServices(self._request).table(),
-            b"log": _log,
+            b"log": words.log,
             b"signal": self._signal_of_lua,
             b"source": lambda path: read_source(self._folder, path.decode()),
         }
@@ -76,7 +84,7 @@ class Host:
             link = Link.to(spec.socket_path)
             self.register(link)
             while True:
-                self.serve(link, link.next_frame())
+                self.turn(link)
         except CoreGone:
             self._core_gone()
         except CallError as error:
@@ -95,10 +103,10 @@ class Host:
         self._spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        mailbox = Mailbox(spec.name, spec.runtime_dir)
-        self._services.update({b"message": mailbox.send, b"message.request": mailbox.request})
+        self._mailbox = Mailbox(spec.name, spec.runtime_dir, self._meanwhile, words.log)
+        self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
-            self._services.update(_data_files(spec.data_dir))
+            self._services.update(data_files(spec.data_dir))
         self._sandbox.start(self._services, memory=spec.memory, prepared=spec.prepared())
         try:
             source = read_source(self._folder, spec.entry)
@@ -107,7 +115,7 @@ class Host:
         self._arm()
         outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
-            self._end(self._explain(outcome), outcome.text(1) if outcome.kind == "error" else "")
+            self._end(words.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
         self._manifest = self._sandbox.manifest()
         actions = json.loads(self._manifest)["actions"]
         self._names = {action["command_id"]: name for name, action in actions.items()}
@@ -116,13 +124,25 @@ class Host:
             self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
 
     def register(self, link: Link) -> None:
-        """Tells the core what there is, takes the settings, and says READY."""
-        spec = self._spec
-        request = PluginRegister(spec.name, spec.version, os.getpid(), self._manifest)
-        answer = JsonResponse.unpack(link.request(Command.PLUGIN_REGISTER, request.pack()))
-        self._set_settings(strict_json.load_object(answer.json).get("settings"))
+        """Tells the core what there is, says READY, and opens the FIFOs to this plugin."""
+        peers = self._introduce(link)
         self._link = link
+        self._turns = Turns(link, self._mailbox, self._alive)
         self._send_signal(Signal.PLUGIN_READY)
+        self._mailbox.look(peers)
+        self._idle_since = time.monotonic()
+
+    def _introduce(self, link: Link) -> list[str]:
+        """Registers, and takes what the core says: settings, when to sleep. Gives the other plugins."""
+        spec = self._spec
+        self._mailbox.begin_look()
+        request = PluginRegister(spec.name, spec.version, os.getpid(), self._manifest)
+        answer = JsonResponse.unpack(link.request(Command.PLUGIN_REGISTER, request.pack(), self._alive))
+        said = strict_json.load_object(answer.json)
+        self._set_settings(said.get("settings"))
+        sleep = said.get("sleep")
+        self._sleep = (float(sleep["after"]), sleep.get("mode") == "deep") if sleep else None
+        return list(said.get("peers") or ())
 
     def _set_settings(self, settings: object) -> None:
         if isinstance(settings, dict):
@@ -130,17 +150,30 @@ class Host:
 
     # Serving ----------------------------------------------------------------------------------------------------------
 
+    def turn(self, link: Link) -> None:
+        """One thing that is to be done, or waiting for one. Raises CoreGone."""
+        if (frame := link.ready_frame()) is not None:
+            self.serve(link, frame)
+        elif (message := self._mailbox.next_message()) is not None:
+            self._on_message(message)
+        elif (left := self._until_sleep()) is not None and left <= 0:
+            self._fall_asleep(link)
+        else:
+            self._turns.wait(left)
+
     def serve(self, link: Link, frame: frames.Frame) -> None:
         """One frame of the core."""
         if frame.flags & Flag.SIGNAL:
-            self._on_signal(SignalMessage.unpack(frame.payload))
+            self._on_signal(link, SignalMessage.unpack(frame.payload))
         elif frames.is_response(frame.flags):
-            _log(b"error", b"a response of the core to nothing that was asked")
+            words.log(b"error", b"a response of the core to nothing that was asked")
         elif frame.command_id == Command.PLUGIN_HEALTH:
             figures = JsonResponse(200, strict_json.dumps(self._figures())).pack()
             link.send(frames.encode(frame.command_id, figures, Flag.RESPONSE))
         else:
+            self._wake()
             self._on_call(link, frame)
+            self._idle_since = time.monotonic()
 
     def _on_call(self, link: Link, frame: frames.Frame) -> None:
         flags, body = self._answer(frame.command_id, bytes(frame.payload))
@@ -153,7 +186,7 @@ class Host:
         """Flags and payload of the response to a call."""
         self._calls += 1
         if len(payload) > self._spec.memory:
-            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {self._memory_limit()}"
+            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {words.memory_limit(self._spec)}"
             return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
         self._arm()
         outcome = self._sandbox.call(command_id, payload)
@@ -166,8 +199,8 @@ class Host:
         if outcome.kind == "none":
             text = f"{self._spec.name} has no handler for the command {command_id}"
             return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
-        text = f"{self._name(command_id)}: {self._explain(outcome)}"
-        self._log_error(text, outcome.text(1) if outcome.kind == "error" else "")
+        text = f"{self._name(command_id)}: {words.explain(self._spec, outcome)}"
+        words.log_error(text, outcome.text(1) if outcome.kind == "error" else "")
         if outcome.kind == "time":
             return self._failed(ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
         return self._failed(ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
@@ -176,39 +209,122 @@ class Host:
         self._errors += 1
         return Flag.RESPONSE | Flag.ERROR, error.pack()
 
-    def _on_signal(self, message: SignalMessage) -> None:
-        data = bytes(message.data)
-        if message.signal_type == Signal.RELOAD_CONFIG and data:
-            self._reload(data)
+    def _on_message(self, message: PluginMessage) -> None:
+        """A message of another plugin: its handler's answer, or what went wrong, goes back."""
+        self._wake()
+        self._messages += 1
+        payload, kind = bytes(message.payload), message.message_type
+        if len(payload) > self._spec.memory:
+            text = f"a message of {len(payload)} bytes, over {words.memory_limit(self._spec)}"
+            self._message_failed(message, 413, text)
+            return
         self._arm()
-        outcome = self._sandbox.signal(message.signal_type, data)
+        outcome = self._sandbox.message(message.source_plugin, kind, payload)
+        if outcome.kind == "none":
+            text = f"{self._spec.name} has no handler for messages of type 0x{kind:02X}"
+            self._message_failed(message, 404, text)
+        elif outcome.kind == "done" and outcome.results and outcome.results[0] is not None:
+            self._mailbox.answer_with(message, outcome.results[0])
+        elif outcome.kind == "done":
+            self._mailbox.acknowledge(message)
+        else:
+            status = outcome.results[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
+            stack = outcome.text(1) if outcome.kind == "error" else ""
+            reason = outcome.text(1) if outcome.kind == "fail" else words.explain(self._spec, outcome)
+            self._message_failed(message, status, reason, stack)
+            self._recover()
+        self._idle_since = time.monotonic()
+
+    def _message_failed(self, message: PluginMessage, status: int, reason: str, stack: str = "") -> None:
+        """The sender is told; as it may not listen, so is the core."""
+        self._errors += 1
+        text = f"{self._spec.name}: message 0x{message.message_type:02X} of {message.source_plugin}: {reason}"
+        words.log_error(text, stack)
+        self._send_signal(Signal.PLUGIN_ERROR, text.encode()[:_MAX_ERROR].decode(errors="ignore").encode())
+        self._mailbox.answer_error(message, status, reason)
+
+    def _on_signal(self, link: Link, message: SignalMessage) -> None:
+        data, kind = bytes(message.data), message.signal_type
+        if kind == Signal.RELOAD_CONFIG and data:
+            self._reload(data)
+        if kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP) or (
+            kind == Signal.HEALTH_CHECK and self._mailbox.has_changed()
+        ):
+            self._look(link)
+        self._arm()
+        outcome = self._sandbox.signal(kind, data)
         if outcome.kind != "done":
-            self._log_error(f"{self._spec.name}.on_signal: {self._explain(outcome)}", outcome.text(1))
-        if message.signal_type in _ANSWERED_READY:
-            self._send_signal(Signal.PLUGIN_READY)
-        elif message.signal_type == Signal.SHUTDOWN_GRACEFUL:
+            words.log_error(f"{self._spec.name}.on_signal: {words.explain(self._spec, outcome)}", outcome.text(1))
+        if kind == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
+        if kind == Signal.HEALTH_CHECK:
+            self._send_signal(self._mood)
+        elif kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP):
+            self._send_signal(Signal.PLUGIN_BUSY if self._mood == Signal.PLUGIN_BUSY else Signal.PLUGIN_READY)
+            self._idle_since = time.monotonic()
+
+    def _look(self, link: Link) -> None:
+        """Opens new FIFOs. Which plugins there are is known to the core alone."""
+        if self._mailbox.has_changed():
+            self._mailbox.look(self._introduce(link))
 
     def _reload(self, data: bytes) -> None:
         """New settings came with the signal; what is no JSON changes nothing."""
         try:
             self._set_settings(strict_json.loads(data))
         except CallError as error:
-            _log(b"error", f"the new settings: {error}".encode())
+            words.log(b"error", f"the new settings: {error}".encode())
+
+    # Sleep ------------------------------------------------------------------------------------------------------------
+
+    def _until_sleep(self) -> float | None:
+        """Seconds until it is time to sleep; None: it is not, or it sleeps already."""
+        if self._sleep is None or self._mood != Signal.PLUGIN_READY:
+            return None
+        left = self._idle_since + self._sleep[0] - time.monotonic()
+        if left <= 0 and not self._mailbox.is_quiet():
+            return _LOOK_AGAIN
+        return max(left, 0.0)
+
+    def _fall_asleep(self, link: Link) -> None:
+        """Says SLEEPING. In deep sleep the process ends, unless the core had sent something before it knew.
+
+        The core answers in order: when it has answered the registration, all that it had sent before is here.
+        """
+        self._arm()
+        outcome = self._sandbox.sleep()
+        if outcome.kind != "done":
+            words.log_error(f"{self._spec.name}.on_sleep: {words.explain(self._spec, outcome)}", outcome.text(1))
+        self._send_signal(Signal.PLUGIN_SLEEPING)
+        self._sandbox.collect()
+        if self._sleep is None or not self._sleep[1]:
+            return
+        self._introduce(link)
+        link.set_aside(self._alive)
+        if not link.queue and self._mailbox.is_quiet():
+            self._shut_down()
+
+    def _wake(self) -> None:
+        """Something came: no longer asleep."""
+        if self._mood == Signal.PLUGIN_SLEEPING:
+            self._send_signal(Signal.PLUGIN_READY)
+
+    # Ending -----------------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> NoReturn:
         """What came before the signal has been answered: frames are served in order."""
         self._arm()
         outcome = self._sandbox.finish()
         if outcome.kind not in ("done", "run"):
-            self._log_error(f"{self._spec.name}: {self._explain(outcome)}", outcome.text(1))
+            words.log_error(f"{self._spec.name}: {words.explain(self._spec, outcome)}", outcome.text(1))
+        self._turns.flush_within(_LAST_FLUSH)
         if self._link is not None:
             self._link.close()
         _leave(0)
 
     def _core_gone(self) -> NoReturn:
         """The core died or closed the connection. A plugin that outlives its core will reconnect here."""
-        _log(b"warn", b"the core is gone")
+        words.log(b"warn", b"the core is gone")
         _leave(0)
 
     # For Lua ----------------------------------------------------------------------------------------------------------
@@ -224,10 +340,19 @@ class Host:
 
     def _alive(self, frame: frames.Frame) -> bool:
         """A health check is answered while Lua waits for the core: a long job is no hang."""
-        if not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
+        if self._link is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
             return False
-        self._send_signal(Signal.PLUGIN_READY)
+        self._send_signal(self._mood)
         return True
+
+    def _meanwhile(self, seconds: float) -> None:
+        """Waits inside a job that waits for another plugin."""
+        if self._link is None:
+            raise CallError("no answer can be waited for while main.lua loads", status=503)
+        try:
+            self._turns.meanwhile(seconds)
+        except CoreGone:
+            self._core_gone()
 
     def _signal_of_lua(self, arguments: bytes) -> None:
         signal_type, data = strict_json.loads(arguments)
@@ -242,10 +367,12 @@ class Host:
     def _send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
         if self._link is None:
             raise CallError("no signal can be sent while main.lua loads", status=503)
+        if signal_type in _MOODS:
+            self._mood = signal_type
         message = SignalMessage(signal_type, time.time_ns() // 1000, self._spec.name, data)
         self._link.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
 
-    # Guards and words -------------------------------------------------------------------------------------------------
+    # Guards -----------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
         """From here on this process may use so much processor time: counted only while it runs, not while it waits."""
@@ -257,21 +384,7 @@ class Host:
             return
         self._sandbox.collect()
         if self._sandbox.memory_used() >= _FULL * self._spec.memory:
-            self._end(f"keeps nearly all of {self._memory_limit()}: starts anew")
-
-    def _explain(self, outcome: Outcome) -> str:
-        """What a job ended of, with its place."""
-        if outcome.kind == "fail":
-            return f"{outcome.text(1)} ({outcome.results[0]})"
-        if outcome.kind == "error":
-            return outcome.text()
-        place = f"{outcome.text()}: " if outcome.text() else ""
-        if outcome.kind == "time":
-            return f"{place}time limit of {self._spec.cpu:g} s reached"
-        return f"{place}{self._memory_limit()} reached"
-
-    def _memory_limit(self) -> str:
-        return f"memory limit of {self._spec.memory / _MB:g} MB"
+            self._end(f"keeps nearly all of {words.memory_limit(self._spec)}: starts anew")
 
     def _name(self, command_id: int) -> str:
         return f"{self._spec.name}.{self._names.get(command_id, f'command-{command_id}')}"
@@ -280,33 +393,16 @@ class Host:
         return {
             "calls": self._calls,
             "errors": self._errors,
+            "messages": self._messages,
+            **self._mailbox.figures(),
             "memory_bytes": self._sandbox.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
             "lua": self._spec.lua,
         }
 
-    def _log_error(self, text: str, stack: str) -> None:
-        calls = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
-        _log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
-
     def _end(self, text: str, stack: str = "") -> NoReturn:
-        self._log_error(f"{self._spec.name}: {text}", stack)
+        words.log_error(f"{self._spec.name}: {text}", stack)
         _leave(1)
-
-
-def _data_files(path: str) -> dict[bytes, Service]:
-    """What sdk/files.lua asks for."""
-    os.makedirs(path, 0o700, exist_ok=True)
-    data = DataFiles(Folder(path))
-    names = ("open", "read", "write", "flush", "close", "list", "remove", "rename")
-    return {f"file.{name}".encode(): getattr(data, name) for name in names}
-
-
-def _log(level: bytes, text: bytes) -> None:
-    """One entry of the plugin's log; its further lines are indented. The core reads stdout and stderr."""
-    entry = b"%b: %b" % (level, text[:_MAX_LINE].replace(b"\n", b"\n  "))
-    with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
-        os.write(1, entry + b"\n")
 
 
 def _leave(code: int) -> NoReturn:

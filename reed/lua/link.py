@@ -1,6 +1,7 @@
 """The plugin's connection to the core: frames in and out, and requests of its own in between.
 
-    next_frame()         the next request or signal of the core: what had to wait, then what comes
+    ready_frame()        the next request or signal that is here already: what had to wait, then what was read
+    fill()               reads once, when the socket is readable and no frame is ready
     request(...)         a request to the core; whatever else comes before its answer waits in `queue`
 
 Both directions share the connection: RESPONSE tells them apart (WIRE.md, Rules 1 and 2). One request of ours is under
@@ -42,9 +43,18 @@ class Link:
         connecting.connect(path)
         return cls(connecting)
 
-    def next_frame(self) -> frames.Frame:
-        """The next frame that is no response to us; its payload is valid until the next call. Raises CoreGone."""
-        return self.queue.popleft() if self.queue else self._read()
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def ready_frame(self) -> frames.Frame | None:
+        """The next frame that was read; its payload is valid until the next call."""
+        return self.queue.popleft() if self.queue else self._buffered()
+
+    def set_aside(self, meanwhile: Callable[[frames.Frame], bool]) -> None:
+        """Has what was read wait in `queue`, but for what `meanwhile` deals with (True)."""
+        while (frame := self._buffered()) is not None:
+            if not meanwhile(frame):
+                self.queue.append(frame._replace(payload=memoryview(bytes(frame.payload))))
 
     def request(
         self, command: int, payload: bytes, meanwhile: Callable[[frames.Frame], bool] = lambda _frame: False
@@ -76,19 +86,27 @@ class Link:
     def close(self) -> None:
         self._socket.close()
 
+    def fill(self) -> None:
+        """Reads what is there. Raises CoreGone."""
+        try:
+            size = self._socket.recv_into(self._room)
+        except ConnectionResetError:
+            raise CoreGone from None
+        if not size:
+            raise CoreGone
+        self._buffer.feed(self._room[:size])
+        self._fed = True
+
     def _read(self) -> frames.Frame:
-        while True:
-            if self._fed:
-                frame = self._buffer.next_frame()
-                if frame is not None:
-                    return frame
-                self._buffer.keep()
-                self._fed = False
-            try:
-                size = self._socket.recv_into(self._room)
-            except ConnectionResetError:
-                raise CoreGone from None
-            if not size:
-                raise CoreGone
-            self._buffer.feed(self._room[:size])
-            self._fed = True
+        while (frame := self._buffered()) is None:
+            self.fill()
+        return frame
+
+    def _buffered(self) -> frames.Frame | None:
+        if not self._fed:
+            return None
+        frame = self._buffer.next_frame()
+        if frame is None:
+            self._buffer.keep()
+            self._fed = False
+        return frame

@@ -48,5 +48,5 @@ def _play(folder: str) -> None:
         host.register(link)
         with contextlib.suppress(CoreGone):
             while True:
-                host.serve(link, link.next_frame())
+                host.turn(link)
         host.close()

@@ -85,6 +85,14 @@ class Sandbox:
     def signal(self, signal_type: int, data: bytes) -> Outcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
+    def message(self, source: str, message_type: int, payload: bytes) -> Outcome:
+        """Runs the handler of a message type: "done" with what it gave back, as JSON, or with nothing."""
+        return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
+
+    def sleep(self) -> Outcome:
+        """Runs on_sleep."""
+        return self.enter(self._entries[b"sleep"])
+
     def finish(self) -> Outcome:
         """Runs what follows run()."""
         return self.enter(self._entries[b"finish"])

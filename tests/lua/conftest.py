@@ -51,14 +51,19 @@ class FakeCore:
                 raise EOFError
             self._buffer.feed(memoryview(data))
 
-    def register(self, settings: dict[str, Any] | None = None) -> PluginRegister:
+    def register(self, settings: dict[str, Any] | None = None, **more: Any) -> PluginRegister:
         """Answers the registration and waits for READY."""
-        command, _, payload = self.frame()
-        assert command == Command.PLUGIN_REGISTER
-        answer = JsonResponse(200, json.dumps({"settings": settings, "permissions": [], "limits": {}}).encode())
-        self.send(command, answer.pack(), Flag.RESPONSE)
+        payload = self.answer_registration(settings, **more)
         assert self.signal()[0] == Signal.PLUGIN_READY
         return PluginRegister.unpack(payload)
+
+    def answer_registration(self, settings: dict[str, Any] | None = None, **more: Any) -> bytes:
+        """Answers the registration that comes next; gives its payload."""
+        command, _, payload = self.frame()
+        assert command == Command.PLUGIN_REGISTER
+        answer = {"settings": settings, "permissions": [], "limits": {}, **more}
+        self.send(command, JsonResponse(200, json.dumps(answer).encode()).pack(), Flag.RESPONSE)
+        return payload
 
     def send(self, command: int, payload: bytes = b"", flags: int = 0) -> None:
         self._connection.sendall(frames.encode(command, payload, flags))
@@ -195,8 +200,15 @@ class Workshop:
         pid, output = self.start(self.spec(main, **fields))
         return wait_for(pid), read_all(output)
 
-    def launch(self, main: str, answered: dict[str, Any] | None = None, **fields: Any) -> Launched:
-        """A plugin that has registered and is READY."""
+    def launch(
+        self,
+        main: str,
+        answered: dict[str, Any] | None = None,
+        peers: tuple[str, ...] = (),
+        sleep: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Launched:
+        """A plugin that has registered and is READY; `peers` and `sleep` are what the core says then."""
         spec = self.spec(main, **fields)
         path = spec["socket_path"]
         with socket.socket(socket.AF_UNIX) as listener:
@@ -207,7 +219,7 @@ class Workshop:
             pid, output = self.start(spec)
             core = FakeCore(listener.accept()[0])
         self._closing.callback(core.close)
-        return Launched(pid, core, output, core.register(answered))
+        return Launched(pid, core, output, core.register(answered, peers=peers, sleep=sleep))
 
     def close(self) -> None:
         for pid in self._pids:

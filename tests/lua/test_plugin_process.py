@@ -14,7 +14,6 @@ from reed.errors import CallError, NotFound
 from reed.lua.nursery import Nursery
 from reed.wire.codes import Command, ErrorCode, Flag, Signal
 from reed.wire.common import JsonResponse
-from reed.wire.plugins import PluginMessage
 from reed.wire.snippets import Record, SnippetCreate, SnippetGot, SnippetWritten
 
 if TYPE_CHECKING:
@@ -255,42 +254,6 @@ def test_what_comes_while_lua_waits_for_the_core(workshop: Workshop) -> None:
     plugin.core.send(Command.SNIPPET_GET, SnippetGot(200, RECORD).pack(), Flag.RESPONSE)
     assert plugin.core.response() == (200, b"3"), "the first call ends before the second begins"
     assert plugin.core.frame() == (Command.SNIPPET_GET, 0, b"second".ljust(36, b"\0"))
-
-
-def test_messages(workshop: Workshop) -> None:
-    main = (
-        OPEN
-        + """
-plugin.register_message_handler(0x01, function() end)
-plugin.action("tell", function(to) plugin:send_plugin_message(to, 0x01, { words = json.array() }); return true end)
-plugin.action("ask", function(target) return plugin.request(target, 0x02, {}, 1) end)
-plugin.run()
-"""
-    )
-    plugin = workshop.launch(main, actions={"tell": 1, "ask": 2})
-    assert json.loads(bytes(plugin.registered.manifest))["messages"] == [1]
-    with pytest.raises(CallError, match=r"main\.lua:5: no FIFO to analytics"):
-        plugin.core.call(1, b"analytics")
-    with pytest.raises(CallError, match=r"main\.lua:6: no FIFO to analytics"):
-        plugin.core.call(2, b"analytics")
-    fifo = workshop.folder / "fifos" / "demo→analytics"
-    fifo.parent.mkdir()
-    os.mkfifo(fifo)
-    with pytest.raises(CallError, match=r"nobody reads the FIFO to analytics"):
-        plugin.core.call(1, b"analytics")
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        assert plugin.core.call(1, b"analytics") == (200, b"true")
-        assert plugin.core.call(1, b"analytics") == (200, b"true")
-        data = os.read(reader, 65536)
-    finally:
-        os.close(reader)
-    first, second = (PluginMessage.unpack(data[at : at + len(data) // 2]) for at in (0, len(data) // 2))
-    assert (first.message_type, first.source_plugin, first.target_plugin) == (1, "demo", "analytics")
-    assert bytes(first.payload) == b'{"words":[]}'
-    assert first.timestamp < second.timestamp
-    with pytest.raises(CallError, match=r"'\.\./x' is not a plugin name"):
-        plugin.core.call(1, b"../x")
 
 
 def test_files_of_the_data_folder(workshop: Workshop) -> None:

@@ -1,4 +1,4 @@
---[[ What the host calls: load, call, signal, finish; and `require` for the plugin's own files.
+--[[ What the host calls: load, call, signal, message, sleep, finish; and `require` for the plugin's own files.
 
 Each gives what guard.run gives: "done" and results, or "error", "time", "memory", "fail" with theirs. ]]
 local guard, json, sdk, files = ...
@@ -89,6 +89,19 @@ function host.signal(signal_type, data, lifted)
   enter(lifted)
   if not state.on_signal then return "done" end
   return guard.run(seconds, sdk.notify, state.on_signal, { signal_type, data })
+end
+
+function host.message(source, message_type, payload, lifted)
+  enter(lifted)
+  local handler = state.messages[message_type]
+  if not handler then return "none" end
+  return guard.run(seconds, sdk.receive, handler, { payload, source, message_type })
+end
+
+function host.sleep(lifted)
+  enter(lifted)
+  if not state.on_sleep then return "done" end
+  return guard.run(seconds, sdk.rest, state.on_sleep)
 end
 
 function host.finish(lifted)

@@ -176,7 +176,8 @@ function methods.action(name, fn)
   state.actions[name], state.handlers[id] = id, fn
 end
 
---- Sets the handler of a message type: fn(payload, source, type).
+--- Sets the handler of a message type: fn(payload, source, type). Who asked by `request` gets what it returns, whatever
+-- can be JSON; without that, or for nil, that it was done; an error, or reed.fail, as a failure.
 function methods.register_message_handler(message_type, fn)
   if math_type(message_type) ~= "integer" or message_type < 0 or message_type > 255 then
     blame("register_message_handler: the type must be a whole number from 0 to 255")
@@ -195,13 +196,15 @@ function methods.send_signal(signal_type, data)
   request("signal", encode { signal_type, data or "" })
 end
 
---- Writes a message into the FIFO to `target`. A payload is a table or a JSON text. Done when the pipe has it.
+--- Sends a message to `target`; a payload is a table or a JSON text. True when its pipe has it, where it waits even
+-- while the target does not run; false while it is queued, as the pipe is full. A failure 429 when the queue is full too.
 function methods.send_plugin_message(target, message_type, payload)
   expect(target, "string", "send_plugin_message: target")
-  request("message", encode { target, message_type }, json_text(payload or json.object(), "send_plugin_message: payload"))
+  return request("message", encode { target, message_type }, json_text(payload or json.object(), "send_plugin_message: payload"))
 end
 
---- Sends a message and waits for its answer (the source, RESPONSE_ACK, RESPONSE_ERROR, RESPONSE_DATA).
+--- Sends a message and waits for its answer, `timeout` seconds (5): nil for RESPONSE_ACK, the value of RESPONSE_DATA, a
+-- failure for RESPONSE_ERROR, and a failure 504 without one. It is sent again after 1, 2, 4 s, and handled once.
 function methods.request(target, message_type, payload, timeout)
   expect(target, "string", "request: target")
   local text = json_text(payload or json.object(), "request: payload")
@@ -260,6 +263,15 @@ end
 
 --- The job of a signal.
 function module.notify(handler, signal) handler(signal[1], signal[2]) end
+
+--- The job of on_sleep.
+function module.rest(handler) handler() end
+
+--- The job of a message: gives the answer's data, or nothing.
+function module.receive(handler, message)
+  local value = handler(message[1], message[2], message[3])
+  if value ~= nil then return encode(value) end
+end
 
 --- The manifest that is registered (WIRE.md, F0).
 function module.manifest()

@@ -1,0 +1,94 @@
+"""What a plugin's process waits for: the core, the FIFOs to it, and pipes that were full (DESIGN.md, FIFOs).
+
+    Turns.wait(seconds)      between two jobs: reads what came
+    Turns.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside
+
+A FIFO that has no writer at all (where the sandbox does not let this process hold it open itself) is always readable:
+it is left alone for a moment.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections.abc import Callable
+
+from reed.lua.link import Link
+from reed.lua.mailbox import Mailbox
+from reed.wire import frames
+
+_PAUSE = 0.2  # seconds
+
+
+class Turns:
+    """One process's waiting. `alive` deals with a frame of the core while a job runs, if it can."""
+
+    def __init__(self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool]) -> None:
+        self._link = link
+        self._mailbox = mailbox
+        self._alive = alive
+        self._generation = -1
+        self._readers: dict[int, str] = {}
+        self._paused: list[int] = []
+        self._poll = select.poll()
+
+    def wait(self, seconds: float | None) -> None:
+        """Waits until something comes, or for so long. Raises CoreGone."""
+        if self._turn(seconds):
+            self._link.fill()
+
+    def meanwhile(self, seconds: float) -> None:
+        """As `wait`, while a job is under way."""
+        self._link.set_aside(self._alive)
+        if self._turn(seconds):
+            self._link.fill()
+            self._link.set_aside(self._alive)
+
+    def flush_within(self, seconds: float) -> None:
+        """Before the end: waits a little for full pipes."""
+        deadline = time.monotonic() + seconds
+        while (blocked := self._mailbox.blocked()) and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            for fd in blocked:
+                poll.register(fd, select.POLLOUT)
+            poll.poll(left * 1000)
+            self._mailbox.flush()
+        self._mailbox.give_up()
+
+    def _turn(self, seconds: float | None) -> bool:
+        """Waits, reads FIFOs and writes to them; True when the core has sent something."""
+        poll, blocked = self._prepared(), self._mailbox.blocked()
+        for fd in blocked:
+            poll.register(fd, select.POLLOUT)
+        if self._paused:
+            seconds = min(_PAUSE, seconds) if seconds is not None else _PAUSE
+        events = poll.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
+        for fd in blocked:
+            poll.unregister(fd)
+        while self._paused:
+            poll.register(self._paused.pop(), select.POLLIN)
+        if blocked:
+            self._mailbox.flush()
+        core_has_sent = False
+        for fd, _ in events:
+            if fd in self._readers:
+                if not self._mailbox.receive(self._readers[fd]):
+                    poll.unregister(fd)
+                    self._paused.append(fd)
+            elif fd == self._link.fileno():
+                core_has_sent = True
+        return core_has_sent
+
+    def _prepared(self) -> select.poll:
+        """What to wait for reads on: kept while it is the same."""
+        generation = -1 if self._mailbox.is_full() else self._mailbox.generation
+        if generation < 0 or generation != self._generation:
+            self._generation = generation
+            self._poll = select.poll()
+            self._poll.register(self._link.fileno(), select.POLLIN)
+            self._paused = []
+            self._readers = self._mailbox.readers() if generation >= 0 else {}
+            for fd in self._readers:
+                self._poll.register(fd, select.POLLIN)
+        return self._poll
