@@ -42,8 +42,9 @@ from reed.registry.permissions import commands_for
 from reed.registry.processes import Launcher, NativeLauncher, write_pid_file
 from reed.registry.supervisor import Hooks, Supervisor
 from reed.store.sqlite import SqliteStore
-from reed.wire.codes import Command, Signal
+from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
+from reed.wire.frames import Frame
 
 _SCRATCH_BYTES = 256 * 1024
 _FEW_DESCRIPTORS = 4096
@@ -161,11 +162,12 @@ class Daemon:
             on_closed=on_closed,
         )
 
-    def _signal_of_person(self, connection: Connection, payload: memoryview) -> None:
+    def _signal_of_person(self, connection: Connection, frame: Frame) -> None:
         """PLUGIN_SIGNAL with the flag SIGNAL: as the command, but never answered."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
-        signal_plugins(self.supervisor, self.links, SignalMessage.unpack(payload), broadcast=False)
+        message = SignalMessage.unpack(frame.payload)
+        signal_plugins(self.supervisor, self.links, message, broadcast=bool(frame.flags & Flag.BROADCAST))
 
     def _caller_of(self, peer: Peer) -> Caller:
         name = plugin_above(peer.pid, self.supervisor.owner_of, os.getpid())

@@ -84,7 +84,7 @@ class Connection:
         scratch: memoryview,
         log: logging.Logger,
         *,
-        on_signal: Callable[[Connection, memoryview], None],
+        on_signal: Callable[[Connection, Frame], None],
         on_response: Callable[[Frame], None] | None = None,
         on_closed: Callable[[Connection, str], None],
     ) -> None:
@@ -177,7 +177,7 @@ class Connection:
                     raise Malformed("a response came where only requests may")
                 self._on_response(frame)
             elif frame.command_id == Command.PLUGIN_SIGNAL:
-                self._on_signal(self, frame.payload)
+                self._on_signal(self, frame)
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:

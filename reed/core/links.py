@@ -68,7 +68,7 @@ class PluginConnection:
             tools.config.limits,
             tools.scratch,
             tools.log,
-            on_signal=lambda _, payload: link.take_signal(self, payload),
+            on_signal=lambda _, frame: link.take_signal(self, frame.payload),
             on_response=self._take_response,
             on_closed=lambda _, reason: link.connection_closed(self, reason),
         )

@@ -48,7 +48,7 @@ class Core:
             limits or Limits(),
             memoryview(bytearray(65536)),
             logging.getLogger("test"),
-            on_signal=lambda _, payload: self.signals.append(SignalMessage.unpack(bytes(payload))),
+            on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_closed=lambda _, reason: self.closed.append(reason),
         )
         self._buffer = ReceiveBuffer()

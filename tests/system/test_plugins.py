@@ -24,6 +24,7 @@ from reed.errors import (
     PluginOffline,
     PluginTimeout,
 )
+from reed.wire.codes import Signal
 
 MAIN = """
 local reed = require "reed"
@@ -324,6 +325,13 @@ def test_a_stranger_on_a_plugins_socket_is_refused(site, client):
     assert "refused a connection of pid" in site.log.read_text()
     with pytest.raises(PermissionDenied):
         client.call(0xF0, bytes(56))
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_signal_to_all_reaches_every_plugin_answered_or_not(client, wait):
+    client.plugin_signal("", Signal.SHUTDOWN_GRACEFUL, wait=wait)
+    until(client, "tool", "stopped")
+    until(client, "neighbour", "stopped")
 
 
 def parent(pid: int) -> int:
