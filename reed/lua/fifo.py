@@ -44,11 +44,11 @@ class Places:
         self._links = os.path.join(runtime_dir, "peers", plugin)
         self.plugin = plugin
 
-    def reading(self, source: str) -> int:
+    def reading(self, source: str, /) -> int:
         """The FIFO from another plugin, opened. Raises OSError."""
         return self._open(f"{source}{ARROW}{self.plugin}", f"from/{source}", os.O_RDONLY)
 
-    def writing(self, target: str) -> int:
+    def writing(self, target: str, /) -> int:
         """The FIFO to another plugin, opened. Raises OSError."""
         return self._open(f"{self.plugin}{ARROW}{target}", f"to/{target}", os.O_WRONLY)
 
@@ -198,5 +198,8 @@ class Outbound:
         """Takes the FIFO that stands there now. If it is another one, the message that was half sent is sent whole."""
         if not os.path.sameopenfile(self.fd, fd):
             self._sent = 0
-        os.close(self.fd)
+        self.close()
         self.fd = fd
+
+    def close(self) -> None:
+        os.close(self.fd)

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from reed.errors import CallError, ErrorCode
 from reed.lua import words
+from reed.lua.fifo import Places
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch import LaunchSpec
 from reed.lua.link import CoreGone, Link
@@ -95,15 +96,16 @@ class Host:
     def close(self) -> None:
         """Gives back what `load` opened."""
         self._folder.close()
+        self._mailbox.close()
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def load(self, spec: LaunchSpec) -> None:
-        """Runs main.lua."""
+    def load(self, spec: LaunchSpec, places: Places | None = None) -> None:
+        """Runs main.lua; `places` are those of the spec, but in a rehearsal."""
         self._spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        self._mailbox = Mailbox(spec.name, spec.runtime_dir, self._meanwhile, words.log)
+        self._mailbox = Mailbox(places or Places(spec.runtime_dir, spec.name), self._meanwhile, words.log)
         self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))

@@ -41,9 +41,9 @@ class _Waiting(NamedTuple):
 class Mailbox:
     """All FIFOs of one plugin. `wait(seconds)` waits for whatever the host waits for, and reads it."""
 
-    def __init__(self, plugin: str, runtime_dir: str, wait: Callable[[float], None], log: Log) -> None:
-        self._plugin = plugin
-        self._places = Places(runtime_dir, plugin)
+    def __init__(self, places: Places, wait: Callable[[float], None], log: Log) -> None:
+        self._plugin = places.plugin
+        self._places = places
         self._wait = wait
         self._log = log
         self._looked_at = 0
@@ -261,6 +261,10 @@ class Mailbox:
                 outbound.flush()
             except CallError as error:
                 self._log(b"error", f"messages to {target}: {error}".encode())
+
+    def close(self) -> None:
+        for end in (*self._inbounds.values(), *self._outbounds.values()):
+            end.close()
 
     def give_up(self) -> None:
         """At the end: tells what did not go out."""
