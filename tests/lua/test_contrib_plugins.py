@@ -20,6 +20,7 @@ PLUGINS = {
     "simple-seo": ("1.2.0", {"validate": 1, "keywords": 2}),
     "form-validator": ("2.1.0", {"validate": 1, "check": 2}),
 }
+TESTED = {**PLUGINS, "backup": ("1.0.0", {"snapshot": 1, "list": 2})}
 LONGEST_SECONDS = 2.0  # of the 2 s that a call has, on a busy machine: measured 0.13 s
 
 
@@ -31,9 +32,9 @@ def plugin_folder(name: str) -> Path:
 
 
 @pytest.mark.parametrize("lua", ["5.5", "5.4"])
-@pytest.mark.parametrize("name", PLUGINS)
+@pytest.mark.parametrize("name", TESTED)
 def test_their_own_tests_pass(name: str, lua: str) -> None:
-    plugin = PluginUnderTest(plugin_folder(name), {}, PLUGINS[name][1], lua=lua)
+    plugin = PluginUnderTest(plugin_folder(name), {}, TESTED[name][1], lua=lua)
     lines: list[str] = []
     assert report(run(plugin), lines.append) == 0, "".join(lines)
 

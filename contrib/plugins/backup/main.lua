@@ -1,0 +1,116 @@
+--[[ backup: snapshots of everything that is kept, in the plugin's data folder.
+
+    snapshot   types, then snippets by the page, then the bonds between them, into a file that gets its name when it is whole
+    list       the snapshots, the newest first, and how many changes analytics has told since the last one
+
+analytics tells MSG_CONTENT_ANALYZED; after `after` of them a snapshot is taken.
+]]
+local reed = require "reed"
+local lines = require "lines"
+
+local plugin = reed.create_plugin { name = "backup", version = "1.0.0" }
+
+local NAME = "^snapshot%-%d%d%d%d%d%d%d%d%-%d%d%d%d%d%d[%d_]*%.jsonl$"
+local UNFINISHED = "unfinished.jsonl"
+local DEFAULTS = { keep = 7, after = 0, page = 50 }
+local changes, last = 0, json.null
+
+--- A setting that is a whole number of at least `least`, else its default.
+local function setting(key, least)
+  local value = reed.settings[key]
+  if math.type(value) == "integer" and value >= least then return value end
+  return DEFAULTS[key]
+end
+
+--- The snapshots that are there, the newest first: their names say when.
+local function snapshots()
+  local found = json.array()
+  for _, name in ipairs(assert(io.list())) do
+    if name:find(NAME) then found[#found + 1] = name end
+  end
+  table.sort(found, function(a, b) return a > b end)
+  return found
+end
+
+--- A name that sorts after all that are there.
+local function new_name(newest)
+  local stem = os.date("!snapshot-%Y%m%d-%H%M%S")
+  local name, number = stem .. ".jsonl", 0
+  while newest and name <= newest do
+    number = number + 1
+    name = ("%s_%03d.jsonl"):format(stem, number)
+    if number == 999 then reed.fail(409, "the newest snapshot is " .. newest .. ", later than now: is the clock right?") end
+  end
+  return name
+end
+
+--- All snippets, a page of them in memory at a time.
+local function each_snippet()
+  return coroutine.wrap(function()
+    local page, after = nil, ""
+    repeat
+      page, after = reed.snippet.list { after = after, limit = setting("page", 1) }
+      for _, snippet in ipairs(page) do coroutine.yield(snippet) end
+    until after == ""
+  end)
+end
+
+--- Types, then snippets, then the bonds between those that were written: ids rise with time.
+local function write_all(write)
+  local names, definitions = {}, reed.registry.list()
+  for name in pairs(definitions) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do write("types", lines.of_type(name, definitions[name])) end
+  local newest = ""
+  for snippet in each_snippet() do
+    write("snippets", lines.of_snippet(snippet))
+    if snippet.id > newest then newest = snippet.id end
+  end
+  for snippet in each_snippet() do
+    local ok, tree = pcall(reed.schema.tree, snippet.id, 1)
+    if not ok and tree.status ~= 404 then error(tree, 0) end -- one that was deleted meanwhile has none
+    for _, child in ipairs(ok and tree.children or {}) do
+      if snippet.id <= newest and child.id <= newest then write("bonds", lines.of_bond(snippet.id, child)) end
+    end
+  end
+end
+
+--- Removes the oldest snapshots beyond `keep`; gives their names.
+local function prune()
+  local removed, all = json.array(), snapshots()
+  for i = setting("keep", 1) + 1, #all do
+    assert(io.remove(all[i]))
+    removed[#removed + 1] = all[i]
+  end
+  return removed
+end
+
+local function snapshot()
+  local name = new_name(snapshots()[1])
+  local file <close> = assert(io.open(UNFINISHED, "w"))
+  local counts = { types = 0, snippets = 0, bonds = 0, bytes = 0 }
+  write_all(function(kind, line)
+    assert(file:write(line))
+    counts[kind], counts.bytes = counts[kind] + 1, counts.bytes + #line
+  end)
+  assert(file:flush())
+  assert(io.rename(UNFINISHED, name)) -- whole under its name, or not at all
+  counts.file, counts.removed = name, prune()
+  changes, last = 0, counts
+  return counts
+end
+
+plugin.action("snapshot", snapshot)
+
+plugin.action("list", function() return { snapshots = snapshots(), changes = changes, last = last } end)
+
+plugin.register_message_handler(reed.messages.CONTENT_ANALYZED, function()
+  changes = changes + 1
+  local after = setting("after", 0)
+  if after > 0 and changes >= after then
+    local counts = snapshot()
+    reed.log.info("%s: %d snippets, after %d changes", counts.file, counts.snippets, after)
+  end
+end)
+
+plugin.run()
