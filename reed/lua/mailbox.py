@@ -263,8 +263,10 @@ class Mailbox:
                 self._log(b"error", f"messages to {target}: {error}".encode())
 
     def close(self) -> None:
-        for end in (*self._inbounds.values(), *self._outbounds.values()):
-            end.close()
+        for inbound in self._inbounds.values():
+            inbound.close()
+        for outbound in self._outbounds.values():
+            outbound.close()
 
     def give_up(self) -> None:
         """At the end: tells what did not go out."""
