@@ -142,6 +142,28 @@ run reed plugin start simple-seo
 say "Send it the page $page: its issues and its score"
 run reed plugin send simple-seo validate "$page"
 
+if command -v cargo >/dev/null; then
+    say "Build the native plugins, written in Rust (some two minutes): ai-core finds keywords, analytics counts"
+    for name in ai-core analytics; do
+        (cd "$work/source/contrib/plugins/$name" && cargo build --release --quiet) || die "cargo could not build $name"
+        mkdir "plugins/$name"
+        cp "$work/source/contrib/plugins/$name/target/release/$name" "$work/source/contrib/plugins/$name/plugin.yaml" "plugins/$name/"
+    done
+    cat >>plugin-registry.csv <<'ROWS'
+ai-core,native,/tmp/reed-cms/plugins/ai-core.sock,1.0.0,"snippet_read,snippet_write","admin",false,"AI optimization (Rust Pro)"
+analytics,native,/tmp/reed-cms/plugins/analytics.sock,1.0.0,"system_stats","admin",false,"Analytics (Rust Pro)"
+ROWS
+    run reed plugin reload
+    run reed plugin start analytics
+    run reed plugin start ai-core
+
+    say "ai-core finds the keywords of the page, and tells analytics through a FIFO of their own"
+    run reed plugin send ai-core optimize "$page"
+    run reed plugin send analytics report
+else
+    say "No cargo here: left out are the Rust plugins ai-core and analytics, and what they tell each other"
+fi
+
 say "How they do"
 run reed plugin status
 run reed status
