@@ -14,7 +14,7 @@ from reed.lua.launch import LaunchSpec
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_GET_NO_NEW_PRIVS = 39
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
-_DESCRIPTORS = 256
+_DESCRIPTORS = 1024  # two for each other plugin: its FIFO in, its FIFO out
 
 
 class Confinement:

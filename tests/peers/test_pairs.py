@@ -180,3 +180,24 @@ def test_lua_to_rust_to_lua(site) -> None:
             pytest.fail(f"{error}\n{site.log.read_text()[-2000:]}")
         pair.until(lambda: pair.call("backup", "list", {})["changes"] == 1, "backup was not told")
     site.no_tracebacks()
+
+
+@pytest.mark.parametrize("mode", ["light", "deep"])
+def test_a_message_and_a_call_wake_a_sleeper(site, mode) -> None:
+    site.set_rows(*ROWS)
+    site.add_lua_plugin("left", MAIN.replace("NAME", "left").replace("OTHER", "right"), MANIFEST)
+    sleep = f"sleep: {{after: 200ms, mode: {mode}}}\n"
+    site.add_lua_plugin("right", MAIN.replace("NAME", "right").replace("OTHER", "left"), MANIFEST + sleep)
+    site.start()
+    pair = Pair(site)
+
+    def asleep() -> bool:
+        (health,) = pair.core.plugin_health("right")
+        return health["state"] == "sleeping" and (mode == "light" or not health["pid"])
+
+    with pair.core:
+        pair.until(asleep, "right does not sleep")
+        assert pair.call("left", "ask", 3) == [6], "a message wakes it"
+        pair.until(asleep, "right does not sleep again")
+        assert pair.call("right", "got") == [], "a call wakes it"
+    site.no_tracebacks()
