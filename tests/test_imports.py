@@ -41,7 +41,7 @@ ARROWS = {
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {
     "selectors": {"loop"},
-    "select": {"loop"},
+    "select": {"loop", "lua"},  # a plugin waits for its core and its FIFOs
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "config.py", "registry/manifest.py", "cli"},

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from typing import NoReturn
 
-from reed.errors import CallError, ErrorCode
+from reed.errors import CallError
 from reed.lua import words
 from reed.lua.fifo import Places
 from reed.lua.files import Folder, data_files, read_source
+from reed.lua.handlers import Handlers
 from reed.lua.launch import LaunchSpec
 from reed.lua.link import CoreGone, Link
 from reed.lua.mailbox import Mailbox
@@ -31,25 +31,12 @@ from reed.lua.services import CoreServices
 from reed.lua.turns import Turns
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
-from reed.wire.layouts import STATUS, Bytes
-from reed.wire.plugins import PluginMessage, PluginRegister
+from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.layouts import Bytes
+from reed.wire.plugins import PluginRegister
 
-_CPU_GRACE = 1.0  # seconds beyond the hook's limit, for what only ends from outside
-_FULL = 0.9  # of the memory limit; what still holds so much after a collection will not recover
 _LOOK_AGAIN = 0.1  # seconds, when it would sleep and a message is half read
 _LAST_FLUSH = 1.0  # seconds that the end waits for full pipes
-_MAX_ERROR = 1024  # bytes of a signal ERROR
-_CODES = {
-    400: ErrorCode.ERR_MALFORMED,
-    403: ErrorCode.ERR_PERMISSION_DENIED,
-    404: ErrorCode.ERR_NOT_FOUND,
-    409: ErrorCode.ERR_CONFLICT,
-    413: ErrorCode.ERR_TOO_LARGE,
-    422: ErrorCode.ERR_INVALID,
-    429: ErrorCode.ERR_PLUGIN_BUSY,
-    504: ErrorCode.ERR_PLUGIN_TIMEOUT,
-}
 _MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
@@ -62,15 +49,12 @@ class Host:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._names: dict[int, str] = {}  # command_id -> action
         self._link: Link | None = None
         self._mood = Signal.PLUGIN_READY  # what it last said of itself
         self._sleep: tuple[float, bool] | None = None  # after so many seconds; deep
         self._idle_since = 0.0
         self._started = 0.0
-        self._calls = 0
-        self._errors = 0
-        self._messages = 0
+        self._handlers = Handlers(sandbox, self._send_signal, self._end)
         self._services: dict[bytes, Service] = {  # everything that Lua may ask for
             **CoreServices(self._request).table(),
             b"log": words.log,
@@ -102,7 +86,7 @@ class Host:
 
     def load(self, spec: LaunchSpec, places: Places | None = None) -> None:
         """Runs main.lua; `places` are those of the spec, but in a rehearsal."""
-        self._spec = spec
+        self._spec = self._handlers.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
         self._mailbox = Mailbox(places or Places(spec.runtime_dir, spec.name), self._meanwhile, words.log)
@@ -114,13 +98,13 @@ class Host:
             source = read_source(self._folder, spec.entry)
         except CallError as error:
             self._end(str(error))
-        self._arm()
+        self._handlers.arm()
         outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
             self._end(words.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
         self._manifest = self._sandbox.manifest()
         actions = json.loads(self._manifest)["actions"]
-        self._names = {action["command_id"]: name for name, action in actions.items()}
+        self._handlers.names = {action["command_id"]: name for name, action in actions.items()}
         missing = sorted(spec.actions.keys() - actions.keys())
         if missing:
             self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
@@ -157,7 +141,9 @@ class Host:
         if (frame := link.ready_frame()) is not None:
             self.serve(link, frame)
         elif (message := self._mailbox.next_message()) is not None:
-            self._on_message(message)
+            self._wake()
+            self._handlers.take(message, self._mailbox)
+            self._idle_since = time.monotonic()
         elif (left := self._until_sleep()) is not None and left <= 0:
             self._fall_asleep(link)
         else:
@@ -178,72 +164,11 @@ class Host:
             self._idle_since = time.monotonic()
 
     def _on_call(self, link: Link, frame: frames.Frame) -> None:
-        flags, body = self._answer(frame.command_id, bytes(frame.payload))
+        flags, body = self._handlers.answer(frame.command_id, bytes(frame.payload))
         if not frame.flags & Flag.ASYNC:
             link.send(frames.encode(frame.command_id, body, flags))
         if flags & Flag.ERROR:
-            self._recover()
-
-    def _answer(self, command_id: int, payload: bytes) -> tuple[int, bytes]:
-        """Flags and payload of the response to a call."""
-        self._calls += 1
-        if len(payload) > self._spec.memory:
-            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {words.memory_limit(self._spec)}"
-            return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
-        self._arm()
-        outcome = self._sandbox.call(command_id, payload)
-        if outcome.kind == "done":
-            status, body = outcome.results
-            return Flag.RESPONSE, STATUS.pack(status) + body
-        if outcome.kind == "fail":
-            status = outcome.results[0]
-            return self._failed(ErrorResponse(status, _CODES.get(status, ErrorCode.ERR_INTERNAL), outcome.text(1)))
-        if outcome.kind == "none":
-            text = f"{self._spec.name} has no handler for the command {command_id}"
-            return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
-        text = f"{self._name(command_id)}: {words.explain(self._spec, outcome)}"
-        words.log_error(text, outcome.text(1) if outcome.kind == "error" else "")
-        if outcome.kind == "time":
-            return self._failed(ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
-        return self._failed(ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
-
-    def _failed(self, error: ErrorResponse) -> tuple[int, bytes]:
-        self._errors += 1
-        return Flag.RESPONSE | Flag.ERROR, error.pack()
-
-    def _on_message(self, message: PluginMessage) -> None:
-        """A message of another plugin: its handler's answer, or what went wrong, goes back."""
-        self._wake()
-        self._messages += 1
-        payload, kind = bytes(message.payload), message.message_type
-        if len(payload) > self._spec.memory:
-            text = f"a message of {len(payload)} bytes, over {words.memory_limit(self._spec)}"
-            self._message_failed(message, 413, text)
-            return
-        self._arm()
-        outcome = self._sandbox.message(message.source_plugin, kind, payload)
-        if outcome.kind == "none":
-            text = f"{self._spec.name} has no handler for messages of type 0x{kind:02X}"
-            self._message_failed(message, 404, text)
-        elif outcome.kind == "done" and outcome.results and outcome.results[0] is not None:
-            self._mailbox.answer_with(message, outcome.results[0])
-        elif outcome.kind == "done":
-            self._mailbox.acknowledge(message)
-        else:
-            status = outcome.results[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
-            stack = outcome.text(1) if outcome.kind == "error" else ""
-            reason = outcome.text(1) if outcome.kind == "fail" else words.explain(self._spec, outcome)
-            self._message_failed(message, status, reason, stack)
-            self._recover()
-        self._idle_since = time.monotonic()
-
-    def _message_failed(self, message: PluginMessage, status: int, reason: str, stack: str = "") -> None:
-        """The sender is told; as it may not listen, so is the core."""
-        self._errors += 1
-        text = f"{self._spec.name}: message 0x{message.message_type:02X} of {message.source_plugin}: {reason}"
-        words.log_error(text, stack)
-        self._send_signal(Signal.PLUGIN_ERROR, text.encode()[:_MAX_ERROR].decode(errors="ignore").encode())
-        self._mailbox.answer_error(message, status, reason)
+            self._handlers.recover()
 
     def _on_signal(self, link: Link, message: SignalMessage) -> None:
         data, kind = bytes(message.data), message.signal_type
@@ -253,7 +178,7 @@ class Host:
             kind == Signal.HEALTH_CHECK and self._mailbox.has_changed()
         ):
             self._look(link)
-        self._arm()
+        self._handlers.arm()
         outcome = self._sandbox.signal(kind, data)
         if outcome.kind != "done":
             words.log_error(f"{self._spec.name}.on_signal: {words.explain(self._spec, outcome)}", outcome.text(1))
@@ -293,7 +218,7 @@ class Host:
 
         The core answers in order: when it has answered the registration, all that it had sent before is here.
         """
-        self._arm()
+        self._handlers.arm()
         outcome = self._sandbox.sleep()
         if outcome.kind != "done":
             words.log_error(f"{self._spec.name}.on_sleep: {words.explain(self._spec, outcome)}", outcome.text(1))
@@ -315,7 +240,7 @@ class Host:
 
     def _shut_down(self) -> NoReturn:
         """What came before the signal has been answered: frames are served in order."""
-        self._arm()
+        self._handlers.arm()
         outcome = self._sandbox.finish()
         if outcome.kind not in ("done", "run"):
             words.log_error(f"{self._spec.name}: {words.explain(self._spec, outcome)}", outcome.text(1))
@@ -374,28 +299,11 @@ class Host:
         message = SignalMessage(signal_type, time.time_ns() // 1000, self._spec.name, data)
         self._link.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
 
-    # Guards -----------------------------------------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        """From here on this process may use so much processor time: counted only while it runs, not while it waits."""
-        signal.setitimer(signal.ITIMER_PROF, self._spec.cpu + _CPU_GRACE)
-
-    def _recover(self) -> None:
-        """After a failed call: ends the process if what it holds leaves no room for another one."""
-        if self._sandbox.memory_used() < _FULL * self._spec.memory:
-            return
-        self._sandbox.collect()
-        if self._sandbox.memory_used() >= _FULL * self._spec.memory:
-            self._end(f"keeps nearly all of {words.memory_limit(self._spec)}: starts anew")
-
-    def _name(self, command_id: int) -> str:
-        return f"{self._spec.name}.{self._names.get(command_id, f'command-{command_id}')}"
+    # The end ----------------------------------------------------------------------------------------------------------
 
     def _figures(self) -> dict[str, object]:
         return {
-            "calls": self._calls,
-            "errors": self._errors,
-            "messages": self._messages,
+            **self._handlers.figures(),
             **self._mailbox.figures(),
             "memory_bytes": self._sandbox.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
