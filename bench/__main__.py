@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 from bench.processes import connect, core, echo, pin
 from bench.roundtrip import exchange, exchange_many, interleaved
@@ -46,6 +52,28 @@ def main() -> None:
             print(f"\n{title:16} {'us':>8} {'ratio to uvloop echo':>22}")
             for name, value in figures.items():
                 print(f"{name:16} {value:8.1f} {value / base:22.2f}")
+        start_of_a_command(folder)
+
+
+def start_of_a_command(folder: Path) -> None:
+    """`reed plugin list` as a whole process beside a bare Python; both compiled beforehand."""
+    ours = [sys.executable, "-c", "import sys, reed.cli; sys.exit(reed.cli.main())", "plugin", "list"]
+    environ = {**os.environ, "REED_RUNTIME_DIR": str(folder)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def run(words: list[str]) -> Callable[[], float]:
+        def measure() -> float:
+            began = time.perf_counter()
+            subprocess.run(words, env=environ, check=True, stdout=subprocess.DEVNULL)
+            return (time.perf_counter() - began) * 1000
+
+        return measure
+
+    bare = [sys.executable, "-c", "pass"]
+    figures = interleaved({"python -c pass": run(bare), "reed plugin list": run(ours)}, 2 * ROUNDS)
+    print(f"\n{'whole process':16} {'ms':>8} {'ratio to python -c pass':>24}")
+    for name, value in figures.items():
+        print(f"{name:16} {value:8.1f} {value / figures['python -c pass']:24.2f}")
 
 
 if __name__ == "__main__":

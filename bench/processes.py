@@ -56,7 +56,11 @@ def core(*flags: str) -> Iterator[Path]:
         (folder / "plugin-registry.csv").write_text(
             "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
         )
-        places = [f"--runtime-dir={folder}/run", f"--data-dir={folder}/data", f"--registry={folder}/plugin-registry.csv"]
+        places = [
+            f"--runtime-dir={folder}/run",
+            f"--data-dir={folder}/data",
+            f"--registry={folder}/plugin-registry.csv",
+        ]
         command = [sys.executable, "-m", "reed", "serve", *places, "--log-level=warning", *flags]
         with _process(command, folder / "run" / "core.sock"):
             yield folder / "run"

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -175,20 +174,3 @@ def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
     )
     assert ran.stdout == "[]\n"
     assert "core not running" in ran.stderr
-
-
-def test_a_command_starts_within_three_times_of_a_bare_python(site_folder, tmp_path):
-    """Both compiled beforehand, in turn, the best of some runs: the machine may be busy."""
-    environ = {**ENVIRON, "REED_RUNTIME_DIR": str(site_folder / "run"), "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    bare, ours = (
-        [sys.executable, "-c", "pass"],
-        [sys.executable, "-c", "import sys, reed.cli; sys.exit(reed.cli.main())"],
-    )
-    times: dict[int, list[float]] = {0: [], 1: []}
-    for _ in range(12):
-        for number, words in enumerate((bare, [*ours, "plugin", "list"])):
-            since = time.perf_counter()
-            subprocess.run(words, env=environ, check=True, stdout=subprocess.DEVNULL)
-            times[number].append(time.perf_counter() - since)
-    assert min(times[1]) <= 3 * min(times[0]), times
