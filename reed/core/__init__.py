@@ -1,11 +1,17 @@
 """LAYER 2: core.sock and the plugins' sockets.
 
 runtime_folder  the folder with sockets, FIFOs and pid files, and its lock
-server          accepts: core.sock, and one socket for each plugin
+server          accepts connections on a Unix socket
+core_socket     core.sock: who is on the other side
 connection      frames in, calls out in order, replies in the same order
 calls           a call: a request with its reply to come; who calls
 router          which command goes to which handler, and who may
 commands/       the handlers: snippets, schema, registry, search, plugins
-links           the core's side of each plugin: its connections, the calls it holds and those that wait
-signals         the signals between core and plugins
+links           the core's side of each plugin: its socket, its connections, its actions
+plugin_calls    the calls that a plugin holds, and those that wait for it
+signals         the signals between people and plugins
+filters, filter_answer   plugins that see a write before it is done
+events          plugins that are told of a write after it
+handlers        filters and events joined
+stats           what SYSTEM_STATS tells
 """

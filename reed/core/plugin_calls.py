@@ -131,10 +131,6 @@ class CallQueue:
         """Whether it holds a call whose time is not over."""
         return any(lane.held is not None and not lane.held.ended for lane in self._lanes)
 
-    @property
-    def is_idle(self) -> bool:
-        return not self._waiting and not self._orphans and all(lane.held is None for lane in self._lanes)
-
     def figures(self) -> dict[str, object]:
         ordered = sorted(self._latencies)
 
