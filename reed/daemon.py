@@ -1,11 +1,12 @@
 """The core as one process: the one place where the parts are built and joined.
 
     Daemon(config)   builds  runtime folder ── lock ── store ── loop ── supervisor ── links ── router ── core.sock
-        .run()       turns until `stop()`, SIGTERM or SIGINT; SIGHUP reads the registry again
+        .run()       turns until `stop()`
+        .reload()    reads the registry again
         .close()     stops the plugins (their grace, SIGTERM, SIGKILL), closes the store, removes its files
 
 News travels upward by callbacks that are connected here: the supervisor knows neither sockets nor calls, the links know
-no processes, the store knows nobody. `serve` is what the command line runs; other programs may use Daemon themselves.
+no processes, the store knows nobody. Other programs may use Daemon as `reed.serve` does.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ import contextlib
 import grp
 import logging
 import os
-import resource
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from reed.config import Config
@@ -47,7 +46,6 @@ from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
 
 _SCRATCH_BYTES = 256 * 1024
-_FEW_DESCRIPTORS = 4096
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -221,84 +219,6 @@ class Daemon:
 
     def _note_bug(self, error: BaseException) -> None:
         self.log.error("a bug in the core; it goes on", exc_info=error)
-
-
-def serve(config: Config) -> int:
-    """Run a core in the foreground until SIGTERM or SIGINT; the exit status of the process."""
-    log = _logger(config.log_level)
-    _raise_descriptor_limit(log)
-    try:
-        daemon = Daemon(config, log)
-    except ReedError as error:
-        log.error("%s", error)
-        return 1
-    with _unix_signals(daemon):
-        log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
-        _notify_ready()
-        try:
-            daemon.run()
-        finally:
-            daemon.close()
-    log.info("stopped")
-    return 0
-
-
-@contextlib.contextmanager
-def _unix_signals(daemon: Daemon) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again: in the loop, never in the handler."""
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-
-    def on_readable() -> None:
-        for number in reader.recv(64):
-            if number == signal.SIGHUP:
-                daemon.reload()
-            else:
-                daemon.stop()
-
-    daemon.loop.watch(reader.fileno(), on_readable)
-    before = {number: signal.signal(number, _only_wake_up) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        reader.close()
-        writer.close()
-
-
-def _only_wake_up(_number: int, _frame: object) -> None:
-    """The number comes through the wake-up descriptor."""
-
-
-def _notify_ready() -> None:
-    """Tell who started us that core.sock answers, by systemd's protocol (sd_notify)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-            sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
-
-
-def _logger(level: str) -> logging.Logger:
-    """Log lines go to stderr, with the time."""
-    log = logging.getLogger("reed")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    log.handlers = [handler]
-    log.setLevel(level.upper())
-    log.propagate = False
-    return log
-
-
-def _raise_descriptor_limit(log: logging.Logger) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < _FEW_DESCRIPTORS:
-        log.warning("only %d descriptors are allowed: many connections will be refused; raise `ulimit -n`", hard)
 
 
 def _become_subreaper() -> None:

@@ -35,7 +35,8 @@ ARROWS = {
     "lua": "errors wire client sandbox",
     "lua_launcher": "errors registry lua sandbox",
     "daemon": "errors wire loop store config document readers registry core peers lua lua_launcher sandbox",
-    "cli": "errors wire loop store config document readers registry core peers lua client daemon scaffold",
+    "serve": "errors config daemon",
+    "cli": "errors wire loop store config document readers registry core peers lua client daemon serve scaffold",
     "scaffold": "errors wire",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

@@ -10,7 +10,7 @@ from reed.cli.parse import Args, Form, Option
 
 def serve(args: Args, _output: Output) -> int:
     from reed.cli.site import config
-    from reed.daemon import serve as run
+    from reed.serve import serve as run
 
     return run(config(args))
 

@@ -104,7 +104,7 @@ def _be_the_core(config: Config, log: Path, ready: str, parent: int) -> NoReturn
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         os.environ["NOTIFY_SOCKET"] = ready
         if os.getppid() == parent:
-            from reed.daemon import serve
+            from reed.serve import serve
 
             status = serve(config)
     except BaseException:  # noqa: BLE001 - it ends here, and the log says why

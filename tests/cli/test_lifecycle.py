@@ -161,8 +161,8 @@ def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
     code = (
         "import sys\nfrom reed.cli import main\nmain(['plugin', 'list'])\n"
         "heavy = {'argparse', 'dataclasses', 'logging', 'socket', 'selectors', 'asyncio', 'subprocess', 'yaml', 'lupa',"
-        " 'jsonschema_rs', 'sqlite3', 'difflib', 'tempfile', 'pathlib', 'reed.config', 'reed.daemon', 'reed.store',"
-        " 'reed.wire.snippets', 'reed.wire.search', 'reed.cli.snippet', 'threading'}\n"
+        " 'jsonschema_rs', 'sqlite3', 'difflib', 'tempfile', 'pathlib', 'reed.config', 'reed.daemon', 'reed.serve',"
+        " 'reed.store', 'reed.wire.snippets', 'reed.wire.search', 'reed.cli.snippet', 'threading'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     ran = subprocess.run(
