@@ -2,7 +2,7 @@
 
     Form(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N"), …))
 
-    words     NAME one word · [NAME] may be missing · NAME… one or more, the rest
+    words     NAME one word · [NAME] may be missing · NAME… one or more, the rest · [NAME…] any number, the rest
     options   anywhere after the command, `--name value` or `--name=value`; `--` ends them; `-` is a word
 
 argparse would do it too, but takes a third of the time that a whole command may take; a NamedTuple or dataclass takes
@@ -158,7 +158,7 @@ def _named(command: str, form: Form, words: list[str]) -> dict[str, list[str]]:
     rest = list(words)
     for slot in form.words.split():
         name = slot.strip("[]…")
-        if slot.endswith("…"):
+        if "…" in slot:
             taken, rest = rest, []
         else:
             taken, rest = rest[:1], rest[1:]

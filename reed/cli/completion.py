@@ -1,0 +1,176 @@
+"""`reed completion bash|zsh|fish`: what the shell offers after Tab.
+
+    shell ── Tab ── reed completion words -- WORD… LAST ── "candidate ⇥ what it is", a line each ── shell
+
+The shells' scripts know nothing of the commands: the forms that `parse` reads say what may follow, and the core (when
+it runs) which plugins, actions and types there are. No candidates: the shell offers files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from reed.cli import COMMANDS
+from reed.cli.output import Output
+from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError
+from reed.cli.plugin import SIGNALS
+from reed.cli.site import connect
+from reed.client import Client
+from reed.errors import CallError, CoreNotRunning, nearest
+
+Candidate = tuple[str, str]  # what may be written, and what it is
+
+_SCRIPTS = {
+    "bash": """\
+_reed() {
+    local words=("${COMP_WORDS[@]:1:COMP_CWORD}") IFS=$'\\n'
+    COMPREPLY=($(reed completion words -- "${words[@]}" 2>/dev/null | cut -f1))
+}
+complete -o default -F _reed reed
+""",
+    "zsh": """\
+#compdef reed
+_reed() {
+    local line
+    local -a found
+    for line in "${(@f)$(reed completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+        [[ -n $line ]] && found+=("${line%%$'\\t'*}")
+    done
+    if (( $#found )); then compadd -a found; else _files; fi
+}
+compdef _reed reed
+""",
+    "fish": """\
+function __reed_candidates
+    set -l words (commandline -opc)[2..-1]
+    set -l last (commandline -ct)
+    set -l found (reed completion words -- $words "$last" 2>/dev/null)
+    if test (count $found) -gt 0
+        printf '%s\\n' $found
+    else
+        __fish_complete_path "$last"
+    end
+end
+complete -c reed -f -a '(__reed_candidates)'
+""",
+}
+
+
+def completion(args: Args, output: Output) -> int:
+    shell = args.word("SHELL")
+    if shell == "words":
+        *before, last = args.words("WORD") or [""]
+        for word, about in _starting(last, candidates(before, last)):
+            output.stream.write(f"{word}\t{about}\n")
+    elif shell in _SCRIPTS:
+        output.stream.write(_SCRIPTS[shell])
+    else:
+        raise UsageError(f"no shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
+    return 0
+
+
+def candidates(before: list[str], last: str) -> Iterable[Candidate]:
+    """What may follow the words `before`; `last` is the word that is being written."""
+    if not before:
+        return [(noun, about) for noun, (_, about) in COMMANDS.items()]
+    noun, *rest = before
+    if noun not in COMMANDS:
+        return ()
+    forms: dict[str, Form] = __import__(f"reed.cli.{COMMANDS[noun][0]}", fromlist=["FORMS"]).FORMS
+    if noun in forms:
+        return _of_form(forms[noun], noun, rest, last)
+    if not rest:
+        return [(name.partition(" ")[2], form.summary) for name, form in forms.items() if name.startswith(f"{noun} ")]
+    verb, *rest = rest
+    form = forms.get(f"{noun} {verb}")
+    return _of_form(form, noun, rest, last) if form else ()
+
+
+def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Candidate]:
+    """Its options after a dash, the value of an option, or its next word."""
+    options = (*form.options, *EVERYWHERE)
+    if last.startswith("-") and last != "-":
+        return [(option.name, option.help) for option in options]
+    taken, awaited, values = _split(options, rest)
+    args = Args({}, values)
+    if awaited is not None:
+        return _VALUES[awaited.value](args, taken) if awaited.value in _VALUES else ()
+    slots = form.words.split()
+    if not slots or (len(taken) >= len(slots) and "…" not in slots[-1]):
+        return ()
+    slot = slots[min(len(taken), len(slots) - 1)].strip("[]…")
+    kind = f"{noun} {slot}" if slot == "NAME" else slot
+    return _VALUES[kind](args, taken) if kind in _VALUES else ()
+
+
+def _split(options: tuple[Option, ...], rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
+    """The words among `rest`, the option whose value comes next, and the options that have theirs."""
+    known = {option.name: option for option in options} | {option.short: option for option in options if option.short}
+    words: list[str] = []
+    values: dict[str, list[str]] = {}
+    awaited: Option | None = None
+    for word in rest:
+        if awaited is not None:
+            values.setdefault(awaited.name, []).append(word)
+            awaited = None
+        elif word in known:
+            awaited = known[word] if known[word].value else None
+        elif not word.startswith("-"):
+            words.append(word)
+    return words, awaited, values
+
+
+def _starting(last: str, found: Iterable[Candidate]) -> Iterable[Candidate]:
+    return [(word, about) for word, about in found if word.startswith(last)]
+
+
+def _asked(ask: Callable[[Client, list[str]], list[Candidate]]) -> Callable[[Args, list[str]], list[Candidate]]:
+    """Candidates that the core knows: none when it does not run, or does not tell."""
+
+    def candidates_of_core(args: Args, taken: list[str]) -> list[Candidate]:
+        try:
+            with connect(args, timeout=1.0) as core:
+                return ask(core, taken)
+        except (CoreNotRunning, CallError):
+            return []
+
+    return candidates_of_core
+
+
+def _plugins(core: Client, _: list[str]) -> list[Candidate]:
+    return [(plugin["name"], plugin["description"]) for plugin in core.plugin_list()]
+
+
+def _actions(core: Client, taken: list[str]) -> list[Candidate]:
+    found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] == taken[0]]
+    return [(name, action.get("description") or "") for actions in found for name, action in actions.items()]
+
+
+def _types(core: Client, _: list[str]) -> list[Candidate]:
+    return [(definition.type_name, "") for definition in core.registry_list()]
+
+
+# What a word or the value of an option may be, by what a form calls it.
+_VALUES: dict[str, Callable[[Args, list[str]], list[Candidate]]] = {
+    "plugin NAME": _asked(_plugins),
+    "ACTION": _asked(_actions),
+    "TYPE": _asked(_types),
+    "T": _asked(_types),
+    "registry NAME": _asked(_types),
+    "SIGNAL": lambda _, __: [(name, kind.name) for name, kind in SIGNALS.items()],
+    "LEVEL": lambda _, __: [(level, "") for level in ("debug", "info", "warning", "error")],
+    "SHELL": lambda _, __: [(shell, "") for shell in _SCRIPTS],
+    "LANGUAGE": lambda _, __: [("lua", ""), ("rust", "")],
+}
+
+FORMS = {
+    "completion": Form(
+        completion,
+        "SHELL [WORD…]",
+        "Print what has Tab complete commands, plugins, actions and types in bash, zsh or fish",
+        details="""
+  eval "$(reed completion bash)"                                     # in ~/.bashrc
+  eval "$(reed completion zsh)"                                      # in ~/.zshrc, after compinit
+  reed completion fish > ~/.config/fish/completions/reed.fish""",
+    ),
+}

@@ -1,0 +1,99 @@
+"""What Tab offers: asked as the shells ask, and through the shells themselves where they are installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reed
+from reed.cli import COMMANDS, main
+
+
+@pytest.fixture
+def offered(on_site):
+    """The candidates after the words, the last one unfinished."""
+
+    def ask(*words: str) -> list[str]:
+        return [line.partition("\t")[0] for line in on_site("completion", "words", "--", *words).out.splitlines()]
+
+    return ask
+
+
+def test_first_the_commands(offered):
+    assert offered("") == list(COMMANDS)
+    assert offered("se") == ["serve", "search"]
+
+
+def test_then_the_verbs_and_options_of_a_command(offered):
+    assert "reload" in offered("plugin", "")
+    assert offered("plugin", "sta") == ["status", "start"]
+    assert offered("snippet", "list", "--l") == ["--limit"]
+    assert "--json" in offered("stop", "--")
+
+
+def test_plugins_actions_signals_and_types_come_from_the_core(offered, on_site, site_folder):
+    seo = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
+    shutil.copytree(seo, site_folder / "plugins/simple-seo")
+    assert on_site("plugin", "reload").code == 0
+    assert "simple-seo" in offered("plugin", "start", "")
+    assert offered("plugin", "send", "simple-seo", "v") == ["validate"]
+    assert offered("plugin", "signal", "simple-seo", "wa") == ["wake"]
+    assert offered("plugin", "start", "simple-seo", "form") == ["form-validator"]
+
+
+def test_where_a_file_follows_nothing_is_offered_and_the_shell_offers_files(offered):
+    assert offered("export", "") == []
+    assert offered("serve", "--config", "") == []
+    assert offered("no-such-command", "") == []
+
+
+def test_without_a_core_the_commands_are_offered_all_the_same(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "nowhere"))
+    assert main(["completion", "words", "--", "plugin", "start", ""]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["completion", "words", "--", "plugin", "star"]) == 0
+    assert capsys.readouterr().out.startswith("start\t")
+
+
+def test_an_unknown_shell_is_named_with_the_nearest(on_site):
+    ran = on_site("completion", "bsh")
+    assert ran.code == 2
+    assert "bsh" in ran.err
+    assert "bash" in ran.err
+
+
+# What a shell offers for `reed plugin sta`, asked as it asks itself.
+_ASK = {
+    "bash": 'eval "$(reed completion bash)"; COMP_WORDS=(reed plugin sta); COMP_CWORD=2; _reed; echo "${COMPREPLY[@]}"',
+    "zsh": (
+        'autoload -U compinit; compinit -D; compadd() { shift; print -r -- "${(P@)1}" };'
+        ' eval "$(reed completion zsh)"; words=(reed plugin sta); CURRENT=3; _reed'
+    ),
+    "fish": "reed completion fish | source; complete -C 'reed plugin sta' | cut -f1 | string join ' '",
+}
+
+
+@pytest.mark.parametrize("shell", _ASK)
+def test_the_shell_completes(shell, tmp_path):
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    command = tmp_path / "bin" / "reed"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m reed "$@"\n')
+    command.chmod(0o755)
+    environ = {
+        **os.environ,
+        "PATH": f"{command.parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(reed.__file__).parent.parent),
+    }
+    ran = subprocess.run(
+        [program, "-c", _ASK[shell]], check=False, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert sorted(ran.stdout.split()) == ["start", "status"], ran.stderr
