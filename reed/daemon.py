@@ -26,6 +26,7 @@ from reed.core.connection import Connection
 from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary_groups
 from reed.core.handlers import Handlers
 from reed.core.links import Link, LinkTools
+from reed.core.monitor import Monitor
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.server import Peer
@@ -67,6 +68,10 @@ class Daemon:
             undo.callback(self.store.close)
             self.loop = Loop(commit=self._commit, on_bug=self._note_bug)
             undo.callback(self.loop.close)
+            self._monitor = Monitor(
+                self._folder.monitor_socket, config.limits.queued_bytes, self.loop, log, self._caller_of
+            )
+            undo.callback(self._monitor.close)
             self._lua = LuaLauncher(self.loop.watch, self.loop.unwatch, log)
             undo.callback(self._lua.close)
             self.supervisor = self._build_supervisor()
@@ -156,6 +161,7 @@ class Daemon:
             self.config.limits,
             self._scratch,
             self.log,
+            self._monitor,
             on_signal=self._signal_of_person,
             on_closed=on_closed,
         )
@@ -186,7 +192,7 @@ class Daemon:
         self._handlers.refresh()
 
     def _added(self, name: str) -> None:
-        tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self.log)
+        tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self.log)
         self.links[name] = Link(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
         self._handlers.refresh_later()

@@ -31,6 +31,7 @@ COMMANDS = {
     "import": ("transfer", "read snippets from a file of JSON lines"),
     "export": ("transfer", "write all snippets, types and bonds to such a file"),
     "plugin": ("plugin", "list, status, start, stop, restart, send, signal, health, logs, reload, scaffold, test"),
+    "monitor": ("monitor", "the frames as they pass, decoded"),
     "top": ("top", "the core and its plugins as they work"),
     "completion": ("completion", "complete commands in bash, zsh or fish by Tab"),
 }

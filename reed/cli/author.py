@@ -116,7 +116,7 @@ def test(args: Args, output: Output) -> int:
     if len(above) > _LONGEST_FOLDER:
         above = "/tmp"
     with tempfile.TemporaryDirectory(prefix="reed-test-", dir=above, ignore_cleanup_errors=True) as work:
-        trial = Trial(args.word("NAME"), config(args), Path(work), output.say)
+        trial = Trial(args.word("NAME"), config(args), Path(work), output.say, args.text("--replay") or "")
         with closing(trial.checks()) as found:  # its core ends before its folder does
             for check in found:
                 checks.append(check)
@@ -169,7 +169,7 @@ Nothing that is there is overwritten. A Rust plugin is built by `cargo build --r
         test,
         "NAME",
         "Start a plugin on its own and check it, then run its own tests",
-        _SITE,
+        (Option("--replay", "F", "make the calls of a file of `reed monitor --record` again"), *_SITE),
         """
 It gets a core of its own, with its row of plugin-registry.csv, or one that lets it read where it has none. A line tells
 of each check: manifest, row, build and code; registration, health, every action, signals, messages, memory, shutdown,

@@ -68,6 +68,14 @@ def _snippet(core: Client, example: Any) -> str:
     return core.snippet_create(_type(core), "", PAGE if example is None else example)
 
 
+def remake(core: Client, name: str, content: dict[str, Any]) -> str:
+    """The id of a new snippet of that content; one that has the name already goes."""
+    if name:
+        with contextlib.suppress(NotFound):
+            core.snippet_delete(name, cascade=True)
+    return core.snippet_create(_type(core), name, content)
+
+
 def _type(core: Client) -> str:
     """A type that takes any content."""
     definition = {"description": "made for the trial", "schema": {"type": "object"}}

@@ -20,6 +20,7 @@ from reed.cli import contents, own_tests, trial_rows
 from reed.cli.answers import difference
 from reed.cli.letters import Letters
 from reed.cli.private_core import PrivateCore
+from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
 from reed.registry import folders, manifest
@@ -31,6 +32,7 @@ OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
 _SIGNAL_TIME = 2.0  # seconds in which a signal is answered
 _LOOK_EVERY = 0.002
+_MOST_DIFFERENT = 3  # answers that are shown
 _SLOWEST_START = 2000.0  # ms (the source, By Plugin Type)
 _MB = 1024 * 1024
 _MOST_MEMORY = {"lua": 8 * _MB, "native": 50 * _MB}  # of its own (the source, Plugin Language Types)
@@ -47,14 +49,18 @@ class _Stop(Exception):
 
 
 class Trial:
-    """The checks of one plugin. `work` is an empty folder; `say` is told what takes long."""
+    """The checks of one plugin.
 
-    def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object]) -> None:
+    `work` is an empty folder; `say` is told what takes long; `recorded`, a file of calls to make again, may be "".
+    """
+
+    def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object], recorded: str = "") -> None:
         self.name = name
         self.version = ""
         self.kind = ""  # lua or native
         self._site = site
         self._say = say
+        self._recorded = recorded
         self._config = replace(
             site,
             runtime_dir=work / "run",
@@ -145,6 +151,8 @@ class Trial:
             yield partial(self._action, action, refs.get(action.name, ""))
         yield partial(self._signal, "signal wake", Signal.WAKE_UP)
         yield partial(self._signal, "signal reload", Signal.RELOAD_CONFIG)
+        if self._recorded:
+            yield self._replay
         yield self._messages
         yield self._memory
 
@@ -222,6 +230,17 @@ class Trial:
         if action.input == "snippet" and action.example is None and status < 500:
             return Check(name, SKIPPED, f"it takes no page made for the test ({status}: {text}): give it an `example`")
         return Check(name, FAILED, f"the example was answered {status}: {text}")
+
+    def _replay(self) -> Check:
+        """The recorded calls, made again; the first answers that are not as they were."""
+        count, different = differences(self._core, self.name, self._manifest, self._recorded)
+        if not count:
+            return Check("replay", FAILED, f"{self._recorded} has no call of {self.name}")
+        told = f"{_counted(count, 'call')} of {self._recorded}"
+        if different:
+            first = "\n".join(different[:_MOST_DIFFERENT])
+            return Check("replay", FAILED, f"{told}, {len(different)} not answered as recorded:\n{first}")
+        return Check("replay", OK, f"{told}, answered as recorded")
 
     def _messages(self) -> Check:
         """A message of another plugin: one that it has no handler for is answered by ERROR."""

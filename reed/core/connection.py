@@ -25,6 +25,7 @@ from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
+from reed.wire.monitor import IN, OUT
 
 _SIGNAL = int(Flag.SIGNAL)
 _RESPONSE = int(Flag.RESPONSE)
@@ -43,6 +44,14 @@ class Limits(Protocol):
     def queued_bytes(self) -> int: ...
     @property
     def queued_calls(self) -> int: ...
+
+
+class Watching(Protocol):
+    """Who looks at the frames that pass (core.monitor)."""
+
+    watched: bool
+
+    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None: ...
 
 
 class Dispatcher(Protocol):
@@ -64,6 +73,7 @@ class Connection:
         "_limits",
         "_log",
         "_loop",
+        "_monitor",
         "_on_closed",
         "_on_response",
         "_on_signal",
@@ -83,6 +93,7 @@ class Connection:
         limits: Limits,
         scratch: memoryview,
         log: logging.Logger,
+        monitor: Watching,
         *,
         on_signal: Callable[[Connection, Frame], None],
         on_response: Callable[[Frame], None] | None = None,
@@ -96,6 +107,7 @@ class Connection:
         self._limits = limits
         self._scratch = scratch
         self._log = log
+        self._monitor = monitor
         self._on_signal = on_signal
         self._on_response = on_response
         self._on_closed = on_closed
@@ -161,6 +173,8 @@ class Connection:
 
     def _take(self, frame: Frame) -> None:
         command_id, flags, payload = frame
+        if self._monitor.watched:
+            self._saw(IN, frames.header(command_id, len(payload), flags), payload)
         if flags & (_SIGNAL | _RESPONSE):
             self._take_special(frame)
             return
@@ -200,6 +214,8 @@ class Connection:
         stream = self.stream
         while calls and (answer := calls[0].answer) is not None:
             calls.popleft()
+            if self._monitor.watched:
+                self._saw(OUT, answer)
             stream.send(answer)
         if self._ended and not calls and not stream.closing:
             self._loop.flush_later(_CloseWhenSent(self))
@@ -208,7 +224,12 @@ class Connection:
 
     def send(self, *parts: bytes | memoryview) -> None:
         """Queue a frame of the core's own: a call, a signal."""
+        if self._monitor.watched:
+            self._saw(OUT, *parts)
         self.stream.send(*parts)
+
+    def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
+        self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
 
     def close(self, reason: str) -> None:
         self.stream.close(reason)

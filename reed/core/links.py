@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from reed.config import Config
 from reed.core.calls import Call, Caller
-from reed.core.connection import Connection, Dispatcher
+from reed.core.connection import Connection, Dispatcher, Watching
 from reed.core.plugin_calls import CallQueue, PluginCall
 from reed.core.server import Listener, Peer
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
@@ -49,6 +49,7 @@ class LinkTools(NamedTuple):
     supervisor: Supervisor
     dispatcher: Dispatcher
     scratch: memoryview
+    monitor: Watching
     log: logging.Logger
 
 
@@ -68,6 +69,7 @@ class PluginConnection:
             tools.config.limits,
             tools.scratch,
             tools.log,
+            tools.monitor,
             on_signal=lambda _, frame: link.take_signal(self, frame.payload),
             on_response=self._take_response,
             on_closed=lambda _, reason: link.connection_closed(self, reason),

@@ -3,6 +3,7 @@
     <runtime folder>/           0700, or 0750 with a group; the core's own, no link, not writable by others
     ├── core.lock               held for as long as the core lives: one core per folder
     ├── core.sock
+    ├── monitor.sock            what passes, for admins (core.monitor)
     ├── plugins/NAME.sock
     ├── fifos/A→B
     └── pid/core.pid, pid/plugins/NAME.pid
@@ -58,6 +59,10 @@ class RuntimeFolder:
     @property
     def core_socket(self) -> Path:
         return self.path / "core.sock"
+
+    @property
+    def monitor_socket(self) -> Path:
+        return self.path / "monitor.sock"
 
     @property
     def core_pid_file(self) -> Path:

@@ -28,6 +28,15 @@ class Limits:
     queued_calls: int = 100
 
 
+class Nobody:
+    """Watches."""
+
+    watched = False
+
+    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None:
+        raise AssertionError("nobody watches")
+
+
 class Core:
     """A connection on a loop of its own, with a dispatcher that keeps the calls until the test ends them."""
 
@@ -48,6 +57,7 @@ class Core:
             limits or Limits(),
             memoryview(bytearray(65536)),
             logging.getLogger("test"),
+            Nobody(),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_closed=lambda _, reason: self.closed.append(reason),
         )
