@@ -1,80 +1,73 @@
-"""`python -m bench`: the table of ratios to peers, measured in this run."""
+"""`python -m bench`: one table of the numbers to hold (DESIGN.md), measured in this run beside peers.
+
+python -m bench                    every row            --record   writes it to bench/results
+python -m bench get call           those rows alone     --quick    fewer rounds: to look, not to record
+python -m bench check              instructions and ratios beside the last record: for CI
+python -m bench scale              how cost grows as work grows, with plots
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import argparse
 import sys
-import time
-from collections.abc import Callable
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.processes import connect, core, echo, pin
-from bench.roundtrip import exchange, exchange_many, interleaved
-from reed.client import Client
-from reed.wire import frames
-from reed.wire.codes import Command
-
-ROUNDS = 15
-CONTENT = json.dumps({"title": "A page", "body": "x" * 990}).encode()
+from bench import record
+from bench.lines import Line, table
+from bench.peers import Peers
+from bench.processes import pin
+from bench.rows import NAMES, Run, group
 
 
-def main() -> None:
-    """Start the core and its peers, let them take turns, and print medians."""
+def main(words: list[str]) -> int:
+    """What the command line asks for; the exit code."""
+    if words[:1] == ["check"]:
+        from bench import check
+
+        return check.main(words[1:])
+    if words[:1] == ["scale"]:
+        from bench import scale
+
+        return scale.main(words[1:])
+    return _table(words)
+
+
+def _table(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(NAMES)}; all of them by default")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and repetitions")
+    parser.add_argument("--record", action="store_true", help="write the figures to bench/results")
+    options = parser.parse_args(words)
+    unknown = set(options.rows) - set(NAMES)
+    if unknown:
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     processor = pin()
-    with ExitStack() as stack:
-        folder = stack.enter_context(core())
-        with Client(folder / "core.sock") as client:
-            client.registry_define("page", b"{}")
-            snippet_id = client.snippet_create("page", "bench", CONTENT)
-        request = frames.encode(Command.SNIPPET_GET, str(snippet_id).encode())
-        ours = connect(folder / "core.sock")
-        ours.sendall(request)
-        reply_size = len(ours.recv(1 << 16))
-        servers = {"reed GET": (ours, request)}
-        for kind in ("uvloop", "asyncio"):
-            servers[f"{kind} echo"] = (connect(stack.enter_context(echo(kind))), bytes(reply_size))
-
-        def one(name: str):  # type: ignore[no-untyped-def]
-            sock, data = servers[name]
-            return lambda: exchange(sock, data, reply_size, 500)
-
-        def many(name: str):  # type: ignore[no-untyped-def]
-            sock, data = servers[name]
-            return lambda: exchange_many(sock, data, reply_size, 100, 10)
-
-        print(f"processor {processor}, {ROUNDS} rounds in turn, medians; a reply has {reply_size} bytes")
-        for title, measure in (("one at a time", one), ("100 in flight", many)):
-            figures = interleaved({name: measure(name) for name in servers}, ROUNDS)
-            base = figures["uvloop echo"]
-            print(f"\n{title:16} {'us':>8} {'ratio to uvloop echo':>22}")
-            for name, value in figures.items():
-                print(f"{name:16} {value:8.1f} {value / base:22.2f}")
-        start_of_a_command(folder)
+    rounds, part = (5, 0.2) if options.quick else (15, 1.0)
+    print(f"core, clients and peers all on processor {processor}; {rounds} rounds in turn, medians", flush=True)
+    lines = measure([name for name in NAMES if name in options.rows or not options.rows], rounds, part)
+    print(table(lines))
+    if options.record:
+        setting = {"pinned": "core, clients and peers on one processor, but for the turns under load", "rounds": rounds}
+        path = record.write("table", {**setting, "lines": [line.as_json() for line in lines]})
+        print(f"recorded in {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    return 0
 
 
-def start_of_a_command(folder: Path) -> None:
-    """`reed plugin list` as a whole process beside a bare Python; both compiled beforehand."""
-    ours = [sys.executable, "-c", "import sys, reed.cli; sys.exit(reed.cli.main())", "plugin", "list"]
-    environ = {**os.environ, "REED_RUNTIME_DIR": str(folder)}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    def run(words: list[str]) -> Callable[[], float]:
-        def measure() -> float:
-            began = time.perf_counter()
-            subprocess.run(words, env=environ, check=True, stdout=subprocess.DEVNULL)
-            return (time.perf_counter() - began) * 1000
-
-        return measure
-
-    bare = [sys.executable, "-c", "pass"]
-    figures = interleaved({"python -c pass": run(bare), "reed plugin list": run(ours)}, 2 * ROUNDS)
-    print(f"\n{'whole process':16} {'ms':>8} {'ratio to python -c pass':>24}")
-    for name, value in figures.items():
-        print(f"{name:16} {value:8.1f} {value / figures['python -c pass']:24.2f}")
+def measure(names: list[str], rounds: int, part: float) -> list[Line]:
+    """The lines of these groups, each with servers of its own."""
+    lines: list[Line] = []
+    for name in names:
+        print(f"  {name} …", end="", file=sys.stderr, flush=True)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
+            lines += group(name)(Run(Peers(folder, stack), stack, folder, rounds, part))
+        print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The two sides of a measurement: a server process, and a client in this one, both pinned to the same processor."""
+"""The other side of a measurement: cores and peers as processes of their own, and which processor all run on."""
 
 from __future__ import annotations
 
@@ -12,24 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ECHO = """
-import asyncio, os, sys
-if sys.argv[2] == "uvloop":
-    import uvloop
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        self.transport.write(data)
-
-async def main():
-    server = await asyncio.get_running_loop().create_unix_server(Echo, sys.argv[1])
-    await server.serve_forever()
-
-asyncio.run(main())
-"""
+HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
+ROOT = Path(__file__).parents[1]
 
 
 def pin(processor: int | None = None) -> int:
@@ -39,49 +23,116 @@ def pin(processor: int | None = None) -> int:
     return processor
 
 
-@contextmanager
-def echo(kind: str) -> Iterator[Path]:
-    """The socket of a bare echo server on asyncio or uvloop."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "echo.sock"
-        with _process([sys.executable, "-c", ECHO, str(path), kind], path):
-            yield path
+class Site:
+    """A core in folders of its own, with what plugins a measurement gives it."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runtime_dir = folder / "run"
+        self.data_dir = folder / "data"
+        self.registry = folder / "plugin-registry.csv"
+        self.plugins = folder / "plugins"
+        self.socket = self.runtime_dir / "core.sock"
+        self.environ = {**os.environ, "REED_RUNTIME_DIR": str(self.runtime_dir)}
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.plugins.mkdir()
+        self.set_rows([])
 
-@contextmanager
-def core(*flags: str) -> Iterator[Path]:
-    """The runtime folder of a core of its own, with no plugins."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "plugin-registry.csv").write_text(
-            "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
-        )
-        places = [
-            f"--runtime-dir={folder}/run",
-            f"--data-dir={folder}/data",
-            f"--registry={folder}/plugin-registry.csv",
+    def set_rows(self, rows: list[tuple[str, str]]) -> None:
+        """The registry: (name, type) of each plugin, which may read and write snippets and is started by hand."""
+        lines = [
+            f'{name},{kind},/tmp/reed-cms/plugins/{name}.sock,1.0.0,"snippet_read,snippet_write",admin,false,bench\n'
+            for name, kind in rows
         ]
-        command = [sys.executable, "-m", "reed", "serve", *places, "--log-level=warning", *flags]
-        with _process(command, folder / "run" / "core.sock"):
-            yield folder / "run"
+        self.registry.write_text(HEADER + "".join(lines))
+
+    def add_lua(self, name: str, main: str, manifest: str) -> None:
+        self._add(name, manifest, "main.lua", main)
+
+    def add_native(self, name: str, program: str, manifest: str) -> None:
+        self._add(name, manifest, name, program).chmod(0o755)
+
+    def _add(self, name: str, manifest: str, file: str, text: str) -> Path:
+        folder = self.plugins / name
+        folder.mkdir()
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\n{manifest}")
+        (folder / file).write_text(text)
+        return folder / file
+
+    def reed(self, *words: str) -> list[str]:
+        """A command line of this checkout."""
+        return [sys.executable, "-c", "import sys, reed.cli; sys.exit(reed.cli.main())", *words]
+
+    def memory(self) -> int:
+        """Bytes of the core's own memory (PSS)."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("no Pss in smaps_rollup")
 
 
 @contextmanager
-def _process(command: list[str], path: Path) -> Iterator[None]:
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
+def site() -> Iterator[Site]:
+    """A site's folders, its core not started."""
+    with tempfile.TemporaryDirectory(prefix="reed-bench-") as folder:
+        yield Site(Path(folder))
+
+
+@contextmanager
+def running(place: Site, *flags: str) -> Iterator[Site]:
+    """Its core, running."""
+    places = [
+        f"--runtime-dir={place.runtime_dir}",
+        f"--data-dir={place.data_dir}",
+        f"--registry={place.registry}",
+        f"--plugin-dir={place.plugins}",
+    ]
+    command = [*place.reed("serve"), *places, "--log-level=error", *flags]
+    with server(command, place.socket, place.environ, place.folder) as process:
+        place.process = process
+        yield place
+
+
+@contextmanager
+def core(*flags: str) -> Iterator[Site]:
+    """A running core of its own, with no plugins."""
+    with site() as place, running(place, *flags):
+        yield place
+
+
+@contextmanager
+def server(
+    command: list[str], path: Path, environ: dict[str, str] | None = None, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that listens on `path`; RuntimeError with what it said when it does not come up."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=environ, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            _wait_for(process, path, command, said)
+            yield process
+        finally:
+            process.terminate()
             try:
-                connect(path).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{command[:4]} did not start") from None
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], path: Path, command: list[str], said) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            connect(path).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                said.seek(0)
+                raise RuntimeError(f"{command[:3]} did not start: {said.read().decode()[-500:]}") from None
+            time.sleep(0.005)
 
 
 def connect(path: Path) -> socket.socket:

@@ -1,0 +1,125 @@
+"""The longest turns of the loop while everything goes on at once, as SYSTEM_STATS tells them.
+
+    imports   942 pages again and again, pipelined        trees, lists   the whole tree, 1,000 records, a search
+    reindex   of everything, again and again              plugins        started and stopped; the registry read again
+    reads     SNIPPET_GET, all the time
+
+The core keeps a processor of its own here, the load has the others: on one processor a turn would be as long as the
+scheduler makes it. The commit, which is the disk's, is told apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.content import pages_file
+from bench.lines import Line
+from bench.processes import Site, running, site
+from bench.rows import Run
+from bench.rows.latency import fill
+from reed.client import Client, Request
+from reed.errors import CallError
+from reed.wire.codes import Command
+from reed.wire.snippets import SnippetCreate
+
+WORK = "longest turn under full load"
+PLUGINS = 20
+SECONDS = 12.0
+LUA = """
+local reed = require "reed"
+local plugin = reed.create_plugin {{ name = "{name}", version = "1.0.0" }}
+plugin.action("answer", function(payload) return payload end)
+plugin.run()
+"""
+
+
+def measure(run: Run) -> list[Line]:
+    path, _ = pages_file(run.folder)
+    with site() as place:
+        names = [f"worker-{number}" for number in range(PLUGINS)]
+        place.set_rows([(name, "lua") for name in names])
+        for name in names:
+            place.add_lua(name, LUA.format(name=name), "actions:\n  answer: {command_id: 1, input: json}\n")
+        with running(place), Client(place.socket) as client:
+            ids = fill(client, path)
+            before = client.stats()["loop"]
+            done = _load(place, path, ids, names, SECONDS * min(1.0, 3 * run.part))
+            loop = client.stats()["loop"]
+    turns = [late - early for late, early in zip(loop["histogram"], before["histogram"], strict=True)]
+    note = ", ".join(f"{count} {name}" for name, count in done.items())
+    print(f"  under load: {note}; {sum(turns)} turns")
+    return [
+        Line(f"{WORK}, p99.9", quantile(turns, 0.999), "ms", goal=5.0),
+        Line(f"{WORK}, the longest of all", loop["turn_ms"]["longest"], "ms"),
+        Line("longest commit (the disk's part)", loop["commit_longest_ms"], "ms"),
+    ]
+
+
+def quantile(histogram: list[int], part: float) -> float:
+    """Milliseconds that this part of all turns stayed below, from counts by powers of two of a microsecond."""
+    left = part * sum(histogram)
+    for power, count in enumerate(histogram):
+        if count >= left:
+            low = (1 << power) / 2
+            return (low + low * left / count) / 1000
+        left -= count
+    return 0.0
+
+
+def _load(place: Site, path: Path, ids: list[str], names: list[str], seconds: float) -> dict[str, int]:
+    """Run every kind of work in a process of its own; how often each was done."""
+    contents = path.read_bytes().splitlines()
+    kinds: dict[str, Callable[[Client], Any]] = {
+        "imports": lambda client: _import(client, contents),
+        "reindexes": lambda client: client.search_index(),
+        "trees": lambda client: client.schema_tree(ids[0]),
+        "lists": lambda client: client.snippet_list("page", "", 1000),
+        "searches": lambda client: client.search("template function", limit=50),
+        "starts": lambda client: _start_and_stop(client, names),
+        "reloads": lambda client: client.plugin_reload(),
+        "gets": lambda client: [client.snippet_get(each) for each in ids[:50]],
+    }
+    context = multiprocessing.get_context("fork")
+    counts = {name: context.Value("q", 0) for name in kinds}
+    processes = [
+        context.Process(target=_work, args=(place.socket, kind, counts[name], seconds, place.process.pid), daemon=True)  # type: ignore[union-attr]
+        for name, kind in kinds.items()
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(seconds + 60)
+    return {name: int(count.value) for name, count in counts.items()}
+
+
+def _work(socket: Path, kind: Callable[[Client], Any], count: Any, seconds: float, core: int) -> None:
+    own = os.sched_getaffinity(core)
+    others = set(range(os.cpu_count() or 1)) - own
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, others or own)
+    until = time.monotonic() + seconds
+    with Client(socket) as client:
+        while time.monotonic() < until:
+            with contextlib.suppress(CallError):
+                kind(client)
+                count.value += 1
+
+
+def _import(client: Client, contents: list[bytes]) -> None:
+    for _ in client.pipelined(
+        Request(Command.SNIPPET_CREATE, SnippetCreate("page", "", each).pack()) for each in contents
+    ):
+        pass
+
+
+def _start_and_stop(client: Client, names: list[str]) -> None:
+    for name in names:
+        client.plugin_start(name)
+    for name in names:
+        client.plugin_stop(name)

@@ -1,0 +1,92 @@
+"""What the benchmarks say of their figures: verdicts, records, and what CI calls slower."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import check, record
+from bench.lines import Line, missing, table
+from bench.measure import interleaved, quantile
+from bench.rows.turns import quantile as quantile_of_histogram
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        (Line("get", 10.0, "us", "echo", 20.0, goal=1.0), "met"),
+        (Line("get", 30.0, "us", "echo", 20.0, goal=1.0), "missed by a factor of 1.50"),
+        (Line("rate", 50.0, "/s", "echo", 20.0, goal=1.0, at_least=True), "met"),
+        (Line("rate", 10.0, "/s", "echo", 20.0, goal=1.0, at_least=True), "missed by a factor of 2.00"),
+        (Line("signal", 0.2, "ms", goal=0.1), "missed by a factor of 2.00"),
+        (Line("get", 10.0, "us", "echo", 20.0), ""),
+        (Line("start", None, "ms", goal=5.0, note="no cargo here"), "not measured"),
+    ],
+)
+def test_a_line_says_whether_its_goal_is_met_and_how_far_it_is(line, verdict):
+    assert line.verdict == verdict
+
+
+def test_the_table_names_a_work_once_and_every_peer_that_is_missing():
+    shown = table([Line("get", 10.0, "us", "C", 5.0), missing("get", "uvloop", "not installed: pip install uvloop")])
+    assert shown.count("get") == 1
+    assert shown.splitlines()[-1].split() == ["uvloop", "not", "installed:", "pip", "install", "uvloop"]
+
+
+def test_sides_take_turns_and_each_begins_a_round():
+    order = []
+    figures = interleaved({name: lambda name=name: order.append(name) or len(order) for name in "ab"}, 3)
+    assert "".join(order) == "abbaab"
+    assert figures == {"a": 4, "b": 3}
+
+
+def test_quantiles():
+    assert quantile([float(each) for each in range(1000)], 0.99) == 990.0
+    assert quantile_of_histogram([0, 0, 999, 0, 1], 0.5) < 0.004
+    assert 0.008 <= quantile_of_histogram([0, 0, 999, 0, 1], 1.0) <= 0.016
+
+
+def test_a_record_is_found_again_and_tells_neither_name_nor_path_of_the_machine(tmp_path):
+    assert record.last("table", tmp_path) is None
+    path = record.write("table", {"lines": [Line("get", 10.0, "us", "C", 5.0, goal=4.0).as_json()]}, tmp_path)
+    found = record.last("table", tmp_path)
+    assert found is not None
+    assert found["lines"] == [
+        {
+            "work": "get",
+            "ours": 10.0,
+            "unit": "us",
+            "peer": "C",
+            "theirs": 5.0,
+            "goal": 4.0,
+            "ratio": 2.0,
+            "verdict": "met",
+        }
+    ]
+    assert "/" not in json.dumps(found["machine"]).replace("linux/", "")
+    assert path.name.endswith("-table.json")
+
+
+def _old(**instructions: int):
+    return {
+        "python_tag": record.python_tag(),
+        "machine": record.machine(),
+        "ratios": {"get / echo": 2.0},
+        "instructions": instructions,
+    }
+
+
+def test_what_is_beyond_its_margin_is_slower():
+    assert check.compare({"get / echo": 2.9}, {"get": 124}, _old(get=100)) == []
+    assert check.compare({"get / echo": 3.1}, {"get": 124}, _old(get=100)) == ["get / echo"]
+    assert check.compare({"get / echo": 2.0}, {"get": 126}, _old(get=100)) == ["get"]
+
+
+def test_what_cannot_be_compared_is_no_alarm():
+    other = _old(get=100)
+    other["python_tag"] = "pypy-3.99-riscv"
+    other["machine"] = {"processor": "another"}
+    assert check.compare({"get / echo": 4.9, "new / echo": 99.0}, {"get": 1000}, other) == []
+    assert "not compared" in check.report({}, {"get": 1000}, other, [])
+    assert "valgrind is not here" in check.report({}, {}, None, [])
