@@ -85,6 +85,8 @@ class PluginConfig:
 
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     limits: Annotated[PluginLimits, record(PluginLimits)] = PluginLimits()
+    network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports, if its manifest asks for the network
+    paths: Annotated[tuple[Path, ...], items(path)] = ()  # that it may read too, and a native one run programs from
 
 
 _GROUP = (r"[a-z][a-z0-9_-]{0,30}", "the name of a group: a-z, then a-z 0-9 _ -")
@@ -102,6 +104,7 @@ class Config:
         default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute(), BUNDLED_PLUGINS)
     )
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
+    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: a plugin starts with every layer or not
     socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()

@@ -33,14 +33,15 @@ from reed.core.server import Peer
 from reed.core.signals import signal_plugins
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, RuntimeFolderError
+from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
-from reed.lua.launcher import LuaLauncher
 from reed.peers.mesh import Mesh
 from reed.registry.groups import People
 from reed.registry.lifecycle import State
 from reed.registry.permissions import commands_for
-from reed.registry.processes import Launcher, NativeLauncher, write_pid_file
+from reed.registry.processes import write_pid_file
 from reed.registry.supervisor import Hooks, Supervisor
+from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
@@ -72,15 +73,16 @@ class Daemon:
                 self._folder.monitor_socket, config.limits.queued_bytes, self.loop, log, self._caller_of
             )
             undo.callback(self._monitor.close)
-            self._lua = LuaLauncher(self.loop.watch, self.loop.unwatch, log)
-            undo.callback(self._lua.close)
+            self._sandbox = Sandbox()
+            self._launcher = NurseryLauncher(self.loop, self._sandbox, log)
+            undo.callback(self._launcher.close)
             self.supervisor = self._build_supervisor()
             most_bytes = config.limits.queued_bytes
             self._handlers = Handlers(self.store, self.links, self.supervisor.has_row, self.loop, most_bytes, log)
             self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
-            self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router)
+            self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router, self._sandbox_layers())
             undo.callback(self._close_links)
-            self.mesh = Mesh(self._folder.fifos, self.loop, self.supervisor.wake, log)
+            self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, log)
             undo.callback(self.mesh.close)
             self.supervisor.load_registry()
             self._handlers.refresh()
@@ -91,7 +93,7 @@ class Daemon:
             undo.callback(self._folder.core_pid_file.unlink, missing_ok=True)
             self._undo = undo.pop_all()
         _become_subreaper()
-        self._lua.start()
+        self._launcher.start()
         self.supervisor.auto_start()
 
     def run(self) -> None:
@@ -117,7 +119,6 @@ class Daemon:
     # Joining the parts.
 
     def _build_supervisor(self) -> Supervisor:
-        launchers: dict[str, Launcher] = {"lua": self._lua, "native": NativeLauncher(self.loop)}
         hooks = Hooks(
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
@@ -125,7 +126,7 @@ class Daemon:
             on_added=self._added,
             on_removed=self._removed,
         )
-        return Supervisor(self.loop, self.config, launchers, hooks, self.log)
+        return Supervisor(self.loop, self.config, self._launcher, hooks, self.log)
 
     def _open_core_socket(self) -> CoreSocket:
         most = self.config.limits.connections
@@ -183,6 +184,9 @@ class Daemon:
         person = self._people.who(peer.uid, peer.gid, supplementary_groups(peer.pid))
         commands = commands_for(person.permissions, is_admin=person.is_admin)
         return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
+
+    def _sandbox_layers(self) -> dict[str, Any]:
+        return {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
 
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._core_socket.connections), self._core_socket.accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -45,6 +46,12 @@ class Site:
         (folder / "main.lua").write_text(main)
         (folder / "plugin.yaml").write_text(f"name: {name}\nversion: {version}\n{manifest}")
         return folder
+
+    def allow_python(self, name: str) -> None:
+        """Let a native plugin in Python run this one, with what it imports, wherever that is installed."""
+        paths = {sys.prefix, sys.base_prefix, *(path for path in sys.path if path)}
+        with self.config.open("a") as file:
+            file.write(f"plugins: {{{name}: {{paths: {json.dumps(sorted(paths))}}}}}\n")
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
         """Start the core and return when core.sock answers; AssertionError with its log when it ends instead."""

@@ -13,6 +13,7 @@ REED_YAML = """\
 # registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
 # plugin_dirs: [plugins]             # where they are; those of reed too   REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
+# sandbox: auto                      # strict: every layer or no plugin; off REED_SANDBOX
 # socket_group: www-data             # a Unix group that may open core.sock too
 
 # Who may what, beside the user who runs the core, and root, who may everything:
@@ -27,6 +28,8 @@ REED_YAML = """\
 #   simple-seo:
 #     settings: {}
 #     limits: {memory: 8MB}
+#   ai-core:
+#     network: [443]                 # TCP ports that it may connect to, if its plugin.yaml asks for the network
 """
 
 REGISTRY = """\

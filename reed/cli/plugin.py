@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 from reed.cli.author import FORMS as OF_AUTHORS
 from reed.cli.output import Column, Output, safe, size, span
 from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.sandbox import in_words
 from reed.cli.site import connect, ref
 from reed.client import Client
 from reed.errors import CoreNotRunning, PermissionDenied, PluginNotFound, nearest
@@ -43,17 +45,25 @@ _LIST = (
 
 
 def show_status(args: Args, output: Output) -> int:
-    return _show(args, output, _STATUS, [*(column.key for column in _STATUS), "reason"])
+    """The table, and what the sandbox of all plugins holds; with --json both are in each entry."""
+    with connect(args) as core:
+        sandbox = core.stats()["sandbox"]
+        plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.word("NAME"))]
+    _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason"])
+    output.say(f"\nsandbox {sandbox['mode']}: {in_words(sandbox)}")
+    for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
+        output.say(f"    missing: {missing}")
+    return 0
 
 
 def show_health(args: Args, output: Output) -> int:
-    return _show(args, output, _HEALTH, None)
-
-
-def _show(args: Args, output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> int:
-    """The figures as a table; for people also why one failed, with the last lines that it wrote."""
     with connect(args) as core:
-        plugins = core.plugin_health(args.word("NAME"))
+        _show(core.plugin_health(args.word("NAME")), output, _HEALTH, None)
+    return 0
+
+
+def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> None:
+    """The figures as a table; for people also why one failed, with the last lines that it wrote."""
     output.table(columns, plugins, piped)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
@@ -61,7 +71,6 @@ def _show(args: Args, output: Output, columns: tuple[Column, ...], piped: list[s
             output.say(f"\n{plugin['name']} is {plugin['state']}: {reason}")
             for line in plugin.get("last_lines") or ():
                 output.say(f"    {line}")
-    return 0
 
 
 def _milliseconds(value: float) -> str:

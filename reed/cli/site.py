@@ -41,6 +41,7 @@ def config(args: Args) -> Config:
         "data_dir": args.text("--data-dir"),
         "registry": args.text("--registry"),
         "plugin_dirs": args.texts("--plugin-dir") or None,
+        "sandbox": args.text("--sandbox"),
         "log_level": args.text("--log-level"),
     }
     return load(args.text("--config"), os.environ, overrides)

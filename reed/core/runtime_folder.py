@@ -6,6 +6,7 @@
     ├── monitor.sock            what passes, for admins (core.monitor)
     ├── plugins/NAME.sock
     ├── fifos/A→B
+    ├── peers/A/to/B, B/from/A  the same FIFOs by a second name (reed.peers.links)
     └── pid/core.pid, pid/plugins/NAME.pid
 
 A folder in /tmp may have been prepared by someone else (SECURITY.md, Files): it is opened without following links, what
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from reed.errors import RuntimeFolderError
 
-_SUBFOLDERS = ("plugins", "fifos", "pid", "pid/plugins")
+_SUBFOLDERS = ("plugins", "fifos", "peers", "pid", "pid/plugins")
 
 
 class RuntimeFolder:
@@ -71,6 +72,10 @@ class RuntimeFolder:
     @property
     def fifos(self) -> Path:
         return self.path / "fifos"
+
+    @property
+    def peers(self) -> Path:
+        return self.path / "peers"
 
     def close(self) -> None:
         """Give the lock up; the files stay for the next core."""

@@ -22,12 +22,15 @@ from reed.store.base import Store
 class Stats:
     """Collects the figures when they are asked for."""
 
-    def __init__(self, config: Config, loop: Loop, store: Store, supervisor: Supervisor, router: Router) -> None:
+    def __init__(
+        self, config: Config, loop: Loop, store: Store, supervisor: Supervisor, router: Router, sandbox: dict[str, Any]
+    ) -> None:
         self._config = config
         self._loop = loop
         self._store = store
         self._supervisor = supervisor
         self._router = router
+        self._sandbox = sandbox
         self._started = loop.now()
 
     def __call__(self, connections: int, accepted: int) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class Stats:
                 "histogram": list(times.buckets),
                 "commit_longest_ms": round(times.commit_longest * 1000, 3),
             },
+            "sandbox": self._sandbox,
             "limits": asdict(self._config.limits),
             "runtime_dir": str(self._config.runtime_dir),
             "data_dir": str(self._config.data_dir),

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
@@ -62,11 +63,11 @@ class Host:
             b"source": lambda path: read_source(self._folder, path.decode()),
         }
 
-    def run(self, spec: LaunchSpec) -> NoReturn:
-        """Loads, registers and serves; ends the process."""
+    def run(self, spec: LaunchSpec, connect: Callable[[int], None]) -> NoReturn:
+        """Loads, registers and serves; ends the process. `connect` leads a Unix socket to the plugin's own."""
         self.load(spec)
         try:
-            link = Link.to(spec.socket_path)
+            link = Link.by(connect)
             self.register(link)
             while True:
                 self.turn(link)

@@ -1,16 +1,22 @@
-"""What a plugin process is told when it starts: the launch spec, one JSON object (DESIGN.md, Lua)."""
+"""What a plugin process is told when it starts (DESIGN.md, Lua): a LaunchSpec for Lua, a Program for a native one."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from reed.wire import strict_json
-
 MEMORY = 8 * 1024 * 1024  # bytes that Lua may hold, unless the manifest or reed.yaml says otherwise
+MAX_REQUEST = 131072  # bytes of one launch request
 CPU = 2.0  # seconds of processor time for each call
+
+
+class Program(NamedTuple):
+    """A native plugin: what is executed, where, and its whole environment."""
+
+    entry: str
+    folder: str
+    environment: dict[str, str]
 
 
 class LaunchSpec(NamedTuple):
@@ -29,10 +35,6 @@ class LaunchSpec(NamedTuple):
     cpu: float  # seconds
     lua: str
 
-    def pack(self, ticket: int) -> bytes:
-        """The launch request: the ticket and the fields in order, as JSON."""
-        return strict_json.dumps([ticket, *self])
-
     def prepared(self) -> dict[str, object]:
         """What Lua has to know of it."""
         return {
@@ -44,12 +46,6 @@ class LaunchSpec(NamedTuple):
             "cpu": self.cpu,
             "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
         }
-
-    @classmethod
-    def unpack(cls, message: bytes) -> tuple[int, LaunchSpec]:
-        """The ticket and the spec of a request: its sender is the core, so nothing is checked."""
-        ticket, *fields = json.loads(message)
-        return ticket, cls(*fields)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LaunchSpec:

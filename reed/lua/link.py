@@ -37,10 +37,14 @@ class Link:
         self.queue: deque[frames.Frame] = deque()
 
     @classmethod
-    def to(cls, path: str) -> Link:
-        """A connection to the socket of that path. Raises OSError."""
+    def by(cls, connect: Callable[[int], None]) -> Link:
+        """A connection to where `connect` leads a descriptor. Raises OSError."""
         connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connecting.connect(path)
+        try:
+            connect(connecting.fileno())
+        except OSError:
+            connecting.close()
+            raise
         return cls(connecting)
 
     def fileno(self) -> int:

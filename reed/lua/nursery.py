@@ -1,12 +1,12 @@
-"""The core's side of the nursery: it asks for plugin processes and reads who was born.
+"""The core's side of the nursery: it asks for plugin processes, and each tells by a pipe how it came to be.
 
     nursery.start()
-    ticket = nursery.request(spec, output_fd)         at once; the fd may be closed then
-    …fileno() becomes readable…
-    for ticket, result in nursery.read(): …           a pid, or the text of an error
+    report = nursery.request(Request(…), output_fd)     at once; the fd may be closed then
+    … the pipe `report` … b"4711\n" … end               the process is confined, and runs the plugin's code
+                          b"4711\nreason" … end         it could not, and ends
+                          end                           the nursery died before it read the request
 
-Its process is `nursery_process`. When that died, `read` gives an error for each ticket that waits, and `alive` is
-false: start it again.
+Its process is `nursery_process`; `fileno` becomes readable when it died: then call `stop`, and start it again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,27 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 from reed.errors import ReedError
-from reed.lua.launch import LaunchSpec
+from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program
+from reed.sandbox.rules import Rules
 from reed.wire import strict_json
 
-MAX_REQUEST = 131072  # bytes of one launch request, as the nursery reads it
 _STOP_SECONDS = 2.0
+
+
+class Request(NamedTuple):
+    """What is to run, and what it gives up before: `ruleset` is the descriptor of its paths and ports, -1: none."""
+
+    what: LaunchSpec | Program
+    rules: Rules
+    ruleset: int = -1
+
+    def pack(self) -> bytes:
+        """The paths are in the ruleset already."""
+        rules = self.rules._replace(read_paths=(), run_paths=(), write_paths=(), data_paths=())
+        return strict_json.dumps([[*self.what], [*rules]])
 
 
 class Nursery:
@@ -34,12 +46,10 @@ class Nursery:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._tickets = 0
-        self._waiting: set[int] = set()
-        self._unsent: deque[tuple[bytes, int]] = deque()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
 
     def start(self) -> None:
-        """Starts the process; requests wait in its socket until it is ready (some 100 ms)."""
+        """Starts the process; requests wait in its socket until it is ready (some 200 ms)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
@@ -57,50 +67,44 @@ class Nursery:
         return None if self._process is None else self._process.pid
 
     def fileno(self) -> int:
-        """Readable when `read` has something to tell."""
+        """Readable when the nursery died."""
         return self._running().fileno()
 
-    def request(self, spec: Mapping[str, Any], output_fd: int) -> int:
-        """Asks for a process of this launch spec (see launch.LaunchSpec.of); gives the ticket of its answer."""
+    def request(self, request: Request, output_fd: int) -> int:
+        """Asks for a process; gives the pipe that tells about it, which does not block. Raises ReedError, OSError."""
         self._running()
-        self._tickets += 1
-        message = LaunchSpec.of(spec).pack(self._tickets)
+        message = request.pack()
         if len(message) > MAX_REQUEST:
             raise ReedError(f"a launch spec of {len(message)} bytes", hint=f"settings may take some {MAX_REQUEST}")
-        self._waiting.add(self._tickets)
-        self._unsent.append((message, os.dup(output_fd)))
-        self._send()
-        return self._tickets
+        report, reporting = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        sent = [reporting, os.dup(output_fd)]
+        if request.ruleset >= 0:
+            sent.append(os.dup(request.ruleset))
+        self._unsent.append((message, sent))
+        self.send()
+        return report
 
-    def read(self) -> list[tuple[int, int | str]]:
-        """The answers that have come: (ticket, pid), or (ticket, text) when the nursery died."""
-        results: list[tuple[int, int | str]] = []
-        while self._socket is not None:
+    def send(self) -> None:
+        """Sends what waits, as far as the socket takes it: call it again when a report has come."""
+        while self._unsent and self._socket is not None:
+            message, descriptors = self._unsent[0]
             try:
-                message = self._socket.recv(MAX_REQUEST)
+                socket.send_fds(self._socket, [message], descriptors)
             except BlockingIOError:
-                break
-            except ConnectionResetError:
-                message = b""
-            if not message:
-                lost = sorted(self._waiting)
-                self.stop()
-                return results + [(ticket, "the nursery died") for ticket in lost]
-            answer = strict_json.load_object(message)
-            self._waiting.discard(answer["ticket"])
-            results.append((answer["ticket"], answer["pid"]))
-        self._send()
-        return results
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it died: the pipe tells
+            self._unsent.popleft()
+            _close(descriptors)
 
     def stop(self) -> None:
         """Closes the socket, upon which the process ends; plugins that were forked from it live on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        for _, descriptor in self._unsent:
-            os.close(descriptor)
+        for _, descriptors in self._unsent:
+            _close(descriptors)
         self._unsent.clear()
-        self._waiting.clear()
         if self._process is not None:
             try:
                 self._process.wait(_STOP_SECONDS)
@@ -114,18 +118,10 @@ class Nursery:
             raise ReedError("the nursery does not run", hint="start() it")
         return self._socket
 
-    def _send(self) -> None:
-        """Sends what waits, as far as the socket takes it: the core never blocks here."""
-        while self._socket is not None and self._unsent:
-            message, descriptor = self._unsent[0]
-            try:
-                socket.send_fds(self._socket, [message], [descriptor])
-            except BlockingIOError:
-                return
-            except (BrokenPipeError, ConnectionResetError):
-                return  # `read` will see it
-            self._unsent.popleft()
-            os.close(descriptor)
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The nursery: a process that has everything a Lua plugin needs in memory, and forks (DESIGN.md, Lua).
+"""The nursery: a process that has everything a plugin needs in memory, and forks (DESIGN.md, Lua).
 
-    nursery ── fork ──> middle ── fork ──> spare ── reads a request ──> the plugin: confined, then host.py
-       ^                  └─ ends: the core, a child subreaper, becomes the parent
+    nursery ── fork ──> middle ── fork ──> spare ── reads a request ── birth.py ── confined ─┬─ Lua: host.py
+       ^                  └─ ends: the core, a child subreaper, becomes the parent           └─ native: executed
        └── a pipe tells that the spare was taken: the next one is made
 
-One process is always made beforehand, so that a start does not wait for a fork. It reads {spec} and the output's
-descriptor from the core's socket itself and answers with its pid: what the nursery or the middle did for it, they would
-change pages for, and those become the plugin's alone (heap.py).
+One process is always made beforehand, so that a start does not wait for a fork. It reads the request with its
+descriptors from the core's socket itself: what the nursery or the middle did for it, they would change pages for, and
+those become the plugin's alone (heap.py).
 
 The nursery was started before the core opened anything. It ends, as does the spare, when the core's end of the socket
 closes. A runtime of Lua 5.4 is made in the plugin's own process.
@@ -24,15 +24,12 @@ import traceback
 from typing import NoReturn
 
 from reed.lua import heap
-from reed.lua.confine import Confinement, name_process
+from reed.lua.birth import Birth, name_process
 from reed.lua.host import Host
-from reed.lua.launch import LaunchSpec
 from reed.lua.rehearsal import rehearse
 from reed.lua.sandbox import Sandbox
 
-MAX_REQUEST = 131072  # bytes of one launch request
 _AFTER_FAILURE = 0.1  # seconds
-_CONTROL = socket.CMSG_SPACE(4)  # room for one descriptor
 
 
 def main() -> None:
@@ -50,11 +47,11 @@ def main() -> None:
 
 
 class NurseryProcess:
-    """A confinement and a host with Lua 5.5, ready to be used once in each fork."""
+    """A birth and a host with Lua 5.5, ready to be used once in each fork."""
 
     def __init__(self, core: socket.socket) -> None:
         self._core = core
-        self._confinement = Confinement()
+        self._birth = Birth()
         rehearse()
         heap.fill_holes()
         self._host = Host(Sandbox())
@@ -104,15 +101,10 @@ class NurseryProcess:
         try:
             name_process("reed:spare")
             os.read(adopted, 1)  # ends when the nursery closes its end
-            message, control, _, _ = self._core.recvmsg(MAX_REQUEST, _CONTROL)
-            if not message:
+            if not self._birth.receive(self._core):
                 os._exit(0)
             os.write(taking, b"!")
-            ticket, spec = LaunchSpec.unpack(message)
-            self._core.send(b'{"ticket":%d,"pid":%d}' % (ticket, os.getpid()))
-            host = self._host if spec.lua == "5.5" else Host(Sandbox(spec.lua))
-            self._confinement.confine(spec, int.from_bytes(control[0][2], sys.byteorder))
-            host.run(spec)
+            self._birth.take_place(self._host)
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
             traceback.print_exc()
         finally:

@@ -59,7 +59,7 @@ class _Pipes(Places):
 def _play(folder: str) -> None:
     fields = {"name": "rehearsal", "version": "0.0.0", "folder": folder, "entry": f"{folder}/main.lua"}
     nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
-    _, spec = LaunchSpec.unpack(LaunchSpec.of({**fields, **nowhere}).pack(1))
+    spec = LaunchSpec.of({**fields, **nowhere})
     core, ours = socket.socketpair()
     pipes = _Pipes(spec.name)
     with core, ours:

@@ -4,6 +4,8 @@
                  held (open in the core, O_RDWR) while A or B runs: what is unread waits in the pipe when either dies
                  watched while B sleeps: a message wakes it
 
+    links        a second name of each in a folder of each plugin's own (links)
+
     add, remove                 a plugin's FIFOs are made, or reopened after a check; those of one that went are removed
     set_running, set_sleeping   hold or let go, watch or not
 
@@ -20,21 +22,25 @@ from collections.abc import Callable, Iterator
 
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
+from reed.peers.links import ARROW, Links, fifo_name
 
-ARROW = "→"
 _Pair = tuple[str, str]  # writer, reader
 
 
-def fifo_name(writer: str, reader: str) -> str:
-    return f"{writer}{ARROW}{reader}"
-
-
 class Mesh:
-    """The FIFOs of one core, in the folder `path`, which is the core's own (core.runtime_folder)."""
+    """The FIFOs of one core, in the folder `path`, and their links; both are the core's own (core.runtime_folder)."""
 
-    def __init__(self, path: os.PathLike[str], loop: Loop, wake: Callable[[str], None], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        path: os.PathLike[str],
+        links: os.PathLike[str],
+        loop: Loop,
+        wake: Callable[[str], None],
+        log: logging.Logger,
+    ) -> None:
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._path = os.fspath(path)
+        self._links = Links(self._folder, links)
         self._loop = loop
         self._wake = wake
         self._log = log
@@ -51,12 +57,15 @@ class Mesh:
     def add(self, name: str) -> None:
         """A plugin is in the registry: make or check its FIFOs from and to all others."""
         self._names.add(name)
+        self._links.make_room(name)
         for pair in self._pairs_of(name):
             try:
                 os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
             except FileExistsError:
                 self._check(fifo_name(*pair))
+            self._links.add(*pair)
             self._hold_or_let_go(pair)
+        os.utime(self._folder)  # who looks again when this folder changes finds the links too
 
     def remove(self, name: str) -> None:
         """A plugin's row is gone, and with it its FIFOs and what was unread in them."""
@@ -65,6 +74,8 @@ class Mesh:
                 self._let_go(pair)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fifo_name(*pair), dir_fd=self._folder)
+            self._links.remove(*pair)
+        self._links.remove_room(name)
         self._names.discard(name)
         self._running.discard(name)
         self._sleeping.discard(name)
@@ -75,6 +86,7 @@ class Mesh:
         for name in os.listdir(self._folder):
             if ARROW in name and name not in wanted:
                 os.unlink(name, dir_fd=self._folder)
+        self._links.remove_stale(self._names)
 
     def set_running(self, name: str, is_running: bool) -> None:
         """A plugin runs, or will be started again by itself: its FIFOs are held."""

@@ -36,7 +36,7 @@ class Tools:
 
     loop: Loop
     config: Config
-    launchers: dict[str, Launcher]
+    launcher: Launcher
     hooks: Hooks
     log: logging.Logger
     clock: Callable[[], float]  # Unix seconds

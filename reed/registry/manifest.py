@@ -12,6 +12,7 @@
     settings: {…}               handed to the plugin; reed.yaml may set others
     sleep: {after: 180s, mode: light}
     limits: {memory: 8MB, cpu: 2s, calls: 100}
+    network: a model's server   a native plugin asks for TCP, and says what for; reed.yaml allows ports, or does not
 
 Everything beyond name and version may be left out. Unknown keys, and events and filters that name no action, are
 errors with file, line and column.
@@ -94,6 +95,7 @@ class Manifest:
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
+    network: Annotated[str, text] = ""  # what it would connect to other machines for; reed.yaml allows the ports
 
 
 def load(folder: Path) -> Manifest:

@@ -144,7 +144,7 @@ class Plugin:
             self._tools.hooks.prepare(self.name)
             self.run = Run(self._tools.loop, self.spec, self.output, self)
             self._wait(wait, f"killed: it was not ready within {wait:g} s")
-            self.run.launch(self._tools.launchers[self.row.plugin_type])
+            self.run.launch(self._tools.launcher)
         except (ReedError, OSError) as error:
             self.run = None
             self.take(Event.LAUNCH_FAILED, str(error))

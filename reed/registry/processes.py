@@ -2,7 +2,7 @@
 
     LaunchSpec ── Launcher.launch ── on_launched(pid) | on_failed(reason)      at once, or in a later turn
 
-A native plugin is executed here, a Lua plugin is forked from the nursery (reed.lua); both get the same LaunchSpec.
+Both types come from the nursery, confined as their LaunchSpec says (reed.launcher): Lua is forked, native executed.
 <runtime folder>/pid/plugins/NAME.pid holds the pid and when the process was started (/proc/PID/stat, field 22): a pid
 with another start time is another process.
 """
@@ -11,19 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from reed.config import PluginLimits
-from reed.loop.loop import Loop
 from reed.wire import strict_json
-
-_OPEN_FILES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,9 @@ class LaunchSpec:
     permissions: tuple[str, ...]  # sorted
     actions: Mapping[str, int]  # the command_id of each
     lua: str = ""  # "5.5" or "5.4" for a Lua plugin
+    sandbox: str = "auto"  # strict, off
+    network: tuple[int, ...] = ()  # TCP ports that its manifest asks for and reed.yaml allows
+    paths: tuple[Path, ...] = ()  # that it may read, beside its own folder
 
 
 class Launcher(Protocol):
@@ -59,43 +57,6 @@ class Launcher(Protocol):
         """
 
 
-class NativeLauncher:
-    """Executes a native plugin.
-
-    subprocess does it by vfork, so that the time does not grow with the core; it has closed every descriptor but the
-    three, and has read from a close-on-exec pipe whether the exec went well, when it returns.
-    """
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-
-    def launch(
-        self,
-        spec: LaunchSpec,
-        output_fd: int,
-        on_launched: Callable[[int], None],
-        on_failed: Callable[[str], None],
-    ) -> None:
-        try:
-            process = subprocess.Popen(
-                [os.fspath(spec.entry)],
-                stdin=subprocess.DEVNULL,
-                stdout=output_fd,
-                stderr=output_fd,
-                close_fds=True,
-                start_new_session=True,
-                cwd=spec.folder,
-                env=environment(spec),
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            on_failed(f"{spec.entry} cannot be run: {reason}")
-            return
-        process.returncode = 0  # our pidfd waits for it: Popen must not
-        _bound(process.pid, spec.limits)
-        on_launched(process.pid)
-
-
 def environment(spec: LaunchSpec) -> dict[str, str]:
     """What a native plugin finds in its environment: nothing of the core's own."""
     found = {
@@ -110,19 +71,9 @@ def environment(spec: LaunchSpec) -> dict[str, str]:
     }
     if spec.data_dir is not None:
         found["REED_DATA_DIR"] = str(spec.data_dir)
+    if spec.network:
+        found["RES_OPTIONS"] = "use-vc"  # names are asked for by TCP: there is no UDP
     return found
-
-
-def _bound(pid: int, limits: PluginLimits) -> None:
-    """Set its rlimits. They hold for what it does from now on, which is before it can have done much."""
-    bounds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
-    if limits.memory is not None:
-        bounds[resource.RLIMIT_DATA] = limits.memory
-    for kind, most in bounds.items():
-        with contextlib.suppress(ProcessLookupError):
-            hard = resource.prlimit(pid, kind)[1]
-            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.prlimit(pid, kind, (allowed, allowed))
 
 
 # pid files.

@@ -41,5 +41,8 @@ def plan(row: Row, config: Config, manifests: Manifests) -> Plan:
         permissions=tuple(sorted(row.required_permissions)),
         actions={action.name: action.command_id for action in found.actions.values()},
         lua=found.lua if lua else "",
+        sandbox=config.sandbox,
+        network=over.network if found.network else (),
+        paths=over.paths,
     )
     return Plan(found, spec)

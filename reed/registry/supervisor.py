@@ -60,7 +60,7 @@ class Supervisor:
         self,
         loop: Loop,
         config: Config,
-        launchers: dict[str, Launcher],
+        launcher: Launcher,
         hooks: Hooks,
         log: logging.Logger,
         *,
@@ -68,7 +68,7 @@ class Supervisor:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
-        self._tools = Tools(loop, config, launchers, hooks, log, clock, random, Manifests(), {}, self._check_closed)
+        self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._check_closed)
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
         self._closing: Done | None = None

@@ -111,7 +111,6 @@ def rules_for(
         own_socket=os.fspath(own_socket) if is_lua and own_socket is not None else None,
         connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
         memory=memory,
-        open_files=256 if is_lua else 1024,
         processes=0 if is_lua else None,
         user=user,
         mode=mode,

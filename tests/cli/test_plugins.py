@@ -36,6 +36,15 @@ HEALTH = [
 ]  # fmt: skip
 
 
+SANDBOX = {
+    "mode": "auto",
+    "no_new_privs": True,
+    "landlock": 0,
+    "seccomp": True,
+    "missing": ["landlock: plugins read and write all that their user may"],
+}
+
+
 class Plugins:
     """What the core was asked, and how it answers PLUGIN_SEND."""
 
@@ -74,6 +83,8 @@ class Plugins:
             name = unpack_name(payload)
             chosen = [{**each, "log": self.log} for each in HEALTH if name in ("", each["name"])]
             return JsonResponse(200, json.dumps(chosen).encode()).pack(), 0
+        if command == Command.SYSTEM_STATS:
+            return JsonResponse(200, json.dumps({"sandbox": SANDBOX}).encode()).pack(), 0
         if command == Command.PLUGIN_SEND:
             self.asked.append(bytes(PluginSend.unpack(payload).input))
             return self.answer.pack(), Flag.ERROR if isinstance(self.answer, ErrorResponse) else 0
@@ -110,6 +121,7 @@ def test_status_and_health(reed, plugins):
     assert reed("plugin", "status", "bad").out.startswith("bad\tfailed")
     assert reed("plugin", "health", "seo").out == "seo\tready\t3.2\t61.5\t3\t0\t0\t\n"
     assert [each["name"] for each in json.loads(reed("plugin", "health", "--json").out)] == ["seo", "bad"]
+    assert [each["sandbox"] for each in json.loads(reed("plugin", "status", "--json").out)] == [SANDBOX, SANDBOX]
 
 
 def test_a_failed_one_is_explained_to_people(reed, plugins, monkeypatch):
@@ -128,6 +140,8 @@ def test_a_failed_one_is_explained_to_people(reed, plugins, monkeypatch):
         "bad   failed    -       -       -      0       0       -       -         5\n"
         "\nbad is failed: it crashed 5 times\n"
         "    main.lua:3: \\x1b[1moops\n"
+        "\nsandbox auto: rlimits, no_new_privs, seccomp\n"
+        "    missing: landlock: plugins read and write all that their user may\n"
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -16,8 +17,11 @@ from typing import Any
 import pytest
 
 from reed.errors import CallError
-from reed.lua.nursery import Nursery
+from reed.lua.launch import LaunchSpec
+from reed.lua.nursery import Nursery, Request
 from reed.lua.sandbox import Outcome, Sandbox
+from reed.sandbox.confine import Sandbox as Walls
+from reed.sandbox.rules import rules_for
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
@@ -149,12 +153,30 @@ def read_all(descriptor: int) -> str:
     return b"".join(parts).decode()
 
 
+def born(report: int) -> tuple[int, str]:
+    """What the pipe of a request tells: the pid, and why there is no plugin; (0, "") when the nursery died."""
+    said = b""
+    waiting = select.poll()
+    waiting.register(report, select.POLLIN)
+    while waiting.poll(DEADLINE * 1000):
+        data = os.read(report, 4096)
+        if not data:
+            os.close(report)
+            pid, _, reason = said.decode().partition("\n")
+            return int(pid or 0), reason
+        said += data
+    raise AssertionError("the nursery says nothing")
+
+
 class Workshop:
     """Makes plugins in a folder and launches them through one nursery."""
 
     def __init__(self, nursery: Nursery, folder: Path) -> None:
         self.nursery = nursery
         self.folder = folder
+        self.walls = Walls()
+        for link in ("to", "from"):
+            (folder / "peers" / "demo" / link).mkdir(parents=True)
         self._pids: list[int] = []
         self._closing = contextlib.ExitStack()
 
@@ -178,22 +200,33 @@ class Workshop:
         """The pid and the output of a new process."""
         reading, writing = os.pipe()
         self._closing.callback(os.close, reading)
-        ticket = self.nursery.request(spec, writing)
+        report = self.request(spec, writing)
         os.close(writing)
-        pid = self.pid_of(ticket)
+        pid, reason = self.born(report)
+        assert not reason
         self._pids.append(pid)
         return pid, reading
 
-    def pid_of(self, ticket: int) -> int:
-        while True:
-            with socket.socket(fileno=os.dup(self.nursery.fileno())) as waiting:
-                waiting.settimeout(DEADLINE)
-                waiting.recv(1, socket.MSG_PEEK)
-                waiting.setblocking(False)
-            for answered, result in self.nursery.read():
-                assert isinstance(result, int), result
-                assert answered == ticket
-                return result
+    def request(self, spec: dict[str, Any], output: int) -> int:
+        """Asks the nursery for a process, confined as the core would have it."""
+        what = LaunchSpec.of(spec)
+        permissions = ["file_write"] if what.data_dir else []
+        rules = rules_for(
+            "lua",
+            what.folder,
+            what.data_dir,
+            what.runtime_dir,
+            what.name,
+            permissions,
+            own_socket=what.socket_path,
+        )
+        ruleset = self.walls.ruleset(rules)
+        try:
+            return self.nursery.request(Request(what, rules, ruleset), output)
+        finally:
+            os.close(ruleset)
+
+    born = staticmethod(born)
 
     def start_in_vain(self, main: str, **fields: Any) -> tuple[int, str]:
         """The exit status and the output of a plugin that does not get as far as its registration."""

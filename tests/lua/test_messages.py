@@ -55,8 +55,9 @@ class Neighbour:
         fifos = runtime_dir / "fifos"
         fifos.mkdir()
         self.ends = []
-        for name in ("peer→demo", "demo→peer"):
+        for name, link in (("peer→demo", "from"), ("demo→peer", "to")):
             os.mkfifo(fifos / name, 0o600)
+            os.link(fifos / name, runtime_dir / "peers" / "demo" / link / "peer")
             self.ends.append(os.open(fifos / name, os.O_RDWR | os.O_NONBLOCK))
         self.buffer = MessageBuffer("demo", "peer")
         self.newest = 0

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
-from reed.lua.nursery import MAX_REQUEST, Nursery
+from reed.lua.launch import MAX_REQUEST
+from reed.lua.nursery import Nursery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,20 +34,6 @@ def own_nursery(nursery: Nursery) -> Iterator[Nursery]:
     own.stop()
 
 
-def wait_readable(nursery: Nursery) -> None:
-    waiting = select.poll()
-    waiting.register(nursery.fileno(), select.POLLIN)
-    assert waiting.poll(DEADLINE_MS), "the nursery says nothing"
-
-
-def answers(nursery: Nursery, count: int) -> list[tuple[int, int | str]]:
-    results: list[tuple[int, int | str]] = []
-    while len(results) < count:
-        wait_readable(nursery)
-        results += nursery.read()
-    return results
-
-
 def children() -> set[int]:
     """The pids of this process's children."""
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
@@ -55,11 +42,9 @@ def children() -> set[int]:
 def test_many_requests_at_once(workshop: Workshop) -> None:
     """None of the plugins finds a core, so each ends by itself: with its reason, and as our child."""
     reading, writing = os.pipe()
-    tickets = [workshop.nursery.request(workshop.spec(IDLE), writing) for _ in range(60)]
+    reports = [workshop.request(workshop.spec(IDLE), writing) for _ in range(60)]
     os.close(writing)
-    results = dict(answers(workshop.nursery, 60))
-    assert sorted(results) == tickets
-    pids = [pid for pid in results.values() if isinstance(pid, int)]
+    pids = [pid for pid, reason in map(workshop.born, reports) if not reason]
     assert len(set(pids)) == 60
     for pid in pids:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
@@ -86,14 +71,15 @@ def test_its_death_is_told_to_those_who_wait(own_nursery: Nursery, workshop: Wor
     """It is stopped while it still imports, before it has made a process that could take the request."""
     assert own_nursery.pid is not None
     os.kill(own_nursery.pid, signal.SIGSTOP)
-    ticket = own_nursery.request(workshop.spec(IDLE), 2)
-    os.kill(own_nursery.pid, signal.SIGKILL)
-    assert answers(own_nursery, 1) == [(ticket, "the nursery died")]
-    assert not own_nursery.alive
-    with pytest.raises(ReedError, match="does not run"):
-        own_nursery.request(workshop.spec(IDLE), 2)
-    own_nursery.start()
     workshop.nursery = own_nursery
+    report = workshop.request(workshop.spec(IDLE), 2)
+    os.kill(own_nursery.pid, signal.SIGKILL)
+    assert select.select([own_nursery], [], [], DEADLINE_MS / 1000)[0]
+    assert workshop.born(report) == (0, "")
+    own_nursery.stop()
+    with pytest.raises(ReedError, match="does not run"):
+        workshop.request(workshop.spec(IDLE), 2)
+    own_nursery.start()
     assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
 
 
@@ -113,7 +99,7 @@ def test_a_nursery_that_is_killed_leaves_nothing_behind(own_nursery: Nursery) ->
 def test_a_request_that_is_too_large(workshop: Workshop) -> None:
     spec = workshop.spec(IDLE, settings={"text": "x" * MAX_REQUEST})
     with pytest.raises(ReedError, match="a launch spec of"):
-        workshop.nursery.request(spec, 2)
+        workshop.request(spec, 2)
 
 
 def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, nursery: Nursery) -> None:

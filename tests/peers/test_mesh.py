@@ -22,7 +22,9 @@ class Plugins:
         self.woken: list[str] = []
         self.bugs: list[BaseException] = []
         self.loop = Loop(on_bug=self.bugs.append)
-        self.mesh = Mesh(path, self.loop, self.woken.append, logging.getLogger("test"))
+        self.links = path.parent / "peers"
+        self.links.mkdir(exist_ok=True)
+        self.mesh = Mesh(path, self.links, self.loop, self.woken.append, logging.getLogger("test"))
 
     def add(self, *names: str) -> None:
         for name in names:

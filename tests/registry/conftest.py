@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from reed.config import Config, PluginConfig, Timing
 from reed.errors import CallError
 from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
-from reed.registry.processes import NativeLauncher
+from reed.registry.processes import LaunchSpec, environment
 from reed.registry.rows import COLUMNS
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
 from reed.wire.codes import Signal
@@ -45,6 +47,23 @@ class Answer:
 
     def on_failed(self, error: CallError) -> None:
         self.error = error
+
+
+class Executed:
+    """A launcher that executes at once, in this process: no nursery, no sandbox (tests/system has those)."""
+
+    def launch(
+        self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
+    ) -> None:
+        try:
+            process = subprocess.Popen(
+                [spec.entry], stdout=output_fd, stderr=output_fd, start_new_session=True, env=environment(spec)
+            )
+        except OSError as error:
+            on_failed(f"{spec.entry} cannot be run: {error.strerror}")
+            return
+        process.returncode = 0  # its pidfd waits for it
+        on_launched(process.pid)
 
 
 @dataclass
@@ -119,10 +138,9 @@ class World:
             on_removed=self.removed.append,
             on_added=self.added.append,
         )
-        launchers = {"native": NativeLauncher(self.loop)}
         log = logging.getLogger("tests.registry")
         log.setLevel(logging.DEBUG)
-        self.supervisor = Supervisor(self.loop, self.config, launchers, hooks, log, random=lambda: 0.0)
+        self.supervisor = Supervisor(self.loop, self.config, Executed(), hooks, log, random=lambda: 0.0)
         self.supervisor.load_registry()
         return self.supervisor
 
@@ -199,6 +217,12 @@ class World:
     def written(self, name: str) -> str:
         path = self.root / "data" / "logs" / f"{name}.log"
         return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def subreaper() -> None:
+    """As a core: what the nursery makes becomes this process's child."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 @pytest.fixture

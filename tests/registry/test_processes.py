@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.config import PluginLimits
+from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
 from reed.registry.child import Child, memory_of
 from reed.registry.processes import (
     LaunchSpec,
-    NativeLauncher,
     kill_leftover,
     pid_in,
     start_time,
     write_pid_file,
 )
+from reed.sandbox.confine import Sandbox
 
 if TYPE_CHECKING:
     from tests.registry.conftest import World
@@ -56,8 +58,14 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        NativeLauncher(loop).launch(self.spec, write, self._launched, self._refused)
+        self._launcher = NurseryLauncher(loop, Sandbox(), logging.getLogger("tests.registry"))
+        self._launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
+        for _ in range(500):
+            if self.pid or self.refusal:
+                break
+            loop.turn(0.02)
+        self._launcher.close()
 
     def _launched(self, pid: int) -> None:
         self.pid = pid

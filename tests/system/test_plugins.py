@@ -78,6 +78,7 @@ plugin.action("write", function() return reed.snippet.delete("hello") end)
         "limits: {cpu: 200ms}\n",
     )
     site.set_rows(tool, add(site, "neighbour", HOLD, HOLD_MANIFEST))
+    site.allow_python("native")
     site.start()
     with Client(site.socket_path) as client:
         client.registry_define("page", b"{}")

@@ -1,0 +1,142 @@
+"""Launches plugins of both types through the nursery, each in its sandbox (registry.processes.Launcher).
+
+    launch ── rules of its row, manifest and reed.yaml ── ruleset ── nursery ── report ── on_launched(pid) | on_failed
+
+What cannot be started as its rules say is not started at all: a layer that `sandbox: strict` asks for and this kernel
+lacks, a path of the rules that cannot be opened, code that cannot be executed. When the nursery dies, those who wait
+are told, and the next launch starts another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from reed.errors import ReedError
+from reed.lua.launch import CPU, MEMORY, Program
+from reed.lua.launch import LaunchSpec as LuaSpec
+from reed.lua.nursery import Nursery, Request
+from reed.registry.processes import LaunchSpec, environment
+from reed.sandbox.confine import Sandbox
+from reed.sandbox.rules import Rules, rules_for
+
+_MOST = 4096  # bytes of a report
+
+
+class Loop(Protocol):
+    def watch(self, fd: int, on_readable: Callable[[], None], /) -> None: ...
+    def unwatch(self, fd: int, /) -> None: ...
+
+
+class _Waiting(NamedTuple):
+    on_launched: Callable[[int], None]
+    on_failed: Callable[[str], None]
+    said: bytearray
+
+
+class NurseryLauncher:
+    """The core's nursery, and how many of its plugins are on their way."""
+
+    def __init__(self, loop: Loop, sandbox: Sandbox, log: logging.Logger) -> None:
+        self._loop = loop
+        self._sandbox = sandbox
+        self._log = log
+        self._nursery = Nursery()
+        self._waiting: dict[int, _Waiting] = {}  # by report
+
+    def start(self) -> None:
+        """Start the nursery; launches may be asked for at once, and wait until it is ready."""
+        self._nursery.start()
+        self._loop.watch(self._nursery.fileno(), self._nursery_died)
+
+    def launch(
+        self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
+    ) -> None:
+        ruleset = -1
+        try:
+            if not self._nursery.alive:
+                self.start()
+            rules = rules_of(spec)
+            self._sandbox.check(rules)
+            ruleset = self._sandbox.ruleset(rules)
+            report = self._nursery.request(Request(_what(spec), rules, ruleset), output_fd)
+        except (OSError, ReedError) as error:
+            on_failed(f"cannot be launched: {error}")
+            return
+        finally:
+            if ruleset >= 0:
+                os.close(ruleset)
+        self._waiting[report] = _Waiting(on_launched, on_failed, bytearray())
+        self._loop.watch(report, partial(self._read, report))
+
+    def close(self) -> None:
+        if self._nursery.alive:
+            self._loop.unwatch(self._nursery.fileno())
+            self._nursery.stop()
+        for report in self._waiting:
+            self._loop.unwatch(report)
+            os.close(report)
+        self._waiting.clear()
+
+    def _nursery_died(self) -> None:
+        self._loop.unwatch(self._nursery.fileno())
+        self._nursery.stop()
+        self._log.error("the nursery died; the next launch starts another one")
+
+    def _read(self, report: int) -> None:
+        waiting = self._waiting[report]
+        data = os.read(report, _MOST)
+        if data:
+            waiting.said.extend(data)
+            return
+        self._loop.unwatch(report)
+        os.close(report)
+        del self._waiting[report]
+        self._nursery.send()
+        pid, _, reason = waiting.said.decode("utf-8", "replace").partition("\n")
+        if not pid:
+            waiting.on_failed("the nursery died")
+        elif reason:
+            os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
+            waiting.on_failed(reason)
+        else:
+            waiting.on_launched(int(pid))
+
+
+def rules_of(spec: LaunchSpec) -> Rules:
+    """What the plugin's process may do (reed.sandbox.rules)."""
+    return rules_for(
+        "lua" if spec.lua else "native",
+        spec.folder,
+        spec.data_dir,
+        spec.runtime_dir,
+        spec.name,
+        spec.permissions,
+        spec.network,
+        own_socket=spec.socket_path,
+        paths=(str(path) for path in spec.paths),
+        memory=None if spec.lua else spec.limits.memory,
+        mode=spec.sandbox,
+    )
+
+
+def _what(spec: LaunchSpec) -> LuaSpec | Program:
+    if not spec.lua:
+        return Program(str(spec.entry), str(spec.folder), environment(spec))
+    return LuaSpec(
+        name=spec.name,
+        version=spec.version,
+        folder=str(spec.folder),
+        entry=os.path.relpath(spec.entry, spec.folder),
+        socket_path=str(spec.socket_path),
+        runtime_dir=str(spec.runtime_dir),
+        data_dir=str(spec.data_dir) if spec.data_dir else None,
+        settings=dict(spec.settings),
+        actions=dict(spec.actions),
+        memory=spec.limits.memory or MEMORY,
+        cpu=spec.limits.cpu or CPU,
+        lua=spec.lua,
+    )
