@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from reed.cli import COMMANDS
 from reed.cli.output import Output
-from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError
+from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, slots
 from reed.cli.plugin import SIGNALS
 from reed.cli.site import connect
 from reed.client import Client
@@ -95,10 +95,10 @@ def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Cand
     args = Args({}, values)
     if awaited is not None:
         return _VALUES[awaited.value](args, taken) if awaited.value in _VALUES else ()
-    slots = form.words.split()
-    if not slots or (len(taken) >= len(slots) and "…" not in slots[-1]):
+    free = slots(form, rest)
+    if not free or (len(taken) >= len(free) and "…" not in free[-1]):
         return ()
-    slot = slots[min(len(taken), len(slots) - 1)].strip("[]…")
+    slot = free[min(len(taken), len(free) - 1)].strip("[]…")
     kind = f"{noun} {slot}" if slot == "NAME" else slot
     return _VALUES[kind](args, taken) if kind in _VALUES else ()
 
@@ -142,7 +142,8 @@ def _plugins(core: Client, _: list[str]) -> list[Candidate]:
 
 
 def _actions(core: Client, taken: list[str]) -> list[Candidate]:
-    found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] == taken[0]]
+    """Those of the plugin that was named, or of all."""
+    found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] in taken or not taken]
     return [(name, action.get("description") or "") for actions in found for name, action in actions.items()]
 
 

@@ -3,7 +3,8 @@
     Form(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N"), …))
 
     words     NAME one word · [NAME] may be missing · NAME… one or more, the rest · [NAME…] any number, the rest
-    options   anywhere after the command, `--name value` or `--name=value`; `--` ends them; `-` is a word
+    options   anywhere after the command, `--name value` or `--name=value`; `--` ends them; `-` is a word;
+              one may stand instead of a word, as --all does for NAME
 
 argparse would do it too, but takes a third of the time that a whole command may take; a NamedTuple or dataclass takes
 up to a millisecond to be made, so there are none here and in `output`.
@@ -11,7 +12,7 @@ up to a millisecond to be made, so there are none here and in `output`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reed.errors import ReedError, nearest
@@ -25,12 +26,23 @@ class UsageError(ReedError):
 
 
 class Option:
-    """`value` is what its value is called in the help; empty: it is a switch. `many`: it may be given several times."""
+    """`value` is what its value is called in the help; empty: it is a switch. `many`: it may be given several times.
 
-    __slots__ = ("help", "many", "name", "number", "short", "value")
+    `instead`: the word of the form that it stands for, which is then not written.
+    """
+
+    __slots__ = ("help", "instead", "many", "name", "number", "short", "value")
 
     def __init__(
-        self, name: str, value: str = "", help: str = "", *, number: bool = False, many: bool = False, short: str = ""
+        self,
+        name: str,
+        value: str = "",
+        help: str = "",
+        *,
+        number: bool = False,
+        many: bool = False,
+        short: str = "",
+        instead: str = "",
     ) -> None:
         self.name = name
         self.value = value
@@ -38,6 +50,7 @@ class Option:
         self.number = number
         self.many = many
         self.short = short
+        self.instead = instead
 
 
 class Form:
@@ -124,7 +137,13 @@ def parse(command: str, form: Form, given: Sequence[str]) -> Args:
         options.setdefault(option.name, []).append(value)
     if "--help" in options:
         return Args({}, options)
-    return Args(_named(command, form, words), options)
+    return Args(_named(command, form, slots(form, options), words), options)
+
+
+def slots(form: Form, given: Iterable[str]) -> list[str]:
+    """The form's words that are to be written beside these options."""
+    left_out = {option.instead for option in form.options if option.name in given}
+    return [slot for slot in form.words.split() if slot.strip("[]…") not in left_out]
 
 
 def usage(command: str, form: Form) -> str:
@@ -152,11 +171,11 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
 
 
-def _named(command: str, form: Form, words: list[str]) -> dict[str, list[str]]:
+def _named(command: str, form: Form, slots: list[str], words: list[str]) -> dict[str, list[str]]:
     """The words by their names in the form."""
     named: dict[str, list[str]] = {}
     rest = list(words)
-    for slot in form.words.split():
+    for slot in slots:
         name = slot.strip("[]…")
         if "…" in slot:
             taken, rest = rest, []

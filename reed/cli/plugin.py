@@ -49,7 +49,7 @@ def show_status(args: Args, output: Output) -> int:
     with connect(args) as core:
         sandbox = core.stats()["sandbox"]
         plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.word("NAME"))]
-    _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason"])
+    _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
     output.say(f"\nsandbox {sandbox['mode']}: {in_words(sandbox)}")
     for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
         output.say(f"    missing: {missing}")
@@ -63,7 +63,7 @@ def show_health(args: Args, output: Output) -> int:
 
 
 def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> None:
-    """The figures as a table; for people also why one failed, with the last lines that it wrote."""
+    """The figures as a table; for people also why one failed, with its last lines, and what it said with ERROR."""
     output.table(columns, plugins, piped)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
@@ -71,6 +71,8 @@ def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, 
             output.say(f"\n{plugin['name']} is {plugin['state']}: {reason}")
             for line in plugin.get("last_lines") or ():
                 output.say(f"    {line}")
+        if plugin.get("error_data"):
+            output.say(f"\n{plugin['name']} said ERROR: {plugin['error_data']}")
 
 
 def _milliseconds(value: float) -> str:
@@ -105,6 +107,7 @@ _HEALTH = (
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("RESTARTS", "restarts", right=True),
+    Column("EVENTS WAITING", "events_waiting", right=True),
     Column("LAST ERROR", "last_error"),
 )
 
@@ -143,6 +146,8 @@ def reload(args: Args, output: Output) -> int:
 
 def send(args: Args, output: Output) -> int:
     """The answer goes to stdout as it came; a status of failure that the plugin chose is exit code 1."""
+    if args.has("--all"):
+        return _send_all(args.word("ACTION"), args, output)
     name, action = args.word("NAME"), args.word("ACTION")
     with connect(args, timeout=None) as core:
         answer = core.plugin_send(name, action, _action_input(core, name, action, args.words("INPUT")))
@@ -157,12 +162,21 @@ def send(args: Args, output: Output) -> int:
     return 0
 
 
+def _send_all(action: str, args: Args, output: Output) -> int:
+    """What each running plugin that has the action answered, by its name; a failure of one is exit code 1."""
+    with connect(args, timeout=None) as core:
+        answers = core.plugin_send_all(action, _action_input(core, "", action, args.words("INPUT")))
+    output.text(json.dumps(answers, ensure_ascii=False).encode())
+    return 1 if any(answer["status"] >= 400 for answer in answers.values()) else 0
+
+
 def _action_input(core: Client, name: str, action: str, given: list[str]) -> bytes:
     """What travels, by what the action declares: a ref as a JSON string, a JSON text, or bytes."""
     kind = _declared_input(core, name, action)
     if not given:
         if kind == "snippet":
-            raise UsageError(f"the action {action} takes a snippet", hint=f"reed plugin send {name} {action} REF")
+            hint = f"reed plugin send {name or '--all'} {action} REF"
+            raise UsageError(f"the action {action} takes a snippet", hint=hint)
         return b""
     data = sys.stdin.buffer.read() if given[0] == "-" else os.fsencode(given[0])
     if kind == "bytes":
@@ -173,13 +187,16 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
 
 
 def _declared_input(core: Client, name: str, action: str) -> str:
-    """What the action takes: snippet, json or bytes; "" when it is not known, then the input speaks for itself."""
+    """What the action takes: snippet, json or bytes; "" when it is not known, then the input speaks for itself.
+
+    Without a name: of the first plugin that has it.
+    """
     try:
         plugins = core.plugin_list()
     except PermissionDenied:  # who may send need not be allowed to list
         return ""
     for plugin in plugins:
-        if plugin["name"] == name:
+        if plugin["name"] == name or (not name and action in plugin["actions"]):
             return str(plugin["actions"].get(action, {}).get("input", ""))
     return ""
 
@@ -198,7 +215,7 @@ def signal(args: Args, output: Output) -> int:
         raise UsageError(f"no signal {word!r}", hint=nearest(word, SIGNALS) or f"one of {', '.join(SIGNALS)}")
     with connect(args) as core:
         core.plugin_signal(name, SIGNALS[word])
-    output.say(f"{name} was sent {word}")
+    output.say(f"{name or 'every running plugin'} was sent {word}")
     return 0
 
 
@@ -241,7 +258,7 @@ def _log_path(args: Args) -> str:
         return str(path)
 
 
-_NAME = "the plugin's name in plugin-registry.csv"
+_ALL = Option("--all", help="every running plugin, instead of NAME", instead="NAME")
 FORMS = {
     "plugin list": Form(list_plugins, "", "All plugins of the registry, with their state and actions"),
     "plugin status": Form(
@@ -255,14 +272,17 @@ FORMS = {
         send,
         "NAME ACTION [INPUT]",
         "Call an action of a plugin and print its answer",
+        (Option("--all", help="every running plugin that has the action, instead of NAME", instead="NAME"),),
         details="""
-INPUT is the REF of a snippet where the action takes one, else JSON; - reads it from standard input.
+INPUT is the REF of a snippet where the action takes one, else JSON; - reads it from standard input. With --all the
+answer is {NAME: {"status", "answer" or "error"}}.
 
   reed plugin send simple-seo validate blog/intro
   reed plugin send simple-seo validate '$blog/intro'
-  reed plugin send form-validator validate '{"form": "contact", "values": {"email": "x"}}'""",
+  reed plugin send form-validator validate '{"form": "contact", "data": {"email": "x"}}'
+  reed plugin send --all validate blog/intro""",
     ),
-    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}"),
+    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}", (_ALL,)),
     "plugin logs": Form(
         logs,
         "NAME",

@@ -43,6 +43,8 @@ def test_plugins_actions_signals_and_types_come_from_the_core(offered, on_site, 
     assert "simple-seo" in offered("plugin", "start", "")
     assert offered("plugin", "send", "simple-seo", "v") == ["validate"]
     assert offered("plugin", "signal", "simple-seo", "wa") == ["wake"]
+    assert offered("plugin", "signal", "--all", "wa") == ["wake"]
+    assert "validate" in offered("plugin", "send", "--all", "v")
     assert offered("plugin", "start", "simple-seo", "form") == ["form-validator"]
 
 

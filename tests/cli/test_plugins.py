@@ -28,11 +28,12 @@ LIST = [
 HEALTH = [
     {"name": "seo", "type": "lua", "version": "1.2.0", "state": "ready", "pid": 7, "uptime_s": 61.5, "restarts": 0,
      "memory_bytes": 812340, "calls": 3, "errors": 0, "latency_ms": {"p50": 0.25, "p99": 1.5}, "ready_ms": 3.2,
-     "reason": "", "last_error": "", "last_lines": [], "log": "/x/seo.log"},
+     "reason": "", "last_error": "no key", "error_data": "no key", "last_lines": [], "log": "/x/seo.log",
+     "events_waiting": 12},
     {"name": "bad", "type": "lua", "version": "1.0.0", "state": "failed", "pid": None, "uptime_s": 0, "restarts": 5,
      "memory_bytes": 0, "calls": 0, "errors": 0, "latency_ms": {"p50": None, "p99": None}, "ready_ms": None,
      "reason": "bad: it crashed 5 times", "last_error": "exit 1", "last_lines": ["main.lua:3: \x1b[1moops"],
-     "log": "/x/bad.log"},
+     "log": "/x/bad.log", "error_data": "", "events_waiting": 0},
 ]  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class Plugins:
         self.asked = []
         self.answer = PluginAnswer(200, b'{"score": 9}')
         self.may_list = True
+        self.broadcast = False  # the newest request
         self.log = ""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -70,6 +72,7 @@ class Plugins:
                 while data := connection.recv(65536):
                     buffer.feed(memoryview(data))
                     while (frame := buffer.next_frame()) is not None:
+                        self.broadcast = bool(frame.flags & Flag.BROADCAST)
                         answer, flags = self._reply(frame.command_id, bytes(frame.payload))
                         connection.sendall(frames.encode(frame.command_id, answer, Flag.RESPONSE | flags))
                     buffer.keep()
@@ -115,16 +118,16 @@ def test_list(reed, plugins):
 
 def test_status_and_health(reed, plugins):
     assert reed("plugin", "status").out.splitlines() == [
-        "seo\tready\t7\t61.5\t812340\t3\t0\t0.25\t1.5\t0\t",
-        "bad\tfailed\t\t0\t0\t0\t0\t\t\t5\tbad: it crashed 5 times",
+        "seo\tready\t7\t61.5\t812340\t3\t0\t0.25\t1.5\t0\t\tno key",
+        "bad\tfailed\t\t0\t0\t0\t0\t\t\t5\tbad: it crashed 5 times\t",
     ]
     assert reed("plugin", "status", "bad").out.startswith("bad\tfailed")
-    assert reed("plugin", "health", "seo").out == "seo\tready\t3.2\t61.5\t3\t0\t0\t\n"
+    assert reed("plugin", "health", "seo").out == "seo\tready\t3.2\t61.5\t3\t0\t0\t12\tno key\n"
     assert [each["name"] for each in json.loads(reed("plugin", "health", "--json").out)] == ["seo", "bad"]
     assert [each["sandbox"] for each in json.loads(reed("plugin", "status", "--json").out)] == [SANDBOX, SANDBOX]
 
 
-def test_a_failed_one_is_explained_to_people(reed, plugins, monkeypatch):
+def test_a_failed_one_and_what_one_said_with_error_is_told_to_people(reed, plugins, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -138,6 +141,7 @@ def test_a_failed_one_is_explained_to_people(reed, plugins, monkeypatch):
         "NAME  STATE   PID  UPTIME  MEMORY  CALLS  ERRORS     P50     P99  RESTARTS\n"
         "seo   ready     7   1 min  793 KB      3       0  0.2 ms  1.5 ms         0\n"
         "bad   failed    -       -       -      0       0       -       -         5\n"
+        "\nseo said ERROR: no key\n"
         "\nbad is failed: it crashed 5 times\n"
         "    main.lua:3: \\x1b[1moops\n"
         "\nsandbox auto: rlimits, no_new_privs, seccomp\n"
@@ -225,6 +229,25 @@ def test_answers_of_all_kinds(reed, plugins):
 def test_signals(reed, plugins, word, signal):
     assert reed("plugin", "signal", "seo", word).code == 0
     assert plugins.asked == [signal]
+
+
+def test_a_signal_to_all(reed, plugins):
+    ran = reed("plugin", "signal", "--all", "wake")
+    assert (ran.code, plugins.asked, plugins.broadcast) == (0, [Signal.WAKE_UP], True)
+    assert reed("plugin", "signal", "wake").code == 2
+    assert reed("plugin", "signal", "--all", "seo", "wake").code == 2
+
+
+def test_an_action_of_all(reed, plugins):
+    answers = {"seo": {"status": 200, "answer": 9}, "bad": {"status": 503, "error_code": 10002, "error": "offline"}}
+    plugins.answer = PluginAnswer(200, json.dumps(answers).encode())
+    ran = reed("plugin", "send", "validate", "--all", "blog/intro")
+    assert (ran.code, json.loads(ran.out), plugins.broadcast) == (1, answers, True)
+    assert plugins.asked == [b'"blog/intro"']
+    plugins.answer = PluginAnswer(200, b"{}")
+    assert reed("plugin", "send", "--all", "check", '{"a": 1}').code == 0
+    assert plugins.asked.pop() == b'{"a": 1}'
+    assert "reed plugin send --all validate REF" in reed("plugin", "send", "--all", "validate").err
 
 
 def test_logs(reed, plugins, tmp_path):
