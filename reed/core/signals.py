@@ -5,7 +5,8 @@
     supervisor ── its link ── plugin                                  HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
 
 A graceful shutdown that a person sends is a stop: the supervisor must know that the plugin ends, or it would start it
-again.
+again. A RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep sleep
+takes them up when it wakes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reed.core.links import Link
-from reed.errors import Malformed, PluginNotFound
+from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound
 from reed.registry.lifecycle import State
 from reed.registry.supervisor import Supervisor
+from reed.wire import strict_json
 from reed.wire.codes import Signal
 from reed.wire.common import SignalMessage
 
+_LONGEST_DATA = 65535  # data_len is a u16
 _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
@@ -35,10 +38,26 @@ def signal_plugins(
         targets = [links[message.plugin_name]]
     else:
         raise PluginNotFound(f"no plugin {message.plugin_name}", hint="`reed plugin list` shows them")
-    for link in targets:
+    given = bytes(message.data)
+    reads_anew = kind == Signal.RELOAD_CONFIG and not given
+    for link, data in [(link, _settings_of(link) if reads_anew else given) for link in targets]:
         if kind == Signal.SHUTDOWN_GRACEFUL:
             supervisor.stop(link.name, lambda: None, lambda _: None)
         elif kind == Signal.WAKE_UP and link.plugin.state is State.SLEEPING:
             supervisor.wake(link.name)
-        elif not link.send_signal(kind, bytes(message.data)) and not broadcast:
+        elif not link.send_signal(kind, data) and not broadcast and not _takes_it_up_later(link, kind):
             raise link.offline()
+
+
+def _settings_of(link: Link) -> bytes:
+    """Read again; as JSON. What is too much for a signal is left out: an SDK asks for it when it registers again."""
+    try:
+        settings = strict_json.dumps(link.plugin.look_at_settings())
+    except ManifestError as error:
+        raise Invalid(str(error)) from None
+    return settings if len(settings) <= _LONGEST_DATA else b""
+
+
+def _takes_it_up_later(link: Link, kind: Signal) -> bool:
+    """A plugin in deep sleep has no process, and reads its settings when it gets one."""
+    return kind == Signal.RELOAD_CONFIG and link.plugin.state is State.SLEEPING

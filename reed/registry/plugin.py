@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -85,6 +86,13 @@ class Plugin:
     def look(self) -> None:
         """Read its folder and manifest. Raises ManifestError, and then keeps what it had."""
         self.manifest, self.spec = plan(self.row, self._tools.config, self._tools.manifests)
+
+    def look_at_settings(self) -> dict[str, Any]:
+        """Its settings as its folder has them now, for the process that runs. Raises ManifestError."""
+        fresh = plan(self.row, self._tools.config, self._tools.manifests).spec
+        if self.spec is not None:
+            self.spec = replace(self.spec, settings=fresh.settings)
+        return self.settings
 
     # What may be asked of it.
 
