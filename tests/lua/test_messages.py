@@ -267,6 +267,18 @@ def test_a_call_that_crosses_deep_sleep_is_answered(workshop: Workshop) -> None:
     assert plugin.core.response() == (200, b"1")
 
 
+def test_a_health_check_that_crosses_deep_sleep_is_answered_and_it_leaves(workshop: Workshop) -> None:
+    deep = {"after": 0.05, "mode": "deep"}
+    plugin = workshop.launch(SLEEPER, actions={"echo": 1}, sleep=deep)
+    assert plugin.core.signal()[0] == Signal.PLUGIN_SLEEPING
+    plugin.core.send_signal(Signal.HEALTH_CHECK)
+    assert plugin.core.frame()[0] == Command.PLUGIN_REGISTER
+    plugin.core.send(Command.PLUGIN_REGISTER, registered(deep), Flag.RESPONSE)
+    assert plugin.core.signal()[0] == Signal.PLUGIN_SLEEPING
+    assert plugin.core.closed()
+    assert plugin.exit_status() == 0
+
+
 def registered(sleep: dict[str, Any]) -> bytes:
     from reed.wire.common import JsonResponse
 

@@ -159,20 +159,25 @@ impl<'a> Main<'a> {
 
     // Sleep.
 
-    /// How long until it is time to sleep; `None` when it never is, or it sleeps already.
+    /// How long until it is time to sleep, or to leave where it sleeps deeply and was disturbed; `None` when it never is.
     fn until_sleep(&self) -> Option<Duration> {
         let sleep = self.shared.registration().sleep?;
-        if self.shared.mood() != Signal::Ready {
-            return None;
-        }
-        let left = sleep.after().saturating_sub(self.shared.figures.idle());
+        let left = match (self.shared.mood(), sleep) {
+            (Signal::Ready, _) => sleep.after().saturating_sub(self.shared.figures.idle()),
+            (Signal::Sleeping, Sleep::Deep(_)) => Duration::ZERO,
+            _ => return None,
+        };
         // While a thread works, or a message is half read, look again a little later.
         let is_busy = left.is_zero() && !self.shared.peers.is_quiet();
         Some(if is_busy { Duration::from_millis(100).min(sleep.after()) } else { left })
     }
 
+    /// What comes on the way to a deep sleep is handled first. If it did not wake the plugin, as a health check does
+    /// not, the next turn leaves.
     fn sleep(&self) -> Result<(), Error> {
-        self.lane.fall_asleep()?;
+        if self.shared.mood() != Signal::Sleeping {
+            self.lane.fall_asleep()?;
+        }
         let Some(Sleep::Deep(_)) = self.shared.registration().sleep else { return Ok(()) };
         if self.lane.sleeps_undisturbed()? && self.shared.peers.is_quiet() {
             self.shared.stop();

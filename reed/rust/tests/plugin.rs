@@ -298,6 +298,21 @@ fn deep_sleep_ends_the_process_but_loses_no_call() {
 }
 
 #[test]
+fn a_health_check_on_the_way_to_deep_sleep_is_answered_and_it_leaves() {
+    let mut core = FakeCore::new("demo", &[]);
+    core.answer["sleep"] = json!({"after": 0.03, "mode": "deep"});
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    assert_eq!(line.signal().0, Signal::Sleeping);
+    line.send_signal(Signal::HealthCheck); // crosses SLEEPING: the core had not read it yet
+    line.register();
+    assert_eq!(line.signal().0, Signal::Sleeping);
+    line.register();
+    assert!(line.try_frame().is_none(), "it leaves");
+    plugin.join().unwrap().unwrap();
+}
+
+#[test]
 fn workers_take_calls_at_the_same_time() {
     let core = FakeCore::new("demo", &["peer"]);
     let barrier = std::sync::Barrier::new(2);
