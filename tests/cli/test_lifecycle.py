@@ -49,7 +49,7 @@ def test_every_setting_that_init_shows_is_one(reed, tmp_path):
     shown = load("shown.yaml", {}, {})
     assert str(shown.runtime_dir) == "/tmp/reed-cms"
     assert set(shown.groups) == {"editor"}
-    assert set(shown.plugins) == {"simple-seo"}
+    assert set(shown.plugins) == {"simple-seo", "ai-core"}
 
 
 def test_start_status_stop(reed, tmp_path):
