@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -21,6 +22,18 @@ def pin(processor: int | None = None) -> int:
     processor = max(os.sched_getaffinity(0)) if processor is None else processor
     os.sched_setaffinity(0, {processor})
     return processor
+
+
+def raise_descriptors(wanted: int = 100_000) -> int:
+    """Let this process, and those it starts from now on, open so many files, or as many as may be; how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (max(wanted, hard), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            return most
+        except (ValueError, PermissionError):
+            continue
+    return hard
 
 
 class Site:
@@ -97,10 +110,12 @@ def running(place: Site, *flags: str) -> Iterator[Site]:
 
 
 @contextmanager
-def core(*flags: str) -> Iterator[Site]:
+def core(*flags: str, environ: dict[str, str] | None = None) -> Iterator[Site]:
     """A running core of its own, with no plugins."""
-    with site() as place, running(place, *flags):
-        yield place
+    with site() as place:
+        place.environ.update(environ or {})
+        with running(place, *flags):
+            yield place
 
 
 @contextmanager

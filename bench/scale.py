@@ -1,0 +1,60 @@
+"""`python -m bench scale`: how cost grows as work grows, as a table, a record and plots.
+
+    python -m bench scale                       all: to 10,000 clients, 1,000,000 snippets, 200 plugins; some 15 minutes
+    python -m bench scale clients payloads      these alone
+    python -m bench scale --most 10000          no more than so many of anything
+    python -m bench scale --record              writes record and plots to bench/results
+
+`power` is how cost grew over the last tenfold of the work: 0 not at all, 1 as the work did. Beyond what the work itself
+asks for it is a defect, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from bench import record
+from bench.plots import draw
+from bench.processes import pin
+from bench.series import NAMES, Curve
+
+
+def main(words: list[str]) -> int:
+    """Measure, print, and with --record write; 1 when something grows faster than its work."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench scale", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("series", nargs="*", metavar="SERIES", help=f"of {', '.join(NAMES)}; all of them by default")
+    parser.add_argument("--most", type=int, default=1_000_000, help="of clients, snippets, kilobytes, plugins")
+    parser.add_argument("--record", action="store_true", help="write the figures and the plots to bench/results")
+    options = parser.parse_args(words)
+    unknown = set(options.series) - set(NAMES)
+    if unknown:
+        parser.error(f"no series {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    print(f"core and clients all on processor {pin()}", flush=True)
+    curves: list[Curve] = []
+    for name in NAMES:
+        if name in options.series or not options.series:
+            new = list(import_module(f"bench.series.{name}").curves(options.most))
+            print(table(new), flush=True)
+            curves += new
+            if options.record:
+                record.write(f"scale-{name}", {"curves": [curve.as_json() for curve in new]})
+                draw(new, record.RESULTS)
+    defects = [curve.name for curve in curves if curve.is_defect]
+    if defects:
+        print(f"grows faster than its work: {'; '.join(defects)}", file=sys.stderr)
+    return 1 if defects else 0
+
+
+def table(curves: list[Curve]) -> str:
+    """A line for each curve: its points, its power, and what that may be."""
+    lines = []
+    for curve in curves:
+        points = "  ".join(f"{work:,.0f}: {cost:,.4g}" for work, cost in curve.points)
+        verdict = "DEFECT" if curve.is_defect else "fine"
+        power = f"power {curve.power:.2f} (may be {curve.may_grow:g})"
+        lines.append(f"{curve.name} [{curve.unit}, by {curve.work}]  {power}  {verdict}\n    {points}")
+    return "\n".join(lines)

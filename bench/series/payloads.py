@@ -1,0 +1,54 @@
+"""GET of contents of 64 bytes to 16 MiB, beside the C echo of as many bytes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.measure import exchange, interleaved
+from bench.peers import Missing, Peers
+from bench.processes import connect, core
+from bench.series import Curve
+from reed.client import Client
+from reed.wire import frames
+from reed.wire.codes import Command
+from reed.wire.layouts import HEADER, RECORD, STATUS
+
+SIZES = (64, 1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, (16 << 20) - RECORD.size - STATUS.size)
+_FRAME = HEADER.size + STATUS.size + RECORD.size
+
+
+def curves(most: int) -> Iterator[Curve]:
+    """`most` is of kilobytes here."""
+    ours = Curve("payloads", "reed, GET", "bytes", "us", 1)
+    theirs = Curve("payloads", "C echo of the same bytes", "bytes", "us", 1)
+    with ExitStack() as stack:
+        site = stack.enter_context(core())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
+        client = stack.enter_context(Client(site.socket))
+        client.registry_define("page", b"{}")
+        sock = stack.enter_context(connect(site.socket))
+        try:
+            echo = Peers(folder, stack).raw("C")
+        except Missing:
+            echo = None
+        for size in SIZES:
+            if size > most * 1024:
+                break
+            text = b'{"body":"%b"}' % (b"x" * (size - len(json.dumps({"body": ""}, separators=(",", ":")))))
+            request = frames.encode(Command.SNIPPET_GET, client.snippet_create("page", "", text).encode())
+            times = max(2, min(300, (16 << 20) // size))
+            sides = {"reed": lambda: exchange(sock, request, _FRAME + size, times)}  # noqa: B023
+            # An echo of more than a socket's buffer, to a client that sends all of it first, would lock both up.
+            if echo is not None and size <= 64 << 10:
+                data = bytes(_FRAME + size)
+                sides["C"] = lambda: exchange(echo, data, len(data), times)  # noqa: B023
+            figures = interleaved(sides, 5)
+            ours.add(size, figures["reed"])
+            if "C" in figures:
+                theirs.add(size, figures["C"])
+    yield ours
+    yield theirs

@@ -1,0 +1,104 @@
+"""1,000 to 1,000,000 small snippets in one store: what it costs to read, list, search, walk and index them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import statistics
+from collections.abc import Callable, Iterator
+
+from bench.content import pages
+from bench.measure import timed
+from bench.processes import Site, core
+from bench.series import Curve
+from reed.client import Client, Request
+from reed.wire.codes import Command
+from reed.wire.schema import SchemaBond
+from reed.wire.snippets import SnippetCreate, SnippetWritten
+
+COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+BRANCHES = 10  # of each parent in a tree of 1,000
+TREE = 1_000
+TYPE = {"schema": {"type": "object"}, "searchable": {"title": 3, "text": 1}, "composed_of": ["note"]}
+
+
+def curves(most: int) -> Iterator[Curve]:
+    rest = Curve("memory of snippets", "memory of the core", "snippets", "MB", 0.5)
+    reads = {
+        "GET by id": Curve("snippets", "GET by id, any of them", "snippets", "us", 0),
+        "LIST": Curve("snippets", "LIST, 100 records, anywhere", "snippets", "us", 0),
+        "TREE": Curve("snippets", "TREE of 1,000 of them", "snippets", "us", 0),
+        "rare": Curve("snippets", "SEARCH, a word of 20 of them", "snippets", "us", 0),
+        "common": Curve("search", "SEARCH, a word of 1 in 20", "snippets", "ms", 1),
+    }
+    writes = Curve("writes", "CREATE, 512 in flight", "snippets", "us each", 0)
+    reindex = Curve("writes", "reindex of everything", "snippets", "us each", 0)
+    with core() as site, Client(site.socket, timeout=1200) as client:
+        client.registry_define("note", TYPE)
+        rest.add(1, site.memory() / 1e6)
+        ids: list[str] = []
+        source = _contents()
+        for count in COUNTS:
+            if count > most:
+                break
+            before = len(ids)
+            seconds = timed(lambda: ids.extend(_create(client, source, count - before)))  # noqa: B023
+            writes.add(count, seconds / (count - before) * 1e6)
+            if not before:
+                _bond(client, ids[:TREE])
+            client.search("nothingfindsthis")  # the index has caught up
+            _reads(client, ids, reads)
+            reindex.add(count, timed(client.search_index) / count * 1e6)
+            rest.add(count, site.memory() / 1e6)
+            _say(site, count)
+    yield from (*reads.values(), writes, reindex, rest)
+
+
+def _say(site: Site, count: int) -> None:
+    print(f"  {count:,} snippets: the core has {site.memory() / 1e6:.1f} MB", flush=True)
+
+
+def _contents() -> Iterator[bytes]:
+    """Notes of a title and ten words; `everytwentieth` is in one of 20, `rare` in the first 20 of all."""
+    made = [(page["title"], page["description"]) for page in pages(5_000, body_words=4)]
+    for number in itertools.count():
+        title, text = made[number % len(made)]
+        marks = (" everytwentieth" if number % 20 == 7 else "") + (" raritas" if number < 20 else "")
+        yield json.dumps({"title": f"{title} {number}", "text": text + marks}).encode()
+
+
+def _create(client: Client, source: Iterator[bytes], count: int) -> Iterator[str]:
+    requests = (
+        Request(Command.SNIPPET_CREATE, SnippetCreate("note", "", content).pack())
+        for content in itertools.islice(source, count)
+    )
+    for _, answer in client.pipelined(requests):
+        if isinstance(answer, Exception):
+            raise answer
+        yield SnippetWritten.unpack(answer).snippet_id
+
+
+def _bond(client: Client, ids: list[str]) -> None:
+    bonds = (SchemaBond(ids[(at - 1) // BRANCHES], ids[at], at, "").pack() for at in range(1, len(ids)))
+    for _ in client.pipelined(Request(Command.SCHEMA_BOND, bond) for bond in bonds):
+        pass
+
+
+def _reads(client: Client, ids: list[str], curves: dict[str, Curve]) -> None:
+    rng = random.Random(5)
+
+    def any_id() -> str:
+        return ids[rng.randrange(len(ids))]
+
+    operations: dict[str, tuple[Callable[[], object], int]] = {
+        "GET by id": (lambda: client.snippet_get(any_id()), 1000),
+        "LIST": (lambda: client.snippet_list("", any_id(), 100), 100),
+        "TREE": (lambda: client.schema_tree(ids[0]), 10),
+        "rare": (lambda: client.search("raritas"), 50),
+        "common": (lambda: client.search("everytwentieth"), 5),
+    }
+    for name, (operation, times) in operations.items():
+        curve = curves[name]
+        seconds = statistics.median(timed(operation) for _ in range(times))
+        curve.add(len(ids), seconds * (1e3 if curve.unit == "ms" else 1e6))
