@@ -15,6 +15,7 @@ import contextlib
 import grp
 import logging
 import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,7 @@ from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
 
 _SCRATCH_BYTES = 256 * 1024
+_OWN_DESCRIPTORS = 2048
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -82,7 +84,9 @@ class Daemon:
             self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
             self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router, self._sandbox_layers())
             undo.callback(self._close_links)
-            self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, log)
+            most_held = _fifos_to_hold(config.limits.connections)
+            places = self._folder.fifos, self._folder.peers
+            self.mesh = Mesh(*places, self.loop, self.supervisor.wake, log, most_held)
             undo.callback(self.mesh.close)
             self.supervisor.load_registry()
             self._handlers.refresh()
@@ -237,6 +241,13 @@ def _become_subreaper() -> None:
 
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def _fifos_to_hold(connections: int) -> int:
+    """What the limit of descriptors leaves beside connections, and what plugins and the store need; half of it where
+    that is little."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(allowed - connections - _OWN_DESCRIPTORS, allowed // 2)
 
 
 def _group_id(config: Config) -> int | None:

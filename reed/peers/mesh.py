@@ -9,7 +9,8 @@
     add, remove                 a plugin's FIFOs are made, or reopened after a check; those of one that went are removed
     set_running, set_sleeping   hold or let go, watch or not
 
-The core never reads or writes a message. A FIFO that it does not hold costs nothing but its name.
+The core never reads or writes a message. A FIFO that it does not hold costs nothing but its name. It holds so many that
+descriptors are left for connections and plugins; what is unread in a FIFO beyond them is lost with its last process.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Mesh:
         loop: Loop,
         wake: Callable[[str], None],
         log: logging.Logger,
+        most_held: int = 1_000_000,
     ) -> None:
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._path = os.fspath(path)
@@ -47,6 +49,8 @@ class Mesh:
         self._names: set[str] = set()
         self._running: set[str] = set()
         self._sleeping: set[str] = set()
+        self._most_held = most_held
+        self._told_of_limit = False
         self._held: dict[_Pair, int] = {}
 
     @property
@@ -100,18 +104,23 @@ class Mesh:
         if is_sleeping == (name in self._sleeping):
             return
         (self._sleeping.add if is_sleeping else self._sleeping.discard)(name)
-        for (_, reader), fd in self._held.items():
-            if reader == name and is_sleeping:
+        for fd in self._held_to(name):
+            if is_sleeping:
                 self._loop.watch(fd, lambda: self._message_for(name))
-            elif reader == name:
+            else:
                 self._loop.unwatch(fd)
 
     def _message_for(self, name: str) -> None:
         """Wake it once: the message stays readable until the plugin is awake and reads it."""
-        for (_, reader), fd in self._held.items():
-            if reader == name:
-                self._loop.unwatch(fd)
+        for fd in self._held_to(name):
+            self._loop.unwatch(fd)
         self._wake(name)
+
+    def _held_to(self, reader: str) -> Iterator[int]:
+        for writer in self._names:
+            fd = self._held.get((writer, reader))
+            if fd is not None:
+                yield fd
 
     def close(self) -> None:
         """Let everything go; the FIFOs stay for the next core."""
@@ -132,6 +141,15 @@ class Mesh:
             self._let_go(pair)
 
     def _hold(self, pair: _Pair) -> None:
+        if len(self._held) >= self._most_held:
+            if not self._told_of_limit:
+                self._log.warning(
+                    "only %d FIFOs are held: what is unread in the others is lost when both plugins end;"
+                    " raise `ulimit -n`",
+                    self._most_held,
+                )
+            self._told_of_limit = True
+            return
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(fifo_name(*pair), flags, dir_fd=self._folder)

@@ -16,7 +16,7 @@ from reed.peers.mesh import Mesh
 class Plugins:
     """A mesh in a folder of its own, on a loop of its own."""
 
-    def __init__(self, path) -> None:
+    def __init__(self, path, most_held: int = 1000) -> None:
         self.path = path
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.woken: list[str] = []
@@ -24,7 +24,7 @@ class Plugins:
         self.loop = Loop(on_bug=self.bugs.append)
         self.links = path.parent / "peers"
         self.links.mkdir(exist_ok=True)
-        self.mesh = Mesh(path, self.links, self.loop, self.woken.append, logging.getLogger("test"))
+        self.mesh = Mesh(path, self.links, self.loop, self.woken.append, logging.getLogger("test"), most_held)
 
     def add(self, *names: str) -> None:
         for name in names:
@@ -78,6 +78,18 @@ def test_only_the_pairs_of_running_plugins_are_held(plugins):
     assert plugins.mesh.held == 6
     plugins.mesh.set_running("b", False)
     assert plugins.mesh.held == 0
+
+
+def test_no_more_are_held_than_descriptors_are_to_spare(tmp_path, caplog):
+    plugins = Plugins(tmp_path / "fifos", most_held=4)
+    plugins.add("a", "b", "c", "d")
+    plugins.mesh.set_running("a", True)
+    assert plugins.mesh.held == 4
+    assert caplog.text.count("ulimit -n") == 1
+    plugins.mesh.set_running("a", False)
+    plugins.mesh.set_running("b", True)
+    assert plugins.mesh.held == 4
+    plugins.end()
 
 
 def test_what_is_unread_waits_while_writer_and_reader_die_and_come_again(plugins):
