@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from reed.loop.epoll import READABLE, WRITABLE, Epoll
 from reed.loop.timers import Callback, Timer, Timers
 
 Work = Callable[[float], bool]  # goes on until about that time; True while some is left
@@ -61,10 +62,13 @@ class TurnTimes:
         self.commit_longest = 0.0
         self.turns = 0
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float, commit_seconds: float = 0.0) -> None:
         self.turns += 1
         self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
-        self.longest = max(self.longest, seconds)
+        if seconds > self.longest:
+            self.longest = seconds
+        if commit_seconds > self.commit_longest:
+            self.commit_longest = commit_seconds
 
     def quantile(self, part: float) -> float:
         """Seconds that this part of all turns stayed below (to a factor of two)."""
@@ -83,7 +87,6 @@ class Loop:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        selector: selectors.BaseSelector | None = None,
         commit: Callback = lambda: None,
         on_bug: Callable[[BaseException], None],
         slice_seconds: float = 0.002,
@@ -91,7 +94,7 @@ class Loop:
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
-        self._selector = selector or selectors.DefaultSelector()
+        self._epoll = Epoll()
         self._on_bug = on_bug
         self._slice_seconds = slice_seconds
         self._watches: dict[int, _Watch] = {}
@@ -129,7 +132,7 @@ class Loop:
         watch = self._watches.pop(fd, None)
         if watch is not None:
             if watch.registered:
-                self._selector.unregister(fd)
+                self._epoll.unregister(fd)
             watch.on_readable = watch.on_writable = None  # an event of this turn may still hold the watch
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
@@ -166,30 +169,37 @@ class Loop:
 
     def turn(self, most_wait: float | None = None) -> None:
         """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
-        ready = self._selector.select(self._timeout(most_wait))
-        began = self.now()
-        again, self._again = self._again, deque()
-        for callback in again:
-            self._call(callback)
-        for key, mask in ready:
-            watch: _Watch = key.data
-            if mask & _READ and watch.on_readable is not None:
-                self._call(watch.on_readable)
-            if mask & _WRITE and watch.on_writable is not None:
-                self._call(watch.on_writable)
-        self._run_timers()
+        now = self.now
+        ready = self._epoll.ready(self._timeout(most_wait))
+        began = now()
+        if self._again:
+            self._run_again()
+        watches = self._watches
+        for fd, events in ready:
+            watch = watches.get(fd)
+            if watch is None:  # a callback of this turn has forgotten it
+                continue
+            try:
+                if events & READABLE and watch.on_readable is not None:
+                    watch.on_readable()
+                if events & WRITABLE and watch.on_writable is not None:
+                    watch.on_writable()
+            except Exception as error:  # noqa: BLE001
+                self._on_bug(error)
+        if began >= self._timers.earliest:
+            self._run_timers()
         if self._work:
             self._run_work()
-        before_commit = self.now()
+        before_commit = now()
         self._call(self.commit)
-        after_commit = self.now()
-        self._flush_and_bury()
-        self.times.commit_longest = max(self.times.commit_longest, after_commit - before_commit)
-        self.times.add(self.now() - after_commit + before_commit - began)
+        after_commit = now()
+        if self._to_flush or self._to_close:
+            self._flush_and_bury()
+        self.times.add(now() - after_commit + before_commit - began, after_commit - before_commit)
 
     def close(self) -> None:
         self._flush_and_bury()
-        self._selector.close()
+        self._epoll.close()
         self._watches.clear()
 
     def _timeout(self, most_wait: float | None) -> float | None:
@@ -200,6 +210,11 @@ class Loop:
             return most_wait
         wait = max(0.0, deadline - self.now())
         return wait if most_wait is None else min(wait, most_wait)
+
+    def _run_again(self) -> None:
+        again, self._again = self._again, deque()
+        for callback in again:
+            self._call(callback)
 
     def _run_timers(self) -> None:
         now = self.now()
@@ -246,9 +261,9 @@ class Loop:
         if mask == watch.registered:
             return
         if not mask:
-            self._selector.unregister(fd)
+            self._epoll.unregister(fd)
         elif watch.registered:
-            self._selector.modify(fd, mask, watch)
+            self._epoll.modify(fd, mask, watch)
         else:
-            self._selector.register(fd, mask, watch)
+            self._epoll.register(fd, mask, watch)
         watch.registered = mask

@@ -7,6 +7,7 @@ call_later ── Timer(when, callback) ── heap ── run_due ── callba
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 
 Callback = Callable[[], None]
@@ -36,11 +37,12 @@ class Timer:
 class Timers:
     """The deadlines of one loop. Times are seconds of the loop's monotonic clock."""
 
-    __slots__ = ("_heap", "cancelled")
+    __slots__ = ("_heap", "cancelled", "earliest")
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
         self.cancelled = 0
+        self.earliest = math.inf  # no timer is due before
 
     def __len__(self) -> int:
         return len(self._heap) - self.cancelled
@@ -48,6 +50,8 @@ class Timers:
     def add(self, when: float, callback: Callback) -> Timer:
         timer = Timer(when, callback, self)
         heapq.heappush(self._heap, timer)
+        if when < self.earliest:
+            self.earliest = when
         # Most calls to a plugin cancel their timeout long before it is due: unswept, the heap would keep them all.
         if self.cancelled > _SWEEP_FROM and self.cancelled * 2 > len(self._heap):
             self._sweep()
@@ -58,7 +62,11 @@ class Timers:
         while heap and heap[0].callback is None:
             heapq.heappop(heap)
             self.cancelled -= 1
-        return heap[0].when if heap else None
+        if not heap:
+            self.earliest = math.inf
+            return None
+        self.earliest = heap[0].when
+        return self.earliest
 
     def pop_due(self, now: float) -> Callback | None:
         """The callback of the earliest timer that is due, or None."""
