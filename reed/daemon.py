@@ -226,8 +226,9 @@ class Daemon:
         return link.send_signal(kind, data)
 
     def _commit(self) -> None:
-        self.store.commit()
-        self._handlers.events.deliver()
+        if self.store.dirty:
+            self.store.commit()
+            self._handlers.events.deliver()
         if self.store.has_work:
             self.loop.add_work(self.store.work)
 

@@ -17,6 +17,7 @@ from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
+_ASYNC = int(Flag.ASYNC)
 _RESPONSE = int(Flag.RESPONSE)
 _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
@@ -53,7 +54,7 @@ class Call:
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
-        self.expects_reply = not flags & Flag.ASYNC
+        self.expects_reply = not flags & _ASYNC
         self.answer: bytes | None = None
 
     @property
@@ -62,24 +63,21 @@ class Call:
 
     def reply(self, payload: bytes) -> None:
         """End the call with a response payload: a status and what the command gives."""
-        self._end(frames.encode(self.command_id, payload, _RESPONSE))
+        self.reply_with(frames.encode(self.command_id, payload, _RESPONSE))
 
     def reply_with(self, frame: bytes) -> None:
         """End the call with a whole response frame that was made before."""
-        self._end(frame)
+        if self.answer is not None:
+            raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
+        self.answer = frame
+        if self.expects_reply:
+            self.connection.release()
 
     def fail(self, error: CallError) -> None:
         """End the call with an ErrorResponse. An ASYNC call has nobody to tell: it is logged and counted."""
         if not self.expects_reply:
             self.connection.note_async_failure(self, error)
-        self._end(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
-
-    def _end(self, answer: bytes) -> None:
-        if self.answer is not None:
-            raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
-        self.answer = answer
-        if self.expects_reply:
-            self.connection.release()
+        self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
 
 
 Handle = Callable[[Call, memoryview], None]

@@ -27,8 +27,8 @@ from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
 
-_SIGNAL = int(Flag.SIGNAL)
 _RESPONSE = int(Flag.RESPONSE)
+_NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
 _MOST_NOTES = 10  # log lines of one connection about what is not answered
 
@@ -59,6 +59,8 @@ class Dispatcher(Protocol):
 
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def must_wait(self, command_id: int) -> bool: ...
+    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
+        """The whole response frame, where it was made before: no Call is needed then."""
 
 
 class Connection:
@@ -147,41 +149,47 @@ class Connection:
         self._goes_on = False
         buffer = self._buffer
         stream = self.stream
+        calls = self._calls
+        monitor = self._monitor
+        caller = self.caller
+        at_once = self._dispatcher.at_once
+        must_wait, dispatch = self._dispatcher.must_wait, self._dispatcher.dispatch
+        most_calls = self._limits.queued_calls
         left = self._limits.frames_per_turn
         try:
             while not stream.closing:
                 frame = buffer.next_frame()
                 if frame is None:
                     break
-                if not left or self._dispatcher.must_wait(frame.command_id):
+                if not left or must_wait(frame.command_id):
                     buffer.put_back(frame)
                     self._goes_on = True
                     self._loop.again(self._take_frames)
                     break
-                if stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls:
+                if stream.queued > _HIGH_WATER or len(calls) >= most_calls:
                     buffer.put_back(frame)
                     self._paused = True
                     stream.pause()
                     break
                 left -= 1
-                self._take(frame)
+                command_id, flags, payload = frame
+                if monitor.watched:
+                    self._saw(IN, frames.header(command_id, len(payload), flags), payload)
+                if flags & _NO_REQUEST:
+                    self._take_special(frame)
+                    continue
+                if not calls and not flags and (answer := at_once(caller, command_id, payload)) is not None:
+                    self.send(answer)
+                    continue
+                call = Call(self, command_id, flags)
+                if call.expects_reply:
+                    calls.append(call)
+                dispatch(call, payload)
         except CallError as error:  # the frame boundaries are lost
             self._refuse(error)
             return
         finally:
             buffer.keep()
-
-    def _take(self, frame: Frame) -> None:
-        command_id, flags, payload = frame
-        if self._monitor.watched:
-            self._saw(IN, frames.header(command_id, len(payload), flags), payload)
-        if flags & (_SIGNAL | _RESPONSE):
-            self._take_special(frame)
-            return
-        call = Call(self, command_id, flags)
-        if call.expects_reply:
-            self._calls.append(call)
-        self._dispatcher.dispatch(call, payload)
 
     def _take_special(self, frame: Frame) -> None:
         """A signal is never answered; a response belongs to a call that the core made."""
@@ -214,9 +222,7 @@ class Connection:
         stream = self.stream
         while calls and (answer := calls[0].answer) is not None:
             calls.popleft()
-            if self._monitor.watched:
-                self._saw(OUT, answer)
-            stream.send(answer)
+            self.send(answer)
         if self._ended and not calls and not stream.closing:
             self._loop.flush_later(_CloseWhenSent(self))
         elif self._paused:

@@ -80,6 +80,9 @@ class PluginConnection:
     def must_wait(self, command_id: int) -> bool:
         return self._dispatcher.must_wait(command_id)
 
+    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
+        return self._dispatcher.at_once(caller, command_id, payload) if self.registered else None
+
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:
             try:

@@ -1,9 +1,9 @@
 """Which command goes to which handler, and who may (WIRE.md, Commands to the core, Permissions).
 
-frame ── must_wait? ── dispatch ─┬─ unknown command     501
-                                 ├─ not permitted       403, logged with who and what
-                                 ├─ handler             replies now or later; a CallError is the call's answer
-                                 └─ a bug in a handler  500 for the caller, its traceback in the log
+frame ── must_wait? ── at_once? ── dispatch ─┬─ unknown command     501
+                                             ├─ not permitted       403, logged with who and what
+                                             ├─ handler             replies now or later; a CallError is its answer
+                                             └─ a bug in a handler  500 for the caller, its traceback in the log
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Caller, Handle
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.registry.permissions import PERMISSION_OF
 from reed.wire.codes import Command
@@ -21,6 +21,7 @@ from reed.wire.codes import Command
 class Route(NamedTuple):
     handle: Handle
     reads_store: bool = False  # must not see writes that are not on the disk yet
+    prepared: Callable[[memoryview], bytes | None] | None = None  # the response frame, where it was made before
 
 
 class Router:
@@ -35,6 +36,7 @@ class Router:
     ) -> None:
         self._handlers: dict[int, Handle] = {int(command): route.handle for command, route in routes.items()}
         self._reading = frozenset(int(command) for command, route in routes.items() if route.reads_store)
+        self._prepared = {int(command): route.prepared for command, route in routes.items() if route.prepared}
         self._store_is_dirty = store_is_dirty
         self._on_bug = on_bug
         self._log = log
@@ -42,11 +44,19 @@ class Router:
 
     def must_wait(self, command_id: int) -> bool:
         """A read waits for the next turn while writes of this one are not on the disk: it could see what then fails."""
-        return command_id in self._reading and self._store_is_dirty()
+        return self._store_is_dirty() and command_id in self._reading
+
+    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
+        """The response frame, where it was made before and the caller may have it."""
+        prepared = self._prepared.get(command_id)
+        return prepared(payload) if prepared is not None and command_id in caller.commands else None
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
+        command_id = call.command_id
         try:
-            self._handler(call)(call, payload)
+            if command_id not in call.connection.caller.commands or command_id not in self._handlers:
+                raise self._refusal(call)
+            self._handlers[command_id](call, payload)
         except CallError as error:
             call.fail(error)
         except Exception as error:  # noqa: BLE001
@@ -54,18 +64,13 @@ class Router:
             if call.answer is None:
                 call.fail(Internal(f"a bug in the core: {type(error).__name__}", hint="its traceback is in the log"))
 
-    def _handler(self, call: Call) -> Handle:
-        command_id = call.command_id
-        handler = self._handlers.get(command_id)
-        if handler is None:
-            raise UnknownCommand(f"no command 0x{command_id:02X}")
-        caller = call.connection.caller
-        if command_id not in caller.commands:
-            self.denied += 1
-            name = Command(command_id).name
-            self._log.warning("denied: %s asked for %s", caller.name, name)
-            raise PermissionDenied(f"{caller.name} may not {name}", hint=self._what_it_takes(call))
-        return handler
+    def _refusal(self, call: Call) -> CallError:
+        if call.command_id not in self._handlers:
+            return UnknownCommand(f"no command 0x{call.command_id:02X}")
+        self.denied += 1
+        caller, name = call.caller, Command(call.command_id).name
+        self._log.warning("denied: %s asked for %s", caller.name, name)
+        return PermissionDenied(f"{caller.name} may not {name}", hint=self._what_it_takes(call))
 
     @staticmethod
     def _what_it_takes(call: Call) -> str:

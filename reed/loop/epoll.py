@@ -1,7 +1,7 @@
 """The selector of the loop: that of the standard library, which tells what is ready as epoll itself does.
 
-    select()  [(SelectorKey(fileobj, fd, events, data), mask), …]     a list, a key found and a mask made for each
-    ready()   [(fd, events), …]                                       what the kernel gave
+select()  [(SelectorKey(fileobj, fd, events, data), mask), …]     a list, a key found and a mask made for each
+ready()   [(fd, events), …]                                       what the kernel gave
 """
 
 from __future__ import annotations

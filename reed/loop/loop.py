@@ -65,10 +65,8 @@ class TurnTimes:
     def add(self, seconds: float, commit_seconds: float = 0.0) -> None:
         self.turns += 1
         self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
-        if seconds > self.longest:
-            self.longest = seconds
-        if commit_seconds > self.commit_longest:
-            self.commit_longest = commit_seconds
+        self.longest = max(self.longest, seconds)
+        self.commit_longest = max(self.commit_longest, commit_seconds)
 
     def quantile(self, part: float) -> float:
         """Seconds that this part of all turns stayed below (to a factor of two)."""

@@ -30,7 +30,9 @@ class Stream:
         "_on_closed",
         "_on_drained",
         "_queue",
+        "_recv_into",
         "_scheduled",
+        "_send",
         "_sock",
         "_stall_seconds",
         "_stall_timer",
@@ -59,6 +61,8 @@ class Stream:
         self._sock = sock
         self._on_closed = on_closed
         self._on_drained = on_drained
+        self._recv_into = sock.recv_into
+        self._send = sock.send
         self._queue: list[Part] = []
         self._scheduled = False
         self._blocked = False
@@ -78,7 +82,7 @@ class Stream:
         if self.closing:
             return 0
         try:
-            return self._sock.recv_into(into)
+            return self._recv_into(into)
         except (BlockingIOError, InterruptedError):
             return -1
         except OSError as error:
@@ -89,8 +93,8 @@ class Stream:
         """Queue `parts` for this turn's flush."""
         if self.closing:
             return
-        self._queue.extend(parts)
         for part in parts:
+            self._queue.append(part)
             self.queued += len(part)
         if self.queued > self.max_queued:
             self.close(f"{self.queued} bytes wait for a slow reader, the limit is {self.max_queued}")
@@ -104,13 +108,17 @@ class Stream:
         queue = self._queue
         while queue:
             try:
-                sent = self._sock.send(queue[0]) if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
+                sent = self._send(queue[0]) if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
             except (BlockingIOError, InterruptedError):
                 self._wait_for_room()
                 return
             except OSError as error:
                 self.close(error.strerror or str(error))
                 return
+            if sent == self.queued:
+                queue.clear()
+                self.queued = 0
+                break
             self.queued -= sent
             if not self._drop(sent):
                 self._wait_for_room()

@@ -50,8 +50,7 @@ class Timers:
     def add(self, when: float, callback: Callback) -> Timer:
         timer = Timer(when, callback, self)
         heapq.heappush(self._heap, timer)
-        if when < self.earliest:
-            self.earliest = when
+        self.earliest = min(self.earliest, when)
         # Most calls to a plugin cancel their timeout long before it is due: unswept, the heap would keep them all.
         if self.cancelled > _SWEEP_FROM and self.cancelled * 2 > len(self._heap):
             self._sweep()

@@ -65,6 +65,8 @@ class Preview(NamedTuple):
 class Store(Protocol):
     """`ref` is a snippet's UUID in text or its semantic name. `type_name` "" means every type."""
 
+    changes: int  # another number whenever what a read gives may have changed
+
     @property
     def dirty(self) -> bool: ...
     @property

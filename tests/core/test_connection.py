@@ -66,6 +66,9 @@ class Core:
     def dispatch(self, call: Call, payload: memoryview) -> None:
         self.calls.append((call, bytes(payload)))
 
+    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
+        return None
+
     def must_wait(self, command_id: int) -> bool:
         return self.holds_reads and command_id == 4
 

@@ -75,6 +75,7 @@ class SqliteStore:
         self._clock = clock
         self._monotonic = monotonic
         self._commits = 0
+        self.changes = 0
         self._cache = RecordCache(cache_bytes)
         self._turn = turn = Turn(self._database)
         self._types = Types(turn, writer)
@@ -225,6 +226,7 @@ class SqliteStore:
     def _write(
         self, done: Done[T], failed: Failed, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> None:
+        self.changes += 1
         try:
             value = operation(*args, **kwargs)
         except (sqlite3.Error, MemoryError) as error:
