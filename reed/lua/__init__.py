@@ -2,6 +2,7 @@
 
     core ── nursery (core's side) ══ nursery_process ── fork ── confine ── host: one plugin
                                                                            ├── sandbox   lupa, and nothing else of it
+                                                                           ├── contact   registering, signals, the next core
                                                                            ├── link      the connection to the core
                                                                            └── services  what Lua may ask Python for
     sdk/     guard, json, plugin, reed, files, testing: the same names as the files, in Lua

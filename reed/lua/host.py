@@ -5,22 +5,23 @@
                                                    └ a call, a message, └── on_sleep ── SLEEPING ── deep: exit 0
                                                      WAKE_UP
 
-What a handler does wrong is that call's answer, and the plugin lives. What ends the process: an error in main.lua, a
-core that is gone, memory that a plugin does not give back, and a library call that burns more than its processor time
-(SIGPROF: no hook reaches into C).
+A core that dies is waited for (contact.py); messages of other plugins are served meanwhile. What a handler does wrong
+is that call's answer, and the plugin lives. What ends the process: an error in main.lua, no new core, memory that a
+plugin does not give back, and a library call that burns more than its processor time (SIGPROF: no hook reaches into C).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
 from reed.lua import words
+from reed.lua.contact import PATIENCE, Contact
 from reed.lua.fifo import Places
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.handlers import Handlers
@@ -33,12 +34,9 @@ from reed.lua.turns import Turns
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
-from reed.wire.layouts import Bytes
-from reed.wire.plugins import PluginRegister
 
 _LOOK_AGAIN = 0.1  # seconds, when it would sleep and a message is half read
 _LAST_FLUSH = 1.0  # seconds that the end waits for full pipes
-_MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
 class Host:
@@ -46,20 +44,17 @@ class Host:
 
     _spec: LaunchSpec
     _folder: Folder
-    _manifest: bytes  # what main.lua has set handlers for
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._link: Link | None = None
-        self._mood = Signal.PLUGIN_READY  # what it last said of itself
-        self._sleep: tuple[float, bool] | None = None  # after so many seconds; deep
+        self._contact = Contact(sandbox.set_settings)
         self._idle_since = 0.0
         self._started = 0.0
-        self._handlers = Handlers(sandbox, self._send_signal, self._end)
+        self._handlers = Handlers(sandbox, self._contact.send_signal, self._end)
         self._services: dict[bytes, Service] = {  # everything that Lua may ask for
-            **CoreServices(self._request).table(),
+            **CoreServices(self._contact.request).table(),
             b"log": words.log,
-            b"signal": self._signal_of_lua,
+            b"signal": self._contact.signal_of_lua,
             b"source": lambda path: read_source(self._folder, path.decode()),
         }
 
@@ -67,12 +62,12 @@ class Host:
         """Loads, registers and serves; ends the process. `connect` leads a Unix socket to the plugin's own."""
         self.load(spec)
         try:
-            link = Link.by(connect)
-            self.register(link)
+            self.register(Link.by(connect))
             while True:
-                self.turn(link)
+                self._serve_core()
+                self._find_core(connect)
         except CoreGone:
-            self._core_gone()
+            self._end("the core closed the connection, and answered no registration")
         except CallError as error:
             self._end(f"the connection to the core: {error}")
         except (FileNotFoundError, ConnectionRefusedError):
@@ -87,10 +82,11 @@ class Host:
 
     def load(self, spec: LaunchSpec, places: Places | None = None) -> None:
         """Runs main.lua; `places` are those of the spec, but in a rehearsal."""
-        self._spec = self._handlers.spec = spec
+        self._spec = self._handlers.spec = self._contact.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
         self._mailbox = Mailbox(places or Places(spec.runtime_dir, spec.name), self._meanwhile, words.log)
+        self._contact.mailbox = self._mailbox
         self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))
@@ -103,52 +99,65 @@ class Host:
         outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
             self._end(words.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
-        self._manifest = self._sandbox.manifest()
-        actions = json.loads(self._manifest)["actions"]
+        self._contact.manifest = self._sandbox.manifest()
+        actions = json.loads(self._contact.manifest)["actions"]
         self._handlers.names = {action["command_id"]: name for name, action in actions.items()}
         missing = sorted(spec.actions.keys() - actions.keys())
         if missing:
             self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
 
     def register(self, link: Link) -> None:
-        """Tells the core what there is, says READY, and opens the FIFOs to this plugin."""
-        peers = self._introduce(link)
-        self._link = link
-        self._turns = Turns(link, self._mailbox, self._alive)
-        self._send_signal(Signal.PLUGIN_READY)
-        self._mailbox.look(peers)
+        """Makes the core know this plugin, which is served from now on."""
+        self._contact.meet(link)
+        self._turns = Turns(link, self._mailbox, self._contact.alive)
         self._idle_since = time.monotonic()
 
-    def _introduce(self, link: Link) -> list[str]:
-        """Registers, and takes what the core says: settings, when to sleep. Gives the other plugins."""
-        spec = self._spec
-        self._mailbox.begin_look()
-        request = PluginRegister(spec.name, spec.version, os.getpid(), self._manifest)
-        answer = JsonResponse.unpack(link.request(Command.PLUGIN_REGISTER, request.pack(), self._alive))
-        said = strict_json.load_object(answer.json)
-        self._set_settings(said.get("settings"))
-        sleep = said.get("sleep")
-        self._sleep = (float(sleep["after"]), sleep.get("mode") == "deep") if sleep else None
-        return list(said.get("peers") or ())
+    def _serve_core(self) -> None:
+        """Until it died or closed the connection."""
+        with contextlib.suppress(CoreGone):
+            while True:
+                self.turn()
 
-    def _set_settings(self, settings: object) -> None:
-        if isinstance(settings, dict):
-            self._sandbox.set_settings(strict_json.dumps(settings))
+    def _find_core(self, connect: Callable[[int], None]) -> None:
+        """Tries to meet a core, and serves messages in the pauses; ends the process when there is none for too long."""
+        words.log(b"warn", f"the core is gone; looking for it for {PATIENCE:g} s".encode())
+        self._link.close()
+        try:
+            while pause := self._contact.seek(connect, time.monotonic()):
+                if not self._handle_message():
+                    self._turns.wait(pause)
+        except CoreGone:
+            self._end(f"no core came back within {PATIENCE:g} s")
+        self._turns = Turns(self._link, self._mailbox, self._contact.alive)
+        self._idle_since = time.monotonic()
+
+    @property
+    def _link(self) -> Link:
+        assert self._contact.link is not None
+        return self._contact.link
 
     # Serving ----------------------------------------------------------------------------------------------------------
 
-    def turn(self, link: Link) -> None:
+    def turn(self) -> None:
         """One thing that is to be done, or waiting for one. Raises CoreGone."""
-        if (frame := link.ready_frame()) is not None:
-            self.serve(link, frame)
-        elif (message := self._mailbox.next_message()) is not None:
-            self._wake()
-            self._handlers.take(message, self._mailbox)
-            self._idle_since = time.monotonic()
+        if (frame := self._link.ready_frame()) is not None:
+            self.serve(self._link, frame)
+        elif self._handle_message():
+            pass
         elif (left := self._until_sleep()) is not None and left <= 0:
-            self._fall_asleep(link)
+            self._fall_asleep(self._link)
         else:
             self._turns.wait(left)
+
+    def _handle_message(self) -> bool:
+        """Gives the plugin the next message of another one; False when there is none."""
+        message = self._mailbox.next_message()
+        if message is None:
+            return False
+        self._wake()
+        self._handlers.take(message, self._mailbox)
+        self._idle_since = time.monotonic()
+        return True
 
     def serve(self, link: Link, frame: frames.Frame) -> None:
         """One frame of the core."""
@@ -178,7 +187,7 @@ class Host:
         if kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP) or (
             kind == Signal.HEALTH_CHECK and self._mailbox.has_changed()
         ):
-            self._look(link)
+            self._contact.look(link)
         self._handlers.arm()
         outcome = self._sandbox.signal(kind, data)
         if outcome.kind != "done":
@@ -186,20 +195,16 @@ class Host:
         if kind == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
         if kind == Signal.HEALTH_CHECK:
-            self._send_signal(self._mood)
+            self._contact.send_signal(self._contact.mood)
         elif kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP):
-            self._send_signal(Signal.PLUGIN_BUSY if self._mood == Signal.PLUGIN_BUSY else Signal.PLUGIN_READY)
+            is_busy = self._contact.mood == Signal.PLUGIN_BUSY
+            self._contact.send_signal(Signal.PLUGIN_BUSY if is_busy else Signal.PLUGIN_READY)
             self._idle_since = time.monotonic()
-
-    def _look(self, link: Link) -> None:
-        """Opens new FIFOs. Which plugins there are is known to the core alone."""
-        if self._mailbox.has_changed():
-            self._mailbox.look(self._introduce(link))
 
     def _reload(self, data: bytes) -> None:
         """New settings came with the signal; what is no JSON changes nothing."""
         try:
-            self._set_settings(strict_json.loads(data))
+            self._contact.take_settings(strict_json.loads(data))
         except CallError as error:
             words.log(b"error", f"the new settings: {error}".encode())
 
@@ -207,9 +212,9 @@ class Host:
 
     def _until_sleep(self) -> float | None:
         """Seconds until it is time to sleep; None: it is not, or it sleeps already."""
-        if self._sleep is None or self._mood != Signal.PLUGIN_READY:
+        if self._contact.sleep is None or self._contact.mood != Signal.PLUGIN_READY:
             return None
-        left = self._idle_since + self._sleep[0] - time.monotonic()
+        left = self._idle_since + self._contact.sleep[0] - time.monotonic()
         if left <= 0 and not self._mailbox.is_quiet():
             return _LOOK_AGAIN
         return max(left, 0.0)
@@ -223,19 +228,19 @@ class Host:
         outcome = self._sandbox.sleep()
         if outcome.kind != "done":
             words.log_error(f"{self._spec.name}.on_sleep: {words.explain(self._spec, outcome)}", outcome.text(1))
-        self._send_signal(Signal.PLUGIN_SLEEPING)
+        self._contact.send_signal(Signal.PLUGIN_SLEEPING)
         self._sandbox.collect()
-        if self._sleep is None or not self._sleep[1]:
+        if self._contact.sleep is None or not self._contact.sleep[1]:
             return
-        self._introduce(link)
-        link.set_aside(self._alive)
+        self._contact.introduce(link)
+        link.set_aside(self._contact.alive)
         if not link.queue and self._mailbox.is_quiet():
             self._shut_down()
 
     def _wake(self) -> None:
         """Something came: no longer asleep."""
-        if self._mood == Signal.PLUGIN_SLEEPING:
-            self._send_signal(Signal.PLUGIN_READY)
+        if self._contact.mood == Signal.PLUGIN_SLEEPING:
+            self._contact.send_signal(Signal.PLUGIN_READY)
 
     # Ending -----------------------------------------------------------------------------------------------------------
 
@@ -246,59 +251,14 @@ class Host:
         if outcome.kind not in ("done", "run"):
             words.log_error(f"{self._spec.name}: {words.explain(self._spec, outcome)}", outcome.text(1))
         self._turns.flush_within(_LAST_FLUSH)
-        if self._link is not None:
-            self._link.close()
-        _leave(0)
-
-    def _core_gone(self) -> NoReturn:
-        """The core died or closed the connection. A plugin that outlives its core will reconnect here."""
-        words.log(b"warn", b"the core is gone")
-        _leave(0)
-
-    # For Lua ----------------------------------------------------------------------------------------------------------
-
-    def _request(self, command: int, payload: bytes) -> Bytes:
-        """A command of the plugin to the core."""
-        if self._link is None:
-            raise CallError("the core is reached from handlers and after run(), not while main.lua loads", status=503)
-        try:
-            return self._link.request(command, payload, self._alive)
-        except CoreGone:
-            self._core_gone()
-
-    def _alive(self, frame: frames.Frame) -> bool:
-        """A health check is answered while Lua waits for the core: a long job is no hang."""
-        if self._link is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
-            return False
-        self._send_signal(self._mood)
-        return True
+        self._link.close()
+        os._exit(0)
 
     def _meanwhile(self, seconds: float) -> None:
         """Waits inside a job that waits for another plugin."""
-        if self._link is None:
+        if self._contact.link is None:
             raise CallError("no answer can be waited for while main.lua loads", status=503)
-        try:
-            self._turns.meanwhile(seconds)
-        except CoreGone:
-            self._core_gone()
-
-    def _signal_of_lua(self, arguments: bytes) -> None:
-        signal_type, data = strict_json.loads(arguments)
-        try:
-            known = Signal(signal_type)
-        except ValueError:
-            raise CallError(f"no signal {signal_type!r}", hint="see reed.signals", status=400) from None
-        if known >= Signal.SHUTDOWN_GRACEFUL:
-            raise CallError(f"{known.name} is sent by the core alone", status=403)
-        self._send_signal(known, str(data).encode())
-
-    def _send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
-        if self._link is None:
-            raise CallError("no signal can be sent while main.lua loads", status=503)
-        if signal_type in _MOODS:
-            self._mood = signal_type
-        message = SignalMessage(signal_type, time.time_ns() // 1000, self._spec.name, data)
-        self._link.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+        self._turns.meanwhile(seconds)
 
     # The end ----------------------------------------------------------------------------------------------------------
 
@@ -312,12 +272,6 @@ class Host:
         }
 
     def _end(self, text: str, stack: str = "") -> NoReturn:
+        """A fork of the nursery has nothing else to clean up."""
         words.log_error(f"{self._spec.name}: {text}", stack)
-        _leave(1)
-
-
-def _leave(code: int) -> NoReturn:
-    """Ends this process: a fork of the nursery has nothing else to clean up."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        os._exit(1)

@@ -5,7 +5,7 @@
     request(...)         a request to the core; whatever else comes before its answer waits in `queue`
 
 Both directions share the connection: RESPONSE tells them apart (WIRE.md, Rules 1 and 2). One request of ours is under
-way at a time, so the next response is its answer.
+way at a time, so the next response is its answer. A link whose core is gone is closed, and has nothing to give.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class Link:
         return cls(connecting)
 
     def fileno(self) -> int:
+        """-1 once it is closed."""
         return self._socket.fileno()
 
     def ready_frame(self) -> frames.Frame | None:
-        """The next frame that was read; its payload is valid until the next call."""
+        """The next frame that was read; its payload is valid until the next call. Raises CoreGone."""
+        if self.fileno() < 0:
+            raise CoreGone  # and nobody waits for what it had asked
         return self.queue.popleft() if self.queue else self._buffered()
 
     def set_aside(self, meanwhile: Callable[[frames.Frame], bool]) -> None:
@@ -82,6 +85,9 @@ class Link:
         return frame.payload
 
     def send(self, data: bytes) -> None:
+        """Raises CoreGone."""
+        if self.fileno() < 0:
+            raise CoreGone
         try:
             self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):

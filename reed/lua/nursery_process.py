@@ -107,6 +107,6 @@ class NurseryProcess:
             self._birth.take_place(self._host)
         except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
             traceback.print_exc()
-        finally:
             sys.stderr.flush()
+        finally:
             os._exit(1)

@@ -74,6 +74,6 @@ def _play(folder: str) -> None:
             core.sendall(frames.encode(1, b'{"a":[1,"b"]}') + frames.encode(Command.PLUGIN_SIGNAL, check, Flag.SIGNAL))
             pipes.send(number)
             for _ in range(_TURNS):
-                host.turn(link)
+                host.turn()
         host.close()
     pipes.close()

@@ -10,6 +10,7 @@ first where it might not fit, and the Lua side sets it again.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -151,7 +152,8 @@ class Sandbox:
         except ReedError as error:
             ok, text = False, failure(error)
         except Exception as error:  # noqa: BLE001 - an exception of Python must not become a value in Lua
-            traceback.print_exc(file=sys.stderr)
+            with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
+                traceback.print_exc(file=sys.stderr)
             ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
         return ok, text, self._lift(len(text or b""))
 

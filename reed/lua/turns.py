@@ -14,7 +14,7 @@ import select
 import time
 from collections.abc import Callable
 
-from reed.lua.link import Link
+from reed.lua.link import CoreGone, Link
 from reed.lua.mailbox import Mailbox
 from reed.wire import frames
 
@@ -29,6 +29,7 @@ class Turns:
         self._mailbox = mailbox
         self._alive = alive
         self._generation = -1
+        self._core = -1  # the descriptor of the link; -1 when it is closed
         self._readers: dict[int, str] = {}
         self._paused: list[int] = []
         self._poll = select.poll()
@@ -39,10 +40,13 @@ class Turns:
             self._link.fill()
 
     def meanwhile(self, seconds: float) -> None:
-        """As `wait`, while a job is under way."""
+        """As `wait`, while a job is under way. A core that is gone is the next turn's business."""
         self._link.set_aside(self._alive)
         if self._turn(seconds):
-            self._link.fill()
+            try:
+                self._link.fill()
+            except CoreGone:
+                self._link.close()
             self._link.set_aside(self._alive)
 
     def flush_within(self, seconds: float) -> None:
@@ -76,17 +80,19 @@ class Turns:
                 if not self._mailbox.receive(self._readers[fd]):
                     poll.unregister(fd)
                     self._paused.append(fd)
-            elif fd == self._link.fileno():
+            elif fd == self._core:
                 core_has_sent = True
         return core_has_sent
 
     def _prepared(self) -> select.poll:
         """What to wait for reads on: kept while it is the same."""
         generation = -1 if self._mailbox.is_full() else self._mailbox.generation
-        if generation < 0 or generation != self._generation:
-            self._generation = generation
+        core = self._link.fileno()
+        if generation < 0 or (generation, core) != (self._generation, self._core):
+            self._generation, self._core = generation, core
             self._poll = select.poll()
-            self._poll.register(self._link.fileno(), select.POLLIN)
+            if core >= 0:
+                self._poll.register(core, select.POLLIN)
             self._paused = []
             self._readers = self._mailbox.readers() if generation >= 0 else {}
             for fd in self._readers:

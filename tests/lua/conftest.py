@@ -136,6 +136,11 @@ class Launched:
         self.exit_status()
         return read_all(self._output)
 
+    def stop_reading(self) -> None:
+        """From here on nobody reads what the process writes."""
+        with open(os.devnull, "rb") as null:
+            os.dup2(null.fileno(), self._output)
+
 
 def wait_for(pid: int) -> int:
     timer = threading.Timer(DEADLINE, os.kill, (pid, signal.SIGKILL))
@@ -243,16 +248,30 @@ class Workshop:
     ) -> Launched:
         """A plugin that has registered and is READY; `peers` and `sleep` are what the core says then."""
         spec = self.spec(main, **fields)
-        path = spec["socket_path"]
-        with socket.socket(socket.AF_UNIX) as listener:
-            Path(path).unlink(missing_ok=True)
-            listener.bind(path)
-            listener.listen()
-            listener.settimeout(DEADLINE)
+        with self.listening() as listener:
             pid, output = self.start(spec)
             core = FakeCore(listener.accept()[0])
         self._closing.callback(core.close)
         return Launched(pid, core, output, core.register(answered, peers=peers, sleep=sleep))
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[socket.socket]:
+        """A core's listening socket, in the place of an older one's."""
+        path = self.folder / "demo.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.settimeout(DEADLINE)
+            yield listener
+
+    def next_core(self, **said: Any) -> FakeCore:
+        """A core that has just started: the plugin that runs already has registered at it and is READY."""
+        with self.listening() as listener:
+            core = FakeCore(listener.accept()[0])
+        self._closing.callback(core.close)
+        core.register(**said)
+        return core
 
     def close(self) -> None:
         for pid in self._pids:

@@ -190,13 +190,6 @@ reed.log.info("goodbye from %s", plugin.name)
     assert plugin.output() == "info: goodbye from demo\n"
 
 
-def test_the_plugin_ends_with_its_core(workshop: Workshop) -> None:
-    plugin = workshop.launch(ECHO, actions=ACTIONS)
-    plugin.core.close()
-    assert plugin.exit_status() == 0
-    assert plugin.output() == "warn: the core is gone\n"
-
-
 RECORD = Record("0" * 36, "page", "about", 3, 10, 20, b'{"title":"About","tags":[]}')
 
 
