@@ -63,7 +63,7 @@ class SnippetWritten(NamedTuple):
     error: str = ""
 
     def pack(self) -> bytes:
-        text = clip(self.error)
+        text = clip(self.error) if self.error else b""
         snippet_id = pack_text(self.snippet_id, 36)
         return fill(layouts.SNIPPET_WRITTEN, self.status, snippet_id, len(text)) + text
 

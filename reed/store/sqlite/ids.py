@@ -17,6 +17,7 @@ import re
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TICKS_PER_MILLISECOND = 4096
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # its first two bits are 10
+_RANDOM_AT_ONCE = 512  # bytes asked of the kernel; an id takes 8
 
 UUID_LENGTH = 36
 
@@ -24,10 +25,11 @@ UUID_LENGTH = 36
 class Ids:
     """Gives ids; `floor` is the highest sequence number in use."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "_random")
 
     def __init__(self, floor: int) -> None:
         self._last = floor
+        self._random = b""
 
     def next(self, now: int) -> tuple[int, str]:
         """A new sequence number and its id; `now` in nanoseconds since 1970."""
@@ -36,7 +38,9 @@ class Ids:
             sequence = self._last + 1
         self._last = sequence
         head = f"{sequence:015x}"
-        tail = os.urandom(8).hex()
+        if not self._random:
+            self._random = os.urandom(_RANDOM_AT_ONCE)
+        tail, self._random = self._random[:8].hex(), self._random[8:]
         return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
     @property

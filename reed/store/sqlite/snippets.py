@@ -80,8 +80,7 @@ class Snippets:
             raise self._name_in_use(name) from None
         self.count += 1
         self._touched.append(snippet_id)
-        self._cache.put(record)
-        return record
+        return record  # not kept in the cache: most of what an import writes is not read soon
 
     def update(self, ref: str, if_version: int, patch: bytes) -> Record:
         """Merge `patch` into the content; gives the new record. `if_version` 0 means any."""
