@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,29 @@ def site(tmp_path):
 def core(site):
     """A running core."""
     return site.start()
+
+
+@pytest.fixture(scope="session")
+def cargo_build(tmp_path_factory) -> Callable[..., Path]:
+    """Builds a crate of the tests; gives the folder of what was built. What crates share is built once."""
+    if not shutil.which("cargo"):
+        pytest.skip("cargo is not here: what is written in Rust is left out")
+    target = os.environ.get("CARGO_TARGET_DIR") or str(tmp_path_factory.mktemp("cargo"))
+
+    def build(folder: Path, *flags: str) -> Path:
+        built = subprocess.run(
+            ["cargo", "build", "--quiet", *flags],
+            cwd=folder,
+            env=os.environ | {"CARGO_TARGET_DIR": target},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert built.returncode == 0, built.stderr
+        return Path(target) / "debug"
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Plugins without an SDK: the page's bytes are the protocol's, and the examples do what it says."""
+"""The examples do what they say: those without an SDK, whose page's bytes are the protocol's, and those of the crate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import reed
 from reed.wire import frames
 from reed.wire.codes import Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
@@ -95,3 +96,41 @@ def test_the_python_plugin_refuses_and_lives(site, hello_python: Path) -> None:
     assert 'expected {"name"' in refused.stderr
     answer = site.reed("plugin", "send", "hello-python", "greet", '{"name": "Zoë"}')
     assert json.loads(answer.stdout) == {"greeting": "Hello, Zoë!"}
+
+
+# The examples of the crate reed-plugin.
+
+MANIFESTS = {
+    "hello": "actions: {greet: {command_id: 1, example: {name: Ada}}}\n",
+    "notebook": "actions: {notes: {command_id: 1, example: {}}, tell: {command_id: 2}}\n",
+}
+
+
+@pytest.fixture
+def crate(site, cargo_build):
+    """A site with both examples as its plugins."""
+    built = cargo_build(Path(reed.__file__).parent / "rust", "--examples") / "examples"
+    for name, manifest in MANIFESTS.items():
+        folder = site.root / "plugins" / name
+        folder.mkdir()
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\n{manifest}")
+        shutil.copy2(built / name, folder / name)
+    site.set_rows(*(f'{name},native,{{}},1.0.0,"","admin",true,""' for name in MANIFESTS))
+    return site
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_an_example_of_the_crate_passes_every_check(crate, name: str) -> None:
+    report = json.loads(crate.reed("plugin", "test", name, "--json").stdout)
+    assert report["passed"], report
+
+
+def test_the_examples_of_the_crate_run(crate) -> None:
+    crate.start()
+    assert crate.reed("plugin", "start", *MANIFESTS).returncode == 0
+    greeted = crate.reed("plugin", "send", "hello", "greet", '{"name": "Ada"}')
+    assert "Ada" in greeted.stdout, greeted.stderr
+    assert crate.reed("plugin", "send", "notebook", "notes", "{}").stdout == "[]\n"
+    refused = crate.reed("plugin", "send", "notebook", "tell", '{"plugin": "hello", "note": 1}')
+    assert refused.returncode == 1  # hello keeps no notes, and says so through the FIFO
+    assert "hello" in refused.stderr

@@ -1,0 +1,176 @@
+"""Two plugins, writer and reader, each in Lua or in Rust, whose messages are numbered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import reed
+from reed.client import Client
+from reed.wire.codes import Signal
+
+NUMBERS = Path(__file__).parent / "numbers"
+CRATE = Path(reed.__file__).parent / "rust"
+LUA = """
+local reed = require "reed"
+while true do -- in the state starting
+  local hold = io.open("hold")
+  if not hold then break end
+  hold:close()
+end
+local plugin = reed.create_plugin { name = "%s", version = "1.0.0" }
+plugin.action("post", function(input)
+  input = json.decode(input)
+  local padding = ("x"):rep(input.padding or 0)
+  for number = input.from, input.to do
+    local ok, failure = pcall(plugin.send_plugin_message, reed.settings.target, 1, { number, padding })
+    if not ok then return { sent = number - input.from, status = failure.status } end
+  end
+  return { sent = input.to - input.from + 1 }
+end)
+plugin.action("ask", function(input) return json.encode(plugin.request(reed.settings.target, 2, input, 10)) end)
+plugin.action("say", function(input)
+  plugin.send_signal(input == '"busy"' and reed.signals.BUSY or reed.signals.SLEEPING)
+  return "null"
+end)
+plugin.register_message_handler(1, function(payload)
+  local file <close> = assert(io.open("got", "a"))
+  assert(file:write(json.decode(payload)[1] .. "\\n"))
+end)
+plugin.register_message_handler(2, function(payload) return json.decode(payload) * 2 end)
+plugin.run()
+"""
+MANIFEST = """
+actions:
+  post: {command_id: 1, timeout: 60s}
+  ask: {command_id: 2, timeout: 30s}
+  say: {command_id: 3}
+limits: {cpu: 60s}
+settings: {target: %s}
+"""
+CONFIG = "timing: {restart_limit: 1000, restart_window: 100ms, start_deadline: 30s, stop_grace: 30s}\n"
+
+
+class Pair:
+    """The plugins `writer` and `reader` of one core."""
+
+    def __init__(self, site) -> None:
+        self.site = site
+        self.core = Client(site.socket_path)
+
+    def call(self, name: str, action: str, payload: object = None):
+        return json.loads(bytes(self.core.plugin_send(name, action, payload).body))
+
+    def post(self, first: int, last: int) -> None:
+        """The writer sends these numbers, and the pipe has them."""
+        assert self.call("writer", "post", {"from": first, "to": last}) == {"sent": last - first + 1}
+
+    def figures(self, name: str) -> dict:
+        return self.core.plugin_health(name)[0]
+
+    def data(self, name: str) -> Path:
+        return Path(self.site.data_dir) / "plugins" / name
+
+    def got(self) -> list[int]:
+        """The numbers that the reader has handled, in their order."""
+        path = self.data("reader") / "got"
+        return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def gets(self, expected: list[int], what: str = "") -> None:
+        self.until(lambda: len(self.got()) >= len(expected), f"{what}: {len(expected)} numbers, not {self.got()[-9:]}")
+        assert self.got() == expected, what
+
+    def until(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}\n{self.site.log.read_text()[-2000:]}"
+            time.sleep(0.002)
+
+    def state(self, name: str, *wanted: str) -> None:
+        self.until(lambda: self.figures(name)["state"] in wanted, f"{name} never {wanted}")
+
+    def stop_there(self, name: str) -> None:
+        """SIGSTOP: it does and reads nothing from here on."""
+        os.kill(self.figures(name)["pid"], signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        os.kill(self.figures(name)["pid"], signal.SIGCONT)
+
+    def kill(self, name: str) -> None:
+        """Kill -9. Returns when the core knows."""
+        pid = self.figures(name)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        self.until(lambda: self.figures(name)["pid"] != pid, f"the end of {name} was not seen")
+
+    def bring_to(self, name: str, state: str) -> None:
+        """A plugin that was ready, in that state, where it does and reads nothing any more."""
+        if state == "backoff":
+            self.kill(name)
+            return
+        hold = self.data(name) / "hold"
+        if state == "starting":
+            hold.touch()
+            self.kill(name)
+            self.until(lambda: self.figures(name)["state"] == state and self.figures(name)["pid"], f"{name}: no start")
+        elif state in ("busy", "sleeping"):
+            self.call(name, "say", state)
+            self.state(name, state)
+        self.stop_there(name)
+        hold.unlink(missing_ok=True)
+        if state == "stopping":
+            self.core.plugin_signal(name, Signal.SHUTDOWN_GRACEFUL)
+        assert self.figures(name)["state"] == state
+
+    def kill_and_wait(self, name: str, state: str) -> None:
+        """Kill -9 in that state, and wait until its next process is ready."""
+        if state != "backoff":
+            self.kill(name)
+        if state == "stopping":
+            self.core.plugin_start(name)
+        self.state(name, "ready")
+
+
+@pytest.fixture(scope="session")
+def numbers(cargo_build, tmp_path_factory) -> Path:
+    """The plugin of the tests in Rust, built once."""
+    folder = tmp_path_factory.mktemp("numbers")
+    shutil.copytree(NUMBERS, folder, dirs_exist_ok=True)
+    manifest = folder / "Cargo.toml"
+    manifest.write_text(manifest.read_text().replace("REED_PLUGIN", str(CRATE)))
+    return cargo_build(folder) / "numbers"
+
+
+@pytest.fixture
+def pair_of(site, request):
+    """Makes a running pair: pair_of("lua", "rust") has its writer in Lua and its reader in Rust."""
+    made: list[Pair] = []
+
+    def make(*languages: str) -> Pair:
+        rows = []
+        for name, other, language in zip(("writer", "reader"), ("reader", "writer"), languages, strict=True):
+            kind = "lua" if language == "lua" else "native"
+            rows.append(f'{name},{kind},{{}},1.0.0,"file_write","admin",true,{name}')
+            folder = site.add_lua_plugin(name, LUA % name, MANIFEST % other)
+            if language == "rust":
+                (folder / "main.lua").unlink()
+                shutil.copy2(request.getfixturevalue("numbers"), folder / name)
+        site.set_rows(*rows)
+        site.config.write_text(CONFIG)
+        site.start()
+        pair = Pair(site)
+        made.append(pair)
+        for name in ("writer", "reader"):
+            pair.state(name, "ready")
+        return pair
+
+    yield make
+    for pair in made:
+        pair.core.close()
+        site.no_tracebacks()

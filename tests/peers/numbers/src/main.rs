@@ -1,0 +1,61 @@
+//! Posts numbers to the plugin that its settings name, and writes down the numbers that it gets, one a line.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reed_plugin::{Context, Error, Input, Plugin, PluginMessage, Signal, Value, json, strict_json};
+
+const NUMBER: u8 = 1;
+const DOUBLE: u8 = 2;
+
+fn target(ctx: &Context<'_>) -> String {
+    ctx.settings().get("target").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn post(ctx: &Context<'_>, input: &Input<'_>) -> Result<Value, Error> {
+    let asked = input.json()?;
+    let number = |key: &str| asked.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let padding = "x".repeat(number("padding") as usize);
+    let mut sent = 0;
+    for n in number("from")..=number("to") {
+        match ctx.send_message(&target(ctx), NUMBER, &json!([n, padding])) {
+            Ok(_) => sent += 1,
+            Err(error) => return Ok(json!({"sent": sent, "status": error.status()})),
+        }
+    }
+    Ok(json!({"sent": sent}))
+}
+
+fn write_down(ctx: &Context<'_>, message: &PluginMessage) -> Result<(), Error> {
+    let payload = strict_json::parse(&message.payload)?;
+    let path = ctx.data_dir().map(|folder| folder.join("got")).unwrap_or_default();
+    let wrong = |error: std::io::Error| Error::fail(500, error.to_string());
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
+    file.write_all(format!("{}\n", payload[0]).as_bytes()).map_err(wrong)
+}
+
+fn say(ctx: &Context<'_>, input: &Input<'_>) -> Result<(), Error> {
+    let signal = if input.json()? == json!("busy") { Signal::Busy } else { Signal::Sleeping };
+    ctx.send_signal(signal, b"")
+}
+
+fn main() -> ExitCode {
+    let hold = PathBuf::from(std::env::var("REED_DATA_DIR").unwrap_or_default()).join("hold");
+    while fs::exists(&hold).unwrap_or(false) {
+        std::thread::sleep(Duration::from_millis(2)); // in the state starting
+    }
+    let name = std::env::var("REED_PLUGIN_NAME").unwrap_or_default();
+    Plugin::new(&name, "1.0.0")
+        .action("post", 1, post)
+        .action("ask", 2, |ctx, input| ctx.request(&target(ctx), DOUBLE, &input.json()?, Duration::from_secs(10)))
+        .action("say", 3, |ctx, input| say(ctx, input))
+        .on_message(NUMBER, write_down)
+        .on_message(DOUBLE, |_, message| {
+            let number = strict_json::parse(&message.payload)?;
+            Ok(json!(number.as_u64().unwrap_or_default() * 2))
+        })
+        .run()
+}
