@@ -111,10 +111,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing."""
-        try:
-            self._reload_registry()
-        except ReedError as error:
-            self.log.error("reload refused, nothing changed: %s", error)
+        self._reload_registry(lambda: None, lambda error: self.log.error("reload refused, nothing changed: %s", error))
 
     def close(self) -> None:
         """Close everything, in the reverse order of its opening."""
@@ -195,9 +192,12 @@ class Daemon:
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._core_socket.connections), self._core_socket.accepted)
 
-    def _reload_registry(self) -> None:
-        self.supervisor.reload()
-        self._handlers.refresh()
+    def _reload_registry(self, done: Callable[[], None], failed: Callable[[ReedError], None]) -> None:
+        def reloaded() -> None:
+            self._handlers.refresh()
+            done()
+
+        self.supervisor.reload(reloaded, failed)
 
     def _added(self, name: str) -> None:
         tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self.log)

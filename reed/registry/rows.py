@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,9 @@ class Row:
     line: int = field(default=0, compare=False)
 
 
+Steps = Generator[None, None, list[Row]]
+
+
 class _Field(NamedTuple):
     """A field of a line, and how to complain about it."""
 
@@ -83,6 +86,16 @@ class _Field(NamedTuple):
 
 def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
     """The rows of the registry, in its order."""
+    return _to_the_end(steps(path, runtime_dir))
+
+
+def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
+    """The rows of a registry's bytes. `path` names it in errors."""
+    return _to_the_end(_parsed(raw, path, runtime_dir))
+
+
+def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
+    """As `load`, interruptible at each row."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -93,11 +106,19 @@ def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
         raise RegistryError(name, f"cannot be read: {problem.strerror}") from None
     if len(raw) > MAX_BYTES:
         raise RegistryError(name, f"is larger than {MAX_BYTES // 1024} KiB")
-    return parse(raw, name, runtime_dir)
+    return (yield from _parsed(raw, name, runtime_dir))
 
 
-def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
-    """The rows of a registry's bytes. `path` names it in errors."""
+def _to_the_end(steps: Steps) -> list[Row]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            rows: list[Row] = stop.value
+            return rows
+
+
+def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
     rows: dict[str, Row] = {}
     by_socket: dict[Path, Row] = {}
     header_seen = False
@@ -113,6 +134,7 @@ def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
         if other := by_socket.get(row.socket_path):
             raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
         rows[row.plugin_name] = by_socket[row.socket_path] = row
+        yield
     if not header_seen:
         raise RegistryError(path, "has no header", hint=f"its first line is {','.join(COLUMNS)}")
     return list(rows.values())

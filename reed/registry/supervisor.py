@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from reed.config import Config
-from reed.errors import ManifestError, PluginNotFound, PluginOffline, nearest
+from reed.errors import ManifestError, PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
@@ -34,6 +34,7 @@ from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
 from reed.registry.plugin import Plugin
 from reed.registry.processes import Launcher, kill_leftover
+from reed.registry.reloading import Reloading, Steps
 from reed.registry.rows import Row
 from reed.registry.waiting import Done, Failed
 from reed.wire.codes import Signal
@@ -69,6 +70,7 @@ class Supervisor:
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._check_closed)
+        self._reloading = Reloading(loop, self._reload_steps)
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
         self._closing: Done | None = None
@@ -85,21 +87,28 @@ class Supervisor:
         for row in found:
             self._add(row)
 
-    def reload(self) -> None:
-        """Read the rows again; RegistryError when the file is bad, and then nothing has changed."""
-        found = rows.load(self._tools.config.registry, self._tools.config.runtime_dir)
+    def reload(self, done: Done, failed: Callable[[ReedError], None]) -> None:
+        """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then."""
+        self._reloading.ask(done, failed)
+
+    def _reload_steps(self) -> Steps:
+        found = yield from rows.steps(self._tools.config.registry, self._tools.config.runtime_dir)
         new = {row.plugin_name: row for row in found}
-        for name, plugin in list(self.plugins.items()):
-            if name not in new:
-                self._remove(plugin)
         self._successors = {name: next_ for name, next_ in self._successors.items() if name in new}
+        for name in list(self.plugins):
+            if name not in new and name in self.plugins:
+                self._remove(self.plugins[name])
+                yield
         for name, row in new.items():
+            if self._closing is not None:
+                return
             if name in self._leaving:
                 self._successors[name] = _Successor(row, name in self._successors and self._successors[name].start)
             elif name in self.plugins:
                 self._update(self.plugins[name], row)
             else:
                 self._start_added(self._add(row))
+            yield
 
     def auto_start(self) -> None:
         """Start every plugin whose row says so."""

@@ -399,7 +399,12 @@ def test_who_disconnects_must_come_back_or_end(world: World) -> None:
 
 def reload(world: World) -> None:
     world.write_rows()
-    world.supervisor.reload()
+    answers: list[Exception | None] = []
+    world.supervisor.reload(lambda: answers.append(None), answers.append)
+    while not answers:
+        world.loop.turn(0)
+    if answers[0] is not None:
+        raise answers[0]
 
 
 def test_a_bad_registry_changes_nothing(world: World) -> None:
@@ -582,3 +587,22 @@ def test_a_deep_sleeper_is_stopped_at_once(world: World) -> None:
     world.until(lambda: world["seo"].pid is None)
     assert world.stop("seo").done == 1
     assert world["seo"].state is State.STOPPED
+
+
+def test_many_rows_are_read_again_in_slices_and_who_asks_meanwhile_gets_what_is_newer(world: World) -> None:
+    for number in range(30):
+        world.plugin(f"p{number}")
+    world.start_core()
+    answers: list[str] = []
+    world.supervisor.reload(lambda: answers.append("first"), pytest.fail)
+    slices = iter(range(1000))
+    world.loop.now = lambda: world.clock() + next(slices)  # every step ends its slice
+    world.loop.turn(0)
+    assert answers == []
+    world.plugin("newer")
+    world.write_rows()
+    world.supervisor.reload(lambda: answers.append("second"), pytest.fail)
+    while answers != ["first", "second"]:
+        world.loop.turn(0)
+    assert next(slices) > 60
+    assert "newer" in world.supervisor.plugins

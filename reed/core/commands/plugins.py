@@ -10,7 +10,7 @@ from reed.core.events import Events
 from reed.core.links import Link
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
-from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, RegistryError, nearest
+from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.registry.lifecycle import State
 from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
@@ -30,7 +30,7 @@ def routes(
     links: Links,
     events: Events,
     stats: Callable[[], dict[str, Any]],
-    reload_registry: Callable[[], None],
+    reload_registry: Callable[[Callable[[], None], Callable[[ReedError], None]], None],
 ) -> dict[Command, Route]:
     def link_of(name: str) -> Link:
         link = links.get(name)
@@ -61,11 +61,7 @@ def routes(
 
     def reload(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "PLUGIN_RELOAD")
-        try:
-            reload_registry()
-        except RegistryError as error:
-            raise Invalid(str(error)) from None
-        call.reply(_OK)
+        reload_registry(lambda: call.reply(_OK), lambda error: call.fail(Invalid(str(error))))
 
     def signal(call: Call, payload: memoryview) -> None:
         broadcast = bool(call.flags & Flag.BROADCAST)
