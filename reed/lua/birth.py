@@ -1,8 +1,9 @@
-"""From a spare process to a plugin's: what is done once its request was read, in this order (SECURITY.md, Processes).
+"""From a spare process to a plugin's, in this order (SECURITY.md, Processes).
 
-    receive      what is to run, its rules, and descriptors: the report, the output, the ruleset
-    take_place   its pid to the report · a session, streams and name of its own · all layers of reed.sandbox
-                 · Lua: the report is closed, the host runs it      · native: executed, which closes the report
+    in the nursery   a confinement is prepared for each kind of plugin: what a fork finds ready, it need not make
+    receive          what is to run, its terms, and three descriptors: the report, the output, the ruleset
+    take_place       its pid to the report · a session, streams and name of its own · all layers of reed.sandbox
+                     · Lua: the report is closed, the host runs it      · native: executed, which closes the report
 
 A reason in the report after the pid says what failed; the process ends then.
 """
@@ -18,83 +19,91 @@ import struct
 from typing import NoReturn
 
 from reed.lua.host import Host
-from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program
+from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program, Terms
 from reed.lua.sandbox import Sandbox as LuaSandbox
-from reed.sandbox.confine import Sandbox
+from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
-from reed.sandbox.own_socket import OwnSocket
-from reed.sandbox.rules import Rules, rules_for
+from reed.sandbox.rules import rules_for
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
-_MOST = 3  # descriptors of a request
-_CONTROL = socket.CMSG_SPACE(4 * _MOST)
+_REPORT, _RULESET = 100, 101  # their descriptors in a plugin's process, known before there is one
+_CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Birth:
-    """Made in the nursery, so that the plugin's process finds the kernel, its filters and its own size ready."""
+    """Made in the nursery."""
 
     _what: LaunchSpec | Program
-    _rules: Rules
-    _descriptors: list[int]
+    _terms: Terms
+    _output: int
 
     def __init__(self) -> None:
         self._sandbox = Sandbox()
         self._null = os.open(os.devnull, os.O_RDONLY)
-        for kind, ports in (("lua", ()), ("native", ()), ("native", (1,))):  # makes the programs of their filters
-            rules = rules_for(kind, "/", None, "/", "none", (), ports, own_socket="/")
-            self._sandbox.prepare(rules, ruleset=-1).close()
+        self._prepared = {
+            (is_lua, network, mode): self._prepare(is_lua, network, mode)
+            for is_lua, network in ((True, False), (False, False), (False, True))
+            for mode in ("auto", "off")
+        }
         with open("/proc/self/statm", "rb") as statm:
             self._size = int(statm.read().split()[5]) * resource.getpagesize()
+
+    def _prepare(self, is_lua: bool, network: bool, mode: str) -> Prepared:
+        """All but the plugin's memory and the path of its socket; the ruleset is not there yet."""
+        kind, ports = "lua" if is_lua else "native", (1,) if network else ()
+        rules = rules_for(kind, "", None, "", "", (), ports, own_socket="", mode=mode)
+        return self._sandbox.prepare(rules, keep=(_REPORT,), ruleset=_RULESET)
 
     def receive(self, core: socket.socket) -> bool:
         """The request of the core; False when there is none, and no core."""
         message, control, _, _ = core.recvmsg(MAX_REQUEST, _CONTROL)
         if not message:
             return False
-        what, rules = json.loads(message)
-        self._rules = Rules(*rules)
-        self._what = LaunchSpec(*what) if self._rules.is_lua else Program(*what)
-        self._descriptors = [*struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])]
+        what, terms = json.loads(message)
+        self._terms = Terms(*terms)
+        self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
+        report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
+        os.dup2(report, _REPORT, inheritable=False)
+        for descriptor in ruleset:
+            os.dup2(descriptor, _RULESET, inheritable=False)
         return True
 
     def take_place(self, host: Host) -> NoReturn:
         """Becomes the plugin; `host` is the one for Lua 5.5."""
-        what, (report, output, *ruleset) = self._what, self._descriptors
-        os.write(report, b"%d\n" % os.getpid())
+        what, terms = self._what, self._terms
+        os.write(_REPORT, b"%d\n" % os.getpid())
         os.setsid()
         os.dup2(self._null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        os.dup2(self._output, 1)
+        os.dup2(self._output, 2)
+        prepared = self._prepared[terms.is_lua, terms.network, terms.mode]
         try:
             if isinstance(what, Program):
-                self._execute(what, *ruleset)
+                self._execute(what, prepared)
             name_process(f"reed:{what.name}")
             if what.lua != "5.5":
                 host = Host(LuaSandbox(what.lua))
-            door = self._confine(what, report, *ruleset)
+            assert prepared.own_socket is not None
+            prepared.own_socket.lead_to(what.socket_path)
+            prepared.confine(self._size + what.memory + _ROOM)
         except SandboxError as error:
-            os.write(report, str(error).encode())
-            os._exit(1)
+            _fail(str(error))
         except OSError as error:
-            os.write(report, f"{what.entry} cannot be run: {error.strerror}".encode())
-            os._exit(1)
-        os.close(report)
-        host.run(what, door.connect)
+            _fail(f"{what.entry} cannot be run: {error.strerror}")
+        os.close(_REPORT)
+        host.run(what, prepared.own_socket.connect)
 
-    def _confine(self, spec: LaunchSpec, report: int, ruleset: int = -1) -> OwnSocket:
-        """This process, as the Lua plugin's; gives the one socket that it may connect to from now on."""
-        rules = self._rules._replace(memory=self._size + spec.memory + _ROOM)
-        prepared = self._sandbox.prepare(rules, keep=(report,), ruleset=ruleset)
-        prepared.confine()
-        assert prepared.own_socket is not None
-        return prepared.own_socket
-
-    def _execute(self, program: Program, ruleset: int = -1) -> NoReturn:
+    def _execute(self, program: Program, prepared: Prepared) -> NoReturn:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
             signal.signal(number, signal.SIG_DFL)
         os.chdir(program.folder)
-        self._sandbox.prepare(self._rules, ruleset=ruleset).confine()
+        prepared.confine(self._terms.memory)
         os.execve(program.entry, [program.entry], program.environment)
+
+
+def _fail(reason: str) -> NoReturn:
+    os.write(_REPORT, reason.encode())
+    os._exit(1)
 
 
 def name_process(name: str) -> None:

@@ -19,6 +19,15 @@ class Program(NamedTuple):
     environment: dict[str, str]
 
 
+class Terms(NamedTuple):
+    """Which confinement a process gets (reed.sandbox.rules); its paths and ports are in the ruleset."""
+
+    is_lua: bool
+    network: bool
+    mode: str  # auto, off
+    memory: int | None  # bytes; for a native one
+
+
 class LaunchSpec(NamedTuple):
     """One plugin as the core wants it to run."""
 

@@ -20,7 +20,7 @@ from collections import deque
 from typing import NamedTuple
 
 from reed.errors import ReedError
-from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program
+from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program, Terms
 from reed.sandbox.rules import Rules
 from reed.wire import strict_json
 
@@ -35,9 +35,10 @@ class Request(NamedTuple):
     ruleset: int = -1
 
     def pack(self) -> bytes:
-        """The paths are in the ruleset already."""
-        rules = self.rules._replace(read_paths=(), run_paths=(), write_paths=(), data_paths=())
-        return strict_json.dumps([[*self.what], [*rules]])
+        """As JSON; the rest of the rules is in the ruleset, or has been checked (strict)."""
+        rules = self.rules
+        mode = "off" if rules.mode == "off" else "auto"
+        return strict_json.dumps([[*self.what], [*Terms(rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)]])
 
 
 class Nursery:

@@ -24,19 +24,23 @@ from reed.sandbox.rules import Rules
 class Prepared:
     """One plugin's confinement, to be applied in its process."""
 
-    __slots__ = ("own_socket", "ruleset", "steps")
+    __slots__ = ("kernel", "own_socket", "ruleset", "steps")
 
-    def __init__(self, own_socket: OwnSocket | None) -> None:
+    def __init__(self, kernel: Kernel, own_socket: OwnSocket | None) -> None:
+        self.kernel = kernel
         self.own_socket = own_socket
         self.ruleset = -1  # the descriptor, where it was made along with this
         self.steps: list[Step] = []
 
-    def confine(self) -> None:
+    def confine(self, memory: int | None = None) -> None:
         """Confine this process, which has one thread, for good. Raises SandboxError: then it must end.
 
-        Native: in a session of its own, between fork and exec. Lua: before the plugin's code is loaded.
+        Native: in a session of its own, between fork and exec. Lua: before the plugin's code is loaded. `memory`: its
+        limit, where that was not known before the fork.
         """
         for step in self.steps:
+            step.take()
+        for step in limits.limit_memory(self.kernel, memory):
             step.take()
 
     def close(self) -> None:
@@ -72,7 +76,7 @@ class Sandbox:
         """
         self.check(rules)
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None
-        prepared = Prepared(own)
+        prepared = Prepared(self.kernel, own)
         try:
             if ruleset is None:
                 ruleset = prepared.ruleset = self.ruleset(rules)
@@ -106,7 +110,7 @@ class Sandbox:
             if own is not None:
                 yield from own.seal(for_good=self.layers.sealed)
             yield from self._filter(rules, own).install(kernel)
-        yield from limits.limit_memory(kernel, rules)
+        yield from limits.limit_memory(kernel, rules.memory)
 
     def _version(self, rules: Rules) -> int:
         return self.layers.landlock if rules.mode != "off" else 0

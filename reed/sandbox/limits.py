@@ -33,10 +33,10 @@ def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
         yield _limit(kernel, "processes", resource.RLIMIT_NPROC, rules.processes)
 
 
-def limit_memory(kernel: Kernel, rules: Rules) -> Iterator[Step]:
+def limit_memory(kernel: Kernel, memory: int | None) -> Iterator[Step]:
     """The last of all before an exec: the core's copy that the process still is may be larger than the limit."""
-    if rules.memory is not None:
-        yield _limit(kernel, "memory", resource.RLIMIT_DATA, rules.memory)
+    if memory is not None:
+        yield _limit(kernel, "memory", resource.RLIMIT_DATA, memory)
 
 
 def _limit(kernel: Kernel, what: str, kind: int, most: int) -> Step:
