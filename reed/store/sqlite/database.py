@@ -7,7 +7,6 @@
     stale     snippets changed or deleted since they were indexed, oldest change first
     search    FTS5: one column for each weight (see `types`)
     outbox    changes that others are to be told of: a row for each subscriber
-    excerpts  as `search`, in the memory of each reader: the few texts that `search` takes excerpts of
 
 The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
 migrations it has had. WAL with synchronous=FULL: what is committed survives a loss of power. Nothing reaches the disk
@@ -83,9 +82,7 @@ class Database:
             self._opened = opened.pop_all()
 
     def reader(self) -> sqlite3.Connection:
-        connection = self._connect()
-        connection.execute(f"CREATE VIRTUAL TABLE temp.excerpts USING fts5({_FTS_COLUMNS})")
-        return connection
+        return self._connect()
 
     def close(self) -> None:
         self._opened.close()

@@ -12,9 +12,11 @@ from __future__ import annotations
 import heapq
 import re
 import sqlite3
+from collections.abc import Sequence
 
 from reed.errors import Malformed
 from reed.store.base import HitPage
+from reed.store.sqlite.excerpt import Excerpts, Term
 from reed.store.sqlite.jobs import Steps
 from reed.store.sqlite.types import WEIGHTS
 from reed.wire.search import SearchHit
@@ -24,7 +26,6 @@ LARGEST_LIMIT = 1000
 DEEPEST_HIT = 100_000  # offset + limit
 
 _MAX_WORDS = 32  # of a query; what follows is ignored
-_EXCERPT_WORDS = 24
 _STEP = 200  # matches between two chances to interrupt
 
 _WORD = re.compile(r"\w+")
@@ -35,10 +36,7 @@ _MATCHES = (
 )
 _MATCHES_OF_TYPE = f"{_MATCHES} AND snippets.type = ?"
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
-# An excerpt is made by running the query again. Over the few texts that are shown that is quick, whatever the query is.
-_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_TAKE_TEXT = f"INSERT INTO temp.excerpts (rowid, {_COLUMNS}) SELECT rowid, {_COLUMNS} FROM search WHERE rowid = ?"
-_EXCERPTS = f"SELECT rowid, snippet(excerpts, -1, '', '', '…', {_EXCERPT_WORDS}) FROM excerpts WHERE excerpts MATCH ?"
+_TEXTS = f"SELECT {', '.join(f'w{number}' for number in range(len(WEIGHTS)))} FROM search WHERE rowid = ?"
 
 
 def check_window(limit: int, offset: int) -> int:
@@ -50,10 +48,10 @@ def check_window(limit: int, offset: int) -> int:
     return limit or DEFAULT_LIMIT
 
 
-def expression(query: str) -> str:
-    """The FTS5 expression for a query; empty when there is no word in it."""
+def parse(query: str) -> list[Term]:
+    """The terms of a query; none when there is no word in it."""
     clean = query.replace("\0", " ").encode("utf-8", "replace").decode()
-    terms: list[str] = []
+    terms: list[Term] = []
     is_beginning = False
     room = _MAX_WORDS
     for number, piece in enumerate(clean.split('"')):
@@ -64,18 +62,26 @@ def expression(query: str) -> str:
                 continue
             text = term if len(words) <= room else " ".join(words[:room])
             room -= min(len(words), room)
-            terms.append(f'"{text}"')
+            terms.append(Term(text))
             is_beginning = not is_phrase and len(words[-1]) > 1
     if terms and is_beginning:
-        terms[-1] += "*"
-    return " AND ".join(terms)
+        terms[-1] = Term(terms[-1].text, is_beginning=True)
+    return terms
 
 
-def search(connection: sqlite3.Connection, match: str, type_name: str, limit: int, offset: int) -> Steps[HitPage]:
+def expression(terms: Sequence[Term]) -> str:
+    """The FTS5 expression for the terms."""
+    return " AND ".join(f'"{text}"*' if is_beginning else f'"{text}"' for text, is_beginning in terms)
+
+
+def search(
+    connection: sqlite3.Connection, terms: Sequence[Term], type_name: str, limit: int, offset: int
+) -> Steps[HitPage]:
     """Every match is counted and weighed, a slice at a time; the best are kept, and fetched at the end."""
-    if not match:
+    if not terms:
         return HitPage(0, [])
     yield
+    match = expression(terms)
     if type_name:
         matches = connection.execute(_MATCHES_OF_TYPE, (match, type_name))
     else:
@@ -92,17 +98,13 @@ def search(connection: sqlite3.Connection, match: str, type_name: str, limit: in
                 heapq.heapreplace(best, hit)
         yield
     best.sort(reverse=True)
-    excerpts: dict[int, str] = {}
-    for _, sequence in best[offset:]:
-        connection.execute(_TAKE_TEXT, (-sequence,))  # until the end of the job's transaction
-        yield
-    for sequence, excerpt in connection.execute(_EXCERPTS, (match,)):
-        excerpts[sequence] = " ".join(excerpt.split())
-        yield
+    excerpts = Excerpts(terms)
     hits = []
     for score, sequence in best[offset:]:
         snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
-        hits.append(SearchHit(snippet_id, kind, name, score, excerpts[-sequence]))
+        texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
+        excerpt = yield from excerpts.of([text for text in texts if text])
+        hits.append(SearchHit(snippet_id, kind, name, score, excerpt))
     return HitPage(total, hits)
 
 

@@ -26,7 +26,7 @@ from reed.store.sqlite.ids import Ids, sequence_of
 from reed.store.sqlite.index import SLICE, Index
 from reed.store.sqlite.jobs import Jobs
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
-from reed.store.sqlite.search import check_window, expression, search
+from reed.store.sqlite.search import check_window, parse, search
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
@@ -152,7 +152,7 @@ class SqliteStore:
         limit = check_window(limit, offset)
         if type_name:
             self._types.get(type_name)
-        job = partial(search, match=expression(query), type_name=type_name, limit=limit, offset=offset)
+        job = partial(search, terms=parse(query), type_name=type_name, limit=limit, offset=offset)
         # Without an index on a full disk there is still what is indexed: that error is not the searcher's.
         self._index.when_caught_up(lambda _error: self._jobs.start(job, done, failed))
 

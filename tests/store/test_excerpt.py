@@ -1,0 +1,75 @@
+"""Excerpts: the words around what was searched for, whatever the text and the query."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.store.sqlite.excerpt import Excerpts, Term, fold
+from reed.store.sqlite.search import parse
+
+LONG = " ".join(f"word{number}" for number in range(20_000))
+
+
+def excerpt(query: str, *texts: str) -> str:
+    return shown(parse(query), *texts)
+
+
+def shown(terms: list[Term], *texts: str) -> str:
+    steps = Excerpts(terms).of(texts)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "found"),
+    [
+        ("cafe", "A Café in Kraków", "A Café in Kraków"),
+        ("krak", "A Café in Kraków", "A Café in Kraków"),
+        ("word15000", LONG, "word15000"),
+        ('"over the"', "over a fence, over the hill " + LONG, "over the hill"),
+        ("naïve", "it was (naive) of him", "(naive)"),
+        ("o'neil", "Shaquille O'Neil", "O'Neil"),
+        ("art", "party, start, art", "art"),
+    ],
+)
+def test_it_shows_what_was_searched_for(query, text, found):
+    assert found in excerpt(query, text)
+
+
+def test_what_is_left_out_is_told():
+    assert excerpt("word15000", LONG).startswith("…")
+    assert excerpt("word15000", LONG).endswith("…")
+    assert excerpt("word0", LONG).startswith("word0 ")
+    assert excerpt("little", "a little text") == "a little text"
+
+
+def test_of_several_places_and_texts_the_one_with_most_terms_is_shown():
+    text = f"red alone {LONG[:3000]} red and green together {LONG[:3000]} green alone"
+    assert "red and green" in excerpt("red green", text)
+    assert excerpt("red green", "red", "no colour", "green red") == "green red"
+
+
+def test_of_a_text_in_which_it_is_not_the_beginning_is_shown():
+    assert excerpt("absent", "one two", "three") == "one two"
+    assert excerpt("absent") == ""
+
+
+@given(st.text())
+def test_folding_keeps_places(text):
+    assert len(fold(text)) == len(text)
+
+
+@given(
+    st.text(), st.lists(st.text(string.ascii_letters + "éüß日ﬁİ", min_size=1), min_size=1, max_size=4), st.booleans()
+)
+def test_any_text_and_words_give_an_excerpt_of_the_text(text, words, is_beginning):
+    terms = [Term(word) for word in words[:-1]] + [Term(words[-1], is_beginning)]
+    found = shown(terms, text).strip("…").split()
+    assert " ".join(found) in " ".join(text.split()) or "…" in text
