@@ -76,7 +76,7 @@ class Daemon:
             )
             undo.callback(self._monitor.close)
             self._sandbox = Sandbox()
-            self._launcher = NurseryLauncher(self.loop, self._sandbox, log)
+            self._launcher = NurseryLauncher(self.loop, self._sandbox, log, self._nursery_died)
             undo.callback(self._launcher.close)
             self.supervisor = self._build_supervisor()
             most_bytes = config.limits.queued_bytes
@@ -231,6 +231,9 @@ class Daemon:
             self._handlers.events.deliver()
         if self.store.has_work:
             self.loop.add_work(self.store.work)
+
+    def _nursery_died(self) -> None:
+        self.supervisor.strays.sweep()
 
     def _note_bug(self, error: BaseException) -> None:
         self.log.error("a bug in the core; it goes on", exc_info=error)

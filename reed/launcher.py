@@ -40,17 +40,27 @@ class _Waiting(NamedTuple):
 class NurseryLauncher:
     """The core's nursery, and how many of its plugins are on their way."""
 
-    def __init__(self, loop: Loop, sandbox: Sandbox, log: logging.Logger) -> None:
+    def __init__(
+        self, loop: Loop, sandbox: Sandbox, log: logging.Logger, on_death: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_death`: the nursery died, and its spare process is about to."""
+        self.nurseries: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
         self._log = log
+        self._on_death = on_death
         self._nursery = Nursery()
         self._waiting: dict[int, _Waiting] = {}  # by report
 
     def start(self) -> None:
         """Start the nursery; launches may be asked for at once, and wait until it is ready."""
         self._nursery.start()
+        assert self._nursery.pid is not None
+        self.nurseries.append(self._nursery.pid)
         self._loop.watch(self._nursery.fileno(), self._nursery_died)
+
+    def is_launching(self) -> bool:
+        return bool(self._waiting)
 
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
@@ -85,6 +95,7 @@ class NurseryLauncher:
         self._loop.unwatch(self._nursery.fileno())
         self._nursery.stop()
         self._log.error("the nursery died; the next launch starts another one")
+        self._on_death()
 
     def _read(self, report: int) -> None:
         waiting = self._waiting[report]

@@ -46,7 +46,7 @@ def main() -> None:
         while nursery.core_is_there():
             if nursery.make_spare():
                 select.select([core], [], [], _HEAD_START)
-            else:
+            elif nursery.core_is_there():
                 time.sleep(_AFTER_FAILURE)
 
 

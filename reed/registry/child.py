@@ -3,7 +3,7 @@
     pid ── pidfd, watched ── readable: it ended ── its group is killed, it is waited for ── on_end("exit status 3")
 
 Until it is waited for, its pid belongs to nobody else: signals and group signals reach the right process or none. What
-it forked and left behind in its group dies with it.
+it forked and left behind in its group dies with it; what is outside of that, and all remains, `strays` finds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from collections.abc import Callable
 
 from reed.loop.loop import Loop
 
-_REAP_AGAIN = 0.05  # seconds
-_REAP_TRIES = 40
+_IN_WORDS = {
+    "SIGPROF": "killed by SIGPROF: it spent its processor time inside one library call",
+    "SIGXCPU": "killed by SIGXCPU: its processor time was spent",
+}
 
 
 class Child:
@@ -62,7 +64,6 @@ class Child:
             reason = "ended, its exit status is unknown"
         os.close(self._fd)
         self._fd = -1
-        self._reap_group(_REAP_TRIES)
         self._end(reason)
 
     def _end(self, reason: str) -> None:
@@ -74,14 +75,6 @@ class Child:
             if os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, signal.SIGKILL)
 
-    def _reap_group(self, tries: int) -> None:
-        """Wait for the rest of its group: orphans become the core's own children, and would stay as zombies."""
-        with contextlib.suppress(ChildProcessError):
-            while os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG) is not None:
-                pass
-            if tries > 1:
-                self._loop.call_later(_REAP_AGAIN, lambda: self._reap_group(tries - 1))
-
 
 def _reason(result: os.waitid_result) -> str:
     if result.si_code == os.CLD_EXITED:
@@ -90,7 +83,7 @@ def _reason(result: os.waitid_result) -> str:
         name = signal.Signals(result.si_status).name
     except ValueError:
         name = f"Unix signal {result.si_status}"
-    return f"killed by {name}{' (core dumped)' if result.si_code == os.CLD_DUMPED else ''}"
+    return _IN_WORDS.get(name) or f"killed by {name}{' (core dumped)' if result.si_code == os.CLD_DUMPED else ''}"
 
 
 def memory_of(pid: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,13 @@ class LaunchSpec:
 
 
 class Launcher(Protocol):
+    @property
+    def nurseries(self) -> Collection[int]:
+        """The pids of the processes that plugins are forked from, those of dead ones too."""
+
+    def is_launching(self) -> bool:
+        """May there be a process already whose pid was not told yet?"""
+
     def launch(
         self,
         spec: LaunchSpec,

@@ -36,6 +36,7 @@ from reed.registry.plugin import Plugin
 from reed.registry.processes import Launcher, kill_leftover
 from reed.registry.reloading import Reloading, Steps
 from reed.registry.rows import Row
+from reed.registry.strays import Strays
 from reed.registry.waiting import Done, Failed
 from reed.wire.codes import Signal
 
@@ -69,7 +70,10 @@ class Supervisor:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
-        self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._check_closed)
+        self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._ended)
+        self.strays = Strays(
+            loop, log, self._tools.runs.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
+        )
         self._reloading = Reloading(loop, self._reload_steps)
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
@@ -84,6 +88,7 @@ class Supervisor:
     def load(self, found: list[Row]) -> None:
         """Take these rows as the registry of a new core."""
         self._make_folders()
+        self.strays.sweep()
         for row in found:
             self._add(row)
 
@@ -269,9 +274,14 @@ class Supervisor:
             failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
         return None
 
+    def _ended(self) -> None:
+        """A process ended: what it left behind follows it."""
+        self.strays.sweep()
+
     def _check_closed(self) -> None:
         """Is the last process of a core that stops gone?"""
-        if self._closing is not None and not self._tools.runs and not self._leaving:
+        is_last = not self._tools.runs and not self._leaving and not self.strays.left
+        if self._closing is not None and is_last:
             done, self._closing = self._closing, _nothing
             done()
 

@@ -52,6 +52,11 @@ class Answer:
 class Executed:
     """A launcher that executes at once, in this process: no nursery, no sandbox (tests/system has those)."""
 
+    nurseries: tuple[int, ...] = ()
+
+    def is_launching(self) -> bool:
+        return False
+
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:
