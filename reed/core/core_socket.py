@@ -2,6 +2,7 @@
 
 accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
                        ├─ what a plugin left behind                nothing
+                       ├─ who is dead by now                       closed
                        └─ anyone else                              the groups that reed.yaml gives the user
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.server import Listener, Peer
+from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import PluginBusy
 from reed.loop.loop import Loop
 
@@ -50,7 +51,12 @@ class CoreSocket:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         self.accepted += 1
-        connection = self._connect(sock, self._caller_of(peer), self._closed)
+        caller = self._caller_of(peer)
+        if not peer_lives(sock, peer):
+            self._log.warning("refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid)
+            sock.close()
+            return
+        connection = self._connect(sock, caller, self._closed)
         self.connections.add(connection)
         if len(self.connections) > self._most:
             self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most)
@@ -77,20 +83,19 @@ def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int
         name = plugin_of(pid)
         if name is not None:
             return name
-        pid = _parent(pid)
+        try:
+            pid = _parent(pid)
+        except OSError:
+            return STRAY  # it, or one above it, ended meanwhile
         if pid == core_pid:
             return STRAY
     return None
 
 
 def _parent(pid: int) -> int:
-    """The parent's pid, 0 when the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
-    except OSError:
-        return 0
-    return int(stat.rpartition(b")")[2].split()[1])
+    """The parent's pid. Raises OSError when the process is gone."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
 
 
 def supplementary_groups(pid: int) -> list[int]:

@@ -24,7 +24,7 @@ from reed.config import Config
 from reed.core.calls import Call, Caller
 from reed.core.connection import Connection, Dispatcher, Watching
 from reed.core.plugin_calls import CallQueue, PluginCall
-from reed.core.server import Listener, Peer
+from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
@@ -144,7 +144,7 @@ class Link:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
             return
-        if self._tools.supervisor.owner_of(peer.pid) != self.name:
+        if self._tools.supervisor.owner_of(peer.pid) != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
             )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
-from reed.core.server import Listener, Peer
+from reed.core.server import Listener, Peer, peer_lives
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.wire import monitor
@@ -51,7 +51,7 @@ class Monitor:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
-        if not caller.is_admin:
+        if not caller.is_admin or not peer_lives(sock, peer):
             self._log.warning("%s may not monitor: that is for the group admin", caller.name)
             sock.close()
             return

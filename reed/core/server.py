@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from reed.loop.loop import Loop
 _BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
 _RETRY_SECONDS = 0.1
+_SO_PEERPIDFD = 77
 _UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -110,3 +112,25 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
 
 def peer_of(sock: socket.socket) -> Peer:
     return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def peer_lives(sock: socket.socket, peer: Peer) -> bool:
+    """Is the process that connected still there? Its pid says nothing when it is not: it could be another's by now.
+
+    To be asked after its pid was looked up, not before. What has ended and was not waited for still has its pid.
+    """
+    try:
+        fd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            return False
+        return Path(f"/proc/{peer.pid}").exists()  # before Linux 6.5
+    try:
+        signal.pidfd_send_signal(fd, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    finally:
+        os.close(fd)
+    return True

@@ -1,10 +1,10 @@
 """LUA: the nursery, the plugin process that is forked from it, and the SDK in Lua (DESIGN.md, Lua).
 
-    core ── nursery (core's side) ══ nursery_process ── fork ── confine ── host: one plugin
-                                                                           ├── sandbox   lupa, and nothing else of it
-                                                                           ├── contact   registering, signals, the next core
-                                                                           ├── link      the connection to the core
-                                                                           └── services  what Lua may ask Python for
+    core ── nursery (core's side) ══ nursery_process ── fork ── birth ── host: one plugin
+                                                                         ├── sandbox   lupa, and nothing else of it
+                                                                         ├── contact   registering, signals, next core
+                                                                         ├── link      the connection to the core
+                                                                         └── services  what Lua may ask Python for
     sdk/     guard, json, plugin, reed, files, testing: the same names as the files, in Lua
     testing  runs a plugin's own tests (tests/test_*.lua) in the same sandbox
 

@@ -1,0 +1,22 @@
+"""In the nursery of a test: the Lua plugin `hostile` has broken out of Lua, and runs Python in its confined process."""
+
+import sys
+
+if "reed.lua.nursery" in sys.orig_argv:
+    import json
+    import os
+
+    from reed.lua.host import Host
+
+    serve = Host.run
+
+    def run(self, spec, connect):
+        if spec.name == "hostile":
+            sys.path.insert(0, spec.folder)
+            import attempts
+
+            found = attempts.results(spec.settings)
+            os.write(1, b"ATTEMPTS " + json.dumps(found).encode() + b"\n")
+        serve(self, spec, connect)
+
+    Host.run = run
