@@ -1,7 +1,8 @@
 #!/bin/sh
 # See reed at work, from nothing: sh contrib/quickstart.sh [FILE.jsonl]
 #
-# Installs reed into a temporary folder, starts a core there, imports pages, searches them, and lets a Lua plugin judge one. FILE has
+# Installs reed into a temporary folder, starts a core there, imports pages, searches them, lets a Lua plugin judge one and
+# another keep a backup. Where cargo is there it builds the two plugins in Rust, and one tells the other what it found. FILE has
 # a JSON object a line with path, title, description, keywords and body; without it the pages are this project's own documents
 # (contrib/docs). Needs Python 3.11 or later. Everything is removed at the end; KEEP=1 keeps it.
 set -eu
@@ -142,27 +143,44 @@ run reed plugin start simple-seo
 say "Send it the page $page: its issues and its score"
 run reed plugin send simple-seo validate "$page"
 
-if command -v cargo >/dev/null; then
-    say "Build the native plugins, written in Rust (some two minutes): ai-core finds keywords, analytics counts"
+has_cargo() { command -v cargo >/dev/null && cargo --version >/dev/null 2>&1; }
+
+add_row() {
+    grep -q "^$1," plugin-registry.csv ||
+        grep "^$1," "$root/plugin-registry.csv" | sed 's/,true,/,false,/' >>plugin-registry.csv
+}
+
+say "Start backup, written in Lua too: it may write files, in a folder of its own"
+add_row backup
+run reed plugin reload
+run reed plugin start backup
+
+if has_cargo; then
+    say "Build the native plugins, written in Rust (half a minute; quick to build, not to run): ai-core finds keywords, analytics counts"
     for name in ai-core analytics; do
-        (cd "$work/source/contrib/plugins/$name" && cargo build --release --quiet) || die "cargo could not build $name"
+        (cd "$work/source/contrib/plugins/$name" &&
+            CARGO_TARGET_DIR="$work/target" cargo build --locked --quiet) || die "cargo could not build $name"
         mkdir "plugins/$name"
-        cp "$work/source/contrib/plugins/$name/target/release/$name" "$work/source/contrib/plugins/$name/plugin.yaml" "plugins/$name/"
+        cp "$work/target/debug/$name" "$work/source/contrib/plugins/$name/plugin.yaml" "plugins/$name/"
+        add_row "$name"
     done
-    cat >>plugin-registry.csv <<'ROWS'
-ai-core,native,/tmp/reed-cms/plugins/ai-core.sock,1.0.0,"snippet_read,snippet_write","admin",false,"AI optimization (Rust Pro)"
-analytics,native,/tmp/reed-cms/plugins/analytics.sock,1.0.0,"system_stats","admin",false,"Analytics (Rust Pro)"
-ROWS
     run reed plugin reload
     run reed plugin start analytics
     run reed plugin start ai-core
 
     say "ai-core finds the keywords of the page, and tells analytics through a FIFO of their own"
     run reed plugin send ai-core optimize "$page"
-    run reed plugin send analytics report
+    say "analytics has counted them, and told backup"
+    run reed plugin send analytics stats '{"top": 5}'
+    say "backup has heard of a change"
+    run reed plugin send backup list '{}'
 else
-    say "No cargo here: left out are the Rust plugins ai-core and analytics, and what they tell each other"
+    say "No cargo here: left out are the Rust plugins ai-core and analytics, and what they tell each other and backup"
 fi
+
+say "A backup of everything, which reed import restores"
+run reed plugin send backup snapshot '{}'
+run ls data/plugins/backup
 
 say "How they do"
 run reed plugin status

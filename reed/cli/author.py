@@ -38,7 +38,7 @@ def scaffold(args: Args, output: Output) -> int:
     commands = [
         f"reed plugin test {name}"
         + ("" if folder.parent in site.plugin_dirs else f" --plugin-dir {_short(folder.parent)}"),
-        "reed plugin reload",
+        "reed plugin reload" if (site.runtime_dir / "core.sock").exists() else "reed start",
         f"""reed plugin send {name} greet '{{"name": "Ada"}}'""",
     ]
     if output.as_json:

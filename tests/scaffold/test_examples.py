@@ -1,4 +1,4 @@
-"""The examples do what they say: those without an SDK, whose page's bytes are the protocol's, and those of the crate."""
+"""The examples do what they say: those without an SDK, whose page shows their bytes, and those of the crate."""
 
 from __future__ import annotations
 

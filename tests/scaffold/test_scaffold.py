@@ -60,11 +60,11 @@ def test_a_template_with_an_unknown_placeholder_is_an_error() -> None:
 
 def test_a_lua_plugin_from_scaffold_to_its_first_answer(site) -> None:
     """The commands that it prints, typed as they stand."""
+    site.start()
     told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
     assert told.returncode == 0, told.stderr
     assert "plugins/new-lua-plugin/main.lua" in told.stdout.splitlines()
     tried, reloaded, sent = next_commands(told.stdout)
-    site.start()
     assert tried == "reed plugin test new-lua-plugin"
     done = site.reed("plugin", "test", "new-lua-plugin")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,6 +91,11 @@ def test_a_rust_plugin_from_scaffold_to_its_first_answer(site) -> None:
     site.start()
     answer = site.reed("plugin", "send", "new-rust-plugin", "greet", '{"name": "Ada"}')
     assert json.loads(answer.stdout) == {"greeting": "Hello, Ada!"}
+
+
+def test_where_no_core_runs_the_next_command_starts_one(site) -> None:
+    told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
+    assert next_commands(told.stdout)[1] == "reed start"
 
 
 def test_without_register_the_row_is_shown_and_the_registry_stays(site) -> None:

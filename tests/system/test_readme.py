@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Site:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, f"{command} {text}\n{done.stdout}{done.stderr}"
@@ -102,3 +103,45 @@ def test_the_tour(site: Site) -> None:
     printed = site.run("sh", text="\n".join(script))
     assert "Plum jam" not in printed  # it came in last, and was only counted
     assert "patience" in printed
+
+
+def test_what_plugins_tell_each_other(site: Site) -> None:
+    (told,) = blocks("lua")
+    handler, _, asking = told.partition("\n\n")
+    start = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "NAME", version = "1.0.0" }\n'
+    action = f'plugin.action("ask", function()\n{asking}\nreturn answer\nend)\n'
+    site.run("reed", "init")
+    with (site.folder / "plugin-registry.csv").open("a") as rows:
+        for name, main in (("other", handler), ("asker", action)):
+            folder = site.folder / "plugins" / name
+            folder.mkdir(parents=True)
+            (folder / "main.lua").write_text(start.replace("NAME", name) + main + "plugin.run()\n")
+            actions = "actions: {ask: {command_id: 1}}\n" if name == "asker" else ""
+            (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\n{actions}")
+            rows.write(f'{name},lua,/tmp/reed-cms/plugins/{name}.sock,1.0.0,"","admin",true,""\n')
+    site.run("reed", "start")
+    site.run("reed", "plugin", "start", "other", "asker")
+    assert json.loads(site.run("reed", "plugin", "send", "asker", "ask")) == {"doubled": 42}
+
+
+def test_the_beginning_of_the_guide_to_lua_plugins(site: Site) -> None:
+    guide = (ROOT / "contrib/docs/lua-plugin.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## By hand")[0], re.MULTILINE)[:4]
+    assert commands[0].startswith("reed plugin scaffold new-lua-plugin")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    printed = [site.run("sh", "-euc", command) for command in commands]
+    assert printed[-1].strip() == '{"greeting":"Hello, Ada!"}'
+    assert printed[-1].strip() in guide
+
+
+@pytest.mark.slow
+def test_a_plugin_in_rust(site: Site) -> None:
+    if not (os.environ.get("REED_SLOW_TESTS") and shutil.which("cargo")):
+        pytest.skip("builds a plugin with cargo: half a minute; REED_SLOW_TESTS=1 runs it")
+    (script,) = blocks("sh rust")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    assert site.run("sh", "-eu", text=script).splitlines()[-1] in README
+    (beginning,) = blocks("rust")
+    assert beginning in (site.folder / "plugins/new-rust-plugin/src/main.rs").read_text(encoding="utf-8")

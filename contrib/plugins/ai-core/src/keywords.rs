@@ -5,6 +5,7 @@
 //! title, description, body ── plain text ── YAKE: ranked phrases ── no stop words inside, nothing generic
 //!                                                                ── the title's words first, rare phrases last
 //!                                                                ── one of each family: "menu entry", not "menu" too
+//!                                                                ── pieces joined: "static site" and "site generator"
 //! ```
 
 use yake_rust::{Config, StopWords, get_n_best};
@@ -18,17 +19,26 @@ const LONGEST_TEXT: usize = 24_000;
 const ENOUGH: usize = 4;
 
 /// Words that say nothing about a text, whatever it is about.
-const GENERIC: &str = "allow allows also argument arguments assuming available based begin behavior below bool boolean call \
-    called case cases change common consider contain contains create created current default defaults \
-    define defined describe described details determine different display displays enable enabled \
-    example examples false first following found function functions get give given https include \
-    includes information input instance instead int item items key keys known layout learn leaving list \
-    make matches method methods multiple name names need new note number numbers object option optional \
-    options order overview parameter parameters passed path perform place possible properties property \
-    provide provides purpose refer replace reports require required result results return returned \
-    returns run second section see set setting settings similar single specific specified specify src \
-    start string strings term terms things time true type types unordered usage use used uses using \
-    value values version want way ways work works";
+const GENERIC: &str = "additional allow allowing allows also applicable appropriate argument arguments assuming attempt \
+    attempts available avoid avoids back based begin behavior below bool boolean call called calls case \
+    cases cause causes change check checks classifies classify common complete configure configured \
+    configures consider considered considers contain contains convert converts corresponding create \
+    created current cut cutting default defaults define defined describe described desired details \
+    determine different display displays easily empty enable enabled encode encodes entire everything \
+    exact example examples execute executed executes existing exists false final first flexible \
+    following found full function functions generate generated generates get give given handle handles \
+    heavy https identical identifies identify include includes information input insert inserts instance \
+    instead int intelligently item items key keys known layout learn leaving list make manage manages \
+    matches method methods multiple name names nearest need new normal note number numbers object occur \
+    occurs operate operates option optional optionally options order original overview parameter \
+    parameters particular pass passed path perform place possible previous prioritize produce produced \
+    produces proper properties property provide provides purpose receive receives recommended refer \
+    refers regarding relevant renders replace reports require required resolve resolves respective \
+    result results retrieve retrieves return returned returns run second section see separate set \
+    setting settings several similar simply single special specific specified specify src standard start \
+    string strings subsequent suitable support supported supports term terms things time true type types \
+    typically unordered unset usage use used useful uses using usually valid value values various \
+    version via want way ways whether whole within without work works write writes yields";
 
 fn is_generic(word: &str) -> bool {
     GENERIC.split(' ').any(|generic| generic == word)
@@ -71,7 +81,7 @@ pub fn keywords(text: Text<'_>, language: &str, count: usize) -> Vec<Keyword> {
         .filter_map(|item| Candidate::new(&item.keyword, item.score, &places, &stop_words))
         .collect();
     candidates.sort_by(|a, b| a.score.total_cmp(&b.score));
-    let chosen = one_of_each_family(candidates, count);
+    let chosen = join_pieces(one_of_each_family(candidates, count), &places);
     let best = chosen.first().map_or(1.0, |first| first.score);
     chosen
         .into_iter()
@@ -102,13 +112,22 @@ impl Places {
 }
 
 impl Places {
+    /// How often a phrase is there.
+    fn times(&self, text: &str) -> usize {
+        [&self.title, &self.description, &self.body].iter().map(|part| part.matches(text).count()).sum()
+    }
+
     /// What a phrase's score is multiplied by: less is better. None for one that is there by chance.
     fn weight(&self, text: &str, words: usize, times: usize) -> Option<f64> {
         let in_title = self.title.contains(text);
         let in_description = self.description.contains(text);
+        let is_adverb = |word: &str| word.len() > 5 && word.ends_with("ly");
+        let is_deed = |word: &str| word.len() > 5 && word.ends_with("ing");
         let is_rare = times < 2 && !in_title && !in_description;
         let no_noun = ["ing", "ed", "ly", "izes", "ates", "ines"].iter().any(|ending| text.ends_with(ending));
-        if is_rare && words > 2 || no_noun && !in_title {
+        let is_clause =
+            words > 1 && text.split(' ').any(is_adverb) || text.split(' ').rev().skip(1).any(is_deed);
+        if is_rare && words > 2 || (no_noun || is_clause) && !in_title {
             return None;
         }
         let of_title = if in_title { 0.3 } else { 1.0 };
@@ -192,6 +211,47 @@ fn one_of_each_family(candidates: Vec<Candidate>, count: usize) -> Vec<Candidate
     chosen
 }
 
+/// Phrases of two words that are one of three: where one goes on as the other begins, wherever the text has it. A piece
+/// of what is longer still goes.
+fn join_pieces(mut chosen: Vec<Candidate>, places: &Places) -> Vec<Candidate> {
+    while let Some((first, second, joined)) = next_joint(&chosen, places) {
+        let (kept, dropped) = (first.min(second), first.max(second));
+        if joined.split(' ').count() > 3 {
+            let shorter = |at: &usize| chosen.get(*at).map_or(0, |one| one.stems.len());
+            let piece = if shorter(&first) <= shorter(&second) { first } else { second };
+            chosen.remove(piece);
+            continue;
+        }
+        chosen.remove(dropped);
+        if let Some(one) = chosen.get_mut(kept) {
+            one.stems = joined.split(' ').map(stem).collect();
+            one.text = joined;
+        }
+    }
+    chosen
+}
+
+/// Two phrases of which one is never there without the other right behind it, and what they are together.
+fn next_joint(chosen: &[Candidate], places: &Places) -> Option<(usize, usize, String)> {
+    for (first, a) in chosen.iter().enumerate() {
+        for (second, b) in chosen.iter().enumerate() {
+            let Some((last, (head, rest))) = a.text.rsplit(' ').next().zip(b.text.split_once(' ')) else {
+                continue;
+            };
+            let are_phrases = first != second && a.stems.len() > 1;
+            if !are_phrases || last != head {
+                continue;
+            }
+            let joined = format!("{} {rest}", a.text);
+            let times = places.times(&joined);
+            if times > 0 && (times == places.times(&a.text) || times == places.times(&b.text)) {
+                return Some((first, second, joined));
+            }
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Text, keywords, stem};
@@ -222,6 +282,18 @@ mod tests {
         assert!(!found.contains(&"page".to_owned()), "{found:?}");
         assert_eq!(found.iter().filter(|one| one.starts_with("page bundle")).count(), 1, "{found:?}");
         assert!(found.len() <= 10);
+    }
+
+    #[test]
+    fn pieces_of_a_phrase_are_one() {
+        let text = Text {
+            title: "About",
+            description: "A fast static site generator",
+            body: "The static site generator makes pages. Pages of the static site generator are files.",
+        };
+        let found: Vec<_> = keywords(text, "en", 8).into_iter().map(|one| one.text).collect();
+        assert!(found.contains(&"static site generator".to_owned()), "{found:?}");
+        assert!(!found.contains(&"static site".to_owned()), "{found:?}");
     }
 
     #[test]

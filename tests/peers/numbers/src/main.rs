@@ -50,7 +50,9 @@ fn main() -> ExitCode {
     let name = std::env::var("REED_PLUGIN_NAME").unwrap_or_default();
     Plugin::new(&name, "1.0.0")
         .action("post", 1, post)
-        .action("ask", 2, |ctx, input| ctx.request(&target(ctx), DOUBLE, &input.json()?, Duration::from_secs(10)))
+        .action("ask", 2, |ctx, input| {
+            ctx.request(&target(ctx), DOUBLE, &input.json()?, Duration::from_secs(10))
+        })
         .action("say", 3, |ctx, input| say(ctx, input))
         .on_message(NUMBER, write_down)
         .on_message(DOUBLE, |_, message| {
