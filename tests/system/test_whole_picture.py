@@ -1,6 +1,6 @@
 """The source's whole picture: five plugins side by side, and what one finds reaches the others.
 
-    ai-core optimize ── MSG_KEYWORD_OPTIMIZED ──▶ analytics ── MSG_CONTENT_ANALYZED ──▶ backup
+ai-core optimize ── MSG_KEYWORD_OPTIMIZED ──▶ analytics ── MSG_CONTENT_ANALYZED ──▶ backup
 """
 
 from __future__ import annotations
