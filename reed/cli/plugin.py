@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from reed.cli.author import FORMS as OF_AUTHORS
+from reed.cli.explain import explain
 from reed.cli.output import Column, Output, safe, size, span
 from reed.cli.parse import Args, Form, Option, UsageError
 from reed.cli.sandbox import in_words
@@ -265,6 +266,16 @@ FORMS = {
         show_status, "[NAME]", "How plugins do: state, memory, calls, latency; why one failed, and its last lines"
     ),
     "plugin health": Form(show_health, "[NAME]", "How plugins do: time to READY, uptime, errors, restarts, last error"),
+    "plugin explain": Form(
+        explain,
+        "NAME [COMMAND]",
+        "What a plugin may do and why; of one COMMAND or permission: yes (0) or no (1), and what to change",
+        details="""
+  reed plugin explain simple-seo
+  reed plugin explain simple-seo SNIPPET_GET
+  reed plugin explain simple-seo file_write
+  reed plugin explain ai-core network""",
+    ),
     "plugin start": Form(start, "NAME…", "Start plugins; returns when they are ready"),
     "plugin stop": Form(stop, "NAME…", "Stop plugins: they finish their calls first"),
     "plugin restart": Form(restart, "NAME…", "Stop plugins and start them again"),

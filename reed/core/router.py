@@ -58,6 +58,8 @@ class Router:
                 raise self._refusal(call)
             self._handlers[command_id](call, payload)
         except CallError as error:
+            if isinstance(error, PermissionDenied):
+                self._note_denial(call, error)
             call.fail(error)
         except Exception as error:  # noqa: BLE001
             self._on_bug(error)
@@ -67,10 +69,14 @@ class Router:
     def _refusal(self, call: Call) -> CallError:
         if call.command_id not in self._handlers:
             return UnknownCommand(f"no command 0x{call.command_id:02X}")
+        name = Command(call.command_id).name
+        return PermissionDenied(f"{call.caller.name} may not {name}", hint=self._what_it_takes(call))
+
+    def _note_denial(self, call: Call, error: PermissionDenied) -> None:
+        """Who asked for what: also where a handler knows more than the command, such as whom a plugin lets send."""
         self.denied += 1
-        caller, name = call.caller, Command(call.command_id).name
-        self._log.warning("denied: %s asked for %s", caller.name, name)
-        return PermissionDenied(f"{caller.name} may not {name}", hint=self._what_it_takes(call))
+        name = Command(call.command_id).name
+        self._log.warning("denied: %s asked for %s: %s", call.caller.name, name, error.message)
 
     @staticmethod
     def _what_it_takes(call: Call) -> str:

@@ -29,6 +29,7 @@ from reed.errors import ManifestError, PluginNotFound, PluginOffline, ReedError,
 from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
+from reed.registry.grounds import grounds
 from reed.registry.hooks import Hooks, Tools
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
@@ -195,6 +196,10 @@ class Supervisor:
         chosen = [plugin for plugin in self.plugins.values() if not name or plugin.name == name]
         now = self._tools.loop.now()
         return [figures(plugin, now, fresh=len(chosen) <= _FEW) for plugin in chosen]
+
+    def grounds_of(self, name: str) -> dict[str, Any]:
+        """Why it may what it may; see `grounds`."""
+        return grounds(self.plugins[name], self._tools.config)
 
     # How rows come and go.
 

@@ -48,7 +48,7 @@ def routes(
 
     def list_all(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "PLUGIN_LIST")
-        rows = [_row(links[name]) for name in supervisor.plugins]
+        rows = [{**_row(links[name]), "grounds": supervisor.grounds_of(name)} for name in supervisor.plugins]
         call.reply(JsonResponse(200, strict_json.dumps(rows)).pack())
 
     def start(call: Call, payload: memoryview) -> None:

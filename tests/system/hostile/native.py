@@ -51,7 +51,7 @@ while True:
         if payload[0] == 0x13:
             signal(core, 1)
         continue
-    scope = {"ask": ask, "send": send}
+    scope = {"ask": ask, "send": send, "receive": receive, "core": core}
     try:
         exec(json.loads(payload), scope)
         body, status = json.dumps(scope.get("result")).encode(), 200
