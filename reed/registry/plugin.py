@@ -30,6 +30,7 @@ from reed.registry.waiting import Done, Failed, Waiting
 from reed.wire.codes import Signal
 
 _LINES_IN_ERRORS = 3
+_IN_LINE = 60.0  # seconds: processes are made one by one; the deadline of a start counts from its process on
 _IN_ORDER = "exit status 0"
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
@@ -143,15 +144,12 @@ class Plugin:
         self.reason = ""
         self.ready_ms = None
         self.launched_at = self._tools.loop.now()
-        wait = self._tools.config.timing.start_deadline
         try:
             self.look()
             assert self.spec is not None
-            if self.spec.data_dir is not None:
-                self.spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._tools.hooks.prepare(self.name)
             self.run = Run(self._tools.loop, self.spec, self.output, self)
-            self._wait(wait, f"killed: it was not ready within {wait:g} s")
+            self._wait(_IN_LINE, f"no process could be made for it within {_IN_LINE:g} s")
             self.run.launch(self._tools.launcher)
         except (ReedError, OSError) as error:
             self.run = None
@@ -282,6 +280,10 @@ class Plugin:
         self._tools.runs[run.pid] = run
         if run is self.run and self.state is State.STOPPING:
             run.kill()  # it was stopped before it was there
+        elif run is self.run and self.state is State.STARTING:
+            wait = self._tools.config.timing.start_deadline
+            self._clear_timers()
+            self._wait(wait, f"killed: it was not ready within {wait:g} s")
 
     def launch_failed(self, run: Run, reason: str) -> None:
         if run is self.run:

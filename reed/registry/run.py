@@ -45,7 +45,9 @@ class Run:
         return self._child.pid if self._child else None
 
     def launch(self, launcher: Launcher) -> None:
-        """Raises OSError when there is no pipe to be had."""
+        """Raises OSError when there is no pipe to be had, or no data folder."""
+        if self.spec.data_dir is not None:
+            self.spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         self._capture = Capture(self._loop, read_fd, self._output)
         try:

@@ -53,6 +53,7 @@ class Executed:
     """A launcher that executes at once, in this process: no nursery, no sandbox (tests/system has those)."""
 
     nurseries: tuple[int, ...] = ()
+    in_line: list[Callable[[], None]] | None = None  # launches that are held back, when they are
 
     def is_launching(self) -> bool:
         return False
@@ -68,7 +69,10 @@ class Executed:
             on_failed(f"{spec.entry} cannot be run: {error.strerror}")
             return
         process.returncode = 0  # its pidfd waits for it
-        on_launched(process.pid)
+        if self.in_line is None:
+            on_launched(process.pid)
+        else:
+            self.in_line.append(lambda: on_launched(process.pid))
 
 
 @dataclass
@@ -145,7 +149,8 @@ class World:
         )
         log = logging.getLogger("tests.registry")
         log.setLevel(logging.DEBUG)
-        self.supervisor = Supervisor(self.loop, self.config, Executed(), hooks, log, random=lambda: 0.0)
+        self.launcher = Executed()
+        self.supervisor = Supervisor(self.loop, self.config, self.launcher, hooks, log, random=lambda: 0.0)
         self.supervisor.load_registry()
         return self.supervisor
 

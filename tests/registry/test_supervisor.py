@@ -22,6 +22,8 @@ READY, BUSY, SLEEPING, ERROR = (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.registry.conftest import World
 
 
@@ -606,3 +608,20 @@ def test_many_rows_are_read_again_in_slices_and_who_asks_meanwhile_gets_what_is_
         world.loop.turn(0)
     assert next(slices) > 60
     assert "newer" in world.supervisor.plugins
+
+
+def test_the_deadline_of_a_start_counts_from_its_process_on(world: World) -> None:
+    """Many are started at once, and processes are made one after another: waiting in line is no fault of a plugin."""
+    world.plugin("seo", SLEEPER)
+    line: list[Callable[[], None]] = []
+    world.start_core()
+    world.launcher.in_line = line
+    world.start("seo")
+    world.pass_time(20)
+    assert world["seo"].state is State.STARTING
+    line.pop()()
+    world.until(lambda: world["seo"].pid is not None)
+    world.pass_time(4.9)
+    assert world["seo"].state is State.STARTING
+    world.pass_time(0.2)
+    assert world["seo"].state is State.FAILED

@@ -1,0 +1,192 @@
+"""Many plugins at once: how fast one starts, what it holds, what all hold together, and the FIFOs between them.
+
+    start       launched -> READY, as the core tells it (`ready_ms`), one plugin after another
+    private     Private_Clean + Private_Dirty of an idle plugin that has answered a call: what it does not share
+    together    PSS of the core and all its processes, the nursery included
+    mesh        making and opening the FIFOs of so many plugins, in this process; on a disk it costs what an inode costs
+
+The Lua plugin is contrib/plugins/simple-seo under many names, the Rust one peers/hello.rs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.content import PAGE_TYPE
+from bench.lines import Line, missing
+from bench.measure import timed
+from bench.peers import HERE
+from bench.processes import ROOT, Site, running, site
+from bench.rows import Run
+from reed.client import Client
+from reed.loop.loop import Loop
+from reed.peers.mesh import Mesh
+
+MB = 1024 * 1024
+PAGE = {"title": "A page", "description": "What a page says", "body": "Some words. " * 50, "path": "/a"}
+_CARGO = """[package]
+name = "hello"
+version = "1.0.0"
+edition = "2024"
+
+[[bin]]
+name = "hello"
+path = "{main}"
+
+[dependencies]
+reed-plugin = {{ path = "{crate}" }}
+"""
+_QUIET = 0.03  # seconds between two starts: a plugin starts alone
+_SEO = ROOT / "contrib" / "plugins" / "simple-seo"
+_HELLO = "actions:\n  greet: {command_id: 1, input: json}\n"
+
+
+def measure(run: Run) -> list[Line]:
+    program = rust_program()
+    lines = [*starts(run, program), *together(20, 10, program), *together(200, 50, program)]
+    return lines + mesh(run, 30) + mesh(run, 70)
+
+
+def rust_program() -> bytes | None:
+    """peers/hello.rs, built with the crate of this checkout; None where there is no cargo."""
+    if shutil.which("cargo") is None:
+        return None
+    crate = ROOT / "reed" / "rust"
+    target = Path(os.environ.get("CARGO_TARGET_DIR", crate / "target")) / "bench"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "Cargo.toml").write_text(_CARGO.format(main=HERE / "hello.rs", crate=crate))
+    shutil.copy(crate / "Cargo.lock", target)
+    subprocess.run(
+        ["cargo", "build", "--quiet", "--release"],
+        cwd=target,
+        check=True,
+        env={**os.environ, "CARGO_TARGET_DIR": str(target)},
+    )
+    return (target / "release" / "hello").read_bytes()
+
+
+def starts(run: Run, program: bytes | None) -> list[Line]:
+    """The median start, and the private memory of one, of each type."""
+    lines: list[Line] = []
+    with _site(1, 1 if program else 0, program) as (place, names), running(place), Client(place.socket) as client:
+        page = _page(client)
+        for name in names:
+            took = []
+            for _ in range(run.times(50)):
+                client.plugin_start(name)
+                took.append(client.plugin_health(name)[0]["ready_ms"])
+                client.plugin_stop(name)
+                time.sleep(_QUIET)
+            client.plugin_start(name)
+            _call(client, name, page)
+            (pid,) = [each["pid"] for each in client.plugin_health(name)]
+            title = "Lua" if name.startswith("seo") else "Rust"
+            lines.append(Line(f"{title} plugin, start to READY", statistics.median(took), "ms", goal=5.0))
+            private = sum(memory(pid)[field] for field in ("Private_Clean", "Private_Dirty")) / MB
+            lines.append(Line(f"{title} plugin, private memory", private, "MB", goal=1.0 if title == "Lua" else None))
+    return lines if program else [*lines, missing("Rust plugin, start to READY", "Rust", "no cargo")]
+
+
+def together(lua: int, rust: int, program: bytes | None) -> list[Line]:
+    """All of these started at once; each answers a call; and what they hold."""
+    rust = rust if program else 0
+    title = f"{lua} Lua + {rust} Rust plugins"
+    with (
+        _site(lua, rust, program, auto_start=True) as (place, names),
+        running(place) as core,
+        Client(place.socket) as client,
+    ):
+        page = _page(client)
+        answered = timed(lambda: _all_answer(client, names, page))
+        again = timed(lambda: _all_answer(client, names, page))
+        assert core.process is not None
+        held = sum(memory(pid)["Pss"] for pid in family(core.process.pid)) / MB
+    few = (lua, rust) == (20, 10)
+    return [
+        Line(f"{title}, memory of all (PSS)", held, "MB", goal=60.0 if few else None),
+        Line("  from the core's start until each has answered", answered, "s"),
+        Line("  and each once more, one after another", again, "s"),
+    ]
+
+
+def mesh(run: Run, count: int) -> list[Line]:
+    """A mesh of so many plugins, without a core: made with its links, then held as if all of them ran."""
+    folder = run.folder / f"mesh-{count}"
+    for place in ("fifos", "peers"):
+        (folder / place).mkdir(parents=True)
+    names = [f"plugin-{number}" for number in range(count)]
+    made = Mesh(folder / "fifos", folder / "peers", Loop(on_bug=print), lambda _: None, logging.getLogger("bench"))
+    making = timed(lambda: [made.add(name) for name in names]) * 1000
+    holding = timed(lambda: [made.set_running(name, True) for name in names]) * 1000
+    fifos = made.held
+    made.close()
+    return [
+        Line(f"mesh of {count} plugins: {fifos} FIFOs and their links, made", making, "ms"),
+        Line("  and held, as while all run", holding, "ms"),
+    ]
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Bytes by field of /proc/PID/smaps_rollup."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {field: int(size) * 1024 for field, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from family(int(child))
+
+
+def _page(client: Client) -> str:
+    """A snippet to validate: its id."""
+    client.registry_define("page", PAGE_TYPE)
+    return client.snippet_create("page", "", PAGE)
+
+
+def _all_answer(client: Client, names: Sequence[str], page: str) -> None:
+    for name in names:
+        _call(client, name, page)
+
+
+def _call(client: Client, name: str, page: str) -> None:
+    action, data = ("validate", page) if name.startswith("seo") else ("greet", "a word")
+    answer = client.plugin_send(name, action, data)
+    assert answer.status == 200, answer
+
+
+@contextmanager
+def _site(lua: int, rust: int, program: bytes | None, *, auto_start: bool = False) -> Iterator[tuple[Site, list[str]]]:
+    """A site with so many plugins of each type, and their names."""
+    names = [f"seo-{number}" for number in range(lua)] + [f"hello-{number}" for number in range(rust)]
+    with site() as place:
+        place.set_rows([(name, "lua" if name.startswith("seo") else "native") for name in names])
+        if auto_start:
+            place.registry.write_text(place.registry.read_text().replace(",false,", ",true,"))
+        for name in names:
+            _add(place, name, program)
+        yield place, names
+
+
+def _add(place: Site, name: str, program: bytes | None) -> None:
+    folder = place.plugins / name
+    if program is not None and name.startswith("hello"):
+        folder.mkdir()
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\n{_HELLO}")
+        (folder / name).write_bytes(program)
+        (folder / name).chmod(0o755)
+        return
+    shutil.copytree(_SEO, folder)
+    for file in ("plugin.yaml", "main.lua"):
+        text = (folder / file).read_text().replace("simple-seo", name).replace("1.2.0", "1.0.0")
+        (folder / file).write_text(text)
