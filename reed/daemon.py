@@ -69,7 +69,7 @@ class Daemon:
             undo.callback(os.close, take_lock(config.data_dir))
             self.store = SqliteStore(config.data_dir / "content.db", most_events=config.limits.queued_events)
             undo.callback(self.store.close)
-            self.loop = Loop(commit=self._commit, on_bug=self._note_bug)
+            self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
             undo.callback(self.loop.close)
             self._monitor = Monitor(
                 self._folder.monitor_socket, config.limits.queued_bytes, self.loop, log, self._caller_of

@@ -59,7 +59,7 @@ def measure(run: Run) -> list[Line]:
     return [
         Line(f"{WORK}, p99.9", quantile(turns, 0.999), "ms", goal=5.0),
         Line(f"{WORK}, the longest of all", loop["turn_ms"]["longest"], "ms"),
-        Line("longest commit (the disk's part)", loop["commit_longest_ms"], "ms"),
+        Line("  longest wait of a turn for the disk", loop["disk_longest_ms"], "ms"),
     ]
 
 

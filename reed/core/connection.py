@@ -29,6 +29,7 @@ from reed.wire.monitor import IN, OUT
 
 _RESPONSE = int(Flag.RESPONSE)
 _NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)
+_FEW = 4  # frames between two looks at the clock
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
 _MOST_NOTES = 10  # log lines of one connection about what is not answered
 
@@ -172,6 +173,8 @@ class Connection:
                     stream.pause()
                     break
                 left -= 1
+                if not left % _FEW and self._loop.is_late():
+                    left = 0  # the rest goes on in the next turn
                 command_id, flags, payload = frame
                 if monitor.watched:
                     self._saw(IN, frames.header(command_id, len(payload), flags), payload)

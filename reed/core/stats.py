@@ -1,7 +1,7 @@
 """What SYSTEM_STATS tells (WIRE.md, F9): figures of the core as one JSON object.
 
-loop.histogram[n] counts the turns that took below 2**n microseconds and not below 2**(n-1); waiting and the commit are
-not in it.
+loop.histogram[n] counts the turns that took below 2**n microseconds and not below 2**(n-1), without the waiting for
+something to do and for the disk. loop.disk_longest_ms is the longest that a turn has waited for the disk.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Stats:
                     "longest": round(times.longest * 1000, 3),
                 },
                 "histogram": list(times.buckets),
-                "commit_longest_ms": round(times.commit_longest * 1000, 3),
+                "disk_longest_ms": round(times.disk_longest * 1000, 3),
             },
             "sandbox": self._sandbox,
             "limits": asdict(self._config.limits),

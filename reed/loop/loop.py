@@ -1,7 +1,8 @@
 """The event loop: one thread, one selector, one turn (DESIGN.md, One turn of the loop).
 
     poll      wait for readable and writable file descriptors, or the next timer
-    reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`)
+    reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`),
+              and so do all that are left when the turn is late
     timers    what is due
     work      long operations go on for a slice (`add_work`)
     commit    the store puts the turn's writes on the disk; their replies are queued now
@@ -21,6 +22,14 @@ from typing import Protocol
 
 from reed.loop.epoll import READABLE, WRITABLE, Epoll
 from reed.loop.timers import Callback, Timer, Timers
+
+# Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), works on what is long
+# for what is left of its time, and always a little; what follows, commit and replies, takes about a millisecond.
+_TAKING_IN = 0.0025
+_WORKING = 0.0035
+_SLICE = 0.002
+_LEAST_SLICE = 0.0005
+_FEW = 8  # descriptors between two looks at the clock
 
 Work = Callable[[float], bool]  # goes on until about that time; True while some is left
 
@@ -52,21 +61,21 @@ class _Watch:
 
 
 class TurnTimes:
-    """How long turns took: counts by powers of two of a microsecond, the commit (the disk's part) apart."""
+    """How long turns took: counts by powers of two of a microsecond, the waiting for the disk apart."""
 
-    __slots__ = ("buckets", "commit_longest", "longest", "turns")
+    __slots__ = ("buckets", "disk_longest", "longest", "turns")
 
     def __init__(self) -> None:
         self.buckets = [0] * 32  # buckets[n]: turns that took below 2**n microseconds, and not below 2**(n-1)
         self.longest = 0.0
-        self.commit_longest = 0.0
+        self.disk_longest = 0.0
         self.turns = 0
 
-    def add(self, seconds: float, commit_seconds: float = 0.0) -> None:
+    def add(self, seconds: float, disk_seconds: float = 0.0) -> None:
         self.turns += 1
         self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
         self.longest = max(self.longest, seconds)
-        self.commit_longest = max(self.commit_longest, commit_seconds)
+        self.disk_longest = max(self.disk_longest, disk_seconds)
 
     def quantile(self, part: float) -> float:
         """Seconds that this part of all turns stayed below (to a factor of two)."""
@@ -87,17 +96,21 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
         commit: Callback = lambda: None,
         on_bug: Callable[[BaseException], None],
-        slice_seconds: float = 0.002,
+        waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`waited` gives the seconds that all commits so far have waited for the disk."""
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
         self._epoll = Epoll()
         self._on_bug = on_bug
-        self._slice_seconds = slice_seconds
+        self._waited = waited
+        self._waited_before = waited()
+        self._late = 0.0  # when the present turn has taken enough in
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
         self._again: deque[Callback] = deque()
+        self._left: list[tuple[int, int]] = []  # of what was ready, for the next turn
         self._work: list[Work] = []
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
@@ -132,6 +145,8 @@ class Loop:
             if watch.registered:
                 self._epoll.unregister(fd)
             watch.on_readable = watch.on_writable = None  # an event of this turn may still hold the watch
+            if self._left:  # its number may soon be another's
+                self._left = [ready for ready in self._left if ready[0] != fd]
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         return self._timers.add(self.now() + seconds, callback)
@@ -153,6 +168,10 @@ class Loop:
         """Close it at the end of this turn."""
         self._to_close.append(thing)
 
+    def is_late(self) -> bool:
+        """Has this turn taken in as much as it may? Who has more to do should go on in the next (`again`)."""
+        return self.now() >= self._late
+
     # The turn.
 
     def run(self) -> None:
@@ -168,12 +187,16 @@ class Loop:
     def turn(self, most_wait: float | None = None) -> None:
         """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
         now = self.now
-        ready = self._epoll.ready(self._timeout(most_wait))
+        if self._left:
+            ready, self._left = self._left, []
+        else:
+            ready = self._epoll.ready(self._timeout(most_wait))
         began = now()
+        self._late = began + _TAKING_IN
         if self._again:
             self._run_again()
         watches = self._watches
-        for fd, events in ready:
+        for number, (fd, events) in enumerate(ready, 1):
             watch = watches.get(fd)
             if watch is None:  # a callback of this turn has forgotten it
                 continue
@@ -184,16 +207,19 @@ class Loop:
                     watch.on_writable()
             except Exception as error:  # noqa: BLE001
                 self._on_bug(error)
+            if not number % _FEW and now() >= self._late:
+                self._left = ready[number:]
+                break
         if began >= self._timers.earliest:
             self._run_timers()
         if self._work:
-            self._run_work()
-        before_commit = now()
+            self._run_work(began + _WORKING)
         self._call(self.commit)
-        after_commit = now()
         if self._to_flush or self._to_close:
             self._flush_and_bury()
-        self.times.add(now() - after_commit + before_commit - began, after_commit - before_commit)
+        waited = self._waited()
+        self.times.add(now() - began - (waited - self._waited_before), waited - self._waited_before)
+        self._waited_before = waited
 
     def close(self) -> None:
         self._flush_and_bury()
@@ -210,17 +236,20 @@ class Loop:
         return wait if most_wait is None else min(wait, most_wait)
 
     def _run_again(self) -> None:
-        again, self._again = self._again, deque()
-        for callback in again:
-            self._call(callback)
+        """Each once, or until the turn is late: the others are the first in the next one."""
+        for _ in range(len(self._again)):
+            self._call(self._again.popleft())
+            if self.now() >= self._late:
+                break
 
     def _run_timers(self) -> None:
         now = self.now()
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
 
-    def _run_work(self) -> None:
-        until = self.now() + self._slice_seconds
+    def _run_work(self, until: float) -> None:
+        now = self.now()
+        until = min(max(until, now + _LEAST_SLICE), now + _SLICE)
         for work in list(self._work):
             try:
                 more = work(until)

@@ -18,6 +18,7 @@ from reed.loop.timers import Callback, Timer
 
 Part = bytes | memoryview
 
+_MOST_BYTES = 512 * 1024  # of one part, in a turn
 _MOST_PARTS = 512  # below IOV_MAX (1,024)
 
 
@@ -108,7 +109,7 @@ class Stream:
         queue = self._queue
         while queue:
             try:
-                sent = self._send(queue[0]) if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
+                sent = self._send_one() if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
             except (BlockingIOError, InterruptedError):
                 self._wait_for_room()
                 return
@@ -128,6 +129,11 @@ class Stream:
             self._loop.unwatch_write(self.fd)
             self._cancel_stall_timer()
             self._on_drained()
+
+    def _send_one(self) -> int:
+        """Of a long part only the beginning: a reader as quick as this writer would keep the turn until its end."""
+        part = self._queue[0]
+        return self._send(part if len(part) <= _MOST_BYTES else memoryview(part)[:_MOST_BYTES])
 
     def close_after_flush(self, reason: str) -> None:
         """Send what is queued, as far as the socket takes it at once, and close at the end of the turn."""

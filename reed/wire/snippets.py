@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 from reed.errors import Malformed
@@ -85,17 +86,13 @@ class Record(NamedTuple):
     content: Bytes  # exactly the bytes that were stored
 
     def pack(self) -> bytes:
-        return (
-            fill(
-                layouts.RECORD,
-                pack_text(self.id, 36),
-                pack_text(self.snippet_type, 32),
-                pack_text(self.semantic_name, 32),
-                *self[3:6],
-                len(self.content),
-            )
-            + self.content
-        )
+        return self.head() + self.content
+
+    def head(self) -> bytes:
+        """What comes before the content."""
+        snippet_id, kind, name, version, created_at, updated_at, content = self
+        texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
+        return fill(layouts.RECORD, *texts, version, created_at, updated_at, len(content))
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
@@ -150,7 +147,7 @@ class SnippetPage(NamedTuple):
     def pack(self) -> bytes:
         cursor = pack_text(self.cursor, 36)
         fixed = fill(layouts.SNIPPET_PAGE, self.status, len(self.records), cursor)
-        return fixed + b"".join(record.pack() for record in self.records)
+        return b"".join(chain((fixed,), *((record.head(), record.content) for record in self.records)))
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetPage:

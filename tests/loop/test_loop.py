@@ -162,3 +162,64 @@ def test_turn_times_tell_quantiles_and_the_longest():
     assert 100e-6 <= times.quantile(0.5) <= 200e-6
     assert times.quantile(1.0) == pytest.approx(20e-3)
     assert times.longest == pytest.approx(20e-3)
+
+
+def test_a_turn_takes_in_for_a_bounded_time_and_what_is_left_comes_first_in_the_next(loop, clock):
+    pairs = [socket.socketpair() for _ in range(40)]
+    called: list[int] = []
+
+    def busy(number: int) -> None:
+        called.append(number)
+        clock.time += 0.001  # nobody reads: each stays readable, and would go on for ever
+
+    for number, (mine, other) in enumerate(pairs):
+        loop.watch(mine.fileno(), lambda number=number: busy(number))
+        other.send(b"x")
+    loop.turn(0)
+    assert len(called) == 8
+    again: list[int] = []
+    loop.again(lambda: busy(100))
+    loop.again(lambda: again.append(len(called)))
+    for _ in range(4):
+        loop.turn(0)
+    assert sorted(set(called) - {100}) == list(range(40))
+    assert again
+    for mine, other in pairs:
+        loop.unwatch(mine.fileno())
+        mine.close()
+        other.close()
+
+
+def test_what_is_left_of_a_turn_is_forgotten_with_its_descriptor(loop, clock):
+    pairs = [socket.socketpair() for _ in range(20)]
+    called: list[int] = []
+
+    def busy(number: int) -> None:
+        called.append(number)
+        clock.time += 1
+
+    for number, (mine, other) in enumerate(pairs):
+        loop.watch(mine.fileno(), lambda number=number: busy(number))
+        other.send(b"x")
+    loop.turn(0)
+    for mine, other in pairs:
+        loop.unwatch(mine.fileno())
+        mine.close()
+        other.close()
+    before = len(called)
+    loop.turn(0)
+    assert len(called) == before
+
+
+def test_waiting_for_the_disk_is_told_apart_from_the_turn(clock, bugs):
+    waited = [0.0]
+
+    def commit() -> None:
+        clock.time += 0.5
+        waited[0] += 0.4
+
+    loop = Loop(clock=clock, commit=commit, on_bug=bugs.append, waited=lambda: waited[0])
+    loop.turn(0)
+    assert loop.times.longest == pytest.approx(0.1)
+    assert loop.times.disk_longest == pytest.approx(0.4)
+    loop.close()

@@ -60,6 +60,7 @@ _SETTINGS = (
     "PRAGMA cache_spill = OFF",
     "PRAGMA secure_delete = FAST",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA wal_autocheckpoint = 250",  # pages: more at once make one commit long, and cost as much in the end
 )
 _WAL_BYTES_KEPT = 8 * 1024 * 1024
 _STATEMENTS_KEPT = 256

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.base import Preview, RecordPage
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_of
+from reed.store.sqlite.jobs import Steps
 from reed.store.sqlite.patch import merge
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Types
@@ -27,7 +30,8 @@ from reed.wire.strict_json import Json
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
-PAGE_BYTES = 4 * 1024 * 1024  # a page ends early rather than grow beyond this (but has one record)
+_STEP = 32  # records between two chances to interrupt
+PAGE_BYTES = 1024 * 1024  # a page ends early rather than grow beyond this (but has one record)
 MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answer with it
 
 _COLUMNS = "id, type, name, version, created_at, updated_at, content"
@@ -140,8 +144,8 @@ class Snippets:
             self._cache.put(record)
         return record
 
-    def page(self, type_name: str, after: str, limit: int) -> RecordPage:
-        """`limit` snippets (0: DEFAULT_LIMIT) in creation order, those after the one with the id `after`."""
+    def page(self, type_name: str, after: str, limit: int) -> Callable[[sqlite3.Connection], Steps[RecordPage]]:
+        """What gives `limit` snippets (0: DEFAULT_LIMIT) in creation order, those after the one with the id `after`."""
         if limit > LARGEST_LIMIT:
             raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}; the cursor leads to the rest")
         start = 0
@@ -150,20 +154,9 @@ class Snippets:
             if found is None:
                 raise Malformed(f"after: {after!r} is not an id", hint="send the cursor of the page before")
             start = found
-        limit = limit or DEFAULT_LIMIT
         if type_name:
-            rows = self._writer.execute(_PAGE_OF_TYPE, (self._types.get(type_name).name, start))
-        else:
-            rows = self._writer.execute(_PAGE, (start,))
-        records: list[Record] = []
-        room = PAGE_BYTES
-        for row in rows:
-            if len(records) == limit or (records and room < len(row[-1])):
-                rows.close()
-                return RecordPage(records, records[-1].id)
-            records.append(Record._make(row))
-            room -= len(row[-1])
-        return RecordPage(records, "")
+            return partial(_page, (_PAGE_OF_TYPE, (self._types.get(type_name).name, start)), limit or DEFAULT_LIMIT)
+        return partial(_page, (_PAGE, (start,)), limit or DEFAULT_LIMIT)
 
     def settle(self, kept: bool) -> None:
         if kept:
@@ -200,6 +193,21 @@ class Snippets:
         return Conflict(
             f"the name {name!r} is in use by {self.find(name).id}", hint="choose another, or update that snippet"
         )
+
+
+def _page(query: tuple[str, tuple[Any, ...]], limit: int, connection: sqlite3.Connection) -> Steps[RecordPage]:
+    rows = connection.execute(*query)
+    records: list[Record] = []
+    room = PAGE_BYTES
+    for row in rows:
+        if len(records) == limit or (records and room < len(row[-1])):
+            rows.close()
+            return RecordPage(records, records[-1].id)
+        records.append(Record._make(row))
+        room -= len(row[-1])
+        if not len(records) % _STEP:
+            yield
+    return RecordPage(records, "")
 
 
 def _changed_meanwhile(ref: str, version: int, expected: int) -> Conflict:

@@ -1,7 +1,7 @@
 """SqliteStore: the parts of this folder joined into what `reed.store.base` asks for.
 
     write   checked, then written into the turn's transaction; `done` after COMMIT
-    read    get and page: at once                tree: a job                search: a job, once the index has caught up
+    read    get, a short page: at once      a long page, a tree: a job      search: a job, once the index has caught up
     work    a slice of indexing, in a transaction of its own, and a slice of the jobs; and the outbox is tidied
 
 Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
@@ -24,7 +24,7 @@ from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.ids import Ids, sequence_of
 from reed.store.sqlite.index import SLICE, Index
-from reed.store.sqlite.jobs import Jobs
+from reed.store.sqlite.jobs import Jobs, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
 from reed.store.sqlite.search import check_window, parse, search
 from reed.store.sqlite.snippets import Snippets
@@ -37,6 +37,7 @@ from reed.wire.snippets import Record
 P = ParamSpec("P")
 
 DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
+SHORT_PAGE = 100  # records
 MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
 
 
@@ -117,8 +118,13 @@ class SqliteStore:
             record = self._read(self._snippets.find, ref)
         done(record)
 
-    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:  # noqa: ARG002
-        done(self._read(self._snippets.page, type_name, after, limit))
+    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
+        """A short page at once, a long one as a job: a thousand records of 5 KB took 15 ms."""
+        page = self._snippets.page(type_name, after, limit)
+        if limit <= SHORT_PAGE:
+            done(self._read(to_the_end, page(self._database.writer)))
+        else:
+            self._jobs.start(page, done, failed)
 
     # Bonds.
 
@@ -201,6 +207,11 @@ class SqliteStore:
         self._commits += 1
         self._index.release(self._turn.commit())
 
+    @property
+    def waited(self) -> float:
+        """Seconds that all commits so far have waited for the disk."""
+        return self._turn.waited
+
     def stats(self) -> dict[str, Any]:
         return {
             "path": self._database.path,
@@ -281,7 +292,7 @@ class SqliteStore:
         if ref:
             self._index.changed(_sequence(self._snippets.find(ref)))
             return 1
-        self._index.start_again()
+        self._index.start_again(self._snippets.count)
         return self._snippets.count
 
     # The outbox and the index.

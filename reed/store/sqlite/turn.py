@@ -13,6 +13,7 @@ caller is, so that memory and file agree again when the callers go on.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,15 +28,34 @@ class Part(Protocol):
 
 
 class Turn:
-    __slots__ = ("_database", "_is_lazy", "_parts", "_waiting", "_writer", "is_open")
+    __slots__ = (
+        "_clock",
+        "_database",
+        "_is_lazy",
+        "_parts",
+        "_used",
+        "_waiting",
+        "_writer",
+        "is_open",
+        "waited",
+    )
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`clock` and `used` give seconds: those that pass, and those of the processor that this thread has had."""
         self._database = database
         self._writer = database.writer
         self._parts: list[Part] = []
         self._waiting: list[tuple[Callable[[Any], None], Any, Failed]] = []
         self.is_open = False
+        self.waited = 0.0  # seconds, for the disk, by all commits so far
         self._is_lazy = False
+        self._clock = clock
+        self._used = used
 
     def join(self, part: Part) -> None:
         self._parts.append(part)
@@ -68,10 +88,13 @@ class Turn:
         """Put everything on the disk; the error when that could not be done."""
         if not self.is_open:
             return None
+        began, used = self._clock(), self._used()
         try:
             self._writer.execute("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
             return self.fail(error)
+        finally:
+            self.waited += max(0.0, self._clock() - began - (self._used() - used))
         self.is_open = False
         self._set_lazy(False)
         waiting = self._end(kept=True)
