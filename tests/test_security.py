@@ -1,0 +1,37 @@
+"""SECURITY.md: every promise names tests, and each of them is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+REFERENCE = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+PROMISED = TEXT.partition("\n## Promised\n")[2].partition("\n## ")[0]
+PROMISES = [part.strip() for part in re.split(r"^- ", PROMISED, flags=re.MULTILINE)[1:]]
+
+
+def names_of_tests(path: Path) -> set[str]:
+    """The tests of a file that are run, skipped ones among them."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise[:40])
+def test_a_promise_names_the_tests_that_hold_it(promise: str) -> None:
+    named = REFERENCE.findall(promise)
+    assert named
+    for file, test in named:
+        assert (ROOT / file).is_file(), file
+        assert test in names_of_tests(ROOT / file), f"{file} has no {test}"
+    assert len(named) == promise.count("::"), "one is not written as `tests/ROOM/FILE.py::test_name`"
+
+
+def test_nothing_that_is_promised_was_overlooked() -> None:
+    assert len(PROMISES) > 15
+    assert REFERENCE.search(PROMISED)
+    assert not REFERENCE.search(TEXT.replace(PROMISED, "")), "what names tests stands among the promises"
