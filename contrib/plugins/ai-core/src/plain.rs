@@ -88,7 +88,8 @@ pub fn sentences(plain: &str) -> Vec<String> {
     let mut found = Vec::new();
     for paragraph in plain.split("\n\n") {
         let mut sentence = String::new();
-        for word in paragraph.split_whitespace() {
+        let without_gaps = paragraph.replace("(, )", ""); // where code stood in brackets
+        for word in without_gaps.split_whitespace() {
             if !sentence.is_empty() {
                 sentence.push(' ');
             }
@@ -139,5 +140,7 @@ mod tests {
             "One two three four, e.g. five. \"Is this the second one?\" Short.\n\nNo end of this here",
         );
         assert_eq!(found, ["One two three four, e.g. five.", "\"Is this the second one?\""]);
+        let setting = plain("(`string`) The folder for archetypes.");
+        assert_eq!(sentences(&setting), ["The folder for archetypes."]);
     }
 }
