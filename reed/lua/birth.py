@@ -71,7 +71,10 @@ class Birth:
     def take_place(self, host: Host) -> NoReturn:
         """Becomes the plugin; `host` is the one for Lua 5.5."""
         what, terms = self._what, self._terms
-        os.write(_REPORT, b"%d\n" % os.getpid())
+        try:
+            os.write(_REPORT, b"%d\n" % os.getpid())
+        except BrokenPipeError:
+            os._exit(0)  # the core that asked is dead
         os.setsid()
         os.dup2(self._null, 0)
         os.dup2(self._output, 1)

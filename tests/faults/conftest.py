@@ -225,6 +225,10 @@ class Ground:
     def plugin_pid(self, client: Client, name: str) -> int:
         return int(client.plugin_health(name)[0]["pid"] or 0)
 
+    def below(self) -> list[int]:
+        """All processes that the core has for children, and theirs."""
+        return descendants(self.pid)
+
     def zombies(self) -> list[int]:
         """Its own children that nobody waited for; what a plugin does not wait for is the plugin's."""
         return [pid for pid in children(self.pid) if state_of(pid) == "Z"]

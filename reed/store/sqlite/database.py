@@ -18,7 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
 
@@ -97,6 +97,11 @@ class Database:
             except FileNotFoundError:  # no log yet
                 continue
         return sizes
+
+    def make_room(self) -> None:
+        """The disk is full: give back what the log of recent writes takes, where the file has room for them."""
+        with suppress(sqlite3.Error):  # it has none: the log stays as it is
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
         """What an error of SQLite means to the caller."""

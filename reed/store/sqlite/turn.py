@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from reed.errors import CallError
+from reed.errors import CallError, StoreFull
 from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
@@ -108,6 +108,8 @@ class Turn:
         if self._writer.in_transaction:  # SQLite may have rolled back by itself
             self._writer.execute("ROLLBACK")
         self._set_lazy(False)
+        if isinstance(answer, StoreFull):
+            self._database.make_room()
         waiting = self._end(kept=False)
         _tell([(failed, answer) for _, _, failed in waiting])
         return answer
