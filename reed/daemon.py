@@ -38,6 +38,7 @@ from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
 from reed.peers.mesh import Mesh
 from reed.registry.groups import People
+from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.permissions import commands_for
 from reed.registry.processes import write_pid_file
@@ -110,8 +111,8 @@ class Daemon:
         self.supervisor.shutdown(self.loop.stop)
 
     def reload(self) -> None:
-        """Read the registry again; a bad file changes nothing."""
-        self._reload_registry(lambda: None, lambda error: self.log.error("reload refused, nothing changed: %s", error))
+        """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
+        self._reload_registry(lambda: None, lambda error: self.log.error("reload refused: %s", error))
 
     def close(self) -> None:
         """Close everything, in the reverse order of its opening."""
@@ -124,6 +125,9 @@ class Daemon:
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
             on_state=lambda name, _, new: self._state_changed(name, new),
+            on_gone=self._run_gone,
+            on_new_run=self._new_run,
+            when_idle=self._when_idle,
             on_added=self._added,
             on_removed=self._removed,
         )
@@ -197,7 +201,11 @@ class Daemon:
             self._handlers.refresh()
             done()
 
-        self.supervisor.reload(reloaded, failed)
+        def refused(error: ReedError) -> None:
+            self._handlers.refresh()  # others may have changed
+            failed(error)
+
+        self.supervisor.reload(reloaded, refused)
 
     def _added(self, name: str) -> None:
         tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self.log)
@@ -218,12 +226,27 @@ class Daemon:
         if new is State.STARTING:
             self._handlers.refresh_later()
 
-    def _send_signal(self, name: str, kind: Signal, data: bytes) -> bool:
+    def _new_run(self, name: str) -> None:
+        """Another process of that plugin is in charge, perhaps with another manifest."""
+        self.links[name].use_run()
+        self._handlers.refresh()
+
+    def _run_gone(self, run: Process, why: str) -> None:
+        if run.name in self.links:
+            self.links[run.name].gone(run, why)
+
+    def _when_idle(self, run: Process, done: Callable[[], None]) -> None:
+        if run.name in self.links:
+            self.links[run.name].when_idle(run, done)
+        else:
+            done()
+
+    def _send_signal(self, run: Process, kind: Signal, data: bytes) -> bool:
         """For the supervisor. A plugin at a call that has time left cannot answer a health check: it is not asked."""
-        link = self.links[name]
-        if kind == Signal.HEALTH_CHECK and link.queue.is_working:
+        link = self.links.get(run.name)
+        if link is None or (kind == Signal.HEALTH_CHECK and link.queue.is_working(run)):
             return False
-        return link.send_signal(kind, data)
+        return link.send_signal(kind, data, run)
 
     def _commit(self) -> None:
         if self.store.dirty:

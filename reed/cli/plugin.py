@@ -132,7 +132,7 @@ def stop(args: Args, output: Output) -> int:
 def restart(args: Args, output: Output) -> int:
     with connect(args, timeout=None) as core:
         for name in args.words("NAME"):
-            core.plugin_stop(name)
+            core.plugin_reload(name)  # does nothing where none runs
             core.plugin_start(name)
             output.say(f"{name} is ready again")
     return 0
@@ -140,8 +140,12 @@ def restart(args: Args, output: Output) -> int:
 
 def reload(args: Args, output: Output) -> int:
     with connect(args) as core:
-        core.plugin_reload()
-    output.say("the registry was read again")
+        for name in args.words("NAME"):
+            core.plugin_reload(name)
+            output.say(f"{name} was loaded anew")
+        if not args.words("NAME"):
+            core.plugin_reload()
+            output.say("the registry and the plugins' folders were read again")
     return 0
 
 
@@ -278,7 +282,13 @@ FORMS = {
     ),
     "plugin start": Form(start, "NAME…", "Start plugins; returns when they are ready"),
     "plugin stop": Form(stop, "NAME…", "Stop plugins: they finish their calls first"),
-    "plugin restart": Form(restart, "NAME…", "Stop plugins and start them again"),
+    "plugin restart": Form(
+        restart,
+        "NAME…",
+        "Start plugins anew, whether they run or not",
+        details="""
+Of one that runs, the new process starts beside the old one and takes over when it is ready: no call is lost.""",
+    ),
     "plugin send": Form(
         send,
         "NAME ACTION [INPUT]",
@@ -303,6 +313,13 @@ answer is {NAME: {"status", "answer" or "error"}}.
             Option("--lines", "N", "how many of the last lines (100)", number=True, short="-n"),
         ),
     ),
-    "plugin reload": Form(reload, "", "Read plugin-registry.csv again; a mistake in it changes nothing"),
+    "plugin reload": Form(
+        reload,
+        "[NAME…]",
+        "Take up changes of plugin-registry.csv and of the plugins' folders; of NAME alone, changed or not",
+        details="""
+What changed in code, settings, manifest or row is started beside the process that runs, and takes over when it is
+ready; the old one finishes its calls. What is broken is refused with the reason, and the old one goes on.""",
+    ),
     **OF_AUTHORS,
 }

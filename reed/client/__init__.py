@@ -205,9 +205,14 @@ class Client(Connection):
         flags = 0 if name else Flag.BROADCAST
         self.call(Command.PLUGIN_SIGNAL, payload, flags if wait else flags | Flag.SIGNAL)
 
-    def plugin_reload(self) -> None:
-        """Have plugin-registry.csv read again; Invalid names the bad row, and then nothing has changed."""
-        self.call(Command.PLUGIN_RELOAD)
+    def plugin_reload(self, name: str = "") -> None:
+        """Have plugin-registry.csv and the plugins' folders read again; what changed is launched anew beside what runs.
+
+        Returns when calls go to the new processes. Invalid names the bad row, and then nothing has changed, or the
+        plugin whose new version was refused, and then its old one goes on. With a name: that plugin alone, changed or
+        not.
+        """
+        self.call(Command.PLUGIN_RELOAD, pack_text(name, NAME.size) if name else b"")
 
     def stats(self) -> dict[str, Json]:
         """{"version","pid","uptime_s","memory_bytes","connections","store","plugins","loop","limits", …}."""

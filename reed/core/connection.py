@@ -31,6 +31,7 @@ _RESPONSE = int(Flag.RESPONSE)
 _NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)
 _FEW = 4  # frames between two looks at the clock
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
+_MOST_READS = 100  # of a peer that is gone
 _MOST_NOTES = 10  # log lines of one connection about what is not answered
 
 
@@ -239,6 +240,13 @@ class Connection:
 
     def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
         self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
+
+    def take_rest(self) -> None:
+        """The peer is gone: take the frames that it had sent, as many as one turn may."""
+        for _ in range(_MOST_READS):
+            if self.stream.closing or self._goes_on or self._paused:
+                return
+            self._on_readable()
 
     def close(self, reason: str) -> None:
         self.stream.close(reason)

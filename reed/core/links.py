@@ -1,15 +1,19 @@
 """Links: the core's side of each plugin, from its socket to its calls.
 
-Link, one for each row                             PluginConnection, one for each connection of its process
+Link, one for each row                             PluginConnection, one for each connection of its processes
 listener  <runtime folder>/plugins/NAME.sock       Connection    frames both ways
 queue     calls held and waiting (plugin_calls)    held          the one call that it carries
-actions   what the process registered              registered    whether F0 came; before it, nothing else may
+actions   what the process in charge registered    registered    whether F0 came; before it, nothing else may
+                                                   run           the process, by the pid that the kernel tells
 
 state of the plugin (registry.lifecycle)        its calls
 starting, backoff, busy, sleeping               wait
 ready                                           go out
 stopping                                        what is held is finished, the rest waits for what follows
 stopped, failed                                 fail: ERR_PLUGIN_CRASHED (held), ERR_PLUGIN_OFFLINE (waiting)
+
+A new process that stands beside the one in charge (registry.renewal) registers and says READY like any other; then
+`use_run` gives it the calls that wait. The old one answers what it holds: an answer never comes from another process.
 """
 
 from __future__ import annotations
@@ -18,27 +22,27 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from reed.config import Config
 from reed.core.calls import Call, Caller
 from reed.core.connection import Connection, Dispatcher, Watching
 from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.core.registration import caller_for, registered_actions
 from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
+from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Action
-from reed.registry.permissions import commands_for
 from reed.registry.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
-from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
+from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginAnswer, PluginRegister
 
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
-_GONE = frozenset({State.STOPPED, State.FAILED, State.BACKOFF})
 
 
 class LinkTools(NamedTuple):
@@ -56,15 +60,16 @@ class LinkTools(NamedTuple):
 class PluginConnection:
     """One connection of a plugin's process: calls out, and the plugin's own requests and signals in."""
 
-    def __init__(self, link: Link, sock: socket.socket, tools: LinkTools) -> None:
+    def __init__(self, link: Link, run: Process, sock: socket.socket, tools: LinkTools) -> None:
         self.held: PluginCall | None = None
+        self.run = run
         self.registered = False
         self._link = link
         self._dispatcher = tools.dispatcher
         self.connection = Connection(
             tools.loop,
             sock,
-            link.caller,
+            caller_for(run.row),
             self,
             tools.config.limits,
             tools.scratch,
@@ -96,6 +101,10 @@ class PluginConnection:
 
     # As a lane of the queue.
 
+    @property
+    def process(self) -> object:
+        return self.run
+
     def carry(self, call: PluginCall) -> None:
         self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
 
@@ -118,10 +127,11 @@ class Link:
     def __init__(self, plugin: Plugin, tools: LinkTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop)
-        self.actions: dict[str, Action] = {}
-        self.caller = caller_for(plugin)
+        self.queue = CallQueue(self.name, tools.loop, self._look_who_is_idle)
+        self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
+        self._actions: dict[Process, dict[str, Action]] = {}  # what each process registered
+        self._until_idle: dict[Process, Callable[[], None]] = {}
         self._tools = tools
         self._listener: Listener | None = None
 
@@ -140,44 +150,48 @@ class Link:
             self._listener = None
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
-        if self.plugin.state is State.STARTING and self.plugin.pid is None:
+        run = self._tools.supervisor.run_of(peer.pid)
+        if run is None and self.plugin.is_launching:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
             return
-        if self._tools.supervisor.owner_of(peer.pid) != self.name or not peer_lives(sock, peer):
+        if run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
             )
             sock.close()
             return
-        self.connections.append(PluginConnection(self, sock, self._tools))
+        self.connections.append(PluginConnection(self, run, sock, self._tools))
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)
         self.queue.remove_lane(connection)
-        if connection.registered and not any(other.registered for other in self.connections):
+        run = connection.run
+        if connection.registered and run is self.plugin.run and not self._registered(run):
             self._tools.log.info("%s: disconnected: %s", self.name, reason)
             self._tools.supervisor.on_disconnect(self.name)
+        self._look_who_is_idle()
 
     # Registering and signals.
 
     def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
         """PLUGIN_REGISTER: who it is, and the actions that it has."""
         request = PluginRegister.unpack(payload)
-        row = self.plugin.row
+        run, plan = connection.run, connection.run.plan
         if request.name != self.name:
             raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
-        if request.version != row.version:
-            raise Conflict(f"{self.name} registered as version {request.version}, its row says {row.version}")
-        self.actions = registered_actions(self.plugin, strict_json.load_object(request.manifest))
+        if request.version != run.row.version:
+            raise Conflict(f"{self.name} registered as version {request.version}, its row says {run.row.version}")
+        self._actions[run] = registered_actions(plan.manifest, strict_json.load_object(request.manifest))
         if not connection.registered:
             connection.registered = True
-            self.queue.add_lane(connection)
-        manifest = self.plugin.manifest
-        sleep = manifest.sleep if manifest else None
+            if run is self.plugin.run:
+                self.queue.rebind(self._command_id)
+                self.queue.add_lane(connection)
+        sleep = plan.manifest.sleep
         answer = {
-            "settings": self.plugin.settings,
-            "permissions": sorted(row.required_permissions),
+            "settings": dict(plan.spec.settings),
+            "permissions": sorted(run.row.required_permissions),
             "limits": {"payload": self._tools.config.limits.payload},
             "peers": [name for name in self._tools.supervisor.plugins if name != self.name],
             "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
@@ -192,16 +206,18 @@ class Link:
             raise Malformed("a signal before PLUGIN_REGISTER")
         if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
             raise Malformed(f"signal 0x{message.signal_type:02X} is none that a plugin sends")
-        self._tools.supervisor.on_signal(self.name, Signal(message.signal_type), bytes(message.data))
+        self._tools.supervisor.on_signal(connection.run, Signal(message.signal_type), bytes(message.data))
 
-    def send_signal(self, signal: Signal, data: bytes = b"") -> bool:
-        """Send it on the first registered connection; False when there is none."""
-        for connection in self.connections:
-            if connection.registered:
-                message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
-                connection.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
-                return True
+    def send_signal(self, signal: Signal, data: bytes = b"", run: Process | None = None) -> bool:
+        """Send it to that process, or to the one in charge, on its first connection; False when there is none."""
+        for connection in self._registered(run or self.plugin.run):
+            message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
+            connection.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+            return True
         return False
+
+    def _registered(self, run: Process | None) -> list[PluginConnection]:
+        return [connection for connection in self.connections if connection.registered and connection.run is run]
 
     # Its calls.
 
@@ -229,23 +245,52 @@ class Link:
             )
         return known[name]
 
+    @property
+    def actions(self) -> dict[str, Action]:
+        """What the process in charge has registered."""
+        return self._actions.get(self.plugin.run, {}) if self.plugin.run else {}
+
+    def _command_id(self, call: PluginCall) -> int:
+        return self.action(call.action).command_id
+
+    # Its processes.
+
     def state_changed(self, new: State) -> None:
-        if new in _GONE:
-            self.queue.set_open(False)
-            for connection in list(self.connections):
-                connection.connection.close("its process ended")
-            self.queue.fail_held(self._crashed)
-            self.actions = {}
         if new in {State.STOPPED, State.FAILED}:
+            self.queue.set_open(False)
             self.queue.fail_waiting(lambda _: self.offline())
         else:
             self.queue.set_open(new == State.READY)
+        if new is State.STARTING:
+            self.caller = caller_for(self.plugin.row)
 
-    def _crashed(self, call: PluginCall) -> CallError:
-        lines = " | ".join(list(self.plugin.last_lines)[-3:])
-        why = self.plugin.reason or "its process ended"
+    def use_run(self) -> None:
+        """Another process is in charge now."""
+        self.caller = caller_for(self.plugin.row)
+        self.queue.rebind(self._command_id)
+        self.queue.use([*self._registered(self.plugin.run)])
+
+    def when_idle(self, run: Process, done: Callable[[], None]) -> None:
+        """Call back when that process holds no call any more."""
+        self._until_idle[run] = done
+        self._look_who_is_idle()
+
+    def gone(self, run: Process, why: str) -> None:
+        """That process has ended, or is not heard any more."""
+        self._until_idle.pop(run, None)
+        for connection in [each for each in self.connections if each.run is run]:
+            connection.connection.take_rest()  # an answer that it gave before it ended
+            connection.connection.close("its process ended")
+        self.queue.fail_held(run, lambda call: self._crashed(call, why))
+        self._actions.pop(run, None)
+
+    def _look_who_is_idle(self) -> None:
+        for run in [run for run in self._until_idle if not self.queue.is_working(run)]:
+            self._until_idle.pop(run)()
+
+    def _crashed(self, call: PluginCall, why: str) -> CallError:
         return PluginCrashed(
-            f"plugin {self.name}, action {call.action}: {why}{f'; its last lines: {lines}' if lines else ''}",
+            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{self.plugin.output.last_words()}",
             hint=f"see `reed plugin logs {self.name}`",
         )
 
@@ -259,34 +304,3 @@ def _queue_limit(plugin: Plugin, config: Config) -> int:
     """How many calls may wait for it: its own limit, or the core's."""
     own = plugin.spec.limits.calls if plugin.spec else None
     return config.limits.queued_calls if own is None else own
-
-
-def caller_for(plugin: Plugin) -> Caller:
-    """A plugin's permissions come from its row alone (DESIGN.md, Security)."""
-    permissions = frozenset(str(permission) for permission in plugin.row.required_permissions)
-    name = plugin.row.plugin_name
-    return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)
-
-
-def registered_actions(plugin: Plugin, registration: dict[str, Any]) -> dict[str, Action]:
-    """The actions that a process registered, each with what plugin.yaml says of it."""
-    found: dict[str, Action] = {}
-    ids: dict[int, str] = {}
-    declared = plugin.manifest.actions if plugin.manifest else {}
-    actions = registration.get("actions", {})
-    if not isinstance(actions, dict):
-        raise Malformed("PLUGIN_REGISTER: actions must be an object")
-    for name, entry in actions.items():
-        command_id = entry.get("command_id") if isinstance(entry, dict) else None
-        if not isinstance(command_id, int) or not FIRST_ACTION_ID <= command_id <= LAST_ACTION_ID:
-            raise Malformed(f"action {name}: command_id must be {FIRST_ACTION_ID} to {LAST_ACTION_ID}")
-        if command_id in ids:
-            raise Malformed(f"actions {ids[command_id]} and {name} have the same command_id {command_id}")
-        ids[command_id] = name
-        in_manifest = declared.get(name)
-        if in_manifest is not None and in_manifest.command_id != command_id:
-            raise Malformed(
-                f"action {name} registered with command_id {command_id}, plugin.yaml says {in_manifest.command_id}"
-            )
-        found[name] = in_manifest or Action(name=name, command_id=command_id)
-    return found

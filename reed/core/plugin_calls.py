@@ -7,7 +7,8 @@
               ├─ the plugin is stopped  503
               └─ timeout                504
 
-A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process.
+A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process. Where
+two processes of the plugin run, those that wait go to the one in charge (`use`), and the other finishes what it holds.
 """
 
 from __future__ import annotations
@@ -50,21 +51,28 @@ class Lane(Protocol):
 
     held: PluginCall | None
 
+    @property
+    def process(self) -> object:
+        """Whose connection it is: a call that it holds ends with that process at the latest."""
+
     def carry(self, call: PluginCall) -> None: ...
 
 
 class CallQueue:
     """The calls to one plugin, and their figures."""
 
-    def __init__(self, name: str, loop: Loop) -> None:
+    def __init__(self, name: str, loop: Loop, on_ended: Callable[[], None] = lambda: None) -> None:
+        """`on_ended` is called when a call has ended."""
         self.calls = 0
         self.errors = 0
         self._name = name
         self._loop = loop
         self._open = False
         self._waiting: deque[PluginCall] = deque()
-        self._lanes: list[Lane] = []
-        self._orphans: list[PluginCall] = []  # held when their connection closed; how they end, the exit will tell
+        self._on_ended = on_ended
+        self._lanes: list[Lane] = []  # of the process in charge
+        self._retired: list[Lane] = []  # of those before it: what they hold is finished
+        self._orphans: list[tuple[object, PluginCall]] = []  # their connection closed; how they end, the exit will tell
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
 
     def ask(self, call: PluginCall, limit: int) -> None:
@@ -87,11 +95,18 @@ class CallQueue:
         self._lanes.append(lane)
         self._hand_out()
 
+    def use(self, lanes: list[Lane]) -> None:
+        """Another process is in charge, and these are its lanes."""
+        self._retired += self._lanes
+        self._lanes = lanes
+        self._hand_out()
+
     def remove_lane(self, lane: Lane) -> None:
-        if lane in self._lanes:
-            self._lanes.remove(lane)
+        for lanes in (self._lanes, self._retired):
+            if lane in lanes:
+                lanes.remove(lane)
         if lane.held is not None and not lane.held.ended:
-            self._orphans.append(lane.held)
+            self._orphans.append((lane.process, lane.held))
         lane.held = None
 
     def answer(self, lane: Lane, status: int, body: bytes) -> None:
@@ -112,24 +127,34 @@ class CallQueue:
             self._fail([call], lambda _: error)
         self._hand_out()
 
-    def fail_held(self, error_for: Callable[[PluginCall], CallError]) -> None:
-        """The process is gone: what it held cannot be answered any more."""
-        held, self._orphans = self._orphans, []
-        for lane in self._lanes:
-            if lane.held is not None:
+    def fail_held(self, process: object, error_for: Callable[[PluginCall], CallError]) -> None:
+        """That process is gone: what it held cannot be answered any more."""
+        held = [call for whose, call in self._orphans if whose is process]
+        self._orphans = [orphan for orphan in self._orphans if orphan[0] is not process]
+        for lane in self._lanes + self._retired:
+            if lane.process is process and lane.held is not None:
                 held.append(lane.held)
                 lane.held = None
         self._fail(held, error_for)
+
+    def rebind(self, command_id_of: Callable[[PluginCall], int]) -> None:
+        """The process in charge has actions of its own: what waits is asked by its ids. What it has not, fails."""
+        for call in list(self._waiting):
+            try:
+                call.command_id = command_id_of(call)
+            except CallError as error:
+                self._waiting.remove(call)
+                self._fail([call], lambda _, error=error: error)  # type: ignore[misc]
 
     def fail_waiting(self, error_for: Callable[[PluginCall], CallError]) -> None:
         """The plugin will not run: nobody waits for it any longer."""
         waiting, self._waiting = list(self._waiting), deque()
         self._fail(waiting, error_for)
 
-    @property
-    def is_working(self) -> bool:
-        """Whether it holds a call whose time is not over."""
-        return any(lane.held is not None and not lane.held.ended for lane in self._lanes)
+    def is_working(self, process: object) -> bool:
+        """Whether that process holds a call whose time is not over."""
+        lanes = self._lanes + self._retired
+        return any(lane.process is process and lane.held is not None and not lane.held.ended for lane in lanes)
 
     def figures(self) -> dict[str, object]:
         ordered = sorted(self._latencies)
@@ -170,8 +195,8 @@ class CallQueue:
                 self._end(call)
                 call.failed(error_for(call))
 
-    @staticmethod
-    def _end(call: PluginCall) -> None:
+    def _end(self, call: PluginCall) -> None:
         call.ended = True
         if call.timer is not None:
             call.timer.cancel()
+        self._on_ended()

@@ -9,11 +9,15 @@
 FIFOs are the core's: it makes them and holds them open. Both ends are opened O_RDWR: a reader that is its own writer
 sees no end, a writer that is its own reader does not fail for want of one. A sandbox may allow one direction alone;
 it grants second names of the FIFOs too, for those that were made later.
+
+Who reads a FIFO holds its lock (flock). Of two processes of a plugin, where one follows the other, the first reads
+until it ends, and then the second: no message is read in halves, and their order is kept.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections import deque
@@ -82,16 +86,23 @@ class Places:
 class Inbound:
     """The FIFO from one plugin."""
 
-    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd")
+    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "source")
 
     def __init__(self, places: Places, source: str) -> None:
+        self.source = source
         self.fd = places.reading(source)
         self.buffer = MessageBuffer(source, places.plugin)
         self._seen: dict[int, Answer | None] = {}  # timestamp -> its answer, if it has one
         self._seen_bytes = 0
 
     def receive(self) -> bool:
-        """Reads what is there, up to a turn's share; False when it has no writer and must be left alone for a while."""
+        """Reads what is there, up to a turn's share; False when it must be left alone for a while: another process of
+        this plugin reads it, or it has no writer.
+        """
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         for _ in range(_CHUNKS_A_TURN):
             try:
                 data = os.read(self.fd, _CHUNK)
@@ -103,6 +114,17 @@ class Inbound:
             if len(data) < _CHUNK:
                 break
         return True
+
+    def finish(self) -> None:
+        """Reads the rest of a message that was begun, and no byte more; what is not there yet is not waited for."""
+        while (missing := self.buffer.missing) > 0:
+            try:
+                data = os.read(self.fd, min(missing, _CHUNK))
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            self.buffer.feed(data)
 
     def is_new(self, timestamp: int) -> bool:
         """Whether a message was not seen before; from now on it was."""

@@ -245,7 +245,11 @@ class Host:
     # Ending -----------------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> NoReturn:
-        """What came before the signal has been answered: frames are served in order."""
+        """What came before the signal has been answered: frames are served in order. Messages that were read are
+        handled: nobody else will."""
+        self._mailbox.finish()
+        while (message := self._mailbox.next_message()) is not None:
+            self._handlers.take(message, self._mailbox)
         self._handlers.arm()
         outcome = self._sandbox.finish()
         if outcome.kind not in ("done", "run"):

@@ -117,7 +117,18 @@ class Mailbox:
     def receive(self, source: str) -> bool:
         """Reads one FIFO; False when it must be left alone for a while (Inbound.receive)."""
         inbound = self._inbounds[source]
-        has_writer = inbound.receive()
+        goes_on = inbound.receive()
+        self._sort(inbound)
+        return goes_on
+
+    def finish(self) -> None:
+        """Before the end: what was begun is read, and nothing else any more."""
+        for inbound in self._inbounds.values():
+            inbound.finish()
+            self._sort(inbound)
+
+    def _sort(self, inbound: Inbound) -> None:
+        source = inbound.source
         while (message := inbound.buffer.next_message()) is not None:
             if not inbound.is_new(message.timestamp):
                 self._answer_again(source, inbound.answer_to(message.timestamp))
@@ -126,7 +137,6 @@ class Mailbox:
             else:
                 self._inbox.append(message)
                 self._inbox_bytes += len(message.payload)
-        return has_writer
 
     def next_message(self) -> PluginMessage | None:
         """The next message that the plugin has to handle."""

@@ -40,6 +40,15 @@ class MessageBuffer:
         """Bytes that wait for the rest of their message."""
         return len(self._bytes)
 
+    @property
+    def missing(self) -> int:
+        """Bytes that the message which was begun lacks, as far as that is known; 0 when none was."""
+        if not self._bytes:
+            return 0
+        if len(self._bytes) < _HEADER:
+            return _HEADER - len(self._bytes)
+        return max(_HEADER + int.from_bytes(self._bytes[_LENGTH:_HEADER], "little") - len(self._bytes), 0)
+
     def feed(self, data: bytes) -> None:
         self._bytes += data
 

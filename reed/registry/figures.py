@@ -10,9 +10,8 @@ from reed.registry.plugin import Plugin
 def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
     """`fresh`: read its memory now (some 0.2 ms); else as it was at the last health check."""
     run = plugin.run
-    runs = run is not None and run.pid is not None
     if fresh and run is not None:
-        plugin.memory_sample = run.memory()
+        run.measure()
     return {
         "name": plugin.name,
         "type": plugin.row.plugin_type,
@@ -21,12 +20,12 @@ def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
         "auto_start": plugin.row.auto_start,
         "pid": plugin.pid,
         "generation": plugin.generation,
-        "uptime_s": round(now - plugin.launched_at, 3) if runs else 0,
-        "memory_bytes": plugin.memory_sample if runs else 0,
+        "uptime_s": round(now - run.launched_at, 3) if run is not None and run.pid else 0,
+        "memory_bytes": run.memory_bytes if run is not None else 0,
         "restarts": plugin.restarts.total,
         "signals": plugin.signals,
         "ready_ms": None if plugin.ready_ms is None else round(plugin.ready_ms, 3),
-        "reason": plugin.reason,
+        "reason": plugin.reason or plugin.renewal.refused,
         "last_error": plugin.last_error,
         "error_data": plugin.error_data.decode("utf-8", "replace"),
         "last_lines": list(plugin.last_lines),

@@ -4,15 +4,23 @@ each plugin folder/NAME/     the first one that is there
     plugin.yaml
     main.lua or NAME.lua     a Lua plugin's code, or what `entry` names
     NAME or target/release/NAME    a native plugin's executable, or what `entry` names
+
+A reload loads code anew when it changed: when one of these files has another size, inode or time of change, or came or
+went: of a Lua plugin all files of its folder, of a native one its executable and what lies right in the folder. Hidden
+files and folders do not count.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reed.errors import ManifestError, nearest
+
+_MOST_FILES = 1000  # that are looked at, of one plugin
 
 
 def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
@@ -42,6 +50,34 @@ def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:
         return path
     hint = "write it" if plugin_type == "lua" else "build it, for example by `cargo build --release`"
     raise ManifestError(str(folder), f"no code there; looked for {' and '.join(places)}", hint=hint)
+
+
+def state_of_code(folder: Path, entry: Path, *, whole: bool) -> str:
+    """A digest of the state of a plugin's files; `whole`: also of those in the folders below."""
+    seen = hashlib.sha256()
+    paths = {os.fspath(entry), *_files(os.fspath(folder), _MOST_FILES, whole=whole)}
+    for path in sorted(paths):
+        try:
+            stat = os.stat(path)
+        except OSError:
+            continue
+        seen.update(f"{path} {stat.st_size} {stat.st_ino} {stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return seen.hexdigest()[:32]
+
+
+def _files(folder: str, most: int, *, whole: bool) -> Iterator[str]:
+    todo = [folder]
+    while todo and most:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if whole:
+                        todo.append(entry.path)
+                elif most:
+                    most -= 1
+                    yield entry.path
 
 
 def _plugins_in(plugin_dirs: Sequence[Path]) -> list[str]:

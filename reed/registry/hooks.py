@@ -5,18 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from reed.config import Config
 from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Manifests
 from reed.registry.processes import Launcher
-from reed.registry.run import Run
+from reed.registry.rows import Row
+from reed.registry.specs import Plan
 from reed.wire.codes import Signal
 
 
-def _nothing(_name: str) -> None:
+def _nothing(*_: object) -> None:
     pass
+
+
+class Process(Protocol):
+    """A plugin's process (run.Run), as the core knows it."""
+
+    name: str
+    row: Row  # what it was launched by
+    plan: Plan
+    dropped: bool
+
+    @property
+    def pid(self) -> int | None: ...
+
+
+def _at_once(_run: Process, done: Callable[[], None]) -> None:
+    done()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +42,11 @@ class Hooks:
     """How the registry tells the core, by a plugin's name; the daemon connects them."""
 
     prepare: Callable[[str], None]  # before a launch: its socket must listen. May raise ReedError or OSError
-    send_signal: Callable[[str, Signal, bytes], bool]  # False: it was not sent
+    send_signal: Callable[[Process, Signal, bytes], bool]  # to that process; False: it was not sent
     on_state: Callable[[str, State, State], None]  # old, new
+    on_gone: Callable[[Process, str], None] = _nothing  # this process is gone or given up, and why
+    on_new_run: Callable[[str], None] = _nothing  # another process is in charge, without a change of state
+    when_idle: Callable[[Process, Callable[[], None]], None] = _at_once  # call back when it holds no call any more
     on_removed: Callable[[str], None] = _nothing  # its row is gone, and so is its process
     on_added: Callable[[str], None] = _nothing  # a row is new, or new again with other contents
 
@@ -42,5 +63,5 @@ class Tools:
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
     manifests: Manifests
-    runs: dict[int, Run]  # every process that was not waited for yet, by pid
+    runs: dict[int, Process]  # every process that was not waited for yet, by pid
     on_end: Callable[[], None]  # one of them ended

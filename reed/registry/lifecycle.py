@@ -15,6 +15,8 @@
          └── ENDED ── stopping ◀── STOP of starting, ready, busy, sleeping
 
 SLEEPING has a process (light), or after LEFT none (deep): WAKE sends WAKE_UP to the one, and launches the other.
+RENEW of ready, busy, sleeping launches a second process beside the first; SUCCEEDED, when it is READY, puts it in
+charge. Neither changes the state: the plugin is there all the time. If it comes to nothing, nothing happened (renewal).
 STOPPING presses harder each time it is OVERDUE: SHUTDOWN_GRACEFUL, then SIGTERM, then SIGKILL.
 Every pair of state and event is in TABLE or in IGNORED: nothing is forgotten, and nothing else can happen.
 """
@@ -49,6 +51,8 @@ class Event(StrEnum):
     HUNG = "hung"  # it does not answer: health checks missed, a call without an end
     RETRY = "retry"  # the delay of backoff is over, or a deep sleep
     EXHAUSTED = "exhausted"  # no restart is left in the window
+    RENEW = "renew"  # its code, settings, manifest or row are others now
+    SUCCEEDED = "succeeded"  # the process that was launched beside it is READY
 
 
 class Action(StrEnum):
@@ -69,17 +73,23 @@ class Action(StrEnum):
     STAY_DOWN = "stay down"  # do not, after all
     ROUSE = "rouse"  # send WAKE_UP, or launch what has no process
     REST = "rest"  # nothing is to be waited for any more
+    RELAUNCH = "relaunch"  # nobody has got anything of it yet: SIGKILL, and launch what is there now
+    RENEW = "renew"  # launch the new one beside it
+    TAKE_OVER = "take over"  # calls go to the new one; the old one finishes what it holds, and ends
+    DEFER = "defer"  # what is launched next is the new one
 
 
 S, E, A = State, Event, Action
 
 TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
     S.STOPPED: {
+        E.RENEW: (A.DEFER, S.STOPPED),
         E.START: (A.BEGIN, S.STARTING),
         E.STOP: (A.CONFIRM, S.STOPPED),
         E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
     },
     S.STARTING: {
+        E.RENEW: (A.RELAUNCH, S.STARTING),
         E.START: (A.JOIN, S.STARTING),
         E.STOP: (A.END, S.STOPPING),
         E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
@@ -89,6 +99,8 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.HUNG: (A.KILL, S.BACKOFF),
     },
     S.READY: {
+        E.RENEW: (A.RENEW, S.READY),
+        E.SUCCEEDED: (A.TAKE_OVER, S.READY),
         E.START: (A.CONFIRM, S.READY),
         E.STOP: (A.END, S.STOPPING),
         E.READY: (A.NOTE, S.READY),
@@ -98,6 +110,8 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.HUNG: (A.KILL, S.BACKOFF),
     },
     S.BUSY: {
+        E.RENEW: (A.RENEW, S.BUSY),
+        E.SUCCEEDED: (A.TAKE_OVER, S.BUSY),
         E.START: (A.CONFIRM, S.BUSY),
         E.STOP: (A.END, S.STOPPING),
         E.READY: (A.NOTE, S.READY),
@@ -107,6 +121,8 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.HUNG: (A.KILL, S.BACKOFF),
     },
     S.SLEEPING: {
+        E.RENEW: (A.RENEW, S.SLEEPING),
+        E.SUCCEEDED: (A.TAKE_OVER, S.SLEEPING),
         E.START: (A.CONFIRM, S.SLEEPING),
         E.STOP: (A.END, S.STOPPING),
         E.READY: (A.NOTE, S.READY),
@@ -119,6 +135,7 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.HUNG: (A.KILL, S.BACKOFF),
     },
     S.STOPPING: {
+        E.RENEW: (A.DEFER, S.STOPPING),
         E.START: (A.START_AFTER, S.STOPPING),
         E.STOP: (A.STAY_DOWN, S.STOPPING),
         E.LAUNCH_FAILED: (A.CONCLUDE, S.STOPPED),
@@ -126,12 +143,14 @@ TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
         E.OVERDUE: (A.PRESS, S.STOPPING),
     },
     S.BACKOFF: {
+        E.RENEW: (A.DEFER, S.BACKOFF),
         E.START: (A.BEGIN, S.STARTING),
         E.STOP: (A.CONCLUDE, S.STOPPED),
         E.RETRY: (A.LAUNCH, S.STARTING),
         E.EXHAUSTED: (A.GIVE_UP, S.FAILED),
     },
     S.FAILED: {
+        E.RENEW: (A.DEFER, S.FAILED),
         E.START: (A.BEGIN, S.STARTING),
         E.STOP: (A.CONFIRM, S.STOPPED),
     },
@@ -143,12 +162,12 @@ _SIGNALS = frozenset({E.READY, E.BUSY, E.SLEEPING})
 _DELAYS = frozenset({E.RETRY, E.EXHAUSTED})
 _SLEEP = frozenset({E.LEFT, E.WAKE})
 IGNORED: dict[State, frozenset[Event]] = {
-    S.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {E.ENDED, E.OVERDUE, E.HUNG},
-    S.STARTING: _DELAYS | _SLEEP | {E.BUSY, E.SLEEPING},
+    S.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.STARTING: _DELAYS | _SLEEP | {E.SUCCEEDED, E.BUSY, E.SLEEPING},
     S.READY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
     S.BUSY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
     S.SLEEPING: frozenset({E.EXHAUSTED, E.LAUNCH_FAILED, E.OVERDUE}),
-    S.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {E.HUNG},
-    S.BACKOFF: _SIGNALS | _SLEEP | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
-    S.FAILED: _SIGNALS | _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.HUNG},
+    S.BACKOFF: _SIGNALS | _SLEEP | {E.SUCCEEDED, E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+    S.FAILED: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
 }

@@ -26,6 +26,7 @@ READ_BYTES = 4096  # at a time
 DRAIN_BYTES = 256 * 1024  # at the end of a process: more than a pipe holds
 LINE_BYTES = 2000
 LAST_LINES = 20
+_LINES_IN_ERRORS = 3
 FILE_BYTES = 1024 * 1024
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -39,7 +40,7 @@ class PluginLog:
     ) -> None:
         self.path = path
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._name = name
+        self.name = name
         self._log = log
         self._clock = clock  # Unix seconds
         self._file_bytes = file_bytes
@@ -50,10 +51,15 @@ class PluginLog:
         lines = [_CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
         for line in lines[:LAST_LINES]:
-            self._log.info("%s: %s", self._name, line)
+            self._log.info("%s: %s", self.name, line)
         if len(lines) > LAST_LINES:
-            self._log.info("%s: … %d lines more, see %s", self._name, len(lines) - LAST_LINES, self.path)
+            self._log.info("%s: … %d lines more, see %s", self.name, len(lines) - LAST_LINES, self.path)
         self._append(lines)
+
+    def last_words(self) -> str:
+        """The end of an error about it: `; its last lines: … | …`, or nothing."""
+        lines = " | ".join(list(self.last_lines)[-_LINES_IN_ERRORS:])
+        return f"; its last lines: {lines}" if lines else ""
 
     def note(self, text: str) -> None:
         """A line of the core about the plugin: for the file alone."""
@@ -68,7 +74,7 @@ class PluginLog:
             self._write_file("".join(f"{stamp} {line}\n" for line in missing + lines).encode())
         except OSError as error:
             if not self._lost:
-                self._log.warning("%s: cannot write %s: %s", self._name, self.path, error.strerror)
+                self._log.warning("%s: cannot write %s: %s", self.name, self.path, error.strerror)
             self._lost += len(lines)
         else:
             self._lost = 0

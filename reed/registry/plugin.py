@@ -2,98 +2,71 @@
 
     take(event) ── TABLE[state][event] ── new state, told to the core ── the action, a method below
 
-A plugin has one Run (one process) at a time. Only that one is heard: what comes late from a run that was given up
-changes nothing.
+One Run (one process) is in charge at a time: `run`, launched as `plan` says. Beside it there may be a newcomer, and
+those that were in charge before and finish their calls (renewal). Only the one in charge moves the state: what comes
+late from a run that was given up changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from reed.errors import PluginOffline, ReedError
-from reed.loop.timers import Timer
+from reed.registry.deadlines import Deadlines
 from reed.registry.health import Health
-from reed.registry.hooks import Tools
+from reed.registry.hooks import Process, Tools
 from reed.registry.lifecycle import TABLE, Action, Event, State
-from reed.registry.manifest import Manifest
 from reed.registry.output import PluginLog
-from reed.registry.processes import LaunchSpec
+from reed.registry.planned import Planned
+from reed.registry.renewal import Renewal
 from reed.registry.restarts import Restarts
 from reed.registry.rows import Row
-from reed.registry.run import Run
-from reed.registry.specs import plan
+from reed.registry.run import IN_LINE, Run
 from reed.registry.waiting import Done, Failed, Waiting
 from reed.wire.codes import Signal
 
-_LINES_IN_ERRORS = 3
-_IN_LINE = 60.0  # seconds: processes are made one by one; the deadline of a start counts from its process on
 _IN_ORDER = "exit status 0"
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
-class Plugin:
+class Plugin(Planned):
     """See the module. `reason` says in words why it is not running as it should; empty when it is."""
 
     def __init__(self, row: Row, tools: Tools) -> None:
         timing = tools.config.timing
         name = row.plugin_name
-        self.row = row
-        self.manifest: Manifest | None = None
-        self.spec: LaunchSpec | None = None
+        super().__init__(row, tools)
         self.state = State.STOPPED
         self.reason = ""
         self.last_error = ""
         self.error_data = b""  # of its last PLUGIN_ERROR
         self.signals = 0  # READY, BUSY and SLEEPING that it sent: its answers to health checks among them
-        self.generation = 0  # of its newest process
-        self.launched_at = 0.0  # by the loop's clock
+        self.generation = 0  # of the process in charge, or of the last one
         self.ready_ms: float | None = None
-        self.memory_sample = 0
-        self.run: Run | None = None
         self.restarts = Restarts(timing.restart_limit, timing.restart_window, tools.random)
         self.output = PluginLog(name, tools.config.data_dir / "logs" / f"{name}.log", tools.log, tools.clock)
-        self._tools = tools
+        self.renewal = Renewal(tools, self.output)
         self._health = Health(tools.loop, timing, self._check_health, partial(self.take, Event.HUNG))
-        self._deadline: Timer | None = None  # of the present state
-        self._return: Timer | None = None  # when it must have connected again
+        self._deadlines = Deadlines(tools.loop, self.take)
+        self._launches = 0
         self._starters = Waiting()
         self._stoppers = Waiting()
         self._wanted_again = False  # when it is stopped
-        self._pressed = 0
         self._roused = False  # in its sleep, and not awake yet
 
     # What the core and the supervisor read.
 
     @property
-    def name(self) -> str:
-        return self.row.plugin_name
-
-    @property
-    def pid(self) -> int | None:
-        return self.run.pid if self.run else None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return dict(self.spec.settings) if self.spec else {}
-
-    @property
     def last_lines(self) -> deque[str]:
         return self.output.last_lines
 
-    def look(self) -> None:
-        """Read its folder and manifest. Raises ManifestError, and then keeps what it had."""
-        self.manifest, self.spec = plan(self.row, self._tools.config, self._tools.manifests)
-
-    def look_at_settings(self) -> dict[str, Any]:
-        """Its settings as its folder has them now, for the process that runs. Raises ManifestError."""
-        fresh = plan(self.row, self._tools.config, self._tools.manifests).spec
-        if self.spec is not None:
-            self.spec = replace(self.spec, settings=fresh.settings)
-        return self.settings
+    @property
+    def is_launching(self) -> bool:
+        """A process of it may be there already whose pid is not known yet."""
+        return any(run is not None and run.pid is None for run in (self.run, self.renewal.run))
 
     # What may be asked of it.
 
@@ -105,12 +78,33 @@ class Plugin:
         self._stoppers.add(done, failed)
         self.take(Event.STOP)
 
+    def renew(self, done: Done, failed: Failed, *, always: bool = False) -> None:
+        """Take its code, settings, manifest and row as they are now. `done` when calls go to the new process, or when
+        there is nothing new (unless `always`); `failed` with Invalid, and then everything is as it was."""
+        self.renewal.ask(done, failed)
+        try:
+            fresh = self.planned()
+        except ReedError as error:
+            self.renewal.refuse(str(error))
+            return
+        if always or not self.is_as(fresh):
+            self.take(Event.RENEW)
+        elif self.renewal.run is None:
+            self.renewal.settle()  # else the newcomer is what was asked for, or what went before: it decides
+
+    def signalled(self, run: Process, event: Event) -> None:
+        """One of its processes said READY, BUSY or SLEEPING."""
+        if run is self.run:
+            self.signals += 1
+            self.take(event)
+        elif run is self.renewal.run and event is Event.READY:
+            self.take(Event.SUCCEEDED)
+
     def disconnected(self) -> None:
         """Its last connection is closed: it must end, or come back within the deadline of a start."""
-        if self.state in _PRESENT and self._return is None:
+        if self.state in _PRESENT:
             wait = self._tools.config.timing.start_deadline
-            reason = f"killed: it closed its connections and was not back within {wait:g} s"
-            self._return = self._tools.loop.call_later(wait, partial(self.take, Event.HUNG, reason))
+            self._deadlines.return_within(wait, f"killed: it closed its connections and was not back within {wait:g} s")
 
     def take(self, event: Event, reason: str = "") -> None:
         """Let the table decide what an event means now."""
@@ -122,11 +116,12 @@ class Plugin:
         if reason:
             self.reason = reason
         if new is not old:
-            self._clear_timers()
+            self._deadlines.clear()
             if new not in _PRESENT:
                 self._health.stop()
                 if self.run is not None:
                     self.run.drain()  # its last lines, before anyone is told of its end
+                self.renewal.give_up(str(new), self._starters if new is State.STARTING else None)
             self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new)
             self._tools.hooks.on_state(self.name, old, new)
         self._ACTIONS[action](self)
@@ -140,54 +135,46 @@ class Plugin:
 
     def _launch(self) -> None:
         self._roused = False
-        self.generation += 1
+        self._launches += 1
+        self.generation = self._launches
         self.reason = ""
         self.ready_ms = None
-        self.launched_at = self._tools.loop.now()
         try:
             self.look()
-            assert self.spec is not None
-            self._tools.hooks.prepare(self.name)
-            self.run = Run(self._tools.loop, self.spec, self.output, self)
-            self._wait(_IN_LINE, f"no process could be made for it within {_IN_LINE:g} s")
-            self.run.launch(self._tools.launcher)
+            assert self.plan is not None
+            self.run = Run(self._tools, self.row, self.plan, self.generation, self.output, self)
+            self._deadlines.overdue_after(IN_LINE, f"no process could be made for it within {IN_LINE:g} s")
+            self.run.launch()
         except (ReedError, OSError) as error:
             self.run = None
             self.take(Event.LAUNCH_FAILED, str(error))
 
     def _welcome(self) -> None:
-        self.ready_ms = (self._tools.loop.now() - self.launched_at) * 1000
+        assert self.run is not None
+        self.ready_ms = (self._tools.loop.now() - self.run.launched_at) * 1000
         self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid)
         self._health.start()
-        self._measure()
+        self.run.measure()
         self._starters.done()
 
     def _note(self) -> None:
         self._roused = False
         self._health.alive()
-        if self._return is not None:
-            self._return.cancel()
-            self._return = None
+        self._deadlines.returned()
 
     def _end(self) -> None:
         self._fail_starters("it was stopped before it was ready")
-        self._pressed = 0
+        self.renewal.end()
         self._press()
 
     def _press(self) -> None:
-        """SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL: each with its own time to work."""
-        timing = self._tools.config.timing
-        self._pressed += 1
         if self.run is None:
             self.take(Event.ENDED)  # it was in deep sleep
-        elif self._pressed == 1 and self._tools.hooks.send_signal(self.name, Signal.SHUTDOWN_GRACEFUL, b""):
-            self._wait(timing.stop_grace)
-        elif self._pressed <= 2 and self.run.terminate():
-            self._pressed = 2
-            self._wait(timing.term_grace)
-        elif self.pid is not None:
-            self.run.kill()
-        else:
+            return
+        seconds = self.run.press()
+        if seconds is not None:
+            self._deadlines.overdue_after(seconds)
+        elif self.pid is None:
             self._drop_run()  # it was never there
             self.take(Event.ENDED)
 
@@ -208,7 +195,7 @@ class Plugin:
             window = self._tools.config.timing.restart_window
             self.take(Event.EXHAUSTED, f"{self.reason}; that was crash {self.restarts.recent} within {window:g} s")
         else:
-            self._deadline = self._tools.loop.call_later(delay, partial(self.take, Event.RETRY))
+            self._deadlines.retry_after(delay)
 
     def _give_up(self) -> None:
         self.last_error = self.reason
@@ -242,13 +229,40 @@ class Plugin:
         if self.run is None:
             self.take(Event.RETRY)
         else:
-            self._tools.hooks.send_signal(self.name, Signal.WAKE_UP, b"")
+            self._tools.hooks.send_signal(self.run, Signal.WAKE_UP, b"")
 
     def _rest(self) -> None:
         """It went to deep sleep. Was it roused on its way there, it is launched again at once."""
-        self._clear_timers()
+        self._deadlines.clear()
         if self._roused:
             self.take(Event.RETRY)
+
+    def _relaunch(self) -> None:
+        self._drop_run()
+        self._deadlines.clear()
+        self.renewal.give_up("relaunched", self._starters)
+        self._launch()
+
+    def _renew(self) -> None:
+        self._launches += 1
+        self.renewal.begin(self.newest_row, self.planned(), self._launches)
+
+    def _take_over(self) -> None:
+        old, self.run = self.run, self.renewal.succeed()
+        retired = self.renewal.retire(old) if old is not None else None
+        self.run.owner = self
+        self.run.be_in_charge()
+        self.plan, self.generation, self.reason = self.run.plan, self.run.generation, ""
+        self.row = self.run.row
+        self._tools.hooks.on_new_run(self.name)
+        if retired is not None:
+            retired.finish()
+        self._welcome()
+        self.take(Event.READY)
+        self.renewal.settle()
+
+    def _defer(self) -> None:
+        self.renewal.settle()
 
     def _join(self) -> None:
         """Nothing: who asked is in the list of those who wait."""
@@ -271,52 +285,38 @@ class Plugin:
         Action.STAY_DOWN: _stay_down,
         Action.ROUSE: _rouse,
         Action.REST: _rest,
+        Action.RELAUNCH: _relaunch,
+        Action.RENEW: _renew,
+        Action.TAKE_OVER: _take_over,
+        Action.DEFER: _defer,
     }
 
     # The owner of its runs.
 
-    def launched(self, run: Run) -> None:
-        assert run.pid is not None
-        self._tools.runs[run.pid] = run
-        if run is self.run and self.state is State.STOPPING:
-            run.kill()  # it was stopped before it was there
-        elif run is self.run and self.state is State.STARTING:
-            wait = self._tools.config.timing.start_deadline
-            self._clear_timers()
-            self._wait(wait, f"killed: it was not ready within {wait:g} s")
+    def launched(self, _run: Run) -> None:
+        wait = self._tools.config.timing.start_deadline
+        if self.state is State.STARTING:
+            self._deadlines.clear()
+            self._deadlines.overdue_after(wait, f"killed: it was not ready within {wait:g} s")
 
-    def launch_failed(self, run: Run, reason: str) -> None:
-        if run is self.run:
-            self.run = None
-            self.take(Event.LAUNCH_FAILED, reason)
+    def launch_failed(self, _run: Run, reason: str) -> None:
+        self.run = None
+        self.take(Event.LAUNCH_FAILED, reason)
 
-    def ended(self, run: Run, reason: str) -> None:
-        self._tools.runs.pop(run.pid or 0, None)
-        if run is self.run:
-            self.run = None
-            if self.state is State.SLEEPING and reason == _IN_ORDER:
-                self.take(Event.LEFT)
-            else:
-                self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)
-        self._tools.on_end()
+    def ended(self, _run: Run, reason: str) -> None:
+        self.run = None
+        if self.state is State.SLEEPING and reason == _IN_ORDER:
+            self.take(Event.LEFT)
+        else:
+            self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)
 
     # Helpers.
 
     def _check_health(self) -> bool:
-        self._measure()
-        return self.state is not State.SLEEPING and self._tools.hooks.send_signal(self.name, Signal.HEALTH_CHECK, b"")
-
-    def _measure(self) -> None:
-        self.memory_sample = self.run.memory() if self.run else 0
-
-    def _wait(self, seconds: float, reason: str = "") -> None:
-        self._deadline = self._tools.loop.call_later(seconds, partial(self.take, Event.OVERDUE, reason))
-
-    def _clear_timers(self) -> None:
-        for timer in (self._deadline, self._return):
-            if timer is not None:
-                timer.cancel()
-        self._deadline = self._return = None
+        if self.run is None:
+            return False
+        self.run.measure()
+        return self.state is not State.SLEEPING and self._tools.hooks.send_signal(self.run, Signal.HEALTH_CHECK, b"")
 
     def _drop_run(self) -> None:
         """Give its process up: it is killed, and no longer heard."""
@@ -325,6 +325,5 @@ class Plugin:
             run.drop(self.reason)
 
     def _fail_starters(self, reason: str) -> None:
-        lines = " | ".join(list(self.last_lines)[-_LINES_IN_ERRORS:])
-        told = f"plugin {self.name}: {reason}{f'; its last lines: {lines}' if lines else ''}"
+        told = f"plugin {self.name}: {reason}{self.output.last_words()}"
         self._starters.fail(PluginOffline(told, hint=f"see `reed plugin logs {self.name}`"))

@@ -15,8 +15,11 @@ LUA_MEMORY = 8 * 1024 * 1024
 
 
 class Plan(NamedTuple):
+    """What a process is launched as. Another plan is another generation."""
+
     manifest: Manifest
     spec: LaunchSpec
+    code: str  # a digest of the state of its files: other code has another
 
 
 def plan(row: Row, config: Config, manifests: Manifests) -> Plan:
@@ -45,4 +48,4 @@ def plan(row: Row, config: Config, manifests: Manifests) -> Plan:
         network=over.network if found.network else (),
         paths=over.paths,
     )
-    return Plan(found, spec)
+    return Plan(found, spec, folders.state_of_code(spec.folder, spec.entry, whole=lua))

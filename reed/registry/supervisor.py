@@ -8,8 +8,10 @@ A reload changes nothing when the file is bad. Then, row by row:
 
     gone                              the plugin is stopped; on_removed
     new                               on_added; started with auto_start
-    changed, in what a process gets   stopped; on_removed; on_added; started again if it ran
-    manifest or settings changed      restarted if it runs
+    another type or socket            stopped; on_removed; on_added; started again if it ran
+    anything else that a process      if it runs, a new process is launched beside the old one and takes over when it is
+    gets: row, manifest, settings,    READY, or is refused, and then the old one stays with all it had (renewal)
+    code (folders)
     else                              the new row holds at once (groups, description, auto_start)
 
 A plugin without folder or with a bad manifest is `failed` with that reason, and never keeps the core from starting.
@@ -21,7 +23,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from reed.config import Config
@@ -30,7 +31,7 @@ from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
 from reed.registry.grounds import grounds
-from reed.registry.hooks import Hooks, Tools
+from reed.registry.hooks import Hooks, Process, Tools
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
 from reed.registry.plugin import Plugin
@@ -38,7 +39,7 @@ from reed.registry.processes import Launcher, kill_leftover
 from reed.registry.reloading import Reloading, Steps
 from reed.registry.rows import Row
 from reed.registry.strays import Strays
-from reed.registry.waiting import Done, Failed
+from reed.registry.waiting import Done, Failed, Gathering
 from reed.wire.codes import Signal
 
 __all__ = ["Hooks", "Plugin", "Supervisor"]
@@ -76,6 +77,7 @@ class Supervisor:
             loop, log, self._tools.runs.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
         )
         self._reloading = Reloading(loop, self._reload_steps)
+        self._renewals = Gathering()  # of the last reading
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
         self._closing: Done | None = None
@@ -94,12 +96,16 @@ class Supervisor:
             self._add(row)
 
     def reload(self, done: Done, failed: Callable[[ReedError], None]) -> None:
-        """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then."""
-        self._reloading.ask(done, failed)
+        """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then.
+
+        `done` when each plugin that runs is as its row and its folder say, `failed` with Invalid if one is not.
+        """
+        self._reloading.ask(lambda: self._renewals.when_over(done, failed), failed)
 
     def _reload_steps(self) -> Steps:
         found = yield from rows.steps(self._tools.config.registry, self._tools.config.runtime_dir)
         new = {row.plugin_name: row for row in found}
+        self._renewals = Gathering()
         self._successors = {name: next_ for name, next_ in self._successors.items() if name in new}
         for name in list(self.plugins):
             if name not in new and name in self.plugins:
@@ -141,6 +147,12 @@ class Supervisor:
         """Stop it if it runs, then start it; `done` when it is READY."""
         self.stop(name, lambda: self.start(name, done, failed), failed)
 
+    def renew(self, name: str, done: Done, failed: Failed) -> None:
+        """Launch it anew beside the process that runs, changed or not; `done` when calls go to the new one."""
+        plugin = self._find(name, failed)
+        if plugin is not None:
+            plugin.renew(done, failed, always=True)
+
     def kill(self, name: str, reason: str) -> None:
         """It hangs: kill its process. The table then starts it again."""
         if name in self.plugins:
@@ -160,17 +172,16 @@ class Supervisor:
 
     # What the core tells. It has checked that it comes from the plugin's present process.
 
-    def on_signal(self, name: str, signal: Signal, data: bytes) -> None:
-        plugin = self.plugins.get(name) or self._leaving.get(name)
+    def on_signal(self, run: Process, signal: Signal, data: bytes) -> None:
+        plugin = self.plugins.get(run.name) or self._leaving.get(run.name)
         if plugin is None:
             return
         if signal == Signal.PLUGIN_ERROR:
             plugin.error_data = data
             plugin.last_error = data.decode("utf-8", "replace")[:500] or "PLUGIN_ERROR"
-            self._tools.log.warning("%s: PLUGIN_ERROR: %s", name, plugin.last_error)
+            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error)
         elif signal in _EVENT_OF:
-            plugin.signals += 1
-            plugin.take(_EVENT_OF[signal])
+            plugin.signalled(run, _EVENT_OF[signal])
 
     def on_disconnect(self, name: str) -> None:
         """Its last connection was closed."""
@@ -179,13 +190,15 @@ class Supervisor:
 
     # What the core asks.
 
-    def owner_of(self, pid: int) -> str | None:
-        """The plugin whose present process this is. A pid is nobody else's until its process was waited for."""
+    def run_of(self, pid: int) -> Process | None:
+        """The plugin's process of that pid, if it was not given up. A pid is nobody else's until it was waited for."""
         run = self._tools.runs.get(pid)
-        if run is None:
-            return None
-        plugin = self.plugins.get(run.name) or self._leaving.get(run.name)
-        return run.name if plugin is not None and plugin.run is run else None
+        return None if run is None or run.dropped else run
+
+    def owner_of(self, pid: int) -> str | None:
+        """The plugin that this process belongs to."""
+        run = self.run_of(pid)
+        return None if run is None else run.name
 
     def has_row(self, name: str) -> bool:
         """Is it in the registry? Also while the process that an older row started has yet to end."""
@@ -229,27 +242,24 @@ class Supervisor:
 
     def _update(self, plugin: Plugin, row: Row) -> None:
         """Its row stands there still, perhaps with other contents."""
-        if _essence(row) != _essence(plugin.row):
+        if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
             ran = plugin.state not in {State.STOPPED, State.FAILED}
             self._successors[row.plugin_name] = _Successor(row, ran)
             self._remove(plugin)
             return
-        plugin.row = row
-        before = plugin.manifest, plugin.spec
+        plugin.set_row(row)
+        if plugin.state not in {State.STOPPED, State.FAILED}:
+            plugin.renew(*self._renewals.one())
+            return
         try:
             plugin.look()
         except ManifestError as error:
-            if plugin.state in {State.STOPPED, State.FAILED}:
-                plugin.take(Event.STOP)
-                plugin.take(Event.LAUNCH_FAILED, str(error))
-            else:
-                self._tools.log.warning("%s: its process goes on with what it had: %s", plugin.name, error)
+            plugin.take(Event.STOP)
+            plugin.take(Event.LAUNCH_FAILED, str(error))
             return
         if plugin.state is State.FAILED:
             plugin.take(Event.STOP)
             self._start_added(plugin)
-        elif plugin.state is not State.STOPPED and (plugin.manifest, plugin.spec) != before:
-            self.restart(plugin.name, _nothing, _nothing)
 
     def _remove(self, plugin: Plugin) -> None:
         """Stop it for good. Its successor, if there is one, comes when it is gone."""
@@ -294,8 +304,3 @@ class Supervisor:
 class _Successor(NamedTuple):
     row: Row
     start: bool  # the one before it ran
-
-
-def _essence(row: Row) -> Row:
-    """What a process and its socket depend on; the rest of a row may change while it runs."""
-    return replace(row, user_groups=frozenset(), auto_start=False, description="")

@@ -154,7 +154,7 @@ def test_start_stop_restart_reload(reed, plugins):
         assert reed("plugin", *words).code == 0
     assert plugins.asked == [
         ("PLUGIN_START", "seo"), ("PLUGIN_START", "bad"), ("PLUGIN_STOP", "seo"),
-        ("PLUGIN_STOP", "seo"), ("PLUGIN_START", "seo"), ("PLUGIN_RELOAD", ""),
+        ("PLUGIN_RELOAD", "seo"), ("PLUGIN_START", "seo"), ("PLUGIN_RELOAD", ""),
     ]  # fmt: skip
 
 

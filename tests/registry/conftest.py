@@ -20,6 +20,7 @@ from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
 from reed.registry.processes import LaunchSpec, environment
 from reed.registry.rows import COLUMNS
+from reed.registry.run import Run
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
 from reed.wire.codes import Signal
 
@@ -154,9 +155,9 @@ class World:
         self.supervisor.load_registry()
         return self.supervisor
 
-    def _send_signal(self, name: str, kind: Signal, _data: bytes) -> bool:
-        self.sent.append((name, kind))
-        return self.hears(name, kind)
+    def _send_signal(self, run: Run, kind: Signal, _data: bytes) -> bool:
+        self.sent.append((run.name, kind))
+        return self.hears(run.name, kind)
 
     def _on_state(self, name: str, _old: State, new: State) -> None:
         self.changes.append((name, new))
@@ -184,8 +185,15 @@ class World:
         assert not self.bugs, self.bugs
 
     def says(self, name: str, kind: Signal, data: bytes = b"") -> None:
-        """The plugin sends a signal."""
-        self.supervisor.on_signal(name, kind, data)
+        """The plugin's process in charge sends a signal."""
+        run = self[name].run
+        if run is not None:
+            self.supervisor.on_signal(run, kind, data)
+
+    def newcomer_says(self, name: str, kind: Signal) -> None:
+        run = self[name].renewal.run
+        assert run is not None
+        self.supervisor.on_signal(run, kind, b"")
 
     def start(self, name: str) -> Answer:
         answer = Answer()

@@ -60,8 +60,12 @@ def routes(
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        common.unpack_nothing(payload, "PLUGIN_RELOAD")
-        reload_registry(lambda: call.reply(_OK), lambda error: call.fail(Invalid(str(error))))
+        """Of everything that changed; with a name, of that plugin, changed or not."""
+        if payload:
+            name = link_of(common.unpack_name(payload)).name
+            supervisor.renew(name, lambda: call.reply(_OK), call.fail)
+        else:
+            reload_registry(lambda: call.reply(_OK), lambda error: call.fail(Invalid(str(error))))
 
     def signal(call: Call, payload: memoryview) -> None:
         broadcast = bool(call.flags & Flag.BROADCAST)
@@ -221,5 +225,5 @@ def _row(link: Link) -> dict[str, Any]:
             for name, action in sorted(actions.items())
         },
         "pid": plugin.pid,
-        "reason": plugin.reason,
+        "reason": plugin.reason or plugin.renewal.refused,
     }

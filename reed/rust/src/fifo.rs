@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, stat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open, stat};
 use rustix::io::Errno;
 
 /// Which way the messages go.
@@ -52,6 +52,12 @@ impl Fifo {
             (Ok(mine), Ok(there)) => mine.st_ino == there.st_ino && mine.st_dev == there.st_dev,
             _ => false,
         }
+    }
+
+    /// Takes the lock that the reader of a FIFO holds, or holds it already; false while another process has it. Of two
+    /// processes of a plugin, while one follows the other, the first reads until it ends.
+    pub(crate) fn is_ours_to_read(&self) -> bool {
+        flock(&*self.fd, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
     }
 
     /// Reads what is there: `None` when nothing is, 0 when there is no writer (where only reading is allowed).

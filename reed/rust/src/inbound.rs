@@ -47,8 +47,13 @@ impl Inbound {
         Ok(Inbound { fifo, source: source.to_owned(), buffer, seen: VecDeque::new(), paused_until: None })
     }
 
-    /// Reads once what is there, at most a chunk; whether there was something.
+    /// Reads once what is there, at most a chunk; whether there was something. While another process of this plugin,
+    /// which came before this one, reads it still, it is left alone.
     pub(crate) fn receive(&mut self, chunk: &mut [u8]) -> Result<bool, Error> {
+        if !self.fifo.is_ours_to_read() {
+            self.paused_until = Some(Instant::now() + PAUSE);
+            return Ok(false);
+        }
         match self.fifo.read(chunk) {
             Ok(None) => Ok(false),
             Ok(Some(0)) => {

@@ -1,0 +1,242 @@
+"""Reload without loss: new code under load, a Lua plugin and a native one, and broken versions."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reed.client import Client
+from reed.errors import Invalid
+
+ROUNDS = 20
+LUA = """
+local reed = require "reed"
+local plugin = reed.create_plugin{{ name = "counter", version = "1.0.0" }}
+plugin.action("number", function() return "{number}" end)
+plugin.run()
+"""
+MANIFEST = "actions:\n  number: {command_id: 1}\n"
+
+NATIVE = '''#!{python}
+"""A plugin without an SDK."""
+import os, socket, struct
+HEADER, SIGNAL = struct.Struct("<IBBBBI"), struct.Struct("<BQ32sH")
+core = socket.socket(socket.AF_UNIX)
+core.connect(os.environ["REED_SOCKET"])
+def send(command, flags, payload):
+    core.sendall(HEADER.pack(0x52454544, 1, command, flags, 0, len(payload)) + payload)
+def exactly(size):
+    data = b""
+    while len(data) < size:
+        more = core.recv(size - len(data))
+        if not more:
+            raise SystemExit(0)
+        data += more
+    return data
+manifest = b'{{"actions": {{"number": {{"command_id": 1}}}}}}'
+send(0xF0, 0, struct.pack("<32s16sII", b"counter", b"1.0.0", os.getpid(), len(manifest)) + manifest)
+answer = exactly(HEADER.unpack(exactly(12))[5])
+send(0xF3, 2, SIGNAL.pack(1, 0, b"counter", 0))
+while True:
+    _, _, command, flags, _, size = HEADER.unpack(exactly(12))
+    payload = exactly(size)
+    if command == 0xF3 and payload[0] == 0x10:
+        break
+    if command == 0xF3:
+        send(0xF3, 2, SIGNAL.pack(1, 0, b"counter", 0))
+    elif command == 1:
+        send(1, 8, struct.pack("<H", 200) + b"{number}")
+'''
+
+
+class Load:
+    """Calls without a pause on a connection of its own; each answer is kept."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.answers: list[int] = []
+        self.errors: list[Exception] = []
+        self._over = threading.Event()
+        self._client = Client(socket_path)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                answer = self._client.plugin_send("counter", "number")
+                assert answer.status == 200, answer
+                self.answers.append(int(answer.body))
+            except Exception as error:  # noqa: BLE001
+                self.errors.append(error)
+                return
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join(60)
+        self._client.close()
+
+
+def write_lua(folder: Path, number: int) -> None:
+    (folder / "main.lua").write_text(LUA.format(number=number))
+
+
+def write_native(folder: Path, number: int) -> None:
+    new = folder / ".counter.new"
+    new.write_text(NATIVE.format(python=os.path.realpath(sys.executable), number=number))
+    new.chmod(0o755)
+    new.replace(folder / "counter")
+
+
+@pytest.mark.parametrize("kind", ["lua", "native"])
+def test_new_code_under_load_loses_and_refuses_no_call(site, kind) -> None:
+    write = write_lua if kind == "lua" else write_native
+    folder = site.add_lua_plugin("counter", LUA.format(number=0), MANIFEST)
+    write(folder, 0)
+    site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
+    site.set_rows(f'counter,{kind},{{}},1.0.0,"","admin",true,x')
+    site.start()
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("counter")
+        loads = [Load(site.socket_path) for _ in range(4)]
+        for number in range(1, ROUNDS + 1):
+            write(folder, number)
+            admin.plugin_reload()
+            assert int(admin.plugin_send("counter", "number").body) == number, "calls go to the new one now"
+        for load in loads:
+            load.end()
+        [figures] = admin.plugin_health("counter")
+        assert (figures["generation"], figures["restarts"], figures["errors"]) == (ROUNDS + 1, 0, 0)
+    for load in loads:
+        assert not load.errors
+        assert load.answers == sorted(load.answers), "an answer of an older generation came after that of a newer one"
+        assert len(set(load.answers)) > ROUNDS / 2
+    site.no_tracebacks()
+
+
+def test_a_broken_new_version_is_refused_and_the_old_one_goes_on(site) -> None:
+    folder = site.add_lua_plugin("counter", LUA.format(number=1), MANIFEST + "settings: {limit: 1}\n")
+    site.set_rows('counter,lua,{},1.0.0,"","admin",true,x')
+    site.start()
+    broken = {
+        "unexpected symbol": ("main.lua", "local x = = 1"),
+        "acions": ("plugin.yaml", "name: counter\nversion: 1.0.0\nacions: {}\n"),
+        "sets no handler for other": (
+            "plugin.yaml",
+            "name: counter\nversion: 1.0.0\nactions:\n  number: {command_id: 1}\n  other: {command_id: 2}\n",
+        ),
+        "its name is": ("plugin.yaml", "name: another\nversion: 1.0.0\n"),
+        "exit status 1": ("main.lua", LUA.format(number=2).replace("plugin.run()", "error('no')")),
+    }
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("counter")
+        [before] = admin.plugin_health("counter")
+        for reason, (name, text) in broken.items():
+            was = (folder / name).read_text()
+            (folder / name).write_text(text)
+            with pytest.raises(Invalid, match=reason):
+                admin.plugin_reload()
+            (folder / name).write_text(was)
+            [now] = admin.plugin_health("counter")
+            assert reason in now["reason"]
+            assert (now["pid"], now["state"]) == (before["pid"], "ready")
+            assert admin.plugin_send("counter", "number").body == b"1"
+        refused = site.reed("plugin", "reload", "nobody")
+        assert refused.returncode == 1
+        assert "no plugin nobody" in refused.stderr
+        reloaded = site.reed("plugin", "reload", "counter")
+        assert reloaded.returncode == 0, reloaded.stderr
+        [now] = admin.plugin_health("counter")
+        assert now["pid"] != before["pid"]
+        assert now["reason"] == ""
+
+
+def test_the_old_process_finishes_the_call_that_it_holds(site) -> None:
+    """It waits for a lock that the test holds; the new one answers meanwhile."""
+    folder = site.add_lua_plugin("counter", "", MANIFEST)
+    write_native(folder, 1)
+    blocked = NATIVE.replace("send(1, 8,", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); send(1, 8,')
+    (folder / "counter").write_text(blocked.format(python=os.path.realpath(sys.executable), number=1))
+    os.mkfifo(folder / "gate")
+    site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
+    site.set_rows('counter,native,{},1.0.0,"","admin",true,x')
+    site.start()
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("counter")
+        held: list[bytes] = []
+        asker = threading.Thread(
+            target=lambda: held.append(Client(site.socket_path).plugin_send("counter", "number").body)
+        )
+        asker.start()
+        gate = os.open(folder / "gate", os.O_WRONLY)  # returns when the call is there
+        write_native(folder, 2)
+        admin.plugin_reload()
+        assert admin.plugin_send("counter", "number").body == b"2"
+        assert not held
+        os.close(gate)
+        asker.join(30)
+        assert held == [b"1"]
+
+
+SENDER = """
+local reed = require "reed"
+local plugin = reed.create_plugin{ name = "sender", version = "1.0.0" }
+plugin.action("send", function(payload)
+  local range = json.decode(payload)
+  for number = range.first, range.last do
+    plugin.send_plugin_message("reader", 7, { number = number, padding = string.rep("x", range.padding) })
+  end
+  return "null"
+end)
+plugin.run()
+"""
+READER = """
+local reed = require "reed"
+local plugin = reed.create_plugin{ name = "reader", version = "1.0.0" }
+plugin.register_message_handler(7, function(payload) reed.log.info("got " .. json.decode(payload).number) end)
+plugin.run()
+"""
+
+
+@pytest.mark.parametrize("padding", [10, 3000], ids=["small", "large"])
+def test_messages_to_a_plugin_that_is_reloaded_are_read_once_and_in_order(site, padding) -> None:
+    site.add_lua_plugin("sender", SENDER, "actions:\n  send: {command_id: 1}\n")
+    site.add_lua_plugin("reader", READER)
+    site.set_rows('sender,lua,{},1.0.0,"","admin",true,x', 'reader,lua,{},1.0.0,"","admin",true,x')
+    site.start()
+
+    def got() -> list[int]:
+        lines = (site.data_dir / "logs" / "reader.log").read_text().splitlines()
+        return [int(line.rpartition("got ")[2]) for line in lines if " got " in line]
+
+    count = 600
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("sender")
+        admin.plugin_start("reader")
+        sending = threading.Thread(target=_send, args=(site.socket_path, count, padding))
+        sending.start()
+        for _ in range(5):
+            admin.plugin_reload("reader")
+        sending.join(60)
+        until(lambda: len(got()) >= count)
+    assert got() == list(range(count))
+    site.no_tracebacks()
+
+
+def _send(socket_path: Path, count: int, padding: int) -> None:
+    with Client(socket_path) as client:
+        for first in range(0, count, 10):
+            asked = {"first": first, "last": first + 9, "padding": padding}
+            assert client.plugin_send("sender", "send", asked).status == 200
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
