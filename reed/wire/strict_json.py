@@ -32,12 +32,18 @@ def loads(data: bytes | bytearray | memoryview) -> Json:
     if text.count("{") + text.count("[") > MAX_DEPTH:
         _check_depth(text)
     try:
-        value = _DECODER.decode(text)
+        try:
+            value, end = _SCAN(text, 0)
+            whole = end == len(text)
+        except StopIteration:
+            whole = False
+        if not whole:  # white space around it, or no JSON
+            value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(f"JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
     except ValueError:  # reading an integer takes quadratic time, so Python has a limit
         raise Malformed(f"JSON: an integer of more than {sys.get_int_max_str_digits()} digits") from None
-    if _ESCAPED_SURROGATE.search(text):
+    if "\\" in text and _ESCAPED_SURROGATE.search(text):
         _check_surrogates(value)
     return value
 
@@ -111,4 +117,6 @@ def _check_surrogates(value: Json) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+# One value from a place on; `decode` looks for white space around it as well, by two patterns.
+_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # the stub does not know it
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
