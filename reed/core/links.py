@@ -38,11 +38,15 @@ from reed.registry.manifest import Action
 from reed.registry.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage, unpack_status
 from reed.wire.frames import Frame
-from reed.wire.plugins import PluginAnswer, PluginRegister
+from reed.wire.layouts import STATUS
+from reed.wire.plugins import PluginRegister
 
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
+_READY = State.READY
+_ERROR = int(Flag.ERROR)
+_WORTH_NOT_COPYING = 16 * 1024  # bytes of a call: below it one write of a joined frame is cheaper than two parts
 
 
 class LinkTools(NamedTuple):
@@ -106,19 +110,22 @@ class PluginConnection:
         return self.run
 
     def carry(self, call: PluginCall) -> None:
-        self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
+        if len(call.payload) < _WORTH_NOT_COPYING:
+            self.connection.send(frames.encode(call.command_id, call.payload))
+        else:
+            self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
 
     def _take_response(self, frame: Frame) -> None:
         held = self.held
         if held is None or held.command_id != frame.command_id:
             raise Malformed(f"a response to 0x{frame.command_id:02X}, which was not asked")
-        if frame.flags & Flag.ERROR:
+        if frame.flags & _ERROR:
             error = ErrorResponse.unpack(frame.payload)
             refusal = CallError(error.message, status=error.status, error_code=error.error_code)
             self._link.queue.refuse(self, refusal)
         else:
-            answer = PluginAnswer.unpack(frame.payload)
-            self._link.queue.answer(self, answer.status, bytes(answer.body))
+            status = unpack_status(frame.payload)
+            self._link.queue.answer(self, status, frame.payload[STATUS.size :].tobytes())
 
 
 class Link:
@@ -234,7 +241,8 @@ class Link:
         timeout = action.timeout or self._tools.config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
         self.queue.ask(call, _queue_limit(self.plugin, self._tools.config))
-        self._tools.supervisor.wake(self.name)
+        if self.plugin.state is not _READY:
+            self._tools.supervisor.wake(self.name)
 
     def action(self, name: str) -> Action:
         """The action of that name, from what the process registered or, before it did, from plugin.yaml."""

@@ -9,10 +9,13 @@
 
 A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process. Where
 two processes of the plugin run, those that wait go to the one in charge (`use`), and the other finishes what it holds.
+Nearly every call ends long before its timeout: the queue has one timer for all of them, which looks at those that are
+left when the first of them might be late.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -30,7 +33,7 @@ _LATENCIES_KEPT = 512
 class PluginCall:
     """One call of an action. It ends once: with `answered` or `failed`."""
 
-    __slots__ = ("action", "answered", "asked_at", "command_id", "ended", "failed", "payload", "timeout", "timer")
+    __slots__ = ("action", "answered", "asked_at", "command_id", "due", "ended", "failed", "payload", "timeout")
 
     def __init__(
         self, action: str, command_id: int, payload: bytes, timeout: float, answered: Answered, failed: Failed
@@ -42,7 +45,7 @@ class PluginCall:
         self.answered = answered
         self.failed = failed
         self.asked_at = 0.0
-        self.timer: Timer | None = None
+        self.due = 0.0  # by the loop's clock: when its time is over
         self.ended = False
 
 
@@ -74,14 +77,18 @@ class CallQueue:
         self._retired: list[Lane] = []  # of those before it: what they hold is finished
         self._orphans: list[tuple[object, PluginCall]] = []  # their connection closed; how they end, the exit will tell
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._look: Timer | None = None
+        self._looks_at = math.inf  # no call is due before
 
     def ask(self, call: PluginCall, limit: int) -> None:
         """Let the call wait for its turn; PluginBusy when `limit` calls wait already."""
         if len(self._waiting) >= limit:
             self.errors += 1
             raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
-        call.asked_at = self._loop.now()
-        call.timer = self._loop.call_later(call.timeout, lambda: self._time_out(call))
+        now = call.asked_at = self._loop.now()
+        call.due = now + call.timeout
+        if call.due < self._looks_at:
+            self._look_later(call.due, now)
         self.calls += 1
         self._waiting.append(call)
         self._hand_out()
@@ -176,6 +183,23 @@ class CallQueue:
                 if not waiting:
                     return
 
+    def _look_later(self, when: float, now: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._looks_at = when
+        self._look = self._loop.call_later(when - now, self._look_for_late)
+
+    def _look_for_late(self) -> None:
+        """End the calls whose time is over, and look again when the next one's is."""
+        self._look, self._looks_at = None, math.inf
+        now = self._loop.now()
+        held = [lane.held for lane in self._lanes + self._retired if lane.held is not None]
+        for call in [*self._waiting, *held, *(call for _, call in self._orphans)]:
+            if not call.ended and call.due <= now:
+                self._time_out(call)
+            elif not call.ended and call.due < self._looks_at:
+                self._look_later(call.due, now)
+
     def _time_out(self, call: PluginCall) -> None:
         if call in self._waiting:
             self._waiting.remove(call)
@@ -197,6 +221,4 @@ class CallQueue:
 
     def _end(self, call: PluginCall) -> None:
         call.ended = True
-        if call.timer is not None:
-            call.timer.cancel()
         self._on_ended()

@@ -51,7 +51,7 @@ class Timers:
         timer = Timer(when, callback, self)
         heapq.heappush(self._heap, timer)
         self.earliest = min(self.earliest, when)
-        # Most calls to a plugin cancel their timeout long before it is due: unswept, the heap would keep them all.
+        # Most timeouts are cancelled long before they are due: unswept, the heap would keep them all.
         if self.cancelled > _SWEEP_FROM and self.cancelled * 2 > len(self._heap):
             self._sweep()
         return timer

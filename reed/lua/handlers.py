@@ -9,6 +9,7 @@ What a handler does wrong is that call's answer, and the plugin lives.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 from reed.errors import ErrorCode
@@ -21,7 +22,10 @@ from reed.wire.common import ErrorResponse
 from reed.wire.layouts import STATUS
 from reed.wire.plugins import PluginMessage
 
+_RESPONSE = int(Flag.RESPONSE)
+_REFUSED = int(Flag.RESPONSE | Flag.ERROR)
 _CPU_GRACE = 1.0  # seconds beyond the hook's limit, for what only ends from outside
+_ARMED = 0.1  # seconds that an armed timer is left as it is: so much less of the grace is left at the worst
 _FULL = 0.9  # of the memory limit; what still holds so much after a collection will not recover
 _MAX_ERROR = 1024  # bytes of a signal ERROR
 _CODES = {
@@ -48,6 +52,7 @@ class Handlers:
         self._sandbox = sandbox
         self._send_signal = send_signal
         self._end = end  # ends the process, for a reason
+        self._armed_at = -_ARMED - 1.0
         self._calls = 0
         self._errors = 0
         self._messages = 0
@@ -62,7 +67,7 @@ class Handlers:
         outcome = self._sandbox.call(command_id, payload)
         if outcome.kind == "done":
             status, body = outcome.results
-            return Flag.RESPONSE, STATUS.pack(status) + body
+            return _RESPONSE, STATUS.pack(status) + body
         if outcome.kind == "fail":
             status = outcome.results[0]
             return self._failed(ErrorResponse(status, _CODES.get(status, ErrorCode.ERR_INTERNAL), outcome.text(1)))
@@ -77,7 +82,7 @@ class Handlers:
 
     def _failed(self, error: ErrorResponse) -> tuple[int, bytes]:
         self._errors += 1
-        return Flag.RESPONSE | Flag.ERROR, error.pack()
+        return _REFUSED, error.pack()
 
     def take(self, message: PluginMessage, mailbox: Mailbox) -> None:
         """A message of another plugin: its handler's answer, or what went wrong, goes back."""
@@ -115,7 +120,10 @@ class Handlers:
 
     def arm(self) -> None:
         """From here on this process may use so much processor time: counted only while it runs, not while it waits."""
-        signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
+        now = time.monotonic()
+        if now - self._armed_at > _ARMED:
+            self._armed_at = now
+            signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
 
     def recover(self) -> None:
         """After a failed call: ends the process if what it holds leaves no room for another one."""

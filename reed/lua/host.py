@@ -37,6 +37,8 @@ from reed.wire.common import JsonResponse, SignalMessage
 
 _LOOK_AGAIN = 0.1  # seconds, when it would sleep and a message is half read
 _LAST_FLUSH = 1.0  # seconds that the end waits for full pipes
+_ASYNC, _SIGNAL, _RESPONSE, _ERROR = int(Flag.ASYNC), int(Flag.SIGNAL), int(Flag.RESPONSE), int(Flag.ERROR)
+_HEALTH = int(Command.PLUGIN_HEALTH)
 
 
 class Host:
@@ -140,12 +142,13 @@ class Host:
 
     def turn(self) -> None:
         """One thing that is to be done, or waiting for one. Raises CoreGone."""
-        if (frame := self._link.ready_frame()) is not None:
-            self.serve(self._link, frame)
+        link = self._link
+        if (frame := link.ready_frame()) is not None:
+            self.serve(link, frame)
         elif self._handle_message():
             pass
         elif (left := self._until_sleep()) is not None and left <= 0:
-            self._fall_asleep(self._link)
+            self._fall_asleep(link)
         else:
             self._turns.wait(left)
 
@@ -161,11 +164,11 @@ class Host:
 
     def serve(self, link: Link, frame: frames.Frame) -> None:
         """One frame of the core."""
-        if frame.flags & Flag.SIGNAL:
+        if frame.flags & _SIGNAL:
             self._on_signal(link, SignalMessage.unpack(frame.payload))
-        elif frames.is_response(frame.flags):
+        elif frame.flags & _RESPONSE:
             words.log(b"error", b"a response of the core to nothing that was asked")
-        elif frame.command_id == Command.PLUGIN_HEALTH:
+        elif frame.command_id == _HEALTH:
             figures = JsonResponse(200, strict_json.dumps(self._figures())).pack()
             link.send(frames.encode(frame.command_id, figures, Flag.RESPONSE))
         else:
@@ -175,9 +178,9 @@ class Host:
 
     def _on_call(self, link: Link, frame: frames.Frame) -> None:
         flags, body = self._handlers.answer(frame.command_id, bytes(frame.payload))
-        if not frame.flags & Flag.ASYNC:
+        if not frame.flags & _ASYNC:
             link.send(frames.encode(frame.command_id, body, flags))
-        if flags & Flag.ERROR:
+        if flags & _ERROR:
             self._handlers.recover()
 
     def _on_signal(self, link: Link, message: SignalMessage) -> None:

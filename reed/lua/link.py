@@ -20,6 +20,7 @@ from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
 _READ = 32768
+_ERROR = int(Flag.ERROR)
 
 
 class CoreGone(Exception):
@@ -31,6 +32,7 @@ class Link:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        self._fd = connected.fileno()
         self._room = memoryview(bytearray(_READ))
         self._buffer = frames.ReceiveBuffer()
         self._fed = False
@@ -49,11 +51,11 @@ class Link:
 
     def fileno(self) -> int:
         """-1 once it is closed."""
-        return self._socket.fileno()
+        return self._fd
 
     def ready_frame(self) -> frames.Frame | None:
         """The next frame that was read; its payload is valid until the next call. Raises CoreGone."""
-        if self.fileno() < 0:
+        if self._fd < 0:
             raise CoreGone  # and nobody waits for what it had asked
         return self.queue.popleft() if self.queue else self._buffered()
 
@@ -79,14 +81,14 @@ class Link:
                 self.queue.append(frame._replace(payload=memoryview(bytes(frame.payload))))
         if frame.command_id != command:
             raise Malformed(f"the core answered 0x{frame.command_id:02X} to 0x{command:02X}")
-        if frame.flags & Flag.ERROR:
+        if frame.flags & _ERROR:
             error = ErrorResponse.unpack(frame.payload)
             raise CallError(error.message, status=error.status, error_code=error.error_code)
         return frame.payload
 
     def send(self, data: bytes) -> None:
         """Raises CoreGone."""
-        if self.fileno() < 0:
+        if self._fd < 0:
             raise CoreGone
         try:
             self._socket.sendall(data)
@@ -95,6 +97,7 @@ class Link:
 
     def close(self) -> None:
         self._socket.close()
+        self._fd = -1
 
     def fill(self) -> None:
         """Reads what is there. Raises CoreGone."""

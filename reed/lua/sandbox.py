@@ -130,7 +130,11 @@ class Sandbox:
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
         """Calls into Lua. What comes out is always an Outcome: the host goes on after whatever a plugin does."""
-        self._lift(sum(len(argument) for argument in arguments if isinstance(argument, bytes)))
+        size = 0
+        for argument in arguments:
+            if isinstance(argument, bytes):
+                size += len(argument)
+        self._lift(size)
         try:
             result = entry(*arguments, self._lifted)
         except self._out_of_memory:

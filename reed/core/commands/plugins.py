@@ -22,6 +22,7 @@ from reed.wire.snippets import Record
 
 Links = dict[str, Link]
 _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
+_BROADCAST = int(Flag.BROADCAST)
 
 
 def routes(
@@ -68,18 +69,18 @@ def routes(
             reload_registry(lambda: call.reply(_OK), lambda error: call.fail(Invalid(str(error))))
 
     def signal(call: Call, payload: memoryview) -> None:
-        broadcast = bool(call.flags & Flag.BROADCAST)
+        broadcast = bool(call.flags & _BROADCAST)
         signal_plugins(supervisor, links, SignalMessage.unpack(payload), broadcast=broadcast)
         call.reply(layouts.STATUS.pack(202))
 
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
-        if call.flags & Flag.BROADCAST:
+        if call.flags & _BROADCAST:
             _Broadcast(store, call, request, _may_get(links, call.caller, request.action))
             return
         link = link_of(request.plugin)
         _check_groups(call.caller, link)
-        _ask(store, link, request, lambda status, body: call.reply(PluginAnswer(status, body).pack()), call.fail)
+        _ask(store, link, request, lambda status, body: call.reply(layouts.STATUS.pack(status) + body), call.fail)
 
     def system_stats(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "SYSTEM_STATS")

@@ -1,0 +1,122 @@
+"""The queue of calls to one plugin: whose time is over is told so, in the order of the deadlines, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.errors import PluginTimeout
+from reed.loop.loop import Loop
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class Lane:
+    """A connection that takes a call and keeps silent until it is told to answer."""
+
+    def __init__(self) -> None:
+        self.held: PluginCall | None = None
+        self.carried: list[str] = []
+
+    @property
+    def process(self) -> object:
+        return self
+
+    def carry(self, call: PluginCall) -> None:
+        self.carried.append(call.action)
+
+
+class Calls:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.bugs: list[BaseException] = []
+        self.loop = Loop(clock=self.clock, on_bug=self.bugs.append)
+        self.queue = CallQueue("seo", self.loop)
+        self.ended: list[tuple[str, object]] = []
+
+    def ask(self, name: str, timeout: float) -> None:
+        def answered(status: int, _body: bytes) -> None:
+            self.ended.append((name, status))
+
+        def failed(error: Exception) -> None:
+            self.ended.append((name, type(error)))
+
+        self.queue.ask(PluginCall(name, 1, b"{}", timeout, answered, failed), 100)
+
+    def at(self, time: float) -> list[tuple[str, object]]:
+        """What has ended by that time, once the loop has had its turn."""
+        self.clock.time = time
+        self.loop.turn(0)
+        assert not self.bugs
+        return self.ended
+
+
+@pytest.fixture
+def calls():
+    calls = Calls()
+    yield calls
+    calls.loop.close()
+
+
+def test_the_shorter_timeout_ends_first_though_it_was_asked_later(calls):
+    calls.ask("slow", 30)
+    calls.ask("quick", 1)
+    assert calls.at(100.9) == []
+    assert calls.at(101.1) == [("quick", PluginTimeout)]
+    assert calls.at(129.9) == [("quick", PluginTimeout)]
+    assert calls.at(130.1) == [("quick", PluginTimeout), ("slow", PluginTimeout)]
+
+
+def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
+    lane = Lane()
+    calls.queue.add_lane(lane)
+    calls.queue.set_open(True)
+    calls.ask("first", 30)
+    calls.queue.answer(lane, 200, b"{}")
+    calls.at(110)
+    calls.ask("second", 30)  # held by the lane
+    calls.at(115)
+    calls.ask("third", 30)  # waits for it
+    assert calls.at(130.1) == [("first", 200)]
+    assert calls.at(140.1) == [("first", 200), ("second", PluginTimeout)]
+    assert calls.at(145.1) == [("first", 200), ("second", PluginTimeout), ("third", PluginTimeout)]
+
+
+def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
+    lane = Lane()
+    calls.queue.add_lane(lane)
+    calls.queue.set_open(True)
+    calls.ask("lost", 5)
+    calls.queue.remove_lane(lane)
+    assert calls.at(104.9) == []
+    assert calls.at(105.1) == [("lost", PluginTimeout)]
+
+
+def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
+    before, now = Lane(), Lane()
+    calls.queue.add_lane(before)
+    calls.queue.set_open(True)
+    calls.ask("held", 5)
+    calls.queue.use([now])
+    calls.ask("new", 50)
+    assert calls.at(105.1) == [("held", PluginTimeout)]
+    assert now.carried == ["new"]
+
+
+def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
+    lane = Lane()
+    calls.queue.add_lane(lane)
+    calls.queue.set_open(True)
+    calls.ask("late", 5)
+    calls.ask("next", 50)
+    calls.at(105.1)
+    assert lane.carried == ["late"]
+    calls.queue.answer(lane, 200, b"{}")
+    assert lane.carried == ["late", "next"]
+    assert calls.ended == [("late", PluginTimeout)]
