@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.content import PAGE_TYPE
 from bench.lines import Line, missing
-from bench.measure import timed
+from bench.measure import Measure, interleaved, timed
 from bench.peers import HERE
 from bench.processes import ROOT, Site, running, site
 from bench.rows import Run
@@ -52,7 +52,7 @@ _HELLO = "actions:\n  greet: {command_id: 1, input: json}\n"
 
 def measure(run: Run) -> list[Line]:
     program = rust_program()
-    lines = [*starts(run, program), *together(20, 10, program), *together(200, 50, program)]
+    lines = [*starts(run, program), *beside_go_plugin(run), *together(20, 10, program), *together(200, 50, program)]
     return lines + mesh(run, 30) + mesh(run, 70)
 
 
@@ -94,6 +94,32 @@ def starts(run: Run, program: bytes | None) -> list[Line]:
             private = sum(memory(pid)[field] for field in ("Private_Clean", "Private_Dirty")) / MB
             lines.append(Line(f"{title} plugin, private memory", private, "MB", goal=1.0 if title == "Lua" else None))
     return lines if program else [*lines, missing("Rust plugin, start to READY", "Rust", "no cargo")]
+
+
+def beside_go_plugin(run: Run) -> list[Line]:
+    """The same from a client's side: asked to start a plugin until it has answered a first call; both in turn."""
+    work = "a plugin, asked to start until its first answer"
+    with _site(1, 0, None) as (place, (name,)), running(place), Client(place.socket) as client:
+        page = _page(client)
+
+        def ours() -> float:
+            seconds = timed(lambda: (client.plugin_start(name), _call(client, name, page)))
+            client.plugin_stop(name)
+            time.sleep(_QUIET)
+            return seconds * 1000
+
+        measures: dict[str, Measure] = {"reed": ours}
+        for transport in ("net/rpc", "gRPC"):
+            peer = f"go-plugin, {transport}"
+            host = run.peers.take(
+                peer, lambda kind=transport: run.peers.go_plugin(kind.rpartition("/")[2].lower(), 1024)
+            )  # type: ignore[misc]
+            if host is not None:
+                measures[peer] = lambda host=host: host("start") / 1000  # type: ignore[misc]
+        figures = interleaved(measures, run.rounds)
+    mine = figures.pop("reed")
+    lines = [Line(work, mine, "ms", peer, theirs) for peer, theirs in figures.items()]
+    return lines + [missing(work, peer, why) for peer, why in run.peers.absent.items() if peer.startswith("go-plugin")]
 
 
 def together(lua: int, rust: int, program: bytes | None) -> list[Line]:

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import statistics
+import time
 from collections.abc import Callable, Iterator
 
 from bench.content import pages
@@ -48,11 +49,20 @@ def curves(most: int) -> Iterator[Curve]:
             if not before:
                 _bond(client, ids[:TREE])
             client.search("nothingfindsthis")  # the index has caught up
+            _settle(client)
             _reads(client, ids, reads)
             reindex.add(count, timed(client.search_index) / count * 1e6)
             rest.add(count, site.memory() / 1e6)
             _say(site, count)
     yield from (*reads.values(), writes, reindex, rest)
+
+
+def _settle(client: Client) -> None:
+    """Until the core does nothing by itself: the index's segments are merged for a while after it has caught up."""
+    turns = -10
+    while (now := client.stats()["loop"]["turns"]) > turns + 5:
+        turns = now
+        time.sleep(0.1)
 
 
 def _say(site: Site, count: int) -> None:
