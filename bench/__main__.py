@@ -9,6 +9,7 @@ python -m bench scale              how cost grows as work grows, with plots
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -47,7 +48,8 @@ def _table(words: list[str]) -> int:
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     processor = pin()
     rounds, part = (5, 0.2) if options.quick else (15, 1.0)
-    print(f"core, clients and peers all on processor {processor}; {rounds} rounds in turn, medians", flush=True)
+    setting = f"core, clients and peers all on processor {processor}; {rounds} rounds in turn, medians"
+    print(f"{setting}; load of this machine before: {os.getloadavg()[0]:.1f}", flush=True)
     lines = measure([name for name in NAMES if name in options.rows or not options.rows], rounds, part)
     print(table(lines))
     if options.record:

@@ -32,6 +32,7 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "processor": _line_of("/proc/cpuinfo", "model name"),
         "processors": os.cpu_count(),
+        "load": os.getloadavg()[0],  # of the last minute: what else went on
         "memory": _line_of("/proc/meminfo", "MemTotal"),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
