@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Set
 
 ARROW = "→"
 
@@ -22,11 +22,15 @@ def fifo_name(writer: str, reader: str) -> str:
 
 
 class Links:
-    """The links to the FIFOs in the folder of descriptor `fifos`, below the folder `path`."""
+    """The links to the FIFOs in the folder of descriptor `fifos`, below the folder `path`.
+
+    What is there is read once for each folder: a core that starts again on 4,830 FIFOs finds 9,660 links in place.
+    """
 
     def __init__(self, fifos: int, path: os.PathLike[str]) -> None:
         self._fifos = fifos
         self._path = os.fspath(path)
+        self._found: dict[str, dict[str, int]] = {}  # by folder, "A/to": each link's inode
 
     def make_room(self, name: str) -> None:
         """The folders of a plugin, which last as long as its row: a running process was granted these very ones."""
@@ -37,32 +41,45 @@ class Links:
     def add(self, writer: str, reader: str) -> None:
         """Both links of a FIFO that was made or checked. One that leads elsewhere is replaced."""
         name = fifo_name(writer, reader)
-        for link in self._of(writer, reader):
-            try:
-                os.link(name, link, src_dir_fd=self._fifos, follow_symlinks=False)
-            except FileExistsError:
-                fifo, found = os.stat(name, dir_fd=self._fifos), os.lstat(link)
-                if (fifo.st_dev, fifo.st_ino) != (found.st_dev, found.st_ino):
-                    os.unlink(link)
-                    os.link(name, link, src_dir_fd=self._fifos, follow_symlinks=False)
+        inode = os.stat(name, dir_fd=self._fifos, follow_symlinks=False).st_ino
+        for folder, link in _places(writer, reader):
+            found = self._in(folder)
+            if found.get(link) == inode:
+                continue
+            path = f"{self._path}/{folder}/{link}"
+            if link in found:
+                os.unlink(path)
+            os.link(name, path, src_dir_fd=self._fifos, follow_symlinks=False)
+            found[link] = inode
 
     def remove(self, writer: str, reader: str) -> None:
-        for link in self._of(writer, reader):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(link)
+        for folder, link in _places(writer, reader):
+            if self._in(folder).pop(link, None) is not None:
+                os.unlink(f"{self._path}/{folder}/{link}")
 
     def remove_room(self, name: str) -> None:
+        self._found.pop(f"{name}/to", None)
+        self._found.pop(f"{name}/from", None)
         shutil.rmtree(f"{self._path}/{name}", ignore_errors=True)
 
-    def remove_stale(self, names: Collection[str]) -> None:
+    def remove_stale(self, names: Set[str]) -> None:
         """What belongs to plugins that are in the registry no more."""
         for name in os.listdir(self._path):
             if name not in names:
                 self.remove_room(name)
                 continue
-            for way in ("to", "from"):
-                for other in set(os.listdir(f"{self._path}/{name}/{way}")) - {*names}:
-                    os.unlink(f"{self._path}/{name}/{way}/{other}")
+            for folder in (f"{name}/to", f"{name}/from"):
+                found = self._in(folder)
+                for other in found.keys() - names:
+                    os.unlink(f"{self._path}/{folder}/{other}")
+                    del found[other]
 
-    def _of(self, writer: str, reader: str) -> tuple[str, str]:
-        return f"{self._path}/{writer}/to/{reader}", f"{self._path}/{reader}/from/{writer}"
+    def _in(self, folder: str) -> dict[str, int]:
+        if folder not in self._found:
+            with os.scandir(f"{self._path}/{folder}") as entries:
+                self._found[folder] = {entry.name: entry.inode() for entry in entries}
+        return self._found[folder]
+
+
+def _places(writer: str, reader: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (f"{writer}/to", reader), (f"{reader}/from", writer)
