@@ -6,6 +6,7 @@
     ├── monitor.sock            what passes, for admins (core.monitor)
     ├── plugins/NAME.sock
     ├── fifos/A→B
+    ├── output/NAME.N           stdout and stderr of a plugin's process (reed.registry.output)
     ├── peers/A/to/B, B/from/A  the same FIFOs by a second name (reed.peers.links)
     └── pid/core.pid, pid/plugins/NAME.pid
 
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from reed.errors import RuntimeFolderError
 
-_SUBFOLDERS = ("plugins", "fifos", "peers", "pid", "pid/plugins")
+_SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
 
 class RuntimeFolder:

@@ -14,7 +14,9 @@ import signal
 from collections.abc import Callable
 
 from reed.loop.loop import Loop
+from reed.registry.processes import start_time
 
+UNKNOWN_STATUS = "ended, its exit status is unknown"  # an adopted one
 _IN_WORDS = {
     "SIGPROF": "killed by SIGPROF: it spent its processor time inside one library call",
     "SIGXCPU": "killed by SIGXCPU: its processor time was spent",
@@ -24,9 +26,13 @@ _IN_WORDS = {
 class Child:
     """One process that the core started, or that was handed to it by its nursery."""
 
-    def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None]) -> None:
-        """`on_end` is called once, in a later turn, with the reason in words."""
+    def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None], adopted: int | None = None) -> None:
+        """`on_end` is called once, in a later turn, with the reason in words.
+
+        `adopted`: the start time of one that an earlier core started. Its pid may be another's once it has ended.
+        """
         self.pid = pid
+        self._adopted = adopted
         self.ended = False
         self._loop = loop
         self._on_end = on_end
@@ -36,7 +42,16 @@ class Child:
         except ProcessLookupError:
             loop.call_later(0, lambda: self._end("ended before it was seen"))
             return
+        if not self.is_same():
+            os.close(self._fd)
+            self._fd = -1
+            loop.call_later(0, lambda: self._end("ended before it was seen"))
+            return
         loop.watch(self._fd, self._readable)
+
+    def is_same(self) -> bool:
+        """Is the pid still this process's? Always, for a child of ours: it was not waited for."""
+        return self._adopted is None or start_time(self.pid) == self._adopted
 
     def send(self, number: signal.Signals) -> None:
         """A Unix signal to the process itself; none when it is gone."""
@@ -61,7 +76,7 @@ class Child:
             result = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
             reason = _reason(result) if result else "ended"
         except ChildProcessError:
-            reason = "ended, its exit status is unknown"
+            reason = UNKNOWN_STATUS
         os.close(self._fd)
         self._fd = -1
         self._end(reason)
@@ -72,7 +87,7 @@ class Child:
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(self.pid) == self.pid:
+            if self.is_same() and os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, signal.SIGKILL)
 
 

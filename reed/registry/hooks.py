@@ -31,6 +31,8 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int | None: ...
+    @property
+    def is_there(self) -> bool: ...
 
 
 def _at_once(_run: Process, done: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@
 SLEEPING has a process (light), or after LEFT none (deep): WAKE sends WAKE_UP to the one, and launches the other.
 RENEW of ready, busy, sleeping launches a second process beside the first; SUCCEEDED, when it is READY, puts it in
 charge. Neither changes the state: the plugin is there all the time. If it comes to nothing, nothing happened (renewal).
+A process that an earlier core left behind and this one adopts is starting too, until it comes back and is READY.
 STOPPING presses harder each time it is OVERDUE: SHUTDOWN_GRACEFUL, then SIGTERM, then SIGKILL.
 Every pair of state and event is in TABLE or in IGNORED: nothing is forgotten, and nothing else can happen.
 """

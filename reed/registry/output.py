@@ -1,8 +1,11 @@
 """What a plugin writes to stdout and stderr, line by line.
 
-    pipe ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
+    FIFO ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
            one process             ├── <data_dir>/logs/NAME.log, bounded: then NAME.log.1
                                    └── the last lines, for who asks why it ended
+
+The FIFO is <runtime folder>/output/NAME.N, and both sides hold it open both ways: the core may die, and the plugin goes
+on writing; what it wrote meanwhile waits for the next core, as much as a pipe holds. Then a write waits for that core.
 
 Nothing a plugin writes can harm the core: a read takes a bounded number of bytes, a line a bounded length, control
 characters are shown as text, what is not UTF-8 is replaced, and a full disk costs lines of the file alone.
@@ -15,6 +18,7 @@ import errno
 import logging
 import os
 import re
+import stat
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -89,6 +93,16 @@ class PluginLog:
             os.close(fd)
         if full:
             os.replace(self.path, f"{self.path}.1")
+
+
+def open_fifo(path: Path, *, blocking: bool) -> int:
+    """One end of an output FIFO, which is both. Raises OSError; what is no FIFO of our own is in the way."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if blocking else os.O_NONBLOCK))
+    status = os.fstat(fd)
+    if not stat.S_ISFIFO(status.st_mode) or status.st_uid != os.geteuid():
+        os.close(fd)
+        raise OSError(errno.EEXIST, "is in the way and no FIFO of the core's own", str(path))
+    return fd
 
 
 class Capture:

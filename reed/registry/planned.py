@@ -6,11 +6,13 @@ plugin.yaml, reed.yaml, code ────┴── planned ── look: the next
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
 from reed.registry.hooks import Tools
 from reed.registry.manifest import Manifest
+from reed.registry.output import PluginLog
 from reed.registry.processes import LaunchSpec
 from reed.registry.rows import Row
 from reed.registry.run import Run
@@ -25,6 +27,8 @@ class Planned:
         self.plan: Plan | None = None
         self.newest_row = row
         self.run: Run | None = None  # the process in charge
+        log = tools.config.data_dir / "logs" / f"{row.plugin_name}.log"
+        self.output = PluginLog(row.plugin_name, log, tools.log, tools.clock)
         self._tools = tools
 
     @property
@@ -34,6 +38,10 @@ class Planned:
     @property
     def pid(self) -> int | None:
         return self.run.pid if self.run else None
+
+    @property
+    def last_lines(self) -> deque[str]:
+        return self.output.last_lines
 
     @property
     def manifest(self) -> Manifest | None:

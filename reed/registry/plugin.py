@@ -9,17 +9,17 @@ late from a run that was given up changes nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
 from reed.errors import PluginOffline, ReedError
+from reed.registry.child import UNKNOWN_STATUS
 from reed.registry.deadlines import Deadlines
 from reed.registry.health import Health
 from reed.registry.hooks import Process, Tools
+from reed.registry.leftovers import RETURN, Leftover
 from reed.registry.lifecycle import TABLE, Action, Event, State
-from reed.registry.output import PluginLog
 from reed.registry.planned import Planned
 from reed.registry.renewal import Renewal
 from reed.registry.restarts import Restarts
@@ -28,7 +28,7 @@ from reed.registry.run import IN_LINE, Run
 from reed.registry.waiting import Done, Failed, Waiting
 from reed.wire.codes import Signal
 
-_IN_ORDER = "exit status 0"
+_IN_ORDER = ("exit status 0", UNKNOWN_STATUS)
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
@@ -37,7 +37,6 @@ class Plugin(Planned):
 
     def __init__(self, row: Row, tools: Tools) -> None:
         timing = tools.config.timing
-        name = row.plugin_name
         super().__init__(row, tools)
         self.state = State.STOPPED
         self.reason = ""
@@ -47,21 +46,17 @@ class Plugin(Planned):
         self.generation = 0  # of the process in charge, or of the last one
         self.ready_ms: float | None = None
         self.restarts = Restarts(timing.restart_limit, timing.restart_window, tools.random)
-        self.output = PluginLog(name, tools.config.data_dir / "logs" / f"{name}.log", tools.log, tools.clock)
         self.renewal = Renewal(tools, self.output)
         self._health = Health(tools.loop, timing, self._check_health, partial(self.take, Event.HUNG))
         self._deadlines = Deadlines(tools.loop, self.take)
         self._launches = 0
+        self._leftover: Leftover | None = None  # what the next launch adopts instead
         self._starters = Waiting()
         self._stoppers = Waiting()
         self._wanted_again = False  # when it is stopped
         self._roused = False  # in its sleep, and not awake yet
 
     # What the core and the supervisor read.
-
-    @property
-    def last_lines(self) -> deque[str]:
-        return self.output.last_lines
 
     @property
     def is_launching(self) -> bool:
@@ -72,6 +67,11 @@ class Plugin(Planned):
 
     def start(self, done: Done, failed: Failed) -> None:
         self._starters.add(done, failed)
+        self.take(Event.START)
+
+    def adopt(self, left: Leftover) -> None:
+        """Its process was launched by an earlier core, and is about to come back."""
+        self._leftover = left
         self.take(Event.START)
 
     def stop(self, done: Done, failed: Failed) -> None:
@@ -143,8 +143,13 @@ class Plugin(Planned):
             self.look()
             assert self.plan is not None
             self.run = Run(self._tools, self.row, self.plan, self.generation, self.output, self)
-            self._deadlines.overdue_after(IN_LINE, f"no process could be made for it within {IN_LINE:g} s")
-            self.run.launch()
+            left, self._leftover = self._leftover, None
+            if left is None:
+                self._deadlines.overdue_after(IN_LINE, f"no process could be made for it within {IN_LINE:g} s")
+                self.run.launch()
+            else:
+                self._deadlines.return_within(RETURN, f"killed: it did not find the new core within {RETURN:g} s")
+                self.run.adopt(left)
         except (ReedError, OSError) as error:
             self.run = None
             self.take(Event.LAUNCH_FAILED, str(error))
@@ -261,16 +266,10 @@ class Plugin(Planned):
         self.take(Event.READY)
         self.renewal.settle()
 
-    def _defer(self) -> None:
-        self.renewal.settle()
-
-    def _join(self) -> None:
-        """Nothing: who asked is in the list of those who wait."""
-
     _ACTIONS: ClassVar[dict[Action, Callable[[Plugin], None]]] = {
         Action.BEGIN: _begin,
         Action.LAUNCH: _launch,
-        Action.JOIN: _join,
+        Action.JOIN: lambda _: None,  # who asked is in the list of those who wait
         Action.WELCOME: _welcome,
         Action.NOTE: _note,
         Action.END: _end,
@@ -288,7 +287,7 @@ class Plugin(Planned):
         Action.RELAUNCH: _relaunch,
         Action.RENEW: _renew,
         Action.TAKE_OVER: _take_over,
-        Action.DEFER: _defer,
+        Action.DEFER: lambda self: self.renewal.settle(),
     }
 
     # The owner of its runs.
@@ -305,7 +304,7 @@ class Plugin(Planned):
 
     def ended(self, _run: Run, reason: str) -> None:
         self.run = None
-        if self.state is State.SLEEPING and reason == _IN_ORDER:
+        if self.state is State.SLEEPING and reason in _IN_ORDER:
             self.take(Event.LEFT)
         else:
             self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)

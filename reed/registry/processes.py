@@ -4,7 +4,8 @@
 
 Both types come from the nursery, confined as their LaunchSpec says (reed.launcher): Lua is forked, native executed.
 <runtime folder>/pid/plugins/NAME.pid holds the pid and when the process was started (/proc/PID/stat, field 22): a pid
-with another start time is another process.
+with another start time is another process. It also holds what the process was launched as, and which FIFO of
+<runtime folder>/output it writes to: by that the next core adopts it (leftovers).
 """
 
 from __future__ import annotations
@@ -95,19 +96,29 @@ def start_time(pid: int) -> int | None:
         return None
 
 
-def write_pid_file(path: Path, pid: int) -> None:
+def write_pid_file(path: Path, pid: int, *more: str) -> None:
     """Whole or not at all: the file is renamed into its place."""
     new = path.with_suffix(".new")
-    new.write_text(f"{pid} {start_time(pid) or 0}\n")
+    new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
     new.replace(path)
+
+
+def pid_file_words(path: Path) -> tuple[int, int, str, str] | None:
+    """pid, start time, what it was launched as (Plan.digest), the name of its output; None: the file is not sound."""
+    try:
+        pid, started, *more = path.read_text().split()
+        launched_as, output = [*more, "", ""][:2]
+        return int(pid), int(started), launched_as, output
+    except (OSError, ValueError):
+        return None
 
 
 def pid_in(path: Path) -> int | None:
     """The pid of a pid file if that very process still runs; None if not, or if the file is not sound."""
-    try:
-        pid, started = (int(word) for word in path.read_text().split())
-    except (OSError, ValueError):
+    words = pid_file_words(path)
+    if words is None:
         return None
+    pid, started, _, _ = words
     return pid if pid > 1 and start_time(pid) == started else None
 
 

@@ -1,4 +1,4 @@
-"""One process of a plugin, from its launch to its end: its pipe, its child, its pid file, and what it was launched as.
+"""One process of a plugin, from its launch to its end: its output, its child, its pid file, what it was launched as.
 
     launch ──┬── launched(pid) ── … ── ended("exit status 3")
              └── launch_failed("… cannot be run: Permission denied")
@@ -9,6 +9,7 @@ that was given up (`drop`) is killed and waited for, and tells nobody.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Protocol
 
 from reed.registry.child import Child
 from reed.registry.hooks import Tools
-from reed.registry.output import Capture, PluginLog
+from reed.registry.leftovers import Leftover
+from reed.registry.output import Capture, PluginLog, open_fifo
 from reed.registry.processes import write_pid_file
 from reed.registry.rows import Row
 from reed.registry.specs import Plan
@@ -57,6 +59,8 @@ class Run:
         self._tools = tools
         self._output = output
         self._pid_file = pid_file(plan.spec.runtime_dir, self.name, generation if beside else 0)
+        self._outputs = plan.spec.runtime_dir / "output"
+        self._fifo: Path | None = None
         self._capture: Capture | None = None
         self._child: Child | None = None
         self._pressed = 0
@@ -71,12 +75,29 @@ class Run:
         if spec.data_dir is not None:
             spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tools.hooks.prepare(self.name)
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-        self._capture = Capture(self._tools.loop, read_fd, self._output)
+        fifo = self._make_output()
+        self._capture = Capture(self._tools.loop, open_fifo(fifo, blocking=False), self._output)
+        write_fd = open_fifo(fifo, blocking=True)
         try:
             self._tools.launcher.launch(spec, write_fd, self._launched, self._launch_failed)
         finally:
             os.close(write_fd)
+
+    def adopt(self, left: Leftover) -> None:
+        """Take a process that an earlier core launched. Raises ReedError or OSError."""
+        self._tools.hooks.prepare(self.name)
+        if left.output:
+            self._fifo = self._outputs / left.output
+            with contextlib.suppress(FileNotFoundError):
+                self._capture = Capture(self._tools.loop, open_fifo(self._fifo, blocking=False), self._output)
+        self._child = Child(self._tools.loop, left.pid, self._ended, left.started)
+        self._tools.runs[left.pid] = self
+        self._output.note(f"{self.name} {self.plan.spec.version} adopted, pid {left.pid}")
+
+    @property
+    def is_there(self) -> bool:
+        """Is its pid that process's own, and the process heard?"""
+        return self._child is not None and not self.dropped and self._child.is_same()
 
     def stand_beside(self) -> None:
         """Another process is in charge, or will be: the plugin's pid file is that one's."""
@@ -138,7 +159,8 @@ class Run:
             return
         self._output.note(f"{self.name} {self.plan.spec.version} started, pid {pid}")
         try:
-            write_pid_file(self._pid_file, pid)
+            digest = self.plan.digest(self.row)
+            write_pid_file(self._pid_file, pid, digest, self._fifo.name if self._fifo else "")
         except OSError as error:
             self._output.note(f"cannot write {self._pid_file}: {error.strerror}")
         self.owner.launched(self)
@@ -158,6 +180,18 @@ class Run:
             self.owner.ended(self, reason)
         self._tools.on_end()
 
+    def _make_output(self) -> Path:
+        """A FIFO of its own, under the first name that is free."""
+        self._outputs.mkdir(mode=0o700, exist_ok=True)
+        number = self.generation
+        while True:
+            self._fifo = self._outputs / f"{self.name}.{number}"
+            try:
+                os.mkfifo(self._fifo, 0o600)
+                return self._fifo
+            except FileExistsError:
+                number += 1
+
     def _move_pid_file(self, path: Path) -> None:
         if self._pid_file.exists():
             self._pid_file.replace(path)
@@ -167,6 +201,9 @@ class Run:
         if self._capture is not None:
             self._capture.close()
             self._capture = None
+        if self._fifo is not None:
+            self._fifo.unlink(missing_ok=True)
+            self._fifo = None
 
 
 def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:

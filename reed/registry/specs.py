@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 from reed.config import Config, PluginLimits
@@ -9,6 +10,7 @@ from reed.registry import folders, manifest
 from reed.registry.manifest import Manifest, Manifests
 from reed.registry.processes import LaunchSpec
 from reed.registry.rows import Row
+from reed.wire import strict_json
 from reed.wire.codes import Permission
 
 LUA_MEMORY = 8 * 1024 * 1024
@@ -20,6 +22,16 @@ class Plan(NamedTuple):
     manifest: Manifest
     spec: LaunchSpec
     code: str  # a digest of the state of its files: other code has another
+
+    def digest(self, row: Row) -> str:
+        """Of all that a process gets: the next core adopts what was launched with the same one."""
+        spec = self.spec
+        parts = (
+            (row.plugin_type, row.version, str(row.socket_path), spec.permissions, str(spec.folder), self.code),
+            (sorted(spec.actions.items()), spec.limits, spec.sandbox, spec.network, [str(path) for path in spec.paths]),
+            strict_json.dumps(dict(spec.settings)),
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def plan(row: Row, config: Config, manifests: Manifests) -> Plan:

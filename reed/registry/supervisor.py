@@ -32,10 +32,11 @@ from reed.registry import rows
 from reed.registry.figures import figures
 from reed.registry.grounds import grounds
 from reed.registry.hooks import Hooks, Process, Tools
+from reed.registry.leftovers import Leftovers
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
 from reed.registry.plugin import Plugin
-from reed.registry.processes import Launcher, kill_leftover
+from reed.registry.processes import Launcher
 from reed.registry.reloading import Reloading, Steps
 from reed.registry.rows import Row
 from reed.registry.strays import Strays
@@ -80,20 +81,27 @@ class Supervisor:
         self._renewals = Gathering()  # of the last reading
         self._leaving: dict[str, Plugin] = {}  # being stopped for good
         self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
+        self._ran: set[str] = set()  # under the core before: they are started anew
         self._closing: Done | None = None
 
     # The registry.
 
     def load_registry(self) -> None:
-        """Read the rows for the first time. Processes that a dead core left behind are killed."""
+        """Read the rows for the first time. Processes that an earlier core left behind are adopted or killed."""
         self.load(rows.load(self._tools.config.registry, self._tools.config.runtime_dir))
 
     def load(self, found: list[Row]) -> None:
         """Take these rows as the registry of a new core."""
         self._make_folders()
-        self.strays.sweep()
+        left = Leftovers(self._tools.config.runtime_dir / "pid" / "plugins", self._tools.log)
         for row in found:
-            self._add(row)
+            plugin = self._add(row)
+            process = left.take(plugin.name, plugin.plan.digest(plugin.row) if plugin.plan else "")
+            if process is not None:
+                plugin.adopt(process)
+        left.clear({name for name, plugin in self.plugins.items() if plugin.pid is not None})
+        self._ran = left.ran
+        self.strays.sweep()
 
     def reload(self, done: Done, failed: Callable[[ReedError], None]) -> None:
         """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then.
@@ -123,9 +131,13 @@ class Supervisor:
             yield
 
     def auto_start(self) -> None:
-        """Start every plugin whose row says so."""
+        """Start every plugin whose row says so, and those that ran and could not be adopted."""
+        ran, self._ran = self._ran, set()
         for plugin in list(self.plugins.values()):
-            self._start_added(plugin)
+            if plugin.name in ran and plugin.state is State.STOPPED:
+                plugin.start(_nothing, _nothing)
+            else:
+                self._start_added(plugin)
 
     # What may be asked. `failed` gets PluginNotFound or PluginOffline.
 
@@ -193,7 +205,7 @@ class Supervisor:
     def run_of(self, pid: int) -> Process | None:
         """The plugin's process of that pid, if it was not given up. A pid is nobody else's until it was waited for."""
         run = self._tools.runs.get(pid)
-        return None if run is None or run.dropped else run
+        return run if run is not None and run.is_there else None
 
     def owner_of(self, pid: int) -> str | None:
         """The plugin that this process belongs to."""
@@ -221,10 +233,6 @@ class Supervisor:
         (config.data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
         pid_files = config.runtime_dir / "pid" / "plugins"
         pid_files.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in pid_files.glob("*.pid"):
-            pid = kill_leftover(path)
-            if pid is not None:
-                self._tools.log.warning("%s: killed pid %d, which a dead core left behind", path.stem, pid)
 
     def _add(self, row: Row) -> Plugin:
         plugin = Plugin(row, self._tools)

@@ -1,0 +1,155 @@
+"""The core is killed, and the next one adopts the plugins that ran: they go on, and so do their messages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reed.client import Client
+
+COUNTER = """
+local reed = require "reed"
+local plugin = reed.create_plugin{ name = "counter", version = "1.0.0" }
+local count = 0
+plugin.action("count", function() count = count + 1; return tostring(count) end)
+plugin.run()
+"""
+MANIFEST = "actions:\n  count: {command_id: 1}\n"
+ROW = 'counter,lua,{},1.0.0,"","admin",AUTO,x'
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def start_counter(site, auto_start: str = "false") -> int:
+    """A core with a plugin that has counted to 1; the plugin's pid."""
+    site.add_lua_plugin("counter", COUNTER, MANIFEST)
+    site.set_rows(ROW.replace("AUTO", auto_start))
+    site.start()
+    with Client(site.socket_path) as core:
+        core.plugin_start("counter")
+        assert core.plugin_send("counter", "count").body == b"1"
+        return int(core.plugin_health("counter")[0]["pid"])
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_plugin_outlives_its_core_and_is_adopted(site) -> None:
+    pid = start_counter(site)
+    for count in (2, 3):
+        site.kill()
+        assert not gone(pid)
+        site.start()
+        with Client(site.socket_path) as core:
+            assert core.plugin_send("counter", "count").body == str(count).encode(), "its state is as it was"
+            [now] = core.plugin_health("counter")
+            assert (now["pid"], now["state"], now["restarts"]) == (pid, "ready", 0)
+    assert site.reed("plugin", "stop", "counter").returncode == 0
+    assert gone(pid)
+    site.no_tracebacks()
+
+
+def test_an_adopted_plugin_that_ends_is_started_again(site) -> None:
+    pid = start_counter(site)
+    site.kill()
+    site.start()
+    with Client(site.socket_path) as core:
+        assert core.plugin_send("counter", "count").body == b"2"
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: core.plugin_health("counter")[0]["pid"] not in (None, pid))
+        assert core.plugin_send("counter", "count").body == b"1"
+        assert "exit status is unknown" in core.plugin_health("counter")[0]["last_error"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: site.add_lua_plugin("counter", COUNTER.replace("count + 1", "count + 10"), MANIFEST),
+        lambda site: site.add_lua_plugin("counter", COUNTER, MANIFEST + "settings: {a: 1}\n"),
+        lambda site: site.set_rows(ROW.replace("AUTO", "false").replace('""', '"snippet_read"', 1)),
+    ],
+    ids=["code", "settings", "permissions"],
+)
+def test_what_changed_meanwhile_is_started_anew(site, change) -> None:
+    pid = start_counter(site)
+    site.kill()
+    change(site)
+    site.start()
+    until(lambda: gone(pid))
+    with Client(site.socket_path) as core:
+        until(lambda: core.plugin_health("counter")[0]["state"] == "ready")
+        assert core.plugin_send("counter", "count").body in (b"1", b"10")
+
+
+def test_what_has_no_row_any_more_is_killed(site) -> None:
+    pid = start_counter(site)
+    site.kill()
+    site.set_rows()
+    site.start()
+    until(lambda: gone(pid))
+
+
+def test_another_process_with_the_pid_is_left_alone(site) -> None:
+    pid = start_counter(site, auto_start="true")
+    site.kill()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: gone(pid))
+    (site.runtime_dir / "pid" / "plugins" / "counter.pid").write_text(f"{os.getpid()} 1\n")
+    site.start()
+    with Client(site.socket_path) as core:
+        assert core.plugin_send("counter", "count").body == b"1"
+
+
+def test_messages_in_the_pipe_outlive_the_core(site) -> None:
+    site.add_lua_plugin(
+        "sender",
+        """
+local plugin = require("reed").create_plugin{ name = "sender", version = "1.0.0" }
+plugin.action("send", function() for n = 1, 100 do plugin.send_plugin_message("reader", 7, { n = n }) end end)
+plugin.run()
+""",
+        "actions:\n  send: {command_id: 1}\n",
+    )
+    site.add_lua_plugin(
+        "reader",
+        """
+local reed = require "reed"
+local plugin = reed.create_plugin{ name = "reader", version = "1.0.0" }
+plugin.register_message_handler(7, function(payload) reed.log.info("got " .. json.decode(payload).n) end)
+plugin.run()
+""",
+    )
+    site.set_rows('sender,lua,{},1.0.0,"","admin",true,x', 'reader,lua,{},1.0.0,"","admin",true,x')
+    site.start()
+    with Client(site.socket_path) as core:
+        core.plugin_start("reader")
+        core.plugin_start("sender")
+        reader = int(core.plugin_health("reader")[0]["pid"])
+        os.kill(reader, signal.SIGSTOP)
+        core.plugin_send("sender", "send")
+    site.kill()
+    site.start()
+    os.kill(reader, signal.SIGCONT)
+
+    def got() -> list[str]:
+        lines = (site.data_dir / "logs" / "reader.log").read_text().splitlines()
+        return [line.rpartition("got ")[2] for line in lines if " got " in line]
+
+    until(lambda: len(got()) >= 100)
+    assert got() == [str(n) for n in range(1, 101)]
+    with Client(site.socket_path) as core:
+        assert core.plugin_health("reader")[0]["pid"] == reader
