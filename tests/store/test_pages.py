@@ -72,3 +72,21 @@ def test_indexing_them_again_goes_in_slices(site):
     assert answer.value == 942
     assert slices > 10
     assert site.search("shortcode", "", 1, 0).total > 0
+
+
+def test_a_long_page_is_read_in_slices_and_sees_the_store_as_it_was(open_store, tmp_path):
+    driver = open_store(tmp_path / "reed.db")
+    driver.define("page", {})
+    for number in range(300):
+        driver.start("create", "page", "", {"number": number})
+    driver.turn()
+    answer = driver.start("page", "", "", 1000)
+    slices = 0
+    while not answer.values:
+        driver.store.work(0.0)  # one step of it
+        slices += 1
+        if slices == 6:
+            driver.store.create("page", "late", b"{}", lambda _: None, lambda _: None)
+            driver.store.commit()
+    assert slices > 8
+    assert len(answer.value.records) == 300

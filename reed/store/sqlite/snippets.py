@@ -31,7 +31,7 @@ from reed.wire.strict_json import Json
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 _STEP = 32  # records between two chances to interrupt
-PAGE_BYTES = 1024 * 1024  # a page ends early rather than grow beyond this (but has one record)
+PAGE_BYTES = 512 * 1024  # a page ends early rather than grow beyond this (but has one record)
 MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answer with it
 
 _COLUMNS = "id, type, name, version, created_at, updated_at, content"

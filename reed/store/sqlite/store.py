@@ -2,7 +2,7 @@
 
     write   checked, then written into the turn's transaction; `done` after COMMIT
     read    get, a short page: at once      a long page, a tree: a job      search: a job, once the index has caught up
-    work    a slice of indexing, in a transaction of its own, and a slice of the jobs; and the outbox is tidied
+    work    a slice of indexing, in a transaction of its own, or a slice of the jobs, in turn; and the outbox is tidied
 
 Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
 open. A store belongs to one thread, and must not be carried through a fork.
@@ -76,6 +76,7 @@ class SqliteStore:
         self._clock = clock
         self._monotonic = monotonic
         self._commits = 0
+        self._is_turn_of_index = True  # else of the jobs, when both want to go on
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
         self._turn = turn = Turn(self._database)
@@ -194,11 +195,14 @@ class SqliteStore:
         now = self._monotonic()
         if self._outbox.has_work:
             self._tidy_outbox()
-        if self._index.has_work and self._is_time_to_index():
+        wants_index = self._index.has_work and self._is_time_to_index()
+        if self._jobs.left and not (wants_index and self._is_turn_of_index):
+            self._jobs.work(until)
+            self._is_turn_of_index = True
+        elif wants_index:
             self.commit()  # so that a failure of the index is not that of a write
             self._index_slice(min(until, now + SLICE))
-        if self._jobs.left:
-            self._jobs.work(until)
+            self._is_turn_of_index = False
         return self.has_work
 
     def commit(self) -> None:
