@@ -2,10 +2,11 @@
 
     in the nursery   a confinement is prepared for each kind of plugin: what a fork finds ready, it need not make
     receive          what is to run, its terms, and three descriptors: the report, the output, the ruleset
-    take_place       its pid to the report · a session, streams and name of its own · all layers of reed.sandbox
+    take_place       a session, streams and name of its own · all layers of reed.sandbox · its pid to the report
                      · Lua: the report is closed, the host runs it      · native: executed, which closes the report
 
-A reason in the report after the pid says what failed; the process ends then.
+A reason in the report after the pid says what failed; the process ends then. The pid comes late: the core is not woken
+while this process has work to do.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Birth:
     _what: LaunchSpec | Program
     _terms: Terms
     _output: int
+    _told = False  # its pid
 
     def __init__(self) -> None:
         self._sandbox = Sandbox()
@@ -71,10 +73,6 @@ class Birth:
     def take_place(self, host: Host) -> NoReturn:
         """Becomes the plugin; `host` is the one for Lua 5.5."""
         what, terms = self._what, self._terms
-        try:
-            os.write(_REPORT, b"%d\n" % os.getpid())
-        except BrokenPipeError:
-            os._exit(0)  # the core that asked is dead
         os.setsid()
         os.dup2(self._null, 0)
         os.dup2(self._output, 1)
@@ -90,9 +88,10 @@ class Birth:
             prepared.own_socket.lead_to(what.socket_path)
             prepared.confine(self._size + what.memory + _ROOM)
         except SandboxError as error:
-            _fail(str(error))
+            self._fail(str(error))
         except OSError as error:
-            _fail(f"{what.entry} cannot be run: {error.strerror}")
+            self._fail(f"{what.entry} cannot be run: {error.strerror}")
+        self._tell_pid()
         os.close(_REPORT)
         host.run(what, prepared.own_socket.connect)
 
@@ -101,12 +100,21 @@ class Birth:
             signal.signal(number, signal.SIG_DFL)
         os.chdir(program.folder)
         prepared.confine(self._terms.memory)
+        self._tell_pid()
         os.execve(program.entry, [program.entry], program.environment)
 
+    def _tell_pid(self) -> None:
+        try:
+            os.write(_REPORT, b"%d\n" % os.getpid())
+        except BrokenPipeError:
+            os._exit(0)  # the core that asked is dead
+        self._told = True
 
-def _fail(reason: str) -> NoReturn:
-    os.write(_REPORT, reason.encode())
-    os._exit(1)
+    def _fail(self, reason: str) -> NoReturn:
+        if not self._told:
+            self._tell_pid()
+        os.write(_REPORT, reason.encode())
+        os._exit(1)
 
 
 def name_process(name: str) -> None:
