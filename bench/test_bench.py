@@ -78,8 +78,8 @@ def _old(**instructions: int):
 
 
 def test_what_is_beyond_its_margin_is_slower():
-    assert check.compare({"get / echo": 2.9}, {"get": 124}, _old(get=100)) == []
-    assert check.compare({"get / echo": 3.1}, {"get": 124}, _old(get=100)) == ["get / echo"]
+    assert check.compare({"get / echo": 3.9}, {"get": 124}, _old(get=100)) == []
+    assert check.compare({"get / echo": 4.1}, {"get": 124}, _old(get=100)) == ["get / echo"]
     assert check.compare({"get / echo": 2.0}, {"get": 126}, _old(get=100)) == ["get"]
 
 
@@ -87,6 +87,6 @@ def test_what_cannot_be_compared_is_no_alarm():
     other = _old(get=100)
     other["python_tag"] = "pypy-3.99-riscv"
     other["machine"] = {"processor": "another"}
-    assert check.compare({"get / echo": 4.9, "new / echo": 99.0}, {"get": 1000}, other) == []
+    assert check.compare({"get / echo": 5.9, "new / echo": 99.0}, {"get": 1000}, other) == []
     assert "not compared" in check.report({}, {"get": 1000}, other, [])
     assert "valgrind is not here" in check.report({}, {}, None, [])
