@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.server import Listener, Peer, is_out_of_resources, peer_lives
 from reed.errors import PluginBusy
 from reed.loop.loop import Loop
 
@@ -50,9 +50,10 @@ class CoreSocket:
             connection.close("the core stops")
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
-        self.accepted += 1
         caller = self._caller_of(peer)
-        if not peer_lives(sock, peer):
+        is_there = peer_lives(sock, peer)
+        self.accepted += 1
+        if not is_there:
             self._log.warning("refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid)
             sock.close()
             return
@@ -85,7 +86,9 @@ def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int
             return name
         try:
             pid = _parent(pid)
-        except OSError:
+        except OSError as error:
+            if is_out_of_resources(error):
+                raise
             return STRAY  # it, or one above it, ended meanwhile
         if pid == core_pid:
             return STRAY
@@ -105,6 +108,7 @@ def supplementary_groups(pid: int) -> list[int]:
             for line in file:
                 if line.startswith(b"Groups:"):
                     return [int(group) for group in line.split()[1:]]
-    except OSError:
-        pass
+    except OSError as error:
+        if is_out_of_resources(error):
+            raise
     return []

@@ -53,6 +53,7 @@ class Listener:
         self._on_accept = on_accept
         self._log = log
         self._closed = False
+        self._unknown: list[socket.socket] = []  # accepted, and not looked at yet: at most one
         self._sock = bind(path, group_id)
         loop.watch(self._sock.fileno(), self._accept)
 
@@ -60,24 +61,28 @@ class Listener:
         """Stop accepting and remove the socket file."""
         if not self._closed:
             self._closed = True
+            for sock in self._unknown:
+                sock.close()
             self._loop.unwatch(self._sock.fileno())
             self._sock.close()
             self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._sock.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
-                self._rest(error)
-                return
-            self._on_accept(sock, peer_of(sock))
+        try:
+            for _ in range(_ACCEPTS_PER_TURN):
+                if not self._unknown:
+                    self._unknown.append(self._sock.accept()[0])
+                sock = self._unknown[-1]
+                self._on_accept(sock, peer_of(sock))  # to look at who it is takes a descriptor too
+                self._unknown.pop()
+        except BlockingIOError:
+            return
+        except ConnectionAbortedError:
+            return  # the next turn goes on
+        except OSError as error:
+            if not is_out_of_resources(error):
+                raise
+            self._rest(error)
 
     def _rest(self, error: OSError) -> None:
         """A listening socket stays readable when accept fails: without a rest the loop would spin."""
@@ -88,6 +93,12 @@ class Listener:
     def _wake(self) -> None:
         if not self._closed:
             self._loop.watch(self._sock.fileno(), self._accept)
+            self._accept()  # nothing is readable for one that was accepted already
+
+
+def is_out_of_resources(error: OSError) -> bool:
+    """Is it the core that lacks a descriptor or memory? Then it says nothing of the peer, and is tried again."""
+    return error.errno in _OUT_OF_RESOURCES
 
 
 def bind(path: Path, group_id: int | None) -> socket.socket:
@@ -122,6 +133,8 @@ def peer_lives(sock: socket.socket, peer: Peer) -> bool:
     try:
         fd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:
+        if is_out_of_resources(error):
+            raise
         if error.errno != errno.ENOPROTOOPT:
             return False
         return Path(f"/proc/{peer.pid}").exists()  # before Linux 6.5
