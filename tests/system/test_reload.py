@@ -218,7 +218,7 @@ def test_messages_to_a_plugin_that_is_reloaded_are_read_once_and_in_order(site, 
     with Client(site.socket_path) as admin:
         admin.plugin_start("sender")
         admin.plugin_start("reader")
-        sending = threading.Thread(target=_send, args=(site.socket_path, count, padding))
+        sending = threading.Thread(target=_send, args=(site.socket_path, count, padding, got))
         sending.start()
         for _ in range(5):
             admin.plugin_reload("reader")
@@ -228,9 +228,11 @@ def test_messages_to_a_plugin_that_is_reloaded_are_read_once_and_in_order(site, 
     site.no_tracebacks()
 
 
-def _send(socket_path: Path, count: int, padding: int) -> None:
+def _send(socket_path: Path, count: int, padding: int, got: Callable[[], list[int]]) -> None:
+    """Never so far ahead of the reader that the sender's queue fills."""
     with Client(socket_path) as client:
         for first in range(0, count, 10):
+            until(lambda first=first: len(got()) >= first - 100)
             asked = {"first": first, "last": first + 9, "padding": padding}
             assert client.plugin_send("sender", "send", asked).status == 200
 
