@@ -83,10 +83,8 @@ def test_a_plugin_that_crashes_for_ever_is_failed_with_its_last_lines(ground, ti
     client = ground.start()
     with ground.fault("a plugin crashes in a loop", "failed, with its last lines") as fault:
         for _ in range(times(1, 50)):
-            try:
+            with contextlib.suppress(PluginOffline):
                 client.plugin_start("crash")
-            except PluginOffline as error:
-                assert "no way" in str(error)
             ground.until(lambda: ground.state(client, "crash") == "failed")
             assert any("no way" in line for line in client.plugin_health("crash")[0]["last_lines"])
             assert client.plugin_send("tool", "echo", 1).body == b"1"
