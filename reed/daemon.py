@@ -28,6 +28,7 @@ from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary
 from reed.core.handlers import Handlers
 from reed.core.links import Link, LinkTools
 from reed.core.monitor import Monitor
+from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.server import Peer
@@ -62,6 +63,7 @@ class Daemon:
         self.log = log
         self.links: dict[str, Link] = {}
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._quotas = Quotas(config.limits)
         self._people = People(config.groups, os.geteuid())
         with contextlib.ExitStack() as undo:
             self._folder = RuntimeFolder.open(config.runtime_dir, _group_id(config))
@@ -153,6 +155,7 @@ class Daemon:
                 self.supervisor,
                 self.links,
                 self._handlers.events,
+                self._quotas,
                 self._system_stats,
                 self._reload_registry,
             ),
@@ -168,6 +171,7 @@ class Daemon:
             self._scratch,
             self.log,
             self._monitor,
+            self._quotas,
             on_signal=self._signal_of_person,
             on_closed=on_closed,
         )
@@ -208,7 +212,9 @@ class Daemon:
         self.supervisor.reload(reloaded, refused)
 
     def _added(self, name: str) -> None:
-        tools = LinkTools(self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self.log)
+        tools = LinkTools(
+            self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self._quotas, self.log
+        )
         self.links[name] = Link(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
         self._handlers.refresh_later()

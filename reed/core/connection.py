@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from reed.core.calls import Call, Caller
+from reed.core.quotas import Quotas, Share
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -82,8 +83,10 @@ class Connection:
         "_on_response",
         "_on_signal",
         "_paused",
+        "_quotas",
         "_scratch",
         "caller",
+        "share",
         "stream",
         "unanswered_failures",
     )
@@ -98,6 +101,7 @@ class Connection:
         scratch: memoryview,
         log: logging.Logger,
         monitor: Watching,
+        quotas: Quotas,
         *,
         on_signal: Callable[[Connection, Frame], None],
         on_response: Callable[[Frame], None] | None = None,
@@ -112,6 +116,7 @@ class Connection:
         self._scratch = scratch
         self._log = log
         self._monitor = monitor
+        self._quotas = quotas
         self._on_signal = on_signal
         self._on_response = on_response
         self._on_closed = on_closed
@@ -121,6 +126,7 @@ class Connection:
         self._paused = False  # frames wait, and a reply must leave or a call must end first
         self._ended = False  # the peer sends no more
         self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
+        self.share: Share = quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
 
     # In.
@@ -162,6 +168,8 @@ class Connection:
             while not stream.closing:
                 frame = buffer.next_frame()
                 if frame is None:
+                    if buffer.pending > _HIGH_WATER and (error := self.share.too_many_bytes()):
+                        raise error
                     break
                 if not left or must_wait(frame.command_id):
                     buffer.put_back(frame)
@@ -237,6 +245,14 @@ class Connection:
         if self._monitor.watched:
             self._saw(OUT, *parts)
         self.stream.send(*parts)
+        if self.stream.queued > _HIGH_WATER and (error := self.share.too_many_bytes()):
+            self._log.warning("%s: a connection is closed: %s", self.caller.name, error)
+            self.stream.close(str(error))
+
+    @property
+    def held_bytes(self) -> int:
+        """Of requests that are not whole yet, and of answers that were not read yet."""
+        return self._buffer.pending + self.stream.queued
 
     def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
         self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
@@ -286,6 +302,7 @@ class Connection:
     def _closed(self, reason: str) -> None:
         if self.unanswered_failures > _MOST_NOTES:
             self._log.warning("%s: %d failures were not answered", self.caller.name, self.unanswered_failures)
+        self._quotas.leave(self, self.caller)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)
 

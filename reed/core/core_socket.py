@@ -64,6 +64,9 @@ class CoreSocket:
             connection.close_with(
                 PluginBusy(f"{self._most} connections are open", hint="limits.connections in reed.yaml")
             )
+        elif error := connection.share.too_many_connections():
+            self._log.warning("refused a connection of uid %d: %s", peer.uid, error)
+            connection.close_with(error)
 
     def _closed(self, connection: Connection, _reason: str) -> None:
         self.connections.discard(connection)

@@ -28,6 +28,7 @@ from reed.config import Config
 from reed.core.calls import Call, Caller
 from reed.core.connection import Connection, Dispatcher, Watching
 from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
 from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
@@ -58,6 +59,7 @@ class LinkTools(NamedTuple):
     dispatcher: Dispatcher
     scratch: memoryview
     monitor: Watching
+    quotas: Quotas
     log: logging.Logger
 
 
@@ -79,6 +81,7 @@ class PluginConnection:
             tools.scratch,
             tools.log,
             tools.monitor,
+            tools.quotas,
             on_signal=lambda _, frame: link.take_signal(self, frame.payload),
             on_response=self._take_response,
             on_closed=lambda _, reason: link.connection_closed(self, reason),
@@ -168,7 +171,11 @@ class Link:
             )
             sock.close()
             return
-        self.connections.append(PluginConnection(self, run, sock, self._tools))
+        connection = PluginConnection(self, run, sock, self._tools)
+        self.connections.append(connection)
+        if error := connection.connection.share.too_many_connections():
+            self._tools.log.warning("%s: refused a connection: %s", self.name, error)
+            connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)

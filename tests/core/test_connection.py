@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from reed.config import Limits as SiteLimits
 from reed.core.calls import Call, Caller
 from reed.core.connection import Connection
+from reed.core.quotas import Quotas
 from reed.errors import Internal
 from reed.loop.loop import Loop
 from reed.wire import frames
@@ -58,6 +60,7 @@ class Core:
             memoryview(bytearray(65536)),
             logging.getLogger("test"),
             Nobody(),
+            Quotas(SiteLimits()),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_closed=lambda _, reason: self.closed.append(reason),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from reed.core.calls import Call, Caller
 from reed.core.events import Events
 from reed.core.links import Link
+from reed.core.quotas import Quotas
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
@@ -30,6 +31,7 @@ def routes(
     supervisor: Supervisor,
     links: Links,
     events: Events,
+    quotas: Quotas,
     stats: Callable[[], dict[str, Any]],
     reload_registry: Callable[[Callable[[], None], Callable[[ReedError], None]], None],
 ) -> dict[Command, Route]:
@@ -75,12 +77,25 @@ def routes(
 
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
-        if call.flags & _BROADCAST:
-            _Broadcast(store, call, request, _may_get(links, call.caller, request.action))
+        ended = quotas.begin_call(call.caller)
+
+        def answered(status: int, body: bytes) -> None:
+            ended()
+            call.reply(PluginAnswer(status, body).pack())
+
+        def failed(error: CallError) -> None:
+            ended()
+            call.fail(error)
+
+        if call.flags & Flag.BROADCAST:
+            _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
             return
-        link = link_of(request.plugin)
-        _check_groups(call.caller, link)
-        _ask(store, link, request, lambda status, body: call.reply(layouts.STATUS.pack(status) + body), call.fail)
+        try:
+            link = link_of(request.plugin)
+            _check_groups(call.caller, link)
+            _ask(store, link, request, answered, failed)
+        except CallError as error:
+            failed(error)
 
     def system_stats(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "SYSTEM_STATS")
@@ -154,8 +169,10 @@ class _Broadcast:
     {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for one that failed.
     """
 
-    def __init__(self, store: Store, call: Call, request: PluginSend, links: list[Link]) -> None:
-        self._call = call
+    def __init__(
+        self, store: Store, answered_all: Callable[[int, bytes], None], request: PluginSend, links: list[Link]
+    ) -> None:
+        self._answered_all = answered_all
         self._answers: dict[str, Any] = {}
         self._left = len(links)
         for link in links:
@@ -164,7 +181,7 @@ class _Broadcast:
             except CallError as error:
                 self._failed(link.name)(error)
         if not links:
-            call.reply(PluginAnswer(200, b"{}").pack())
+            answered_all(200, b"{}")
 
     def _answered(self, name: str) -> Callable[[int, bytes], None]:
         def answered(status: int, body: bytes) -> None:
@@ -185,7 +202,7 @@ class _Broadcast:
         self._answers[name] = answer
         self._left -= 1
         if not self._left:
-            self._call.reply(PluginAnswer(200, strict_json.dumps(self._answers)).pack())
+            self._answered_all(200, strict_json.dumps(self._answers))
 
 
 def _may_get(links: Links, caller: Caller, action: str) -> list[Link]:
