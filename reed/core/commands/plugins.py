@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call, Caller
+from reed.core.calls import Call, Caller, Handle
 from reed.core.events import Events
 from reed.core.links import Link
 from reed.core.quotas import Quotas
@@ -18,7 +18,7 @@ from reed.store.base import Store
 from reed.wire import common, layouts, strict_json
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
-from reed.wire.plugins import PluginAnswer, PluginSend
+from reed.wire.plugins import PluginSend
 from reed.wire.snippets import Record
 
 Links = dict[str, Link]
@@ -75,28 +75,6 @@ def routes(
         signal_plugins(supervisor, links, SignalMessage.unpack(payload), broadcast=broadcast)
         call.reply(layouts.STATUS.pack(202))
 
-    def send(call: Call, payload: memoryview) -> None:
-        request = PluginSend.unpack(payload)
-        ended = quotas.begin_call(call.caller)
-
-        def answered(status: int, body: bytes) -> None:
-            ended()
-            call.reply(PluginAnswer(status, body).pack())
-
-        def failed(error: CallError) -> None:
-            ended()
-            call.fail(error)
-
-        if call.flags & Flag.BROADCAST:
-            _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
-            return
-        try:
-            link = link_of(request.plugin)
-            _check_groups(call.caller, link)
-            _ask(store, link, request, answered, failed)
-        except CallError as error:
-            failed(error)
-
     def system_stats(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "SYSTEM_STATS")
         call.reply(JsonResponse(200, strict_json.dumps(stats())).pack())
@@ -111,13 +89,42 @@ def routes(
         Command.PLUGIN_LIST: Route(list_all),
         Command.PLUGIN_START: Route(start),
         Command.PLUGIN_STOP: Route(stop),
-        Command.PLUGIN_SEND: Route(send, reads_store=True),
+        Command.PLUGIN_SEND: Route(_sending(store, links, link_of, quotas), reads_store=True),
         Command.PLUGIN_RELOAD: Route(reload),
         Command.SYSTEM_STATS: Route(system_stats),
     }
 
 
 _OK = layouts.STATUS.pack(200)
+
+
+def _sending(store: Store, links: Links, link_of: Callable[[str], Link], quotas: Quotas) -> Handle:
+    """PLUGIN_SEND: who may send, and how many calls they may have under way."""
+
+    def send(call: Call, payload: memoryview) -> None:
+        request = PluginSend.unpack(payload)
+        ended = quotas.begin_call(call.caller)
+
+        def answered(status: int, body: bytes) -> None:
+            ended()
+            call.reply(layouts.STATUS.pack(status) + body)
+
+        def failed(error: CallError) -> None:
+            ended()
+            call.fail(error)
+
+        try:
+            if call.flags & _BROADCAST:
+                _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
+            else:
+                link = link_of(request.plugin)
+                _check_groups(call.caller, link)
+                _ask(store, link, request, answered, failed)
+        except CallError:
+            ended()
+            raise
+
+    return send
 
 
 def _ask(
