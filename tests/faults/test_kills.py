@@ -10,8 +10,6 @@ import socket
 import struct
 import time
 
-import pytest
-
 from reed.client import Client
 from reed.client.connection import NoAnswer
 from reed.errors import CallError, NotFound, PluginOffline
