@@ -303,7 +303,7 @@ answer is {NAME: {"status", "answer" or "error"}}.
   reed plugin send form-validator validate '{"form": "contact", "data": {"email": "x"}}'
   reed plugin send --all validate blog/intro""",
     ),
-    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}", (_ALL,)),
+    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}", (_ALL,), _WAKE),
     "plugin logs": Form(
         logs,
         "NAME",

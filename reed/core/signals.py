@@ -5,7 +5,8 @@
     supervisor ── its link ── plugin                                  HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
 
 A graceful shutdown that a person sends is a stop: the supervisor must know that the plugin ends, or it would start it
-again. A RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep sleep
+again. A WAKE_UP that names a stopped plugin starts it: the source stops analytics and wakes it some lines below. A
+RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep sleep
 takes them up when it wakes.
 """
 
@@ -45,6 +46,8 @@ def signal_plugins(
             supervisor.stop(link.name, lambda: None, lambda _: None)
         elif kind == Signal.WAKE_UP and link.plugin.state is State.SLEEPING:
             supervisor.wake(link.name)
+        elif kind == Signal.WAKE_UP and link.plugin.state is State.STOPPED:
+            supervisor.start(link.name, lambda: None, lambda _: None)
         elif not link.send_signal(kind, data) and not broadcast and not _takes_it_up_later(link, kind):
             raise link.offline()
 

@@ -139,9 +139,13 @@ def test_wake_reload_health_and_shutdown_as_a_person_types_them(site, client):
     assert figures(client, "quiet")["state"] == "ready"
     assert site.reed("plugin", "signal", "--all", "shutdown").returncode == 0
     until(client, "quiet", "stopped")
-    told = site.reed("plugin", "signal", "raw", "wake")
+    told = site.reed("plugin", "signal", "raw", "health")
     assert told.returncode == 1
     assert "plugin raw is stopped; reed plugin start raw" in told.stderr
+    assert site.reed("plugin", "signal", "--all", "wake").returncode == 0
+    assert figures(client, "raw")["state"] == "stopped"
+    assert site.reed("plugin", "signal", "raw", "wake").returncode == 0
+    until(client, "raw", "ready")
     with pytest.raises(PluginNotFound):
         client.plugin_signal("rwa", Signal.WAKE_UP)
     with pytest.raises(Malformed):
