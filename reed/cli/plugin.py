@@ -264,6 +264,7 @@ def _log_path(args: Args) -> str:
 
 
 _ALL = Option("--all", help="every running plugin, instead of NAME", instead="NAME")
+_WAKE = "wake starts a plugin that is stopped; with --all it wakes those that sleep."
 FORMS = {
     "plugin list": Form(list_plugins, "", "All plugins of the registry, with their state and actions"),
     "plugin status": Form(
