@@ -34,7 +34,7 @@ from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.server import Peer
 from reed.core.signals import signal_plugins
 from reed.core.stats import Stats
-from reed.errors import PermissionDenied, ReedError, RuntimeFolderError
+from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
 from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
 from reed.peers.mesh import Mesh
@@ -52,14 +52,20 @@ from reed.wire.frames import Frame
 
 _SCRATCH_BYTES = 256 * 1024
 _OWN_DESCRIPTORS = 2048
+_DRAIN = 0.5  # seconds that calls have to end, before another core follows
+_DRAIN_LOOK = 0.002
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Daemon:
     """A core. Building it takes the folder's lock and opens everything; `close()` gives it all back."""
 
-    def __init__(self, config: Config, log: logging.Logger) -> None:
+    def __init__(self, config: Config, log: logging.Logger, inherited: int | None = None) -> None:
+        """`inherited`: the descriptor that listens on core.sock already, of the core before this one (`hand_over`)."""
         self.config = config
+        self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, by who runs it
+        self.handed_over: int | None = None
+        self._inherited = inherited
         self.log = log
         self.links: dict[str, Link] = {}
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -112,6 +118,20 @@ class Daemon:
         self._core_socket.stop_listening()
         self.supervisor.shutdown(self.loop.stop)
 
+    def hand_over(self) -> None:
+        """Let `run()` end, for another core to follow in this process; `handed_over` listens on core.sock.
+
+        Calls that were begun have a short time to end; those that were not are refused as such. Plugins go on.
+        """
+        self.handed_over = self._core_socket.hand_over(Restarting("the core restarts: not done", hint="ask again"))
+        self._end_when_idle(self.loop.now() + _DRAIN)
+
+    def _end_when_idle(self, until: float) -> None:
+        if self._core_socket.connections and self.loop.now() < until:
+            self.loop.call_later(_DRAIN_LOOK, lambda: self._end_when_idle(until))
+        else:
+            self.loop.stop()
+
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
         self._reload_registry(lambda: None, lambda error: self.log.error("reload refused: %s", error))
@@ -138,7 +158,7 @@ class Daemon:
     def _open_core_socket(self) -> CoreSocket:
         most = self.config.limits.connections
         path, group_id = self._folder.core_socket, _group_id(self.config)
-        return CoreSocket(path, group_id, most, self.loop, self.log, self._caller_of, self._connect)
+        return CoreSocket(path, group_id, most, self.loop, self.log, self._caller_of, self._connect, self._inherited)
 
     def _close_links(self) -> None:
         for link in self.links.values():
@@ -198,7 +218,7 @@ class Daemon:
         return {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
 
     def _system_stats(self) -> dict[str, Any]:
-        return self._stats(len(self._core_socket.connections), self._core_socket.accepted)
+        return self._stats(len(self._core_socket.connections), self._core_socket.accepted) | self.restarts
 
     def _reload_registry(self, done: Callable[[], None], failed: Callable[[ReedError], None]) -> None:
         def reloaded() -> None:

@@ -42,6 +42,7 @@ class ErrorCode(IntEnum):
     ERR_STORE_FULL = 40001
     ERR_STORE = 40002
     ERR_INTERNAL = 50000
+    ERR_RESTARTING = 50001
 
 
 class ReedError(Exception):
@@ -194,6 +195,13 @@ class Internal(CallError):
 
     status = 500
     error_code = ErrorCode.ERR_INTERNAL
+
+
+class Restarting(CallError):
+    """The core makes room for its successor, and has not begun this call: ask again."""
+
+    status = 503
+    error_code = ErrorCode.ERR_RESTARTING
 
 
 class FileError(ReedError):

@@ -2,6 +2,11 @@
 
     Daemon ── the limit of descriptors ── SIGTERM, SIGINT: stop ── SIGHUP: read the registry again ── sd_notify
 
+    SIGUSR2 ── check ─┬─ the code, the settings or the registry are broken    refused: this core goes on
+                      └─ calls that were begun end ── exec ── the next core, with the same pid, core.sock listening on
+
+A restart loses no acknowledged write and ends no plugin: the next core adopts them. Who connects meanwhile waits.
+
 What a program that embeds a Daemon decides for itself: its log, its Unix signals, its limits.
 """
 
@@ -13,60 +18,149 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 
 from reed.config import Config
 from reed.daemon import Daemon
 from reed.errors import ReedError
+from reed.registry import rows
 
 _FEW_DESCRIPTORS = 4096
+_UNIX_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+_HANDED_OVER = "REED_HANDED_OVER"  # from a core to the next: the descriptor that listens on core.sock, and a count
+_CHECK_SECONDS = 20.0
+_MOST_SAID = 64 * 1024
 
 
 def serve(config: Config) -> int:
     """Run a core in the foreground until SIGTERM or SIGINT; the exit status of the process."""
     log = _logger(config.log_level)
     _raise_descriptor_limit(log)
-    try:
-        daemon = Daemon(config, log)
-    except ReedError as error:
-        log.error("%s", error)
-        return 1
-    with _unix_signals(daemon):
+    inherited, count = _handed_over()
+    with _unix_signals() as arrived:
+        try:
+            daemon = Daemon(config, log, inherited)
+        except ReedError as error:
+            log.error("%s", error)
+            return 1
+        restart = Restart(daemon, count)
+        _on_unix_signals(arrived, daemon, restart)
         log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
         try:
             daemon.run()
         finally:
             daemon.close()
+        if daemon.handed_over is not None:
+            restart.execute(daemon.handed_over)
     log.info("stopped")
     return 0
 
 
+def check(config: Config) -> None:
+    """What a restart needs to be in order: this code was imported, the settings were read, and so is the registry."""
+    rows.load(config.registry, config.runtime_dir)
+
+
+class Restart:
+    """The program that this core was started as, in its place: checked in a process beside it, then executed."""
+
+    def __init__(self, daemon: Daemon, count: int) -> None:
+        self._daemon = daemon
+        self._count = count
+        self._refusals = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._told(refused="")
+
+    def ask(self) -> None:
+        """Check, and restart if all is in order; else the reason is in the log and in SYSTEM_STATS."""
+        if self._process is not None or self._daemon.handed_over is not None:
+            return
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the check has ended
+        command = [sys.executable, *sys.orig_argv[1:], "--check"]
+        self._process = process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
+        ended = os.pidfd_open(process.pid)
+        late = self._daemon.loop.call_later(_CHECK_SECONDS, process.kill)
+
+        def checked() -> None:
+            self._daemon.loop.unwatch(ended)
+            os.close(ended)
+            late.cancel()
+            self._process = None
+            with said:
+                said.seek(0)
+                lines = said.read(_MOST_SAID).decode("utf-8", "replace").strip().splitlines()
+            if process.wait() == 0:
+                self._daemon.log.info("restarting")
+                self._daemon.hand_over()
+            else:
+                self._refuse(lines[-1] if lines else f"it did not end within {_CHECK_SECONDS:g} s")
+
+        self._daemon.loop.watch(ended, checked)
+
+    def execute(self, listening: int) -> None:
+        """Become that program. Unix signals that come meanwhile wait for it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _UNIX_SIGNALS)
+        os.set_inheritable(listening, True)
+        os.environ[_HANDED_OVER] = f"{listening} {self._count + 1}"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    def _refuse(self, reason: str) -> None:
+        self._refusals += 1
+        self._daemon.log.error("the restart is refused, this core goes on: %s", reason)
+        self._told(reason)
+
+    def _told(self, refused: str) -> None:
+        self._daemon.restarts = {
+            "restarts": self._count,
+            "restarts_refused": self._refusals,
+            "restart_refused": refused,
+        }
+
+
+def _handed_over() -> tuple[int | None, int]:
+    """The descriptor that listens on core.sock, and how many restarts led here."""
+    words = os.environ.pop(_HANDED_OVER, "").split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 else (None, 0)
+
+
 @contextlib.contextmanager
-def _unix_signals(daemon: Daemon) -> Iterator[None]:
-    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again: in the loop, never in the handler."""
+def _unix_signals() -> Iterator[socket.socket]:
+    """A socket that the numbers of Unix signals come through: they are handled in the loop, never in the handler."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
-
-    def on_readable() -> None:
-        for number in reader.recv(64):
-            if number == signal.SIGHUP:
-                daemon.reload()
-            else:
-                daemon.stop()
-
-    daemon.loop.watch(reader.fileno(), on_readable)
-    before = {number: signal.signal(number, _only_wake_up) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {number: signal.signal(number, _only_wake_up) for number in _UNIX_SIGNALS}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _UNIX_SIGNALS)
     try:
-        yield
+        yield reader
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
         reader.close()
         writer.close()
+
+
+def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart) -> None:
+    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again, SIGUSR2 restarts it."""
+
+    def on_readable() -> None:
+        for number in arrived.recv(64):
+            if number == signal.SIGHUP:
+                daemon.reload()
+            elif number == signal.SIGUSR2:
+                restart.ask()
+            elif number in _UNIX_SIGNALS:
+                daemon.stop()
+
+    daemon.loop.watch(arrived.fileno(), on_readable)
 
 
 def _only_wake_up(_number: int, _frame: object) -> None:

@@ -35,7 +35,7 @@ ARROWS = {
     "lua": "errors wire client sandbox",
     "launcher": "errors registry lua sandbox",
     "daemon": "errors wire loop store config document readers registry core peers lua launcher sandbox",
-    "serve": "errors config daemon",
+    "serve": "errors config registry daemon",
     "cli": "errors wire loop store config document readers registry core peers lua client daemon serve scaffold",
     "scaffold": "errors wire",
 }

@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": ("core", "run the core in the foreground"),
     "start": ("core", "run the core in the background"),
     "stop": ("core", "end it"),
+    "restart": ("core", "run it anew, with new code and settings; its plugins go on"),
     "status": ("core", "how it does"),
     "registry": ("registry", "types: define, get, list"),
     "snippet": ("snippet", "content: create, get, update, delete, list"),

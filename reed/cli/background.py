@@ -83,23 +83,9 @@ def _last_lines(path: Path, since: int) -> str:
 
 def terminate(runtime_dir: str) -> int:
     """Send the core of a runtime folder SIGTERM and wait until it is gone; its pid."""
-    found = _read_pid_file(Path(runtime_dir) / "pid" / "core.pid")
-    if found is None or not _runs(*found):
-        raise CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
-    pid, started = found
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
+    pid, started = _found(runtime_dir)
+    if not _signal(pid, started, signal.SIGTERM):
         return pid
-    try:
-        if _runs(pid, started):  # what the pidfd holds is what the file means
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-    except PermissionError:
-        raise ReedError(f"the core (pid {pid}) is another user's", hint="its user, or root, may stop it") from None
-    except ProcessLookupError:
-        return pid
-    finally:
-        os.close(process)
     until = time.monotonic() + _STOP_TIME
     while _runs(pid, started):
         if time.monotonic() > until:
@@ -109,6 +95,51 @@ def terminate(runtime_dir: str) -> int:
             )
         time.sleep(_LOOK_EVERY)
     return pid
+
+
+def restart(runtime_dir: str) -> int:
+    """Send the core of a runtime folder SIGUSR2 and wait until it runs anew; its pid. ReedError says why not."""
+    pid, started = _found(runtime_dir)
+    socket_path = Path(runtime_dir) / "core.sock"
+    with Client(socket_path) as core:
+        before = core.stats()
+        if not _signal(pid, started, signal.SIGUSR2):
+            raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
+        until = time.monotonic() + _STOP_TIME
+        while time.monotonic() < until:
+            time.sleep(_LOOK_EVERY)
+            now = core.stats()
+            if now["restarts"] > before["restarts"]:
+                return pid
+            if now["restarts_refused"] > before["restarts_refused"]:
+                raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="the old one goes on")
+    raise ReedError(f"the core (pid {pid}) did not restart within {_STOP_TIME:g} s", hint="its log says more")
+
+
+def _found(runtime_dir: str) -> tuple[int, int]:
+    """The pid and start time of the core that runs on a runtime folder."""
+    found = _read_pid_file(Path(runtime_dir) / "pid" / "core.pid")
+    if found is None or not _runs(*found):
+        raise CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
+    return found
+
+
+def _signal(pid: int, started: int, number: signal.Signals) -> bool:
+    """Send that very process a Unix signal; False when it is gone."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _runs(pid, started):  # what the pidfd holds is what the file means
+            signal.pidfd_send_signal(process, number)
+    except PermissionError:
+        raise ReedError(f"the core (pid {pid}) is another user's", hint="its user, or root, may do that") from None
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(process)
+    return True
 
 
 def _read_pid_file(path: Path) -> tuple[int, int] | None:

@@ -10,9 +10,14 @@ from reed.cli.parse import Args, Form, Option
 
 def serve(args: Args, _output: Output) -> int:
     from reed.cli.site import config
+    from reed.serve import check
     from reed.serve import serve as run
 
-    return run(config(args))
+    settings = config(args)
+    if args.has("--check"):
+        check(settings)
+        return 0
+    return run(settings)
 
 
 def start(args: Args, output: Output) -> int:
@@ -39,6 +44,16 @@ def stop(args: Args, output: Output) -> int:
 
     pid = terminate(runtime_dir(args) or DEFAULT_RUNTIME_DIR)
     output.say(f"the core (pid {pid}) is stopped")
+    return 0
+
+
+def restart(args: Args, output: Output) -> int:
+    from reed.cli.background import restart as run
+    from reed.cli.site import runtime_dir
+    from reed.client import DEFAULT_RUNTIME_DIR
+
+    pid = run(runtime_dir(args) or DEFAULT_RUNTIME_DIR)
+    output.say(f"the core (pid {pid}) runs anew; its plugins went on")
     return 0
 
 
@@ -120,12 +135,22 @@ FORMS = {
         serve,
         "",
         "Run the core in the foreground",
-        _SETTINGS,
+        (*_SETTINGS, Option("--check", "", "only see whether code, settings and registry are in order")),
         """
-It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again.""",
+It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again,
+SIGUSR2 restarts it (`reed restart`).""",
     ),
     "start": Form(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
     "stop": Form(stop, "", "Stop the core and its plugins; returns when they are gone"),
+    "restart": Form(
+        restart,
+        "",
+        "Run the core anew, with new code and settings; its plugins go on",
+        details="""
+The running core checks the new code, the settings and the registry first: if something is wrong it goes on, and says
+why. Then it ends its calls and becomes the new core. No acknowledged write is lost, and who connects meanwhile waits.
+The same by SIGUSR2.""",
+    ),
     "status": Form(status, "", "How the core does"),
     "init": Form(
         init,

@@ -18,9 +18,9 @@ from itertools import chain
 from struct import pack
 from typing import Any
 
-from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, TooLarge
+from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
 from reed.wire import frames
-from reed.wire.codes import Command, Flag
+from reed.wire.codes import READS, Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.layouts import SNIPPET_WRITTEN
@@ -30,6 +30,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core
 
 _READ_SIZE = 256 * 1024
 _UNSENT_BYTES = 256 * 1024  # a pipeline encodes so much ahead of what the core has taken
+_MOST_RESTARTS = 3  # in the way of one call
 _LARGEST_ANSWER = 0xFFFFFFFF  # memory grows only with what has really come
 
 
@@ -38,7 +39,9 @@ class NoAnswer(ReedError):
 
 
 class ConnectionEnded(NoAnswer):
-    """The core closed the connection, or died."""
+    """The core closed the connection, or died. `unsent`: before it had got the whole request."""
+
+    unsent = False
 
 
 class Request:
@@ -78,7 +81,27 @@ class Connection:
             self._buffer = ReceiveBuffer(_LARGEST_ANSWER)
 
     def call(self, command: int, payload: bytes = b"", flags: int = 0) -> bytes:
-        """Send a request and wait for the payload of its answer; with ASYNC or SIGNAL nothing is answered: b""."""
+        """Send a request and wait for the payload of its answer; with ASYNC or SIGNAL nothing is answered: b"".
+
+        Where the core ended or restarts, what it has not begun for certain, and what only reads, is asked once more of
+        the next core. A write that may have been done is not: NoAnswer.
+        """
+        for _ in range(_MOST_RESTARTS):
+            try:
+                return self._call(command, payload, flags)
+            except Restarting:
+                self.close()
+            except ConnectionEnded as error:
+                if not (error.unsent or command in READS):
+                    raise
+                try:
+                    self._connected()
+                except ReedError:
+                    raise error from None
+        return self._call(command, payload, flags)
+
+    def _call(self, command: int, payload: bytes, flags: int) -> bytes:
+        unsent = False
         sock = self._connected()
         try:
             try:
@@ -86,10 +109,14 @@ class Connection:
             except BlockingIOError:
                 raise self._too_slow(command) from None
             except ConnectionError:
-                pass  # the core refused it before it had read all of it: its answer says why
+                unsent = True  # the core refused it before it had read all of it: its answer says why, if it gave one
             if flags & (Flag.ASYNC | Flag.SIGNAL):
                 return b""
             frame = self._receive(sock, command)
+        except ConnectionEnded as error:
+            self.close()
+            error.unsent = unsent
+            raise
         except BaseException:
             self.close()  # else the answer would be taken for that of the next call
             raise

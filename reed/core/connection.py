@@ -148,10 +148,12 @@ class Connection:
             self._log.info("%s: the connection ended in the middle of a frame", self.caller.name)
         if self.stream.closing:
             return
-        if self._calls or self.stream.queued:
-            self.stream.pause()
-        else:
+        if not self._calls and not self.stream.queued:
             self.stream.close("the peer closed the connection")
+            return
+        self.stream.pause()
+        if not self._calls:
+            self._loop.flush_later(_CloseWhenSent(self))  # after its replies of this turn
 
     def _take_frames(self) -> None:
         self._goes_on = False
@@ -257,6 +259,13 @@ class Connection:
     def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
         self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
 
+    def end(self, error: CallError) -> None:
+        """Begin no call any more: what has come is refused with `error`, what is begun is answered; then it closes."""
+        self._dispatcher = _Refusing(error)
+        self.stream.end_input()
+        self.take_rest()
+        self._resume()
+
     def take_rest(self) -> None:
         """The peer is gone: take the frames that it had sent, as many as one turn may."""
         for _ in range(_MOST_READS):
@@ -305,6 +314,22 @@ class Connection:
         self._quotas.leave(self, self.caller)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)
+
+
+class _Refusing:
+    """A dispatcher that begins nothing."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    def must_wait(self, _command_id: int) -> bool:
+        return False
+
+    def at_once(self, _caller: Caller, _command_id: int, _payload: memoryview) -> bytes | None:
+        return None
+
+    def dispatch(self, call: Call, _payload: memoryview) -> None:
+        call.fail(self._error)
 
 
 class _CloseWhenSent:

@@ -16,7 +16,7 @@ from pathlib import Path
 from reed.core.calls import Caller
 from reed.core.connection import Connection
 from reed.core.server import Listener, Peer, is_out_of_resources, peer_lives
-from reed.errors import PluginBusy
+from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
 
 
@@ -32,6 +32,7 @@ class CoreSocket:
         log: logging.Logger,
         caller_of: Callable[[Peer], Caller],
         connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
+        inherited: int | None = None,
     ) -> None:
         self.connections: set[Connection] = set()
         self.accepted = 0
@@ -39,10 +40,16 @@ class CoreSocket:
         self._log = log
         self._caller_of = caller_of
         self._connect = connect
-        self._listener = Listener(loop, path, self._accept, log, group_id)
+        self._listener = Listener(loop, path, self._accept, log, group_id, inherited)
 
     def stop_listening(self) -> None:
         self._listener.close()
+
+    def hand_over(self, error: CallError) -> int:
+        """Accept and begin nothing any more; the descriptor that listens on. Calls that were begun end as ever."""
+        for connection in list(self.connections):
+            connection.end(error)
+        return self._listener.hand_over()
 
     def close(self) -> None:
         self._listener.close()

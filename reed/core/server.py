@@ -46,26 +46,35 @@ class Listener:
         on_accept: Callable[[socket.socket, Peer], None],
         log: logging.Logger,
         group_id: int | None = None,
+        inherited: int | None = None,
     ) -> None:
-        """Its owner may connect, and with `group_id` that Unix group."""
+        """Its owner may connect, and with `group_id` that Unix group. `inherited`: it listens already, as that."""
         self.path = path
         self._loop = loop
         self._on_accept = on_accept
         self._log = log
         self._closed = False
         self._unknown: list[socket.socket] = []  # accepted, and not looked at yet: at most one
-        self._sock = bind(path, group_id)
+        self._sock = bind(path, group_id) if inherited is None else socket.socket(fileno=inherited)
         loop.watch(self._sock.fileno(), self._accept)
+
+    def hand_over(self) -> int:
+        """Stop accepting, and leave the rest to another program in this process: who connects waits for that one."""
+        self._give_up()
+        return self._sock.detach()
 
     def close(self) -> None:
         """Stop accepting and remove the socket file."""
         if not self._closed:
-            self._closed = True
-            for sock in self._unknown:
-                sock.close()
-            self._loop.unwatch(self._sock.fileno())
+            self._give_up()
             self._sock.close()
             self.path.unlink(missing_ok=True)
+
+    def _give_up(self) -> None:
+        self._closed = True
+        for sock in self._unknown:
+            sock.close()
+        self._loop.unwatch(self._sock.fileno())
 
     def _accept(self) -> None:
         try:

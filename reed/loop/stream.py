@@ -10,6 +10,7 @@ A part is `bytes`, or a view of memory that nobody will change until it is writt
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -134,6 +135,11 @@ class Stream:
         """Of a long part only the beginning: a reader as quick as this writer would keep the turn until its end."""
         part = self._queue[0]
         return self._send(part if len(part) <= _MOST_BYTES else memoryview(part)[:_MOST_BYTES])
+
+    def end_input(self) -> None:
+        """The other side can send no more: what it has sent is read still, what it sends now fails over there."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
 
     def close_after_flush(self, reason: str) -> None:
         """Send what is queued, as far as the socket takes it at once, and close at the end of the turn."""

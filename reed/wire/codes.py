@@ -92,3 +92,19 @@ class Permission(StrEnum):
     SYSTEM_STATS = "system_stats"
     FILE_WRITE = "file_write"
     PLUGIN_SEND = "plugin_send"
+
+
+# What changes nothing: it may be asked again.
+READS = frozenset(
+    {
+        Command.SNIPPET_GET,
+        Command.SNIPPET_LIST,
+        Command.SCHEMA_TREE,
+        Command.REGISTRY_GET,
+        Command.REGISTRY_LIST,
+        Command.SEARCH_QUERY,
+        Command.PLUGIN_HEALTH,
+        Command.PLUGIN_LIST,
+        Command.SYSTEM_STATS,
+    }
+)

@@ -197,9 +197,35 @@ def test_a_core_that_dies_and_one_that_follows(fake_core):
     stats = fake_core.answering(lambda command, _: fake_core.reply(command, JsonResponse(200, b"{}").pack()))
     core = fake_core(dying, stats)
     with Client(core.path) as client:
-        with pytest.raises(NoAnswer, match="closed the connection before it answered SYSTEM_STATS"):
-            client.stats()
+        with pytest.raises(NoAnswer, match="closed the connection before it answered SNIPPET_CREATE"):
+            client.snippet_create("page", "", {})
         assert client.stats() == {}
+    assert core.connections == 2
+
+
+def test_what_only_reads_is_asked_of_the_core_that_follows(fake_core):
+    def dying(connection):
+        connection.recv(100)
+
+    stats = fake_core.answering(lambda command, _: fake_core.reply(command, JsonResponse(200, b"{}").pack()))
+    core = fake_core(dying, dying, stats)
+    with Client(core.path) as client:
+        assert client.stats() == {}
+    assert core.connections == 3
+
+
+def test_a_write_that_the_core_has_not_begun_is_asked_of_the_one_that_follows(fake_core):
+    flags = Flag.RESPONSE | Flag.ERROR
+    error = ErrorResponse(503, ErrorCode.ERR_RESTARTING, "the core restarts: not done").pack()
+
+    def restarting(connection):
+        connection.recv(100)
+        connection.sendall(frames.encode(Command.SNIPPET_CREATE, error, flags))
+
+    made = fake_core.answering(lambda command, _: fake_core.reply(command, SnippetWritten(201, "0" * 36, "").pack()))
+    core = fake_core(restarting, made)
+    with Client(core.path) as client:
+        assert client.snippet_create("page", "", {}) == "0" * 36
     assert core.connections == 2
 
 

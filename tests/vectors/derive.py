@@ -40,6 +40,7 @@ ERRORS = {  # name: [error_code, status]
     "ERR_UNKNOWN_COMMAND": [20003, 501], "ERR_TOO_LARGE": [20004, 413], "ERR_NOT_FOUND": [30001, 404],
     "ERR_CONFLICT": [30002, 409], "ERR_INVALID": [30003, 422], "ERR_STORE_FULL": [40001, 507],
     "ERR_STORE": [40002, 500], "ERR_INTERNAL": [50000, 500],
+    "ERR_RESTARTING": [50001, 503],
 }  # fmt: skip
 PERMISSIONS = [
     "snippet_read", "snippet_write", "schema_read", "schema_write", "registry_read", "registry_write",

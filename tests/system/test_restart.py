@@ -1,0 +1,124 @@
+"""`reed restart` under load: no acknowledged write is lost or done twice, every read is answered, plugins go on."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+from reed.client import Client, NoAnswer
+
+COUNTER = """
+local plugin = require("reed").create_plugin{ name = "counter", version = "1.0.0" }
+local count = 0
+plugin.action("count", function() count = count + 1; return tostring(count) end)
+plugin.run()
+"""
+
+
+class Writer:
+    """Creates one snippet after the other; `acknowledged` were, `unknown` may have been made or not."""
+
+    def __init__(self, core, letter: str, over: threading.Event) -> None:
+        self.acknowledged: list[str] = []
+        self.unknown: list[str] = []
+        self.errors: list[Exception] = []
+        self._client = Client(core.socket_path)
+        self._over = over
+        self._letter = letter
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            if self._over.is_set():
+                return
+            name = f"{self._letter}{number}"
+            try:
+                self._client.snippet_create("page", name, {"n": number})
+                self.acknowledged.append(name)
+            except NoAnswer:
+                self.unknown.append(name)
+            except Exception as error:  # noqa: BLE001
+                self.errors.append(error)
+                return
+
+
+class Reader:
+    def __init__(self, core, over: threading.Event) -> None:
+        self.answers = 0
+        self.errors: list[Exception] = []
+        self._client = Client(core.socket_path)
+        self._over = over
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                assert self._client.snippet_get("first").content == b"{}"
+                self.answers += 1
+            except Exception as error:  # noqa: BLE001
+                self.errors.append(error)
+                return
+
+
+def test_five_restarts_under_load(site) -> None:
+    site.add_lua_plugin("counter", COUNTER, "actions:\n  count: {command_id: 1}\n")
+    site.set_rows('counter,lua,{},1.0.0,"","admin",true,x')
+    site.start()
+    over = threading.Event()
+    with Client(site.socket_path) as admin:
+        admin.registry_define("page", {"schema": {}})
+        admin.snippet_create("page", "first", {})
+        admin.plugin_start("counter")
+        assert admin.plugin_send("counter", "count").body == b"1"
+        plugin = admin.plugin_health("counter")[0]["pid"]
+        clients = [Writer(site, letter, over) for letter in "abc"] + [Reader(site, over) for _ in range(2)]
+        for number in range(1, 6):
+            restarted = site.reed("restart")
+            assert restarted.returncode == 0, restarted.stderr
+            assert admin.stats()["restarts"] == number
+            assert admin.stats()["pid"] == site.process.pid
+            assert admin.plugin_send("counter", "count").body == str(number + 1).encode()
+        over.set()
+        for client in clients:
+            client.thread.join(60)
+            assert not client.errors
+        assert admin.plugin_health("counter")[0]["pid"] == plugin
+        stored = [record.semantic_name for record in admin.snippets("page")]
+        assert len(stored) == len(set(stored))
+        for client in clients:
+            if isinstance(client, Writer):
+                assert set(client.acknowledged) <= set(stored)
+                mine = {name for name in stored if name[0] == client.acknowledged[0][0]}
+                assert mine <= {*client.acknowledged, *client.unknown}
+            else:
+                assert client.answers
+    assert site.stop() == 0
+    site.no_tracebacks()
+
+
+def test_a_restart_that_could_not_start_is_refused(site) -> None:
+    site.set_rows()
+    site.start()
+    for path, text, reason in (
+        (site.config, "nonsense: 1\n", "nonsense"),
+        (site.registry, "nonsense\n", "plugin-registry.csv"),
+    ):
+        was = path.read_text()
+        path.write_text(text)
+        refused = site.reed("restart")
+        assert refused.returncode == 1
+        assert reason in refused.stderr
+        path.write_text(was)
+        with Client(site.socket_path) as core:
+            assert core.stats()["restarts"] == 0
+    assert site.reed("restart").returncode == 0
+    with Client(site.socket_path) as core:
+        assert core.stats()["restarts"] == 1
+
+
+def test_no_core_no_restart(site) -> None:
+    none = site.reed("restart")
+    assert none.returncode == 3
+    assert "core not running" in none.stderr
