@@ -19,6 +19,7 @@ from typing import Protocol
 
 from reed.core.calls import Call, Caller
 from reed.core.quotas import Quotas, Share
+from reed.core.refusing import Refusing
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -261,7 +262,7 @@ class Connection:
 
     def end(self, error: CallError) -> None:
         """Begin no call any more: what has come is refused with `error`, what is begun is answered; then it closes."""
-        self._dispatcher = _Refusing(error)
+        self._dispatcher = Refusing(error)
         self.stream.end_input()
         self.take_rest()
         self._resume()
@@ -269,9 +270,8 @@ class Connection:
     def take_rest(self) -> None:
         """The peer is gone: take the frames that it had sent, as many as one turn may."""
         for _ in range(_MOST_READS):
-            if self.stream.closing or self._goes_on or self._paused:
-                return
-            self._on_readable()
+            if not self.stream.closing:
+                self._on_readable()
 
     def close(self, reason: str) -> None:
         self.stream.close(reason)
@@ -314,22 +314,6 @@ class Connection:
         self._quotas.leave(self, self.caller)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)
-
-
-class _Refusing:
-    """A dispatcher that begins nothing."""
-
-    def __init__(self, error: CallError) -> None:
-        self._error = error
-
-    def must_wait(self, _command_id: int) -> bool:
-        return False
-
-    def at_once(self, _caller: Caller, _command_id: int, _payload: memoryview) -> bytes | None:
-        return None
-
-    def dispatch(self, call: Call, _payload: memoryview) -> None:
-        call.fail(self._error)
 
 
 class _CloseWhenSent:
