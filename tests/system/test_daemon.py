@@ -231,3 +231,13 @@ def cpu_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_stats_tell_every_turn_in_a_histogram(site):
+    site.start()
+    with Client(site.socket_path) as client:
+        client.registry_define("page", b"{}")
+        client.snippet_create("page", "", b"{}")
+        loop = client.stats()["loop"]
+    assert sum(loop["histogram"]) == loop["turns"] > 0
+    assert loop["disk_longest_ms"] > 0
