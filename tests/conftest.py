@@ -140,7 +140,7 @@ def cargo_build(tmp_path_factory) -> Callable[..., Path]:
     """Builds a crate of the tests; gives the folder of what was built. What crates share is built once."""
     if not shutil.which("cargo"):
         pytest.skip("cargo is not here: what is written in Rust is left out")
-    target = os.environ.get("CARGO_TARGET_DIR") or str(tmp_path_factory.mktemp("cargo"))
+    target = os.environ.get("REED_TESTS_TARGET") or str(tmp_path_factory.mktemp("cargo"))
 
     def build(folder: Path, *flags: str) -> Path:
         built = subprocess.run(

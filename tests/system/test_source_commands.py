@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import reed
+from reed.config import BUNDLED_PLUGINS
 
 ROOT = Path(__file__).parents[2]
-CONTRIB = ROOT / "contrib/plugins"
+# Those of the installed package, whose crate is beside them; in a checkout those of the checkout.
+CONTRIB = BUNDLED_PLUGINS if BUNDLED_PLUGINS.is_dir() else ROOT / "contrib/plugins"
 BLOCK = """
 # Plugin lifecycle (works for both LUA and Rust)
 reed plugin list                    # List all available plugins

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
+from reed.config import BUNDLED_PLUGINS
 
 ROOT = Path(__file__).parents[2]
-CONTRIB = ROOT / "contrib/plugins"
+# Those of the installed package, whose crate is beside them; in a checkout those of the checkout.
+CONTRIB = BUNDLED_PLUGINS if BUNDLED_PLUGINS.is_dir() else ROOT / "contrib/plugins"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = (
     'ai-core,native,{},1.0.0,"snippet_read,snippet_write","admin",true,""',
