@@ -7,8 +7,8 @@
 What a scalar means is decided by the field that takes it (`reed.readers`), never by its looks: `version: 1.10` is the
 text "1.10" where text is expected, and `no` is a word like any other.
 
-Anchors, aliases, tags, a second document, more than 256 KiB and nesting beyond 32 are refused. This is the only
-module that imports yaml, and it does so when there is a file to read.
+Anchors, aliases, tags, a second document, more than 256 KiB and nesting beyond 32 are refused. No other
+module of the core imports yaml, and this one does so when there is a file to read.
 """
 
 from __future__ import annotations

@@ -22,21 +22,21 @@ ARROWS = {
     "__main__": "cli",
     "errors": "",
     "wire": "errors",
-    "loop": "errors",
+    "loop": "",
     "store": "errors wire",
     "document": "errors",
     "readers": "errors document",
     "config": "errors document readers",
     "sandbox": "errors",
-    "registry": "errors wire loop store config document readers sandbox",
-    "core": "errors wire loop store config document readers registry",
-    "peers": "errors wire loop store config document readers registry",
+    "registry": "errors wire loop config document readers",
+    "core": "errors wire loop store config registry",
+    "peers": "errors loop",
     "client": "errors wire",
-    "lua": "errors wire client sandbox",
+    "lua": "errors wire sandbox",
     "launcher": "errors registry lua sandbox",
-    "daemon": "errors wire loop store config document readers registry core peers lua launcher sandbox",
+    "daemon": "errors wire loop store config registry core peers launcher sandbox",
     "serve": "errors config registry daemon",
-    "cli": "errors wire loop store config document readers registry core peers lua client daemon serve scaffold",
+    "cli": "errors wire config registry lua client serve scaffold",
     "scaffold": "errors wire",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
@@ -45,7 +45,7 @@ ONLY_IN = {
     "select": {"loop", "lua"},  # a plugin waits for its core and its FIFOs
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
-    "yaml": {"document.py", "config.py", "registry/manifest.py", "cli"},
+    "yaml": {"document.py", "cli/site.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
@@ -144,7 +144,7 @@ SOUND = {
     "loop/loop.py": "import selectors",
     "core/server.py": "def f():\n    from reed.wire import frames",
     "lua/host.py": "import lupa.lua55, threading",
-    "cli/plugin.py": "import yaml, reed",
+    "cli/site.py": "import yaml, reed",
 }
 
 

@@ -120,10 +120,6 @@ class Sandbox:
         """Runs a further file of sdk/ in the runtime (testing.lua); gives what it returns."""
         return self._chunk(name, *arguments)
 
-    def provide(self, name: str, value: Any) -> None:
-        """Makes a Lua value known to `require`."""
-        self._entries[b"provide"](name.encode(), value)
-
     def _chunk(self, name: str, *arguments: Any) -> Any:
         source = (_SDK / f"{name}.lua").read_bytes()
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)

@@ -27,7 +27,6 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 ARROW = "→"
-MODES = ("auto", "strict", "off")
 DNS_PORT = 53
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")

@@ -111,7 +111,4 @@ end
 
 function host.aftermath() return guard.aftermath() end
 
---- For tests: makes a module known to require.
-function host.provide(name, value) loaded[name] = value end
-
 return host
