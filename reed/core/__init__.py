@@ -6,6 +6,7 @@ core_socket     core.sock: who is on the other side
 connection      frames in, calls out in order, replies in the same order
 refusing        where its frames go when the core makes room for another
 calls           a call: a request with its reply to come; who calls
+quotas          how much of the core one user or plugin may have at a time
 router          which command goes to which handler, and who may
 commands/       the handlers: snippets, schema, registry, search, plugins
 links           the core's side of each plugin: its socket, its connections, its actions
@@ -16,4 +17,5 @@ filters, filter_answer   plugins that see a write before it is done
 events          plugins that are told of a write after it
 handlers        filters and events joined
 stats           what SYSTEM_STATS tells
+monitor         monitor.sock: every frame as it passes
 """

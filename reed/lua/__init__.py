@@ -4,7 +4,11 @@
                                                                          ├── sandbox   lupa, and nothing else of it
                                                                          ├── contact   registering, signals, next core
                                                                          ├── link      the connection to the core
-                                                                         └── services  what Lua may ask Python for
+                                                                         ├── services  what Lua may ask Python for
+                                                                         ├── files     its two folders
+                                                                         ├── turns     what it waits for
+                                                                         └── mailbox   messages; fifo, message_buffer
+    heap, rehearsal   what makes a fork small    handlers   the plugin's own, under their guards    words   its log
     sdk/     guard, json, plugin, reed, files, testing: the same names as the files, in Lua
     testing  runs a plugin's own tests (tests/test_*.lua) in the same sandbox
 

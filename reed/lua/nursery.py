@@ -1,4 +1,4 @@
-"""The core's side of the nursery: it asks for plugin processes, and each tells by a pipe how it came to be.
+r"""The core's side of the nursery: it asks for plugin processes, and each tells by a pipe how it came to be.
 
     nursery.start()
     report = nursery.request(Request(…), output_fd)     at once; the fd may be closed then

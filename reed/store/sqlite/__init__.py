@@ -8,7 +8,7 @@
     bonds     parent, child, weight, path            patch    RFC 7396
     tree      bonds as JSON                          jobs     long reads, in slices
     outbox    changes that others are to be told of
-    index     keeps the search index up to date      search   words in, hits out
+    index     keeps the search index up to date      search   words in, hits out; excerpt: the words around a hit
 
 All writes go through one connection; long reads have connections, and so snapshots, of their own.
 """
