@@ -8,8 +8,8 @@
     in our own session, or not from the nursery   another's: the program's that runs this core inside of it
     anything else                                 killed and waited for; what it has for children is next
 
-Swept whenever a plugin's process ends, again until nothing is left, then less and less often: what dies slowly on a busy
-machine becomes ours late, and so do the remains of the living.
+Swept whenever a plugin's process ends, again until nothing is left, then less and less often: what dies slowly on a
+busy machine becomes ours late, and so do the remains of the living.
 What a plugin forks has no_new_privs like itself, whatever else it does: by that it is known. A pid cannot become
 another process's between the look and the kill: it is our child, and nobody else waits for it.
 """

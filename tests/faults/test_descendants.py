@@ -29,7 +29,7 @@ if not os.fork():
     os.setsid()
     if not os.fork():
         note(); time.sleep(1000)
-    os._exit(0)
+    wait_for_notes(1); os._exit(0)
 """,
     "a daemon without a name of its own": """
 if not os.fork():
@@ -38,7 +38,7 @@ if not os.fork():
         os.chdir("/"); os.closerange(0, 100)
         note()
         os.execve("/bin/sleep", ["[kworker/0:1]", "1000"], {})
-    os._exit(0)
+    wait_for_notes(1); os._exit(0)
 """,
     "daemons of a daemon": """
 for _ in range(4):
@@ -52,6 +52,7 @@ for _ in range(4):
                         os.setsid(); note(); time.sleep(1000)
                 note(); time.sleep(1000)
         note(); time.sleep(1000)
+wait_for_notes(4 + 12 + 36)
 """,
     "a group of its own": """
 if not os.fork():
@@ -63,7 +64,7 @@ if not os.fork():
 """,
     "one that forks for ever": """
 if not os.fork():
-    os.setsid()
+    os.setsid(); note()
     while True:
         if os.fork(): os._exit(0)
         note(); time.sleep(0.002)
@@ -72,10 +73,12 @@ if not os.fork():
 CODE = """
 def note():
     with open({notes!r}, "a") as file: file.write(f"{{os.getpid()}}\\n")
+def wait_for_notes(count):  # whose parent has ended is nobody's, and may be killed at any time
+    while not os.path.exists({notes!r}) or len(open({notes!r}).readlines()) < count: time.sleep(0.001)
 def do(way):
     if not os.fork():
         exec(WAYS[way])
-        os._exit(0)
+        wait_for_notes(1); os._exit(0)
     return os.wait()[0]
 WAYS = {ways!r}
 """
