@@ -17,6 +17,7 @@ another process's between the look and the kill: it is our child, and nobody els
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _SOON = 0.002  # seconds: a killed process takes about that long to be gone
 _PATIENCE = 0.1  # the longest pause while something is left
 _NOW_AND_THEN = 10.0
@@ -74,7 +76,12 @@ class Strays:
     def _look(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        found = self._clean()
+        try:
+            found = self._clean()
+        except OSError as error:
+            if error.errno not in _OUT_OF_DESCRIPTORS:
+                raise
+            found = True  # it cannot look now
         self._pause = min(self._pause * 1.5, _PATIENCE if found else _NOW_AND_THEN)
         self._timer = self._loop.call_later(self._pause, self._look)
         self.left = found and self._loop.now() < self._until
