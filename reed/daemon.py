@@ -35,8 +35,8 @@ from reed.core.server import Peer
 from reed.core.signals import signal_plugins
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
-from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
+from reed.nursery.launcher import NurseryLauncher
 from reed.peers.mesh import Mesh
 from reed.registry.groups import People
 from reed.registry.hooks import Process

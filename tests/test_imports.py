@@ -32,9 +32,9 @@ ARROWS = {
     "core": "errors wire loop store config registry",
     "peers": "errors loop",
     "client": "errors wire",
-    "lua": "errors wire sandbox",
-    "launcher": "errors registry lua sandbox",
-    "daemon": "errors wire loop store config registry core peers launcher sandbox",
+    "lua": "errors wire",
+    "nursery": "errors wire registry lua sandbox",
+    "daemon": "errors wire loop store config registry core peers nursery sandbox",
     "serve": "errors config registry daemon",
     "cli": "errors wire config registry lua client serve scaffold",
     "scaffold": "errors wire",
@@ -42,7 +42,7 @@ ARROWS = {
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {
     "selectors": {"loop"},
-    "select": {"loop", "lua"},  # a plugin waits for its core and its FIFOs
+    "select": {"loop", "lua", "nursery"},  # a plugin waits for its core and its FIFOs, the nursery for requests
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/site.py"},  # a definition that a person wrote as YAML

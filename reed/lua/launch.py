@@ -1,4 +1,4 @@
-"""What a plugin process is told when it starts (DESIGN.md, Lua): a LaunchSpec for Lua, a Program for a native one."""
+"""What a Lua plugin's process is told when it starts (DESIGN.md, Lua)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 MEMORY = 8 * 1024 * 1024  # bytes that Lua may hold, unless the manifest or reed.yaml says otherwise
-MAX_REQUEST = 131072  # bytes of one launch request
 CPU = 2.0  # seconds of processor time for each call
-
-
-class Program(NamedTuple):
-    """A native plugin: what is executed, where, and its whole environment."""
-
-    entry: str
-    folder: str
-    environment: dict[str, str]
-
-
-class Terms(NamedTuple):
-    """Which confinement a process gets (reed.sandbox.rules); its paths and ports are in the ruleset."""
-
-    is_lua: bool
-    network: bool
-    mode: str  # auto, off
-    memory: int | None  # bytes; for a native one
 
 
 class LaunchSpec(NamedTuple):

@@ -1,4 +1,4 @@
-"""The life of a small plugin, played in the nursery before it forks (heap.py).
+"""The life of a small plugin, played in the nursery before it forks (reed.nursery.heap).
 
 What a real plugin runs has then been run: code is specialised, caches are filled, and a fork changes fewer pages.
 """

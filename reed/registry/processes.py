@@ -2,7 +2,7 @@
 
     LaunchSpec ── Launcher.launch ── on_launched(pid) | on_failed(reason)      at once, or in a later turn
 
-Both types come from the nursery, confined as their LaunchSpec says (reed.launcher): Lua is forked, native executed.
+Both types come from the nursery, confined as their LaunchSpec says (reed.nursery): Lua is forked, native executed.
 <runtime folder>/pid/plugins/NAME.pid holds the pid and when the process was started (/proc/PID/stat, field 22): a pid
 with another start time is another process. It also holds what the process was launched as, and which FIFO of
 <runtime folder>/output it writes to: by that the next core adopts it (leftovers).

@@ -18,8 +18,9 @@ import pytest
 
 from reed.errors import CallError
 from reed.lua.launch import LaunchSpec
-from reed.lua.nursery import Nursery, Request
 from reed.lua.sandbox import Outcome, Sandbox
+from reed.nursery.nursery import Nursery
+from reed.nursery.request import Request
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
 from reed.wire import frames

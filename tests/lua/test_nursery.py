@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
-from reed.lua.launch import MAX_REQUEST
-from reed.lua.nursery import Nursery
+from reed.nursery.nursery import Nursery
+from reed.nursery.request import MAX_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

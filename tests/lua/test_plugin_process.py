@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import CallError, NotFound
-from reed.lua.nursery import Nursery
+from reed.nursery.nursery import Nursery
 from reed.wire.codes import Command, ErrorCode, Flag, Signal
 from reed.wire.common import JsonResponse
 from reed.wire.snippets import Record, SnippetCreate, SnippetGot, SnippetWritten

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.config import PluginLimits
-from reed.launcher import NurseryLauncher
 from reed.loop.loop import Loop
+from reed.nursery.launcher import NurseryLauncher
 from reed.registry.child import Child, memory_of
 from reed.registry.processes import (
     LaunchSpec,

@@ -251,7 +251,7 @@ def test_when_the_nursery_is_killed_plugins_live_on_and_new_ones_start(site, cli
     nursery = [
         int(pid)
         for pid in os.listdir("/proc")
-        if pid.isdigit() and parent(int(pid)) == site.process.pid and b"reed.lua.nursery" in cmdline(int(pid))
+        if pid.isdigit() and parent(int(pid)) == site.process.pid and b"reed.nursery" in cmdline(int(pid))
         and pathlib.Path(f"/proc/{pid}/comm").read_text() == "reed:nursery\n"
     ]  # fmt: skip
     assert len(nursery) == 1

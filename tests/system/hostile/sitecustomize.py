@@ -2,7 +2,7 @@
 
 import sys
 
-if "reed.lua.nursery" in sys.orig_argv:
+if "reed.nursery" in sys.orig_argv:
     import json
     import os
 

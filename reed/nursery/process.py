@@ -24,11 +24,11 @@ import time
 import traceback
 from typing import NoReturn
 
-from reed.lua import heap
-from reed.lua.birth import Birth, name_process
 from reed.lua.host import Host
 from reed.lua.rehearsal import rehearse
 from reed.lua.sandbox import Sandbox
+from reed.nursery import heap
+from reed.nursery.birth import Birth, name_process
 
 _AFTER_FAILURE = 0.1  # seconds
 _HEAD_START = 0.01  # seconds in which a plugin starts before the next spare is made, unless a request waits already

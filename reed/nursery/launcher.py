@@ -16,9 +16,10 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from reed.errors import ReedError
-from reed.lua.launch import CPU, MEMORY, Program
+from reed.lua.launch import CPU, MEMORY
 from reed.lua.launch import LaunchSpec as LuaSpec
-from reed.lua.nursery import Nursery, Request
+from reed.nursery.nursery import Nursery
+from reed.nursery.request import Program, Request
 from reed.registry.processes import LaunchSpec, environment
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for

@@ -20,8 +20,9 @@ import struct
 from typing import NoReturn
 
 from reed.lua.host import Host
-from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program, Terms
+from reed.lua.launch import LaunchSpec
 from reed.lua.sandbox import Sandbox as LuaSandbox
+from reed.nursery.request import MAX_REQUEST, Program, Terms
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import rules_for

@@ -6,7 +6,7 @@ r"""The core's side of the nursery: it asks for plugin processes, and each tells
                           b"4711\nreason" … end         it could not, and ends
                           end                           the nursery died before it read the request
 
-Its process is `nursery_process`; `fileno` becomes readable when it died: then call `stop`, and start it again.
+Its process is `process`; `fileno` becomes readable when it died: then call `stop`, and start it again.
 """
 
 from __future__ import annotations
@@ -17,28 +17,11 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from typing import NamedTuple
 
 from reed.errors import ReedError
-from reed.lua.launch import MAX_REQUEST, LaunchSpec, Program, Terms
-from reed.sandbox.rules import Rules
-from reed.wire import strict_json
+from reed.nursery.request import MAX_REQUEST, Request
 
 _STOP_SECONDS = 2.0
-
-
-class Request(NamedTuple):
-    """What is to run, and what it gives up before: `ruleset` is the descriptor of its paths and ports, -1: none."""
-
-    what: LaunchSpec | Program
-    rules: Rules
-    ruleset: int = -1
-
-    def pack(self) -> bytes:
-        """As JSON; the rest of the rules is in the ruleset, or has been checked (strict)."""
-        rules = self.rules
-        mode = "off" if rules.mode == "off" else "auto"
-        return strict_json.dumps([[*self.what], [*Terms(rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)]])
 
 
 class Nursery:
@@ -55,7 +38,7 @@ class Nursery:
         ours.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed.lua.nursery"], stdin=theirs.fileno(), start_new_session=True
+                [sys.executable, "-P", "-m", "reed.nursery"], stdin=theirs.fileno(), start_new_session=True
             )
         self._socket = ours
 
@@ -123,9 +106,3 @@ class Nursery:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-if __name__ == "__main__":
-    from reed.lua.nursery_process import main
-
-    main()

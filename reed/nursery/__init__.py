@@ -1,0 +1,7 @@
+"""NURSERY: where every plugin's process comes from, of both types: forked, confined, then run (SECURITY.md, Processes).
+
+core ── launcher ── nursery (the core's side) ══ process ── fork ── birth ─┬─ Lua: reed.lua.host
+                                request between them                       └─ native: executed
+
+heap    what makes a fork small
+"""

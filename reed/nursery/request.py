@@ -1,0 +1,45 @@
+"""What the core asks of the nursery: one plugin's process, and how it is confined.
+
+Request ── pack ──> JSON: [fields of the LaunchSpec or Program, Terms] ──> birth.py
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from reed.lua.launch import LaunchSpec
+from reed.sandbox.rules import Rules
+from reed.wire import strict_json
+
+MAX_REQUEST = 131072  # bytes of one request
+
+
+class Program(NamedTuple):
+    """A native plugin: what is executed, where, and its whole environment."""
+
+    entry: str
+    folder: str
+    environment: dict[str, str]
+
+
+class Terms(NamedTuple):
+    """Which confinement a process gets (reed.sandbox.rules); its paths and ports are in the ruleset."""
+
+    is_lua: bool
+    network: bool
+    mode: str  # auto, off
+    memory: int | None  # bytes; for a native one
+
+
+class Request(NamedTuple):
+    """What is to run, and what it gives up before: `ruleset` is the descriptor of its paths and ports, -1: none."""
+
+    what: LaunchSpec | Program
+    rules: Rules
+    ruleset: int = -1
+
+    def pack(self) -> bytes:
+        """As JSON; the rest of the rules is in the ruleset, or has been checked (strict)."""
+        rules = self.rules
+        mode = "off" if rules.mode == "off" else "auto"
+        return strict_json.dumps([[*self.what], [*Terms(rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)]])
