@@ -92,7 +92,7 @@ class Host:
         self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))
-        self._sandbox.start(self._services, memory=spec.memory, prepared=spec.prepared())
+        self._sandbox.start(self._services, memory=spec.memory, prepared=spec.prepared)
         try:
             source = read_source(self._folder, spec.entry)
         except CallError as error:

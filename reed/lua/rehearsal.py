@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from pathlib import Path
 
 from reed.lua.fifo import Places
 from reed.lua.host import Host
@@ -23,7 +22,7 @@ from reed.wire.plugins import PluginMessage
 _TIMES = 3
 _CALLS = 20
 _TURNS = 4  # waiting, the call, the signal, the message
-_FOLDER = str(Path(__file__).parent / "sdk" / "rehearsal")
+_FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "rehearsal")
 
 
 def rehearse() -> None:

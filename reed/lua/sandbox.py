@@ -11,10 +11,9 @@ first where it might not fit, and the Lua side sets it again.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from reed.errors import CallError, Internal, Malformed, ReedError
@@ -22,7 +21,7 @@ from reed.wire import strict_json
 
 Service = Callable[..., bytes | None]
 
-_SDK = Path(__file__).parent / "sdk"
+_SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
 
 
@@ -68,11 +67,11 @@ class Sandbox:
         self._call = self._entries[b"call"]
         self.shared = (guard, json, sdk)  # what testing.lua is built on
 
-    def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: Mapping[str, Any]) -> None:
-        """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know."""
+    def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: bytes) -> None:
+        """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know, as JSON."""
         self._services = services
         self._memory = memory
-        self._entries[b"prepare"](strict_json.dumps(dict(prepared)))
+        self._entries[b"prepare"](prepared)
         self._limit(True)
 
     def load(self, name: str, source: bytes) -> Outcome:
@@ -121,7 +120,8 @@ class Sandbox:
         return self._chunk(name, *arguments)
 
     def _chunk(self, name: str, *arguments: Any) -> Any:
-        source = (_SDK / f"{name}.lua").read_bytes()
+        with open(f"{_SDK}/{name}.lua", "rb") as file:
+            source = file.read()
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
@@ -153,7 +153,7 @@ class Sandbox:
             ok, text = False, failure(error)
         except Exception as error:  # noqa: BLE001 - an exception of Python must not become a value in Lua
             with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
-                traceback.print_exc(file=sys.stderr)
+                sys.excepthook(type(error), error, error.__traceback__)
             ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
         return ok, text, self._lift(len(text or b""))
 

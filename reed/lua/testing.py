@@ -107,7 +107,7 @@ def _prepare(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[S
         "cpu": CPU,
         "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
     }
-    sandbox.start(services, memory=MEMORY, prepared=prepared)
+    sandbox.start(services, memory=MEMORY, prepared=strict_json.dumps(prepared))
     entry = plugin.entry_point()
     _must_end_well(sandbox.load(entry, read_source(folder, entry)))
     return sandbox, runner

@@ -3,5 +3,6 @@
 core ── launcher ── nursery (the core's side) ══ process ── fork ── birth ─┬─ Lua: reed.lua.host
                                 request between them                       └─ native: executed
 
+clone   a fork whose child is the core's
 heap    what makes a fork small
 """

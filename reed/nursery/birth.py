@@ -11,7 +11,7 @@ while this process has work to do.
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import resource
 import signal
@@ -62,7 +62,7 @@ class Birth:
         message, control, _, _ = core.recvmsg(MAX_REQUEST, _CONTROL)
         if not message:
             return False
-        what, terms = json.loads(message)
+        what, terms = marshal.loads(message)
         self._terms = Terms(*terms)
         self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
@@ -120,5 +120,6 @@ class Birth:
 
 def name_process(name: str) -> None:
     """What ps and top show of this process: at most 15 bytes."""
-    with open("/proc/self/comm", "wb", buffering=0) as comm:
-        comm.write(name.encode()[:15])
+    comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(comm, name.encode()[:15])
+    os.close(comm)

@@ -16,7 +16,6 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from reed.errors import ReedError
-from reed.lua.launch import CPU, MEMORY
 from reed.lua.launch import LaunchSpec as LuaSpec
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import Program, Request
@@ -138,17 +137,18 @@ def rules_of(spec: LaunchSpec) -> Rules:
 def _what(spec: LaunchSpec) -> LuaSpec | Program:
     if not spec.lua:
         return Program(str(spec.entry), str(spec.folder), environment(spec))
-    return LuaSpec(
-        name=spec.name,
-        version=spec.version,
-        folder=str(spec.folder),
-        entry=os.path.relpath(spec.entry, spec.folder),
-        socket_path=str(spec.socket_path),
-        runtime_dir=str(spec.runtime_dir),
-        data_dir=str(spec.data_dir) if spec.data_dir else None,
-        settings=dict(spec.settings),
-        actions=dict(spec.actions),
-        memory=spec.limits.memory or MEMORY,
-        cpu=spec.limits.cpu or CPU,
-        lua=spec.lua,
+    return LuaSpec.of(
+        {
+            "name": spec.name,
+            "version": spec.version,
+            "folder": str(spec.folder),
+            "entry": str(spec.entry),
+            "socket_path": str(spec.socket_path),
+            "runtime_dir": str(spec.runtime_dir),
+            "data_dir": str(spec.data_dir) if spec.data_dir else None,
+            "settings": dict(spec.settings),
+            "actions": dict(spec.actions),
+            "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
+            "lua": spec.lua,
+        }
     )

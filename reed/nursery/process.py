@@ -1,12 +1,12 @@
 """The nursery: a process that has everything a plugin needs in memory, and forks (DESIGN.md, Lua).
 
-    nursery ── fork ──> middle ── fork ──> spare ── reads a request ── birth.py ── confined ─┬─ Lua: host.py
-       ^                  └─ ends: the core, a child subreaper, becomes the parent           └─ native: executed
+    nursery ── clone ──> spare, a child of the core ── reads a request ── birth.py ── confined ─┬─ Lua: host.py
+       ^                                                                                       └─ native: executed
        └── a pipe tells that the spare was taken: the next one is made
 
 One process is always made beforehand, so that a start does not wait for a fork. It reads the request with its
-descriptors from the core's socket itself: what the nursery or the middle did for it, they would change pages for, and
-those become the plugin's alone (heap.py).
+descriptors from the core's socket itself: what the nursery did for it, it would change pages for, and those become the
+plugin's alone (heap.py).
 
 The nursery was started before the core opened anything. It ends, as does the spare, when the core's end of the socket
 closes. A runtime of Lua 5.4 is made in the plugin's own process.
@@ -21,7 +21,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from typing import NoReturn
 
 from reed.lua.host import Host
@@ -29,6 +28,7 @@ from reed.lua.rehearsal import rehearse
 from reed.lua.sandbox import Sandbox
 from reed.nursery import heap
 from reed.nursery.birth import Birth, name_process
+from reed.nursery.clone import Cloning
 
 _AFTER_FAILURE = 0.1  # seconds
 _HEAD_START = 0.01  # seconds in which a plugin starts before the next spare is made, unless a request waits already
@@ -56,6 +56,7 @@ class NurseryProcess:
     def __init__(self, core: socket.socket) -> None:
         self._core = core
         self._birth = Birth()
+        self._clone = Cloning()
         rehearse()
         heap.fill_holes()
         self._host = Host(Sandbox())
@@ -74,43 +75,28 @@ class NurseryProcess:
     def make_spare(self) -> bool:
         """Forks a process for the next request, and waits until it has read one; False when it came to nothing."""
         taken, taking = os.pipe()
-        adopted, adopting = os.pipe()
         try:
-            middle = os.fork()
+            spare = self._clone()
         except OSError as error:
             sys.stderr.write(f"nursery: no process could be made: {error.strerror}\n")
-            middle = -1
-        if middle == 0:
-            os.close(adopting)
-            self._in_the_middle(taking, adopted)
+            spare = -1
+        if spare == 0:
+            self._be_the_spare(taking)
         os.close(taking)
-        os.close(adopted)
-        if middle > 0:
-            os.waitpid(middle, 0)
-        os.close(adopting)  # from here on the core is the spare's parent
         word = os.read(taken, 1)
         os.close(taken)
         return bool(word)
 
-    def _in_the_middle(self, taking: int, adopted: int) -> NoReturn:
-        try:
-            if os.fork() == 0:
-                self._be_the_spare(taking, adopted)
-            os._exit(0)
-        finally:
-            os._exit(1)
-
-    def _be_the_spare(self, taking: int, adopted: int) -> NoReturn:
+    def _be_the_spare(self, taking: int) -> NoReturn:
         """Waits for a request, and becomes its plugin. Nothing of the nursery runs on in it."""
         try:
             name_process("reed:spare")
-            os.read(adopted, 1)  # ends when the nursery closes its end
             if not self._birth.receive(self._core):
                 os._exit(0)
             os.write(taking, b"!")
             self._birth.take_place(self._host)
-        except BaseException:  # noqa: BLE001 - whatever it is, the core reads it
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the core reads it
+            sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()
         finally:
             os._exit(1)

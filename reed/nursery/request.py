@@ -1,15 +1,15 @@
 """What the core asks of the nursery: one plugin's process, and how it is confined.
 
-Request ── pack ──> JSON: [fields of the LaunchSpec or Program, Terms] ──> birth.py
+Request ── pack ──> bytes: the fields of the LaunchSpec or Program, the Terms ──> birth.py
 """
 
 from __future__ import annotations
 
+import marshal
 from typing import NamedTuple
 
 from reed.lua.launch import LaunchSpec
 from reed.sandbox.rules import Rules
-from reed.wire import strict_json
 
 MAX_REQUEST = 131072  # bytes of one request
 
@@ -39,7 +39,10 @@ class Request(NamedTuple):
     ruleset: int = -1
 
     def pack(self) -> bytes:
-        """As JSON; the rest of the rules is in the ruleset, or has been checked (strict)."""
+        """The rest of the rules is in the ruleset, or has been checked (strict).
+
+        Marshalled: both ends run the same Python, and reading it makes no more objects than it holds.
+        """
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
-        return strict_json.dumps([[*self.what], [*Terms(rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)]])
+        return marshal.dumps(((*self.what,), (rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)))

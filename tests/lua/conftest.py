@@ -315,7 +315,7 @@ class Bench:
             "actions": {"try": 1},
         }
         services = {b"log": lambda level, text: self.lines.append(f"{level.decode()}: {text.decode()}")}
-        self.sandbox.start(services, memory=8 << 20, prepared=prepared)
+        self.sandbox.start(services, memory=8 << 20, prepared=json.dumps(prepared).encode())
 
     def load(self, source: str) -> Outcome:
         return self.sandbox.load("main.lua", source.encode())

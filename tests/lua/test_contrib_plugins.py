@@ -46,7 +46,8 @@ def loaded(name: str, **more: Service) -> Sandbox:
     services: dict[bytes, Service] = {b"source": lambda path: read_source(folder, path.decode())}
     services.update((operation.replace("_", ".").encode(), service) for operation, service in more.items())
     prepared = {"name": name, "version": version, "settings": {}, "actions": actions, "cpu": LONGEST_SECONDS}
-    sandbox.start(services, memory=8 << 20, prepared={**prepared, "seed": [1, 2], "can_write": False})
+    prepared |= {"seed": [1, 2], "can_write": False}
+    sandbox.start(services, memory=8 << 20, prepared=json.dumps(prepared).encode())
     assert sandbox.load("main.lua", read_source(folder, "main.lua")).kind == "run"
     return sandbox
 

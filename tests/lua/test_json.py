@@ -37,7 +37,7 @@ values = st.recursive(
 def echoing() -> Sandbox:
     sandbox = Sandbox()
     prepared = {"name": "", "version": "", "actions": {"try": 1}, "settings": {}, "cpu": 2, "seed": [1, 2]}
-    sandbox.start({}, memory=8 << 20, prepared={**prepared, "can_write": False})
+    sandbox.start({}, memory=8 << 20, prepared=json.dumps({**prepared, "can_write": False}).encode())
     assert sandbox.load("main.lua", ECHO).kind == "run"
     return sandbox
 
