@@ -28,6 +28,7 @@ from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary
 from reed.core.handlers import Handlers
 from reed.core.links import Link, LinkTools
 from reed.core.monitor import Monitor
+from reed.core.prepared import PreparedReplies
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
@@ -76,10 +77,11 @@ class Daemon:
             undo.callback(self._folder.close)
             config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             undo.callback(os.close, take_lock(config.data_dir))
-            self.store = SqliteStore(config.data_dir / "content.db", most_events=config.limits.queued_events)
-            undo.callback(self.store.close)
             self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
             undo.callback(self.loop.close)
+            path, most_events = config.data_dir / "content.db", config.limits.queued_events
+            self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later)
+            undo.callback(self.store.close)
             self._monitor = Monitor(
                 self._folder.monitor_socket, config.limits.queued_bytes, self.loop, log, self._caller_of
             )
@@ -90,7 +92,8 @@ class Daemon:
             self.supervisor = self._build_supervisor()
             most_bytes = config.limits.queued_bytes
             self._handlers = Handlers(self.store, self.links, self.supervisor.has_row, self.loop, most_bytes, log)
-            self._router = Router(self._routes(), lambda: self.store.dirty, self._note_bug, log)
+            self._prepared = PreparedReplies(self.store)
+            self._router = Router(self._routes(), self._prepared, lambda: self.store.dirty, self._note_bug, log)
             self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router, self._sandbox_layers())
             undo.callback(self._close_links)
             most_held = _fifos_to_hold(config.limits.connections)
@@ -166,7 +169,7 @@ class Daemon:
 
     def _routes(self) -> dict[Any, Any]:
         return {
-            **snippets.routes(self.store, self._handlers.filters),
+            **snippets.routes(self.store, self._handlers.filters, self._prepared),
             **schema.routes(self.store),
             **registry.routes(self.store),
             **search.routes(self.store),

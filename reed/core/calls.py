@@ -80,4 +80,14 @@ class Call:
         self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
 
 
+class Dispatcher(Protocol):
+    """Where a connection's frames go."""
+
+    def dispatch(self, call: Call, payload: memoryview) -> None: ...
+    def must_wait(self, command_id: int) -> bool: ...
+    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+        """The response frames to the requests that `data` begins with, about `room` bytes of them, where they were made
+        before; and the size of these requests in bytes."""
+
+
 Handle = Callable[[Call, memoryview], None]

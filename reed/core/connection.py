@@ -1,9 +1,10 @@
 """A connection: frames in, calls, and their replies out in the order of the requests.
 
-    socket ── receive ── ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
-                                        ├─ signal   ── on_signal                     │ in order
-                                        └─ response ── on_response                   ▼
-    socket ◀─ flush ─────────────────────────────────────────────────────────────  release
+    socket ── receive ─┬─ answered before: the same bytes again, at once
+                       └─ ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
+                                         ├─ signal   ── on_signal                     │ in order
+                                         └─ response ── on_response                   ▼
+    socket ◀─ flush ──────────────────────────────────────────────────────────────  release
 
 A connection takes a bounded number of frames a turn. It takes none while a reply of it is stuck in the socket, while
 too many of its calls wait, or while the next frame is a read and the store holds writes that are not on the disk yet.
@@ -17,7 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from reed.core.calls import Call, Caller
+from reed.config import Limits
+from reed.core.calls import Call, Caller, Dispatcher
 from reed.core.quotas import Quotas, Share
 from reed.core.refusing import Refusing
 from reed.errors import CallError, Malformed
@@ -37,34 +39,12 @@ _MOST_READS = 100  # of a peer that is gone
 _MOST_NOTES = 10  # log lines of one connection about what is not answered
 
 
-class Limits(Protocol):
-    """The settings that bound a connection (reed.yaml, limits)."""
-
-    @property
-    def payload(self) -> int: ...
-    @property
-    def frames_per_turn(self) -> int: ...
-    @property
-    def queued_bytes(self) -> int: ...
-    @property
-    def queued_calls(self) -> int: ...
-
-
 class Watching(Protocol):
     """Who looks at the frames that pass (core.monitor)."""
 
     watched: bool
 
     def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None: ...
-
-
-class Dispatcher(Protocol):
-    """Where a connection's frames go."""
-
-    def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def must_wait(self, command_id: int) -> bool: ...
-    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
-        """The whole response frame, where it was made before: no Call is needed then."""
 
 
 class Connection:
@@ -137,8 +117,11 @@ class Connection:
             return
         size = self.stream.receive(self._scratch)
         if size > 0:
-            self._buffer.feed(self._scratch[:size])
-            self._take_frames()
+            data = self._scratch[:size]
+            taken = 0 if self._buffer.pending else self._answer_at_once(data)
+            if taken < size:
+                self._buffer.feed(data[taken:])
+                self._take_frames()
         elif size == 0:
             self._end_of_input()
 
@@ -156,14 +139,33 @@ class Connection:
         if not self._calls:
             self._loop.flush_later(_CloseWhenSent(self))  # after its replies of this turn
 
+    def _answer_at_once(self, data: memoryview) -> int:
+        """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
+
+        Nothing is written for them, so no commit has to come first.
+        """
+        taken = 0
+        while taken < len(data) and not (self._calls or self.stream.queued or self._monitor.watched):
+            answers, size = self._dispatcher.answers(self.caller, data[taken:], _HIGH_WATER)
+            if not answers:
+                break
+            self.stream.send_now(answers[0] if len(answers) == 1 else b"".join(answers))
+            taken += size
+            if self._loop.is_late():
+                break
+        return taken
+
+    def _take_more(self) -> None:
+        """Go on with what the buffer holds."""
+        self._buffer.skip(self._answer_at_once(self._buffer.rest))
+        self._take_frames()
+
     def _take_frames(self) -> None:
         self._goes_on = False
         buffer = self._buffer
         stream = self.stream
         calls = self._calls
         monitor = self._monitor
-        caller = self.caller
-        at_once = self._dispatcher.at_once
         must_wait, dispatch = self._dispatcher.must_wait, self._dispatcher.dispatch
         most_calls = self._limits.queued_calls
         left = self._limits.frames_per_turn
@@ -177,7 +179,7 @@ class Connection:
                 if not left or must_wait(frame.command_id):
                     buffer.put_back(frame)
                     self._goes_on = True
-                    self._loop.again(self._take_frames)
+                    self._loop.again(self._take_more)
                     break
                 if stream.queued > _HIGH_WATER or len(calls) >= most_calls:
                     buffer.put_back(frame)
@@ -192,9 +194,6 @@ class Connection:
                     self._saw(IN, frames.header(command_id, len(payload), flags), payload)
                 if flags & _NO_REQUEST:
                     self._take_special(frame)
-                    continue
-                if not calls and not flags and (answer := at_once(caller, command_id, payload)) is not None:
-                    self.send(answer)
                     continue
                 call = Call(self, command_id, flags)
                 if call.expects_reply:
@@ -306,7 +305,7 @@ class Connection:
     def _go_on(self) -> None:
         if not self.stream.closing:
             self.stream.watch(self._on_readable)
-            self._take_frames()
+            self._take_more()
 
     def _closed(self, reason: str) -> None:
         if self.unanswered_failures > _MOST_NOTES:

@@ -25,8 +25,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.config import Config
-from reed.core.calls import Call, Caller
-from reed.core.connection import Connection, Dispatcher, Watching
+from reed.core.calls import Call, Caller, Dispatcher
+from reed.core.connection import Connection, Watching
 from reed.core.plugin_calls import CallQueue, PluginCall
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
@@ -92,8 +92,8 @@ class PluginConnection:
     def must_wait(self, command_id: int) -> bool:
         return self._dispatcher.must_wait(command_id)
 
-    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
-        return self._dispatcher.at_once(caller, command_id, payload) if self.registered else None
+    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+        return self._dispatcher.answers(caller, data, room) if self.registered else ([], 0)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:

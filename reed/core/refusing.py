@@ -15,8 +15,8 @@ class Refusing:
     def must_wait(self, _command_id: int) -> bool:
         return False
 
-    def at_once(self, _caller: Caller, _command_id: int, _payload: memoryview) -> bytes | None:
-        return None
+    def answers(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
+        return [], 0
 
     def dispatch(self, call: Call, _payload: memoryview) -> None:
         call.fail(self._error)

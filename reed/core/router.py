@@ -1,9 +1,9 @@
 """Which command goes to which handler, and who may (WIRE.md, Commands to the core, Permissions).
 
-frame ── must_wait? ── at_once? ── dispatch ─┬─ unknown command     501
-                                             ├─ not permitted       403, logged with who and what
-                                             ├─ handler             replies now or later; a CallError is its answer
-                                             └─ a bug in a handler  500 for the caller, its traceback in the log
+answers? ── must_wait? ── dispatch ─┬─ unknown command     501
+                                    ├─ not permitted       403, logged with who and what
+                                    ├─ handler             replies now or later; a CallError is its answer
+                                    └─ a bug in a handler  500 for the caller, its traceback in the log
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.core.calls import Call, Caller, Handle
+from reed.core.prepared import PreparedReplies
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.registry.permissions import PERMISSION_OF
 from reed.wire.codes import Command
@@ -21,7 +22,6 @@ from reed.wire.codes import Command
 class Route(NamedTuple):
     handle: Handle
     reads_store: bool = False  # must not see writes that are not on the disk yet
-    prepared: Callable[[memoryview], bytes | None] | None = None  # the response frame, where it was made before
 
 
 class Router:
@@ -30,13 +30,14 @@ class Router:
     def __init__(
         self,
         routes: dict[Command, Route],
+        prepared: PreparedReplies,
         store_is_dirty: Callable[[], bool],
         on_bug: Callable[[BaseException], None],
         log: logging.Logger,
     ) -> None:
         self._handlers: dict[int, Handle] = {int(command): route.handle for command, route in routes.items()}
         self._reading = frozenset(int(command) for command, route in routes.items() if route.reads_store)
-        self._prepared = {int(command): route.prepared for command, route in routes.items() if route.prepared}
+        self._prepared = prepared
         self._store_is_dirty = store_is_dirty
         self._on_bug = on_bug
         self._log = log
@@ -46,10 +47,9 @@ class Router:
         """A read waits for the next turn while writes of this one are not on the disk: it could see what then fails."""
         return self._store_is_dirty() and command_id in self._reading
 
-    def at_once(self, caller: Caller, command_id: int, payload: memoryview) -> bytes | None:
-        """The response frame, where it was made before and the caller may have it."""
-        prepared = self._prepared.get(command_id)
-        return prepared(payload) if prepared is not None and command_id in caller.commands else None
+    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+        """What was answered before: see PreparedReplies."""
+        return self._prepared.answers(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id

@@ -5,7 +5,7 @@
               and so do all that are left when the turn is late
     timers    what is due
     work      long operations go on for a slice (`add_work`)
-    commit    the store puts the turn's writes on the disk; their replies are queued now
+    commit    if it was asked for (`commit_later`): the turn's writes are put on the disk; their replies are queued now
     flush     what was queued for sending in this turn is written (`flush_later`)
     bury      what died is closed (`close_later`): never earlier, so no descriptor number is used twice in a turn
 
@@ -14,6 +14,7 @@ A callback that raises is a bug: its traceback goes to `on_bug`, and the loop go
 
 from __future__ import annotations
 
+import math
 import selectors
 import time
 from collections import deque
@@ -63,16 +64,18 @@ class _Watch:
 class TurnTimes:
     """How long turns took: counts by powers of two of a microsecond, the waiting for the disk apart."""
 
-    __slots__ = ("buckets", "disk_longest", "longest", "turns")
+    __slots__ = ("buckets", "disk_longest", "longest")
 
     def __init__(self) -> None:
         self.buckets = [0] * 32  # buckets[n]: turns that took below 2**n microseconds, and not below 2**(n-1)
         self.longest = 0.0
         self.disk_longest = 0.0
-        self.turns = 0
+
+    @property
+    def turns(self) -> int:
+        return sum(self.buckets)
 
     def add(self, seconds: float, disk_seconds: float = 0.0) -> None:
-        self.turns += 1
         self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
         self.longest = max(self.longest, seconds)
         self.disk_longest = max(self.disk_longest, disk_seconds)
@@ -98,14 +101,16 @@ class Loop:
         on_bug: Callable[[BaseException], None],
         waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`waited` gives the seconds that all commits so far have waited for the disk."""
+        """`commit` is called in a turn that it was asked for in, and in the first. `waited` gives the seconds that all
+        commits so far have waited for the disk."""
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
         self._epoll = Epoll()
         self._on_bug = on_bug
         self._waited = waited
-        self._waited_before = waited()
+        self._waited_before = 0.0
+        self._commit_due = True
         self._late = 0.0  # when the present turn has taken enough in
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
@@ -159,6 +164,10 @@ class Loop:
         """Give `work` a slice of each turn until it returns False."""
         if work not in self._work:
             self._work.append(work)
+
+    def commit_later(self) -> None:
+        """There is something to commit, or to work on: call `commit` at the end of this turn."""
+        self._commit_due = True
 
     def flush_later(self, stream: Flushable) -> None:
         """Flush it after this turn's commit. Call it once for each turn."""
@@ -214,12 +223,10 @@ class Loop:
             self._run_timers()
         if self._work:
             self._run_work(began + _WORKING)
-        self._call(self.commit)
+        disk_seconds = self._commit() if self._commit_due else 0.0
         if self._to_flush or self._to_close:
             self._flush_and_bury()
-        waited = self._waited()
-        self.times.add(now() - began - (waited - self._waited_before), waited - self._waited_before)
-        self._waited_before = waited
+        self.times.add(now() - began - disk_seconds, disk_seconds)
 
     def close(self) -> None:
         self._flush_and_bury()
@@ -227,10 +234,10 @@ class Loop:
         self._watches.clear()
 
     def _timeout(self, most_wait: float | None) -> float | None:
-        if self._again or self._work or self._to_flush or self._to_close:
+        if self._again or self._work or self._commit_due or self._to_flush or self._to_close:
             return 0.0
-        deadline = self._timers.next_deadline()
-        if deadline is None:
+        deadline = self._timers.earliest
+        if deadline == math.inf:
             return most_wait
         wait = max(0.0, deadline - self.now())
         return wait if most_wait is None else min(wait, most_wait)
@@ -258,6 +265,13 @@ class Loop:
                 more = False
             if not more:
                 self._work.remove(work)
+
+    def _commit(self) -> float:
+        """The seconds that this turn has waited for the disk."""
+        self._commit_due = False
+        self._call(self.commit)
+        before, self._waited_before = self._waited_before, self._waited()
+        return self._waited_before - before
 
     def _flush_and_bury(self) -> None:
         while self._to_flush:  # a flush that fails may end calls, whose replies are flushed too

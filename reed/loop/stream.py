@@ -3,6 +3,7 @@
     send(part) ── queue ── flush: sendmsg ─┬─ all written: idle (`on_drained` when it had been blocked)
                                            └─ short write: blocked; wait for writability; who reads nothing for
                                               `stall_seconds`, or lets more than `max_queued` bytes pile up, is closed
+    send_now(part) ── the same without waiting for the flush: for what no commit has to come before
     receive(into) ── recv_into
 
 A part is `bytes`, or a view of memory that nobody will change until it is written.
@@ -103,6 +104,21 @@ class Stream:
         elif not self._scheduled and not self._blocked:
             self._scheduled = True
             self._loop.flush_later(self)
+
+    def send_now(self, part: Part) -> None:
+        """Write `part` at once, if nothing is queued before it; what the socket does not take is queued."""
+        if self._queue or self.closing:
+            self.send(part)
+            return
+        try:
+            sent = self._send(part)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return
+        if sent < len(part):
+            self.send(memoryview(part)[sent:])
 
     def flush(self) -> None:
         """Write what the socket takes."""

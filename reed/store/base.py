@@ -11,6 +11,7 @@ answer when it likes. Nothing here ever waits for anything but this machine's di
 
     the turn:   operations …   work(until)   commit()   (the core then sends what `done` and `failed` replied)
 
+A store says when it has become dirty or has got work, so that nobody has to ask it in each turn.
 Between a write and its commit the store is `dirty`: a read now would see what may yet fail, so the core waits with it.
 
 Others may be told of changes: a subscriber, to the store a plain name, finds an Event for each change in its outbox,

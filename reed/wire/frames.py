@@ -90,6 +90,15 @@ class ReceiveBuffer:
         self._at = stop
         return Frame(self.command_id, flags, self._view[start:stop])
 
+    @property
+    def rest(self) -> memoryview:
+        """What was not taken yet; valid until `keep()`."""
+        return self._view[self._at :]
+
+    def skip(self, size: int) -> None:
+        """These bytes of the rest were taken without `next_frame`: whole frames."""
+        self._at += size
+
     def put_back(self, frame: Frame) -> None:
         """The newest frame is not handled yet: `next_frame` gives it again."""
         self._at -= _HEADER_SIZE + len(frame.payload)

@@ -39,8 +39,8 @@ class FakeLink:
 class Core:
     def __init__(self, path) -> None:
         self.now = 0.0
-        self.store = SqliteStore(path, monotonic=lambda: self.now)
         self.loop = Loop(clock=lambda: self.now, on_bug=self._bug, commit=self._commit)
+        self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.commit_later)
         self.link = FakeLink()
         self.events = Events(self.store, {"seo": self.link}, self.loop, logging.getLogger("test"))  # type: ignore[dict-item]
         self.events.refresh()

@@ -60,6 +60,7 @@ def test_a_turn_goes_in_the_documented_order(loop, clock):
         loop.flush_later(Noted(events, "stream"))
         loop.close_later(Noted(events, "dead"))
         loop.again(lambda: events.append("again"))
+        loop.commit_later()
 
     loop.watch(a.fileno(), on_readable)
     loop.call_later(0, lambda: events.append("timer"))
@@ -69,10 +70,22 @@ def test_a_turn_goes_in_the_documented_order(loop, clock):
     assert events == ["read", "timer", "work", "commit", "flush stream", "close dead"]
     events.clear()
     loop.turn()  # `again` waits for nothing
-    assert events == ["again", "commit"]
+    assert events == ["again"]  # and nobody asked for a commit
     loop.unwatch(a.fileno())
     a.close()
     b.close()
+
+
+def test_the_first_turn_commits_and_then_those_that_are_asked_to(loop):
+    commits: list[int] = []
+    loop.commit = lambda: commits.append(len(commits))
+    for _ in range(3):
+        loop.turn(0)
+    assert commits == [0]
+    loop.commit_later()
+    loop.turn()  # does not wait
+    loop.turn(0)
+    assert commits == [0, 1]
 
 
 def test_timers_run_when_due_in_order_and_never_when_cancelled(loop, clock):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from reed.core.calls import Call
 from reed.core.filters import Filters
+from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Store
-from reed.wire import common, frames
-from reed.wire.codes import Command, Flag
+from reed.wire import common
+from reed.wire.codes import Command
 from reed.wire.snippets import (
-    Record,
     SnippetCreate,
     SnippetDelete,
-    SnippetGot,
     SnippetList,
     SnippetPage,
     SnippetUpdate,
@@ -23,11 +20,9 @@ from reed.wire.snippets import (
 )
 
 _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
-_LARGEST_PREPARED = 16 * 1024  # bytes; what is larger is made when it is asked for
-_MOST_PREPARED = 4 * 1024 * 1024
 
 
-def routes(store: Store, filters: Filters) -> dict[Command, Route]:
+def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Command, Route]:
     def create(call: Call, payload: memoryview) -> None:
         request = SnippetCreate.unpack(payload)
 
@@ -62,12 +57,10 @@ def routes(store: Store, filters: Filters) -> dict[Command, Route]:
         except CallError as error:
             failed(error)
 
-    got = _PreparedReplies(store)
-
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
         ref = common.unpack_ref(request)
-        store.get(ref, lambda record: call.reply_with(got.prepare(request, record)), call.fail)
+        store.get(ref, lambda record: call.reply_with(prepared.snippet_got(request, record)), call.fail)
 
     def page(call: Call, payload: memoryview) -> None:
         request = SnippetList.unpack(payload)
@@ -81,46 +74,9 @@ def routes(store: Store, filters: Filters) -> dict[Command, Route]:
         Command.SNIPPET_CREATE: Route(create),
         Command.SNIPPET_UPDATE: Route(update),
         Command.SNIPPET_DELETE: Route(delete),
-        Command.SNIPPET_GET: Route(get, reads_store=True, prepared=got.frame),
+        Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
     }
-
-
-class _Prepared(NamedTuple):
-    record: Record
-    changes: int  # the store's number when it was the one to give
-    frame: bytes
-
-
-class _PreparedReplies:
-    """The frames that answer a GET, by its payload. One is good while the store has not changed; after that, when the
-    store gives the very same Record."""
-
-    __slots__ = ("_found", "_size", "_store")
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._found: dict[bytes, _Prepared] = {}
-        self._size = 0
-
-    def frame(self, payload: memoryview) -> bytes | None:
-        found = self._found.get(payload.tobytes())
-        return found.frame if found is not None and found.changes == self._store.changes else None
-
-    def prepare(self, request: bytes, record: Record) -> bytes:
-        """The frame for what the store gave just now."""
-        found = self._found.get(request)
-        if found is not None and found.record is record:
-            self._found[request] = found._replace(changes=self._store.changes)
-            return found.frame
-        frame = frames.encode(Command.SNIPPET_GET, SnippetGot(200, record).pack(), Flag.RESPONSE)
-        if len(frame) <= _LARGEST_PREPARED:
-            self._size += len(frame)
-            if self._size > _MOST_PREPARED:
-                self._found.clear()
-                self._size = len(frame)
-            self._found[request] = _Prepared(record, self._store.changes, frame)
-        return frame
 
 
 def _written(call: Call) -> Done[str]:

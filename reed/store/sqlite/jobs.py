@@ -48,8 +48,9 @@ class _Running:
 
 
 class Jobs:
-    def __init__(self, database: Database, monotonic: Callable[[], float]) -> None:
+    def __init__(self, database: Database, monotonic: Callable[[], float], on_due: Callable[[], None]) -> None:
         self._database = database
+        self._on_due = on_due
         self._monotonic = monotonic
         self._waiting: deque[_Job] = deque()
         self._running: deque[_Running] = deque()
@@ -57,6 +58,7 @@ class Jobs:
 
     def start(self, run: Callable[[sqlite3.Connection], Steps[T]], done: Done[T], failed: Failed) -> None:
         self._waiting.append(_Job(run, done, failed))
+        self._on_due()
 
     @property
     def left(self) -> int:

@@ -39,6 +39,7 @@ P = ParamSpec("P")
 DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
 SHORT_PAGE = 100  # records
 MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
+_LAST_SEQUENCE = "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
 
 
 class SqliteStore:
@@ -52,11 +53,12 @@ class SqliteStore:
         monotonic: Callable[[], float] = time.monotonic,
         cache_bytes: int = DEFAULT_CACHE,
         most_events: int = DEFAULT_LIMIT,
+        on_due: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in.
-
-        `most_events` may wait for one subscriber; then the oldest are lost.
+        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
+        may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
         """
+        self._on_due = on_due
         self._database = Database(str(path))
         try:
             self._join(clock, monotonic, cache_bytes)
@@ -69,22 +71,19 @@ class SqliteStore:
 
     def _join(self, clock: Callable[[], int], monotonic: Callable[[], float], cache_bytes: int) -> None:
         writer = self._database.writer
-        (floor,) = writer.execute(
-            "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
-        ).fetchone()
-        ids = Ids(floor)
+        ids = Ids(*writer.execute(_LAST_SEQUENCE).fetchone())
         self._clock = clock
         self._monotonic = monotonic
         self._commits = 0
         self._is_turn_of_index = True  # else of the jobs, when both want to go on
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
-        self._turn = turn = Turn(self._database)
+        self._turn = turn = Turn(self._database, self._on_due)
         self._types = Types(turn, writer)
         self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache)
         self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
         self._index = Index(turn, writer, self._types, ids, monotonic)
-        self._jobs = Jobs(self._database, monotonic)
+        self._jobs = Jobs(self._database, monotonic, self._on_due)
 
     @property
     def dirty(self) -> bool:
@@ -162,6 +161,7 @@ class SqliteStore:
         job = partial(search, terms=parse(query), type_name=type_name, limit=limit, offset=offset)
         # Without an index on a full disk there is still what is indexed: that error is not the searcher's.
         self._index.when_caught_up(lambda _error: self._jobs.start(job, done, failed))
+        self._on_due()
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
         def wait(count: int) -> None:
@@ -179,9 +179,11 @@ class SqliteStore:
 
     def told(self, subscriber: str, event_id: int) -> None:
         self._outbox.told(subscriber, event_id)
+        self._on_due()
 
     def forget(self, subscriber: str) -> None:
         self._outbox.forget(subscriber)
+        self._on_due()
 
     def events_waiting(self) -> Mapping[str, int]:
         return self._outbox.counts

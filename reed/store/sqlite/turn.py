@@ -32,6 +32,7 @@ class Turn:
         "_clock",
         "_database",
         "_is_lazy",
+        "_on_due",
         "_parts",
         "_used",
         "_waiting",
@@ -43,10 +44,12 @@ class Turn:
     def __init__(
         self,
         database: Database,
+        on_due: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         used: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`clock` and `used` give seconds: those that pass, and those of the processor that this thread has had."""
+        """`on_due` is called when a transaction was opened. `clock` and `used` give seconds: those that pass, and those
+        of the processor that this thread has had."""
         self._database = database
         self._writer = database.writer
         self._parts: list[Part] = []
@@ -54,6 +57,7 @@ class Turn:
         self.is_open = False
         self.waited = 0.0  # seconds, for the disk, by all commits so far
         self._is_lazy = False
+        self._on_due = on_due
         self._clock = clock
         self._used = used
 
@@ -63,8 +67,7 @@ class Turn:
     def begin(self) -> None:
         """Open the transaction, if this is the first write of the turn."""
         if not self.is_open:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self.is_open = True
+            self._open()
         elif self._is_lazy:
             self.commit()
             self.begin()
@@ -72,8 +75,12 @@ class Turn:
     def begin_lazy(self) -> None:
         """Open a lazy transaction; the turn must be closed."""
         self._set_lazy(True)
+        self._open()
+
+    def _open(self) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
         self.is_open = True
+        self._on_due()
 
     def wait(self, done: Done[T], value: T, failed: Failed) -> None:
         """A write was made: tell its caller when it is on the disk, or is not going to be."""

@@ -1,0 +1,75 @@
+"""Replies that were made before: the same bytes for the same request, and nothing that is no longer so."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.core.prepared import PreparedReplies
+from reed.wire import frames
+from reed.wire.codes import Command, Flag
+from reed.wire.snippets import Record, SnippetGot
+
+GET = int(Command.SNIPPET_GET)
+ROOM = 100_000
+MAY_GET = frozenset({GET})
+
+
+class Store:
+    changes = 1
+
+
+def record(content: bytes = b"{}") -> Record:
+    return Record("0190f3b1-5c7e-7000-8000-000000000001", "page", "intro", 1, 10, 20, content)
+
+
+def prepared(store: Store, ref: bytes = b"intro") -> tuple[PreparedReplies, bytes, bytes]:
+    replies = PreparedReplies(store)  # type: ignore[arg-type]
+    answer = replies.snippet_got(ref, record())
+    return replies, frames.encode(GET, ref), answer
+
+
+def test_the_same_request_gets_the_same_frame():
+    replies, request, answer = prepared(Store())
+    assert answer == frames.encode(GET, SnippetGot(200, record()).pack(), int(Flag.RESPONSE))
+    assert replies.answers(MAY_GET, memoryview(request * 3), ROOM) == ([answer] * 3, 3 * len(request))
+    assert replies.answers(MAY_GET, memoryview(request * 3), len(answer) + 1) == ([answer] * 2, 2 * len(request))
+
+
+def test_who_may_not_read_gets_none():
+    replies, request, _ = prepared(Store())
+    assert replies.answers(frozenset({1, 2}), memoryview(request), ROOM) == ([], 0)
+
+
+def test_after_a_change_the_store_is_asked_first():
+    store = Store()
+    replies, request, answer = prepared(store)
+    store.changes = 2
+    assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([], 0)
+    changed = replies.snippet_got(b"intro", record(b'{"new": true}'))
+    assert changed != answer
+    assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
+
+
+def test_another_request_ends_it():
+    replies, request, answer = prepared(Store())
+    other = frames.encode(GET, b"other")
+    assert replies.answers(MAY_GET, memoryview(request + other + request), ROOM) == ([answer], len(request))
+    for flags in Flag:  # a flag makes another request of it
+        assert replies.answers(MAY_GET, memoryview(frames.encode(GET, b"intro", int(flags))), ROOM) == ([], 0)
+
+
+@given(st.binary(max_size=200), st.integers(0, 40))
+def test_whatever_follows_only_whole_requests_are_answered(rest, cut):
+    replies, request, answer = prepared(Store())
+    data = request + request[:cut] + rest
+    answers, taken = replies.answers(MAY_GET, memoryview(data), ROOM)
+    assert taken == len(answers) * len(request)
+    assert data[:taken] == request * len(answers)
+    assert set(answers) == {answer}
+
+
+def test_large_replies_are_not_kept():
+    replies = PreparedReplies(Store())  # type: ignore[arg-type]
+    replies.snippet_got(b"large", record(bytes(100_000)))
+    assert replies.answers(MAY_GET, memoryview(frames.encode(GET, b"large")), ROOM) == ([], 0)
