@@ -28,8 +28,18 @@ _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "rehearsal")
 def rehearse() -> None:
     """Loads a plugin, registers it at nobody, and lets it answer some calls and messages."""
     for _ in range(_TIMES):
-        _play(_FOLDER)
+        stage, host = Stage(), Host(Sandbox())
+        stage.start(host)
+        stage.go_on(host)
+        stage.close()
     signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def small_plugin() -> LaunchSpec:
+    """What is played."""
+    fields = {"name": "rehearsal", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/main.lua"}
+    nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
+    return LaunchSpec.of({**fields, **nowhere})
 
 
 class _Pipes(Places):
@@ -55,24 +65,33 @@ class _Pipes(Places):
                 os.close(fd)
 
 
-def _play(folder: str) -> None:
-    fields = {"name": "rehearsal", "version": "0.0.0", "folder": folder, "entry": f"{folder}/main.lua"}
-    nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
-    spec = LaunchSpec.of({**fields, **nowhere})
-    core, ours = socket.socketpair()
-    pipes = _Pipes(spec.name)
-    with core, ours:
+class Stage:
+    """A core and another plugin, as far as the small plugin needs them; the core has answered beforehand."""
+
+    def __init__(self) -> None:
+        self.spec = small_plugin()
+        self._core, self._ours = socket.socketpair()
+        self._pipes = _Pipes(self.spec.name)
         answer = JsonResponse(200, b'{"settings":{"a":1},"peers":["other"],"sleep":null}').pack()
-        core.sendall(frames.encode(Command.PLUGIN_REGISTER, answer, Flag.RESPONSE))
-        check = SignalMessage(Signal.HEALTH_CHECK, 1, spec.name).pack()
-        host = Host(Sandbox())
-        host.load(spec, pipes)
-        link = Link(ours)
-        host.register(link)
+        self._core.sendall(frames.encode(Command.PLUGIN_REGISTER, answer, Flag.RESPONSE))
+
+    def start(self, host: Host) -> None:
+        """From main.lua to READY."""
+        host.load(self.spec, self._pipes)
+        host.register(Link(self._ours))
+
+    def go_on(self, host: Host) -> None:
+        """Calls, signals and messages."""
+        check = SignalMessage(Signal.HEALTH_CHECK, 1, self.spec.name).pack()
+        signal_frame = frames.encode(Command.PLUGIN_SIGNAL, check, Flag.SIGNAL)
         for number in range(_CALLS):
-            core.sendall(frames.encode(1, b'{"a":[1,"b"]}') + frames.encode(Command.PLUGIN_SIGNAL, check, Flag.SIGNAL))
-            pipes.send(number)
+            self._core.sendall(frames.encode(1, b'{"a":[1,"b"]}') + signal_frame)
+            self._pipes.send(number)
             for _ in range(_TURNS):
                 host.turn()
         host.close()
-    pipes.close()
+
+    def close(self) -> None:
+        self._core.close()
+        self._ours.close()
+        self._pipes.close()

@@ -5,4 +5,5 @@ core ── launcher ── nursery (the core's side) ══ process ── fork
 
 clone   a fork whose child is the core's
 heap    what makes a fork small
+warming what makes a start short; trial: the start that it learns from
 """

@@ -41,7 +41,7 @@ class Birth:
     _told = False  # its pid
 
     def __init__(self) -> None:
-        self._sandbox = Sandbox()
+        self.sandbox = Sandbox()
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._prepared = {
             (is_lua, network, mode): self._prepare(is_lua, network, mode)
@@ -55,7 +55,7 @@ class Birth:
         """All but the plugin's memory and the path of its socket; the ruleset is not there yet."""
         kind, ports = "lua" if is_lua else "native", (1,) if network else ()
         rules = rules_for(kind, "", None, "", "", (), ports, own_socket="", mode=mode)
-        return self._sandbox.prepare(rules, keep=(_REPORT,), ruleset=_RULESET)
+        return self.sandbox.prepare(rules, keep=(_REPORT,), ruleset=_RULESET)
 
     def receive(self, core: socket.socket) -> bool:
         """The request of the core; False when there is none, and no core."""
@@ -85,16 +85,22 @@ class Birth:
             name_process(f"reed:{what.name}")
             if what.lua != "5.5":
                 host = Host(LuaSandbox(what.lua))
-            assert prepared.own_socket is not None
-            prepared.own_socket.lead_to(what.socket_path)
-            prepared.confine(self._size + what.memory + _ROOM)
+            self.confine(what)
         except SandboxError as error:
             self._fail(str(error))
         except OSError as error:
             self._fail(f"{what.entry} cannot be run: {error.strerror}")
         self._tell_pid()
         os.close(_REPORT)
+        assert prepared.own_socket is not None
         host.run(what, prepared.own_socket.connect)
+
+    def confine(self, what: LaunchSpec) -> None:
+        """This process, as what was received last says. Raises SandboxError."""
+        prepared = self._prepared[True, self._terms.network, self._terms.mode]
+        assert prepared.own_socket is not None
+        prepared.own_socket.lead_to(what.socket_path)
+        prepared.confine(self._size + what.memory + _ROOM)
 
     def _execute(self, program: Program, prepared: Prepared) -> NoReturn:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these

@@ -18,12 +18,13 @@ _NUMBER = 220  # on all machines that Linux came to since 2012
 class Cloning:
     """Made once; the process must have one thread. Each call is a fork: 0 in the child. Raises OSError."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: int = _CLONE_PARENT) -> None:
+        """With no flags the child is the caller's own."""
         self._syscall = ctypes.PyDLL(None, use_errno=True).syscall  # PyDLL: no other thread waits for the lock
         self._syscall.argtypes = (ctypes.c_long,) * 6
         self._syscall.restype = ctypes.c_long
         number = _NUMBERS.get(os.uname().machine, _NUMBER)
-        self._arguments = number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0
+        self._arguments = number, flags | signal.SIGCHLD, 0, 0, 0, 0
 
     def __call__(self) -> int:
         pid: int = self._syscall(*self._arguments)

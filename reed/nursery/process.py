@@ -4,9 +4,9 @@
        ^                                                                                       └─ native: executed
        └── a pipe tells that the spare was taken: the next one is made
 
-One process is always made beforehand, so that a start does not wait for a fork. It reads the request with its
-descriptors from the core's socket itself: what the nursery did for it, it would change pages for, and those become the
-plugin's alone (heap.py).
+One process is always made beforehand, so that a start does not wait for a fork, nor for the pages that it needs
+(warming.py). It reads the request with its descriptors from the core's socket itself: what the nursery did for it, it
+would change pages for, and those become the plugin's alone (heap.py).
 
 The nursery was started before the core opened anything. It ends, as does the spare, when the core's end of the socket
 closes. A runtime of Lua 5.4 is made in the plugin's own process.
@@ -29,6 +29,8 @@ from reed.lua.sandbox import Sandbox
 from reed.nursery import heap
 from reed.nursery.birth import Birth, name_process
 from reed.nursery.clone import Cloning
+from reed.nursery.trial import Trial
+from reed.nursery.warming import learn
 
 _AFTER_FAILURE = 0.1  # seconds
 _HEAD_START = 0.01  # seconds in which a plugin starts before the next spare is made, unless a request waits already
@@ -62,6 +64,9 @@ class NurseryProcess:
         self._host = Host(Sandbox())
         heap.freeze()
         heap.fill_holes()
+        trial = Trial(self._birth)
+        self._warmth = learn(lambda: trial.start(self._host))
+        trial.close()
 
     def core_is_there(self) -> bool:
         """False when the core's end of the socket is closed."""
@@ -91,6 +96,7 @@ class NurseryProcess:
         """Waits for a request, and becomes its plugin. Nothing of the nursery runs on in it."""
         try:
             name_process("reed:spare")
+            self._warmth.warm()
             if not self._birth.receive(self._core):
                 os._exit(0)
             os.write(taking, b"!")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import mmap
 import os
 import select
 import signal
@@ -15,6 +18,7 @@ import pytest
 from reed.errors import ReedError
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import MAX_REQUEST
+from reed.nursery.warming import POPULATE_WRITE, learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,3 +117,27 @@ def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, nursery: Nursery) -> 
         held = [os.readlink(path) for path in Path(f"/proc/{own.pid}/fd").iterdir()]
         assert f"socket:[{inode}]" not in held
         own.stop()
+
+
+def test_the_pages_that_a_start_changes_are_learnt() -> None:
+    """Four pages that are there before the fork, and one of them is changed in it."""
+    page = mmap.PAGESIZE
+    with mmap.mmap(-1, 4 * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
+        block.write(b"x" * 4 * page)
+        place = ctypes.addressof(ctypes.c_char.from_buffer(block))
+
+        def play() -> None:
+            block[2 * page] = 0
+
+        runs = [(start, start + size) for start, size, advice in learn(play).runs if advice == POPULATE_WRITE]
+        changed = [any(start <= place + at * page < end for start, end in runs) for at in range(4)]
+        gc.collect()  # lets go of the block
+    assert changed == [False, False, True, False]
+
+
+def test_a_start_that_fails_teaches_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    def play() -> None:
+        raise RuntimeError("it fails")
+
+    assert learn(play).runs == []
+    assert "it fails" in capfd.readouterr().err

@@ -1,0 +1,42 @@
+"""A start that is played once, so that its pages are known (warming.py).
+
+The request is there, the core has answered: all that a real start does not do itself is done before the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from reed.lua.host import Host
+from reed.lua.rehearsal import Stage
+from reed.nursery.birth import Birth
+from reed.nursery.request import Request
+from reed.sandbox.rules import rules_for
+
+
+class Trial:
+    """Made in the nursery; `start` runs in a fork, and uses the host up."""
+
+    def __init__(self, birth: Birth) -> None:
+        self._birth = birth
+        self._stage = Stage()
+        self._asked, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        rules = rules_for("lua", "", None, "", "", (), (), own_socket="")
+        ruleset = birth.sandbox.ruleset(rules)
+        null = os.open(os.devnull, os.O_RDWR)
+        descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]
+        with asking:
+            socket.send_fds(asking, [Request(self._stage.spec, rules, ruleset).pack()], descriptors)
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+
+    def start(self, host: Host) -> None:
+        """From the request to READY, and confined."""
+        self._birth.receive(self._asked)
+        self._stage.start(host)
+        self._birth.confine(self._stage.spec)
+
+    def close(self) -> None:
+        self._asked.close()
+        self._stage.close()
