@@ -5,7 +5,7 @@ rows         plugin-registry.csv                   lifecycle   states, events, a
 reloading    reading it again, in slices           supervisor  all plugins: start, stop, restart, reload
 manifest     plugin.yaml                           plugin      one plugin: its row, its state, its process
 folders      where a plugin and its code are       planned     what it was launched as, and what the files say now
-specs        all of it joined, for a launch        renewal     a second process beside the first, to take over
+specs        all of it joined; digests: short      renewal     a second process beside the first, to take over
 permissions  permission <-> command                restarts    after a crash: when, and how often
 groups       people, by Unix user and group        health      HEALTH_CHECK; deadlines: what it has time for
 grounds      why a plugin may what it may          waiting     who is told of its start or end

@@ -13,12 +13,12 @@ files and folders do not count.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reed.errors import ManifestError, nearest
+from reed.registry.digests import digest
 
 _MOST_FILES = 1000  # that are looked at, of one plugin
 
@@ -54,15 +54,15 @@ def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:
 
 def state_of_code(folder: Path, entry: Path, *, whole: bool) -> str:
     """A digest of the state of a plugin's files; `whole`: also of those in the folders below."""
-    seen = hashlib.sha256()
+    seen = bytearray()
     paths = {os.fspath(entry), *_files(os.fspath(folder), _MOST_FILES, whole=whole)}
     for path in sorted(paths):
         try:
             stat = os.stat(path)
         except OSError:
             continue
-        seen.update(f"{path} {stat.st_size} {stat.st_ino} {stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return seen.hexdigest()[:32]
+        seen += f"{path} {stat.st_size} {stat.st_ino} {stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+    return digest(seen)
 
 
 def _files(folder: str, most: int, *, whole: bool) -> Iterator[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 from reed.config import Config, PluginLimits
 from reed.registry import folders, manifest
+from reed.registry.digests import digest
 from reed.registry.manifest import Manifest, Manifests
 from reed.registry.processes import LaunchSpec
 from reed.registry.rows import Row
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
             (sorted(spec.actions.items()), spec.limits, spec.sandbox, spec.network, [str(path) for path in spec.paths]),
             strict_json.dumps(dict(spec.settings)),
         )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        return digest(repr(parts).encode())
 
 
 def plan(row: Row, config: Config, manifests: Manifests) -> Plan:
