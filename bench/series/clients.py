@@ -21,7 +21,7 @@ REQUEST = frames.encode(Command.SNIPPET_GET, b"bench".ljust(36, b"\0"))
 
 def curves(most: int) -> Iterator[Curve]:
     descriptors = raise_descriptors()
-    with core(environ={"REED_LIMITS_CONNECTIONS": "20000"}) as site:
+    with core(environ={"REED_LIMITS_CONNECTIONS": "20000", "REED_LIMITS_USER_CONNECTIONS": "20000"}) as site:
         size = _fill(site)
         yield from _idle(site, size, most, descriptors)
         yield _busy(site, size, most)
