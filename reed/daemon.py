@@ -73,40 +73,15 @@ class Daemon:
         self._quotas = Quotas(config.limits)
         self._people = People(config.groups, os.geteuid())
         with contextlib.ExitStack() as undo:
-            self._folder = RuntimeFolder.open(config.runtime_dir, _group_id(config))
-            undo.callback(self._folder.close)
-            config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            undo.callback(os.close, take_lock(config.data_dir))
-            self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
-            undo.callback(self.loop.close)
-            path, most_events = config.data_dir / "content.db", config.limits.queued_events
-            self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later)
-            undo.callback(self.store.close)
-            self._monitor = Monitor(
-                self._folder.monitor_socket, config.limits.queued_bytes, self.loop, log, self._caller_of
-            )
-            undo.callback(self._monitor.close)
-            self._sandbox = Sandbox()
-            self._launcher = NurseryLauncher(self.loop, self._sandbox, log, self._nursery_died)
-            undo.callback(self._launcher.close)
-            self.supervisor = self._build_supervisor()
-            most_bytes = config.limits.queued_bytes
-            self._handlers = Handlers(self.store, self.links, self.supervisor.has_row, self.loop, most_bytes, log)
-            self._prepared = PreparedReplies(self.store)
-            self._router = Router(self._routes(), self._prepared, lambda: self.store.dirty, self._note_bug, log)
-            self._stats = Stats(config, self.loop, self.store, self.supervisor, self._router, self._sandbox_layers())
-            undo.callback(self._close_links)
-            most_held = _fifos_to_hold(config.limits.connections)
-            places = self._folder.fifos, self._folder.peers
-            self.mesh = Mesh(*places, self.loop, self.supervisor.wake, log, most_held)
-            undo.callback(self.mesh.close)
+            self._take_folders(undo)
+            self._open_store(undo)
+            self._build_registry(undo)  # layer 1
+            self._build_core(undo)  # layer 2
+            self._build_peers(undo)  # layer 3
             self.supervisor.load_registry()
             self._handlers.refresh()
             self.mesh.remove_stale()
-            self._core_socket = self._open_core_socket()
-            undo.callback(self._core_socket.close)
-            write_pid_file(self._folder.core_pid_file, os.getpid())
-            undo.callback(self._folder.core_pid_file.unlink, missing_ok=True)
+            self._open_doors(undo)
             self._undo = undo.pop_all()
         _become_subreaper()
         self._launcher.start()
@@ -145,7 +120,23 @@ class Daemon:
 
     # Joining the parts.
 
-    def _build_supervisor(self) -> Supervisor:
+    def _take_folders(self, undo: contextlib.ExitStack) -> None:
+        self._folder = RuntimeFolder.open(self.config.runtime_dir, _group_id(self.config))
+        undo.callback(self._folder.close)
+        self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        undo.callback(os.close, take_lock(self.config.data_dir))
+
+    def _open_store(self, undo: contextlib.ExitStack) -> None:
+        self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
+        undo.callback(self.loop.close)
+        path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
+        self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later)
+        undo.callback(self.store.close)
+
+    def _build_registry(self, undo: contextlib.ExitStack) -> None:
+        self._sandbox = Sandbox()
+        self._launcher = NurseryLauncher(self.loop, self._sandbox, self.log, self._nursery_died)
+        undo.callback(self._launcher.close)
         hooks = Hooks(
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
@@ -156,12 +147,33 @@ class Daemon:
             on_added=self._added,
             on_removed=self._removed,
         )
-        return Supervisor(self.loop, self.config, self._launcher, hooks, self.log)
+        self.supervisor = Supervisor(self.loop, self.config, self._launcher, hooks, self.log)
 
-    def _open_core_socket(self) -> CoreSocket:
+    def _build_core(self, undo: contextlib.ExitStack) -> None:
+        log, loop, store, most_bytes = self.log, self.loop, self.store, self.config.limits.queued_bytes
+        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._caller_of)
+        undo.callback(self._monitor.close)
+        self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
+        self._prepared = PreparedReplies(store)
+        self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
+        self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
+        undo.callback(self._close_links)
+
+    def _build_peers(self, undo: contextlib.ExitStack) -> None:
+        most_held = _fifos_to_hold(self.config.limits.connections)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self.log, most_held)
+        undo.callback(self.mesh.close)
+
+    def _open_doors(self, undo: contextlib.ExitStack) -> None:
+        """From now on others may find this core."""
         most = self.config.limits.connections
         path, group_id = self._folder.core_socket, _group_id(self.config)
-        return CoreSocket(path, group_id, most, self.loop, self.log, self._caller_of, self._connect, self._inherited)
+        self._core_socket = CoreSocket(
+            path, group_id, most, self.loop, self.log, self._caller_of, self._connect, self._inherited
+        )
+        undo.callback(self._core_socket.close)
+        write_pid_file(self._folder.core_pid_file, os.getpid())
+        undo.callback(self._folder.core_pid_file.unlink, missing_ok=True)
 
     def _close_links(self) -> None:
         for link in self.links.values():
