@@ -60,7 +60,9 @@ def learn(play: Callable[[], None]) -> Warmth:
             play()
             os.write(1, b"".join(_RUN.pack(*run) for run in _runs(mappings)))
             os._exit(0)
-        except BaseException as error:  # noqa: BLE001 - a nursery without it does its work
+        except OSError as error:  # such as too few descriptors; a nursery without it does its work
+            os.write(2, f"nursery: pages are not made ready beforehand: {error}\n".encode())
+        except BaseException as error:  # noqa: BLE001
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(1)
