@@ -24,7 +24,7 @@ from reed.config import Config
 from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connection import Connection
-from reed.core.core_socket import STRAY, CoreSocket, plugin_above, supplementary_groups
+from reed.core.core_socket import STRAY, CoreSocket, plugin_above
 from reed.core.handlers import Handlers
 from reed.core.links import Link, LinkTools
 from reed.core.monitor import Monitor
@@ -225,7 +225,7 @@ class Daemon:
             return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
         if name is not None:
             return self.links[name].caller
-        person = self._people.who(peer.uid, peer.gid, supplementary_groups(peer.pid))
+        person = self._people.who(peer.uid, peer.gid, peer.groups)
         commands = commands_for(person.permissions, is_admin=person.is_admin)
         return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
 

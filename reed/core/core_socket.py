@@ -9,6 +9,7 @@ accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    tha
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -107,18 +108,8 @@ def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int
 
 def _parent(pid: int) -> int:
     """The parent's pid. Raises OSError when the process is gone."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[1])
-
-
-def supplementary_groups(pid: int) -> list[int]:
-    """The Unix groups of a process beyond its own; empty when it is gone."""
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # open() would ask four things more of the kernel
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"Groups:"):
-                    return [int(group) for group in line.split()[1:]]
-    except OSError as error:
-        if is_out_of_resources(error):
-            raise
-    return []
+        return int(os.read(fd, 4096).rpartition(b")")[2].split()[1])
+    finally:
+        os.close(fd)

@@ -23,17 +23,21 @@ from reed.loop.loop import Loop
 _BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
 _RETRY_SECONDS = 0.1
+_SO_PEERGROUPS = 59
 _SO_PEERPIDFD = 77
+_GID = struct.Struct("I")
 _UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
+_MOST_GROUPS = 65536  # of a process: NGROUPS_MAX
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Peer(NamedTuple):
-    """Who connected, as the kernel says (SO_PEERCRED)."""
+    """Who connected, as the kernel says (SO_PEERCRED, SO_PEERGROUPS)."""
 
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...]  # the supplementary ones
 
 
 class Listener:
@@ -131,7 +135,20 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(pid, uid, gid, _groups_of(sock))
+
+
+def _groups_of(sock: socket.socket) -> tuple[int, ...]:
+    for most in (64, _MOST_GROUPS):
+        try:
+            groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, most * _GID.size)
+        except OSError as error:
+            if error.errno != errno.ERANGE:
+                raise
+        else:
+            return tuple(gid for (gid,) in _GID.iter_unpack(groups))
+    raise AssertionError("more groups than Linux has")
 
 
 def peer_lives(sock: socket.socket, peer: Peer) -> bool:
