@@ -45,7 +45,7 @@ class Router:
 
     def must_wait(self, command_id: int) -> bool:
         """A read waits for the next turn while writes of this one are not on the disk: it could see what then fails."""
-        return self._store_is_dirty() and command_id in self._reading
+        return command_id in self._reading and self._store_is_dirty()
 
     def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """What was answered before: see PreparedReplies."""
