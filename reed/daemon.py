@@ -190,7 +190,6 @@ class Daemon:
                 self.supervisor,
                 self.links,
                 self._handlers.events,
-                self._quotas,
                 self._system_stats,
                 self._reload_registry,
             ),

@@ -33,10 +33,20 @@ class Caller(NamedTuple):
     is_admin: bool
 
 
+class Counting(Protocol):
+    """Whoever counts the calls of a caller that are under way (core.quotas)."""
+
+    def begin_call(self) -> None: ...
+    def end_call(self) -> None: ...
+
+
 class Asker(Protocol):
     """The connection that a call came on, as far as the call knows it."""
 
     caller: Caller
+
+    @property
+    def share(self) -> Counting: ...
 
     def release(self) -> None:
         """Send what is answered, in the order of the requests."""
@@ -48,7 +58,7 @@ class Asker(Protocol):
 class Call:
     """One request. `payload` of a reply is bytes that stay unchanged until they are sent."""
 
-    __slots__ = ("answer", "command_id", "connection", "expects_reply", "flags")
+    __slots__ = ("_counted", "answer", "command_id", "connection", "expects_reply", "flags")
 
     def __init__(self, connection: Asker, command_id: int, flags: int) -> None:
         self.connection = connection
@@ -56,6 +66,13 @@ class Call:
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
         self.answer: bytes | None = None
+        self._counted: Counting | None = None
+
+    def count(self) -> None:
+        """Count it against its caller until it ends, whatever ends it. Raises PluginBusy where that is one too many."""
+        share = self.connection.share
+        share.begin_call()
+        self._counted = share
 
     @property
     def caller(self) -> Caller:
@@ -70,6 +87,8 @@ class Call:
         if self.answer is not None:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
         self.answer = frame
+        if self._counted is not None:
+            self._counted.end_call()
         if self.expects_reply:
             self.connection.release()
 

@@ -12,7 +12,6 @@ how much, and which limit to set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from reed.core.calls import Caller
@@ -46,13 +45,14 @@ class Holding(Protocol):
 class Share:
     """What one of them has."""
 
-    __slots__ = ("_caller", "_limits", "calls", "connections")
+    __slots__ = ("_caller", "_limits", "_quotas", "calls", "connections")
 
-    def __init__(self, caller: Caller, limits: Limits) -> None:
+    def __init__(self, caller: Caller, limits: Limits, quotas: Quotas) -> None:
         self.connections: set[Holding] = set()
         self.calls = 0
         self._caller = caller
         self._limits = limits
+        self._quotas = quotas
 
     def too_many_connections(self) -> PluginBusy | None:
         most = self._limits.plugin_connections if self._caller.plugin else self._limits.user_connections
@@ -71,6 +71,11 @@ class Share:
             raise self._over("calls", f"{self.calls} calls of plugins under way", most)
         self.calls += 1
 
+    def end_call(self) -> None:
+        self.calls -= 1
+        if not self.calls and not self.connections:
+            self._quotas.forget(self._caller)
+
     def _over(self, kind: str, what: str, most: int) -> PluginBusy:
         setting = f"limits.{'plugin' if self._caller.plugin else 'user'}_{kind}"
         return PluginBusy(f"{self._caller.name} has {what}", hint=f"{setting} in reed.yaml is {most}")
@@ -86,7 +91,7 @@ class Quotas:
     def share_of(self, caller: Caller) -> Share:
         share = self._shares.get(caller.name)
         if share is None:
-            share = self._shares[caller.name] = Share(caller, self._limits)
+            share = self._shares[caller.name] = Share(caller, self._limits, self)
         return share
 
     def enter(self, connection: Holding, caller: Caller) -> Share:
@@ -96,20 +101,10 @@ class Quotas:
 
     def leave(self, connection: Holding, caller: Caller) -> None:
         self.share_of(caller).connections.discard(connection)
-        self._forget(caller)
+        self.forget(caller)
 
-    def begin_call(self, caller: Caller) -> Callable[[], None]:
-        """Raises PluginBusy; else gives what is to be called once when the call has ended."""
-        share = self.share_of(caller)
-        share.begin_call()
-
-        def end() -> None:
-            share.calls -= 1
-            self._forget(caller)
-
-        return end
-
-    def _forget(self, caller: Caller) -> None:
+    def forget(self, caller: Caller) -> None:
+        """Keep nothing of who has nothing."""
         share = self._shares.get(caller.name)
         if share is not None and not share.connections and not share.calls:
             del self._shares[caller.name]

@@ -8,7 +8,6 @@ from typing import Any
 from reed.core.calls import Call, Caller, Handle
 from reed.core.events import Events
 from reed.core.links import Link
-from reed.core.quotas import Quotas
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
@@ -31,7 +30,6 @@ def routes(
     supervisor: Supervisor,
     links: Links,
     events: Events,
-    quotas: Quotas,
     stats: Callable[[], dict[str, Any]],
     reload_registry: Callable[[Callable[[], None], Callable[[ReedError], None]], None],
 ) -> dict[Command, Route]:
@@ -89,7 +87,7 @@ def routes(
         Command.PLUGIN_LIST: Route(list_all),
         Command.PLUGIN_START: Route(start),
         Command.PLUGIN_STOP: Route(stop),
-        Command.PLUGIN_SEND: Route(_sending(store, links, link_of, quotas), reads_store=True),
+        Command.PLUGIN_SEND: Route(_sending(store, links, link_of), reads_store=True),
         Command.PLUGIN_RELOAD: Route(reload),
         Command.SYSTEM_STATS: Route(system_stats),
     }
@@ -98,31 +96,22 @@ def routes(
 _OK = layouts.STATUS.pack(200)
 
 
-def _sending(store: Store, links: Links, link_of: Callable[[str], Link], quotas: Quotas) -> Handle:
-    """PLUGIN_SEND: who may send, and how many calls they may have under way."""
+def _sending(store: Store, links: Links, link_of: Callable[[str], Link]) -> Handle:
+    """PLUGIN_SEND: who may send. It counts as one of its caller's calls of plugins (core.quotas)."""
 
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
-        ended = quotas.begin_call(call.caller)
+        call.count()
 
         def answered(status: int, body: bytes) -> None:
-            ended()
             call.reply(layouts.STATUS.pack(status) + body)
 
-        def failed(error: CallError) -> None:
-            ended()
-            call.fail(error)
-
-        try:
-            if call.flags & _BROADCAST:
-                _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
-            else:
-                link = link_of(request.plugin)
-                _check_groups(call.caller, link)
-                _ask(store, link, request, answered, failed)
-        except CallError:
-            ended()
-            raise
+        if call.flags & _BROADCAST:
+            _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
+        else:
+            link = link_of(request.plugin)
+            _check_groups(call.caller, link)
+            _ask(store, link, request, answered, call.fail)
 
     return send
 

@@ -1,0 +1,85 @@
+"""PLUGIN_SEND inside the core: what it counts against its caller is given back, however it ends."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from reed.config import Limits
+from reed.core.calls import Call, Caller
+from reed.core.commands.plugins import routes
+from reed.core.quotas import Quotas
+from reed.core.router import Router
+from reed.errors import ActionNotFound, CallError
+from reed.wire.codes import Command, Flag
+from reed.wire.common import ErrorResponse
+from reed.wire.layouts import HEADER
+from reed.wire.plugins import PluginSend
+
+EDITOR = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
+
+
+class Asker:
+    """A connection that keeps the answers."""
+
+    caller = EDITOR
+    held_bytes = 0
+
+    def __init__(self, quotas: Quotas) -> None:
+        self.answers: list[bytes] = []
+        self.share = quotas.enter(self, EDITOR)
+        self.newest: Call | None = None
+
+    def release(self, *, at_once: bool = False) -> None:
+        assert self.newest is not None
+        assert self.newest.answer is not None
+        self.answers.append(self.newest.answer)
+
+    def note_async_failure(self, call: Call, error: CallError) -> None: ...
+
+
+class Odd:
+    """A plugin's link in which a lookup raises."""
+
+    name = "odd"
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def action(self, name: str) -> None:
+        raise self._error
+
+
+class Core:
+    def __init__(self, error: Exception) -> None:
+        self.bugs: list[BaseException] = []
+        self.quotas = Quotas(Limits(user_calls=1))
+        self.asker = Asker(self.quotas)
+        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
+        self._router = Router(table, None, lambda: False, self.bugs.append, logging.getLogger("test"))
+
+    def send(self, flags: int = 0) -> None:
+        self.asker.newest = call = Call(self.asker, int(Command.PLUGIN_SEND), flags)
+        self._router.dispatch(call, memoryview(PluginSend("odd", "act", b"{}").pack()))
+
+    def told(self) -> list[int]:
+        """The status of each answer."""
+        return [ErrorResponse.unpack(answer[HEADER.size :]).status for answer in self.asker.answers]
+
+
+@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 500), (ActionNotFound("none"), 404)])
+def test_a_call_that_ends_with_an_error_or_a_bug_is_under_way_no_longer(error, status) -> None:
+    core = Core(error)
+    for _ in range(3):
+        core.send()
+    assert core.told() == [status] * 3
+    assert core.asker.share.calls == 0
+
+
+def test_so_is_one_that_nobody_waits_for() -> None:
+    core = Core(ZeroDivisionError())
+    for _ in range(3):
+        core.send(int(Flag.ASYNC))
+    assert len(core.bugs) == 3
+    assert core.asker.share.calls == 0
