@@ -16,6 +16,7 @@ from reed.errors import CallError
 from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
+from reed.wire.layouts import Bytes
 
 _ASYNC = int(Flag.ASYNC)
 _RESPONSE = int(Flag.RESPONSE)
@@ -48,8 +49,8 @@ class Asker(Protocol):
     @property
     def share(self) -> Counting: ...
 
-    def release(self) -> None:
-        """Send what is answered, in the order of the requests."""
+    def release(self, *, at_once: bool) -> None:
+        """Send what is answered, in the order of the requests; `at_once`: no commit has to come before it."""
 
     def note_async_failure(self, call: Call, error: CallError) -> None:
         """Nobody waits for this error: log and count it."""
@@ -82,7 +83,11 @@ class Call:
         """End the call with a response payload: a status and what the command gives."""
         self.reply_with(frames.encode(self.command_id, payload, _RESPONSE))
 
-    def reply_with(self, frame: bytes) -> None:
+    def hand_on(self, payload: Bytes) -> None:
+        """End the call with a plugin's response payload, as it came: it does not wait for the turn's commit."""
+        self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), at_once=True)
+
+    def reply_with(self, frame: bytes, *, at_once: bool = False) -> None:
         """End the call with a whole response frame that was made before."""
         if self.answer is not None:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
@@ -90,13 +95,21 @@ class Call:
         if self._counted is not None:
             self._counted.end_call()
         if self.expects_reply:
-            self.connection.release()
+            self.connection.release(at_once=at_once)
 
     def fail(self, error: CallError) -> None:
         """End the call with an ErrorResponse. An ASYNC call has nobody to tell: it is logged and counted."""
         if not self.expects_reply:
             self.connection.note_async_failure(self, error)
         self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
+
+
+class Watching(Protocol):
+    """Who looks at the frames that pass (core.monitor)."""
+
+    watched: bool
+
+    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None: ...
 
 
 class Dispatcher(Protocol):

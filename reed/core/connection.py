@@ -16,10 +16,9 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from reed.config import Limits
-from reed.core.calls import Call, Caller, Dispatcher
+from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.quotas import Quotas, Share
 from reed.core.refusing import Refusing
 from reed.errors import CallError, Malformed
@@ -37,14 +36,6 @@ _FEW = 4  # frames between two looks at the clock
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
 _MOST_READS = 100  # of a peer that is gone
 _MOST_NOTES = 10  # log lines of one connection about what is not answered
-
-
-class Watching(Protocol):
-    """Who looks at the frames that pass (core.monitor)."""
-
-    watched: bool
-
-    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None: ...
 
 
 class Connection:
@@ -118,7 +109,7 @@ class Connection:
         size = self.stream.receive(self._scratch)
         if size > 0:
             data = self._scratch[:size]
-            taken = 0 if self._buffer.pending else self._answer_at_once(data)
+            taken = 0 if self._buffer.pending else self._take_at_once(data)
             if taken < size:
                 self._buffer.feed(data[taken:])
                 self._take_frames()
@@ -137,7 +128,15 @@ class Connection:
             return
         self.stream.pause()
         if not self._calls:
-            self._loop.flush_later(_CloseWhenSent(self))  # after its replies of this turn
+            self._loop.flush_later(self)  # after its replies of this turn
+
+    def _take_at_once(self, data: memoryview) -> int:
+        """Deal with what need not be cut into frames first; gives its size in bytes."""
+        frame = self._buffer.alone(data) if self._on_response is not None and not self._monitor.watched else None
+        if frame is not None and frame.flags & _RESPONSE:
+            self._take_special(frame)
+            return len(data)
+        return self._answer_at_once(data)
 
     def _answer_at_once(self, data: memoryview) -> int:
         """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
@@ -230,15 +229,16 @@ class Connection:
 
     # Out.
 
-    def release(self) -> None:
-        """Send the replies at the head of the line that are there."""
+    def release(self, *, at_once: bool) -> None:
+        """Send the replies at the head of the line that are there; `at_once`: no commit has to come before them."""
         calls = self._calls
         stream = self.stream
+        send = self.send_now if at_once else self.send
         while calls and (answer := calls[0].answer) is not None:
             calls.popleft()
-            self.send(answer)
+            send(answer)
         if self._ended and not calls and not stream.closing:
-            self._loop.flush_later(_CloseWhenSent(self))
+            self._loop.flush_later(self)
         elif self._paused:
             self._resume()
 
@@ -247,6 +247,16 @@ class Connection:
         if self._monitor.watched:
             self._saw(OUT, *parts)
         self.stream.send(*parts)
+        self._look_at_bytes()
+
+    def send_now(self, frame: bytes) -> None:
+        """As `send`, for what no commit has to come before: it is written at once, unless something waits before it."""
+        if self._monitor.watched:
+            self._saw(OUT, frame)
+        self.stream.send_now(frame)
+        self._look_at_bytes()
+
+    def _look_at_bytes(self) -> None:
         if self.stream.queued > _HIGH_WATER and (error := self.share.too_many_bytes()):
             self._log.warning("%s: a connection is closed: %s", self.caller.name, error)
             self.stream.close(str(error))
@@ -255,6 +265,11 @@ class Connection:
     def held_bytes(self) -> int:
         """Of requests that are not whole yet, and of answers that were not read yet."""
         return self._buffer.pending + self.stream.queued
+
+    def flush(self) -> None:
+        """It has ended, and its last replies were flushed: it closes. A blocked one goes on with `on_drained`."""
+        if not self.stream.closing and not self.stream.queued:
+            self.stream.close("the peer closed the connection")
 
     def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
         self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
@@ -313,17 +328,3 @@ class Connection:
         self._quotas.leave(self, self.caller)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)
-
-
-class _CloseWhenSent:
-    """Closes an ended connection once its last replies were flushed; a blocked one goes on with `on_drained`."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def flush(self) -> None:
-        stream = self._connection.stream
-        if not stream.closing and not stream.queued:
-            stream.close("the peer closed the connection")

@@ -26,6 +26,8 @@ from reed.registry.lifecycle import State
 from reed.registry.manifest import EVENTS
 from reed.store.base import Event, Store
 from reed.wire import strict_json
+from reed.wire.common import unpack_status
+from reed.wire.layouts import Bytes
 
 MOST_TRIES = 10  # of one event by one process; with the rests between them about 80 seconds
 FIRST_REST = 0.2  # seconds, doubled each time
@@ -138,7 +140,8 @@ class Delivery:
         except CallError as error:
             self._failed(event, error)
 
-    def _answered(self, event: Event, status: int, _body: bytes) -> None:
+    def _answered(self, event: Event, payload: Bytes) -> None:
+        status = unpack_status(payload)
         if 200 <= status < 300:
             self._told(event)
             self.go_on()

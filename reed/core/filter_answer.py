@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed, nearest
 from reed.wire import strict_json
+from reed.wire.layouts import Bytes
 from reed.wire.strict_json import Json
 
 _KEYS = ("content", "refuse")
@@ -23,7 +24,7 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...] = ()  # why it is refused; empty: it is not
 
 
-def verdict(status: int, body: bytes) -> Verdict:
+def verdict(status: int, body: Bytes) -> Verdict:
     """Read an answer; CallError says what is wrong with it."""
     if status != 200:
         raise CallError(f"it answered {status}, a filter answers 200", status=status)

@@ -30,6 +30,8 @@ from reed.errors import CallError, Conflict, ErrorCode, Invalid, PermissionDenie
 from reed.registry.manifest import FILTERS, Filter
 from reed.store.base import Done, Failed, Preview, Store
 from reed.wire import strict_json
+from reed.wire.layouts import Bytes
+from reed.wire.plugins import PluginAnswer
 from reed.wire.strict_json import Json
 
 _MOST_ROUNDS = 5  # of an update that others overtake
@@ -106,9 +108,9 @@ class Filters:
             except CallError as error:
                 failed(step, content, error)
 
-        def answered(step: _Step, content: bytes, status: int, body: bytes) -> None:
+        def answered(step: _Step, content: bytes, payload: Bytes) -> None:
             try:
-                found = self._verdict(step, status, body)
+                found = self._verdict(step, payload)
             except CallError as error:
                 failed(step, content, error)
                 return
@@ -127,8 +129,8 @@ class Filters:
 
         ask(content)
 
-    def _verdict(self, step: _Step, status: int, body: bytes) -> Verdict:
-        found = verdict(status, body)
+    def _verdict(self, step: _Step, payload: Bytes) -> Verdict:
+        found = verdict(*PluginAnswer.unpack(payload))
         if found.content is not None:
             _check_permission(step.link, "snippet_write", "its filter changes content")
         return found

@@ -25,9 +25,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.config import Config
-from reed.core.calls import Call, Caller, Dispatcher
-from reed.core.connection import Connection, Watching
-from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.core.calls import Call, Caller, Dispatcher, Watching
+from reed.core.connection import Connection
+from reed.core.plugin_calls import Answered, CallQueue, PluginCall
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
 from reed.core.server import Listener, Peer, peer_lives
@@ -39,9 +39,8 @@ from reed.registry.manifest import Action
 from reed.registry.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage, unpack_status
+from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.frames import Frame
-from reed.wire.layouts import STATUS
 from reed.wire.plugins import PluginRegister
 
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
@@ -114,7 +113,7 @@ class PluginConnection:
 
     def carry(self, call: PluginCall) -> None:
         if len(call.payload) < _WORTH_NOT_COPYING:
-            self.connection.send(frames.encode(call.command_id, call.payload))
+            self.connection.send_now(frames.encode(call.command_id, call.payload))
         else:
             self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
 
@@ -127,8 +126,7 @@ class PluginConnection:
             refusal = CallError(error.message, status=error.status, error_code=error.error_code)
             self._link.queue.refuse(self, refusal)
         else:
-            status = unpack_status(frame.payload)
-            self._link.queue.answer(self, status, frame.payload[STATUS.size :].tobytes())
+            self._link.queue.answer(self, frame.payload)
 
 
 class Link:
@@ -239,7 +237,7 @@ class Link:
         self,
         action: Action,
         payload: bytes,
-        answered: Callable[[int, bytes], None],
+        answered: Answered,
         failed: Callable[[CallError], None],
     ) -> None:
         """Call an action; raises what is known at once (offline, queue full)."""
@@ -300,6 +298,8 @@ class Link:
         self._actions.pop(run, None)
 
     def _look_who_is_idle(self) -> None:
+        if not self._until_idle:
+            return
         for run in [run for run in self._until_idle if not self.queue.is_working(run)]:
             self._until_idle.pop(run)()
 

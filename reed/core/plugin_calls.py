@@ -23,8 +23,10 @@ from typing import Protocol
 from reed.errors import CallError, PluginBusy, PluginTimeout
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
+from reed.wire.common import unpack_status
+from reed.wire.layouts import Bytes
 
-Answered = Callable[[int, bytes], None]  # status, body
+Answered = Callable[[Bytes], None]  # the response's payload, status and body; it is lent
 Failed = Callable[[CallError], None]
 
 _LATENCIES_KEPT = 512
@@ -116,15 +118,16 @@ class CallQueue:
             self._orphans.append((lane.process, lane.held))
         lane.held = None
 
-    def answer(self, lane: Lane, status: int, body: bytes) -> None:
-        """The plugin answered the call that `lane` held."""
+    def answer(self, lane: Lane, payload: Bytes) -> None:
+        """The plugin answered the call that `lane` held with this response. Raises Malformed."""
+        status = unpack_status(payload)
         call, lane.held = lane.held, None
         if call is not None and not call.ended:
             self._end(call)
             if status >= 500:
                 self.errors += 1
             self._latencies.append(self._loop.now() - call.asked_at)
-            call.answered(status, body)
+            call.answered(payload)
         self._hand_out()
 
     def refuse(self, lane: Lane, error: CallError) -> None:
@@ -172,16 +175,14 @@ class CallQueue:
         return {"calls": self.calls, "errors": self.errors, "latency_ms": {"p50": at(0.5), "p99": at(0.99)}}
 
     def _hand_out(self) -> None:
-        waiting = self._waiting
-        if not self._open or not waiting:
-            return
-        for lane in self._lanes:
-            if lane.held is None:
-                call = waiting.popleft()
-                lane.held = call
-                lane.carry(call)
-                if not waiting:
-                    return
+        while self._open and self._waiting:
+            for lane in self._lanes:
+                if lane.held is None:
+                    break
+            else:
+                return
+            call = lane.held = self._waiting.popleft()
+            lane.carry(call)  # which may find that the connection is dead: then the lane is no longer there
 
     def _look_later(self, when: float, now: float) -> None:
         if self._look is not None:

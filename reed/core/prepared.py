@@ -23,6 +23,8 @@ _MOST = 4 * 1024 * 1024  # bytes of all
 _LOOKED_AT = 8 * 1024  # bytes of requests, at a time: they are copied
 
 _HEADER_SIZE = HEADER.size
+_COMMAND_AT = 5  # in a header
+_GET = int(Command.SNIPPET_GET)
 _PAYLOAD_LEN_AT = _HEADER_SIZE - 4  # the last field of a header
 _payload_len = Struct("<I").unpack_from
 
@@ -45,6 +47,8 @@ class PreparedReplies:
     def answers(self, commands: frozenset[int], data: memoryview, room: int) -> tuple[list[bytes], int]:
         """The response frames to the requests that `data` begins with, as long as they were made before and are among
         `commands`, until they have `room` bytes; and the size of these requests in bytes."""
+        if len(data) < _HEADER_SIZE or data[_COMMAND_AT] != _GET:
+            return [], 0  # no other request is prepared
         answers: list[bytes] = []
         found, changes = self._found, self._store.changes
         requests = data[:_LOOKED_AT].tobytes()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from reed.errors import Malformed, TooLarge, UnsupportedVersion
 from reed.wire.codes import MAGIC, VERSION, Flag
-from reed.wire.layouts import HEADER
+from reed.wire.layouts import HEADER, Bytes
 
 MAX_PAYLOAD = 16 * 1024 * 1024
 
@@ -31,7 +31,7 @@ class Frame(NamedTuple):
     payload: memoryview
 
 
-def encode(command_id: int, payload: bytes | memoryview = b"", flags: int = 0) -> bytes:
+def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
     """One whole frame. For payloads worth not copying, send `header()` and the payload apart."""
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
@@ -70,6 +70,14 @@ class ReceiveBuffer:
             self._view = memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
+
+    def alone(self, data: memoryview) -> Frame | None:
+        """The frame that `data` is, where it is one sound frame and nothing else: then it need not be fed."""
+        if len(data) < _HEADER_SIZE:
+            return None
+        magic, version, command_id, flags, _, length = HEADER.unpack_from(data)
+        sound = magic == MAGIC and version == VERSION and length <= self.max_payload
+        return Frame(command_id, flags, data[_HEADER_SIZE:]) if sound and length == len(data) - _HEADER_SIZE else None
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None when more must be read first."""

@@ -42,11 +42,12 @@ class Nobody:
 class Core:
     """A connection on a loop of its own, with a dispatcher that keeps the calls until the test ends them."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, takes_responses: bool = False) -> None:
         self.bugs: list[BaseException] = []
         self.calls: list[tuple[Call, bytes]] = []
         self.signals: list[SignalMessage] = []
         self.closed: list[str] = []
+        self.responses: list[bytes] = []
         self.holds_reads = False
         self.answered: dict[bytes, bytes] = {}  # what `answers` gives at once
         self.loop = Loop(on_bug=self.bugs.append)
@@ -63,9 +64,13 @@ class Core:
             Nobody(),
             Quotas(SiteLimits()),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
+            on_response=self._on_response if takes_responses else None,
             on_closed=lambda _, reason: self.closed.append(reason),
         )
         self._buffer = ReceiveBuffer()
+
+    def _on_response(self, frame: frames.Frame) -> None:
+        self.responses.append(bytes(frame.payload))
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         self.calls.append((call, bytes(payload)))
@@ -137,6 +142,33 @@ def test_a_read_and_what_follows_it_wait_while_writes_are_not_on_the_disk(core):
     core.holds_reads = False
     core.turns()
     assert [call.command_id for call, _ in core.calls] == [1, 4, 2]
+
+
+@pytest.mark.parametrize("cuts", [[], [3], [14], [15], [16, 20], [40]])
+def test_responses_come_in_order_alone_among_others_and_in_pieces(cuts):
+    core = Core(takes_responses=True)
+    flags = int(Flag.RESPONSE)
+    stream = frames.encode(1, b"one", flags) + frames.encode(2, b"request") + frames.encode(3, b"three", flags)
+    for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        core.peer.sendall(stream[start:stop])
+        core.turns()
+    assert core.responses == [b"one", b"three"]
+    assert [payload for _, payload in core.calls] == [b"request"]
+    core.end()
+
+
+def test_what_no_commit_has_to_come_before_is_written_at_once_and_in_its_order(core):
+    core.peer.sendall(frames.encode(1) + frames.encode(2) + frames.encode(3))
+    core.turns()
+    (first, _), (second, _), (third, _) = core.calls
+    second.hand_on(b"second")
+    first.reply(b"first")
+    third.hand_on(b"third")
+    assert [frame.payload for frame in core.replies(3)] == [b"first", b"second", b"third"]
+    core.peer.sendall(frames.encode(4))
+    core.turns()
+    core.calls[3][0].hand_on(b"fourth")
+    assert core.peer.recv(100).endswith(b"fourth")  # no turn has passed
 
 
 def test_a_peer_with_too_many_open_calls_is_not_read_until_one_ends():

@@ -15,6 +15,7 @@ from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Action
 from reed.store.sqlite import SqliteStore
+from reed.wire.plugins import PluginAnswer
 
 
 class FakeLink:
@@ -82,10 +83,10 @@ def test_one_at_a_time_in_order(core):
     assert (event["name"], event["version"]) == ("a", 1)
     core.create("c")
     assert core.link.asked == []
-    answered(204, b"")
+    answered(PluginAnswer(204, b"").pack())
     event, answered, _ = core.link.take()
     assert event["name"] == "b"
-    answered(200, b"{}")
+    answered(PluginAnswer(200, b"{}").pack())
     assert core.link.take()[0]["name"] == "c"
 
 
@@ -95,7 +96,7 @@ def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, 
         event, answered, failed = core.link.take()
         assert event["name"] == "a"
         if number % 2:
-            answered(500, b"")
+            answered(PluginAnswer(500, b"").pack())
         else:
             failed(CallError("no idea"))
         rest = min(0.2 * 2**number, 30)
@@ -114,7 +115,7 @@ def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, 
     core.link.plugin.generation = 2
     core.events.state_changed("seo")
     _, answered, _ = core.link.take()
-    answered(200, b"")
+    answered(PluginAnswer(200, b"").pack())
     assert core.link.take()[0]["name"] == "b"
     assert core.figures()["events_parked"] == ""
 
@@ -124,7 +125,7 @@ def test_a_crash_or_a_full_queue_is_no_try(core):
     for error in [PluginBusy("full"), PluginCrashed("gone")] * MOST_TRIES:
         core.link.take()[2](error)
         core.wait(0.21)
-    core.link.take()[1](200, b"")
+    core.link.take()[1](PluginAnswer(200, b"").pack())
     core.wait(0)
     core.wait(0)
     assert core.figures() == {"events_waiting": 0, "events_parked": ""}

@@ -19,6 +19,7 @@ from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, Plugi
 from reed.registry.manifest import Action, Filter
 from reed.store.sqlite import SqliteStore
 from reed.wire import strict_json
+from reed.wire.plugins import PluginAnswer
 
 REFUSE = Filter("check")
 PASS = Filter("check", on_failure="pass", timeout=2.0)
@@ -50,7 +51,7 @@ class FakeLink:
 
     def answer(self, value: object, status: int = 200) -> None:
         _, answered, _ = self._asked.pop(0)
-        answered(status, json.dumps(value).encode())
+        answered(PluginAnswer(status, json.dumps(value).encode()).pack())
 
     def fail(self, error: CallError) -> None:
         self._asked.pop(0)[2](error)

@@ -7,6 +7,8 @@ import pytest
 from reed.core.plugin_calls import CallQueue, PluginCall
 from reed.errors import PluginTimeout
 from reed.loop.loop import Loop
+from reed.wire.common import unpack_status
+from reed.wire.layouts import STATUS, Bytes
 
 
 class Clock:
@@ -41,8 +43,8 @@ class Calls:
         self.ended: list[tuple[str, object]] = []
 
     def ask(self, name: str, timeout: float) -> None:
-        def answered(status: int, _body: bytes) -> None:
-            self.ended.append((name, status))
+        def answered(payload: Bytes) -> None:
+            self.ended.append((name, unpack_status(payload)))
 
         def failed(error: Exception) -> None:
             self.ended.append((name, type(error)))
@@ -78,7 +80,7 @@ def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
     calls.queue.add_lane(lane)
     calls.queue.set_open(True)
     calls.ask("first", 30)
-    calls.queue.answer(lane, 200, b"{}")
+    calls.queue.answer(lane, STATUS.pack(200) + b"{}")
     calls.at(110)
     calls.ask("second", 30)  # held by the lane
     calls.at(115)
@@ -117,6 +119,6 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
     calls.ask("next", 50)
     calls.at(105.1)
     assert lane.carried == ["late"]
-    calls.queue.answer(lane, 200, b"{}")
+    calls.queue.answer(lane, STATUS.pack(200) + b"{}")
     assert lane.carried == ["late", "next"]
     assert calls.ended == [("late", PluginTimeout)]

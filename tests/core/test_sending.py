@@ -31,7 +31,7 @@ class Asker:
         self.share = quotas.enter(self, EDITOR)
         self.newest: Call | None = None
 
-    def release(self, *, at_once: bool = False) -> None:
+    def release(self, *, at_once: bool) -> None:
         assert self.newest is not None
         assert self.newest.answer is not None
         self.answers.append(self.newest.answer)

@@ -110,6 +110,21 @@ def frame_or_error(buffer: ReceiveBuffer) -> Frame | CallError | None:
         return error
 
 
+@given(FRAMES, st.integers(0, 20), st.integers(0, 255), st.integers(0, 50))
+def test_a_frame_alone_is_what_would_be_cut_out_with_nothing_left(
+    plain: list[Plain], at: int, byte: int, missing: int
+) -> None:
+    whole = bytearray(stream_of(plain[:2]))
+    if at < len(whole):
+        whole[at] = byte
+    data = memoryview(whole)[: max(0, len(whole) - missing)]
+    buffer = ReceiveBuffer(max_payload=30)
+    alone = buffer.alone(data)
+    buffer.feed(data)
+    found = frame_or_error(buffer)
+    assert alone == (found if isinstance(found, Frame) and not buffer.pending else None)
+
+
 @given(FRAMES, st.data())
 def test_mutated_streams(plain: list[Plain], data: st.DataObject) -> None:
     stream = bytearray(stream_of([*plain, (4, 0, b"end")]))

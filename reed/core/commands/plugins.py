@@ -8,6 +8,7 @@ from typing import Any
 from reed.core.calls import Call, Caller, Handle
 from reed.core.events import Events
 from reed.core.links import Link
+from reed.core.plugin_calls import Answered
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import CallError, Invalid, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
@@ -17,7 +18,8 @@ from reed.store.base import Store
 from reed.wire import common, layouts, strict_json
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
-from reed.wire.plugins import PluginSend
+from reed.wire.layouts import Bytes
+from reed.wire.plugins import PluginAnswer, PluginSend
 from reed.wire.snippets import Record
 
 Links = dict[str, Link]
@@ -102,16 +104,12 @@ def _sending(store: Store, links: Links, link_of: Callable[[str], Link]) -> Hand
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
         call.count()
-
-        def answered(status: int, body: bytes) -> None:
-            call.reply(layouts.STATUS.pack(status) + body)
-
         if call.flags & _BROADCAST:
-            _Broadcast(store, answered, request, _may_get(links, call.caller, request.action))
+            _Broadcast(store, call.hand_on, request, _may_get(links, call.caller, request.action))
         else:
             link = link_of(request.plugin)
             _check_groups(call.caller, link)
-            _ask(store, link, request, answered, call.fail)
+            _ask(store, link, request, call.hand_on, call.fail)
 
     return send
 
@@ -120,7 +118,7 @@ def _ask(
     store: Store,
     link: Link,
     request: PluginSend,
-    answered: Callable[[int, bytes], None],
+    answered: Answered,
     failed: Callable[[CallError], None],
 ) -> None:
     """Call one action, with the snippet looked up for it where it declares `input: snippet`."""
@@ -165,9 +163,7 @@ class _Broadcast:
     {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for one that failed.
     """
 
-    def __init__(
-        self, store: Store, answered_all: Callable[[int, bytes], None], request: PluginSend, links: list[Link]
-    ) -> None:
+    def __init__(self, store: Store, answered_all: Answered, request: PluginSend, links: list[Link]) -> None:
         self._answered_all = answered_all
         self._answers: dict[str, Any] = {}
         self._left = len(links)
@@ -177,10 +173,11 @@ class _Broadcast:
             except CallError as error:
                 self._failed(link.name)(error)
         if not links:
-            answered_all(200, b"{}")
+            answered_all(PluginAnswer(200, b"{}").pack())
 
-    def _answered(self, name: str) -> Callable[[int, bytes], None]:
-        def answered(status: int, body: bytes) -> None:
+    def _answered(self, name: str) -> Answered:
+        def answered(payload: Bytes) -> None:
+            status, body = PluginAnswer.unpack(payload)
             try:
                 self._note(name, {"status": status, "answer": strict_json.loads(body) if body else None})
             except Malformed as error:
@@ -198,7 +195,7 @@ class _Broadcast:
         self._answers[name] = answer
         self._left -= 1
         if not self._left:
-            self._answered_all(200, strict_json.dumps(self._answers))
+            self._answered_all(PluginAnswer(200, strict_json.dumps(self._answers)).pack())
 
 
 def _may_get(links: Links, caller: Caller, action: str) -> list[Link]:
