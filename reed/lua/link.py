@@ -36,6 +36,7 @@ class Link:
         self._room = memoryview(bytearray(_READ))
         self._buffer = frames.ReceiveBuffer()
         self._fed = False
+        self._alone: frames.Frame | None = None  # all that was read
         self.queue: deque[frames.Frame] = deque()
 
     @classmethod
@@ -107,8 +108,11 @@ class Link:
             raise CoreGone from None
         if not size:
             raise CoreGone
-        self._buffer.feed(self._room[:size])
-        self._fed = True
+        data = self._room[:size]
+        self._alone = None if self._buffer.pending else self._buffer.alone(data)
+        if self._alone is None:
+            self._buffer.feed(data)
+            self._fed = True
 
     def _read(self) -> frames.Frame:
         while (frame := self._buffered()) is None:
@@ -117,7 +121,8 @@ class Link:
 
     def _buffered(self) -> frames.Frame | None:
         if not self._fed:
-            return None
+            frame, self._alone = self._alone, None
+            return frame
         frame = self._buffer.next_frame()
         if frame is None:
             self._buffer.keep()

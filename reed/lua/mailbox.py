@@ -99,7 +99,7 @@ class Mailbox:
 
     def blocked(self) -> list[int]:
         """The descriptors of pipes that are full, while messages wait for them."""
-        return [outbound.fd for outbound in self._outbounds.values() if outbound.waiting]
+        return [outbound.fd for outbound in self._outbounds.values() if outbound.waiting] if self._outbounds else []
 
     def is_quiet(self) -> bool:
         """Nothing is queued, and nothing half read."""

@@ -80,7 +80,7 @@ class Sandbox:
 
     def call(self, command_id: int, payload: bytes) -> Outcome:
         """Runs the handler of a command id: "done" with status and body."""
-        return self.enter(self._call, command_id, payload)
+        return self._enter(self._call, len(payload), command_id, payload)
 
     def signal(self, signal_type: int, data: bytes) -> Outcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
@@ -126,10 +126,10 @@ class Sandbox:
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
         """Calls into Lua. What comes out is always an Outcome: the host goes on after whatever a plugin does."""
-        size = 0
-        for argument in arguments:
-            if isinstance(argument, bytes):
-                size += len(argument)
+        size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
+        return self._enter(entry, size, *arguments)
+
+    def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> Outcome:
         self._lift(size)
         try:
             result = entry(*arguments, self._lifted)

@@ -88,7 +88,7 @@ class Turns:
         """What to wait for reads on: kept while it is the same."""
         generation = -1 if self._mailbox.is_full() else self._mailbox.generation
         core = self._link.fileno()
-        if generation < 0 or (generation, core) != (self._generation, self._core):
+        if generation < 0 or generation != self._generation or core != self._core:
             self._generation, self._core = generation, core
             self._poll = select.poll()
             if core >= 0:

@@ -41,7 +41,7 @@ end
 -- Time ----------------------------------------------------------------------------------------------------------------
 
 local TICK = 1000 -- instructions between two looks at the clock
-local deadline, limit_text = 0, ""
+local seconds, deadline, limit_text = 0, nil, "" -- the clock is a system call: a job that ends before its first tick asks for none
 local expired, place = false, nil
 local pcalls = 0 -- that are open now, one in another
 
@@ -64,6 +64,7 @@ local function blame(message)
 end
 
 local function tick()
+  deadline = deadline or clock() + seconds
   if not expired and clock() < deadline then
     if select(3, gethook()) == 1 then sethook(tick, "", TICK) end
     return
@@ -71,6 +72,7 @@ local function tick()
   sethook(tick, "", 1)
   if not expired then
     expired = true
+    limit_text = format("time limit of %g s reached", seconds)
     limit(false) -- or the way back up through ten thousand pcalls would be one collection each
     place = position()
   end
@@ -144,9 +146,8 @@ local function ended(thread, ok, mark, ...)
   return "error", describe(text, last_place(thread)), traceback(thread)
 end
 
-local function allow(seconds)
-  deadline, expired, place, pcalls = clock() + seconds, false, nil, 0
-  limit_text = format("time limit of %g s reached", seconds)
+local function allow(given)
+  seconds, deadline, expired, place, pcalls = given, nil, false, nil, 0
 end
 
 --- Runs job(a, b), `a` being the plugin's handler, with `seconds` of processor time. Gives "done" and its results, or
