@@ -4,6 +4,7 @@ runtime_folder  the folder with sockets, FIFOs and pid files, and its lock
 server          accepts connections on a Unix socket
 core_socket     core.sock: who is on the other side
 connection      frames in, calls out in order, replies in the same order
+unanswered      what went wrong and nobody is told
 refusing        where its frames go when the core makes room for another
 calls           a call: a request with its reply to come; who calls
 quotas          how much of the core one user or plugin may have at a time

@@ -1,6 +1,7 @@
 """A connection: frames in, calls, and their replies out in the order of the requests.
 
     socket ── receive ─┬─ answered before: the same bytes again, at once
+                       ├─ one frame, and nothing waits: the same without the buffer
                        └─ ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
                                          ├─ signal   ── on_signal                     │ in order
                                          └─ response ── on_response                   ▼
@@ -21,6 +22,7 @@ from reed.config import Limits
 from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.quotas import Quotas, Share
 from reed.core.refusing import Refusing
+from reed.core.unanswered import Unanswered
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -35,7 +37,6 @@ _NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)
 _FEW = 4  # frames between two looks at the clock
 _HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
 _MOST_READS = 100  # of a peer that is gone
-_MOST_NOTES = 10  # log lines of one connection about what is not answered
 
 
 class Connection:
@@ -60,7 +61,7 @@ class Connection:
         "caller",
         "share",
         "stream",
-        "unanswered_failures",
+        "unanswered",
     )
 
     def __init__(
@@ -81,7 +82,7 @@ class Connection:
     ) -> None:
         """`scratch` is the buffer that all connections receive into: nothing of it is kept beyond a turn."""
         self.caller = caller
-        self.unanswered_failures = 0
+        self.unanswered = Unanswered(caller.name, log)
         self._loop = loop
         self._dispatcher = dispatcher
         self._limits = limits
@@ -109,7 +110,7 @@ class Connection:
         size = self.stream.receive(self._scratch)
         if size > 0:
             data = self._scratch[:size]
-            taken = 0 if self._buffer.pending else self._take_at_once(data)
+            taken = 0 if self._buffer.pending else self._answer_at_once(data) or self._take_alone(data)
             if taken < size:
                 self._buffer.feed(data[taken:])
                 self._take_frames()
@@ -130,13 +131,21 @@ class Connection:
         if not self._calls:
             self._loop.flush_later(self)  # after its replies of this turn
 
-    def _take_at_once(self, data: memoryview) -> int:
-        """Deal with what need not be cut into frames first; gives its size in bytes."""
-        frame = self._buffer.alone(data) if self._on_response is not None and not self._monitor.watched else None
-        if frame is not None and frame.flags & _RESPONSE:
+    def _take_alone(self, data: memoryview) -> int:
+        """Take the frame that `data` is, where it is one and waits for nothing: it need not be fed. Its size, or 0."""
+        frame = self._buffer.alone(data)
+        if frame is None or self._monitor.watched:
+            return 0
+        if frame.flags & _NO_REQUEST:
             self._take_special(frame)
-            return len(data)
-        return self._answer_at_once(data)
+        elif self._calls or self.stream.queued or self._dispatcher.must_wait(frame.command_id):
+            return 0
+        else:
+            call = Call(self, frame.command_id, frame.flags)
+            if call.expects_reply:
+                self._calls.append(call)
+            self._dispatcher.dispatch(call, frame.payload)
+        return len(data)
 
     def _answer_at_once(self, data: memoryview) -> int:
         """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
@@ -216,7 +225,7 @@ class Connection:
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:
-            self._note_unanswered(str(error))
+            self.unanswered.note(str(error))
 
     def _refuse(self, error: CallError) -> None:
         """Answer what cannot be read, after the replies that are owed for earlier requests, and close."""
@@ -293,20 +302,11 @@ class Connection:
     def close_with(self, error: CallError) -> None:
         """Tell the peer why (best effort), and close."""
         if not self.stream.closing:
-            flags = int(Flag.RESPONSE | Flag.ERROR)
-            self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), flags))
+            self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR))
             self.stream.close_after_flush(str(error))
 
     def note_async_failure(self, call: Call, error: CallError) -> None:
-        self._note_unanswered(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
-
-    def _note_unanswered(self, what: str) -> None:
-        """Log what nobody is told, but never let one connection fill the log."""
-        self.unanswered_failures += 1
-        if self.unanswered_failures <= _MOST_NOTES:
-            self._log.warning("%s: %s", self.caller.name, what)
-        if self.unanswered_failures == _MOST_NOTES:
-            self._log.warning("%s: further failures of this connection are only counted", self.caller.name)
+        self.unanswered.note(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
 
     def _resume(self) -> None:
         """A reply left or a call ended: frames may be taken again."""
@@ -323,8 +323,7 @@ class Connection:
             self._take_more()
 
     def _closed(self, reason: str) -> None:
-        if self.unanswered_failures > _MOST_NOTES:
-            self._log.warning("%s: %d failures were not answered", self.caller.name, self.unanswered_failures)
+        self.unanswered.end()
         self._quotas.leave(self, self.caller)
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)

@@ -36,6 +36,7 @@ from reed.loop.loop import Loop
 from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Action
+from reed.registry.processes import LaunchSpec
 from reed.registry.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
@@ -243,9 +244,10 @@ class Link:
         """Call an action; raises what is known at once (offline, queue full)."""
         if self.plugin.state not in _TAKES_CALLS:
             raise self.offline()
-        timeout = action.timeout or self._tools.config.timing.call_timeout
+        config = self._tools.config
+        timeout = action.timeout or config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
-        self.queue.ask(call, _queue_limit(self.plugin, self._tools.config))
+        self.queue.ask(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
             self._tools.supervisor.wake(self.name)
 
@@ -315,7 +317,7 @@ class Link:
         return PluginOffline(f"plugin {self.name} is {plugin.state}{why}", hint=f"reed plugin start {self.name}")
 
 
-def _queue_limit(plugin: Plugin, config: Config) -> int:
+def _queue_limit(spec: LaunchSpec | None, config: Config) -> int:
     """How many calls may wait for it: its own limit, or the core's."""
-    own = plugin.spec.limits.calls if plugin.spec else None
+    own = spec.limits.calls if spec else None
     return config.limits.queued_calls if own is None else own

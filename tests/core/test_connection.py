@@ -244,13 +244,13 @@ def test_async_and_signals_are_never_answered(core):
     core.calls[0][0].fail(Internal("nobody hears this"))
     core.calls[1][0].reply(b"heard")
     assert [frame.payload for frame in core.replies(1)] == [b"heard"]
-    assert core.connection.unanswered_failures == 1
+    assert core.connection.unanswered.failures == 1
 
 
 def test_a_response_where_only_requests_may_come_is_counted_and_the_connection_goes_on(core):
     core.peer.sendall(frames.encode(4, b"", Flag.RESPONSE) + frames.encode(4))
     core.turns()
-    assert core.connection.unanswered_failures == 1
+    assert core.connection.unanswered.failures == 1
     assert len(core.calls) == 1
 
 
