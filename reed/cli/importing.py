@@ -6,7 +6,8 @@
     bonds ── after all snippets, when the new ids are known
 
 What an answer of success has come for is on the disk. A bad line costs itself alone: the rest goes on, all that were
-refused are told, and the exit code is 1.
+refused are told, and the exit code is 1. It goes on over a restart of the core (see `reed.client`); where the core
+died, it says how far it came.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Import:
         self.update = update
         self.counts = {"snippets": 0, "updated": 0, "unchanged": 0, "types": 0, "bonds": 0}
         self.refused: list[FileError] = []
+        self.through = 0  # the line up to which all have an answer
         self.taken: list[Change] = []  # with --update: their names are in use
         self._bonds: list[tuple[Source, lines.Line]] = []
         self._refs: dict[str, str] = {}  # the ref here of an id in the file
@@ -76,6 +78,7 @@ class Import:
         """Send the requests of all lines, then what had to wait for them."""
         for request, answer in self.core.pipelined(requests):
             self._take(request.tag, answer)
+            self.through = request.tag.number
         update(self.core, self.taken, self._note_update)
         for request, answer in self.core.pipelined(self._bond_requests()):
             self._take(request.tag, answer)
@@ -192,7 +195,7 @@ def import_file(args: Args, output: Output) -> int:
             run.run(requests)
         except (ReedError, KeyboardInterrupt):
             run.progress.clear()
-            print(f"reed: {path}: cut off; {_summary(run)}", file=sys.stderr)
+            print(f"reed: {path}: {_cut_off(run)}", file=sys.stderr)
             raise
         run.progress.clear()
     _tell(run, output, time.monotonic() - since)
@@ -209,6 +212,16 @@ def _tell(run: Import, output: Output, seconds: float) -> None:
         output.rows([*run.counts.items(), ("refused", len(run.refused))])
         if run.refused:
             print(f"reed: {run.path}: {_summary(run)}", file=sys.stderr)
+
+
+def _cut_off(run: Import) -> str:
+    """What is in, and how to go on."""
+    if not run.through:
+        return "cut off before the first answer: import it again with --update"
+    return (
+        f"cut off after line {run.through}, what was before it is done: {_summary(run)}. To go on, import it again "
+        "with --update: that takes names in use for what they are, but makes lines without a name once more"
+    )
 
 
 def _summary(run: Import) -> str:

@@ -24,7 +24,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from reed.client.connection import DEFAULT_RUNTIME_DIR, Connection, NoAnswer, Request, core_socket
+from reed.client.connection import DEFAULT_RUNTIME_DIR, Connection, NoAnswer, core_socket
+from reed.client.line import Request
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.layouts import COUNT, NAME, NO_REF, REF, STATUS, pack_text

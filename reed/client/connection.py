@@ -12,12 +12,10 @@ import os
 
 # The module `socket` takes as long to import as all of this one: the command line would feel it.
 from _socket import AF_UNIX, MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
-from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from struct import pack
-from typing import Any
 
+from reed.client.line import Line, Request
 from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
 from reed.wire import frames
 from reed.wire.codes import READS, Command, Flag
@@ -29,7 +27,6 @@ DEFAULT_RUNTIME_DIR = "/tmp/reed-cms"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core
 
 _READ_SIZE = 256 * 1024
-_UNSENT_BYTES = 256 * 1024  # a pipeline encodes so much ahead of what the core has taken
 _MOST_RESTARTS = 3  # in the way of one call
 _LARGEST_ANSWER = 0xFFFFFFFF  # memory grows only with what has really come
 
@@ -42,17 +39,6 @@ class ConnectionEnded(NoAnswer):
     """The core closed the connection, or died. `unsent`: before it had got the whole request."""
 
     unsent = False
-
-
-class Request:
-    """One request of a pipeline; `tag` is the caller's own."""
-
-    __slots__ = ("command", "payload", "tag")
-
-    def __init__(self, command: int, payload: bytes, tag: Any = None) -> None:
-        self.command = command
-        self.payload = payload
-        self.tag = tag
 
 
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
@@ -131,37 +117,33 @@ class Connection:
 
         At most `window` requests are under way; `requests` is asked for more as answers come. It cannot lock up: where
         the core takes no more, answers are read first. Until it is exhausted, the connection is for nothing else.
+
+        It goes on over a restart of the core, as `call` does: what was not begun is asked of the next one. NoAnswer
+        where the connection ended and a write that has no answer may have been done.
         """
         source = iter(requests)
-        line = _Line()
-        too_large = False
+        line = Line()
+        in_vain = 0
         try:
             while True:
                 line.fill(source, window)
-                if not line.waiting:
-                    if not line.unsent:
-                        return
-                    self.close()  # the core refused a request before it had read it whole: what follows goes anew
-                    line, too_large = _Line(), False
-                    continue
-                self._send_some(line)
-                if line.may_go_on:
-                    continue
-                try:
-                    answers = self._receive_some(line)
-                except ConnectionEnded:
-                    if not too_large:
-                        raise
-                    self.close()  # the core read nothing after that request (WIRE.md, rule 5): the rest goes anew
-                    source, line, too_large = chain(line.requests(), source), _Line(), False
-                    continue
-                too_large = isinstance(answers[-1][1], TooLarge)
-                yield from answers
+                if line.waiting:
+                    self._send_some(line)
+                    if line.may_go_on:
+                        continue
+                    yield from self._receive_some(line, may_go_anew=in_vain < _MOST_RESTARTS)
+                    if not line.is_over:
+                        continue
+                    in_vain = 0 if line.has_answered else in_vain + 1
+                elif not line.unsent:
+                    return
+                self.close()  # it begins nothing more of what is under way: that goes anew
+                line = Line(line.requests())
         finally:
             if line.waiting:
                 self.close()
 
-    def _send_some(self, line: _Line) -> None:
+    def _send_some(self, line: Line) -> None:
         """Send what the core takes at once. Wait for it only to take the rest of the oldest request: while the core has
         not got that whole, it has no answer to give that could be in the way.
         """
@@ -177,19 +159,34 @@ class Connection:
                 raise NoAnswer(f"the core took no request within {self.timeout} s") from None
             line.is_full = True
         except ConnectionError:
-            line.took(len(line.unsent))  # an answer that is still to be read says why, or that it ended
+            line.unsent.clear()  # an answer that is still to be read says why, or that it ended
 
-    def _receive_some(self, line: _Line) -> list[tuple[Request, bytes | CallError]]:
-        """The next answer, once it is there, and those that came along with it."""
-        frame: Frame | None = self._receive(self._connected(), line.waiting[0][0].command)
+    def _receive_some(self, line: Line, *, may_go_anew: bool) -> list[tuple[Request, bytes | CallError]]:
+        """The next answer, once it is there, and those that came along with it; none where the line is over."""
         answers: list[tuple[Request, bytes | CallError]] = []
+        try:
+            frame: Frame | None = self._receive(self._connected(), line.waiting[0][0].command)
+        except ConnectionEnded:
+            if not (may_go_anew and line.was_not_begun):
+                raise
+            line.is_over = True
+            return answers
         while frame is not None:
-            request, _ = line.waiting.popleft()
+            request, _ = line.waiting[0]
             try:
                 answers.append((request, _answer(request.command, frame)))
+            except Restarting as error:  # nor does it begin any that comes after
+                if not may_go_anew:
+                    raise NoAnswer(str(error)) from None
+                line.is_over = True
+                break
             except CallError as error:
                 answers.append((request, error))
+            line.waiting.popleft()
             frame = self._next_frame() if line.waiting else None
+        if answers:
+            line.has_answered = True
+            line.reads_no_more = isinstance(answers[-1][1], TooLarge)
         return answers
 
     def _receive(self, sock: socket, command: int) -> Frame:
@@ -233,48 +230,6 @@ class Connection:
 
     def _too_slow(self, command: int) -> NoAnswer:
         return NoAnswer(f"no answer to {_name(command)} within {self.timeout:g} s", hint="it may still be done")
-
-
-class _Line:
-    """What a pipeline has under way: requests whose answers are due, and the bytes that the core has not taken."""
-
-    __slots__ = ("_ends_at", "_sent", "is_full", "unsent", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[Request, int]] = deque()  # with the place in the stream where it ends
-        self.unsent = bytearray()
-        self.is_full = False  # the core took no more: it wants its answers read
-        self._ends_at = 0
-        self._sent = 0
-
-    def fill(self, source: Iterator[Request], window: int) -> None:
-        """Take requests until there are enough."""
-        self.is_full = False
-        while len(self.waiting) < window and len(self.unsent) < _UNSENT_BYTES:
-            request = next(source, None)
-            if request is None:
-                break
-            frame = frames.encode(request.command, request.payload)
-            self.unsent += frame
-            self._ends_at += len(frame)
-            self.waiting.append((request, self._ends_at))
-
-    def took(self, size: int) -> None:
-        del self.unsent[:size]
-        self._sent += size
-
-    @property
-    def owed(self) -> int:
-        """The bytes that the core lacks of the oldest request; none when its answer is due."""
-        return self.waiting[0][1] - self._sent
-
-    @property
-    def may_go_on(self) -> bool:
-        """Whether sending goes on before an answer is read."""
-        return bool(self.unsent) and not self.is_full
-
-    def requests(self) -> list[Request]:
-        return [request for request, _ in self.waiting]
 
 
 def _answer(command: int, frame: Frame) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 import time
 
 import pytest
@@ -150,6 +151,64 @@ def test_a_core_that_dies_keeps_what_it_answered(fake_core):
         with pytest.raises(NoAnswer, match="closed the connection"):
             list(answers)
     assert answered == [0, 1, 2]
+
+
+def restarting_after(fake_core, count):
+    """As a core that restarts: what it had begun is answered, all that came after is refused; then it closes."""
+    refusal = ErrorResponse(503, ErrorCode.ERR_RESTARTING, "not done")
+
+    def talk(connection):
+        asked = fake_core.requests(connection)
+        for command, _, payload in itertools.islice(asked, count):
+            connection.sendall(fake_core.reply(command, b"\xc8\0" + payload))
+        for command, _, _ in itertools.islice(asked, 3):
+            connection.sendall(fake_core.reply(command, refusal.pack(), Flag.ERROR))
+
+    return talk
+
+
+def test_a_restart_of_the_core_is_not_noticed(fake_core):
+    payloads = [b"%d" % number for number in range(2000)]
+    core = fake_core(restarting_after(fake_core, 700), restarting_after(fake_core, 0), echoes(fake_core))
+    with Client(core.path, timeout=20) as client:
+        answers = list(client.pipelined(send(*payloads)))
+    assert [answer[2:] for _, answer in answers] == payloads
+    assert core.connections == 3
+
+
+def test_a_core_that_restarts_for_ever_is_told(fake_core):
+    with (
+        Client(fake_core(restarting_after(fake_core, 0)).path, timeout=20) as client,
+        pytest.raises(NoAnswer, match="not done"),
+    ):
+        list(client.pipelined(send(b"x")))
+
+
+def test_what_the_core_never_got_goes_to_the_next_one(fake_core):
+    """It ended while nothing was under way: what is sent later cannot have been done."""
+    ended = threading.Event()
+
+    def one(connection):
+        command, _, payload = next(fake_core.requests(connection))
+        connection.sendall(fake_core.reply(command, b"\xc8\0" + payload))
+        connection.shutdown(socket.SHUT_RDWR)
+        ended.set()
+
+    def slowly():
+        yield Request(Command.PLUGIN_SEND, b"a")
+        assert ended.wait(20)
+        yield Request(Command.PLUGIN_SEND, b"b")
+
+    core = fake_core(one, echoes(fake_core))
+    with Client(core.path, timeout=20) as client:
+        assert [answer[2:] for _, answer in client.pipelined(slowly(), window=1)] == [b"a", b"b"]
+
+
+def test_a_read_is_asked_again_though_it_may_have_been_done(fake_core):
+    core = fake_core(lambda connection: next(fake_core.requests(connection)), echoes(fake_core))
+    with Client(core.path, timeout=20) as client:
+        answers = list(client.pipelined([Request(Command.SNIPPET_GET, b"x")] * 3))
+    assert [answer[2:] for _, answer in answers] == [b"x"] * 3
 
 
 def test_nothing_to_send_asks_nothing(fake_core):

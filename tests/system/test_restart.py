@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import re
+import subprocess
+import sys
 import threading
 
 from reed.client import Client, NoAnswer
@@ -96,6 +101,76 @@ def test_five_restarts_under_load(site) -> None:
                 assert client.answers
     assert site.stop() == 0
     site.no_tracebacks()
+
+
+def importing(site, *flags: str) -> subprocess.Popen[str]:
+    """`reed import` of what is written to its standard input."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "reed", "import", "-", "--type", "page", *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"REED_RUNTIME_DIR": str(site.runtime_dir)},
+    )
+
+
+def test_an_import_goes_on_over_restarts(site) -> None:
+    """Its lines have no names: one that were sent twice would be there twice."""
+    site.set_rows()
+    site.start()
+    over = threading.Event()
+    run = importing(site, "--json")
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        with run.stdin as lines:
+            while not over.is_set():
+                lines.write(json.dumps({"n": written, "text": "x" * 500}) + "\n")
+                written += 1
+
+    with Client(site.socket_path) as admin:
+        admin.registry_define("page", {"schema": {}})
+        feeder = threading.Thread(target=write)
+        feeder.start()
+        for _ in range(3):
+            before = admin.stats()["store"]["snippets"]
+            while admin.stats()["store"]["snippets"] == before:
+                assert run.poll() is None
+            assert site.reed("restart").returncode == 0
+        over.set()
+        said, errors = run.stdout.read(), run.stderr.read()
+        feeder.join(60)
+        assert run.wait(60) == 0, errors
+        assert json.loads(said)["snippets"] == written
+        stored = sorted(json.loads(record.content)["n"] for record in admin.snippets("page", 1000))
+        assert stored == list(range(written))
+    site.no_tracebacks()
+
+
+def test_an_import_that_the_core_died_of_says_how_to_go_on(site) -> None:
+    site.set_rows()
+    site.start()
+    lines = [json.dumps({"n": f"page-{number}", "text": "x" * 500}) + "\n" for number in range(3000)]
+    run = importing(site, "--name-field", "n")
+    with Client(site.socket_path) as admin:
+        run.stdin.writelines(lines[:2000])
+        while admin.stats()["store"]["snippets"] < 600:
+            assert run.poll() is None
+    site.kill()
+    errors = run.communicate()[1]
+    assert run.returncode == 1
+    done = int(re.search(r"cut off after line (\d+), .*--update", errors)[1])
+    site.start()
+    assert (
+        site.reed("import", "-", "--type", "page", "--name-field", "n", "--update", stdin="".join(lines)).returncode
+        == 0
+    )
+    with Client(site.socket_path) as admin:
+        stored = [record.semantic_name for record in admin.snippets("page", 1000)]
+    assert stored == [f"page-{number}" for number in range(3000)]
+    assert done <= 2000
 
 
 def test_a_restart_that_could_not_start_is_refused(site) -> None:
