@@ -225,7 +225,7 @@ class Link:
         """Send it to that process, or to the one in charge, on its first connection; False when there is none."""
         for connection in self._registered(run or self.plugin.run):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
-            connection.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+            connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
             return True
         return False
 
