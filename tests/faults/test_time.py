@@ -92,6 +92,7 @@ def some(ground, client, rnd: random.Random, number: int) -> None:
     with ground.client() as another:
         another.stats()
     if number % 50 == 0:
+        client.plugin_start("other")  # whoever waits for a start in which the process is killed is told so
         os.kill(ground.plugin_pid(client, "other"), 9)
         client.plugin_start("other")
     if number % 80 == 0:
