@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import sqlite3
 import time
 
@@ -199,6 +201,25 @@ def test_indexing_comes_in_slices_and_writes_go_first(driver):
     assert turns > 3
     assert driver.store.stats()["unindexed"] == 0
     assert driver.search("page", "", 0, 0).total == 400
+
+
+def test_no_slice_merges_all_that_earlier_ones_left(driver, tmp_path):
+    """Merging lags behind here. FTS5 would then merge sixteen segments in one step, whatever their size."""
+    rnd = random.Random(7)
+    for _ in range(150):
+        words = " ".join(f"word{rnd.randrange(1_000_000)}" for _ in range(3000))
+        driver.create("page", "", {"title": "words", "body": words})
+    writer = driver.store._database.writer
+    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    writer.execute("PRAGMA wal_autocheckpoint = 0")
+    sizes = [0]
+    while driver.store.has_work:
+        driver.store.work(time.monotonic())
+        driver.store.commit()
+        sizes.append((tmp_path / "reed.db-wal").stat().st_size)
+    most = max(after - before for before, after in itertools.pairwise(sizes))
+    assert most < 200 * 4096, "bytes that one slice writes"
+    assert driver.search("words", "", 0, 0).total == 150
 
 
 def test_a_search_does_not_starve_under_writes(driver):

@@ -51,6 +51,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " at INTEGER NOT NULL, lost INTEGER NOT NULL)",
         "CREATE INDEX outbox_by_subscriber ON outbox (subscriber)",
     ),
+    (
+        # Nor may it when there are many: by itself it would merge all of one size at once.
+        "INSERT INTO search (search, rank) VALUES ('crisismerge', 1999)",
+    ),
 )
 
 _SETTINGS = (

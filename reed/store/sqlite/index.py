@@ -7,8 +7,10 @@ survives a crash:
     changed, deleted  a mark in `stale`
     everything        `indexed_to` goes back to the beginning: the same way again, in slices
 
-`work` does a slice of both kinds in turn, and merges the segments that earlier ones wrote. A search waits
-(`when_caught_up`) until everything that was there when it came has been indexed and committed, so it sees every write
+`work` does a slice of both kinds in turn, and merges the segments that earlier ones wrote: a little after each slice,
+and nothing but that when too many are left. (By itself FTS5 merges all of one size at once: up to 0.3 s.)
+
+A search waits (`when_caught_up`) until everything that was there when it came has been indexed and committed, so it sees every write
 that was acknowledged before it. When the index cannot be written (a full disk) nobody waits: a search sees what is
 indexed.
 """
@@ -29,11 +31,14 @@ from reed.wire.strict_json import Json
 
 SLICE = 0.0015  # seconds at most in one turn; writing its segment and merging take about as long again
 
-_PAGES_MERGED = 12  # of the index, in a slice
+_PAGES_MERGED = 12  # of the index, in one step; a step ends with a term, and the commonest has more pages
+_MANY_SEGMENTS = 64
+_SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of a structure record, since FTS5 knows contentless deletes
 
 _COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
 _PUT = f"INSERT OR REPLACE INTO search (rowid, {_COLUMNS}) VALUES (?{', ?' * len(WEIGHTS)})"
 _MERGE = f"INSERT INTO search (search, rank) VALUES ('merge', {_PAGES_MERGED})"
+_STRUCTURE = "SELECT block FROM search_data WHERE id = 10"
 _DROP = "DELETE FROM search WHERE rowid = ?"
 
 
@@ -121,18 +126,37 @@ class Index:
     # The work.
 
     def work(self, until: float) -> None:
-        """Index until about `until`, but one snippet at least; then merge a little of what was written before."""
+        """Index until about `until`, but one snippet at least, and merge a little; or, if there are many segments
+        already, merge until then."""
         self._turn.begin_lazy()
         self._wrote = True
+        if self._segments() >= _MANY_SEGMENTS and self._merge():
+            while self._monotonic() < until and self._merge():
+                pass
+        else:
+            self._index(until)
+            self._is_merged = not self._merge()
+
+    def _index(self, until: float) -> None:
         moved = self._indexed_to
         for progress in self._steps():
             if not progress or self._monotonic() >= until:
                 break
         if self._indexed_to != moved:
             self._writer.execute("UPDATE progress SET indexed_to = ?", (self._indexed_to,))
+
+    def _merge(self) -> bool:
+        """Merge some pages; False when there is nothing to merge."""
         before = self._writer.total_changes
         self._writer.execute(_MERGE)
-        self._is_merged = self._writer.total_changes - before < 2  # the command itself counts as one
+        return self._writer.total_changes - before >= 2  # the command itself counts as one
+
+    def _segments(self) -> int:
+        """How many segments the index has: the second number in FTS5's structure record."""
+        (structure,) = self._writer.execute(_STRUCTURE).fetchone()
+        numbers = structure[8:] if structure[4:8] == _SECOND_LAYOUT else structure[4:]
+        _, numbers = _varint(numbers)  # levels
+        return _varint(numbers)[0]
 
     def settle(self, kept: bool) -> None:
         if kept:
@@ -211,6 +235,16 @@ class Index:
         self._writer.execute("UPDATE progress SET indexed_to = ?", (to,))
         self._indexed_to = to
         self._beyond = count
+
+
+def _varint(data: bytes) -> tuple[int, bytes]:
+    """The number at the beginning of `data`, seven bits in a byte, highest first; and what follows it."""
+    number = 0
+    for length, byte in enumerate(data, 1):
+        number = number << 7 | byte & 0x7F
+        if byte < 0x80:
+            return number, data[length:]
+    raise ValueError(f"not a number of SQLite: {data.hex()}")
 
 
 def _texts(value: Json) -> Iterator[str]:
