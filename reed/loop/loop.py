@@ -4,7 +4,7 @@
     reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`),
               and so do all that are left when the turn is late
     timers    what is due
-    work      long operations go on for a slice (`add_work`)
+    work      long operations go on for a slice (`add_work`); when there are reads too, the next turn is for it alone
     commit    if it was asked for (`commit_later`): the turn's writes are put on the disk; their replies are queued now
     flush     what was queued for sending in this turn is written (`flush_later`)
     bury      what died is closed (`close_later`): never earlier, so no descriptor number is used twice in a turn
@@ -24,12 +24,10 @@ from typing import Protocol
 from reed.loop.epoll import READABLE, WRITABLE, Epoll
 from reed.loop.timers import Callback, Timer, Timers
 
-# Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), works on what is long
-# for what is left of its time, and always a little; what follows, commit and replies, takes about a millisecond.
+# Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), or works for so long on
+# what is long; commit and replies take about as long again.
 _TAKING_IN = 0.0025
-_WORKING = 0.0035
-_SLICE = 0.002
-_LEAST_SLICE = 0.0005
+_WORKING = 0.002
 _FEW = 8  # descriptors between two looks at the clock
 
 Work = Callable[[float], bool]  # goes on until about that time; True while some is left
@@ -117,6 +115,7 @@ class Loop:
         self._again: deque[Callback] = deque()
         self._left: list[tuple[int, int]] = []  # of what was ready, for the next turn
         self._work: list[Work] = []
+        self._took_in = False  # requests, in the turn before
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
         self._running = False
@@ -196,13 +195,18 @@ class Loop:
     def turn(self, most_wait: float | None = None) -> None:
         """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
         now = self.now
-        if self._left:
-            ready, self._left = self._left, []
-        else:
-            ready = self._epoll.ready(self._timeout(most_wait))
+        ready: list[tuple[int, int]] = []
+        works = self._took_in and bool(self._work)
+        if not works:
+            if self._left:
+                ready, self._left = self._left, ready
+            else:
+                ready = self._epoll.ready(self._timeout(most_wait))
         began = now()
         self._late = began + _TAKING_IN
-        if self._again:
+        self._took_in = bool(ready)
+        if self._again and not works:
+            self._took_in = True
             self._run_again()
         watches = self._watches
         for number, (fd, events) in enumerate(ready, 1):
@@ -221,8 +225,8 @@ class Loop:
                 break
         if began >= self._timers.earliest:
             self._run_timers()
-        if self._work:
-            self._run_work(began + _WORKING)
+        if self._work and not self._took_in:
+            self._run_work()
         disk_seconds = self._commit() if self._commit_due else 0.0
         if self._to_flush or self._to_close:
             self._flush_and_bury()
@@ -254,9 +258,8 @@ class Loop:
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
 
-    def _run_work(self, until: float) -> None:
-        now = self.now()
-        until = min(max(until, now + _LEAST_SLICE), now + _SLICE)
+    def _run_work(self) -> None:
+        until = self.now() + _WORKING
         for work in list(self._work):
             try:
                 more = work(until)

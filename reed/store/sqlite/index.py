@@ -10,9 +10,9 @@ survives a crash:
 `work` does a slice of both kinds in turn, and merges the segments that earlier ones wrote: a little after each slice,
 and nothing but that when too many are left. (By itself FTS5 merges all of one size at once: up to 0.3 s.)
 
-A search waits (`when_caught_up`) until everything that was there when it came has been indexed and committed, so it sees every write
-that was acknowledged before it. When the index cannot be written (a full disk) nobody waits: a search sees what is
-indexed.
+A search waits (`when_caught_up`) until everything that was there when it came has been indexed and committed, so it
+sees every write that was acknowledged before it. When the index cannot be written (a full disk) nobody waits: a search
+sees what is indexed.
 """
 
 from __future__ import annotations
