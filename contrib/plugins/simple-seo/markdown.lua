@@ -129,11 +129,15 @@ function Reader:heading(level, text, number)
   text = inline(gsub(text, "%s*{#[^}]*}%s*$", ""), number, self.page)
   text = trim((gsub(text, "[`*]", "")))
   self.page.headings[#self.page.headings + 1] = { level = level, text = text, line = number }
+  return true
 end
 
 --- A line outside of code. Gives true when it may be followed by indented code.
 function Reader:line(line, number)
-  if not find(line, "%S") then return self:end_paragraph() end
+  if not find(line, "%S") then
+    self:end_paragraph()
+    return true
+  end
   local marks, text = match(line, "^ ? ? ?(#+)%s+(.-)%s*#*%s*$")
   if not marks then marks, text = match(line, "^ ? ? ?(#+)%s*$"), "" end
   if marks and #marks <= 6 then return self:heading(#marks, text, number) end
@@ -164,7 +168,7 @@ function markdown.read(text)
   local reader = setmetatable({ page = page, in_list = false }, Reader)
   local lines = {}
   for line in string.gmatch(text, "([^\n]*)\n?") do lines[#lines + 1] = gsub(line, "\r$", "") end
-  local fence, comment, blank = nil, false, true
+  local fence, comment, free = nil, false, true
   for number = body_start(lines), #lines do
     local line = lines[number]
     if fence then
@@ -173,12 +177,12 @@ function markdown.read(text)
       line, comment = without_comments(line, comment)
       fence = opening_fence(line)
       local indented = find(line, "^    ") or find(line, "^\t")
-      if fence or indented and blank and not reader.in_list then
+      if fence or indented and free and not reader.in_list then
         reader:end_paragraph() -- code
+        free = true
       else
-        if not indented and blank and not find(line, "^%s*[-*+%d]") and find(line, "%S") then reader.in_list = false end
-        reader:line(line, number)
-        blank = not find(line, "%S")
+        if not indented and free and not find(line, "^%s*[-*+%d]") and find(line, "%S") then reader.in_list = false end
+        free = reader:line(line, number)
       end
     end
   end

@@ -24,6 +24,12 @@ describe("markdown", function()
     assert.same(texts(page.paragraphs), { "before", "between us", "item", "after" })
   end)
 
+  it("leaves out indented code right below a heading or a fence, and none that goes on with a paragraph", function()
+    local page = markdown.read("## A\n    # code\n    more\ntext\n    goes on\n```\n```\n    code\n")
+    assert.same(texts(page.headings), { "A" })
+    assert.same(texts(page.paragraphs), { "text goes on" })
+  end)
+
   it("takes an open fence to the end", function()
     assert.same(texts(markdown.read("a\n\n```\nb\n# c").paragraphs), { "a" })
   end)
