@@ -33,7 +33,7 @@ from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.server import Peer
-from reed.core.signals import signal_plugins
+from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
 from reed.loop.loop import Loop
@@ -44,6 +44,7 @@ from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.permissions import commands_for
 from reed.registry.processes import write_pid_file
+from reed.registry.strays import become_subreaper
 from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
@@ -55,7 +56,6 @@ _SCRATCH_BYTES = 256 * 1024
 _OWN_DESCRIPTORS = 2048
 _DRAIN = 0.5  # seconds that calls have to end, before another core follows
 _DRAIN_LOOK = 0.002
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Daemon:
@@ -69,6 +69,7 @@ class Daemon:
         self._inherited = inherited
         self.log = log
         self.links: dict[str, Link] = {}
+        self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._quotas = Quotas(config.limits)
         self._people = People(config.groups, os.geteuid())
@@ -83,7 +84,7 @@ class Daemon:
             self.mesh.remove_stale()
             self._open_doors(undo)
             self._undo = undo.pop_all()
-        _become_subreaper()
+        become_subreaper()
         self._launcher.start()
         self.supervisor.auto_start()
 
@@ -236,14 +237,21 @@ class Daemon:
 
     def _reload_registry(self, done: Callable[[], None], failed: Callable[[ReedError], None]) -> None:
         def reloaded() -> None:
-            self._handlers.refresh()
+            self._settle()
             done()
 
         def refused(error: ReedError) -> None:
-            self._handlers.refresh()  # others may have changed
+            self._settle()  # others may have changed
             failed(error)
 
         self.supervisor.reload(reloaded, refused)
+
+    def _settle(self) -> None:
+        """After a reload: hooks follow the manifests, and who runs hears of the FIFOs that came."""
+        self._handlers.refresh()
+        if self._has_new_pairs:
+            self._has_new_pairs = False
+            tell_of_pairs(self.links)
 
     def _added(self, name: str) -> None:
         tools = LinkTools(
@@ -251,6 +259,7 @@ class Daemon:
         )
         self.links[name] = Link(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
+        self._has_new_pairs = True
         self._handlers.refresh_later()
 
     def _removed(self, name: str) -> None:
@@ -300,14 +309,6 @@ class Daemon:
 
     def _note_bug(self, error: BaseException) -> None:
         self.log.error("a bug in the core; it goes on", exc_info=error)
-
-
-def _become_subreaper() -> None:
-    """What the nursery forks twice becomes our child, and so does what a plugin leaves behind."""
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def _fifos_to_hold(connections: int) -> int:

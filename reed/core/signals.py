@@ -3,6 +3,7 @@
     person ── PLUGIN_SIGNAL ── core ── SignalMessage ── plugin        wake, reload, health, shutdown; one or all
     plugin ── SignalMessage ── its link ── supervisor                 READY, BUSY, SLEEPING, ERROR
     supervisor ── its link ── plugin                                  HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
+    a reload that brought rows ── plugin                              HEALTH_CHECK: there are new FIFOs
 
 A graceful shutdown that a person sends is a stop: the supervisor must know that the plugin ends, or it would start it
 again. A WAKE_UP that names a stopped plugin starts it: the source stops analytics and wakes it some lines below. A
@@ -50,6 +51,14 @@ def signal_plugins(
             supervisor.start(link.name, lambda: None, lambda _: None)
         elif not link.send_signal(kind, data) and not broadcast and not _takes_it_up_later(link, kind):
             raise link.offline()
+
+
+def tell_of_pairs(links: Mapping[str, Link]) -> None:
+    """FIFOs came: have the plugins that are awake look for them now, as they do on each HEALTH_CHECK. A message of a
+    plugin that is new would wait for the next one else; who sleeps looks when it wakes."""
+    for link in links.values():
+        if link.plugin.state in (State.READY, State.BUSY):
+            link.send_signal(Signal.HEALTH_CHECK)
 
 
 def _settings_of(link: Link) -> bytes:

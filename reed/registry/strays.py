@@ -32,6 +32,7 @@ _SOON = 0.002  # seconds: a killed process takes about that long to be gone
 _PATIENCE = 0.1  # the longest pause while something is left
 _NOW_AND_THEN = 10.0
 _LONG = 2.0  # then nobody waits for it any longer
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Process(NamedTuple):
@@ -117,6 +118,14 @@ class Strays:
             os.killpg(process.group, signal.SIGKILL)  # at one stroke: who forks meanwhile does not get away
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
+
+
+def become_subreaper() -> None:
+    """What the nursery forks twice becomes our child, and so does what a plugin leaves behind."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def children() -> Iterator[int]:

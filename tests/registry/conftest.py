@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from reed.registry.lifecycle import State
 from reed.registry.processes import LaunchSpec, environment
 from reed.registry.rows import COLUMNS
 from reed.registry.run import Run
+from reed.registry.strays import become_subreaper
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
 from reed.wire.codes import Signal
 
@@ -240,7 +240,7 @@ class World:
 @pytest.fixture(scope="session", autouse=True)
 def subreaper() -> None:
     """As a core: what the nursery makes becomes this process's child."""
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    become_subreaper()
 
 
 @pytest.fixture

@@ -242,3 +242,36 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+HEARER = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "hearer", version = "1.0.0" }
+local heard = json.array()
+plugin.register_message_handler(1, function(text, source) heard[#heard + 1] = source end)
+plugin.action("heard", function() return heard end)
+plugin.run()
+"""
+TELLER = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "teller", version = "1.0.0" }
+plugin.action("tell", function() return { answer = plugin.request("hearer", 1, {}, 20) or "ACK" } end)
+plugin.run()
+"""
+
+
+def test_who_runs_hears_at_once_of_a_plugin_that_a_reload_brings(site) -> None:
+    """Without the next health check, at which it would look for new FIFOs anyway."""
+    site.config.write_text("timing: {health_interval: 1h}\n")
+    site.add_lua_plugin("hearer", HEARER, "actions:\n  heard: {command_id: 1}\n")
+    site.add_lua_plugin("teller", TELLER, "actions:\n  tell: {command_id: 1}\n")
+    rows = [f'{name},lua,{{}},1.0.0,"","admin",true,x' for name in ("hearer", "teller")]
+    site.set_rows(rows[0])
+    site.start()
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("hearer")
+        site.set_rows(*rows)
+        admin.plugin_reload()
+        admin.plugin_start("teller")
+        assert admin.plugin_send("teller", "tell").body == b'{"answer":"ACK"}'
+        assert admin.plugin_send("hearer", "heard").body == b'["teller"]'
