@@ -5,8 +5,8 @@
     reads     SNIPPET_GET, all the time
 
 The core keeps a processor of its own here, the load and the core's children have the others, and where root may say so
-the core goes before all else there: a turn is what the core takes, not what the scheduler gives to others meanwhile. (Not
-by SCHED_FIFO: the kernel stops that for 50 ms of each second.) The commit's waiting for the disk is told apart.
+the core goes before all else there: a turn is what the core takes, not what the scheduler gives to others meanwhile.
+(Not by SCHED_FIFO: the kernel stops that for 50 ms of each second.) The commit's waiting for the disk is told apart.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import math
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from reed.loop.epoll import READABLE, WRITABLE, Epoll
@@ -113,7 +113,7 @@ class Loop:
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
         self._again: deque[Callback] = deque()
-        self._left: list[tuple[int, int]] = []  # of what was ready, for the next turn
+        self._left: Sequence[tuple[int, int]] = ()  # of what was ready, for the next turn
         self._work: list[Work] = []
         self._took_in = False  # requests, in the turn before
         self._to_flush: list[Flushable] = []
@@ -195,17 +195,12 @@ class Loop:
     def turn(self, most_wait: float | None = None) -> None:
         """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
         now = self.now
-        ready: list[tuple[int, int]] = []
-        works = self._took_in and bool(self._work)
-        if not works:
-            if self._left:
-                ready, self._left = self._left, ready
-            else:
-                ready = self._epoll.ready(self._timeout(most_wait))
+        is_for_work = self._took_in and bool(self._work)
+        ready = () if is_for_work else self._ready(most_wait)
         began = now()
         self._late = began + _TAKING_IN
         self._took_in = bool(ready)
-        if self._again and not works:
+        if self._again and not is_for_work:
             self._took_in = True
             self._run_again()
         watches = self._watches
@@ -236,6 +231,13 @@ class Loop:
         self._flush_and_bury()
         self._epoll.close()
         self._watches.clear()
+
+    def _ready(self, most_wait: float | None) -> Sequence[tuple[int, int]]:
+        """What the turn before has left, or else what the kernel tells."""
+        if self._left:
+            left, self._left = self._left, ()
+            return left
+        return self._epoll.ready(self._timeout(most_wait))
 
     def _timeout(self, most_wait: float | None) -> float | None:
         if self._again or self._work or self._commit_due or self._to_flush or self._to_close:
