@@ -131,7 +131,7 @@ class Daemon:
         self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
         undo.callback(self.loop.close)
         path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
-        self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later)
+        self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later, loop=self.loop)
         undo.callback(self.store.close)
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:

@@ -63,13 +63,24 @@ def measure(run: Run) -> list[Line]:
     ]
 
 
-def _prefer(pid: int) -> None:
+def _prefer(core: int) -> None:
     """Give the core a processor of its own, and the first place there where that may be asked for."""
-    others = set(range(os.cpu_count() or 1)) - os.sched_getaffinity(pid)
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if others else ():
-        os.sched_setaffinity(int(child), others)
+    _move_children(core)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, -20)
+        os.setpriority(os.PRIO_PROCESS, core, -20)
+
+
+def _move_children(core: int) -> None:
+    for child in map(int, Path(f"/proc/{core}/task/{core}/children").read_text().split()):
+        with contextlib.suppress(OSError):  # it has ended
+            os.sched_setaffinity(child, _others(core))
+            os.setpriority(os.PRIO_PROCESS, child, 0)
+
+
+def _others(core: int) -> set[int]:
+    """The processors that are not the core's; if there is but one, that one."""
+    own = os.sched_getaffinity(core)
+    return set(range(os.cpu_count() or 1)) - own or own
 
 
 def quantile(histogram: list[int], part: float) -> float:
@@ -104,16 +115,16 @@ def _load(place: Site, path: Path, ids: list[str], names: list[str], seconds: fl
     ]
     for process in processes:
         process.start()
+    time.sleep(1.0)  # by then it writes so much that it has a checkpointer
+    _move_children(place.process.pid)  # type: ignore[union-attr]
     for process in processes:
         process.join(seconds + 60)
     return {name: int(count.value) for name, count in counts.items()}
 
 
 def _work(socket: Path, kind: Callable[[Client], Any], count: Any, seconds: float, core: int) -> None:
-    own = os.sched_getaffinity(core)
-    others = set(range(os.cpu_count() or 1)) - own
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, others or own)
+        os.sched_setaffinity(0, _others(core))
     until = time.monotonic() + seconds
     with Client(socket) as client:
         while time.monotonic() < until:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
-from reed.store.sqlite.ids import Ids, sequence_of
+from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Types
@@ -51,7 +51,7 @@ class Bonds:
         if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
             raise Malformed("path: too long, or with a NUL in it", hint=f"at most {MAX_PATH} bytes")
         parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
-        above, below = _sequence(parent), _sequence(child)
+        above, below = sequence_in(parent.id), sequence_in(child.id)
         if above == below:
             raise Conflict(f"{_label(parent)} cannot be its own parent")
         if self._exists(above, below):
@@ -71,7 +71,7 @@ class Bonds:
 
     def unbond(self, parent_ref: str, child_ref: str) -> None:
         parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
-        pair = _sequence(parent), _sequence(child)
+        pair = sequence_in(parent.id), sequence_in(child.id)
         if not self._exists(*pair):
             raise NotFound(
                 f"{_label(child)} is no child of {_label(parent)}", hint="`reed schema tree` shows the bonds there are"
@@ -82,7 +82,7 @@ class Bonds:
 
     def release(self, record: Record, cascade: bool) -> None:
         """Before `record` is deleted: its bonds go too with `cascade`, else Conflict when it has any."""
-        ends = (_sequence(record),) * 2
+        ends = (sequence_in(record.id),) * 2
         if not cascade:
             (bonded,) = self._writer.execute(
                 "SELECT EXISTS (SELECT 1 FROM bonds WHERE parent = ?) OR EXISTS (SELECT 1 FROM bonds WHERE child = ?)",
@@ -188,9 +188,3 @@ class Bonds:
 
 def _label(record: Record) -> str:
     return record.semantic_name or record.id
-
-
-def _sequence(record: Record) -> int:
-    sequence = sequence_of(record.id)
-    assert sequence is not None  # it came out of the store
-    return sequence

@@ -64,8 +64,9 @@ _SETTINGS = (
     "PRAGMA cache_spill = OFF",
     "PRAGMA secure_delete = FAST",
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA wal_autocheckpoint = 250",  # pages: more at once make one commit long, and cost as much in the end
+    "PRAGMA wal_autocheckpoint = 0",  # but see copy_log
 )
+_PAGES_IN_LOG = 250  # more at once make one commit long, and cost as much in the end
 _WAL_BYTES_KEPT = 8 * 1024 * 1024
 _STATEMENTS_KEPT = 256
 
@@ -106,6 +107,11 @@ class Database:
         """The disk is full: give back what the log of recent writes takes, where the file has room for them."""
         with suppress(sqlite3.Error):  # it has none: the log stays as it is
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def copy_log(self, *, by_itself: bool) -> None:
+        """May SQLite copy the log into the file by itself, in a commit, and cut a long one? (Both take their time.)"""
+        self.writer.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG if by_itself else 0}")
+        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT if by_itself else -1}")
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
         """What an error of SQLite means to the caller."""
@@ -153,7 +159,6 @@ class Database:
                 hint="upgrade reed-cms, or name another data folder (--data-dir)",
             )
         self.writer.execute("PRAGMA journal_mode = WAL")
-        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
         for number, statements in enumerate(MIGRATIONS[version:], version + 1):
             self.writer.execute("BEGIN IMMEDIATE")
             for statement in statements:

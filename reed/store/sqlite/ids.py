@@ -54,3 +54,10 @@ def sequence_of(snippet_id: str) -> int | None:
         return None
     milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
     return milliseconds << 12 | int(snippet_id[15:18], 16)
+
+
+def sequence_in(known_id: str) -> int:
+    """The sequence number in an id that came out of the store."""
+    sequence = sequence_of(known_id)
+    assert sequence is not None
+    return sequence

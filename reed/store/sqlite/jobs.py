@@ -48,7 +48,15 @@ class _Running:
 
 
 class Jobs:
-    def __init__(self, database: Database, monotonic: Callable[[], float], on_due: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        monotonic: Callable[[], float],
+        on_due: Callable[[], None],
+        may_begin: Callable[[], bool],
+    ) -> None:
+        """While `may_begin` says no, jobs that wait go on waiting."""
+        self._may_begin = may_begin
         self._database = database
         self._on_due = on_due
         self._monotonic = monotonic
@@ -61,15 +69,21 @@ class Jobs:
         self._on_due()
 
     @property
-    def left(self) -> int:
-        return len(self._waiting) + len(self._running)
+    def have_begun(self) -> bool:
+        """Is there a snapshot?"""
+        return bool(self._running)
+
+    @property
+    def can_go_on(self) -> bool:
+        return self.have_begun or (bool(self._waiting) and self._may_begin())
 
     def work(self, until: float) -> None:
         """Go on until about `until` (monotonic seconds), but one step at least."""
-        while self.left:
-            if self._waiting and len(self._running) < LANES:
+        may_begin = self._may_begin()
+        while self._running or (self._waiting and may_begin):
+            if self._waiting and may_begin and len(self._running) < LANES:
                 self._begin(self._waiting.popleft())
-            elif self._running:
+            else:
                 self._step(self._running.popleft())
             if self._monotonic() >= until:
                 break

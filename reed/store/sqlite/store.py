@@ -21,9 +21,10 @@ from reed.errors import CallError
 from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
+from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
-from reed.store.sqlite.ids import Ids, sequence_of
-from reed.store.sqlite.index import SLICE, Index
+from reed.store.sqlite.ids import Ids, sequence_in
+from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
 from reed.store.sqlite.search import check_window, parse, search
@@ -31,6 +32,7 @@ from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Types
+from reed.store.sqlite.work import Work
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
 
@@ -38,7 +40,6 @@ P = ParamSpec("P")
 
 DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
 SHORT_PAGE = 100  # records
-MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
 _LAST_SEQUENCE = "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
 
 
@@ -54,28 +55,31 @@ class SqliteStore:
         cache_bytes: int = DEFAULT_CACHE,
         most_events: int = DEFAULT_LIMIT,
         on_due: Callable[[], None] = lambda: None,
+        loop: Watch | None = None,
     ) -> None:
         """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
         may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
+        With a `loop` it may have a process to help it (checkpoints).
         """
         self._on_due = on_due
         self._database = Database(str(path))
         try:
-            self._join(clock, monotonic, cache_bytes)
+            self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
+            self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints, monotonic)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
                 raise self._database.error(error) from error
             raise
 
-    def _join(self, clock: Callable[[], int], monotonic: Callable[[], float], cache_bytes: int) -> None:
+    def _join(
+        self, clock: Callable[[], int], monotonic: Callable[[], float], cache_bytes: int, loop: Watch | None
+    ) -> None:
         writer = self._database.writer
         ids = Ids(*writer.execute(_LAST_SEQUENCE).fetchone())
         self._clock = clock
-        self._monotonic = monotonic
         self._commits = 0
-        self._is_turn_of_index = True  # else of the jobs, when both want to go on
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
         self._turn = turn = Turn(self._database, self._on_due)
@@ -83,7 +87,10 @@ class SqliteStore:
         self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache)
         self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
         self._index = Index(turn, writer, self._types, ids, monotonic)
-        self._jobs = Jobs(self._database, monotonic, self._on_due)
+        self._checkpoints = Checkpoints(
+            self._database, turn, monotonic, lambda: self._jobs.have_begun, self._on_due, loop
+        )
+        self._jobs = Jobs(self._database, monotonic, self._on_due, lambda: not self._checkpoints.is_behind)
 
     @property
     def dirty(self) -> bool:
@@ -91,7 +98,7 @@ class SqliteStore:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._jobs.left) or self._index.has_work or self._outbox.has_work
+        return self._work.is_left
 
     # Snippets.
 
@@ -136,7 +143,7 @@ class SqliteStore:
 
     def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
         """See `reed.store.sqlite.tree` for its shape."""
-        sequence = sequence_of(self._read(self._snippets.find, root).id) if root else None
+        sequence = sequence_in(self._read(self._snippets.find, root).id) if root else None
         self._jobs.start(partial(tree, root=sequence, depth=depth), done, failed)
 
     # Types.
@@ -194,17 +201,7 @@ class SqliteStore:
     # The turn.
 
     def work(self, until: float) -> bool:
-        now = self._monotonic()
-        if self._outbox.has_work:
-            self._tidy_outbox()
-        wants_index = self._index.has_work and self._is_time_to_index()
-        if self._jobs.left and not (wants_index and self._is_turn_of_index):
-            self._jobs.work(until)
-            self._is_turn_of_index = True
-        elif wants_index:
-            self.commit()  # so that a failure of the index is not that of a write
-            self._index_slice(min(until, now + SLICE))
-            self._is_turn_of_index = False
+        self._work.go_on(until, self.commit, self._fail)
         return self.has_work
 
     def commit(self) -> None:
@@ -212,6 +209,7 @@ class SqliteStore:
             return
         self._commits += 1
         self._index.release(self._turn.commit())
+        self._checkpoints.committed()
 
     @property
     def waited(self) -> float:
@@ -236,6 +234,7 @@ class SqliteStore:
         """Commit what is open, and close the file. Reads that are not finished are given up."""
         self.commit()
         self._jobs.close()
+        self._checkpoints.close()
         self._database.close()
 
     # Two ways to run a part's operation.
@@ -276,7 +275,7 @@ class SqliteStore:
         return self._updated(self._snippets.replace(seen, content), by)
 
     def _updated(self, record: Record, by: str) -> str:
-        self._index.changed(_sequence(record))
+        self._index.changed(sequence_in(record.id))
         self._outbox.add("snippet.updated", record, record.updated_at, by)
         return record.id
 
@@ -284,7 +283,7 @@ class SqliteStore:
         record = self._snippets.find(ref)
         self._bonds.release(record, cascade)
         self._snippets.delete(record)
-        self._index.deleted(_sequence(record))
+        self._index.deleted(sequence_in(record.id))
         self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
         return record.id
 
@@ -296,34 +295,7 @@ class SqliteStore:
     def _index_again(self, ref: str) -> int:
         self._turn.begin()  # also when nothing has to be marked: the answer comes with the commit
         if ref:
-            self._index.changed(_sequence(self._snippets.find(ref)))
+            self._index.changed(sequence_in(self._snippets.find(ref).id))
             return 1
         self._index.start_again(self._snippets.count)
         return self._snippets.count
-
-    # The outbox and the index.
-
-    def _tidy_outbox(self) -> None:
-        """In the transaction of this turn's writes; without one, in a lazy transaction."""
-        try:
-            if not self._turn.is_open:
-                self._turn.begin_lazy()
-            self._outbox.tidy()
-        except (sqlite3.Error, MemoryError) as error:
-            self._fail(error)
-
-    def _is_time_to_index(self) -> bool:
-        """Writes come first, unless somebody waits or it becomes too much."""
-        return not self._turn.has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
-
-    def _index_slice(self, until: float) -> None:
-        try:
-            self._index.work(until)
-        except (sqlite3.Error, MemoryError) as error:
-            self._fail(error)
-
-
-def _sequence(record: Record) -> int:
-    sequence = sequence_of(record.id)
-    assert sequence is not None  # it came out of the store
-    return sequence

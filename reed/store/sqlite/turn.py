@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from reed.errors import CallError, StoreFull
@@ -55,7 +56,7 @@ class Turn:
         self._parts: list[Part] = []
         self._waiting: list[tuple[Callable[[Any], None], Any, Failed]] = []
         self.is_open = False
-        self.waited = 0.0  # seconds, for the disk, by all commits so far
+        self.waited = 0.0  # seconds, for the disk, by all commits and checkpoints so far
         self._is_lazy = False
         self._on_due = on_due
         self._clock = clock
@@ -95,18 +96,27 @@ class Turn:
         """Put everything on the disk; the error when that could not be done."""
         if not self.is_open:
             return None
-        began, used = self._clock(), self._used()
         try:
-            self._writer.execute("COMMIT")
+            self._sync("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
             return self.fail(error)
-        finally:
-            self.waited += max(0.0, self._clock() - began - (self._used() - used))
         self.is_open = False
         self._set_lazy(False)
         waiting = self._end(kept=True)
         _tell([(done, value) for done, value, _ in waiting])
         return None
+
+    def checkpoint(self) -> None:
+        """Copy what the log holds into the file; the turn must be closed."""
+        with suppress(sqlite3.Error):  # a full disk: the next write says so
+            self._sync("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _sync(self, statement: str) -> None:
+        began, used = self._clock(), self._used()
+        try:
+            self._writer.execute(statement).fetchone()
+        finally:
+            self.waited += max(0.0, self._clock() - began - (self._used() - used))
 
     def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
         """Take everything back; returns what to tell the caller whose statement failed."""

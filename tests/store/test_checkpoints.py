@@ -1,0 +1,171 @@
+"""The log and the process that copies it into the file (reed.store.sqlite.checkpoints)."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reed.loop.loop import Loop
+from reed.store.sqlite import checkpointer
+from reed.store.sqlite.checkpointer import ANSWER, COPY_ALL, Answer
+
+FRAME = 4096 + 24
+
+
+def checkpointers() -> list[int]:
+    """The processes of that kind below this one."""
+    found = []
+    for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has ended
+            if b"checkpointer.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+    return found
+
+
+def log_size(driver) -> int:
+    return Path(driver.store.stats()["path"] + "-wal").stat().st_size
+
+
+def frames_in_log(driver) -> int:
+    # Read by another process: whoever closes a descriptor of the file drops SQLite's locks on it.
+    command = ["head", "-c", "20", driver.store.stats()["path"] + "-shm"]
+    header = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    return int.from_bytes(header[16:20], sys.byteorder)
+
+
+class Busy:
+    """A store in a loop, which writes a snippet in each turn."""
+
+    def __init__(self, open_store) -> None:
+        self.bugs: list[BaseException] = []
+        self.loop = Loop(on_bug=self.bugs.append)
+        self.driver = open_store(loop=self.loop)
+        self.store = self.driver.store
+        self.driver.define("page", {"schema": {"type": "object"}, "searchable": {"title": 1}})
+        self.driver.define("note", {})
+
+    def write_until(self, enough, *, works: bool = True) -> None:
+        for number in range(30_000):
+            if not number % 20 and enough():
+                return
+            self.driver.start("create", "note", "", {"text": "words " * 500})
+            self.store.commit()
+            if works:
+                self.store.work(time.monotonic() + 0.002)
+            self.loop.turn(0)
+            assert not self.bugs
+        raise AssertionError("not within 30,000 commits")
+
+    def wait_until(self, enough) -> None:
+        deadline = time.monotonic() + 20
+        while not enough():
+            assert time.monotonic() < deadline
+            self.store.work(time.monotonic() + 0.002)
+            self.store.commit()
+            self.loop.turn(0)
+
+    @property
+    def process_is_of_use(self) -> bool:
+        return self.store._checkpoints._has_answered
+
+
+@pytest.fixture
+def busy(open_store, monkeypatch):
+    """It has taken many commits within a second, however slow the disk is."""
+    monkeypatch.setattr("reed.store.sqlite.checkpoints._SECONDS", 1000.0)
+    return Busy(open_store)
+
+
+def test_few_writes_need_no_process(driver):
+    for _ in range(90):
+        driver.create("note", "", {"text": "words " * 500})
+    assert checkpointers() == []
+    assert log_size(driver) < 600 * FRAME
+
+
+def test_many_writes_have_one_and_the_log_stays_short(busy):
+    busy.write_until(lambda: len(checkpointers()) == 1)
+    sizes: list[int] = []
+
+    def has_begun_anew_twice() -> bool:
+        sizes.append(frames_in_log(busy))
+        return sum(after < before for before, after in itertools.pairwise(sizes)) == 2
+
+    busy.write_until(has_begun_anew_twice)
+    assert len(checkpointers()) == 1
+    count = busy.store.stats()["snippets"]
+    path = busy.store.stats()["path"]
+    busy.store.close()
+    assert checkpointers() == []
+    assert not Path(path + "-wal").exists(), "all is in the file"
+    with sqlite3.connect(path) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM snippets").fetchone() == (count,)
+
+
+def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
+    busy.write_until(lambda: busy.process_is_of_use)
+    (first,) = checkpointers()
+    os.kill(first, signal.SIGKILL)
+    busy.write_until(lambda: checkpointers() not in ([], [first]))
+    assert not Path(f"/proc/{first}").exists(), "no zombie"
+    assert busy.driver.search("nothing", "", 0, 0).total == 0
+
+
+def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
+    monkeypatch.setattr("reed.store.sqlite.checkpoints._PATIENCE", 200)
+    busy.write_until(lambda: busy.process_is_of_use)
+    (first,) = checkpointers()
+    os.kill(first, signal.SIGSTOP)
+    busy.write_until(lambda: checkpointers() not in ([], [first]))
+
+
+def test_one_that_ends_before_it_has_answered_is_not_tried_again(busy, monkeypatch):
+    monkeypatch.setattr(checkpointer, "__file__", "/nonexistent.py")
+    busy.write_until(lambda: busy.store._checkpoints._loop is None)
+    rounds = iter(range(20))
+    busy.write_until(lambda: next(rounds, None) is None)
+    assert checkpointers() == []
+
+
+def test_jobs_and_the_index_wait_while_the_log_is_too_long(busy, monkeypatch):
+    monkeypatch.setattr("reed.store.sqlite.checkpoints._BEHIND", 4000)
+    for _ in range(300):
+        busy.driver.create("page", "", {"title": "one"})
+    first = busy.driver.start("page", "page", "", 300)
+    while not busy.store._jobs.have_begun:
+        busy.store.work(time.monotonic())
+    busy.write_until(lambda: busy.store._checkpoints.is_behind, works=False)
+    assert not first.is_there, "it has a snapshot: the log could not begin anew"
+    second = busy.driver.start("page", "page", "", 300)
+    found = busy.driver.start("search", "one", "", 10, 0)
+    busy.wait_until(lambda: first.is_there and second.is_there and found.is_there)
+    assert len(first.value.records) == len(second.value.records) == found.value.total == 300
+    busy.driver.create("note", "", {})
+    assert frames_in_log(busy) < 4000, "it has begun anew"
+
+
+def test_who_is_idle_gives_the_log_back_and_ends(driver, tmp_path):
+    for _ in range(50):
+        driver.create("note", "", {"text": "words " * 500})
+    path = driver.store.stats()["path"]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        command = [sys.executable, "-I", "-S", checkpointer.__file__, path, "0.2"]
+        process = subprocess.Popen(command, stdin=theirs.fileno())
+        ours.send(COPY_ALL)
+        assert Answer(*ANSWER.unpack(ours.recv(100))) == (frames_in_log(driver), 0)
+        assert process.wait(20) == 0
+    assert log_size(driver) == 0
+    driver.create("note", "", {})
+    assert driver.store.stats()["snippets"] == 51
