@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
 ROOT = Path(__file__).parents[1]
+_TMPFS = "/dev/shm"
 
 
 def pin(processor: int | None = None) -> int:
@@ -39,9 +41,9 @@ def raise_descriptors(wanted: int = 100_000) -> int:
 class Site:
     """A core in folders of its own, with what plugins a measurement gives it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runtime_dir: Path | None = None) -> None:
         self.folder = folder
-        self.runtime_dir = folder / "run"
+        self.runtime_dir = runtime_dir or folder / "run"
         self.data_dir = folder / "data"
         self.registry = folder / "plugin-registry.csv"
         self.plugins = folder / "plugins"
@@ -88,10 +90,15 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """A site's folders, its core not started."""
-    with tempfile.TemporaryDirectory(prefix="reed-bench-") as folder:
-        yield Site(Path(folder))
+def site(*, in_memory: bool = False) -> Iterator[Site]:
+    """A site's folders, its core not started. `in_memory`: the runtime folder on a tmpfs, as /run is, if it may be."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
+        if in_memory and os.access(_TMPFS, os.W_OK):
+            runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-", dir=_TMPFS))
+            yield Site(folder, Path(runtime) / "run")
+        else:
+            yield Site(folder)
 
 
 @contextmanager

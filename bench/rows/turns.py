@@ -6,7 +6,8 @@
 
 The core keeps a processor of its own here, the load and the core's children have the others, and where root may say so
 the core goes before all else there: a turn is what the core takes, not what the scheduler gives to others meanwhile.
-(Not by SCHED_FIFO: the kernel stops that for 50 ms of each second.) The commit's waiting for the disk is told apart.
+(Not by SCHED_FIFO: the kernel stops that for 50 ms of each second.) The commit's waiting for the disk is told apart,
+and the runtime folder is on a tmpfs, as /run is, so that new sockets and FIFOs do not wait for it either.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ plugin.run()
 
 def measure(run: Run) -> list[Line]:
     path, _ = pages_file(run.folder)
-    with site() as place:
+    with site(in_memory=True) as place:
         names = [f"worker-{number}" for number in range(PLUGINS)]
         place.set_rows([(name, "lua") for name in names])
         for name in names:
