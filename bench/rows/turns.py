@@ -58,7 +58,7 @@ def measure(run: Run) -> list[Line]:
     note = ", ".join(f"{count} {name}" for name, count in done.items())
     print(f"  under load: {note}; {sum(turns)} turns")
     return [
-        Line(f"{WORK}, p99.9", quantile(turns, 0.999), "ms", goal=5.0),
+        Line(f"{WORK}, p99.9", min(quantile(turns, 0.999), loop["turn_ms"]["longest"]), "ms", goal=5.0),
         Line(f"{WORK}, the longest of all", loop["turn_ms"]["longest"], "ms"),
         Line("  longest wait of a turn for the disk", loop["disk_longest_ms"], "ms"),
     ]

@@ -7,8 +7,8 @@
     types     definitions and what they check        ids      UUID version 7
     bonds     parent, child, weight, path            patch    RFC 7396
     tree      bonds as JSON                          jobs     long reads, in slices
-    outbox    changes that others are to be told of  checkpoints  who copies the log into the file: SQLite, or, when
-                                                     much is written, a process of its own (checkpointer)
+    outbox    changes that others are to be told of  checkpoints  who copies the log into the file: SQLite itself, or a
+                                                     process of its own (checkpointer)
     index     keeps the search index up to date      search   words in, hits out; excerpt: the words around a hit
     work      which of all this goes on between two turns
 

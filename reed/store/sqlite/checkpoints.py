@@ -1,9 +1,10 @@
 """Who copies the log (WAL) into the file, and when: that takes milliseconds, and more after a long read.
 
-    automatic   few writes: SQLite does it itself in the commit that finds 250 pages in the log
-    assisted    many: a process of its own does it (checkpointer); the core only begins the log anew
+    automatic   SQLite does it itself in the commit that finds 250 pages in the log. But a job's snapshot holds the
+                log back, and the commit after it may have thousands to copy.
+    assisted    a process of its own does it (checkpointer); the core only begins the log anew
 
-            many commits in a second                       its process ended, was idle, or cannot keep pace
+            many commits while jobs had snapshots          its process ended, was idle, or cannot keep pace
     automatic ──────────────────────▶ assisted ──────────────────────────────────────────▶ automatic
 
 Beginning the log anew: once nearly all is copied and no job holds a snapshot, the core copies the last pages itself, as
@@ -26,7 +27,7 @@ from reed.store.sqlite.checkpointer import ANSWER, COPY_ALL, COPY_SOME, Answer
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.turn import Turn
 
-_MANY, _SECONDS = 100, 1.0  # commits within so long
+_MANY, _SECONDS = 20, 1.0  # commits within so long
 _IDLE = 20.0  # seconds until the process ends
 _PATIENCE = 4000  # commits while it does not answer
 _EACH = 8  # commits between two questions
@@ -62,7 +63,7 @@ class Checkpoints:
         self._monotonic = monotonic
         self._has_job = has_job
         self._loop = loop
-        self._recent: deque[float] = deque(maxlen=_MANY)  # when commits were
+        self._recent: deque[float] = deque(maxlen=_MANY)  # when commits were beside a job
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._commits = 0  # since the last question
@@ -79,7 +80,7 @@ class Checkpoints:
                 self._ask(self._socket)
             elif self._commits >= _PATIENCE:
                 self._stop()
-        elif self._loop is not None:
+        elif self._loop is not None and self._has_job():
             self._recent.append(now := self._monotonic())
             if len(self._recent) == _MANY and now - self._recent[0] < _SECONDS:
                 self._start(self._loop)

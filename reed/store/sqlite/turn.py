@@ -32,6 +32,7 @@ class Turn:
     __slots__ = (
         "_clock",
         "_database",
+        "_had_writes",
         "_is_lazy",
         "_on_due",
         "_parts",
@@ -58,6 +59,7 @@ class Turn:
         self.is_open = False
         self.waited = 0.0  # seconds, for the disk, by all commits and checkpoints so far
         self._is_lazy = False
+        self._had_writes = False
         self._on_due = on_due
         self._clock = clock
         self._used = used
@@ -87,10 +89,10 @@ class Turn:
         """A write was made: tell its caller when it is on the disk, or is not going to be."""
         self._waiting.append((done, value, failed))
 
-    @property
-    def has_writes(self) -> bool:
-        """Does a caller wait for this turn? (The search index writes without one.)"""
-        return bool(self._waiting)
+    def take_news(self) -> bool:
+        """Has there been a write since this was asked? (The search index does not count.)"""
+        had_writes, self._had_writes = self._had_writes or bool(self._waiting), False
+        return had_writes
 
     def commit(self) -> CallError | None:
         """Put everything on the disk; the error when that could not be done."""
@@ -140,6 +142,7 @@ class Turn:
         for part in self._parts:
             part.settle(kept)
         waiting, self._waiting = self._waiting, []
+        self._had_writes = self._had_writes or bool(waiting)
         return waiting
 
 

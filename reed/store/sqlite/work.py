@@ -53,7 +53,7 @@ class Work:
         try:
             if self._outbox.has_work:
                 self._tidy_outbox()
-            wants_index = self._index.has_work and self._is_time_to_index()
+            wants_index = self._is_time_to_index() and self._index.has_work
             if self._jobs.can_go_on and not (wants_index and self._is_turn_of_index):
                 self._is_turn_of_index = True
                 self._jobs.work(until)
@@ -72,5 +72,6 @@ class Work:
 
     def _is_time_to_index(self) -> bool:
         """Writes come first, unless somebody waits or it becomes too much; and nothing is written to a log too long."""
-        is_urgent = not self._turn.has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
+        has_writes = self._turn.take_news()
+        is_urgent = not has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
         return is_urgent and not self._checkpoints.is_behind
