@@ -3,8 +3,10 @@
     flags  >  REED_… variables  >  reed.yaml  >  the defaults below
 
 All are read by the same readers (`reed.readers`): a variable or flag is laid over the file's tree before it is read.
-`limits.payload` is REED_LIMITS_PAYLOAD. Paths in a file are relative to its folder. Everything that is wrong raises
-ConfigError with file, line, column, field, what was expected, and the nearest key where one was mistyped.
+`limits.payload` is REED_LIMITS_PAYLOAD. Paths in a file are relative to its folder. The plugins that come with reed are
+found whatever `plugin_dirs` says, and last: a folder of one's own with the same name is taken instead. Everything that
+is wrong raises ConfigError with file, line, column, field, what was expected, and the nearest key where one was
+mistyped.
 """
 
 from __future__ import annotations
@@ -107,8 +109,8 @@ class Config:
     data_dir: Annotated[Path, path] = field(default_factory=Path("data").absolute)
     registry: Annotated[Path, path] = field(default_factory=Path("plugin-registry.csv").absolute)
     plugin_dirs: Annotated[tuple[Path, ...], items(path)] = field(
-        default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute(), BUNDLED_PLUGINS)
-    )
+        default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute())
+    )  # `load` adds BUNDLED_PLUGINS
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: a plugin starts with every layer or not
     socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too
@@ -135,7 +137,9 @@ def load(
     for name, given in overrides.items():
         if given is not None:
             tree = _lay(tree, name, given, _flag(name))
-    return record(Config)(tree)
+    found = record(Config)(tree)
+    own = (folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS)
+    return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
 
 
 def _names(cls: type[Any], above: str = "") -> Iterator[str]:

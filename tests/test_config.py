@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reed import config, document
 from reed.errors import ConfigError, FileError
 from reed.readers import record
+from reed.registry import folders
 
 
 def write(folder: Path, text: str) -> Path:
@@ -44,9 +45,32 @@ def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
     assert found.limits.payload == 2 * 1024 * 1024
     assert found.limits.connections == 7
     assert found.log_level == "debug"
-    assert found.plugin_dirs == (Path("/p"), Path("/q"))
+    assert found.plugin_dirs[:2] == (Path("/p"), Path("/q"))
     assert config.load(file, {}, {}).data_dir == tmp_path / "a", "a path in a file is relative to the file"
     assert config.load(None, {"REED_CONFIG": str(file)}, {}).limits.connections == 7
+
+
+def test_the_plugins_that_come_with_reed_are_always_found_and_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled, own = tmp_path / "bundled", tmp_path / "own"
+    for folder in (bundled / "seo", bundled / "backup", own / "seo"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(config, "BUNDLED_PLUGINS", bundled)
+    file = write(tmp_path, "plugin_dirs: [own]\n")
+    first = write(tmp_path / "bundled", "plugin_dirs: [., ../own]\n")
+    empty = write(own, "plugin_dirs: []\n")
+    ways = [
+        config.load(file, {}, {}),
+        config.load(None, {"REED_PLUGIN_DIR": str(own)}, {}),
+        config.load(None, {}, {"plugin_dirs": [str(own)]}),
+        config.load(first, {}, {}),
+    ]
+    for found in ways:
+        assert found.plugin_dirs == (own, bundled)
+        assert folders.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
+        assert folders.find("backup", found.plugin_dirs) == bundled / "backup"
+    assert config.load(empty, {}, {}).plugin_dirs == (bundled,)
 
 
 def test_a_file_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

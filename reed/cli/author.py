@@ -32,7 +32,8 @@ def scaffold(args: Args, output: Output) -> int:
     given = args.text("--dir")
     if args.has("--register"):
         _register(site, line, dry=True)  # what cannot be registered is not written either
-    folder, files = write(name, language, Path(given).absolute() if given else site.plugin_dirs[0])
+    own = site.plugin_dirs[0] if len(site.plugin_dirs) > 1 else "plugins"  # the last one is that of reed itself
+    folder, files = write(name, language, Path(given or own).absolute())
     if args.has("--register"):
         _register(site, line)
     commands = [
@@ -142,7 +143,7 @@ def _tell_check(check: Check, output: Output) -> None:
     output.stream.flush()
 
 
-_PLUGIN_DIR = Option("--plugin-dir", "DIR", "a folder of plugins, instead of the site's", many=True)
+_PLUGIN_DIR = Option("--plugin-dir", "DIR", "a folder of plugins, instead of the site's; then those of reed", many=True)
 _SITE = (
     Option("--config", "F", "the settings (reed.yaml)"),
     Option("--registry", "F", "the registry (plugin-registry.csv)"),

@@ -125,7 +125,7 @@ _FLAGS = ("--runtime-dir", "--data-dir", "--registry", "--plugin-dir", "--config
 _SETTINGS = (
     Option("--data-dir", "DIR", "the content and the logs (REED_DATA_DIR; ./data)"),
     Option("--registry", "F", "which plugins may run (REED_REGISTRY; ./plugin-registry.csv)"),
-    Option("--plugin-dir", "DIR", "where plugins are (REED_PLUGIN_DIR; ./plugins and those of reed)", many=True),
+    Option("--plugin-dir", "DIR", "where plugins are (REED_PLUGIN_DIR; ./plugins); then those of reed", many=True),
     Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it is there)"),
     Option("--sandbox", "MODE", "auto, off, or strict: every layer or no plugin (REED_SANDBOX; auto)"),
     Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),

@@ -11,7 +11,7 @@ REED_YAML = """\
 # runtime_dir: /tmp/reed-cms         # sockets, pid files, the lock        REED_RUNTIME_DIR
 # data_dir: data                     # the content (content.db) and logs   REED_DATA_DIR
 # registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
-# plugin_dirs: [plugins]             # where they are; those of reed too   REED_PLUGIN_DIR
+# plugin_dirs: [plugins]             # where they are; then those of reed  REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
 # sandbox: auto                      # strict: every layer or no plugin; off REED_SANDBOX
 # socket_group: www-data             # a Unix group that may open core.sock too

@@ -116,6 +116,13 @@ def test_another_folder_may_be_named(site) -> None:
     assert site.reed("plugin", "test", "new-lua-plugin", "--plugin-dir", "elsewhere").returncode == 0
 
 
+def test_reeds_own_folder_is_not_written_to(site) -> None:
+    (site.root / "reed.yaml").write_text("plugin_dirs: []\n")
+    told = site.reed("plugin", "scaffold", "new-lua-plugin")
+    assert (site.root / "plugins/new-lua-plugin/plugin.yaml").is_file(), told.stderr
+    assert "plugins is no plugin folder of this site" in told.stdout
+
+
 def test_nothing_is_overwritten(site) -> None:
     mine = site.root / "plugins/new-lua-plugin/notes.txt"
     mine.parent.mkdir()

@@ -96,12 +96,12 @@ def test_a_reload_by_sighup_takes_new_rows_and_a_bad_file_changes_nothing(site):
 
 def test_what_is_missing_of_a_plugin_is_told_and_keeps_nobody_from_starting(site):
     site.add_lua_plugin("odd", "", "colour: red\n")
-    site.set_rows(SEO, 'odd,lua,{},1.0.0,"","admin",true,"has an unknown key"')
+    site.set_rows(SEO.replace("simple-seo", "nowhere"), 'odd,lua,{},1.0.0,"","admin",true,"has an unknown key"')
     site.start()
     with Client(site.socket_path) as client:
         rows = {row["name"]: row for row in client.plugin_list()}
-        assert rows["simple-seo"]["state"] == "failed"
-        assert "no folder of this plugin; looked for" in rows["simple-seo"]["reason"]
+        assert rows["nowhere"]["state"] == "failed"
+        assert "no folder of this plugin; looked for" in rows["nowhere"]["reason"]
         assert rows["odd"]["state"] == "failed"
         assert "plugin.yaml:3:1" in rows["odd"]["reason"]
         assert "colour" in rows["odd"]["reason"]
