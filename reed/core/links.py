@@ -296,7 +296,7 @@ class Link:
         for connection in [each for each in self.connections if each.run is run]:
             connection.connection.take_rest()  # an answer that it gave before it ended
             connection.connection.close("its process ended")
-        self.queue.fail_held(run, lambda call: self._crashed(call, why))
+        self.queue.fail_held(run, lambda call: self._crashed(call, why, run))
         self._actions.pop(run, None)
 
     def _look_who_is_idle(self) -> None:
@@ -305,9 +305,9 @@ class Link:
         for run in [run for run in self._until_idle if not self.queue.is_working(run)]:
             self._until_idle.pop(run)()
 
-    def _crashed(self, call: PluginCall, why: str) -> CallError:
+    def _crashed(self, call: PluginCall, why: str, run: Process) -> CallError:
         return PluginCrashed(
-            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{self.plugin.output.last_words()}",
+            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{run.last_words()}",
             hint=f"see `reed plugin logs {self.name}`",
         )
 

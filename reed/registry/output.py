@@ -1,8 +1,9 @@
 """What a plugin writes to stdout and stderr, line by line.
 
     FIFO ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
-           one process             ├── <data_dir>/logs/NAME.log, bounded: then NAME.log.1
-                                   └── the last lines, for who asks why it ended
+             │                     ├── <data_dir>/logs/NAME.log, bounded: then NAME.log.1
+             │                     └── the last lines of the plugin, for its status
+             └── the last words of this process, for the error that says why it ended
 
 The FIFO is <runtime folder>/output/NAME.N, and both sides hold it open both ways: the core may die, and the plugin goes
 on writing; what it wrote meanwhile waits for the next core, as much as a pipe holds. Then a write waits for that core.
@@ -50,8 +51,8 @@ class PluginLog:
         self._file_bytes = file_bytes
         self._lost = 0  # lines that the file could not take
 
-    def write(self, lines: list[str]) -> None:
-        """Lines of the plugin."""
+    def write(self, lines: list[str]) -> list[str]:
+        """Lines of one of its processes; gives them as they are shown."""
         lines = [_CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
         for line in lines[:LAST_LINES]:
@@ -59,11 +60,7 @@ class PluginLog:
         if len(lines) > LAST_LINES:
             self._log.info("%s: … %d lines more, see %s", self.name, len(lines) - LAST_LINES, self.path)
         self._append(lines)
-
-    def last_words(self) -> str:
-        """The end of an error about it: `; its last lines: … | …`, or nothing."""
-        lines = " | ".join(list(self.last_lines)[-_LINES_IN_ERRORS:])
-        return f"; its last lines: {lines}" if lines else ""
+        return lines
 
     def note(self, text: str) -> None:
         """A line of the core about the plugin: for the file alone."""
@@ -115,7 +112,13 @@ class Capture:
         self._fd = fd
         self._log = log
         self._rest = b""  # of a line that is not finished
+        self._last_lines: deque[str] = deque(maxlen=_LINES_IN_ERRORS)
         loop.watch(fd, self._readable)
+
+    def last_words(self) -> str:
+        """The end of an error about the process: `; its last lines: … | …`, or nothing. Stays when it is closed."""
+        lines = " | ".join(self._last_lines)
+        return f"; its last lines: {lines}" if lines else ""
 
     def drain(self) -> None:
         """Take what is in the pipe now."""
@@ -147,16 +150,19 @@ class Capture:
         while len(self._rest) > LINE_BYTES:
             lines.append(self._rest[:LINE_BYTES])
             self._rest = self._rest[LINE_BYTES:]
-        self._log.write([line[:LINE_BYTES].decode("utf-8", "replace") for line in lines])
+        self._write(lines)
         return len(data)
 
     def _end(self) -> None:
         if self._fd < 0:
             return
         if self._rest:
-            self._log.write([self._rest.decode("utf-8", "replace")])
+            self._write([self._rest])
             self._rest = b""
         self._loop.unwatch(self._fd)
         with contextlib.suppress(OSError):
             os.close(self._fd)
         self._fd = -1
+
+    def _write(self, lines: list[bytes]) -> None:
+        self._last_lines.extend(self._log.write([line[:LINE_BYTES].decode("utf-8", "replace") for line in lines]))

@@ -27,6 +27,7 @@ class Planned:
         self.plan: Plan | None = None
         self.newest_row = row
         self.run: Run | None = None  # the process in charge
+        self.latest: Run | None = None  # that one, or the last that was to be it
         log = tools.config.data_dir / "logs" / f"{row.plugin_name}.log"
         self.output = PluginLog(row.plugin_name, log, tools.log, tools.clock)
         self._tools = tools

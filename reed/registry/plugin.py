@@ -139,10 +139,11 @@ class Plugin(Planned):
         self.generation = self._launches
         self.reason = ""
         self.ready_ms = None
+        self.latest = None
         try:
             self.look()
             assert self.plan is not None
-            self.run = Run(self._tools, self.row, self.plan, self.generation, self.output, self)
+            self.run = self.latest = Run(self._tools, self.row, self.plan, self.generation, self.output, self)
             left, self._leftover = self._leftover, None
             if left is None:
                 self._deadlines.overdue_after(IN_LINE, f"no process could be made for it within {IN_LINE:g} s")
@@ -253,7 +254,8 @@ class Plugin(Planned):
         self.renewal.begin(self.newest_row, self.planned(), self._launches)
 
     def _take_over(self) -> None:
-        old, self.run = self.run, self.renewal.succeed()
+        old = self.run
+        self.run = self.latest = self.renewal.succeed()
         retired = self.renewal.retire(old) if old is not None else None
         self.run.owner = self
         self.run.be_in_charge()
@@ -324,5 +326,5 @@ class Plugin(Planned):
             run.drop(self.reason)
 
     def _fail_starters(self, reason: str) -> None:
-        told = f"plugin {self.name}: {reason}{self.output.last_words()}"
+        told = f"plugin {self.name}: {reason}{self.latest.last_words() if self.latest else ''}"
         self._starters.fail(PluginOffline(told, hint=f"see `reed plugin logs {self.name}`"))

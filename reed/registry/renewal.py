@@ -71,7 +71,7 @@ class Renewal:
     def refuse(self, reason: str) -> None:
         """The newest version comes to nothing."""
         name = self._output.name
-        lines = self._output.last_words() if self._newcomer else ""
+        lines = self._newcomer.run.last_words() if self._newcomer else ""
         self._newcomer = None
         self.refused = f"the new version was refused: {reason}{lines}"
         self._tools.log.error("%s: %s; the old one stays", name, self.refused)

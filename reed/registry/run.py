@@ -133,6 +133,10 @@ class Run:
         if self._capture is not None:
             self._capture.drain()
 
+    def last_words(self) -> str:
+        """The end of an error about it: `; its last lines: … | …`, or nothing."""
+        return self._capture.last_words() if self._capture is not None else ""
+
     def drop(self, reason: str) -> None:
         """Kill it, and do not count on it any more. What is not launched yet is killed when it is."""
         self.drain()
@@ -200,7 +204,6 @@ class Run:
     def _close_capture(self) -> None:
         if self._capture is not None:
             self._capture.close()
-            self._capture = None
         if self._fifo is not None:
             self._fifo.unlink(missing_ok=True)
             self._fifo = None

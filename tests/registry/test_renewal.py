@@ -116,6 +116,30 @@ def test_a_new_version_that_ends_is_refused(world: World, old: int, script: str,
     assert world["seo"].restarts.total == 0
 
 
+@pytest.mark.parametrize("lines", [[], ["no such module"], ["a", "b", "c", "d"]], ids=len)
+def test_a_refusal_has_the_last_lines_of_the_new_process_alone(world: World, lines: list[str]) -> None:
+    world.plugin("seo", f"echo old 1; echo old 2; echo old 3; {SLEEPER}")
+    world.start_core()
+    world.make_ready("seo")
+    world.until(lambda: "old 3" in world["seo"].last_lines)
+    world.script("seo", "".join(f"echo {line}; " for line in lines) + "exit 3")
+    answer = reload(world)
+    world.until(lambda: answer.error is not None)
+    shown = f"; its last lines: {' | '.join(lines[-3:])}" if lines else ""
+    assert world["seo"].renewal.refused == f"the new version was refused: exit status 3{shown}"
+
+
+def test_who_is_launched_again_while_it_starts_has_its_own_last_lines(world: World) -> None:
+    world.plugin("seo", f"echo first; {SLEEPER}")
+    world.start_core()
+    started = world.start("seo")
+    world.until(lambda: "first" in world["seo"].last_lines)
+    world.script("seo", "echo second; exit 3")
+    renew(world)
+    world.until(lambda: started.error is not None)
+    assert str(started.error).startswith("plugin seo: exit status 3; its last lines: second;")
+
+
 def test_a_new_version_that_is_not_ready_in_time_is_refused(world: World, old: int) -> None:
     answer = renew(world)
     new = newcomer(world)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reed.client import Client
-from reed.errors import Invalid
+from reed.errors import Invalid, PluginCrashed
 
 ROUNDS = 20
 LUA = """
@@ -181,6 +183,35 @@ def test_the_old_process_finishes_the_call_that_it_holds(site) -> None:
         os.close(gate)
         asker.join(30)
         assert held == [b"1"]
+
+
+def test_a_held_call_whose_process_dies_has_the_last_lines_of_that_process(site) -> None:
+    """It was asked of the old process, and the new one has written lines since."""
+    folder = site.add_lua_plugin("counter", "", MANIFEST)
+    python = os.path.realpath(sys.executable)
+    talks = NATIVE.replace("while True:", 'print("I am {number}", flush=True)\nwhile True:')
+    holds = talks.replace("send(1, 8,", 'open(os.environ["REED_PLUGIN_DIR"] + "/gate").read(); send(1, 8,')
+    (folder / "counter").write_text(holds.format(python=python, number=1))
+    (folder / "counter").chmod(0o755)
+    os.mkfifo(folder / "gate")
+    site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
+    site.set_rows('counter,native,{},1.0.0,"","admin",true,x')
+    site.start()
+    with Client(site.socket_path) as admin, ThreadPoolExecutor(1) as others, Client(site.socket_path) as asker:
+        admin.plugin_start("counter")
+        old = admin.plugin_health("counter")[0]["pid"]
+        held = others.submit(asker.plugin_send, "counter", "number")
+        gate = os.open(folder / "gate", os.O_WRONLY)  # returns when the call is there
+        (folder / ".new").write_text(talks.format(python=python, number=2))
+        (folder / ".new").chmod(0o755)
+        (folder / ".new").replace(folder / "counter")
+        admin.plugin_reload()
+        until(lambda: "I am 2" in admin.plugin_health("counter")[0]["last_lines"])
+        os.kill(old, signal.SIGKILL)
+        with pytest.raises(PluginCrashed, match="its last lines: I am 1") as caught:
+            held.result(30)
+        assert "I am 2" not in str(caught.value)
+        os.close(gate)
 
 
 SENDER = """
