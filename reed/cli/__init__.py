@@ -31,7 +31,10 @@ COMMANDS = {
     "index": ("search", "index one snippet or everything again"),
     "import": ("transfer", "read snippets from a file of JSON lines"),
     "export": ("transfer", "write all snippets, types and bonds to such a file"),
-    "plugin": ("plugin", "list, status, start, stop, restart, send, signal, health, logs, reload, scaffold, test"),
+    "plugin": (
+        "plugin",
+        "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
+    ),
     "monitor": ("monitor", "the frames as they pass, decoded"),
     "top": ("top", "the core and its plugins as they work"),
     "completion": ("completion", "complete commands in bash, zsh or fish by Tab"),
@@ -40,6 +43,10 @@ COMMANDS = {
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; its exit code. What is wrong goes to stderr: what, and what to do next."""
+    if sys.stderr is None:  # 2>&-
+        sys.stderr = open("/dev/null", "w")  # noqa: SIM115
+    if sys.stdout is None:
+        return _say(ReedError("standard output is closed"), FAILED)
     gc.disable()  # nothing that is imported becomes garbage: looking for it, here and at the exit, takes 7 ms
     try:
         try:
@@ -67,6 +74,9 @@ def main(words: list[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     everywhere: list[str] = []
     noun = _next_word(words, everywhere)
+    if noun == "help" and words:  # reed help NOUN
+        everywhere.append("--help")
+        noun = _next_word(words, everywhere)
     if "--version" in everywhere:
         from reed import __version__
 

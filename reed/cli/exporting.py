@@ -82,11 +82,11 @@ def _target(path: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as file:
             yield file
         return
+    path = os.path.realpath(path)
     new = f"{path}.{os.getpid()}.new"
     try:
         with open(new, "xb") as file:

@@ -24,7 +24,7 @@ from reed.cli import lines
 from reed.cli.output import Output, counted, safe_lines
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import Progress
-from reed.cli.site import connect
+from reed.cli.site import connect, standard_input, without_mark
 from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, ReedError
@@ -65,7 +65,9 @@ class Import:
     def refuse(self, number: int, error: Exception) -> None:
         """Note a line that was not imported, and say so at once."""
         if isinstance(error, json.JSONDecodeError):
-            found = FileError(self.path, f"not JSON: {error.msg}", line=number, column=error.colno)
+            is_cut = error.pos >= len(error.doc)  # a value that goes on in the next line
+            hint = "expected a whole JSON object in each line" if is_cut else ""
+            found = FileError(self.path, f"not JSON: {error.msg}", line=number, column=error.colno, hint=hint)
         elif isinstance(error, UnicodeDecodeError):
             found = FileError(self.path, "not UTF-8", line=number, column=error.start + 1)
         else:
@@ -240,7 +242,7 @@ def _numbered(file: BinaryIO, run: Import) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(file, 1):
         read += len(line)
         run.progress.to(read, sum(run.counts.values()))
-        line = line.strip()  # noqa: PLW2901
+        line = (line if number > 1 else without_mark(line)).strip()  # noqa: PLW2901
         if line:
             yield number, line
 
@@ -249,7 +251,7 @@ def _numbered(file: BinaryIO, run: Import) -> Iterator[tuple[int, bytes]]:
 def _source(path: str) -> Iterator[tuple[BinaryIO, int]]:
     """The file and its size; 0 when that is not known."""
     if path == "-":
-        yield sys.stdin.buffer, 0
+        yield standard_input(), 0
         return
     with open(path, "rb") as file:
         yield file, Path(path).stat().st_size

@@ -16,10 +16,10 @@ from typing import Any
 
 from reed.cli.decoded import Decoded, decode
 from reed.cli.output import Output
-from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, runtime_dir
 from reed.client import DEFAULT_RUNTIME_DIR
-from reed.errors import CoreNotRunning, Malformed, PermissionDenied, ReedError
+from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.wire.monitor import IN, Monitored
 
 _PIECE = 256 * 1024
@@ -32,7 +32,7 @@ def monitor(args: Args, output: Output) -> int:
     read, record = args.text("--read"), args.text("--record")
     if read and record:
         raise UsageError("--read and --record do not go together", hint="a recorded file can be copied")
-    actions = {} if read else _actions(args)
+    actions = {} if read else _actions(args, only)
     pieces = _file_pieces(read) if read else _socket_pieces(args, output)
     seen = 0
     with open(record, "ab", buffering=0) if record else contextlib.nullcontext() as kept:
@@ -95,14 +95,16 @@ def _socket_pieces(args: Args, output: Output) -> Iterator[bytes]:
     raise ReedError("the core ended, or closed this monitor because it was too slow", hint="see core.log")
 
 
-def _actions(args: Args) -> dict[tuple[str, int], str]:
-    """The names of all actions by plugin and command id."""
+def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
+    """The names of all actions by plugin and command id; PluginNotFound when there is no plugin `only`."""
     with connect(args) as core:
-        return {
-            (plugin["name"], action["command_id"]): name
-            for plugin in core.plugin_list()
-            for name, action in plugin["actions"].items()
-        }
+        plugins = core.plugin_list()
+    names = [plugin["name"] for plugin in plugins]
+    if only and only not in names:
+        raise PluginNotFound(f"no plugin {only}", hint=nearest(only, names) or "`reed plugin list` shows them")
+    return {
+        (plugin["name"], action["command_id"]): name for plugin in plugins for name, action in plugin["actions"].items()
+    }
 
 
 def _learn(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
@@ -150,7 +152,7 @@ FORMS = {
         (
             Option("--record", "F", "keep them in a file too, as they came"),
             Option("--read", "F", "show those of such a file instead"),
-            Option("--count", "N", "end after so many", number=True),
+            Option("--count", "N", "end after so many", number=COUNT),
         ),
         """
 It is for the group admin. What is recorded from a plugin can be played to it again:

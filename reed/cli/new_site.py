@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 REED_YAML = """\
-# The settings of this site's core. All of them are shown with their defaults; a flag of `reed serve` wins over a REED_…
-# variable, a variable over this file. Paths are relative to this file's folder.
+# The settings of this site's core, with their defaults; limits and timing are in reed's README. A flag of `reed serve`
+# wins over a REED_… variable, a variable over this file. Paths are relative to this file's folder.
 
 # runtime_dir: /tmp/reed-cms         # sockets, pid files, the lock        REED_RUNTIME_DIR
 # data_dir: data                     # the content (content.db) and logs   REED_DATA_DIR
 # registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
-# plugin_dirs: [plugins]             # where they are; then those of reed  REED_PLUGIN_DIR
+# plugin_dirs: [plugins, contrib/plugins]  # and then those of reed        REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
 # sandbox: auto                      # strict: every layer or no plugin; off REED_SANDBOX
 # socket_group: www-data             # a Unix group that may open core.sock too

@@ -25,10 +25,14 @@ class UsageError(ReedError):
     """A command that was written wrongly."""
 
 
+COUNT = range(1 << 32)  # the numbers of a u32
+
+
 class Option:
     """`value` is what its value is called in the help; empty: it is a switch. `many`: it may be given several times.
 
-    `instead`: the word of the form that it stands for, which is then not written.
+    `number`: it is a whole one, within this range. `instead`: the word of the form that it stands for, which is then
+    not written.
     """
 
     __slots__ = ("help", "instead", "many", "name", "number", "short", "value")
@@ -39,7 +43,7 @@ class Option:
         value: str = "",
         help: str = "",
         *,
-        number: bool = False,
+        number: range | None = None,
         many: bool = False,
         short: str = "",
         instead: str = "",
@@ -132,8 +136,8 @@ def parse(command: str, form: Form, given: Sequence[str]) -> Args:
                 raise _wrong(command, form, f"{name} needs a value: {option.value}")
         if equals and not option.value:
             raise _wrong(command, form, f"{name} takes no value")
-        if option.number and not _is_number(value):
-            raise _wrong(command, form, f"{name}: expected a whole number, found {value!r}")
+        if option.number is not None and not (_is_number(value) and int(value) in option.number):
+            raise _wrong(command, form, f"{name}: expected a whole number{_bounds(option.number)}, found {value!r}")
         options.setdefault(option.name, []).append(value)
     if "--help" in options:
         return Args({}, options)
@@ -169,6 +173,10 @@ def _option(option: Option) -> str:
 
 def _is_number(text: str) -> bool:
     return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
+
+
+def _bounds(numbers: range) -> str:
+    return " from 0 on" if numbers == COUNT else f" from {numbers[0]} to {numbers[-1]}"
 
 
 def _named(command: str, form: Form, slots: list[str], words: list[str]) -> dict[str, list[str]]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from reed.cli.author import FORMS as OF_AUTHORS
 from reed.cli.explain import explain
-from reed.cli.output import Column, Output, safe, size, span
-from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.output import Column, Output, safe_lines, size, span
+from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.sandbox import in_words
-from reed.cli.site import connect, ref
+from reed.cli.site import connect, ref, standard_input
 from reed.client import Client
-from reed.errors import CoreNotRunning, PermissionDenied, PluginNotFound, nearest
+from reed.errors import CallError, PermissionDenied, nearest
 from reed.wire.codes import Signal
 
 SIGNALS = {
@@ -114,39 +115,42 @@ _HEALTH = (
 
 
 def start(args: Args, output: Output) -> int:
-    with connect(args, timeout=None) as core:
-        for name in args.words("NAME"):
-            core.plugin_start(name)
-            output.say(f"{name} is ready")
-    return 0
+    return _each(args, output, Client.plugin_start, "is ready")
 
 
 def stop(args: Args, output: Output) -> int:
-    with connect(args, timeout=None) as core:
-        for name in args.words("NAME"):
-            core.plugin_stop(name)
-            output.say(f"{name} is stopped")
-    return 0
+    return _each(args, output, Client.plugin_stop, "is stopped")
 
 
 def restart(args: Args, output: Output) -> int:
-    with connect(args, timeout=None) as core:
-        for name in args.words("NAME"):
-            core.plugin_reload(name)  # does nothing where none runs
-            core.plugin_start(name)
-            output.say(f"{name} is ready again")
-    return 0
+    def again(core: Client, name: str) -> None:
+        core.plugin_reload(name)  # does nothing where none runs
+        core.plugin_start(name)
+
+    return _each(args, output, again, "is ready again")
 
 
 def reload(args: Args, output: Output) -> int:
-    with connect(args) as core:
-        for name in args.words("NAME"):
-            core.plugin_reload(name)
-            output.say(f"{name} was loaded anew")
-        if not args.words("NAME"):
-            core.plugin_reload()
-            output.say("the registry and the plugins' folders were read again")
+    if args.words("NAME"):
+        return _each(args, output, Client.plugin_reload, "was loaded anew")
+    with connect(args, timeout=None) as core:
+        core.plugin_reload()
+    output.say("the registry and the plugins' folders were read again")
     return 0
+
+
+def _each(args: Args, output: Output, do: Callable[[Client, str], None], done: str) -> int:
+    """Every plugin that is named, whatever becomes of the others; a failure of one is exit code 1."""
+    status = 0
+    with connect(args, timeout=None) as core:
+        for name in args.words("NAME"):
+            try:
+                do(core, name)
+                output.say(f"{name} {done}")
+            except CallError as error:
+                print(f"reed: {safe_lines(str(error))}", file=sys.stderr)
+                status = 1
+    return status
 
 
 def send(args: Args, output: Output) -> int:
@@ -172,6 +176,8 @@ def _send_all(action: str, args: Args, output: Output) -> int:
     with connect(args, timeout=None) as core:
         answers = core.plugin_send_all(action, _action_input(core, "", action, args.words("INPUT")))
     output.text(json.dumps(answers, ensure_ascii=False).encode())
+    if not answers:
+        print(f"reed: no plugin that runs has the action {action}", file=sys.stderr)
     return 1 if any(answer["status"] >= 400 for answer in answers.values()) else 0
 
 
@@ -183,7 +189,7 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
             hint = f"reed plugin send {name or '--all'} {action} REF"
             raise UsageError(f"the action {action} takes a snippet", hint=hint)
         return b""
-    data = sys.stdin.buffer.read() if given[0] == "-" else os.fsencode(given[0])
+    data = standard_input().read() if given[0] == "-" else os.fsencode(given[0])
     if kind == "bytes":
         return data
     if kind != "snippet" and _is_json(data):
@@ -225,42 +231,9 @@ def signal(args: Args, output: Output) -> int:
 
 
 def logs(args: Args, output: Output) -> int:
-    from reed.cli.logs import follow, last_lines
+    from reed.cli.logs import show
 
-    path = _log_path(args)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in last_lines(file, args.number("--lines", 100)):
-                _log_line(output, line)
-            if args.has("--follow"):
-                for line in follow(file, path):
-                    _log_line(output, line)
-                    output.stream.flush()
-    except FileNotFoundError:
-        output.say(f"{args.word('NAME')} has written nothing yet ({path})")
-    return 0
-
-
-def _log_line(output: Output, line: str) -> None:
-    if output.as_json:
-        output.json(line.rstrip("\n"))
-    else:
-        output.stream.write(safe(line.rstrip("\n")) + "\n" if output.is_terminal else line)
-
-
-def _log_path(args: Args) -> str:
-    """The core knows where it writes; when it does not run, the settings say."""
-    name = args.word("NAME")
-    try:
-        with connect(args) as core:
-            return str(core.plugin_health(name)[0]["log"])
-    except (CoreNotRunning, PluginNotFound):
-        from reed.cli.site import config
-
-        path = config(args).data_dir / "logs" / f"{name}.log"
-        if "/" in name or not path.exists():
-            raise
-        return str(path)
+    return show(args, output)
 
 
 _ALL = Option("--all", help="every running plugin, instead of NAME", instead="NAME")
@@ -311,7 +284,7 @@ answer is {NAME: {"status", "answer" or "error"}}.
         "What a plugin wrote",
         (
             Option("--follow", help="go on as it writes more", short="-f"),
-            Option("--lines", "N", "how many of the last lines (100)", number=True, short="-n"),
+            Option("--lines", "N", "how many of the last lines (100)", number=COUNT, short="-n"),
         ),
     ),
     "plugin reload": Form(

@@ -78,7 +78,9 @@ FORMS = {
         "PARENT CHILD",
         "Put one snippet below another; prints the bond's id",
         (
-            Option("--weight", "N", "its place among the children, the lightest first", number=True),
+            Option(
+                "--weight", "N", "its place among the children, the lightest first", number=range(-(1 << 31), 1 << 31)
+            ),
             Option("--path", "P", "where it is found on the web"),
         ),
     ),
@@ -87,7 +89,7 @@ FORMS = {
         tree,
         "[REF]",
         "Show what is below a snippet, or below all that have children",
-        (Option("--depth", "N", "so many levels alone", number=True),),
+        (Option("--depth", "N", "so many levels alone", number=range(256)),),
         """
 Into a pipe, by tabs: level, id, type, name, weight, path.""",
     ),

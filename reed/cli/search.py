@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reed.cli.output import Column, Output, counted
-from reed.cli.parse import Args, Form, Option
+from reed.cli.parse import COUNT, Args, Form, Option
 from reed.cli.site import connect, ref
 
 
@@ -58,8 +58,8 @@ FORMS = {
         "Find snippets by words, the best first",
         (
             Option("--type", "T", "of this type alone"),
-            Option("--limit", "N", "at most so many hits", number=True),
-            Option("--offset", "N", "leave so many out", number=True),
+            Option("--limit", "N", "at most so many hits", number=COUNT),
+            Option("--offset", "N", "leave so many out", number=COUNT),
         ),
         """
 All words must be there; the last may be the beginning of one. Words in quotation marks stand in a row. Accents and

@@ -6,17 +6,20 @@ The runtime folder: --runtime-dir, else REED_RUNTIME_DIR, else `runtime_dir` in 
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reed.cli.parse import Args, UsageError
 from reed.client import Client, core_socket
+from reed.errors import ReedError
 
 if TYPE_CHECKING:
     from reed.config import Config
 
 TIMEOUT = 60.0
+_LONGEST_REF = 36  # bytes: an id in text
 
 
 def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
@@ -60,6 +63,8 @@ def ref(text: str) -> str:
     name = text.removeprefix("$")
     if not name:
         raise UsageError("the REF is empty", hint="is the shell's variable set?")
+    if len(os.fsencode(name)) > _LONGEST_REF:
+        raise ReedError(f"no REF: {name[:_LONGEST_REF]}…", hint="a name has at most 31 bytes, an id has 36")
     return name
 
 
@@ -68,9 +73,20 @@ def json_input(args: Args, word: str) -> bytes:
     given, path = args.word(word), args.text("--file")
     if bool(given) == bool(path):
         raise UsageError("give one of JSON, --file F and - (standard input)")
-    if path:
-        return read_json(path)
-    return sys.stdin.buffer.read().strip() if given == "-" else os.fsencode(given).strip()
+    if "-" in (given, path):
+        return without_mark(standard_input().read()).strip()
+    return read_json(path) if path else os.fsencode(given).strip()
+
+
+def standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise ReedError("standard input is closed")
+    return sys.stdin.buffer
+
+
+def without_mark(data: bytes) -> bytes:
+    """The beginning of a file without the byte order mark that some editors write, and JSON does not know."""
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_json(path: str) -> bytes:
@@ -79,7 +95,7 @@ def read_json(path: str) -> bytes:
     from reed.wire import strict_json
 
     with open(path, "rb") as file:
-        data = file.read().strip()
+        data = without_mark(file.read()).strip()
     if path.endswith((".yaml", ".yml")):
         return strict_json.dumps(_yaml(path, data))
     try:

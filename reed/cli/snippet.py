@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from reed.cli.output import Column, JsonText, Output, moment
-from reed.cli.parse import Args, Form, Option
+from reed.cli.parse import COUNT, Args, Form, Option
 from reed.cli.site import connect, json_input, ref
 from reed.wire.snippets import Record
 
@@ -117,7 +117,7 @@ REF is its name, '$NAME' or its id. Into a pipe goes the content, byte for byte;
         update,
         "REF [JSON]",
         "Change a snippet by a JSON Merge Patch; prints its id",
-        (Option("--if-version", "N", "only if it is still at this version", number=True), _FILE),
+        (Option("--if-version", "N", "only if it is still at this version", number=COUNT), _FILE),
         """
 What the patch names is changed, null takes a field away, the rest stays.
 
@@ -130,7 +130,7 @@ What the patch names is changed, null takes a field away, the rest stays.
         list_snippets,
         "",
         "All snippets in creation order",
-        (Option("--type", "T", "of this type alone"), Option("--limit", "N", "at most so many", number=True)),
+        (Option("--type", "T", "of this type alone"), Option("--limit", "N", "at most so many", number=COUNT)),
         """
 Into a pipe, by tabs: id, type, name, version, created, updated (microseconds since 1970), content.""",
     ),

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from reed.cli.output import Output, safe, size, span
-from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect
 from reed.errors import ReedError
 
@@ -104,7 +104,7 @@ FORMS = {
         top,
         "",
         "The core and its plugins as they work, the busiest first; Ctrl-C ends it",
-        (Option("--every", "SECONDS", "how often to look (1)", number=True),),
+        (Option("--every", "SECONDS", "how often to look (1)", number=COUNT),),
         "It needs the package rich: pip install 'reed-cms[tui]'.",
     ),
 }

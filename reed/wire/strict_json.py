@@ -40,7 +40,7 @@ def loads(data: bytes | bytearray | memoryview) -> Json:
         if not whole:  # white space around it, or no JSON
             value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise Malformed(f"JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        raise Malformed(f"JSON: {_what(text, error)}") from None
     except ValueError:  # reading an integer takes quadratic time, so Python has a limit
         raise Malformed(f"JSON: an integer of more than {sys.get_int_max_str_digits()} digits") from None
     if "\\" in text and _ESCAPED_SURROGATE.search(text):
@@ -75,6 +75,14 @@ def describe(value: Json) -> str:
     if isinstance(value, str):
         return "a string"
     return "an array" if isinstance(value, list) else "an object"
+
+
+def _what(text: str, error: json.JSONDecodeError) -> str:
+    if not text.strip():
+        return "there is nothing"
+    if text.startswith("\ufeff"):
+        return "a byte order mark before it"
+    return f"{error.msg} at line {error.lineno} column {error.colno}"
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

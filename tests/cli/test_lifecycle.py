@@ -143,6 +143,12 @@ def test_a_full_disk_is_told_in_a_line(site_folder):
     assert (process.returncode, err) == (1, b"reed: No space left on device\n")
 
 
+def test_a_closed_output_is_told_in_a_line(site_folder):
+    words = f"{sys.executable} -m reed --runtime-dir {site_folder / 'run'} status"
+    done = subprocess.run(["sh", "-c", f"{words} >&-"], stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (1, b"reed: standard output is closed\n")
+
+
 def test_ctrl_c_is_130_without_a_traceback(tmp_path):
     """In the middle of a call that is never answered."""
     with socket.socket(socket.AF_UNIX) as silent:

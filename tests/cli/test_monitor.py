@@ -136,6 +136,11 @@ def test_a_file_that_is_no_record_is_named(on_site, tmp_path):
     assert "no record of `reed monitor`" in ran.err
 
 
+def test_a_plugin_that_there_is_not_is_not_waited_for(on_site):
+    ran = on_site("monitor", "simple-soe")
+    assert (ran.code, ran.err) == (1, "reed: no plugin simple-soe; did you mean 'simple-seo'?\n")
+
+
 def test_without_a_core_it_says_so(reed):
     ran = reed("monitor")
     assert ran.code == 3

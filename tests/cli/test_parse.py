@@ -15,7 +15,7 @@ FORM = Form(
     lambda args, output: 0,
     "PARENT [CHILD]",
     "Try",
-    (Option("--weight", "N", number=True), Option("--tag", "T", many=True), Option("--all", short="-a")),
+    (Option("--weight", "N", number=range(-9, 10)), Option("--tag", "T", many=True), Option("--all", short="-a")),
 )
 MANY = Form(lambda args, output: 0, "WORD…", "Try")
 
@@ -48,8 +48,9 @@ def test_after_two_dashes_all_are_words_and_one_dash_is_a_word():
         (["a", "b", "c"], "one word too many: 'c'"),
         (["a", "--wieght", "1"], "no option --wieght; did you mean '--weight'?"),
         (["a", "--weight"], "--weight needs a value: N"),
-        (["a", "--weight", "heavy"], "--weight: expected a whole number, found 'heavy'"),
+        (["a", "--weight", "heavy"], "--weight: expected a whole number from -9 to 9, found 'heavy'"),
         (["a", "--weight=١"], "expected a whole number"),
+        (["a", "--weight", "10"], "--weight: expected a whole number from -9 to 9, found '10'"),
         (["a", "--all=yes"], "--all takes no value"),
     ],
 )
@@ -106,3 +107,11 @@ def test_no_command_is_wrong_usage_and_help_is_not(reed):
     assert reed("--help").code == 0
     assert "reed plugin" in reed("-h").out
     assert reed("--version").out.startswith("reed ")
+
+
+@pytest.mark.parametrize("words", [["plugin"], ["snippet", "create"], ["status"]])
+def test_help_before_a_command_is_its_help(words, capsys):
+    assert main([*words, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert main(["help", *words]) == 0
+    assert capsys.readouterr().out == told

@@ -95,6 +95,8 @@ class Plugins:
             self.asked.append(SignalMessage.unpack(payload).signal_type)
             return b"\xca\0", 0
         self.asked.append((Command(command).name, payload.rstrip(b"\0").decode()))
+        if self.asked[-1][1] == "nobody":
+            return ErrorResponse(404, 10001, "no plugin nobody").pack(), Flag.ERROR
         return b"\xc8\0", 0
 
     def close(self):
@@ -156,6 +158,12 @@ def test_start_stop_restart_reload(reed, plugins):
         ("PLUGIN_START", "seo"), ("PLUGIN_START", "bad"), ("PLUGIN_STOP", "seo"),
         ("PLUGIN_RELOAD", "seo"), ("PLUGIN_START", "seo"), ("PLUGIN_RELOAD", ""),
     ]  # fmt: skip
+
+
+def test_one_that_cannot_be_started_does_not_keep_the_others_from_it(reed, plugins):
+    ran = reed("plugin", "start", "nobody", "seo")
+    assert (ran.code, ran.err) == (1, "reed: no plugin nobody\n")
+    assert plugins.asked == [("PLUGIN_START", "nobody"), ("PLUGIN_START", "seo")]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +255,8 @@ def test_an_action_of_all(reed, plugins):
     plugins.answer = PluginAnswer(200, b"{}")
     assert reed("plugin", "send", "--all", "check", '{"a": 1}').code == 0
     assert plugins.asked.pop() == b'{"a": 1}'
+    nobody = reed("plugin", "send", "--all", "chek", "{}")
+    assert (nobody.code, nobody.out, nobody.err) == (0, "{}\n", "reed: no plugin that runs has the action chek\n")
     assert "reed plugin send --all validate REF" in reed("plugin", "send", "--all", "validate").err
 
 

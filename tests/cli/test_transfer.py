@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reed
 from reed.cli import lines
 from reed.cli.inferring import infer
 from reed.cli.lines import Line
@@ -141,6 +144,28 @@ def test_bad_lines_are_told_and_the_others_are_imported(on_site, tmp_path):
     rows = [line.split("\t") for line in on_site("snippet", "list", "--type", "strict").out.splitlines()]
     titles = [json.loads(row[6])["title"] for row in rows]
     assert titles == ["one", "two", "last"]
+
+
+def test_a_file_of_another_editor_or_shape(on_site, tmp_path):
+    on_site("registry", "define", "shape", "{}")
+    windows = written(tmp_path, "windows.jsonl", b"\xef\xbb\xbf", '{"n": 1}\r\n', '{"n": 2}\r\n')
+    ran = on_site("import", windows, "--type", "shape")
+    assert (ran.code, ran.err) == (0, "")
+    pretty = written(tmp_path, "pretty.json", "[\n", '{"n": 3}\n', "]\n")
+    ran = on_site("import", pretty, "--type", "shape")
+    assert ran.code == 1
+    assert f"{pretty}:1:2: not JSON: Expecting value; expected a whole JSON object in each line" in ran.err
+
+
+def test_an_export_into_a_pipe(site_folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "export", "/dev/stdout"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(reed.__file__).parent.parent)},
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith(b'{"kind":')
 
 
 def test_an_update_changes_what_is_there(on_site, tmp_path):

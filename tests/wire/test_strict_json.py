@@ -75,10 +75,11 @@ def test_random_bytes_are_read_or_malformed(data: bytes) -> None:
         (b'"\xff"', "not UTF-8 at byte 1"),
         ('{"a":1}'.encode("utf-16"), "not UTF-8 at byte 0"),
         ('{"a":1}'.encode("utf-16-be"), "Expecting"),
-        (b"\xef\xbb\xbf{}", "line 1 column 1"),
+        (b"\xef\xbb\xbf{}", "a byte order mark before it"),
         (b"1" * 5000, "an integer of more than 4300 digits"),
         (b'{\n "a": 1,\n "b": tru\n}', "line 3 column 7"),
-        (b"", "Expecting value at line 1 column 1"),
+        (b"", "there is nothing"),
+        (b" \n", "there is nothing"),
         (b"{} {}", "Extra data at line 1 column 4"),
     ],
 )

@@ -89,7 +89,9 @@ class Bonds:
                 ends,
             ).fetchone()
             if bonded:
-                raise Conflict(f"{_label(record)} has bonds", hint="delete it with cascade, and they go too")
+                raise Conflict(
+                    f"{_label(record)} has bonds", hint="delete it with cascade (--cascade), and they go too"
+                )
             return
         self._turn.begin()
         self.count -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
