@@ -9,7 +9,7 @@ refusing        where its frames go when the core makes room for another
 calls           a call: a request with its reply to come; who calls
 quotas          how much of the core one user or plugin may have at a time
 router          which command goes to which handler, and who may
-commands/       the handlers: snippets, schema, registry, search, plugins
+commands/       the handlers: snippets, schema, registry, search, plugins, sending
 links           the core's side of each plugin: its socket, its connections, its actions
 registration    what follows from a process's registration and its row
 plugin_calls    the calls that a plugin holds, and those that wait for it

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reed.core.links import Link
-from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound
+from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound, nearest
 from reed.registry.lifecycle import State
 from reed.registry.supervisor import Supervisor
 from reed.wire import strict_json
@@ -39,7 +39,8 @@ def signal_plugins(
     elif message.plugin_name in links:
         targets = [links[message.plugin_name]]
     else:
-        raise PluginNotFound(f"no plugin {message.plugin_name}", hint="`reed plugin list` shows them")
+        hint = nearest(message.plugin_name, links) or "`reed plugin list` shows them"
+        raise PluginNotFound(f"no plugin {message.plugin_name}", hint=hint)
     given = bytes(message.data)
     reads_anew = kind == Signal.RELOAD_CONFIG and not given
     for link, data in [(link, _settings_of(link) if reads_anew else given) for link in targets]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from reed.core.commands.plugins import routes
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
+from reed.registry.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.layouts import HEADER
@@ -43,6 +45,7 @@ class Odd:
     """A plugin's link in which a lookup raises."""
 
     name = "odd"
+    plugin = SimpleNamespace(state=State.READY)
 
     def __init__(self, error: Exception) -> None:
         self._error = error

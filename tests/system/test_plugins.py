@@ -235,6 +235,14 @@ def test_a_syntax_error_is_told_with_file_and_line(site):
     assert "main.lua:4:" in ended.stderr
 
 
+def test_who_sends_to_one_that_is_not_there_is_told_why(site):
+    """Not that it has no such action, though nobody knows its actions."""
+    site.set_rows(ROW.format("unbuilt", "false"))
+    site.start()
+    with Client(site.socket_path) as client, pytest.raises(PluginOffline, match="no folder of this plugin"):
+        client.plugin_send("unbuilt", "optimize", b"{}")
+
+
 def test_a_plugin_that_always_crashes_is_given_up_with_its_last_lines(site):
     site.config.write_text("timing: {restart_limit: 2}\n")
     site.set_rows(add(site, "crash", 'error("no way")', "", True))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reed.core.calls import Call
-from reed.core.filters import Filters
+from reed.core.filters import Filters, Line
 from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
-from reed.store.base import Done, Failed, RecordPage, Store
+from reed.store.base import Failed, RecordPage, Store
 from reed.wire import common
 from reed.wire.codes import Command
 from reed.wire.snippets import (
@@ -23,39 +25,20 @@ _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
 
 
 def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Command, Route]:
+    def writer(call: Call) -> Store | Line:
+        return store if filters.idle else filters.before(call)
+
     def create(call: Call, payload: memoryview) -> None:
-        request = SnippetCreate.unpack(payload)
-
-        def done(snippet_id: str) -> None:
-            call.reply(SnippetWritten(201, snippet_id).pack())
-
-        failed = _failed(call)
-        by = call.caller.plugin
-        writer = store if filters.idle else filters.before(call)
-        try:
-            writer.create(request.snippet_type, request.semantic_name, bytes(request.content), done, failed, by=by)
-        except CallError as error:
-            failed(error)
+        asked = SnippetCreate.unpack(payload)
+        _write(call, 201, writer(call).create, asked.snippet_type, asked.semantic_name, bytes(asked.content))
 
     def update(call: Call, payload: memoryview) -> None:
-        request = SnippetUpdate.unpack(payload)
-        failed = _failed(call)
-        by = call.caller.plugin
-        writer = store if filters.idle else filters.before(call)
-        try:
-            writer.update(request.ref, request.if_version, bytes(request.patch), _written(call), failed, by=by)
-        except CallError as error:
-            failed(error)
+        asked = SnippetUpdate.unpack(payload)
+        _write(call, 200, writer(call).update, asked.ref, asked.if_version, bytes(asked.patch))
 
     def delete(call: Call, payload: memoryview) -> None:
-        request = SnippetDelete.unpack(payload)
-        failed = _failed(call)
-        by = call.caller.plugin
-        writer = store if filters.idle else filters.before(call)
-        try:
-            writer.delete(request.ref, request.cascade, _written(call), failed, by=by)
-        except CallError as error:
-            failed(error)
+        asked = SnippetDelete.unpack(payload)
+        _write(call, 200, writer(call).delete, asked.ref, asked.cascade)
 
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
@@ -79,11 +62,15 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
     }
 
 
-def _written(call: Call) -> Done[str]:
+def _write(call: Call, status: int, write: Callable[..., None], *what: object) -> None:
     def done(snippet_id: str) -> None:
-        call.reply(SnippetWritten(200, snippet_id).pack())
+        call.reply(SnippetWritten(status, snippet_id).pack())
 
-    return done
+    failed = _failed(call)
+    try:
+        write(*what, done, failed, by=call.caller.plugin)
+    except CallError as error:
+        failed(error)
 
 
 def _failed(call: Call) -> Failed:
