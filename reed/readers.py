@@ -1,6 +1,6 @@
 """What a value of a document may be: readers, each of which turns a Node into a value or raises the document's error.
 
-    text  worded  flag  whole()  seconds()  size()  one_of()  like()  path  plain      scalars
+    text  worded  whole()  seconds()  size()  one_of()  like()  path  plain      scalars
     items(reader)  entries(reader)  record(dataclass)                                  lists, mappings
 
 A dataclass says with its annotations how its fields are read, and its defaults say what may be left out:
@@ -46,12 +46,6 @@ def worded(node: Node) -> Node:
     """The node itself, which must be a text: for who checks it later and still wants to name its place."""
     text(node)
     return node
-
-
-def flag(node: Node) -> bool:
-    if node.value not in {"true", "false"}:
-        raise node.expected("true or false")
-    return node.value == "true"
 
 
 def whole(low: int, high: int) -> Reader[int]:

@@ -91,11 +91,7 @@ def rules_for(
     """
     is_lua = plugin_type == "lua"
     ports = () if is_lua else tuple(sorted({*network}))
-    fifos = os.path.join(runtime_dir, "fifos")
-    links = os.path.join(runtime_dir, "peers", name)
-    others = [other for other in peers if other != name]
-    inbox = (os.path.join(links, "from"), *(f"{fifos}/{other}{ARROW}{name}" for other in others))
-    outbox = (os.path.join(links, "to"), *(f"{fifos}/{name}{ARROW}{other}" for other in others))
+    inbox, outbox = _fifos(runtime_dir, name, [other for other in peers if other != name])
     own = os.fspath(folder)
     if is_lua:
         read_paths = (own, *paths, *_EVERYONE, *_LUA, *_python())
@@ -114,6 +110,16 @@ def rules_for(
         user=user,
         mode=mode,
     )
+
+
+def _fifos(
+    runtime_dir: str | os.PathLike[str], name: str, others: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What it reads messages from, and what it writes them to."""
+    fifos, links = os.path.join(runtime_dir, "fifos"), os.path.join(runtime_dir, "peers", name)
+    inbox = (f"{fifos}/{other}{ARROW}{name}" for other in others)
+    outbox = (f"{fifos}/{name}{ARROW}{other}" for other in others)
+    return (f"{links}/from", *inbox), (f"{links}/to", *outbox)
 
 
 def _python() -> tuple[str, str]:

@@ -18,10 +18,6 @@ _SHAPES = {
 }
 
 
-def is_plugin_name(text: str) -> bool:
-    return _PATTERNS["plugin name"].fullmatch(text) is not None
-
-
 def is_type_name(text: str) -> bool:
     return _PATTERNS["type name"].fullmatch(text) is not None
 

@@ -18,7 +18,6 @@ NO_SEMANTIC = ["", "/a", ".a", "-a", "$a", "a b", "ä", "a\n", "a" * 32, "a\0", 
 
 @given(SLUG)
 def test_plugins_and_types(name: str) -> None:
-    assert names.is_plugin_name(name)
     assert names.is_type_name(name)
     assert names.check("plugin name", name) == names.check("type name", name) == name
     assert unpack_text(pack_text(name, 32)) == name
@@ -33,7 +32,6 @@ def test_snippets(name: str) -> None:
 
 @pytest.mark.parametrize("name", NO_SLUG)
 def test_no_name_of_a_plugin_or_type(name: str) -> None:
-    assert not names.is_plugin_name(name)
     assert not names.is_type_name(name)
     for kind in ("plugin name", "type name"):
         with pytest.raises(Malformed, match=f"is not a {kind}; expected a-z"):
