@@ -63,7 +63,7 @@ FORMS = {
         ),
         """
 All words must be there; the last may be the beginning of one. Words in quotation marks stand in a row. Accents and
-capitals do not matter.
+capitals do not matter, nor letters such as ß, æ, ø, ł: strasse finds Straße, and the other way round.
 
   reed search hugo templ
   reed search '"static site"' generator --type page

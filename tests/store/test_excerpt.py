@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.store.sqlite.excerpt import Excerpts, Term, fold
+from reed.store.sqlite.letters import plain
 from reed.store.sqlite.search import parse
 
 LONG = " ".join(f"word{number}" for number in range(20_000))
@@ -36,6 +37,9 @@ def shown(terms: list[Term], *texts: str) -> str:
         ('"over the"', "over a fence, over the hill " + LONG, "over the hill"),
         ("naïve", "it was (naive) of him", "(naive)"),
         ("o'neil", "Shaquille O'Neil", "O'Neil"),
+        ("strasse", "ßæœ " * 2000 + "die lange Straße " + LONG, "lange Straße word0"),
+        ("Straße", "ÆØß " * 2000 + "Hauptstrasse, STRASSE " + LONG, "STRASSE word0"),
+        ('"øl smør"', LONG[:2000] + " ol smor " + LONG, "ol smor"),
         ("art", "party, start, art", "art"),
     ],
 )
@@ -61,9 +65,14 @@ def test_of_a_text_in_which_it_is_not_the_beginning_is_shown():
     assert excerpt("absent") == ""
 
 
-@given(st.text())
-def test_folding_keeps_places(text):
-    assert len(fold(text)) == len(text)
+@given(st.text() | st.text("ßẞæÆœŒøł a"))
+def test_folding_keeps_places_but_for_letters_that_become_two(text):
+    assert len(fold(text)) == len(text) + sum(map(text.count, "ßẞæÆœŒ"))
+
+
+@given(st.text("ßẞæÆœŒøŁıe ", max_size=3000), st.text("ßæœøxk", min_size=2, max_size=9))
+def test_a_place_in_the_folded_text_is_told_as_one_in_the_text(before, word):
+    assert word in excerpt(plain(word), f"{before} {word} {LONG}").split()
 
 
 @given(

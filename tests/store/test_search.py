@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reed.errors import Malformed, NotFound
+from reed.store.sqlite import letters
 from reed.store.sqlite.search import expression, parse
 
 
@@ -42,6 +43,69 @@ def test_words_phrases_beginnings_and_diacritics(library):
     assert names(library, '"strong coff"') == [], "a phrase has whole words"
     assert names(library, '"strong coffee') == ["cafe"], "a quote that is not closed"
     assert names(library, "dairy") == ["milk"], "strings in an array are searched"
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("Straße", "strasse"),
+        ("GRUẞ", "gruss"),
+        ("Æblegrød", "aeblegrod"),
+        ("SØREN", "soren"),
+        ("cœur", "coeur"),
+        ("Łódź", "lodz"),
+        ("Đorđe", "dorde"),
+        ("ılık", "ilik"),
+    ],
+)
+def test_a_letter_that_others_write_with_two_or_without_its_stroke(driver, written, plain):
+    driver.create("page", "written", {"title": f"Die {written} 7", "body": "x " * 50})
+    driver.create("page", "plain", {"title": f"Die {plain} 7", "body": "y " * 50})
+    both = {"written", "plain"}
+    for query in (written, plain, written.upper(), plain[:3], f'"die {plain} 7"', f'"{written} 7"'):
+        assert set(names(driver, query)) == both, query
+    for hit in driver.search(plain, "", 0, 0).hits:
+        assert hit.excerpt == f"Die {written if hit.semantic_name == 'written' else plain} 7"
+    driver.delete("written", False)
+    assert names(driver, written) == ["plain"]
+
+
+WORD = st.text(st.sampled_from("ßẞæÆøØœŒłŁđĐıéÜaoesldi"), min_size=2, max_size=8)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(WORD, min_size=1, max_size=5, unique=True), st.data())
+def test_what_is_found_folded_is_found_as_written_and_the_other_way_round(driver, words, data):
+    snippet = driver.create("page", "", {"title": " ".join(words)})
+    word = data.draw(st.sampled_from(words))
+    for query in (f'"{word}"', f'"{" ".join(words[: words.index(word) + 1])}"', word):
+        found, folded = (driver.search(text, "", 1000, 0).hits for text in (query, letters.plain(query)))
+        assert found == folded
+        assert {hit.id: hit.excerpt for hit in found}[snippet] == " ".join(words)
+    driver.delete(snippet, False)
+
+
+@given(st.text(st.sampled_from("ßẞæÆøØœŒłŁđĐıaoesSl\u0331 ") | st.characters(exclude_categories=["Cs"])))
+def test_what_is_marked_for_the_index_can_be_read_again(text):
+    assert letters.written(letters.marked(text)) == text
+    assert letters.plain(letters.marked(text)) == letters.marked(text)
+
+
+def test_what_was_indexed_before_is_folded_by_the_next_core(driver, open_store, tmp_path):
+    driver.create("page", "one", {"title": "Lange Straße"})
+    driver.create("page", "two", {"title": "Strasse"})
+    driver.settle()
+    driver.store.close()
+    with sqlite3.connect(tmp_path / "reed.db") as file:  # as the layout before had it
+        (sequence,) = file.execute("SELECT id FROM search_content WHERE c11 LIKE 'Lange%'").fetchone()
+        file.execute("INSERT OR REPLACE INTO search (rowid, w11) VALUES (?, 'Lange Straße')", (sequence,))
+        file.execute("PRAGMA user_version = 3")
+    file.close()
+    again = open_store()
+    assert again.store.stats()["unindexed"] == 2
+    assert set(names(again, "strasse")) == {"one", "two"}
+    again.store.close()
+    assert open_store().store.stats()["unindexed"] == 0, "once"
 
 
 def test_the_best_comes_first_by_the_weights(library):

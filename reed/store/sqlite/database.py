@@ -5,7 +5,7 @@
     types     name and definition, as it came
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
-    search    FTS5: one column for each weight (see `types`)
+    search    FTS5: one column for each weight (see `types`), its texts as `letters` marks them
     outbox    changes that others are to be told of: a row for each subscriber
 
 The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
@@ -54,6 +54,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # Nor may it when there are many: by itself it would merge all of one size at once.
         "INSERT INTO search (search, rank) VALUES ('crisismerge', 1999)",
+    ),
+    (
+        # Texts are folded by `letters` now: everything is indexed again.
+        "UPDATE progress SET indexed_to = 0",
     ),
 )
 

@@ -4,22 +4,27 @@
 
 FTS5 could do it (`snippet()`), by running the query again or by indexing the texts again: both took longer than the
 search itself. Only a few thousand characters at a time are folded, until the terms were found.
+
+A folded text may be longer (ß is ss there): each such letter before a place moves that place back by one.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from reed.store.sqlite.jobs import Steps
+from reed.store.sqlite.letters import PLAIN
 
 _PIECE = 32 * 1024  # characters looked through between two chances to interrupt
 _WINDOW = 160  # characters in which terms count as together
 _MOST_PLACES = 20  # of a term in a piece: further ones hardly make a better window
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_TWO_LETTERS = re.compile("[ßẞæÆœŒ]")  # when folded
 _BEFORE, _AFTER = 7, 17  # words
 _WORD_LENGTH = 40  # characters, so many words are surely in a few times that
 
@@ -32,14 +37,15 @@ class Term(NamedTuple):
 
 
 def fold(text: str) -> str:
-    """Without case and diacritics; every character stays one, so places stay the same."""
+    """Without case and diacritics; every character but those of _TWO_LETTERS stays one."""
     return (text if text.isascii() else _NOT_ASCII.sub(_folded, text)).lower()
 
 
 def _folded(match: re.Match[str]) -> str:
     character = match[0]
-    folded = unicodedata.normalize("NFD", character)[0].lower()
-    return folded if len(folded) == 1 else character
+    plain = PLAIN.get(character)
+    folded = unicodedata.normalize("NFD", character)[0].lower() if plain is None else plain
+    return folded if plain or len(folded) == 1 else character
 
 
 class Excerpts:
@@ -73,8 +79,9 @@ class Excerpts:
     def _window(self, piece: str) -> tuple[int, int]:
         """How many different terms are in the best window, and where it begins."""
         folded = fold(piece)
+        longer = [] if len(folded) == len(piece) else _second_letters(piece)
         places = sorted(
-            (at, number)
+            (at - bisect(longer, at), number)
             for number, term in enumerate(self._terms)
             for at in islice(_places(folded, *term), _MOST_PLACES)
         )
@@ -86,6 +93,11 @@ class Excerpts:
             if most == len(self._terms):
                 break
         return most, best
+
+
+def _second_letters(piece: str) -> list[int]:
+    """Where in the folded piece the second ones of two letters are that are one in the piece."""
+    return [match.start() + number for number, match in enumerate(_TWO_LETTERS.finditer(piece), 1)]
 
 
 def _places(folded: str, word: str, term: re.Pattern[str]) -> Iterator[int]:

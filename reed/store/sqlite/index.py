@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError
 from reed.store.sqlite.ids import Ids
+from reed.store.sqlite.letters import marked
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import WEIGHTS, Type, Types
 from reed.wire.strict_json import Json
@@ -212,7 +213,7 @@ class Index:
         if kind.columns:
             value = json.loads(content)
             for field, column in kind.columns:
-                text = "\n".join(_texts(value.get(field)))
+                text = marked("\n".join(_texts(value.get(field))))
                 before = columns[column]
                 columns[column] = text if before is None else f"{before}\n{text}"
         if any(columns):

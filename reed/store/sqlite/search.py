@@ -4,7 +4,8 @@
 
 Words and "phrases", all of which must be there; the last one may be the beginning of a word, unless it is a phrase or a
 single letter (half of all words begin with one of a few letters: that would find everything, slowly).
-Nothing typed is ever syntax: every word goes into FTS5 as a quoted string. Case and diacritics do not matter.
+Nothing typed is ever syntax: every word goes into FTS5 as a quoted string. Case and diacritics do not matter, nor do
+letters that others write with two or without their stroke (letters).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reed.errors import Malformed
 from reed.store.base import HitPage
 from reed.store.sqlite.excerpt import Excerpts, Term
 from reed.store.sqlite.jobs import Steps
+from reed.store.sqlite.letters import plain, written
 from reed.store.sqlite.types import WEIGHTS
 from reed.wire.search import SearchHit
 
@@ -50,7 +52,7 @@ def check_window(limit: int, offset: int) -> int:
 
 def parse(query: str) -> list[Term]:
     """The terms of a query; none when there is no word in it."""
-    clean = query.replace("\0", " ").encode("utf-8", "replace").decode()
+    clean = plain(query.replace("\0", " ").encode("utf-8", "replace").decode())
     terms: list[Term] = []
     is_beginning = False
     room = _MAX_WORDS
@@ -103,7 +105,7 @@ def search(
     for score, sequence in best[offset:]:
         snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
         texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
-        excerpt = yield from excerpts.of([text for text in texts if text])
+        excerpt = yield from excerpts.of([written(text) for text in texts if text])
         hits.append(SearchHit(snippet_id, kind, name, score, excerpt))
     return HitPage(total, hits)
 
