@@ -86,6 +86,7 @@ class Daemon:
             self._undo = undo.pop_all()
         become_subreaper()
         self._launcher.start()
+        self.supervisor.strays.sweep()  # a core before this one may have left its spare process
         self.supervisor.auto_start()
 
     def run(self) -> None:

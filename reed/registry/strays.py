@@ -28,6 +28,7 @@ from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+_SPARE = "reed:spare"  # what it calls itself (nursery)
 _SOON = 0.002  # seconds: a killed process takes about that long to be gone
 _PATIENCE = 0.1  # the longest pause while something is left
 _NOW_AND_THEN = 10.0
@@ -100,6 +101,9 @@ class Strays:
                 continue
             process = look_at(pid)
             if process is None or process.session == own:
+                continue
+            if process.is_dead and process.name == _SPARE:
+                _wait_for(pid)  # of the core before this one, in this process (`reed restart`)
                 continue
             if process.session not in self._nurseries and not has_no_new_privs(pid):
                 continue
