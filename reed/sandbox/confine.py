@@ -120,8 +120,3 @@ class Sandbox:
         if kind not in self._programs:
             self._programs[kind] = program(self.kernel.machine, kind)
         return Filter(self._programs[kind], own.address if own else 0)
-
-
-def confine(rules: Rules) -> None:
-    """Confine this process, with nothing prepared."""
-    Sandbox().prepare(rules).confine()

@@ -36,9 +36,8 @@ TRACING: dict[str, Numbers] = {  # other processes: their memory, descriptors, p
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
 }
-KERNEL: dict[
-    str, Numbers
-] = {  # large parts of the kernel that a plugin does without; io_uring also passes this filter by
+# Large parts of the kernel that a plugin does without; io_uring also passes this filter by.
+KERNEL: dict[str, Numbers] = {
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),

@@ -10,9 +10,9 @@
     Unix sockets             any that lets it in, by its path    its own, if the core has to be reached again
     processes, Unix signals  its own children                    itself
 
-FIFOs. Landlock grants files and folders, not names, and all FIFOs lie in one folder. So each FIFO of the `peers` known
-at the start is granted by itself. Those made later are reached by a second name: the core links every FIFO into
-<runtime>/peers/SELF/to/OTHER and .../from/OTHER (hard links: the same pipe), and these two folders are granted whole.
+FIFOs. Landlock grants files and folders, not names, and all FIFOs lie in one folder. So a plugin reaches its own by a
+second name: the core links each into <runtime>/peers/SELF/to/OTHER and .../from/OTHER (hard links: the same pipe), and
+these two folders are granted whole, with what comes into them later.
 
 Not held, on any kernel up to Landlock 8: a native plugin may connect to every Unix socket that its user may write to.
 The core knows each peer by its process and gives a plugin its own permissions or nothing; other daemons of that user
@@ -26,7 +26,6 @@ import os
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-ARROW = "→"
 DNS_PORT = 53
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
@@ -76,7 +75,6 @@ def rules_for(
     permissions: Collection[str],
     network: Iterable[int] = (),
     *,
-    peers: Iterable[str] = (),
     own_socket: str | os.PathLike[str] | None = None,
     paths: Iterable[str] = (),
     memory: int | None = None,
@@ -85,23 +83,22 @@ def rules_for(
 ) -> Rules:
     """The rules of the plugin `name`, "native" or "lua". Pure: looks at no file.
 
-    `network`: the TCP ports that its manifest asks for and an admin allowed. `peers`: the registry's other plugins.
+    `network`: the TCP ports that its manifest asks for and an admin allowed.
     `own_socket`: its socket, for a Lua plugin that connects once it is confined, or again after the core's death.
     `paths`: further folders that an admin lets it read, and a native plugin run programs from.
     """
     is_lua = plugin_type == "lua"
     ports = () if is_lua else tuple(sorted({*network}))
-    inbox, outbox = _fifos(runtime_dir, name, [other for other in peers if other != name])
-    own = os.fspath(folder)
+    own, links = os.fspath(folder), os.path.join(runtime_dir, "peers", name)
     if is_lua:
         read_paths = (own, *paths, *_EVERYONE, *_LUA, *_python())
     else:
         read_paths = (*_EVERYONE, *_SYSTEM_FILES, *(_NETWORK if ports else ()))
     return Rules(
         is_lua=is_lua,
-        read_paths=read_paths + inbox,
+        read_paths=(*read_paths, os.path.join(links, "from")),
         run_paths=() if is_lua else (own, *paths, *_SYSTEM),
-        write_paths=("/dev/null", *outbox),
+        write_paths=("/dev/null", os.path.join(links, "to")),
         data_paths=(os.fspath(data_dir),) if data_dir is not None and "file_write" in permissions else (),
         own_socket=os.fspath(own_socket) if is_lua and own_socket is not None else None,
         connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
@@ -110,16 +107,6 @@ def rules_for(
         user=user,
         mode=mode,
     )
-
-
-def _fifos(
-    runtime_dir: str | os.PathLike[str], name: str, others: Collection[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What it reads messages from, and what it writes them to."""
-    fifos, links = os.path.join(runtime_dir, "fifos"), os.path.join(runtime_dir, "peers", name)
-    inbox = (f"{fifos}/{other}{ARROW}{name}" for other in others)
-    outbox = (f"{fifos}/{name}{ARROW}{other}" for other in others)
-    return (f"{links}/from", *inbox), (f"{links}/to", *outbox)
 
 
 def _python() -> tuple[str, str]:

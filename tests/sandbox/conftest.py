@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return self.root / "secret"
 
     def rules(self, plugin_type: str = "native", permissions: tuple[str, ...] = (), **more: Any) -> Rules:
-        more = {"network": (), "peers": ("a", "b"), **more}
+        more = {"network": (), **more}
         return rules_for(plugin_type, self.plugin, self.data, self.runtime, "me", permissions, **more)
 
 
@@ -53,6 +53,11 @@ def place(tmp_path: Path) -> Place:
     found.secret.write_text("secret")
     for pair in ("me→a", "me→b", "a→me", "b→me", "a→b", "b→a"):
         os.mkfifo(found.runtime / "fifos" / pair, 0o600)
+        writer, reader = pair.split("→")
+        for link in (f"{writer}/to/{reader}", f"{reader}/from/{writer}"):
+            path = found.runtime / "peers" / link
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(found.runtime / "fifos" / pair, path)
     return found
 
 

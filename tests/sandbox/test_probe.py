@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from reed.sandbox.confine import Sandbox, confine
+from reed.sandbox.confine import Sandbox
 from reed.sandbox.kernel import Kernel, SandboxError
 from reed.sandbox.probe import probe
 
@@ -135,7 +135,7 @@ def test_all_at_once_with_nothing_prepared(place, needs) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            confine(place.rules("native"))
+            Sandbox().prepare(place.rules("native")).confine()
             with pytest.raises(PermissionError):
                 place.secret.read_text()
             os._exit(0)
