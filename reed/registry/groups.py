@@ -3,14 +3,12 @@
     SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
     the user who runs the core, and root ── the group admin, which may do everything
 
-A Person keeps the reason for each membership, so that a refusal can be explained. What the users database says is
-remembered for as long as a People lives: the core makes a new one when it reads its settings again.
+Why somebody is in a group is told by `grounds`. The names of users are remembered for as long as a People lives.
 """
 
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,19 +24,11 @@ _MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
-    group: str
-    reason: str  # "the user anna is listed in /etc/reed.yaml:4:12"
-    permissions: frozenset[Permission]
-
-
-@dataclass(frozen=True, slots=True)
 class Person:
     """Who is on the other side of core.sock."""
 
     name: str  # the Unix user's name; "uid 1234" where it has none
     uid: int
-    memberships: tuple[Membership, ...]
     groups: frozenset[str]
     permissions: frozenset[Permission]
     is_admin: bool
@@ -51,7 +41,6 @@ class _Rule:
     group: str
     uid: int | None
     gid: int | None
-    reason: str
 
 
 class People:
@@ -62,17 +51,15 @@ class People:
             name: frozenset(_permission(word) for word in group.permissions) for name, group in groups.items()
         }
         self._permissions[ADMIN] = frozenset(Permission)
-        self._rules = [_Rule(ADMIN, owner_uid, None, "the core runs as this user")]
-        if owner_uid != 0:
-            self._rules.append(_Rule(ADMIN, 0, None, "root is always an admin"))
+        self._rules = [_Rule(ADMIN, owner_uid, None), _Rule(ADMIN, 0, None)]
         for name, group in groups.items():
             self._rules += [_user_rule(name, word) for word in group.users]
             self._rules += [_unix_group_rule(name, word) for word in group.unix_groups]
         self._known: dict[tuple[int, frozenset[int]], Person] = {}
 
-    def who(self, uid: int, gid: int, gids: Iterable[int] | None = None) -> Person:
-        """The person of a process: its uid, its gid and supplementary gids (None: those of the users database)."""
-        found = frozenset((gid, *(_gids_of(uid, gid) if gids is None else gids)))
+    def who(self, uid: int, gid: int, gids: Iterable[int]) -> Person:
+        """The person of a process: its uid, its gid and supplementary gids."""
+        found = frozenset((gid, *gids))
         person = self._known.get((uid, found))
         if person is None:
             if len(self._known) >= _MOST_KNOWN:
@@ -81,17 +68,11 @@ class People:
         return person
 
     def _person(self, uid: int, gids: frozenset[int]) -> Person:
-        reasons: dict[str, str] = {}
-        for rule in self._rules:
-            if rule.uid == uid or (rule.gid is not None and rule.gid in gids):
-                reasons.setdefault(rule.group, rule.reason)
-        memberships = tuple(Membership(group, why, self._permissions[group]) for group, why in reasons.items())
-        permissions = frozenset[Permission]().union(*(each.permissions for each in memberships))
-        return Person(_user_name(uid), uid, memberships, frozenset(reasons), permissions, ADMIN in reasons)
-
-
-def _place(word: Node) -> str:
-    return f"{word.path}:{word.line}:{word.column}"
+        groups = frozenset(
+            rule.group for rule in self._rules if rule.uid == uid or (rule.gid is not None and rule.gid in gids)
+        )
+        permissions = frozenset[Permission]().union(*(self._permissions[group] for group in groups))
+        return Person(_user_name(uid), uid, groups, permissions, ADMIN in groups)
 
 
 def _permission(word: Node) -> Permission:
@@ -107,7 +88,7 @@ def _user_rule(group: str, word: Node) -> _Rule:
         uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError:
         raise word.wrong(f"no user {user!r} on this machine", "expected a user's name or number") from None
-    return _Rule(group, uid, None, f"the user {user} is listed in {_place(word)}")
+    return _Rule(group, uid, None)
 
 
 def _unix_group_rule(group: str, word: Node) -> _Rule:
@@ -116,7 +97,7 @@ def _unix_group_rule(group: str, word: Node) -> _Rule:
         gid = int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise word.wrong(f"no Unix group {name!r} on this machine", "expected a group's name or number") from None
-    return _Rule(group, None, gid, f"the Unix group {name} is listed in {_place(word)}")
+    return _Rule(group, None, gid)
 
 
 def _user_name(uid: int) -> str:
@@ -124,10 +105,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
-
-
-def _gids_of(uid: int, gid: int) -> list[int]:
-    try:
-        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
-    except KeyError:
-        return []
