@@ -154,6 +154,7 @@ def _types(core: Client, _: list[str]) -> list[Candidate]:
 # What a word or the value of an option may be, by what a form calls it.
 _VALUES: dict[str, Callable[[Args, list[str]], list[Candidate]]] = {
     "plugin NAME": _asked(_plugins),
+    "monitor NAME": _asked(_plugins),
     "ACTION": _asked(_actions),
     "TYPE": _asked(_types),
     "T": _asked(_types),

@@ -1,4 +1,4 @@
-"""`reed serve`, `start`, `stop`, `status` and `init`: the core itself, and the folder of a site."""
+"""`reed serve`, `start`, `stop`, `restart`, `status` and `init`: the core itself, and the folder of a site."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def start(args: Args, output: Output) -> int:
 def stop(args: Args, output: Output) -> int:
     from reed.cli.background import terminate
     from reed.cli.site import runtime_dir
-    from reed.client import DEFAULT_RUNTIME_DIR
 
-    pid = terminate(runtime_dir(args) or DEFAULT_RUNTIME_DIR)
+    pid = terminate(runtime_dir(args))
     output.say(f"the core (pid {pid}) is stopped")
     return 0
 
@@ -50,9 +49,8 @@ def stop(args: Args, output: Output) -> int:
 def restart(args: Args, output: Output) -> int:
     from reed.cli.background import restart as run
     from reed.cli.site import runtime_dir
-    from reed.client import DEFAULT_RUNTIME_DIR
 
-    pid = run(runtime_dir(args) or DEFAULT_RUNTIME_DIR)
+    pid = run(runtime_dir(args))
     output.say(f"the core (pid {pid}) runs anew; its plugins went on")
     return 0
 

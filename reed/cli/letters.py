@@ -17,11 +17,16 @@ from pathlib import Path
 
 from reed.errors import Malformed
 from reed.wire import layouts, strict_json
+from reed.wire.codes import MessageType
 from reed.wire.plugins import PluginMessage
 
 PEER = "plugin-on-trial-peer"
 MESSAGE_TYPE = 0xEF
-ANSWERS = {0xF0: "ACK", 0xF1: "ERROR", 0xF2: "DATA"}
+_ANSWERS: dict[int, str] = {
+    MessageType.RESPONSE_ACK: "ACK",
+    MessageType.RESPONSE_ERROR: "ERROR",
+    MessageType.RESPONSE_DATA: "DATA",
+}
 
 _READ_TIME = 0.4  # seconds
 _ANSWER_TIME = 2.0
@@ -69,7 +74,7 @@ class Letters:
         return "failed", f"it took a message, and did not answer it within {_ANSWER_TIME:g} s"
 
     def _judged(self, answer: PluginMessage, timestamp: int, took: float) -> tuple[str, str]:
-        kind = ANSWERS.get(answer.message_type)
+        kind = _ANSWERS.get(answer.message_type)
         if kind is None:
             return (
                 "failed",

@@ -18,7 +18,6 @@ from reed.cli.decoded import Decoded, decode
 from reed.cli.output import Output
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, runtime_dir
-from reed.client import DEFAULT_RUNTIME_DIR
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.wire.monitor import IN, Monitored
 
@@ -79,7 +78,7 @@ def _file_pieces(path: str) -> Iterator[bytes]:
 
 
 def _socket_pieces(args: Args, output: Output) -> Iterator[bytes]:
-    path = f"{runtime_dir(args) or DEFAULT_RUNTIME_DIR}/monitor.sock"
+    path = f"{runtime_dir(args)}/monitor.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)

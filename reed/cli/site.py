@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reed.cli.parse import Args, UsageError
-from reed.client import Client, core_socket
+from reed.client import DEFAULT_RUNTIME_DIR, Client, core_socket
 from reed.errors import ReedError
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
     return Client(core_socket(runtime_dir(args)), timeout)
 
 
-def runtime_dir(args: Args) -> str | None:
-    """The runtime folder; None: the default."""
+def runtime_dir(args: Args) -> str:
+    """The runtime folder."""
     given = args.text("--runtime-dir") or os.environ.get("REED_RUNTIME_DIR")
     if given or not _config_names_one(os.environ.get("REED_CONFIG") or "reed.yaml"):
-        return given
+        return given or DEFAULT_RUNTIME_DIR
     return os.fspath(config(args).runtime_dir)
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from reed.cli import contents, own_tests, trial_rows
 from reed.cli.answers import difference
 from reed.cli.letters import Letters
+from reed.cli.output import counted
 from reed.cli.private_core import PrivateCore
 from reed.cli.replay import differences
 from reed.config import Config
@@ -85,7 +86,7 @@ class Trial:
             return
         self.version = self._manifest.version
         self._folder = folder
-        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {_counted(len(self._manifest.actions), 'action')}")
+        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {counted(len(self._manifest.actions), 'action')}")
         try:
             yield from self._row_checks()
             yield from self._code_checks()
@@ -236,7 +237,7 @@ class Trial:
         count, different = differences(self._core, self.name, self._manifest, self._recorded)
         if not count:
             return Check("replay", FAILED, f"{self._recorded} has no call of {self.name}")
-        told = f"{_counted(count, 'call')} of {self._recorded}"
+        told = f"{counted(count, 'call')} of {self._recorded}"
         if different:
             first = "\n".join(different[:_MOST_DIFFERENT])
             return Check("replay", FAILED, f"{told}, {len(different)} not answered as recorded:\n{first}")
@@ -316,7 +317,3 @@ def _private_bytes(pid: int) -> int | None:
 
 def _after(milliseconds: float) -> str:
     return f"after {milliseconds:.1f} ms"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

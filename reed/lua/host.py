@@ -211,6 +211,21 @@ class Host:
         except CallError as error:
             words.log(b"error", f"the new settings: {error}".encode())
 
+    def _figures(self) -> dict[str, object]:
+        return {
+            **self._handlers.figures(),
+            **self._mailbox.figures(),
+            "memory_bytes": self._sandbox.memory_used(),
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "lua": self._spec.lua,
+        }
+
+    def _meanwhile(self, seconds: float) -> None:
+        """Waits inside a job that waits for another plugin."""
+        if self._contact.link is None:
+            raise CallError("no answer can be waited for while main.lua loads", status=503)
+        self._turns.meanwhile(seconds)
+
     # Sleep ------------------------------------------------------------------------------------------------------------
 
     def _until_sleep(self) -> float | None:
@@ -260,23 +275,6 @@ class Host:
         self._turns.flush_within(_LAST_FLUSH)
         self._link.close()
         os._exit(0)
-
-    def _meanwhile(self, seconds: float) -> None:
-        """Waits inside a job that waits for another plugin."""
-        if self._contact.link is None:
-            raise CallError("no answer can be waited for while main.lua loads", status=503)
-        self._turns.meanwhile(seconds)
-
-    # The end ----------------------------------------------------------------------------------------------------------
-
-    def _figures(self) -> dict[str, object]:
-        return {
-            **self._handlers.figures(),
-            **self._mailbox.figures(),
-            "memory_bytes": self._sandbox.memory_used(),
-            "uptime_s": round(time.monotonic() - self._started, 3),
-            "lua": self._spec.lua,
-        }
 
     def _end(self, text: str, stack: str = "") -> NoReturn:
         """A fork of the nursery has nothing else to clean up."""

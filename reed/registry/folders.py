@@ -28,9 +28,10 @@ def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
     for folder in plugin_dirs:
         if (folder / name).is_dir():
             return folder / name
-    looked = ", ".join(str(folder / name) for folder in plugin_dirs) or "no plugin folder is set"
+    first, *others = [str(folder / name) for folder in plugin_dirs] or [name]
     hint = nearest(name, _plugins_in(plugin_dirs)) or "make its folder there, or name another with --plugin-dir"
-    raise ManifestError(name, f"no folder of this plugin; looked for {looked}", hint=hint)
+    nor = f", nor is there {', '.join(others)}" if others else ""
+    raise ManifestError(first, f"no folder of this plugin{nor}", hint=hint)
 
 
 def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:

@@ -17,7 +17,7 @@ from reed.registry.specs import Plan
 from reed.wire.codes import Signal
 
 
-def _nothing(*_: object) -> None:
+def nothing(*_: object) -> None:
     pass
 
 
@@ -47,11 +47,11 @@ class Hooks:
     prepare: Callable[[str], None]  # before a launch: its socket must listen. May raise ReedError or OSError
     send_signal: Callable[[Process, Signal, bytes], bool]  # to that process; False: it was not sent
     on_state: Callable[[str, State, State], None]  # old, new
-    on_gone: Callable[[Process, str], None] = _nothing  # this process is gone or given up, and why
-    on_new_run: Callable[[str], None] = _nothing  # another process is in charge, without a change of state
+    on_gone: Callable[[Process, str], None] = nothing  # this process is gone or given up, and why
+    on_new_run: Callable[[str], None] = nothing  # another process is in charge, without a change of state
     when_idle: Callable[[Process, Callable[[], None]], None] = _at_once  # call back when it holds no call any more
-    on_removed: Callable[[str], None] = _nothing  # its row is gone, and so is its process
-    on_added: Callable[[str], None] = _nothing  # a row is new, or new again with other contents
+    on_removed: Callable[[str], None] = nothing  # its row is gone, and so is its process
+    on_added: Callable[[str], None] = nothing  # a row is new, or new again with other contents
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,16 @@ from reed.config import PluginLimits
 from reed.document import Node
 from reed.errors import ManifestError, nearest
 from reed.readers import entries, like, one_of, plain, record, seconds, text, whole
-from reed.registry.rows import MAX_VERSION, Row
+from reed.registry.rows import MAX_VERSION, VERSION, Row
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
+from reed.wire.names import SLUG
 
 FILE_NAME = "plugin.yaml"
 EVENTS = ("snippet.created", "snippet.updated", "snippet.deleted")
 FILTERS = ("snippet.create", "snippet.update")
 
-_NAME = r"[a-z][a-z0-9-]{0,30}"
 _ACTION = (r"[a-z][a-z0-9_-]{0,30}", "the name of an action: a-z, then a-z 0-9 _ -")
-_VERSION = rf"(?=.{{1,{MAX_VERSION}}}$)[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
+_VERSION = rf"(?=.{{1,{MAX_VERSION}}}$){VERSION}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def _action(node: Node) -> Action:
 class Manifest:
     """A plugin's own account of itself."""
 
-    name: Annotated[str, like(_NAME, "the name of a plugin: a-z, then a-z 0-9 -, at most 31 characters")]
+    name: Annotated[str, like(SLUG, "the name of a plugin: a-z, then a-z 0-9 -, at most 31 characters")]
     version: Annotated[str, like(_VERSION, f"a version such as 1.2.0, of at most {MAX_VERSION} bytes")]
     description: Annotated[str, text] = ""
     entry: Annotated[str, text] = ""  # a file of its folder; empty: found by `folders.entry_point`

@@ -40,7 +40,7 @@ MAX_SOCKET_PATH = 107  # sun_path has 108 bytes, the last one NUL
 MAX_VERSION = 15  # 16s, with its NUL (WIRE.md, PLUGIN_REGISTER)
 
 _FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?", re.ASCII)
+VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
 _GROUP = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -219,7 +219,7 @@ def _choice(part: _Field, expected: str, choices: tuple[str, ...]) -> str:
 
 
 def _version(part: _Field) -> str:
-    if not _VERSION.fullmatch(part.text) or len(part.text) > MAX_VERSION:
+    if not re.fullmatch(VERSION, part.text) or len(part.text) > MAX_VERSION:
         raise part.wrong(f"expected a version such as 1.2.0, of at most {MAX_VERSION} bytes, found {part.text!r}")
     return part.text
 

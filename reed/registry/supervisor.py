@@ -31,7 +31,7 @@ from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
 from reed.registry.grounds import grounds
-from reed.registry.hooks import Hooks, Process, Tools
+from reed.registry.hooks import Hooks, Process, Tools, nothing
 from reed.registry.leftovers import Leftovers
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
@@ -52,10 +52,6 @@ _EVENT_OF = {
     Signal.PLUGIN_BUSY: Event.BUSY,
     Signal.PLUGIN_SLEEPING: Event.SLEEPING,
 }
-
-
-def _nothing(*_: object) -> None:
-    pass
 
 
 class Supervisor:
@@ -135,7 +131,7 @@ class Supervisor:
         ran, self._ran = self._ran, set()
         for plugin in list(self.plugins.values()):
             if plugin.name in ran and plugin.state is State.STOPPED:
-                plugin.start(_nothing, _nothing)
+                plugin.start(nothing, nothing)
             else:
                 self._start_added(plugin)
 
@@ -179,7 +175,7 @@ class Supervisor:
         """Stop all; `done` when no process is left."""
         self._closing = done
         for plugin in [*self.plugins.values(), *self._leaving.values()]:
-            plugin.stop(_nothing, _nothing)
+            plugin.stop(nothing, nothing)
         self._check_closed()
 
     # What the core tells. It has checked that it comes from the plugin's present process.
@@ -246,7 +242,7 @@ class Supervisor:
 
     def _start_added(self, plugin: Plugin) -> None:
         if plugin.row.auto_start and plugin.state is State.STOPPED:
-            plugin.start(_nothing, _nothing)
+            plugin.start(nothing, nothing)
 
     def _update(self, plugin: Plugin, row: Row) -> None:
         """Its row stands there still, perhaps with other contents."""
@@ -281,11 +277,11 @@ class Supervisor:
             if successor is not None and self._closing is None:
                 new = self._add(successor.row)
                 if successor.start and new.state is State.STOPPED:
-                    new.start(_nothing, _nothing)
+                    new.start(nothing, nothing)
                 else:
                     self._start_added(new)
 
-        plugin.stop(gone, _nothing)
+        plugin.stop(gone, nothing)
 
     def _find(self, name: str, failed: Failed) -> Plugin | None:
         if name in self.plugins:
@@ -305,7 +301,7 @@ class Supervisor:
         """Is the last process of a core that stops gone?"""
         is_last = not self._tools.runs and not self._leaving and not self.strays.left
         if self._closing is not None and is_last:
-            done, self._closing = self._closing, _nothing
+            done, self._closing = self._closing, nothing
             done()
 
 

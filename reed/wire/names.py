@@ -6,9 +6,10 @@ import re
 
 from reed.errors import Malformed
 
+SLUG = r"[a-z][a-z0-9-]{0,30}"  # a plugin or a type
 _PATTERNS = {
-    "plugin name": re.compile(r"[a-z][a-z0-9-]{0,30}"),
-    "type name": re.compile(r"[a-z][a-z0-9-]{0,30}"),
+    "plugin name": re.compile(SLUG),
+    "type name": re.compile(SLUG),
     "semantic name": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}"),
 }
 _SHAPES = {

@@ -216,7 +216,7 @@ def test_a_missing_folder_names_every_place_and_the_nearest(tmp_path: Path) -> N
     with pytest.raises(ManifestError) as caught:
         folders.find("simple-soe", [tmp_path, tmp_path / "more"])
     assert str(caught.value) == (
-        f"simple-soe: no folder of this plugin; looked for {tmp_path}/simple-soe, {tmp_path}/more/simple-soe; "
+        f"{tmp_path}/simple-soe: no folder of this plugin, nor is there {tmp_path}/more/simple-soe; "
         "did you mean 'simple-seo'?"
     )
 

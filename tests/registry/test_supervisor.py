@@ -83,7 +83,7 @@ def test_a_plugin_without_a_folder_fails_alone(world: World) -> None:
         "gone": State.FAILED,
         "bad": State.FAILED,
     }
-    assert world["gone"].reason.startswith(f"gone: no folder of this plugin; looked for {world.root}/plugins/gone;")
+    assert world["gone"].reason.startswith(f"{world.root}/plugins/gone: no folder of this plugin;")
     assert world["bad"].reason.endswith("plugin.yaml:3:1: acions: unknown key; did you mean 'actions'?")
     answer = world.start("bad")
     assert isinstance(answer.error, PluginOffline)

@@ -101,7 +101,7 @@ def test_what_is_missing_of_a_plugin_is_told_and_keeps_nobody_from_starting(site
     with Client(site.socket_path) as client:
         rows = {row["name"]: row for row in client.plugin_list()}
         assert rows["nowhere"]["state"] == "failed"
-        assert "no folder of this plugin; looked for" in rows["nowhere"]["reason"]
+        assert "no folder of this plugin, nor is there " in rows["nowhere"]["reason"]
         assert rows["odd"]["state"] == "failed"
         assert "plugin.yaml:3:1" in rows["odd"]["reason"]
         assert "colour" in rows["odd"]["reason"]
