@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -44,8 +45,24 @@ for turn in range(int(sys.argv[2])):
     os.write(1, (" ".join(said) + " ").encode())
 os._exit(0)
 """
-# pwrite64(fd<path>, "data", length, where), ftruncate(fd<path>, where), fdatasync(fd<path>)
-CALL = re.compile(r'(\w+)\((\d+)<([^>]*)>(?:, "([^"]*)", \d+)?(?:, (\d+))?\) += \d+')
+# The same beside long reads, for which a process of its own copies the log into the file, and the log begins anew.
+BUSY_WRITER = (
+    WRITER.replace("rnd =", """
+import reed.store.sqlite.checkpoints as checkpoints
+from reed.loop.loop import Loop
+
+checkpoints._SECONDS, checkpoints._MANY, checkpoints._LONG = 1000.0, 5, 150
+rnd =""", 1)
+    .replace("SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], loop=(loop := Loop(on_bug=print)))")
+    .replace("    store.work(time.monotonic() + 0.002)", """
+    if turn % 8 == 0:
+        store.page("page", "", 300, lambda page: None, fail)
+    store.work(time.monotonic())
+    loop.turn(0)""")
+)  # fmt: skip
+# PID pwrite64(fd<path>, "data", length, where …), ftruncate(fd<path>, where …), fdatasync(fd<path> …); and its end
+CALL = re.compile(r'(\d+) +(\w+)\((\d+)<([^>]*)>(?:, "([^"]*)", \d+)?(?:, (\d+))?(\) += \d+| <unfinished)')
+END = re.compile(r"(\d+) +<\.\.\. f\w+sync resumed>\) += 0")
 
 
 @pytest.fixture
@@ -132,21 +149,25 @@ def created(client: Client) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="power cuts: the writes are recorded by strace")
-def test_a_power_cut_at_any_moment_keeps_every_acknowledged_write(tmp_path, times, row) -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside long reads"])
+def test_a_power_cut_at_any_moment_keeps_every_acknowledged_write(tmp_path, times, row, busy) -> None:
     """The writes of a store are recorded, and replayed up to a cut.
 
     What a file's last fsync came after is on the disk. Of what was written to it since, each block is
     there or not, in any combination. Then the next core opens the files. Some cuts are within a checkpoint.
     """
-    line = row("a power cut, at any write or fsync", "acknowledged writes are there, integrity_check ok")
+    name = "a power cut, beside long reads" if busy else "a power cut, at any write or fsync"
+    line = row(name, "acknowledged writes are there, integrity_check ok")
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
-    calls = record(tmp_path, TURNS, seed)
+    calls = record(tmp_path, BUSY_WRITER if busy else WRITER, 2 * TURNS if busy else TURNS, seed)
+    processes = {process for process, what, name, *_ in calls if what == "fdatasync" and name == "reed.db"}
+    assert len(processes) == (2 if busy else 1), "who copies the log"
     disk = Disk(rnd)
     moments = set(rnd.sample(range(len(calls)), min(len(calls), times(100, 5000))))
     lost = 0
     for number, call in enumerate(calls):
-        disk.take(*call)
+        disk.take(call)
         if number in moments and disk.kept:
             lost += len(disk.missing_after_cut(tmp_path / "cut", f"seed {seed}, call {number}"))
             line.injected()
@@ -154,26 +175,46 @@ def test_a_power_cut_at_any_moment_keeps_every_acknowledged_write(tmp_path, time
     assert not lost, f"seed {seed}"
 
 
-def record(folder: Path, turns: int, seed: int) -> list[tuple[str, str, bytes, int]]:
-    """Writes, truncations and fsyncs in their order: what, file, data, where."""
+class Event(NamedTuple):
+    """What a process did: a write or a truncation where it began; a sync where it began, and its "end"."""
+
+    process: str
+    what: str
+    name: str
+    data: bytes
+    where: int
+
+
+def record(folder: Path, writer: str, turns: int, seed: int) -> list[Event]:
     trace = folder / "trace"
     asked = "trace=write,pwrite64,ftruncate,fsync,fdatasync"
-    command = [sys.executable, "-c", WRITER, str(folder / "reed.db"), str(turns), str(seed)]
-    strace = ["strace", "-y", "-xx", "-s", "100000", "-e", asked, "-o", str(trace)]
+    command = [sys.executable, "-c", writer, str(folder / "reed.db"), str(turns), str(seed)]
+    strace = ["strace", "-f", "-y", "-xx", "-s", "100000", "-e", asked, "-o", str(trace)]
     done = subprocess.run([*strace, *command], check=False, capture_output=True)
     if done.returncode and b"ptrace" in done.stderr:
         pytest.skip("power cuts: strace may not trace here")
     assert done.returncode == 0, done.stderr
-    calls = []
+    events: list[Event] = []
+    syncing: dict[str, str] = {}
     for text in trace.read_text().splitlines():
-        found = CALL.match(text)
-        if found is None:
+        if ended := END.match(text):
+            events.append(Event(ended[1], "end", syncing.pop(ended[1]), b"", 0))
+        if (found := CALL.match(text)) is None:
             continue
-        what, fd, path, data, where = found.groups()
-        name = "stdout" if fd == "1" else os.path.basename(bytes.fromhex(path.replace("\\x", "")).decode())
-        calls.append((what, name, bytes.fromhex((data or "").replace("\\x", "")), int(where or 0)))
-    assert sum(what == "fdatasync" and name == "reed.db" for what, name, *_ in calls) > 1, "no checkpoint"
-    return calls
+        process, what, fd, path, data, where, end = found.groups()
+        name = "stdout" if fd == "1" else os.path.basename(decoded(path).decode())
+        events.append(Event(process, what, name, decoded(data or ""), int(where or 0)))
+        if what in {"fsync", "fdatasync"}:
+            if end.startswith(")"):
+                events.append(Event(process, "end", name, b"", 0))
+            else:
+                syncing[process] = name
+    assert sum(what == "fdatasync" and name == "reed.db" for _, what, name, *_ in events) > 1, "no checkpoint"
+    return events
+
+
+def decoded(text: str) -> bytes:
+    return bytes.fromhex(text.replace("\\x", ""))
 
 
 class Disk:
@@ -184,16 +225,27 @@ class Disk:
         self._rnd = rnd
         self._durable: dict[str, bytes] = {}
         self._pending: dict[str, list[tuple[int, bytes | None]]] = {}
+        self._synced: dict[tuple[str, str], tuple[int, bytes]] = {}  # by process and file, while it syncs
 
-    def take(self, what: str, name: str, data: bytes, where: int) -> None:
+    def take(self, event: Event) -> None:
+        process, what, name, data, where = event
+        pending = self._pending.setdefault(name, [])
         if name == "stdout":
             self.kept += data.decode().split()
         elif what in {"fsync", "fdatasync"}:
-            self._durable[name] = self._after(name, 1.0)
-            self._pending[name] = []
+            self._synced[process, name] = len(pending), self._after(name, 1.0)
+        elif what == "end":
+            # What was written before it began is on the disk now; another's sync may have ended meanwhile.
+            count, after = self._synced.pop((process, name))
+            if count:
+                self._durable[name] = after
+            del pending[:count]
+            for key, (other, _) in list(self._synced.items()):
+                if key[1] == name:
+                    self._synced[key] = max(0, other - count), self._synced[key][1]
         else:
             self._durable.setdefault(name, b"")
-            self._pending.setdefault(name, []).append((where, data if what == "pwrite64" else None))
+            pending.append((where, data if what == "pwrite64" else None))
 
     def _after(self, name: str, share: float) -> bytes:
         """The file with so much of what is pending."""
