@@ -5,6 +5,8 @@
     take_place       a session, streams and name of its own · all layers of reed.sandbox · its pid to the report
                      · Lua: the report is closed, the host runs it      · native: executed, which closes the report
 
+A native plugin's memory before its exec is left to a process that lingers in it (clone.py).
+
 A reason in the report after the pid says what failed; the process ends then. The pid comes late: the core is not woken
 while this process has work to do.
 """
@@ -22,13 +24,15 @@ from typing import NoReturn
 from reed.lua.host import Host
 from reed.lua.launch import LaunchSpec
 from reed.lua.sandbox import Sandbox as LuaSandbox
-from reed.nursery.request import MAX_REQUEST, Program, Terms
+from reed.nursery.clone import Lingering
+from reed.nursery.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import rules_for
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _REPORT, _RULESET = 100, 101  # their descriptors in a plugin's process, known before there is one
+_EXEC = 0.03  # seconds that an exec may take until its old memory goes as well
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
@@ -42,6 +46,7 @@ class Birth:
 
     def __init__(self) -> None:
         self.sandbox = Sandbox()
+        self._linger = Lingering(_EXEC)
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._prepared = {
             (is_lua, network, mode): self._prepare(is_lua, network, mode)
@@ -59,10 +64,12 @@ class Birth:
 
     def receive(self, core: socket.socket) -> bool:
         """The request of the core; False when there is none, and no core."""
+        if core.recv(1, socket.MSG_PEEK) == TO_EXECUTE:
+            self._linger()  # before the report is open here, which tells of the exec by being closed
         message, control, _, _ = core.recvmsg(MAX_REQUEST, _CONTROL)
         if not message:
             return False
-        what, terms = marshal.loads(message)
+        what, terms = marshal.loads(memoryview(message)[1:])
         self._terms = Terms(*terms)
         self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])

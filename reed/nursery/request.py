@@ -1,6 +1,6 @@
 """What the core asks of the nursery: one plugin's process, and how it is confined.
 
-Request ── pack ──> bytes: the fields of the LaunchSpec or Program, the Terms ──> birth.py
+Request ── pack ──> bytes: its kind, the fields of the LaunchSpec or Program, the Terms ──> birth.py
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from reed.lua.launch import LaunchSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes of one request
+TO_RUN, TO_EXECUTE = b"L", b"N"  # how one begins: for a Lua plugin, for a native one
 
 
 class Program(NamedTuple):
@@ -45,4 +46,5 @@ class Request(NamedTuple):
         """
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
-        return marshal.dumps(((*self.what,), (rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)))
+        kind = TO_RUN if rules.is_lua else TO_EXECUTE
+        return kind + marshal.dumps(((*self.what,), (rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)))

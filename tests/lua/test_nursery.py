@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
+from reed.nursery.clone import Lingering
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import MAX_REQUEST
 from reed.nursery.warming import POPULATE_WRITE, learn
@@ -117,6 +118,25 @@ def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, nursery: Nursery) -> 
         held = [os.readlink(path) for path in Path(f"/proc/{own.pid}/fd").iterdir()]
         assert f"socket:[{inode}]" not in held
         own.stop()
+
+
+def test_who_lingers_in_the_memory_that_an_exec_leaves_ends_by_itself() -> None:
+    before = children()
+    child = os.fork()
+    if child == 0:
+        try:
+            Lingering(0.05)()
+            os.execv("/bin/sleep", ["sleep", "1000"])
+        finally:
+            os._exit(1)
+    until = time.monotonic() + DEADLINE_MS / 1000
+    while not (lingering := children() - before - {child}):
+        assert time.monotonic() < until
+    (pid,) = lingering
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert Path(f"/proc/{child}/comm").read_text() == "sleep\n"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def test_the_pages_that_a_start_changes_are_learnt() -> None:
