@@ -97,8 +97,12 @@ def _refused(path: str, error: OSError) -> ReedError:
 def read_source(folder: Folder, path: str) -> bytes:
     """A Lua file of the plugin's folder."""
     fd = folder.open(path, os.O_RDONLY)
-    with os.fdopen(fd, "rb") as file:
-        source = file.read(MAX_SOURCE + 1)
+    try:
+        source = os.read(fd, min(os.fstat(fd).st_size, MAX_SOURCE) + 1)
+    except IsADirectoryError as error:
+        raise _refused(path, error) from None
+    finally:
+        os.close(fd)
     if len(source) > MAX_SOURCE:
         raise Malformed(f"{path}: longer than {MAX_SOURCE} bytes")
     return source

@@ -35,9 +35,9 @@ def rehearse() -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def small_plugin() -> LaunchSpec:
+def small_plugin(entry: str = "main") -> LaunchSpec:
     """What is played."""
-    fields = {"name": "rehearsal", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/main.lua"}
+    fields = {"name": "rehearsal", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/{entry}.lua"}
     nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
     return LaunchSpec.of({**fields, **nowhere})
 
@@ -68,8 +68,8 @@ class _Pipes(Places):
 class Stage:
     """A core and another plugin, as far as the small plugin needs them; the core has answered beforehand."""
 
-    def __init__(self) -> None:
-        self.spec = small_plugin()
+    def __init__(self, entry: str = "main") -> None:
+        self.spec = small_plugin(entry)
         self._core, self._ours = socket.socketpair()
         self._pipes = _Pipes(self.spec.name)
         answer = JsonResponse(200, b'{"settings":{"a":1},"peers":["other"],"sleep":null}').pack()

@@ -47,6 +47,7 @@ class Birth:
     def __init__(self) -> None:
         self.sandbox = Sandbox()
         self._linger = Lingering(_EXEC)
+        self._request = bytearray(MAX_REQUEST)
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._prepared = {
             (is_lua, network, mode): self._prepare(is_lua, network, mode)
@@ -66,10 +67,10 @@ class Birth:
         """The request of the core; False when there is none, and no core."""
         if core.recv(1, socket.MSG_PEEK) == TO_EXECUTE:
             self._linger()  # before the report is open here, which tells of the exec by being closed
-        message, control, _, _ = core.recvmsg(MAX_REQUEST, _CONTROL)
-        if not message:
+        size, control, _, _ = core.recvmsg_into([self._request], _CONTROL)
+        if not size:
             return False
-        what, terms = marshal.loads(memoryview(message)[1:])
+        what, terms = marshal.loads(memoryview(self._request)[1:size])
         self._terms = Terms(*terms)
         self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])

@@ -5,6 +5,7 @@ A page is shared with the nursery until it is written to, if only a reference co
     rehearse     a throwaway plugin has been loaded and called: the code that each plugin runs is specialised
     fill_holes   free places scattered over the heap are taken for good, so that what is made next lies side by side
     freeze       Python's collector leaves alone what is there
+    make_room    the heap ends in free pages, which a spare touches (warming.py): a plugin's first objects lie there
 
 Measured with a plugin that has answered 200 calls: 2.1 MB of private memory before, 0.9 MB after.
 """
@@ -27,6 +28,8 @@ class _MallInfo(ctypes.Structure):
     ]
 
 
+_ROOM, _BLOCK = 384 * 1024, 32 * 1024  # bytes
+_M_TRIM_THRESHOLD = -1  # of mallopt(3)
 _ENOUGH = 2048  # bytes of holes that may stay
 
 
@@ -46,6 +49,16 @@ def fill_holes() -> None:
             before, now = now, info()
             if now.keepcost < before.keepcost or now.arena != before.arena:
                 break  # it came from the top: no hole is as large as this
+
+
+def make_room() -> None:
+    """Leaves free memory at the end of malloc's heap, and untouched."""
+    libc = ctypes.CDLL(None)
+    malloc, free = libc.malloc, libc.free
+    malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    libc.mallopt(_M_TRIM_THRESHOLD, 2 * _ROOM)  # it is not given back at once
+    for block in reversed([malloc(_BLOCK) for _ in range(_ROOM // _BLOCK)]):
+        free(block)
 
 
 def freeze() -> None:

@@ -64,6 +64,7 @@ class NurseryProcess:
         self._host = Host(Sandbox())
         heap.freeze()
         heap.fill_holes()
+        heap.make_room()
         trial = Trial(self._birth)
         self._warmth = learn(lambda: trial.start(self._host))
         trial.close()

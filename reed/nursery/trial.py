@@ -20,7 +20,7 @@ class Trial:
 
     def __init__(self, birth: Birth) -> None:
         self._birth = birth
-        self._stage = Stage()
+        self._stage = Stage("start")
         self._asked, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         rules = rules_for("lua", "", None, "", "", (), (), own_socket="")
         ruleset = birth.sandbox.ruleset(rules)

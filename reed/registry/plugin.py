@@ -160,8 +160,8 @@ class Plugin(Planned):
         self.ready_ms = (self._tools.loop.now() - self.run.launched_at) * 1000
         self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid)
         self._health.start()
-        self.run.measure()
         self._starters.done()
+        self._tools.loop.again(self.run.measure)  # in the next turn: it reads for half a millisecond
 
     def _note(self) -> None:
         self._roused = False

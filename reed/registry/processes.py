@@ -21,6 +21,8 @@ from typing import Any, Protocol
 from reed.config import PluginLimits
 from reed.wire import strict_json
 
+_PAGE = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
@@ -90,10 +92,18 @@ def environment(spec: LaunchSpec) -> dict[str, str]:
 def start_time(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None when there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+        return int(read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
     except (OSError, IndexError):
         return None
+
+
+def read_proc(path: str) -> bytes:
+    """A file of /proc that is shorter than a page. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _PAGE)
+    finally:
+        os.close(fd)
 
 
 def write_pid_file(path: Path, pid: int, *more: str) -> None:

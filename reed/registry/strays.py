@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
+from reed.registry.processes import read_proc
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 _SPARE = "reed:spare"  # what it calls itself (nursery)
@@ -142,8 +143,7 @@ def children() -> Iterator[int]:
 def look_at(pid: int) -> Process | None:
     """None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            head, _, tail = file.read().rpartition(b")")
+        head, _, tail = read_proc(f"/proc/{pid}/stat").rpartition(b")")
     except OSError:
         return None
     state, _, group, session = tail.split()[:4]
@@ -151,8 +151,8 @@ def look_at(pid: int) -> Process | None:
 
 
 def has_no_new_privs(pid: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
-        return b"NoNewPrivs:\t1" in file.read()
+    with contextlib.suppress(OSError):
+        return b"NoNewPrivs:\t1" in read_proc(f"/proc/{pid}/status")
     return False
 
 
