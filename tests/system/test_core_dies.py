@@ -153,3 +153,30 @@ plugin.run()
     assert got() == [str(n) for n in range(1, 101)]
     with Client(site.socket_path) as core:
         assert core.plugin_health("reader")[0]["pid"] == reader
+
+
+@pytest.mark.parametrize("end", ["killed", "restarted"])
+def test_what_sleeps_lightly_while_the_core_goes_is_woken_by_a_call(site, end: str) -> None:
+    site.add_lua_plugin("counter", COUNTER, MANIFEST + "sleep: {after: 100ms, mode: light}\n")
+    site.set_rows(ROW.replace("AUTO", "false"))
+    site.start()
+
+    def asleep() -> bool:
+        with Client(site.socket_path) as core:
+            return core.plugin_health("counter")[0]["state"] == "sleeping"
+
+    with Client(site.socket_path) as core:
+        core.plugin_start("counter")
+        pid = core.plugin_health("counter")[0]["pid"]
+    until(asleep)
+    if end == "killed":
+        site.kill()
+        site.start()
+    else:
+        assert site.reed("restart").returncode == 0
+    with Client(site.socket_path) as core:
+        assert core.plugin_send("counter", "count").body == b"1", "a call wakes it"
+        [now] = core.plugin_health("counter")
+        assert (now["restarts"], now["pid"]) == (0, pid)
+    until(asleep)
+    site.no_tracebacks()
