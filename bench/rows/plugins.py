@@ -44,7 +44,12 @@ path = "{main}"
 
 [dependencies]
 reed-plugin = {{ path = "{crate}" }}
-"""
+
+[profile.release]
+lto = true
+codegen-units = 1
+strip = true
+"""  # built as a plugin of the template is
 _QUIET = 0.03  # seconds between two starts: a plugin starts alone
 _SEO = ROOT / "contrib" / "plugins" / "simple-seo"
 _HELLO = "actions:\n  greet: {command_id: 1, input: json}\n"
