@@ -3,6 +3,7 @@
     pid/plugins/NAME.pid ─┬─ it lives; row, manifest, settings and code are those it was launched as    adopted
                           ├─ something changed, or its row is gone                                      killed
                           └─ that very process is gone                                                  forgotten
+    pid/plugins/NAME.asleep  it was in deep sleep                                                       started anew
     pid/plugins/NAME+N.pid   one that stood beside it (renewal)                                         killed
 
 An adopted process finds the core by itself and registers again; it is not our child, and ends without an exit status.
@@ -34,11 +35,15 @@ class Leftovers:
     def __init__(self, folder: Path, log: logging.Logger) -> None:
         self._folder = folder
         self._log = log
-        self.ran: set[str] = set()  # killed, though their rows are there: to be started anew
+        self.ran: set[str] = set()  # killed, though their rows are there, or in deep sleep: to be started anew
 
     def take(self, name: str, digest: str) -> Leftover | None:
         """The process to adopt for that plugin."""
         path = self._folder / f"{name}.pid"
+        asleep = path.with_suffix(".asleep")
+        if asleep.exists():
+            asleep.unlink()
+            self.ran.add(name)
         words = pid_file_words(path)
         if words is None:
             path.unlink(missing_ok=True)
@@ -55,6 +60,8 @@ class Leftovers:
 
     def clear(self, adopted: set[str]) -> None:
         """Kill all others, and remove the outputs that nobody has any more."""
+        for path in self._folder.glob("*.asleep"):
+            path.unlink()  # its row is gone
         for path in self._folder.glob("*.pid"):
             if path.stem not in adopted:
                 self._kill(path, "nothing answers for it any more")

@@ -6,8 +6,10 @@ plugin.yaml, reed.yaml, code ────┴── planned ── look: the next
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from reed.registry.hooks import Tools
@@ -15,7 +17,7 @@ from reed.registry.manifest import Manifest
 from reed.registry.output import PluginLog
 from reed.registry.processes import LaunchSpec
 from reed.registry.rows import Row
-from reed.registry.run import Run
+from reed.registry.run import Run, pid_file
 from reed.registry.specs import Plan, plan
 
 
@@ -55,6 +57,18 @@ class Planned:
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self.plan.spec.settings) if self.plan else {}
+
+    def note_deep_sleep(self) -> None:
+        """There is no process that tells the next core of it, should this one die: a file does (leftovers)."""
+        with contextlib.suppress(OSError):  # a full disk: the next core does not know of it
+            self._asleep_file.touch(mode=0o600)
+
+    def forget_deep_sleep(self) -> None:
+        self._asleep_file.unlink(missing_ok=True)
+
+    @property
+    def _asleep_file(self) -> Path:
+        return pid_file(self._tools.config.runtime_dir, self.name).with_suffix(".asleep")
 
     def planned(self) -> Plan:
         """The plan as the files say now. Raises ManifestError."""

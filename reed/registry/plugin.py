@@ -135,11 +135,9 @@ class Plugin(Planned):
 
     def _launch(self) -> None:
         self._roused = False
-        self._launches += 1
-        self.generation = self._launches
-        self.reason = ""
-        self.ready_ms = None
-        self.latest = None
+        self.generation = self._launches = self._launches + 1
+        self.reason, self.ready_ms, self.latest = "", None, None
+        self.forget_deep_sleep()
         try:
             self.look()
             assert self.plan is not None
@@ -175,7 +173,8 @@ class Plugin(Planned):
 
     def _press(self) -> None:
         if self.run is None:
-            self.take(Event.ENDED)  # it was in deep sleep
+            self.forget_deep_sleep()
+            self.take(Event.ENDED)
             return
         seconds = self.run.press()
         if seconds is not None:
@@ -240,6 +239,7 @@ class Plugin(Planned):
     def _rest(self) -> None:
         """It went to deep sleep. Was it roused on its way there, it is launched again at once."""
         self._deadlines.clear()
+        self.note_deep_sleep()
         if self._roused:
             self.take(Event.RETRY)
 

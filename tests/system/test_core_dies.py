@@ -156,14 +156,16 @@ plugin.run()
 
 
 @pytest.mark.parametrize("end", ["killed", "restarted"])
-def test_what_sleeps_lightly_while_the_core_goes_is_woken_by_a_call(site, end: str) -> None:
-    site.add_lua_plugin("counter", COUNTER, MANIFEST + "sleep: {after: 100ms, mode: light}\n")
+@pytest.mark.parametrize("mode", ["light", "deep"])
+def test_what_sleeps_while_the_core_goes_is_woken_by_a_call(site, mode: str, end: str) -> None:
+    site.add_lua_plugin("counter", COUNTER, MANIFEST + f"sleep: {{after: 100ms, mode: {mode}}}\n")
     site.set_rows(ROW.replace("AUTO", "false"))
     site.start()
 
     def asleep() -> bool:
         with Client(site.socket_path) as core:
-            return core.plugin_health("counter")[0]["state"] == "sleeping"
+            [now] = core.plugin_health("counter")
+        return now["state"] == "sleeping" and (mode == "light" or not now["pid"])
 
     with Client(site.socket_path) as core:
         core.plugin_start("counter")
@@ -177,6 +179,13 @@ def test_what_sleeps_lightly_while_the_core_goes_is_woken_by_a_call(site, end: s
     with Client(site.socket_path) as core:
         assert core.plugin_send("counter", "count").body == b"1", "a call wakes it"
         [now] = core.plugin_health("counter")
-        assert (now["restarts"], now["pid"]) == (0, pid)
+        assert now["restarts"] == 0
+        assert (now["pid"] == pid) is (mode == "light")
     until(asleep)
+    with Client(site.socket_path) as core:
+        core.plugin_stop("counter")
+    site.kill()
+    site.start()
+    with Client(site.socket_path) as core:
+        assert core.plugin_health("counter")[0]["state"] == "stopped", "who was stopped stays so"
     site.no_tracebacks()
