@@ -167,8 +167,11 @@ def mesh(run: Run, count: int) -> list[Line]:
 
 
 def memory(pid: int) -> dict[str, int]:
-    """Bytes by field of /proc/PID/smaps_rollup."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    """Bytes by field of /proc/PID/smaps_rollup; none of a process that has ended and was not waited for yet."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except ProcessLookupError:
+        return {"Pss": 0}
     return {field: int(size) * 1024 for field, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
 
 
