@@ -30,9 +30,9 @@ from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import WEIGHTS, Type, Types
 from reed.wire.strict_json import Json
 
-SLICE = 0.001  # seconds at most in one turn; writing its segment and merging take about as long again
+SLICE = 0.0015  # seconds at most in one turn; writing its segment and merging take about as long again
 
-_PAGES_MERGED = 8  # of the index, in one step; a step ends with a term, and the commonest has more pages
+_PAGES_MERGED = 12  # of the index, in one step; a step ends with a term, and the commonest has more pages
 _MANY_SEGMENTS = 64
 _SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of a structure record, since FTS5 knows contentless deletes
 
