@@ -13,6 +13,7 @@ What a program that embeds a Daemon decides for itself: its log, its Unix signal
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -50,6 +51,7 @@ def serve(config: Config) -> int:
         _on_unix_signals(arrived, daemon, restart)
         log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
+        gc.freeze()  # what there is now stays: a full collection does not look through it (11 ms) in some turn
         try:
             daemon.run()
         finally:

@@ -1,6 +1,6 @@
 """A call: a request with its reply to come.
 
-    request ── Call ──┬─ reply(payload)     at once, or in a later turn
+    request ── Call ──┬─ reply(*payload)    at once, or in a later turn
                       └─ fail(error)        an ErrorResponse
     The connection sends the replies in the order of the requests, whenever they come (WIRE.md, rule 2).
 
@@ -57,7 +57,7 @@ class Asker(Protocol):
 
 
 class Call:
-    """One request. `payload` of a reply is bytes that stay unchanged until they are sent."""
+    """One request. The parts of a reply are bytes that stay unchanged until they are sent."""
 
     __slots__ = ("_counted", "answer", "command_id", "connection", "expects_reply", "flags")
 
@@ -66,7 +66,7 @@ class Call:
         self.command_id = command_id
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
-        self.answer: bytes | None = None
+        self.answer: tuple[Bytes, ...] | None = None  # the parts of a frame
         self._counted: Counting | None = None
 
     def count(self) -> None:
@@ -79,15 +79,18 @@ class Call:
     def caller(self) -> Caller:
         return self.connection.caller
 
-    def reply(self, payload: bytes) -> None:
-        """End the call with a response payload: a status and what the command gives."""
-        self.reply_with(frames.encode(self.command_id, payload, _RESPONSE))
+    def reply(self, *payload: Bytes) -> None:
+        """End the call with a response payload: a status and what the command gives. Large parts are not joined."""
+        if len(payload) == 1:
+            self.reply_with(frames.encode(self.command_id, payload[0], _RESPONSE))
+        else:
+            self.reply_with(frames.header(self.command_id, sum(map(len, payload)), _RESPONSE), *payload)
 
     def hand_on(self, payload: Bytes) -> None:
         """End the call with a plugin's response payload, as it came: it does not wait for the turn's commit."""
         self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), at_once=True)
 
-    def reply_with(self, frame: bytes, *, at_once: bool = False) -> None:
+    def reply_with(self, *frame: Bytes, at_once: bool = False) -> None:
         """End the call with a whole response frame that was made before."""
         if self.answer is not None:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
@@ -109,7 +112,7 @@ class Watching(Protocol):
 
     watched: bool
 
-    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None: ...
+    def saw(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
 class Dispatcher(Protocol):

@@ -30,6 +30,7 @@ from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
+from reed.wire.layouts import Bytes
 from reed.wire.monitor import IN, OUT
 
 _RESPONSE = int(Flag.RESPONSE)
@@ -242,23 +243,23 @@ class Connection:
         """Send the replies at the head of the line that are there; `at_once`: no commit has to come before them."""
         calls = self._calls
         stream = self.stream
-        send = self.send_now if at_once else self.send
         while calls and (answer := calls[0].answer) is not None:
             calls.popleft()
-            send(answer)
+            send = self.send_now if at_once and len(answer) == 1 else self.send
+            send(*answer)
         if self._ended and not calls and not stream.closing:
             self._loop.flush_later(self)
         elif self._paused:
             self._resume()
 
-    def send(self, *parts: bytes | memoryview) -> None:
+    def send(self, *parts: Bytes) -> None:
         """Queue a frame of the core's own: a call, a signal."""
         if self._monitor.watched:
             self._saw(OUT, *parts)
         self.stream.send(*parts)
         self._look_at_bytes()
 
-    def send_now(self, frame: bytes) -> None:
+    def send_now(self, frame: Bytes) -> None:
         """As `send`, for what no commit has to come before: it is written at once, unless something waits before it."""
         if self._monitor.watched:
             self._saw(OUT, frame)
@@ -280,7 +281,7 @@ class Connection:
         if not self.stream.closing and not self.stream.queued:
             self.stream.close("the peer closed the connection")
 
-    def _saw(self, direction: int, *frame: bytes | memoryview) -> None:
+    def _saw(self, direction: int, *frame: Bytes) -> None:
         self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
 
     def end(self, error: CallError) -> None:

@@ -19,6 +19,7 @@ from reed.core.server import Listener, Peer, peer_lives
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.wire import monitor
+from reed.wire.layouts import Bytes
 
 
 class Monitor:
@@ -37,7 +38,7 @@ class Monitor:
         self._scratch = memoryview(bytearray(64))
         self._listener = Listener(loop, path, self._accept, log)
 
-    def saw(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None:
+    def saw(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
         """A frame passed, whole, in one part or several."""
         head = monitor.head(time.time_ns() // 1000, direction, connection, peer)
         record = b"".join((head, *frame))  # a copy: a view does not outlive its turn, a slow watcher might

@@ -2,9 +2,10 @@
 
     poll      wait for readable and writable file descriptors, or the next timer
     reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`),
-              and so do all that are left when the turn is late
+              and so do all that are left when the turn is late: these go first there
     timers    what is due
-    work      long operations go on for a slice (`add_work`); when there are reads too, the next turn is for it alone
+    work      a long operation goes on for a slice (`add_work`), another one in the next turn; when there are reads too,
+              the next turn is for it alone, and the slice is short
     commit    if it was asked for (`commit_later`): the turn's writes are put on the disk; their replies are queued now
     flush     what was queued for sending in this turn is written (`flush_later`)
     bury      what died is closed (`close_later`): never earlier, so no descriptor number is used twice in a turn
@@ -27,8 +28,8 @@ from reed.loop.timers import Callback, Timer, Timers
 # Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), or works for so long on
 # what is long; commit and replies take about as long again.
 _TAKING_IN = 0.0025
-_WORKING = 0.002
-_FEW = 8  # descriptors between two looks at the clock
+_WORKING = 0.0033
+_WORKING_BESIDE = 0.0018  # when requests come in too
 
 Work = Callable[[float], bool]  # goes on until about that time; True while some is left
 
@@ -114,7 +115,7 @@ class Loop:
         self._timers = Timers()
         self._again: deque[Callback] = deque()
         self._left: Sequence[tuple[int, int]] = ()  # of what was ready, for the next turn
-        self._work: list[Work] = []
+        self._work: deque[Work] = deque()
         self._took_in = False  # requests, in the turn before
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
@@ -160,7 +161,7 @@ class Loop:
         self._again.append(callback)
 
     def add_work(self, work: Work) -> None:
-        """Give `work` a slice of each turn until it returns False."""
+        """Give `work` a slice of each turn, or in turn with others, until it returns False."""
         if work not in self._work:
             self._work.append(work)
 
@@ -196,32 +197,17 @@ class Loop:
         """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
         now = self.now
         is_for_work = self._took_in and bool(self._work)
+        were_left = bool(self._left)
         ready = () if is_for_work else self._ready(most_wait)
         began = now()
         self._late = began + _TAKING_IN
-        self._took_in = bool(ready)
-        if self._again and not is_for_work:
-            self._took_in = True
-            self._run_again()
-        watches = self._watches
-        for number, (fd, events) in enumerate(ready, 1):
-            watch = watches.get(fd)
-            if watch is None:  # a callback of this turn has forgotten it
-                continue
-            try:
-                if events & READABLE and watch.on_readable is not None:
-                    watch.on_readable()
-                if events & WRITABLE and watch.on_writable is not None:
-                    watch.on_writable()
-            except Exception as error:  # noqa: BLE001
-                self._on_bug(error)
-            if not number % _FEW and now() >= self._late:
-                self._left = ready[number:]
-                break
+        self._took_in = not is_for_work and bool(ready or self._again)
+        if self._took_in:
+            self._take_in(ready, were_left)
         if began >= self._timers.earliest:
             self._run_timers()
         if self._work and not self._took_in:
-            self._run_work()
+            self._run_work(_WORKING_BESIDE if is_for_work else _WORKING)
         disk_seconds = self._commit() if self._commit_due else 0.0
         if self._to_flush or self._to_close:
             self._flush_and_bury()
@@ -238,6 +224,32 @@ class Loop:
             left, self._left = self._left, ()
             return left
         return self._epoll.ready(self._timeout(most_wait))
+
+    def _take_in(self, ready: Sequence[tuple[int, int]], were_left: bool) -> None:
+        """Who has more to do and what is ready, each once, or until the turn is late: the others are the first in the
+        next one."""
+        has_begun = False
+        if self._again and not were_left:
+            self._run_again()
+            has_begun = True
+        watches = self._watches
+        for number, (fd, events) in enumerate(ready):
+            if has_begun and self.now() >= self._late:
+                self._left = ready[number:]
+                return
+            has_begun = True
+            watch = watches.get(fd)
+            if watch is None:  # a callback of this turn has forgotten it
+                continue
+            try:
+                if events & READABLE and watch.on_readable is not None:
+                    watch.on_readable()
+                if events & WRITABLE and watch.on_writable is not None:
+                    watch.on_writable()
+            except Exception as error:  # noqa: BLE001
+                self._on_bug(error)
+        if self._again and were_left and self.now() < self._late:
+            self._run_again()
 
     def _timeout(self, most_wait: float | None) -> float | None:
         if self._again or self._work or self._commit_due or self._to_flush or self._to_close:
@@ -260,16 +272,15 @@ class Loop:
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
 
-    def _run_work(self) -> None:
-        until = self.now() + _WORKING
-        for work in list(self._work):
-            try:
-                more = work(until)
-            except Exception as error:  # noqa: BLE001
-                self._on_bug(error)
-                more = False
-            if not more:
-                self._work.remove(work)
+    def _run_work(self, seconds: float) -> None:
+        work = self._work.popleft()
+        try:
+            more = work(self.now() + seconds)
+        except Exception as error:  # noqa: BLE001
+            self._on_bug(error)
+            more = False
+        if more and work not in self._work:  # it may have added itself again
+            self._work.append(work)
 
     def _commit(self) -> float:
         """The seconds that this turn has waited for the disk."""

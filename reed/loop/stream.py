@@ -18,7 +18,7 @@ from collections.abc import Callable
 from reed.loop.loop import Loop
 from reed.loop.timers import Callback, Timer
 
-Part = bytes | memoryview
+Part = bytes | bytearray | memoryview
 
 _MOST_BYTES = 512 * 1024  # of one part, in a turn
 _MOST_PARTS = 512  # below IOV_MAX (1,024)

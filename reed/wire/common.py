@@ -74,7 +74,11 @@ class JsonResponse(NamedTuple):
     json: Bytes
 
     def pack(self) -> bytes:
-        return fill(layouts.JSON_RESPONSE, self.status, len(self.json)) + self.json
+        return b"".join(self.parts())
+
+    def parts(self) -> tuple[Bytes, Bytes]:
+        """The same, not joined: the JSON may be long."""
+        return fill(layouts.JSON_RESPONSE, self.status, len(self.json)), self.json
 
     @classmethod
     def unpack(cls, payload: Bytes) -> JsonResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import NamedTuple
 
 from reed.errors import Malformed
@@ -145,9 +144,15 @@ class SnippetPage(NamedTuple):
     records: list[Record]
 
     def pack(self) -> bytes:
+        return b"".join(self.parts())
+
+    def parts(self) -> list[Bytes]:
+        """The same, not joined: contents may be long."""
         cursor = pack_text(self.cursor, 36)
-        fixed = fill(layouts.SNIPPET_PAGE, self.status, len(self.records), cursor)
-        return b"".join(chain((fixed,), *((record.head(), record.content) for record in self.records)))
+        parts: list[Bytes] = [fill(layouts.SNIPPET_PAGE, self.status, len(self.records), cursor)]
+        for record in self.records:
+            parts += record.head(), record.content
+        return parts
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetPage:

@@ -171,6 +171,21 @@ def test_what_no_commit_has_to_come_before_is_written_at_once_and_in_its_order(c
     assert core.peer.recv(100).endswith(b"fourth")  # no turn has passed
 
 
+def test_a_reply_of_many_parts_is_one_frame_in_its_place_also_for_a_slow_reader(core):
+    core.peer.sendall(frames.encode(1) + frames.encode(5) + frames.encode(2))
+    core.turns()
+    parts = [bytes([number % 251]) * 1500 for number in range(700)]
+    (plugin, _), (page, _), (last, _) = core.calls
+    page.reply(*parts)
+    last.reply(b"last")
+    core.turns()
+    plugin.hand_on(b"first")
+    first, page_reply, last_reply = core.replies(3)
+    assert (first.payload, last_reply.payload) == (b"first", b"last")
+    assert (page_reply.command_id, page_reply.flags) == (5, int(Flag.RESPONSE))
+    assert page_reply.payload == b"".join(parts)
+
+
 def test_a_peer_with_too_many_open_calls_is_not_read_until_one_ends():
     core = Core(Limits(queued_calls=2))
     core.peer.sendall(frames.encode(1) * 5)

@@ -36,7 +36,7 @@ class Asker:
     def release(self, *, at_once: bool) -> None:
         assert self.newest is not None
         assert self.newest.answer is not None
-        self.answers.append(self.newest.answer)
+        self.answers.append(b"".join(self.newest.answer))
 
     def note_async_failure(self, call: Call, error: CallError) -> None: ...
 

@@ -31,7 +31,7 @@ def routes(store: Store) -> dict[Command, Route]:
         request = SchemaTree.unpack(payload)
 
         def done(json: bytes) -> None:
-            call.reply(JsonResponse(200, json).pack())
+            call.reply(*JsonResponse(200, json).parts())
 
         store.tree(request.root, request.depth, done, call.fail)
 

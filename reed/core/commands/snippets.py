@@ -49,7 +49,7 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         request = SnippetList.unpack(payload)
 
         def done(found: RecordPage) -> None:
-            call.reply(SnippetPage(200, found.cursor, found.records).pack())
+            call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
         store.page(request.snippet_type, request.after, request.limit, done, call.fail)
 

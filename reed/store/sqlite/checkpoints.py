@@ -32,7 +32,7 @@ _IDLE = 20.0  # seconds until the process ends
 _PATIENCE = 4000  # commits while it does not answer
 _EACH = 8  # commits between two questions
 _LONG = 3000  # frames in the log: time to begin it anew
-_FEW = 400  # frames that the core copies itself: about as many come while the checkpointer waits for the disk
+_FEW = 100  # frames that the core copies itself: about as many come while the checkpointer waits for the disk
 _BEHIND = 8000  # frames: the index and new jobs wait
 
 

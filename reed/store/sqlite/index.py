@@ -30,15 +30,14 @@ from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import WEIGHTS, Type, Types
 from reed.wire.strict_json import Json
 
-SLICE = 0.0015  # seconds at most in one turn; writing its segment and merging take about as long again
-
-_PAGES_MERGED = 12  # of the index, in one step; a step ends with a term, and the commonest has more pages
+_PAGES = 8000  # of the index that are merged in a second, about; a step ends with a term, and the commonest has more
+_FEWEST_PAGES = 4
 _MANY_SEGMENTS = 64
 _SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of a structure record, since FTS5 knows contentless deletes
 
 _COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
 _PUT = f"INSERT OR REPLACE INTO search (rowid, {_COLUMNS}) VALUES (?{', ?' * len(WEIGHTS)})"
-_MERGE = f"INSERT INTO search (search, rank) VALUES ('merge', {_PAGES_MERGED})"
+_MERGE = "INSERT INTO search (search, rank) VALUES ('merge', ?)"
 _STRUCTURE = "SELECT block FROM search_data WHERE id = 10"
 _DROP = "DELETE FROM search WHERE rowid = ?"
 
@@ -127,16 +126,19 @@ class Index:
     # The work.
 
     def work(self, until: float) -> None:
-        """Index until about `until`, but one snippet at least, and merge a little; or, if there are many segments
-        already, merge until then."""
+        """Until about `until`: index for a third of that, but one snippet at least, and merge a little (that, the new
+        segment and the commit take the rest); or, if there are many segments already, merge for a third."""
         self._turn.begin_lazy()
         self._wrote = True
-        if self._segments() >= _MANY_SEGMENTS and self._merge():
-            while self._monotonic() < until and self._merge():
+        now = self._monotonic()
+        seconds = max(until - now, 0.0) / 3
+        pages = max(int(seconds * _PAGES), _FEWEST_PAGES)
+        if self._segments() >= _MANY_SEGMENTS and self._merge(pages):
+            while self._monotonic() < now + seconds and self._merge(pages):
                 pass
         else:
-            self._index(until)
-            self._is_merged = not self._merge()
+            self._index(now + seconds)
+            self._is_merged = not self._merge(pages)
 
     def _index(self, until: float) -> None:
         moved = self._indexed_to
@@ -146,10 +148,10 @@ class Index:
         if self._indexed_to != moved:
             self._writer.execute("UPDATE progress SET indexed_to = ?", (self._indexed_to,))
 
-    def _merge(self) -> bool:
-        """Merge some pages; False when there is nothing to merge."""
+    def _merge(self, pages: int) -> bool:
+        """Merge so many pages; False when there is nothing to merge."""
         before = self._writer.total_changes
-        self._writer.execute(_MERGE)
+        self._writer.execute(_MERGE, (pages,))
         return self._writer.total_changes - before >= 2  # the command itself counts as one
 
     def _segments(self) -> int:

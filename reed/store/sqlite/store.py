@@ -66,7 +66,7 @@ class SqliteStore:
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
-            self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints, monotonic)
+            self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from reed.errors import CallError
 from reed.store.sqlite.checkpoints import Checkpoints
-from reed.store.sqlite.index import SLICE, Index
+from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs
 from reed.store.sqlite.outbox import Outbox
 from reed.store.sqlite.turn import Turn
@@ -22,15 +22,12 @@ MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are s
 
 
 class Work:
-    def __init__(
-        self, turn: Turn, index: Index, jobs: Jobs, outbox: Outbox, checkpoints: Checkpoints, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, turn: Turn, index: Index, jobs: Jobs, outbox: Outbox, checkpoints: Checkpoints) -> None:
         self._turn = turn
         self._index = index
         self._jobs = jobs
         self._outbox = outbox
         self._checkpoints = checkpoints
-        self._now = now
         self._is_turn_of_index = True  # else of the jobs, when both want to go on
 
     @property
@@ -46,7 +43,6 @@ class Work:
         self, until: float, commit: Callable[[], None], fail: Callable[[sqlite3.Error | MemoryError], CallError]
     ) -> None:
         """Until about `until`. `commit` ends the turn's transaction, `fail` takes it back."""
-        now = self._now()
         if self._checkpoints.has_work and not self._turn.is_open:
             self._checkpoints.work()
             return
@@ -61,7 +57,7 @@ class Work:
             elif wants_index:
                 self._is_turn_of_index = False
                 commit()  # so that a failure of the index is not that of a write
-                self._index.work(min(until, now + SLICE))
+                self._index.work(until)
         except (sqlite3.Error, MemoryError) as error:
             fail(error)
 
