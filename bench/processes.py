@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reed.client import Client
+
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
 ROOT = Path(__file__).parents[1]
 _TMPFS = "/dev/shm"
@@ -165,3 +167,12 @@ def connect(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def settle(client: Client) -> None:
+    """Until the core does nothing by itself: when the index has caught up, its segments are merged for a while."""
+    client.search("nothingfindsthis")
+    turns = -10
+    while (now := client.stats()["loop"]["turns"]) > turns + 5:
+        turns = now
+        time.sleep(0.1)

@@ -6,12 +6,11 @@ import itertools
 import json
 import random
 import statistics
-import time
 from collections.abc import Callable, Iterator
 
 from bench.content import pages
 from bench.measure import timed
-from bench.processes import Site, core
+from bench.processes import Site, core, settle
 from bench.series import Curve
 from reed.client import Client, Request
 from reed.wire.codes import Command
@@ -48,21 +47,12 @@ def curves(most: int) -> Iterator[Curve]:
             writes.add(count, seconds / (count - before) * 1e6)
             if not before:
                 _bond(client, ids[:TREE])
-            client.search("nothingfindsthis")  # the index has caught up
-            _settle(client)
+            settle(client)
             _reads(client, ids, reads)
             reindex.add(count, timed(client.search_index) / count * 1e6)
             rest.add(count, site.memory() / 1e6)
             _say(site, count)
     yield from (*reads.values(), writes, reindex, rest)
-
-
-def _settle(client: Client) -> None:
-    """Until the core does nothing by itself: the index's segments are merged for a while after it has caught up."""
-    turns = -10
-    while (now := client.stats()["loop"]["turns"]) > turns + 5:
-        turns = now
-        time.sleep(0.1)
 
 
 def _say(site: Site, count: int) -> None:
