@@ -5,7 +5,8 @@
     together    PSS of the core and all its processes, the nursery included
     mesh        making and opening the FIFOs of so many plugins, in this process; on a disk it costs what an inode costs
 
-The Lua plugin is contrib/plugins/simple-seo under many names, the Rust one peers/hello.rs.
+The Lua plugin is contrib/plugins/simple-seo under many names (36 KB of Lua), and once a validator of twenty lines; the
+Rust one is peers/hello.rs.
 """
 
 from __future__ import annotations
@@ -53,6 +54,28 @@ strip = true
 _QUIET = 0.03  # seconds between two starts: a plugin starts alone
 _SEO = ROOT / "contrib" / "plugins" / "simple-seo"
 _HELLO = "actions:\n  greet: {command_id: 1, input: json}\n"
+_SMALL = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "small-0", version = "1.0.0" }
+local LONGEST = { title = 70, description = 160 }
+
+local function check(content)
+  local found = {}
+  for field, longest in pairs(LONGEST) do
+    local text = content[field]
+    if type(text) ~= "string" or text == "" then
+      found[#found + 1] = field .. " is missing"
+    elseif utf8.len(text) > longest then
+      found[#found + 1] = field .. " is too long"
+    end
+  end
+  return { ok = #found == 0, found = found }
+end
+
+plugin.action("validate", function(payload) return check(json.decode(payload).content) end)
+plugin.run()
+"""
+_KINDS = {"seo": "Lua plugin", "small": "Lua plugin of 20 lines", "hello": "Rust plugin"}
 
 
 def measure(run: Run) -> list[Line]:
@@ -82,7 +105,11 @@ def rust_program() -> bytes | None:
 def starts(run: Run, program: bytes | None) -> list[Line]:
     """The median start, and the private memory of one, of each type."""
     lines: list[Line] = []
-    with _site(1, 1 if program else 0, program) as (place, names), running(place), Client(place.socket) as client:
+    with (
+        _site(1, 1 if program else 0, program, small=True) as (place, names),
+        running(place),
+        Client(place.socket) as client,
+    ):
         page = _page(client)
         for name in names:
             took = []
@@ -94,10 +121,10 @@ def starts(run: Run, program: bytes | None) -> list[Line]:
             client.plugin_start(name)
             _call(client, name, page)
             (pid,) = [each["pid"] for each in client.plugin_health(name)]
-            title = "Lua" if name.startswith("seo") else "Rust"
-            lines.append(Line(f"{title} plugin, start to READY", statistics.median(took), "ms", goal=5.0))
+            title = _KINDS[name.partition("-")[0]]
+            lines.append(Line(f"{title}, start to READY", statistics.median(took), "ms", goal=5.0))
             private = sum(memory(pid)[field] for field in ("Private_Clean", "Private_Dirty")) / MB
-            lines.append(Line(f"{title} plugin, private memory", private, "MB", goal=1.0 if title == "Lua" else None))
+            lines.append(Line(f"{title}, private memory", private, "MB", goal=1.0 if "Lua" in title else None))
     return lines if program else [*lines, missing("Rust plugin, start to READY", "Rust", "no cargo")]
 
 
@@ -194,17 +221,20 @@ def _all_answer(client: Client, names: Sequence[str], page: str) -> None:
 
 
 def _call(client: Client, name: str, page: str) -> None:
-    action, data = ("validate", page) if name.startswith("seo") else ("greet", "a word")
+    action, data = ("greet", "a word") if name.startswith("hello") else ("validate", page)
     answer = client.plugin_send(name, action, data)
     assert answer.status == 200, answer
 
 
 @contextmanager
-def _site(lua: int, rust: int, program: bytes | None, *, auto_start: bool = False) -> Iterator[tuple[Site, list[str]]]:
+def _site(
+    lua: int, rust: int, program: bytes | None, *, small: bool = False, auto_start: bool = False
+) -> Iterator[tuple[Site, list[str]]]:
     """A site with so many plugins of each type, and their names."""
-    names = [f"seo-{number}" for number in range(lua)] + [f"hello-{number}" for number in range(rust)]
+    names = [f"seo-{number}" for number in range(lua)] + ["small-0"] * small
+    names += [f"hello-{number}" for number in range(rust)]
     with site() as place:
-        place.set_rows([(name, "lua" if name.startswith("seo") else "native") for name in names])
+        place.set_rows([(name, "native" if name.startswith("hello") else "lua") for name in names])
         if auto_start:
             place.registry.write_text(place.registry.read_text().replace(",false,", ",true,"))
         for name in names:
@@ -213,6 +243,9 @@ def _site(lua: int, rust: int, program: bytes | None, *, auto_start: bool = Fals
 
 
 def _add(place: Site, name: str, program: bytes | None) -> None:
+    if name == "small-0":
+        place.add_lua(name, _SMALL, "actions:\n  validate: {command_id: 1, input: snippet}\n")
+        return
     folder = place.plugins / name
     if program is not None and name.startswith("hello"):
         folder.mkdir()
