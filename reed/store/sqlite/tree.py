@@ -26,8 +26,10 @@ DEEPEST = (MAX_DEPTH - 2) // 2  # levels below a root: each nests an object and 
 _STEP = 16  # snippets between two chances to interrupt
 
 _BATCH = 64
+# Most have no children: they are not asked for any.
 _CHILDREN = (
-    "SELECT bonds.child, snippets.id, snippets.type, snippets.name, bonds.weight, bonds.path"
+    "SELECT bonds.child, snippets.id, snippets.type, snippets.name, bonds.weight, bonds.path,"
+    " EXISTS (SELECT 1 FROM bonds AS below WHERE below.parent = bonds.child)"
     " FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.child WHERE bonds.parent = ?"
 )
 _FIRST = f"{_CHILDREN} ORDER BY bonds.weight, bonds.path, bonds.child LIMIT {_BATCH}"
@@ -35,10 +37,9 @@ _NEXT = (
     f"{_CHILDREN} AND (bonds.weight, bonds.path, bonds.child) > (?, ?, ?)"
     f" ORDER BY bonds.weight, bonds.path, bonds.child LIMIT {_BATCH}"
 )
-_ROOT = "SELECT sequence, id, type, name, 0, '' FROM snippets WHERE sequence = ?"
+_ROOT = "SELECT sequence, id, type, name, 0, '', 1 FROM snippets WHERE sequence = ?"
 _NEXT_PARENT = "SELECT min(parent) FROM bonds WHERE parent > ?"
 _HAS_PARENT = "SELECT 1 FROM bonds WHERE child = ? LIMIT 1"
-_HAS_CHILD = "SELECT 1 FROM bonds WHERE parent = ? LIMIT 1"
 
 
 class _Node(NamedTuple):
@@ -48,6 +49,7 @@ class _Node(NamedTuple):
     name: str
     weight: int
     path: str
+    has_children: int  # 0 or 1
 
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[bytes]:
@@ -113,20 +115,21 @@ class _Walk:
                 self.write(",")
             wrote_one[-1] = True
             self._open(node)
-            stack.append(self._children(node.sequence) if self._goes_below(len(stack), node) else iter(()))
-            wrote_one.append(False)
+            if self._goes_below(len(stack), node):
+                stack.append(self._children(node.sequence))
+                wrote_one.append(False)
+            else:
+                self.write("]}")
             steps += 1
             if steps % _STEP == 0:
                 yield
 
     def _goes_below(self, level: int, node: _Node) -> bool:
         """Are the children of a node of this level shown?"""
-        if self._depth and level >= self._depth:
+        if not node.has_children or (self._depth and level >= self._depth):
             return False
         if level < self._deepest:
             return True
-        if self._connection.execute(_HAS_CHILD, (node.sequence,)).fetchone() is None:
-            return False
         raise TooLarge(
             f"the tree has more than {self._deepest} levels, and JSON may nest no deeper",
             hint=f"ask for --depth {self._deepest}, then for the snippets at its end",
