@@ -77,6 +77,25 @@ def test_start_status_stop(reed, tmp_path):
     assert "start it with: reed start" in nothing.err
 
 
+def test_a_core_that_was_started_restarts_with_its_pid_and_its_log(reed, tmp_path):
+    reed("init")
+    os.environ["REED_RUNTIME_DIR"] = str(tmp_path / "run")  # put back by the fixture
+    try:
+        pid = int(reed("start").out.split("\t")[0])
+        restarted = reed("restart")
+        assert (restarted.code, restarted.err) == (0, "")
+        status = json.loads(reed("status", "--json").out)
+        assert (status["pid"], status["restarts"]) == (pid, 1)
+        assert reed("start").code == 1, "it runs already"
+    finally:
+        stopped = reed("stop")
+    assert (stopped.code, stopped.err) == (0, "")
+    assert reed("status").code == 3
+    log = (tmp_path / "data/core.log").read_text()
+    assert log.count(f"ready on {tmp_path / 'run/core.sock'} (pid {pid})") == 2
+    assert log.endswith("stopped\n")
+
+
 def test_stop_is_not_fooled_by_the_pid_of_another_process(reed, tmp_path):
     sleeper = subprocess.Popen(["sleep", "60"])
     (tmp_path / "none/pid").mkdir(parents=True)
