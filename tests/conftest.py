@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import reed
+
+CRATE = Path(reed.__file__).parent / "rust"
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
 
 
@@ -154,6 +157,20 @@ def cargo_build(tmp_path_factory) -> Callable[..., Path]:
         )
         assert built.returncode == 0, built.stderr
         return Path(target) / "debug"
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def plugin_build(cargo_build, tmp_path_factory) -> Callable[[Path], Path]:
+    """Builds a plugin of the tests, a crate that is called as its folder; gives its program."""
+
+    def build(source: Path) -> Path:
+        folder = tmp_path_factory.mktemp(source.name)
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        manifest = folder / "Cargo.toml"
+        manifest.write_text(manifest.read_text().replace("REED_PLUGIN", str(CRATE)))
+        return cargo_build(folder) / source.name
 
     return build
 

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import reed
 from reed.client import Client
 from reed.wire.codes import Signal
 
-NUMBERS = Path(__file__).parent / "numbers"
-CRATE = Path(reed.__file__).parent / "rust"
 LUA = """
 local reed = require "reed"
 while true do -- in the state starting
@@ -138,13 +135,9 @@ class Pair:
 
 
 @pytest.fixture(scope="session")
-def numbers(cargo_build, tmp_path_factory) -> Path:
+def numbers(plugin_build) -> Path:
     """The plugin of the tests in Rust, built once."""
-    folder = tmp_path_factory.mktemp("numbers")
-    shutil.copytree(NUMBERS, folder, dirs_exist_ok=True)
-    manifest = folder / "Cargo.toml"
-    manifest.write_text(manifest.read_text().replace("REED_PLUGIN", str(CRATE)))
-    return cargo_build(folder) / "numbers"
+    return plugin_build(Path(__file__).parent / "numbers")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ plugin.action("count", function() count = count + 1; return tostring(count) end)
 plugin.run()
 """
 MANIFEST = "actions:\n  count: {command_id: 1}\n"
+RUST_MANIFEST = "actions:\n  count: {command_id: 2}\n"
 ROW = 'counter,lua,{},1.0.0,"","admin",AUTO,x'
 
 
@@ -30,10 +32,17 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def start_counter(site, auto_start: str = "false") -> int:
-    """A core with a plugin that has counted to 1; the plugin's pid."""
-    site.add_lua_plugin("counter", COUNTER, MANIFEST)
-    site.set_rows(ROW.replace("AUTO", auto_start))
+def start_counter(site, auto_start: str = "false", program: Path | None = None) -> int:
+    """A core with a plugin, in Lua or that program, which has counted to 1; the plugin's pid."""
+    row = ROW.replace("AUTO", auto_start)
+    if program is None:
+        site.add_lua_plugin("counter", COUNTER, MANIFEST)
+    else:
+        folder = site.add_lua_plugin("counter", "", RUST_MANIFEST)
+        (folder / "main.lua").unlink()
+        shutil.copy2(program, folder / "counter")
+        row = row.replace("lua", "native")
+    site.set_rows(row)
     site.start()
     with Client(site.socket_path) as core:
         core.plugin_start("counter")
@@ -48,8 +57,9 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_plugin_outlives_its_core_and_is_adopted(site) -> None:
-    pid = start_counter(site)
+@pytest.mark.parametrize("language", ["lua", "rust"])
+def test_a_plugin_outlives_its_core_and_is_adopted(site, language, request) -> None:
+    pid = start_counter(site, program=request.getfixturevalue("counter") if language == "rust" else None)
     for count in (2, 3):
         site.kill()
         assert not gone(pid)

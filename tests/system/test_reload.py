@@ -1,8 +1,9 @@
-"""Reload without loss: new code under load, a Lua plugin and a native one, and broken versions."""
+"""Reload without loss: new code under load, of plugins in Lua, in Rust and without an SDK, and broken versions."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -95,13 +96,25 @@ def write_native(folder: Path, number: int) -> None:
     new.replace(folder / "counter")
 
 
-@pytest.mark.parametrize("kind", ["lua", "native"])
-def test_new_code_under_load_loses_and_refuses_no_call(site, kind) -> None:
-    write = write_lua if kind == "lua" else write_native
+def writes_rust(program: Path) -> Callable[[Path, int], None]:
+    """Writes a new program that is the same, and the number that it says beside it."""
+
+    def write(folder: Path, number: int) -> None:
+        (folder / "number").write_text(str(number))
+        new = folder / ".counter.new"
+        shutil.copy2(program, new)
+        new.replace(folder / "counter")
+
+    return write
+
+
+@pytest.mark.parametrize("kind", ["lua", "native", "rust"])
+def test_new_code_under_load_loses_and_refuses_no_call(site, kind, request) -> None:
+    write = {"lua": write_lua, "native": write_native}.get(kind) or writes_rust(request.getfixturevalue("counter"))
     folder = site.add_lua_plugin("counter", LUA.format(number=0), MANIFEST)
     write(folder, 0)
     site.config.write_text(f"plugins: {{counter: {{paths: [{sys.base_prefix}]}}}}\n")
-    site.set_rows(f'counter,{kind},{{}},1.0.0,"","admin",true,x')
+    site.set_rows(f'counter,{"lua" if kind == "lua" else "native"},{{}},1.0.0,"","admin",true,x')
     site.start()
     with Client(site.socket_path) as admin:
         admin.plugin_start("counter")
