@@ -86,7 +86,7 @@ def pack_text(text: str, size: int) -> bytes:
     """UTF-8, zero-filled to `size`. A name leaves room for its NUL; a ref (36 bytes) needs none."""
     raw = encode_text(text)
     room = size if size == REF.size else size - 1
-    if len(raw) > room or b"\0" in raw:
+    if len(raw) > room or 0 in raw:
         raise Malformed(f"{text!r} does not fit a field of {room} bytes")
     return raw.ljust(size, b"\0")
 

@@ -210,14 +210,13 @@ class Index:
         return True
 
     def _put(self, sequence: int, type_name: str, content: bytes) -> None:
-        columns: list[str | None] = [None] * len(WEIGHTS)
+        columns = [""] * len(WEIGHTS)  # not NULL, which sqlite3 takes long to bind
         kind = self._types.get(type_name)
         if kind.columns:
             value = json.loads(content)
             for field, column in kind.columns:
                 text = marked("\n".join(_texts(value.get(field))))
-                before = columns[column]
-                columns[column] = text if before is None else f"{before}\n{text}"
+                columns[column] = f"{columns[column]}\n{text}" if columns[column] else text
         if any(columns):
             self._writer.execute(_PUT, (sequence, *columns))
         else:

@@ -79,7 +79,8 @@ class Snippets:
         record = Record(snippet_id, type_name, name, 1, at, at, bytes(content))
         self._turn.begin()
         try:
-            self._insert(_INSERT, (sequence, *record))
+            # Of bytes sqlite3 asks first, at some length, whether they want to be something else; not of a bytearray.
+            self._insert(_INSERT, (sequence, *record[:-1], bytearray(content)))
         except sqlite3.IntegrityError:
             raise self._name_in_use(name) from None
         self.count += 1
