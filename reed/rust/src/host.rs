@@ -98,9 +98,19 @@ impl<'a> Main<'a> {
     fn reconnect(&mut self, why: &Error) -> Result<(), Error> {
         self.lane.reconnect(why)?;
         self.lane.look_at_peers();
-        let mood = self.shared.mood();
-        self.lane.say(Signal::Ready)?;
-        if mood == Signal::Busy { self.lane.say(mood) } else { Ok(()) }
+        let was_busy = self.shared.mood() == Signal::Busy;
+        self.tell(Signal::Ready);
+        if was_busy {
+            self.tell(Signal::Busy);
+        }
+        Ok(())
+    }
+
+    /// A core that is gone again by now is not told: the next turn finds that out, and looks for the one after it.
+    fn tell(&self, signal: Signal) {
+        if let Err(error) = self.lane.say(signal) {
+            log::line(&format!("{signal:?} was not told: {error}"));
+        }
     }
 
     fn turn(&mut self) -> Result<(), Error> {

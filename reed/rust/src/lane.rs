@@ -255,21 +255,20 @@ impl<'a> Lane<'a> {
 
     // Messages of other plugins.
 
+    /// It is handled and answered whether the core can be told or not: whoever sent it waits, and it comes but once.
     pub(crate) fn handle_message(&self, message: &PluginMessage) -> Result<(), Error> {
         let _work = self.shared.figures.work();
-        self.wake()?;
+        let woken = self.wake();
         self.shared.figures.message_received();
         let plugin = self.shared.plugin;
         let what = format!("message 0x{:02X} of {}", message.message_type, message.source);
         let outcome =
             guarded(plugin.name(), &what, || plugin.handle_plugin_message(&self.context(), message));
-        if let Err(error) = &outcome {
-            self.note(error)?;
-        }
+        let noted = outcome.as_ref().map_or_else(|error| self.note(error), |_| Ok(()));
         if let Err(error) = self.shared.peers.answer(message, &outcome) {
             log::line(&format!("the answer to {what}: {error}"));
         }
-        Ok(())
+        woken.and(noted)
     }
 
     pub(crate) fn fall_asleep(&self) -> Result<(), Error> {

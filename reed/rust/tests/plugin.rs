@@ -246,6 +246,61 @@ fn it_finds_a_new_core() {
 }
 
 #[test]
+fn a_core_that_dies_at_once_is_followed_by_the_next_one() {
+    let mut core = FakeCore::new("demo", &[]);
+    let plugin = core.start(demo());
+    let line = core.ready();
+    core.vanish();
+    drop(line);
+    core.listen();
+    core.accept().register_and_die();
+    let mut line = core.ready();
+    assert_eq!(line.call(1, b"1"), (200, json!({"got": 1})));
+    line.shut_down(plugin);
+}
+
+/// The core goes while the handler of the first message runs, which says SLEEPING and ends so; all answers.
+fn messages_beside_a_core_that_goes(ends: fn() -> Result<(), Error>, others: &[(u8, u64)]) -> Vec<Value> {
+    let mut core = FakeCore::new("demo", &["peer"]);
+    let (go_on, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let plugin = core.start(demo().on_message(12, move |ctx, _| {
+        ctx.send_signal(Signal::Sleeping, b"")?;
+        gate.lock().unwrap().recv().unwrap();
+        ends()
+    }));
+    let mut line = core.ready();
+    let mut peer = Peer::new(&core, "peer");
+    let mut messages = peer.message(12, 1, &json!({}));
+    for (message_type, timestamp) in others {
+        messages.extend(peer.message(*message_type, *timestamp, &json!({})));
+    }
+    peer.write(&messages);
+    assert_eq!(line.signal().0, Signal::Sleeping);
+    core.vanish();
+    drop(line);
+    go_on.send(()).unwrap();
+    core.listen();
+    let line = core.ready();
+    let answers = (0..=others.len()).map(|_| peer.receive().2).collect();
+    line.shut_down(plugin);
+    answers
+}
+
+#[test]
+fn a_message_that_fails_is_answered_though_the_core_is_gone() {
+    let answers = messages_beside_a_core_that_goes(|| Err(Error::fail(409, "not now")), &[]);
+    assert_eq!(answers, [json!({"in_reply_to": 1, "status": 409, "error": "not now"})]);
+}
+
+#[test]
+fn what_a_sleeper_has_read_is_handled_though_the_core_is_gone() {
+    let answers = messages_beside_a_core_that_goes(|| Ok(()), &[(9, 2), (9, 3)]);
+    let answered: Vec<_> = answers.iter().map(|answer| answer["in_reply_to"].as_u64().unwrap()).collect();
+    assert_eq!(answered, [1, 2, 3]);
+}
+
+#[test]
 fn it_ends_when_no_core_comes_back() {
     let mut core = FakeCore::new("demo", &[]);
     let plugin = core.start(demo().patience(Duration::from_millis(50)));

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +16,7 @@ use reed_plugin::wire::common::{JsonResponse, SignalMessage};
 use reed_plugin::wire::frames::{Frame, FrameBuffer, encode};
 use reed_plugin::wire::plugins::PluginRegister;
 use reed_plugin::{Environment, Error, ReedPlugin, Signal, Value, json};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 /// xorshift64*: enough for tests, and the same numbers for the same seed.
@@ -127,7 +130,9 @@ impl FakeCore {
 
     /// Takes the plugin's next connection, without a word.
     pub fn accept(&self) -> Line {
-        let (stream, _) = self.listener.as_ref().unwrap().accept().unwrap();
+        let listener = self.listener.as_ref().unwrap();
+        assert!(is_readable(listener, Duration::from_secs(10)), "the plugin does not connect");
+        let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Line { stream, buffer: FrameBuffer::default(), answer: self.answer.clone() }
     }
@@ -179,6 +184,17 @@ impl Line {
     /// Answers PLUGIN_REGISTER.
     pub fn register(&mut self) -> PluginRegister {
         let frame = self.frame();
+        self.answer_registration(frame)
+    }
+
+    /// As if the core died right after its answer to PLUGIN_REGISTER: whatever is sent to it fails.
+    pub fn register_and_die(mut self) {
+        let frame = self.frame();
+        self.stream.shutdown(Shutdown::Read).unwrap();
+        self.answer_registration(frame);
+    }
+
+    fn answer_registration(&mut self, frame: Frame) -> PluginRegister {
         assert_eq!((frame.command_id, frame.flags), (Command::PluginRegister as u8, 0));
         let json = self.answer.to_string().into_bytes();
         self.send(frame.command_id, &JsonResponse { status: 200, json }.pack().unwrap(), flags::RESPONSE);
@@ -291,8 +307,11 @@ impl Peer {
 
     /// Whether something is in the pipe within that time.
     pub fn is_readable(&self, within: Duration) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let time = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: i64::from(within.subsec_nanos()) };
-        poll(&mut [PollFd::new(&self.input, PollFlags::IN)], Some(&time)).unwrap() > 0
+        is_readable(&self.input, within)
     }
+}
+
+fn is_readable(fd: &impl AsFd, within: Duration) -> bool {
+    let time = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: i64::from(within.subsec_nanos()) };
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&time)).unwrap() > 0
 }
