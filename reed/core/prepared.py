@@ -14,10 +14,10 @@ from typing import NamedTuple
 from reed.store.base import Store
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
-from reed.wire.layouts import HEADER
+from reed.wire.layouts import HEADER, Bytes
 from reed.wire.snippets import Record, SnippetGot
 
-_LARGEST = 16 * 1024  # bytes of a reply; what is larger is made when it is asked for
+_LARGEST = 16 * 1024  # bytes of content; what is larger is made when it is asked for
 _MOST = 4 * 1024 * 1024  # bytes of all
 
 _LOOKED_AT = 8 * 1024  # bytes of requests, at a time: they are copied
@@ -63,18 +63,21 @@ class PreparedReplies:
             start = stop
         return answers, start
 
-    def snippet_got(self, payload: bytes, record: Record) -> bytes:
-        """The frame that answers SNIPPET_GET of `payload` with what the store gave just now; kept for the next time."""
+    def snippet_got(self, payload: bytes, record: Record) -> tuple[Bytes, ...]:
+        """The frame that answers SNIPPET_GET of `payload` with what the store gave just now. A short one is kept for
+        the next time, a long one comes in parts: it is not copied."""
+        if len(record.content) > _LARGEST:
+            parts = SnippetGot(200, record).parts()
+            return frames.header(Command.SNIPPET_GET, sum(map(len, parts)), Flag.RESPONSE), *parts
         request = frames.encode(Command.SNIPPET_GET, payload)
         reply = self._found.get(request)
         if reply is not None and reply.record is record:
             self._found[request] = reply._replace(changes=self._store.changes)
-            return reply.frame
+            return (reply.frame,)
         frame = frames.encode(Command.SNIPPET_GET, SnippetGot(200, record).pack(), Flag.RESPONSE)
-        if len(frame) <= _LARGEST:
-            self._size += len(frame)
-            if self._size > _MOST:
-                self._found.clear()
-                self._size = len(frame)
-            self._found[request] = _Reply(frame, int(Command.SNIPPET_GET), record, self._store.changes)
-        return frame
+        self._size += len(frame)
+        if self._size > _MOST:
+            self._found.clear()
+            self._size = len(frame)
+        self._found[request] = _Reply(frame, int(Command.SNIPPET_GET), record, self._store.changes)
+        return (frame,)

@@ -113,7 +113,11 @@ class SnippetGot(NamedTuple):
     record: Record
 
     def pack(self) -> bytes:
-        return fill(layouts.STATUS, self.status) + self.record.pack()
+        return b"".join(self.parts())
+
+    def parts(self) -> tuple[bytes, Bytes]:
+        """The same, not joined: the content may be long."""
+        return fill(layouts.STATUS, self.status) + self.record.head(), self.record.content
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetGot:

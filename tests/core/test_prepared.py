@@ -25,7 +25,7 @@ def record(content: bytes = b"{}") -> Record:
 
 def prepared(store: Store, ref: bytes = b"intro") -> tuple[PreparedReplies, bytes, bytes]:
     replies = PreparedReplies(store)  # type: ignore[arg-type]
-    answer = replies.snippet_got(ref, record())
+    (answer,) = replies.snippet_got(ref, record())
     return replies, frames.encode(GET, ref), answer
 
 
@@ -46,7 +46,7 @@ def test_after_a_change_the_store_is_asked_first():
     replies, request, answer = prepared(store)
     store.changes = 2
     assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([], 0)
-    changed = replies.snippet_got(b"intro", record(b'{"new": true}'))
+    (changed,) = replies.snippet_got(b"intro", record(b'{"new": true}'))
     assert changed != answer
     assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
 
@@ -69,7 +69,10 @@ def test_whatever_follows_only_whole_requests_are_answered(rest, cut):
     assert set(answers) == {answer}
 
 
-def test_large_replies_are_not_kept():
+def test_large_replies_are_neither_kept_nor_copied():
     replies = PreparedReplies(Store())  # type: ignore[arg-type]
-    replies.snippet_got(b"large", record(bytes(100_000)))
+    large = record(bytes(100_000))
+    parts = replies.snippet_got(b"large", large)
+    assert parts[-1] is large.content
+    assert b"".join(parts) == frames.encode(GET, SnippetGot(200, large).pack(), int(Flag.RESPONSE))
     assert replies.answers(MAY_GET, memoryview(frames.encode(GET, b"large")), ROOM) == ([], 0)

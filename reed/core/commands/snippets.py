@@ -43,7 +43,7 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
         ref = common.unpack_ref(request)
-        store.get(ref, lambda record: call.reply_with(prepared.snippet_got(request, record)), call.fail)
+        store.get(ref, lambda record: call.reply_with(*prepared.snippet_got(request, record)), call.fail)
 
     def page(call: Call, payload: memoryview) -> None:
         request = SnippetList.unpack(payload)

@@ -32,6 +32,7 @@ DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 _STEP = 32  # records between two chances to interrupt
 PAGE_BYTES = 512 * 1024  # a page ends early rather than grow beyond this (but has one record)
+_WORTH_NOT_COPYING = 16 * 1024  # bytes
 MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answer with it
 
 _COLUMNS = "id, type, name, version, created_at, updated_at, content"
@@ -80,7 +81,8 @@ class Snippets:
         self._turn.begin()
         try:
             # Of bytes sqlite3 asks first, at some length, whether they want to be something else; not of a bytearray.
-            self._insert(_INSERT, (sequence, *record[:-1], bytearray(content)))
+            stored = bytearray(content) if len(content) < _WORTH_NOT_COPYING else content
+            self._insert(_INSERT, (sequence, *record[:-1], stored))
         except sqlite3.IntegrityError:
             raise self._name_in_use(name) from None
         self.count += 1
