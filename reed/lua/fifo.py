@@ -2,6 +2,7 @@
 
     Outbound   fifos/self→B ─┬─ the pipe takes it    done
                              ├─ the pipe is full     queued; goes out when the pipe has room
+                             ├─ nobody reads it      PluginOffline: the plugin is told; what is queued is tried again
                              └─ so is the queue      PluginBusy: the plugin is told
     Inbound    fifos/B→self ─┬─ new                  to be handled
                              └─ a repeat             the answer that it got
@@ -164,7 +165,7 @@ class Inbound:
 class Outbound:
     """The FIFO to one plugin."""
 
-    __slots__ = ("_queue", "_queued_bytes", "_sent", "_target", "fd")
+    __slots__ = ("_queue", "_queued_bytes", "_sent", "_target", "fd", "is_stuck")
 
     def __init__(self, fd: int, target: str) -> None:
         self.fd = fd
@@ -172,6 +173,7 @@ class Outbound:
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._sent = 0  # bytes of the first in the queue
+        self.is_stuck = False  # the last write failed: such a pipe is always ready, and must not be waited for
 
     @property
     def waiting(self) -> int:
@@ -206,11 +208,15 @@ class Outbound:
             try:
                 self._sent += os.write(self.fd, memoryview(first)[self._sent :])
             except BlockingIOError:
+                self.is_stuck = False
                 return
             except BrokenPipeError:  # only where the sandbox does not let it read its own FIFO
+                self.is_stuck = True
                 raise PluginOffline(f"nobody reads the FIFO to {self._target}") from None
             except OSError as error:
+                self.is_stuck = True
                 raise CallError(f"writing to the FIFO to {self._target}: {error.strerror}") from None
+            self.is_stuck = False
             if self._sent == len(first):
                 self._queue.popleft()
                 self._queued_bytes -= len(first)

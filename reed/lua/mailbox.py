@@ -99,11 +99,18 @@ class Mailbox:
 
     def blocked(self) -> list[int]:
         """The descriptors of pipes that are full, while messages wait for them."""
-        return [outbound.fd for outbound in self._outbounds.values() if outbound.waiting] if self._outbounds else []
+        if not self._outbounds:
+            return []
+        return [each.fd for each in self._outbounds.values() if each.waiting and not each.is_stuck]
+
+    def is_stuck(self) -> bool:
+        """Messages wait for a pipe that nobody reads: now and then `flush` tries again."""
+        return bool(self._outbounds) and any(each.waiting and each.is_stuck for each in self._outbounds.values())
 
     def is_quiet(self) -> bool:
         """Nothing is queued, and nothing half read."""
-        return not (self._inbox or self.blocked() or any(each.buffer.pending for each in self._inbounds.values()))
+        waits = any(each.waiting for each in self._outbounds.values())
+        return not (self._inbox or waits or any(each.buffer.pending for each in self._inbounds.values()))
 
     def figures(self) -> dict[str, int]:
         """Messages that wait for a pipe, and bytes of torn messages that were dropped."""
@@ -265,11 +272,14 @@ class Mailbox:
         return PluginOffline(f"no FIFO to {target}", hint=_nearest(target, self._peers) or hint)
 
     def flush(self) -> None:
-        """Writes to the pipes that have room again."""
+        """Writes to the pipes that have room again. Of one that fails it tells once."""
         for target, outbound in self._outbounds.items():
+            was_stuck = outbound.is_stuck
             try:
                 outbound.flush()
             except CallError as error:
+                if was_stuck:
+                    continue
                 self._log(b"error", f"messages to {target}: {error}".encode())
 
     def close(self) -> None:
@@ -282,7 +292,8 @@ class Mailbox:
         """At the end: tells what did not go out."""
         for target, outbound in self._outbounds.items():
             if outbound.waiting:
-                self._log(b"error", f"{outbound.waiting} messages to {target} were not sent: the FIFO is full".encode())
+                why = "nobody reads the FIFO" if outbound.is_stuck else "the FIFO is full"
+                self._log(b"error", f"{outbound.waiting} messages to {target} were not sent: {why}".encode())
 
 
 def _checked(target: object, message_type: object) -> tuple[str, int]:

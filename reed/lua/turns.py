@@ -3,8 +3,8 @@
     Turns.wait(seconds)      between two jobs: reads what came
     Turns.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside
 
-A FIFO that has no writer at all (where the sandbox does not let this process hold it open itself) is always readable:
-it is left alone for a moment.
+A FIFO that has no writer at all (where the sandbox does not let this process hold it open itself) is always readable,
+one that has no reader always writable: it is left alone for a moment.
 """
 
 from __future__ import annotations
@@ -52,27 +52,30 @@ class Turns:
     def flush_within(self, seconds: float) -> None:
         """Before the end: waits a little for full pipes."""
         deadline = time.monotonic() + seconds
-        while (blocked := self._mailbox.blocked()) and (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - time.monotonic()) > 0:
+            blocked, is_stuck = self._mailbox.blocked(), self._mailbox.is_stuck()
+            if not blocked and not is_stuck:
+                break
             poll = select.poll()
             for fd in blocked:
                 poll.register(fd, select.POLLOUT)
-            poll.poll(left * 1000)
+            poll.poll(math.ceil((min(left, _PAUSE) if is_stuck else left) * 1000))
             self._mailbox.flush()
         self._mailbox.give_up()
 
     def _turn(self, seconds: float | None) -> bool:
         """Waits, reads FIFOs and writes to them; True when the core has sent something."""
-        poll, blocked = self._prepared(), self._mailbox.blocked()
+        poll, blocked, is_stuck = self._prepared(), self._mailbox.blocked(), self._mailbox.is_stuck()
         for fd in blocked:
             poll.register(fd, select.POLLOUT)
-        if self._paused:
+        if self._paused or is_stuck:
             seconds = min(_PAUSE, seconds) if seconds is not None else _PAUSE
         events = poll.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
         for fd in blocked:
             poll.unregister(fd)
         while self._paused:
             poll.register(self._paused.pop(), select.POLLIN)
-        if blocked:
+        if blocked or is_stuck:
             self._mailbox.flush()
         core_has_sent = False
         for fd, _ in events:

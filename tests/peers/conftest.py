@@ -22,14 +22,25 @@ while true do -- in the state starting
   if not hold then break end
   hold:close()
 end
+local function touch(name) assert(io.open(name, "w")):close() end
+local function pass_the_gate()
+  local gate = io.open("gate")
+  if gate then touch("at-gate") end
+  while gate do
+    gate:close()
+    gate = io.open("gate")
+  end
+end
 local plugin = reed.create_plugin { name = "%s", version = "1.0.0" }
 plugin.action("post", function(input)
+  pass_the_gate()
   input = json.decode(input)
   local padding = ("x"):rep(input.padding or 0)
   for number = input.from, input.to do
     local ok, failure = pcall(plugin.send_plugin_message, reed.settings.target, 1, { number, padding })
     if not ok then return { sent = number - input.from, status = failure.status } end
   end
+  touch("posted")
   return { sent = input.to - input.from + 1 }
 end)
 plugin.action("ask", function(input) return json.encode(plugin.request(reed.settings.target, 2, input, 10)) end)
@@ -38,6 +49,7 @@ plugin.action("say", function(input)
   return "null"
 end)
 plugin.register_message_handler(1, function(payload)
+  pass_the_gate()
   local file <close> = assert(io.open("got", "a"))
   assert(file:write(json.decode(payload)[1] .. "\\n"))
 end)
@@ -93,6 +105,16 @@ class Pair:
     def state(self, name: str, *wanted: str) -> None:
         self.until(lambda: self.figures(name)["state"] in wanted, f"{name} never {wanted}")
 
+    def shut_gate(self, name: str) -> None:
+        """Its next `post`, or message with a number, waits."""
+        (self.data(name) / "gate").touch()
+
+    def at_gate(self, name: str) -> None:
+        self.until((self.data(name) / "at-gate").exists, f"{name} does not come to the gate")
+
+    def open_gate(self, name: str) -> None:
+        (self.data(name) / "gate").unlink()
+
     def stop_there(self, name: str) -> None:
         """SIGSTOP: it does and reads nothing from here on."""
         os.kill(self.figures(name)["pid"], signal.SIGSTOP)
@@ -142,15 +164,19 @@ def numbers(plugin_build) -> Path:
 
 @pytest.fixture
 def pair_of(site, request):
-    """Makes a running pair: pair_of("lua", "rust") has its writer in Lua and its reader in Rust."""
+    """Makes a running pair: pair_of("lua", "rust") has its writer in Lua and its reader in Rust.
+
+    `reader` is added to the reader's manifest.
+    """
     made: list[Pair] = []
 
-    def make(*languages: str) -> Pair:
+    def make(*languages: str, reader: str = "") -> Pair:
         rows = []
         for name, other, language in zip(("writer", "reader"), ("reader", "writer"), languages, strict=True):
             kind = "lua" if language == "lua" else "native"
             rows.append(f'{name},{kind},{{}},1.0.0,"file_write","admin",true,{name}')
-            folder = site.add_lua_plugin(name, LUA % name, MANIFEST % other)
+            more = reader if name == "reader" else ""
+            folder = site.add_lua_plugin(name, LUA % name, MANIFEST % other + more)
             if language == "rust":
                 (folder / "main.lua").unlink()
                 shutil.copy2(request.getfixturevalue("numbers"), folder / name)
@@ -160,7 +186,7 @@ def pair_of(site, request):
         pair = Pair(site)
         made.append(pair)
         for name in ("writer", "reader"):
-            pair.state(name, "ready")
+            pair.state(name, "ready", "sleeping")
         return pair
 
     yield make

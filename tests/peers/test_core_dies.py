@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
+import signal
 import sys
 import termios
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from reed.client import Client
+from reed.client import Client, NoAnswer
 
+LANGUAGES = (("lua", "rust"), ("rust", "lua"))
 PADDING = 1000  # characters; a pipe takes 64 KiB
 MESSAGES = 600
 ROUNDS = 3
@@ -27,24 +31,93 @@ def in_the_pipe(pair) -> int:
         os.close(pipe)
 
 
-@pytest.mark.parametrize("languages", [("lua", "rust"), ("rust", "lua")], ids="-".join)
-def test_what_no_pipe_has_room_for_outlives_the_core(pair_of, languages) -> None:
-    pair = pair_of(*languages)
-    pids = [pair.figures(name)["pid"] for name in ("writer", "reader")]
-    pair.stop_there("reader")
-    told = pair.call("writer", "post", {"from": 1, "to": MESSAGES, "padding": PADDING})
-    assert told == {"sent": MESSAGES}
-    assert 0 < in_the_pipe(pair) < MESSAGES * PADDING
+def next_core(pair) -> None:
+    """The core is killed, and the next one runs."""
     pair.core.close()
     pair.site.kill()
     pair.site.start()
     pair.core = Client(pair.site.socket_path)
-    pair.go_on("reader")
-    pair.gets(list(range(1, MESSAGES + 1)), "those that the writer has are sent")
-    assert pair.call("writer", "ask", 21) == 42
-    for name, pid in zip(("writer", "reader"), pids, strict=True):
+
+
+def adopted(pair, pids: dict[str, int]) -> None:
+    for name, pid in pids.items():
         figures = pair.figures(name)
         assert (figures["pid"], figures["restarts"]) == (pid, 0), f"{name} was adopted"
+
+
+@pytest.mark.parametrize("reads", ["stopped", "busy"])
+@pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
+def test_what_no_pipe_has_room_for_outlives_the_core(pair_of, languages, reads) -> None:
+    """The reader is stopped, or in a long handler with some messages that it has read."""
+    pair = pair_of(*languages)
+    pids = {name: pair.figures(name)["pid"] for name in ("writer", "reader")}
+    first = 1
+    if reads == "stopped":
+        pair.stop_there("reader")
+    else:
+        pair.shut_gate("reader")
+        pair.post(1, 1)
+        pair.at_gate("reader")
+        first = 2
+    told = pair.call("writer", "post", {"from": first, "to": MESSAGES, "padding": PADDING})
+    assert told == {"sent": MESSAGES - first + 1}
+    assert 0 < in_the_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
+    next_core(pair)
+    if reads == "stopped":
+        pair.go_on("reader")
+    else:
+        pair.open_gate("reader")
+    pair.gets(list(range(1, MESSAGES + 1)), "those that the writer has are sent")
+    assert pair.call("writer", "ask", 21) == 42
+    adopted(pair, pids)
+
+
+@pytest.fixture(params=LANGUAGES, ids="-".join)
+def pair_without_reader(pair_of, request):
+    """The writer has more to send than its pipe takes, its reader sleeps deeply, and the core was killed.
+
+    The core stood still while it was written, so that it woke nobody.
+    """
+    pair = pair_of(*request.param, reader="sleep: {after: 200ms, mode: deep}\n")
+    asked = {"from": 1, "to": MESSAGES, "padding": PADDING}
+    with ThreadPoolExecutor(1) as others, Client(pair.site.socket_path) as other:
+        pair.shut_gate("writer")
+        told = others.submit(other.plugin_send, "writer", "post", asked)
+        pair.at_gate("writer")
+        pair.until(
+            lambda: (pair.figures("reader")["state"], pair.figures("reader")["pid"]) == ("sleeping", None), "awake"
+        )
+        pair.pid = pair.figures("writer")["pid"]
+        pair.site.process.send_signal(signal.SIGSTOP)
+        pair.open_gate("writer")
+        pair.until((pair.data("writer") / "posted").exists, "not all was taken")
+        assert 0 < in_the_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
+        pair.core.close()
+        pair.site.kill()
+        with pytest.raises(NoAnswer):
+            told.result(30)
+    return pair
+
+
+def test_what_has_no_reader_wakes_it_at_the_next_core(pair_without_reader) -> None:
+    pair = pair_without_reader
+    pair.site.start()
+    pair.core = Client(pair.site.socket_path)
+    pair.gets(list(range(1, MESSAGES + 1)), "those that the writer has are sent")
+    adopted(pair, {"writer": pair.pid})
+    log = (pair.site.data_dir / "logs/writer.log").read_text()
+    assert log.count("FIFO to reader") <= 1, "that is told once, and not in each turn"
+
+
+def test_a_writer_without_a_reader_ends_when_no_core_comes_back(pair_without_reader) -> None:
+    """What it says waits for a core too, as much as a pipe holds: with more it would wait for ever."""
+    pair = pair_without_reader
+    process = os.pidfd_open(pair.pid)
+    try:
+        assert select.select([process], [], [], 30)[0], "it looks for a core for 10 s"
+    finally:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
 
 
 class Asking:
@@ -73,7 +146,7 @@ class Asking:
         self._client.close()
 
 
-@pytest.mark.parametrize("languages", [("lua", "rust"), ("rust", "lua")], ids="-".join)
+@pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
 def test_new_code_of_a_rust_plugin_loses_no_call_and_no_message(pair_of, languages) -> None:
     pair = pair_of(*languages)
     name = ("writer", "reader")[languages.index("rust")]

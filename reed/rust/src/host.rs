@@ -136,7 +136,7 @@ impl<'a> Main<'a> {
             self.fifos = self.shared.peers.readers();
             self.generation = generation;
         }
-        let blocked = self.shared.peers.blocked();
+        let (blocked, is_stuck) = (self.shared.peers.blocked(), self.shared.peers.is_stuck());
         let connection = self.lane.connection.borrow();
         let mut fds = vec![
             PollFd::new(connection.stream(), PollFlags::IN),
@@ -145,7 +145,8 @@ impl<'a> Main<'a> {
         ];
         let first_fifo = fds.len();
         let paused = self.shared.peers.paused();
-        let within = if paused.is_empty() { within } else { Some(within.unwrap_or(PAUSE).min(PAUSE)) };
+        let within =
+            if paused.is_empty() && !is_stuck { within } else { Some(within.unwrap_or(PAUSE).min(PAUSE)) };
         let fifos: Vec<_> = self.fifos.iter().filter(|(source, _)| !paused.contains(source)).collect();
         fds.extend(fifos.iter().map(|(_, fd)| PollFd::new(&**fd, PollFlags::IN)));
         fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
@@ -158,7 +159,7 @@ impl<'a> Main<'a> {
         if rung {
             self.shared.peers.bell.silence();
         }
-        if !blocked.is_empty() {
+        if !blocked.is_empty() || is_stuck {
             self.shared.peers.flush();
         }
         if !ready.is_empty() {

@@ -3,6 +3,7 @@
 //! ```text
 //! push ─┬─ the pipe takes it            done
 //!       ├─ the pipe is full             queued; goes out when the pipe has room
+//!       ├─ nobody reads it              an error: the plugin is told; what is queued is tried again
 //!       └─ the queue is full as well    QueueFull: the plugin is told
 //! ```
 //!
@@ -29,6 +30,8 @@ pub(crate) struct Outbound {
     sent: usize, // of the first in the queue
     bytes: usize,
     last_timestamp: u64,
+    /// The last write failed: such a pipe is always ready, and must not be waited for.
+    is_stuck: bool,
 }
 
 impl Outbound {
@@ -40,6 +43,7 @@ impl Outbound {
             sent: 0,
             bytes: 0,
             last_timestamp: 0,
+            is_stuck: false,
         })
     }
 
@@ -70,13 +74,10 @@ impl Outbound {
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         while let Some(first) = self.queue.front() {
             let rest = first.get(self.sent..).unwrap_or_default();
-            let written = match self.fifo.write(rest) {
-                Ok(written) => written,
-                Err(error) => {
-                    return Err(Error::io(format!("writing to the FIFO to {}", self.target), error));
-                }
-            };
-            self.sent += written;
+            let written = self.fifo.write(rest);
+            self.is_stuck = written.is_err();
+            self.sent += written
+                .map_err(|error| Error::io(format!("writing to the FIFO to {}", self.target), error))?;
             if self.sent < first.len() {
                 break;
             }
@@ -90,6 +91,16 @@ impl Outbound {
     /// Messages that are not in the pipe yet.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Messages wait for a pipe that is full.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.waiting() > 0 && !self.is_stuck
+    }
+
+    /// Messages wait for a pipe that nobody reads.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.waiting() > 0 && self.is_stuck
     }
 
     /// Opens the FIFO anew if another one is in its place; the message that was half sent is sent again whole.

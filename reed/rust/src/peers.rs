@@ -26,7 +26,7 @@ use crate::clock::now_micros;
 use crate::connection::timespec;
 use crate::error::Error;
 use crate::fifo::End;
-use crate::inbound::{Arrival, Inbound};
+use crate::inbound::{Arrival, Inbound, PAUSE};
 use crate::locks::lock;
 use crate::log;
 use crate::outbound::Outbound;
@@ -131,8 +131,13 @@ impl Peers {
     /// What the main thread waits for: pipes that are full.
     pub(crate) fn blocked(&self) -> Vec<Arc<OwnedFd>> {
         let writing = lock(&self.writing);
-        let blocked = writing.values().filter(|outbound| outbound.waiting() > 0);
+        let blocked = writing.values().filter(|outbound| outbound.is_blocked());
         blocked.map(|outbound| Arc::clone(&outbound.fifo.fd)).collect()
+    }
+
+    /// Whether messages wait for a pipe that nobody reads: now and then `flush` tries again.
+    pub(crate) fn is_stuck(&self) -> bool {
+        lock(&self.writing).values().any(Outbound::is_stuck)
     }
 
     /// Whether nothing is under way: nothing queued, nothing half read.
@@ -202,11 +207,13 @@ impl Peers {
         Error::NoFifo { plugin: target.to_owned(), nearest: crate::nearest::nearest(target, known) }
     }
 
-    /// Writes to the pipes that have room again.
+    /// Writes to the pipes that have room again. Of one that fails it tells once.
     pub(crate) fn flush(&self) {
         for outbound in lock(&self.writing).values_mut() {
-            if let Err(error) = outbound.flush() {
-                log::line(&error.to_string());
+            let was_stuck = outbound.is_stuck();
+            match outbound.flush() {
+                Err(error) if !was_stuck => log::line(&error.to_string()),
+                _ => {}
             }
         }
     }
@@ -216,9 +223,9 @@ impl Peers {
         let deadline = Instant::now() + within;
         loop {
             self.flush();
-            let blocked = self.blocked();
+            let (blocked, is_stuck) = (self.blocked(), self.is_stuck());
             let left = deadline.saturating_duration_since(Instant::now());
-            if blocked.is_empty() {
+            if blocked.is_empty() && !is_stuck {
                 return;
             }
             if left.is_zero() {
@@ -226,7 +233,8 @@ impl Peers {
                 return log::line(&format!("{waiting} messages were not sent: their pipes are full"));
             }
             let mut fds: Vec<_> = blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)).collect();
-            if poll(&mut fds, Some(&timespec(left))).is_err() {
+            let within = if is_stuck { left.min(PAUSE) } else { left };
+            if poll(&mut fds, Some(&timespec(within))).is_err() {
                 return;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +15,27 @@ fn target(ctx: &Context<'_>) -> String {
     ctx.settings().get("target").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+fn wrong(error: std::io::Error) -> Error {
+    Error::fail(500, error.to_string())
+}
+
+fn data_dir(ctx: &Context<'_>) -> PathBuf {
+    ctx.data_dir().map(Path::to_owned).unwrap_or_default()
+}
+
+fn pass_the_gate(ctx: &Context<'_>) -> Result<(), Error> {
+    let gate = data_dir(ctx).join("gate");
+    if gate.exists() {
+        fs::write(data_dir(ctx).join("at-gate"), b"").map_err(wrong)?;
+    }
+    while gate.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 fn post(ctx: &Context<'_>, input: &Input<'_>) -> Result<Value, Error> {
+    pass_the_gate(ctx)?;
     let asked = input.json()?;
     let number = |key: &str| asked.get(key).and_then(Value::as_u64).unwrap_or_default();
     let padding = "x".repeat(number("padding") as usize);
@@ -26,13 +46,14 @@ fn post(ctx: &Context<'_>, input: &Input<'_>) -> Result<Value, Error> {
             Err(error) => return Ok(json!({"sent": sent, "status": error.status()})),
         }
     }
+    fs::write(data_dir(ctx).join("posted"), b"").map_err(wrong)?;
     Ok(json!({"sent": sent}))
 }
 
 fn write_down(ctx: &Context<'_>, message: &PluginMessage) -> Result<(), Error> {
+    pass_the_gate(ctx)?;
     let payload = strict_json::parse(&message.payload)?;
-    let path = ctx.data_dir().map(|folder| folder.join("got")).unwrap_or_default();
-    let wrong = |error: std::io::Error| Error::fail(500, error.to_string());
+    let path = data_dir(ctx).join("got");
     let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(wrong)?;
     file.write_all(format!("{}\n", payload[0]).as_bytes()).map_err(wrong)
 }
