@@ -77,23 +77,34 @@ def test_start_status_stop(reed, tmp_path):
     assert "start it with: reed start" in nothing.err
 
 
-def test_a_core_that_was_started_restarts_with_its_pid_and_its_log(reed, tmp_path):
+def test_a_core_that_was_started_restarts_with_its_pid_its_flags_and_its_log(reed, tmp_path, monkeypatch):
+    """From another folder, as cron would: what was relative to the first one stays so."""
     reed("init")
-    os.environ["REED_RUNTIME_DIR"] = str(tmp_path / "run")  # put back by the fixture
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
     try:
-        pid = int(reed("start").out.split("\t")[0])
+        started = json.loads(reed("start", "--data-dir", "content", "--log-level", "debug", "--json").out)
+        assert started["data_dir"] == str(tmp_path / "content")
+        log = Path(started["data_dir"]) / "core.log"
+        file, before = log.stat().st_ino, log.read_text()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
         restarted = reed("restart")
         assert (restarted.code, restarted.err) == (0, "")
         status = json.loads(reed("status", "--json").out)
-        assert (status["pid"], status["restarts"]) == (pid, 1)
-        assert reed("start").code == 1, "it runs already"
+        assert (status["pid"], status["restarts"]) == (started["pid"], 1)
+        assert (status["runtime_dir"], status["data_dir"]) == (str(tmp_path / "run"), started["data_dir"])
+        again = reed("start")
+        assert again.code == 1
+        assert f"a core (pid {started['pid']}) runs on" in again.err
     finally:
         stopped = reed("stop")
     assert (stopped.code, stopped.err) == (0, "")
     assert reed("status").code == 3
-    log = (tmp_path / "data/core.log").read_text()
-    assert log.count(f"ready on {tmp_path / 'run/core.sock'} (pid {pid})") == 2
-    assert log.endswith("stopped\n")
+    assert log.stat().st_ino == file
+    assert log.read_text().startswith(before)
+    assert log.read_text().count(f"ready on {tmp_path / 'run/core.sock'} (pid {started['pid']})") == 2
+    assert log.read_text().endswith("stopped\n")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_stop_is_not_fooled_by_the_pid_of_another_process(reed, tmp_path):

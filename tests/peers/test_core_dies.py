@@ -10,7 +10,9 @@ import signal
 import sys
 import termios
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,6 +22,7 @@ LANGUAGES = (("lua", "rust"), ("rust", "lua"))
 PADDING = 1000  # characters; a pipe takes 64 KiB
 MESSAGES = 600
 ROUNDS = 3
+DEEP_SLEEP = "sleep: {after: 200ms, mode: deep}\n"
 
 
 def in_the_pipe(pair) -> int:
@@ -72,30 +75,36 @@ def test_what_no_pipe_has_room_for_outlives_the_core(pair_of, languages, reads) 
     adopted(pair, pids)
 
 
+@contextmanager
+def about_to_post(pair, first: int, last: int) -> Iterator[None]:
+    """The writer is about to post these, and its reader sleeps deeply. In the end the core is killed."""
+    with ThreadPoolExecutor(1) as others, Client(pair.site.socket_path) as other:
+        pair.shut_gate("writer")
+        asked = {"from": first, "to": last, "padding": PADDING}
+        told = others.submit(other.plugin_send, "writer", "post", asked)
+        pair.at_gate("writer")
+        asleep = ("sleeping", None)
+        pair.until(lambda: (pair.figures("reader")["state"], pair.figures("reader")["pid"]) == asleep, "it is awake")
+        yield
+        pair.core.close()
+        pair.site.kill()
+        with pytest.raises(NoAnswer):
+            told.result(30)
+
+
 @pytest.fixture(params=LANGUAGES, ids="-".join)
 def pair_without_reader(pair_of, request):
     """The writer has more to send than its pipe takes, its reader sleeps deeply, and the core was killed.
 
     The core stood still while it was written, so that it woke nobody.
     """
-    pair = pair_of(*request.param, reader="sleep: {after: 200ms, mode: deep}\n")
-    asked = {"from": 1, "to": MESSAGES, "padding": PADDING}
-    with ThreadPoolExecutor(1) as others, Client(pair.site.socket_path) as other:
-        pair.shut_gate("writer")
-        told = others.submit(other.plugin_send, "writer", "post", asked)
-        pair.at_gate("writer")
-        pair.until(
-            lambda: (pair.figures("reader")["state"], pair.figures("reader")["pid"]) == ("sleeping", None), "awake"
-        )
-        pair.pid = pair.figures("writer")["pid"]
+    pair = pair_of(*request.param, reader=DEEP_SLEEP)
+    pair.pid = pair.figures("writer")["pid"]
+    with about_to_post(pair, 1, MESSAGES):
         pair.site.process.send_signal(signal.SIGSTOP)
         pair.open_gate("writer")
-        pair.until((pair.data("writer") / "posted").exists, "not all was taken")
+        assert pair.posted() == {"sent": MESSAGES}
         assert 0 < in_the_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
-        pair.core.close()
-        pair.site.kill()
-        with pytest.raises(NoAnswer):
-            told.result(30)
     return pair
 
 
@@ -118,6 +127,22 @@ def test_a_writer_without_a_reader_ends_when_no_core_comes_back(pair_without_rea
     finally:
         signal.pidfd_send_signal(process, signal.SIGKILL)
         os.close(process)
+
+
+@pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
+def test_what_was_refused_while_nobody_read_is_not_sent_later(pair_of, languages) -> None:
+    """Where the sandbox lets the writer write alone; else the pipe takes it."""
+    pair = pair_of(*languages, reader=DEEP_SLEEP)
+    pair.post(1, 1)
+    pair.gets([1])
+    with about_to_post(pair, 2, 5):
+        pair.site.kill()
+        pair.open_gate("writer")
+        sent = pair.posted()["sent"]
+    pair.site.start()
+    pair.core = Client(pair.site.socket_path)
+    pair.post(6, 6)
+    pair.gets([1, *range(2, 2 + sent), 6])
 
 
 class Asking:

@@ -67,7 +67,12 @@ impl Outbound {
         debug_assert!(bytes.len() >= MESSAGE_HEADER);
         self.bytes += bytes.len();
         self.queue.push_back(bytes);
-        self.flush()
+        let flushed = self.flush();
+        if flushed.is_err() && (self.queue.len() > 1 || self.sent == 0) {
+            // The plugin is told that this one did not go.
+            self.bytes -= self.queue.pop_back().map_or(0, |last| last.len());
+        }
+        flushed
     }
 
     /// Writes what the pipe has room for.

@@ -39,15 +39,20 @@ fn post(ctx: &Context<'_>, input: &Input<'_>) -> Result<Value, Error> {
     let asked = input.json()?;
     let number = |key: &str| asked.get(key).and_then(Value::as_u64).unwrap_or_default();
     let padding = "x".repeat(number("padding") as usize);
-    let mut sent = 0;
+    let (mut sent, mut status) = (0, None);
     for n in number("from")..=number("to") {
         match ctx.send_message(&target(ctx), NUMBER, &json!([n, padding])) {
             Ok(_) => sent += 1,
-            Err(error) => return Ok(json!({"sent": sent, "status": error.status()})),
+            Err(error) => {
+                status = Some(error.status());
+                break;
+            }
         }
     }
-    fs::write(data_dir(ctx).join("posted"), b"").map_err(wrong)?;
-    Ok(json!({"sent": sent}))
+    let answer =
+        status.map_or_else(|| json!({"sent": sent}), |status| json!({"sent": sent, "status": status}));
+    fs::write(data_dir(ctx).join("posted"), answer.to_string()).map_err(wrong)?;
+    Ok(answer)
 }
 
 fn write_down(ctx: &Context<'_>, message: &PluginMessage) -> Result<(), Error> {
