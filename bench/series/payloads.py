@@ -17,6 +17,7 @@ from reed.wire import frames
 from reed.wire.codes import Command
 from reed.wire.layouts import HEADER, RECORD, STATUS
 
+IN_MEMORY = 1 << 20  # a content beyond the eighth part of the store's cache is read from the file each time
 SIZES = (64, 1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, (16 << 20) - RECORD.size - STATUS.size)
 _FRAME = HEADER.size + STATUS.size + RECORD.size
 
@@ -24,6 +25,7 @@ _FRAME = HEADER.size + STATUS.size + RECORD.size
 def curves(most: int) -> Iterator[Curve]:
     """`most` is of kilobytes here."""
     ours = Curve("payloads", "reed, GET", "bytes", "us", 1)
+    ours_on_disk = Curve("payloads", "reed, GET of what is not in memory", "bytes", "us", 1)
     theirs = Curve("payloads", "C echo of the same bytes", "bytes", "us", 1)
     with ExitStack() as stack:
         site = stack.enter_context(core())
@@ -47,8 +49,9 @@ def curves(most: int) -> Iterator[Curve]:
                 data = bytes(_FRAME + size)
                 sides["C"] = lambda: exchange(echo, data, len(data), times)  # noqa: B023
             figures = interleaved(sides, 5)
-            ours.add(size, figures["reed"])
+            (ours if size <= IN_MEMORY else ours_on_disk).add(size, figures["reed"])
             if "C" in figures:
                 theirs.add(size, figures["C"])
     yield ours
+    yield ours_on_disk
     yield theirs
