@@ -9,12 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import reed
+from reed.client import Client
 
 CRATE = Path(reed.__file__).parent / "rust"
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
@@ -120,6 +123,39 @@ class Site:
 
     def no_tracebacks(self) -> None:
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
+
+
+class Load:
+    """Calls without a pause, on a connection of its own, until `end` or an error; each answer is kept."""
+
+    def __init__(self, socket_path: Path, call: Callable[[Client, int], Any]) -> None:
+        """`call` is given how many there were before it."""
+        self.answers: list[Any] = []
+        self.errors: list[Exception] = []
+        self._call = call
+        self._over = threading.Event()
+        self._client = Client(socket_path)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.answers.append(self._call(self._client, len(self.answers)))
+            except Exception as error:  # noqa: BLE001
+                self.errors.append(error)
+                return
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join(60)
+        self._client.close()
+
+
+@pytest.fixture
+def under_load(site) -> Callable[[Callable[[Client, int], Any]], list[Load]]:
+    """Starts four that make the same call."""
+    return lambda call: [Load(site.socket_path, call) for _ in range(4)]
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ class Call:
         if len(payload) == 1:
             self.reply_with(frames.encode(self.command_id, payload[0], _RESPONSE))
         else:
-            self.reply_with(frames.header(self.command_id, sum(map(len, payload)), _RESPONSE), *payload)
+            self.reply_with(*frames.in_parts(self.command_id, *payload, flags=_RESPONSE))
 
     def hand_on(self, payload: Bytes) -> None:
         """End the call with a plugin's response payload, as it came: it does not wait for the turn's commit."""

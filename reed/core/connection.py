@@ -200,7 +200,7 @@ class Connection:
                     left = 0  # the rest goes on in the next turn
                 command_id, flags, payload = frame
                 if monitor.watched:
-                    self._saw(IN, frames.header(command_id, len(payload), flags), payload)
+                    self._saw(IN, *frames.in_parts(command_id, payload, flags=flags))
                 if flags & _NO_REQUEST:
                     self._take_special(frame)
                     continue

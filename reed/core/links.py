@@ -116,7 +116,7 @@ class PluginConnection:
         if len(call.payload) < _WORTH_NOT_COPYING:
             self.connection.send_now(frames.encode(call.command_id, call.payload))
         else:
-            self.connection.send(frames.header(call.command_id, len(call.payload)), call.payload)
+            self.connection.send(*frames.in_parts(call.command_id, call.payload))
 
     def _take_response(self, frame: Frame) -> None:
         held = self.held

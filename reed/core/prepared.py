@@ -67,8 +67,7 @@ class PreparedReplies:
         """The frame that answers SNIPPET_GET of `payload` with what the store gave just now. A short one is kept for
         the next time, a long one comes in parts: it is not copied."""
         if len(record.content) > _LARGEST:
-            parts = SnippetGot(200, record).parts()
-            return frames.header(Command.SNIPPET_GET, sum(map(len, parts)), Flag.RESPONSE), *parts
+            return frames.in_parts(Command.SNIPPET_GET, *SnippetGot(200, record).parts(), flags=Flag.RESPONSE)
         request = frames.encode(Command.SNIPPET_GET, payload)
         reply = self._found.get(request)
         if reply is not None and reply.record is record:

@@ -32,12 +32,17 @@ class Frame(NamedTuple):
 
 
 def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
-    """One whole frame. For payloads worth not copying, send `header()` and the payload apart."""
+    """One whole frame. Of payloads worth not copying: `in_parts`."""
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
 
 def header(command_id: int, payload_len: int, flags: int = 0) -> bytes:
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, payload_len)
+
+
+def in_parts(command_id: int, *payload: Bytes, flags: int = 0) -> tuple[Bytes, ...]:
+    """One whole frame, not joined: its header, and the parts of its payload as they are."""
+    return header(command_id, sum(map(len, payload)), flags), *payload
 
 
 def is_response(flags: int) -> bool:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import termios
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -145,38 +144,16 @@ def test_what_was_refused_while_nobody_read_is_not_sent_later(pair_of, languages
     pair.gets([1, *range(2, 2 + sent), 6])
 
 
-class Asking:
-    """Calls of `ask` without a pause, on a connection of its own."""
-
-    def __init__(self, pair) -> None:
-        self.answers = 0
-        self.errors: list[BaseException] = []
-        self._over = threading.Event()
-        self._client = Client(pair.site.socket_path)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                assert self._client.plugin_send("writer", "ask", self.answers).body == b"%d" % (2 * self.answers)
-                self.answers += 1
-            except BaseException as error:  # noqa: BLE001
-                self.errors.append(error)
-                return
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join(60)
-        self._client.close()
+def double(client: Client, number: int) -> None:
+    assert client.plugin_send("writer", "ask", number).body == b"%d" % (2 * number)
 
 
 @pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
-def test_new_code_of_a_rust_plugin_loses_no_call_and_no_message(pair_of, languages) -> None:
+def test_new_code_of_a_rust_plugin_loses_no_call_and_no_message(pair_of, under_load, languages) -> None:
     pair = pair_of(*languages)
     name = ("writer", "reader")[languages.index("rust")]
     program = pair.site.root / "plugins" / name / name
-    asking = [Asking(pair) for _ in range(4)]
+    asking = under_load(double)
     for number in range(1, ROUNDS + 1):
         new = program.with_name(".new")
         shutil.copy2(program, new)

@@ -58,31 +58,10 @@ while True:
 '''
 
 
-class Load:
-    """Calls without a pause on a connection of its own; each answer is kept."""
-
-    def __init__(self, socket_path: Path) -> None:
-        self.answers: list[int] = []
-        self.errors: list[Exception] = []
-        self._over = threading.Event()
-        self._client = Client(socket_path)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                answer = self._client.plugin_send("counter", "number")
-                assert answer.status == 200, answer
-                self.answers.append(int(answer.body))
-            except Exception as error:  # noqa: BLE001
-                self.errors.append(error)
-                return
-
-    def end(self) -> None:
-        self._over.set()
-        self._thread.join(60)
-        self._client.close()
+def number_of(client: Client, _before: int) -> int:
+    answer = client.plugin_send("counter", "number")
+    assert answer.status == 200, answer
+    return int(answer.body)
 
 
 def write_lua(folder: Path, number: int) -> None:
@@ -109,7 +88,7 @@ def writes_rust(program: Path) -> Callable[[Path, int], None]:
 
 
 @pytest.mark.parametrize("kind", ["lua", "native", "rust"])
-def test_new_code_under_load_loses_and_refuses_no_call(site, kind, request) -> None:
+def test_new_code_under_load_loses_and_refuses_no_call(site, under_load, kind, request) -> None:
     write = {"lua": write_lua, "native": write_native}.get(kind) or writes_rust(request.getfixturevalue("counter"))
     folder = site.add_lua_plugin("counter", LUA.format(number=0), MANIFEST)
     write(folder, 0)
@@ -118,7 +97,7 @@ def test_new_code_under_load_loses_and_refuses_no_call(site, kind, request) -> N
     site.start()
     with Client(site.socket_path) as admin:
         admin.plugin_start("counter")
-        loads = [Load(site.socket_path) for _ in range(4)]
+        loads = under_load(number_of)
         for number in range(1, ROUNDS + 1):
             write(folder, number)
             admin.plugin_reload()

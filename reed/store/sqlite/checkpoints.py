@@ -160,7 +160,6 @@ class Checkpoints:
         self.is_behind = answer.in_log >= _BEHIND
         if self._is_asked_for_all and not self._has_job():
             self.has_work = answer.left <= self._few
-            self._few *= (
-                2  # should it not do: the longer the log the longer it takes, and the core must not run after it
-            )
+            # Should it not do: the longer the log the longer it takes, and the core must not run after it.
+            self._few *= 2
         self._on_due()
