@@ -24,15 +24,15 @@ from reed.config import Config
 from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connection import Connection
-from reed.core.core_socket import STRAY, CoreSocket, plugin_above
+from reed.core.core_socket import CoreSocket
 from reed.core.handlers import Handlers
+from reed.core.identity import Identity
 from reed.core.links import Link, LinkTools
 from reed.core.monitor import Monitor
 from reed.core.prepared import PreparedReplies
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
-from reed.core.server import Peer
 from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
@@ -42,9 +42,7 @@ from reed.peers.mesh import Mesh
 from reed.registry.groups import People
 from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
-from reed.registry.permissions import commands_for
 from reed.registry.processes import write_pid_file
-from reed.registry.strays import become_subreaper
 from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
@@ -61,8 +59,11 @@ _DRAIN_LOOK = 0.002
 class Daemon:
     """A core. Building it takes the folder's lock and opens everything; `close()` gives it all back."""
 
-    def __init__(self, config: Config, log: logging.Logger, inherited: int | None = None) -> None:
-        """`inherited`: the descriptor that listens on core.sock already, of the core before this one (`hand_over`)."""
+    def __init__(
+        self, config: Config, log: logging.Logger, inherited: int | None = None, *, owns_process: bool = False
+    ) -> None:
+        """`inherited`: the descriptor that listens on core.sock already, of the core before this one (`hand_over`).
+        `owns_process`: nothing else runs in this process; the core becomes a child subreaper and reaps every orphan."""
         self.config = config
         self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, by who runs it
         self.handed_over: int | None = None
@@ -72,7 +73,6 @@ class Daemon:
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._quotas = Quotas(config.limits)
-        self._people = People(config.groups, os.geteuid())
         with contextlib.ExitStack() as undo:
             self._take_folders(undo)
             self._open_store(undo)
@@ -84,9 +84,10 @@ class Daemon:
             self.mesh.remove_stale()
             self._open_doors(undo)
             self._undo = undo.pop_all()
-        become_subreaper()
+        if owns_process:
+            self.supervisor.orphans.take_all()
         self._launcher.start()
-        self.supervisor.strays.sweep()  # a core before this one may have left its spare process
+        self.supervisor.orphans.sweep()  # a core before this one may have left its spare process
         self.supervisor.auto_start()
 
     def run(self) -> None:
@@ -153,7 +154,9 @@ class Daemon:
 
     def _build_core(self, undo: contextlib.ExitStack) -> None:
         log, loop, store, most_bytes = self.log, self.loop, self.store, self.config.limits.queued_bytes
-        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._caller_of)
+        people = People(self.config.groups, os.geteuid())
+        self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
+        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._identity.caller_of)
         undo.callback(self._monitor.close)
         self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = PreparedReplies(store)
@@ -171,7 +174,7 @@ class Daemon:
         most = self.config.limits.connections
         path, group_id = self._folder.core_socket, _group_id(self.config)
         self._core_socket = CoreSocket(
-            path, group_id, most, self.loop, self.log, self._caller_of, self._connect, self._inherited
+            path, group_id, most, self.loop, self.log, self._identity.caller_of, self._connect, self._inherited
         )
         undo.callback(self._core_socket.close)
         write_pid_file(self._folder.core_pid_file, os.getpid())
@@ -218,17 +221,6 @@ class Daemon:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
         message = SignalMessage.unpack(frame.payload)
         signal_plugins(self.supervisor, self.links, message, broadcast=bool(frame.flags & Flag.BROADCAST))
-
-    def _caller_of(self, peer: Peer) -> Caller:
-        name = plugin_above(peer.pid, self.supervisor.owner_of, os.getpid())
-        if name == STRAY:
-            self.log.warning("pid %d is below the core and no plugin's process: it may nothing", peer.pid)
-            return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
-        if name is not None:
-            return self.links[name].caller
-        person = self._people.who(peer.uid, peer.gid, peer.groups)
-        commands = commands_for(person.permissions, is_admin=person.is_admin)
-        return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
 
     def _sandbox_layers(self) -> dict[str, Any]:
         return {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
@@ -306,7 +298,7 @@ class Daemon:
             self.loop.add_work(self.store.work)
 
     def _nursery_died(self) -> None:
-        self.supervisor.strays.sweep()
+        self.supervisor.orphans.sweep()
 
     def _note_bug(self, error: BaseException) -> None:
         self.log.error("a bug in the core; it goes on", exc_info=error)

@@ -43,7 +43,7 @@ def serve(config: Config) -> int:
     inherited, count = _handed_over()
     with _unix_signals() as arrived:
         try:
-            daemon = Daemon(config, log, inherited)
+            daemon = Daemon(config, log, inherited, owns_process=True)
         except ReedError as error:
             log.error("%s", error)
             return 1

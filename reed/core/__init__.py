@@ -2,7 +2,8 @@
 
 runtime_folder  the folder with sockets, FIFOs and pid files, and its lock
 server          accepts connections on a Unix socket
-core_socket     core.sock: who is on the other side
+core_socket     core.sock: the connections of people's programs
+identity        who is at the other end of a socket, and what that allows
 connection      frames in, calls out in order, replies in the same order
 unanswered      what went wrong and nobody is told
 refusing        where its frames go when the core makes room for another

@@ -1,22 +1,20 @@
-"""core.sock: where people's programs connect, and who they are.
+"""core.sock: where people's programs connect.
 
-accept ── SO_PEERCRED ─┬─ a plugin's process, or a child of one    that plugin's permissions, never its user's
-                       ├─ what a plugin left behind                nothing
-                       ├─ who is dead by now                       closed
-                       └─ anyone else                              the groups that reed.yaml gives the user
+accept ── the kernel says who it is ─┬─ it has ended by now                       closed
+                                     ├─ too many connections, of it or of all     429, and closed
+                                     └─ else                                      a Connection, as its Caller (identity)
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.server import Listener, Peer, is_out_of_resources, peer_lives
+from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
 
@@ -78,38 +76,3 @@ class CoreSocket:
 
     def _closed(self, connection: Connection, _reason: str) -> None:
         self.connections.discard(connection)
-
-
-STRAY = ""  # a process below the core that belongs to no plugin any more
-
-
-def plugin_above(pid: int, plugin_of: Callable[[int], str | None], core_pid: int) -> str | None:
-    """The plugin that `pid` belongs to: it is its process, or a descendant of it. None: it is a person's.
-
-    The core is a subreaper: what a plugin forked twice and left behind becomes the core's own child. Such a process is
-    STRAY; taken for a person's it would pass for the user who runs the core.
-    """
-    if pid == core_pid:
-        return None
-    while pid > 1:
-        name = plugin_of(pid)
-        if name is not None:
-            return name
-        try:
-            pid = _parent(pid)
-        except OSError as error:
-            if is_out_of_resources(error):
-                raise
-            return STRAY  # it, or one above it, ended meanwhile
-        if pid == core_pid:
-            return STRAY
-    return None
-
-
-def _parent(pid: int) -> int:
-    """The parent's pid. Raises OSError when the process is gone."""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # open() would ask four things more of the kernel
-    try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[1])
-    finally:
-        os.close(fd)

@@ -14,7 +14,7 @@ figures      what PLUGIN_HEALTH tells              hooks       what the core is 
 their processes
 run          one process, launch to end            processes   launching, pid files
 child        by its pidfd: watched, ended          output      what it writes, line by line
-leftovers    of the core before this one           strays      what plugins forked and left behind
+leftovers    of the core before this one           orphans     what plugins forked and left behind
 
 It knows no sockets and no calls: the core is told of changes through `hooks.Hooks`.
 """

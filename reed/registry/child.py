@@ -3,7 +3,7 @@
     pid ── pidfd, watched ── readable: it ended ── its group is killed, it is waited for ── on_end("exit status 3")
 
 Until it is waited for, its pid belongs to nobody else: signals and group signals reach the right process or none. What
-it forked and left behind in its group dies with it; what is outside of that, and all remains, `strays` finds.
+it forked and left behind in its group dies with it; what is outside of that, and all remains, `orphans` finds.
 """
 
 from __future__ import annotations

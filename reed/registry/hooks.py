@@ -67,4 +67,4 @@ class Tools:
     random: Callable[[], float]  # from 0 to 1
     manifests: Manifests
     runs: dict[int, Process]  # every process that was not waited for yet, by pid
-    on_end: Callable[[], None]  # one of them ended
+    on_end: Callable[[int], None]  # the process of that pid ended

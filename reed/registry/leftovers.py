@@ -36,6 +36,7 @@ class Leftovers:
         self._folder = folder
         self._log = log
         self.ran: set[str] = set()  # killed, though their rows are there, or in deep sleep: to be started anew
+        self.sessions: set[int] = set()  # of processes that are gone: what they forked may live
 
     def take(self, name: str, digest: str) -> Leftover | None:
         """The process to adopt for that plugin."""
@@ -50,6 +51,7 @@ class Leftovers:
             return None
         pid, started, launched_as, output = words
         if start_time(pid) != started:
+            self._note_session(path)
             path.unlink(missing_ok=True)
             return None
         if digest and launched_as == digest:
@@ -71,7 +73,14 @@ class Leftovers:
             if name not in used:
                 (outputs / name).unlink()
 
+    def _note_session(self, path: Path) -> None:
+        """The session that a plugin's process led; none when its pid is another's: then it has no members either."""
+        words = pid_file_words(path)
+        if words is not None and start_time(words[0]) in {None, words[1]}:
+            self.sessions.add(words[0])
+
     def _kill(self, path: Path, why: str) -> None:
+        self._note_session(path)
         pid = kill_leftover(path)
         if pid is not None:
             self._log.warning("%s: killed pid %d, which an earlier core left behind: %s", path.stem, pid, why)

@@ -175,14 +175,15 @@ class Run:
             self.owner.launch_failed(self, reason)
 
     def _ended(self, reason: str) -> None:
-        self._tools.runs.pop(self.pid or 0, None)
+        pid = self.pid or 0
+        self._tools.runs.pop(pid, None)
         self._close_capture()
         if not self.dropped:
             self._output.note(f"pid {self.pid} ended: {reason}")
             self._pid_file.unlink(missing_ok=True)
             self._tools.hooks.on_gone(self, reason)
             self.owner.ended(self, reason)
-        self._tools.on_end()
+        self._tools.on_end(pid)
 
     def _make_output(self) -> Path:
         """A FIFO of its own, under the first name that is free."""

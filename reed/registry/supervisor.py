@@ -35,11 +35,11 @@ from reed.registry.hooks import Hooks, Process, Tools, nothing
 from reed.registry.leftovers import Leftovers
 from reed.registry.lifecycle import Event, State
 from reed.registry.manifest import Manifests
+from reed.registry.orphans import Orphans
 from reed.registry.plugin import Plugin
 from reed.registry.processes import Launcher
 from reed.registry.reloading import Reloading, Steps
 from reed.registry.rows import Row
-from reed.registry.strays import Strays
 from reed.registry.waiting import Done, Failed, Gathering
 from reed.wire.codes import Signal
 
@@ -70,7 +70,7 @@ class Supervisor:
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._ended)
-        self.strays = Strays(
+        self.orphans = Orphans(
             loop, log, self._tools.runs.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
         )
         self._reloading = Reloading(loop, self._reload_steps)
@@ -97,7 +97,8 @@ class Supervisor:
                 plugin.adopt(process)
         left.clear({name for name, plugin in self.plugins.items() if plugin.pid is not None})
         self._ran = left.ran
-        self.strays.sweep()
+        for session in left.sessions:
+            self.orphans.clear_session(session)
 
     def reload(self, done: Done, failed: Callable[[ReedError], None]) -> None:
         """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then.
@@ -293,13 +294,13 @@ class Supervisor:
             failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
         return None
 
-    def _ended(self) -> None:
-        """A process ended: what it left behind follows it."""
-        self.strays.sweep()
+    def _ended(self, pid: int) -> None:
+        """A process ended, the leader of its session: what it left behind follows it."""
+        self.orphans.clear_session(pid)
 
     def _check_closed(self) -> None:
         """Is the last process of a core that stops gone?"""
-        is_last = not self._tools.runs and not self._leaving and not self.strays.left
+        is_last = not self._tools.runs and not self._leaving and not self.orphans.left
         if self._closing is not None and is_last:
             done, self._closing = self._closing, nothing
             done()

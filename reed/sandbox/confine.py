@@ -1,8 +1,8 @@
 """All layers in their order, each resting on the one before (SECURITY.md, Processes).
 
     before the fork   Sandbox.prepare(rules)     paths are opened, the filter is made: all becomes a list of steps
-    after it          Prepared.confine()         rlimits · descriptors · user · no_new_privs · capabilities · Landlock
-                                                 · the own socket's seal · seccomp · the limit of memory
+    after it          Prepared.confine()         mark · rlimits · descriptors · user · no_new_privs · capabilities
+                                                 · Landlock · the own socket's seal · seccomp · the limit of memory
     in the parent     Prepared.close()
 
 A forked process pays for every page that it is the first to touch: so it makes ready calls, and decides nothing.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
-from reed.sandbox import landlock, limits
+from reed.sandbox import landlock, limits, mark
 from reed.sandbox.filter import Filter, Kind, program
 from reed.sandbox.kernel import Kernel, SandboxError, Step
 from reed.sandbox.own_socket import OwnSocket
@@ -52,9 +52,13 @@ class Prepared:
 
 
 class Sandbox:
-    """Made once, where plugins are launched from: it knows the kernel, and keeps the programs of its filters."""
+    """Made once, where plugins are launched from: it knows the kernel, and keeps the programs of its filters.
+
+    Raises SandboxError where this process carries the mark of plugins itself.
+    """
 
     def __init__(self, kernel: Kernel | None = None) -> None:
+        mark.check_unmarked()
         self.kernel = kernel or Kernel()
         self.layers: Layers = probe(self.kernel)
         self._programs: dict[Kind, bytes] = {}
@@ -97,13 +101,13 @@ class Sandbox:
 
     def _steps(self, rules: Rules, keep: Collection[int], ruleset: int, own: OwnSocket | None) -> Iterator[Step]:
         kernel, executes, version = self.kernel, not rules.is_lua, self._version(rules)
+        yield from mark.mark(kernel)
         yield from limits.limit(kernel, rules)
         yield from limits.close_descriptors(kernel, {*keep, ruleset}, on_exec=executes)
         if rules.user is not None:
             yield from limits.become(rules.user)
         yield from limits.no_new_privs(kernel)
-        if rules.mode != "off":
-            yield from limits.drop_capabilities(kernel)
+        yield from limits.drop_capabilities(kernel, every=rules.mode != "off")
         if version:
             yield from landlock.restrict(kernel, version, ruleset, executes=executes)
         if self.layers.seccomp and rules.mode != "off":

@@ -56,6 +56,8 @@ class Kernel:
         self.setrlimit.argtypes = (number, pointer)
         self.capset = libc.capset
         self.capset.argtypes = (pointer, pointer)
+        self.capget = libc.capget
+        self.capget.argtypes = (pointer, pointer)
         self.connect = libc.connect
         self.connect.argtypes = (number, pointer, ctypes.c_uint)
         self._mmap = libc.mmap

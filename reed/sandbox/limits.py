@@ -8,6 +8,7 @@ Where the core runs as root, a plugin is root without capabilities: its folder m
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import struct
@@ -21,6 +22,8 @@ _CLOSE_RANGE_CLOEXEC = 4
 _LAST_FD = (1 << 32) - 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_SETS = struct.Struct("=6I")  # effective, permitted, inheritable of 0 to 31; the same of 32 to 63
+_CAP_SYS_RESOURCE = 24
 
 
 def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
@@ -80,6 +83,20 @@ def no_new_privs(kernel: Kernel) -> Iterator[Step]:
     yield Step("no_new_privs", "set", kernel.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def drop_capabilities(kernel: Kernel) -> Iterator[Step]:
-    """Root without its powers; after no_new_privs no exec brings them back."""
-    yield Step("capabilities", "drop", kernel.capset, (struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))
+def drop_capabilities(kernel: Kernel, *, every: bool) -> Iterator[Step]:
+    """Root without its powers, or only without the one that raises hard limits: after no_new_privs no exec brings them
+    back."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    kept = bytes(_CAPABILITY_SETS.size)
+    if not every:
+        held = ctypes.create_string_buffer(_CAPABILITY_SETS.size)
+        kernel.capget(header, held)
+        kept = _without(held.raw, _CAP_SYS_RESOURCE)
+    yield Step("capabilities", "drop", kernel.capset, (header, kept))
+
+
+def _without(sets: bytes, capability: int) -> bytes:
+    """Effective, permitted and inheritable sets, in words of 32 capabilities, without that one (below 32)."""
+    words = list(_CAPABILITY_SETS.unpack(sets))
+    words[:3] = (word & ~(1 << capability) for word in words[:3])
+    return _CAPABILITY_SETS.pack(*words)

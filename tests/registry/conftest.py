@@ -17,10 +17,10 @@ from reed.config import Config, PluginConfig, Timing
 from reed.errors import CallError
 from reed.loop.loop import Loop
 from reed.registry.lifecycle import State
+from reed.registry.orphans import become_subreaper
 from reed.registry.processes import LaunchSpec, environment
 from reed.registry.rows import COLUMNS
 from reed.registry.run import Run
-from reed.registry.strays import become_subreaper
 from reed.registry.supervisor import Hooks, Plugin, Supervisor
 from reed.wire.codes import Signal
 

@@ -1,0 +1,72 @@
+"""Who is at the other end of a socket, and what that allows.
+
+    SO_PEERCRED ─┬─ a plugin's process                                  that plugin's permissions
+                 ├─ marked (reed.sandbox.mark), in the session of
+                 │  a plugin that runs: a process that it made          that plugin's permissions, never its user's
+                 ├─ marked, else: an orphan of a plugin                 none
+                 └─ unmarked: a person's program                        the groups that reed.yaml gives the user
+
+The mark is inherited and cannot be shed; descent is no criterion, since pid 1 takes in everybody's orphans.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from reed.core.calls import Caller
+from reed.core.server import Peer
+from reed.registry.groups import People
+from reed.registry.permissions import commands_for
+from reed.sandbox.mark import is_marked
+
+ORPHAN = ""  # instead of a plugin's name: that plugin's process has ended
+
+
+class Identity:
+    """Gives each peer its Caller."""
+
+    def __init__(
+        self,
+        people: People,
+        plugin_of: Callable[[int], str | None],
+        caller_of_plugin: Callable[[str], Caller],
+        log: logging.Logger,
+    ) -> None:
+        """`plugin_of`: the plugin whose process has that pid."""
+        self._people = people
+        self._plugin_of = plugin_of
+        self._caller_of_plugin = caller_of_plugin
+        self._log = log
+
+    def caller_of(self, peer: Peer) -> Caller:
+        """Raises OSError when the core lacks a descriptor or memory to find out."""
+        plugin = owning_plugin(peer, self._plugin_of)
+        if plugin == ORPHAN:
+            self._log.warning("pid %d was made by a plugin that no longer runs: access denied", peer.pid)
+            return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
+        if plugin is not None:
+            return self._caller_of_plugin(plugin)
+        person = self._people.who(peer.uid, peer.gid, peer.groups)
+        commands = commands_for(person.permissions, is_admin=person.is_admin)
+        return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
+
+
+def owning_plugin(peer: Peer, plugin_of: Callable[[int], str | None]) -> str | None:
+    """The name of the plugin that the peer belongs to, or ORPHAN; None: it is a person's program.
+
+    A peer without a pid is in a pid namespace that this process does not see, and no plugin can enter one.
+    """
+    name = plugin_of(peer.pid)
+    if name is not None or not peer.pid:
+        return name
+    marked = is_marked(peer.pid)
+    if marked is None:  # gone by now, or hidden: a plugin has its core's user, and root's might have another
+        marked = os.geteuid() in {0, peer.uid}
+    if not marked:
+        return None
+    try:
+        return plugin_of(os.getsid(peer.pid)) or ORPHAN
+    except ProcessLookupError:
+        return ORPHAN
