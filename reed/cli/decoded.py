@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
 from reed.wire import common, plugins, registry, schema, search, snippets
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import SNIPPET_WRITES, Command, Flag, Signal
 from reed.wire.layouts import Bytes
 from reed.wire.monitor import IN, Monitored
 
@@ -25,6 +25,8 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SNIPPET_DELETE: snippets.SnippetDelete.unpack,
     _C.SNIPPET_GET: common.unpack_ref,
     _C.SNIPPET_LIST: snippets.SnippetList.unpack,
+    _C.SNIPPET_FIND: snippets.SnippetFind.unpack,
+    _C.SNIPPET_RENAME: snippets.SnippetRename.unpack,
     _C.SCHEMA_BOND: schema.SchemaBond.unpack,
     _C.SCHEMA_UNBOND: schema.SchemaUnbond.unpack,
     _C.SCHEMA_TREE: schema.SchemaTree.unpack,
@@ -39,7 +41,6 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_STOP: common.unpack_name,
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
-_WRITES = frozenset({_C.SNIPPET_CREATE, _C.SNIPPET_UPDATE, _C.SNIPPET_DELETE})
 _JSON = frozenset({_C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS})
 
 
@@ -93,7 +94,7 @@ def _request_fields(frame: Monitored) -> dict[str, Any]:
 def _response_fields(frame: Monitored) -> dict[str, Any]:
     if frame.flags & Flag.ERROR:
         return _error_fields(frame.payload)
-    if frame.command_id in _WRITES:
+    if frame.command_id in SNIPPET_WRITES:
         return snippets.SnippetWritten.unpack(frame.payload)._asdict()
     if frame.command_id == _C.SNIPPET_GET:
         status, record = snippets.SnippetGot.unpack(frame.payload)

@@ -31,6 +31,8 @@ class Command(IntEnum):
     SNIPPET_DELETE = 0x03
     SNIPPET_GET = 0x04
     SNIPPET_LIST = 0x05
+    SNIPPET_FIND = 0x07
+    SNIPPET_RENAME = 0x09
     SCHEMA_BOND = 0x10
     SCHEMA_UNBOND = 0x11
     SCHEMA_TREE = 0x12
@@ -94,11 +96,22 @@ class Permission(StrEnum):
     PLUGIN_SEND = "plugin_send"
 
 
+# Answered by a SnippetWritten, which also reports what is wrong with the snippet itself.
+SNIPPET_WRITES = frozenset(
+    {
+        Command.SNIPPET_CREATE,
+        Command.SNIPPET_UPDATE,
+        Command.SNIPPET_DELETE,
+        Command.SNIPPET_RENAME,
+    }
+)
+
 # What changes nothing: it may be asked again.
 READS = frozenset(
     {
         Command.SNIPPET_GET,
         Command.SNIPPET_LIST,
+        Command.SNIPPET_FIND,
         Command.SCHEMA_TREE,
         Command.REGISTRY_GET,
         Command.REGISTRY_LIST,

@@ -46,6 +46,8 @@ SNIPPET_CREATE = _struct("32s snippet_type", "32s semantic_name", "I content_len
 SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON merge patch
 SNIPPET_DELETE = _struct("36s ref", "B cascade")
 SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
+SNIPPET_FIND = _struct("32s snippet_type", "36s after", "I limit", "I conditions_len")  # + JSON
+SNIPPET_RENAME = _struct("36s ref", "32s semantic_name")
 SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
 SCHEMA_UNBOND = _struct("36s parent", "36s child")
 SCHEMA_TREE = _struct("36s root", "B depth")
@@ -55,7 +57,7 @@ PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len") 
 PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
 
 # Responses of the core.
-SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03
+SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03, 09
 RECORD = _struct(
     "36s id",
     "32s snippet_type",
