@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from reed.errors import CallError
+from reed.errors import CallError, Conflict
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
@@ -63,8 +63,13 @@ class Preview(NamedTuple):
     content: bytes  # as it would be, not yet checked against its type
 
 
+class Overtaken(Conflict):
+    """The snippet is no longer as it was seen: another write came first."""
+
+
 class Store(Protocol):
-    """`ref` is a snippet's UUID in text or its semantic name. `type_name` "" means every type."""
+    """`ref` is a snippet's semantic name, its UUID in text, or the beginning of that (8 characters at least) where it
+    is the only one. `type_name` "" means every type."""
 
     changes: int  # another number whenever what a read gives may have changed
 
@@ -85,12 +90,22 @@ class Store(Protocol):
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:
         """What `update` would write; it may yet be refused."""
 
-    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        """Write new content in place of what `seen` has; Conflict when the snippet is no longer as it was seen."""
+    def replace(
+        self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
+    ) -> None:
+        """Write new content in place of what `seen` has, and a new name unless None; Overtaken when the snippet is no
+        longer as it was seen."""
+
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        """An update of the name alone; "" takes it away."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
+    def find(
+        self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
+    ) -> None:
+        """As `page`, of a type's snippets whose fields have the values of `conditions`, a JSON object."""
 
     # Bonds.
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None: ...

@@ -1,4 +1,4 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST (WIRE.md, 01-05). Writes go through the filters, where there are any."""
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RENAME. Writes go through the filters, where there are any."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from reed.core.filters import Filters, Line
 from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
-from reed.store.base import Failed, RecordPage, Store
+from reed.store.base import Done, Failed, RecordPage, Store
 from reed.wire import common
 from reed.wire.codes import Command
 from reed.wire.snippets import (
     SnippetCreate,
     SnippetDelete,
+    SnippetFind,
     SnippetList,
     SnippetPage,
+    SnippetRename,
     SnippetUpdate,
     SnippetWritten,
 )
@@ -40,6 +42,10 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         asked = SnippetDelete.unpack(payload)
         _write(call, 200, writer(call).delete, asked.ref, asked.cascade)
 
+    def rename(call: Call, payload: memoryview) -> None:
+        asked = SnippetRename.unpack(payload)
+        _write(call, 200, writer(call).rename, asked.ref, asked.semantic_name)
+
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
         ref = common.unpack_ref(request)
@@ -47,11 +53,11 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
 
     def page(call: Call, payload: memoryview) -> None:
         request = SnippetList.unpack(payload)
+        store.page(request.snippet_type, request.after, request.limit, _page(call), call.fail)
 
-        def done(found: RecordPage) -> None:
-            call.reply(*SnippetPage(200, found.cursor, found.records).parts())
-
-        store.page(request.snippet_type, request.after, request.limit, done, call.fail)
+    def find(call: Call, payload: memoryview) -> None:
+        kind, conditions, after, limit = SnippetFind.unpack(payload)
+        store.find(kind, bytes(conditions), after, limit, _page(call), call.fail)
 
     return {
         Command.SNIPPET_CREATE: Route(create),
@@ -59,7 +65,16 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         Command.SNIPPET_DELETE: Route(delete),
         Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
+        Command.SNIPPET_FIND: Route(find, reads_store=True),
+        Command.SNIPPET_RENAME: Route(rename),
     }
+
+
+def _page(call: Call) -> Done[RecordPage]:
+    def done(found: RecordPage) -> None:
+        call.reply(*SnippetPage(200, found.cursor, found.records).parts())
+
+    return done
 
 
 def _write(call: Call, status: int, write: Callable[..., None], *what: object) -> None:

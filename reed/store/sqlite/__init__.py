@@ -9,6 +9,7 @@
     tree      bonds as JSON                          jobs     long reads, in slices
     outbox    changes that others are to be told of  checkpoints  who copies the log into the file: SQLite itself, or a
                                                      process of its own (checkpointer)
+    fields    indexes of fields, and unique ones     find     snippets by the values of fields; equality  of those
     index     keeps the search index up to date      search   words in, hits out; excerpt: the words around a hit
     work      which of all this goes on between two turns
 

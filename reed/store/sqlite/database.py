@@ -5,6 +5,7 @@
     types     name and definition, as it came
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
+    field_indexes, field_entries   see `fields`
     search    FTS5: one column for each weight (see `types`), its texts as `letters` marks them
     outbox    changes that others are to be told of: a row for each subscriber
 
@@ -58,6 +59,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # Texts are folded by `letters` now: everything is indexed again.
         "UPDATE progress SET indexed_to = 0",
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS field_indexes (id INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL,"
+        " field TEXT NOT NULL, is_unique INTEGER NOT NULL, is_ready INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS field_entries (sequence INTEGER NOT NULL, index_id INTEGER NOT NULL,"
+        " key BLOB NOT NULL, PRIMARY KEY (sequence, index_id)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS field_entries_by_key ON field_entries (index_id, key, sequence)",
     ),
 )
 

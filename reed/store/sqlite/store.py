@@ -1,8 +1,9 @@
 """SqliteStore: the parts of this folder joined into what `reed.store.base` asks for.
 
     write   checked, then written into the turn's transaction; `done` after COMMIT
-    read    get, a short page: at once      a long page, a tree: a job      search: a job, once the index has caught up
-    work    a slice of indexing, in a transaction of its own, or a slice of the jobs, in turn; and the outbox is tidied
+    read    get, a short page, a find by index: at once      a long page, a scan, a tree: a job
+            search: a job, once the index has caught up
+    work    a slice of the jobs, of the search index, or of the indexes of fields, in turn; and the outbox is tidied
 
 Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
 open. A store belongs to one thread, and must not be carried through a fork.
@@ -23,15 +24,18 @@ from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
+from reed.store.sqlite.equality import conditions_of
+from reed.store.sqlite.fields import FieldIndexes
+from reed.store.sqlite.find import Find
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
 from reed.store.sqlite.search import check_window, parse, search
-from reed.store.sqlite.snippets import Snippets
+from reed.store.sqlite.snippets import Snippets, window
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
-from reed.store.sqlite.types import Types
+from reed.store.sqlite.types import Type, Types, compile_type
 from reed.store.sqlite.work import Work
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
@@ -40,6 +44,7 @@ P = ParamSpec("P")
 
 DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
 SHORT_PAGE = 100  # records
+FEW = 1  # entries of an index: each may have 16 MB of content
 _LAST_SEQUENCE = "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
 
 
@@ -66,7 +71,7 @@ class SqliteStore:
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
-            self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints)
+            self._work = Work(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
@@ -84,7 +89,8 @@ class SqliteStore:
         self._cache = RecordCache(cache_bytes)
         self._turn = turn = Turn(self._database, self._on_due)
         self._types = Types(turn, writer)
-        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache)
+        self._fields = FieldIndexes(turn, writer, monotonic)
+        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache, self._fields)
         self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
         self._index = Index(turn, writer, self._types, ids, monotonic)
         self._checkpoints = Checkpoints(
@@ -113,8 +119,13 @@ class SqliteStore:
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._snippets.preview, ref, if_version, patch))
 
-    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._replace, seen, content, by)
+    def replace(
+        self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
+    ) -> None:
+        self._write(done, failed, self._replace, seen, content, name, by)
+
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        self._write(done, failed, self._rename, ref, name, by)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
         self._write(done, failed, self._delete, ref, cascade, by)
@@ -133,6 +144,18 @@ class SqliteStore:
         else:
             self._jobs.start(page, done, failed)
 
+    def find(
+        self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
+    ) -> None:
+        """At once where an index leads to few snippets, else as a job."""
+        start, limit = window(after, limit)
+        find = Find(self._types.get(type_name).name, conditions_of(conditions), start, limit)
+        entries = self._read(find.entries, self._database.writer)
+        if entries is not None and entries.size <= FEW:
+            done(self._read(to_the_end, find.steps(self._database.writer)))
+        else:
+            self._jobs.start(find.steps, done, failed)
+
     # Bonds.
 
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:
@@ -149,7 +172,20 @@ class SqliteStore:
     # Types.
 
     def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
-        self._write(done, failed, self._define, type_name, definition)
+        """Takes effect when the indexes of fields that it needs are built."""
+        new = compile_type(type_name, bytes(definition))
+        self._fields.check_idle(type_name)
+
+        def apply() -> None:
+            self._write(done, failed, self._define, new)
+
+        try:
+            if not self._fields.must_build(new):
+                apply()
+            else:
+                self._fields.build(new, apply, failed)
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._fail(error) from error
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:  # noqa: ARG002
         found = self._types.get(type_name)
@@ -208,7 +244,7 @@ class SqliteStore:
         if not self._turn.is_open:
             return
         self._commits += 1
-        self._index.release(self._turn.commit())
+        self._release(self._turn.commit())
         self._checkpoints.committed()
 
     @property
@@ -257,8 +293,13 @@ class SqliteStore:
 
     def _fail(self, error: sqlite3.Error | MemoryError) -> CallError:
         answer = self._turn.fail(error)
-        self._index.release(answer)
+        self._release(answer)
         return answer
+
+    def _release(self, error: CallError | None) -> None:
+        """The turn has ended: tell those who wait for the indexes."""
+        self._index.release(error)
+        self._fields.release(error)
 
     # Operations in which several parts have a share.
 
@@ -271,11 +312,17 @@ class SqliteStore:
     def _update(self, ref: str, if_version: int, patch: bytes, by: str) -> str:
         return self._updated(self._snippets.update(ref, if_version, patch), by)
 
-    def _replace(self, seen: Record, content: bytes, by: str) -> str:
-        return self._updated(self._snippets.replace(seen, content), by)
+    def _replace(self, seen: Record, content: bytes, name: str | None, by: str) -> str:
+        return self._updated(self._snippets.replace(seen, content, name), by)
+
+    def _rename(self, ref: str, name: str, by: str) -> str:
+        return self._noted(self._snippets.rename(ref, name), by)  # the search index has no names
 
     def _updated(self, record: Record, by: str) -> str:
         self._index.changed(sequence_in(record.id))
+        return self._noted(record, by)
+
+    def _noted(self, record: Record, by: str) -> str:
         self._outbox.add("snippet.updated", record, record.updated_at, by)
         return record.id
 
@@ -287,9 +334,10 @@ class SqliteStore:
         self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
         return record.id
 
-    def _define(self, type_name: str, definition: bytes) -> bool:
-        new, old = self._types.define(type_name, definition)
+    def _define(self, new: Type) -> bool:
+        old = self._types.define(new)
         self._index.redefined(new, old)
+        self._fields.redefined(new)
         return old is None
 
     def _index_again(self, ref: str) -> int:
