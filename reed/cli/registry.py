@@ -50,8 +50,10 @@ FORMS = {
         "Define a type, or define it anew",
         (Option("--file", "F", "read the definition from a file (.json, .yaml)"),),
         """
-A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), composed_of ([type, …]),
-max_depth, routable. Snippets that are there already stay as they are.
+A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), indexed ([field, …]: found
+at once by `snippet list --where`), unique ([field, …]: indexed, and no two snippets of the type have the same value),
+composed_of ([type, …]), max_depth, routable. Snippets that are there already stay as they are; their indexes are built
+before the command returns, and it is refused (409) if a unique field has a value twice.
 
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
     ),

@@ -59,7 +59,7 @@ def _config_names_one(path: str) -> bool:
 
 
 def ref(text: str) -> str:
-    """A snippet as a person writes it: NAME, '$NAME' or its UUID."""
+    """A snippet as a person writes it: NAME, '$NAME', its UUID or the beginning of that."""
     name = text.removeprefix("$")
     if not name:
         raise UsageError("the REF is empty", hint="is the shell's variable set?")

@@ -72,6 +72,16 @@ reed.snippet = {
     return page.snippets, page.cursor
   end,
 
+  --- As `list`, of a type's snippets whose top-level fields have these values: find("page", { path = "blog/intro" }).
+  -- options: after, limit (100; at most 1000)
+  find = function(type_name, conditions, options)
+    expect(type_name, "string", "snippet.find: type")
+    options = expect(options, "table", "snippet.find: options", true) or {}
+    local page = request("snippet.find", encode { type_name, options.after or "", options.limit or 0 },
+      json_text(conditions, "snippet.find: conditions"))
+    return page.snippets, page.cursor
+  end,
+
   --- The id of the new snippet. `content` is a table or a JSON text.
   create = function(type_name, content, name)
     expect(type_name, "string", "snippet.create: type")
@@ -83,6 +93,12 @@ reed.snippet = {
   update = function(ref, patch, if_version)
     expect(ref, "string", "snippet.update: ref")
     return request("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
+  end,
+
+  --- Gives another name, or none (""); gives the id. A failure 409 if the name is in use.
+  rename = function(ref, name)
+    expect(ref, "string", "snippet.rename: ref")
+    return request("snippet.rename", encode { ref, expect(name, "string", "snippet.rename: name") })
   end,
 
   --- Deletes; with `cascade` its bonds go too, else a bonded snippet is a failure 409.

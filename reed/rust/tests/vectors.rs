@@ -19,7 +19,8 @@ use reed_plugin::wire::registry::{Definition, RegistryGot, RegistryPage};
 use reed_plugin::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use reed_plugin::wire::search::{SearchHit, SearchIndexed, SearchPage, SearchQuery};
 use reed_plugin::wire::snippets::{
-    Record, SnippetCreate, SnippetDelete, SnippetGot, SnippetList, SnippetPage, SnippetUpdate, SnippetWritten,
+    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
+    SnippetUpdate, SnippetWritten,
 };
 use reed_plugin::{Error, Value, strict_json};
 
@@ -160,6 +161,19 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
                 limit: f.number("limit"),
             }
         ),
+        "SnippetFind" => both_ways!(
+            bytes,
+            SnippetFind {
+                snippet_type: f.text("snippet_type"),
+                after: f.text("after"),
+                limit: f.number("limit"),
+                conditions: f.bytes("conditions"),
+            }
+        ),
+        "SnippetRename" => both_ways!(
+            bytes,
+            SnippetRename { reference: f.text("ref"), semantic_name: f.text("semantic_name") }
+        ),
         "SnippetPage" => both_ways!(
             bytes,
             SnippetPage { status: status(), cursor: f.text("cursor"), records: f.each("records", record) }
@@ -280,6 +294,8 @@ fn refusal(reads: &str, bytes: &[u8]) -> Option<Error> {
         "Ref" => error(unpack_ref(bytes)),
         "SnippetCreate" => error(SnippetCreate::unpack(bytes)),
         "SnippetDelete" => error(SnippetDelete::unpack(bytes)),
+        "SnippetFind" => error(SnippetFind::unpack(bytes)),
+        "SnippetRename" => error(SnippetRename::unpack(bytes)),
         "SnippetPage" => error(SnippetPage::unpack(bytes)),
         "RegistryPage" => error(RegistryPage::unpack(bytes)),
         "SearchPage" => error(SearchPage::unpack(bytes)),
@@ -347,6 +363,8 @@ fn constants_are_the_same() {
         ("SNIPPET_DELETE", Command::SnippetDelete),
         ("SNIPPET_GET", Command::SnippetGet),
         ("SNIPPET_LIST", Command::SnippetList),
+        ("SNIPPET_FIND", Command::SnippetFind),
+        ("SNIPPET_RENAME", Command::SnippetRename),
         ("SCHEMA_BOND", Command::SchemaBond),
         ("SCHEMA_UNBOND", Command::SchemaUnbond),
         ("SCHEMA_TREE", Command::SchemaTree),

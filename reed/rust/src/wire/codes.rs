@@ -35,6 +35,8 @@ pub enum Command {
     SnippetDelete = 0x03,
     SnippetGet = 0x04,
     SnippetList = 0x05,
+    SnippetFind = 0x07,
+    SnippetRename = 0x09,
     SchemaBond = 0x10,
     SchemaUnbond = 0x11,
     SchemaTree = 0x12,
