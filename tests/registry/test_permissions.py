@@ -17,8 +17,8 @@ from reed.wire.codes import Command, Permission
 
 # WIRE.md, Permissions, line by line.
 WIRE = {
-    "snippet_read": {0x04, 0x05},
-    "snippet_write": {0x01, 0x02, 0x03},
+    "snippet_read": {0x04, 0x05, 0x07},
+    "snippet_write": {0x01, 0x02, 0x03, 0x09},
     "schema_read": {0x12},
     "registry_read": {0x21, 0x22},
     "search_read": {0x30},
