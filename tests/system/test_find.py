@@ -84,7 +84,7 @@ def test_a_filter_of_updates_sees_the_new_name(site):
     with Client(site.socket_path) as client:
         client.registry_define("page", {})
         client.snippet_create("page", "a", b'{ "n": 1e0 }')
-        with pytest.raises(Invalid, match="snippet.update to draft/a"):
+        with pytest.raises(Invalid, match=r"snippet\.update to draft/a"):
             client.snippet_rename("a", "draft/a")
         client.snippet_rename("a", "b")
         assert client.snippet_get("b").content == b'{ "n": 1e0 }'

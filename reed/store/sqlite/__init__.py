@@ -2,6 +2,7 @@
 
     store     SqliteStore: joins the parts below, one method for each operation
     database  the file: opening it safely, its tables and their migrations, what an SQLite error means
+    changes   writes in which several of these have a share
     turn      the one transaction of a turn, and the writes that wait for it
     snippets  create, update, delete, get, page      cache    records kept in memory
     types     definitions and what they check        ids      UUID version 7

@@ -112,19 +112,19 @@ class Snippets:
         if old != seen:
             raise _changed_meanwhile(seen.id, old.version, seen.version)
         if name is not None:
-            self.check_name(old, name)
+            self._check_name(old, name)
             old = old._replace(semantic_name=name)
-        if content == seen.content:
-            return self._store(old, bytes(content))
+            if content == old.content:  # a rename: whether it fits its type is no question
+                return self._store(old, content)
         return self._put(old, strict_json.load_object(content))
 
     def rename(self, ref: str, name: str) -> Record:
         """Give a snippet another name, or none (""); gives the new record."""
         old = self.find(ref)
-        self.check_name(old, name)
+        self._check_name(old, name)
         return self._store(old._replace(semantic_name=name), bytes(old.content))
 
-    def check_name(self, record: Record, name: str) -> None:
+    def _check_name(self, record: Record, name: str) -> None:
         """May this snippet have this name? Malformed, or Conflict when another has it."""
         if name:
             names.check("semantic name", name)

@@ -22,6 +22,7 @@ from reed.errors import CallError
 from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
+from reed.store.sqlite.changes import Changes
 from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.equality import conditions_of
@@ -35,7 +36,7 @@ from reed.store.sqlite.search import check_window, parse, search
 from reed.store.sqlite.snippets import Snippets, window
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
-from reed.store.sqlite.types import Type, Types, compile_type
+from reed.store.sqlite.types import Types, compile_type
 from reed.store.sqlite.work import Work
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
@@ -71,6 +72,16 @@ class SqliteStore:
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
+            self._changes = Changes(
+                self._turn,
+                self._types,
+                self._snippets,
+                self._bonds,
+                self._index,
+                self._fields,
+                self._outbox,
+                clock,
+            )
             self._work = Work(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
@@ -83,7 +94,6 @@ class SqliteStore:
     ) -> None:
         writer = self._database.writer
         ids = Ids(*writer.execute(_LAST_SEQUENCE).fetchone())
-        self._clock = clock
         self._commits = 0
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
@@ -111,10 +121,10 @@ class SqliteStore:
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
     ) -> None:
-        self._write(done, failed, self._create, type_name, name, content, by)
+        self._write(done, failed, self._changes.create, type_name, name, content, by)
 
     def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._update, ref, if_version, patch, by)
+        self._write(done, failed, self._changes.update, ref, if_version, patch, by)
 
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._snippets.preview, ref, if_version, patch))
@@ -122,13 +132,13 @@ class SqliteStore:
     def replace(
         self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
     ) -> None:
-        self._write(done, failed, self._replace, seen, content, name, by)
+        self._write(done, failed, self._changes.replace, seen, content, name, by)
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._rename, ref, name, by)
+        self._write(done, failed, self._changes.rename, ref, name, by)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._delete, ref, cascade, by)
+        self._write(done, failed, self._changes.delete, ref, cascade, by)
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
@@ -177,7 +187,7 @@ class SqliteStore:
         self._fields.check_idle(type_name)
 
         def apply() -> None:
-            self._write(done, failed, self._define, new)
+            self._write(done, failed, self._changes.define, new)
 
         try:
             if not self._fields.must_build(new):
@@ -210,7 +220,7 @@ class SqliteStore:
         def wait(count: int) -> None:
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
 
-        self._write(wait, failed, self._index_again, ref)
+        self._write(wait, failed, self._changes.index_again, ref)
 
     # The outbox.
 
@@ -300,50 +310,3 @@ class SqliteStore:
         """The turn has ended: tell those who wait for the indexes."""
         self._index.release(error)
         self._fields.release(error)
-
-    # Operations in which several parts have a share.
-
-    def _create(self, type_name: str, name: str, content: bytes, by: str) -> str:
-        record = self._snippets.create(type_name, name, content)
-        self._index.created()
-        self._outbox.add("snippet.created", record, record.created_at, by)
-        return record.id
-
-    def _update(self, ref: str, if_version: int, patch: bytes, by: str) -> str:
-        return self._updated(self._snippets.update(ref, if_version, patch), by)
-
-    def _replace(self, seen: Record, content: bytes, name: str | None, by: str) -> str:
-        return self._updated(self._snippets.replace(seen, content, name), by)
-
-    def _rename(self, ref: str, name: str, by: str) -> str:
-        return self._noted(self._snippets.rename(ref, name), by)  # the search index has no names
-
-    def _updated(self, record: Record, by: str) -> str:
-        self._index.changed(sequence_in(record.id))
-        return self._noted(record, by)
-
-    def _noted(self, record: Record, by: str) -> str:
-        self._outbox.add("snippet.updated", record, record.updated_at, by)
-        return record.id
-
-    def _delete(self, ref: str, cascade: bool, by: str) -> str:
-        record = self._snippets.find(ref)
-        self._bonds.release(record, cascade)
-        self._snippets.delete(record)
-        self._index.deleted(sequence_in(record.id))
-        self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
-        return record.id
-
-    def _define(self, new: Type) -> bool:
-        old = self._types.define(new)
-        self._index.redefined(new, old)
-        self._fields.redefined(new)
-        return old is None
-
-    def _index_again(self, ref: str) -> int:
-        self._turn.begin()  # also when nothing has to be marked: the answer comes with the commit
-        if ref:
-            self._index.changed(sequence_in(self._snippets.find(ref).id))
-            return 1
-        self._index.start_again(self._snippets.count)
-        return self._snippets.count
