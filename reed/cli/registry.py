@@ -12,7 +12,7 @@ from reed.cli.site import connect, json_input
 def define(args: Args, output: Output) -> int:
     name = args.word("NAME")
     definition = json_input(args, "JSON")
-    with connect(args) as core:
+    with connect(args, timeout=None) as core:  # it may have indexes to build
         is_new = core.registry_define(name, definition)
     output.say(f"type {name} is defined{'' if is_new else ' anew'}")
     return 0

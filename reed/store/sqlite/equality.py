@@ -23,6 +23,7 @@ from reed.wire.strict_json import Json
 MAX_CONDITIONS = 32
 
 _MAX_KEY = 128  # bytes
+_DIGEST_MARK = b"#"  # no canonical text begins so
 _MAX_SHOWN = 60  # characters of a value in a message
 _MAX_EXPONENT = 18  # digits; a longer exponent is compared as it is written
 
@@ -63,7 +64,12 @@ def satisfies(content: bytes, conditions: dict[str, str]) -> bool:
 def key_of(text: str) -> bytes:
     """The key of a canonical text in the index."""
     key = text.encode()
-    return key if len(key) <= _MAX_KEY else b"#" + blake2b(key, digest_size=32).digest()
+    return key if len(key) <= _MAX_KEY else _DIGEST_MARK + blake2b(key, digest_size=32).digest()
+
+
+def is_exact(key: bytes) -> bool:
+    """Is it the value itself, and no digest?"""
+    return not key.startswith(_DIGEST_MARK)
 
 
 def canonical(value: Json) -> str:

@@ -13,7 +13,7 @@ import sqlite3
 from typing import NamedTuple
 
 from reed.store.base import RecordPage
-from reed.store.sqlite.equality import key_of, satisfies
+from reed.store.sqlite.equality import is_exact, key_of, satisfies
 from reed.store.sqlite.jobs import Steps
 from reed.store.sqlite.snippets import COLUMNS, PAGE_BYTES
 from reed.wire.snippets import Record
@@ -35,6 +35,7 @@ class Entries(NamedTuple):
 
     size: int  # _COUNTED: as many, or more
     index_id: int
+    field: str
     key: bytes
 
 
@@ -46,20 +47,19 @@ class Find(NamedTuple):
 
     def entries(self, connection: sqlite3.Connection) -> Entries | None:
         """The fewest entries that hold every match; None without an index."""
-        keys = {
-            index_id: key_of(self.conditions[field])
-            for index_id, field in connection.execute(_INDEXES, (self.type_name,)).fetchall()
-            if field in self.conditions
-        }
-        counted = [
-            Entries(connection.execute(_COUNT, (index_id, key, _COUNTED)).fetchone()[0], index_id, key)
-            for index_id, key in keys.items()
-        ]
-        return min(counted, default=None)
+        found: list[Entries] = []
+        for index_id, field in connection.execute(_INDEXES, (self.type_name,)).fetchall():
+            if field in self.conditions:
+                key = key_of(self.conditions[field])
+                (size,) = connection.execute(_COUNT, (index_id, key, _COUNTED)).fetchone()
+                found.append(Entries(size, index_id, field, key))
+        return min(found, default=None)
 
     def steps(self, connection: sqlite3.Connection) -> Steps[RecordPage]:
         """The page. It ends early rather than grow beyond PAGE_BYTES; its cursor may lead to an empty one."""
-        entries = self.entries(connection)
+        entries, conditions = self.entries(connection), self.conditions
+        if entries is not None and is_exact(entries.key):  # then its entries need no second look
+            conditions = {field: value for field, value in conditions.items() if field != entries.field}
         if entries is None:
             rows = connection.execute(_SCAN, (self.type_name, self.after))
         else:
@@ -68,7 +68,7 @@ class Find(NamedTuple):
         room = PAGE_BYTES
         read_records, read_bytes = 0, 0
         for row in rows:
-            if satisfies(row[-1], self.conditions):
+            if satisfies(row[-1], conditions):
                 if records and room < len(row[-1]):
                     rows.close()
                     return RecordPage(records, records[-1].id)
