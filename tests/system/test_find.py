@@ -166,6 +166,25 @@ def test_others_are_served_while_an_index_is_built_and_while_a_type_is_scanned(s
         assert quick.snippet_find("page", {"n": 799}).records[0].version == 1
 
 
+def test_the_beginning_of_an_id_is_looked_up_again_after_each_change(core):
+    with Client(core.socket_path) as client:
+        client.registry_define("page", {})
+        one = client.snippet_create("page", "", {"n": 1})
+        beginning = one[:8]
+        assert [client.snippet_get(beginning).id for _ in range(3)] == [one] * 3
+        two = client.snippet_create("page", "", {"n": 2})
+        if two.startswith(beginning):  # made within the same minute, as almost always
+            with pytest.raises(Conflict):
+                client.snippet_get(beginning)
+        client.snippet_rename(two, beginning)
+        assert client.snippet_get(beginning).id == two
+        client.snippet_delete(two)
+        assert client.snippet_get(beginning).id == one
+        assert client.search_index(beginning) == 1
+        client.schema_bond(client.snippet_create("page", "parent", {}), one[:20])
+        assert client.schema_tree("parent")["children"][0]["id"] == one
+
+
 @pytest.mark.parametrize("conditions", [b"[]", b"{", b'"x"', b'{"a":NaN}'])
 def test_conditions_that_are_none_are_refused_and_the_connection_goes_on(core, conditions):
     with Client(core.socket_path) as client:
