@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from reed.errors import Conflict, Invalid, Malformed, NotFound, StoreFull
+from reed.errors import Conflict, Invalid, Malformed, NotFound, StoreFailed, StoreFull
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.sqlite.turn import Turn
 
 INDEXED = {"indexed": ["a"]}
 VALUES = [  # JSON texts; each list holds one value
@@ -351,6 +352,47 @@ def test_a_build_that_cannot_be_written_fails_the_definition_alone(open_store):
     driver.create("page", "", {"a": 1})
     assert len(found(driver, {"a": 1})) == 2
     driver.define("page", INDEXED)
+    assert len(found(driver, {"a": 1})) == 2
+
+
+def test_a_commit_that_fails_right_before_a_slice_fails_the_definition_alone(open_store, monkeypatch):
+    driver = open_store()
+    driver.define("page", {})
+    driver.create("page", "", {"a": 1})
+    driver.settle()
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fails(turn, statement):
+        raise full
+
+    answer = driver.start("define", "page", INDEXED)
+    with monkeypatch.context() as patch:
+        patch.setattr(Turn, "_sync", fails)
+        driver.store.work(time.monotonic() + 0.004)
+    with pytest.raises(StoreFull):
+        assert answer.value
+    driver.settle()
+    driver.define("page", INDEXED)
+    assert len(found(driver, {"a": 1})) == 1
+
+
+def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered(open_store, monkeypatch):
+    driver = open_store()
+    driver.define("page", {})
+    for number in range(100):
+        driver.start("create", "page", "", {"a": number})
+    driver.settle()
+    answer = driver.start("define", "page", INDEXED)
+    driver.store.commit()
+    driver.store.work(0.0)  # its transaction is open
+    with monkeypatch.context() as patch:
+        patch.setattr(Turn, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
+        written = driver.start("create", "page", "", {"a": 1})
+    driver.settle()
+    assert written.value
+    with pytest.raises(StoreFailed):
+        assert answer.value
     assert len(found(driver, {"a": 1})) == 2
 
 

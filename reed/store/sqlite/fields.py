@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reed.errors import CallError, Conflict
+from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
 from reed.store.sqlite.equality import canonical, fields_of, key_of, shown
 from reed.store.sqlite.turn import Turn
@@ -221,6 +221,8 @@ class FieldIndexes:
 
     def work(self, until: float) -> None:
         """A slice of the oldest build, or of what was dropped. The turn must be closed."""
+        if not self.has_work:  # any more: the commit before this slice failed
+            return
         build = self._builds[0] if self._builds else None
         if build is not None and build.is_whole:
             self._finish(build)
@@ -274,20 +276,18 @@ class FieldIndexes:
         self._is_paused = self._wrote and not kept
         if not kept:
             there = {number for (number,) in self._writer.execute("SELECT id FROM field_indexes")}
-            self._lost += [
-                build
-                for number, build in enumerate(self._builds)
-                if (self._wrote and number == 0) or any(index.id not in there for index in build.indexes)
-            ]
+            for number, build in enumerate(list(self._builds)):
+                if (self._wrote and number == 0) or any(index.id not in there for index in build.indexes):
+                    self._builds.remove(build)
+                    self._lost.append(build)
             self._load()
         self._wrote = False
 
     def release(self, error: CallError | None) -> None:
-        """After a turn that failed with `error`: the builds that lost something of it fail too."""
+        """After a turn, which `error` ended if there is one: the builds that lost something in a turn fail."""
         lost, self._lost = self._lost, []
         for build in lost:
-            if error is not None:
-                self._give_up(build, error)
+            build.failed(error or StoreFailed("an index could not be written", hint="define the type again"))
 
     def _other(self, entry: Entry, sequence: int) -> int | None:
         """A snippet beside this one with the same value, where that matters."""
