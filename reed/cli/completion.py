@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from reed.cli import COMMANDS
 from reed.cli.output import Output
-from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, slots
+from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_options, slots, split_option
 from reed.cli.plugin import SIGNALS
 from reed.cli.site import connect
 from reed.client import Client
@@ -91,7 +91,7 @@ def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Cand
     options = (*form.options, *EVERYWHERE)
     if last.startswith("-") and last != "-":
         return [(option.name, option.help) for option in options]
-    taken, awaited, values = _split(options, rest)
+    taken, awaited, values = _split(form, rest)
     args = Args({}, values)
     if awaited is not None:
         return _VALUES[awaited.value](args, taken) if awaited.value in _VALUES else ()
@@ -103,9 +103,9 @@ def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Cand
     return _VALUES[kind](args, taken) if kind in _VALUES else ()
 
 
-def _split(options: tuple[Option, ...], rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
+def _split(form: Form, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
     """The words among `rest`, the option whose value comes next, and the options that have theirs."""
-    known = {option.name: option for option in options} | {option.short: option for option in options if option.short}
+    known = known_options(form)
     words: list[str] = []
     values: dict[str, list[str]] = {}
     awaited: Option | None = None
@@ -113,10 +113,16 @@ def _split(options: tuple[Option, ...], rest: list[str]) -> tuple[list[str], Opt
         if awaited is not None:
             values.setdefault(awaited.name, []).append(word)
             awaited = None
-        elif word in known:
-            awaited = known[word] if known[word].value else None
-        elif not word.startswith("-"):
+        elif word == "-" or not word.startswith("-"):
             words.append(word)
+        else:
+            more = word
+            while more:
+                name, equals, value, more = split_option(more, known)
+                option = known.get(name)
+                awaited = option if option and option.value and not equals else None
+                if option and option.value and equals:
+                    values.setdefault(option.name, []).append(value)
     return words, awaited, values
 
 

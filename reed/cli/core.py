@@ -42,7 +42,7 @@ def stop(args: Args, output: Output) -> int:
     from reed.cli.site import runtime_dir
 
     pid = terminate(runtime_dir(args))
-    output.say(f"the core (pid {pid}) is stopped")
+    output.done(f"core stopped (pid {pid})", {"pid": pid})
     return 0
 
 
@@ -51,7 +51,7 @@ def restart(args: Args, output: Output) -> int:
     from reed.cli.site import runtime_dir
 
     pid = run(runtime_dir(args))
-    output.say(f"the core (pid {pid}) runs anew; its plugins went on")
+    output.done(f"core restarted (pid {pid}); plugins kept running", {"pid": pid})
     return 0
 
 

@@ -37,6 +37,7 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_SIGNAL: common.SignalMessage.unpack,
     _C.PLUGIN_START: common.unpack_name,
     _C.PLUGIN_STOP: common.unpack_name,
+    _C.PLUGIN_RELOAD: plugins.PluginReload.unpack,
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
 _WRITES = frozenset({_C.SNIPPET_CREATE, _C.SNIPPET_UPDATE, _C.SNIPPET_DELETE})

@@ -17,10 +17,10 @@ from reed.errors import PluginNotFound, nearest
 from reed.wire.codes import Command
 
 _COLUMNS = (
-    Column("WHAT", "what"),
-    Column("MAY", "may"),
-    Column("WHY", "why"),
-    Column("TO CHANGE IT", "change"),
+    Column("WHAT", "what", whole=True),
+    Column("MAY", "may", whole=True, coloured=True),
+    Column("WHY", "why", shrink=1),
+    Column("TO CHANGE IT", "change", shrink=2),
 )
 _OWN = {
     Command.PLUGIN_REGISTER: "every plugin does, on its own socket",

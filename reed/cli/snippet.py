@@ -8,7 +8,11 @@ from typing import Any
 from reed.cli.output import Column, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option
 from reed.cli.site import connect, json_input, ref
+from reed.client import Client
+from reed.errors import Conflict, PermissionDenied
 from reed.wire.snippets import Record
+
+_MAX_ROUNDS = 5  # of an update that others overtake
 
 
 def create(args: Args, output: Output) -> int:
@@ -21,9 +25,36 @@ def create(args: Args, output: Output) -> int:
 
 def update(args: Args, output: Output) -> int:
     wanted, patch = ref(args.word("REF")), json_input(args, "JSON")
+    if_version = args.number("--if-version")
     with connect(args) as core:
-        snippet_id = core.snippet_update(wanted, patch, args.number("--if-version"))
-    return _written(output, snippet_id)
+        if output.as_json or output.is_terminal:
+            snippet_id, version = _update_counted(core, wanted, patch, if_version)
+        else:
+            snippet_id, version = core.snippet_update(wanted, patch, if_version), 0
+    if output.as_json:
+        output.json({"id": snippet_id, "version": version or None})
+    else:
+        output.rows([[f"{snippet_id}  version {version}" if version else snippet_id]])
+    return 0
+
+
+def _update_counted(core: Client, wanted: str, patch: bytes, if_version: int) -> tuple[str, int]:
+    """The id and the new version, which is one more than the version that the update was bound to; 0: not known.
+
+    Reading it afterwards could give the version of somebody else's later update.
+    """
+    if if_version:
+        return core.snippet_update(wanted, patch, if_version), if_version + 1
+    for _ in range(_MAX_ROUNDS):
+        try:
+            seen = core.snippet_get(wanted)
+        except PermissionDenied:  # it may write and not read
+            break
+        try:
+            return core.snippet_update(seen.id, patch, seen.version), seen.version + 1
+        except Conflict:
+            continue  # somebody else was first
+    return core.snippet_update(wanted, patch), 0
 
 
 def delete(args: Args, output: Output) -> int:
@@ -90,8 +121,8 @@ _LIST = (
     Column("REF", "name|id", whole=True),
     Column("TYPE", "type"),
     Column("VERSION", "version", right=True),
-    Column("UPDATED", "updated_at", moment),
-    Column("CONTENT", "content"),
+    Column("UPDATED", "updated_at", moment, shrink=2),
+    Column("CONTENT", "content", shrink=1),
 )
 _FILE = Option("--file", "F", "read the JSON from a file (.yaml too)")
 FORMS = {
@@ -117,7 +148,7 @@ REF is its name, '$NAME' or its id. Into a pipe goes the content, byte for byte;
         update,
         "REF [JSON]",
         "Change a snippet by a JSON Merge Patch; prints its id",
-        (Option("--if-version", "N", "only if it is still at this version", number=COUNT), _FILE),
+        (Option("--if-version", "N", "only if it is still at this version (0: at any)", number=COUNT), _FILE),
         """
 What the patch names is changed, null takes a field away, the rest stays.
 
@@ -130,7 +161,10 @@ What the patch names is changed, null takes a field away, the rest stays.
         list_snippets,
         "",
         "All snippets in creation order",
-        (Option("--type", "T", "of this type alone"), Option("--limit", "N", "at most so many", number=COUNT)),
+        (
+            Option("--type", "T", "of this type alone"),
+            Option("--limit", "N", "at most N (0, the default: all)", number=COUNT),
+        ),
         """
 Into a pipe, by tabs: id, type, name, version, created, updated (microseconds since 1970), content.""",
     ),

@@ -215,6 +215,19 @@ class Client(Connection):
         """
         self.call(Command.PLUGIN_RELOAD, pack_text(name, NAME.size) if name else b"")
 
+    def plugin_reload_report(self, name: str = "") -> list[dict[str, Json]]:
+        """As `plugin_reload`, but gives what changed: {"name", "result", "reason"} of each plugin that did.
+
+        `result` is "added", "started", "renewed", "updated", "removed" or "failed". Returns when every plugin that was
+        started or renewed is ready or has failed. Invalid names the bad row; a plugin that failed raises nothing.
+        """
+        from reed.wire import plugins
+
+        changes: list[dict[str, Json]] = _parsed(
+            self.call(Command.PLUGIN_RELOAD, plugins.PluginReload(name, report=True).pack())
+        )
+        return changes
+
     def stats(self) -> dict[str, Json]:
         """{"version","pid","uptime_s","memory_bytes","connections","store","plugins","loop","limits", …}."""
         figures: dict[str, Json] = _parsed(self.call(Command.SYSTEM_STATS))

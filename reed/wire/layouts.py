@@ -53,6 +53,7 @@ REGISTRY_DEFINE = _struct("32s type_name", "I definition_len")  # + JSON
 SEARCH_QUERY = _struct("32s snippet_type", "I limit", "I offset", "H query_len")  # + text
 PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len")  # + JSON
 PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
+PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or the name alone, or nothing
 
 # Responses of the core.
 SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03

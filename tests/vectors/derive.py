@@ -131,6 +131,8 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
          {"plugin": "simple-seo", "action": "validate", "input": '"blog/intro"'}, "input"),
         ("PluginSend", "send bytes", "<32s32sI",
          {"plugin": "thumb", "action": "scale", "input": {"hex": "00ff10fe"}}, "input"),
+        ("PluginReload", "reload all, with a report", "<32sB", {"plugin_name": "", "report": True}, None),
+        ("PluginReload", "reload one, with a report", "<32sB", {"plugin_name": "simple-seo", "report": True}, None),
         ("SignalMessage", "READY", "<BQ32sH",
          {"signal_type": 0x01, "timestamp": WHEN, "plugin_name": "simple-seo", "data": ""}, "data"),
         ("SignalMessage", "ERROR with data", "<BQ32sH",
