@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from reed.cli import COMMANDS
-from reed.cli.output import Output
+from reed.cli.output import Output, safe
 from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_options, slots, split_option
 from reed.cli.plugin import SIGNALS
 from reed.cli.site import connect
@@ -60,12 +60,17 @@ def completion(args: Args, output: Output) -> int:
     shell = args.word("SHELL")
     if shell == "words":
         *before, last = args.words("WORD") or [""]
-        for word, about in _starting(last, candidates(before, last)):
-            output.stream.write(f"{word}\t{about}\n")
-    elif shell in _SCRIPTS:
-        output.stream.write(_SCRIPTS[shell])
-    else:
+        found = _starting(last, candidates(before, last))
+        if output.as_json:
+            output.json([{"word": word, "about": about} for word, about in found])
+        else:
+            output.stream.writelines(f"{safe(word)}\t{safe(about)}\n" for word, about in found)
+    elif shell not in _SCRIPTS:
         raise UsageError(f"no shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
+    elif output.as_json:
+        output.json({"shell": shell, "script": _SCRIPTS[shell]})
+    else:
+        output.stream.write(_SCRIPTS[shell])
     return 0
 
 
