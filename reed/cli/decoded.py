@@ -25,6 +25,7 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SNIPPET_DELETE: snippets.SnippetDelete.unpack,
     _C.SNIPPET_GET: common.unpack_ref,
     _C.SNIPPET_LIST: snippets.SnippetList.unpack,
+    _C.SNIPPET_NAMES: snippets.SnippetNames.unpack,
     _C.SCHEMA_BOND: schema.SchemaBond.unpack,
     _C.SCHEMA_UNBOND: schema.SchemaUnbond.unpack,
     _C.SCHEMA_TREE: schema.SchemaTree.unpack,
@@ -41,7 +42,9 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
 _WRITES = frozenset({_C.SNIPPET_CREATE, _C.SNIPPET_UPDATE, _C.SNIPPET_DELETE})
-_JSON = frozenset({_C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS})
+_JSON = frozenset(
+    {_C.SNIPPET_NAMES, _C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS}
+)
 
 
 class Decoded(NamedTuple):

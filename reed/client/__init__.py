@@ -95,6 +95,13 @@ class Client(Connection):
             if not cursor:
                 return
 
+    def snippet_names(self, prefix: str = "", limit: int = 0) -> list[str]:
+        """The first names that begin with `prefix`, in their order; at most `limit` (0: 100; at most 1000)."""
+        from reed.wire import snippets
+
+        names: list[str] = _parsed(self.call(Command.SNIPPET_NAMES, snippets.SnippetNames(prefix, limit).pack()))
+        return names
+
     # Bonds.
 
     def schema_bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:

@@ -17,6 +17,7 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.SNIPPET_DELETE: Permission.SNIPPET_WRITE,
     Command.SNIPPET_GET: Permission.SNIPPET_READ,
     Command.SNIPPET_LIST: Permission.SNIPPET_READ,
+    Command.SNIPPET_NAMES: Permission.SNIPPET_READ,
     Command.SCHEMA_BOND: Permission.SCHEMA_WRITE,
     Command.SCHEMA_UNBOND: Permission.SCHEMA_WRITE,
     Command.SCHEMA_TREE: Permission.SCHEMA_READ,

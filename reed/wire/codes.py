@@ -31,6 +31,7 @@ class Command(IntEnum):
     SNIPPET_DELETE = 0x03
     SNIPPET_GET = 0x04
     SNIPPET_LIST = 0x05
+    SNIPPET_NAMES = 0x0A
     SCHEMA_BOND = 0x10
     SCHEMA_UNBOND = 0x11
     SCHEMA_TREE = 0x12
@@ -99,6 +100,7 @@ READS = frozenset(
     {
         Command.SNIPPET_GET,
         Command.SNIPPET_LIST,
+        Command.SNIPPET_NAMES,
         Command.SCHEMA_TREE,
         Command.REGISTRY_GET,
         Command.REGISTRY_LIST,

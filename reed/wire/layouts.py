@@ -46,6 +46,7 @@ SNIPPET_CREATE = _struct("32s snippet_type", "32s semantic_name", "I content_len
 SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON merge patch
 SNIPPET_DELETE = _struct("36s ref", "B cascade")
 SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
+SNIPPET_NAMES = _struct("32s prefix", "I limit")
 SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
 SCHEMA_UNBOND = _struct("36s parent", "36s child")
 SCHEMA_TREE = _struct("36s root", "B depth")

@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 
 COMMANDS = {
     "SNIPPET_CREATE": 0x01, "SNIPPET_UPDATE": 0x02, "SNIPPET_DELETE": 0x03, "SNIPPET_GET": 0x04, "SNIPPET_LIST": 0x05,
+    "SNIPPET_NAMES": 0x0A,
     "SCHEMA_BOND": 0x10, "SCHEMA_UNBOND": 0x11, "SCHEMA_TREE": 0x12,
     "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22,
     "SEARCH_QUERY": 0x30, "SEARCH_INDEX": 0x31,
@@ -101,6 +102,7 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
          {"snippet_type": "", "after": "", "limit": 0}, None),
         ("SnippetList", "list one type after an id", "<32s36sI",
          {"snippet_type": "page", "after": ID, "limit": 1000}, None),
+        ("SnippetNames", "names that begin so", "<32sI", {"prefix": "blog/", "limit": 20}, None),
         ("SchemaBond", "bond with weight and path", "<36s36siH",
          {"parent": "blog", "child": ID, "weight": -5, "path": "/blog/intro"}, "path"),
         ("SchemaBond", "bond, no path", "<36s36siH",

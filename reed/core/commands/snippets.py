@@ -1,4 +1,4 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST (WIRE.md, 01-05). Writes go through the filters, where there are any."""
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, NAMES. Writes go through the filters, where there are any."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Failed, RecordPage, Store
-from reed.wire import common
+from reed.wire import common, strict_json
 from reed.wire.codes import Command
+from reed.wire.common import JsonResponse
 from reed.wire.snippets import (
     SnippetCreate,
     SnippetDelete,
     SnippetList,
+    SnippetNames,
     SnippetPage,
     SnippetUpdate,
     SnippetWritten,
@@ -53,12 +55,21 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
 
         store.page(request.snippet_type, request.after, request.limit, done, call.fail)
 
+    def names(call: Call, payload: memoryview) -> None:
+        request = SnippetNames.unpack(payload)
+
+        def done(found: list[str]) -> None:
+            call.reply(JsonResponse(200, strict_json.dumps(found)).pack())
+
+        store.names(request.prefix, request.limit, done, call.fail)
+
     return {
         Command.SNIPPET_CREATE: Route(create),
         Command.SNIPPET_UPDATE: Route(update),
         Command.SNIPPET_DELETE: Route(delete),
         Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
+        Command.SNIPPET_NAMES: Route(names, reads_store=True),
     }
 
 

@@ -35,6 +35,7 @@ pub enum Command {
     SnippetDelete = 0x03,
     SnippetGet = 0x04,
     SnippetList = 0x05,
+    SnippetNames = 0x0A,
     SchemaBond = 0x10,
     SchemaUnbond = 0x11,
     SchemaTree = 0x12,
