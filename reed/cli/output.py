@@ -221,18 +221,12 @@ def _cell(value: Any) -> str:
 def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:
     """Make columns narrower until they fit: the least useful ones one after the other, then the widest of the rest."""
     excess = sum(widths) + _GAP * (len(widths) - 1) - room
-    for number in sorted(range(len(columns)), key=lambda number: columns[number].shrink):
-        if excess > 0 and columns[number].shrink:
-            cut = min(excess, max(widths[number] - _NARROWEST, 0))
-            widths[number] -= cut
-            excess -= cut
-    elastic = [number for number, column in enumerate(columns) if not column.whole and not column.shrink]
-    while excess > 0 and elastic:
-        widest = max(elastic, key=widths.__getitem__)
-        if widths[widest] <= _NARROWEST:
-            return
-        widths[widest] -= 1
-        excess -= 1
+    by_use = sorted((column.shrink, number) for number, column in enumerate(columns) if column.shrink)
+    rest = sorted((-widths[number], number) for number, column in enumerate(columns) if not column.whole)
+    for (_, number), least in [*((each, _NARROWEST) for each in [*by_use, *rest]), *((each, 1) for each in by_use)]:
+        cut = max(0, min(excess, widths[number] - least))
+        widths[number] -= cut
+        excess -= cut
 
 
 # Text on a terminal.

@@ -151,36 +151,9 @@ def _each(args: Args, output: Output, do: Callable[[Client, str], None], done: s
 
 
 def reload(args: Args, output: Output) -> int:
-    """What changed, plugin by plugin; 1 when one failed."""
-    changes: list[dict[str, Any]] = []
-    with connect(args, timeout=None) as core:
-        for name in args.words("NAME") or [""]:
-            try:
-                found = core.plugin_reload_report(name)
-            except CallError as error:
-                if not name:
-                    raise
-                found = [{"name": name, "result": "failed", "reason": str(error)}]
-            if name and not found:
-                output.say(f"{name} is not running: the next start takes its new version")
-            changes += found
-    if output.is_for_people:
-        _show_changes(changes, output)
-    else:
-        output.table(_CHANGES, changes)
-    if not changes and not args.words("NAME"):
-        output.say("nothing has changed")
-    return 1 if any(change["result"] == "failed" for change in changes) else 0
+    from reed.cli.plugin_reload import reload as run
 
-
-_CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON", "reason"))
-
-
-def _show_changes(changes: list[dict[str, Any]], output: Output) -> None:
-    """A line each; a reason is not shortened."""
-    for change in changes:
-        name, reason = change["name"], change["reason"].removeprefix(f"plugin {change['name']}: ")
-        output.result(change["result"], f"{name}: {reason}" if reason else name)
+    return run(args, output)
 
 
 def send(args: Args, output: Output) -> int:

@@ -107,6 +107,17 @@ def test_a_version_of_the_code_that_is_not_the_manifests(site) -> None:
     assert "version is '3.0.0'" in checks["registration"]["detail"]
 
 
+def test_a_plugin_that_ends_in_an_error_shows_it_and_not_its_traceback(site) -> None:
+    site.set_rows(ROW)
+    site.add_lua_plugin(
+        "demo", "local function f() error('no database') end\nlocal function g() f() end\ng()", MANIFEST
+    )
+    _, checks = report(site)
+    assert failed(checks) == ["registration"]
+    assert "main.lua:1: no database" in checks["registration"]["detail"]
+    assert "in main chunk" not in checks["registration"]["detail"]
+
+
 def test_an_action_that_never_answers(site) -> None:
     site.set_rows(ROW)
     main = GOOD.replace("return { answer", "while true do end return { answer")
