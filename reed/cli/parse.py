@@ -78,7 +78,7 @@ class Form:
 
 
 EVERYWHERE = (
-    Option("--json", help="print JSON, for programs"),
+    Option("--json", help="print JSON, for programs; errors too"),
     Option("--runtime-dir", "DIR", "the runtime folder of the core (REED_RUNTIME_DIR; /tmp/reed-cms)"),
     Option("--help", help="show this", short="-h"),
 )

@@ -284,6 +284,24 @@ def test_a_plugin_that_is_hard_of_hearing(site) -> None:
     assert checks["tests"]["result"] == "skipped"
 
 
+def test_a_build_that_fails_shows_its_first_error(site, monkeypatch) -> None:
+    site.set_rows(ROW.replace("lua", "native"))
+    folder = site.root / "plugins/demo"
+    (folder / "src").mkdir(parents=True)
+    (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\n")
+    (folder / "Cargo.toml").write_text("")
+    cargo = site.root / "bin/cargo"
+    cargo.parent.mkdir()
+    cargo.write_text(
+        "#!/bin/sh\nseq -f 'warning: unused %g' 50 >&2\necho 'error[E0425]: cannot find value `x`' >&2\n"
+        "seq -f '  | %g' 50 >&2\necho 'error: could not compile `demo`' >&2\nexit 101\n"
+    )
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{cargo.parent}:{os.environ['PATH']}")
+    _, checks = report(site)
+    assert checks["build"]["detail"].splitlines()[0] == "error[E0425]: cannot find value `x`"
+
+
 def test_a_native_plugin_that_was_not_built(site) -> None:
     site.set_rows(ROW.replace("lua", "native"))
     folder = site.root / "plugins/demo"
