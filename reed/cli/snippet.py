@@ -45,15 +45,18 @@ def _update_counted(core: Client, wanted: str, patch: bytes, if_version: int) ->
     """
     if if_version:
         return core.snippet_update(wanted, patch, if_version), if_version + 1
+    conflict: tuple[int, Conflict] | None = None  # the version that it was about
     for _ in range(_MAX_ROUNDS):
         try:
             seen = core.snippet_get(wanted)
-        except PermissionDenied:  # it may write and not read
+        except PermissionDenied:  # the caller may write and not read
             break
+        if conflict is not None and conflict[0] == seen.version:
+            raise conflict[1]  # not because somebody else was first
         try:
             return core.snippet_update(seen.id, patch, seen.version), seen.version + 1
-        except Conflict:
-            continue  # somebody else was first
+        except Conflict as error:
+            conflict = seen.version, error
     return core.snippet_update(wanted, patch), 0
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from reed.cli import COMMANDS
+from reed.cli.snippet import _update_counted
+from reed.client import Client
 
 from .conftest import PYTHONPATH
 
@@ -145,6 +147,32 @@ def test_an_update_tells_the_new_version(on_site, second_core, monkeypatch):
     refused = on_site("snippet", "update", "home", "{}", "--json", "--if-version", "3")
     assert (refused.code, json.loads(refused.out)["error"]["status"]) == (1, 409)
     assert on_site("snippet", "update", "home", "{}").out == f"{made}\n", "id=$(reed snippet update …)"
+
+
+class Overtaken(Client):
+    """A client whose first updates come just after somebody else's."""
+
+    def __init__(self, path, others):
+        super().__init__(path)
+        self.others = others
+
+    def snippet_update(self, ref, patch, if_version=0):
+        if self.others:
+            self.others -= 1
+            super().snippet_update(ref, {"other": self.others})
+        return super().snippet_update(ref, patch, if_version)
+
+
+def test_an_update_that_is_overtaken_tells_its_own_version(site_folder):
+    path = site_folder / "run/core.sock"
+    with Overtaken(path, 0) as core:
+        core.registry_define("contested", {})
+        for others, version in ((0, 2), (2, 4), (50, 0)):
+            core.others = 0
+            made = core.snippet_create("contested", "", {})
+            core.others = others
+            assert _update_counted(core, made, b'{"mine": 1}', 0) == (made, version), "0: not known any more"
+            assert json.loads(core.snippet_get(made).content)["mine"] == 1
 
 
 def test_a_full_disk_leaves_a_line_on_stderr(site_folder):
