@@ -19,8 +19,8 @@ from reed.wire.codes import Command
 _COLUMNS = (
     Column("WHAT", "what", whole=True),
     Column("MAY", "may", whole=True, coloured=True),
-    Column("WHY", "why", shrink=1),
-    Column("TO CHANGE IT", "change", shrink=2),
+    Column("WHY", "why"),
+    Column("TO CHANGE IT", "change"),
 )
 _OWN = {
     Command.PLUGIN_REGISTER: "every plugin does, on its own socket",

@@ -222,11 +222,15 @@ def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:
     """Make columns narrower until they fit: the least useful ones one after the other, then the widest of the rest."""
     excess = sum(widths) + _GAP * (len(widths) - 1) - room
     by_use = sorted((column.shrink, number) for number, column in enumerate(columns) if column.shrink)
-    rest = sorted((-widths[number], number) for number, column in enumerate(columns) if not column.whole)
-    for (_, number), least in [*((each, _NARROWEST) for each in [*by_use, *rest]), *((each, 1) for each in by_use)]:
-        cut = max(0, min(excess, widths[number] - least))
-        widths[number] -= cut
-        excess -= cut
+    rest = [number for number, column in enumerate(columns) if not column.whole and not column.shrink]
+    for least in (_NARROWEST, 1):
+        for _, number in by_use:
+            cut = max(0, min(excess, widths[number] - least))
+            widths[number] -= cut
+            excess -= cut
+        while excess > 0 and rest and max(widths[number] for number in rest) > _NARROWEST:
+            widths[max(rest, key=widths.__getitem__)] -= 1
+            excess -= 1
 
 
 # Text on a terminal.
