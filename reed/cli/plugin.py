@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -180,6 +179,8 @@ def send(args: Args, output: Output) -> int:
 
 def _naming(error: CallError, name: str, action: str) -> CallError:
     """The error with plugin and action, unless its text begins with them already."""
+    import re
+
     where = f"plugin {name}, action {action}: "
     message = error.message.removeprefix(f"{name}.{action}: ")  # as an error of a Lua plugin begins
     named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else where + message
