@@ -18,14 +18,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reed.document import Node, read
-from reed.errors import ConfigError
+from reed.errors import ConfigError, nearest
 from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, whole, worded
 
-__all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load"]
+__all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load", "unknown_variables"]
 
 KB = 1024
 MB = 1024 * KB
 DEFAULT_FILE = "reed.yaml"  # read if it is there
+# REED_ variables that are no settings: of plugin processes and of the project's own tests.
+OTHER_VARIABLES = frozenset(
+    {
+        *("REED_CONFIG", "REED_HANDED_OVER"),
+        *("REED_SOCKET", "REED_SETTINGS", "REED_PLUGIN_NAME", "REED_PLUGIN_VERSION"),
+        *("REED_PAGES", "REED_SLOW_TESTS", "REED_TESTS_TARGET", "REED_FAULTS", "REED_FAULTS_P99", "REED_VECTORS"),
+        "REED_BENCH",
+    }
+)
 BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, as the installed package has them
 
 
@@ -140,6 +149,13 @@ def load(
     found = record(Config)(tree)
     own = (folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS)
     return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The REED_ variables that nothing reads, each with a hint: a mistyped one would go unnoticed."""
+    known = {_variable(name) for name in _names(Config)} | OTHER_VARIABLES
+    given = sorted(name for name in environ if name.startswith("REED_") and name not in known)
+    return {name: nearest(name, known) or "`reed serve --help` and reed's README name them" for name in given}
 
 
 def _names(cls: type[Any], above: str = "") -> Iterator[str]:

@@ -18,6 +18,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from reed.config import Config
@@ -43,6 +44,7 @@ from reed.registry.groups import People
 from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.processes import write_pid_file
+from reed.registry.reload_report import Reported
 from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
@@ -115,7 +117,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
-        self._reload_registry(lambda: None, lambda error: self.log.error("reload refused: %s", error))
+        self._reload_registry(lambda _: None, lambda error: self.log.error("reload refused: %s", error))
 
     def close(self) -> None:
         """Close everything, in the reverse order of its opening."""
@@ -228,16 +230,12 @@ class Daemon:
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._core_socket.connections), self._core_socket.accepted) | self.restarts
 
-    def _reload_registry(self, done: Callable[[], None], failed: Callable[[ReedError], None]) -> None:
-        def reloaded() -> None:
-            self._settle()
-            done()
+    def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
+        def settled(tell: Callable[[Any], None], outcome: object) -> None:
+            self._settle()  # after a failure too: other plugins may have changed
+            tell(outcome)
 
-        def refused(error: ReedError) -> None:
-            self._settle()  # others may have changed
-            failed(error)
-
-        self.supervisor.reload(reloaded, refused)
+        self.supervisor.reload(partial(settled, done), partial(settled, failed), report=report)
 
     def _settle(self) -> None:
         """After a reload: hooks follow the manifests, and who runs hears of the FIFOs that came."""

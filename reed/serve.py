@@ -22,12 +22,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from reed.config import Config
+from reed.config import Config, unknown_variables
 from reed.daemon import Daemon
 from reed.errors import ReedError
-from reed.registry import rows
+from reed.registry.site_check import check_site
 
 _FEW_DESCRIPTORS = 4096
 _UNIX_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -41,6 +41,8 @@ def serve(config: Config) -> int:
     log = _logger(config.log_level)
     _raise_descriptor_limit(log)
     inherited, count = _handed_over()
+    for name, hint in unknown_variables(os.environ).items():
+        log.warning("unknown variable %s; %s", name, hint)
     with _unix_signals() as arrived:
         try:
             daemon = Daemon(config, log, inherited, owns_process=True)
@@ -62,9 +64,15 @@ def serve(config: Config) -> int:
     return 0
 
 
-def check(config: Config) -> None:
-    """What a restart needs to be in order: this code was imported, the settings were read, and so is the registry."""
-    rows.load(config.registry, config.runtime_dir)
+def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
+    """What a restart needs to be in order: this code was imported, the settings were read; the registry and the
+    manifests are sound and have the same versions; every REED_ variable is known. ReedError says what is not, a line
+    each; gives warnings."""
+    errors, warnings = check_site(config)
+    errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
+    if errors:
+        raise ReedError("\n".join(errors))
+    return warnings
 
 
 class Restart:
@@ -83,8 +91,10 @@ class Restart:
             return
         said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the check has ended
         command = [sys.executable, *sys.orig_argv[1:], "--check"]
+        unknown = unknown_variables(os.environ)  # of them it was warned at its start, and nobody can take them away
+        environ = {name: value for name, value in os.environ.items() if name not in unknown}
         self._process = process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, env=environ
         )
         ended = os.pidfd_open(process.pid)
         late = self._daemon.loop.call_later(_CHECK_SECONDS, process.kill)

@@ -73,6 +73,16 @@ def test_the_plugins_that_come_with_reed_are_always_found_and_last(
     assert config.load(empty, {}, {}).plugin_dirs == (bundled,)
 
 
+def test_unknown_variables_are_found_with_the_nearest_known() -> None:
+    known = {"REED_DATA_DIR", "REED_CONFIG", "REED_LIMITS_USER_CALLS", "REED_TIMING_STOP_GRACE", "REED_PLUGIN_DIR"}
+    foreign = {"REED_SOCKET", "REED_PLUGIN_NAME", "REED_PAGES", "REED_TESTS_TARGET", "HOME", "REEDS"}
+    assert config.unknown_variables(dict.fromkeys(known | foreign, "x")) == {}
+    found = config.unknown_variables({"REED_DATADIR": "x", "REED_PLUGIN_DIRS": "x", "REED_QQQQ": ""})
+    assert list(found) == ["REED_DATADIR", "REED_PLUGIN_DIRS", "REED_QQQQ"]
+    assert "REED_DATA_DIR" in found["REED_DATADIR"]
+    assert "REED_PLUGIN_DIR" in found["REED_PLUGIN_DIRS"]
+
+
 def test_a_file_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "log_level: error\n")
     monkeypatch.chdir(tmp_path)

@@ -42,15 +42,17 @@ COMMANDS = {
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; its exit code. What is wrong goes to stderr: what, and what to do next."""
+    """Run one command; its exit code. An error goes to stderr, with what to do next; with --json to stdout, as JSON."""
     if sys.stderr is None:  # 2>&-
         sys.stderr = open("/dev/null", "w")  # noqa: SIM115
+    given = list(sys.argv[1:] if words is None else words)
+    as_json = "--json" in given[: given.index("--") if "--" in given else None]
     if sys.stdout is None:
-        return _say(ReedError("standard output is closed"), FAILED)
+        return _fail(ReedError("standard output is closed"), FAILED, as_json=False)
     gc.disable()  # nothing that is imported becomes garbage: looking for it, here and at the exit, takes 7 ms
     try:
         try:
-            status = _run(list(sys.argv[1:] if words is None else words))
+            status = _run(given)
             sys.stdout.flush()
         except BrokenPipeError:
             _forget_output()
@@ -58,14 +60,15 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except CoreNotRunning as error:
-        return _say(error, NOT_RUNNING)
+        return _fail(error, NOT_RUNNING, as_json=as_json)
     except ReedError as error:
         from reed.cli.parse import UsageError
 
-        return _say(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        return _fail(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED, as_json=as_json)
     except OSError as error:
         what = error.strerror or str(error)
-        return _say(ReedError(f"{error.filename}: {what}" if error.filename else what), FAILED)
+        failure = ReedError(f"{error.filename}: {what}" if error.filename else what)
+        return _fail(failure, FAILED, as_json=as_json)
     finally:
         gc.freeze()
     return status
@@ -77,11 +80,8 @@ def _run(words: list[str]) -> int:
     if noun == "help" and words:  # reed help NOUN
         everywhere.append("--help")
         noun = _next_word(words, everywhere)
-    if "--version" in everywhere:
-        from reed import __version__
-
-        print(f"reed {__version__}")
-        return DONE
+    if "--version" in everywhere or "-v" in everywhere:
+        return _show_version(as_json="--json" in everywhere + words)
     if not noun or noun == "help":
         print(_overview(), file=sys.stdout if noun or "--help" in everywhere else sys.stderr)
         return DONE if noun or "--help" in everywhere else WRONG_USAGE
@@ -113,6 +113,17 @@ def _run(words: list[str]) -> int:
     return status
 
 
+def _show_version(*, as_json: bool) -> int:
+    from reed import __version__
+    from reed.cli.output import Output
+
+    if as_json:
+        Output(sys.stdout, as_json=True).json({"version": __version__})
+    else:
+        print(f"reed {__version__}")
+    return DONE
+
+
 def _next_word(words: list[str], everywhere: list[str]) -> str:
     """Take the next word; options that stand before it, which every command has, move to `everywhere`."""
     while words and words[0].startswith("-") and words[0] != "-":
@@ -125,14 +136,24 @@ def _next_word(words: list[str], everywhere: list[str]) -> str:
 
 def _overview() -> str:
     lines = [f"  reed {noun:10} {about}" for noun, (_, about) in COMMANDS.items()]
-    return "\n".join(["reed: content and the plugins that work on it\n", *lines, "\n`reed COMMAND --help` tells more."])
+    ends = ["\n`reed COMMAND --help` tells more; `reed -v` prints the version."]
+    return "\n".join(["reed: content and the plugins that work on it\n", *lines, *ends])
 
 
-def _say(error: ReedError, status: int) -> int:
-    from reed.cli.output import safe_lines
+def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
+    from reed.cli.output import Output, complain, error_as_json
 
     try:
-        print(f"reed: {safe_lines(str(error))}", file=sys.stderr)
+        if as_json:
+            try:
+                Output(sys.stdout, as_json=True).json({"error": error_as_json(error)})
+                sys.stdout.flush()
+                return status
+            except BrokenPipeError:
+                raise
+            except OSError:  # standard output itself failed
+                pass
+        complain(str(error))
     except BrokenPipeError:
         _forget_output()
     return status

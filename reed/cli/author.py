@@ -136,8 +136,7 @@ def _tell_check(check: Check, output: Output) -> None:
     if output.as_json:
         return
     if output.is_terminal:
-        first, *more = check.detail.split("\n")
-        output.say("\n".join([f"{check.result:9}{check.name:20} {first}", *(f"{'':30}{line}" for line in more)]))
+        output.result(check.result, f"{check.name:20} " + check.detail.replace("\n", f"\n{'':21}"))
     else:
         output.rows([[check.result, check.name, check.detail]])
     output.stream.flush()

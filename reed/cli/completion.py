@@ -3,7 +3,7 @@
     shell ── Tab ── reed completion words -- WORD… LAST ── "candidate ⇥ what it is", a line each ── shell
 
 The shells' scripts know nothing of the commands: the forms that `parse` reads say what may follow, and the core (when
-it runs) which plugins, actions and types there are. No candidates: the shell offers files.
+it runs) which plugins, actions, types and names of snippets there are. No candidates: the shell offers files.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from reed.cli import COMMANDS
-from reed.cli.output import Output
-from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, slots
+from reed.cli.output import Output, safe
+from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_options, slots, split_option
 from reed.cli.plugin import SIGNALS
 from reed.cli.site import connect
 from reed.client import Client
-from reed.errors import CallError, CoreNotRunning, nearest
+from reed.errors import ReedError, nearest
 
+_MAX_NAMES = 1000
 Candidate = tuple[str, str]  # what may be written, and what it is
 
 _SCRIPTS = {
@@ -60,12 +61,17 @@ def completion(args: Args, output: Output) -> int:
     shell = args.word("SHELL")
     if shell == "words":
         *before, last = args.words("WORD") or [""]
-        for word, about in _starting(last, candidates(before, last)):
-            output.stream.write(f"{word}\t{about}\n")
-    elif shell in _SCRIPTS:
-        output.stream.write(_SCRIPTS[shell])
-    else:
+        found = _starting(last, candidates(before, last))
+        if output.as_json:
+            output.json([{"word": word, "about": about} for word, about in found])
+        else:
+            output.stream.writelines(f"{safe(word)}\t{safe(about)}\n" for word, about in found)
+    elif shell not in _SCRIPTS:
         raise UsageError(f"no shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
+    elif output.as_json:
+        output.json({"shell": shell, "script": _SCRIPTS[shell]})
+    else:
+        output.stream.write(_SCRIPTS[shell])
     return 0
 
 
@@ -91,21 +97,21 @@ def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Cand
     options = (*form.options, *EVERYWHERE)
     if last.startswith("-") and last != "-":
         return [(option.name, option.help) for option in options]
-    taken, awaited, values = _split(options, rest)
+    taken, awaited, values = _split(form, rest)
     args = Args({}, values)
     if awaited is not None:
-        return _VALUES[awaited.value](args, taken) if awaited.value in _VALUES else ()
+        return _VALUES[awaited.value](args, taken, last) if awaited.value in _VALUES else ()
     free = slots(form, rest)
     if not free or (len(taken) >= len(free) and "…" not in free[-1]):
         return ()
     slot = free[min(len(taken), len(free) - 1)].strip("[]…")
     kind = f"{noun} {slot}" if slot == "NAME" else slot
-    return _VALUES[kind](args, taken) if kind in _VALUES else ()
+    return _VALUES[kind](args, taken, last) if kind in _VALUES else ()
 
 
-def _split(options: tuple[Option, ...], rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
+def _split(form: Form, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
     """The words among `rest`, the option whose value comes next, and the options that have theirs."""
-    known = {option.name: option for option in options} | {option.short: option for option in options if option.short}
+    known = known_options(form)
     words: list[str] = []
     values: dict[str, list[str]] = {}
     awaited: Option | None = None
@@ -113,10 +119,16 @@ def _split(options: tuple[Option, ...], rest: list[str]) -> tuple[list[str], Opt
         if awaited is not None:
             values.setdefault(awaited.name, []).append(word)
             awaited = None
-        elif word in known:
-            awaited = known[word] if known[word].value else None
-        elif not word.startswith("-"):
+        elif word == "-" or not word.startswith("-"):
             words.append(word)
+        else:
+            more = word
+            while more:
+                name, equals, value, more = split_option(more, known)
+                option = known.get(name)
+                awaited = option if option and option.value and not equals else None
+                if option and option.value and equals:
+                    values.setdefault(option.name, []).append(value)
     return words, awaited, values
 
 
@@ -124,52 +136,79 @@ def _starting(last: str, found: Iterable[Candidate]) -> Iterable[Candidate]:
     return [(word, about) for word, about in found if word.startswith(last)]
 
 
-def _asked(ask: Callable[[Client, list[str]], list[Candidate]]) -> Callable[[Args, list[str]], list[Candidate]]:
+Ask = Callable[[Client, list[str], str], list[Candidate]]
+Values = Callable[[Args, list[str], str], list[Candidate]]
+
+
+def _asked(ask: Ask) -> Values:
     """Candidates that the core knows: none when it does not run, or does not tell."""
 
-    def candidates_of_core(args: Args, taken: list[str]) -> list[Candidate]:
+    def candidates_of_core(args: Args, taken: list[str], last: str) -> list[Candidate]:
         try:
             with connect(args, timeout=1.0) as core:
-                return ask(core, taken)
-        except (CoreNotRunning, CallError):
+                return ask(core, taken, last)
+        except (ReedError, OSError):
             return []
 
     return candidates_of_core
 
 
-def _plugins(core: Client, _: list[str]) -> list[Candidate]:
+def _fixed(*words: str) -> Values:
+    return lambda _args, _taken, _last: [(word, "") for word in words]
+
+
+def _plugins(core: Client, _taken: list[str], _last: str) -> list[Candidate]:
     return [(plugin["name"], plugin["description"]) for plugin in core.plugin_list()]
 
 
-def _actions(core: Client, taken: list[str]) -> list[Candidate]:
+def _actions(core: Client, taken: list[str], _last: str) -> list[Candidate]:
     """Those of the plugin that was named, or of all."""
     found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] in taken or not taken]
     return [(name, action.get("description") or "") for actions in found for name, action in actions.items()]
 
 
-def _types(core: Client, _: list[str]) -> list[Candidate]:
+def _names(core: Client, _taken: list[str], last: str) -> list[Candidate]:
+    """Names of snippets."""
+    return [(name, "") for name in core.snippet_names(last, _MAX_NAMES)]
+
+
+def _inputs(core: Client, taken: list[str], last: str) -> list[Candidate]:
+    """Names of snippets, if the action takes one; `taken` is the plugin and the action, or with --all the action."""
+    *named, action = taken
+    for plugin in core.plugin_list():
+        if (plugin["name"] in named or not named) and plugin["actions"].get(action, {}).get("input") == "snippet":
+            return _names(core, taken, last)
+    return []
+
+
+def _types(core: Client, _taken: list[str], _last: str) -> list[Candidate]:
     return [(definition.type_name, "") for definition in core.registry_list()]
 
 
 # What a word or the value of an option may be, by what a form calls it.
-_VALUES: dict[str, Callable[[Args, list[str]], list[Candidate]]] = {
+_VALUES: dict[str, Values] = {
     "plugin NAME": _asked(_plugins),
     "monitor NAME": _asked(_plugins),
     "ACTION": _asked(_actions),
+    "INPUT": _asked(_inputs),
+    "REF": _asked(_names),
+    "PARENT": _asked(_names),
+    "CHILD": _asked(_names),
     "TYPE": _asked(_types),
     "T": _asked(_types),
     "registry NAME": _asked(_types),
-    "SIGNAL": lambda _, __: [(name, kind.name) for name, kind in SIGNALS.items()],
-    "LEVEL": lambda _, __: [(level, "") for level in ("debug", "info", "warning", "error")],
-    "SHELL": lambda _, __: [(shell, "") for shell in _SCRIPTS],
-    "LANGUAGE": lambda _, __: [("lua", ""), ("rust", "")],
+    "SIGNAL": lambda _args, _taken, _last: [(name, kind.name) for name, kind in SIGNALS.items()],
+    "LEVEL": _fixed("debug", "info", "warning", "error"),
+    "MODE": _fixed("auto", "strict", "off"),
+    "SHELL": _fixed(*_SCRIPTS),
+    "LANGUAGE": _fixed("lua", "rust"),
 }
 
 FORMS = {
     "completion": Form(
         completion,
         "SHELL [WORD…]",
-        "Print what has Tab complete commands, plugins, actions and types in bash, zsh or fish",
+        "Print what has Tab complete commands, plugins, actions, types and names in bash, zsh or fish",
         details="""
   eval "$(reed completion bash)"                                     # in ~/.bashrc
   eval "$(reed completion zsh)"                                      # in ~/.zshrc, after compinit

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from reed.cli.output import Output, counted, size, span
+from reed.cli.output import Output, complain, counted, size, span
 from reed.cli.parse import Args, Form, Option
 
 
-def serve(args: Args, _output: Output) -> int:
+def serve(args: Args, output: Output) -> int:
     from reed.cli.site import config
     from reed.serve import check
     from reed.serve import serve as run
 
     settings = config(args)
-    if args.has("--check"):
-        check(settings)
-        return 0
-    return run(settings)
+    if not args.has("--check"):
+        return run(settings)
+    warnings = check(settings, os.environ)
+    if not output.as_json:
+        for warning in warnings:
+            complain(f"warning: {warning}")
+    output.done("code, settings, registry and manifests are in order", {"warnings": list(warnings)})
+    return 0
 
 
 def start(args: Args, output: Output) -> int:
     from reed.cli.background import launch
     from reed.cli.site import config
+    from reed.config import unknown_variables
 
     settings = config(args)
+    unknown = {} if output.as_json else unknown_variables(os.environ)
+    for name, hint in unknown.items():
+        complain(f"warning: unknown variable {name}; {hint}")
     pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
     if output.as_json:
         output.json({"pid": pid, "runtime_dir": str(settings.runtime_dir), "data_dir": str(settings.data_dir)})
@@ -42,7 +51,7 @@ def stop(args: Args, output: Output) -> int:
     from reed.cli.site import runtime_dir
 
     pid = terminate(runtime_dir(args))
-    output.say(f"the core (pid {pid}) is stopped")
+    output.done(f"core stopped (pid {pid})", {"pid": pid})
     return 0
 
 
@@ -51,7 +60,7 @@ def restart(args: Args, output: Output) -> int:
     from reed.cli.site import runtime_dir
 
     pid = run(runtime_dir(args))
-    output.say(f"the core (pid {pid}) runs anew; its plugins went on")
+    output.done(f"core restarted (pid {pid}); plugins kept running", {"pid": pid})
     return 0
 
 
@@ -133,7 +142,10 @@ FORMS = {
         serve,
         "",
         "Run the core in the foreground",
-        (*_SETTINGS, Option("--check", "", "only see whether code, settings and registry are in order")),
+        (
+            *_SETTINGS,
+            Option("--check", "", "check code, settings, registry, manifests and REED_ variables, and start nothing"),
+        ),
         """
 It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again,
 SIGUSR2 restarts it (`reed restart`).""",

@@ -27,6 +27,7 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SNIPPET_LIST: snippets.SnippetList.unpack,
     _C.SNIPPET_FIND: snippets.SnippetFind.unpack,
     _C.SNIPPET_RENAME: snippets.SnippetRename.unpack,
+    _C.SNIPPET_NAMES: snippets.SnippetNames.unpack,
     _C.SCHEMA_BOND: schema.SchemaBond.unpack,
     _C.SCHEMA_UNBOND: schema.SchemaUnbond.unpack,
     _C.SCHEMA_TREE: schema.SchemaTree.unpack,
@@ -39,9 +40,12 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_SIGNAL: common.SignalMessage.unpack,
     _C.PLUGIN_START: common.unpack_name,
     _C.PLUGIN_STOP: common.unpack_name,
+    _C.PLUGIN_RELOAD: plugins.PluginReload.unpack,
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
-_JSON = frozenset({_C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS})
+_JSON = frozenset(
+    {_C.SNIPPET_NAMES, _C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS}
+)
 
 
 class Decoded(NamedTuple):

@@ -17,8 +17,8 @@ from reed.errors import PluginNotFound, nearest
 from reed.wire.codes import Command
 
 _COLUMNS = (
-    Column("WHAT", "what"),
-    Column("MAY", "may"),
+    Column("WHAT", "what", whole=True),
+    Column("MAY", "may", whole=True, coloured=True),
     Column("WHY", "why"),
     Column("TO CHANGE IT", "change"),
 )

@@ -151,7 +151,7 @@ FORMS = {
         (
             Option("--record", "F", "keep them in a file too, as they came"),
             Option("--read", "F", "show those of such a file instead"),
-            Option("--count", "N", "end after so many", number=COUNT),
+            Option("--count", "N", "end after N frames (0, the default: never)", number=COUNT),
         ),
         """
 It is for the group admin. What is recorded from a plugin can be played to it again:

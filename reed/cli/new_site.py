@@ -21,7 +21,7 @@ REED_YAML = """\
 #   editor:
 #     users: [anna]
 #     unix_groups: [editors]
-#     permissions: [snippet_read, snippet_write, search_read, plugin_send]
+#     permissions: [snippet_read, snippet_write, schema_read, registry_read, search_read, system_stats, plugin_send]
 
 # What plugins are told, over the settings in their plugin.yaml:
 # plugins:

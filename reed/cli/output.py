@@ -7,14 +7,19 @@
 Content may hold anything. On a terminal nothing of it but printable characters arrives: an escape sequence in a title
 must not move the cursor. In a pipe a tab, line feed, return or backslash in a cell is written as \\t \\n \\r \\\\; only
 a JSON text stays as it is, with spaces where it was laid out in lines.
+
+A table is as wide as COLUMNS says, else as the terminal; states are coloured (`colour`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
+
+from reed.errors import CallError, ErrorCode, FileError, ReedError
 
 _GAP = 2
 _NARROWEST = 8
@@ -30,10 +35,13 @@ class JsonText(str):
 
 class Column:
     """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it, "name|id" the first that
-    is there. `show` puts a value into words for people; a column that is `whole` is never cut.
+    is there. `show` puts a value into words for people.
+
+    In a table that is too wide, columns with a `shrink` are shortened first, in that order (1: the least useful one);
+    a column that is `whole` never is, nor one of numbers (`right`). `coloured`: its words are states or results.
     """
 
-    __slots__ = ("key", "right", "show", "title", "whole")
+    __slots__ = ("coloured", "key", "right", "show", "shrink", "title", "whole")
 
     def __init__(
         self,
@@ -43,12 +51,16 @@ class Column:
         *,
         right: bool = False,
         whole: bool = False,
+        shrink: int = 0,
+        coloured: bool = False,
     ) -> None:
         self.title = title
         self.key = key
         self.show = show
         self.right = right
-        self.whole = whole
+        self.whole = whole or right
+        self.shrink = shrink
+        self.coloured = coloured
 
 
 class Output:
@@ -97,6 +109,23 @@ class Output:
         if self.is_for_people:
             self.stream.write(safe_lines(text) + "\n")
 
+    def result(self, result: str, text: str) -> None:
+        """For people: a result in its colour, and what it is about; further lines of the text are indented."""
+        from reed.cli.colour import is_coloured, paint_word
+
+        padded = f"{result:9}"
+        first, *more = safe_lines(text).split("\n")
+        self.stream.write(f"{paint_word(padded) if is_coloured(self.stream) else padded}{first}\n")
+        for line in more:
+            self.stream.write(f"{'':9}{line}\n")
+
+    def done(self, text: str, value: Mapping[str, Any]) -> None:
+        """What a command did that has nothing else to tell: a line for people, JSON for programs, nothing in a pipe."""
+        if self.as_json:
+            self.json(value)
+        else:
+            self.say(text)
+
     def text(self, data: bytes) -> None:
         """Bytes as they are into a pipe, JSON laid out and anything else made safe on a terminal."""
         if not self.is_terminal:
@@ -109,22 +138,50 @@ class Output:
             self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
 
     def _aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-        cells = [[column.title for column in columns]]
-        cells += [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
-        widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
-        _fit(widths, [number for number, column in enumerate(columns) if not column.whole], self._room())
-        for row in cells:
-            padded = [
-                pad(clip(cell, wide), wide, right=column.right)
-                for cell, wide, column in zip(row, widths, columns, strict=True)
-            ]
-            self.stream.write((" " * _GAP).join(padded).rstrip() + "\n")
+        from reed.cli.colour import is_coloured, paint_word
+
+        paint = paint_word if is_coloured(self.stream) else str
+        titles = [column.title for column in columns]
+        cells = [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
+        widths = [max(map(width, column)) for column in zip(titles, *cells, strict=True)]
+        _fit(widths, columns, self._room())
+        for number, row in enumerate([titles, *cells]):
+            line = ""
+            for column, cell, wide in zip(columns, row, widths, strict=True):
+                padded = pad(clip(cell, wide), wide, right=column.right)
+                line += (paint(padded) if column.coloured and number else padded) + " " * _GAP
+            self.stream.write(line.rstrip() + "\n")
 
     def _room(self) -> int:
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isascii() and columns.isdigit() and int(columns):
+            return int(columns)
         try:
             return os.get_terminal_size(self.stream.fileno()).columns or 80
         except OSError:
             return 80
+
+
+def complain(text: str) -> None:
+    """`reed: …` on stderr."""
+    name = "reed:"
+    if sys.stderr.isatty():
+        from reed.cli.colour import is_coloured, paint
+
+        name = paint(name, "red" if is_coloured(sys.stderr) else "")
+    print(f"{name} {safe_lines(text)}", file=sys.stderr)
+
+
+def error_as_json(error: ReedError) -> dict[str, Any]:
+    """An error for --json. `status` and `code` are those of the wire, null where no core or plugin answered."""
+    message, hint = error.message, error.hint
+    if isinstance(error, CallError):
+        if not hint and error.error_code in set(ErrorCode):  # on the wire the core's errors are "message; hint"
+            message, _, hint = message.rpartition("; ") if "; " in message else (message, "", "")
+        return {"status": int(error.status), "code": int(error.error_code), "message": message, "hint": hint}
+    if isinstance(error, FileError):
+        message = str(error).removesuffix(f"; {hint}")
+    return {"status": None, "code": None, "message": message, "hint": hint}
 
 
 # Cells.
@@ -161,13 +218,19 @@ def _cell(value: Any) -> str:
     return value.translate(_SPACES) if isinstance(value, JsonText) else _plain(value).translate(_ESCAPES)
 
 
-def _fit(widths: list[int], elastic: Sequence[int], room: int) -> None:
-    """Make columns narrower until they fit, the widest of the elastic ones first."""
-    while elastic and sum(widths) + _GAP * (len(widths) - 1) > room:
-        widest = max(elastic, key=widths.__getitem__)
-        if widths[widest] <= _NARROWEST:
-            return
-        widths[widest] -= 1
+def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:
+    """Make columns narrower until they fit: the least useful ones one after the other, then the widest of the rest."""
+    excess = sum(widths) + _GAP * (len(widths) - 1) - room
+    by_use = sorted((column.shrink, number) for number, column in enumerate(columns) if column.shrink)
+    rest = [number for number, column in enumerate(columns) if not column.whole and not column.shrink]
+    for least in (_NARROWEST, 1):
+        for _, number in by_use:
+            cut = max(0, min(excess, widths[number] - least))
+            widths[number] -= cut
+            excess -= cut
+        while excess > 0 and rest and max(widths[number] for number in rest) > _NARROWEST:
+            widths[max(rest, key=widths.__getitem__)] -= 1
+            excess -= 1
 
 
 # Text on a terminal.

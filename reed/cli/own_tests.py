@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from reed.errors import NotFound
 from reed.registry.manifest import Manifest
 
 _LINES = 30  # of what cargo says
+_ERROR = re.compile(r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at")
 
 Result = tuple[str, str]  # ok, failed or skipped; and why
 
@@ -46,7 +48,7 @@ def build(folder: Path, name: str, say: Callable[[str], object]) -> Result:
         return "failed", "it is not built, and cargo is not here (rustup.rs)"
     say(f"building {name}: cargo build --release")
     done = _run(cargo, "build", "--release", folder=folder)
-    return ("failed", _last_lines(done)) if done.returncode else ("ok", "cargo build --release")
+    return ("failed", _error_lines(done)) if done.returncode else ("ok", "cargo build --release")
 
 
 def cargo(folder: Path, say: Callable[[str], object]) -> Iterator[tuple[str, str, str]]:
@@ -59,7 +61,7 @@ def cargo(folder: Path, say: Callable[[str], object]) -> Iterator[tuple[str, str
         done = _run(program, "test", folder=folder)
         told = [line for line in done.stdout.splitlines() if line.startswith("test result:")]
         summary = "; ".join(line.removeprefix("test result: ").partition("; 0 measured")[0] for line in told)
-        yield "cargo test", *(("failed", _last_lines(done)) if done.returncode else ("ok", summary))
+        yield "cargo test", *(("failed", _error_lines(done)) if done.returncode else ("ok", summary))
 
 
 def _is_new(executable: Path, folder: Path) -> bool:
@@ -80,5 +82,8 @@ def _run(program: str, *words: str, folder: Path) -> subprocess.CompletedProcess
     )
 
 
-def _last_lines(done: subprocess.CompletedProcess[str]) -> str:
-    return "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LINES:])
+def _error_lines(done: subprocess.CompletedProcess[str]) -> str:
+    """From the first error on, of the compiler or of a test; without one, the last lines."""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), max(0, len(lines) - _LINES))
+    return "\n".join(lines[first : first + _LINES])

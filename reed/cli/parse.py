@@ -3,8 +3,8 @@
     Form(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N"), …))
 
     words     NAME one word · [NAME] may be missing · NAME… one or more, the rest · [NAME…] any number, the rest
-    options   anywhere after the command, `--name value` or `--name=value`; `--` ends them; `-` is a word;
-              one may stand instead of a word, as --all does for NAME
+    options   anywhere after the command, `--name value` or `--name=value`; a short one as `-n 3`, `-n3` or, after
+              switches, `-fn3`; `--` ends them; `-` is a word; one may stand instead of a word, as --all does for NAME
 
 argparse would do it too, but takes a third of the time that a whole command may take; a NamedTuple or dataclass takes
 up to a millisecond to be made, so there are none here and in `output`.
@@ -12,7 +12,7 @@ up to a millisecond to be made, so there are none here and in `output`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reed.errors import ReedError, nearest
@@ -78,7 +78,7 @@ class Form:
 
 
 EVERYWHERE = (
-    Option("--json", help="print JSON, for programs"),
+    Option("--json", help="print JSON, for programs; errors too"),
     Option("--runtime-dir", "DIR", "the runtime folder of the core (REED_RUNTIME_DIR; /tmp/reed-cms)"),
     Option("--help", help="show this", short="-h"),
 )
@@ -114,24 +114,26 @@ class Args:
 
 def parse(command: str, form: Form, given: Sequence[str]) -> Args:
     """Read the words that follow a command; UsageError says what is wrong and how it is written."""
-    known = {option.name: option for option in (*form.options, *EVERYWHERE)}
-    known |= {option.short: option for option in known.values() if option.short}
+    known = known_options(form)
     options: dict[str, list[str]] = {}
     words: list[str] = []
-    rest = iter(given)
-    for word in rest:
+    rest = list(reversed(given))
+    while rest:
+        word = rest.pop()
         if word == "--":
-            words += rest
+            words += reversed(rest)
             break
         if word == "-" or not word.startswith("-"):
             words.append(word)
             continue
-        name, equals, value = word.partition("=")
+        name, equals, value, more = split_option(word, known)
+        if more:
+            rest.append(more)
         option = known.get(name)
         if option is None:
             raise _wrong(command, form, f"no option {name}", nearest(name, known))
         if option.value and not equals:
-            value = next(rest, "")
+            value = rest.pop() if rest else ""
             if not value:
                 raise _wrong(command, form, f"{name} needs a value: {option.value}")
         if equals and not option.value:
@@ -142,6 +144,20 @@ def parse(command: str, form: Form, given: Sequence[str]) -> Args:
     if "--help" in options:
         return Args({}, options)
     return Args(_named(command, form, slots(form, options), words), options)
+
+
+def known_options(form: Form) -> dict[str, Option]:
+    """The options of a command by what may be written for them: `--lines`, and `-n`."""
+    known = {option.name: option for option in (*form.options, *EVERYWHERE)}
+    return known | {option.short: option for option in known.values() if option.short}
+
+
+def split_option(word: str, known: Mapping[str, Option]) -> tuple[str, str, str, str]:
+    """An option's name, "=" if it has a value in the same word, that value, and the options that are left of `-fn3`."""
+    short = word[:2]
+    if word.startswith("--") or len(word) == 2 or word[2] == "=" or short not in known:
+        return *word.partition("="), ""
+    return (short, "=", word[2:], "") if known[short].value else (short, "", "", f"-{word[2:]}")
 
 
 def slots(form: Form, given: Iterable[str]) -> list[str]:

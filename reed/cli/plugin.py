@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from reed.cli.author import FORMS as OF_AUTHORS
 from reed.cli.explain import explain
-from reed.cli.output import Column, Output, safe_lines, size, span
+from reed.cli.output import Column, Output, complain, error_as_json, size, span
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.sandbox import in_words
 from reed.cli.site import connect, ref, standard_input
@@ -36,13 +35,13 @@ def list_plugins(args: Args, output: Output) -> int:
 
 
 _LIST = (
-    Column("NAME", "name"),
+    Column("NAME", "name", whole=True),
     Column("TYPE", "type"),
     Column("VERSION", "version"),
-    Column("STATE", "state"),
+    Column("STATE", "state", whole=True, coloured=True),
     Column("AUTO", "auto_start"),
-    Column("ACTIONS", "actions", ", ".join),
-    Column("DESCRIPTION", "description"),
+    Column("ACTIONS", "actions", ", ".join, shrink=2),
+    Column("DESCRIPTION", "description", shrink=1),
 )
 
 
@@ -65,14 +64,16 @@ def show_health(args: Args, output: Output) -> int:
 
 
 def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> None:
-    """The figures as a table; for people also why one failed, with its last lines, and what it said with ERROR."""
+    """The figures as a table; for people also why one failed, with its error, and what it said with ERROR."""
     output.table(columns, plugins, piped)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
             reason = plugin["reason"].removeprefix(f"{plugin['name']}: ")
             output.say(f"\n{plugin['name']} is {plugin['state']}: {reason}")
-            for line in plugin.get("last_lines") or ():
+            for line in plugin.get("error_lines") or ():
                 output.say(f"    {line}")
+            if plugin.get("error_lines"):
+                output.say(f"    all of it: reed plugin logs {plugin['name']}")
         if plugin.get("error_data"):
             output.say(f"\n{plugin['name']} said ERROR: {plugin['error_data']}")
 
@@ -90,8 +91,8 @@ def _memory(count: int) -> str:
 
 
 _STATUS = (
-    Column("NAME", "name"),
-    Column("STATE", "state"),
+    Column("NAME", "name", whole=True),
+    Column("STATE", "state", whole=True, coloured=True),
     Column("PID", "pid", right=True),
     Column("UPTIME", "uptime_s", _uptime, right=True),
     Column("MEMORY", "memory_bytes", _memory, right=True),
@@ -102,24 +103,24 @@ _STATUS = (
     Column("RESTARTS", "restarts", right=True),
 )
 _HEALTH = (
-    Column("NAME", "name"),
-    Column("STATE", "state"),
+    Column("NAME", "name", whole=True),
+    Column("STATE", "state", whole=True, coloured=True),
     Column("READY IN", "ready_ms", _milliseconds, right=True),
     Column("UPTIME", "uptime_s", _uptime, right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("RESTARTS", "restarts", right=True),
-    Column("EVENTS WAITING", "events_waiting", right=True),
-    Column("LAST ERROR", "last_error"),
+    Column("EVENTS", "events_waiting", right=True),
+    Column("LAST ERROR", "last_error", shrink=1),
 )
 
 
 def start(args: Args, output: Output) -> int:
-    return _each(args, output, Client.plugin_start, "is ready")
+    return _each(args, output, Client.plugin_start, "ready")
 
 
 def stop(args: Args, output: Output) -> int:
-    return _each(args, output, Client.plugin_stop, "is stopped")
+    return _each(args, output, Client.plugin_stop, "stopped")
 
 
 def restart(args: Args, output: Output) -> int:
@@ -127,30 +128,31 @@ def restart(args: Args, output: Output) -> int:
         core.plugin_reload(name)  # does nothing where none runs
         core.plugin_start(name)
 
-    return _each(args, output, again, "is ready again")
-
-
-def reload(args: Args, output: Output) -> int:
-    if args.words("NAME"):
-        return _each(args, output, Client.plugin_reload, "was loaded anew")
-    with connect(args, timeout=None) as core:
-        core.plugin_reload()
-    output.say("the registry and the plugins' folders were read again")
-    return 0
+    return _each(args, output, again, "restarted")
 
 
 def _each(args: Args, output: Output, do: Callable[[Client, str], None], done: str) -> int:
     """Every plugin that is named, whatever becomes of the others; a failure of one is exit code 1."""
-    status = 0
+    results: list[dict[str, Any]] = []
     with connect(args, timeout=None) as core:
         for name in args.words("NAME"):
             try:
                 do(core, name)
-                output.say(f"{name} {done}")
+                results.append({"name": name, "result": done})
+                output.say(f"{name} is {done}")
             except CallError as error:
-                print(f"reed: {safe_lines(str(error))}", file=sys.stderr)
-                status = 1
-    return status
+                results.append({"name": name, "result": "failed", "error": error_as_json(error)})
+                if not output.as_json:
+                    complain(str(error))
+    if output.as_json:
+        output.json(results)
+    return 1 if any(each["result"] == "failed" for each in results) else 0
+
+
+def reload(args: Args, output: Output) -> int:
+    from reed.cli.plugin_reload import reload as run
+
+    return run(args, output)
 
 
 def send(args: Args, output: Output) -> int:
@@ -159,16 +161,30 @@ def send(args: Args, output: Output) -> int:
         return _send_all(args.word("ACTION"), args, output)
     name, action = args.word("NAME"), args.word("ACTION")
     with connect(args, timeout=None) as core:
-        answer = core.plugin_send(name, action, _action_input(core, name, action, args.words("INPUT")))
+        data = _action_input(core, name, action, args.words("INPUT"))
+        try:
+            answer = core.plugin_send(name, action, data)
+        except CallError as error:
+            raise _naming(error, name, action) from None
     body = bytes(answer.body)
-    if body and output.as_json and not _is_json(body):
-        output.json(body.decode("utf-8", "replace"))
+    if output.as_json and not _is_json(body):
+        output.json(body.decode("utf-8", "replace") if body else None)
     elif body:
         output.text(body)
     if answer.status >= 400:
-        print(f"reed: plugin {name}, action {action}: answered with status {answer.status}", file=sys.stderr)
+        complain(f"plugin {name}, action {action}: answered with status {answer.status}")
         return 1
     return 0
+
+
+def _naming(error: CallError, name: str, action: str) -> CallError:
+    """The error with plugin and action, unless its text begins with them already."""
+    import re
+
+    where = f"plugin {name}, action {action}: "
+    message = error.message.removeprefix(f"{name}.{action}: ")  # as an error of a Lua plugin begins
+    named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else where + message
+    return type(error)(named, hint=error.hint, status=error.status, error_code=error.error_code)
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
@@ -177,7 +193,7 @@ def _send_all(action: str, args: Args, output: Output) -> int:
         answers = core.plugin_send_all(action, _action_input(core, "", action, args.words("INPUT")))
     output.text(json.dumps(answers, ensure_ascii=False).encode())
     if not answers:
-        print(f"reed: no plugin that runs has the action {action}", file=sys.stderr)
+        complain(f"no plugin that runs has the action {action}")
     return 1 if any(answer["status"] >= 400 for answer in answers.values()) else 0
 
 
@@ -226,7 +242,7 @@ def signal(args: Args, output: Output) -> int:
         raise UsageError(f"no signal {word!r}", hint=nearest(word, SIGNALS) or f"one of {', '.join(SIGNALS)}")
     with connect(args) as core:
         core.plugin_signal(name, SIGNALS[word])
-    output.say(f"{name or 'every running plugin'} was sent {word}")
+    output.done(f"{name or 'every running plugin'} was sent {word}", {"name": name, "signal": word})
     return 0
 
 
@@ -284,7 +300,7 @@ answer is {NAME: {"status", "answer" or "error"}}.
         "What a plugin wrote",
         (
             Option("--follow", help="go on as it writes more", short="-f"),
-            Option("--lines", "N", "how many of the last lines (100)", number=COUNT, short="-n"),
+            Option("--lines", "N", "how many of the last lines (100; 0: none)", number=COUNT, short="-n"),
         ),
     ),
     "plugin reload": Form(
@@ -293,7 +309,10 @@ answer is {NAME: {"status", "answer" or "error"}}.
         "Take up changes of plugin-registry.csv and of the plugins' folders; of NAME alone, changed or not",
         details="""
 What changed in code, settings, manifest or row is started beside the process that runs, and takes over when it is
-ready; the old one finishes its calls. What is broken is refused with the reason, and the old one goes on.""",
+ready; the old one finishes its calls. What is broken is refused with the reason, and the old one goes on.
+
+Prints what was added, started, renewed, updated or removed, and what failed and why (exit code 1); into a pipe, by
+tabs: result, name, reason.""",
     ),
     **OF_AUTHORS,
 }

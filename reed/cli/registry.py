@@ -14,7 +14,7 @@ def define(args: Args, output: Output) -> int:
     definition = json_input(args, "JSON")
     with connect(args, timeout=None) as core:  # it may have indexes to build
         is_new = core.registry_define(name, definition)
-    output.say(f"type {name} is defined{'' if is_new else ' anew'}")
+    output.done(f"type {name} was {'defined' if is_new else 'redefined'}", {"name": name, "is_new": is_new})
     return 0
 
 
@@ -38,10 +38,10 @@ def list_types(args: Args, output: Output) -> int:
 
 
 _LIST = (
-    Column("NAME", "name"),
-    Column("DESCRIPTION", "description"),
-    Column("FIELDS", "schema.properties", ", ".join),
-    Column("SEARCHABLE", "searchable", lambda fields: ", ".join(f"{name} {fields[name]}" for name in fields)),
+    Column("NAME", "name", whole=True),
+    Column("DESCRIPTION", "description", shrink=1),
+    Column("FIELDS", "schema.properties", ", ".join, shrink=2),
+    Column("SEARCHABLE", "searchable", lambda fields: ", ".join(f"{name} {fields[name]}" for name in fields), shrink=3),
 )
 FORMS = {
     "registry define": Form(

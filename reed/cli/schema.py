@@ -25,7 +25,7 @@ def unbond(args: Args, output: Output) -> int:
     parent, child = ref(args.word("PARENT")), ref(args.word("CHILD"))
     with connect(args) as core:
         core.schema_unbond(parent, child)
-    output.say(f"{child} is no longer below {parent}")
+    output.done(f"{child} is no longer below {parent}", {"parent": parent, "child": child})
     return 0
 
 
@@ -89,7 +89,7 @@ FORMS = {
         tree,
         "[REF]",
         "Show what is below a snippet, or below all that have children",
-        (Option("--depth", "N", "so many levels alone", number=range(256)),),
+        (Option("--depth", "N", "only N levels (0, the default: all)", number=range(256)),),
         """
 Into a pipe, by tabs: level, id, type, name, weight, path.""",
     ),

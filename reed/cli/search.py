@@ -31,7 +31,7 @@ def search(args: Args, output: Output) -> int:
 _HITS = (
     Column("REF", "name|id", whole=True),
     Column("TYPE", "type"),
-    Column("EXCERPT", "excerpt"),
+    Column("EXCERPT", "excerpt", shrink=1),
 )
 
 
@@ -58,8 +58,8 @@ FORMS = {
         "Find snippets by words, the best first",
         (
             Option("--type", "T", "of this type alone"),
-            Option("--limit", "N", "at most so many hits", number=COUNT),
-            Option("--offset", "N", "leave so many out", number=COUNT),
+            Option("--limit", "N", "at most N hits (0: 20, the default)", number=COUNT),
+            Option("--offset", "N", "leave out the first N", number=COUNT),
         ),
         """
 All words must be there; the last may be the beginning of one. Words in quotation marks stand in a row. Accents and

@@ -9,8 +9,11 @@ from typing import Any
 from reed.cli.output import Column, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, json_input, ref
-from reed.errors import Malformed
+from reed.client import Client
+from reed.errors import Conflict, Malformed, PermissionDenied
 from reed.wire.snippets import Record
+
+_MAX_ROUNDS = 5  # of an update that others overtake
 
 
 def create(args: Args, output: Output) -> int:
@@ -23,9 +26,39 @@ def create(args: Args, output: Output) -> int:
 
 def update(args: Args, output: Output) -> int:
     wanted, patch = ref(args.word("REF")), json_input(args, "JSON")
+    if_version = args.number("--if-version")
     with connect(args) as core:
-        snippet_id = core.snippet_update(wanted, patch, args.number("--if-version"))
-    return _written(output, snippet_id)
+        if output.as_json or output.is_terminal:
+            snippet_id, version = _update_counted(core, wanted, patch, if_version)
+        else:
+            snippet_id, version = core.snippet_update(wanted, patch, if_version), 0
+    if output.as_json:
+        output.json({"id": snippet_id, "version": version or None})
+    else:
+        output.rows([[f"{snippet_id}  version {version}" if version else snippet_id]])
+    return 0
+
+
+def _update_counted(core: Client, wanted: str, patch: bytes, if_version: int) -> tuple[str, int]:
+    """The id and the new version, which is one more than the version that the update was bound to; 0: not known.
+
+    Reading it afterwards could give the version of somebody else's later update.
+    """
+    if if_version:
+        return core.snippet_update(wanted, patch, if_version), if_version + 1
+    conflict: tuple[int, Conflict] | None = None  # the version that it was about
+    for _ in range(_MAX_ROUNDS):
+        try:
+            seen = core.snippet_get(wanted)
+        except PermissionDenied:  # the caller may write and not read
+            break
+        if conflict is not None and conflict[0] == seen.version:
+            raise conflict[1]  # not because somebody else was first
+        try:
+            return core.snippet_update(seen.id, patch, seen.version), seen.version + 1
+        except Conflict as error:
+            conflict = seen.version, error
+    return core.snippet_update(wanted, patch), 0
 
 
 def rename(args: Args, output: Output) -> int:
@@ -122,8 +155,8 @@ _LIST = (
     Column("REF", "name|id", whole=True),
     Column("TYPE", "type"),
     Column("VERSION", "version", right=True),
-    Column("UPDATED", "updated_at", moment),
-    Column("CONTENT", "content"),
+    Column("UPDATED", "updated_at", moment, shrink=2),
+    Column("CONTENT", "content", shrink=1),
 )
 _FILE = Option("--file", "F", "read the JSON from a file (.yaml too)")
 FORMS = {
@@ -150,7 +183,7 @@ pipe goes the content, byte for byte; --json has everything about it.""",
         update,
         "REF [JSON]",
         "Change a snippet by a JSON Merge Patch; prints its id",
-        (Option("--if-version", "N", "only if it is still at this version", number=COUNT), _FILE),
+        (Option("--if-version", "N", "only if it is still at this version (0: at any)", number=COUNT), _FILE),
         """
 What the patch names is changed, null takes a field away, the rest stays.
 
@@ -175,7 +208,7 @@ NAME has at most 31 bytes; '' takes the name away. Bonds stay, and the version g
         (
             Option("--type", "T", "only snippets of this type"),
             Option("--where", "FIELD=VALUE", "only those with this value in a field; all must hold", many=True),
-            Option("--limit", "N", "at most so many", number=COUNT),
+            Option("--limit", "N", "at most N (0, the default: all)", number=COUNT),
         ),
         """
 --where compares a top-level field. VALUE is JSON (a number, true, null, an array, …) if it can be read as JSON, else a

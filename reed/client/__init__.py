@@ -112,6 +112,13 @@ class Client(Connection):
             if not cursor:
                 return
 
+    def snippet_names(self, prefix: str = "", limit: int = 0) -> list[str]:
+        """The first names that begin with `prefix`, in their order; at most `limit` (0: 100; at most 1000)."""
+        from reed.wire import snippets
+
+        names: list[str] = _parsed(self.call(Command.SNIPPET_NAMES, snippets.SnippetNames(prefix, limit).pack()))
+        return names
+
     # Bonds.
 
     def schema_bond(self, parent: str, child: str, weight: int = 0, path: str = "") -> str:
@@ -231,6 +238,19 @@ class Client(Connection):
         not.
         """
         self.call(Command.PLUGIN_RELOAD, pack_text(name, NAME.size) if name else b"")
+
+    def plugin_reload_report(self, name: str = "") -> list[dict[str, Json]]:
+        """As `plugin_reload`, but gives what changed: {"name", "result", "reason"} of each plugin that did.
+
+        `result` is "added", "started", "renewed", "updated", "removed" or "failed". Returns when every plugin that was
+        started or renewed is ready or has failed. Invalid names the bad row; a plugin that failed raises nothing.
+        """
+        from reed.wire import plugins
+
+        changes: list[dict[str, Json]] = _parsed(
+            self.call(Command.PLUGIN_RELOAD, plugins.PluginReload(name, report=True).pack())
+        )
+        return changes
 
     def stats(self) -> dict[str, Json]:
         """{"version","pid","uptime_s","memory_bytes","connections","store","plugins","loop","limits", …}."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from reed.registry.lifecycle import State
 from reed.registry.plugin import Plugin
+
+_CRASHED = frozenset({State.FAILED, State.BACKOFF})
 
 
 def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
@@ -28,6 +31,7 @@ def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
         "reason": plugin.reason or plugin.renewal.refused,
         "last_error": plugin.last_error,
         "error_data": plugin.error_data.decode("utf-8", "replace"),
+        "error_lines": plugin.latest.error_lines if plugin.latest and plugin.state in _CRASHED else [],
         "last_lines": list(plugin.last_lines),
         "log": str(plugin.output.path),
     }

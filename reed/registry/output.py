@@ -26,12 +26,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reed.loop.loop import Loop
+from reed.registry.error_lines import ErrorLines
 
 READ_BYTES = 4096  # at a time
 DRAIN_BYTES = 256 * 1024  # at the end of a process: more than a pipe holds
 LINE_BYTES = 2000
 LAST_LINES = 20
-_LINES_IN_ERRORS = 3
 FILE_BYTES = 1024 * 1024
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -112,12 +112,12 @@ class Capture:
         self._fd = fd
         self._log = log
         self._rest = b""  # of a line that is not finished
-        self._last_lines: deque[str] = deque(maxlen=_LINES_IN_ERRORS)
+        self.error_lines = ErrorLines()
         loop.watch(fd, self._readable)
 
     def last_words(self) -> str:
         """The end of an error about the process: `; its last lines: … | …`, or nothing. Stays when it is closed."""
-        lines = " | ".join(self._last_lines)
+        lines = " | ".join(self.error_lines)
         return f"; its last lines: {lines}" if lines else ""
 
     def drain(self) -> None:
@@ -165,4 +165,4 @@ class Capture:
         self._fd = -1
 
     def _write(self, lines: list[bytes]) -> None:
-        self._last_lines.extend(self._log.write([line[:LINE_BYTES].decode("utf-8", "replace") for line in lines]))
+        self.error_lines.extend(self._log.write([line[:LINE_BYTES].decode("utf-8", "replace") for line in lines]))

@@ -19,6 +19,7 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.SNIPPET_LIST: Permission.SNIPPET_READ,
     Command.SNIPPET_FIND: Permission.SNIPPET_READ,
     Command.SNIPPET_RENAME: Permission.SNIPPET_WRITE,
+    Command.SNIPPET_NAMES: Permission.SNIPPET_READ,
     Command.SCHEMA_BOND: Permission.SCHEMA_WRITE,
     Command.SCHEMA_UNBOND: Permission.SCHEMA_WRITE,
     Command.SCHEMA_TREE: Permission.SCHEMA_READ,

@@ -137,6 +137,10 @@ class Run:
         """The end of an error about it: `; its last lines: … | …`, or nothing."""
         return self._capture.last_words() if self._capture is not None else ""
 
+    @property
+    def error_lines(self) -> list[str]:
+        return list(self._capture.error_lines) if self._capture is not None else []
+
     def drop(self, reason: str) -> None:
         """Kill it, and do not count on it any more. What is not launched yet is killed when it is."""
         self.drain()

@@ -4,15 +4,7 @@
                                       │ hooks
                                     the core
 
-A reload changes nothing when the file is bad. Then, row by row:
-
-    gone                              the plugin is stopped; on_removed
-    new                               on_added; started with auto_start
-    another type or socket            stopped; on_removed; on_added; started again if it ran
-    anything else that a process      if it runs, a new process is launched beside the old one and takes over when it is
-    gets: row, manifest, settings,    READY, or is refused, and then the old one stays with all it had (renewal)
-    code (folders)
-    else                              the new row holds at once (groups, description, auto_start)
+A reload changes nothing when the file is bad; what it does with each row is in `row_changes`.
 
 A plugin without folder or with a bad manifest is `failed` with that reason, and never keeps the core from starting.
 """
@@ -23,10 +15,10 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from reed.config import Config
-from reed.errors import ManifestError, PluginNotFound, PluginOffline, ReedError, nearest
+from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
 from reed.registry import rows
 from reed.registry.figures import figures
@@ -38,9 +30,11 @@ from reed.registry.manifest import Manifests
 from reed.registry.orphans import Orphans
 from reed.registry.plugin import Plugin
 from reed.registry.processes import Launcher
-from reed.registry.reloading import Reloading, Steps
+from reed.registry.reload_report import ReloadReport, Reported
+from reed.registry.reloading import Reloading
+from reed.registry.row_changes import RowChanges
 from reed.registry.rows import Row
-from reed.registry.waiting import Done, Failed, Gathering
+from reed.registry.waiting import Done, Failed
 from reed.wire.codes import Signal
 
 __all__ = ["Hooks", "Plugin", "Supervisor"]
@@ -73,10 +67,9 @@ class Supervisor:
         self.orphans = Orphans(
             loop, log, self._tools.runs.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
         )
-        self._reloading = Reloading(loop, self._reload_steps)
-        self._renewals = Gathering()  # of the last reading
-        self._leaving: dict[str, Plugin] = {}  # being stopped for good
-        self._successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
+        self._changes = RowChanges(self.plugins, self._tools)
+        self._reloading = Reloading(loop, self._changes.steps)
+        self._leaving = self._changes.leaving
         self._ran: set[str] = set()  # under the core before: they are started anew
         self._closing: Done | None = None
 
@@ -91,7 +84,7 @@ class Supervisor:
         self._make_folders()
         left = Leftovers(self._tools.config.runtime_dir / "pid" / "plugins", self._tools.log)
         for row in found:
-            plugin = self._add(row)
+            plugin = self._changes.add(row)
             process = left.take(plugin.name, plugin.plan.digest(plugin.row) if plugin.plan else "")
             if process is not None:
                 plugin.adopt(process)
@@ -100,41 +93,20 @@ class Supervisor:
         for session in left.sessions:
             self.orphans.clear_session(session)
 
-    def reload(self, done: Done, failed: Callable[[ReedError], None]) -> None:
+    def reload(self, done: Reported, failed: Callable[[ReedError], None], *, report: bool = False) -> None:
         """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then.
 
-        `done` when each plugin that runs is as its row and its folder say, `failed` with Invalid if one is not.
+        `done` when each plugin that runs is as its row and its folder say, `failed` with Invalid if one is not. With
+        `report`, `done` in any case, once those that were started are ready or have failed too.
         """
-        self._reloading.ask(lambda: self._renewals.when_over(done, failed), failed)
-
-    def _reload_steps(self) -> Steps:
-        found = yield from rows.steps(self._tools.config.registry, self._tools.config.runtime_dir)
-        new = {row.plugin_name: row for row in found}
-        self._renewals = Gathering()
-        self._successors = {name: next_ for name, next_ in self._successors.items() if name in new}
-        for name in list(self.plugins):
-            if name not in new and name in self.plugins:
-                self._remove(self.plugins[name])
-                yield
-        for name, row in new.items():
-            if self._closing is not None:
-                return
-            if name in self._leaving:
-                self._successors[name] = _Successor(row, name in self._successors and self._successors[name].start)
-            elif name in self.plugins:
-                self._update(self.plugins[name], row)
-            else:
-                self._start_added(self._add(row))
-            yield
+        self._reloading.ask(lambda: _answer(self._changes.report, done, failed, report=report), failed)
 
     def auto_start(self) -> None:
         """Start every plugin whose row says so, and those that ran and could not be adopted."""
         ran, self._ran = self._ran, set()
         for plugin in list(self.plugins.values()):
-            if plugin.name in ran and plugin.state is State.STOPPED:
+            if plugin.state is State.STOPPED and (plugin.row.auto_start or plugin.name in ran):
                 plugin.start(nothing, nothing)
-            else:
-                self._start_added(plugin)
 
     # What may be asked. `failed` gets PluginNotFound or PluginOffline.
 
@@ -156,11 +128,12 @@ class Supervisor:
         """Stop it if it runs, then start it; `done` when it is READY."""
         self.stop(name, lambda: self.start(name, done, failed), failed)
 
-    def renew(self, name: str, done: Done, failed: Failed) -> None:
+    def renew(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
         """Launch it anew beside the process that runs, changed or not; `done` when calls go to the new one."""
-        plugin = self._find(name, failed)
+        plugin, found = self._find(name, failed), ReloadReport()
         if plugin is not None:
-            plugin.renew(done, failed, always=True)
+            self._changes.renew(plugin, found, always=True)
+            _answer(found, done, failed, report=report)
 
     def kill(self, name: str, reason: str) -> None:
         """It hangs: kill its process. The table then starts it again."""
@@ -175,6 +148,7 @@ class Supervisor:
     def shutdown(self, done: Done) -> None:
         """Stop all; `done` when no process is left."""
         self._closing = done
+        self._changes.closing = True
         for plugin in [*self.plugins.values(), *self._leaving.values()]:
             plugin.stop(nothing, nothing)
         self._check_closed()
@@ -211,7 +185,7 @@ class Supervisor:
 
     def has_row(self, name: str) -> bool:
         """Is it in the registry? Also while the process that an older row started has yet to end."""
-        return name in self.plugins or name in self._successors
+        return name in self.plugins or name in self._changes.successors
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
         """Figures of one plugin or of all, for PLUGIN_HEALTH; see `figures`."""
@@ -230,59 +204,6 @@ class Supervisor:
         (config.data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
         pid_files = config.runtime_dir / "pid" / "plugins"
         pid_files.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _add(self, row: Row) -> Plugin:
-        plugin = Plugin(row, self._tools)
-        self.plugins[row.plugin_name] = plugin
-        self._tools.hooks.on_added(plugin.name)
-        try:
-            plugin.look()
-        except ManifestError as error:
-            plugin.take(Event.LAUNCH_FAILED, str(error))
-        return plugin
-
-    def _start_added(self, plugin: Plugin) -> None:
-        if plugin.row.auto_start and plugin.state is State.STOPPED:
-            plugin.start(nothing, nothing)
-
-    def _update(self, plugin: Plugin, row: Row) -> None:
-        """Its row stands there still, perhaps with other contents."""
-        if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
-            ran = plugin.state not in {State.STOPPED, State.FAILED}
-            self._successors[row.plugin_name] = _Successor(row, ran)
-            self._remove(plugin)
-            return
-        plugin.set_row(row)
-        if plugin.state not in {State.STOPPED, State.FAILED}:
-            plugin.renew(*self._renewals.one())
-            return
-        try:
-            plugin.look()
-        except ManifestError as error:
-            plugin.take(Event.STOP)
-            plugin.take(Event.LAUNCH_FAILED, str(error))
-            return
-        if plugin.state is State.FAILED:
-            plugin.take(Event.STOP)
-            self._start_added(plugin)
-
-    def _remove(self, plugin: Plugin) -> None:
-        """Stop it for good. Its successor, if there is one, comes when it is gone."""
-        name = plugin.name
-        self._leaving[name] = self.plugins.pop(name)
-
-        def gone() -> None:
-            del self._leaving[name]
-            self._tools.hooks.on_removed(name)
-            successor = self._successors.pop(name, None)
-            if successor is not None and self._closing is None:
-                new = self._add(successor.row)
-                if successor.start and new.state is State.STOPPED:
-                    new.start(nothing, nothing)
-                else:
-                    self._start_added(new)
-
-        plugin.stop(gone, nothing)
 
     def _find(self, name: str, failed: Failed) -> Plugin | None:
         if name in self.plugins:
@@ -306,6 +227,8 @@ class Supervisor:
             done()
 
 
-class _Successor(NamedTuple):
-    row: Row
-    start: bool  # the one before it ran
+def _answer(found: ReloadReport, done: Reported, failed: Failed, *, report: bool) -> None:
+    if report:
+        found.when_complete(done)
+    else:
+        found.when_renewed(done, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reed.errors import CallError, Invalid
+from reed.errors import CallError
 
 Done = Callable[[], None]
 Failed = Callable[[CallError], None]
@@ -35,36 +35,3 @@ class Waiting:
         """They wait there now."""
         other._who += self._who
         self._who = []
-
-
-class Gathering:
-    """Several things that end, each well or with an error; who waits is told when all have."""
-
-    __slots__ = ("_errors", "_left", "_who")
-
-    def __init__(self) -> None:
-        self._left = 0
-        self._errors: list[CallError] = []
-        self._who = Waiting()
-
-    def one(self) -> tuple[Done, Failed]:
-        """One thing more."""
-        self._left += 1
-        return self._ended, self._ended
-
-    def when_over(self, done: Done, failed: Failed) -> None:
-        """`failed` gets Invalid with all errors."""
-        self._who.add(done, failed)
-        self._tell()
-
-    def _ended(self, error: CallError | None = None) -> None:
-        if error is not None:
-            self._errors.append(error)
-        self._left -= 1
-        self._tell()
-
-    def _tell(self) -> None:
-        if not self._left and self._errors:
-            self._who.fail(Invalid("; ".join(str(each) for each in self._errors)))
-        elif not self._left:
-            self._who.done()

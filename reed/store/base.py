@@ -107,6 +107,9 @@ class Store(Protocol):
     ) -> None:
         """As `page`, of a type's snippets whose fields have the values of `conditions`, a JSON object."""
 
+    def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
+        """The first names, in their order, that begin with `prefix`."""
+
     # Bonds.
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None: ...
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None: ...

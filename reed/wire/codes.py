@@ -33,6 +33,7 @@ class Command(IntEnum):
     SNIPPET_LIST = 0x05
     SNIPPET_FIND = 0x07
     SNIPPET_RENAME = 0x09
+    SNIPPET_NAMES = 0x0A
     SCHEMA_BOND = 0x10
     SCHEMA_UNBOND = 0x11
     SCHEMA_TREE = 0x12
@@ -112,6 +113,7 @@ READS = frozenset(
         Command.SNIPPET_GET,
         Command.SNIPPET_LIST,
         Command.SNIPPET_FIND,
+        Command.SNIPPET_NAMES,
         Command.SCHEMA_TREE,
         Command.REGISTRY_GET,
         Command.REGISTRY_LIST,

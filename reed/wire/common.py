@@ -104,5 +104,5 @@ def unpack_ref(payload: Bytes) -> str:
 
 
 def unpack_nothing(payload: Bytes, what: str) -> None:
-    """The request of REGISTRY_LIST, PLUGIN_LIST, PLUGIN_RELOAD and SYSTEM_STATS."""
+    """The request of REGISTRY_LIST, PLUGIN_LIST and SYSTEM_STATS."""
     nothing_left(payload, what)

@@ -48,6 +48,7 @@ SNIPPET_DELETE = _struct("36s ref", "B cascade")
 SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
 SNIPPET_FIND = _struct("32s snippet_type", "36s after", "I limit", "I conditions_len")  # + JSON
 SNIPPET_RENAME = _struct("36s ref", "32s semantic_name")
+SNIPPET_NAMES = _struct("32s prefix", "I limit")
 SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
 SCHEMA_UNBOND = _struct("36s parent", "36s child")
 SCHEMA_TREE = _struct("36s root", "B depth")
@@ -55,6 +56,7 @@ REGISTRY_DEFINE = _struct("32s type_name", "I definition_len")  # + JSON
 SEARCH_QUERY = _struct("32s snippet_type", "I limit", "I offset", "H query_len")  # + text
 PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len")  # + JSON
 PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
+PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or the name alone, or nothing
 
 # Responses of the core.
 SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03, 09

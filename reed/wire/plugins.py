@@ -10,8 +10,8 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import layouts
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
-from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, fill, pack_text, split, unpack_text
+from reed.wire.common import unpack_name, unpack_status
+from reed.wire.layouts import Bytes, exact, fill, pack_text, split, unpack_text
 
 
 class PluginRegister(NamedTuple):
@@ -43,6 +43,29 @@ class PluginSend(NamedTuple):
     def unpack(cls, payload: Bytes) -> PluginSend:
         (plugin, action, _), tail = split(layouts.PLUGIN_SEND, payload, "PLUGIN_SEND")
         return cls(unpack_text(plugin), unpack_text(action), tail)
+
+
+class PluginReload(NamedTuple):
+    """As short as it can be: nothing, the name, or both fields."""
+
+    plugin_name: str = ""  # empty: everything that changed
+    report: bool = False  # the response holds a report, as JSON
+
+    def pack(self) -> bytes:
+        if self.report:
+            return fill(layouts.PLUGIN_RELOAD, pack_text(self.plugin_name, 32), self.report)
+        return pack_text(self.plugin_name, 32) if self.plugin_name else b""
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginReload:
+        if not payload:
+            return cls()
+        if len(payload) == layouts.NAME.size:
+            return cls(unpack_name(payload))
+        name, report = exact(layouts.PLUGIN_RELOAD, payload, "PLUGIN_RELOAD")
+        if report > 1:
+            raise Malformed(f"PLUGIN_RELOAD: report is {report}, expected 0 or 1")
+        return cls(unpack_text(name), bool(report))
 
 
 class PluginAnswer(NamedTuple):

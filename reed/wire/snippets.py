@@ -171,6 +171,21 @@ class SnippetFind(NamedTuple):
         return cls(unpack_text(kind), conditions, unpack_text(after), limit)
 
 
+class SnippetNames(NamedTuple):
+    """The response is JSON: an array of names, in their order."""
+
+    prefix: str  # empty: all names
+    limit: int  # 0: 100
+
+    def pack(self) -> bytes:
+        return fill(layouts.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetNames:
+        prefix, limit = exact(layouts.SNIPPET_NAMES, payload, "SNIPPET_NAMES")
+        return cls(unpack_text(prefix), limit)
+
+
 class SnippetPage(NamedTuple):
     """The answer to LIST and FIND."""
 

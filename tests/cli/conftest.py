@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import reed
 from reed.cli import main
 
+CONTRIB_PLUGINS = Path(__file__).parents[2] / "contrib/plugins"
 PYTHONPATH = str(Path(reed.__file__).parent.parent)
 
 
@@ -48,9 +50,10 @@ def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(scope="module")
 def site_folder(tmp_path_factory):
-    """A site made by `reed init`, whose core runs as long as the module's tests."""
+    """A site made by `reed init`, whose core runs as long as the module's tests. simple-seo is not there yet."""
     folder = tmp_path_factory.mktemp("site")
     assert main(["init", str(folder)]) == 0
+    shutil.copytree(CONTRIB_PLUGINS / "form-validator", folder / "plugins/form-validator")
     process = start_core(folder)
     yield folder
     process.send_signal(signal.SIGTERM)

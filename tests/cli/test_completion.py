@@ -48,6 +48,19 @@ def test_plugins_actions_signals_and_types_come_from_the_core(offered, on_site, 
     assert offered("plugin", "start", "simple-seo", "form") == ["form-validator"]
 
 
+def test_names_of_snippets_come_from_the_core(offered, on_site):
+    assert on_site("registry", "define", "page", "{}").code == 0
+    for name in ("blog/one", "blog/two", "about"):
+        assert on_site("snippet", "create", "page", "--name", name, "{}").code == 0
+    assert offered("snippet", "get", "") == ["about", "blog/one", "blog/two"]
+    assert offered("snippet", "update", "blog/") == ["blog/one", "blog/two"]
+    assert offered("schema", "bond", "about", "blog/t") == ["blog/two"]
+    assert offered("plugin", "send", "simple-seo", "validate", "blog/o") == ["blog/one"]
+    assert offered("plugin", "send", "--all", "validate", "ab") == ["about"]
+    assert offered("plugin", "send", "form-validator", "validate", "ab") == [], "that action takes no snippet"
+    assert offered("plugin", "logs", "-n3", "form") == ["form-validator"]
+
+
 def test_where_a_file_follows_nothing_is_offered_and_the_shell_offers_files(offered):
     assert offered("export", "") == []
     assert offered("serve", "--config", "") == []
@@ -58,6 +71,13 @@ def test_without_a_core_the_commands_are_offered_all_the_same(tmp_path, capsys, 
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "nowhere"))
     assert main(["completion", "words", "--", "plugin", "start", ""]) == 0
     assert capsys.readouterr().out == ""
+    assert main(["completion", "words", "--", "snippet", "get", ""]) == 0
+    (tmp_path / "reed.yaml").write_text("runtime_dir: [nonsense]\n")
+    with monkeypatch.context() as changed:
+        changed.chdir(tmp_path)
+        changed.delenv("REED_RUNTIME_DIR")
+        assert main(["completion", "words", "--", "snippet", "get", ""]) == 0
+    assert capsys.readouterr() == ("", "")
     assert main(["completion", "words", "--", "plugin", "star"]) == 0
     assert capsys.readouterr().out.startswith("start\t")
 

@@ -14,8 +14,11 @@ import pytest
 
 import reed as package
 from reed.config import load
+from reed.registry.permissions import commands_for
 from reed.registry.rows import load as load_rows
+from reed.wire.codes import Command, Permission
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parent.parent)}
 
 
@@ -50,6 +53,72 @@ def test_every_setting_that_init_shows_is_one(reed, tmp_path):
     assert str(shown.runtime_dir) == "/tmp/reed-cms"
     assert set(shown.groups) == {"editor"}
     assert set(shown.plugins) == {"simple-seo", "ai-core"}
+
+
+def test_the_sample_editor_may_list_plugins_read_trees_and_types_and_export(reed, tmp_path):
+    reed("init")
+    sample = "\n".join(line.removeprefix("# ") for line in (tmp_path / "reed.yaml").read_text().splitlines())
+    group = sample[sample.index("groups:") : sample.index("What plugins are told")]
+    for text in (group, README[README.index("groups:  ") : README.index("limits:\n")]):
+        (tmp_path / "shown.yaml").write_text(text)
+        editor = load("shown.yaml", {}, {}).groups["editor"]
+        allowed = commands_for({Permission(node.value) for node in editor.permissions}, is_admin=False)
+        wanted = {
+            "plugin list": {Command.PLUGIN_LIST, Command.PLUGIN_HEALTH, Command.SYSTEM_STATS, Command.PLUGIN_SEND},
+            "content": {Command.SNIPPET_CREATE, Command.SNIPPET_UPDATE, Command.SNIPPET_GET, Command.SNIPPET_NAMES},
+            "export": {Command.SNIPPET_LIST, Command.SCHEMA_TREE, Command.REGISTRY_LIST, Command.REGISTRY_GET},
+            "search": {Command.SEARCH_QUERY},
+        }
+        for what, commands in wanted.items():
+            assert commands <= set(allowed), what
+        assert Command.PLUGIN_STOP not in allowed
+        assert Command.REGISTRY_DEFINE not in allowed
+
+
+def add_plugin(folder, name, version, row_version):
+    (folder / f"plugins/{name}").mkdir()
+    (folder / f"plugins/{name}/plugin.yaml").write_text(f"name: {name}\nversion: {version}\n")
+    row = f'{name},lua,/tmp/reed-cms/plugins/{name}.sock,{row_version},"","admin",false,""\n'
+    with (folder / "plugin-registry.csv").open("a") as file:
+        file.write(row)
+
+
+def test_serve_check_compares_manifests_with_rows(reed, tmp_path):
+    reed("init")
+    add_plugin(tmp_path, "good", "1.2.3", "1.2.3")
+    assert reed("serve", "--check").code == 0
+    checked = json.loads(reed("serve", "--check", "--json").out)
+    missing = [] if (Path(package.__file__).parent / "plugins").is_dir() else ["simple-seo", "form-validator"]
+    assert [name for name in missing if not any(name in text for text in checked["warnings"])] == []
+    assert len(checked["warnings"]) == len(missing), "a row without a folder is a warning"
+    add_plugin(tmp_path, "old", "1.0.0", "2.0.0")
+    add_plugin(tmp_path, "broken", "[]", "1.0.0")
+    ran = reed("serve", "--check")
+    assert ran.code == 1
+    assert "plugins/old/plugin.yaml" in ran.err
+    assert "1.0.0" in ran.err
+    assert "2.0.0" in ran.err
+    assert "plugins/broken/plugin.yaml:2" in ran.err
+    assert "plugins/good" not in ran.err
+    assert json.loads(reed("serve", "--check", "--json").out)["error"]["message"]
+
+
+def test_a_mistyped_variable_is_refused_by_a_check_and_told_at_a_start(reed, tmp_path, monkeypatch):
+    reed("init")
+    monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("REED_LIMIT_PAYLOAD", "1MB")
+    ran = reed("serve", "--check")
+    assert ran.code == 1
+    assert "REED_LIMIT_PAYLOAD" in ran.err
+    assert "did you mean 'REED_LIMITS_PAYLOAD'?" in ran.err
+    try:
+        started = reed("start")
+        assert started.code == 0
+        assert "REED_LIMIT_PAYLOAD" in started.err
+        assert "WARNING unknown variable REED_LIMIT_PAYLOAD" in (tmp_path / "data/core.log").read_text()
+        assert reed("restart").code == 0, "nobody can take a variable away from a core that runs"
+    finally:
+        reed("stop")
 
 
 def test_start_status_stop(reed, tmp_path):

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -103,6 +104,60 @@ def test_a_table_that_is_too_wide_is_cut_but_not_where_it_is_to_be_copied_from()
     assert third.startswith("home ")
 
 
+COLUMNS = (
+    Column("NAME", "name", whole=True),
+    Column("WHAT", "what", shrink=2),
+    Column("COUNT", "count", right=True),
+    Column("NOTE", "note", shrink=1),
+)
+LONG_ROW = {"name": "n" * 12, "what": "w" * 20, "count": 1234567890, "note": "t" * 30}
+
+
+def printed(columns, rows, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    Output(stream).table(columns, rows)
+    return stream.getvalue().splitlines()
+
+
+def test_the_least_useful_column_is_shortened_first_and_names_and_numbers_never(monkeypatch):
+    name, what, count, note = LONG_ROW.values()
+    for room, expected in (
+        (80, [name, what, str(count), note]),
+        (70, [name, what, str(count), "t" * 21 + "…"]),
+        (56, [name, what, str(count), "t" * 7 + "…"]),
+        (50, [name, "w" * 13 + "…", str(count), "t" * 7 + "…"]),
+        (40, [name, "w" * 7 + "…", str(count), "ttt…"]),
+        (20, [name, "…", str(count), "…"]),
+    ):
+        assert printed(COLUMNS, [LONG_ROW], monkeypatch, room)[1].split() == expected, room
+
+
+def test_columns_says_how_wide_a_terminal_is(monkeypatch):
+    wide = printed((Column("TEXT", "text", shrink=1),), [{"text": "t" * 300}], monkeypatch, 300)
+    assert len(wide[1]) == 300
+    for nonsense in ("", "0", "-5", "x"):
+        assert len(printed((Column("TEXT", "text", shrink=1),), [{"text": "t" * 300}], monkeypatch, nonsense)[1]) == 80
+
+
+def test_a_state_has_a_colour_on_a_terminal_that_changes_no_width(monkeypatch):
+    columns = (Column("STATE", "state", coloured=True), Column("NAME", "name"))
+    rows = [{"state": "ready", "name": "a"}, {"state": "failed", "name": "failed"}]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    coloured = printed(columns, rows, monkeypatch, 80)
+    assert coloured[0] == "STATE   NAME"
+    assert re.fullmatch(r"\x1b\[32mready \x1b\[0m  a", coloured[1])
+    assert coloured[2].endswith("  failed"), "a name is no state"
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            assert printed(columns, rows, monkeypatch, 80) == ["STATE   NAME", "ready   a", "failed  failed"]
+    stream = io.StringIO()
+    Output(stream).table(columns, rows)
+    assert stream.getvalue() == "ready\ta\nfailed\tfailed\n"
+
+
 def test_numbers_in_words():
     assert [size(n) for n in (0, 999, 1024, 20_000, 5 << 20, 3 << 30)] == [
         "0 B", "999 B", "1.0 KB", "20 KB", "5.0 MB", "3.0 GB",
@@ -135,7 +190,7 @@ def test_a_real_terminal(on_site, site_folder):
     assert on_site("registry", "define", "page", "{}").code == 0
     nasty = '{"title": "\\u001b]0;owned\\u0007 %s"}' % ("x" * 300)
     assert on_site("snippet", "create", "page", "--name", "nasty", nasty).code == 0
-    env = {"REED_RUNTIME_DIR": str(site_folder / "run")}
+    env = {"REED_RUNTIME_DIR": str(site_folder / "run"), "NO_COLOR": "1", "TERM": "xterm"}
     code, printed = on_a_terminal(60, "snippet", "list", env=env)
     assert code == 0
     assert all(len(line) <= 60 for line in printed.splitlines())
@@ -146,6 +201,18 @@ def test_a_real_terminal(on_site, site_folder):
         assert "\x1b" not in printed
         assert "\x07" not in printed
     assert on_a_terminal(80, "snippet", "get", "\x1b[2J", env=env)[1].count("\x1b") == 0
+
+
+def test_states_and_errors_are_coloured_on_a_real_terminal(on_site, site_folder):
+    env = {"REED_RUNTIME_DIR": str(site_folder / "run"), "NO_COLOR": "", "TERM": "xterm"}
+    assert "\x1b[2mstopped" in on_a_terminal(80, "plugin", "list", env=env)[1]
+    assert re.search(r"\x1b\[[0-9;]+mreed:\x1b\[0m no snippet", on_a_terminal(80, "snippet", "get", "none", env=env)[1])
+    plain = on_a_terminal(80, "plugin", "list", env={**env, "NO_COLOR": "1"})[1]
+    assert "stopped" in plain
+    assert "\x1b" not in plain
+    assert "\x1b" not in on_a_terminal(80, "snippet", "get", "none", env={**env, "NO_COLOR": "1"})[1]
+    narrow = on_a_terminal(80, "plugin", "list", env={**env, "NO_COLOR": "1", "COLUMNS": "60"})[1].splitlines()
+    assert max(map(len, narrow)) <= 60
 
 
 def test_a_terminal_that_knows_ascii_alone(on_site, site_folder):

@@ -28,6 +28,24 @@ def test_words_and_options_in_any_order():
     assert args.has("--all")
 
 
+def test_a_short_option_may_hold_its_value_or_follow_switches():
+    form = Form(
+        lambda args, output: 0,
+        "[NAME]",
+        "Try",
+        (Option("--lines", "N", number=range(99), short="-n"), Option("--follow", short="-f")),
+    )
+    for words in (["-n3"], ["-n", "3"], ["-n=3"], ["-fn3"], ["-fn", "3"]):
+        args = parse("try", form, [*words, "seo"])
+        assert (args.number("--lines"), args.word("NAME")) == (3, "seo")
+        assert args.has("--follow") == words[0].startswith("-f")
+    for words, says in ((["-nx"], "found 'x'"), (["-fx"], "no option -x"), (["-f=1"], "--follow takes no value"),
+                        (["-n"], "needs a value")):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            parse("try", form, words)
+        assert says in str(caught.value).replace("-f takes", "--follow takes")
+
+
 def test_what_was_not_given():
     args = parse("try", FORM, ["home"])
     assert args.word("CHILD") == ""
@@ -107,6 +125,7 @@ def test_no_command_is_wrong_usage_and_help_is_not(reed):
     assert reed("--help").code == 0
     assert "reed plugin" in reed("-h").out
     assert reed("--version").out.startswith("reed ")
+    assert reed("-v").out == reed("--version").out
 
 
 @pytest.mark.parametrize("words", [["plugin"], ["snippet", "create"], ["status"]])

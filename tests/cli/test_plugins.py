@@ -32,7 +32,8 @@ HEALTH = [
      "events_waiting": 12},
     {"name": "bad", "type": "lua", "version": "1.0.0", "state": "failed", "pid": None, "uptime_s": 0, "restarts": 5,
      "memory_bytes": 0, "calls": 0, "errors": 0, "latency_ms": {"p50": None, "p99": None}, "ready_ms": None,
-     "reason": "bad: it crashed 5 times", "last_error": "exit 1", "last_lines": ["main.lua:3: \x1b[1moops"],
+     "reason": "bad: it crashed 5 times", "last_error": "exit 1", "error_lines": ["main.lua:3: \x1b[1moops"],
+     "last_lines": ["main.lua:3: \x1b[1moops", "  \tmain.lua:9: in main chunk"],
      "log": "/x/bad.log", "error_data": "", "events_waiting": 0},
 ]  # fmt: skip
 
@@ -53,6 +54,7 @@ class Plugins:
         self.asked = []
         self.answer = PluginAnswer(200, b'{"score": 9}')
         self.may_list = True
+        self.changes = []  # that a reload reports
         self.broadcast = False  # the newest request
         self.log = ""
         self._socket = socket.socket(socket.AF_UNIX)
@@ -94,6 +96,9 @@ class Plugins:
         if command == Command.PLUGIN_SIGNAL:
             self.asked.append(SignalMessage.unpack(payload).signal_type)
             return b"\xca\0", 0
+        if command == Command.PLUGIN_RELOAD and len(payload) == 33:
+            self.asked.append(("report", payload[:32].rstrip(b"\0").decode()))
+            return JsonResponse(200, json.dumps(self.changes).encode()).pack(), 0
         self.asked.append((Command(command).name, payload.rstrip(b"\0").decode()))
         if self.asked[-1][1] == "nobody":
             return ErrorResponse(404, 10001, "no plugin nobody").pack(), Flag.ERROR
@@ -138,6 +143,7 @@ def test_a_failed_one_and_what_one_said_with_error_is_told_to_people(reed, plugi
             raise OSError
 
     monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
     reed("plugin", "status")
     assert sys.stdout.getvalue() == (
         "NAME  STATE   PID  UPTIME  MEMORY  CALLS  ERRORS     P50     P99  RESTARTS\n"
@@ -146,6 +152,7 @@ def test_a_failed_one_and_what_one_said_with_error_is_told_to_people(reed, plugi
         "\nseo said ERROR: no key\n"
         "\nbad is failed: it crashed 5 times\n"
         "    main.lua:3: \\x1b[1moops\n"
+        "    all of it: reed plugin logs bad\n"
         "\nsandbox auto: rlimits, no_new_privs, seccomp\n"
         "    missing: landlock: plugins read and write all that their user may\n"
     )
@@ -156,8 +163,39 @@ def test_start_stop_restart_reload(reed, plugins):
         assert reed("plugin", *words).code == 0
     assert plugins.asked == [
         ("PLUGIN_START", "seo"), ("PLUGIN_START", "bad"), ("PLUGIN_STOP", "seo"),
-        ("PLUGIN_RELOAD", "seo"), ("PLUGIN_START", "seo"), ("PLUGIN_RELOAD", ""),
+        ("PLUGIN_RELOAD", "seo"), ("PLUGIN_START", "seo"), ("report", ""),
     ]  # fmt: skip
+
+
+def test_reload_prints_what_changed_and_fails_if_something_failed(reed, plugins):
+    plugins.changes = [
+        {"name": "seo", "result": "renewed", "reason": ""},
+        {"name": "old", "result": "removed", "reason": ""},
+    ]
+    ran = reed("plugin", "reload")
+    assert (ran.code, ran.out) == (0, "renewed\tseo\t\nremoved\told\t\n")
+    plugins.changes.append({"name": "bad", "result": "failed", "reason": "plugin bad: exit\tstatus 1"})
+    ran = reed("plugin", "reload")
+    assert (ran.code, ran.out.splitlines()[2]) == (1, "failed\tbad\tplugin bad: exit\\tstatus 1")
+    ran = reed("plugin", "reload", "--json", "seo")
+    assert (ran.code, json.loads(ran.out)) == (1, plugins.changes)
+    assert plugins.asked[-1] == ("report", "seo")
+
+
+def test_an_error_of_an_action_names_plugin_and_action_once(reed, plugins):
+    for text, shown in (
+        ("no such page", "plugin seo, action check: no such page"),
+        ("seo.check: main.lua:4: oops", "plugin seo, action check: main.lua:4: oops"),
+        ("plugin seo, action check: exit status 1", "plugin seo, action check: exit status 1"),
+        ("plugin seo is stopped; reed plugin start seo", "plugin seo is stopped; reed plugin start seo"),
+        ("seoul is not a page", "plugin seo, action check: seoul is not a page"),
+    ):
+        plugins.answer = ErrorResponse(404, 30001, text)
+        ran = reed("plugin", "send", "seo", "check", "{}")
+        assert (ran.code, ran.err) == (1, f"reed: {shown}\n")
+    error = json.loads(reed("plugin", "send", "seo", "check", "{}", "--json").out)["error"]
+    assert (error["status"], error["code"]) == (404, 30001)
+    assert error["message"].startswith("plugin seo, action check: ")
 
 
 def test_one_that_cannot_be_started_does_not_keep_the_others_from_it(reed, plugins):

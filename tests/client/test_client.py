@@ -77,6 +77,11 @@ CALLS = [
     (lambda c: c.plugin_send_all("count", {}), 0xF7, PluginSend("", "count", b"{}").pack(),
      PluginAnswer(200, b'{"seo":{"status":200}}'), {"seo": {"status": 200}}),
     (lambda c: c.plugin_reload(), 0xF8, b"", b"\xc8\0", None),
+    (lambda c: c.plugin_reload("seo"), 0xF8, b"seo".ljust(32, b"\0"), b"\xc8\0", None),
+    (lambda c: c.plugin_reload_report(), 0xF8, bytes(32) + b"\1", JsonResponse(200, b"[]"), []),
+    (lambda c: c.plugin_reload_report("seo"), 0xF8, b"seo".ljust(32, b"\0") + b"\1", JsonResponse(200, b"[]"), []),
+    (lambda c: c.snippet_names("blog/", 5), 0x0A, b"blog/".ljust(32, b"\0") + b"\5\0\0\0",
+     JsonResponse(200, b'["blog/intro"]'), ["blog/intro"]),
     (lambda c: c.stats(), 0xF9, b"", JsonResponse(200, b'{"pid":1}'), {"pid": 1}),
 ]  # fmt: skip
 

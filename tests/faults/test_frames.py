@@ -21,6 +21,7 @@ SIZES = {  # of the fixed part of each request
     Command.SNIPPET_LIST: 72,
     Command.SNIPPET_FIND: 76,
     Command.SNIPPET_RENAME: 68,
+    Command.SNIPPET_NAMES: 36,
     Command.SCHEMA_BOND: 78,
     Command.SCHEMA_UNBOND: 72,
     Command.SCHEMA_TREE: 37,
@@ -36,7 +37,7 @@ SIZES = {  # of the fixed part of each request
     Command.PLUGIN_START: 32,
     Command.PLUGIN_STOP: 32,
     Command.PLUGIN_SEND: 68,
-    Command.PLUGIN_RELOAD: 0,
+    Command.PLUGIN_RELOAD: 33,
     Command.SYSTEM_STATS: 0,
 }
 TAILS = [b"", b"{}", b'{"a":1}', b'{"searchable":{"a":1}}', b"[", b'"x"', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b"\xff"]

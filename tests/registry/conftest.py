@@ -43,7 +43,7 @@ class Answer:
     done: int = 0
     error: CallError | None = None
 
-    def on_done(self) -> None:
+    def on_done(self, _report: object = None) -> None:
         self.done += 1
 
     def on_failed(self, error: CallError) -> None:

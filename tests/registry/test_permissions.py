@@ -15,9 +15,9 @@ from reed.registry.groups import People
 from reed.registry.permissions import ADMIN_ONLY, PERMISSION_OF, commands_for, parse, permission
 from reed.wire.codes import Command, Permission
 
-# WIRE.md, Permissions, line by line.
+# WIRE.md, Permissions, line by line; and SNIPPET_NAMES.
 WIRE = {
-    "snippet_read": {0x04, 0x05, 0x07},
+    "snippet_read": {0x04, 0x05, 0x07, 0x0A},
     "snippet_write": {0x01, 0x02, 0x03, 0x09},
     "schema_read": {0x12},
     "registry_read": {0x21, 0x22},

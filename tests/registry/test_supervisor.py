@@ -402,7 +402,7 @@ def test_who_disconnects_must_come_back_or_end(world: World) -> None:
 def reload(world: World) -> None:
     world.write_rows()
     answers: list[Exception | None] = []
-    world.supervisor.reload(lambda: answers.append(None), answers.append)
+    world.supervisor.reload(lambda _: answers.append(None), answers.append)
     world.until(lambda: answers, "read again")
     if answers[0] is not None:
         raise answers[0]
@@ -570,14 +570,14 @@ def test_many_rows_are_read_again_in_slices_and_who_asks_meanwhile_gets_what_is_
         world.plugin(f"p{number}")
     world.start_core()
     answers: list[str] = []
-    world.supervisor.reload(lambda: answers.append("first"), pytest.fail)
+    world.supervisor.reload(lambda _: answers.append("first"), pytest.fail)
     slices = iter(range(1000))
     world.loop.now = lambda: world.clock() + next(slices)  # every step ends its slice
     world.loop.turn(0)
     assert answers == []
     world.plugin("newer")
     world.write_rows()
-    world.supervisor.reload(lambda: answers.append("second"), pytest.fail)
+    world.supervisor.reload(lambda _: answers.append("second"), pytest.fail)
     while answers != ["first", "second"]:
         world.loop.turn(0)
     assert next(slices) > 60

@@ -107,6 +107,17 @@ def test_a_version_of_the_code_that_is_not_the_manifests(site) -> None:
     assert "version is '3.0.0'" in checks["registration"]["detail"]
 
 
+def test_a_plugin_that_ends_in_an_error_shows_it_and_not_its_traceback(site) -> None:
+    site.set_rows(ROW)
+    site.add_lua_plugin(
+        "demo", "local function f() error('no database') end\nlocal function g() f() end\ng()", MANIFEST
+    )
+    _, checks = report(site)
+    assert failed(checks) == ["registration"]
+    assert "main.lua:1: no database" in checks["registration"]["detail"]
+    assert "in main chunk" not in checks["registration"]["detail"]
+
+
 def test_an_action_that_never_answers(site) -> None:
     site.set_rows(ROW)
     main = GOOD.replace("return { answer", "while true do end return { answer")
@@ -271,6 +282,24 @@ def test_a_plugin_that_is_hard_of_hearing(site) -> None:
     assert "did not register it" in checks["action lost"]["detail"]
     assert "did not end on SHUTDOWN_GRACEFUL within 0.5 s: killed by SIGTERM" in checks["shutdown"]["detail"]
     assert checks["tests"]["result"] == "skipped"
+
+
+def test_a_build_that_fails_shows_its_first_error(site, monkeypatch) -> None:
+    site.set_rows(ROW.replace("lua", "native"))
+    folder = site.root / "plugins/demo"
+    (folder / "src").mkdir(parents=True)
+    (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\n")
+    (folder / "Cargo.toml").write_text("")
+    cargo = site.root / "bin/cargo"
+    cargo.parent.mkdir()
+    cargo.write_text(
+        "#!/bin/sh\nseq -f 'warning: unused %g' 50 >&2\necho 'error[E0425]: cannot find value `x`' >&2\n"
+        "seq -f '  | %g' 50 >&2\necho 'error: could not compile `demo`' >&2\nexit 101\n"
+    )
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{cargo.parent}:{os.environ['PATH']}")
+    _, checks = report(site)
+    assert checks["build"]["detail"].splitlines()[0] == "error[E0425]: cannot find value `x`"
 
 
 def test_a_native_plugin_that_was_not_built(site) -> None:

@@ -21,6 +21,18 @@ def test_content_is_kept_as_the_bytes_that_came(driver):
         assert record[:4] == (snippet_id, "page", "blog/intro", 1)
 
 
+def test_names_are_found_by_their_beginning_and_in_order(driver):
+    for name in ("blog/two", "blog/one", "blog", "blog-post", "Blog/one", "z", "blogz/one", ""):
+        driver.create("page", name, CONTENT)
+    assert driver.names("blog/", 0) == ["blog/one", "blog/two"]
+    assert driver.names("blog", 0) == ["blog", "blog-post", "blog/one", "blog/two", "blogz/one"]
+    assert driver.names("", 3) == ["Blog/one", "blog", "blog-post"]
+    assert driver.names("nothing", 0) == []
+    assert driver.names("%", 0) == driver.names("ü", 0) == []
+    with pytest.raises(Malformed):
+        driver.names("", 1001)
+
+
 def test_everything_is_there_after_a_restart(driver, open_store):
     snippet_id = driver.create("page", "blog/intro", CONTENT)
     driver.update(snippet_id, 0, {"title": "Two"})

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
-from reed.errors import Invalid, PluginCrashed
+from reed.errors import Invalid, PluginCrashed, PluginOffline
 
 ROUNDS = 20
 LUA = """
@@ -298,3 +298,78 @@ def test_who_runs_hears_at_once_of_a_plugin_that_a_reload_brings(site) -> None:
         admin.plugin_start("teller")
         assert admin.plugin_send("teller", "tell").body == b'{"answer":"ACK"}'
         assert admin.plugin_send("hearer", "heard").body == b'["teller"]'
+
+
+def test_a_reload_reports_what_it_did_to_each_plugin(site) -> None:
+    row = '{},lua,{{}},1.0.0,"","admin",{},{}'
+    for name in ("counter", "gone", "same", "late", "quiet", "typed"):
+        site.add_lua_plugin(name, LUA.format(number=1).replace("counter", name), MANIFEST)
+    rows = {name: row.format(name, "true", "x") for name in ("counter", "gone", "same", "typed")}
+    site.set_rows(*rows.values(), row.format("quiet", "false", "x"))
+    site.start()
+    with Client(site.socket_path) as admin:
+        for name in rows:
+            admin.plugin_start(name)
+        assert admin.plugin_reload_report() == [], "nothing has changed"
+        write_lua(site.root / "plugins/counter", 2)
+        del rows["gone"]
+        rows["typed"] = rows["typed"].replace("{}", "/tmp/reed-cms/plugins/another.sock")
+        rows |= {name: row.format(name, "true", "x") for name in ("late", "missing", "broken")}
+        site.add_lua_plugin("broken", "error('no database')", MANIFEST)
+        site.set_rows(*rows.values(), row.format("quiet", "false", "described"), row.format("idle", "false", "x"))
+        site.add_lua_plugin("idle", LUA.format(number=1).replace("counter", "idle"), MANIFEST)
+        report = admin.plugin_reload_report()
+        assert {each["name"]: each["result"] for each in report} == {
+            "gone": "removed", "counter": "renewed", "late": "started", "missing": "failed", "broken": "failed",
+            "quiet": "updated", "idle": "added", "typed": "started",
+        }  # fmt: skip
+        reasons = {each["name"]: each["reason"] for each in report if each["reason"]}
+        assert set(reasons) == {"missing", "broken"}
+        assert "no folder" in reasons["missing"]
+        assert "main.lua:1: no database" in reasons["broken"]
+        states = {plugin["name"]: plugin["state"] for plugin in admin.plugin_list()}
+        assert (states["counter"], states["late"], states["typed"]) == ("ready", "ready", "ready")
+        assert int(admin.plugin_send("counter", "number").body) == 2
+
+
+def test_a_refused_version_is_reported_and_is_exit_code_1(site) -> None:
+    folder = site.add_lua_plugin("counter", LUA.format(number=1), MANIFEST)
+    site.set_rows('counter,lua,{},1.0.0,"","admin",true,x')
+    site.start()
+    with Client(site.socket_path) as admin:
+        admin.plugin_start("counter")
+        (folder / "main.lua").write_text(
+            "local function deep() error('no database') end\nlocal function f() deep() end\nf()"
+        )
+        ran = site.reed("plugin", "reload")
+        result, name, reason = ran.stdout.rstrip("\n").split("\t")
+        assert (ran.returncode, result, name) == (1, "failed", "counter")
+        assert "no database" in reason
+        assert "in main chunk" not in reason, "the error, not the end of its traceback"
+        assert int(admin.plugin_send("counter", "number").body) == 1
+        write_lua(folder, 3)
+        ran = site.reed("plugin", "reload", "counter")
+        assert (ran.returncode, ran.stdout) == (0, "renewed\tcounter\t\n")
+        assert int(admin.plugin_send("counter", "number").body) == 3
+        (folder / "plugin.yaml").write_text("name: [")
+        site.registry.write_text("nonsense\n")
+        ran = site.reed("plugin", "reload")
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert "plugin-registry.csv:1" in ran.stderr
+
+
+def test_a_plugin_that_crashes_is_tried_again_at_once_by_a_reload(site) -> None:
+    """It is in its backoff; somebody may have mended it."""
+    folder = site.add_lua_plugin("counter", "error('no database')", MANIFEST)
+    site.set_rows('counter,lua,{},1.0.0,"","admin",false,x')
+    site.config.write_text("timing: {restart_limit: 100, restart_window: 1h}\n")
+    site.start()
+    with Client(site.socket_path) as admin:
+        with pytest.raises(PluginOffline):
+            admin.plugin_start("counter")
+        [figures] = admin.plugin_health("counter")
+        assert [line.partition("main.lua")[2] for line in figures["error_lines"]] == [":1: no database"]
+        write_lua(folder, 7)
+        (report,) = admin.plugin_reload_report()
+        assert (report["name"], report["result"]) == ("counter", "started")
+        assert int(admin.plugin_send("counter", "number").body) == 7

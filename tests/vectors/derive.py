@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 COMMANDS = {
     "SNIPPET_CREATE": 0x01, "SNIPPET_UPDATE": 0x02, "SNIPPET_DELETE": 0x03, "SNIPPET_GET": 0x04, "SNIPPET_LIST": 0x05,
-    "SNIPPET_FIND": 0x07, "SNIPPET_RENAME": 0x09,
+    "SNIPPET_FIND": 0x07, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
     "SCHEMA_BOND": 0x10, "SCHEMA_UNBOND": 0x11, "SCHEMA_TREE": 0x12,
     "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22,
     "SEARCH_QUERY": 0x30, "SEARCH_INDEX": 0x31,
@@ -109,6 +109,7 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
          "conditions"),
         ("SnippetRename", "rename", "<36s32s", {"ref": ID, "semantic_name": "blog/intro"}, None),
         ("SnippetRename", "take the name away", "<36s32s", {"ref": "blog/intro", "semantic_name": ""}, None),
+        ("SnippetNames", "names that begin so", "<32sI", {"prefix": "blog/", "limit": 20}, None),
         ("SchemaBond", "bond with weight and path", "<36s36siH",
          {"parent": "blog", "child": ID, "weight": -5, "path": "/blog/intro"}, "path"),
         ("SchemaBond", "bond, no path", "<36s36siH",
@@ -139,6 +140,8 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
          {"plugin": "simple-seo", "action": "validate", "input": '"blog/intro"'}, "input"),
         ("PluginSend", "send bytes", "<32s32sI",
          {"plugin": "thumb", "action": "scale", "input": {"hex": "00ff10fe"}}, "input"),
+        ("PluginReload", "reload all, with a report", "<32sB", {"plugin_name": "", "report": True}, None),
+        ("PluginReload", "reload one, with a report", "<32sB", {"plugin_name": "simple-seo", "report": True}, None),
         ("SignalMessage", "READY", "<BQ32sH",
          {"signal_type": 0x01, "timestamp": WHEN, "plugin_name": "simple-seo", "data": ""}, "data"),
         ("SignalMessage", "ERROR with data", "<BQ32sH",

@@ -12,13 +12,15 @@ from reed.core.links import Link
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
+from reed.registry.reload_report import ReloadReport, Reported
 from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
 from reed.wire import common, layouts, strict_json
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.plugins import PluginReload
 
-ReloadRegistry = Callable[[Callable[[], None], Callable[[ReedError], None]], None]
+ReloadRegistry = Callable[[Reported, Callable[[ReedError], None], bool], None]
 _OK = layouts.STATUS.pack(200)
 
 
@@ -83,12 +85,21 @@ def _running(supervisor: Supervisor, links: Links, reload_registry: ReloadRegist
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        """Of everything that changed; with a name, of that plugin, changed or not."""
-        if payload:
-            name = link_of(links, common.unpack_name(payload)).name
-            supervisor.renew(name, lambda: call.reply(_OK), call.fail)
+        """Of everything that changed; with a name, of that plugin, changed or not. The answer is a report if asked."""
+        request = PluginReload.unpack(payload)
+
+        def done(report: ReloadReport) -> None:
+            if request.report:
+                changes = [change._asdict() for change in report.changes]
+                call.reply(JsonResponse(200, strict_json.dumps(changes)).pack())
+            else:
+                call.reply(_OK)
+
+        if request.plugin_name:
+            name = link_of(links, request.plugin_name).name
+            supervisor.renew(name, done, call.fail, report=request.report)
         else:
-            reload_registry(lambda: call.reply(_OK), lambda error: call.fail(Invalid(str(error))))
+            reload_registry(done, lambda error: call.fail(Invalid(str(error))), request.report)
 
     return {
         Command.PLUGIN_START: Route(start),

@@ -1,4 +1,4 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RENAME. Writes go through the filters, where there are any."""
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RENAME, NAMES. Writes go through the filters, if there are any."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Store
-from reed.wire import common
+from reed.wire import common, strict_json
 from reed.wire.codes import Command
+from reed.wire.common import JsonResponse
 from reed.wire.snippets import (
     SnippetCreate,
     SnippetDelete,
     SnippetFind,
     SnippetList,
+    SnippetNames,
     SnippetPage,
     SnippetRename,
     SnippetUpdate,
@@ -59,6 +61,14 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         kind, conditions, after, limit = SnippetFind.unpack(payload)
         store.find(kind, bytes(conditions), after, limit, _page(call), call.fail)
 
+    def names(call: Call, payload: memoryview) -> None:
+        request = SnippetNames.unpack(payload)
+
+        def done(found: list[str]) -> None:
+            call.reply(JsonResponse(200, strict_json.dumps(found)).pack())
+
+        store.names(request.prefix, request.limit, done, call.fail)
+
     return {
         Command.SNIPPET_CREATE: Route(create),
         Command.SNIPPET_UPDATE: Route(update),
@@ -67,6 +77,7 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         Command.SNIPPET_LIST: Route(page, reads_store=True),
         Command.SNIPPET_FIND: Route(find, reads_store=True),
         Command.SNIPPET_RENAME: Route(rename),
+        Command.SNIPPET_NAMES: Route(names, reads_store=True),
     }
 
 

@@ -274,6 +274,8 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
             assert_eq!(pack_ref(&f.text("ref")).unwrap(), bytes);
             assert_eq!(unpack_ref(bytes).unwrap(), f.text("ref"));
         }
+        // What a person asks on a command line, and a plugin does not.
+        "PluginReload" | "SnippetNames" => {}
         other => panic!("the crate has no record {other}"),
     }
 }
@@ -365,6 +367,7 @@ fn constants_are_the_same() {
         ("SNIPPET_LIST", Command::SnippetList),
         ("SNIPPET_FIND", Command::SnippetFind),
         ("SNIPPET_RENAME", Command::SnippetRename),
+        ("SNIPPET_NAMES", Command::SnippetNames),
         ("SCHEMA_BOND", Command::SchemaBond),
         ("SCHEMA_UNBOND", Command::SchemaUnbond),
         ("SCHEMA_TREE", Command::SchemaTree),

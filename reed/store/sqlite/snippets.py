@@ -37,6 +37,7 @@ PAGE_BYTES = 512 * 1024  # a page ends early rather than grow beyond this (but h
 _WORTH_NOT_COPYING = 16 * 1024  # bytes
 MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answer with it
 
+_AFTER_NAMES = "\x7f"  # sorts after every character of a name
 COLUMNS = "id, type, name, version, created_at, updated_at, content"
 _INSERT = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
@@ -181,6 +182,16 @@ class Snippets:
             record = self._read(ref)
             self._cache.put(record)
         return record
+
+    def names(self, prefix: str, limit: int) -> list[str]:
+        """Names that begin with `prefix`, in their order, `limit` of them (0: DEFAULT_LIMIT)."""
+        if limit > LARGEST_LIMIT:
+            raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}")
+        rows = self._writer.execute(
+            "SELECT name FROM snippets WHERE name != '' AND name >= ? AND name < ? ORDER BY name LIMIT ?",
+            (prefix, prefix + _AFTER_NAMES, limit or DEFAULT_LIMIT),
+        )
+        return [name for (name,) in rows]
 
     def page(self, type_name: str, after: str, limit: int) -> Callable[[sqlite3.Connection], Steps[RecordPage]]:
         """What gives `limit` snippets (0: DEFAULT_LIMIT) in creation order, those after the one with the id `after`."""

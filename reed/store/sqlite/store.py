@@ -166,6 +166,9 @@ class SqliteStore:
         else:
             self._jobs.start(find.steps, done, failed)
 
+    def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:  # noqa: ARG002
+        done(self._read(self._snippets.names, prefix, limit))
+
     # Bonds.
 
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:

@@ -37,6 +37,7 @@ pub enum Command {
     SnippetList = 0x05,
     SnippetFind = 0x07,
     SnippetRename = 0x09,
+    SnippetNames = 0x0A,
     SchemaBond = 0x10,
     SchemaUnbond = 0x11,
     SchemaTree = 0x12,
