@@ -1,51 +1,58 @@
 """An excerpt: the few words of a text around what was searched for.
 
-    texts of a snippet ── folded as FTS5 folds ── the places of the terms ── where most are near ── the words there
+    texts of a snippet ── folded ── the places of the terms ── where most are near ── the words there, as written
 
-FTS5 could do it (`snippet()`), by running the query again or by indexing the texts again: both took longer than the
-search itself. Only a few thousand characters at a time are folded, until the terms were found.
-
-A folded text may be longer (ß is ss there): each such letter before a place moves that place back by one.
+An index could tell the places, by running the query again or by indexing the texts again: both took longer than the
+search itself. Only a few thousand characters at a time are folded, until the terms were found. Folding changes lengths,
+so a piece is folded in parts of some 200 characters, and a place is looked for within its part.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from bisect import bisect
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Sequence
+from itertools import accumulate, islice
 
-from reed.store.sqlite.jobs import Steps
-from reed.store.sqlite.letters import PLAIN
+from reed.store.folding import UNSPACED, fold
+from reed.store.query import Term
 
 _PIECE = 32 * 1024  # characters looked through between two chances to interrupt
+_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: marks stay with their letters
 _WINDOW = 160  # characters in which terms count as together
-_MOST_PLACES = 20  # of a term in a piece: further ones hardly make a better window
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_TWO_LETTERS = re.compile("[ßẞæÆœŒ]")  # when folded
+_MAX_PLACES = 20  # of a term in a piece: further ones hardly make a better window
 _BEFORE, _AFTER = 7, 17  # words
 _WORD_LENGTH = 40  # characters, so many words are surely in a few times that
 
 
-class Term(NamedTuple):
-    """One word or phrase of a query."""
+class _Folded:
+    """A piece of text, folded, that knows where its places are in the piece."""
 
-    text: str
-    is_beginning: bool = False  # of a word
+    def __init__(self, piece: str) -> None:
+        if piece.isascii():
+            self._parts: list[str] = []
+            self.text = piece.lower()
+            return
+        self._parts = _PART.findall(piece)
+        folded = [fold(part) for part in self._parts]
+        self._ends = list(accumulate(map(len, folded)))  # of the parts in the folded text
+        self.text = "".join(folded)
 
-
-def fold(text: str) -> str:
-    """Without case and diacritics; every character but those of _TWO_LETTERS stays one."""
-    return (text if text.isascii() else _NOT_ASCII.sub(_folded, text)).lower()
-
-
-def _folded(match: re.Match[str]) -> str:
-    character = match[0]
-    plain = PLAIN.get(character)
-    folded = unicodedata.normalize("NFD", character)[0].lower() if plain is None else plain
-    return folded if plain or len(folded) == 1 else character
+    def origin(self, at: int) -> int:
+        """The place in the piece of a place in the folded text."""
+        if not self._parts:
+            return at
+        number = bisect_right(self._ends, at)
+        begin = self._ends[number - 1] if number else 0
+        part = self._parts[number]
+        low, high = 0, len(part)  # the longest beginning of the part that folds to no more than what is before `at`
+        while low < high:
+            middle = (low + high + 1) // 2
+            if len(fold(part[:middle])) <= at - begin:
+                low = middle
+            else:
+                high = middle - 1
+        return sum(map(len, self._parts[:number])) + low
 
 
 class Excerpts:
@@ -54,7 +61,7 @@ class Excerpts:
     def __init__(self, terms: Sequence[Term]) -> None:
         self._terms = [self._pattern(term) for term in terms]
 
-    def of(self, texts: Sequence[str]) -> Steps[str]:
+    def of(self, texts: Sequence[str]) -> Generator[None, None, str]:
         """The excerpt of the one text in which most terms are near each other."""
         best = (0, "", 0)  # how many terms, in which text, where
         for text in texts:
@@ -72,18 +79,18 @@ class Excerpts:
 
     def _pattern(self, term: Term) -> tuple[str, re.Pattern[str]]:
         """Its first word, which is quickly found, and what it must be there."""
-        words = re.findall(r"[^\W_]+", fold(term.text))
-        end = "" if term.is_beginning else r"(?![^\W_])"
-        return words[0], re.compile(r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, words)) + end)
+        words = re.findall(r"[^\W_]+", term.text)
+        start = f"(?:(?<![^\\W_])|(?<=[{UNSPACED}])|(?=[{UNSPACED}]))"
+        end = "" if term.is_prefix else f"(?:(?![^\\W_])|(?=[{UNSPACED}])|(?<=[{UNSPACED}]))"
+        return words[0], re.compile(start + r"[\W_]+".join(map(re.escape, words)) + end)
 
     def _window(self, piece: str) -> tuple[int, int]:
         """How many different terms are in the best window, and where it begins."""
-        folded = fold(piece)
-        longer = [] if len(folded) == len(piece) else _second_letters(piece)
+        folded = _Folded(piece)
         places = sorted(
-            (at - bisect(longer, at), number)
+            (at, number)
             for number, term in enumerate(self._terms)
-            for at in islice(_places(folded, *term), _MOST_PLACES)
+            for at in islice(_places(folded.text, *term), _MAX_PLACES)
         )
         most, best = 0, 0
         for first, (at, _) in enumerate(places):
@@ -92,12 +99,7 @@ class Excerpts:
                 most, best = len(near), at
             if most == len(self._terms):
                 break
-        return most, best
-
-
-def _second_letters(piece: str) -> list[int]:
-    """Where in the folded piece the second ones of two letters are that are one in the piece."""
-    return [match.start() + number for number, match in enumerate(_TWO_LETTERS.finditer(piece), 1)]
+        return most, folded.origin(best) if most else 0
 
 
 def _places(folded: str, word: str, term: re.Pattern[str]) -> Iterator[int]:
