@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from itertools import accumulate, islice
 
-from reed.store.folding import UNSPACED, fold
+from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
 _PIECE = 32 * 1024  # characters looked through between two chances to interrupt
@@ -59,7 +59,7 @@ class Excerpts:
     """Makes the excerpts for one query."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
-        self._terms = [self._pattern(term) for term in terms]
+        self._terms = [_Sought(term) for term in terms]
 
     def of(self, texts: Sequence[str]) -> Generator[None, None, str]:
         """The excerpt of the one text in which most terms are near each other."""
@@ -77,20 +77,13 @@ class Excerpts:
         _, text, at = best
         return _words(text or next(filter(None, texts), ""), at)
 
-    def _pattern(self, term: Term) -> tuple[str, re.Pattern[str]]:
-        """Its first word, which is quickly found, and what it must be there."""
-        words = re.findall(r"[^\W_]+", term.text)
-        start = f"(?:(?<![^\\W_])|(?<=[{UNSPACED}])|(?=[{UNSPACED}]))"
-        end = "" if term.is_prefix else f"(?:(?![^\\W_])|(?=[{UNSPACED}])|(?<=[{UNSPACED}]))"
-        return words[0], re.compile(start + r"[\W_]+".join(map(re.escape, words)) + end)
-
     def _window(self, piece: str) -> tuple[int, int]:
         """How many different terms are in the best window, and where it begins."""
         folded = _Folded(piece)
         places = sorted(
             (at, number)
             for number, term in enumerate(self._terms)
-            for at in islice(_places(folded.text, *term), _MAX_PLACES)
+            for at in islice(term.places(folded.text), _MAX_PLACES)
         )
         most, best = 0, 0
         for first, (at, _) in enumerate(places):
@@ -102,12 +95,28 @@ class Excerpts:
         return most, folded.origin(best) if most else 0
 
 
-def _places(folded: str, word: str, term: re.Pattern[str]) -> Iterator[int]:
-    at = folded.find(word)
-    while at >= 0:
-        if term.match(folded, at):
-            yield at
-        at = folded.find(word, at + 1)
+class _Sought:
+    """A term, and how to find it in a folded text."""
+
+    def __init__(self, term: Term) -> None:
+        words = re.findall(r"[^\W_]+", term.text)
+        self._first = words[0]
+        self._whole = re.compile(r"[\W_]+".join(map(re.escape, words)))
+        self._may_go_on = term.is_prefix
+
+    def places(self, folded: str) -> Iterator[int]:
+        at = folded.find(self._first)  # found quickly
+        while at >= 0:
+            match = self._whole.match(folded, at)
+            if match and _is_edge(folded, at) and (self._may_go_on or _is_edge(folded, match.end())):
+                yield at
+            at = folded.find(self._first, at + 1)
+
+
+def _is_edge(text: str, at: int) -> bool:
+    """Does a word begin or end there? In an unspaced script, anywhere."""
+    around = text[max(0, at - 1) : at + 1]
+    return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)
 
 
 def _words(text: str, at: int) -> str:

@@ -17,7 +17,7 @@ import re
 import unicodedata
 from operator import add
 
-__all__ = ["UNSPACED", "fold", "is_plain", "last_run", "segment"]
+__all__ = ["UNSPACED", "fold", "is_plain", "is_unspaced", "last_run", "segment"]
 
 _ASCII = bytes(range(128))
 
@@ -104,3 +104,8 @@ def last_run(folded: str) -> str:
     """The run of an unspaced script that the text ends with, if it does; it may go on where it is looked for."""
     run = _LAST_RUN.search(folded)
     return run[1] if run is not None else ""
+
+
+def is_unspaced(text: str) -> bool:
+    """Is any character of a script that is written without spaces?"""
+    return not text.isascii() and _RUN.search(text) is not None
