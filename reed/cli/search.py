@@ -62,8 +62,9 @@ FORMS = {
             Option("--offset", "N", "leave out the first N", number=COUNT),
         ),
         """
-All words must be there; the last may be the beginning of one. Words in quotation marks stand in a row. Accents and
-capitals do not matter, nor letters such as ß, æ, ø, ł: strasse finds Straße, and the other way round.
+All words must be there; the last may be the beginning of one. Words in quotation marks must follow each other. Case,
+accents, ligatures and width do not matter, nor Hebrew and Arabic points: strasse finds Straße, 展望台 a part of
+東京都庁の展望台から. Hits in fields of a higher weight come first.
 
   reed search hugo templ
   reed search '"static site"' generator --type page

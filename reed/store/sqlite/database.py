@@ -6,7 +6,8 @@
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
     field_indexes, field_entries   see `fields`
-    search    FTS5: one column for each weight (see `types`), its texts as `letters` marks them
+    search    FTS5: one column for each weight (see `types`), its texts folded (store.folding) unless all are plain;
+              then `written` has them as they were, as a JSON list, for the excerpts
     outbox    changes that others are to be told of: a row for each subscriber
 
 The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
@@ -26,7 +27,8 @@ from reed.errors import CallError, StoreFailed, StoreFull
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`
 
-_FTS_COLUMNS = f"{', '.join(f'w{n}' for n in range(WEIGHT_COLUMNS))}, tokenize = 'unicode61 remove_diacritics 2'"
+_WEIGHT_COLUMNS = ", ".join(f"w{n}" for n in range(WEIGHT_COLUMNS))
+_FTS_COLUMNS = f"{_WEIGHT_COLUMNS}, tokenize = 'unicode61 remove_diacritics 2'"
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE snippets (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL,"
@@ -58,6 +60,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     (
         # Texts are folded by `letters` now: everything is indexed again.
+        "UPDATE progress SET indexed_to = 0",
+    ),
+    (
+        # Texts are folded by `store.folding` now, and marks are parts of words: a new index, and everything again.
+        "DROP TABLE search",
+        f"CREATE VIRTUAL TABLE search USING fts5({_WEIGHT_COLUMNS}, written UNINDEXED, prefix = '2',"
+        " tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\")",
+        "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
+        "INSERT INTO search (search, rank) VALUES ('crisismerge', 1999)",
+        "DELETE FROM stale",
         "UPDATE progress SET indexed_to = 0",
     ),
     (

@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reed.errors import CallError
+from reed.store.folding import fold, is_plain, segment
 from reed.store.sqlite.ids import Ids
-from reed.store.sqlite.letters import marked
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import WEIGHTS, Type, Types
 from reed.wire.strict_json import Json
@@ -36,7 +36,7 @@ _MANY_SEGMENTS = 64
 _SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of a structure record, since FTS5 knows contentless deletes
 
 _COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_PUT = f"INSERT OR REPLACE INTO search (rowid, {_COLUMNS}) VALUES (?{', ?' * len(WEIGHTS)})"
+_PUT = f"INSERT OR REPLACE INTO search (rowid, written, {_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
 _MERGE = "INSERT INTO search (search, rank) VALUES ('merge', ?)"
 _STRUCTURE = "SELECT block FROM search_data WHERE id = 10"
 _DROP = "DELETE FROM search WHERE rowid = ?"
@@ -215,10 +215,15 @@ class Index:
         if kind.columns:
             value = json.loads(content)
             for field, column in kind.columns:
-                text = marked("\n".join(_texts(value.get(field))))
+                text = "\n".join(_texts(value.get(field)))
                 columns[column] = f"{columns[column]}\n{text}" if columns[column] else text
         if any(columns):
-            self._writer.execute(_PUT, (sequence, *columns))
+            written = [text for text in columns if text]
+            if all(map(is_plain, written)):
+                self._writer.execute(_PUT, (sequence, "", *columns))
+            else:
+                folded = [segment(fold(text)) for text in columns]
+                self._writer.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
         else:
             self._writer.execute(_DROP, (sequence,))
 

@@ -1,25 +1,24 @@
-"""Search: what a person typed, as an FTS5 expression, and the hits for it, best first (WIRE.md, 30).
+"""Search in FTS5: the hits for the terms of a query, best first (protocol.md, SEARCH_QUERY).
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Words and "phrases", all of which must be there; the last one may be the beginning of a word, unless it is a phrase or a
-single letter (half of all words begin with one of a few letters: that would find everything, slowly).
-Nothing typed is ever syntax: every word goes into FTS5 as a quoted string. Case and diacritics do not matter, nor do
-letters that others write with two or without their stroke (letters).
+Every word goes into FTS5 as a quoted string: nothing that was typed is syntax. A hit's score is the sum, over the
+columns, of bm25 there times the square of the column's weight: one hit in a title of weight 3 or more counts more than
+any number in a body of weight 1 (bm25 saturates). One bm25 over all columns would add up their hits first.
 """
 
 from __future__ import annotations
 
 import heapq
-import re
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from reed.errors import Malformed
 from reed.store.base import HitPage
-from reed.store.sqlite.excerpt import Excerpts, Term
+from reed.store.excerpt import Excerpts
+from reed.store.query import Term
 from reed.store.sqlite.jobs import Steps
-from reed.store.sqlite.letters import plain, written
 from reed.store.sqlite.types import WEIGHTS
 from reed.wire.search import SearchHit
 
@@ -27,18 +26,14 @@ DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 1000
 DEEPEST_HIT = 100_000  # offset + limit
 
-_MAX_WORDS = 32  # of a query; what follows is ignored
 _STEP = 200  # matches between two chances to interrupt
 
-_WORD = re.compile(r"\w+")
-# bm25 counts down: the best match is the most negative.
 _MATCHES = (
-    f"SELECT -bm25(search, {', '.join(map(str, WEIGHTS))}), -snippets.sequence"
+    "SELECT {score}, -snippets.sequence"
     " FROM search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
-_MATCHES_OF_TYPE = f"{_MATCHES} AND snippets.type = ?"
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
-_TEXTS = f"SELECT {', '.join(f'w{number}' for number in range(len(WEIGHTS)))} FROM search WHERE rowid = ?"
+_TEXTS = f"SELECT written, {', '.join(f'w{number}' for number in range(len(WEIGHTS)))} FROM search WHERE rowid = ?"
 
 
 def check_window(limit: int, offset: int) -> int:
@@ -50,44 +45,29 @@ def check_window(limit: int, offset: int) -> int:
     return limit or DEFAULT_LIMIT
 
 
-def parse(query: str) -> list[Term]:
-    """The terms of a query; none when there is no word in it."""
-    clean = plain(query.replace("\0", " ").encode("utf-8", "replace").decode())
-    terms: list[Term] = []
-    is_beginning = False
-    room = _MAX_WORDS
-    for number, piece in enumerate(clean.split('"')):
-        is_phrase = number % 2 == 1
-        for term in [piece] if is_phrase else piece.split():
-            words = _WORD.findall(term)
-            if room == 0 or not any(map(_has_letter, words)):
-                continue
-            text = term if len(words) <= room else " ".join(words[:room])
-            room -= min(len(words), room)
-            terms.append(Term(text))
-            is_beginning = not is_phrase and len(words[-1]) > 1
-    if terms and is_beginning:
-        terms[-1] = Term(terms[-1].text, is_beginning=True)
-    return terms
-
-
 def expression(terms: Sequence[Term]) -> str:
     """The FTS5 expression for the terms."""
-    return " AND ".join(f'"{text}"*' if is_beginning else f'"{text}"' for text, is_beginning in terms)
+    return " AND ".join(f'"{term.phrase}"*' if term.is_prefix else f'"{term.phrase}"' for term in terms)
 
 
 def search(
-    connection: sqlite3.Connection, terms: Sequence[Term], type_name: str, limit: int, offset: int
+    connection: sqlite3.Connection,
+    terms: Sequence[Term],
+    type_name: str,
+    columns: Collection[int],
+    limit: int,
+    offset: int,
 ) -> Steps[HitPage]:
-    """Every match is counted and weighed, a slice at a time; the best are kept, and fetched at the end."""
-    if not terms:
-        return HitPage(0, [])
+    """Every match is counted and weighed, a slice at a time; the best are kept, and fetched at the end.
+
+    `columns` are those of the index that any type uses.
+    """
     yield
-    match = expression(terms)
+    query = _MATCHES.format(score=_score(columns))
     if type_name:
-        matches = connection.execute(_MATCHES_OF_TYPE, (match, type_name))
+        matches = connection.execute(f"{query} AND snippets.type = ?", (expression(terms), type_name))
     else:
-        matches = connection.execute(_MATCHES, (match,))
+        matches = connection.execute(query, (expression(terms),))
     wanted = offset + limit
     total = 0
     best: list[tuple[float, int]] = []  # a heap of (score, -sequence), worst first
@@ -104,11 +84,17 @@ def search(
     hits = []
     for score, sequence in best[offset:]:
         snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
-        texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
-        excerpt = yield from excerpts.of([written(text) for text in texts if text])
+        written, *texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
+        shown = json.loads(written) if written else [text for text in texts if text]
+        excerpt = yield from excerpts.of(shown)
         hits.append(SearchHit(snippet_id, kind, name, score, excerpt))
     return HitPage(total, hits)
 
 
-def _has_letter(word: str) -> bool:
-    return any(map(str.isalnum, word))
+def _score(columns: Collection[int]) -> str:
+    """As SQL. FTS5's bm25 counts down: the best match is the most negative."""
+    parts = []
+    for column in sorted(columns):
+        only = ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))
+        parts.append(f"-{float(WEIGHTS[column]) ** 2} * bm25(search, {only})")
+    return " ".join(parts) or "0.0"

@@ -20,6 +20,7 @@ from typing import Any, ParamSpec
 
 from reed.errors import CallError
 from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
+from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.changes import Changes
@@ -30,9 +31,9 @@ from reed.store.sqlite.fields import FieldIndexes
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
-from reed.store.sqlite.jobs import Jobs, to_the_end
+from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
-from reed.store.sqlite.search import check_window, parse, search
+from reed.store.sqlite.search import check_window, search
 from reed.store.sqlite.snippets import Snippets, window
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
@@ -214,7 +215,11 @@ class SqliteStore:
         limit = check_window(limit, offset)
         if type_name:
             self._types.get(type_name)
-        job = partial(search, terms=parse(query), type_name=type_name, limit=limit, offset=offset)
+        terms = parse(query)
+
+        def job(connection: sqlite3.Connection) -> Steps[HitPage]:
+            return search(connection, terms, type_name, self._types.columns(), limit, offset)
+
         # Without an index on a full disk there is still what is indexed: that error is not the searcher's.
         self._index.when_caught_up(lambda _error: self._jobs.start(job, done, failed))
         self._on_due()

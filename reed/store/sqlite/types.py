@@ -101,6 +101,10 @@ class Types:
     def definitions(self) -> list[Definition]:
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
 
+    def columns(self) -> set[int]:
+        """The columns of the search index that any type uses."""
+        return {column for kind in self for _, column in kind.columns}
+
     def settle(self, kept: bool) -> None:
         if self._changed and not kept:
             self._load()

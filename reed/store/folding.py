@@ -1,0 +1,111 @@
+"""Which texts are the same to a reader: folding, for the search index, queries and excerpts.
+
+    fold      text ── NFKD, case folded, marks and invisible characters dropped, composed again ──▶ folded text
+              Straße → strasse   ΟΔΥΣΣΕΥΣ → οδυσσευσ   ﬁ → fi   ＡＢＣ → abc   בְּרֵאשִׁית → בראשית
+
+    segment   folded text ── runs of scripts that are written without spaces become overlapping pairs
+              東京都 → 東京 京都 都        so that any part of a run is found, as a phrase of pairs
+
+A text in which the tokenizer of the index folds everything by itself (ASCII, and Latin letters with diacritics) is
+`is_plain`: it goes into the index as it is. Dakuten (が is not か), vowel signs of Indic scripts and Thai tone marks
+tell words apart, and stay.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from operator import add
+
+__all__ = ["UNSPACED", "fold", "is_plain", "is_unspaced", "last_run", "segment"]
+
+_ASCII = bytes(range(128))
+
+# Latin letters with a stroke, or two in one, that Unicode does not decompose; ß, ﬁ and ς are folded by casefold().
+_STROKES = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "ħ": "h", "ŧ": "t", "ð": "d", "þ": "th"}
+
+# Format characters (soft hyphen, zero-width ones, direction marks), variation selectors, the Arabic tatweel.
+_INVISIBLE = (
+    "\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff"
+)
+# Marks that do not make another word: diacritics, Hebrew points, Arabic vowels.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_DROPPED = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
+
+# What the tokenizer `unicode61 remove_diacritics 2` folds as `fold` does: a test compares them letter by letter.
+_NOT_PLAIN = re.compile(
+    "[^\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b6\u00b7\u00bb\u00bf-\u00c5\u00c7-\u00cf\u00d1-\u00d6\u00d7"
+    "\u00d9-\u00dd\u00e0-\u00e5\u00e7-\u00ef\u00f1-\u00f6\u00f7\u00f9-\u00fd\u00ff-\u010f\u0112-\u0125\u0128-\u012f"
+    "\u0134-\u0137\u0139-\u013e\u0143-\u0148\u014c-\u0151\u0154-\u0165\u0168-\u017e"
+    "\u2010-\u2016\u2018-\u201f\u2020-\u2027\u2030\u2039\u203a\u20a0-\u20a7\u20a9-\u20bf\u2190-\u21ff\u2500-\u25ff]"
+)
+
+# Scripts that are written without spaces between words, and Korean, whose words take endings.
+_BMP = (
+    "\u0e01-\u0e4e\u0e81-\u0ecf\u1000-\u103f\u1050-\u109f\u1100-\u11ff\u1780-\u17d3\u2e80-\u2fdf\u3005-\u3007"
+    "\u3021-\u302f\u3031-\u3035\u3038-\u303b\u3041-\u309a\u309d-\u30fa\u30fc-\u312f\u3131-\u318e\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+)
+_BEYOND_BMP = "\U00020000-\U0003ffff"
+UNSPACED = _BMP + _BEYOND_BMP
+_RUN = re.compile(f"[{_BMP}]+|[{_BEYOND_BMP}]+")  # two sets: one set with both is searched ten times as slowly
+_LAST_RUN = re.compile(f"([{UNSPACED}]+)\\W*$")
+
+
+def is_plain(text: str) -> bool:
+    """Does the tokenizer of the index fold it as `fold` would?"""
+    return text.isascii() or _NOT_PLAIN.search(_beyond_ascii(text)) is None
+
+
+def fold(text: str) -> str:
+    """The text without what makes no other word; its length may be another."""
+    if text.isascii():
+        return text.lower()
+    folded = _drop(unicodedata.normalize("NFKD", text)).casefold()
+    if not unicodedata.is_normalized("NFKD", folded):
+        folded = _drop(unicodedata.normalize("NFKD", folded))
+    for letter, plain in _STROKES.items():
+        folded = folded.replace(letter, plain)
+    return unicodedata.normalize("NFC", folded)
+
+
+def _drop(text: str) -> str:
+    return _DROPPED.sub("", text) if _DROPPED.search(_beyond_ascii(text)) else text
+
+
+def _beyond_ascii(text: str) -> str:
+    """The characters beyond ASCII, which are few in most texts: to look through them is quicker than through all."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
+
+
+def segment(folded: str, *, is_open: bool = False) -> str:
+    """The folded text with each run of an unspaced script as its pairs and its last character, between spaces.
+
+    `is_open`: the text may go on where it is looked for. A run at its end is its pairs only: what is its last character
+    here begins another pair there.
+    """
+    if folded.isascii():
+        return folded
+    text = _RUN.sub(_pairs, folded)
+    run = last_run(folded) if is_open else ""
+    return text[: text.rindex(f" {run[-1]} ")] if len(run) > 1 else text
+
+
+def _pairs(run: re.Match[str]) -> str:
+    text = run[0]
+    return f" {' '.join((*map(add, text, text[1:]), text[-1]))} "
+
+
+def last_run(folded: str) -> str:
+    """The run of an unspaced script that the text ends with, if it does; it may go on where it is looked for."""
+    run = _LAST_RUN.search(folded)
+    return run[1] if run is not None else ""
+
+
+def is_unspaced(text: str) -> bool:
+    """Is any character of a script that is written without spaces?"""
+    return not text.isascii() and _RUN.search(text) is not None
