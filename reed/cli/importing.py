@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from reed.cli import lines
-from reed.cli.output import Output, counted, safe_lines
+from reed.cli.output import Output, counted
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import Progress
 from reed.cli.site import connect, standard_input, without_mark
 from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, ReedError
+from reed.text import safe_lines
 from reed.wire.codes import Command
 from reed.wire.names import is_semantic_name
 from reed.wire.registry import RegistryDefine

@@ -15,6 +15,7 @@ from reed.cli.sandbox import in_words
 from reed.cli.site import connect, ref, standard_input
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
+from reed.text import safe_lines
 from reed.wire.codes import Signal
 
 SIGNALS = {
