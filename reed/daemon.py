@@ -135,6 +135,7 @@ class Daemon:
     def _open_store(self, undo: contextlib.ExitStack) -> None:
         self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
         undo.callback(self.loop.close)
+        # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         undo.callback(self._log.close)
         path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events

@@ -3,9 +3,11 @@
     warning(text, peer=…) ── the peer's budget ─┬─ tokens left     safe text, one line
                                                 └─ none            counted; the count follows as a line of its own
 
-Each peer has a token bucket: a burst of lines, then so many a second. Everything in the rooms core, registry, peers and
-nursery logs through here; a line that no peer causes has the peer THE_CORE, and a budget as well. Only the text of a
-traceback has several lines, and those are indented: no text of a peer can pass for a line of the log.
+Each peer has a token bucket: a burst of lines, then so many a second. A plugin has three, so that no flood hides a
+crash: `NAME` for what the core says about its process, `plugin NAME` for what it does on its connections, `output of
+NAME` for what it writes. The rooms core, registry, peers and nursery log through here alone; a line that no peer causes
+has the peer THE_CORE, and a budget as well. Only a traceback has several lines, and those are indented: no text of a
+peer can pass for a line of the log.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ class PeerLog:
     def bug(self, error: BaseException) -> None:
         """An exception that nobody expected, with its traceback."""
         if self._log.isEnabledFor(logging.ERROR) and self._may_log(THE_CORE):
-            lines = safe_lines("".join(traceback.format_exception(error)).rstrip("\n")[-_MOST_OF_TRACEBACK:])
-            self._log.error("a bug in the core; it goes on\n    %s", lines.replace("\n", "\n    "))
+            lines = "".join(traceback.format_exception(error)).rstrip("\n")[-_MOST_OF_TRACEBACK:]
+            self._log.error("%s", safe_lines(f"a bug in the core; it goes on\n{lines}", indent="    "))
 
     def close(self) -> None:
         """Write the counts that are due."""
@@ -73,8 +75,7 @@ class PeerLog:
             self._log.log(level, "%s", safe((text % args)[:_MOST_CHARACTERS])[:_MOST_CHARACTERS])
 
     def _may_log(self, peer: str) -> bool:
-        """Take a token of the peer's: a plugin has one budget, as the caller `plugin NAME` and as a process."""
-        peer = peer.removeprefix("plugin ")
+        """Take a token of the peer's."""
         now = self._loop.now()
         most = float(self._rate * _BURST_SECONDS)
         budget = self._budgets.get(peer)

@@ -72,8 +72,8 @@ def serve(config: Config) -> int:
 
 def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
     """What a restart needs to be in order: this code was imported, the settings were read; the registry and the
-    manifests are sound and have the same versions; every REED_ variable is known; the log can be written. ReedError says
-    what is not, a line each; gives warnings."""
+    manifests are sound and have the same versions; every REED_ variable is known; the log file can be written.
+    ReedError says what is not, a line each; gives warnings."""
     errors, warnings = check_site(config)
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
@@ -123,7 +123,7 @@ class Restart:
                 self._daemon.log.info("restarting")
                 self._daemon.hand_over()
             else:
-                self._refuse(lines[-1] if lines else f"it did not end within {_CHECK_SECONDS:g} s")
+                self._refuse(lines[-1].strip() if lines else f"it did not end within {_CHECK_SECONDS:g} s")
 
         self._daemon.loop.watch(ended, checked)
 

@@ -12,9 +12,9 @@ def safe(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
-def safe_lines(text: str) -> str:
-    """As `safe`, keeping line feeds; a tab becomes spaces."""
-    return "\n".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
+def safe_lines(text: str, indent: str = "") -> str:
+    """As `safe`, keeping line feeds; a tab becomes spaces. With `indent` no line but the first starts at the margin."""
+    return f"\n{indent}".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
 
 
 def _escaped(char: str) -> str:

@@ -63,10 +63,9 @@ def test_a_peer_that_logs_a_little_loses_nothing(loop, log, caplog) -> None:
     assert len(caplog.messages) == 200
 
 
-def test_nobody_takes_another_peers_budget_and_a_plugin_has_one_under_both_its_names(log, caplog) -> None:
+def test_nobody_takes_another_peers_budget(log, caplog) -> None:
     for _ in range(1000):
         log.info("flood", peer="plugin loud")
-        log.info("flood", peer="loud")
     log.info("heard", peer="quiet")
     assert caplog.messages == ["flood"] * 100 + ["heard"]
 
@@ -118,4 +117,8 @@ def test_a_bug_is_told_with_its_traceback_and_its_message_forges_no_line(log, ca
 def test_safe_text(text: str, shown: str) -> None:
     assert safe(text) == shown
     assert safe(text).isprintable()
-    assert safe_lines(f"{text}\n").endswith("\n")
+
+
+def test_lines_of_a_text_may_be_kept_away_from_the_margin() -> None:
+    assert safe_lines("a\tb\nc\x1b\n") == "a    b\nc\\x1b\n"
+    assert safe_lines("one\ntwo\nthree", indent="  ") == "one\n  two\n  three"

@@ -75,7 +75,7 @@ class Import:
             found = FileError(self.path, str(error), line=number)
         self.refused.append(found)
         self.progress.clear()
-        print(f"reed: {safe_lines(str(found))}", file=sys.stderr)
+        print(f"reed: {safe_lines(str(found), indent='  ')}", file=sys.stderr)
 
     def run(self, requests: Iterator[Request]) -> None:
         """Send the requests of all lines, then what had to wait for them."""

@@ -170,7 +170,7 @@ def complain(text: str) -> None:
         from reed.cli.colour import is_coloured, paint
 
         name = paint(name, "red" if is_coloured(sys.stderr) else "")
-    print(f"{name} {safe_lines(text)}", file=sys.stderr)
+    print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
 
 
 def error_as_json(error: ReedError) -> dict[str, Any]:

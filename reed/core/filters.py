@@ -141,7 +141,13 @@ class Filters:
         name = step.link.name
         if name not in self._passed_over:
             self._passed_over.add(name)
-            self._log.warning("%s: its filter of %s is passed over until it answers: %s", name, event, error, peer=name)
+            self._log.warning(
+                "%s: its filter of %s is passed over until it answers: %s",
+                name,
+                event,
+                error,
+                peer=f"plugin {name}",
+            )
 
     def _close(self, asker: Asker) -> None:
         del self._lines[asker]

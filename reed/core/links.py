@@ -170,14 +170,14 @@ class Link:
                 self.name,
                 peer.pid,
                 peer.uid,
-                peer=run.name if run else f"uid {peer.uid}",
+                peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
             return
         connection = PluginConnection(self, run, sock, self._tools)
         self.connections.append(connection)
         if error := connection.connection.share.too_many_connections():
-            self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.name)
+            self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
             connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
@@ -185,7 +185,7 @@ class Link:
         self.queue.remove_lane(connection)
         run = connection.run
         if connection.registered and run is self.plugin.run and not self._registered(run):
-            self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.name)
+            self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
             self._tools.supervisor.on_disconnect(self.name)
         self._look_who_is_idle()
 

@@ -54,13 +54,13 @@ class PluginLog:
         lines = [safe(line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
         for line in lines:
-            self._log.info("%s: %s", self.name, line, peer=self.name)
+            self._log.info("%s: %s", self.name, line, peer=f"output of {self.name}")
         self._append(lines)
         return lines
 
     def note(self, text: str) -> None:
         """A line of the core about the plugin: for the file alone."""
-        self._append([f"-- {text}"])
+        self._append([f"-- {safe(text)}"])
 
     def _append(self, lines: list[str]) -> None:
         if not lines:

@@ -122,7 +122,7 @@ class Plugin(Planned):
                 if self.run is not None:
                     self.run.drain()  # its last lines, before anyone is told of its end
                 self.renewal.give_up(str(new), self._starters if new is State.STARTING else None)
-            self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new, peer=self.name)
+            self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new, peer=f"plugin {self.name}")
             self._tools.hooks.on_state(self.name, old, new)
         self._ACTIONS[action](self)
 

@@ -163,7 +163,7 @@ class Supervisor:
         if signal == Signal.PLUGIN_ERROR:
             plugin.error_data = data
             plugin.last_error = safe(data.decode("utf-8", "replace")[:500]) or "PLUGIN_ERROR"
-            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error, peer=run.name)
+            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error, peer=f"plugin {run.name}")
         elif signal in _EVENT_OF:
             plugin.signalled(run, _EVENT_OF[signal])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 
 import pytest
@@ -44,7 +46,7 @@ def flood(count):
 main(flood)
 """
 HOSTILE = "\x1b[31m\x1b]0;x\x07 \u202egnp.exe\u2066\u2028\x85\n2026-01-01 00:00:00,000 ERROR   the disk burns\r\x9b2J"
-COUNT_SUPPRESSED = re.compile(r"WARNING (\S+): (\d+) more log lines suppressed")
+COUNT_SUPPRESSED = re.compile(r"WARNING (?:output of |plugin )?(\S+): (\d+) more log lines suppressed")
 
 
 def suppressed(ground, name: str) -> int:
@@ -75,6 +77,8 @@ def test_a_native_plugin_that_floods_the_log(ground, what) -> None:
         fault.injected(2000)
         ground.until(lambda: suppressed(ground, "loud") > 1000)
         client.plugin_send("neighbour", "do", 1)
+        os.kill(ground.plugin_pid(client, "loud"), signal.SIGKILL)
+        ground.until(lambda: ground.site.log.read_text().count("loud: ready after") == 2, "the flood hid a crash")
     assert ground.site.log.stat().st_size < MOST_BYTES
 
 
@@ -118,6 +122,22 @@ def test_text_of_a_plugin_forges_no_line_and_moves_no_cursor(ground) -> None:
         assert text.isprintable(), text
     for line in lines_of(ground.site.log):
         assert "disk burns" not in line or " liar: " in line, line
+
+
+def test_an_error_of_a_plugin_forges_no_line_on_the_terminal(ground) -> None:
+    ground.config = "timing: {start_deadline: 15s}\n"
+    fail = 'reed.fail(422, "no \\27[2J\\u{202E}\\nreed: all is well\\n2026-01-01 00:00:00,000 ERROR   forged")'
+    ground.lua("liar", f'plugin.action("do", function() {fail} end)', MANIFEST)
+    ground.start()
+    with ground.fault("escape sequences and forged lines in an error", "shown as text") as fault:
+        said = ground.site.reed("plugin", "send", "liar", "do")
+        fault.injected()
+    assert said.returncode != 0
+    first, *more = said.stderr.removesuffix("\n").split("\n")
+    assert first.startswith("reed: ")
+    assert "all is well" in said.stderr
+    assert all(line.isprintable() for line in (first, *more))
+    assert all(line.startswith("  ") for line in more)
 
 
 def lines_of(path) -> list[str]:

@@ -105,6 +105,9 @@ def test_sighup_with_a_folder_that_is_gone_keeps_the_log_that_is_open(chatty) ->
     folder.write_text("in the way")
     chatty.process.send_signal(signal.SIGHUP)
     until(lambda: "cannot write the log" in (chatty.root / "moved/core.log").read_text(), "it says so")
+    restarted = chatty.reed("restart")
+    assert restarted.returncode == 1
+    assert f"cannot write the log {log}" in restarted.stderr
     assert chatty.stop() == 0
 
 
