@@ -155,8 +155,8 @@ FORMS = {
             Option("--check", "", "check code, settings, registry, manifests and REED_ variables, and start nothing"),
         ),
         """
-It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again and open its
-log file anew, SIGUSR2 restarts it (`reed restart`).""",
+It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again and reopen
+its log file, SIGUSR2 restarts it (`reed restart`).""",
     ),
     "start": Form(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
     "stop": Form(stop, "", "Stop the core and its plugins; returns when they are gone"),
