@@ -26,7 +26,7 @@ from typing import NamedTuple
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.connection import Connection
-from reed.core.plugin_calls import Answered, CallQueue, PluginCall
+from reed.core.plugin_calls import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
 from reed.core.server import Listener, Peer, peer_lives
@@ -47,6 +47,7 @@ from reed.wire.plugins import PluginRegister
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
+_FIRST_ERROR = 400
 _WORTH_NOT_COPYING = 16 * 1024  # bytes of a call: below it one write of a joined frame is cheaper than two parts
 
 
@@ -125,6 +126,8 @@ class PluginConnection:
         if frame.flags & _ERROR:
             error = ErrorResponse.unpack(frame.payload)
             refusal = CallError(error.message, status=error.status, error_code=error.error_code)
+            if not _FIRST_ERROR <= error.status <= LAST_STATUS:
+                refusal = out_of_range(self._link.name, held.action, error.status)
             self._link.queue.refuse(self, refusal)
         else:
             self._link.queue.answer(self, frame.payload)

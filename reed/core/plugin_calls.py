@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from reed.errors import CallError, PluginBusy, PluginTimeout
+from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.wire.common import unpack_status
@@ -30,6 +30,7 @@ Answered = Callable[[Bytes], None]  # the response's payload, status and body; i
 Failed = Callable[[CallError], None]
 
 _LATENCIES_KEPT = 512
+_FIRST_STATUS, LAST_STATUS = 100, 599  # of HTTP
 
 
 class PluginCall:
@@ -49,6 +50,14 @@ class PluginCall:
         self.asked_at = 0.0
         self.due = 0.0  # by the loop's clock: when its time is over
         self.ended = False
+
+
+def out_of_range(plugin: str, action: str, status: int) -> CallError:
+    """The error that a caller gets in the place of an answer whose status is none."""
+    return BadAnswer(
+        f"plugin {plugin}, action {action}: answered with the status {status}, which is none",
+        hint=f"a plugin answers with {_FIRST_STATUS} to {LAST_STATUS}, an error with 400 to {LAST_STATUS}",
+    )
 
 
 class Lane(Protocol):
@@ -122,7 +131,10 @@ class CallQueue:
         """The plugin answered the call that `lane` held with this response. Raises Malformed."""
         status = unpack_status(payload)
         call, lane.held = lane.held, None
-        if call is not None and not call.ended:
+        if call is not None and not _FIRST_STATUS <= status <= LAST_STATUS:
+            error = out_of_range(self._name, call.action, status)
+            self._fail([call], lambda _: error)
+        elif call is not None and not call.ended:
             self._end(call)
             if status >= 500:
                 self.errors += 1

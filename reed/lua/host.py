@@ -57,7 +57,7 @@ class Host:
             **CoreServices(self._contact.request).table(),
             b"log": words.log,
             b"signal": self._contact.signal_of_lua,
-            b"source": lambda path: read_source(self._folder, path.decode()),
+            b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
         }
 
     def run(self, spec: LaunchSpec, connect: Callable[[int], None]) -> NoReturn:

@@ -3,7 +3,7 @@
     Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
 
-Only strings, numbers and booleans cross. A Python exception that got into Lua would be an object, and so a way out:
+Only strings, numbers and booleans cross, and to a service only strings. A Python exception that got into Lua would be an object, and so a way out:
 `_host` lets none pass. At the memory limit a string pushed into Lua ends the process: whoever pushes lifts the limit
 first where it might not fit, and the Lua side sets it again.
 """
@@ -60,10 +60,11 @@ class Sandbox:
         self._memory = 0
         self._lifted = True
         guard = self._chunk("guard", self._host, self._limit)
+        limits = self._chunk("limits", guard)
         json = self._chunk("json", guard)
         sdk = self._chunk("reed", guard, json)
-        files = self._chunk("files", guard, json)
-        self._entries = self._chunk("plugin", guard, json, sdk, files)
+        files = self._chunk("files", guard, json, limits)
+        self._entries = self._chunk("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
         self.shared = (guard, json, sdk)  # what testing.lua is built on
 
@@ -147,7 +148,9 @@ class Sandbox:
         try:
             service = self._services.get(operation)
             if service is None:
-                raise Internal(f"{operation.decode(errors='replace')} is not possible here")
+                raise CallError(f"{operation.decode(errors='replace')} is not possible here", status=501)
+            if not all(type(argument) is bytes for argument in arguments):  # a table of Lua has methods of the plugin's
+                raise Malformed(f"{operation.decode(errors='replace')}: only texts cross to the host")
             ok, text = True, service(*arguments)
         except ReedError as error:
             ok, text = False, failure(error)

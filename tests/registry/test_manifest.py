@@ -24,7 +24,7 @@ description: SEO checks
 lua: 5.4
 actions:
   validate: {command_id: 1, input: snippet, timeout: 5s, description: Find issues, example: $intro, output: {score: 0}}
-  key-words: {command_id: 239}
+  key-words: {command_id: 0xEF}
 events:
   snippet.created: validate
 filters: {snippet.create: validate, snippet.update: {action: key-words, on_failure: pass, timeout: 2s}}
@@ -90,6 +90,14 @@ ONE = LEAST + "actions:\n  run: {command_id: 1}\n"
         (
             LEAST + "actions:\n  run: {command_id: 240}\n",
             "plugin.yaml:4:21: actions.run.command_id: expected 1 to 239, found '240'",
+        ),
+        (
+            LEAST + "actions:\n  run: {command_id: 0xF0}\n",
+            "plugin.yaml:4:21: actions.run.command_id: expected 1 to 239, found '0xF0'",
+        ),
+        (
+            LEAST + "actions:\n  run: {command_id: 0x}\n",
+            "plugin.yaml:4:21: actions.run.command_id: expected a whole number from 1 to 239, found '0x'",
         ),
         (ONE + "  walk: {command_id: 1}\n", "plugin.yaml:5:22: actions.walk.command_id: 1 is the action 'run' already"),
         (

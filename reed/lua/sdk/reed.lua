@@ -11,12 +11,14 @@ local guard, json = ...
 
 local blame, error = guard.blame, error
 local format, ipairs, pairs = string.format, ipairs, pairs
-local rawget, select, setmetatable, tostring, type = rawget, select, setmetatable, tostring, type
+local next, rawget, rawset, select, setmetatable, tostring, type = next, rawget, rawset, select, setmetatable, tostring, type
 local concat, math_type, sort = table.concat, math.type, table.sort
 local decode, encode, ask = json.decode, json.encode, guard.ask
 local metatable_of = guard.raw_getmetatable
 
-local reed = { json = json, settings = json.object() }
+local new_array, new_object = json.array, json.object -- the host's entries use nothing that a plugin can replace
+local settings = new_object()
+local reed = { json = json, settings = settings }
 local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, created = false }
 
 -- Failures ------------------------------------------------------------------------------------------------------------
@@ -27,14 +29,21 @@ local failure_meta = {
   __tostring = function(failure) return format("%d: %s", failure.status, failure.message) end,
 }
 
---- `{status, message}` for the answer, if the value was raised by reed.fail.
+local function is_failure_status(status)
+  return math_type(status) == "integer" and status >= 400 and status <= 599
+end
+
+--- `{status, message}` for the answer, if the value was raised by reed.fail. A plugin may have caught it and changed it:
+-- what is no failure any more is an error like any other.
 function guard.failure(value)
-  if type(value) == "table" and metatable_of(value) == failure_meta and rawget(value, "own") then return value end
+  if type(value) ~= "table" or metatable_of(value) ~= failure_meta or not rawget(value, "own") then return nil end
+  local status, message = rawget(value, "status"), rawget(value, "message")
+  if is_failure_status(status) and type(message) == "string" then return { status = status, message = message } end
 end
 
 --- Ends this call with a status of its own (400 to 599) and a message to the caller.
 function reed.fail(status, message)
-  if math_type(status) ~= "integer" or status < 400 or status > 599 then
+  if not is_failure_status(status) then
     blame("reed.fail: the status must be a whole number from 400 to 599")
   end
   error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
@@ -262,9 +271,9 @@ end
 
 local module = { reed = reed, state = state }
 
-function module.set_settings(settings)
-  for key in pairs(reed.settings) do reed.settings[key] = nil end
-  for key, value in pairs(settings) do reed.settings[key] = value end
+function module.set_settings(given)
+  for key in next, settings do rawset(settings, key, nil) end
+  for key, value in next, given do rawset(settings, key, value) end
 end
 
 --- The job of a call: gives status and body.
@@ -291,7 +300,7 @@ end
 
 --- The manifest that is registered (WIRE.md, F0).
 function module.manifest()
-  local actions, messages = json.object(), json.array()
+  local actions, messages = new_object(), new_array()
   for name, id in pairs(state.actions) do actions[name] = { command_id = id } end
   for message_type in pairs(state.messages) do messages[#messages + 1] = message_type end
   sort(messages)
