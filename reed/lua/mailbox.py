@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout
 from reed.lua.fifo import Answer, Inbound, Outbound, Places
+from reed.lua.rubbish import CUT, REPEAT
 from reed.wire import names, strict_json
 from reed.wire.codes import MessageType
 from reed.wire.plugins import PluginMessage
@@ -135,15 +136,24 @@ class Mailbox:
             self._sort(inbound)
 
     def _sort(self, inbound: Inbound) -> None:
-        source = inbound.source
+        """Deals with the messages that were read. A repeat is answered once, however often it stands there."""
+        dropped, repeats, repeated = inbound.buffer.dropped, 0, set[int]()
         while (message := inbound.buffer.next_message()) is not None:
             if not inbound.is_new(message.timestamp):
-                self._answer_again(source, inbound.answer_to(message.timestamp))
+                repeats += 1
+                repeated.add(message.timestamp)
             elif message.message_type in _ANSWERS:
                 self._take_answer(message)
             else:
                 self._inbox.append(message)
                 self._inbox_bytes += len(message.payload)
+        for timestamp in repeated:
+            self._answer_again(inbound.source, inbound.answer_to(timestamp))
+        useless = inbound.buffer.dropped - dropped + REPEAT * repeats
+        if useless and inbound.rubbish.add(useless):
+            inbound.buffer.clear()
+            text = f"{inbound.source} fills its FIFO with what is no message, or always the same one: not read for {CUT:g} s"
+            self._log(b"error", text.encode())
 
     def next_message(self) -> PluginMessage | None:
         """The next message that the plugin has to handle."""

@@ -59,6 +59,7 @@ class Sandbox:
         self._services: Mapping[bytes, Service] = {}
         self._memory = 0
         self._lifted = True
+        self.for_others = 0.0  # seconds of processor time that a job waited for and did not use
         guard = self._chunk("guard", self._host, self._limit)
         limits = self._chunk("limits", guard)
         json = self._chunk("json", guard)
@@ -132,6 +133,7 @@ class Sandbox:
 
     def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> Outcome:
         self._lift(size)
+        self.for_others = 0.0
         try:
             result = entry(*arguments, self._lifted)
         except self._out_of_memory:
@@ -143,7 +145,7 @@ class Sandbox:
             return Outcome(result[0].decode(), result[1:])
         return Outcome(result.decode(), ())
 
-    def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool]:
+    def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool, float]:
         """What `guard.ask` calls. Never raises."""
         try:
             service = self._services.get(operation)
@@ -158,7 +160,8 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
                 sys.excepthook(type(error), error, error.__traceback__)
             ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
-        return ok, text, self._lift(len(text or b""))
+        for_others, self.for_others = self.for_others, 0.0
+        return ok, text, self._lift(len(text or b"")), for_others
 
     def _lift(self, size: int) -> bool:
         """Lifts the memory limit when `size` more bytes might not fit; True when it is lifted."""

@@ -1,4 +1,4 @@
-"""The border between Lua and Python: nothing that a plugin makes passes it unchecked, and no handler ends its process."""
+"""The border between Lua and Python: nothing that a plugin makes passes it unchecked, and no handler ends it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def test_no_table_crosses_to_the_host(workshop: Workshop, tmp_path: Path) -> Non
     }
     liar = "local called; local liar = {}; for _, name in ipairs { 'decode', 'gsub', 'split', 'startswith', '__len__' }"
     liar += " do liar[name] = function(...) called = true; return '/etc' end end\n"
-    bodies = [f"{liar}local ok = pcall(function() return {call} end)\nreturn {{ ok, called or false }}" for call in calls.values()]
+    tried = "local ok = pcall(function() return %s end)\nreturn { ok, called or false }"
+    bodies = [liar + tried % call for call in calls.values()]
     main, actions = plugin_of(bodies)
     core = workshop.launch(main, actions=actions, data_dir=str(data)).core
     for number, name in enumerate(calls, 1):
@@ -257,7 +258,7 @@ def test_reading_several_values(workshop: Workshop, tmp_path: Path) -> None:
     main, actions = plugin_of(
         [
             'local f = io.open("x"); return { f:read("l", "L", "n", "n", "l", 2, "a", "l") }',
-            'local all = {}; for a, b in io.lines("x", 1, "l") do all[#all + 1] = a .. "|" .. (b or "") end; return all',
+            'local all = {}; for a, b in io.lines("x", 1, "l") do all[#all + 1] = a .. "|" .. (b or "") end\nreturn all',
         ]
     )
     core = workshop.launch(main, actions=actions, data_dir=str(data)).core
