@@ -137,7 +137,8 @@ class Mailbox:
 
     def _sort(self, inbound: Inbound) -> None:
         """Deals with the messages that were read. A repeat is answered once, however often it stands there."""
-        dropped, repeats, repeated = inbound.buffer.dropped, 0, set[int]()
+        dropped, repeats = inbound.buffer.dropped, 0
+        repeated: set[int] = set()
         while (message := inbound.buffer.next_message()) is not None:
             if not inbound.is_new(message.timestamp):
                 repeats += 1

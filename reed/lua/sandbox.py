@@ -68,6 +68,7 @@ class Sandbox:
         self._entries = self._chunk("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
         self.shared = (guard, json, sdk)  # what testing.lua is built on
+        self._runtime.gccollect()  # what lives now is old: a fork's collector leaves it alone
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: bytes) -> None:
         """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know, as JSON."""

@@ -5,7 +5,7 @@ local guard, json, sdk, files, limits = ...
 
 local ask, globals, limit = guard.ask, guard.globals, guard.limit
 local blame, error = guard.blame, error
-local find, format, gsub, ipairs, load, type = string.find, string.format, string.gsub, ipairs, guard.load, type
+local find, format, gsub, ipairs, load, sub, type = string.find, string.format, string.gsub, ipairs, guard.load, string.sub, type
 local rawget, running, setmetatable, _VERSION = rawget, coroutine.running, setmetatable, _VERSION
 local decode, encode, randomseed = json.decode, json.encode, math.randomseed
 local state = sdk.state
@@ -22,8 +22,9 @@ for _, name in ipairs { "coroutine", "debug", "math", "os", "package", "string",
 
 --- The chunk of a Lua file: text alone; a byte order mark and a first line "#!…" are skipped.
 local function compile(source, name)
-  local text = gsub(gsub(source, "^\xEF\xBB\xBF", "", 1), "^#[^\n]*", "", 1)
-  local chunk, message = load(text, "@" .. name, "t", globals)
+  if find(source, "^\xEF\xBB\xBF") then source = sub(source, 4) end
+  if find(source, "^#") then source = gsub(source, "^#[^\n]*", "", 1) end
+  local chunk, message = load(source, "@" .. name, "t", globals)
   if message and find(message, "assign to const variable", 1, true) and _VERSION ~= "Lua 5.4" then
     message = message .. " (since Lua 5.5 the variable of a for loop is const; lua: \"5.4\" in plugin.yaml goes back)"
   end
