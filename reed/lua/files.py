@@ -1,8 +1,8 @@
 """The two folders of a plugin: its own, to read Lua from, and its data folder, with the permission file_write.
 
-A path is relative to its folder. It is walked name by name from the folder's descriptor. A link on the way is read and
-its names are walked in its place, never by the kernel: one that leads up out of the folder, or starts with /, is refused.
-So what is reached lies inside, as with openat2 and RESOLVE_BENEATH, which old kernels and seccomp profiles lack.
+A path is relative to its folder. It is walked name by name from the folder's descriptor. A link on the way is read, and
+its names are walked in its place, never by the kernel: one that leads up out of the folder, or starts with /, is
+refused. So what is reached lies inside, as with openat2 and RESOLVE_BENEATH, which old kernels and profiles lack.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ class _Walk:
         while True:
             name = self.to_last()
             try:
-                return os.open(
-                    name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=self.folder
-                )
+                return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=self.folder)
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise

@@ -153,8 +153,8 @@ class Mailbox:
         useless = inbound.buffer.dropped - dropped + REPEAT * repeats
         if useless and inbound.rubbish.add(useless):
             inbound.buffer.clear()
-            text = f"{inbound.source} fills its FIFO with what is no message, or always the same one: not read for {CUT:g} s"
-            self._log(b"error", text.encode())
+            what = "what is no message, or always the same one"
+            self._log(b"error", f"{inbound.source} fills its FIFO with {what}: not read for {CUT:g} s".encode())
 
     def next_message(self) -> PluginMessage | None:
         """The next message that the plugin has to handle."""

@@ -1,6 +1,6 @@
 """What a neighbour's FIFO brings that is of no use, and when its writer is not heard for a while.
 
-    bytes of no message, and repeats of one ── add ──> a level that sinks with time ── over the limit: cut off for a minute
+    bytes of no message, repeats of one ── add ──> a level that sinks with time ── over the limit: cut off a minute
 
 A writer that dies in the middle of messages, and one that asks again for its answers, stay far below the limit.
 """

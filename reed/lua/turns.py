@@ -28,9 +28,7 @@ class Turns:
     What is read here is others' doing, of any amount: it is charged to no job.
     """
 
-    def __init__(
-        self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool], handlers: Handlers
-    ) -> None:
+    def __init__(self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool], handlers: Handlers) -> None:
         self._handlers = handlers
         self._link = link
         self._mailbox = mailbox

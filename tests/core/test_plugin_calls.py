@@ -124,7 +124,9 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
     assert calls.ended == [("late", PluginTimeout)]
 
 
-@pytest.mark.parametrize(("status", "ends"), [(99, BadAnswer), (100, 100), (599, 599), (600, BadAnswer), (0, BadAnswer)])
+@pytest.mark.parametrize(
+    ("status", "ends"), [(99, BadAnswer), (100, 100), (599, 599), (600, BadAnswer), (0, BadAnswer)]
+)
 def test_a_status_that_is_none_becomes_an_error(status: int, ends: object) -> None:
     calls, lane = Calls(), Lane()
     calls.queue.add_lane(lane)

@@ -258,7 +258,7 @@ def test_reading_several_values(workshop: Workshop, tmp_path: Path) -> None:
     main, actions = plugin_of(
         [
             'local f = io.open("x"); return { f:read("l", "L", "n", "n", "l", 2, "a", "l") }',
-            'local all = {}; for a, b in io.lines("x", 1, "l") do all[#all + 1] = a .. "|" .. (b or "") end\nreturn all',
+            'local all = {}; for a, b in io.lines("x", 1, "l") do\nall[#all + 1] = a .. "|" .. b end\nreturn all',
         ]
     )
     core = workshop.launch(main, actions=actions, data_dir=str(data)).core

@@ -37,6 +37,7 @@ LACKING = [
     "io.popen",
     "io.write",
     "io.open",
+    "io.lines",
     "debug.getregistry",
     "debug.getinfo",
     "debug.sethook",
