@@ -4,8 +4,8 @@
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
 
 Only strings, numbers and booleans cross, and to a service only strings. A Python exception that got into Lua would be
-an object, and so a way out: `_host` lets none pass. At the memory limit a string pushed into Lua ends the process: whoever pushes lifts the limit
-first where it might not fit, and the Lua side sets it again.
+an object, and so a way out: `_host` lets none pass. At the memory limit a string pushed into Lua ends the process:
+whoever pushes lifts the limit first where it might not fit, and the Lua side sets it again.
 """
 
 from __future__ import annotations
