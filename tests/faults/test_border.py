@@ -13,7 +13,8 @@ def do(argument):
     fifo = os.path.join(os.path.dirname(os.path.dirname(os.environ["REED_SOCKET"])), "fifos", NAME + "→victim")
     names = NAME.encode().ljust(32, b"\0") + b"victim".ljust(32, b"\0")
     whole = b"GMLP\x01\x01" + names + struct.pack("<QI", 7, 2) + b"{}"
-    data = {"letters": b"G" * 65536, "magics": b"GMLP" * 16384, "headers": whole[:82] * 799, "repeats": whole * 780}[argument]
+    data = {"letters": b"G" * 65536, "magics": b"GMLP" * 16384, "headers": whole[:82] * 799, "repeats": whole * 780}
+    data = data[argument]
     fd, written, rest = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), 0, b""
     while written < 48 << 20 and select.select([], [fd], [], 1.0)[1]:
         rest = rest or data
