@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout
+from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout, nearest
 from reed.lua.fifo import Answer, Inbound, Outbound, Places
 from reed.lua.rubbish import CUT, REPEAT
 from reed.wire import names, strict_json
@@ -280,7 +280,7 @@ class Mailbox:
         if not isinstance(error, FileNotFoundError):
             return CallError(f"the FIFO to {target}: {error.strerror}")
         hint = "is there a row for it in plugin-registry.csv?"
-        return PluginOffline(f"no FIFO to {target}", hint=_nearest(target, self._peers) or hint)
+        return PluginOffline(f"no FIFO to {target}", hint=nearest(target, self._peers) or hint)
 
     def flush(self) -> None:
         """Writes to the pipes that have room again. Of one that fails it tells once."""
@@ -327,11 +327,3 @@ def _read(answer: PluginMessage) -> bytes | None:
     if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
         status = 500
     raise CallError(f"{answer.source_plugin}: {text or 'it gave no reason'}", status=status)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    """A hint at the name that was meant."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else None

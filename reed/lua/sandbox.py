@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from reed.errors import CallError, Internal, Malformed, ReedError
+from reed.errors import CallError, Internal, Malformed, NotFound, ReedError
 from reed.wire import strict_json
 
 Service = Callable[..., bytes | None]
@@ -72,7 +72,7 @@ class Sandbox:
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: bytes) -> None:
         """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know, as JSON."""
-        self._services = services
+        self._services = {b"source": _no_folder, **services}
         self._memory = memory
         self._entries[b"prepare"](prepared)
         self._limit(True)
@@ -151,7 +151,7 @@ class Sandbox:
         try:
             service = self._services.get(operation)
             if service is None:
-                raise CallError(f"{operation.decode(errors='replace')} is not possible here", status=501)
+                raise Internal(f"{operation.decode(errors='replace')} is not possible here")
             if not all(type(argument) is bytes for argument in arguments):  # a table of Lua has methods of the plugin's
                 raise Malformed(f"{operation.decode(errors='replace')}: only texts cross to the host")
             ok, text = True, service(*arguments)
@@ -180,6 +180,11 @@ def failure(error: ReedError) -> bytes:
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
     return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
+
+
+def _no_folder(path: bytes) -> bytes:
+    """`require` where there is no folder."""
+    raise NotFound(f"{path.decode(errors='replace')}: no such file")
 
 
 def _implementation(lua: str) -> Any:

@@ -38,7 +38,7 @@ local function search(name)
     local ok, text = ask("source", path)
     if ok then return text, path end
     local failure = text and decode(text) or { message = "the host failed" }
-    if failure.status ~= 404 and failure.status ~= 501 then return nil, failure.message end -- 501: no folder here
+    if failure.status ~= 404 then return nil, failure.message end
   end
 end
 
@@ -71,7 +71,7 @@ local function required(name)
     if place then blame(format("module '%s': %s", name, place)) end
     if own_names[name] == nil then
       local path = gsub(name, "%.", "/")
-      blame(format("module '%s' not found: no %s.lua and no %s/init.lua in the plugin's folder", name, path, path))
+      blame(format("module '%s' not found: %s/init.lua: no such file, and no %s.lua", name, path, path))
     end
     loaded[name] = own_names[name]
     return loaded[name]
