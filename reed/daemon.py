@@ -36,7 +36,7 @@ from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
-from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
+from reed.errors import CallError, PermissionDenied, ReedError, Restarting, RuntimeFolderError
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import THE_CORE, PeerLog
@@ -139,7 +139,9 @@ class Daemon:
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         undo.callback(self._log.close)
         path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
-        self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later, loop=self.loop)
+        self.store = SqliteStore(
+            path, most_events=most_events, on_due=self.loop.commit_later, on_lost=self._note_lost, loop=self.loop
+        )
         undo.callback(self.store.close)
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:
@@ -300,6 +302,12 @@ class Daemon:
 
     def _nursery_died(self) -> None:
         self.supervisor.orphans.sweep()
+
+    def _note_lost(self, error: CallError | None) -> None:
+        if error is None:
+            self.log.warning("the files of the store are at their place again: writes are accepted")
+        else:
+            self.log.error("writes are refused: %s", error)
 
     def _note_bug(self, error: BaseException) -> None:
         self._log.bug(error)

@@ -142,7 +142,6 @@ class Outbox:
         self._is_paused = not kept
         if not self._changed:
             return
-        self._changed = False
         if kept:
             self._last_kept = self._last
             self._forgotten.intersection_update(self._counts)
@@ -150,4 +149,5 @@ class Outbox:
         else:
             self._load()
             self._untidy.update(self._told.keys() & self._counts)
+        self._changed = False
         self._added.clear()
