@@ -36,7 +36,7 @@ from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, take_lock
 from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
-from reed.errors import CallError, PermissionDenied, ReedError, Restarting, RuntimeFolderError
+from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import THE_CORE, PeerLog
@@ -138,9 +138,9 @@ class Daemon:
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         undo.callback(self._log.close)
-        path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
+        path, most_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
         self.store = SqliteStore(
-            path, most_events=most_events, on_due=self.loop.commit_later, on_lost=self._note_lost, loop=self.loop
+            path, most_events=most_events, on_due=loop.commit_later, warn=self.log.error, loop=loop
         )
         undo.callback(self.store.close)
 
@@ -302,12 +302,6 @@ class Daemon:
 
     def _nursery_died(self) -> None:
         self.supervisor.orphans.sweep()
-
-    def _note_lost(self, error: CallError | None) -> None:
-        if error is None:
-            self.log.warning("the files of the store are at their place again: writes are accepted")
-        else:
-            self.log.error("writes are refused: %s", error)
 
     def _note_bug(self, error: BaseException) -> None:
         self._log.bug(error)

@@ -100,11 +100,11 @@ _STATEMENTS_KEPT = 256
 class Database:
     """An open store file. `writer` is the one connection that writes; `reader()` opens more for long reads."""
 
-    def __init__(self, path: str, on_lost: Callable[[CallError | None], None] = lambda _: None) -> None:
-        """`on_lost` is called when its files are no longer at their path, and with None when they are again."""
+    def __init__(self, path: str, warn: Callable[[str], None] = lambda _: None) -> None:
+        """`warn` is told when its files are no longer at their path, and when they are again."""
         self.path = path
         self._guard = FileGuard(path)
-        self._on_lost = on_lost
+        self._warn = warn
         self._is_lost = False
         with ExitStack() as opened:
             # Closed last: closing any descriptor of the file drops SQLite's own locks on it.
@@ -132,7 +132,7 @@ class Database:
         problem = self._guard.problem(quickly=quickly)
         if self._is_lost != (problem is not None):
             self._is_lost = not self._is_lost
-            self._on_lost(problem)
+            self._warn(f"writes are refused: {problem}" if problem else f"{self.path} is back: writes are accepted")
         return problem
 
     def reader(self) -> sqlite3.Connection:

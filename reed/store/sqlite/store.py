@@ -62,16 +62,16 @@ class SqliteStore:
         cache_bytes: int = DEFAULT_CACHE,
         most_events: int = DEFAULT_LIMIT,
         on_due: Callable[[], None] = lambda: None,
-        on_lost: Callable[[CallError | None], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
         loop: Watch | None = None,
     ) -> None:
         """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
         may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
-        `on_lost` is called when its files were deleted, replaced or cut short: then writes fail, and reads go on.
+        `warn` is told when its files were deleted, replaced or truncated: then writes fail, and reads go on.
         With a `loop` it may have a process to help it (checkpoints).
         """
         self._on_due = on_due
-        self._database = Database(str(path), on_lost)
+        self._database = Database(str(path), warn)
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
