@@ -138,10 +138,8 @@ class Daemon:
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         undo.callback(self._log.close)
-        path, most_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store = SqliteStore(
-            path, most_events=most_events, on_due=loop.commit_later, warn=self.log.error, loop=loop
-        )
+        path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
+        self.store = SqliteStore(path, most_events=most, on_due=loop.commit_later, warn=self.log.error, loop=loop)
         undo.callback(self.store.close)
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:
