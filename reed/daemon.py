@@ -17,6 +17,7 @@ import logging
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 from reed.config import Config
 from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.core_socket import CoreSocket
 from reed.core.handlers import Handlers
@@ -75,7 +77,6 @@ class Daemon:
         self.links: dict[str, Link] = {}
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
-        self._quotas = Quotas(config.limits)
         with contextlib.ExitStack() as undo:
             self._take_folders(undo)
             self._open_store(undo)
@@ -160,9 +161,13 @@ class Daemon:
 
     def _build_core(self, undo: contextlib.ExitStack) -> None:
         log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
+        limits = self.config.limits
+        self._quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._flooded))
         people = People(self.config.groups, os.geteuid())
-        self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
-        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._identity.caller_of)
+        identity = self._identity = Identity(
+            people, self.supervisor.owner_of, lambda name: self.links[name].caller, log
+        )
+        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, identity.caller_of)
         undo.callback(self._monitor.close)
         self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = PreparedReplies(store)
@@ -178,9 +183,9 @@ class Daemon:
     def _open_doors(self, undo: contextlib.ExitStack) -> None:
         """From now on others may find this core."""
         most = self.config.limits.connections
-        path, group_id = self._folder.core_socket, _group_id(self.config)
+        path, group_id, log = self._folder.core_socket, _group_id(self.config), self._log
         self._core_socket = CoreSocket(
-            path, group_id, most, self.loop, self._log, self._identity.caller_of, self._connect, self._inherited
+            path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
         )
         undo.callback(self._core_socket.close)
         write_pid_file(self._folder.core_pid_file, os.getpid())
@@ -297,6 +302,9 @@ class Daemon:
             self._handlers.events.deliver()
         if self.store.has_work:
             self.loop.add_work(self.store.work)
+
+    def _flooded(self, plugin: str, why: str) -> None:
+        self.loop.again(lambda: self.supervisor.kill(plugin, why))
 
     def _nursery_died(self) -> None:
         self.supervisor.orphans.sweep()

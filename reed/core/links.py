@@ -29,7 +29,7 @@ from reed.core.connection import Connection
 from reed.core.plugin_calls import Answered, CallQueue, PluginCall
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
@@ -149,7 +149,7 @@ class Link:
     def listen(self) -> None:
         if self._listener is None:
             path = self.plugin.row.socket_path
-            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log)
+            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log, self._tools.quotas.rates)
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -163,6 +163,9 @@ class Link:
         if run is None and self.plugin.is_launching:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
+            return
+        if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
+            refuse(sock, refusal)
             return
         if run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
