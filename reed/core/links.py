@@ -247,13 +247,14 @@ class Link:
         payload: bytes,
         answered: Answered,
         failed: Callable[[CallError], None],
+        origin: str = "",
     ) -> None:
-        """Call an action; raises what is known at once (offline, queue full)."""
+        """Call an action (for the plugin `origin`, if any); raises what is known at once (offline, queue full)."""
         if self.plugin.state not in _TAKES_CALLS:
             raise self.offline()
         config = self._tools.config
         timeout = action.timeout or config.timing.call_timeout
-        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
+        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
         self.queue.ask(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
             self._tools.supervisor.wake(self.name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
+from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, T, no_cause
 from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
@@ -234,8 +234,8 @@ class SqliteStore:
 
     # The outbox.
 
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
-        self._outbox.subscribe(subscribers)
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        self._outbox.subscribe(subscribers, cause_of)
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._outbox.next, subscriber))
