@@ -43,7 +43,7 @@ class EventChains:
         self._handling: dict[str, Event] = {}  # by plugin
         self._recent: dict[str, deque[_Handled]] = {}  # by plugin
         self._slowed: dict[str, tuple[float, str]] = {}  # by plugin: until when that is worth telling, and what
-        self._logged: dict[frozenset[str], float] = {}
+        self._logged: dict[str, float] = {}  # by plugin: until when it need not be named again
 
     # What the deliveries say.
 
@@ -58,7 +58,7 @@ class EventChains:
             recent.append(_Handled(event.snippet_id, event.cause, self._now() + ANSWER_WITHIN))
 
     def forget(self, plugin: str) -> None:
-        for known in (self._handling, self._recent, self._slowed):
+        for known in (self._handling, self._recent, self._slowed, self._logged):
             known.pop(plugin, None)
 
     def pause(self, plugin: str, event: Event) -> float:
@@ -114,7 +114,6 @@ class EventChains:
             f"(now {event.kind} {event.semantic_name or event.snippet_id}); the next event waits {seconds:g} s"
         )
         self._slowed[plugin] = now + seconds + MAX_PAUSE, what
-        if now >= self._logged.get(frozenset(plugins), 0.0):
-            self._logged = {key: until for key, until in self._logged.items() if until > now}
-            self._logged[frozenset(plugins)] = now + _LOG_INTERVAL
+        if any(now >= self._logged.get(each, now) for each in plugins):
+            self._logged.update(dict.fromkeys(plugins, now + _LOG_INTERVAL))
             self._log.warning("%s", what)
