@@ -104,7 +104,8 @@ class ConnectRates:
         if len(self._refused) >= _MAX_IDLE:
             self._refused = {pid: found for pid, found in self._refused.items() if found[0] > now}
         frame = frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR)
-        self._refused[pid] = now + REFUSED_FOR, frame, bucket
+        if pid:  # 0: of another pid namespace, and not one process
+            self._refused[pid] = now + REFUSED_FOR, frame, bucket
         self._count(bucket, now)
         if now - bucket.logged_at >= _LOG_INTERVAL:
             self._log.warning("refused %d connections: %s", bucket.refused, error, peer=who)

@@ -67,6 +67,11 @@ def test_what_it_is_told(door):
     assert door.rates.refusal(7) is None
 
 
+def test_processes_of_another_pid_namespace_are_not_one(door):
+    assert door.lets_in(ANNA, 0, 30) == 20
+    assert door.lets_in(ROOT, 0, 30) == 30
+
+
 def test_a_plugin_that_goes_on_is_killed_once_and_a_user_is_not(door):
     door.lets_in(SEO, 7, MAX_REFUSED + 20_000)
     door.lets_in(ANNA, 9, MAX_REFUSED + 20_000)
