@@ -164,10 +164,9 @@ class Daemon:
         limits = self.config.limits
         self._quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._flooded))
         people = People(self.config.groups, os.geteuid())
-        identity = self._identity = Identity(
-            people, self.supervisor.owner_of, lambda name: self.links[name].caller, log
-        )
-        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, identity.caller_of)
+        self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
+        caller_of = self._identity.caller_of
+        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, caller_of)
         undo.callback(self._monitor.close)
         self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = PreparedReplies(store)

@@ -10,12 +10,12 @@ MAX_PAUSE. Nothing is dropped; others are told at once. Chains end with the core
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from reed.core.links import Link
+from reed.peer_log import PeerLog
 from reed.store.base import NO_CAUSE, Cause, Event
 
 FREE_DEPTH = 4
@@ -36,7 +36,7 @@ class _Handled(NamedTuple):
 
 
 class EventChains:
-    def __init__(self, links: Mapping[str, Link], now: Callable[[], float], log: logging.Logger) -> None:
+    def __init__(self, links: Mapping[str, Link], now: Callable[[], float], log: PeerLog) -> None:
         self._links = links
         self._now = now
         self._log = log
@@ -116,4 +116,4 @@ class EventChains:
         self._slowed[plugin] = now + seconds + MAX_PAUSE, what
         if any(now >= self._logged.get(each, now) for each in plugins):
             self._logged.update(dict.fromkeys(plugins, now + _LOG_INTERVAL))
-            self._log.warning("%s", what)
+            self._log.warning("%s", what, peer=f"plugin {plugin}")

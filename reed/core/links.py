@@ -163,10 +163,9 @@ class Link:
         if run is None and self.plugin.is_launching:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
-            return
+            return None
         if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
-            refuse(sock, refusal)
-            return
+            return refuse(sock, refusal)
         if run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process",
@@ -176,7 +175,7 @@ class Link:
                 peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
-            return
+            return None
         connection = PluginConnection(self, run, sock, self._tools)
         self.connections.append(connection)
         if error := connection.connection.share.too_many_connections():

@@ -9,6 +9,8 @@ import pytest
 from reed.config import Limits
 from reed.core.calls import Caller
 from reed.core.connect_rate import MAX_REFUSED, REFUSED_FOR, ConnectRates
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.wire.common import ErrorResponse
 from reed.wire.layouts import HEADER
 
@@ -22,8 +24,9 @@ class Door:
     def __init__(self) -> None:
         self.now = 100.0
         self.killed: list[str] = []
+        log = PeerLog(logging.getLogger("test"), Loop(clock=lambda: self.now, on_bug=pytest.fail))
         limits = Limits(plugin_connects=10, user_connects=20)
-        self.rates = ConnectRates(limits, lambda: self.now, logging.getLogger("test"), self._kill)
+        self.rates = ConnectRates(limits, lambda: self.now, log, self._kill)
 
     def _kill(self, plugin: str, _why: str) -> None:
         self.killed.append(plugin)

@@ -65,7 +65,9 @@ class Core:
             memoryview(bytearray(65536)),
             PeerLog(logging.getLogger("test"), self.loop),
             Nobody(),
-            Quotas(SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, logging.getLogger("test"))),
+            Quotas(
+                SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, PeerLog(logging.getLogger("test"), self.loop))
+            ),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_response=self._on_response if takes_responses else None,
             on_closed=lambda _, reason: self.closed.append(reason),

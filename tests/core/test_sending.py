@@ -61,13 +61,12 @@ class Odd:
 class Core:
     def __init__(self, error: Exception) -> None:
         self.bugs: list[BaseException] = []
-        self.quotas = Quotas(
-            limits := Limits(user_calls=1), ConnectRates(limits, time.monotonic, logging.getLogger("test"))
-        )
-        self.asker = Asker(self.quotas)
-        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self.loop = Loop(on_bug=self.bugs.append)
         log = PeerLog(logging.getLogger("test"), self.loop)
+        limits = Limits(user_calls=1)
+        self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
+        self.asker = Asker(self.quotas)
+        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self._router = Router(table, None, lambda: False, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
