@@ -163,10 +163,10 @@ class Link:
         if run is None and self.plugin.is_launching:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
-            return None
+            return
         if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
-            return refuse(sock, refusal)
-        if run is None or run.name != self.name or not peer_lives(sock, peer):
+            refuse(sock, refusal)
+        elif run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process",
                 self.name,
@@ -175,12 +175,12 @@ class Link:
                 peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
-            return None
-        connection = PluginConnection(self, run, sock, self._tools)
-        self.connections.append(connection)
-        if error := connection.connection.share.too_many_connections():
-            self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
-            connection.connection.close_with(error)
+        else:
+            connection = PluginConnection(self, run, sock, self._tools)
+            self.connections.append(connection)
+            if error := connection.connection.share.too_many_connections():
+                self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
+                connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)
