@@ -9,6 +9,7 @@ signal ended it (130: Ctrl-C; 141: whoever read the output is gone).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` takes a millisecond to import
 import gc
 import sys
 
@@ -49,6 +50,7 @@ def main(words: list[str] | None = None) -> int:
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
     if sys.stdout is None:
         return _fail(ReedError("standard output is closed"), FAILED, as_json=False)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # a parent may have it ignored: children would vanish unwaited for
     gc.disable()  # nothing that is imported becomes garbage: looking for it, here and at the exit, takes 7 ms
     try:
         try:
@@ -66,9 +68,9 @@ def main(words: list[str] | None = None) -> int:
 
         return _fail(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED, as_json=as_json)
     except OSError as error:
-        what = error.strerror or str(error)
-        failure = ReedError(f"{error.filename}: {what}" if error.filename else what)
-        return _fail(failure, FAILED, as_json=as_json)
+        from reed.system_calls import describe
+
+        return _fail(ReedError(describe(error)), FAILED, as_json=as_json)
     finally:
         gc.freeze()
     return status

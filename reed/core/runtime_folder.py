@@ -16,12 +16,16 @@ was opened is checked, and nothing is changed in a folder that is refused. The l
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import grp
 import os
 import stat
 from pathlib import Path
 
 from reed.errors import RuntimeFolderError
+from reed.process_handle import user_name
 
 _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
@@ -83,6 +87,24 @@ class RuntimeFolder:
         os.close(self._lock_fd)
 
 
+def group_id_of(name: str | None) -> int | None:
+    """The id of `socket_group`, which the core's user must be in to give a socket to it."""
+    if not name:
+        return None
+    try:
+        found = grp.getgrnam(name)
+    except KeyError:
+        raise RuntimeFolderError(
+            f"socket_group: no Unix group {name!r} on this machine", hint="name one in reed.yaml"
+        ) from None
+    if os.geteuid() and found.gr_gid not in {os.getegid(), *os.getgroups()}:
+        raise RuntimeFolderError(
+            f"socket_group: the core's user {user_name(os.geteuid())} is not in the Unix group {name!r}",
+            hint=f"add it (usermod -aG {name} {user_name(os.geteuid())}), log in again, or name another group",
+        )
+    return found.gr_gid
+
+
 def take_lock(folder: Path) -> int:
     """The descriptor that holds `folder`/core.lock until it is closed; children never inherit it."""
     path = folder / "core.lock"
@@ -102,8 +124,15 @@ def take_lock(folder: Path) -> int:
             f"{folder}: another core{f' (pid {holder})' if holder else ''} runs on this folder",
             hint="stop it with `reed stop`, or name another folder",
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except OSError as error:
+        os.close(fd)
+        raise RuntimeFolderError(
+            f"{path}: cannot be locked (flock): {error.strerror}",
+            hint="allow flock in the container's seccomp profile, or name a folder on a file system that has locks",
+        ) from None
+    with contextlib.suppress(OSError):  # a full disk: it only tells the next one who holds the lock
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 
@@ -113,8 +142,10 @@ def _make(path: Path, mode: int) -> None:
     except FileExistsError:
         return
     except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise RuntimeFolderError(
-            f"{path}: cannot make the folder: {error.strerror}", hint="its parent must exist and be writable"
+            f"{path}: cannot make the folder: {error.strerror}",
+            hint="free some space there" if full else "its parent must exist and be writable",
         ) from None
 
 
