@@ -17,6 +17,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -129,6 +130,9 @@ class Daemon:
     def _take_folders(self, undo: contextlib.ExitStack) -> None:
         self._folder = RuntimeFolder.open(self.config.runtime_dir, group_id_of(self.config.socket_group))
         undo.callback(self._folder.close)
+        for warning in self._folder.warnings:
+            self.log.warning("%s", warning)
+        self.config = replace(self.config, runtime_dir=self._folder.path)
         self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         undo.callback(os.close, take_lock(self.config.data_dir))
 

@@ -59,7 +59,7 @@ def serve(config: Config) -> int:
             return 1
         restart = Restart(daemon, count)
         _on_unix_signals(arrived, daemon, restart)
-        log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
+        log.info("ready on %s (pid %d)", daemon.config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
         gc.freeze()  # what there is now stays: a full collection does not look through it (11 ms) in some turn
         try:

@@ -19,6 +19,7 @@ from reed.cli.output import Output
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, runtime_dir
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
+from reed.runtime_paths import Address, used_folder
 from reed.wire.monitor import IN, Monitored
 
 _PIECE = 256 * 1024
@@ -78,10 +79,11 @@ def _file_pieces(path: str) -> Iterator[bytes]:
 
 
 def _socket_pieces(args: Args, output: Output) -> Iterator[bytes]:
-    path = f"{runtime_dir(args)}/monitor.sock"
+    path = f"{used_folder(runtime_dir(args))}/monitor.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         try:
-            sock.connect(path)
+            with Address(path) as address:
+                sock.connect(address)
         except OSError as error:
             raise CoreNotRunning(f"no core answers on {path}: {error.strerror}", hint="reed start") from None
         output.say("monitoring; Ctrl-C ends it")

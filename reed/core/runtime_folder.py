@@ -26,6 +26,7 @@ from pathlib import Path
 
 from reed.errors import RuntimeFolderError
 from reed.process_handle import user_name
+from reed.runtime_paths import used_folder
 
 _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
@@ -33,15 +34,18 @@ _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 class RuntimeFolder:
     """An open, checked and locked runtime folder."""
 
-    def __init__(self, path: Path, lock_fd: int) -> None:
+    def __init__(self, path: Path, lock_fd: int, warnings: list[str]) -> None:
         self.path = path
+        self.warnings = warnings  # what its operator should know
         self._lock_fd = lock_fd
 
     @classmethod
     def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
         """Make or check the folder and take its lock; RuntimeFolderError says what is wrong with it."""
-        path = Path(os.path.abspath(path))
-        _check_parent(path.parent)
+        asked_for = Path(os.path.abspath(path))
+        path = _used(asked_for)
+        warnings = [] if path == asked_for else [f"{asked_for}: others may write to it; {path} is used instead"]
+        warnings += _check_ancestors(path)
         mode = 0o700 if group_id is None else 0o750
         _make(path, mode)
         fd = _open_folder(path)
@@ -60,7 +64,7 @@ class RuntimeFolder:
                 _check(path / name, subfolder_fd)
             finally:
                 os.close(subfolder_fd)
-        return cls(path, lock_fd)
+        return cls(path, lock_fd, warnings)
 
     @property
     def core_socket(self) -> Path:
@@ -162,17 +166,30 @@ def _open_folder(path: Path) -> int:
         raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or name another runtime folder") from None
 
 
-def _check_parent(parent: Path) -> None:
-    """In a folder that everyone may write to, only the sticky bit keeps others from renaming ours away."""
-    try:
-        mode = os.stat(parent).st_mode
-    except OSError:
-        return  # it is made or refused next, with the reason
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise RuntimeFolderError(
-            f"{parent}: everyone may write to it and it has no sticky bit (mode {stat.S_IMODE(mode):04o})",
-            hint=f"chmod +t {parent}, or name a runtime folder elsewhere",
-        )
+def _used(path: Path) -> Path:
+    """A user who may not change the mode of a volume gets a folder of its own below it."""
+    return Path(used_folder(path)) if os.geteuid() else path
+
+
+def _check_ancestors(path: Path) -> list[str]:
+    """In a folder that everyone may write to, only the sticky bit keeps others from renaming away what is below it.
+
+    Where it is root's and this user may not set that bit, as on a container's volume, it is a warning.
+    """
+    warnings = []
+    for folder in sorted({*path.parents, *Path(os.path.realpath(path)).parents}):
+        try:
+            status = os.stat(folder)
+        except OSError:
+            continue  # it is made or refused next, with the reason
+        if not status.st_mode & stat.S_IWOTH or status.st_mode & stat.S_ISVTX:
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        problem = f"{folder}: everyone may write to it and it has no sticky bit (mode {mode:04o})"
+        if not os.geteuid() or status.st_uid:
+            raise RuntimeFolderError(problem, hint=f"chmod +t {folder}, or name a runtime folder elsewhere")
+        warnings.append(f"{problem}: who may write there can put another folder in the place of {path}")
+    return warnings
 
 
 def _check(path: Path, fd: int) -> None:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
 from reed.process_handle import read_proc
+from reed.runtime_paths import Address
 
 _BACKLOG = 1024
 _ACCEPTS_PER_TURN = 64
@@ -124,7 +125,8 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.bind(os.fspath(path))
+        with Address(path) as address:
+            sock.bind(address)
         os.chmod(path, 0o600 if group_id is None else 0o660)
         if group_id is not None:
             os.chown(path, -1, group_id)
