@@ -70,8 +70,10 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:
         from reed.system_calls import describe
 
-        return _fail(ReedError(describe(error)), FAILED, as_json=as_json)
+        what = describe(error) if _can_write_output() else f"standard output: {error.strerror}"
+        return _fail(ReedError(what), FAILED, as_json=as_json)
     finally:
+        _can_write_output()
         gc.freeze()
     return status
 
@@ -159,6 +161,16 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
     except BrokenPipeError:
         _forget_output()
     return status
+
+
+def _can_write_output() -> bool:
+    """Write what is left of it. On a full disk it is dropped: the interpreter would try again, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+        return False
+    return True
 
 
 def _forget_output() -> None:
