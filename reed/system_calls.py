@@ -46,6 +46,8 @@ def needed(call: str, where: str) -> Iterator[None]:
 def describe(error: OSError) -> str:
     """The path and the cause; a working directory that was deleted is named as the cause."""
     reason = error.strerror or str(error)
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        reason += "; raise `ulimit -n`"
     if error.filename:
         return f"{os.fsdecode(error.filename)}: {reason}"
     if isinstance(error, FileNotFoundError):

@@ -62,16 +62,19 @@ class Site:
             file.write(f"plugins: {{{name}: {{paths: {json.dumps(sorted(paths))}}}}}\n")
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
-        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead."""
+        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead.
+
+        `wrapper`: a command that executes the core, which is given as its last words.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("ab") as log:
-            ready.bind(str(self.root / "notify"))
+            ready.bind("")  # the kernel chooses an abstract name: a path may be too long
             ready.settimeout(0.05)
             self.process = subprocess.Popen(
                 [*wrapper, *self.command(*flags)],
                 cwd=self.root,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"NOTIFY_SOCKET": str(self.root / "notify")},
+                env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
             )
             for _ in range(400):
                 try:
@@ -81,7 +84,6 @@ class Site:
                     assert self.process.poll() is None, f"the core ended:\n{self.log.read_text()}"
             else:
                 raise AssertionError(f"the core was not ready in time:\n{self.log.read_text()}")
-        (self.root / "notify").unlink()
         return self
 
     def command(self, *flags: str) -> list[str]:

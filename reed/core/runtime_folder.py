@@ -51,10 +51,10 @@ class RuntimeFolder:
         fd = _open_folder(path)
         try:
             _check(path, fd)
+            if group_id is not None:
+                _give_to_group(path, fd, group_id)
             lock_fd = take_lock(path)
             os.fchmod(fd, mode)
-            if group_id is not None:
-                os.fchown(fd, -1, group_id)
         finally:
             os.close(fd)
         for name in _SUBFOLDERS:
@@ -92,21 +92,15 @@ class RuntimeFolder:
 
 
 def group_id_of(name: str | None) -> int | None:
-    """The id of `socket_group`, which the core's user must be in to give a socket to it."""
+    """The id of `socket_group`."""
     if not name:
         return None
     try:
-        found = grp.getgrnam(name)
+        return grp.getgrnam(name).gr_gid
     except KeyError:
         raise RuntimeFolderError(
             f"socket_group: no Unix group {name!r} on this machine", hint="name one in reed.yaml"
         ) from None
-    if os.geteuid() and found.gr_gid not in {os.getegid(), *os.getgroups()}:
-        raise RuntimeFolderError(
-            f"socket_group: the core's user {user_name(os.geteuid())} is not in the Unix group {name!r}",
-            hint=f"add it (usermod -aG {name} {user_name(os.geteuid())}), log in again, or name another group",
-        )
-    return found.gr_gid
 
 
 def take_lock(folder: Path) -> int:
@@ -151,6 +145,25 @@ def _make(path: Path, mode: int) -> None:
             f"{path}: cannot make the folder: {error.strerror}",
             hint="free some space there" if full else "its parent must exist and be writable",
         ) from None
+
+
+def _give_to_group(path: Path, fd: int, group_id: int) -> None:
+    try:
+        os.fchown(fd, -1, group_id)
+    except OSError as error:
+        user, group = user_name(os.geteuid()), _group_name(group_id)
+        raise RuntimeFolderError(
+            f"{path}: cannot be given to socket_group {group!r}: {error.strerror}; "
+            f"the core's user {user} must be in that group",
+            hint=f"add it (usermod -aG {group} {user}) and log in again, or name another group in reed.yaml",
+        ) from None
+
+
+def _group_name(group_id: int) -> str:
+    try:
+        return grp.getgrgid(group_id).gr_name
+    except KeyError:
+        return str(group_id)
 
 
 def _open_folder(path: Path) -> int:
