@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,17 @@ from reed.client import Client
 
 CRATE = Path(reed.__file__).parent / "rust"
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
+
+
+LONGEST_TEMPORARY_FOLDER = 40  # bytes: many tests bind a socket of their own below it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same surroundings wherever the tests are started from."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's `trap "" INT`, or `&` in a script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY_FOLDER and os.access("/tmp", os.W_OK):
+        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 
 
 class Site:
