@@ -18,6 +18,7 @@ from reed.cli.decoded import Decoded, decode
 from reed.cli.output import Output
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, runtime_dir
+from reed.cli.target import appending
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
 from reed.wire.monitor import IN, Monitored
@@ -35,7 +36,7 @@ def monitor(args: Args, output: Output) -> int:
     actions = {} if read else _actions(args, only)
     pieces = _file_pieces(read) if read else _socket_pieces(args, output)
     seen = 0
-    with open(record, "ab", buffering=0) if record else contextlib.nullcontext() as kept:
+    with appending(record) if record else contextlib.nullcontext() as kept:
         for frame, raw in records(pieces):
             _learn(actions, frame)
             if only and frame.peer != f"plugin {only}":

@@ -1,6 +1,7 @@
-"""The file that a command writes content to: whole under its name, or not at all.
+"""The file that a command writes content to.
 
-    FILE ── links of one's own are followed ── private temporary file beside it ── fsync ── rename
+    FILE ── links of one's own are followed ─┬─ target: private temporary file beside it ── fsync ── rename
+                                             └─ appending: what is there stays
 
 In a folder that everyone may write to, as /tmp, a link or a FIFO that another user put there leads content elsewhere:
 it is refused, whatever fs.protected_symlinks says.
@@ -14,7 +15,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from reed.errors import ReedError
 from reed.process_handle import user_name
@@ -25,7 +26,10 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def target(path: str) -> Iterator[BinaryIO]:
-    """- is standard output; what is no regular file, as a FIFO or /dev/null, is written straight."""
+    """Whole under its name, or not at all.
+
+    - is standard output; what is no regular file, as a FIFO or /dev/null, is written straight.
+    """
     if path == "-":
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -45,6 +49,16 @@ def target(path: str) -> Iterator[BinaryIO]:
             yield file
     finally:
         os.close(folder)
+
+
+def appending(path: str) -> IO[bytes]:
+    """The file, to write more to its end, not buffered; made private. Another user's is refused in such a folder."""
+    path = _resolved(path)
+    if (status := _status(path)) is not None:
+        _refuse_planted(path, status)
+    nofollow = 0 if status is not None and stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | nofollow, 0o600)
+    return os.fdopen(fd, "ab", buffering=0)
 
 
 @contextmanager
@@ -99,8 +113,8 @@ def _status(path: str, folder: int | None = None) -> os.stat_result | None:
 
 
 def _mode_of(status: os.stat_result | None) -> int:
-    """That of the file that is replaced, or what the umask leaves of a new one."""
-    if status is not None:
+    """That of the file that is replaced, if it is one's own, or what the umask leaves of a new one."""
+    if status is not None and status.st_uid == os.geteuid():
         return stat.S_IMODE(status.st_mode)
     umask = os.umask(0o077)
     os.umask(umask)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.cli.target import target
+from reed.cli.target import appending, target
 from reed.errors import ReedError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
@@ -63,6 +63,30 @@ def test_a_link_to_another_users_link_is_refused(shared, tmp_path) -> None:
     (tmp_path / "mine").symlink_to(shared / "theirs")
     with pytest.raises(ReedError, match="is a link of user"):
         write(tmp_path / "mine")
+
+
+@as_root
+def test_a_file_that_another_user_put_there_gives_neither_its_mode_nor_a_place_to_append(shared) -> None:
+    theirs = shared / "all.jsonl"
+    theirs.touch()
+    theirs.chmod(0o666)
+    os.chown(theirs, OTHER, OTHER)
+    with pytest.raises(ReedError, match="is a file of user"):
+        appending(os.fspath(theirs))
+    old = os.umask(0o077)
+    try:
+        write(theirs)
+    finally:
+        os.umask(old)
+    assert (theirs.stat().st_uid, stat.S_IMODE(theirs.stat().st_mode)) == (0, 0o600)
+
+
+def test_more_is_appended_to_a_file_that_is_made_private(tmp_path) -> None:
+    for _ in range(2):
+        with appending(os.fspath(tmp_path / "record")) as file:
+            file.write(b"frame")
+    assert (tmp_path / "record").read_bytes() == b"frameframe"
+    assert stat.S_IMODE((tmp_path / "record").stat().st_mode) == 0o600
 
 
 def test_links_of_ones_own_are_followed(shared, tmp_path) -> None:
