@@ -76,16 +76,9 @@ def test_another_process_with_its_pid_is_not_it(refused, sleeper) -> None:
 
 def test_a_peer_that_has_ended_is_seen_to_be_gone(refused, tmp_path: Path) -> None:
     listener = bind(tmp_path / "sock", None)
-    listener.setblocking(True)
+    listener.settimeout(20)
     code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); sys.stdin.read()"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code.replace("socket.socket(", "s = socket.socket(").replace(").connect", "); s.connect"),
-        ],
-        stdin=subprocess.PIPE,
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "sock")], stdin=subprocess.PIPE)
     accepted: socket.socket = listener.accept()[0]
     with listener, accepted:
         peer = peer_of(accepted)
