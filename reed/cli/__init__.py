@@ -70,8 +70,9 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:
         from reed.system_calls import describe
 
-        what = describe(error) if _can_write_output() else f"standard output: {error.strerror}"
-        return _fail(ReedError(what), FAILED, as_json=as_json)
+        writable = _can_write_output()
+        what = describe(error) if writable else f"standard output: {error.strerror}"
+        return _fail(ReedError(what), FAILED, as_json=as_json and writable)
     finally:
         _can_write_output()
         gc.freeze()
