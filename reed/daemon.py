@@ -39,6 +39,7 @@ from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
+from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.registry.groups import People
 from reed.registry.hooks import Process
@@ -119,7 +120,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
-        self._reload_registry(lambda _: None, lambda error: self.log.error("reload refused: %s", error))
+        self._reload_registry(lambda _: None, lambda error: self._log.error("reload refused: %s", error, peer=THE_CORE))
 
     def close(self) -> None:
         """Close everything, in the reverse order of its opening."""
@@ -139,13 +140,16 @@ class Daemon:
     def _open_store(self, undo: contextlib.ExitStack) -> None:
         self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
         undo.callback(self.loop.close)
+        # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
+        self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
+        undo.callback(self._log.close)
         path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
         self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later, loop=self.loop)
         undo.callback(self.store.close)
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:
         self._sandbox = Sandbox()
-        self._launcher = NurseryLauncher(self.loop, self._sandbox, self.log, self._nursery_died)
+        self._launcher = NurseryLauncher(self.loop, self._sandbox, self._log, self._nursery_died)
         undo.callback(self._launcher.close)
         hooks = Hooks(
             prepare=lambda name: self.links[name].listen(),
@@ -157,10 +161,10 @@ class Daemon:
             on_added=self._added,
             on_removed=self._removed,
         )
-        self.supervisor = Supervisor(self.loop, self.config, self._launcher, hooks, self.log)
+        self.supervisor = Supervisor(self.loop, self.config, self._launcher, hooks, self._log)
 
     def _build_core(self, undo: contextlib.ExitStack) -> None:
-        log, loop, store, most_bytes = self.log, self.loop, self.store, self.config.limits.queued_bytes
+        log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
         people = People(self.config.groups, os.geteuid())
         self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
         self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._identity.caller_of)
@@ -173,7 +177,7 @@ class Daemon:
 
     def _build_peers(self, undo: contextlib.ExitStack) -> None:
         most_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self.log, most_held)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
         undo.callback(self.mesh.close)
 
     def _open_doors(self, undo: contextlib.ExitStack) -> None:
@@ -181,7 +185,7 @@ class Daemon:
         most = self.config.limits.connections
         path, group_id = self._folder.core_socket, group_id_of(self.config.socket_group)
         self._core_socket = CoreSocket(
-            path, group_id, most, self.loop, self.log, self._identity.caller_of, self._connect, self._inherited
+            path, group_id, most, self.loop, self._log, self._identity.caller_of, self._connect, self._inherited
         )
         undo.callback(self._core_socket.close)
         write_pid_file(self._folder.core_pid_file, os.getpid())
@@ -215,7 +219,7 @@ class Daemon:
             self._router,
             self.config.limits,
             self._scratch,
-            self.log,
+            self._log,
             self._monitor,
             self._quotas,
             on_signal=self._signal_of_person,
@@ -250,9 +254,8 @@ class Daemon:
             tell_of_pairs(self.links)
 
     def _added(self, name: str) -> None:
-        tools = LinkTools(
-            self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self._quotas, self.log
-        )
+        loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
+        tools = LinkTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
         self.links[name] = Link(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
         self._has_new_pairs = True
@@ -304,7 +307,7 @@ class Daemon:
         self.supervisor.orphans.sweep()
 
     def _note_bug(self, error: BaseException) -> None:
-        self.log.error("a bug in the core; it goes on", exc_info=error)
+        self._log.bug(error)
 
 
 def _fifos_to_hold(connections: int) -> int:

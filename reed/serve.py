@@ -1,6 +1,6 @@
 """The core as a process of its own: what `reed serve` runs around a Daemon.
 
-    Daemon ── the limit of descriptors ── SIGTERM, SIGINT: stop ── SIGHUP: read the registry again ── sd_notify
+    Daemon ── the limit of descriptors ── SIGTERM, SIGINT: stop ── SIGHUP: log file, registry ── sd_notify
 
     SIGUSR2 ── check ─┬─ the code, the settings or the registry are broken    refused: this core goes on
                       └─ calls that were begun end ── exec ── the next core, with the same pid, core.sock listening on
@@ -28,10 +28,12 @@ from typing import IO
 from reed.config import Config, unknown_variables
 from reed.daemon import Daemon
 from reed.errors import ReedError
+from reed.log_file import LogHandler, open_log
 from reed.process_handle import ProcessHandle
 from reed.registry.child import ExitWatch
 from reed.registry.site_check import check_site
 from reed.system_calls import denied, describe, needed
+from reed.text import safe, safe_lines
 
 _FEW_DESCRIPTORS = 4096
 _UNIX_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
@@ -42,23 +44,27 @@ _MOST_SAID = 64 * 1024
 
 def serve(config: Config) -> int:
     """Run a core in the foreground until SIGTERM or SIGINT; the exit status of the process."""
-    log = _logger(config.log_level)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, children would vanish unwaited for
+    _open_standard_descriptors()
+    handler = LogHandler(config.log_file, config.limits.log_bytes)
+    log = _logger(config.log_level, handler)
     _raise_descriptor_limit(log)
     inherited, count = _handed_over()
     for name, hint in unknown_variables(os.environ).items():
         log.warning("unknown variable %s; %s", name, hint)
     with _unix_signals() as arrived:
         try:
+            _check_log(config)
             daemon = Daemon(config, log, inherited, owns_process=True)
+            handler.reopen()  # only now: who started it sees on stderr why it does not start
         except ReedError as error:
-            log.error("%s", error)
+            log.error("%s", safe_lines(str(error)))
             return 1
         except OSError as error:
             log.error("the core cannot start: %s", describe(error))
             return 1
         restart = Restart(daemon, count)
-        _on_unix_signals(arrived, daemon, restart)
+        _on_unix_signals(arrived, daemon, restart, handler)
         log.info("ready on %s (pid %d)", daemon.config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
         gc.freeze()  # what there is now stays: a full collection does not look through it (11 ms) in some turn
@@ -74,13 +80,19 @@ def serve(config: Config) -> int:
 
 def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
     """What a restart needs to be in order: this code was imported, the settings were read; the registry and the
-    manifests are sound and have the same versions; every REED_ variable is known. ReedError says what is not, a line
-    each; gives warnings."""
+    manifests are sound and have the same versions; every REED_ variable is known; the log file can be written.
+    ReedError says what is not, a line each; gives warnings."""
     errors, warnings = check_site(config)
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
         raise ReedError("\n".join(errors))
+    _check_log(config)
     return warnings
+
+
+def _check_log(config: Config) -> None:
+    if config.log_file is not None:
+        os.close(open_log(config.log_file))
 
 
 class Restart:
@@ -126,7 +138,7 @@ class Restart:
                 self._daemon.log.info("restarting")
                 self._daemon.hand_over()
             else:
-                self._refuse(lines[-1] if lines else f"it did not end within {_CHECK_SECONDS:g} s")
+                self._refuse(lines[-1].strip() if lines else f"it did not end within {_CHECK_SECONDS:g} s")
 
         ExitWatch(self._daemon.loop, handle, checked)
 
@@ -139,7 +151,7 @@ class Restart:
 
     def _refuse(self, reason: str) -> None:
         self._refusals += 1
-        self._daemon.log.error("the restart is refused, this core goes on: %s", reason)
+        self._daemon.log.error("the restart is refused, this core goes on: %s", safe(reason))
         self._told(reason)
 
     def _told(self, refused: str) -> None:
@@ -185,12 +197,19 @@ def _unix_signals() -> Iterator[socket.socket]:
         writer.close()
 
 
-def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart) -> None:
-    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again, SIGUSR2 restarts it."""
+def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, handler: LogHandler) -> None:
+    """SIGTERM and SIGINT stop the core, SIGHUP opens the log and reads the registry again, SIGUSR2 restarts it."""
+
+    def reopen_log() -> None:
+        try:
+            handler.reopen()
+        except ReedError as error:
+            daemon.log.error("%s", error)
 
     def on_readable() -> None:
         for number in arrived.recv(64):
             if number == signal.SIGHUP:
+                reopen_log()
                 daemon.reload()
             elif number == signal.SIGUSR2:
                 restart.ask()
@@ -212,15 +231,19 @@ def _notify_ready() -> None:
             sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
-def _logger(level: str) -> logging.Logger:
-    """Log lines go to stderr, with the time."""
+def _logger(level: str, handler: LogHandler) -> logging.Logger:
     log = logging.getLogger("reed")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     log.handlers = [handler]
     log.setLevel(level.upper())
     log.propagate = False
     return log
+
+
+def _open_standard_descriptors() -> None:
+    """Started with `2>&-`: no file that the core opens may become its stderr."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _raise_descriptor_limit(log: logging.Logger) -> None:

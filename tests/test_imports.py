@@ -24,6 +24,9 @@ ARROWS = {
     "system_calls": "errors",
     "process_handle": "system_calls",
     "runtime_paths": "",
+    "text": "",
+    "peer_log": "loop text",
+    "log_file": "errors",
     "wire": "errors",
     "loop": "system_calls",
     "store": "errors wire",
@@ -31,15 +34,15 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers",
     "sandbox": "errors runtime_paths",
-    "registry": "errors process_handle runtime_paths wire loop config document readers sandbox",
-    "core": "errors process_handle runtime_paths wire loop store config registry sandbox",
-    "peers": "errors loop",
+    "registry": "errors process_handle runtime_paths wire loop config document readers sandbox peer_log text",
+    "core": "errors process_handle runtime_paths wire loop store config registry sandbox peer_log",
+    "peers": "errors loop peer_log",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
-    "nursery": "errors system_calls runtime_paths wire registry lua sandbox",
-    "daemon": "errors system_calls wire loop store config registry core peers nursery sandbox",
-    "serve": "errors system_calls process_handle config registry daemon",
-    "cli": "errors system_calls process_handle runtime_paths wire config registry lua client serve scaffold",
+    "nursery": "errors system_calls runtime_paths wire registry lua sandbox peer_log",
+    "daemon": "errors system_calls wire loop store config registry core peers nursery sandbox peer_log",
+    "serve": "errors system_calls process_handle config registry daemon log_file text",
+    "cli": "errors system_calls process_handle runtime_paths wire config registry lua client serve scaffold text",
     "scaffold": "errors wire",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
@@ -50,6 +53,12 @@ ONLY_IN = {
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/site.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
+    "logging": {
+        "peer_log.py",
+        "log_file.py",
+        "daemon.py",
+        "serve.py",
+    },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
 MAY_HAVE_THREADS = {"lua", "cli"}  # plugin processes and commands are programs of their own

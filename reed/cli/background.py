@@ -37,14 +37,14 @@ def launch(config: Config, flags: Sequence[str]) -> int:
     if (pid := _who_runs(socket_path)) is not None:
         raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_path = config.data_dir / "core.log"
-    with log_path.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+    log_file = log_path(config)
+    with log_file.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         written = log.tell()
         ready.bind("")  # the kernel chooses an abstract name
         ready.settimeout(_LOOK_EVERY)
         with needed("setsid", "a core in the background"):
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed", "serve", *flags],
+                [sys.executable, "-P", "-m", "reed", "serve", *flags, f"--log-file={log_file}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -52,9 +52,14 @@ def launch(config: Config, flags: Sequence[str]) -> int:
                 env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
             )
         if not _is_ready(process, ready):
-            raise ReedError("the core did not start\n" + _last_lines(log_path, written), hint=f"its log is {log_path}")
+            raise ReedError("the core did not start\n" + _last_lines(log_file, written), hint=f"its log is {log_file}")
     process.returncode = 0  # it goes on without us
     return process.pid
+
+
+def log_path(config: Config) -> Path:
+    """Where a core in the background logs."""
+    return config.log_file or config.data_dir / "core.log"
 
 
 def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:

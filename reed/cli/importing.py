@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from reed.cli import lines
-from reed.cli.output import Output, counted, safe_lines
+from reed.cli.output import Output, counted
 from reed.cli.parse import Args, UsageError
 from reed.cli.progress import Progress
 from reed.cli.site import connect, standard_input, without_mark
 from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, ReedError
+from reed.text import safe_lines
 from reed.wire.codes import Command
 from reed.wire.names import is_semantic_name
 from reed.wire.registry import RegistryDefine
@@ -74,7 +75,7 @@ class Import:
             found = FileError(self.path, str(error), line=number)
         self.refused.append(found)
         self.progress.clear()
-        print(f"reed: {safe_lines(str(found))}", file=sys.stderr)
+        print(f"reed: {safe_lines(str(found), indent='  ')}", file=sys.stderr)
 
     def run(self, requests: Iterator[Request]) -> None:
         """Send the requests of all lines, then what had to wait for them."""

@@ -45,6 +45,7 @@ def config(args: Args) -> Config:
         "registry": args.text("--registry"),
         "plugin_dirs": args.texts("--plugin-dir") or None,
         "sandbox": args.text("--sandbox"),
+        "log_file": args.text("--log-file"),
         "log_level": args.text("--log-level"),
     }
     return load(args.text("--config"), os.environ, overrides)

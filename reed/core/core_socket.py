@@ -7,7 +7,6 @@ accept ── the kernel says who it is ─┬─ it has ended by now           
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from reed.core.connection import Connection
 from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 
 
 class CoreSocket:
@@ -28,7 +28,7 @@ class CoreSocket:
         group_id: int | None,
         most: int,
         loop: Loop,
-        log: logging.Logger,
+        log: PeerLog,
         caller_of: Callable[[Peer], Caller],
         connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
         inherited: int | None = None,
@@ -60,18 +60,20 @@ class CoreSocket:
         is_there = peer_lives(sock, peer)
         self.accepted += 1
         if not is_there:
-            self._log.warning("refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid)
+            self._log.warning(
+                "refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid, peer=caller.name
+            )
             sock.close()
             return
         connection = self._connect(sock, caller, self._closed)
         self.connections.add(connection)
         if len(self.connections) > self._most:
-            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most)
+            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most, peer=caller.name)
             connection.close_with(
                 PluginBusy(f"{self._most} connections are open", hint="limits.connections in reed.yaml")
             )
         elif error := connection.share.too_many_connections():
-            self._log.warning("refused a connection of uid %d: %s", peer.uid, error)
+            self._log.warning("refused a connection of uid %d: %s", peer.uid, error, peer=caller.name)
             connection.close_with(error)
 
     def _closed(self, connection: Connection, _reason: str) -> None:

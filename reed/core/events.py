@@ -13,7 +13,6 @@ until it is started anew. They wait meanwhile, as they do for a stopped plugin; 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from reed.core.links import Link
 from reed.errors import CallError, PluginBusy, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
+from reed.peer_log import PeerLog
 from reed.registry.lifecycle import State
 from reed.registry.manifest import EVENTS
 from reed.store.base import Event, Store
@@ -40,7 +40,7 @@ _NOT_ITS_FAULT = (PluginCrashed, PluginOffline, PluginBusy)  # says nothing abou
 class Events:
     """The deliveries to all plugins."""
 
-    def __init__(self, store: Store, links: Mapping[str, Link], loop: Loop, log: logging.Logger) -> None:
+    def __init__(self, store: Store, links: Mapping[str, Link], loop: Loop, log: PeerLog) -> None:
         self._store = store
         self._links = links
         self._loop = loop
@@ -57,7 +57,9 @@ class Events:
         self._store.subscribe(subscribers)
         for name, count in list(self._store.events_waiting().items()):
             if name not in self._links:
-                self._log.warning("%s: is no longer in the registry: the %d events for it are dropped", name, count)
+                self._log.warning(
+                    "%s: is no longer in the registry: the %d events for it are dropped", name, count, peer=name
+                )
                 self._store.forget(name)
         for name in [name for name in self._deliveries if name not in self._links]:
             self._deliveries.pop(name).close()
@@ -89,7 +91,7 @@ class Events:
 class Delivery:
     """The events of one plugin, one at a time. `parked` says why none is delivered any more."""
 
-    def __init__(self, name: str, store: Store, links: Mapping[str, Link], loop: Loop, log: logging.Logger) -> None:
+    def __init__(self, name: str, store: Store, links: Mapping[str, Link], loop: Loop, log: PeerLog) -> None:
         self.parked = ""
         self._name = name
         self._store = store
@@ -129,7 +131,9 @@ class Delivery:
             return
         action = link.plugin.manifest.events.get(event.kind) if link.plugin.manifest else None
         if action is None:
-            self._log.info("%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind)
+            self._log.info(
+                "%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind, peer=self._name
+            )
             self._told(event)
             self._loop.again(self.go_on)
             return
@@ -163,16 +167,18 @@ class Delivery:
             if self._tries >= MOST_TRIES:
                 self._park(f"{what} failed {self._tries} times: {error}")
                 return
-            self._log.warning("%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MOST_TRIES, error)
+            self._log.warning(
+                "%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MOST_TRIES, error, peer=self._name
+            )
         self._take_rest()
 
     def _park(self, why: str) -> None:
         self.parked = f"{why}; `reed plugin restart {self._name}` tries it again"
-        self._log.error("%s: no more events are delivered: %s", self._name, self.parked)
+        self._log.error("%s: no more events are delivered: %s", self._name, self.parked, peer=self._name)
 
     def _cannot_read(self, error: CallError) -> None:
         self._asked = False
-        self._log.error("%s: its events cannot be read: %s", self._name, error)
+        self._log.error("%s: its events cannot be read: %s", self._name, error, peer=self._name)
         self._take_rest()
 
     def _take_rest(self) -> None:

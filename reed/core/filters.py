@@ -17,7 +17,6 @@ no plugin has a filter (`idle`), writes go straight to the store.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,6 +27,7 @@ from reed.core.calls import Asker, Call
 from reed.core.filter_answer import Verdict, verdict
 from reed.core.links import Link
 from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
+from reed.peer_log import PeerLog
 from reed.registry.manifest import FILTERS, Filter
 from reed.store.base import Done, Failed, Overtaken, Preview, Store
 from reed.wire import strict_json
@@ -57,7 +57,7 @@ class Filters:
         links: Mapping[str, Link],
         has_row: Callable[[str], bool],
         most_bytes: int,
-        log: logging.Logger,
+        log: PeerLog,
     ) -> None:
         """A link may stand for a plugin that is being removed: `has_row` says so, and then it has no filter any more.
         `most_bytes` may wait for the filters, of one connection's writes."""
@@ -141,7 +141,13 @@ class Filters:
         name = step.link.name
         if name not in self._passed_over:
             self._passed_over.add(name)
-            self._log.warning("%s: its filter of %s is passed over until it answers: %s", name, event, error)
+            self._log.warning(
+                "%s: its filter of %s is passed over until it answers: %s",
+                name,
+                event,
+                error,
+                peer=f"plugin {name}",
+            )
 
     def _close(self, asker: Asker) -> None:
         del self._lines[asker]

@@ -18,7 +18,6 @@ A new process that stands beside the one in charge (registry.renewal) registers 
 
 from __future__ import annotations
 
-import logging
 import socket
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from reed.core.registration import caller_for, registered_actions
 from reed.core.server import Listener, Peer, peer_lives
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.hooks import Process
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Action
@@ -60,7 +60,7 @@ class LinkTools(NamedTuple):
     scratch: memoryview
     monitor: Watching
     quotas: Quotas
-    log: logging.Logger
+    log: PeerLog
 
 
 class PluginConnection:
@@ -166,14 +166,18 @@ class Link:
             return
         if run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
-                "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
+                "%s: refused a connection of pid %d (uid %d): not the plugin's process",
+                self.name,
+                peer.pid,
+                peer.uid,
+                peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
             return
         connection = PluginConnection(self, run, sock, self._tools)
         self.connections.append(connection)
         if error := connection.connection.share.too_many_connections():
-            self._tools.log.warning("%s: refused a connection: %s", self.name, error)
+            self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
             connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
@@ -181,7 +185,7 @@ class Link:
         self.queue.remove_lane(connection)
         run = connection.run
         if connection.registered and run is self.plugin.run and not self._registered(run):
-            self._tools.log.info("%s: disconnected: %s", self.name, reason)
+            self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
             self._tools.supervisor.on_disconnect(self.name)
         self._look_who_is_idle()
 

@@ -8,7 +8,6 @@ bind ── listen ── accept, a few each turn ── on_accept(socket, peer)
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.process_handle import read_proc
 from reed.runtime_paths import Address
 
@@ -50,7 +50,7 @@ class Listener:
         loop: Loop,
         path: Path,
         on_accept: Callable[[socket.socket, Peer], None],
-        log: logging.Logger,
+        log: PeerLog,
         group_id: int | None = None,
         inherited: int | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class Listener:
 
     def _rest(self, error: OSError) -> None:
         """A listening socket stays readable when accept fails: without a rest the loop would spin."""
-        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror)
+        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror, peer=self.path.name)
         self._loop.unwatch_read(self._sock.fileno())
         self._loop.call_later(_RETRY_SECONDS, self._wake)
 

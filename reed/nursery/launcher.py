@@ -10,7 +10,6 @@ are told, and the next launch starts another one.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,7 @@ from reed.errors import ReedError
 from reed.lua.launch import LaunchSpec as LuaSpec
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import Program, Request
+from reed.peer_log import THE_CORE, PeerLog
 from reed.registry.processes import LaunchSpec, environment
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
@@ -41,9 +41,7 @@ class _Waiting(NamedTuple):
 class NurseryLauncher:
     """The core's nursery, and how many of its plugins are on their way."""
 
-    def __init__(
-        self, loop: Loop, sandbox: Sandbox, log: logging.Logger, on_death: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
         """`on_death`: the nursery died, and its spare process is about to."""
         self.nurseries: list[int] = []
         self._loop = loop
@@ -95,7 +93,7 @@ class NurseryLauncher:
     def _nursery_died(self) -> None:
         self._loop.unwatch(self._nursery.fileno())
         self._nursery.stop()
-        self._log.error("the nursery died; the next launch starts another one")
+        self._log.error("the nursery died; the next launch starts another one", peer=THE_CORE)
         self._on_death()
 
     def _read(self, report: int) -> None:

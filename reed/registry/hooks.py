@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from reed.config import Config
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Manifests
 from reed.registry.processes import Launcher
@@ -62,7 +62,7 @@ class Tools:
     config: Config
     launcher: Launcher
     hooks: Hooks
-    log: logging.Logger
+    log: PeerLog
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
     manifests: Manifests

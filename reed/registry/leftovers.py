@@ -11,11 +11,11 @@ An adopted process finds the core by itself and registers again; it is not our c
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from reed.peer_log import PeerLog
 from reed.process_handle import start_time
 from reed.registry.processes import kill_leftover, pid_file_words
 
@@ -33,7 +33,7 @@ class Leftover(NamedTuple):
 class Leftovers:
     """Those of one runtime folder."""
 
-    def __init__(self, folder: Path, log: logging.Logger) -> None:
+    def __init__(self, folder: Path, log: PeerLog) -> None:
         self._folder = folder
         self._log = log
         self.ran: set[str] = set()  # killed, though their rows are there, or in deep sleep: to be started anew
@@ -84,4 +84,6 @@ class Leftovers:
         self._note_session(path)
         pid = kill_leftover(path)
         if pid is not None:
-            self._log.warning("%s: killed pid %d, which an earlier core left behind: %s", path.stem, pid, why)
+            self._log.warning(
+                "%s: killed pid %d, which an earlier core left behind: %s", path.stem, pid, why, peer=path.stem
+            )

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
+from reed.peer_log import ORPHANS, PeerLog
 from reed.process_handle import read_proc
 from reed.sandbox.mark import is_marked
 
@@ -57,7 +57,7 @@ class Orphans:
     def __init__(
         self,
         loop: Loop,
-        log: logging.Logger,
+        log: PeerLog,
         runs: Collection[int],
         nurseries: Collection[int],
         launching: Callable[[], bool],
@@ -169,7 +169,7 @@ class Orphans:
             dead[key] = since
 
     def _kill(self, process: Process) -> None:
-        self._log.warning("killed pid %d (%s), which a plugin left behind", process.pid, process.name)
+        self._log.warning("killed pid %d (%s), which a plugin left behind", process.pid, process.name, peer=ORPHANS)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if process.group > 1:
                 os.killpg(process.group, signal.SIGKILL)  # at once, so that none of them forks meanwhile

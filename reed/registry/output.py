@@ -8,17 +8,15 @@
 The FIFO is <runtime folder>/output/NAME.N, and both sides hold it open both ways: the core may die, and the plugin goes
 on writing; what it wrote meanwhile waits for the next core, as much as a pipe holds. Then a write waits for that core.
 
-Nothing a plugin writes can harm the core: a read takes a bounded number of bytes, a line a bounded length, control
-characters are shown as text, what is not UTF-8 is replaced, and a full disk costs lines of the file alone.
+Nothing a plugin writes can harm the core: a read takes a bounded number of bytes, a line a bounded length, what is
+not printable is shown as text, what is not UTF-8 is replaced, and a full disk costs lines of the file alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
-import re
 import stat
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.error_lines import ErrorLines
+from reed.text import safe
 
 READ_BYTES = 4096  # at a time
 DRAIN_BYTES = 256 * 1024  # at the end of a process: more than a pipe holds
@@ -34,14 +34,12 @@ LINE_BYTES = 2000
 LAST_LINES = 20
 FILE_BYTES = 1024 * 1024
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 
 class PluginLog:
     """The lines of one plugin, of all its processes."""
 
     def __init__(
-        self, name: str, path: Path, log: logging.Logger, clock: Callable[[], float], file_bytes: int = FILE_BYTES
+        self, name: str, path: Path, log: PeerLog, clock: Callable[[], float], file_bytes: int = FILE_BYTES
     ) -> None:
         self.path = path
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -53,18 +51,16 @@ class PluginLog:
 
     def write(self, lines: list[str]) -> list[str]:
         """Lines of one of its processes; gives them as they are shown."""
-        lines = [_CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", line) for line in lines if line.strip()]
+        lines = [safe(line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
-        for line in lines[:LAST_LINES]:
-            self._log.info("%s: %s", self.name, line)
-        if len(lines) > LAST_LINES:
-            self._log.info("%s: … %d lines more, see %s", self.name, len(lines) - LAST_LINES, self.path)
+        for line in lines:
+            self._log.info("%s: %s", self.name, line, peer=f"output of {self.name}")
         self._append(lines)
         return lines
 
     def note(self, text: str) -> None:
         """A line of the core about the plugin: for the file alone."""
-        self._append([f"-- {text}"])
+        self._append([f"-- {safe(text)}"])
 
     def _append(self, lines: list[str]) -> None:
         if not lines:
@@ -75,7 +71,7 @@ class PluginLog:
             self._write_file("".join(f"{stamp} {line}\n" for line in missing + lines).encode())
         except OSError as error:
             if not self._lost:
-                self._log.warning("%s: cannot write %s: %s", self.name, self.path, error.strerror)
+                self._log.warning("%s: cannot write %s: %s", self.name, self.path, error.strerror, peer=self.name)
             self._lost += len(lines)
         else:
             self._lost = 0

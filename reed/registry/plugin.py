@@ -122,7 +122,7 @@ class Plugin(Planned):
                 if self.run is not None:
                     self.run.drain()  # its last lines, before anyone is told of its end
                 self.renewal.give_up(str(new), self._starters if new is State.STARTING else None)
-            self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new)
+            self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new, peer=f"plugin {self.name}")
             self._tools.hooks.on_state(self.name, old, new)
         self._ACTIONS[action](self)
 
@@ -156,7 +156,7 @@ class Plugin(Planned):
     def _welcome(self) -> None:
         assert self.run is not None
         self.ready_ms = (self._tools.loop.now() - self.run.launched_at) * 1000
-        self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid)
+        self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid, peer=self.name)
         self._health.start()
         self._starters.done()
         self._tools.loop.again(self.run.measure)  # in the next turn: it reads for half a millisecond
@@ -193,7 +193,7 @@ class Plugin(Planned):
 
     def _back_off(self) -> None:
         self.last_error = self.reason
-        self._tools.log.warning("%s: %s", self.name, self.reason)
+        self._tools.log.warning("%s: %s", self.name, self.reason, peer=self.name)
         self._fail_starters(self.reason)
         delay = self.restarts.crash(self._tools.loop.now())
         if delay is None:
@@ -204,7 +204,7 @@ class Plugin(Planned):
 
     def _give_up(self) -> None:
         self.last_error = self.reason
-        self._tools.log.error("%s: failed: %s", self.name, self.reason)
+        self._tools.log.error("%s: failed: %s", self.name, self.reason, peer=self.name)
         self._fail_starters(self.reason)
 
     def _conclude(self) -> None:

@@ -74,7 +74,7 @@ class Renewal:
         lines = self._newcomer.run.last_words() if self._newcomer else ""
         self._newcomer = None
         self.refused = f"the new version was refused: {reason}{lines}"
-        self._tools.log.error("%s: %s; the old one stays", name, self.refused)
+        self._tools.log.error("%s: %s; the old one stays", name, self.refused, peer=name)
         self._askers.fail(Invalid(f"plugin {name}: {self.refused}", hint="the old one goes on with all it had"))
 
     def give_up(self, reason: str, waits: Waiting | None) -> None:

@@ -11,7 +11,6 @@ A plugin without folder or with a bad manifest is `failed` with that reason, and
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 from reed.config import Config
 from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry import rows
 from reed.registry.figures import figures
 from reed.registry.grounds import grounds
@@ -35,6 +35,7 @@ from reed.registry.reloading import Reloading
 from reed.registry.row_changes import RowChanges
 from reed.registry.rows import Row
 from reed.registry.waiting import Done, Failed
+from reed.text import safe
 from reed.wire.codes import Signal
 
 __all__ = ["Hooks", "Plugin", "Supervisor"]
@@ -57,7 +58,7 @@ class Supervisor:
         config: Config,
         launcher: Launcher,
         hooks: Hooks,
-        log: logging.Logger,
+        log: PeerLog,
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
@@ -161,8 +162,8 @@ class Supervisor:
             return
         if signal == Signal.PLUGIN_ERROR:
             plugin.error_data = data
-            plugin.last_error = data.decode("utf-8", "replace")[:500] or "PLUGIN_ERROR"
-            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error)
+            plugin.last_error = safe(data.decode("utf-8", "replace")[:500]) or "PLUGIN_ERROR"
+            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error, peer=f"plugin {run.name}")
         elif signal in _EVENT_OF:
             plugin.signalled(run, _EVENT_OF[signal])
 

@@ -12,6 +12,7 @@ import pytest
 from reed.core.events import MOST_TRIES, Events
 from reed.errors import CallError, PluginBusy, PluginCrashed
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.lifecycle import State
 from reed.registry.manifest import Action
 from reed.store.sqlite import SqliteStore
@@ -43,7 +44,7 @@ class Core:
         self.loop = Loop(clock=lambda: self.now, on_bug=self._bug, commit=self._commit)
         self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.commit_later)
         self.link = FakeLink()
-        self.events = Events(self.store, {"seo": self.link}, self.loop, logging.getLogger("test"))  # type: ignore[dict-item]
+        self.events = Events(self.store, {"seo": self.link}, self.loop, PeerLog(logging.getLogger("test"), self.loop))  # type: ignore[dict-item]
         self.events.refresh()
         self.store.define("page", b"{}", lambda new: None, pytest.fail)
 

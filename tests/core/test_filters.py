@@ -16,6 +16,8 @@ from reed.core.calls import Call, Caller
 from reed.core.filter_answer import Verdict, verdict
 from reed.core.filters import Filters
 from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.manifest import Action, Filter
 from reed.store.sqlite import SqliteStore
 from reed.wire import strict_json
@@ -66,7 +68,9 @@ class Site:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.links: dict[str, Any] = {}
-        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, logging.getLogger("test"))
+        self.loop = Loop(on_bug=lambda error: pytest.fail(str(error)))
+        log = PeerLog(logging.getLogger("test"), self.loop)
+        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, log)
         self.person = Asker()
 
     def add(
@@ -104,7 +108,9 @@ def site(tmp_path):
     store = SqliteStore(tmp_path / "reed.db")
     store.define("page", b'{"schema":{"properties":{"n":{"type":"integer"}}}}', lambda new: None, pytest.fail)
     store.commit()
-    yield Site(store)
+    made = Site(store)
+    yield made
+    made.loop.close()
     store.close()
 
 

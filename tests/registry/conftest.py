@@ -16,6 +16,7 @@ import pytest
 from reed.config import Config, PluginConfig, Timing
 from reed.errors import CallError
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.registry.lifecycle import State
 from reed.registry.orphans import become_subreaper
 from reed.registry.processes import LaunchSpec, environment
@@ -151,7 +152,8 @@ class World:
         log = logging.getLogger("tests.registry")
         log.setLevel(logging.DEBUG)
         self.launcher = Executed()
-        self.supervisor = Supervisor(self.loop, self.config, self.launcher, hooks, log, random=lambda: 0.0)
+        peer_log = PeerLog(log, self.loop)
+        self.supervisor = Supervisor(self.loop, self.config, self.launcher, hooks, peer_log, random=lambda: 0.0)
         self.supervisor.load_registry()
         return self.supervisor
 

@@ -17,6 +17,7 @@ import pytest
 from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
+from reed.peer_log import PeerLog
 from reed.registry.child import Child, memory_of
 from reed.registry.processes import (
     LaunchSpec,
@@ -58,7 +59,7 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        self._launcher = NurseryLauncher(loop, Sandbox(), logging.getLogger("tests.registry"))
+        self._launcher = NurseryLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.registry"), loop))
         self._launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
         for _ in range(500):
