@@ -77,7 +77,7 @@ class Daemon:
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._quotas = Quotas(config.limits)
-        check_system_calls(log)
+        check_system_calls(log.warning)
         with contextlib.ExitStack() as undo:
             self._take_folders(undo)
             self._open_store(undo)

@@ -11,13 +11,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import typing
 from collections.abc import Callable, Iterator
 
 from reed.errors import ReedError
-
-if typing.TYPE_CHECKING:
-    import logging
 
 _DENIED = frozenset({errno.EPERM, errno.ENOSYS})
 _NO_SUCH = 2**31 - 1  # neither a pid nor a descriptor
@@ -60,14 +56,13 @@ def describe(error: OSError) -> str:
     return reason
 
 
-def check_system_calls(log: logging.Logger) -> None:
-    """Before a core starts: raises ReedError without /proc, and logs which calls it does without."""
+def check_system_calls(warn: Callable[[str], None]) -> None:
+    """Before a core starts: raises ReedError without /proc, and warns of the calls that it does without."""
     require_proc()
     if missing := missing_pidfd_calls():
-        log.warning(
-            "refused by this kernel or a container's seccomp profile: %s; processes are told apart by their start "
-            "times, and their ends noticed by polling",
-            ", ".join(missing),
+        warn(
+            f"refused by this kernel or a container's seccomp profile: {', '.join(missing)}; processes are told apart "
+            "by their start times, and their ends noticed by polling"
         )
 
 
