@@ -12,13 +12,13 @@ no processes, the store knows nobody. Other programs may use Daemon as `reed.ser
 from __future__ import annotations
 
 import contextlib
-import grp
 import logging
 import os
 import resource
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,10 +35,10 @@ from reed.core.monitor import Monitor
 from reed.core.prepared import PreparedReplies
 from reed.core.quotas import Quotas
 from reed.core.router import Router
-from reed.core.runtime_folder import RuntimeFolder, take_lock
+from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
-from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
+from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import THE_CORE, PeerLog
@@ -51,6 +51,7 @@ from reed.registry.reload_report import Reported
 from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
+from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
@@ -77,6 +78,7 @@ class Daemon:
         self.links: dict[str, Link] = {}
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        check_system_calls(log.warning)
         with contextlib.ExitStack() as undo:
             self._take_folders(undo)
             self._open_store(undo)
@@ -128,8 +130,11 @@ class Daemon:
     # Joining the parts.
 
     def _take_folders(self, undo: contextlib.ExitStack) -> None:
-        self._folder = RuntimeFolder.open(self.config.runtime_dir, _group_id(self.config))
+        self._folder = RuntimeFolder.open(self.config.runtime_dir, group_id_of(self.config.socket_group))
         undo.callback(self._folder.close)
+        for warning in self._folder.warnings:
+            self.log.warning("%s", warning)
+        self.config = replace(self.config, runtime_dir=self._folder.path)
         self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         undo.callback(os.close, take_lock(self.config.data_dir))
 
@@ -182,7 +187,7 @@ class Daemon:
     def _open_doors(self, undo: contextlib.ExitStack) -> None:
         """From now on others may find this core."""
         most = self.config.limits.connections
-        path, group_id, log = self._folder.core_socket, _group_id(self.config), self._log
+        path, group_id, log = self._folder.core_socket, group_id_of(self.config.socket_group), self._log
         self._core_socket = CoreSocket(
             path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
         )
@@ -317,14 +322,3 @@ def _fifos_to_hold(connections: int) -> int:
     that is little."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(allowed - connections - _OWN_DESCRIPTORS, allowed // 2)
-
-
-def _group_id(config: Config) -> int | None:
-    if not config.socket_group:
-        return None
-    try:
-        return grp.getgrnam(config.socket_group).gr_gid
-    except KeyError:
-        raise RuntimeFolderError(
-            f"socket_group: no Unix group {config.socket_group!r} on this machine", hint="name one in reed.yaml"
-        ) from None

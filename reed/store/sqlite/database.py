@@ -245,6 +245,8 @@ class Database:
 
 def _open_locked(path: str) -> int:
     """A descriptor of the file, private and locked; makes the file when there is none."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise StoreFailed(f"cannot open the store {path}: it is a link to nowhere", hint="remove it, or mend it")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
