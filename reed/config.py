@@ -48,9 +48,11 @@ class Limits:
     queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # to a slow reader; then it is closed
     queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # to one plugin; then ERR_PLUGIN_BUSY
     user_connections: Annotated[int, whole(1, 1_000_000)] = 2048  # of one user
+    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # a second, of one user who is no admin
     user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB  # on their way from and to one user
     user_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of plugins, under way for one user
     plugin_connections: Annotated[int, whole(1, 1_000_000)] = 64  # of one plugin, on all sockets
+    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # a second, of one plugin
     plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # on their way from and to one plugin
     plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of other plugins, under way for one plugin
     queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are lost

@@ -29,18 +29,20 @@ def start(args: Args, output: Output) -> int:
     from reed.cli.background import launch, log_path
     from reed.cli.site import config
     from reed.config import unknown_variables
+    from reed.runtime_paths import used_folder
 
     settings = config(args)
     unknown = {} if output.as_json else unknown_variables(os.environ)
     for name, hint in unknown.items():
         complain(f"warning: unknown variable {name}; {hint}")
     pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
+    folder = used_folder(settings.runtime_dir)
     if output.as_json:
-        output.json({"pid": pid, "runtime_dir": str(settings.runtime_dir), "data_dir": str(settings.data_dir)})
+        output.json({"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)})
     elif output.is_terminal:
-        output.say(f"the core runs (pid {pid}): runtime folder {settings.runtime_dir}, log {log_path(settings)}")
+        output.say(f"the core runs (pid {pid}): runtime folder {folder}, log {log_path(settings)}")
     else:
-        output.rows([[pid, settings.runtime_dir]])
+        output.rows([[pid, folder]])
     return 0
 
 

@@ -75,6 +75,8 @@ def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, 
                 output.say(f"    {line}")
             if plugin.get("error_lines"):
                 output.say(f"    all of it: reed plugin logs {plugin['name']}")
+        if plugin.get("events_slowed"):
+            output.say(f"\n{plugin['name']} gets its events slowly: {plugin['events_slowed']}")
         if plugin.get("error_data"):
             output.say(f"\n{plugin['name']} said ERROR: {safe(plugin['error_data'])}")
 

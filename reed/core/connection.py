@@ -147,7 +147,6 @@ class Connection:
 
     def _answer_at_once(self, data: memoryview) -> int:
         """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
-
         Nothing is written for them, so no commit has to come first.
         """
         taken = 0
@@ -326,5 +325,6 @@ class Connection:
 
     def _closed(self, reason: str) -> None:
         self._quotas.leave(self, self.caller)
+        self._buffer.clear()  # now: the connection itself waits for the garbage collector
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)

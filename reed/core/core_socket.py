@@ -1,6 +1,7 @@
 """core.sock: where people's programs connect.
 
-accept ── the kernel says who it is ─┬─ it has ended by now                       closed
+accept ── the kernel says who it is ─┬─ it connects too often (connect_rate)      429, and closed
+                                     ├─ it has ended by now                       closed
                                      ├─ too many connections, of it or of all     429, and closed
                                      └─ else                                      a Connection, as its Caller (identity)
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.quotas import Quotas
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
@@ -29,6 +31,7 @@ class CoreSocket:
         most: int,
         loop: Loop,
         log: PeerLog,
+        quotas: Quotas,
         caller_of: Callable[[Peer], Caller],
         connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
         inherited: int | None = None,
@@ -37,9 +40,10 @@ class CoreSocket:
         self.accepted = 0
         self._most = most
         self._log = log
+        self._rates = quotas.rates
         self._caller_of = caller_of
         self._connect = connect
-        self._listener = Listener(loop, path, self._accept, log, group_id, inherited)
+        self._listener = Listener(loop, path, self._accept, log, quotas.rates, group_id, inherited)
 
     def stop_listening(self) -> None:
         self._listener.close()
@@ -57,6 +61,9 @@ class CoreSocket:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
+        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
+            refuse(sock, refusal)
+            return
         is_there = peer_lives(sock, peer)
         self.accepted += 1
         if not is_there:

@@ -7,6 +7,8 @@
       ▲                                               ├── its process ended, its queue is full ──▶ resting ──▶ idle
       └──── a new process of the plugin ──── parked ◀─┴── a refusal, no answer in time: a growing rest; MOST_TRIES ──▶
 
+Plugins that answer each other's events by writing are slowed down (event_chains).
+
 Nothing is skipped, since the order would be gone: a plugin that refuses an event again and again gets no more of them
 until it is started anew. They wait meanwhile, as they do for a stopped plugin; PLUGIN_HEALTH shows how many, and why.
 """
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from reed.core.event_chains import EventChains
 from reed.core.links import Link
 from reed.errors import CallError, PluginBusy, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
@@ -45,6 +48,7 @@ class Events:
         self._links = links
         self._loop = loop
         self._log = log
+        self.chains = EventChains(links, loop.now, log)
         self._deliveries: dict[str, Delivery] = {}
 
     def refresh(self) -> None:
@@ -54,7 +58,7 @@ class Events:
             for kind in _kinds(link):
                 if _may_be_told(link):
                     subscribers[kind].append(name)
-        self._store.subscribe(subscribers)
+        self._store.subscribe(subscribers, self.chains.cause_of)
         for name, count in list(self._store.events_waiting().items()):
             if name not in self._links:
                 self._log.warning(
@@ -63,6 +67,7 @@ class Events:
                 self._store.forget(name)
         for name in [name for name in self._deliveries if name not in self._links]:
             self._deliveries.pop(name).close()
+            self.chains.forget(name)
 
     def deliver(self) -> None:
         """After a commit: go on with the plugins that have new events."""
@@ -79,26 +84,41 @@ class Events:
         why = self._deliveries[name].parked if name in self._deliveries else ""
         if _kinds(link) and not _may_be_told(link):
             why = "its row lacks snippet_read: it is told of no events"
-        return {"events_waiting": self._store.events_waiting().get(name, 0), "events_parked": why}
+        return {
+            "events_waiting": self._store.events_waiting().get(name, 0),
+            "events_parked": why,
+            "events_slowed": self.chains.slowed(name),
+        }
 
     def _delivery(self, name: str) -> Delivery:
         delivery = self._deliveries.get(name)
         if delivery is None:
-            delivery = self._deliveries[name] = Delivery(name, self._store, self._links, self._loop, self._log)
+            delivery = Delivery(name, self._store, self._links, self.chains, self._loop, self._log)
+            self._deliveries[name] = delivery
         return delivery
 
 
 class Delivery:
     """The events of one plugin, one at a time. `parked` says why none is delivered any more."""
 
-    def __init__(self, name: str, store: Store, links: Mapping[str, Link], loop: Loop, log: PeerLog) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        links: Mapping[str, Link],
+        chains: EventChains,
+        loop: Loop,
+        log: PeerLog,
+    ) -> None:
         self.parked = ""
         self._name = name
         self._store = store
         self._links = links  # by name: a changed row makes another link
+        self._chains = chains
         self._loop = loop
         self._log = log
         self._asked = False
+        self._waited = 0  # the event that has waited as it must
         self._rest: Timer | None = None
         self._tries = 0
         self._generation = 0  # of the process that the tries were made with
@@ -137,6 +157,12 @@ class Delivery:
             self._told(event)
             self._loop.again(self.go_on)
             return
+        if event.id != self._waited and (seconds := self._chains.pause(self._name, event)):
+            self._waited = event.id
+            self._asked = False
+            self._rest = self._loop.call_later(seconds, self._rested)
+            return
+        self._chains.begin(self._name, event)
         try:
             link.ask(
                 link.action(action), payload_of(event), partial(self._answered, event), partial(self._failed, event)
@@ -154,11 +180,13 @@ class Delivery:
 
     def _told(self, event: Event) -> None:
         self._store.told(self._name, event.id)
+        self._chains.end(self._name)
         self._tries = 0
         self._asked = False
 
     def _failed(self, event: Event, error: CallError) -> None:
         self._asked = False
+        self._chains.end(self._name)
         if self._closed:
             return
         if not isinstance(error, _NOT_ITS_FAULT):

@@ -106,7 +106,7 @@ class Filters:
                 payload = strict_json.dumps({"event": event, **about})[:-1] + b',"content":' + content + b"}"
                 action = replace(step.link.action(step.filter.action), timeout=step.filter.timeout)
                 _check_permission(step.link, "snippet_read", "its filter sees content")
-                step.link.ask(action, payload, partial(answered, step, content), partial(failed, step, content))
+                step.link.ask(action, payload, partial(answered, step, content), partial(failed, step, content), by)
             except CallError as error:
                 failed(step, content, error)
 

@@ -29,7 +29,7 @@ from reed.core.connection import Connection
 from reed.core.plugin_calls import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
@@ -152,7 +152,7 @@ class Link:
     def listen(self) -> None:
         if self._listener is None:
             path = self.plugin.row.socket_path
-            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log)
+            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log, self._tools.quotas.rates)
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -167,7 +167,9 @@ class Link:
             # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
             self._tools.loop.again(lambda: self._accept(sock, peer))
             return
-        if run is None or run.name != self.name or not peer_lives(sock, peer):
+        if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
+            refuse(sock, refusal)
+        elif run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process",
                 self.name,
@@ -176,12 +178,12 @@ class Link:
                 peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
-            return
-        connection = PluginConnection(self, run, sock, self._tools)
-        self.connections.append(connection)
-        if error := connection.connection.share.too_many_connections():
-            self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
-            connection.connection.close_with(error)
+        else:
+            connection = PluginConnection(self, run, sock, self._tools)
+            self.connections.append(connection)
+            if error := connection.connection.share.too_many_connections():
+                self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
+                connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)
@@ -247,13 +249,14 @@ class Link:
         payload: bytes,
         answered: Answered,
         failed: Callable[[CallError], None],
+        origin: str = "",
     ) -> None:
-        """Call an action; raises what is known at once (offline, queue full)."""
+        """Call an action (for the plugin `origin`, if any); raises what is known at once (offline, queue full)."""
         if self.plugin.state not in _TAKES_CALLS:
             raise self.offline()
         config = self._tools.config
         timeout = action.timeout or config.timing.call_timeout
-        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
+        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
         self.queue.ask(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
             self._tools.supervisor.wake(self.name)

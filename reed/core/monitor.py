@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.quotas import Quotas
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
@@ -26,7 +27,13 @@ class Monitor:
     """The socket and its watchers."""
 
     def __init__(
-        self, path: Path, most_queued: int, loop: Loop, log: PeerLog, caller_of: Callable[[Peer], Caller]
+        self,
+        path: Path,
+        most_queued: int,
+        loop: Loop,
+        log: PeerLog,
+        quotas: Quotas,
+        caller_of: Callable[[Peer], Caller],
     ) -> None:
         """`most_queued`: bytes that may wait for a watcher."""
         self.watched = False
@@ -36,7 +43,8 @@ class Monitor:
         self._caller_of = caller_of
         self._watchers: list[Stream] = []
         self._scratch = memoryview(bytearray(64))
-        self._listener = Listener(loop, path, self._accept, log)
+        self._rates = quotas.rates
+        self._listener = Listener(loop, path, self._accept, log, quotas.rates)
 
     def saw(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
         """A frame passed, whole, in one part or several."""
@@ -52,6 +60,9 @@ class Monitor:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
+        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
+            refuse(sock, refusal)
+            return
         if not caller.is_admin or not peer_lives(sock, peer):
             self._log.warning("%s may not monitor: that is for the group admin", caller.name, peer=caller.name)
             sock.close()

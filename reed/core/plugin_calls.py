@@ -36,17 +36,37 @@ _FIRST_STATUS, LAST_STATUS = 100, 599  # of HTTP
 class PluginCall:
     """One call of an action. It ends once: with `answered` or `failed`."""
 
-    __slots__ = ("action", "answered", "asked_at", "command_id", "due", "ended", "failed", "payload", "timeout")
+    __slots__ = (
+        "action",
+        "answered",
+        "asked_at",
+        "command_id",
+        "due",
+        "ended",
+        "failed",
+        "origin",
+        "payload",
+        "timeout",
+    )
 
     def __init__(
-        self, action: str, command_id: int, payload: bytes, timeout: float, answered: Answered, failed: Failed
+        self,
+        action: str,
+        command_id: int,
+        payload: bytes,
+        timeout: float,
+        answered: Answered,
+        failed: Failed,
+        origin: str = "",
     ) -> None:
+        """`origin`: the plugin that it comes from, if it comes from one."""
         self.action = action
         self.command_id = command_id
         self.payload = payload
         self.timeout = timeout
         self.answered = answered
         self.failed = failed
+        self.origin = origin
         self.asked_at = 0.0
         self.due = 0.0  # by the loop's clock: when its time is over
         self.ended = False
@@ -177,6 +197,11 @@ class CallQueue:
         """Whether that process holds a call whose time is not over."""
         lanes = self._lanes + self._retired
         return any(lane.process is process and lane.held is not None and not lane.held.ended for lane in lanes)
+
+    def origins(self) -> set[str]:
+        """The plugins whose calls are held now."""
+        held = [lane.held for lane in self._lanes + self._retired]
+        return {call.origin for call in held if call is not None and call.origin and not call.ended}
 
     def figures(self) -> dict[str, object]:
         ordered = sorted(self._latencies)

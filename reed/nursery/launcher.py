@@ -9,6 +9,7 @@ are told, and the next launch starts another one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -109,7 +110,8 @@ class NurseryLauncher:
         if not pid:
             waiting.on_failed("the nursery died")
         elif reason:
-            os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
+            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
+                os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
             waiting.on_failed(reason)
         else:
             waiting.on_launched(int(pid))

@@ -1,6 +1,7 @@
 """A plugin's process, from the moment it has a pid to its end.
 
     pid ── pidfd, watched ── readable: it ended ── its group is killed, it is waited for ── on_end("exit status 3")
+        └─ refused (process_handle): looked at 20 times a second ─┘
 
 Until it is waited for, its pid belongs to nobody else: signals and group signals reach the right process or none. What
 it forked and left behind in its group dies with it; what is outside of that, and all remains, `orphans` finds.
@@ -14,13 +15,41 @@ import signal
 from collections.abc import Callable
 
 from reed.loop.loop import Loop
-from reed.registry.processes import start_time
+from reed.process_handle import ProcessHandle, start_time
 
 UNKNOWN_STATUS = "ended, its exit status is unknown"  # an adopted one
+_LOOK_INTERVAL = 0.05  # seconds
 _IN_WORDS = {
     "SIGPROF": "killed by SIGPROF: it spent its processor time inside one library call",
     "SIGXCPU": "killed by SIGXCPU: its processor time was spent",
 }
+
+
+class ExitWatch:
+    """Calls `on_exit` once, in a later turn, when a process has ended; waiting for it is the caller's."""
+
+    def __init__(self, loop: Loop, process: ProcessHandle, on_exit: Callable[[], None]) -> None:
+        self._loop = loop
+        self._process = process
+        self._on_exit = on_exit
+        if process.fd >= 0:
+            loop.watch(process.fd, self._exited)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            ended = self._process.has_ended()
+        except OSError:  # no descriptor is left
+            ended = False
+        if ended:
+            self._loop.call_later(0, self._on_exit)
+        else:
+            self._loop.call_later(_LOOK_INTERVAL, self._look)
+
+    def _exited(self) -> None:
+        self._loop.unwatch(self._process.fd)
+        self._on_exit()
 
 
 class Child:
@@ -34,20 +63,14 @@ class Child:
         self.pid = pid
         self._adopted = adopted
         self.ended = False
-        self._loop = loop
         self._on_end = on_end
-        self._fd = -1
+        self._process: ProcessHandle | None = None
         try:
-            self._fd = os.pidfd_open(pid)
+            self._process = ProcessHandle(pid, adopted)
         except ProcessLookupError:
             loop.call_later(0, lambda: self._end("ended before it was seen"))
-            return
-        if not self.is_same():
-            os.close(self._fd)
-            self._fd = -1
-            loop.call_later(0, lambda: self._end("ended before it was seen"))
-            return
-        loop.watch(self._fd, self._readable)
+        else:
+            ExitWatch(loop, self._process, self._exited)
 
     def is_same(self) -> bool:
         """Is the pid still this process's? Always, for a child of ours: it was not waited for."""
@@ -55,9 +78,9 @@ class Child:
 
     def send(self, number: signal.Signals) -> None:
         """A Unix signal to the process itself; none when it is gone."""
-        if not self.ended and self._fd >= 0:
+        if not self.ended and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._fd, number)
+                self._process.send(number)
 
     def kill(self) -> None:
         """SIGKILL to the process and to whatever else is in its group."""
@@ -69,16 +92,16 @@ class Child:
         """Bytes that it has for itself, with its share of what it has in common with others (PSS, or else RSS)."""
         return 0 if self.ended else memory_of(self.pid)
 
-    def _readable(self) -> None:
+    def _exited(self) -> None:
+        assert self._process is not None
         self._kill_group()  # before the wait: from then on the pid may be another's
-        self._loop.unwatch(self._fd)
         try:
-            result = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+            result = self._process.wait()
             reason = _reason(result) if result else "ended"
         except ChildProcessError:
             reason = UNKNOWN_STATUS
-        os.close(self._fd)
-        self._fd = -1
+        self._process.close()
+        self._process = None
         self._end(reason)
 
     def _end(self, reason: str) -> None:

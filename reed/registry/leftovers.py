@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reed.peer_log import PeerLog
-from reed.registry.processes import kill_leftover, pid_file_words, start_time
+from reed.process_handle import start_time
+from reed.registry.processes import kill_leftover, pid_file_words
 
 RETURN = 10.0  # seconds: so long a plugin looks for the next core (DESIGN.md, Plugins)
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.peer_log import ORPHANS, PeerLog
-from reed.registry.processes import read_proc
+from reed.process_handle import read_proc
 from reed.sandbox.mark import is_marked
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})

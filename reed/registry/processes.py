@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reed.config import PluginLimits
+from reed.process_handle import ProcessHandle, start_time
 from reed.wire import strict_json
-
-_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +88,14 @@ def environment(spec: LaunchSpec) -> dict[str, str]:
 # pid files.
 
 
-def start_time(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None when there is no such process."""
-    try:
-        return int(read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
-    except (OSError, IndexError):
-        return None
-
-
-def read_proc(path: str) -> bytes:
-    """A file of /proc that is shorter than a page. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, _PAGE)
-    finally:
-        os.close(fd)
-
-
 def write_pid_file(path: Path, pid: int, *more: str) -> None:
     """Whole or not at all: the file is renamed into its place."""
     new = path.with_suffix(".new")
-    new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
+    try:
+        new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
+    except OSError as error:
+        error.filename = error.filename or str(new)  # a full disk does not name it
+        raise
     new.replace(path)
 
 
@@ -139,14 +125,10 @@ def kill_leftover(path: Path) -> int | None:
     """
     pid = pid_in(path)
     if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            fd = os.pidfd_open(pid)
-            try:
-                if pid_in(path) == pid:  # still the same: now the descriptor is bound to it
-                    if os.getpgid(pid) == pid:
-                        os.killpg(pid, signal.SIGKILL)
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-            finally:
-                os.close(fd)
+        with contextlib.suppress(ProcessLookupError), ProcessHandle(pid) as process:
+            if pid_in(path) == pid:  # still the same: now the handle is bound to it
+                if os.getpgid(pid) == pid:
+                    os.killpg(pid, signal.SIGKILL)
+                process.send(signal.SIGKILL)
     path.unlink(missing_ok=True)
     return pid

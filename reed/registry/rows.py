@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from reed.errors import Malformed, RegistryError, nearest
 from reed.registry.permissions import permission
+from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
 from reed.wire import names
 from reed.wire.codes import Permission
 
@@ -36,7 +37,6 @@ COLUMNS = (
 TYPES = ("lua", "native")
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
-MAX_SOCKET_PATH = 107  # sun_path has 108 bytes, the last one NUL
 MAX_VERSION = 15  # 16s, with its NUL (WIRE.md, PLUGIN_REGISTER)
 
 _FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
@@ -241,11 +241,11 @@ def _socket_path(part: _Field, runtime_dir: Path) -> Path:
     """The path below the runtime folder in use: `plugins/NAME.sock`, so that no row points at another's socket."""
     given = Path(part.text)
     plugins = STANDARD_FOLDER / "plugins"
-    if given.suffix != ".sock" or not given.stem or given.parent not in {plugins, runtime_dir / "plugins"}:
+    asked_for = runtime_dir.parent if runtime_dir.name == PRIVATE else runtime_dir
+    known = {plugins, runtime_dir / "plugins", asked_for / "plugins"}
+    if given.suffix != ".sock" or not given.stem or given.parent not in known:
         raise part.wrong(f"expected a socket_path such as {plugins}/NAME.sock, found {part.text!r}")
-    moved = runtime_dir / "plugins" / given.name
-    length = len(os.fsencode(moved))
-    if length > MAX_SOCKET_PATH:
-        hint = "choose a shorter runtime folder"
-        raise part.wrong(f"{moved} is {length} bytes long; a socket takes {MAX_SOCKET_PATH}", hint)
-    return moved
+    length = len(os.fsencode(given.name))
+    if length > MAX_SOCKET_NAME:
+        raise part.wrong(f"{given.name} is {length} bytes long; the name of a socket takes {MAX_SOCKET_NAME}")
+    return runtime_dir / "plugins" / given.name

@@ -43,6 +43,21 @@ class HitPage(NamedTuple):
     hits: list[SearchHit]  # best first
 
 
+class Cause(NamedTuple):
+    """Why a subscriber made a change: it answered an event, which may have come of an answer itself."""
+
+    depth: int  # of that chain of events; 0: nothing is known
+    plugins: tuple[str, ...]  # whose changes it is made of, the newest last
+
+
+NO_CAUSE = Cause(0, ())
+CauseOf = Callable[[str, str], Cause]
+
+
+def no_cause(_by: str, _snippet_id: str) -> Cause:
+    return NO_CAUSE
+
+
 class Event(NamedTuple):
     """A change that a subscriber is to be told of."""
 
@@ -54,6 +69,7 @@ class Event(NamedTuple):
     version: int  # that it made; of a deleted snippet, its last
     at: int  # Unix microseconds
     lost: int  # events right before this one that the full outbox had no room for
+    cause: Cause = NO_CAUSE  # kept in memory: after a restart there is none
 
 
 class Preview(NamedTuple):
@@ -127,8 +143,9 @@ class Store(Protocol):
     def index(self, ref: str, done: Done[int], failed: Failed) -> None: ...
 
     # The outbox.
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
-        """By event, who is told of it from now on. What waits already goes on waiting."""
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        """By event, who is told of it from now on. What waits already goes on waiting. `cause_of` is asked what a
+        subscriber (`by`) answers with its change of a snippet (id): the change's events carry that."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
         """The oldest event that is on the disk and that the subscriber was not told of."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from reed.config import Limits as SiteLimits
 from reed.core.calls import Call, Caller
+from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.quotas import Quotas
 from reed.errors import Internal
@@ -63,7 +65,9 @@ class Core:
             memoryview(bytearray(65536)),
             PeerLog(logging.getLogger("test"), self.loop),
             Nobody(),
-            Quotas(SiteLimits()),
+            Quotas(
+                SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, PeerLog(logging.getLogger("test"), self.loop))
+            ),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_response=self._on_response if takes_responses else None,
             on_closed=lambda _, reason: self.closed.append(reason),

@@ -129,7 +129,7 @@ def test_a_crash_or_a_full_queue_is_no_try(core):
     core.link.take()[1](PluginAnswer(200, b"").pack())
     core.wait(0)
     core.wait(0)
-    assert core.figures() == {"events_waiting": 0, "events_parked": ""}
+    assert core.figures() == {"events_waiting": 0, "events_parked": "", "events_slowed": ""}
 
 
 def test_a_new_process_is_told_at_once(core):

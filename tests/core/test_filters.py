@@ -41,7 +41,7 @@ class FakeLink:
     def action(self, name: str) -> Action:
         return Action(name=name, command_id=1)
 
-    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any) -> None:
+    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any, _origin: str = "") -> None:
         if self.offline:
             raise PluginOffline(f"plugin {self.name} is stopped")
         self.timeouts.append(action.timeout)

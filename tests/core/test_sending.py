@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from reed.config import Limits
 from reed.core.calls import Call, Caller
 from reed.core.commands.plugins import routes
+from reed.core.connect_rate import ConnectRates
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
@@ -59,11 +61,12 @@ class Odd:
 class Core:
     def __init__(self, error: Exception) -> None:
         self.bugs: list[BaseException] = []
-        self.quotas = Quotas(Limits(user_calls=1))
-        self.asker = Asker(self.quotas)
-        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self.loop = Loop(on_bug=self.bugs.append)
         log = PeerLog(logging.getLogger("test"), self.loop)
+        limits = Limits(user_calls=1)
+        self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
+        self.asker = Asker(self.quotas)
+        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self._router = Router(table, None, lambda: False, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:

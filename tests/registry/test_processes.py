@@ -194,15 +194,20 @@ def test_memory_of_nobody_is_nothing() -> None:
 
 def test_a_pid_file_tells_one_process(tmp_path: Path) -> None:
     path = tmp_path / "seo.pid"
-    write_pid_file(path, os.getpid())
-    assert path.read_text().split() == [str(os.getpid()), str(start_time(os.getpid()))]
-    assert pid_in(path) == os.getpid()
-    path.write_text(f"{os.getpid()} 12\n")
-    assert pid_in(path) is None, "another process has that pid now"
-    for unsound in ("", "x y", "1", "1 2 3", f"{os.getpid()}"):
-        path.write_text(unsound)
-        assert pid_in(path) is None
-    assert pid_in(tmp_path / "none.pid") is None
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        write_pid_file(path, process.pid)
+        assert path.read_text().split() == [str(process.pid), str(start_time(process.pid))]
+        assert pid_in(path) == process.pid
+        path.write_text(f"{process.pid} 12\n")
+        assert pid_in(path) is None, "another process has that pid now"
+        for unsound in ("", "x y", "1", "1 2 3", f"{process.pid}"):
+            path.write_text(unsound)
+            assert pid_in(path) is None
+        assert pid_in(tmp_path / "none.pid") is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_leftover_is_killed_only_when_it_is_the_same_process(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import reed
 from reed.errors import RegistryError
 from reed.registry import rows
+from reed.runtime_paths import MAX_SOCKET_NAME
 from reed.wire.codes import Permission
 
 RUN = Path("/run/reed")
@@ -174,9 +175,15 @@ def test_the_header_must_be_the_sources() -> None:
     assert complaint(HEADER + ",more").startswith("r.csv:1:101: 9 columns, expected 8")
 
 
-def test_a_socket_path_that_no_socket_takes_is_an_error() -> None:
-    said = complaint(HEADER, GOOD, run=Path("/" + "x" * 100))
-    assert said.endswith("is 118 bytes long; a socket takes 107; choose a shorter runtime folder")
+def test_a_runtime_folder_of_any_length_takes_sockets() -> None:
+    run = Path("/" + "x" * 1000)
+    assert rows.parse(f"{HEADER}\n{GOOD}".encode(), "r.csv", run)[0].socket_path.parent == run / "plugins"
+
+
+def test_a_socket_name_that_no_socket_takes_is_an_error() -> None:
+    said = complaint(HEADER, GOOD.replace("/seo.sock", f"/{'x' * 100}.sock"))
+    assert "is 105 bytes long" in said
+    assert str(MAX_SOCKET_NAME) in said
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -83,6 +83,15 @@ fn it_registers_says_ready_and_answers_calls() {
 }
 
 #[test]
+fn a_socket_path_of_any_length_is_reached() {
+    let core = FakeCore::below(&"deep".repeat(50), "demo", &[]);
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    assert_eq!(line.call(1, b"1"), (200, json!({"got": 1})));
+    line.shut_down(plugin);
+}
+
+#[test]
 fn a_panic_is_that_calls_500_and_the_plugin_lives() {
     let core = FakeCore::new("demo", &[]);
     let plugin = core.start(demo());

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
+from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, T, no_cause
 from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
@@ -62,14 +62,16 @@ class SqliteStore:
         cache_bytes: int = DEFAULT_CACHE,
         most_events: int = DEFAULT_LIMIT,
         on_due: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
         loop: Watch | None = None,
     ) -> None:
         """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
         may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
+        `warn` is told when its files were deleted, replaced or truncated: then writes fail, and reads go on.
         With a `loop` it may have a process to help it (checkpoints).
         """
         self._on_due = on_due
-        self._database = Database(str(path))
+        self._database = Database(str(path), warn)
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
@@ -232,8 +234,8 @@ class SqliteStore:
 
     # The outbox.
 
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
-        self._outbox.subscribe(subscribers)
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        self._outbox.subscribe(subscribers, cause_of)
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._outbox.next, subscriber))
