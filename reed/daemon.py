@@ -43,14 +43,14 @@ from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
-from reed.registry.groups import People
-from reed.registry.hooks import Process
-from reed.registry.lifecycle import State
-from reed.registry.processes import write_pid_file
-from reed.registry.reload_report import Reported
-from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
+from reed.supervision.callbacks import Process
+from reed.supervision.groups import People
+from reed.supervision.lifecycle import State
+from reed.supervision.pidfile import write_pid_file
+from reed.supervision.reload_report import Reported
+from reed.supervision.supervisor import Callbacks, Supervisor
 from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
@@ -152,17 +152,17 @@ class Daemon:
         self._sandbox = Sandbox()
         self._launcher = NurseryLauncher(self.loop, self._sandbox, self._log, self._nursery_died)
         undo.callback(self._launcher.close)
-        hooks = Hooks(
+        callbacks = Callbacks(
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
             on_state=lambda name, _, new: self._state_changed(name, new),
             on_gone=self._run_gone,
-            on_new_run=self._new_run,
+            on_replaced=self._replaced,
             when_idle=self._when_idle,
             on_added=self._added,
             on_removed=self._removed,
         )
-        self.supervisor = Supervisor(self.loop, self.config, self._launcher, hooks, self._log)
+        self.supervisor = Supervisor(self.loop, self.config, self._launcher, callbacks, self._log)
 
     def _build_core(self, undo: contextlib.ExitStack) -> None:
         log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
@@ -278,9 +278,9 @@ class Daemon:
         if new is State.STARTING:
             self._handlers.refresh_later()
 
-    def _new_run(self, name: str) -> None:
+    def _replaced(self, name: str) -> None:
         """Another process of that plugin is in charge, perhaps with another manifest."""
-        self.links[name].use_run()
+        self.links[name].use_process()
         self._handlers.refresh()
 
     def _run_gone(self, run: Process, why: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reed import config, document
 from reed.errors import ConfigError, FileError
 from reed.readers import record
-from reed.registry import folders
+from reed.supervision import discovery
 
 
 def write(folder: Path, text: str) -> Path:
@@ -68,8 +68,8 @@ def test_the_plugins_that_come_with_reed_are_always_found_and_last(
     ]
     for found in ways:
         assert found.plugin_dirs == (own, bundled)
-        assert folders.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
-        assert folders.find("backup", found.plugin_dirs) == bundled / "backup"
+        assert discovery.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
+        assert discovery.find("backup", found.plugin_dirs) == bundled / "backup"
     assert config.load(empty, {}, {}).plugin_dirs == (bundled,)
 
 

@@ -80,15 +80,15 @@ def _tell(site: Config, folder: Path, files: list[str], line: str, *, registered
 
 def _register(site: Config, line: str, *, dry: bool = False) -> None:
     """Append the row; RegistryError when the file is missing, is wrong, or has such a row already. `dry`: only look."""
-    from reed.registry import rows
     from reed.scaffold.replacing import change
+    from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:
         new = old + (b"\n" if old and not old.endswith(b"\n") else b"") + line.encode() + b"\n"
-        rows.parse(new, str(site.registry), site.runtime_dir)
+        registry_csv.parse(new, str(site.registry), site.runtime_dir)
         return new
 
-    rows.load(site.registry, site.runtime_dir)
+    registry_csv.load(site.registry, site.runtime_dir)
     if dry:
         appended(site.registry.read_bytes())
     else:

@@ -93,7 +93,7 @@ def _answer(what: str, may: bool, why: str, change: str = "", permission: str = 
 
 
 def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    from reed.registry.permissions import PERMISSION_OF
+    from reed.supervision.permissions import PERMISSION_OF
 
     permission = PERMISSION_OF.get(command)
     if command in _OWN:

@@ -25,9 +25,9 @@ from reed.errors import CallError, PluginBusy, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.peer_log import PeerLog
-from reed.registry.lifecycle import State
-from reed.registry.manifest import EVENTS
 from reed.store.base import Event, Store
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import EVENTS
 from reed.wire import strict_json
 from reed.wire.common import unpack_status
 from reed.wire.layouts import Bytes

@@ -28,8 +28,8 @@ from reed.core.filter_answer import Verdict, verdict
 from reed.core.links import Link
 from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.peer_log import PeerLog
-from reed.registry.manifest import FILTERS, Filter
 from reed.store.base import Done, Failed, Overtaken, Preview, Store
+from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
 from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginAnswer

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from reed.core.calls import Caller
 from reed.core.server import Peer
 from reed.peer_log import ORPHANS, PeerLog
-from reed.registry.groups import People
-from reed.registry.permissions import commands_for
 from reed.sandbox.mark import is_marked
+from reed.supervision.groups import People
+from reed.supervision.permissions import commands_for
 
 ORPHAN = ""  # instead of a plugin's name: that plugin's process has ended
 

@@ -15,7 +15,7 @@ from reed.core.calls import Call, Caller, Handle
 from reed.core.prepared import PreparedReplies
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
-from reed.registry.permissions import PERMISSION_OF
+from reed.supervision.permissions import PERMISSION_OF
 from reed.wire.codes import Command
 
 

@@ -6,7 +6,7 @@
     ├── monitor.sock            what passes, for admins (core.monitor)
     ├── plugins/NAME.sock
     ├── fifos/A→B
-    ├── output/NAME.N           stdout and stderr of a plugin's process (reed.registry.output)
+    ├── output/NAME.N           stdout and stderr of a plugin's process (reed.supervision.output)
     ├── peers/A/to/B, B/from/A  the same FIFOs by a second name (reed.peers.links)
     └── pid/core.pid, pid/plugins/NAME.pid
 

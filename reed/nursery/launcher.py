@@ -1,4 +1,4 @@
-"""Launches plugins of both types through the nursery, each in its sandbox (registry.processes.Launcher).
+"""Launches plugins of both types through the nursery, each in its sandbox (supervision.launch_spec.Launcher).
 
     launch ── rules of its row, manifest and reed.yaml ── ruleset ── nursery ── report ── on_launched(pid) | on_failed
 
@@ -20,9 +20,9 @@ from reed.lua.launch import LaunchSpec as LuaSpec
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import Program, Request
 from reed.peer_log import THE_CORE, PeerLog
-from reed.registry.processes import LaunchSpec, environment
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
+from reed.supervision.launch_spec import LaunchSpec, environment
 
 _MOST = 4096  # bytes of a report
 

@@ -1,20 +1,22 @@
-"""LAYER 1: which plugins there are, what they may do, and their processes (the source, Plugin Registry Layer).
+"""LAYER 1: which plugins there are, what they may do, and their processes (ReedCMS-10, Plugin Registry Layer).
 
-what is said of plugins                            how they live
-rows         plugin-registry.csv                   lifecycle   states, events, and the one table between them
-reloading    reading it again, in slices           supervisor  all plugins: start, stop, restart, reload
-manifest     plugin.yaml                           plugin      one plugin: its row, its state, its process
-folders      where a plugin and its code are       planned     what it was launched as, and what the files say now
-specs        all of it joined; digests: short      renewal     a second process beside the first, to take over
-permissions  permission <-> command                restarts    after a crash: when, and how often
-groups       people, by Unix user and group        health      HEALTH_CHECK; deadlines: what it has time for
-grounds      why a plugin may what it may          waiting     who is told of its start or end
-figures      what PLUGIN_HEALTH tells              hooks       what the core is told
+what is said of plugins                              how they live
+registry_csv     plugin-registry.csv                 lifecycle       phases, triggers, and the one table between them
+registry_reload  reading it again, in slices         supervisor      all plugins: start, stop, reload
+row_changes      rows that come, change and go       reload_report   what one reload changed
+site_check       do rows and manifests fit
+manifest         plugin.yaml                         plugin          one plugin: specification, phase, processes
+discovery        where a plugin and its code are     replacement     a process beside the one in charge, to take over
+launch_spec      all of it joined                    timers          deadlines, health checks, backoff
+permissions      permission <-> command              waiters         callers that wait for a start, a stop, a reload
+groups           people, by Unix user and group      callbacks       what the core is told
+status           PLUGIN_HEALTH, and what grants each permission
 
 their processes
-run          one process, launch to end            processes   launching, pid files
-child        by its pidfd: watched, ended          output      what it writes, line by line
-leftovers    of the core before this one           orphans     what plugins forked and left behind
+plugin_process   one process, launch to exit         pidfile         which process is a plugin's
+watched_process  one pid: Unix signals, exit         adoption        of processes that an earlier core launched
+output           what it writes, line by line        orphans         what plugins forked and left behind
+error_lines      what of it says what went wrong
 
-It knows no sockets and no calls: the core is told of changes through `hooks.Hooks`.
+It knows no sockets and no calls: the core is told of changes through `callbacks.Callbacks`.
 """

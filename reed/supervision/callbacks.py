@@ -1,4 +1,4 @@
-"""How the registry tells the core, and what every plugin of it works with."""
+"""What supervision tells the core, and what every plugin works with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Protocol
 from reed.config import Config
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.lifecycle import State
-from reed.registry.manifest import Manifests
-from reed.registry.processes import Launcher
-from reed.registry.rows import Row
-from reed.registry.specs import Plan
+from reed.supervision.launch_spec import Launcher, Specification
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import Manifests
 from reed.wire.codes import Signal
 
 
@@ -22,33 +20,32 @@ def nothing(*_: object) -> None:
 
 
 class Process(Protocol):
-    """A plugin's process (run.Run), as the core knows it."""
+    """A plugin's process (plugin_process), as the core knows it."""
 
     name: str
-    row: Row  # what it was launched by
-    plan: Plan
+    spec: Specification  # what it was launched from
     dropped: bool
 
     @property
     def pid(self) -> int | None: ...
     @property
     def is_there(self) -> bool: ...
-    def last_words(self) -> str: ...
+    def stderr_tail(self) -> str: ...
 
 
-def _at_once(_run: Process, done: Callable[[], None]) -> None:
+def _at_once(_process: Process, done: Callable[[], None]) -> None:
     done()
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """How the registry tells the core, by a plugin's name; the daemon connects them."""
+class Callbacks:
+    """What supervision tells the core, mostly by a plugin's name; the daemon connects them."""
 
     prepare: Callable[[str], None]  # before a launch: its socket must listen. May raise ReedError or OSError
     send_signal: Callable[[Process, Signal, bytes], bool]  # to that process; False: it was not sent
     on_state: Callable[[str, State, State], None]  # old, new
     on_gone: Callable[[Process, str], None] = nothing  # this process is gone or given up, and why
-    on_new_run: Callable[[str], None] = nothing  # another process is in charge, without a change of state
+    on_replaced: Callable[[str], None] = nothing  # another process is in charge, without a change of state
     when_idle: Callable[[Process, Callable[[], None]], None] = _at_once  # call back when it holds no call any more
     on_removed: Callable[[str], None] = nothing  # its row is gone, and so is its process
     on_added: Callable[[str], None] = nothing  # a row is new, or new again with other contents
@@ -61,10 +58,10 @@ class Tools:
     loop: Loop
     config: Config
     launcher: Launcher
-    hooks: Hooks
+    callbacks: Callbacks
     log: PeerLog
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
     manifests: Manifests
-    runs: dict[int, Process]  # every process that was not waited for yet, by pid
-    on_end: Callable[[int], None]  # the process of that pid ended
+    processes: dict[int, Process]  # every one that was not waited for yet, by pid
+    on_exit: Callable[[int], None]  # the process of that pid exited

@@ -3,7 +3,7 @@
     SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
     the user who runs the core, and root ── the group admin, which may do everything
 
-Why somebody is in a group is told by `grounds`. The names of users are remembered for as long as a People lives.
+`status.permission_report` says why somebody is in a group. A People remembers the names of users.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from reed.config import Group
 from reed.document import Node
 from reed.errors import Malformed
-from reed.registry.permissions import permission
+from reed.supervision.permissions import permission
 from reed.wire.codes import Permission
 
 ADMIN = "admin"

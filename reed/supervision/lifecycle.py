@@ -1,25 +1,26 @@
-"""The life of a plugin: one table, state x event -> action, next state. The supervisor only carries it out.
+"""The life of a plugin: one table, phase x trigger -> effect, next phase. `plugin` only carries it out.
 
-                 START                    READY             SLEEPING
-      stopped ───────────▶ starting ───────────────▶ ready ──────────▶ sleeping
-         ▲  ▲                │ ▲ │                   │ ▲ ▲                │
-         │  │           ENDED│ │ │LAUNCH_FAILED  BUSY│ │ └── READY, BUSY ─┘
-         │  │                │ │ │OVERDUE            ▼ │READY
-         │  │ STOP           ▼ │ │                  busy
-         │  └───────────backoff│ │
-         │                 │ ▲ RETRY
-         │        EXHAUSTED│ └─── ENDED, HUNG of ready, busy, sleeping
-         │                 ▼   │
-         │ STOP         failed ◀┘            START leads from stopped, backoff and failed to starting at once
+                 START                    READY             SLEEPING            EXITED_ASLEEP
+      stopped ───────────▶ starting ───────────────▶ ready ──────────▶ sleeping ────────────▶ hibernating
+         ▲  ▲    ADOPT     │ ▲ ▲ │                   │ ▲ ▲              │    │WAKE                │WAKE
+         │  │      │       │ │ │ │LAUNCH_FAILED  BUSY│ │ └─ READY, BUSY ┴─ waking               │
+         │  │      ▼       │ │ │ │TIMED_OUT          ▼ │READY                                   │
+         │  │   adopting   │ │ │ │                  busy          starting ◀────────────────────┘
+         │  │ STOP   EXITED▼ │RETRY
+         │  └─────────── backoff ◀──── EXITED, HUNG of ready, busy, sleeping, waking
+         │                 │     │
+         │ STOP   EXHAUSTED▼     ▼
+         ├────────────── failed ◀┘           START leads from stopped, backoff and failed to starting at once
          │
-         └── ENDED ── stopping ◀── STOP of starting, ready, busy, sleeping
+         └─ EXITED ── stopping ◀── STOP of starting, adopting, ready, busy, sleeping, waking, hibernating
+                         │ ▲
+                    START▼ │STOP
+                      restarting ── EXITED ── stopped ── starting
 
-SLEEPING has a process (light), or after LEFT none (deep): WAKE sends WAKE_UP to the one, and launches the other.
-RENEW of ready, busy, sleeping launches a second process beside the first; SUCCEEDED, when it is READY, puts it in
-charge. Neither changes the state: the plugin is there all the time. If it comes to nothing, nothing happened (renewal).
-A process that an earlier core left behind and this one adopts is starting too, until it comes back and is READY.
-STOPPING presses harder each time it is OVERDUE: SHUTDOWN_GRACEFUL, then SIGTERM, then SIGKILL.
-Every pair of state and event is in TABLE or in IGNORED: nothing is forgotten, and nothing else can happen.
+Others see a phase as one of eight states (`Phase.state`). An adopting plugin's process was launched by an earlier core
+and has not come back yet. A hibernating plugin has no process: it slept and ended. STOPPING escalates with each
+TIMED_OUT: SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL. RELOAD launches a replacement beside the process in charge;
+REPLACEMENT_READY puts it in charge (replacement). Every pair of phase and trigger is in TABLE or in IGNORED.
 """
 
 from __future__ import annotations
@@ -28,147 +29,225 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    STOPPED = "stopped"  # no process, and none is wanted
-    STARTING = "starting"  # launched, not READY yet
+    """What PLUGIN_LIST and PLUGIN_HEALTH say of a plugin."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"  # it has a process that is not READY yet
     READY = "ready"
     BUSY = "busy"  # it said so: calls wait
-    SLEEPING = "sleeping"  # it said so: a call, a message or a signal wakes it; in deep sleep it has no process
+    SLEEPING = "sleeping"  # it said so: a call, a message or a signal wakes it
     STOPPING = "stopping"  # asked to end
-    BACKOFF = "backoff"  # its process ended by itself: it is started again after a delay
-    FAILED = "failed"  # it ended too often, or could not be started: only a person's START helps
+    BACKOFF = "backoff"  # its process ended by itself: started again after a delay
+    FAILED = "failed"  # it ended too often, or could not be started: only START helps
 
 
-class Event(StrEnum):
+class Phase(StrEnum):
+    """What the table knows of a plugin: a state, or a part of one."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    ADOPTING = "adopting"  # its process was launched by an earlier core and is expected to come back
+    READY = "ready"
+    BUSY = "busy"
+    SLEEPING = "sleeping"
+    WAKING = "waking"  # WAKE_UP was sent, or something came for it while it went to sleep
+    HIBERNATING = "hibernating"  # it ended in its sleep, with exit status 0
+    STOPPING = "stopping"
+    RESTARTING = "restarting"  # stopping, and to be started again
+    BACKOFF = "backoff"
+    FAILED = "failed"
+
+    @property
+    def state(self) -> State:
+        return _STATE_OF.get(self) or State(self.value)
+
+
+_STATE_OF = {
+    Phase.ADOPTING: State.STARTING,
+    Phase.WAKING: State.SLEEPING,
+    Phase.HIBERNATING: State.SLEEPING,
+    Phase.RESTARTING: State.STOPPING,
+}
+
+
+class Trigger(StrEnum):
     START = "start"  # a person, auto_start or a call wants it
+    ADOPT = "adopt"  # a process of an earlier core was found
     STOP = "stop"
-    LAUNCH_FAILED = "launch failed"  # no process came to be, or none could: its folder or manifest is wrong
+    LAUNCH_FAILED = "launch failed"  # there is no process, or cannot be: its folder or manifest is wrong
     READY = "ready"  # signals of the plugin
     BUSY = "busy"
     SLEEPING = "sleeping"
-    ENDED = "ended"  # its process is gone
-    LEFT = "left"  # its process ended in its sleep, with exit status 0: deep sleep
+    EXITED = "exited"  # its process is gone
+    EXITED_ASLEEP = "exited asleep"  # its process ended in its sleep, with exit status 0
     WAKE = "wake"  # there is something for it to do
-    OVERDUE = "overdue"  # the deadline of this state is over
+    TIMED_OUT = "timed out"  # the deadline of this phase is over
     HUNG = "hung"  # it does not answer: health checks missed, a call without an end
-    RETRY = "retry"  # the delay of backoff is over, or a deep sleep
+    RETRY = "retry"  # the delay of backoff is over
     EXHAUSTED = "exhausted"  # no restart is left in the window
-    RENEW = "renew"  # its code, settings, manifest or row are others now
-    SUCCEEDED = "succeeded"  # the process that was launched beside it is READY
+    RELOAD = "reload"  # its code, settings, manifest or row changed
+    REPLACEMENT_READY = "replacement ready"
 
 
-class Action(StrEnum):
-    BEGIN = "begin"  # forget earlier crashes, and launch
-    LAUNCH = "launch"  # launch once more
-    JOIN = "join"  # who asked waits with those who asked before
-    WELCOME = "welcome"  # it is ready: tell who waits, watch its health
-    NOTE = "note"  # it gave a sign of life
+class Effect(StrEnum):
+    RESET_AND_LAUNCH = "reset and launch"  # forget earlier crashes, and launch
+    LAUNCH = "launch"
+    WAIT_FOR_RETURN = "wait for return"  # the adopted process has a deadline to register again
+    ADD_WAITER = "add waiter"  # the caller waits with those who asked before
+    ON_READY = "on ready"  # reply to those who wait, watch its health
+    KEEPALIVE = "keepalive"
     END = "end"  # ask it to end
-    PRESS = "press"  # ask harder
+    ESCALATE = "escalate"  # ask harder
     KILL = "kill"  # SIGKILL, and try again later
-    ABANDON = "abandon"  # SIGKILL, and give up
+    KILL_AND_FAIL = "kill and fail"
     BACK_OFF = "back off"  # plan the next launch
-    GIVE_UP = "give up"  # tell who waits
-    CONCLUDE = "conclude"  # it is gone as it was asked to: tell who waits
-    CONFIRM = "confirm"  # it is as it was asked to be: say so
-    START_AFTER = "start after"  # launch when the old process is gone
-    STAY_DOWN = "stay down"  # do not, after all
-    ROUSE = "rouse"  # send WAKE_UP, or launch what has no process
-    REST = "rest"  # nothing is to be waited for any more
-    RELAUNCH = "relaunch"  # nobody has got anything of it yet: SIGKILL, and launch what is there now
-    RENEW = "renew"  # launch the new one beside it
-    TAKE_OVER = "take over"  # calls go to the new one; the old one finishes what it holds, and ends
-    DEFER = "defer"  # what is launched next is the new one
+    GIVE_UP = "give up"  # fail those who wait
+    NOTIFY_STOPPED = "notify stopped"
+    START_AGAIN = "start again"  # the same, and then START
+    REPLY_UNCHANGED = "reply unchanged"  # it is running already
+    CANCEL_RESTART = "cancel restart"
+    WAKE = "wake"  # send WAKE_UP
+    HIBERNATE = "hibernate"  # nothing is waited for any more
+    RELAUNCH = "relaunch"  # SIGKILL to what is not READY yet, and launch what is there now
+    REPLACE = "replace"  # launch a replacement beside it
+    TAKE_OVER = "take over"  # calls go to the replacement; the old process drains, and ends
+    USE_NEW_SPEC = "use new spec"  # the next launch uses it
 
 
-S, E, A = State, Event, Action
+P, T, E = Phase, Trigger, Effect
+Step = tuple[Effect, Phase | None]  # None: the phase stays
 
-TABLE: dict[State, dict[Event, tuple[Action, State]]] = {
-    S.STOPPED: {
-        E.RENEW: (A.DEFER, S.STOPPED),
-        E.START: (A.BEGIN, S.STARTING),
-        E.STOP: (A.CONFIRM, S.STOPPED),
-        E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
+_STARTING: dict[Trigger, Step] = {
+    T.RELOAD: (E.RELAUNCH, P.STARTING),
+    T.START: (E.ADD_WAITER, None),
+    T.STOP: (E.END, P.STOPPING),
+    T.LAUNCH_FAILED: (E.GIVE_UP, P.FAILED),
+    T.READY: (E.ON_READY, P.READY),
+    T.EXITED: (E.BACK_OFF, P.BACKOFF),
+    T.TIMED_OUT: (E.KILL_AND_FAIL, P.FAILED),
+    T.HUNG: (E.KILL, P.BACKOFF),
+}
+_PRESENT: dict[Trigger, Step] = {
+    T.RELOAD: (E.REPLACE, None),
+    T.REPLACEMENT_READY: (E.TAKE_OVER, None),
+    T.START: (E.REPLY_UNCHANGED, None),
+    T.STOP: (E.END, P.STOPPING),
+    T.READY: (E.KEEPALIVE, P.READY),
+    T.BUSY: (E.KEEPALIVE, P.BUSY),
+    T.SLEEPING: (E.KEEPALIVE, P.SLEEPING),
+}
+_WITH_PROCESS: dict[Trigger, Step] = {
+    **_PRESENT,
+    T.EXITED: (E.BACK_OFF, P.BACKOFF),
+    T.HUNG: (E.KILL, P.BACKOFF),
+}
+TABLE: dict[Phase, dict[Trigger, Step]] = {
+    P.STOPPED: {
+        T.RELOAD: (E.USE_NEW_SPEC, None),
+        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
+        T.ADOPT: (E.WAIT_FOR_RETURN, P.ADOPTING),
+        T.STOP: (E.NOTIFY_STOPPED, None),
+        T.LAUNCH_FAILED: (E.GIVE_UP, P.FAILED),
     },
-    S.STARTING: {
-        E.RENEW: (A.RELAUNCH, S.STARTING),
-        E.START: (A.JOIN, S.STARTING),
-        E.STOP: (A.END, S.STOPPING),
-        E.LAUNCH_FAILED: (A.GIVE_UP, S.FAILED),
-        E.READY: (A.WELCOME, S.READY),
-        E.ENDED: (A.BACK_OFF, S.BACKOFF),
-        E.OVERDUE: (A.ABANDON, S.FAILED),
-        E.HUNG: (A.KILL, S.BACKOFF),
+    P.STARTING: _STARTING,
+    P.ADOPTING: _STARTING,
+    P.READY: _WITH_PROCESS,
+    P.BUSY: _WITH_PROCESS,
+    P.SLEEPING: {
+        **_WITH_PROCESS,
+        T.WAKE: (E.WAKE, P.WAKING),
+        T.EXITED_ASLEEP: (E.HIBERNATE, P.HIBERNATING),
     },
-    S.READY: {
-        E.RENEW: (A.RENEW, S.READY),
-        E.SUCCEEDED: (A.TAKE_OVER, S.READY),
-        E.START: (A.CONFIRM, S.READY),
-        E.STOP: (A.END, S.STOPPING),
-        E.READY: (A.NOTE, S.READY),
-        E.BUSY: (A.NOTE, S.BUSY),
-        E.SLEEPING: (A.NOTE, S.SLEEPING),
-        E.ENDED: (A.BACK_OFF, S.BACKOFF),
-        E.HUNG: (A.KILL, S.BACKOFF),
+    P.WAKING: {
+        **_WITH_PROCESS,
+        T.WAKE: (E.WAKE, None),
+        T.EXITED_ASLEEP: (E.LAUNCH, P.STARTING),
     },
-    S.BUSY: {
-        E.RENEW: (A.RENEW, S.BUSY),
-        E.SUCCEEDED: (A.TAKE_OVER, S.BUSY),
-        E.START: (A.CONFIRM, S.BUSY),
-        E.STOP: (A.END, S.STOPPING),
-        E.READY: (A.NOTE, S.READY),
-        E.BUSY: (A.NOTE, S.BUSY),
-        E.SLEEPING: (A.NOTE, S.SLEEPING),
-        E.ENDED: (A.BACK_OFF, S.BACKOFF),
-        E.HUNG: (A.KILL, S.BACKOFF),
+    P.HIBERNATING: {
+        **_PRESENT,
+        T.WAKE: (E.LAUNCH, P.STARTING),
     },
-    S.SLEEPING: {
-        E.RENEW: (A.RENEW, S.SLEEPING),
-        E.SUCCEEDED: (A.TAKE_OVER, S.SLEEPING),
-        E.START: (A.CONFIRM, S.SLEEPING),
-        E.STOP: (A.END, S.STOPPING),
-        E.READY: (A.NOTE, S.READY),
-        E.BUSY: (A.NOTE, S.BUSY),
-        E.SLEEPING: (A.NOTE, S.SLEEPING),
-        E.ENDED: (A.BACK_OFF, S.BACKOFF),
-        E.LEFT: (A.REST, S.SLEEPING),
-        E.WAKE: (A.ROUSE, S.SLEEPING),
-        E.RETRY: (A.LAUNCH, S.STARTING),
-        E.HUNG: (A.KILL, S.BACKOFF),
+    P.STOPPING: {
+        T.RELOAD: (E.USE_NEW_SPEC, None),
+        T.START: (E.ADD_WAITER, P.RESTARTING),
+        T.STOP: (E.ADD_WAITER, None),
+        T.LAUNCH_FAILED: (E.NOTIFY_STOPPED, P.STOPPED),
+        T.EXITED: (E.NOTIFY_STOPPED, P.STOPPED),
+        T.TIMED_OUT: (E.ESCALATE, None),
     },
-    S.STOPPING: {
-        E.RENEW: (A.DEFER, S.STOPPING),
-        E.START: (A.START_AFTER, S.STOPPING),
-        E.STOP: (A.STAY_DOWN, S.STOPPING),
-        E.LAUNCH_FAILED: (A.CONCLUDE, S.STOPPED),
-        E.ENDED: (A.CONCLUDE, S.STOPPED),
-        E.OVERDUE: (A.PRESS, S.STOPPING),
+    P.RESTARTING: {
+        T.RELOAD: (E.USE_NEW_SPEC, None),
+        T.START: (E.ADD_WAITER, None),
+        T.STOP: (E.CANCEL_RESTART, P.STOPPING),
+        T.LAUNCH_FAILED: (E.START_AGAIN, P.STOPPED),
+        T.EXITED: (E.START_AGAIN, P.STOPPED),
+        T.TIMED_OUT: (E.ESCALATE, None),
     },
-    S.BACKOFF: {
-        E.RENEW: (A.DEFER, S.BACKOFF),
-        E.START: (A.BEGIN, S.STARTING),
-        E.STOP: (A.CONCLUDE, S.STOPPED),
-        E.RETRY: (A.LAUNCH, S.STARTING),
-        E.EXHAUSTED: (A.GIVE_UP, S.FAILED),
+    P.BACKOFF: {
+        T.RELOAD: (E.USE_NEW_SPEC, None),
+        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
+        T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
+        T.RETRY: (E.LAUNCH, P.STARTING),
+        T.EXHAUSTED: (E.GIVE_UP, P.FAILED),
     },
-    S.FAILED: {
-        E.RENEW: (A.DEFER, S.FAILED),
-        E.START: (A.BEGIN, S.STARTING),
-        E.STOP: (A.CONFIRM, S.STOPPED),
+    P.FAILED: {
+        T.RELOAD: (E.USE_NEW_SPEC, None),
+        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
+        T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
     },
 }
 
-# What cannot happen there, or says nothing new: a signal that was under way, the end of a process that was killed,
+# What cannot happen there, or says nothing new: a signal that was on its way, the exit of a process that was killed,
 # a deadline that passed in the same turn as what it waited for.
-_SIGNALS = frozenset({E.READY, E.BUSY, E.SLEEPING})
-_DELAYS = frozenset({E.RETRY, E.EXHAUSTED})
-_SLEEP = frozenset({E.LEFT, E.WAKE})
-IGNORED: dict[State, frozenset[Event]] = {
-    S.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.ENDED, E.OVERDUE, E.HUNG},
-    S.STARTING: _DELAYS | _SLEEP | {E.SUCCEEDED, E.BUSY, E.SLEEPING},
-    S.READY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
-    S.BUSY: _DELAYS | _SLEEP | {E.LAUNCH_FAILED, E.OVERDUE},
-    S.SLEEPING: frozenset({E.EXHAUSTED, E.LAUNCH_FAILED, E.OVERDUE}),
-    S.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.HUNG},
-    S.BACKOFF: _SIGNALS | _SLEEP | {E.SUCCEEDED, E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
-    S.FAILED: _SIGNALS | _DELAYS | _SLEEP | {E.SUCCEEDED, E.LAUNCH_FAILED, E.ENDED, E.OVERDUE, E.HUNG},
+_SIGNALS = frozenset({T.READY, T.BUSY, T.SLEEPING})
+_DELAYS = frozenset({T.RETRY, T.EXHAUSTED})
+_SLEEP = frozenset({T.EXITED_ASLEEP, T.WAKE})
+IGNORED: dict[Phase, frozenset[Trigger]] = {
+    P.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.EXITED, T.TIMED_OUT, T.HUNG},
+    P.STARTING: _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.BUSY, T.SLEEPING, T.ADOPT},
+    P.ADOPTING: _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.BUSY, T.SLEEPING, T.ADOPT},
+    P.READY: _DELAYS | _SLEEP | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
+    P.BUSY: _DELAYS | _SLEEP | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
+    P.SLEEPING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
+    P.WAKING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
+    P.HIBERNATING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT, T.EXITED, T.EXITED_ASLEEP, T.HUNG},
+    P.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.HUNG, T.ADOPT},
+    P.RESTARTING: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.HUNG, T.ADOPT},
+    P.BACKOFF: _SIGNALS | _SLEEP | {T.REPLACEMENT_READY, T.LAUNCH_FAILED, T.EXITED, T.TIMED_OUT, T.HUNG, T.ADOPT},
+    P.FAILED: _SIGNALS
+    | _DELAYS
+    | _SLEEP
+    | {T.REPLACEMENT_READY, T.LAUNCH_FAILED, T.EXITED, T.TIMED_OUT, T.HUNG, T.ADOPT},
 }
+
+
+class Lifecycle:
+    """Carries out the table. A subclass has a method for each effect: Effect.BACK_OFF is `_back_off`.
+
+    `reason` says in words why it is not running as it should; empty when it is.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase.STOPPED
+        self.reason = ""
+
+    @property
+    def state(self) -> State:
+        return self.phase.state
+
+    def handle(self, trigger: Trigger, reason: str = "") -> None:
+        """The only way in which the phase changes. What the table lacks is in IGNORED and means nothing."""
+        step = TABLE[self.phase].get(trigger)
+        if step is None:
+            return
+        effect, new = step
+        old, self.phase = self.state, new or self.phase
+        if reason:
+            self.reason = reason
+        if self.state is not old:
+            self.enter_state(old, trigger)
+        getattr(self, f"_{effect.name.lower()}")()
+
+    def enter_state(self, old: State, trigger: Trigger) -> None:
+        """It is in another state than before; the effect follows."""
+        raise NotImplementedError

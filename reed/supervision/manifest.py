@@ -29,7 +29,7 @@ from reed.config import PluginLimits
 from reed.document import Node
 from reed.errors import ManifestError, nearest
 from reed.readers import entries, like, one_of, plain, record, seconds, text, whole
-from reed.registry.rows import MAX_VERSION, VERSION, Row
+from reed.supervision.registry_csv import MAX_VERSION, VERSION, Row
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
 from reed.wire.names import SLUG
 

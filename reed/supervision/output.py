@@ -25,7 +25,7 @@ from pathlib import Path
 
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.error_lines import ErrorLines
+from reed.supervision.error_lines import ErrorLines
 from reed.text import safe
 
 READ_BYTES = 4096  # at a time

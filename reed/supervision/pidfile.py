@@ -1,11 +1,11 @@
-"""Launching a plugin's process, and the files that tell which one it is.
+"""The files that tell which process is a plugin's.
 
-    LaunchSpec ── Launcher.launch ── on_launched(pid) | on_failed(reason)      at once, or in a later turn
+    pid/plugins/NAME.pid      PID START_TIME FINGERPRINT OUTPUT    the process in charge
+    pid/plugins/NAME+N.pid    the same, of a process beside it (replacement)
+    pid/plugins/NAME.asleep   it is hibernating: there is no process
 
-Both types come from the nursery, confined as their LaunchSpec says (reed.nursery): Lua is forked, native executed.
-<runtime folder>/pid/plugins/NAME.pid holds the pid and when the process was started (/proc/PID/stat, field 22): a pid
-with another start time is another process. It also holds what the process was launched as, and which FIFO of
-<runtime folder>/output it writes to: by that the next core adopts it (leftovers).
+START_TIME is field 22 of /proc/PID/stat: a pid with another start time is another process. FINGERPRINT is that of the
+Specification it was launched from, OUTPUT the name of the FIFO in <runtime folder>/output that it writes to.
 """
 
 from __future__ import annotations
@@ -13,79 +13,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-from reed.config import PluginLimits
 from reed.process_handle import ProcessHandle, start_time
-from reed.wire import strict_json
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSpec:
-    """All that a plugin's process is told, and bound by."""
-
-    name: str
-    version: str
-    folder: Path
-    entry: Path
-    socket_path: Path
-    runtime_dir: Path
-    data_dir: Path | None  # its own data folder: only with file_write
-    settings: Mapping[str, Any]
-    limits: PluginLimits
-    permissions: tuple[str, ...]  # sorted
-    actions: Mapping[str, int]  # the command_id of each
-    lua: str = ""  # "5.5" or "5.4" for a Lua plugin
-    sandbox: str = "auto"  # strict, off
-    network: tuple[int, ...] = ()  # TCP ports that its manifest asks for and reed.yaml allows
-    paths: tuple[Path, ...] = ()  # that it may read, beside its own folder
+def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:
+    """Of the process in charge; with a generation, of one beside it."""
+    return runtime_dir / "pid" / "plugins" / (f"{name}+{generation}.pid" if generation else f"{name}.pid")
 
 
-class Launcher(Protocol):
-    @property
-    def nurseries(self) -> Collection[int]:
-        """The pids of the processes that plugins are forked from, those of dead ones too."""
-
-    def is_launching(self) -> bool:
-        """May there be a process already whose pid was not told yet?"""
-
-    def launch(
-        self,
-        spec: LaunchSpec,
-        output_fd: int,
-        on_launched: Callable[[int], None],
-        on_failed: Callable[[str], None],
-    ) -> None:
-        """Start the process, with `output_fd` as its stdout and stderr, as the leader of a session of its own.
-
-        The caller closes `output_fd` when this returns: who needs it longer takes a copy. Exactly one of the two
-        callbacks is called, with the pid of a child of this process or with the reason why there is none.
-        """
+def note_hibernation(runtime_dir: Path, name: str) -> None:
+    """There is no process that would tell the next core of it, should this one die."""
+    with contextlib.suppress(OSError):  # a full disk: the next core does not know of it
+        pid_file(runtime_dir, name).with_suffix(".asleep").touch(mode=0o600)
 
 
-def environment(spec: LaunchSpec) -> dict[str, str]:
-    """What a native plugin finds in its environment: nothing of the core's own."""
-    found = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "REED_PLUGIN_NAME": spec.name,
-        "REED_PLUGIN_VERSION": spec.version,
-        "REED_SOCKET": str(spec.socket_path),
-        "REED_RUNTIME_DIR": str(spec.runtime_dir),
-        "REED_PLUGIN_DIR": str(spec.folder),
-        "REED_SETTINGS": strict_json.dumps(dict(spec.settings)).decode(),
-    }
-    if spec.data_dir is not None:
-        found["REED_DATA_DIR"] = str(spec.data_dir)
-    if spec.network:
-        found["RES_OPTIONS"] = "use-vc"  # names are asked for by TCP: there is no UDP
-    return found
-
-
-# pid files.
+def forget_hibernation(runtime_dir: Path, name: str) -> None:
+    pid_file(runtime_dir, name).with_suffix(".asleep").unlink(missing_ok=True)
 
 
 def write_pid_file(path: Path, pid: int, *more: str) -> None:
@@ -100,7 +45,7 @@ def write_pid_file(path: Path, pid: int, *more: str) -> None:
 
 
 def pid_file_words(path: Path) -> tuple[int, int, str, str] | None:
-    """pid, start time, what it was launched as (Plan.digest), the name of its output; None: the file is not sound."""
+    """pid, start time, the fingerprint of its Specification, the name of its output; None: the file is not sound."""
     try:
         pid, started, *more = path.read_text().split()
         launched_as, output = [*more, "", ""][:2]

@@ -1,104 +1,144 @@
-"""One plugin: its row, its state, and its process. `take(event)` is the only way its state changes.
+"""One plugin: its specification, its phase (lifecycle), its processes.
 
-    take(event) ── TABLE[state][event] ── new state, told to the core ── the action, a method below
+    handle(trigger) ── the table ── new phase ── enter_state, if the state is another ── the effect: a method below
 
-One Run (one process) is in charge at a time: `run`, launched as `plan` says. Beside it there may be a newcomer, and
-those that were in charge before and finish their calls (renewal). Only the one in charge moves the state: what comes
-late from a run that was given up changes nothing.
+    spec     what the process in charge was launched from, or the next one will be; specify() is what the files say
+    process  the one in charge; replacement has those beside it
+
+Only the process in charge moves the phase.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any
 
 from reed.errors import PluginOffline, ReedError
-from reed.registry.child import UNKNOWN_STATUS
-from reed.registry.deadlines import Deadlines
-from reed.registry.health import Health
-from reed.registry.hooks import Process, Tools
-from reed.registry.leftovers import RETURN, Leftover
-from reed.registry.lifecycle import TABLE, Action, Event, State
-from reed.registry.planned import Planned
-from reed.registry.renewal import Renewal
-from reed.registry.restarts import Restarts
-from reed.registry.rows import Row
-from reed.registry.run import IN_LINE, Run
-from reed.registry.waiting import Done, Failed, Waiting
+from reed.supervision.adoption import REJOIN_TIMEOUT, Adoptable
+from reed.supervision.callbacks import Process, Tools
+from reed.supervision.launch_spec import Specification, specify
+from reed.supervision.lifecycle import Lifecycle, State, Trigger
+from reed.supervision.manifest import Manifest
+from reed.supervision.output import PluginLog
+from reed.supervision.pidfile import forget_hibernation, note_hibernation
+from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginProcess
+from reed.supervision.registry_csv import Row
+from reed.supervision.replacement import Replacement
+from reed.supervision.timers import Backoff, Deadlines, HealthCheck
+from reed.supervision.waiters import Done, Failed, Waiters
+from reed.supervision.watched_process import UNKNOWN_STATUS
 from reed.wire.codes import Signal
 
-_IN_ORDER = ("exit status 0", UNKNOWN_STATUS)
+_CLEAN_EXIT = ("exit status 0", UNKNOWN_STATUS)
 _PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
-class Plugin(Planned):
-    """See the module. `reason` says in words why it is not running as it should; empty when it is."""
+class Plugin(Lifecycle):
+    """See the module."""
 
     def __init__(self, row: Row, tools: Tools) -> None:
+        super().__init__()
         timing = tools.config.timing
-        super().__init__(row, tools)
-        self.state = State.STOPPED
-        self.reason = ""
+        self.name = row.plugin_name
+        self.newest_row = row
+        self.spec: Specification | None = None
+        self.process: PluginProcess | None = None
         self.last_error = ""
         self.error_data = b""  # of its last PLUGIN_ERROR
         self.signals = 0  # READY, BUSY and SLEEPING that it sent: its answers to health checks among them
         self.generation = 0  # of the process in charge, or of the last one
         self.ready_ms: float | None = None
-        self.restarts = Restarts(timing.restart_limit, timing.restart_window, tools.random)
-        self.renewal = Renewal(tools, self.output)
-        self._health = Health(tools.loop, timing, self._check_health, partial(self.take, Event.HUNG))
-        self._deadlines = Deadlines(tools.loop, self.take)
+        self.output = PluginLog(self.name, tools.config.data_dir / "logs" / f"{self.name}.log", tools.log, tools.clock)
+        self.backoff = Backoff(timing.restart_limit, timing.restart_window, tools.random)
+        self.replacement = Replacement(tools, self.output)
+        self._tools = tools
+        self.last_process: PluginProcess | None = None  # the one in charge, or the last that was to be
         self._launches = 0
-        self._leftover: Leftover | None = None  # what the next launch adopts instead
-        self._starters = Waiting()
-        self._stoppers = Waiting()
-        self._wanted_again = False  # when it is stopped
-        self._roused = False  # in its sleep, and not awake yet
+        self._health = HealthCheck(tools.loop, timing, self._send_health_check, partial(self.handle, Trigger.HUNG))
+        self._deadlines = Deadlines(tools.loop, self.handle)
+        self._start_waiters = Waiters()
+        self._stop_waiters = Waiters()
 
-    # What the core and the supervisor read.
+    @property
+    def row(self) -> Row:
+        """The row that the process was launched from, with what the newest one says of people."""
+        return self.spec.row if self.spec else self.newest_row
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self.spec.manifest if self.spec else None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
 
     @property
     def is_launching(self) -> bool:
         """A process of it may be there already whose pid is not known yet."""
-        return any(run is not None and run.pid is None for run in (self.run, self.renewal.run))
+        return any(each is not None and each.pid is None for each in (self.process, self.replacement.process))
 
-    # What may be asked of it.
+    def specify(self) -> Specification:
+        """What the files say now. Raises ManifestError."""
+        return specify(self.newest_row, self._tools.config, self._tools.manifests)
+
+    def refresh(self) -> None:
+        """Use what the files say now. Raises ManifestError, and then keeps what it had."""
+        self.spec = self.specify()
+
+    def set_row(self, row: Row) -> None:
+        """Who may send to it holds at once, the rest for the next process."""
+        self.newest_row = row
+        if self.spec is not None:
+            self.spec = self.spec.with_row(row)
+
+    def use_settings(self, settings: Mapping[str, Any]) -> None:
+        """For the process that runs: it is about to be told."""
+        if self.spec is not None:
+            self.spec = self.spec.with_settings(settings)
+            if self.process is not None:
+                self.process.spec = self.spec
 
     def start(self, done: Done, failed: Failed) -> None:
-        self._starters.add(done, failed)
-        self.take(Event.START)
+        self._start_waiters.add(done, failed)
+        self.handle(Trigger.START)
 
-    def adopt(self, left: Leftover) -> None:
+    def adopt(self, found: Adoptable) -> None:
         """Its process was launched by an earlier core, and is about to come back."""
-        self._leftover = left
-        self.take(Event.START)
+        assert self.spec is not None
+        try:
+            self._new_process(self.spec).adopt(found)
+        except (ReedError, OSError) as error:
+            self.process = None
+            self.handle(Trigger.LAUNCH_FAILED, str(error))
+        else:
+            self.handle(Trigger.ADOPT)
 
     def stop(self, done: Done, failed: Failed) -> None:
-        self._stoppers.add(done, failed)
-        self.take(Event.STOP)
+        self._stop_waiters.add(done, failed)
+        self.handle(Trigger.STOP)
 
-    def renew(self, done: Done, failed: Failed, *, always: bool = False) -> None:
+    def reload(self, done: Done, failed: Failed, *, always: bool = False) -> None:
         """Take its code, settings, manifest and row as they are now. `done` when calls go to the new process, or when
         there is nothing new (unless `always`); `failed` with Invalid, and then everything is as it was."""
-        self.renewal.ask(done, failed)
+        self.replacement.add_waiter(done, failed)
         try:
-            fresh = self.planned()
+            fresh = self.specify()
         except ReedError as error:
-            self.renewal.refuse(str(error))
+            self.replacement.refuse(str(error))
             return
-        if always or not self.is_as(fresh):
-            self.take(Event.RENEW)
-        elif self.renewal.run is None:
-            self.renewal.settle()  # else the newcomer is what was asked for, or what went before: it decides
+        if always or not fresh.matches(self.spec):
+            self.handle(Trigger.RELOAD)
+        elif self.replacement.process is None:
+            self.replacement.complete()  # else the candidate is what was asked for, or what went before: it decides
 
-    def signalled(self, run: Process, event: Event) -> None:
+    def signalled(self, process: Process, trigger: Trigger) -> None:
         """One of its processes said READY, BUSY or SLEEPING."""
-        if run is self.run:
+        if process is self.process:
             self.signals += 1
-            self.take(event)
-        elif run is self.renewal.run and event is Event.READY:
-            self.take(Event.SUCCEEDED)
+            self.handle(trigger)
+        elif process is self.replacement.process and trigger is Trigger.READY:
+            self.handle(Trigger.REPLACEMENT_READY)
 
     def disconnected(self) -> None:
         """Its last connection is closed: it must end, or come back within the deadline of a start."""
@@ -106,225 +146,184 @@ class Plugin(Planned):
             wait = self._tools.config.timing.start_deadline
             self._deadlines.return_within(wait, f"killed: it closed its connections and was not back within {wait:g} s")
 
-    def take(self, event: Event, reason: str = "") -> None:
-        """Let the table decide what an event means now."""
-        step = TABLE[self.state].get(event)
-        if step is None:
-            return  # lifecycle.IGNORED
-        action, new = step
-        old, self.state = self.state, new
-        if reason:
-            self.reason = reason
-        if new is not old:
-            self._deadlines.clear()
-            if new not in _PRESENT:
-                self._health.stop()
-                if self.run is not None:
-                    self.run.drain()  # its last lines, before anyone is told of its end
-                self.renewal.give_up(str(new), self._starters if new is State.STARTING else None)
-            self._tools.log.debug("%s: %s, %s: %s", self.name, old, event, new, peer=f"plugin {self.name}")
-            self._tools.hooks.on_state(self.name, old, new)
-        self._ACTIONS[action](self)
+    def enter_state(self, old: State, trigger: Trigger) -> None:
+        self._deadlines.clear()
+        if self.state not in _PRESENT:
+            self._health.stop()
+            if self.process is not None:
+                self.process.drain()  # its last lines, before anyone is told of its end
+            self.replacement.abort(str(self.state), self._start_waiters if self.state is State.STARTING else None)
+        self._tools.log.debug("%s: %s, %s: %s", self.name, old, trigger, self.state, peer=f"plugin {self.name}")
+        self._tools.callbacks.on_state(self.name, old, self.state)
 
-    # The actions.
+    # The effects.
 
-    def _begin(self) -> None:
-        self.restarts.clear()
-        self.last_lines.clear()
+    def _reset_and_launch(self) -> None:
+        self.backoff.clear()
+        self.output.last_lines.clear()
         self._launch()
 
     def _launch(self) -> None:
-        self._roused = False
-        self.generation = self._launches = self._launches + 1
-        self.reason, self.ready_ms, self.latest = "", None, None
-        self.forget_deep_sleep()
+        self.reason, self.ready_ms, self.last_process = "", None, None
+        forget_hibernation(self._tools.config.runtime_dir, self.name)
         try:
-            self.look()
-            assert self.plan is not None
-            self.run = self.latest = Run(self._tools, self.row, self.plan, self.generation, self.output, self)
-            left, self._leftover = self._leftover, None
-            if left is None:
-                self._deadlines.overdue_after(IN_LINE, f"no process could be made for it within {IN_LINE:g} s")
-                self.run.launch()
-            else:
-                self._deadlines.return_within(RETURN, f"killed: it did not find the new core within {RETURN:g} s")
-                self.run.adopt(left)
+            self.refresh()
+            assert self.spec is not None
+            process = self._new_process(self.spec)
+            self._deadlines.time_out_after(SPAWN_TIMEOUT, f"no process could be made for it within {SPAWN_TIMEOUT:g} s")
+            process.launch()
         except (ReedError, OSError) as error:
-            self.run = None
-            self.take(Event.LAUNCH_FAILED, str(error))
+            self.process = None
+            self.handle(Trigger.LAUNCH_FAILED, str(error))
 
-    def _welcome(self) -> None:
-        assert self.run is not None
-        self.ready_ms = (self._tools.loop.now() - self.run.launched_at) * 1000
+    def _new_process(self, spec: Specification) -> PluginProcess:
+        self.generation = self._launches = self._launches + 1
+        self.process = self.last_process = PluginProcess(self._tools, spec, self.generation, self.output, self)
+        return self.process
+
+    def _wait_for_return(self) -> None:
+        wait = REJOIN_TIMEOUT
+        self._deadlines.return_within(wait, f"killed: it did not find the new core within {wait:g} s")
+
+    def _on_ready(self) -> None:
+        assert self.process is not None
+        self.ready_ms = (self._tools.loop.now() - self.process.launched_at) * 1000
         self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid, peer=self.name)
         self._health.start()
-        self._starters.done()
-        self._tools.loop.again(self.run.measure)  # in the next turn: it reads for half a millisecond
+        self._start_waiters.done()
+        self._tools.loop.again(self.process.measure)  # in the next turn: it reads for half a millisecond
 
-    def _note(self) -> None:
-        self._roused = False
-        self._health.alive()
+    def _keepalive(self) -> None:
+        self._health.answer()
         self._deadlines.returned()
 
     def _end(self) -> None:
-        self._fail_starters("it was stopped before it was ready")
-        self.renewal.end()
-        self._press()
+        self._fail_start_waiters("it was stopped before it was ready")
+        self.replacement.end_draining()
+        self._escalate()
 
-    def _press(self) -> None:
-        if self.run is None:
-            self.forget_deep_sleep()
-            self.take(Event.ENDED)
+    def _escalate(self) -> None:
+        if self.process is None:
+            forget_hibernation(self._tools.config.runtime_dir, self.name)
+            self.handle(Trigger.EXITED)
             return
-        seconds = self.run.press()
+        seconds = self.process.escalate_stop()
         if seconds is not None:
-            self._deadlines.overdue_after(seconds)
+            self._deadlines.time_out_after(seconds)
         elif self.pid is None:
-            self._drop_run()  # it was never there
-            self.take(Event.ENDED)
+            self._drop_process()  # it was never there
+            self.handle(Trigger.EXITED)
 
     def _kill(self) -> None:
-        self._drop_run()
+        self._drop_process()
         self._back_off()
 
-    def _abandon(self) -> None:
-        self._drop_run()
+    def _kill_and_fail(self) -> None:
+        self._drop_process()
         self._give_up()
 
     def _back_off(self) -> None:
         self.last_error = self.reason
         self._tools.log.warning("%s: %s", self.name, self.reason, peer=self.name)
-        self._fail_starters(self.reason)
-        delay = self.restarts.crash(self._tools.loop.now())
+        self._fail_start_waiters(self.reason)
+        delay = self.backoff.crash(self._tools.loop.now())
         if delay is None:
             window = self._tools.config.timing.restart_window
-            self.take(Event.EXHAUSTED, f"{self.reason}; that was crash {self.restarts.recent} within {window:g} s")
+            self.handle(Trigger.EXHAUSTED, f"{self.reason}; that was crash {self.backoff.recent} within {window:g} s")
         else:
             self._deadlines.retry_after(delay)
 
     def _give_up(self) -> None:
         self.last_error = self.reason
         self._tools.log.error("%s: failed: %s", self.name, self.reason, peer=self.name)
-        self._fail_starters(self.reason)
+        self._fail_start_waiters(self.reason)
 
-    def _conclude(self) -> None:
+    def _notify_stopped(self) -> None:
         self.reason = ""
-        self._stoppers.done()
-        if self._wanted_again:
-            self._wanted_again = False
-            self.take(Event.START)
+        self._stop_waiters.done()
 
-    def _confirm(self) -> None:
-        """It is as it was asked to be already."""
-        if self.state is State.STOPPED:
-            self.reason = ""
-            self._stoppers.done()
-        else:
-            self._starters.done()
+    def _start_again(self) -> None:
+        self._notify_stopped()
+        self.handle(Trigger.START)
 
-    def _start_after(self) -> None:
-        self._wanted_again = True
+    def _reply_unchanged(self) -> None:
+        self._start_waiters.done()
 
-    def _stay_down(self) -> None:
-        self._wanted_again = False
-        self._fail_starters("it was stopped")
+    def _add_waiter(self) -> None:
+        """`start` or `stop` added it."""
 
-    def _rouse(self) -> None:
-        self._roused = True
-        if self.run is None:
-            self.take(Event.RETRY)
-        else:
-            self._tools.hooks.send_signal(self.run, Signal.WAKE_UP, b"")
+    def _cancel_restart(self) -> None:
+        self._fail_start_waiters("it was stopped")
 
-    def _rest(self) -> None:
-        """It went to deep sleep. Was it roused on its way there, it is launched again at once."""
+    def _wake(self) -> None:
+        assert self.process is not None
+        self._tools.callbacks.send_signal(self.process, Signal.WAKE_UP, b"")
+
+    def _hibernate(self) -> None:
         self._deadlines.clear()
-        self.note_deep_sleep()
-        if self._roused:
-            self.take(Event.RETRY)
+        note_hibernation(self._tools.config.runtime_dir, self.name)
 
     def _relaunch(self) -> None:
-        self._drop_run()
+        self._drop_process()
         self._deadlines.clear()
-        self.renewal.give_up("relaunched", self._starters)
+        self.replacement.abort("relaunched", self._start_waiters)
         self._launch()
 
-    def _renew(self) -> None:
+    def _replace(self) -> None:
         self._launches += 1
-        self.renewal.begin(self.newest_row, self.planned(), self._launches)
+        self.replacement.begin(self.specify(), self._launches)
 
     def _take_over(self) -> None:
-        old = self.run
-        self.run = self.latest = self.renewal.succeed()
-        retired = self.renewal.retire(old) if old is not None else None
-        self.run.owner = self
-        self.run.be_in_charge()
-        self.plan, self.generation, self.reason = self.run.plan, self.run.generation, ""
-        self.row = self.run.row
-        self._tools.hooks.on_new_run(self.name)
-        if retired is not None:
-            retired.finish()
-        self._welcome()
-        self.take(Event.READY)
-        self.renewal.settle()
+        forget_hibernation(self._tools.config.runtime_dir, self.name)
+        draining = self.replacement.drain(self.process) if self.process is not None else None
+        self.process = self.last_process = self.replacement.succeed()
+        self.process.owner = self
+        self.process.activate()
+        self.spec, self.generation, self.reason = self.process.spec, self.process.generation, ""
+        self._tools.callbacks.on_replaced(self.name)
+        if draining is not None:
+            draining.finish()
+        self._on_ready()
+        self.handle(Trigger.READY)
+        self.replacement.complete()
 
-    _ACTIONS: ClassVar[dict[Action, Callable[[Plugin], None]]] = {
-        Action.BEGIN: _begin,
-        Action.LAUNCH: _launch,
-        Action.JOIN: lambda _: None,  # who asked is in the list of those who wait
-        Action.WELCOME: _welcome,
-        Action.NOTE: _note,
-        Action.END: _end,
-        Action.PRESS: _press,
-        Action.KILL: _kill,
-        Action.ABANDON: _abandon,
-        Action.BACK_OFF: _back_off,
-        Action.GIVE_UP: _give_up,
-        Action.CONCLUDE: _conclude,
-        Action.CONFIRM: _confirm,
-        Action.START_AFTER: _start_after,
-        Action.STAY_DOWN: _stay_down,
-        Action.ROUSE: _rouse,
-        Action.REST: _rest,
-        Action.RELAUNCH: _relaunch,
-        Action.RENEW: _renew,
-        Action.TAKE_OVER: _take_over,
-        Action.DEFER: lambda self: self.renewal.settle(),
-    }
+    def _use_new_spec(self) -> None:
+        self.replacement.complete()
 
-    # The owner of its runs.
+    # The owner of its process.
 
-    def launched(self, _run: Run) -> None:
-        wait = self._tools.config.timing.start_deadline
+    def launched(self, _process: PluginProcess) -> None:
         if self.state is State.STARTING:
+            wait = self._tools.config.timing.start_deadline
             self._deadlines.clear()
-            self._deadlines.overdue_after(wait, f"killed: it was not ready within {wait:g} s")
+            self._deadlines.time_out_after(wait, f"killed: it was not ready within {wait:g} s")
 
-    def launch_failed(self, _run: Run, reason: str) -> None:
-        self.run = None
-        self.take(Event.LAUNCH_FAILED, reason)
+    def launch_failed(self, _process: PluginProcess, reason: str) -> None:
+        self.process = None
+        self.handle(Trigger.LAUNCH_FAILED, reason)
 
-    def ended(self, _run: Run, reason: str) -> None:
-        self.run = None
-        if self.state is State.SLEEPING and reason in _IN_ORDER:
-            self.take(Event.LEFT)
+    def exited(self, _process: PluginProcess, reason: str) -> None:
+        self.process = None
+        if self.state is State.SLEEPING and reason in _CLEAN_EXIT:
+            self.handle(Trigger.EXITED_ASLEEP)
         else:
-            self.take(Event.ENDED, "" if self.state is State.STOPPING else reason)
+            self.handle(Trigger.EXITED, "" if self.state is State.STOPPING else reason)
 
-    # Helpers.
-
-    def _check_health(self) -> bool:
-        if self.run is None:
+    def _send_health_check(self) -> bool:
+        if self.process is None:
             return False
-        self.run.measure()
-        return self.state is not State.SLEEPING and self._tools.hooks.send_signal(self.run, Signal.HEALTH_CHECK, b"")
+        self.process.measure()
+        return self.state is not State.SLEEPING and self._tools.callbacks.send_signal(
+            self.process, Signal.HEALTH_CHECK, b""
+        )
 
-    def _drop_run(self) -> None:
+    def _drop_process(self) -> None:
         """Give its process up: it is killed, and no longer heard."""
-        run, self.run = self.run, None
-        if run is not None:
-            run.drop(self.reason)
+        process, self.process = self.process, None
+        if process is not None:
+            process.drop(self.reason)
 
-    def _fail_starters(self, reason: str) -> None:
-        told = f"plugin {self.name}: {reason}{self.latest.last_words() if self.latest else ''}"
-        self._starters.fail(PluginOffline(told, hint=f"see `reed plugin logs {self.name}`"))
+    def _fail_start_waiters(self, reason: str) -> None:
+        tail = self.last_process.stderr_tail() if self.last_process else ""
+        error = f"plugin {self.name}: {reason}{tail}"
+        self._start_waiters.fail(PluginOffline(error, hint=f"see `reed plugin logs {self.name}`"))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reed.errors import Malformed, RegistryError, nearest
-from reed.registry.permissions import permission
 from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
+from reed.supervision.permissions import permission
 from reed.wire import names
 from reed.wire.codes import Permission
 

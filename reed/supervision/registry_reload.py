@@ -17,7 +17,7 @@ Done = Callable[[], None]
 Failed = Callable[[ReedError], None]
 
 
-class Reloading:
+class RegistryReload:
     def __init__(self, loop: Loop, steps: Callable[[], Steps]) -> None:
         """`steps` yields whenever it may be interrupted, and raises ReedError before it has changed anything."""
         self._loop = loop

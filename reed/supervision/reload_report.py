@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.errors import CallError, Invalid
-from reed.registry.waiting import Done, Failed
+from reed.supervision.waiters import Done, Failed
 
 Reported = Callable[["ReloadReport"], None]
 

@@ -4,7 +4,7 @@
     new                               on_added; started with auto_start
     another type or socket            stopped; on_removed; on_added; started again if it ran
     anything else that a process      if it runs, a new process is launched beside the old one and takes over when it is
-    gets: row, manifest, settings,    READY, or is refused, and then the old one stays with all it had (renewal)
+    gets: row, manifest, settings,    READY, or is refused, and then the old one stays with all it had (replacement)
     code (folders)
     else                              the new row holds at once (groups, description, auto_start)
 
@@ -17,17 +17,16 @@ from functools import partial
 from typing import NamedTuple
 
 from reed.errors import Invalid, ManifestError, PluginOffline
-from reed.registry import rows
-from reed.registry.hooks import Tools, nothing
-from reed.registry.lifecycle import Event, State
-from reed.registry.plugin import Plugin
-from reed.registry.reload_report import Pending, ReloadReport
-from reed.registry.reloading import Steps
-from reed.registry.rows import Row
-from reed.registry.specs import Plan
+from reed.supervision import registry_csv
+from reed.supervision.callbacks import Tools, nothing
+from reed.supervision.launch_spec import Specification
+from reed.supervision.lifecycle import State, Trigger
+from reed.supervision.plugin import Plugin
+from reed.supervision.registry_csv import Row
+from reed.supervision.registry_reload import Steps
+from reed.supervision.reload_report import Pending, ReloadReport
 
 _AT_REST = frozenset({State.STOPPED, State.FAILED})
-Before = tuple[Row, Plan | None]
 
 
 class RowChanges:
@@ -43,7 +42,7 @@ class RowChanges:
 
     def steps(self) -> Steps:
         """Read the rows again and change the plugins. RegistryError of a bad file: nothing has changed then."""
-        found = yield from rows.steps(self._tools.config.registry, self._tools.config.runtime_dir)
+        found = yield from registry_csv.steps(self._tools.config.registry, self._tools.config.runtime_dir)
         new = {row.plugin_name: row for row in found}
         self.report = ReloadReport()
         for name in [name for name in self.successors if name not in new]:
@@ -67,11 +66,11 @@ class RowChanges:
     def add(self, row: Row) -> Plugin:
         plugin = Plugin(row, self._tools)
         self._plugins[row.plugin_name] = plugin
-        self._tools.hooks.on_added(plugin.name)
+        self._tools.callbacks.on_added(plugin.name)
         try:
-            plugin.look()
+            plugin.refresh()
         except ManifestError as error:
-            plugin.take(Event.LAUNCH_FAILED, str(error))
+            plugin.handle(Trigger.LAUNCH_FAILED, str(error))
         return plugin
 
     def _start_added(self, plugin: Plugin, pending: Pending, otherwise: str = "added", *, start: bool = False) -> None:
@@ -89,30 +88,30 @@ class RowChanges:
             self._succeed(row, ran=plugin.state not in _AT_REST)
             self._remove(plugin)
             return
-        before = plugin.row, plugin.plan
+        before = plugin.spec
         plugin.set_row(row)
         if plugin.state not in _AT_REST:
-            self.renew(plugin, self.report, before)
+            self.reload(plugin, self.report, before)
             return
         pending, had_failed = self.report.expect(plugin.name), plugin.state is State.FAILED
         try:
-            plugin.look()
+            plugin.refresh()
         except ManifestError as error:
-            plugin.take(Event.STOP)
-            plugin.latest = None  # what its last process wrote is not why
-            plugin.take(Event.LAUNCH_FAILED, str(error))
+            plugin.handle(Trigger.STOP)
+            plugin.last_process = None  # what its last process wrote is not why
+            plugin.handle(Trigger.LAUNCH_FAILED, str(error))
             pending.failed(PluginOffline(f"plugin {plugin.name}: {error}"))
             return
         if had_failed:
-            plugin.take(Event.STOP)
+            plugin.handle(Trigger.STOP)
             self._start_added(plugin, pending, "updated")
         else:
-            pending.done("" if (plugin.row, plugin.plan) == before else "updated")
+            pending.done("" if plugin.spec == before else "updated")
 
-    def renew(
-        self, plugin: Plugin, report: ReloadReport, before: Before | None = None, *, always: bool = False
+    def reload(
+        self, plugin: Plugin, report: ReloadReport, before: Specification | None = None, *, always: bool = False
     ) -> None:
-        """Have it run as its files say now. `before`: its row and plan, if its row was read again since.
+        """Have it run as its files say now. `before`: its specification, if its row was read again since.
 
         One that crashed and waits for its next start is started at once: somebody may have mended it.
         """
@@ -121,15 +120,15 @@ class RowChanges:
             plugin.start(partial(pending.done, "started"), pending.failed)
             return
         pending = report.expect(plugin.name, runs=True)
-        generation, before = plugin.generation, before or (plugin.row, plugin.plan)
+        generation, before = plugin.generation, before or plugin.spec
 
         def renewed() -> None:
             if plugin.generation != generation:
                 pending.done("renewed")
             else:
-                pending.done("" if (plugin.row, plugin.plan) == before else "updated")
+                pending.done("" if plugin.spec == before else "updated")
 
-        plugin.renew(renewed, pending.failed, always=always)
+        plugin.reload(renewed, pending.failed, always=always)
 
     def _succeed(self, row: Row, *, ran: bool) -> None:
         """Let this row take the place of one that is being stopped, once that is gone."""
@@ -144,7 +143,7 @@ class RowChanges:
 
         def gone() -> None:
             del self.leaving[name]
-            self._tools.hooks.on_removed(name)
+            self._tools.callbacks.on_removed(name)
             successor = self.successors.pop(name, None)
             if successor is not None and self.closing:
                 successor.overtaken("the core is stopping")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from reed.config import Config
 from reed.errors import ManifestError
-from reed.registry import folders, manifest, rows
+from reed.supervision import discovery, manifest, registry_csv
 
 
 class Findings(NamedTuple):
@@ -23,9 +23,9 @@ def check_site(config: Config) -> Findings:
     """RegistryError of a registry that cannot be read."""
     errors: list[str] = []
     warnings: list[str] = []
-    for row in rows.load(config.registry, config.runtime_dir):
+    for row in registry_csv.load(config.registry, config.runtime_dir):
         try:
-            folder = folders.find(row.plugin_name, config.plugin_dirs)
+            folder = discovery.find(row.plugin_name, config.plugin_dirs)
         except ManifestError as error:
             warnings.append(f"{config.registry}:{row.line}: {error}")
             continue

@@ -1,7 +1,7 @@
 """All plugins of the registry: loading and reloading its rows, starting, stopping, and knowing whose a process is.
 
     rows (plugin-registry.csv) ── Supervisor ── one Plugin each (plugin, with the table of lifecycle)
-                                      │ hooks
+                                      │ callbacks
                                     the core
 
 A reload changes nothing when the file is bad; what it does with each row is in `row_changes`.
@@ -20,32 +20,31 @@ from reed.config import Config
 from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry import rows
-from reed.registry.figures import figures
-from reed.registry.grounds import grounds
-from reed.registry.hooks import Hooks, Process, Tools, nothing
-from reed.registry.leftovers import Leftovers
-from reed.registry.lifecycle import Event, State
-from reed.registry.manifest import Manifests
-from reed.registry.orphans import Orphans
-from reed.registry.plugin import Plugin
-from reed.registry.processes import Launcher
-from reed.registry.reload_report import ReloadReport, Reported
-from reed.registry.reloading import Reloading
-from reed.registry.row_changes import RowChanges
-from reed.registry.rows import Row
-from reed.registry.waiting import Done, Failed
+from reed.supervision import registry_csv
+from reed.supervision.adoption import Adoption
+from reed.supervision.callbacks import Callbacks, Process, Tools, nothing
+from reed.supervision.launch_spec import Launcher
+from reed.supervision.lifecycle import State, Trigger
+from reed.supervision.manifest import Manifests
+from reed.supervision.orphans import Orphans
+from reed.supervision.plugin import Plugin
+from reed.supervision.registry_csv import Row
+from reed.supervision.registry_reload import RegistryReload
+from reed.supervision.reload_report import ReloadReport, Reported
+from reed.supervision.row_changes import RowChanges
+from reed.supervision.status import figures, permission_report
+from reed.supervision.waiters import Done, Failed
 from reed.text import safe
 from reed.wire.codes import Signal
 
-__all__ = ["Hooks", "Plugin", "Supervisor"]
+__all__ = ["Callbacks", "Plugin", "Supervisor"]
 
 _FEW = 16  # so many plugins' memory is read at once without a long turn
 
-_EVENT_OF = {
-    Signal.PLUGIN_READY: Event.READY,
-    Signal.PLUGIN_BUSY: Event.BUSY,
-    Signal.PLUGIN_SLEEPING: Event.SLEEPING,
+_TRIGGER_OF = {
+    Signal.PLUGIN_READY: Trigger.READY,
+    Signal.PLUGIN_BUSY: Trigger.BUSY,
+    Signal.PLUGIN_SLEEPING: Trigger.SLEEPING,
 }
 
 
@@ -57,41 +56,41 @@ class Supervisor:
         loop: Loop,
         config: Config,
         launcher: Launcher,
-        hooks: Hooks,
+        callbacks: Callbacks,
         log: PeerLog,
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
-        self._tools = Tools(loop, config, launcher, hooks, log, clock, random, Manifests(), {}, self._ended)
+        self._tools = Tools(loop, config, launcher, callbacks, log, clock, random, Manifests(), {}, self._exited)
         self.orphans = Orphans(
-            loop, log, self._tools.runs.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
+            loop, log, self._tools.processes.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
         )
         self._changes = RowChanges(self.plugins, self._tools)
-        self._reloading = Reloading(loop, self._changes.steps)
+        self._reload = RegistryReload(loop, self._changes.steps)
         self._leaving = self._changes.leaving
-        self._ran: set[str] = set()  # under the core before: they are started anew
+        self._to_start: set[str] = set()  # they ran under the core before
         self._closing: Done | None = None
 
     # The registry.
 
     def load_registry(self) -> None:
         """Read the rows for the first time. Processes that an earlier core left behind are adopted or killed."""
-        self.load(rows.load(self._tools.config.registry, self._tools.config.runtime_dir))
+        self.load(registry_csv.load(self._tools.config.registry, self._tools.config.runtime_dir))
 
-    def load(self, found: list[Row]) -> None:
+    def load(self, rows: list[Row]) -> None:
         """Take these rows as the registry of a new core."""
         self._make_folders()
-        left = Leftovers(self._tools.config.runtime_dir / "pid" / "plugins", self._tools.log)
-        for row in found:
+        adoption = Adoption(self._tools.config.runtime_dir / "pid" / "plugins", self._tools.log)
+        for row in rows:
             plugin = self._changes.add(row)
-            process = left.take(plugin.name, plugin.plan.digest(plugin.row) if plugin.plan else "")
-            if process is not None:
-                plugin.adopt(process)
-        left.clear({name for name, plugin in self.plugins.items() if plugin.pid is not None})
-        self._ran = left.ran
-        for session in left.sessions:
+            found = adoption.take(plugin.name, plugin.spec.fingerprint() if plugin.spec else "")
+            if found is not None:
+                plugin.adopt(found)
+        adoption.clear({name for name, plugin in self.plugins.items() if plugin.pid is not None})
+        self._to_start = adoption.to_start
+        for session in adoption.sessions:
             self.orphans.clear_session(session)
 
     def reload(self, done: Reported, failed: Callable[[ReedError], None], *, report: bool = False) -> None:
@@ -100,13 +99,13 @@ class Supervisor:
         `done` when each plugin that runs is as its row and its folder say, `failed` with Invalid if one is not. With
         `report`, `done` in any case, once those that were started are ready or have failed too.
         """
-        self._reloading.ask(lambda: _answer(self._changes.report, done, failed, report=report), failed)
+        self._reload.ask(lambda: _answer(self._changes.report, done, failed, report=report), failed)
 
     def auto_start(self) -> None:
         """Start every plugin whose row says so, and those that ran and could not be adopted."""
-        ran, self._ran = self._ran, set()
+        to_start, self._to_start = self._to_start, set()
         for plugin in list(self.plugins.values()):
-            if plugin.state is State.STOPPED and (plugin.row.auto_start or plugin.name in ran):
+            if plugin.state is State.STOPPED and (plugin.row.auto_start or plugin.name in to_start):
                 plugin.start(nothing, nothing)
 
     # What may be asked. `failed` gets PluginNotFound or PluginOffline.
@@ -129,22 +128,22 @@ class Supervisor:
         """Stop it if it runs, then start it; `done` when it is READY."""
         self.stop(name, lambda: self.start(name, done, failed), failed)
 
-    def renew(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
-        """Launch it anew beside the process that runs, changed or not; `done` when calls go to the new one."""
+    def replace(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
+        """Launch a replacement beside the process that runs, changed or not; `done` when calls go to it."""
         plugin, found = self._find(name, failed), ReloadReport()
         if plugin is not None:
-            self._changes.renew(plugin, found, always=True)
+            self._changes.reload(plugin, found, always=True)
             _answer(found, done, failed, report=report)
 
     def kill(self, name: str, reason: str) -> None:
         """It hangs: kill its process. The table then starts it again."""
         if name in self.plugins:
-            self.plugins[name].take(Event.HUNG, f"killed: {reason}")
+            self.plugins[name].handle(Trigger.HUNG, f"killed: {reason}")
 
     def wake(self, name: str) -> None:
         """There is something to do for it: if it sleeps, it is woken, or launched when it has no process."""
         if name in self.plugins:
-            self.plugins[name].take(Event.WAKE)
+            self.plugins[name].handle(Trigger.WAKE)
 
     def shutdown(self, done: Done) -> None:
         """Stop all; `done` when no process is left."""
@@ -156,16 +155,18 @@ class Supervisor:
 
     # What the core tells. It has checked that it comes from the plugin's present process.
 
-    def on_signal(self, run: Process, signal: Signal, data: bytes) -> None:
-        plugin = self.plugins.get(run.name) or self._leaving.get(run.name)
+    def on_signal(self, process: Process, signal: Signal, data: bytes) -> None:
+        plugin = self.plugins.get(process.name) or self._leaving.get(process.name)
         if plugin is None:
             return
         if signal == Signal.PLUGIN_ERROR:
             plugin.error_data = data
             plugin.last_error = safe(data.decode("utf-8", "replace")[:500]) or "PLUGIN_ERROR"
-            self._tools.log.warning("%s: PLUGIN_ERROR: %s", run.name, plugin.last_error, peer=f"plugin {run.name}")
-        elif signal in _EVENT_OF:
-            plugin.signalled(run, _EVENT_OF[signal])
+            self._tools.log.warning(
+                "%s: PLUGIN_ERROR: %s", process.name, plugin.last_error, peer=f"plugin {process.name}"
+            )
+        elif signal in _TRIGGER_OF:
+            plugin.signalled(process, _TRIGGER_OF[signal])
 
     def on_disconnect(self, name: str) -> None:
         """Its last connection was closed."""
@@ -174,15 +175,15 @@ class Supervisor:
 
     # What the core asks.
 
-    def run_of(self, pid: int) -> Process | None:
+    def process_of(self, pid: int) -> Process | None:
         """The plugin's process of that pid, if it was not given up. A pid is nobody else's until it was waited for."""
-        run = self._tools.runs.get(pid)
-        return run if run is not None and run.is_there else None
+        process = self._tools.processes.get(pid)
+        return process if process is not None and process.is_there else None
 
     def owner_of(self, pid: int) -> str | None:
         """The plugin that this process belongs to."""
-        run = self.run_of(pid)
-        return None if run is None else run.name
+        process = self.process_of(pid)
+        return None if process is None else process.name
 
     def has_row(self, name: str) -> bool:
         """Is it in the registry? Also while the process that an older row started has yet to end."""
@@ -194,9 +195,9 @@ class Supervisor:
         now = self._tools.loop.now()
         return [figures(plugin, now, fresh=len(chosen) <= _FEW) for plugin in chosen]
 
-    def grounds_of(self, name: str) -> dict[str, Any]:
-        """Why it may what it may; see `grounds`."""
-        return grounds(self.plugins[name], self._tools.config)
+    def permission_report(self, name: str) -> dict[str, Any]:
+        """Which row, manifest entry or setting grants each permission."""
+        return permission_report(self.plugins[name], self._tools.config)
 
     # How rows come and go.
 
@@ -216,13 +217,13 @@ class Supervisor:
             failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
         return None
 
-    def _ended(self, pid: int) -> None:
+    def _exited(self, pid: int) -> None:
         """A process ended, the leader of its session: what it left behind follows it."""
         self.orphans.clear_session(pid)
 
     def _check_closed(self) -> None:
         """Is the last process of a core that stops gone?"""
-        is_last = not self._tools.runs and not self._leaving and not self.orphans.left
+        is_last = not self._tools.processes and not self._leaving and not self.orphans.left
         if self._closing is not None and is_last:
             done, self._closing = self._closing, nothing
             done()

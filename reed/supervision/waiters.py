@@ -1,4 +1,4 @@
-"""Who waits for a plugin: each asked for its start, or for its end, and is told once."""
+"""Callers that wait for a plugin to start, stop or reload: each is told once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Done = Callable[[], None]
 Failed = Callable[[CallError], None]
 
 
-class Waiting:
+class Waiters:
     """A list that is emptied before anyone is told: who is told may ask again."""
 
     __slots__ = ("_who",)
@@ -31,7 +31,7 @@ class Waiting:
         for _, failed in who:
             failed(error)
 
-    def move_to(self, other: Waiting) -> None:
+    def move_to(self, other: Waiters) -> None:
         """They wait there now."""
         other._who += self._who
         self._who = []

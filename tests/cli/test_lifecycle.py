@@ -14,8 +14,8 @@ import pytest
 
 import reed as package
 from reed.config import load
-from reed.registry.permissions import commands_for
-from reed.registry.rows import load as load_rows
+from reed.supervision.permissions import commands_for
+from reed.supervision.registry_csv import load as load_rows
 from reed.wire.codes import Command, Permission
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ from reed.core.events import MOST_TRIES, Events
 from reed.errors import CallError, PluginBusy, PluginCrashed
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.lifecycle import State
-from reed.registry.manifest import Action
 from reed.store.sqlite import SqliteStore
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import Action
 from reed.wire.plugins import PluginAnswer
 
 

@@ -18,8 +18,8 @@ from reed.core.filters import Filters
 from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.manifest import Action, Filter
 from reed.store.sqlite import SqliteStore
+from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
 

@@ -17,7 +17,7 @@ from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.lifecycle import State
+from reed.supervision.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.layouts import HEADER

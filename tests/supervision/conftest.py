@@ -17,12 +17,12 @@ from reed.config import Config, PluginConfig, Timing
 from reed.errors import CallError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.lifecycle import State
-from reed.registry.orphans import become_subreaper
-from reed.registry.processes import LaunchSpec, environment
-from reed.registry.rows import COLUMNS
-from reed.registry.run import Run
-from reed.registry.supervisor import Hooks, Plugin, Supervisor
+from reed.supervision.launch_spec import LaunchSpec, environment
+from reed.supervision.lifecycle import State
+from reed.supervision.orphans import become_subreaper
+from reed.supervision.plugin_process import PluginProcess
+from reed.supervision.registry_csv import COLUMNS
+from reed.supervision.supervisor import Callbacks, Plugin, Supervisor
 from reed.wire.codes import Signal
 
 PATIENCE = 10.0  # real seconds until a test gives up
@@ -142,24 +142,24 @@ class World:
 
     def start_core(self) -> Supervisor:
         self.write_rows()
-        hooks = Hooks(
+        callbacks = Callbacks(
             prepare=lambda name: None,
             send_signal=self._send_signal,
             on_state=self._on_state,
             on_removed=self.removed.append,
             on_added=self.added.append,
         )
-        log = logging.getLogger("tests.registry")
+        log = logging.getLogger("tests.supervision")
         log.setLevel(logging.DEBUG)
         self.launcher = Executed()
         peer_log = PeerLog(log, self.loop)
-        self.supervisor = Supervisor(self.loop, self.config, self.launcher, hooks, peer_log, random=lambda: 0.0)
+        self.supervisor = Supervisor(self.loop, self.config, self.launcher, callbacks, peer_log, random=lambda: 0.0)
         self.supervisor.load_registry()
         return self.supervisor
 
-    def _send_signal(self, run: Run, kind: Signal, _data: bytes) -> bool:
-        self.sent.append((run.name, kind))
-        return self.hears(run.name, kind)
+    def _send_signal(self, process: PluginProcess, kind: Signal, _data: bytes) -> bool:
+        self.sent.append((process.name, kind))
+        return self.hears(process.name, kind)
 
     def _on_state(self, name: str, _old: State, new: State) -> None:
         self.changes.append((name, new))
@@ -188,14 +188,14 @@ class World:
 
     def says(self, name: str, kind: Signal, data: bytes = b"") -> None:
         """The plugin's process in charge sends a signal."""
-        run = self[name].run
-        if run is not None:
-            self.supervisor.on_signal(run, kind, data)
+        process = self[name].process
+        if process is not None:
+            self.supervisor.on_signal(process, kind, data)
 
-    def newcomer_says(self, name: str, kind: Signal) -> None:
-        run = self[name].renewal.run
-        assert run is not None
-        self.supervisor.on_signal(run, kind, b"")
+    def candidate_says(self, name: str, kind: Signal) -> None:
+        process = self[name].replacement.process
+        assert process is not None
+        self.supervisor.on_signal(process, kind, b"")
 
     def start(self, name: str) -> Answer:
         answer = Answer()

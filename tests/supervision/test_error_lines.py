@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reed.registry.error_lines import ErrorLines
+from reed.supervision.error_lines import ErrorLines
 
 
 @pytest.mark.parametrize(

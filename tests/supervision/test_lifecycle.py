@@ -1,4 +1,4 @@
-"""The one table of states and events: complete, closed, and what the drawing says."""
+"""The one table of phases and triggers: complete, closed, and what the drawing says."""
 
 from __future__ import annotations
 
@@ -6,56 +6,65 @@ import itertools
 
 import pytest
 
-from reed.registry.lifecycle import IGNORED, TABLE, Action, Event, State
-from reed.registry.plugin import Plugin
-from reed.registry.restarts import Restarts
+from reed.supervision.lifecycle import IGNORED, TABLE, Effect, Phase, State, Trigger
+from reed.supervision.plugin import Plugin
+from reed.supervision.timers import Backoff
 
-PAIRS = list(itertools.product(State, Event))
-
-
-@pytest.mark.parametrize(("state", "event"), PAIRS, ids=[f"{state}-{event}" for state, event in PAIRS])
-def test_every_pair_is_in_the_table_or_ignored_on_purpose(state: State, event: Event) -> None:
-    assert (event in TABLE[state]) != (event in IGNORED[state])
+PAIRS = list(itertools.product(Phase, Trigger))
 
 
-def test_every_state_can_be_reached_and_stopped_and_every_action_is_used() -> None:
-    steps = {state: {new for _, new in TABLE[state].values()} for state in State}
-    reached, todo = set(), {State.STOPPED}
+@pytest.mark.parametrize(("phase", "trigger"), PAIRS, ids=[f"{phase}-{trigger}" for phase, trigger in PAIRS])
+def test_every_pair_is_in_the_table_or_ignored_on_purpose(phase: Phase, trigger: Trigger) -> None:
+    assert (trigger in TABLE[phase]) != (trigger in IGNORED[phase])
+
+
+def test_every_phase_can_be_reached_and_stopped() -> None:
+    steps = {phase: {new or phase for _, new in TABLE[phase].values()} for phase in Phase}
+    reached, todo = set(), {Phase.STOPPED}
     while todo:
-        state = todo.pop()
-        reached.add(state)
-        todo |= steps[state] - reached
-    assert reached == set(State)
-    for state in State:
-        _, after_stop = TABLE[state][Event.STOP]
-        assert after_stop in {State.STOPPED, State.STOPPING}
-        assert Event.START in TABLE[state]
-    assert {action for row in TABLE.values() for action, _ in row.values()} == set(Action) == set(Plugin._ACTIONS)
+        phase = todo.pop()
+        reached.add(phase)
+        todo |= steps[phase] - reached
+    assert reached == set(Phase)
+    for phase in Phase:
+        _, after_stop = TABLE[phase][Trigger.STOP]
+        assert (after_stop or phase) in {Phase.STOPPED, Phase.STOPPING}
+        assert Trigger.START in TABLE[phase]
+
+
+def test_every_effect_is_used_and_is_a_method_of_a_plugin() -> None:
+    assert {effect for row in TABLE.values() for effect, _ in row.values()} == set(Effect)
+    assert not [effect for effect in Effect if not callable(getattr(Plugin, f"_{effect.name.lower()}", None))]
+
+
+def test_every_phase_is_seen_as_a_state() -> None:
+    assert {phase.state for phase in Phase} == set(State)
 
 
 def test_a_process_that_ends_is_started_again_unless_it_was_to_end() -> None:
-    after = {state: TABLE[state][Event.ENDED][1] for state in State if Event.ENDED in TABLE[state]}
-    back = dict.fromkeys([State.STARTING, State.READY, State.BUSY, State.SLEEPING], State.BACKOFF)
-    assert after == {**back, State.STOPPING: State.STOPPED}
+    after = {phase: TABLE[phase][Trigger.EXITED][1] for phase in Phase if Trigger.EXITED in TABLE[phase]}
+    running = [Phase.STARTING, Phase.ADOPTING, Phase.READY, Phase.BUSY, Phase.SLEEPING, Phase.WAKING]
+    back = dict.fromkeys(running, Phase.BACKOFF)
+    assert after == {**back, Phase.STOPPING: Phase.STOPPED, Phase.RESTARTING: Phase.STOPPED}
 
 
 def test_delays_grow_and_end() -> None:
-    restarts = Restarts(limit=5, window=60, random=lambda: 0.0)
-    delays = [restarts.crash(now) for now in range(6)]
+    backoff = Backoff(limit=5, window=60, random=lambda: 0.0)
+    delays = [backoff.crash(now) for now in range(6)]
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, None])
-    assert restarts.total == 5
+    assert backoff.total == 5
 
 
 def test_jitter_shortens_by_up_to_half() -> None:
-    assert Restarts(5, 60, lambda: 1.0).crash(0) == pytest.approx(0.1)
+    assert Backoff(5, 60, lambda: 1.0).crash(0) == pytest.approx(0.1)
 
 
 def test_old_crashes_are_forgotten() -> None:
-    restarts = Restarts(limit=2, window=60, random=lambda: 0.0)
-    assert restarts.crash(0) == pytest.approx(0.2)
-    assert restarts.crash(1) == pytest.approx(0.4)
-    assert restarts.crash(61) == pytest.approx(0.2)
-    assert restarts.crash(62) == pytest.approx(0.4)
-    assert restarts.crash(63) is None
-    restarts.clear()
-    assert restarts.crash(64) == pytest.approx(0.2)
+    backoff = Backoff(limit=2, window=60, random=lambda: 0.0)
+    assert backoff.crash(0) == pytest.approx(0.2)
+    assert backoff.crash(1) == pytest.approx(0.4)
+    assert backoff.crash(61) == pytest.approx(0.2)
+    assert backoff.crash(62) == pytest.approx(0.4)
+    assert backoff.crash(63) is None
+    backoff.clear()
+    assert backoff.crash(64) == pytest.approx(0.2)

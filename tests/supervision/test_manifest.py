@@ -12,9 +12,9 @@ from reed import document
 from reed.config import Config, PluginConfig, PluginLimits
 from reed.errors import ManifestError
 from reed.readers import record
-from reed.registry import folders, manifest, rows
-from reed.registry.manifest import Action, Filter, Manifest, Manifests, Sleep
-from reed.registry.specs import plan
+from reed.supervision import discovery, manifest, registry_csv
+from reed.supervision.launch_spec import specify
+from reed.supervision.manifest import Action, Filter, Manifest, Manifests, Sleep
 
 MB = 1024 * 1024
 FULL = """
@@ -162,7 +162,7 @@ def test_no_manifest_is_an_error(tmp_path: Path) -> None:
         manifest.load(tmp_path)
 
 
-def row(**fields: str) -> rows.Row:
+def row(**fields: str) -> registry_csv.Row:
     values = {
         "plugin_name": "seo",
         "plugin_type": "lua",
@@ -173,8 +173,8 @@ def row(**fields: str) -> rows.Row:
         "auto_start": "false",
         "description": "",
     } | fields
-    text = ",".join(rows.COLUMNS) + "\n" + ",".join(values.values())
-    return rows.parse(text.encode(), "r.csv", Path("/run/reed"))[0]
+    text = ",".join(registry_csv.COLUMNS) + "\n" + ",".join(values.values())
+    return registry_csv.parse(text.encode(), "r.csv", Path("/run/reed"))[0]
 
 
 def config(root: Path, **more: object) -> Config:
@@ -195,34 +195,34 @@ def folder_of(root: Path, name: str, *files: str, text: str = "") -> Path:
 def test_manifest_and_row_must_tell_of_the_same_plugin(tmp_path: Path) -> None:
     folder_of(tmp_path, "seo", "main.lua", text="name: seo\nversion: 1.0.1\n")
     with pytest.raises(ManifestError) as caught:
-        plan(row(), config(tmp_path), Manifests())
+        specify(row(), config(tmp_path), Manifests())
     assert str(caught.value) == (
         f"{tmp_path}/seo/plugin.yaml: its version is 1.0.1, its row's ({tmp_path}/r.csv:2) 1.0.0; "
         "make them the same in one of the two files"
     )
     (tmp_path / "seo/plugin.yaml").write_text("name: soe\nversion: 1.0.0\n")
     with pytest.raises(ManifestError, match=r"its name is 'soe', its row's \(.*r\.csv:2\) 'seo'"):
-        plan(row(), config(tmp_path), Manifests())
+        specify(row(), config(tmp_path), Manifests())
 
 
 def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
     text = "name: seo\nversion: 1.0.0\nsettings: {a: 1, b: 1}\nlimits: {cpu: 1}\nactions: {go: {command_id: 7}}\n"
     folder = folder_of(tmp_path, "seo", "main.lua", text=text)
     over = PluginConfig(settings={"b": 2}, limits=PluginLimits(calls=3))
-    spec = plan(row(required_permissions="file_write"), config(tmp_path, plugins={"seo": over}), Manifests()).spec
+    spec = specify(row(required_permissions="file_write"), config(tmp_path, plugins={"seo": over}), Manifests()).launch
     assert spec.settings == {"a": 1, "b": 2}
     assert spec.limits == PluginLimits(memory=8 * MB, cpu=1, calls=3)
     assert spec.data_dir == tmp_path / "data/plugins/seo"
     assert spec.entry == folder / "main.lua"
     assert spec.actions == {"go": 7}
     assert spec.lua == "5.5"
-    assert plan(row(), config(tmp_path), Manifests()).spec.data_dir is None, "only with file_write"
+    assert specify(row(), config(tmp_path), Manifests()).launch.data_dir is None, "only with file_write"
 
 
 def test_a_missing_folder_names_every_place_and_the_nearest(tmp_path: Path) -> None:
     folder_of(tmp_path, "simple-seo", "main.lua")
     with pytest.raises(ManifestError) as caught:
-        folders.find("simple-soe", [tmp_path, tmp_path / "more"])
+        discovery.find("simple-soe", [tmp_path, tmp_path / "more"])
     assert str(caught.value) == (
         f"{tmp_path}/simple-soe: no folder of this plugin, nor is there {tmp_path}/more/simple-soe; "
         "did you mean 'simple-seo'?"
@@ -233,7 +233,7 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
         folder_of(tmp_path / place, "seo")
-    assert folders.find("seo", [tmp_path / "none", tmp_path / "b", tmp_path / "a"]) == tmp_path / "b/seo"
+    assert discovery.find("seo", [tmp_path / "none", tmp_path / "b", tmp_path / "a"]) == tmp_path / "b/seo"
 
 
 @pytest.mark.parametrize(
@@ -249,23 +249,23 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
 )
 def test_the_code_is_found(tmp_path: Path, files: list[str], kind: str, entry: str, expected: str) -> None:
     folder = folder_of(tmp_path, "p", *files)
-    assert folders.entry_point(folder, "p", kind, entry) == folder / expected
+    assert discovery.entry_point(folder, "p", kind, entry) == folder / expected
 
 
 def test_code_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "p")
     with pytest.raises(ManifestError, match=r"p: no code there; looked for main\.lua and p\.lua; write it"):
-        folders.entry_point(folder, "p", "lua", "")
+        discovery.entry_point(folder, "p", "lua", "")
     with pytest.raises(ManifestError, match="no code there; looked for p and target/release/p; build it"):
-        folders.entry_point(folder, "p", "native", "")
+        discovery.entry_point(folder, "p", "native", "")
     (folder / "p").write_text("")
     with pytest.raises(ManifestError, match=r"p/p: is not executable; chmod \+x"):
-        folders.entry_point(folder, "p", "native", "")
+        discovery.entry_point(folder, "p", "native", "")
     with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        folders.entry_point(folder, "p", "native", "/bin/sh")
+        discovery.entry_point(folder, "p", "native", "/bin/sh")
     (tmp_path / "outside.lua").write_text("")
     with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        folders.entry_point(folder, "p", "lua", "../outside.lua")
+        discovery.entry_point(folder, "p", "lua", "../outside.lua")
 
 
 KEYS = st.sampled_from([*(FULL.replace(":", ": ").split()), "\n", "  ", "{", "}", ": "])

@@ -11,7 +11,7 @@ import pytest
 
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.registry.output import LAST_LINES, LINE_BYTES, Capture, PluginLog
+from reed.supervision.output import LAST_LINES, LINE_BYTES, Capture, PluginLog
 
 STAMP = "2001-09-09T01:46:40.000Z"
 

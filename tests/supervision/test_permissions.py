@@ -11,8 +11,8 @@ import pytest
 
 from reed import config
 from reed.errors import ConfigError, Malformed
-from reed.registry.groups import People
-from reed.registry.permissions import ADMIN_ONLY, PERMISSION_OF, commands_for, parse, permission
+from reed.supervision.groups import People
+from reed.supervision.permissions import ADMIN_ONLY, PERMISSION_OF, commands_for, parse, permission
 from reed.wire.codes import Command, Permission
 
 # WIRE.md, Permissions, line by line; and SNIPPET_NAMES.

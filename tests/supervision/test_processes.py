@@ -18,18 +18,13 @@ from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import PeerLog
-from reed.registry.child import Child, memory_of
-from reed.registry.processes import (
-    LaunchSpec,
-    kill_leftover,
-    pid_in,
-    start_time,
-    write_pid_file,
-)
 from reed.sandbox.confine import Sandbox
+from reed.supervision.launch_spec import LaunchSpec
+from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
+from reed.supervision.watched_process import WatchedProcess, memory_of
 
 if TYPE_CHECKING:
-    from tests.registry.conftest import World
+    from tests.supervision.conftest import World
 
 MB = 1024 * 1024
 
@@ -59,7 +54,7 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        self._launcher = NurseryLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.registry"), loop))
+        self._launcher = NurseryLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
         self._launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
         for _ in range(500):
@@ -70,7 +65,7 @@ class Launched:
 
     def _launched(self, pid: int) -> None:
         self.pid = pid
-        self.child = Child(self.loop, pid, self._ended)
+        self.child = WatchedProcess(self.loop, pid, self._ended)
 
     def _refused(self, reason: str) -> None:
         self.refusal = reason
@@ -183,7 +178,7 @@ def test_a_process_that_was_never_there_ended_too(loop: Loop) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     ends: list[str] = []
-    Child(loop, process.pid, ends.append)
+    WatchedProcess(loop, process.pid, ends.append)
     loop.turn(1)
     assert ends == ["ended before it was seen"]
 

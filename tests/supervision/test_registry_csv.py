@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 import reed
 from reed.errors import RegistryError
-from reed.registry import rows
 from reed.runtime_paths import MAX_SOCKET_NAME
+from reed.supervision import registry_csv
 from reed.wire.codes import Permission
 
 RUN = Path("/run/reed")
-HEADER = ",".join(rows.COLUMNS)
+HEADER = ",".join(registry_csv.COLUMNS)
 GOOD = 'seo,lua,/tmp/reed-cms/plugins/seo.sock,1.2.0,"snippet_read","editor,admin",false,"SEO ""by hand"""'
 
 
-def parse(*lines: str, run: Path = RUN) -> list[rows.Row]:
-    return rows.parse("\n".join(lines).encode(), "r.csv", run)
+def parse(*lines: str, run: Path = RUN) -> list[registry_csv.Row]:
+    return registry_csv.parse("\n".join(lines).encode(), "r.csv", run)
 
 
 def complaint(*lines: str, run: Path = RUN) -> str:
@@ -33,7 +33,7 @@ def test_the_four_rows_of_the_source_stand_in_the_project() -> None:
     file = Path(reed.__file__).parents[1] / "plugin-registry.csv"
     if not file.exists():
         pytest.skip("the registry stands beside the package in a checkout only")
-    found = {row.plugin_name: row for row in rows.load(file, RUN)}
+    found = {row.plugin_name: row for row in registry_csv.load(file, RUN)}
     assert set(found) >= {"ai-core", "simple-seo", "form-validator", "analytics"}
     ai = found["ai-core"]
     assert (ai.plugin_type, ai.version, ai.auto_start) == ("native", "1.0.0", True)
@@ -52,7 +52,7 @@ def test_comments_and_empty_lines_may_stand_anywhere() -> None:
 
 def test_line_ends_and_a_byte_order_mark_of_other_systems_are_taken() -> None:
     raw = b"\xef\xbb\xbf" + f"{HEADER}\r\n{GOOD}\r\n".encode()
-    assert rows.parse(raw, "r.csv", RUN) == parse(HEADER, GOOD)
+    assert registry_csv.parse(raw, "r.csv", RUN) == parse(HEADER, GOOD)
 
 
 def test_lists_may_be_empty_and_may_have_spaces() -> None:
@@ -165,7 +165,7 @@ def test_a_last_row_that_was_torn_off_is_an_error() -> None:
     description = whole.rindex(',"') + 1
     for end in range(first + 1, description):
         with pytest.raises(RegistryError, match=r"^r\.csv:2:\d+: "):
-            rows.parse(whole[:end].encode(), "r.csv", RUN)
+            registry_csv.parse(whole[:end].encode(), "r.csv", RUN)
 
 
 def test_the_header_must_be_the_sources() -> None:
@@ -177,7 +177,7 @@ def test_the_header_must_be_the_sources() -> None:
 
 def test_a_runtime_folder_of_any_length_takes_sockets() -> None:
     run = Path("/" + "x" * 1000)
-    assert rows.parse(f"{HEADER}\n{GOOD}".encode(), "r.csv", run)[0].socket_path.parent == run / "plugins"
+    assert registry_csv.parse(f"{HEADER}\n{GOOD}".encode(), "r.csv", run)[0].socket_path.parent == run / "plugins"
 
 
 def test_a_socket_name_that_no_socket_takes_is_an_error() -> None:
@@ -188,13 +188,13 @@ def test_a_socket_name_that_no_socket_takes_is_an_error() -> None:
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"none\.csv: no such file; `reed init` makes one"):
-        rows.load(tmp_path / "none.csv", RUN)
+        registry_csv.load(tmp_path / "none.csv", RUN)
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\n# ok\n\xe9\n")
     with pytest.raises(RegistryError, match=r"latin\.csv:3:1: is not UTF-8"):
-        rows.load(tmp_path / "latin.csv", RUN)
+        registry_csv.load(tmp_path / "latin.csv", RUN)
     (tmp_path / "big.csv").write_bytes(b"#" * 2_000_000)
     with pytest.raises(RegistryError, match=r"big\.csv: is larger than 1024 KiB"):
-        rows.load(tmp_path / "big.csv", RUN)
+        registry_csv.load(tmp_path / "big.csv", RUN)
 
 
 PIECES = st.sampled_from([*',"#\n\r\x00 é', '""', HEADER, GOOD, "seo", "lua", "true", "snippet_read", "1.0.0"])
@@ -205,7 +205,7 @@ PIECES = st.sampled_from([*',"#\n\r\x00 é', '""', HEADER, GOOD, "seo", "lua", "
 def test_any_bytes_are_rows_or_a_registry_error(raw: bytes) -> None:
     for data in (raw, f"{HEADER}\n".encode() + raw):
         try:
-            found = rows.parse(data, "r.csv", RUN)
+            found = registry_csv.parse(data, "r.csv", RUN)
         except RegistryError as error:
             found = []
             assert str(error).startswith("r.csv")  # noqa: PT017

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.registry.lifecycle import State
+from reed.supervision.lifecycle import State
 from reed.wire.codes import Signal
 
 from .conftest import SLEEPER, Answer, World
@@ -16,7 +16,7 @@ READY = Signal.PLUGIN_READY
 
 def renew(world: World, name: str = "seo") -> Answer:
     answer = Answer()
-    world.supervisor.renew(name, answer.on_done, answer.on_failed)
+    world.supervisor.replace(name, answer.on_done, answer.on_failed)
     return answer
 
 
@@ -24,18 +24,18 @@ def reload(world: World) -> Answer:
     answer = Answer()
     world.write_rows()
     world.supervisor.reload(answer.on_done, answer.on_failed)
-    world.until(lambda: answer.done or answer.error or world["seo"].renewal.run, "read again")
+    world.until(lambda: answer.done or answer.error or world["seo"].replacement.process, "read again")
     return answer
 
 
-def newcomer(world: World) -> int:
+def candidate(world: World) -> int:
     """The pid of the process that stands beside the one in charge."""
 
     def pid() -> int | None:
-        run = world["seo"].renewal.run
-        return run.pid if run else None
+        process = world["seo"].replacement.process
+        return process.pid if process else None
 
-    world.until(pid, "a newcomer")
+    world.until(pid, "a candidate")
     found = pid()
     assert found is not None
     return found
@@ -54,12 +54,12 @@ def old(world: World) -> int:
 def test_the_new_process_takes_over_when_it_is_ready(world: World, old: int) -> None:
     world.plugin("seo", manifest="settings: {a: 1}\n")
     answer = reload(world)
-    new = newcomer(world)
-    assert (world["seo"].pid, world["seo"].state, world["seo"].settings) == (old, State.READY, {})
+    new = candidate(world)
+    assert (world["seo"].pid, world["seo"].state, world["seo"].spec.launch.settings) == (old, State.READY, {})
     assert world.supervisor.owner_of(old) == world.supervisor.owner_of(new) == "seo"
     assert not answer.done
-    world.newcomer_says("seo", READY)
-    assert (world["seo"].pid, world["seo"].state, world["seo"].settings) == (new, State.READY, {"a": 1})
+    world.candidate_says("seo", READY)
+    assert (world["seo"].pid, world["seo"].state, world["seo"].spec.launch.settings) == (new, State.READY, {"a": 1})
     assert answer.done == 1
     assert world.sent == [("seo", Signal.SHUTDOWN_GRACEFUL)]
     world.pass_time(5.1)
@@ -81,22 +81,22 @@ def test_the_new_process_takes_over_when_it_is_ready(world: World, old: int) -> 
 )
 def test_a_reload_notices_what_changed(world: World, old: int, change) -> None:
     assert reload(world).done == 1, "nothing changed yet"
-    assert world["seo"].renewal.run is None
+    assert world["seo"].replacement.process is None
     change(world)
     reload(world)
-    new = newcomer(world)
-    world.newcomer_says("seo", READY)
+    new = candidate(world)
+    world.candidate_says("seo", READY)
     assert world["seo"].pid == new != old
     assert reload(world).done == 1
-    assert world["seo"].renewal.run is None
+    assert world["seo"].replacement.process is None
 
 
 def test_a_changed_row_holds_for_the_new_process_alone(world: World, old: int) -> None:
     world.plugin("seo", permissions="snippet_read,snippet_write")
     reload(world)
-    new = newcomer(world)
-    runs = [world.supervisor.run_of(pid) for pid in (old, new)]
-    assert [len(run.row.required_permissions) for run in runs if run] == [1, 2]
+    new = candidate(world)
+    processes = [world.supervisor.process_of(pid) for pid in (old, new)]
+    assert [len(process.spec.row.required_permissions) for process in processes if process] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_new_version_that_ends_is_refused(world: World, old: int, script: str,
     assert reason in str(answer.error)
     assert reason in world.supervisor.describe("seo")[0]["reason"]
     assert (world["seo"].pid, world["seo"].state) == (old, State.READY)
-    assert world["seo"].restarts.total == 0
+    assert world["seo"].backoff.total == 0
 
 
 @pytest.mark.parametrize("lines", [[], ["no such module"], ["a", "b", "c", "d"]], ids=len)
@@ -121,19 +121,19 @@ def test_a_refusal_has_the_last_lines_of_the_new_process_alone(world: World, lin
     world.plugin("seo", f"echo old 1; echo old 2; echo old 3; {SLEEPER}")
     world.start_core()
     world.make_ready("seo")
-    world.until(lambda: "old 3" in world["seo"].last_lines)
+    world.until(lambda: "old 3" in world["seo"].output.last_lines)
     world.script("seo", "".join(f"echo {line}; " for line in lines) + "exit 3")
     answer = reload(world)
     world.until(lambda: answer.error is not None)
     shown = f"; its last lines: {' | '.join(lines[-3:])}" if lines else ""
-    assert world["seo"].renewal.refused == f"the new version was refused: exit status 3{shown}"
+    assert world["seo"].replacement.refused == f"the new version was refused: exit status 3{shown}"
 
 
 def test_who_is_launched_again_while_it_starts_has_its_own_last_lines(world: World) -> None:
     world.plugin("seo", f"echo first; {SLEEPER}")
     world.start_core()
     started = world.start("seo")
-    world.until(lambda: "first" in world["seo"].last_lines)
+    world.until(lambda: "first" in world["seo"].output.last_lines)
     world.script("seo", "echo second; exit 3")
     renew(world)
     world.until(lambda: started.error is not None)
@@ -142,7 +142,7 @@ def test_who_is_launched_again_while_it_starts_has_its_own_last_lines(world: Wor
 
 def test_a_new_version_that_is_not_ready_in_time_is_refused(world: World, old: int) -> None:
     answer = renew(world)
-    new = newcomer(world)
+    new = candidate(world)
     world.pass_time(5.1)
     assert "it was not ready within 5 s" in str(answer.error)
     world.until(lambda: world.gone(new))
@@ -158,8 +158,8 @@ def test_a_new_version_with_a_bad_manifest_is_refused_with_the_reason(world: Wor
     assert (world["seo"].pid, world["seo"].state) == (old, State.READY)
     world.plugin("seo")
     reload(world)
-    newcomer(world)
-    world.newcomer_says("seo", READY)
+    candidate(world)
+    world.candidate_says("seo", READY)
     assert world.supervisor.describe("seo")[0]["reason"] == ""
 
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_executed_is_refused(world: World, old: int) -> None:
 
 def test_a_crash_of_the_old_one_gives_the_newcomer_up(world: World, old: int) -> None:
     answer = renew(world)
-    new = newcomer(world)
+    new = candidate(world)
     world.kill("seo")
     world.until_state("seo", State.BACKOFF)
     assert "not tried to its end" in str(answer.error)
@@ -183,7 +183,7 @@ def test_a_crash_of_the_old_one_gives_the_newcomer_up(world: World, old: int) ->
 
 def test_a_stop_ends_both(world: World, old: int) -> None:
     renew(world)
-    new = newcomer(world)
+    new = candidate(world)
     stopped = world.stop("seo")
     world.pass_time(5.1)
     world.until(lambda: world.gone(old) and world.gone(new) and stopped.done)
@@ -208,7 +208,7 @@ def test_what_does_not_run_is_not_started(world: World) -> None:
     world.plugin("seo", manifest="settings: {a: 1}\n")
     assert reload(world).done == 1
     assert world["seo"].state is State.STOPPED
-    assert world["seo"].settings == {"a": 1}
+    assert world["seo"].spec.launch.settings == {"a": 1}
     assert renew(world).done == 1
     assert world["seo"].state is State.STOPPED
 
@@ -219,9 +219,9 @@ def test_the_pid_file_is_that_of_the_process_in_charge(world: World, old: int) -
         return {path.name: path.read_text().split()[0] for path in files}
 
     renew(world)
-    new = newcomer(world)
+    new = candidate(world)
     assert pids() == {"seo.pid": str(old), "seo+2.pid": str(new)}
-    world.newcomer_says("seo", READY)
+    world.candidate_says("seo", READY)
     assert pids() == {"seo.pid": str(new), "seo+1.pid": str(old)}
     world.pass_time(5.1)
     world.until(lambda: world.gone(old))

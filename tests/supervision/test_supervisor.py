@@ -10,7 +10,7 @@ import pytest
 
 from reed.config import PluginConfig, PluginLimits, Timing
 from reed.errors import PluginNotFound, PluginOffline
-from reed.registry.lifecycle import State
+from reed.supervision.lifecycle import State
 from reed.wire.codes import Signal
 
 SLEEPER = "exec sleep 1000"
@@ -24,7 +24,7 @@ READY, BUSY, SLEEPING, ERROR = (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.registry.conftest import World
+    from tests.supervision.conftest import World
 
 
 def test_a_start_is_done_when_the_plugin_is_ready(world: World) -> None:
@@ -42,7 +42,7 @@ def test_a_start_is_done_when_the_plugin_is_ready(world: World) -> None:
     assert pid is not None
     assert world.supervisor.owner_of(pid) == "seo"
     assert world.supervisor.owner_of(os.getpid()) is None
-    world.until(lambda: "hello" in world["seo"].last_lines)
+    world.until(lambda: "hello" in world["seo"].output.last_lines)
     (told,) = world.supervisor.describe("seo")
     assert (told["state"], told["pid"], told["ready_ms"], told["restarts"]) == ("ready", pid, 250, 0)
     assert told["memory_bytes"] > 0
@@ -121,7 +121,7 @@ def test_a_start_has_a_deadline(world: World) -> None:
     answer = world.start("seo")
     pid = world["seo"].pid
     assert pid is not None
-    world.until(lambda: world["seo"].last_lines)
+    world.until(lambda: world["seo"].output.last_lines)
     world.pass_time(4.9)
     assert world["seo"].state is State.STARTING
     world.pass_time(0.2)
@@ -171,7 +171,7 @@ def test_five_restarts_in_a_minute_and_then_it_is_failed(world: World) -> None:
     world.until_state("seo", State.FAILED)
     assert world["seo"].reason == "exit status 7; that was crash 6 within 60 s"
     assert world["seo"].generation == 6
-    assert list(world["seo"].last_lines) == ["attempt"] * 6
+    assert list(world["seo"].output.last_lines) == ["attempt"] * 6
     world.script("seo", SLEEPER)
     world.make_ready("seo")
     world.kill("seo")
@@ -231,12 +231,12 @@ def test_a_plugin_that_ignores_all_is_killed_after_5_and_2_seconds(world: World)
     world.plugin("seo", "trap 'echo no' TERM; echo up; while :; do sleep 0.01; done")
     world.start_core()
     pid = world.make_ready("seo")
-    world.until(lambda: world["seo"].last_lines)
+    world.until(lambda: world["seo"].output.last_lines)
     answer = world.stop("seo")
     world.pass_time(4.9)
-    assert list(world["seo"].last_lines) == ["up"]
+    assert list(world["seo"].output.last_lines) == ["up"]
     world.pass_time(0.2)
-    world.until(lambda: "no" in world["seo"].last_lines, "told by SIGTERM")
+    world.until(lambda: "no" in world["seo"].output.last_lines, "told by SIGTERM")
     world.pass_time(1.9)
     assert not world.gone(pid)
     world.pass_time(0.2)
@@ -488,7 +488,7 @@ def test_settings_and_timing_are_those_of_the_config(world: World) -> None:
     world.start_core()
     world.start("seo")
     world.until_state("seo", State.FAILED)
-    assert list(world["seo"].last_lines) == ['{"a":2,"b":1}']
+    assert list(world["seo"].output.last_lines) == ['{"a":2,"b":1}']
     assert world["seo"].reason == "exit status 1; that was crash 1 within 60 s"
 
 
@@ -496,9 +496,9 @@ def test_the_data_folder_is_made_with_file_write(world: World) -> None:
     world.plugin("seo", 'ls -ld "$REED_DATA_DIR"; ' + SLEEPER, permissions="file_write")
     world.start_core()
     world.start("seo")
-    world.until(lambda: world["seo"].last_lines)
-    assert world["seo"].last_lines[0].startswith("drwx------")
-    assert world["seo"].last_lines[0].endswith(f"{world.root}/data/plugins/seo")
+    world.until(lambda: world["seo"].output.last_lines)
+    assert world["seo"].output.last_lines[0].startswith("drwx------")
+    assert world["seo"].output.last_lines[0].endswith(f"{world.root}/data/plugins/seo")
 
 
 def test_a_few_dozen_plugins_run_at_once(world: World) -> None:
@@ -522,7 +522,7 @@ def doze(world: World) -> None:
     world.plugin("seo", DOZER)
     world.start_core()
     world.start("seo")
-    world.until(lambda: "up" in world["seo"].last_lines)
+    world.until(lambda: "up" in world["seo"].output.last_lines)
     world.says("seo", READY)
     world.says("seo", SLEEPING)
 
@@ -536,7 +536,7 @@ def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) ->
     os.kill(world["seo"].pid or 0, signal.SIGUSR1)
     world.until(lambda: world["seo"].pid is None)
     assert world["seo"].state is State.SLEEPING
-    assert world["seo"].restarts.total == 0
+    assert world["seo"].backoff.total == 0
     world.supervisor.wake("seo")
     assert world["seo"].state is State.STARTING
     world.says("seo", READY)

@@ -13,8 +13,8 @@ from reed.core.calls import Call, Caller, Handle
 from reed.core.links import Link
 from reed.core.plugin_calls import Answered
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
-from reed.registry.lifecycle import State
 from reed.store.base import Store
+from reed.supervision.lifecycle import State
 from reed.wire import strict_json
 from reed.wire.codes import Flag
 from reed.wire.layouts import Bytes

@@ -52,7 +52,7 @@ class ExitWatch:
         self._on_exit()
 
 
-class Child:
+class WatchedProcess:
     """One process that the core started, or that was handed to it by its nursery."""
 
     def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None], adopted: int | None = None) -> None:
