@@ -16,7 +16,7 @@ from reed.wire import layouts
 from reed.wire.codes import Command, Flag, Permission, Signal
 
 ROOT = Path(__file__).parent.parent
-PROTOCOL = (ROOT / "contrib/docs/protocol.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "contrib/docs/reference/protocol.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VECTORS = json.loads((ROOT / "tests/vectors/wire.json").read_text(encoding="utf-8"))
 
