@@ -296,3 +296,34 @@ def test_a_function_of_the_lua_sdk_is_documented(name: str) -> None:
 @pytest.mark.parametrize("signal", Signal)
 def test_every_signal_has_a_name_in_lua(signal: Signal) -> None:
     assert f"reed.signals.{signal.name.removeprefix('PLUGIN_')}" in sdk_names()
+
+
+TESTING_PROBE = b"""
+local names = {}
+for key in pairs(assert) do names[#names + 1] = "assert." .. key end
+for _, name in ipairs { "describe", "it", "before_each", "call", "assert" } do
+  if _G[name] then names[#names + 1] = name end
+end
+require("reed").log.info(table.concat(names, " "))
+"""
+
+
+def test_the_functions_for_tests_are_documented() -> None:
+    lines: list[bytes] = []
+    spec = {"name": "probe", "version": "1.0.0", "actions": {}, "cpu": 5, "seed": [1, 2], "settings": {}}
+    sandbox = Sandbox()
+    log = {b"log": lambda _level, text: lines.append(text) or b""}
+    sandbox.start(log, memory=16 * 1024 * 1024, prepared=strict_json.dumps({**spec, "can_write": False}))
+    sandbox.run("testing", *sandbox.shared)
+    assert sandbox.load("main.lua", TESTING_PROBE).kind == "done"
+    names = b"".join(lines).decode().split()
+    assert len(names) > 10
+    missing = [name for name in names if f"`{name}(" not in section(page("lua-api.md"), "Tests")]
+    assert not missing
+
+
+def test_the_methods_of_a_file_are_documented() -> None:
+    source = (Path(inspect.getfile(Sandbox)).parent / "sdk" / "files.lua").read_text(encoding="utf-8")
+    methods = re.findall(r"^function file:(\w+)", source, re.MULTILINE)
+    assert methods
+    assert not [name for name in methods if f"`file:{name}(" not in section(page("lua-api.md"), "Files")]
