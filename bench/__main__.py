@@ -1,4 +1,4 @@
-"""`python -m bench`: one table of the numbers to hold (DESIGN.md), measured in this run beside peers.
+"""`python -m bench`: one table of the numbers to hold (NOTES.md#goals), measured in this run beside peers.
 
 python -m bench                    every row            --record   writes it to bench/results
 python -m bench get call           those rows alone     --quick    fewer rounds: to look, not to record

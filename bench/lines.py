@@ -6,7 +6,7 @@
     SNIPPET_GET, one …                   grpcio         not installed
     Lua start             3.81 ms                                             <= 5 ms   met
 
-A goal is one of DESIGN.md's ("Numbers to hold"), of the ratio where there is a peer, else of the figure itself.
+A goal is one of NOTES.md#goals, of the ratio where there is a peer, else of the figure itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings of the core: reed.yaml, REED_ variables and flags as one frozen Config (DESIGN.md, Command line).
+"""The settings of the core: reed.yaml, REED_ variables and flags as one frozen Config (configuration.md).
 
     flags  >  REED_… variables  >  reed.yaml  >  the defaults below
 
@@ -42,7 +42,7 @@ BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, as the i
 class Limits:
     """What bounds the core, so that no client and no plugin can take all of it."""
 
-    payload: Annotated[int, size(KB, 1024 * MB)] = 16 * MB  # bytes of one frame (WIRE.md, rule 5)
+    payload: Annotated[int, size(KB, 1024 * MB)] = 16 * MB  # bytes of one frame (protocol.md#frames)
     connections: Annotated[int, whole(1, 1_000_000)] = 4096
     frames_per_turn: Annotated[int, whole(1, 100_000)] = 64  # of one connection, for fairness
     queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # to a slow reader; then it is closed
@@ -62,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds, unless named otherwise (DESIGN.md, Plugins)."""
+    """Seconds, unless named otherwise (configuration.md#timing)."""
 
     start_deadline: Annotated[float, seconds()] = 5.0  # from the launch to READY
     call_timeout: Annotated[float, seconds()] = 30.0  # of an action whose manifest names none

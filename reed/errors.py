@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree of exceptions.
 
     ReedError                    what happened, and a hint: what to do next
-    ├── CallError                the answer to a call: has a status and an error_code (WIRE.md, Error codes)
+    ├── CallError                the answer to a call: has a status and an error_code (errors.md#codes)
     │   ├── Malformed, UnsupportedVersion, UnknownCommand, TooLarge      the frame was wrong
     │   ├── NotFound, Conflict, Invalid                                  the content was wrong
     │   ├── PluginNotFound … PluginBusy, ActionNotFound                  a plugin could not answer
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class ErrorCode(IntEnum):
-    """ReedCMS error codes (the source, Error Handling; WIRE.md, Error codes)."""
+    """ReedCMS error codes (errors.md#codes)."""
 
     ERR_PLUGIN_NOT_FOUND = 10001
     ERR_PLUGIN_OFFLINE = 10002
@@ -252,7 +252,7 @@ class ConfigError(FileError):
 
 
 class RuntimeFolderError(ReedError):
-    """The runtime folder is not safe to use, or another core holds it (SECURITY.md, Files)."""
+    """The runtime folder is not safe to use, or another core holds it (architecture.md#runtime-folder)."""
 
 
 class CoreNotRunning(ReedError):

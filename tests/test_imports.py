@@ -1,4 +1,4 @@
-"""Imports point one way (contrib/docs/internals.md, Rooms): every import under reed/ is read, each wrong one named.
+"""Imports point one way (architecture.md#layers): every import under reed/ is read, each wrong one named.
 
 The checker is tested itself, on small trees that are wrong in one way each.
 """

@@ -1,4 +1,4 @@
-"""The groups of lines that `python -m bench` can measure, in the order of DESIGN.md ("Numbers to hold").
+"""The groups of lines that `python -m bench` can measure, in the order of NOTES.md#goals.
 
 Each is a module with `measure(run) -> list[Line]`; a name on the command line chooses it.
 """

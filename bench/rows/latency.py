@@ -1,4 +1,4 @@
-"""What one client waits, at p99: to be connected and answered, and for simple and complex commands (the source).
+"""What one client waits, at p99: to be connected and answered, and for simple and complex commands (reedcms-10.md).
 
 The core holds 942 pages, bonded as a tree, and has indexed them. The client is the blocking one of `reed.client`.
 """

@@ -1,4 +1,4 @@
-"""The command `reed` (the source, CLI Integration; DESIGN.md, Command line).
+"""The command `reed` (command-line.md).
 
     words ── COMMANDS: which module ── its FORMS: which form ── parse ── run(args, output) ── exit code
 

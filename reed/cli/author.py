@@ -1,4 +1,4 @@
-"""`reed plugin scaffold` and `reed plugin test`: what an author of plugins needs (the source, Development tools)."""
+"""`reed plugin scaffold` and `reed plugin test`: what an author of plugins needs (command-line.md#commands)."""
 
 from __future__ import annotations
 

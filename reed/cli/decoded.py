@@ -1,4 +1,4 @@
-"""A frame in words: who sent what to whom, with the fields of its payload by their names in WIRE.md.
+"""A frame in words: who sent what to whom, with the fields of its payload by their names in protocol.md.
 
 request    SNIPPET_GET ref=blog/intro
 response   SNIPPET_GET 404 ERR_NOT_FOUND no snippet blog/intro

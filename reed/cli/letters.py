@@ -1,4 +1,4 @@
-"""A message to a plugin on trial, and its answer, over the FIFOs of one that does not run (WIRE.md, FIFO messages).
+"""A message to a plugin on trial, and its answer, over the FIFOs of one that does not run (protocol.md#messages).
 
     PEER→NAME    a message of a type that nobody has a handler for
     NAME→PEER    its answer: ACK, ERROR or DATA, with "in_reply_to"

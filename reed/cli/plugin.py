@@ -1,4 +1,4 @@
-"""`reed plugin …`: which plugins there are, how they do, and using them (the source, CLI Integration)."""
+"""`reed plugin …`: which plugins there are, how they do, and using them (command-line.md#commands)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reed registry …`: the types that content may have (WIRE.md, 20-22)."""
+"""`reed registry …`: the types that content may have (protocol.md#types)."""
 
 from __future__ import annotations
 

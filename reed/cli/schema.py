@@ -1,4 +1,4 @@
-"""`reed schema …`: bonds, which put snippets below each other (WIRE.md, 10-12)."""
+"""`reed schema …`: bonds, which put snippets below each other (protocol.md#bonds)."""
 
 from __future__ import annotations
 

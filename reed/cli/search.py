@@ -1,4 +1,4 @@
-"""`reed search` and `reed index` (WIRE.md, 30-31)."""
+"""`reed search` and `reed index` (protocol.md#search)."""
 
 from __future__ import annotations
 

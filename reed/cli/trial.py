@@ -34,9 +34,9 @@ OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 _SIGNAL_TIME = 2.0  # seconds in which a signal is answered
 _LOOK_EVERY = 0.002
 _MOST_DIFFERENT = 3  # answers that are shown
-_SLOWEST_START = 2000.0  # ms (the source, By Plugin Type)
+_SLOWEST_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
-_MOST_MEMORY = {"lua": 8 * _MB, "native": 50 * _MB}  # of its own (the source, Plugin Language Types)
+_MOST_MEMORY = {"lua": 8 * _MB, "native": 50 * _MB}  # of its own (reedcms-10.md#plugin-types)
 
 
 class Check(NamedTuple):

@@ -1,4 +1,4 @@
-"""A blocking client of the core: one connection, a method for each command (WIRE.md, Commands to the core).
+"""A blocking client of the core: one connection, a method for each command (protocol.md#commands).
 
     with Client() as core:
         snippet_id = core.snippet_create("page", "blog/intro", {"title": "Hello"})
@@ -220,7 +220,7 @@ class Client(Connection):
         return answers
 
     def plugin_signal(self, name: str, signal: Signal, data: bytes = b"", *, wait: bool = True) -> None:
-        """Send a plugin a signal (the source, Signal System); `name` "": every plugin.
+        """Send a plugin a signal (reedcms-10.md#signals); `name` "": every plugin.
 
         With `wait` the core answers that it took it, or why not; without, nothing comes back.
         """

@@ -51,7 +51,7 @@ class Line:
         self.is_full = False  # the core took no more: it wants its answers read
         self.has_answered = False
         self.is_over = False  # the core restarts or ended, and what waits was not begun
-        self.reads_no_more = False  # the core, after a request that was too large (WIRE.md, rule 5)
+        self.reads_no_more = False  # the core, after a request that was too large (protocol.md#frames)
         self._again = deque(again)
         self._ends_at = 0
         self._sent = 0

@@ -2,7 +2,7 @@
 
     request ── Call ──┬─ reply(*payload)    at once, or in a later turn
                       └─ fail(error)        an ErrorResponse
-    The connection sends the replies in the order of the requests, whenever they come (WIRE.md, rule 2).
+    The connection sends the replies in the order of the requests, whenever they come (protocol.md#connections).
 
 Exactly one of them is called, once; a second one is a bug and raises.
 """

@@ -1,4 +1,4 @@
-"""Events: what was changed, told to the plugins that asked for it, after the commit (DESIGN.md, Plugins).
+"""Events: what was changed, told to the plugins that asked for it, after the commit (events.md#events).
 
     the store's outbox ── a Delivery for each plugin: in order, one at a time ── its action ─┬─ 2xx      the next
                                                                                              └─ else     again, later

@@ -1,4 +1,4 @@
-"""Filters: plugins that see a snippet before it is written, and may change or refuse it (DESIGN.md, Plugins).
+"""Filters: plugins that see a snippet before it is written, and may change or refuse it (events.md#filters).
 
     CREATE, UPDATE ── the filter of one plugin ── of the next, in the registry's order ── the store checks and writes
                         │ {} or null             as it is

@@ -13,7 +13,7 @@ from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
 
 
 def caller_for(row: Row) -> Caller:
-    """A plugin's permissions come from its row alone (DESIGN.md, Security)."""
+    """A plugin's permissions come from its row alone (permissions.md)."""
     permissions = frozenset(str(permission) for permission in row.required_permissions)
     name = row.plugin_name
     return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)

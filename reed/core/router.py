@@ -1,4 +1,4 @@
-"""Which command goes to which handler, and who may (WIRE.md, Commands to the core, Permissions).
+"""Which command goes to which handler, and who may (protocol.md#commands, permissions.md).
 
 answers? ── must_wait? ── dispatch ─┬─ unknown command     501
                                     ├─ not permitted       403, logged with who and what

@@ -1,4 +1,4 @@
-"""The runtime folder: the sockets, FIFOs and pid files of one core (the source, Socket File Structure).
+"""The runtime folder: the sockets, FIFOs and pid files of one core (reedcms-10.md#socket-file-structure).
 
     <runtime folder>/           0700, or 0750 with a group; the core's own, no link, not writable by others
     ├── core.lock               held for as long as the core lives: one core per folder
@@ -10,8 +10,9 @@
     ├── peers/A/to/B, B/from/A  the same FIFOs by a second name (reed.peers.links)
     └── pid/core.pid, pid/plugins/NAME.pid
 
-A folder in /tmp may have been prepared by someone else (SECURITY.md, Files): it is opened without following links, what
-was opened is checked, and nothing is changed in a folder that is refused. The lock comes before any socket is bound.
+A folder in /tmp may have been prepared by someone else (architecture.md#runtime-folder): it is opened without following
+links, what was opened is checked, and nothing is changed in a folder that is refused. The lock comes before any socket
+is bound.
 """
 
 from __future__ import annotations

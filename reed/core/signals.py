@@ -1,4 +1,4 @@
-"""Signals between people, the core and plugins (the source, Signal System; WIRE.md, From the core to a plugin).
+"""Signals between people, the core and plugins (protocol.md#signals).
 
     person ── PLUGIN_SIGNAL ── core ── SignalMessage ── plugin        wake, reload, health, shutdown; one or all
     plugin ── SignalMessage ── its link ── supervisor                 READY, BUSY, SLEEPING, ERROR
@@ -6,9 +6,9 @@
     a reload that brought rows ── plugin                              HEALTH_CHECK: there are new FIFOs
 
 A graceful shutdown that a person sends is a stop: the supervisor must know that the plugin ends, or it would start it
-again. A WAKE_UP that names a stopped plugin starts it: the source stops analytics and wakes it some lines below. A
-RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep sleep
-takes them up when it wakes.
+again. A WAKE_UP that names a stopped plugin starts it: reedcms-10.md#command-line stops analytics and wakes it some
+lines below. A RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep
+sleep takes them up when it wakes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What SYSTEM_STATS tells (WIRE.md, F9): figures of the core as one JSON object.
+"""What SYSTEM_STATS tells (protocol.md#plugins): figures of the core as one JSON object.
 
 loop.histogram[n] counts the turns that took below 2**n microseconds and not below 2**(n-1), without the waiting for
 something to do and for the disk. loop.disk_longest_ms is the longest that a turn has waited for the disk.

@@ -1,4 +1,4 @@
-"""The event loop: one thread, one selector, one turn (DESIGN.md, One turn of the loop).
+"""The event loop: one thread, one selector, one turn (event-loop.md#turn).
 
     poll      wait for readable and writable file descriptors, or the next timer
     reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`),

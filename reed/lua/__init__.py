@@ -1,4 +1,4 @@
-"""LUA: the process of a Lua plugin, and the SDK in Lua (DESIGN.md, Lua).
+"""LUA: the process of a Lua plugin, and the SDK in Lua (lua-api.md).
 
     reed.nursery ── fork ── host: one plugin
                              ├── sandbox   lupa, and nothing else of it
@@ -13,5 +13,5 @@
     sdk/     guard, json, plugin, reed, files, testing: the same names as the files, in Lua
     testing  runs a plugin's own tests (tests/test_*.lua) in the same sandbox
 
-Nothing but strings, numbers and booleans crosses between Lua and Python (SECURITY.md, Lua inside lupa).
+Nothing but strings, numbers and booleans crosses between Lua and Python (sandbox.md#lua).
 """

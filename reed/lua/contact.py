@@ -25,7 +25,7 @@ from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginRegister
 
-PATIENCE = 10.0  # seconds that a core is looked for (DESIGN.md, Plugins)
+PATIENCE = 10.0  # seconds that a core is looked for (plugin-lifecycle.md#adoption)
 _FIRST_PAUSE = 0.005  # seconds; each further one is twice as long
 _LONGEST_PAUSE = 0.5
 _MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})

@@ -1,4 +1,4 @@
-"""The two ends of a plugin's FIFOs, none of which ever blocks (DESIGN.md, FIFOs; SECURITY.md, FIFOs).
+"""The two ends of a plugin's FIFOs, none of which ever blocks (fifos.md#ends).
 
     Outbound   fifos/self→B ─┬─ the pipe takes it    done
                              ├─ the pipe is full     queued; goes out when the pipe has room

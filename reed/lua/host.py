@@ -1,4 +1,4 @@
-"""A Lua plugin's process, from main.lua to its end (DESIGN.md, Lua; WIRE.md, From the core to a plugin).
+"""A Lua plugin's process, from main.lua to its end (protocol.md#plugin-connections).
 
     load main.lua ── connect ── register (F0) ── READY ── serve: calls, signals, messages ── SHUTDOWN_GRACEFUL ── exit 0
                                                    ^                    │ nothing to do for so long

@@ -1,4 +1,4 @@
-"""What a Lua plugin's process is told when it starts (DESIGN.md, Lua)."""
+"""What a Lua plugin's process is told when it starts (plugin-lifecycle.md#start)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     fill()               reads once, when the socket is readable and no frame is ready
     request(...)         a request to the core; whatever else comes before its answer waits in `queue`
 
-Both directions share the connection: RESPONSE tells them apart (WIRE.md, Rules 1 and 2). One request of ours is under
+Both directions share the connection: RESPONSE tells them apart (protocol.md#connections). One request of ours is under
 way at a time, so the next response is its answer. A link whose core is gone is closed, and has nothing to give.
 """
 

@@ -1,4 +1,4 @@
-"""Messages to and from other plugins (the source, Plugin-to-Plugin Communication; DESIGN.md, FIFOs).
+"""Messages to and from other plugins (reedcms-10.md#messages; fifos.md#requests).
 
     send ───── Outbound ── fifos/self→B                      fifos/B→self ── Inbound ─┬─ an answer ── its request
     request ── send, wait, send again after 1, 2, 4 … s                               ├─ a repeat ── answered as before

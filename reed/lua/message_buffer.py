@@ -1,4 +1,4 @@
-"""The bytes of one FIFO in, its messages out, whatever a writer's death left between them (WIRE.md, FIFO messages).
+"""The bytes of one FIFO in, its messages out, whatever a writer's death left between them (protocol.md#messages).
 
     0       4         5      6              38             70          78            82
     | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |

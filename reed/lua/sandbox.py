@@ -1,4 +1,4 @@
-"""One Lua runtime with its guards: the only place that knows lupa (SECURITY.md, Lua inside lupa).
+"""One Lua runtime with its guards: the only place that knows lupa (sandbox.md#lua).
 
     Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions

@@ -1,4 +1,4 @@
-"""The core's commands as the SDK asks for them: JSON in, JSON out (sdk/reed.lua; WIRE.md, Commands to the core).
+"""The core's commands as the SDK asks for them: JSON in, JSON out (sdk/reed.lua; protocol.md#commands).
 
 The arguments come as one JSON array, content as a JSON text of its own. Content is passed on as it is, byte by byte,
 in both directions. What fails is raised as a CallError, which becomes a failure in Lua.

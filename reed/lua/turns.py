@@ -1,4 +1,4 @@
-"""What a plugin's process waits for: the core, the FIFOs to it, and pipes that were full (DESIGN.md, FIFOs).
+"""What a plugin's process waits for: the core, the FIFOs to it, and pipes that were full (fifos.md).
 
     Turns.wait(seconds)      between two jobs: reads what came
     Turns.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside

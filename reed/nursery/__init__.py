@@ -1,4 +1,4 @@
-"""NURSERY: where every plugin's process comes from, of both types: forked, confined, then run (SECURITY.md, Processes).
+"""NURSERY: where every plugin's process comes from, of both types: forked, confined, then run (process-creation.md).
 
 core ── launcher ── nursery (the core's side) ══ process ── fork ── birth ─┬─ Lua: reed.lua.host
                                 request between them                       └─ native: executed

@@ -1,4 +1,4 @@
-"""From a spare process to a plugin's, in this order (SECURITY.md, Processes).
+"""From a spare process to a plugin's, in this order (process-creation.md#start-of-a-process).
 
     in the nursery   a confinement is prepared for each kind of plugin: what a fork finds ready, it need not make
     receive          what is to run, its terms, and three descriptors: the report, the output, the ruleset

@@ -1,4 +1,4 @@
-"""The nursery: a process that has everything a plugin needs in memory, and forks (DESIGN.md, Lua).
+"""The nursery: a process that has everything a plugin needs in memory, and forks (process-creation.md#zygote).
 
     nursery ── clone ──> spare, a child of the core ── reads a request ── birth.py ── confined ─┬─ Lua: host.py
        ^                                                                                       └─ native: executed

@@ -1,4 +1,4 @@
-"""The mesh: one FIFO for every ordered pair of plugins in the registry (DESIGN.md, FIFOs; SECURITY.md, FIFOs).
+"""The mesh: one FIFO for every ordered pair of plugins in the registry (fifos.md#mesh).
 
     fifos/A→B    made once, reopened ever after: made anew, a writer would feed an inode that nobody reads
                  held (open in the core, O_RDWR) while A or B runs: what is unread waits in the pipe when either dies

@@ -1,4 +1,4 @@
-"""SANDBOX: what a plugin's process gives up, for good, before any of its code runs (SECURITY.md, Processes).
+"""SANDBOX: what a plugin's process gives up, for good, before any of its code runs (sandbox.md).
 
     rules_for(plugin, permissions) ── Rules ── Sandbox.prepare ── Prepared.confine, in the plugin's own process
 

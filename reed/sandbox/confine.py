@@ -1,4 +1,4 @@
-"""All layers in their order, each resting on the one before (SECURITY.md, Processes).
+"""All layers in their order, each resting on the one before (sandbox.md#layers).
 
     before the fork   Sandbox.prepare(rules)     paths are opened, the filter is made: all becomes a list of steps
     after it          Prepared.confine()         mark · rlimits · descriptors · user · no_new_privs · capabilities

@@ -1,8 +1,9 @@
 """The layers that every kernel has: rlimits, descriptors, the user, no_new_privs, capabilities.
 
 No PR_SET_DUMPABLE: an exec undoes it, Landlock keeps neighbours from tracing each other, and a core that is not root
-could no longer read how much memory its plugins have. No PDEATHSIG: a plugin outlives the core (DESIGN.md, Plugins).
-Where the core runs as root, a plugin is root without capabilities: its folder must be root's, or open to everyone.
+could no longer read how much memory its plugins have. No PDEATHSIG: a plugin outlives the core
+(plugin-lifecycle.md#adoption). Where the core runs as root, a plugin is root without capabilities: its folder must be
+root's, or open to everyone.
 """
 
 from __future__ import annotations

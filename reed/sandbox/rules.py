@@ -1,4 +1,4 @@
-"""What one plugin's process may do, derived from its row and manifest alone (DESIGN.md, Security).
+"""What one plugin's process may do, derived from its row and manifest alone (sandbox.md#rules).
 
                              native                              Lua
     read                     its folder, the clock's zone, random bytes

@@ -1,6 +1,7 @@
 """A file that somebody else reads is replaced whole: temporary file, fsync, rename, fsync of the folder.
 
-On a full disk the file stays as it was (SECURITY.md, Files). The folder is locked meanwhile: nobody's change is lost.
+On a full disk the file stays as it was (architecture.md#runtime-folder). The folder is locked meanwhile:
+nobody's change is lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""People: which groups and permissions a Unix user has (DESIGN.md, Security).
+"""People: which groups and permissions a Unix user has (permissions.md#identity).
 
     SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
     the user who runs the core, and root ── the group admin, which may do everything

@@ -1,4 +1,4 @@
-"""plugin.yaml: what a plugin has to offer (DESIGN.md, Plugins).
+"""plugin.yaml: what a plugin has to offer (plugin-yaml.md).
 
     name: simple-seo            must be the row's, as must the version
     version: 1.2.0

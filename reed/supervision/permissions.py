@@ -1,4 +1,4 @@
-"""Which permission a command takes (the source, Permission System; WIRE.md, Permissions).
+"""Which permission a command takes (permissions.md).
 
 Permission ── PERMISSION_OF ── Command        file_write has no command: it opens the plugin's own data folder
 the group admin ── ADMIN_ONLY, and everything else

@@ -1,4 +1,4 @@
-"""BYTES: the wire protocol without any I/O (the source, Binary Protocol Specification; WIRE.md).
+"""BYTES: the wire protocol without any I/O (reedcms-10.md#message-format; protocol.md).
 
 codes    ids, flags, signals, permissions           frames       header + payload, and the receive buffer
 layouts  every fixed struct, and its text fields    names        what a name may look like

@@ -1,4 +1,4 @@
-"""Every id of the protocol (the source, Core Command IDs, Signal System, Plugin-to-Plugin; WIRE.md)."""
+"""Every id of the protocol (protocol.md, reedcms-10.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGE_MAGIC = 0x504C4D47  # "PLMG"; travels as 47 4D 4C 50
 
 
 class Flag(IntEnum):
-    """Bits of the header's flags. RESPONSE and ERROR are WIRE.md's, the others the source's."""
+    """Bits of the header's flags. RESPONSE and ERROR are protocol.md's, the others reedcms-10.md's."""
 
     ASYNC = 0x01  # no response expected, not even an error
     SIGNAL = 0x02  # the payload is a SignalMessage; never answered
@@ -82,7 +82,7 @@ class MessageType(IntEnum):
 
 
 class Permission(StrEnum):
-    """What a plugin or a person may do (the source, Permission System; WIRE.md, Permissions)."""
+    """What a plugin or a person may do (permissions.md)."""
 
     SNIPPET_READ = "snippet_read"
     SNIPPET_WRITE = "snippet_write"

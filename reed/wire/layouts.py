@@ -1,7 +1,7 @@
-"""Every fixed struct of the protocol, precompiled: little-endian, packed (the source; WIRE.md).
+"""Every fixed struct of the protocol, precompiled: little-endian, packed (protocol.md, reedcms-10.md).
 
-One field a line, with its name as the source or WIRE.md has it. Variable parts (JSON, text, paths) follow their struct.
-The modules with records (see `common`) are built on these; a hot path may use a Struct straight.
+One field a line, with its name as reedcms-10.md or protocol.md has it. Variable parts (JSON, text, paths) follow their
+struct. The modules with records (see `common`) are built on these; a hot path may use a Struct straight.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     | timestamp (Q, Unix microseconds) | direction (B) | connection (I) | peer (32s) | frame: 12 bytes, payload |
 
-Directions are the core's: IN came from the peer, OUT left for it. Not part of WIRE.md: for people who look, and for
-`reed plugin test NAME --replay F`.
+Directions are the core's: IN came from the peer, OUT left for it (protocol.md#monitor-stream). For people who look, and
+for `reed plugin test NAME --replay F`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a name may look like (WIRE.md, Common parts). All of them fit a 32-byte field with its NUL."""
+"""What a name may look like (protocol.md#fields). All of them fit a 32-byte field with its NUL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads of the commands on plugins, and the message of a FIFO (WIRE.md, F0-F9).
+"""Payloads of the commands on plugins, and the message of a FIFO (protocol.md#plugins).
 
 See `common` for how records work.
 """
@@ -83,7 +83,7 @@ class PluginAnswer(NamedTuple):
 
 
 class PluginMessage(NamedTuple):
-    """What travels on a FIFO (the source, Plugin-to-Plugin Communication)."""
+    """What travels on a FIFO (reedcms-10.md#messages)."""
 
     message_type: int
     source_plugin: str

@@ -1,4 +1,4 @@
-"""Payloads of the commands on types (WIRE.md, 20-22). See `common` for how records work."""
+"""Payloads of the commands on types (protocol.md#types). See `common` for how records work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads of the commands on bonds (WIRE.md, 10-12). See `common` for how records work."""
+"""Payloads of the commands on bonds (protocol.md#bonds). See `common` for how records work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads of the commands on search (WIRE.md, 30-31). See `common` for how records work."""
+"""Payloads of the commands on search (protocol.md#search). See `common` for how records work."""
 
 from __future__ import annotations
 

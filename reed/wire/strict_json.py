@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it, in UTF-8 (WIRE.md, rule 6).
+"""JSON as RFC 8259 has it, in UTF-8 (protocol.md#json).
 
 What the standard library lets pass and this refuses: NaN and Infinity (also as 1e999), duplicate keys, lone
 surrogates, UTF-16, and nesting beyond 64 (a depth of 100,000 is a RecursionError there).

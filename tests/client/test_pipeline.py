@@ -109,7 +109,7 @@ def test_a_write_that_was_refused_is_an_error(fake_core):
 
 
 def closing_at_large(fake_core):
-    """As a core does: a payload beyond its limit is answered 413, and the connection closed (WIRE.md, rule 5)."""
+    """As a core does: a payload beyond its limit is answered 413, and the connection closed (protocol.md#frames)."""
     refusal = ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, "too large")
 
     def talk(connection):

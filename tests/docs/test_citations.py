@@ -1,8 +1,9 @@
 """Nothing is cited that is not there: every document, heading, link and source file that text or code names exists.
 
-    protocol.md#frames        in code, comments and documents: the one document of that name, and its heading
-    [title](path#heading)     in documents: relative to the document
-    reed/loop/loop.py         in documents: a file of the package
+protocol.md#frames       in code, comments and documents: the one document of that name, and its heading
+protocol.md, R18         a numbered rule of the protocol
+[title](path#heading)    in documents: relative to the document
+reed/loop/loop.py        in documents: a file of the package
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ HAS_BENCH = (ROOT / "bench").is_dir()  # an installation that is tested does not
 SUFFIXES = {".py", ".lua", ".rs", ".c", ".sh", ".md", ".yaml", ".toml", ".cfg", ".csv"}
 LEFT_OUT = {"target", "__pycache__", ".hypothesis", "results"}
 EXAMPLES = {"index.md"}  # file names that a test or an example invents
-CITATION = re.compile(r"(?<![\w/(.-])((?:[\w.-]+/)*[\w-]+\.md)(#[\w-]+)?")
+CITATION = re.compile(r"(?<![\w/.-])(?<!\]\()((?:[\w.-]+/)*[\w-]+\.md)(#[\w-]+)?")
+RULE = re.compile(r"protocol\.md, R(\d+)")
+SECTION_IN_WORDS = re.compile(r"\.md(?:, | \()(?:rules? |[A-Z0-9](?![\w-]*\.)(?!\d+\b))")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SOURCE_FILE = re.compile(r"\b((?:reed|bench|tests|contrib)/[\w/.-]*\w\.(?:py|lua|rs|sh|json|c))\b")
 THE_SOURCE = re.compile(r"\bthe source(?:'s|\b(?! (?:code|of|file|text)))", re.IGNORECASE)
@@ -123,14 +126,29 @@ def test_every_cited_document_and_heading_exists() -> None:
     assert not wrong, f"{len(wrong)}:\n" + "\n".join(wrong)
 
 
+def lines() -> Iterator[tuple[Path, int, str]]:
+    """Every line of the project's own text but this file's."""
+    for file in text_files():
+        if file != Path(__file__):
+            for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+                yield file, number, line
+
+
+def test_a_section_is_cited_by_its_anchor() -> None:
+    """ "protocol.md, Frames" would not be noticed when the heading goes; "protocol.md#frames" is."""
+    wrong = [Citation(*each) for each in lines() if SECTION_IN_WORDS.search(each[2])]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_every_cited_rule_exists() -> None:
+    there = set(re.findall(r"\*\*R(\d+)\*\*", (DOCS / "reference" / "protocol.md").read_text(encoding="utf-8")))
+    cited = [(Citation(*each), rule) for each in lines() for rule in RULE.findall(each[2])]
+    assert cited
+    assert not [str(citation) for citation, rule in cited if rule not in there]
+
+
 def test_no_text_leans_on_a_source_that_it_does_not_name() -> None:
-    wrong = [
-        Citation(file, number, line.strip())
-        for file in text_files()
-        if file != Path(__file__)
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
-        if THE_SOURCE.search(line)
-    ]
+    wrong = [Citation(*each) for each in lines() if THE_SOURCE.search(each[2])]
     assert not wrong, "\n".join(map(str, wrong))
 
 
@@ -154,7 +172,7 @@ def test_every_document_is_in_the_index() -> None:
     linked = {(DOCS / citation.target.partition("#")[0]).resolve() for citation in links(index)}
     decisions = DOCS / "decisions"
     linked |= {(decisions / citation.target).resolve() for citation in links(decisions / "README.md")}
-    missing = {path.relative_to(DOCS) for path in DOCS.rglob("*.md") if path.resolve() not in linked | {index.resolve()}}
+    missing = {path.resolve() for path in DOCS.rglob("*.md")} - linked - {index.resolve()}
     assert not missing
 
 

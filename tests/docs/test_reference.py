@@ -52,7 +52,7 @@ NESTED = (config.Limits, config.Timing)
 
 
 def settings(cls: type[Any] = config.Config, above: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each setting with its default and its reader; those of a group and of a plugin are "groups.NAME.users" and so on."""
+    """Each setting with its default and its reader; of a group "groups.NAME.users"."""
     hints = get_type_hints(cls, include_extras=True)
     for each in fields(cls):
         default = each.default if each.default_factory is MISSING else each.default_factory()

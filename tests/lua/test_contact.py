@@ -1,4 +1,4 @@
-"""A plugin whose core dies: it goes on, finds the next core, and has lost nothing of its own (DESIGN.md, Plugins)."""
+"""A plugin whose core dies: it goes on, finds the next core, and has lost nothing of its own (plugin-lifecycle.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every attack of SECURITY.md (Lua inside lupa), on Lua 5.5 and 5.4: it is refused, or it ends with a message.
+"""Every attack of sandbox.md#lua, on Lua 5.5 and 5.4: it is refused, or it ends with a message.
 
 Afterwards the plugin must still answer. What only a process can stop (a pattern that never ends) is in
 test_plugin_process.
@@ -203,7 +203,7 @@ def test_an_answer_that_is_too_large(bench: Bench) -> None:
 
 
 def test_a_host_that_answers_at_the_limit(bench: Bench) -> None:
-    """A string pushed into a full Lua would end the process (SECURITY.md): here it is that call's error, each time."""
+    """A string pushed into a full Lua would end the process (sandbox.md): here it is that call's error, each time."""
     bench.sandbox._services = {b"snippet.get": lambda _: b'"' + bytes([120]) * 300_000 + b'"', b"log": lambda *_: None}
     bench.handler("kept = {}\nfor i = 1, 1e9 do kept[i] = reed.snippet.get('x') .. i end")
     for _ in range(6):

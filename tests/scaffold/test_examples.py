@@ -17,7 +17,7 @@ from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginRegister
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
-PAGE = (CONTRIB / "docs/plugin-without-sdk.md").read_text(encoding="utf-8")
+PAGE = (CONTRIB / "docs" / "guide" / "plugin-without-sdk.md").read_text(encoding="utf-8")
 REGISTERED = b'{"settings":{},"permissions":[],"limits":{"payload":16777216}}'
 FRAMES = {
     "register": (0xF0, PluginRegister("hello-c", "1.0.0", 4242, b'{"actions":{"shout":{"command_id":1}}}').pack(), 0),

@@ -1,4 +1,4 @@
-"""Bonds and trees (WIRE.md, 10-12)."""
+"""Bonds and trees (protocol.md#bonds)."""
 
 from __future__ import annotations
 

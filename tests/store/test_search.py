@@ -1,4 +1,4 @@
-"""Search and its index (WIRE.md, 30-31; DESIGN.md, Store)."""
+"""Search and its index (protocol.md#search; store.md#search)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create, update, delete, get and page, as a caller sees them (WIRE.md, 01-05)."""
+"""Create, update, delete, get and page, as a caller sees them (protocol.md#snippets)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a turn promises: answers after the commit, all or nothing, and a full disk costs one turn (DESIGN.md)."""
+"""What a turn promises: answers after the commit, all or nothing, and a full disk costs one turn (store.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions: what they may say, and what they check (WIRE.md, 20-22; DESIGN.md, Store)."""
+"""Definitions: what they may say, and what they check (protocol.md#types; store.md#content)."""
 
 from __future__ import annotations
 

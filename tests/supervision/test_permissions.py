@@ -15,7 +15,7 @@ from reed.supervision.groups import People
 from reed.supervision.permissions import ADMIN_ONLY, PERMISSION_OF, commands_for, parse, permission
 from reed.wire.codes import Command, Permission
 
-# WIRE.md, Permissions, line by line; and SNIPPET_NAMES.
+# permissions.md, line by line; and SNIPPET_NAMES.
 WIRE = {
     "snippet_read": {0x04, 0x05, 0x07, 0x0A},
     "snippet_write": {0x01, 0x02, 0x03, 0x09},

@@ -18,7 +18,7 @@ import pytest
 
 from reed.client import Client
 
-# WIRE.md, Permissions: what each opens.
+# permissions.md: what each opens.
 OPENS = {
     "snippet_read": {0x04, 0x05, 0x07, 0x0A},
     "snippet_write": {0x01, 0x02, 0x03, 0x09},

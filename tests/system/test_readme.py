@@ -17,7 +17,7 @@ import reed
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOUR = (ROOT / "contrib/docs/tour.md").read_text(encoding="utf-8")
+TOUR = (ROOT / "contrib/docs/guide/tour.md").read_text(encoding="utf-8")
 COMMAND = f"""#!/bin/sh
 exec {sys.executable} -c 'import sys; from reed.cli import main; sys.exit(main())' "$@"
 """
@@ -126,7 +126,7 @@ def test_what_plugins_tell_each_other(site: Site) -> None:
 
 
 def test_the_beginning_of_the_guide_to_lua_plugins(site: Site) -> None:
-    guide = (ROOT / "contrib/docs/lua-plugin.md").read_text(encoding="utf-8")
+    guide = (ROOT / "contrib/docs/guide/lua-plugin.md").read_text(encoding="utf-8")
     commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## By hand")[0], re.MULTILINE)[:4]
     assert commands[0].startswith("reed plugin scaffold new-lua-plugin")
     site.run("reed", "init")

@@ -1,4 +1,4 @@
-"""All eight signals of the source through a real core: who gets them, with which data, and what they bring about."""
+"""All eight signals of reedcms-10.md through a real core: who gets them, with which data, and what they bring about."""
 
 from __future__ import annotations
 

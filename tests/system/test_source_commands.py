@@ -1,4 +1,4 @@
-"""The source's block "CLI Integration": every line of it, typed as it stands, into a shell in the folder of a site."""
+"""reedcms-10.md#command-line: every line of it, typed as it stands, into a shell in the folder of a site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source's whole picture: five plugins side by side, and what one finds reaches the others.
+"""The whole picture of ReedCMS-10: five plugins side by side, and what one finds reaches the others.
 
 ai-core optimize ── MSG_KEYWORD_OPTIMIZED ──▶ analytics ── MSG_CONTENT_ANALYZED ──▶ backup
 """

@@ -1,7 +1,7 @@
 """The golden vectors, derived a second time: `python derive.py` prints wire.json, with `--write` it renews the file.
 
-This script knows nothing of `reed`. Every format below was typed from the tables of contrib/docs/protocol.md and the
-constants from the source, so that a slip in reed/wire and one here would have to be the same slip to go unseen.
+This script knows nothing of `reed`. Every format below was typed from the tables of protocol.md and the
+constants from reedcms-10.md, so that a slip in reed/wire and one here would have to be the same slip to go unseen.
 The worked examples of README.md were laid out by hand, byte by byte, and tests/wire/test_vectors.py holds them against
 what comes out here.
 """

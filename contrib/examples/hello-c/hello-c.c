@@ -1,4 +1,4 @@
-/* A plugin without an SDK: a socket and a few bytes (contrib/docs/plugin-without-sdk.md).
+/* A plugin without an SDK: a socket and a few bytes (contrib/docs/guide/plugin-without-sdk.md).
  *
  *     connect -- PLUGIN_REGISTER -- READY -- calls and signals, one after the other -- SHUTDOWN_GRACEFUL -- exit 0
  *

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A plugin without an SDK: Python's standard library, a socket, and two structs (contrib/docs/plugin-without-sdk.md).
+"""A plugin without an SDK: Python's standard library, a socket, and two structs (plugin-without-sdk.md).
 
 connect ── PLUGIN_REGISTER ── READY ── calls and signals, one after the other ── SHUTDOWN_GRACEFUL ── the end
 """

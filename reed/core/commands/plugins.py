@@ -1,4 +1,4 @@
-"""PLUGIN_HEALTH, SIGNAL, LIST, START, STOP, RELOAD and SYSTEM_STATS (WIRE.md, F2-F9); PLUGIN_SEND is in `sending`."""
+"""PLUGIN_HEALTH, SIGNAL, LIST, START, STOP, RELOAD and SYSTEM_STATS (protocol.md); PLUGIN_SEND is in `sending`."""
 
 from __future__ import annotations
 

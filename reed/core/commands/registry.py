@@ -1,4 +1,4 @@
-"""REGISTRY_DEFINE, GET, LIST: the types of snippets (WIRE.md, 20-22)."""
+"""REGISTRY_DEFINE, GET, LIST: the types of snippets (protocol.md#types)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCHEMA_BOND, UNBOND, TREE (WIRE.md, 10-12)."""
+"""SCHEMA_BOND, UNBOND, TREE (protocol.md#bonds)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SEARCH_QUERY, SEARCH_INDEX (WIRE.md, 30-31)."""
+"""SEARCH_QUERY, SEARCH_INDEX (protocol.md#search)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all that have it (WIRE.md, F7).
+"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all that have it (protocol.md#plugins).
 
 one plugin   may the caller? ── the snippet, where the action takes one ── the plugin's queue ── its answer
 BROADCAST    the same for each that runs, has the action and may be sent to ── one JSON object of the answers
@@ -85,7 +85,7 @@ def _ask(
 
 
 def snippet_input(record: Record) -> bytes:
-    """What an action with `input: snippet` gets; the content is not parsed on its way (WIRE.md, From the core)."""
+    """What an action with `input: snippet` gets; the content is not parsed on its way (protocol.md, R43)."""
     about = {
         "id": record.id,
         "type": record.snippet_type,

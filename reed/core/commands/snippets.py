@@ -100,7 +100,7 @@ def _write(call: Call, status: int, write: Callable[..., None], *what: object) -
 
 
 def _failed(call: Call) -> Failed:
-    """What is wrong with the snippet itself is told in the write's own struct (WIRE.md, rule 3)."""
+    """What is wrong with the snippet itself is told in the write's own struct (protocol.md#responses)."""
 
     def failed(error: CallError) -> None:
         if error.status in _ABOUT_THE_SNIPPET and call.expects_reply:

@@ -1,4 +1,4 @@
---[[ What a plugin can reach, and what stops it (SECURITY.md, Lua inside lupa).
+--[[ What a plugin can reach, and what stops it (sandbox.md#lua).
 
     away      python debug package io os.* dofile loadfile collectgarbage string.dump: nothing leads out of the sandbox
     instead   os.time/date/clock, load for text alone, require of the plugin's own files, xpcall without its danger,

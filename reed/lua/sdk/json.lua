@@ -1,4 +1,4 @@
---[[ JSON as RFC 8259 has it (WIRE.md, rule 6): strict in what it takes, and a round trip changes nothing.
+--[[ JSON as RFC 8259 has it (protocol.md#json): strict in what it takes, and a round trip changes nothing.
 
     null            json.null (true in a condition!)       []   a table marked as array: json.array()
     1, -0, 1e3      integer, integer, float                {}   any other empty table, or json.object()

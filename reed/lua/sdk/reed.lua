@@ -1,4 +1,4 @@
---[[ The SDK: what `require "reed"` gives (DESIGN.md, Lua; the source, Signal System and Plugin-to-Plugin Communication).
+--[[ The SDK: what `require "reed"` gives (lua-api.md).
 
     local reed = require "reed"
     local plugin = reed.create_plugin { name = "hello", version = "1.0.0" }
@@ -298,7 +298,7 @@ function module.receive(handler, message)
   if value ~= nil then return encode(value) end
 end
 
---- The manifest that is registered (WIRE.md, F0).
+--- The manifest that is registered (protocol.md#plugin-connections).
 function module.manifest()
   local actions, messages = new_object(), new_array()
   for name, id in pairs(state.actions) do actions[name] = { command_id = id } end

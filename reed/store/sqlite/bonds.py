@@ -1,4 +1,4 @@
-"""Bonds: parent, child, weight, path; no cycles, and what the types of both allow (WIRE.md, 10-11).
+"""Bonds: parent, child, weight, path; no cycles, and what the types of both allow (protocol.md#bonds).
 
 A cycle is looked for from both ends at once, downward from the child and upward from the parent, a step each in turn:
 the search ends as soon as either end has nothing left, so adding a leaf or a new root is cheap however large the tree.

@@ -1,4 +1,4 @@
-"""Search in FTS5: the hits for the terms of a query, best first (protocol.md, SEARCH_QUERY).
+"""Search in FTS5: the hits for the terms of a query, best first (protocol.md#search).
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 

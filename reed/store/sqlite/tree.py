@@ -1,4 +1,4 @@
-"""Bonds as JSON: `{"id","type","name","weight","path","children":[…]}` (WIRE.md, 12).
+"""Bonds as JSON: `{"id","type","name","weight","path","children":[…]}` (protocol.md#bonds).
 
 With a root: that object; its own weight is 0 and its path empty. Without one: an array of all roots in creation order.
 A root is a snippet that has children and no parent: what is bonded to nothing is no tree, and `page` lists it.
@@ -6,7 +6,8 @@ Children come by weight, then path, then creation. `depth` counts the levels bel
 children, 0 all of them.
 
 The walk keeps its own stack and reads children a batch at a time, so neither a deep nor a wide tree costs more than its
-own text. JSON may nest 64 deep (WIRE.md, rule 6) and a payload has a limit: what would pass either is refused, not cut.
+own text. JSON may nest 64 deep (protocol.md#json) and a payload has a limit: what would pass either is refused, not
+cut.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ pub mod flags {
 }
 
 /// Commands to the core. F0, F2 and F3 travel on plugin connections in both directions.
-#[allow(missing_docs)] // the names are WIRE.md's
+#[allow(missing_docs)] // the names are protocol.md's
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
@@ -116,7 +116,7 @@ pub mod messages {
 }
 
 /// ReedCMS error codes.
-#[allow(missing_docs)] // the names are WIRE.md's
+#[allow(missing_docs)] // the names are protocol.md's
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ErrorCode {
