@@ -52,7 +52,7 @@ def describe(error: OSError) -> str:
         except FileNotFoundError:
             return "the working directory was deleted; change to another folder"
     if denied(error):
-        return f"{reason}; a container's seccomp profile may refuse a system call: see contrib/docs/containers.md"
+        return f"{reason}; a container's seccomp profile may refuse a system call: see contrib/docs/guide/containers.md"
     return reason
 
 

@@ -243,7 +243,8 @@ def _answer(command: int, frame: Frame) -> bytes:
         raise NoAnswer(f"the core answered 0x{frame.command_id:02X} where {_name(command)} was due")
     if command in SNIPPET_WRITES:
         status, _, _ = SNIPPET_WRITTEN.unpack_from(payload)
-        if status >= 400:  # what is wrong with the snippet itself is told in the answer's own struct (protocol.md, R18)
+        if status >= 400:
+            # What is wrong with the snippet itself is told in the answer's own struct (protocol.md#responses).
             text = payload[SNIPPET_WRITTEN.size :].decode("utf-8", "replace")
             raise _WRITE_ERRORS.get(status, CallError)(text, status=status)
     return payload

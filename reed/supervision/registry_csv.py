@@ -1,4 +1,4 @@
-"""plugin-registry.csv: which plugins may run, and as what (the source, Plugin Registry Integration).
+"""plugin-registry.csv: which plugins may run, and as what (plugin-registry.md).
 
     # comments and empty lines may stand anywhere
     plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description
@@ -37,7 +37,7 @@ COLUMNS = (
 TYPES = ("lua", "native")
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
-MAX_VERSION = 15  # 16s, with its NUL (WIRE.md, PLUGIN_REGISTER)
+MAX_VERSION = 15  # 16s, with its NUL (protocol.md#plugins)
 
 _FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
 VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"

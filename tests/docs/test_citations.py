@@ -1,7 +1,6 @@
 """Nothing is cited that is not there: every document, heading, link and source file that text or code names exists.
 
 protocol.md#frames       in code, comments and documents: the one document of that name, and its heading
-protocol.md, R18         a numbered rule of the protocol
 [title](path#heading)    in documents: relative to the document
 reed/loop/loop.py        in documents: a file of the package
 """
@@ -27,7 +26,6 @@ SUFFIXES = {".py", ".lua", ".rs", ".c", ".sh", ".md", ".yaml", ".toml", ".cfg", 
 LEFT_OUT = {"target", "__pycache__", ".hypothesis", "results"}
 EXAMPLES = {"index.md"}  # file names that a test or an example invents
 CITATION = re.compile(r"(?<![\w/.-])(?<!\]\()((?:[\w.-]+/)*[\w-]+\.md)(#[\w-]+)?")
-RULE = re.compile(r"protocol\.md, R(\d+)")
 SECTION_IN_WORDS = re.compile(r"\.md(?:, | \()(?:rules? |[A-Z0-9](?![\w-]*\.)(?!\d+\b))")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SOURCE_FILE = re.compile(r"\b((?:reed|bench|tests|contrib)/[\w/.-]*\w\.(?:py|lua|rs|sh|json|c))\b")
@@ -138,13 +136,6 @@ def test_a_section_is_cited_by_its_anchor() -> None:
     """ "protocol.md, Frames" would not be noticed when the heading goes; "protocol.md#frames" is."""
     wrong = [Citation(*each) for each in lines() if SECTION_IN_WORDS.search(each[2])]
     assert not wrong, "\n".join(map(str, wrong))
-
-
-def test_every_cited_rule_exists() -> None:
-    there = set(re.findall(r"\*\*R(\d+)\*\*", (DOCS / "reference" / "protocol.md").read_text(encoding="utf-8")))
-    cited = [(Citation(*each), rule) for each in lines() for rule in RULE.findall(each[2])]
-    assert cited
-    assert not [str(citation) for citation, rule in cited if rule not in there]
 
 
 def test_no_text_leans_on_a_source_that_it_does_not_name() -> None:

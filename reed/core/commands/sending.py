@@ -85,7 +85,7 @@ def _ask(
 
 
 def snippet_input(record: Record) -> bytes:
-    """What an action with `input: snippet` gets; the content is not parsed on its way (protocol.md, R43)."""
+    """What an action with `input: snippet` gets; the content is not parsed on its way (protocol.md)."""
     about = {
         "id": record.id,
         "type": record.snippet_type,
