@@ -7,7 +7,7 @@
 
 The core tells the processes apart by their pids. Calls that wait go to the one in charge, and an answer comes from the
 process that was asked. Each reads the plugin's FIFOs only while it holds their locks, which the old one gives up with
-its exit (reed.lua.fifo; contrib/docs/plugin-without-sdk.md).
+its exit (reed.lua.fifo; contrib/docs/guide/plugin-without-sdk.md).
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ from reed.cli.parse import EVERYWHERE, Form, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import Sandbox
-from reed.registry import manifest, rows
-from reed.registry.permissions import PERMISSION_OF
+from reed.supervision import manifest
+from reed.supervision import registry_csv as rows
+from reed.supervision.permissions import PERMISSION_OF
 from reed.wire import strict_json
 from reed.wire.codes import Command, MessageType, Permission, Signal
 
