@@ -86,10 +86,10 @@ def problem_of(file: Path, target: str) -> str:
 
 
 def resolve(file: Path, path: str) -> Path | None:
-    """The document of a name, of a path from the root, or of one beside the file that cites it."""
+    """The document of a name, or of a path from the root, from contrib/docs or from the file that cites it."""
     if not path:
         return file
-    for base in (file.parent, ROOT, PACKAGE.parent):
+    for base in (file.parent, ROOT, PACKAGE.parent, DOCS):
         if (base / path).is_file():
             return base / path
     found = documents_by_name().get(path, []) if "/" not in path else []

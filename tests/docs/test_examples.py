@@ -1,0 +1,115 @@
+"""The examples of the guides run as they stand, each page in an empty folder with a core of its own.
+
+Fenced blocks marked `sh`, `python` or `lua` are examples that run; the tour and the beginning of the guide to Lua
+plugins are typed line by line. Other blocks are pictures and fragments.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from reed.lua.sandbox import Sandbox
+from reed.wire import strict_json
+
+DOCS = Path(__file__).parents[2] / "contrib" / "docs"
+TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
+CODE = {"sh", "python", "rust", "lua"}
+TESTED = {  # the documents with such blocks, each run by a test below
+    "guide/rust-plugin.md": {"sh", "rust"},
+    "guide/reload-and-restart.md": {"sh"},
+    "guide/embedding.md": {"python"},
+    "reference/lua-api.md": {"lua"},
+}
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (DOCS / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_that_is_marked_as_code_is_run_by_a_test() -> None:
+    found = {}
+    for path in DOCS.rglob("*.md"):
+        marks = set(re.findall(r"^```(\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)) & CODE
+        if marks and path.name != "reedcms-10.md":  # quotes
+            found[str(path.relative_to(DOCS))] = marks
+    assert found == TESTED
+
+
+def test_the_tour(site) -> None:
+    """Its indented lines are commands, in order; searches find something, and what follows "the reason:" is refused."""
+    script = ["set -eu"]
+    for before, commands in re.findall(r"^(.*)\n\n?((?: {4}.*\n)+)", TOUR, re.MULTILINE):
+        for line in commands.splitlines():
+            refused = before.endswith("the reason:")
+            finds = " | grep ." if line.strip().startswith("reed search") else ""
+            script.append(f"! {line.strip()}" if refused else line.strip() + finds)
+    assert len(script) > 20
+    printed = site.run("sh", text="\n".join(script))
+    assert "Plum jam" not in printed  # it came in last, and was only counted
+    assert "patience" in printed
+
+
+def test_the_beginning_of_the_guide_to_lua_plugins(site) -> None:
+    guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## By hand")[0], re.MULTILINE)[:4]
+    assert commands[0].startswith("reed plugin scaffold new-lua-plugin")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    printed = [site.run("sh", "-euc", command) for command in commands]
+    assert printed[-1].strip() == '{"greeting":"Hello, Ada!"}'
+    assert printed[-1].strip() in guide
+
+
+def test_reload_and_restart(site) -> None:
+    (script,) = blocks("guide/reload-and-restart.md", "sh")
+    printed = site.run("sh", "-eu", text=script).splitlines()
+    (status,) = [line.split("\t") for line in printed if line.startswith("simple-seo\t")]
+    assert status[1] in {"ready", "starting"}  # adopted, or about to be
+    assert status[9] == "0"  # restarts
+
+
+def test_embedding_a_client(site) -> None:
+    client, _ = blocks("guide/embedding.md", "python")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    assert site.run(sys.executable, "-", text=client).splitlines() == ["hello True", "404"]
+
+
+def test_embedding_a_core(site) -> None:
+    _, core = blocks("guide/embedding.md", "python")
+    site.run("reed", "init")
+    site.run(sys.executable, "-", text=core)
+
+
+def test_the_examples_of_the_lua_api() -> None:
+    plugin, fragment = blocks("reference/lua-api.md", "lua")
+    spec = {"name": "word-count", "version": "1.0.0", "actions": {"count": 1}, "cpu": 5, "seed": [1, 2]}
+    sandbox = Sandbox()
+    prepared = strict_json.dumps({**spec, "settings": {}, "can_write": False})
+    sandbox.start({}, memory=16 * 1024 * 1024, prepared=prepared)
+    assert sandbox.load("main.lua", plugin.encode()).kind == "run"
+    answered = sandbox.call(1, b'{"content": {"body": "a few words"}}')
+    assert (answered.kind, answered.results[1]) == ("done", b'{"words":3}')
+    wrapped = f'local reed = require "reed"\nfunction fragment()\n{fragment}\nend\n'
+    other = Sandbox()
+    other.start({}, memory=16 * 1024 * 1024, prepared=prepared)
+    assert other.load("main.lua", wrapped.encode()).kind == "done"
+
+
+@pytest.mark.slow
+def test_the_guide_to_rust_plugins(site) -> None:
+    if not (os.environ.get("REED_SLOW_TESTS") and shutil.which("cargo")):
+        pytest.skip("builds plugins with cargo: a minute; REED_SLOW_TESTS=1 runs it")
+    (script,) = blocks("guide/rust-plugin.md", "sh")
+    assert site.run("sh", "-eu", text=script).splitlines()[-1] == '{"greeting":"Hello, Ada!"}'
+    (main,) = blocks("guide/rust-plugin.md", "rust")
+    site.run("reed", "plugin", "scaffold", "word-count", "--lang", "rust")
+    (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
+    site.run("cargo", "check", "--quiet", folder="plugins/word-count")
