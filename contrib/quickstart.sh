@@ -79,7 +79,9 @@ import re
 import sys
 from pathlib import Path
 
-for file in sorted(Path(sys.argv[1]).glob("*.md")):
+for file in sorted(Path(sys.argv[1]).rglob("*.md")):
+    if file.stem == "README":
+        continue
     title, _, body = file.read_text(encoding="utf-8").removeprefix("# ").partition("\n")
     description = " ".join(body.strip().partition("\n\n")[0].split())
     keywords = [heading.lower() for heading in re.findall(r"^## (.+)$", body, re.MULTILINE)]

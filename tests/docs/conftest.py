@@ -33,6 +33,7 @@ class EmptySite:
             "PYTHONPATH": str(Path(reed.__file__).parent.parent),
             "REED_RUNTIME_DIR": str(folder / "run"),
         }
+        self.environ.pop("CARGO_TARGET_DIR", None)  # the core looks for what was built in the plugin's folder
         if not (Path(reed.__file__).parent / "plugins").is_dir():  # only what is installed has them there
             self.environ["REED_PLUGIN_DIR"] = f"plugins:{ROOT / 'contrib/plugins'}"
 

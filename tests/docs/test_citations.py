@@ -44,10 +44,9 @@ class Citation(NamedTuple):
 def text_files() -> Iterator[Path]:
     """The project's own text: what is checked out around these tests, and the package that they test."""
     tops = [ROOT / "contrib", ROOT / "tests", ROOT / "bench", PACKAGE]
-    files = [path for top in tops if top.is_dir() for path in top.rglob("*")]
-    files += [path for path in ROOT.glob("*") if path.is_file()]
-    for path in files:
-        if path.suffix in SUFFIXES and path.is_file() and not LEFT_OUT.intersection(path.parts):
+    files = [path for top in tops for path in top.rglob("*") if not LEFT_OUT.intersection(path.relative_to(top).parts)]
+    for path in [*files, *ROOT.glob("*")]:
+        if path.suffix in SUFFIXES and path.is_file():
             yield path
 
 

@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "contrib" / "docs"
 TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
 CODE = {"sh", "python", "rust", "lua"}
 TESTED = {  # the documents with such blocks, each run by a test below
+    "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/reload-and-restart.md": {"sh"},
     "guide/embedding.md": {"python"},
@@ -65,6 +66,26 @@ def test_the_beginning_of_the_guide_to_lua_plugins(site) -> None:
     printed = [site.run("sh", "-euc", command) for command in commands]
     assert printed[-1].strip() == '{"greeting":"Hello, Ada!"}'
     assert printed[-1].strip() in guide
+
+
+def test_the_plugin_by_hand_in_the_guide_to_lua_plugins(site) -> None:
+    site.run("reed", "init")
+    folder = site.folder / "plugins" / "word-count"
+    folder.mkdir(parents=True)
+    for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
+        (text,) = blocks("guide/lua-plugin.md", language)
+        (folder / name).write_text(text, encoding="utf-8")
+    (row,) = blocks("guide/lua-plugin.md", "csv")
+    with (site.folder / "plugin-registry.csv").open("a", encoding="utf-8") as registry:
+        registry.write(row)
+    site.run("reed", "start")
+    site.run("reed", "registry", "define", "page", "{}")
+    site.run("reed", "snippet", "create", "page", "--name", "blog/intro", '{"body": "A few words, to be counted."}')
+    guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Start and send")[2], re.MULTILINE)
+    assert len(commands) == 3
+    printed = [site.run("sh", "-euc", command) for command in commands][-1]
+    assert printed.strip() in guide
 
 
 def test_reload_and_restart(site) -> None:
