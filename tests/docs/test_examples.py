@@ -6,10 +6,12 @@ plugins are typed line by line. Other blocks are pictures and fragments.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ DOCS = Path(__file__).parents[2] / "contrib" / "docs"
 TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
 CODE = {"sh", "python", "rust", "lua"}
 TESTED = {  # the documents with such blocks, each run by a test below
+    "guide/events.md": {"lua"},
     "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/reload-and-restart.md": {"sh"},
@@ -86,6 +89,27 @@ def test_the_plugin_by_hand_in_the_guide_to_lua_plugins(site) -> None:
     assert len(commands) == 3
     printed = [site.run("sh", "-euc", command) for command in commands][-1]
     assert printed.strip() in guide
+
+
+def test_the_filter_and_the_events_of_the_guide(site) -> None:
+    site.run("reed", "init")
+    folder = site.folder / "plugins" / "checker"
+    folder.mkdir(parents=True)
+    for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
+        (text,) = blocks("guide/events.md", language)
+        (folder / name).write_text(text, encoding="utf-8")
+    with (site.folder / "plugin-registry.csv").open("a", encoding="utf-8") as registry:
+        socket = "/tmp/reed-cms/plugins/checker.sock"
+        registry.write(f'checker,lua,{socket},1.0.0,"snippet_read,snippet_write","admin",true,""\n')
+    site.run("reed", "start")
+    site.run("reed", "plugin", "start", "checker")
+    site.run("reed", "registry", "define", "page", "{}")
+    site.run("sh", "-euc", "! reed snippet create page '{}'")
+    site.run("reed", "snippet", "create", "page", "--name", "bread", '{"title": "Rye bread"}')
+    assert json.loads(site.run("reed", "snippet", "get", "bread"))["slug"] == "rye-bread"
+    deadline = time.monotonic() + 20
+    while "snippet.created: bread" not in site.run("reed", "plugin", "logs", "checker"):
+        assert time.monotonic() < deadline
 
 
 def test_reload_and_restart(site) -> None:
