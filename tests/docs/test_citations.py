@@ -143,7 +143,9 @@ def test_no_text_leans_on_a_source_that_it_does_not_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", sorted({*DOCS.rglob("*.md"), *ROOT.glob("*.md")}), ids=lambda path: str(path.relative_to(ROOT))
+    "document",
+    sorted(path for path in text_files() if path.suffix == ".md" and "templates" not in path.parts),
+    ids=lambda path: "/".join(path.parts[-3:]),
 )
 def test_the_links_and_files_of_a_document_exist(document: Path) -> None:
     for citation in links(document):
@@ -180,3 +182,22 @@ def test_every_document_is_in_the_index() -> None:
 def test_a_wrong_citation_is_named(citation: str, problem: str) -> None:
     assert problem_of(PACKAGE / "__init__.py", citation).startswith(problem)
     assert bool(problem_of(PACKAGE / "__init__.py", citation)) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        (SECTION_IN_WORDS, "(protocol.md, Frames)", True),
+        (SECTION_IN_WORDS, "(protocol.md, rule 3)", True),
+        (SECTION_IN_WORDS, "protocol.md (Frames)", True),
+        (SECTION_IN_WORDS, "(protocol.md#frames)", False),
+        (SECTION_IN_WORDS, "README.md, SECURITY.md and the rest", False),
+        (THE_SOURCE, "as the source has it", True),
+        (THE_SOURCE, "the source's structs", True),
+        (THE_SOURCE, "the source of a plugin", False),
+        (CITATION, "(protocol.md#frames)", True),
+        (CITATION, "[Frames](protocol.md#frames)", False),
+    ],
+)
+def test_the_patterns_find_what_they_should(pattern: re.Pattern[str], text: str, matches: bool) -> None:
+    assert bool(pattern.search(text)) == matches
