@@ -8,7 +8,6 @@ A record that was read or written is kept in memory. What a turn wrote is forgot
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -92,12 +91,13 @@ class Snippets:
 
     def update(self, ref: str, if_version: int, patch: bytes) -> Record:
         """Merge `patch` into the content; gives the new record. `if_version` 0 means any."""
-        return self._put(*self._merged(ref, if_version, patch))
+        record, text, value = self._merged(ref, if_version, patch)
+        return self._put(record, text.encode(), value)
 
     def preview(self, ref: str, if_version: int, patch: bytes) -> Preview:
         """What `update` would write, not yet checked against its type."""
-        record, merged = self._merged(ref, if_version, patch)
-        return Preview(record, strict_json.dumps(merged))
+        record, text, _ = self._merged(ref, if_version, patch)
+        return Preview(record, text.encode())
 
     def replace(self, seen: Record, content: bytes) -> Record:
         """New content in place of what `seen` has. All of it is compared: a version may stand for another content, when
@@ -105,10 +105,10 @@ class Snippets:
         old = self.find(seen.id)
         if old != seen:
             raise _changed_meanwhile(seen.id, old.version, seen.version)
-        return self._put(old, strict_json.load_object(content))
+        return self._put(old, content, strict_json.load_object(content))
 
-    def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, dict[str, Json]]:
-        """The snippet as it is, and its content with `patch` merged into it."""
+    def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, str, dict[str, Json]]:
+        """The snippet as it is, and its content with `patch` merged into it: text and value."""
         changes = strict_json.loads(patch)
         old = self.find(ref)
         if if_version and if_version != old.version:
@@ -116,12 +116,11 @@ class Snippets:
         if not isinstance(changes, dict):
             found = strict_json.describe(changes)
             raise Invalid(f"the patch is {found}: the content must stay an object", hint="send a JSON Merge Patch")
-        return old, merge(json.loads(bytes(old.content)), changes)
+        return old, *merge(str(old.content, "utf-8"), str(patch, "utf-8"))
 
-    def _put(self, old: Record, value: dict[str, Json]) -> Record:
-        """The next version of a snippet."""
+    def _put(self, old: Record, content: bytes, value: dict[str, Json]) -> Record:
+        """The next version of a snippet, with the content that has this text and value."""
         self._types.of_new(old.snippet_type).check(value)
-        content = strict_json.dumps(value)
         _check_length(content)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content)
         self._turn.begin()
