@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
 from reed.wire import common, plugins, registry, schema, search, snippets
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import SNIPPET_WRITES, Command, Flag, Signal
 from reed.wire.layouts import Bytes
 from reed.wire.monitor import IN, Monitored
 
@@ -25,12 +25,14 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SNIPPET_DELETE: snippets.SnippetDelete.unpack,
     _C.SNIPPET_GET: common.unpack_ref,
     _C.SNIPPET_LIST: snippets.SnippetList.unpack,
+    _C.SNIPPET_RESTORE: snippets.SnippetRestore.unpack,
     _C.SNIPPET_NAMES: snippets.SnippetNames.unpack,
     _C.SCHEMA_BOND: schema.SchemaBond.unpack,
     _C.SCHEMA_UNBOND: schema.SchemaUnbond.unpack,
     _C.SCHEMA_TREE: schema.SchemaTree.unpack,
     _C.REGISTRY_DEFINE: registry.RegistryDefine.unpack,
     _C.REGISTRY_GET: common.unpack_name,
+    _C.REGISTRY_CHECK: registry.RegistryCheck.unpack,
     _C.SEARCH_QUERY: search.SearchQuery.unpack,
     _C.SEARCH_INDEX: common.unpack_ref,
     _C.PLUGIN_REGISTER: plugins.PluginRegister.unpack,
@@ -41,9 +43,16 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_RELOAD: plugins.PluginReload.unpack,
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
-_WRITES = frozenset({_C.SNIPPET_CREATE, _C.SNIPPET_UPDATE, _C.SNIPPET_DELETE})
 _JSON = frozenset(
-    {_C.SNIPPET_NAMES, _C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS}
+    {
+        _C.SNIPPET_NAMES,
+        _C.SCHEMA_TREE,
+        _C.REGISTRY_CHECK,
+        _C.PLUGIN_REGISTER,
+        _C.PLUGIN_HEALTH,
+        _C.PLUGIN_LIST,
+        _C.SYSTEM_STATS,
+    }
 )
 
 
@@ -91,17 +100,23 @@ def _request_fields(frame: Monitored) -> dict[str, Any]:
     record = _REQUESTS[frame.command_id](frame.payload)
     if isinstance(record, str):
         return {"ref" if frame.command_id in {_C.SNIPPET_GET, _C.SEARCH_INDEX} else "name": record}
+    if isinstance(record, snippets.SnippetRestore):
+        return {"flags": record.flags, **_record_fields(record.record)}
+    return {name: _value(value) for name, value in record._asdict().items()}
+
+
+def _record_fields(record: snippets.Record) -> dict[str, Any]:
     return {name: _value(value) for name, value in record._asdict().items()}
 
 
 def _response_fields(frame: Monitored) -> dict[str, Any]:
     if frame.flags & Flag.ERROR:
         return _error_fields(frame.payload)
-    if frame.command_id in _WRITES:
+    if frame.command_id in SNIPPET_WRITES:
         return snippets.SnippetWritten.unpack(frame.payload)._asdict()
     if frame.command_id == _C.SNIPPET_GET:
         status, record = snippets.SnippetGot.unpack(frame.payload)
-        return {"status": status, **{name: _value(value) for name, value in record._asdict().items()}}
+        return {"status": status, **_record_fields(record)}
     if frame.command_id in _JSON:
         answer = common.JsonResponse.unpack(frame.payload)
         return {"status": answer.status, "json": _value(answer.json)}

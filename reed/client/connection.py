@@ -18,7 +18,7 @@ from struct import pack
 from reed.client.line import Line, Request
 from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
 from reed.wire import frames
-from reed.wire.codes import READS, Command, Flag
+from reed.wire.codes import READS, SNIPPET_WRITES, Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.layouts import SNIPPET_WRITTEN
@@ -239,7 +239,7 @@ def _answer(command: int, frame: Frame) -> bytes:
         raise _error_of(ErrorResponse.unpack(payload))
     if frame.command_id != command or not frame.flags & Flag.RESPONSE:
         raise NoAnswer(f"the core answered 0x{frame.command_id:02X} where {_name(command)} was due")
-    if command <= Command.SNIPPET_DELETE:
+    if command in SNIPPET_WRITES:
         status, _, _ = SNIPPET_WRITTEN.unpack_from(payload)
         if status >= 400:  # what is wrong with the snippet itself is told in the answer's own struct (WIRE.md, rule 3)
             text = payload[SNIPPET_WRITTEN.size :].decode("utf-8", "replace")

@@ -8,7 +8,7 @@
 
 A filter gets {"event", "type", "name", "id", "content"}; of an update the content as it would become, and the "version"
 that it is based on. If another write came meanwhile, the filters see the update once more, on what the snippet is now.
-A plugin's writes pass the filters of others, never its own.
+A restore (SNIPPET_RESTORE) is not filtered. A plugin's writes pass the filters of others, never its own.
 
 A connection's writes keep their order: while one of them is with a filter, those after it wait in its Line. As long as
 no plugin has a filter (`idle`), writes go straight to the store.
@@ -28,10 +28,11 @@ from reed.core.filter_answer import Verdict, verdict
 from reed.core.links import Link
 from reed.errors import CallError, Conflict, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.registry.manifest import FILTERS, Filter
-from reed.store.base import Done, Failed, Preview, Store
+from reed.store.base import Done, Failed, Preview, Restored, Store
 from reed.wire import strict_json
 from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginAnswer
+from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
 
 _MOST_ROUNDS = 5  # of an update that others overtake
@@ -217,6 +218,14 @@ class Line:
             self._hand_over(lambda: self._store.delete(ref, cascade, done, failed, by=by), failed)
 
         self._add(begin, 0, failed)
+
+    def restore(self, record: Record, done: Done[Restored], failed: Failed, *, by: str = "", **how: bool) -> None:
+        """In its turn, but unfiltered: what was accepted once is not judged again."""
+
+        def begin() -> None:
+            self._hand_over(lambda: self._store.restore(record, done, failed, by=by, **how), failed)
+
+        self._add(begin, len(record.content), failed)
 
     def _add(self, begin: Callable[[], None], size: int, failed: Failed) -> None:
         size += _OVERHEAD

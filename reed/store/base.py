@@ -21,7 +21,7 @@ written in the change's own transaction, and it stays there until the subscriber
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError
 from reed.wire.registry import Definition
@@ -54,6 +54,14 @@ class Event(NamedTuple):
     version: int  # that it made; of a deleted snippet, its last
     at: int  # Unix microseconds
     lost: int  # events right before this one that the full outbox had no room for
+
+
+class Restored(NamedTuple):
+    """What became of a snippet that was to be restored."""
+
+    id: str
+    outcome: Literal["created", "replaced", "unchanged"]
+    warning: str = ""  # why the content does not fit its type, where it was accepted all the same
 
 
 class Preview(NamedTuple):
@@ -89,6 +97,21 @@ class Store(Protocol):
         """Write new content in place of what `seen` has; Conflict when the snippet is no longer as it was seen."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
+    def restore(
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        accept_unfit: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        by: str = "",
+    ) -> None:
+        """Write a snippet as it once was: id, version and times are the record's. What is here alike is left alone, an
+        older version is replaced; a newer one, or another content under the same version, is a Conflict unless
+        `overwrite`. With `dry_run` nothing is written."""
+
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
@@ -103,6 +126,9 @@ class Store(Protocol):
     def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None: ...
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None: ...
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None: ...
+
+    def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
+        """Which snippets do not fit the definition of their type, a part at a time: see `sqlite.fitting`."""
 
     # Search. `index` with ref "" indexes everything; gives the number of snippets indexed.
     def search(

@@ -91,6 +91,13 @@ class Index:
     def created(self) -> None:
         self._beyond += 1
 
+    def restored(self, sequence: int) -> None:
+        """A snippet was created anywhere in the order, not at its end."""
+        if sequence > self._indexed_to:
+            self._beyond += 1
+        else:
+            self._mark(sequence)
+
     def changed(self, sequence: int) -> None:
         """A snippet was updated, or is to be indexed again."""
         if sequence <= self._indexed_to:

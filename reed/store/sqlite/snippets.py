@@ -1,4 +1,4 @@
-"""Snippets: create, update, delete, find, page (WIRE.md, 01-05).
+"""Snippets: create, update, delete, find, page (WIRE.md, 01-05); what `restoring` writes.
 
 Every check comes before the first statement that writes, so a write that is refused changes nothing, for itself or for
 the others in its turn. The one exception is a name in use: the INSERT itself finds that, and takes only itself back.
@@ -16,7 +16,7 @@ from typing import Any
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.base import Preview, RecordPage
 from reed.store.sqlite.cache import RecordCache
-from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_of
+from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_in, sequence_of
 from reed.store.sqlite.jobs import Steps
 from reed.store.sqlite.patch import merge
 from reed.store.sqlite.turn import Turn
@@ -37,6 +37,10 @@ MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answe
 _AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _COLUMNS = "id, type, name, version, created_at, updated_at, content"
 _INSERT = f"INSERT INTO snippets (sequence, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_OVERWRITE = (
+    "UPDATE snippets SET id = ?, type = ?, name = ?, version = ?, created_at = ?, updated_at = ?, content = ?"
+    " WHERE sequence = ?"
+)
 _BY_SEQUENCE = f"SELECT {_COLUMNS} FROM snippets WHERE sequence = ?"
 _BY_NAME = f"SELECT {_COLUMNS} FROM snippets WHERE name = ? AND name != ''"
 _PAGE = f"SELECT {_COLUMNS} FROM snippets WHERE sequence > ? ORDER BY sequence"
@@ -73,7 +77,7 @@ class Snippets:
             names.check("semantic name", name)
         kind = self._types.of_new(type_name)
         kind.check(strict_json.load_object(content))
-        _check_length(content)
+        check_length(content)
         now = self._clock()
         sequence, snippet_id = self._ids.next(now)
         at = now // 1000
@@ -121,7 +125,7 @@ class Snippets:
     def _put(self, old: Record, content: bytes, value: dict[str, Json]) -> Record:
         """The next version of a snippet, with the content that has this text and value."""
         self._types.of_new(old.snippet_type).check(value)
-        _check_length(content)
+        check_length(content)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content)
         self._turn.begin()
         self._writer.execute(
@@ -138,6 +142,31 @@ class Snippets:
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence_of(record.id),))
         self.count -= 1
         self._cache.forget(record.id)
+
+    def restore(self, record: Record, old: Record | None) -> None:
+        """Write a record as it is, in place of `old`. Everything has been checked."""
+        sequence = sequence_in(record.id)
+        self._turn.begin()
+        if old is None:
+            self._writer.execute(_INSERT, (sequence, *record))
+            self._ids.reserve(sequence)
+            self.count += 1
+        else:
+            self._writer.execute(_OVERWRITE, (*record, sequence))
+        self._touched.append(record.id)
+        self._cache.forget(record.id)
+
+    def at(self, sequence: int) -> Record | None:
+        """The snippet with this sequence number."""
+        row = self._writer.execute(_BY_SEQUENCE, (sequence,)).fetchone()
+        return None if row is None else Record._make(row)
+
+    def check_name_is_free(self, name: str, snippet_id: str) -> None:
+        """Conflict when another snippet than this one has the name."""
+        if name:
+            row = self._writer.execute(_BY_NAME, (name,)).fetchone()
+            if row is not None and row[0] != snippet_id:
+                raise self._name_in_use(name)
 
     def find(self, ref: str) -> Record:
         """The snippet with this id or name, or NotFound."""
@@ -161,15 +190,17 @@ class Snippets:
         """What gives `limit` snippets (0: DEFAULT_LIMIT) in creation order, those after the one with the id `after`."""
         if limit > LARGEST_LIMIT:
             raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}; the cursor leads to the rest")
-        start = 0
-        if after:
-            found = sequence_of(after.lower())
-            if found is None:
-                raise Malformed(f"after: {after!r} is not an id", hint="send the cursor of the page before")
-            start = found
+        start = self.start_after(after)
         if type_name:
             return partial(_page, (_PAGE_OF_TYPE, (self._types.get(type_name).name, start)), limit or DEFAULT_LIMIT)
         return partial(_page, (_PAGE, (start,)), limit or DEFAULT_LIMIT)
+
+    def start_after(self, after: str) -> int:
+        """The sequence number in a cursor; 0 for an empty one, which is the beginning."""
+        start = sequence_of(after.lower()) if after else 0
+        if start is None:
+            raise Malformed(f"after: {after!r} is not an id", hint="send the cursor of the page before")
+        return start
 
     def settle(self, kept: bool) -> None:
         if kept:
@@ -230,6 +261,6 @@ def _changed_meanwhile(ref: str, version: int, expected: int) -> Conflict:
     )
 
 
-def _check_length(content: bytes) -> None:
+def check_length(content: bytes) -> None:
     if len(content) > MAX_CONTENT:
         raise Invalid(f"the content has {len(content)} bytes", hint=f"at most {MAX_CONTENT}")

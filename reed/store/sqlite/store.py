@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, T
+from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, Restored, T
 from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
+from reed.store.sqlite.fitting import MAX_SNIPPETS, check
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
+from reed.store.sqlite.restoring import Restoring
 from reed.store.sqlite.search import check_window, search
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.tree import tree
@@ -67,6 +69,7 @@ class SqliteStore:
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
+            self._restoring = Restoring(self._snippets, self._types, self._index, self._outbox, clock)
             self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
@@ -120,6 +123,15 @@ class SqliteStore:
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
         self._write(done, failed, self._delete, ref, cascade, by)
 
+    def restore(
+        self, record: Record, done: Done[Restored], failed: Failed, *, dry_run: bool = False, by: str = "", **how: bool
+    ) -> None:
+        plan = self._read(self._restoring.plan, record, **how)
+        if dry_run or (plan.result.outcome == "unchanged" and not self.dirty):
+            done(plan.result)
+        else:
+            self._write(done, failed, self._restoring.carry_out, plan, by)
+
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
         if record is None:
@@ -161,6 +173,12 @@ class SqliteStore:
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
         done(self._types.definitions())
+
+    def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
+        """See `reed.store.sqlite.fitting`."""
+        kind, start = self._types.get(type_name), self._snippets.start_after(after)
+        limit = min(limit or MAX_SNIPPETS, MAX_SNIPPETS)
+        self._jobs.start(partial(check, kind=kind, after=start, limit=limit), done, failed)
 
     # Search.
 
