@@ -33,6 +33,15 @@ class JsonText(str):
     __slots__ = ()
 
 
+class JsonContent:
+    """A JSON text inside of what `Output.json` prints: laid out as the rest is, its numbers digit by digit."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
 class Column:
     """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it, "name|id" the first that
     is there. `show` puts a value into words for people.
@@ -101,7 +110,7 @@ class Output:
     def json(self, value: Any) -> None:
         indent = 2 if self.is_terminal else None
         separators = None if indent else (",", ":")
-        text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+        text = _dumps(value, indent, separators)
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
     def say(self, text: str) -> None:
@@ -133,7 +142,7 @@ class Output:
             self.stream.buffer.write(data if data.endswith(b"\n") else data + b"\n")
             return
         try:
-            self.json(json.loads(data))
+            self.json(JsonContent(data))
         except ValueError:
             self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
 
@@ -182,6 +191,22 @@ def error_as_json(error: ReedError) -> dict[str, Any]:
     if isinstance(error, FileError):
         message = str(error).removesuffix(f"; {hint}")
     return {"status": None, "code": None, "message": message, "hint": hint}
+
+
+def _dumps(value: Any, indent: int | None, separators: tuple[str, str] | None) -> str:
+    """The JSON text of a value in which JsonContent may stand. A number of it travels as a marked string meanwhile."""
+    mark = os.urandom(8).hex()
+
+    def parsed(content: Any) -> Any:
+        if not isinstance(content, JsonContent):
+            raise TypeError(f"{type(content).__name__} is no JSON")
+        return json.loads(content.text, parse_int=marked, parse_float=marked)
+
+    def marked(digits: str) -> str:
+        return f"{mark}{digits}{mark}"
+
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=parsed)
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
 
 
 # Cells.

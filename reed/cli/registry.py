@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from reed.cli.output import Column, Output
+from reed.cli.output import Column, Output, complain, counted, safe
 from reed.cli.parse import Args, Form, Option
 from reed.cli.site import connect, json_input
+from reed.client import Client
+from reed.errors import PermissionDenied, UnknownCommand
+
+_NAMED = 10
 
 
 def define(args: Args, output: Output) -> int:
@@ -14,8 +19,33 @@ def define(args: Args, output: Output) -> int:
     definition = json_input(args, "JSON")
     with connect(args) as core:
         is_new = core.registry_define(name, definition)
-    output.done(f"type {name} was {'defined' if is_new else 'redefined'}", {"name": name, "is_new": is_new})
+        unfit = {} if is_new else _unfit(core, name)
+    told = {"name": name, "is_new": is_new, **unfit}
+    output.done(f"type {name} was {'defined' if is_new else 'redefined'}", told)
+    if unfit.get("unfit"):
+        first = unfit["first"][0]
+        complain(
+            f"{unfit['unfit']} of {counted(unfit['checked'], 'snippet')} of type {name} do not fit the new definition, "
+            f"and stay as they are; the first is {safe(first['name'] or first['id'])}: {safe(first['problem'])}"
+        )
     return 0
+
+
+def _unfit(core: Client, name: str) -> dict[str, Any]:
+    """How many snippets do not fit what their type is now; nothing where that may not be asked."""
+    total: dict[str, Any] = {"checked": 0, "unfit": 0, "first": []}
+    cursor = ""
+    while True:
+        try:
+            part = core.registry_check(name, cursor)
+        except (PermissionDenied, UnknownCommand):
+            return {}
+        total["checked"] += part["checked"]
+        total["unfit"] += part["unfit"]
+        total["first"] += part["first"][: _NAMED - len(total["first"])]
+        cursor = part["cursor"]
+        if not cursor:
+            return total
 
 
 def get(args: Args, output: Output) -> int:
@@ -51,7 +81,7 @@ FORMS = {
         (Option("--file", "F", "read the definition from a file (.json, .yaml)"),),
         """
 A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), composed_of ([type, …]),
-max_depth, routable. Snippets that are there already stay as they are.
+max_depth, routable. Snippets that are there already stay as they are; it says how many do not fit the new definition.
 
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
     ),

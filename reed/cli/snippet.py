@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from reed.cli.output import Column, JsonText, Output, moment
+from reed.cli.output import Column, JsonContent, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option
 from reed.cli.site import connect, json_input, ref
 from reed.client import Client
@@ -110,7 +109,7 @@ def list_snippets(args: Args, output: Output) -> int:
 def as_json(record: Record) -> dict[str, Any]:
     """A record as `--json` prints it."""
     about = dict(zip(("id", "type", "name", "version", "created_at", "updated_at"), record[:6], strict=True))
-    return {**about, "content": json.loads(bytes(record.content))}
+    return {**about, "content": JsonContent(bytes(record.content))}
 
 
 def _row(record: Record, *, with_content: bool) -> dict[str, Any]:

@@ -44,7 +44,8 @@ ERRORS = {  # name: [error_code, status]
     "ERR_RESTARTING": [50001, 503],
 }  # fmt: skip
 PERMISSIONS = [
-    "snippet_read", "snippet_write", "snippet_restore", "schema_read", "schema_write", "registry_read", "registry_write",
+    "snippet_read", "snippet_write", "snippet_restore",
+    "schema_read", "schema_write", "registry_read", "registry_write",
     "search_read", "search_write", "system_stats", "file_write", "plugin_send",
 ]  # fmt: skip
 
