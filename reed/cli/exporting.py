@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from reed.cli import lines
 from reed.cli.output import Output, counted
 from reed.cli.parse import Args
 from reed.cli.progress import Progress
 from reed.cli.site import connect
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
+from reed.wire import lines
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse
 from reed.wire.schema import SchemaTree

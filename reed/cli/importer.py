@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reed.cli import bonding, lines
+from reed.cli import bonding
 from reed.cli.bonding import Wanted
 from reed.cli.plain_lines import Keys, Naming
 from reed.cli.problems import Problems
@@ -25,6 +25,7 @@ from reed.cli.progress import Progress
 from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed, PermissionDenied
+from reed.wire import lines
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact
 from reed.wire.registry import RegistryDefine

@@ -60,7 +60,7 @@ class Sandbox:
         self._memory = 0
         self._lifted = True
         guard = self._chunk("guard", self._host, self._limit)
-        json = self._chunk("json", guard)
+        json = self._chunk("json", guard, self._chunk("numbers", guard))
         sdk = self._chunk("reed", guard, json)
         files = self._chunk("files", guard, json)
         self._entries = self._chunk("plugin", guard, json, sdk, files)

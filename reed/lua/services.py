@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.errors import CallError, ErrorCode, Malformed
-from reed.wire import common, layouts, strict_json
+from reed.wire import common, layouts, lines, strict_json
 from reed.wire.codes import Command
 from reed.wire.layouts import Bytes, pack_text
 from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
@@ -62,6 +62,22 @@ class CoreServices:
         records = b",".join(map(_record, page.records))
         return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
 
+    def snippet_lines(self, arguments: bytes) -> bytes:
+        """A page as lines of an export, behind one line of JSON that says what is in it: {"ids","cursor","skipped"}."""
+        kind, after, limit, only_ids, room = strict_json.loads(arguments)
+        page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(SnippetList(kind, after, limit))))
+        parts: list[bytes] = []
+        skipped: list[dict[str, Any]] = []
+        for record in () if only_ids else page.records:
+            line = lines.of_snippet(record)
+            if len(line) > room:
+                skipped.append({"id": record.id, "name": record.semantic_name, "bytes": len(record.content)})
+            else:
+                parts.append(line)
+        ids = [record.id for record in page.records]
+        head = strict_json.dumps({"ids": ids, "cursor": page.cursor, "skipped": skipped})
+        return b"\n".join((head, b"".join(parts)))
+
     def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
         kind, name = strict_json.loads(arguments)
         return self._written(Command.SNIPPET_CREATE, SnippetCreate(kind, name, content))
@@ -102,6 +118,9 @@ class CoreServices:
         page = RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b""))
         pairs = [strict_json.dumps(name) + b":" + text for name, text in page.definitions]
         return b"{%b}" % b",".join(pairs)
+
+    def registry_lines(self) -> bytes:
+        return b"".join(map(lines.of_type, RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b"")).definitions))
 
     def search_query(self, arguments: bytes) -> bytes:
         request = SearchQuery(*strict_json.loads(arguments))

@@ -108,7 +108,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(on_site, core, tmp_path):
 
 
 def test_plain_content_is_found_again_by_a_key(on_site, core, tmp_path):
-    lines = ['{"path": "%s", "n": %d}\n' % ("x" * 40 + str(n), n) for n in range(20)]  # too long for a name
+    lines = [f'{{"path": "{"x" * 40}{n}", "n": {n}}}\n' for n in range(20)]  # too long for a name
     path = written(tmp_path, *lines)
     first = on_site("import", path, "--type", "keyed", "--key", "path", "--json")
     assert (first.code, counts(first)) == (0, {"snippets": 20})
@@ -157,7 +157,7 @@ def test_lines_of_other_depths_and_digits(on_site, core, tmp_path):
     long_number = '{"n":' + "7" * 400 + "}"
     path = written(
         tmp_path, snippet(OLD, "deep", deep), snippet(OTHER, "deep", long_number), "[" * 100_000 + "\n",
-        '{"content": %s, "type": "deep", "name": "exact"}\n' % EXACT.decode(),
+        f'{{"content": {EXACT.decode()}, "type": "deep", "name": "exact"}}\n',
     )  # fmt: skip
     core.registry_define("deep", {})
     ran = on_site("import", path, "--json")

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reed
-from reed.cli import lines
 from reed.cli.inferring import infer
-from reed.cli.lines import Line
 from reed.cli.updating import merge_patch
 from reed.client import Client
 from reed.errors import Malformed
+from reed.wire import lines
+from reed.wire.lines import Line
 from reed.wire.names import is_semantic_name
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
