@@ -24,6 +24,7 @@ from reed.wire.snippets import (
     SnippetGot,
     SnippetList,
     SnippetPage,
+    SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
 )
@@ -81,6 +82,13 @@ class CoreServices:
     def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
         kind, name = strict_json.loads(arguments)
         return self._written(Command.SNIPPET_CREATE, SnippetCreate(kind, name, content))
+
+    def snippet_restore(self, arguments: bytes, content: bytes) -> bytes:
+        flags, snippet_id, kind, name, version, created_at, updated_at = strict_json.loads(arguments)
+        request = SnippetRestore(flags, Record(snippet_id, kind, name, version, created_at, updated_at, content))
+        answer = SnippetWritten.unpack(self._request(Command.SNIPPET_RESTORE, _packed(request)))
+        _check(answer.status, answer.error)
+        return strict_json.dumps([answer.status, answer.error])
 
     def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
         ref, if_version = strict_json.loads(arguments)

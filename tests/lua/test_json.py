@@ -155,8 +155,8 @@ def test_a_number_keeps_its_digits(digits: str) -> None:
          "[0.0,9.223372036854776e+18,-1.8446744073709552e+19,2.0]"),
         ("return tostring(big.a) .. '|' .. big.a .. '|' .. type(big.a)",
          "18446744073709551614|18446744073709551614|table"),
-        ("return json.encode { json.tonumber(big.a), json.tonumber(7), json.tonumber 'x' == nil, json.is_array(big.a) }",
-         "[1.8446744073709552e+19,7,true,false]"),
+        ("return json.encode { json.tonumber(big.a), json.tonumber(7), json.is_array(big.a) }",
+         "[1.8446744073709552e+19,7,false]"),
     ],
 )  # fmt: skip
 def test_what_plugins_do_with_numbers(bench: Bench, body: str, text: str) -> None:
@@ -167,9 +167,14 @@ def test_what_plugins_do_with_numbers(bench: Bench, body: str, text: str) -> Non
     assert (outcome.kind, outcome.text(1)) == ("done", text)
 
 
-@pytest.mark.parametrize("body", ["big.n.x = 1", "return big.n + {}", "return big.n .. {}", "return big.n < 'x'",
-                                  "json.number 'x'", "json.number '01'", "json.number '1.'", "json.number(0/0)",
-                                  "json.number(nil)", "json.number {}", "json.number '1e999'", "json.number(1/0)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        "big.n.x = 1", "return big.n + {}", "return big.n .. {}", "return big.n < 'x'", "json.number 'x'",
+        "json.number '01'", "json.number '1.'", "json.number(0/0)", "json.number(1/0)", "json.number(nil)",
+        "json.number {}", "json.number '1e999'",
+    ],
+)  # fmt: skip
 def test_a_mistake_with_a_number_is_the_plugins(bench: Bench, body: str) -> None:
     outcome = bench.run(f"big = json.decode '{{\"n\":18446744073709551614}}'\n{body}")
     assert outcome.kind == "error"

@@ -100,6 +100,20 @@ reed.snippet = {
     return request("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
   end,
 
+  --- Writes a snippet as it once was, a table as `get` gives it: id, version and times are taken over, filters are not
+  -- asked. Gives 201 (new), 204 (an older version was replaced) or 200 (it is here alike), and a warning or "".
+  -- options: accept_unfit, overwrite, dry_run
+  restore = function(record, options)
+    expect(record, "table", "snippet.restore: record")
+    options = expect(options, "table", "snippet.restore: options", true) or {}
+    local flags = (options.accept_unfit and 1 or 0) | (options.overwrite and 2 or 0) | (options.dry_run and 4 or 0)
+    local answer = request("snippet.restore", encode {
+      flags, record.id or "", record.type or "", record.name or "", record.version or 1, record.created_at or 0,
+      record.updated_at or 0,
+    }, json_text(record.content, "snippet.restore: content"))
+    return answer[1], answer[2]
+  end,
+
   --- Merges `patch` (RFC 7396: json.null takes a field away); fails with 409 unless `if_version` is the version.
   update = function(ref, patch, if_version)
     expect(ref, "string", "snippet.update: ref")

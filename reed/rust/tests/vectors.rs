@@ -15,11 +15,12 @@ use reed_plugin::wire::common::{
 use reed_plugin::wire::frames::{FrameBuffer, HEADER, encode};
 use reed_plugin::wire::message::PluginMessage;
 use reed_plugin::wire::plugins::{PluginAnswer, PluginRegister, PluginSend};
-use reed_plugin::wire::registry::{Definition, RegistryGot, RegistryPage};
+use reed_plugin::wire::registry::{Definition, RegistryCheck, RegistryGot, RegistryPage};
 use reed_plugin::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use reed_plugin::wire::search::{SearchHit, SearchIndexed, SearchPage, SearchQuery};
 use reed_plugin::wire::snippets::{
-    Record, SnippetCreate, SnippetDelete, SnippetGot, SnippetList, SnippetPage, SnippetUpdate, SnippetWritten,
+    Record, SnippetCreate, SnippetDelete, SnippetGot, SnippetList, SnippetPage, SnippetRestore,
+    SnippetUpdate, SnippetWritten,
 };
 use reed_plugin::{Error, Value, strict_json};
 
@@ -148,6 +149,20 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "SnippetWritten" => both_ways!(
             bytes,
             SnippetWritten { status: status(), snippet_id: f.text("snippet_id"), error: f.text("error") }
+        ),
+        "SnippetRestore" => {
+            both_ways!(
+                bytes,
+                SnippetRestore { flags: f.number("flags"), record: record(Fields(&f.0["record"])) }
+            )
+        }
+        "RegistryCheck" => both_ways!(
+            bytes,
+            RegistryCheck {
+                type_name: f.text("type_name"),
+                after: f.text("after"),
+                limit: f.number("limit"),
+            }
         ),
         "SnippetGot" => {
             both_ways!(bytes, SnippetGot { status: status(), record: record(Fields(&f.0["record"])) })
@@ -282,6 +297,7 @@ fn refusal(reads: &str, bytes: &[u8]) -> Option<Error> {
         "Ref" => error(unpack_ref(bytes)),
         "SnippetCreate" => error(SnippetCreate::unpack(bytes)),
         "SnippetDelete" => error(SnippetDelete::unpack(bytes)),
+        "SnippetRestore" => error(SnippetRestore::unpack(bytes)),
         "SnippetPage" => error(SnippetPage::unpack(bytes)),
         "RegistryPage" => error(RegistryPage::unpack(bytes)),
         "SearchPage" => error(SearchPage::unpack(bytes)),
@@ -349,6 +365,7 @@ fn constants_are_the_same() {
         ("SNIPPET_DELETE", Command::SnippetDelete),
         ("SNIPPET_GET", Command::SnippetGet),
         ("SNIPPET_LIST", Command::SnippetList),
+        ("SNIPPET_RESTORE", Command::SnippetRestore),
         ("SNIPPET_NAMES", Command::SnippetNames),
         ("SCHEMA_BOND", Command::SchemaBond),
         ("SCHEMA_UNBOND", Command::SchemaUnbond),
@@ -356,6 +373,7 @@ fn constants_are_the_same() {
         ("REGISTRY_DEFINE", Command::RegistryDefine),
         ("REGISTRY_GET", Command::RegistryGet),
         ("REGISTRY_LIST", Command::RegistryList),
+        ("REGISTRY_CHECK", Command::RegistryCheck),
         ("SEARCH_QUERY", Command::SearchQuery),
         ("SEARCH_INDEX", Command::SearchIndex),
         ("PLUGIN_REGISTER", Command::PluginRegister),
