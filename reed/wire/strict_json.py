@@ -49,9 +49,9 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
     return value
 
 
-def load_object(data: bytes | bytearray | memoryview) -> dict[str, Json]:
+def load_object(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> dict[str, Json]:
     """As `loads`, for a text that must be a JSON object."""
-    value = loads(data)
+    value = loads(data, max_depth)
     if not isinstance(value, dict):
         raise Malformed(f"JSON: expected an object, found {describe(value)}")
     return value

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 from reed.client import Client
+from reed.wire.codes import Command, Flag
 from reed.wire.json_spans import members
+from reed.wire.plugins import PluginSend
 
 NUMBERS = b'"n":18446744073709551615,"f":0.1000000000000000055511151231257827,"e":1E2,"p":1.50,"z":-0'
 CONTENT = b'{"a":[1.0,2],' + NUMBERS + b',"title":"t"}'
@@ -85,3 +87,32 @@ def in_order(content: bytes) -> bytes:
     text = content.decode()
     parts = sorted((member.key, text[member.start : member.end]) for member in members(text))
     return ("{" + ",".join(part for _, part in parts) + "}").encode()
+
+
+TELLER = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "teller", version = "1.0.0" }
+plugin.action("ask", function(payload) return plugin.request("echo", 0x20, payload, 10) end)
+plugin.run()
+"""
+ANSWERER = """
+local reed = require "reed"
+local plugin = reed.create_plugin { name = "echo", version = "1.0.0" }
+plugin.register_message_handler(0x20, function(payload) return json.decode(payload) end)
+plugin.action("ask", function(payload) return json.decode(payload) end)
+plugin.run()
+"""
+
+
+def test_numbers_and_depths_in_messages_and_in_answers_of_all(site) -> None:
+    site.set_rows('echo,lua,{},1.0.0,"","admin",true,""', 'teller,lua,{},1.0.0,"","admin",true,""')
+    site.add_lua_plugin("echo", ANSWERER, "actions:\n  ask: {command_id: 1, input: json}\n")
+    site.add_lua_plugin("teller", TELLER, "actions:\n  ask: {command_id: 1, input: json}\n")
+    site.start()
+    with Client(site.socket_path) as core:
+        for content in (in_order(CONTENT), DEEPEST, LONG_NUMBER):
+            assert core.plugin_send("teller", "ask", content).body == content
+            payload = PluginSend("", "ask", content).pack()
+            answers = core.call(Command.PLUGIN_SEND, payload, Flag.BROADCAST)
+            assert bytes(answers).count(content) == 2
+    site.no_tracebacks()
