@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reed.cli.output import Column, Output, complain, counted, safe
+from reed.cli.output import Column, JsonContent, Output, complain, counted, safe
 from reed.cli.parse import Args, Form, Option
 from reed.cli.site import connect, json_input
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
+from reed.wire.json_spans import members
 
 _NAMED = 10
 
@@ -52,7 +53,9 @@ def get(args: Args, output: Output) -> int:
     with connect(args) as core:
         definition = core.registry_get(args.word("NAME"))
     if output.as_json:
-        output.json({"name": definition.type_name, **json.loads(bytes(definition.definition))})
+        text = bytes(definition.definition).decode()
+        fields = {each.key: JsonContent(text[each.begin : each.end].encode()) for each in members(text)}
+        output.json({"name": definition.type_name, **fields})
     else:
         output.text(bytes(definition.definition))
     return 0
