@@ -13,12 +13,12 @@ A table is as wide as COLUMNS says, else as the terminal; states are coloured (`
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from reed.cli.json_content import JsonContent, dumps
 from reed.errors import CallError, ErrorCode, FileError, ReedError
 
 _GAP = 2
@@ -31,15 +31,6 @@ class JsonText(str):
     """A cell that is a JSON text: outside of its strings, which escape them, a tab or line feed is but a space."""
 
     __slots__ = ()
-
-
-class JsonContent:
-    """A JSON text inside of what `Output.json` prints: laid out as the rest is, its numbers digit by digit."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: bytes) -> None:
-        self.text = text
 
 
 class Column:
@@ -110,7 +101,7 @@ class Output:
     def json(self, value: Any) -> None:
         indent = 2 if self.is_terminal else None
         separators = None if indent else (",", ":")
-        text = _dumps(value, indent, separators)
+        text = dumps(value, indent, separators)
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
     def say(self, text: str) -> None:
@@ -191,22 +182,6 @@ def error_as_json(error: ReedError) -> dict[str, Any]:
     if isinstance(error, FileError):
         message = str(error).removesuffix(f"; {hint}")
     return {"status": None, "code": None, "message": message, "hint": hint}
-
-
-def _dumps(value: Any, indent: int | None, separators: tuple[str, str] | None) -> str:
-    """The JSON text of a value in which JsonContent may stand. A number of it travels as a marked string meanwhile."""
-    mark = os.urandom(8).hex()
-
-    def parsed(content: Any) -> Any:
-        if not isinstance(content, JsonContent):
-            raise TypeError(f"{type(content).__name__} is no JSON")
-        return json.loads(content.text, parse_int=marked, parse_float=marked)
-
-    def marked(digits: str) -> str:
-        return f"{mark}{digits}{mark}"
-
-    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=parsed)
-    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
 
 
 # Cells.

@@ -6,9 +6,8 @@ The first twenty of each kind are printed at once, the rest is counted in the en
 from __future__ import annotations
 
 import json
-import sys
 
-from reed.cli.output import counted, safe_lines
+from reed.cli.output import complain, counted
 from reed.cli.progress import Progress
 from reed.errors import FileError
 
@@ -58,7 +57,7 @@ class Problems:
 
     def _print(self, text: str) -> None:
         self._progress.clear()
-        print(f"reed: {safe_lines(text)}", file=sys.stderr)
+        complain(text)
 
 
 def as_json(problems: list[FileError]) -> list[dict[str, object]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reed.cli.output import Column, JsonContent, Output, complain, counted, safe
+from reed.cli.json_content import JsonContent
+from reed.cli.output import Column, Output, complain, counted, safe
 from reed.cli.parse import Args, Form, Option
 from reed.cli.site import connect, json_input
 from reed.client import Client

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reed.cli.output import Column, JsonContent, JsonText, Output, moment
+from reed.cli.json_content import JsonContent
+from reed.cli.output import Column, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option
 from reed.cli.site import connect, json_input, ref
 from reed.client import Client
