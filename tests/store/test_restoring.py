@@ -106,9 +106,8 @@ def test_a_name_in_use_and_a_type_that_is_not_there(driver):
         record(""),
         record(version=0),
         record(version=1 << 31),
-        record(created=AT + 6),
         record(updated=(1 << 63) + 5),
-        record(updated=int(time.time() + 2 * DAY) * 1_000_000),
+        record(created=7_258_118_400_000_000),
         record(content=b"[1]"),
         record(content=b'{"title":NaN}'),
         record(name="no good"),
@@ -119,6 +118,22 @@ def test_what_cannot_have_been_is_refused(driver, wrong):
     with pytest.raises((Invalid, Malformed)):
         restore(driver, wrong, accept_unfit=True, overwrite=True)
     assert named(driver) == []
+
+
+def test_what_is_of_the_future_takes_permission_and_is_warned_of(driver):
+    later = int(time.time() + 2 * DAY)
+    digits = f"{later * 1000:012x}"
+    for ahead in (record(updated=later * 1_000_000), record(f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000")):
+        with pytest.raises(Invalid, match="future"):
+            restore(driver, ahead)
+        outcome, warning = restore(driver, ahead, accept_unfit=True)
+        assert (outcome, "future" in warning) == ("created", True)
+        assert driver.get(ahead.id) == ahead
+    assert driver.create("note", "", {}) > ahead.id
+
+
+def test_a_clock_that_was_set_back_between_two_writes_is_no_obstacle(driver):
+    assert restore(driver, record(created=AT + 6)) == ("created", "")
 
 
 def test_two_ids_of_the_same_moment_are_told_apart(driver):

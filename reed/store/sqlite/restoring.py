@@ -7,13 +7,14 @@
     content, same version
 
 The key of a snippet is the sequence number in its id (see `ids`). So an id must be of the kind that reed makes, a UUID
-version 7, and not of the future: new ids would have to come after it. Two ids with the same sequence number cannot both
-be here; that is a Conflict as well.
+version 7, and of a time that leaves room for all new ones, which come after it. Two ids with the same sequence number
+cannot both be here; that is a Conflict as well. Times ahead of this machine's clock, as of a machine whose clock was
+wrong, and content that does not fit its type take `accept_unfit`, and give a warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reed.errors import Conflict, Invalid
@@ -26,7 +27,8 @@ from reed.store.sqlite.types import Types
 from reed.wire import names, strict_json
 from reed.wire.snippets import Record
 
-MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that the clock of another machine may be ahead of this one's
+MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that another machine's clock may be ahead without a warning
+MAX_TIME = 7_258_118_400_000_000  # Unix microseconds: the year 2200
 MAX_VERSION = (1 << 31) - 1  # leaves room for as many updates in the field of 32 bits
 
 
@@ -58,7 +60,11 @@ class Restoring:
             return Plan(record, old, Restored(record.id, "unchanged"))
         if old is not None:
             _check_older(record, old, overwrite=overwrite)
-        warning = self._check_content(record, accept_unfit=accept_unfit)
+        self._check_content(record)
+        problems = [*self._misfit(record), *self._ahead(record)]
+        if problems and not accept_unfit:
+            raise problems[0]
+        warning = "; ".join(problem.message for problem in problems)
         self._snippets.check_name_is_free(record.semantic_name, record.id)
         return Plan(record, old, Restored(record.id, "created" if old is None else "replaced", warning))
 
@@ -76,44 +82,50 @@ class Restoring:
         return plan.result
 
     def _check_id(self, snippet_id: str) -> None:
+        hint = "create the snippet instead: it gets an id of its own"
         if not is_own(snippet_id):
-            raise Invalid(
-                f"the id {snippet_id!r} is no UUID version 7",
-                hint="create the snippet instead: it gets an id of its own",
-            )
-        milliseconds = sequence_in(snippet_id) >> 12
-        if not 0 < milliseconds * 1000 <= self._latest():
-            raise Invalid(
-                f"the id {snippet_id} was not made before now, by its time",
-                hint="check this machine's clock, or create the snippet instead",
-            )
+            raise Invalid(f"the id {snippet_id!r} is no UUID version 7", hint=hint)
+        if not 0 < _made_at(snippet_id) < MAX_TIME:
+            raise Invalid(f"the time in the id {snippet_id} is none between 1970 and 2200", hint=hint)
 
     def _check_figures(self, record: Record) -> None:
         if not 1 <= record.version <= MAX_VERSION:
             raise Invalid(f"version {record.version} of {record.id}", hint=f"a version is 1 to {MAX_VERSION}")
-        if not record.created_at <= record.updated_at <= self._latest():
+        if max(record.created_at, record.updated_at) >= MAX_TIME:
             raise Invalid(
                 f"{record.id}: created at {record.created_at}, updated at {record.updated_at}",
-                hint="expected Unix microseconds, in this order and not of the future",
+                hint="expected Unix microseconds, before the year 2200",
             )
 
-    def _latest(self) -> int:
-        return self._clock() // 1000 + MAX_AHEAD
-
-    def _check_content(self, record: Record, *, accept_unfit: bool) -> str:
-        """The warning when the content does not fit its type and is accepted."""
+    def _check_content(self, record: Record) -> None:
         if record.semantic_name:
             names.check("semantic name", record.semantic_name)
-        kind = self._types.of_new(record.snippet_type)
-        value = strict_json.load_object(record.content)
+        self._types.of_new(record.snippet_type)
         check_length(bytes(record.content))
+
+    def _misfit(self, record: Record) -> Iterator[Invalid]:
+        """Why the content does not fit its type."""
+        value = strict_json.load_object(record.content)
         try:
-            kind.check(value)
+            self._types.of_new(record.snippet_type).check(value)
         except Invalid as error:
-            if not accept_unfit:
-                raise
-            return error.message
-        return ""
+            yield error
+
+    def _ahead(self, record: Record) -> Iterator[Invalid]:
+        """What is of the future, as this machine has it."""
+        latest = self._clock() // 1000 + MAX_AHEAD
+        if _made_at(record.id) > latest:
+            yield Invalid(
+                f"the id {record.id} is of the future, and new ids will come after it",
+                hint="check this machine's clock",
+            )
+        if max(record.created_at, record.updated_at) > latest:
+            yield Invalid(f"{record.id} was written in the future", hint="check this machine's clock")
+
+
+def _made_at(snippet_id: str) -> int:
+    """The time in an id, in Unix microseconds."""
+    return (sequence_in(snippet_id) >> 12) * 1000
 
 
 def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
@@ -129,4 +141,4 @@ def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
         what = f"{record.id} is here in version {old.version}, newer than {record.version}"
     else:
         what = f"{record.id} is here in version {old.version} too, with another content, name, type or time"
-    raise Conflict(what, hint="it was left as it is; ask for overwriting to replace it")
+    raise Conflict(what, hint="it was left as it is; `reed import --update` replaces it")
