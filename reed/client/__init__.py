@@ -77,9 +77,9 @@ class Client(Connection):
     ) -> SnippetWritten:
         """Write a snippet as it once was, with its id, version and times.
 
-        The status is 201 (new), 204 (an older version was replaced) or 200 (it is here alike); `error` then is a
-        warning, where the content does not fit its type, or is of the future, and `accept_unfit` lets it pass. Conflict for what is here in a
-        newer version, unless `overwrite`. With `dry_run` nothing is written.
+        The status is 201 (new), 204 (an older version was replaced) or 200 (it is here alike). `accept_unfit` lets pass
+        what does not fit its type or is of the future; `error` then says so. Conflict for what is here in a newer
+        version, unless `overwrite`. With `dry_run` nothing is written.
         """
         from reed.wire import snippets
 
