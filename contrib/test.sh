@@ -88,8 +88,15 @@ if [ $# = 0 ]; then
     say "who is who, once more with no_new_privs for everybody, as in many containers"
     if command -v setpriv >/dev/null; then
         setpriv --no-new-privs "$venv" -m pytest -q -p no:cacheprovider tests/faults/test_identity.py \
-            tests/faults/test_descendants.py tests/system/test_restart.py tests/registry/test_supervisor.py </dev/null
+            tests/faults/test_descendants.py tests/system/test_restart.py tests/supervision/test_supervisor.py </dev/null
     else
         echo "left out: setpriv (util-linux) is not here"
+    fi
+    say "processes and their ends, once more as PID 1 with SIGINT ignored, as in a container"
+    if unshare --pid --fork --mount-proc true 2>/dev/null; then
+        unshare --pid --fork --mount-proc sh -c 'trap "" INT; exec "$@"' sh "$venv" -m pytest -q -p no:cacheprovider \
+            tests/supervision tests/sandbox </dev/null
+    else
+        echo "left out: no PID namespace can be made here"
     fi
 fi

@@ -48,12 +48,16 @@ class Limits:
     queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # to a slow reader; then it is closed
     queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # to one plugin; then ERR_PLUGIN_BUSY
     user_connections: Annotated[int, whole(1, 1_000_000)] = 2048  # of one user
+    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # a second, of one user who is no admin
     user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB  # on their way from and to one user
     user_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of plugins, under way for one user
     plugin_connections: Annotated[int, whole(1, 1_000_000)] = 64  # of one plugin, on all sockets
+    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # a second, of one plugin
     plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # on their way from and to one plugin
     plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of other plugins, under way for one plugin
     queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are lost
+    log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # a second in the core's log, of one plugin or user
+    log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB  # of the log file; then it is put aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Config:
         default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute())
     )  # `load` adds BUNDLED_PLUGINS
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
+    log_file: Annotated[Path | None, path] = None  # None: stderr
     sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: a plugin starts with every layer or not
     socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)

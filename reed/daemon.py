@@ -12,18 +12,20 @@ no processes, the store knows nobody. Other programs may use Daemon as `reed.ser
 from __future__ import annotations
 
 import contextlib
-import grp
 import logging
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from reed.config import Config
 from reed.core.calls import Caller
 from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.core_socket import CoreSocket
 from reed.core.handlers import Handlers
@@ -33,21 +35,23 @@ from reed.core.monitor import Monitor
 from reed.core.prepared import PreparedReplies
 from reed.core.quotas import Quotas
 from reed.core.router import Router
-from reed.core.runtime_folder import RuntimeFolder, take_lock
+from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
-from reed.errors import PermissionDenied, ReedError, Restarting, RuntimeFolderError
+from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
 from reed.nursery.launcher import NurseryLauncher
+from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
-from reed.registry.groups import People
-from reed.registry.hooks import Process
-from reed.registry.lifecycle import State
-from reed.registry.processes import write_pid_file
-from reed.registry.reload_report import Reported
-from reed.registry.supervisor import Hooks, Supervisor
 from reed.sandbox.confine import Sandbox
 from reed.store.sqlite import SqliteStore
+from reed.supervision.callbacks import Process
+from reed.supervision.groups import People
+from reed.supervision.lifecycle import State
+from reed.supervision.pidfile import write_pid_file
+from reed.supervision.reload_report import Reported
+from reed.supervision.supervisor import Callbacks, Supervisor
+from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
@@ -74,7 +78,7 @@ class Daemon:
         self.links: dict[str, Link] = {}
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
-        self._quotas = Quotas(config.limits)
+        check_system_calls(log.warning)
         with contextlib.ExitStack() as undo:
             self._take_folders(undo)
             self._open_store(undo)
@@ -117,7 +121,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
-        self._reload_registry(lambda _: None, lambda error: self.log.error("reload refused: %s", error))
+        self._reload_registry(lambda _: None, lambda error: self._log.error("reload refused: %s", error, peer=THE_CORE))
 
     def close(self) -> None:
         """Close everything, in the reverse order of its opening."""
@@ -126,39 +130,48 @@ class Daemon:
     # Joining the parts.
 
     def _take_folders(self, undo: contextlib.ExitStack) -> None:
-        self._folder = RuntimeFolder.open(self.config.runtime_dir, _group_id(self.config))
+        self._folder = RuntimeFolder.open(self.config.runtime_dir, group_id_of(self.config.socket_group))
         undo.callback(self._folder.close)
+        for warning in self._folder.warnings:
+            self.log.warning("%s", warning)
+        self.config = replace(self.config, runtime_dir=self._folder.path)
         self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         undo.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, undo: contextlib.ExitStack) -> None:
         self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
         undo.callback(self.loop.close)
-        path, most_events = self.config.data_dir / "content.db", self.config.limits.queued_events
-        self.store = SqliteStore(path, most_events=most_events, on_due=self.loop.commit_later, loop=self.loop)
+        # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
+        self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
+        undo.callback(self._log.close)
+        path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
+        self.store = SqliteStore(path, most_events=most, on_due=loop.commit_later, warn=self.log.error, loop=loop)
         undo.callback(self.store.close)
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:
         self._sandbox = Sandbox()
-        self._launcher = NurseryLauncher(self.loop, self._sandbox, self.log, self._nursery_died)
+        self._launcher = NurseryLauncher(self.loop, self._sandbox, self._log, self._nursery_died)
         undo.callback(self._launcher.close)
-        hooks = Hooks(
+        callbacks = Callbacks(
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
             on_state=lambda name, _, new: self._state_changed(name, new),
             on_gone=self._run_gone,
-            on_new_run=self._new_run,
+            on_replaced=self._replaced,
             when_idle=self._when_idle,
             on_added=self._added,
             on_removed=self._removed,
         )
-        self.supervisor = Supervisor(self.loop, self.config, self._launcher, hooks, self.log)
+        self.supervisor = Supervisor(self.loop, self.config, self._launcher, callbacks, self._log)
 
     def _build_core(self, undo: contextlib.ExitStack) -> None:
-        log, loop, store, most_bytes = self.log, self.loop, self.store, self.config.limits.queued_bytes
+        log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
+        limits = self.config.limits
+        self._quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._flooded))
         people = People(self.config.groups, os.geteuid())
         self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
-        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._identity.caller_of)
+        caller_of = self._identity.caller_of
+        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, caller_of)
         undo.callback(self._monitor.close)
         self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = PreparedReplies(store)
@@ -168,15 +181,15 @@ class Daemon:
 
     def _build_peers(self, undo: contextlib.ExitStack) -> None:
         most_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self.log, most_held)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
         undo.callback(self.mesh.close)
 
     def _open_doors(self, undo: contextlib.ExitStack) -> None:
         """From now on others may find this core."""
         most = self.config.limits.connections
-        path, group_id = self._folder.core_socket, _group_id(self.config)
+        path, group_id, log = self._folder.core_socket, group_id_of(self.config.socket_group), self._log
         self._core_socket = CoreSocket(
-            path, group_id, most, self.loop, self.log, self._identity.caller_of, self._connect, self._inherited
+            path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
         )
         undo.callback(self._core_socket.close)
         write_pid_file(self._folder.core_pid_file, os.getpid())
@@ -210,7 +223,7 @@ class Daemon:
             self._router,
             self.config.limits,
             self._scratch,
-            self.log,
+            self._log,
             self._monitor,
             self._quotas,
             on_signal=self._signal_of_person,
@@ -245,9 +258,8 @@ class Daemon:
             tell_of_pairs(self.links)
 
     def _added(self, name: str) -> None:
-        tools = LinkTools(
-            self.loop, self.config, self.supervisor, self._router, self._scratch, self._monitor, self._quotas, self.log
-        )
+        loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
+        tools = LinkTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
         self.links[name] = Link(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
         self._has_new_pairs = True
@@ -266,9 +278,9 @@ class Daemon:
         if new is State.STARTING:
             self._handlers.refresh_later()
 
-    def _new_run(self, name: str) -> None:
+    def _replaced(self, name: str) -> None:
         """Another process of that plugin is in charge, perhaps with another manifest."""
-        self.links[name].use_run()
+        self.links[name].use_process()
         self._handlers.refresh()
 
     def _run_gone(self, run: Process, why: str) -> None:
@@ -295,11 +307,14 @@ class Daemon:
         if self.store.has_work:
             self.loop.add_work(self.store.work)
 
+    def _flooded(self, plugin: str, why: str) -> None:
+        self.loop.again(lambda: self.supervisor.kill(plugin, why))
+
     def _nursery_died(self) -> None:
         self.supervisor.orphans.sweep()
 
     def _note_bug(self, error: BaseException) -> None:
-        self.log.error("a bug in the core; it goes on", exc_info=error)
+        self._log.bug(error)
 
 
 def _fifos_to_hold(connections: int) -> int:
@@ -307,14 +322,3 @@ def _fifos_to_hold(connections: int) -> int:
     that is little."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(allowed - connections - _OWN_DESCRIPTORS, allowed // 2)
-
-
-def _group_id(config: Config) -> int | None:
-    if not config.socket_group:
-        return None
-    try:
-        return grp.getgrnam(config.socket_group).gr_gid
-    except KeyError:
-        raise RuntimeFolderError(
-            f"socket_group: no Unix group {config.socket_group!r} on this machine", hint="name one in reed.yaml"
-        ) from None

@@ -162,6 +162,12 @@ class PluginCrashed(CallError):
     error_code = ErrorCode.ERR_PLUGIN_CRASHED
 
 
+class BadAnswer(CallError):
+    """A plugin answered something that the protocol does not allow."""
+
+    status = 502
+
+
 class PluginBusy(CallError):
     """The queue of calls to the plugin is full."""
 

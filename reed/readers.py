@@ -29,6 +29,7 @@ T = TypeVar("T")
 Reader = Callable[[Node], T]
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,15}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,2})?")
 _SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s?(ms|s|m|h|)")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s?([KMG]?)(?:i?B)?", re.IGNORECASE)
@@ -49,12 +50,21 @@ def worded(node: Node) -> Node:
 
 
 def whole(low: int, high: int) -> Reader[int]:
+    """A whole number, also in hexadecimal: 0x30, as ids are often written."""
+
     def read(node: Node) -> int:
-        if not isinstance(node.value, str) or not _INTEGER.fullmatch(node.value):
+        number = _whole_number(node.value) if isinstance(node.value, str) else None
+        if number is None:
             raise node.expected(f"a whole number from {low} to {high}")
-        return _within(node, int(node.value), low, high)
+        return _within(node, number, low, high)
 
     return read
+
+
+def _whole_number(text: str) -> int | None:
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return int(text, 16) if _HEXADECIMAL.fullmatch(text) else None
 
 
 def seconds(low: float = 0.001, high: float = 86400.0) -> Reader[float]:
@@ -116,8 +126,8 @@ def plain(node: Node) -> Any:
         return node.value
     if node.value in {"true", "false"}:
         return node.value == "true"
-    if _INTEGER.fullmatch(node.value):
-        return int(node.value)
+    if (number := _whole_number(node.value)) is not None:
+        return number
     return float(node.value) if _NUMBER.fullmatch(node.value) else node.value
 
 

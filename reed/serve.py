@@ -1,6 +1,6 @@
 """The core as a process of its own: what `reed serve` runs around a Daemon.
 
-    Daemon ── the limit of descriptors ── SIGTERM, SIGINT: stop ── SIGHUP: read the registry again ── sd_notify
+    Daemon ── the limit of descriptors ── SIGTERM, SIGINT: stop ── SIGHUP: log file, registry ── sd_notify
 
     SIGUSR2 ── check ─┬─ the code, the settings or the registry are broken    refused: this core goes on
                       └─ calls that were begun end ── exec ── the next core, with the same pid, core.sock listening on
@@ -13,6 +13,7 @@ What a program that embeds a Daemon decides for itself: its log, its Unix signal
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -23,35 +24,53 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 from reed.config import Config, unknown_variables
 from reed.daemon import Daemon
 from reed.errors import ReedError
-from reed.registry.site_check import check_site
+from reed.log_file import LogHandler, open_log
+from reed.process_handle import ProcessHandle
+from reed.supervision.site_check import check_site
+from reed.supervision.watched_process import ExitWatch
+from reed.system_calls import denied, describe, needed
+from reed.text import safe, safe_lines
 
 _FEW_DESCRIPTORS = 4096
 _UNIX_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 _HANDED_OVER = "REED_HANDED_OVER"  # from a core to the next: the descriptor that listens on core.sock, and a count
 _CHECK_SECONDS = 20.0
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # of mallopt(3)
+_LARGE = 64 * 1024
+_KEPT_FREE = 4 * 1024 * 1024
 _MOST_SAID = 64 * 1024
 
 
 def serve(config: Config) -> int:
     """Run a core in the foreground until SIGTERM or SIGINT; the exit status of the process."""
-    log = _logger(config.log_level)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, children would vanish unwaited for
+    _open_standard_descriptors()
+    handler = LogHandler(config.log_file, config.limits.log_bytes)
+    log = _logger(config.log_level, handler)
     _raise_descriptor_limit(log)
+    _return_large_buffers()
     inherited, count = _handed_over()
     for name, hint in unknown_variables(os.environ).items():
         log.warning("unknown variable %s; %s", name, hint)
     with _unix_signals() as arrived:
         try:
+            _check_log(config)
             daemon = Daemon(config, log, inherited, owns_process=True)
+            handler.reopen()  # only now: who started it sees on stderr why it does not start
         except ReedError as error:
-            log.error("%s", error)
+            log.error("%s", safe_lines(str(error)))
+            return 1
+        except OSError as error:
+            log.error("the core cannot start: %s", describe(error))
             return 1
         restart = Restart(daemon, count)
-        _on_unix_signals(arrived, daemon, restart)
-        log.info("ready on %s (pid %d)", config.runtime_dir / "core.sock", os.getpid())
+        _on_unix_signals(arrived, daemon, restart, handler)
+        log.info("ready on %s (pid %d)", daemon.config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
         gc.freeze()  # what there is now stays: a full collection does not look through it (11 ms) in some turn
         try:
@@ -66,13 +85,19 @@ def serve(config: Config) -> int:
 
 def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
     """What a restart needs to be in order: this code was imported, the settings were read; the registry and the
-    manifests are sound and have the same versions; every REED_ variable is known. ReedError says what is not, a line
-    each; gives warnings."""
+    manifests are sound and have the same versions; every REED_ variable is known; the log file can be written.
+    ReedError says what is not, a line each; gives warnings."""
     errors, warnings = check_site(config)
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
         raise ReedError("\n".join(errors))
+    _check_log(config)
     return warnings
+
+
+def _check_log(config: Config) -> None:
+    if config.log_file is not None:
+        os.close(open_log(config.log_file))
 
 
 class Restart:
@@ -89,31 +114,38 @@ class Restart:
         """Check, and restart if all is in order; else the reason is in the log and in SYSTEM_STATS."""
         if self._process is not None or self._daemon.handed_over is not None:
             return
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the check has ended
         command = [sys.executable, *sys.orig_argv[1:], "--check"]
         unknown = unknown_variables(os.environ)  # of them it was warned at its start, and nobody can take them away
         environ = {name: value for name, value in os.environ.items() if name not in unknown}
-        self._process = process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, env=environ
-        )
-        ended = os.pidfd_open(process.pid)
+        try:
+            with _anonymous_file() as said:
+                self._process = process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, env=environ
+                )
+                output = os.dup(said.fileno())
+        except OSError as error:
+            self._refuse(f"the check could not be started: {describe(error)}")
+            return
+        self._watch(process, output)
+
+    def _watch(self, process: subprocess.Popen[bytes], output: int) -> None:
+        """Take the check's exit status and last line when it has ended; it has so many seconds."""
+        handle = ProcessHandle(process.pid)
         late = self._daemon.loop.call_later(_CHECK_SECONDS, process.kill)
 
         def checked() -> None:
-            self._daemon.loop.unwatch(ended)
-            os.close(ended)
+            handle.close()
             late.cancel()
             self._process = None
-            with said:
-                said.seek(0)
-                lines = said.read(_MOST_SAID).decode("utf-8", "replace").strip().splitlines()
+            lines = os.pread(output, _MOST_SAID, 0).decode("utf-8", "replace").strip().splitlines()
+            os.close(output)
             if process.wait() == 0:
                 self._daemon.log.info("restarting")
                 self._daemon.hand_over()
             else:
-                self._refuse(lines[-1] if lines else f"it did not end within {_CHECK_SECONDS:g} s")
+                self._refuse(lines[-1].strip() if lines else f"it did not end within {_CHECK_SECONDS:g} s")
 
-        self._daemon.loop.watch(ended, checked)
+        ExitWatch(self._daemon.loop, handle, checked)
 
     def execute(self, listening: int) -> None:
         """Become that program. Unix signals that come meanwhile wait for it."""
@@ -124,7 +156,7 @@ class Restart:
 
     def _refuse(self, reason: str) -> None:
         self._refusals += 1
-        self._daemon.log.error("the restart is refused, this core goes on: %s", reason)
+        self._daemon.log.error("the restart is refused, this core goes on: %s", safe(reason))
         self._told(reason)
 
     def _told(self, refused: str) -> None:
@@ -133,6 +165,16 @@ class Restart:
             "restarts_refused": self._refusals,
             "restart_refused": refused,
         }
+
+
+def _anonymous_file() -> IO[bytes]:
+    """In memory, since /tmp may be missing or read-only; a temporary file where memfd_create is refused."""
+    try:
+        return os.fdopen(os.memfd_create("reed-check"), "w+b", buffering=0)
+    except OSError as error:
+        if not denied(error):
+            raise
+        return tempfile.TemporaryFile()
 
 
 def _handed_over() -> tuple[int | None, int]:
@@ -160,12 +202,19 @@ def _unix_signals() -> Iterator[socket.socket]:
         writer.close()
 
 
-def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart) -> None:
-    """SIGTERM and SIGINT stop the core, SIGHUP reads the registry again, SIGUSR2 restarts it."""
+def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, handler: LogHandler) -> None:
+    """SIGTERM and SIGINT stop the core, SIGHUP opens the log and reads the registry again, SIGUSR2 restarts it."""
+
+    def reopen_log() -> None:
+        try:
+            handler.reopen()
+        except ReedError as error:
+            daemon.log.error("%s", error)
 
     def on_readable() -> None:
         for number in arrived.recv(64):
             if number == signal.SIGHUP:
+                reopen_log()
                 daemon.reload()
             elif number == signal.SIGUSR2:
                 restart.ask()
@@ -187,20 +236,37 @@ def _notify_ready() -> None:
             sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
-def _logger(level: str) -> logging.Logger:
-    """Log lines go to stderr, with the time."""
+def _logger(level: str, handler: LogHandler) -> logging.Logger:
     log = logging.getLogger("reed")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     log.handlers = [handler]
     log.setLevel(level.upper())
     log.propagate = False
     return log
 
 
+def _open_standard_descriptors() -> None:
+    """Started with `2>&-`: no file that the core opens may become its stderr."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+
+
+def _return_large_buffers() -> None:
+    """Buffers of 64 KB and more go back to the kernel when they are freed.
+
+    By itself glibc raises that limit to 32 MB, and then keeps hundreds of MB after a crowd of requests that never
+    became whole. musl has no mallopt, and does not keep them.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+
+
 def _raise_descriptor_limit(log: logging.Logger) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with needed("prlimit64", "the limits of this process and its plugins"):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < _FEW_DESCRIPTORS:
         log.warning("only %d descriptors are allowed: many connections will be refused; raise `ulimit -n`", hard)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,17 @@ from reed.client import Client
 
 CRATE = Path(reed.__file__).parent / "rust"
 HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
+
+
+LONGEST_TEMPORARY_FOLDER = 40  # bytes: many tests bind a socket of their own below it
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same surroundings wherever the tests are started from."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's `trap "" INT`, or `&` in a script
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if len(tempfile.gettempdir()) > LONGEST_TEMPORARY_FOLDER and os.access("/tmp", os.W_OK):
+        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 
 
 class Site:
@@ -62,16 +74,19 @@ class Site:
             file.write(f"plugins: {{{name}: {{paths: {json.dumps(sorted(paths))}}}}}\n")
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
-        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead."""
+        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead.
+
+        `wrapper`: a command that executes the core, which is given as its last words.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("ab") as log:
-            ready.bind(str(self.root / "notify"))
+            ready.bind("")  # the kernel chooses an abstract name: a path may be too long
             ready.settimeout(0.05)
             self.process = subprocess.Popen(
                 [*wrapper, *self.command(*flags)],
                 cwd=self.root,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"NOTIFY_SOCKET": str(self.root / "notify")},
+                env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
             )
             for _ in range(400):
                 try:
@@ -81,7 +96,6 @@ class Site:
                     assert self.process.poll() is None, f"the core ended:\n{self.log.read_text()}"
             else:
                 raise AssertionError(f"the core was not ready in time:\n{self.log.read_text()}")
-        (self.root / "notify").unlink()
         return self
 
     def command(self, *flags: str) -> list[str]:

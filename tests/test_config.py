@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reed import config, document
 from reed.errors import ConfigError, FileError
 from reed.readers import record
-from reed.registry import folders
+from reed.supervision import discovery
 
 
 def write(folder: Path, text: str) -> Path:
@@ -68,8 +68,8 @@ def test_the_plugins_that_come_with_reed_are_always_found_and_last(
     ]
     for found in ways:
         assert found.plugin_dirs == (own, bundled)
-        assert folders.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
-        assert folders.find("backup", found.plugin_dirs) == bundled / "backup"
+        assert discovery.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
+        assert discovery.find("backup", found.plugin_dirs) == bundled / "backup"
     assert config.load(empty, {}, {}).plugin_dirs == (bundled,)
 
 
@@ -215,3 +215,13 @@ def test_any_text_is_read_or_refused(source: str) -> None:
     else:
         said = "x.yaml"
     assert said.startswith("x.yaml")
+
+
+def test_the_log_file_is_stderr_or_a_path_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
+    assert config.load(write(tmp_path, ""), {}, {}).log_file is None
+    file = write(tmp_path, "log_file: logs/core.log\nlimits: {log_bytes: 1MB, log_lines: 7}\n")
+    found = config.load(file, {}, {})
+    assert found.log_file == tmp_path / "logs/core.log"
+    assert (found.limits.log_bytes, found.limits.log_lines) == (1024 * 1024, 7)
+    assert config.load(file, {"REED_LOG_FILE": "/a"}, {}).log_file == Path("/a")
+    assert config.load(file, {"REED_LOG_FILE": "/a"}, {"log_file": "/b"}).log_file == Path("/b")

@@ -9,6 +9,7 @@ signal ended it (130: Ctrl-C; 141: whoever read the output is gone).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` takes a millisecond to import
 import gc
 import sys
 
@@ -49,6 +50,7 @@ def main(words: list[str] | None = None) -> int:
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
     if sys.stdout is None:
         return _fail(ReedError("standard output is closed"), FAILED, as_json=False)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # a parent may have it ignored: children would vanish unwaited for
     gc.disable()  # nothing that is imported becomes garbage: looking for it, here and at the exit, takes 7 ms
     try:
         try:
@@ -66,10 +68,13 @@ def main(words: list[str] | None = None) -> int:
 
         return _fail(error, WRONG_USAGE if isinstance(error, UsageError) else FAILED, as_json=as_json)
     except OSError as error:
-        what = error.strerror or str(error)
-        failure = ReedError(f"{error.filename}: {what}" if error.filename else what)
-        return _fail(failure, FAILED, as_json=as_json)
+        from reed.system_calls import describe
+
+        writable = _can_write_output()
+        what = describe(error) if writable else f"standard output: {error.strerror}"
+        return _fail(ReedError(what), FAILED, as_json=as_json and writable)
     finally:
+        _can_write_output()
         gc.freeze()
     return status
 
@@ -157,6 +162,16 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
     except BrokenPipeError:
         _forget_output()
     return status
+
+
+def _can_write_output() -> bool:
+    """Write what is left of it. On a full disk it is dropped: the interpreter would try again, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+        return False
+    return True
 
 
 def _forget_output() -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from reed.config import Config
 
 LANGUAGES = ("lua", "rust")
-_LONGEST_FOLDER = 40  # characters: the paths of sockets below it have an end at 107
 
 
 def scaffold(args: Args, output: Output) -> int:
@@ -24,6 +23,7 @@ def scaffold(args: Args, output: Output) -> int:
     from pathlib import Path
 
     from reed.cli.site import config
+    from reed.client import core_socket
     from reed.scaffold import row, write
 
     name, site = args.word("NAME"), config(args)
@@ -39,7 +39,7 @@ def scaffold(args: Args, output: Output) -> int:
     commands = [
         f"reed plugin test {name}"
         + ("" if folder.parent in site.plugin_dirs else f" --plugin-dir {_short(folder.parent)}"),
-        "reed plugin reload" if (site.runtime_dir / "core.sock").exists() else "reed start",
+        "reed plugin reload" if os.path.exists(core_socket(site.runtime_dir)) else "reed start",
         f"""reed plugin send {name} greet '{{"name": "Ada"}}'""",
     ]
     if output.as_json:
@@ -80,15 +80,15 @@ def _tell(site: Config, folder: Path, files: list[str], line: str, *, registered
 
 def _register(site: Config, line: str, *, dry: bool = False) -> None:
     """Append the row; RegistryError when the file is missing, is wrong, or has such a row already. `dry`: only look."""
-    from reed.registry import rows
     from reed.scaffold.replacing import change
+    from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:
         new = old + (b"\n" if old and not old.endswith(b"\n") else b"") + line.encode() + b"\n"
-        rows.parse(new, str(site.registry), site.runtime_dir)
+        registry_csv.parse(new, str(site.registry), site.runtime_dir)
         return new
 
-    rows.load(site.registry, site.runtime_dir)
+    registry_csv.load(site.registry, site.runtime_dir)
     if dry:
         appended(site.registry.read_bytes())
     else:
@@ -113,10 +113,7 @@ def test(args: Args, output: Output) -> int:
 
     since = time.monotonic()
     checks: list[Check] = []
-    above = tempfile.gettempdir()
-    if len(above) > _LONGEST_FOLDER:
-        above = "/tmp"
-    with tempfile.TemporaryDirectory(prefix="reed-test-", dir=above, ignore_cleanup_errors=True) as work:
+    with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
         trial = Trial(args.word("NAME"), config(args), Path(work), output.say, args.text("--replay") or "")
         with closing(trial.checks()) as found:  # its core ends before its folder does
             for check in found:

@@ -16,8 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reed.client import Client
+from reed.client import Client, core_socket
 from reed.errors import CoreNotRunning, ReedError, RuntimeFolderError
+from reed.process_handle import ProcessHandle, owner, runs, start_time
+from reed.runtime_paths import used_folder
+from reed.system_calls import needed, require_proc
 
 if TYPE_CHECKING:
     from reed.config import Config
@@ -30,27 +33,33 @@ _LOG_LINES = 10
 
 def launch(config: Config, flags: Sequence[str]) -> int:
     """Start `reed serve` with these flags; its pid, when it is ready. ReedError shows why it is not."""
-    socket_path = config.runtime_dir / "core.sock"
+    socket_path = core_socket(config.runtime_dir)
     if (pid := _who_runs(socket_path)) is not None:
         raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_path = config.data_dir / "core.log"
-    with log_path.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+    log_file = log_path(config)
+    with log_file.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         written = log.tell()
         ready.bind("")  # the kernel chooses an abstract name
         ready.settimeout(_LOOK_EVERY)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "reed", "serve", *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
-        )
+        with needed("setsid", "a core in the background"):
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "reed", "serve", *flags, f"--log-file={log_file}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
+            )
         if not _is_ready(process, ready):
-            raise ReedError("the core did not start\n" + _last_lines(log_path, written), hint=f"its log is {log_path}")
+            raise ReedError("the core did not start\n" + _last_lines(log_file, written), hint=f"its log is {log_file}")
     process.returncode = 0  # it goes on without us
     return process.pid
+
+
+def log_path(config: Config) -> Path:
+    """Where a core in the background logs."""
+    return config.log_file or config.data_dir / "core.log"
 
 
 def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:
@@ -66,7 +75,7 @@ def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:
     return False
 
 
-def _who_runs(socket_path: Path) -> int | None:
+def _who_runs(socket_path: str) -> int | None:
     try:
         with Client(socket_path, timeout=5) as core:
             return int(core.stats()["pid"])
@@ -87,7 +96,7 @@ def terminate(runtime_dir: str) -> int:
     if not _signal(pid, started, signal.SIGTERM):
         return pid
     until = time.monotonic() + _STOP_TIME
-    while _runs(pid, started):
+    while runs(pid, started):
         if time.monotonic() > until:
             raise ReedError(
                 f"the core (pid {pid}) got SIGTERM and still runs after {_STOP_TIME:g} s",
@@ -100,8 +109,7 @@ def terminate(runtime_dir: str) -> int:
 def restart(runtime_dir: str) -> int:
     """Send the core of a runtime folder SIGUSR2 and wait until it runs anew; its pid. ReedError says why not."""
     pid, started = _found(runtime_dir)
-    socket_path = Path(runtime_dir) / "core.sock"
-    with Client(socket_path) as core:
+    with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
         if not _signal(pid, started, signal.SIGUSR2):
             raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
@@ -118,27 +126,44 @@ def restart(runtime_dir: str) -> int:
 
 def _found(runtime_dir: str) -> tuple[int, int]:
     """The pid and start time of the core that runs on a runtime folder."""
-    found = _read_pid_file(Path(runtime_dir) / "pid" / "core.pid")
-    if found is None or not _runs(*found):
-        raise CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
+    require_proc()
+    path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
+    try:
+        found = _read_pid_file(path)
+    except PermissionError as error:
+        raise ReedError(
+            f"{error.filename}: permission denied; the folder belongs to user {owner(runtime_dir)}",
+            hint="that user, or root, may do that",
+        ) from None
+    if found is None or not runs(*found):
+        raise _none_found(runtime_dir, found)
     return found
+
+
+def _none_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
+    """There is no core, or one that answers and whose process is not what the file says it is, seen from here."""
+    path = core_socket(runtime_dir)
+    if found is None or _who_runs(path) is None:
+        return CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
+    kind = "time" if start_time(found[0]) is not None else "PID"
+    return ReedError(
+        f"a core answers on {path}, but its process (pid {found[0]} in its pid file) is not to be found here: "
+        f"it runs in another {kind} namespace, as in a container",
+        hint="run this command in there",
+    )
 
 
 def _signal(pid: int, started: int, number: signal.Signals) -> bool:
     """Send that very process a Unix signal; False when it is gone."""
     try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if _runs(pid, started):  # what the pidfd holds is what the file means
-            signal.pidfd_send_signal(process, number)
+        with ProcessHandle(pid, started) as process:
+            process.send(number)
     except PermissionError:
-        raise ReedError(f"the core (pid {pid}) is another user's", hint="its user, or root, may do that") from None
+        raise ReedError(
+            f"the core (pid {pid}) belongs to user {owner(f'/proc/{pid}')}", hint="that user, or root, may do that"
+        ) from None
     except ProcessLookupError:
         return False
-    finally:
-        os.close(process)
     return True
 
 
@@ -149,13 +174,3 @@ def _read_pid_file(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return pid, started
-
-
-def _runs(pid: int, started: int) -> bool:
-    """Whether this very process runs; one that has ended and waits for its parent does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    fields = stat[stat.rindex(b")") + 2 :].split()  # the second field, its name, may hold spaces
-    return int(fields[19]) == started and fields[0] not in (b"Z", b"X")

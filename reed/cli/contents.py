@@ -17,7 +17,7 @@ from reed.cli.output import Output
 from reed.cli.progress import Progress
 from reed.client import Client
 from reed.errors import CallError, NotFound
-from reed.registry.manifest import Manifest
+from reed.supervision.manifest import Manifest
 
 FILE = "tests/content.jsonl"
 TYPE = "page"

@@ -26,23 +26,23 @@ def serve(args: Args, output: Output) -> int:
 
 
 def start(args: Args, output: Output) -> int:
-    from reed.cli.background import launch
+    from reed.cli.background import launch, log_path
     from reed.cli.site import config
     from reed.config import unknown_variables
+    from reed.runtime_paths import used_folder
 
     settings = config(args)
     unknown = {} if output.as_json else unknown_variables(os.environ)
     for name, hint in unknown.items():
         complain(f"warning: unknown variable {name}; {hint}")
     pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
+    folder = used_folder(settings.runtime_dir)
     if output.as_json:
-        output.json({"pid": pid, "runtime_dir": str(settings.runtime_dir), "data_dir": str(settings.data_dir)})
+        output.json({"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)})
     elif output.is_terminal:
-        output.say(
-            f"the core runs (pid {pid}): runtime folder {settings.runtime_dir}, log {settings.data_dir}/core.log"
-        )
+        output.say(f"the core runs (pid {pid}): runtime folder {folder}, log {log_path(settings)}")
     else:
-        output.rows([[pid, settings.runtime_dir]])
+        output.rows([[pid, folder]])
     return 0
 
 
@@ -128,7 +128,16 @@ def init(args: Args, output: Output) -> int:
     return 0
 
 
-_FLAGS = ("--runtime-dir", "--data-dir", "--registry", "--plugin-dir", "--config", "--sandbox", "--log-level")
+_FLAGS = (
+    "--runtime-dir",
+    "--data-dir",
+    "--registry",
+    "--plugin-dir",
+    "--config",
+    "--sandbox",
+    "--log-level",
+    "--log-file",
+)
 _SETTINGS = (
     Option("--data-dir", "DIR", "the content and the logs (REED_DATA_DIR; ./data)"),
     Option("--registry", "F", "which plugins may run (REED_REGISTRY; ./plugin-registry.csv)"),
@@ -136,6 +145,7 @@ _SETTINGS = (
     Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it is there)"),
     Option("--sandbox", "MODE", "auto, off, or strict: every layer or no plugin (REED_SANDBOX; auto)"),
     Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),
+    Option("--log-file", "F", "where the core logs (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),
 )
 FORMS = {
     "serve": Form(
@@ -147,8 +157,8 @@ FORMS = {
             Option("--check", "", "check code, settings, registry, manifests and REED_ variables, and start nothing"),
         ),
         """
-It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again,
-SIGUSR2 restarts it (`reed restart`).""",
+It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again and reopen
+its log file, SIGUSR2 restarts it (`reed restart`).""",
     ),
     "start": Form(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
     "stop": Form(stop, "", "Stop the core and its plugins; returns when they are gone"),

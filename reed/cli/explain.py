@@ -14,6 +14,7 @@ from reed.cli.parse import Args, UsageError
 from reed.cli.sandbox import in_words
 from reed.cli.site import connect
 from reed.errors import PluginNotFound, nearest
+from reed.text import safe_lines
 from reed.wire.codes import Command
 
 _COLUMNS = (
@@ -45,7 +46,8 @@ def explain(args: Args, output: Output) -> int:
     else:
         word = "may" if answer["may"] else "may not"
         change = f"\nto change it: {answer['change']}" if answer["change"] else ""
-        output.stream.write(f"{name} {word} {answer['what']}: {answer['why']}{change}\n")
+        text = f"{name} {word} {answer['what']}: {answer['why']}{change}\n"
+        output.stream.write(safe_lines(text) if output.is_terminal else text)
     return 0 if answer["may"] else 1
 
 
@@ -91,7 +93,7 @@ def _answer(what: str, may: bool, why: str, change: str = "", permission: str = 
 
 
 def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    from reed.registry.permissions import PERMISSION_OF
+    from reed.supervision.permissions import PERMISSION_OF
 
     permission = PERMISSION_OF.get(command)
     if command in _OWN:

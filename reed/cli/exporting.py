@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from reed.cli.output import Output, counted
 from reed.cli.parse import Args
 from reed.cli.progress import Progress
 from reed.cli.site import connect
+from reed.cli.target import target
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
 from reed.wire import lines
@@ -24,7 +22,7 @@ _PAGE = 200
 
 def export(args: Args, output: Output) -> int:
     path, only = args.word("FILE"), args.text("--type") or ""
-    with connect(args) as core, _target(path) as file:
+    with connect(args) as core, target(path) as file:
         progress = Progress(output, "exporting", core.stats()["store"].get("snippets", 0) if not only else 0)
         counts = _write(core, file, only, progress)
         progress.clear()
@@ -72,34 +70,3 @@ def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
         for child in json.loads(bytes(JsonResponse.unpack(answer).json))["children"]:
             if child["id"] in known:
                 yield lines.of_bond(request.tag, child["id"], child["weight"], child["path"])
-
-
-@contextmanager
-def _target(path: str) -> Iterator[BinaryIO]:
-    """The file to write: whole under its name, or not at all. What is no plain file is written straight."""
-    if path == "-":
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as file:
-            yield file
-        return
-    path = os.path.realpath(path)
-    new = f"{path}.{os.getpid()}.new"
-    try:
-        with open(new, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(new, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(new)
-        raise
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

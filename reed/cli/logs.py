@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TextIO
 
-from reed.cli.output import Output, safe
+from reed.cli.output import Output
 from reed.cli.parse import Args
 from reed.cli.site import config, connect
 from reed.errors import CoreNotRunning, PluginNotFound
+from reed.text import safe
 
 _PAUSE = 0.1  # seconds between two looks
 

@@ -18,7 +18,9 @@ from reed.cli.decoded import Decoded, decode
 from reed.cli.output import Output
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, runtime_dir
+from reed.cli.target import appending
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
+from reed.runtime_paths import Address, used_folder
 from reed.wire.monitor import IN, Monitored
 
 _PIECE = 256 * 1024
@@ -34,7 +36,7 @@ def monitor(args: Args, output: Output) -> int:
     actions = {} if read else _actions(args, only)
     pieces = _file_pieces(read) if read else _socket_pieces(args, output)
     seen = 0
-    with open(record, "ab", buffering=0) if record else contextlib.nullcontext() as kept:
+    with appending(record) if record else contextlib.nullcontext() as kept:
         for frame, raw in records(pieces):
             _learn(actions, frame)
             if only and frame.peer != f"plugin {only}":
@@ -78,10 +80,11 @@ def _file_pieces(path: str) -> Iterator[bytes]:
 
 
 def _socket_pieces(args: Args, output: Output) -> Iterator[bytes]:
-    path = f"{runtime_dir(args)}/monitor.sock"
+    path = f"{used_folder(runtime_dir(args))}/monitor.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         try:
-            sock.connect(path)
+            with Address(path) as address:
+                sock.connect(address)
         except OSError as error:
             raise CoreNotRunning(f"no core answers on {path}: {error.strerror}", hint="reed start") from None
         output.say("monitoring; Ctrl-C ends it")

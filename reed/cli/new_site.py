@@ -13,6 +13,7 @@ REED_YAML = """\
 # registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
 # plugin_dirs: [plugins, contrib/plugins]  # and then those of reed        REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL
+# log_file: data/core.log            # where the core logs; else serve logs to stderr, start to data_dir/core.log
 # sandbox: auto                      # strict: every layer or no plugin; off REED_SANDBOX
 # socket_group: www-data             # a Unix group that may open core.sock too
 

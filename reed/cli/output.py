@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from reed.cli.json_content import JsonContent, dumps
 from reed.errors import CallError, ErrorCode, FileError, ReedError
+from reed.text import safe, safe_lines
 
 _GAP = 2
 _NARROWEST = 8
@@ -169,7 +170,7 @@ def complain(text: str) -> None:
         from reed.cli.colour import is_coloured, paint
 
         name = paint(name, "red" if is_coloured(sys.stderr) else "")
-    print(f"{name} {safe_lines(text)}", file=sys.stderr)
+    print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
 
 
 def error_as_json(error: ReedError) -> dict[str, Any]:
@@ -234,23 +235,6 @@ def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:
 
 
 # Text on a terminal.
-
-
-def safe(text: str) -> str:
-    """One line of printable characters."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def safe_lines(text: str) -> str:
-    """As `safe`, keeping line feeds; a tab becomes spaces."""
-    return "\n".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char in "\n\r\t":
-        return " "
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def width(text: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reed.errors import NotFound
-from reed.registry.manifest import Manifest
+from reed.supervision.manifest import Manifest
 
 _LINES = 30  # of what cargo says
 _ERROR = re.compile(r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at")

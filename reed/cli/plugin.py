@@ -15,6 +15,7 @@ from reed.cli.sandbox import in_words
 from reed.cli.site import connect, ref, standard_input
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
+from reed.text import safe
 from reed.wire.codes import Signal
 
 SIGNALS = {
@@ -74,8 +75,10 @@ def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, 
                 output.say(f"    {line}")
             if plugin.get("error_lines"):
                 output.say(f"    all of it: reed plugin logs {plugin['name']}")
+        if plugin.get("events_slowed"):
+            output.say(f"\n{plugin['name']} gets its events slowly: {plugin['events_slowed']}")
         if plugin.get("error_data"):
-            output.say(f"\n{plugin['name']} said ERROR: {plugin['error_data']}")
+            output.say(f"\n{plugin['name']} said ERROR: {safe(plugin['error_data'])}")
 
 
 def _milliseconds(value: float) -> str:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -34,8 +35,8 @@ class PrivateCore:
     """See the module."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
         self._log = config.data_dir / "core.log"
+        self._config = replace(config, log_file=self._log)
         self._pid = 0
         self._client: Client | None = None
 

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from reed.cli.json_content import JsonContent
-from reed.cli.output import Column, Output, complain, counted, safe
+from reed.cli.output import Column, Output, complain, counted
 from reed.cli.parse import Args, Form, Option
 from reed.cli.site import connect, json_input
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
+from reed.text import safe
 from reed.wire.json_spans import members
 
 _NAMED = 10
@@ -19,7 +20,7 @@ _NAMED = 10
 def define(args: Args, output: Output) -> int:
     name = args.word("NAME")
     definition = json_input(args, "JSON")
-    with connect(args) as core:
+    with connect(args, timeout=None) as core:  # it may have indexes to build
         is_new = core.registry_define(name, definition)
         unfit = {} if is_new else _unfit(core, name)
     told = {"name": name, "is_new": is_new, **unfit}
@@ -84,8 +85,11 @@ FORMS = {
         "Define a type, or define it anew",
         (Option("--file", "F", "read the definition from a file (.json, .yaml)"),),
         """
-A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), composed_of ([type, …]),
-max_depth, routable. Snippets that are there already stay as they are; it says how many do not fit the new definition.
+A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), indexed ([field, …]: found
+at once by `snippet list --where`), unique ([field, …]: indexed, and no two snippets of the type have the same value),
+composed_of ([type, …]), max_depth, routable. Snippets that are there already stay as they are; it says how many do not
+fit the new definition. Their indexes are built before the command returns, and it is refused (409) if a unique field
+has a value twice.
 
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
     ),

@@ -17,7 +17,7 @@ from reed.cli import contents
 from reed.cli.monitor import read_file
 from reed.client import Client
 from reed.errors import CallError
-from reed.registry.manifest import Action, Manifest
+from reed.supervision.manifest import Action, Manifest
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse, unpack_status
 from reed.wire.layouts import STATUS

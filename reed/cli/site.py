@@ -45,6 +45,7 @@ def config(args: Args) -> Config:
         "registry": args.text("--registry"),
         "plugin_dirs": args.texts("--plugin-dir") or None,
         "sandbox": args.text("--sandbox"),
+        "log_file": args.text("--log-file"),
         "log_level": args.text("--log-level"),
     }
     return load(args.text("--config"), os.environ, overrides)
@@ -59,7 +60,7 @@ def _config_names_one(path: str) -> bool:
 
 
 def ref(text: str) -> str:
-    """A snippet as a person writes it: NAME, '$NAME' or its UUID."""
+    """A snippet as a person writes it: NAME, '$NAME', its UUID or the beginning of that."""
     name = text.removeprefix("$")
     if not name:
         raise UsageError("the REF is empty", hint="is the shell's variable set?")

@@ -1,15 +1,16 @@
-"""`reed snippet …`: making, reading and changing content (WIRE.md, 01-05)."""
+"""`reed snippet …`: making, reading, finding and changing content."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from reed.cli.json_content import JsonContent
 from reed.cli.output import Column, JsonText, Output, moment
-from reed.cli.parse import COUNT, Args, Form, Option
+from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, json_input, ref
 from reed.client import Client
-from reed.errors import Conflict, PermissionDenied
+from reed.errors import Conflict, Malformed, PermissionDenied
 from reed.wire.snippets import Record
 
 _MAX_ROUNDS = 5  # of an update that others overtake
@@ -60,6 +61,13 @@ def _update_counted(core: Client, wanted: str, patch: bytes, if_version: int) ->
     return core.snippet_update(wanted, patch), 0
 
 
+def rename(args: Args, output: Output) -> int:
+    wanted, name = ref(args.word("REF")), args.word("NAME").removeprefix("$")
+    with connect(args) as core:
+        snippet_id = core.snippet_rename(wanted, name)
+    return _written(output, snippet_id)
+
+
 def delete(args: Args, output: Output) -> int:
     wanted = ref(args.word("REF"))
     with connect(args) as core:
@@ -91,10 +99,13 @@ def get(args: Args, output: Output) -> int:
 
 
 def list_snippets(args: Args, output: Output) -> int:
-    limit = args.number("--limit")
+    limit, kind = args.number("--limit"), args.text("--type") or ""
+    where = _conditions(args.texts("--where"))
+    if where is not None and not kind:
+        raise UsageError("--where needs --type", hint="`reed registry list` shows the types")
     rows: list[dict[str, Any]] = []
     with connect(args) as core:
-        for record in core.snippets(args.text("--type") or "", min(limit or 100, 100)):
+        for record in core.snippets(kind, min(limit or 100, 100), where):
             if output.as_json or output.is_terminal:
                 rows.append(_row(record, with_content=output.as_json))
             else:
@@ -105,6 +116,26 @@ def list_snippets(args: Args, output: Output) -> int:
     if output.as_json or output.is_terminal:
         output.table(_LIST, rows)
     return 0
+
+
+def _conditions(given: list[str]) -> bytes | None:
+    """The JSON object of `FIELD=VALUE` words; None when there is none. Values travel as they are written."""
+    from reed.wire import strict_json
+
+    conditions: dict[str, bytes] = {}
+    for word in given:
+        field, equals, value = word.partition("=")
+        if not field or not equals:
+            raise UsageError(f"--where {word}: expected FIELD=VALUE")
+        if field in conditions:
+            raise UsageError(f"--where names {field} twice", hint="every condition must hold: a field has one value")
+        conditions[field] = os.fsencode(value)
+        try:
+            strict_json.loads(conditions[field])
+        except Malformed:
+            conditions[field] = strict_json.dumps(value)
+    pairs = [strict_json.dumps(field) + b":" + value for field, value in conditions.items()]
+    return b"{%b}" % b",".join(pairs) if pairs else None
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -145,7 +176,8 @@ JSON is an object; - reads it from standard input. It is kept exactly as it was 
         "REF",
         "Show a snippet",
         details="""
-REF is its name, '$NAME' or its id. Into a pipe goes the content, byte for byte; --json has everything about it.""",
+REF is its name, '$NAME', its id, or the beginning of its id (8 characters at least) if no other id begins so. Into a
+pipe goes the content, byte for byte; --json has everything about it.""",
     ),
     "snippet update": Form(
         update,
@@ -157,6 +189,15 @@ What the patch names is changed, null takes a field away, the rest stays.
 
   reed snippet update blog/intro '{"title": "Introduction", "draft": null}' --if-version 2""",
     ),
+    "snippet rename": Form(
+        rename,
+        "REF NAME",
+        "Give a snippet another name; prints its id",
+        details="""
+NAME has at most 31 bytes; '' takes the name away. Bonds stay, and the version goes up by one, as by an update.
+
+  reed snippet rename blog/intro blog/introduction""",
+    ),
     "snippet delete": Form(
         delete, "REF", "Delete a snippet; prints its id", (Option("--cascade", help="and its bonds, if it has some"),)
     ),
@@ -165,10 +206,17 @@ What the patch names is changed, null takes a field away, the rest stays.
         "",
         "All snippets in creation order",
         (
-            Option("--type", "T", "of this type alone"),
+            Option("--type", "T", "only snippets of this type"),
+            Option("--where", "FIELD=VALUE", "only those with this value in a field; all must hold", many=True),
             Option("--limit", "N", "at most N (0, the default: all)", number=COUNT),
         ),
         """
+--where compares a top-level field. VALUE is JSON (a number, true, null, an array, …) if it can be read as JSON, else a
+string; JSON quotes make it a string in any case. Fields that the type names as indexed or unique are found at once.
+
+  reed snippet list --type page --where path=commands/hugo_completion_powershell
+  reed snippet list --type page --where draft=false --where 'section="404"'
+
 Into a pipe, by tabs: id, type, name, version, created, updated (microseconds since 1970), content.""",
     ),
 }

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from reed.cli.output import Output, safe, size, span
+from reed.cli.output import Output, size, span
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect
 from reed.errors import ReedError
+from reed.text import safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

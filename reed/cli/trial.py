@@ -24,8 +24,8 @@ from reed.cli.private_core import PrivateCore
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
-from reed.registry import folders, manifest
-from reed.registry.manifest import Action
+from reed.supervision import discovery, manifest
+from reed.supervision.manifest import Action
 from reed.wire import strict_json
 from reed.wire.codes import Signal
 
@@ -75,7 +75,7 @@ class Trial:
 
     def checks(self) -> Generator[Check, None, None]:
         try:
-            folder = folders.find(self.name, self._site.plugin_dirs)
+            folder = discovery.find(self.name, self._site.plugin_dirs)
             self._manifest = manifest.load(folder)
             if self._manifest.name != self.name:
                 raise ManifestError(
@@ -119,7 +119,7 @@ class Trial:
             if built[0] == FAILED:
                 raise _Stop
         try:
-            path = folders.entry_point(self._folder, self.name, self.kind, self._manifest.entry)
+            path = discovery.entry_point(self._folder, self.name, self.kind, self._manifest.entry)
         except ManifestError as error:
             yield Check("code", FAILED, str(error))
             raise _Stop from None

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from reed.cli.letters import PEER
-from reed.registry import rows
-from reed.registry.manifest import Manifest
-from reed.registry.rows import Row
+from reed.supervision import registry_csv
+from reed.supervision.manifest import Manifest
+from reed.supervision.registry_csv import Row
 from reed.wire.codes import Permission
 
 READING = ("snippet_read", "schema_read", "registry_read", "search_read")  # of a plugin that has no row yet
-EMPTY = ",".join(rows.COLUMNS) + "\n"
+EMPTY = ",".join(registry_csv.COLUMNS) + "\n"
 
 
 def registered(name: str, registry: Path, runtime_dir: Path) -> Row | None:
     """Its row, None when it has none. RegistryError when the file is wrong."""
     if not registry.exists():
         return None
-    return next((row for row in rows.load(registry, runtime_dir) if row.plugin_name == name), None)
+    return next((row for row in registry_csv.load(registry, runtime_dir) if row.plugin_name == name), None)
 
 
 def made_up(folder: Path, manifest: Manifest, runtime_dir: Path) -> Row:

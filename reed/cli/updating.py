@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from reed.client import Client, Request
-from reed.errors import CallError, Conflict, Malformed
+from reed.errors import CallError, Conflict, Malformed, NotFound
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact, members
 from reed.wire.layouts import REF, pack_text
@@ -55,8 +55,10 @@ def _writes(
         change = request.tag
         try:
             if isinstance(answer, CallError):
-                raise answer
+                raise (change.why if isinstance(answer, NotFound) else None) or answer
             record = SnippetGot.unpack(answer).record
+            if change.ref not in (record.semantic_name, record.id):  # its id only begins so
+                raise change.why or NotFound(f"no snippet {change.ref!r}")
             met(change, record)
             yield from _write(record, change, told, write=write, dry_run=dry_run)
         except (CallError, ValueError) as error:

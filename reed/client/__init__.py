@@ -89,6 +89,12 @@ class Client(Connection):
         payload = snippets.SnippetRestore(flags, record).pack()
         return snippets.SnippetWritten.unpack(self.call(Command.SNIPPET_RESTORE, payload))
 
+    def snippet_rename(self, ref: str, semantic_name: str) -> str:
+        """Give a snippet another name, or none (""); its id. Conflict when the name is in use."""
+        from reed.wire import snippets
+
+        return self._write(Command.SNIPPET_RENAME, snippets.SnippetRename(ref, semantic_name).pack())
+
     def snippet_get(self, ref: str) -> Record:
         from reed.wire import snippets
 
@@ -102,11 +108,22 @@ class Client(Connection):
         page = snippets.SnippetPage.unpack(answer)
         return page._replace(records=[_owned(record) for record in page.records])
 
-    def snippets(self, snippet_type: str = "", page_size: int = 0) -> Iterator[Record]:
-        """All snippets (of a type) in creation order, fetched by the page."""
+    def snippet_find(self, snippet_type: str, conditions: Json, after: str = "", limit: int = 0) -> SnippetPage:
+        """As `snippet_list`, of a type's snippets whose top-level fields equal `conditions`, {field: value}."""
+        from reed.wire import snippets
+
+        request = snippets.SnippetFind(snippet_type, to_json(conditions), after, limit)
+        page = snippets.SnippetPage.unpack(self.call(Command.SNIPPET_FIND, request.pack()))
+        return page._replace(records=[_owned(record) for record in page.records])
+
+    def snippets(self, snippet_type: str = "", page_size: int = 0, where: Json = None) -> Iterator[Record]:
+        """All snippets (of a type, and with `where` those that fit its conditions) in creation order, by the page."""
         cursor = ""
         while True:
-            page = self.snippet_list(snippet_type, cursor, page_size)
+            if where is None:
+                page = self.snippet_list(snippet_type, cursor, page_size)
+            else:
+                page = self.snippet_find(snippet_type, where, cursor, page_size)
             yield from page.records
             cursor = page.cursor
             if not cursor:

@@ -17,6 +17,7 @@ from struct import pack
 
 from reed.client.line import Line, Request
 from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
+from reed.runtime_paths import Address, used_folder
 from reed.wire import frames
 from reed.wire.codes import READS, SNIPPET_WRITES, Command, Flag
 from reed.wire.common import ErrorResponse
@@ -44,7 +45,7 @@ class ConnectionEnded(NoAnswer):
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
     """Where the core of a runtime folder listens; by default that of REED_RUNTIME_DIR, or of /tmp/reed-cms."""
     folder = runtime_dir or os.environ.get("REED_RUNTIME_DIR") or DEFAULT_RUNTIME_DIR
-    return os.path.join(folder, "core.sock")
+    return os.path.join(used_folder(folder), "core.sock")
 
 
 class Connection:
@@ -221,7 +222,8 @@ class Connection:
                 spell = pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
                 sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, spell)
                 sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, spell)
-            sock.connect(self.path)
+            with Address(self.path) as address:
+                sock.connect(address)
         except OSError as error:
             sock.close()
             raise _cannot_connect(self.path, error) from None

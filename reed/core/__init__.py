@@ -5,7 +5,6 @@ server          accepts connections on a Unix socket
 core_socket     core.sock: the connections of people's programs
 identity        who is at the other end of a socket, and what that allows
 connection      frames in, calls out in order, replies in the same order
-unanswered      what went wrong and nobody is told
 refusing        where its frames go when the core makes room for another
 calls           a call: a request with its reply to come; who calls
 quotas          how much of the core one user or plugin may have at a time

@@ -13,7 +13,6 @@ too many of its calls wait, or while the next frame is a read and the store hold
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -22,10 +21,10 @@ from reed.config import Limits
 from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.quotas import Quotas, Share
 from reed.core.refusing import Refusing
-from reed.core.unanswered import Unanswered
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
+from reed.peer_log import PeerLog
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
@@ -62,7 +61,6 @@ class Connection:
         "caller",
         "share",
         "stream",
-        "unanswered",
     )
 
     def __init__(
@@ -73,7 +71,7 @@ class Connection:
         dispatcher: Dispatcher,
         limits: Limits,
         scratch: memoryview,
-        log: logging.Logger,
+        log: PeerLog,
         monitor: Watching,
         quotas: Quotas,
         *,
@@ -83,7 +81,6 @@ class Connection:
     ) -> None:
         """`scratch` is the buffer that all connections receive into: nothing of it is kept beyond a turn."""
         self.caller = caller
-        self.unanswered = Unanswered(caller.name, log)
         self._loop = loop
         self._dispatcher = dispatcher
         self._limits = limits
@@ -122,7 +119,7 @@ class Connection:
         """The peer sends no more; it still gets what it asked for."""
         self._ended = True
         if self._buffer.pending:
-            self._log.info("%s: the connection ended in the middle of a frame", self.caller.name)
+            self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
         if self.stream.closing:
             return
         if not self._calls and not self.stream.queued:
@@ -150,7 +147,6 @@ class Connection:
 
     def _answer_at_once(self, data: memoryview) -> int:
         """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
-
         Nothing is written for them, so no commit has to come first.
         """
         taken = 0
@@ -226,11 +222,11 @@ class Connection:
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:
-            self.unanswered.note(str(error))
+            self._note_failure(str(error))
 
     def _refuse(self, error: CallError) -> None:
         """Answer what cannot be read, after the replies that are owed for earlier requests, and close."""
-        self._log.info("%s: %s", self.caller.name, error)
+        self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0)
         self._calls.append(call)
         self._ended = True
@@ -268,7 +264,7 @@ class Connection:
 
     def _look_at_bytes(self) -> None:
         if self.stream.queued > _HIGH_WATER and (error := self.share.too_many_bytes()):
-            self._log.warning("%s: a connection is closed: %s", self.caller.name, error)
+            self._log.warning("%s: a connection is closed: %s", self.caller.name, error, peer=self.caller.name)
             self.stream.close(str(error))
 
     @property
@@ -307,7 +303,11 @@ class Connection:
             self.stream.close_after_flush(str(error))
 
     def note_async_failure(self, call: Call, error: CallError) -> None:
-        self.unanswered.note(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
+        self._note_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
+
+    def _note_failure(self, what: str) -> None:
+        """Of what is never answered: calls with ASYNC, signals, responses to nothing."""
+        self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
 
     def _resume(self) -> None:
         """A reply left or a call ended: frames may be taken again."""
@@ -324,7 +324,7 @@ class Connection:
             self._take_more()
 
     def _closed(self, reason: str) -> None:
-        self.unanswered.end()
         self._quotas.leave(self, self.caller)
+        self._buffer.clear()  # now: the connection itself waits for the garbage collector
         self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
         self._on_closed(self, reason)

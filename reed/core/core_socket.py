@@ -1,22 +1,24 @@
 """core.sock: where people's programs connect.
 
-accept ── the kernel says who it is ─┬─ it has ended by now                       closed
+accept ── the kernel says who it is ─┬─ it connects too often (connect_rate)      429, and closed
+                                     ├─ it has ended by now                       closed
                                      ├─ too many connections, of it or of all     429, and closed
                                      └─ else                                      a Connection, as its Caller (identity)
 """
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.quotas import Quotas
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 
 
 class CoreSocket:
@@ -28,7 +30,8 @@ class CoreSocket:
         group_id: int | None,
         most: int,
         loop: Loop,
-        log: logging.Logger,
+        log: PeerLog,
+        quotas: Quotas,
         caller_of: Callable[[Peer], Caller],
         connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
         inherited: int | None = None,
@@ -37,9 +40,10 @@ class CoreSocket:
         self.accepted = 0
         self._most = most
         self._log = log
+        self._rates = quotas.rates
         self._caller_of = caller_of
         self._connect = connect
-        self._listener = Listener(loop, path, self._accept, log, group_id, inherited)
+        self._listener = Listener(loop, path, self._accept, log, quotas.rates, group_id, inherited)
 
     def stop_listening(self) -> None:
         self._listener.close()
@@ -57,21 +61,26 @@ class CoreSocket:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
+        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
+            refuse(sock, refusal)
+            return
         is_there = peer_lives(sock, peer)
         self.accepted += 1
         if not is_there:
-            self._log.warning("refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid)
+            self._log.warning(
+                "refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid, peer=caller.name
+            )
             sock.close()
             return
         connection = self._connect(sock, caller, self._closed)
         self.connections.add(connection)
         if len(self.connections) > self._most:
-            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most)
+            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most, peer=caller.name)
             connection.close_with(
                 PluginBusy(f"{self._most} connections are open", hint="limits.connections in reed.yaml")
             )
         elif error := connection.share.too_many_connections():
-            self._log.warning("refused a connection of uid %d: %s", peer.uid, error)
+            self._log.warning("refused a connection of uid %d: %s", peer.uid, error, peer=caller.name)
             connection.close_with(error)
 
     def _closed(self, connection: Connection, _reason: str) -> None:

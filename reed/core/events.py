@@ -7,24 +7,27 @@
       ▲                                               ├── its process ended, its queue is full ──▶ resting ──▶ idle
       └──── a new process of the plugin ──── parked ◀─┴── a refusal, no answer in time: a growing rest; MOST_TRIES ──▶
 
+Plugins that answer each other's events by writing are slowed down (event_chains).
+
 Nothing is skipped, since the order would be gone: a plugin that refuses an event again and again gets no more of them
 until it is started anew. They wait meanwhile, as they do for a stopped plugin; PLUGIN_HEALTH shows how many, and why.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from reed.core.event_chains import EventChains
 from reed.core.links import Link
 from reed.errors import CallError, PluginBusy, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
-from reed.registry.lifecycle import State
-from reed.registry.manifest import EVENTS
+from reed.peer_log import PeerLog
 from reed.store.base import Event, Store
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import EVENTS
 from reed.wire import strict_json
 from reed.wire.common import unpack_status
 from reed.wire.layouts import Bytes
@@ -40,11 +43,12 @@ _NOT_ITS_FAULT = (PluginCrashed, PluginOffline, PluginBusy)  # says nothing abou
 class Events:
     """The deliveries to all plugins."""
 
-    def __init__(self, store: Store, links: Mapping[str, Link], loop: Loop, log: logging.Logger) -> None:
+    def __init__(self, store: Store, links: Mapping[str, Link], loop: Loop, log: PeerLog) -> None:
         self._store = store
         self._links = links
         self._loop = loop
         self._log = log
+        self.chains = EventChains(links, loop.now, log)
         self._deliveries: dict[str, Delivery] = {}
 
     def refresh(self) -> None:
@@ -54,13 +58,16 @@ class Events:
             for kind in _kinds(link):
                 if _may_be_told(link):
                     subscribers[kind].append(name)
-        self._store.subscribe(subscribers)
+        self._store.subscribe(subscribers, self.chains.cause_of)
         for name, count in list(self._store.events_waiting().items()):
             if name not in self._links:
-                self._log.warning("%s: is no longer in the registry: the %d events for it are dropped", name, count)
+                self._log.warning(
+                    "%s: is no longer in the registry: the %d events for it are dropped", name, count, peer=name
+                )
                 self._store.forget(name)
         for name in [name for name in self._deliveries if name not in self._links]:
             self._deliveries.pop(name).close()
+            self.chains.forget(name)
 
     def deliver(self) -> None:
         """After a commit: go on with the plugins that have new events."""
@@ -77,26 +84,41 @@ class Events:
         why = self._deliveries[name].parked if name in self._deliveries else ""
         if _kinds(link) and not _may_be_told(link):
             why = "its row lacks snippet_read: it is told of no events"
-        return {"events_waiting": self._store.events_waiting().get(name, 0), "events_parked": why}
+        return {
+            "events_waiting": self._store.events_waiting().get(name, 0),
+            "events_parked": why,
+            "events_slowed": self.chains.slowed(name),
+        }
 
     def _delivery(self, name: str) -> Delivery:
         delivery = self._deliveries.get(name)
         if delivery is None:
-            delivery = self._deliveries[name] = Delivery(name, self._store, self._links, self._loop, self._log)
+            delivery = Delivery(name, self._store, self._links, self.chains, self._loop, self._log)
+            self._deliveries[name] = delivery
         return delivery
 
 
 class Delivery:
     """The events of one plugin, one at a time. `parked` says why none is delivered any more."""
 
-    def __init__(self, name: str, store: Store, links: Mapping[str, Link], loop: Loop, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        links: Mapping[str, Link],
+        chains: EventChains,
+        loop: Loop,
+        log: PeerLog,
+    ) -> None:
         self.parked = ""
         self._name = name
         self._store = store
         self._links = links  # by name: a changed row makes another link
+        self._chains = chains
         self._loop = loop
         self._log = log
         self._asked = False
+        self._waited = 0  # the event that has waited as it must
         self._rest: Timer | None = None
         self._tries = 0
         self._generation = 0  # of the process that the tries were made with
@@ -129,10 +151,18 @@ class Delivery:
             return
         action = link.plugin.manifest.events.get(event.kind) if link.plugin.manifest else None
         if action is None:
-            self._log.info("%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind)
+            self._log.info(
+                "%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind, peer=self._name
+            )
             self._told(event)
             self._loop.again(self.go_on)
             return
+        if event.id != self._waited and (seconds := self._chains.pause(self._name, event)):
+            self._waited = event.id
+            self._asked = False
+            self._rest = self._loop.call_later(seconds, self._rested)
+            return
+        self._chains.begin(self._name, event)
         try:
             link.ask(
                 link.action(action), payload_of(event), partial(self._answered, event), partial(self._failed, event)
@@ -150,11 +180,13 @@ class Delivery:
 
     def _told(self, event: Event) -> None:
         self._store.told(self._name, event.id)
+        self._chains.end(self._name)
         self._tries = 0
         self._asked = False
 
     def _failed(self, event: Event, error: CallError) -> None:
         self._asked = False
+        self._chains.end(self._name)
         if self._closed:
             return
         if not isinstance(error, _NOT_ITS_FAULT):
@@ -163,16 +195,18 @@ class Delivery:
             if self._tries >= MOST_TRIES:
                 self._park(f"{what} failed {self._tries} times: {error}")
                 return
-            self._log.warning("%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MOST_TRIES, error)
+            self._log.warning(
+                "%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MOST_TRIES, error, peer=self._name
+            )
         self._take_rest()
 
     def _park(self, why: str) -> None:
         self.parked = f"{why}; `reed plugin restart {self._name}` tries it again"
-        self._log.error("%s: no more events are delivered: %s", self._name, self.parked)
+        self._log.error("%s: no more events are delivered: %s", self._name, self.parked, peer=self._name)
 
     def _cannot_read(self, error: CallError) -> None:
         self._asked = False
-        self._log.error("%s: its events cannot be read: %s", self._name, error)
+        self._log.error("%s: its events cannot be read: %s", self._name, error, peer=self._name)
         self._take_rest()
 
     def _take_rest(self) -> None:

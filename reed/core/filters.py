@@ -6,8 +6,9 @@
                         │ {"refuse": ["…", …]}   422: the plugin and its reasons; nothing is written
                         └ no such answer         refused (503, 504, …) or passed over: `on_failure` in plugin.yaml
 
-A filter gets {"event", "type", "name", "id", "content"}; of an update the content as it would become, and the "version"
-that it is based on. If another write came meanwhile, the filters see the update once more, on what the snippet is now.
+A filter gets {"event", "type", "name", "id", "content"}; of an update, and a rename is one, the name and the content as
+they would become, and the "version" that it is based on. If another write came meanwhile, the filters see the update
+once more, on what the snippet is now.
 A restore (SNIPPET_RESTORE) is not filtered. A plugin's writes pass the filters of others, never its own.
 
 A connection's writes keep their order: while one of them is with a filter, those after it wait in its Line. As long as
@@ -16,7 +17,6 @@ no plugin has a filter (`idle`), writes go straight to the store.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,9 +26,10 @@ from typing import NamedTuple
 from reed.core.calls import Asker, Call
 from reed.core.filter_answer import Verdict, verdict
 from reed.core.links import Link
-from reed.errors import CallError, Conflict, ErrorCode, Invalid, PermissionDenied, PluginBusy
-from reed.registry.manifest import FILTERS, Filter
-from reed.store.base import Done, Failed, Preview, Restored, Store
+from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
+from reed.peer_log import PeerLog
+from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store
+from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
 from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginAnswer
@@ -56,7 +57,7 @@ class Filters:
         links: Mapping[str, Link],
         has_row: Callable[[str], bool],
         most_bytes: int,
-        log: logging.Logger,
+        log: PeerLog,
     ) -> None:
         """A link may stand for a plugin that is being removed: `has_row` says so, and then it has no filter any more.
         `most_bytes` may wait for the filters, of one connection's writes."""
@@ -105,7 +106,7 @@ class Filters:
                 payload = strict_json.dumps({"event": event, **about})[:-1] + b',"content":' + content + b"}"
                 action = replace(step.link.action(step.filter.action), timeout=step.filter.timeout)
                 _check_permission(step.link, "snippet_read", "its filter sees content")
-                step.link.ask(action, payload, partial(answered, step, content), partial(failed, step, content))
+                step.link.ask(action, payload, partial(answered, step, content), partial(failed, step, content), by)
             except CallError as error:
                 failed(step, content, error)
 
@@ -140,7 +141,13 @@ class Filters:
         name = step.link.name
         if name not in self._passed_over:
             self._passed_over.add(name)
-            self._log.warning("%s: its filter of %s is passed over until it answers: %s", name, event, error)
+            self._log.warning(
+                "%s: its filter of %s is passed over until it answers: %s",
+                name,
+                event,
+                error,
+                peer=f"plugin {name}",
+            )
 
     def _close(self, asker: Asker) -> None:
         del self._lines[asker]
@@ -180,18 +187,44 @@ class Line:
         self._add(begin, len(content), failed)
 
     def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        def look(seen: Done[Preview]) -> None:
+            self._store.preview(ref, if_version, patch, seen, self._refusal(failed))
+
+        self._change(look, None, len(patch), done, failed, by=by, if_version=if_version)
+
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        def look(seen: Done[Preview]) -> None:
+            def found(record: Record) -> None:
+                seen(Preview(record, bytes(record.content)))
+
+            self._store.get(ref, found, self._refusal(failed))
+
+        self._change(look, name, 0, done, failed, by=by)
+
+    def _change(
+        self,
+        look: Callable[[Done[Preview]], None],
+        name: str | None,
+        size: int,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str,
+        if_version: int = 0,
+    ) -> None:
+        """An update, of the name too unless that is None; `look` gives what it would do."""
         rounds = 0
 
         def begin() -> None:
             nonlocal rounds
             rounds += 1
-            self._store.preview(ref, if_version, patch, seen, self._refusal(failed))
+            look(seen)
 
         def seen(preview: Preview) -> None:
             record = preview.record
             about = {
                 "type": record.snippet_type,
-                "name": record.semantic_name,
+                "name": record.semantic_name if name is None else name,
                 "id": record.id,
                 "version": record.version,
             }
@@ -200,8 +233,8 @@ class Line:
 
         def write(preview: Preview, content: bytes) -> None:
             try:
-                self._store.replace(preview.record, content, done, failed, by=by)
-            except Conflict as error:
+                self._store.replace(preview.record, content, done, failed, name=name, by=by)
+            except Overtaken as error:
                 if if_version or rounds >= _MOST_ROUNDS:
                     self._refusal(failed)(error)
                 else:
@@ -211,7 +244,7 @@ class Line:
             else:
                 self._over()
 
-        self._add(begin, len(patch), failed)
+        self._add(begin, size, failed)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
         def begin() -> None:

@@ -6,13 +6,13 @@ rows and manifests ── refresh ──┬── Filters   who is asked before 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 from reed.core.events import Events
 from reed.core.filters import Filters
 from reed.core.links import Link
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.store.base import Store
 
 
@@ -26,7 +26,7 @@ class Handlers:
         has_row: Callable[[str], bool],
         loop: Loop,
         most_bytes: int,
-        log: logging.Logger,
+        log: PeerLog,
     ) -> None:
         """`has_row`: is that plugin in the registry? `most_bytes` of one connection's writes may wait for filters."""
         self.filters = Filters(store, links, has_row, most_bytes, log)

@@ -11,15 +11,15 @@ The mark is inherited and cannot be shed; descent is no criterion, since pid 1 t
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 
 from reed.core.calls import Caller
 from reed.core.server import Peer
-from reed.registry.groups import People
-from reed.registry.permissions import commands_for
+from reed.peer_log import ORPHANS, PeerLog
 from reed.sandbox.mark import is_marked
+from reed.supervision.groups import People
+from reed.supervision.permissions import commands_for
 
 ORPHAN = ""  # instead of a plugin's name: that plugin's process has ended
 
@@ -32,7 +32,7 @@ class Identity:
         people: People,
         plugin_of: Callable[[int], str | None],
         caller_of_plugin: Callable[[str], Caller],
-        log: logging.Logger,
+        log: PeerLog,
     ) -> None:
         """`plugin_of`: the plugin whose process has that pid."""
         self._people = people
@@ -44,7 +44,7 @@ class Identity:
         """Raises OSError when the core lacks a descriptor or memory to find out."""
         plugin = owning_plugin(peer, self._plugin_of)
         if plugin == ORPHAN:
-            self._log.warning("pid %d was made by a plugin that no longer runs: access denied", peer.pid)
+            self._log.warning("pid %d was made by a plugin that no longer runs: access denied", peer.pid, peer=ORPHANS)
             return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
         if plugin is not None:
             return self._caller_of_plugin(plugin)

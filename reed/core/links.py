@@ -6,19 +6,18 @@ queue     calls held and waiting (plugin_calls)    held          the one call th
 actions   what the process in charge registered    registered    whether F0 came; before it, nothing else may
                                                    run           the process, by the pid that the kernel tells
 
-state of the plugin (registry.lifecycle)        its calls
+state of the plugin (supervision.lifecycle)        its calls
 starting, backoff, busy, sleeping               wait
 ready                                           go out
 stopping                                        what is held is finished, the rest waits for what follows
 stopped, failed                                 fail: ERR_PLUGIN_CRASHED (held), ERR_PLUGIN_OFFLINE (waiting)
 
-A new process that stands beside the one in charge (registry.renewal) registers and says READY like any other; then
-`use_run` gives it the calls that wait. The old one answers what it holds: an answer never comes from another process.
+A replacement beside the process in charge (supervision.replacement) registers and says READY like any other; then
+`use_process` gives it the calls that wait. The old one answers what it holds: no other process answers for it.
 """
 
 from __future__ import annotations
 
-import logging
 import socket
 import time
 from collections.abc import Callable
@@ -27,17 +26,18 @@ from typing import NamedTuple
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.connection import Connection
-from reed.core.plugin_calls import Answered, CallQueue, PluginCall
+from reed.core.plugin_calls import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
-from reed.core.server import Listener, Peer, peer_lives
+from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
-from reed.registry.hooks import Process
-from reed.registry.lifecycle import State
-from reed.registry.manifest import Action
-from reed.registry.processes import LaunchSpec
-from reed.registry.supervisor import Plugin, Supervisor
+from reed.peer_log import PeerLog
+from reed.supervision.callbacks import Process
+from reed.supervision.launch_spec import Specification
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import Action
+from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
@@ -47,6 +47,7 @@ from reed.wire.plugins import PluginRegister
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
+_FIRST_ERROR = 400
 _WORTH_NOT_COPYING = 16 * 1024  # bytes of a call: below it one write of a joined frame is cheaper than two parts
 
 
@@ -60,7 +61,7 @@ class LinkTools(NamedTuple):
     scratch: memoryview
     monitor: Watching
     quotas: Quotas
-    log: logging.Logger
+    log: PeerLog
 
 
 class PluginConnection:
@@ -75,7 +76,7 @@ class PluginConnection:
         self.connection = Connection(
             tools.loop,
             sock,
-            caller_for(run.row),
+            caller_for(run.spec.row),
             self,
             tools.config.limits,
             tools.scratch,
@@ -125,6 +126,8 @@ class PluginConnection:
         if frame.flags & _ERROR:
             error = ErrorResponse.unpack(frame.payload)
             refusal = CallError(error.message, status=error.status, error_code=error.error_code)
+            if not _FIRST_ERROR <= error.status <= LAST_STATUS:
+                refusal = out_of_range(self._link.name, held.action, error.status)
             self._link.queue.refuse(self, refusal)
         else:
             self._link.queue.answer(self, frame.payload)
@@ -149,7 +152,7 @@ class Link:
     def listen(self) -> None:
         if self._listener is None:
             path = self.plugin.row.socket_path
-            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log)
+            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log, self._tools.quotas.rates)
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -159,29 +162,34 @@ class Link:
             self._listener = None
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
-        run = self._tools.supervisor.run_of(peer.pid)
-        if run is None and self.plugin.is_launching:
-            # A process of the nursery may connect before the nursery's word of its pid was read: that is under way.
+        run = self._tools.supervisor.process_of(peer.pid)
+        if run is None and self.plugin.is_launching:  # it may connect before its pid is known here
             self._tools.loop.again(lambda: self._accept(sock, peer))
             return
-        if run is None or run.name != self.name or not peer_lives(sock, peer):
+        if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
+            refuse(sock, refusal)
+        elif run is None or run.name != self.name or not peer_lives(sock, peer):
             self._tools.log.warning(
-                "%s: refused a connection of pid %d (uid %d): not the plugin's process", self.name, peer.pid, peer.uid
+                "%s: refused a connection of pid %d (uid %d): not the plugin's process",
+                self.name,
+                peer.pid,
+                peer.uid,
+                peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
             )
             sock.close()
-            return
-        connection = PluginConnection(self, run, sock, self._tools)
-        self.connections.append(connection)
-        if error := connection.connection.share.too_many_connections():
-            self._tools.log.warning("%s: refused a connection: %s", self.name, error)
-            connection.connection.close_with(error)
+        else:
+            connection = PluginConnection(self, run, sock, self._tools)
+            self.connections.append(connection)
+            if error := connection.connection.share.too_many_connections():
+                self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
+                connection.connection.close_with(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)
         self.queue.remove_lane(connection)
         run = connection.run
-        if connection.registered and run is self.plugin.run and not self._registered(run):
-            self._tools.log.info("%s: disconnected: %s", self.name, reason)
+        if connection.registered and run is self.plugin.process and not self._registered(run):
+            self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
             self._tools.supervisor.on_disconnect(self.name)
         self._look_who_is_idle()
 
@@ -190,21 +198,21 @@ class Link:
     def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
         """PLUGIN_REGISTER: who it is, and the actions that it has."""
         request = PluginRegister.unpack(payload)
-        run, plan = connection.run, connection.run.plan
+        run, spec = connection.run, connection.run.spec
         if request.name != self.name:
             raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
-        if request.version != run.row.version:
-            raise Conflict(f"{self.name} registered as version {request.version}, its row says {run.row.version}")
-        self._actions[run] = registered_actions(plan.manifest, strict_json.load_object(request.manifest))
+        if request.version != spec.row.version:
+            raise Conflict(f"{self.name} registered as version {request.version}, its row says {spec.row.version}")
+        self._actions[run] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
         if not connection.registered:
             connection.registered = True
-            if run is self.plugin.run:
-                self.queue.rebind(self._command_id)
+            if run is self.plugin.process:
+                self.queue.rebind(lambda call: self.action(call.action).command_id)
                 self.queue.add_lane(connection)
-        sleep = plan.manifest.sleep
+        sleep = spec.manifest.sleep
         answer = {
-            "settings": dict(plan.spec.settings),
-            "permissions": sorted(run.row.required_permissions),
+            "settings": dict(spec.launch.settings),
+            "permissions": sorted(spec.row.required_permissions),
             "limits": {"payload": self._tools.config.limits.payload},
             "peers": [name for name in self._tools.supervisor.plugins if name != self.name],
             "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
@@ -223,7 +231,7 @@ class Link:
 
     def send_signal(self, signal: Signal, data: bytes = b"", run: Process | None = None) -> bool:
         """Send it to that process, or to the one in charge, on its first connection; False when there is none."""
-        for connection in self._registered(run or self.plugin.run):
+        for connection in self._registered(run or self.plugin.process):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
             connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
             return True
@@ -240,13 +248,14 @@ class Link:
         payload: bytes,
         answered: Answered,
         failed: Callable[[CallError], None],
+        origin: str = "",
     ) -> None:
-        """Call an action; raises what is known at once (offline, queue full)."""
+        """Call an action (for the plugin `origin`, if any); raises what is known at once (offline, queue full)."""
         if self.plugin.state not in _TAKES_CALLS:
             raise self.offline()
         config = self._tools.config
         timeout = action.timeout or config.timing.call_timeout
-        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed)
+        call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
         self.queue.ask(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
             self._tools.supervisor.wake(self.name)
@@ -263,10 +272,7 @@ class Link:
     @property
     def actions(self) -> dict[str, Action]:
         """What the process in charge has registered."""
-        return self._actions.get(self.plugin.run, {}) if self.plugin.run else {}
-
-    def _command_id(self, call: PluginCall) -> int:
-        return self.action(call.action).command_id
+        return self._actions.get(self.plugin.process, {}) if self.plugin.process else {}
 
     # Its processes.
 
@@ -279,11 +285,11 @@ class Link:
         if new is State.STARTING:
             self.caller = caller_for(self.plugin.row)
 
-    def use_run(self) -> None:
+    def use_process(self) -> None:
         """Another process is in charge now."""
         self.caller = caller_for(self.plugin.row)
-        self.queue.rebind(self._command_id)
-        self.queue.use([*self._registered(self.plugin.run)])
+        self.queue.rebind(lambda call: self.action(call.action).command_id)
+        self.queue.use([*self._registered(self.plugin.process)])
 
     def when_idle(self, run: Process, done: Callable[[], None]) -> None:
         """Call back when that process holds no call any more."""
@@ -307,7 +313,7 @@ class Link:
 
     def _crashed(self, call: PluginCall, why: str, run: Process) -> CallError:
         return PluginCrashed(
-            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{run.last_words()}",
+            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{run.stderr_tail()}",
             hint=f"see `reed plugin logs {self.name}`",
         )
 
@@ -317,7 +323,7 @@ class Link:
         return PluginOffline(f"plugin {self.name} is {plugin.state}{why}", hint=f"reed plugin start {self.name}")
 
 
-def _queue_limit(spec: LaunchSpec | None, config: Config) -> int:
+def _queue_limit(spec: Specification | None, config: Config) -> int:
     """How many calls may wait for it: its own limit, or the core's."""
-    own = spec.limits.calls if spec else None
+    own = spec.launch.limits.calls if spec else None
     return config.limits.queued_calls if own is None else own

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from reed.errors import CallError, PluginBusy, PluginTimeout
+from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.wire.common import unpack_status
@@ -30,25 +30,54 @@ Answered = Callable[[Bytes], None]  # the response's payload, status and body; i
 Failed = Callable[[CallError], None]
 
 _LATENCIES_KEPT = 512
+_FIRST_STATUS, LAST_STATUS = 100, 599  # of HTTP
 
 
 class PluginCall:
     """One call of an action. It ends once: with `answered` or `failed`."""
 
-    __slots__ = ("action", "answered", "asked_at", "command_id", "due", "ended", "failed", "payload", "timeout")
+    __slots__ = (
+        "action",
+        "answered",
+        "asked_at",
+        "command_id",
+        "due",
+        "ended",
+        "failed",
+        "origin",
+        "payload",
+        "timeout",
+    )
 
     def __init__(
-        self, action: str, command_id: int, payload: bytes, timeout: float, answered: Answered, failed: Failed
+        self,
+        action: str,
+        command_id: int,
+        payload: bytes,
+        timeout: float,
+        answered: Answered,
+        failed: Failed,
+        origin: str = "",
     ) -> None:
+        """`origin`: the plugin that it comes from, if it comes from one."""
         self.action = action
         self.command_id = command_id
         self.payload = payload
         self.timeout = timeout
         self.answered = answered
         self.failed = failed
+        self.origin = origin
         self.asked_at = 0.0
         self.due = 0.0  # by the loop's clock: when its time is over
         self.ended = False
+
+
+def out_of_range(plugin: str, action: str, status: int) -> CallError:
+    """The error that a caller gets in the place of an answer whose status is none."""
+    return BadAnswer(
+        f"plugin {plugin}, action {action}: answered with the status {status}, which is none",
+        hint=f"a plugin answers with {_FIRST_STATUS} to {LAST_STATUS}, an error with 400 to {LAST_STATUS}",
+    )
 
 
 class Lane(Protocol):
@@ -122,7 +151,10 @@ class CallQueue:
         """The plugin answered the call that `lane` held with this response. Raises Malformed."""
         status = unpack_status(payload)
         call, lane.held = lane.held, None
-        if call is not None and not call.ended:
+        if call is not None and not _FIRST_STATUS <= status <= LAST_STATUS:
+            error = out_of_range(self._name, call.action, status)
+            self._fail([call], lambda _: error)
+        elif call is not None and not call.ended:
             self._end(call)
             if status >= 500:
                 self.errors += 1
@@ -165,6 +197,11 @@ class CallQueue:
         """Whether that process holds a call whose time is not over."""
         lanes = self._lanes + self._retired
         return any(lane.process is process and lane.held is not None and not lane.held.ended for lane in lanes)
+
+    def origins(self) -> set[str]:
+        """The plugins whose calls are held now."""
+        held = [lane.held for lane in self._lanes + self._retired]
+        return {call.origin for call in held if call is not None and call.origin and not call.ended}
 
     def figures(self) -> dict[str, object]:
         ordered = sorted(self._latencies)

@@ -5,6 +5,7 @@
     bytes                 user_bytes         plugin_bytes         requests not whole yet: told so, and closed;
                                                                   answers not read yet: closed, and the log says why
     calls                 user_calls         plugin_calls         of plugins' actions, not answered yet: 429
+    connects      user_connects      plugin_connects      a second (connect_rate): 429, and closed
 
 A user is a user on all of its connections, a plugin with all of its processes on whichever socket. The error says who,
 how much, and which limit to set.
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from reed.core import connect_rate
 from reed.core.calls import Caller
+from reed.core.connect_rate import ConnectRates
 from reed.errors import PluginBusy
 
 
-class Limits(Protocol):
+class Limits(connect_rate.Limits, Protocol):
     """The settings of reed.yaml that hold here."""
 
     @property
@@ -84,7 +87,8 @@ class Share:
 class Quotas:
     """The shares of all who are there."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, rates: ConnectRates) -> None:
+        self.rates = rates
         self._limits = limits
         self._shares: dict[str, Share] = {}
 

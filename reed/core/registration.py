@@ -6,9 +6,9 @@ from typing import Any
 
 from reed.core.calls import Caller
 from reed.errors import Malformed
-from reed.registry.manifest import Action, Manifest
-from reed.registry.permissions import commands_for
-from reed.registry.rows import Row
+from reed.supervision.manifest import Action, Manifest
+from reed.supervision.permissions import commands_for
+from reed.supervision.registry_csv import Row
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
 
 

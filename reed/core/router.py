@@ -8,14 +8,14 @@ answers? ── must_wait? ── dispatch ─┬─ unknown command     501
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.core.calls import Call, Caller, Handle
 from reed.core.prepared import PreparedReplies
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
-from reed.registry.permissions import PERMISSION_OF
+from reed.peer_log import PeerLog
+from reed.supervision.permissions import PERMISSION_OF
 from reed.wire.codes import Command
 
 
@@ -33,7 +33,7 @@ class Router:
         prepared: PreparedReplies,
         store_is_dirty: Callable[[], bool],
         on_bug: Callable[[BaseException], None],
-        log: logging.Logger,
+        log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handle] = {int(command): route.handle for command, route in routes.items()}
         self._reading = frozenset(int(command) for command, route in routes.items() if route.reads_store)
@@ -76,7 +76,7 @@ class Router:
         """Who asked for what: also where a handler knows more than the command, such as whom a plugin lets send."""
         self.denied += 1
         name = Command(call.command_id).name
-        self._log.warning("denied: %s asked for %s: %s", call.caller.name, name, error.message)
+        self._log.warning("denied: %s asked for %s: %s", call.caller.name, name, error.message, peer=call.caller.name)
 
     @staticmethod
     def _what_it_takes(call: Call) -> str:

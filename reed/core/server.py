@@ -1,14 +1,17 @@
 """Accepting connections on a Unix socket.
 
-bind ── listen ── accept, a few each turn ── on_accept(socket, peer)
+bind ── listen ── accept, until the turn is over its budget ── on_accept(socket, peer)
                      ├─ no descriptor is left (EMFILE): stop watching, try again when one may be free
+                     ├─ its process connects too often: 429, and closed (connect_rate)
                      └─ too many connections: told so, and closed
+
+Nobody passes descriptors to the core (SO_PASSRIGHTS): to close the last one of a socket that lingers would block it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import logging
 import os
 import signal
 import socket
@@ -17,14 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from reed.core.connect_rate import ConnectRates
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
+from reed.process_handle import read_proc
+from reed.runtime_paths import Address
 
-_BACKLOG = 1024
+_BACKLOG = 65535  # the kernel lets net.core.somaxconn wait, 4,096 by default
 _ACCEPTS_PER_TURN = 64
 _RETRY_SECONDS = 0.1
 _SO_PEERGROUPS = 59
 _SO_PEERPIDFD = 77
+_SO_PASSRIGHTS = 83  # since Linux 6.16
 _GID = struct.Struct("I")
 _UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
 _MOST_GROUPS = 65536  # of a process: NGROUPS_MAX
@@ -48,7 +56,8 @@ class Listener:
         loop: Loop,
         path: Path,
         on_accept: Callable[[socket.socket, Peer], None],
-        log: logging.Logger,
+        log: PeerLog,
+        rates: ConnectRates,
         group_id: int | None = None,
         inherited: int | None = None,
     ) -> None:
@@ -57,9 +66,12 @@ class Listener:
         self._loop = loop
         self._on_accept = on_accept
         self._log = log
+        self._rates = rates
         self._closed = False
         self._unknown: list[socket.socket] = []  # accepted, and not looked at yet: at most one
         self._sock = bind(path, group_id) if inherited is None else socket.socket(fileno=inherited)
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # also of those it accepts
         loop.watch(self._sock.fileno(), self._accept)
 
     def hand_over(self) -> int:
@@ -86,8 +98,15 @@ class Listener:
                 if not self._unknown:
                     self._unknown.append(self._sock.accept()[0])
                 sock = self._unknown[-1]
-                self._on_accept(sock, peer_of(sock))  # to look at who it is takes a descriptor too
+                pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+                if refusal := self._rates.refusal(pid):
+                    refuse(sock, refusal)
+                else:
+                    # To look at who it is takes a descriptor too.
+                    self._on_accept(sock, Peer(pid, uid, gid, _groups_of(sock)))
                 self._unknown.pop()
+                if self._loop.is_late():
+                    return
         except BlockingIOError:
             return
         except ConnectionAbortedError:
@@ -99,7 +118,7 @@ class Listener:
 
     def _rest(self, error: OSError) -> None:
         """A listening socket stays readable when accept fails: without a rest the loop would spin."""
-        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror)
+        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror, peer=self.path.name)
         self._loop.unwatch_read(self._sock.fileno())
         self._loop.call_later(_RETRY_SECONDS, self._wake)
 
@@ -123,7 +142,8 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.bind(os.fspath(path))
+        with Address(path) as address:
+            sock.bind(address)
         os.chmod(path, 0o600 if group_id is None else 0o660)
         if group_id is not None:
             os.chown(path, -1, group_id)
@@ -134,9 +154,11 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
     return sock
 
 
-def peer_of(sock: socket.socket) -> Peer:
-    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Peer(pid, uid, gid, _groups_of(sock))
+def refuse(sock: socket.socket, frame: bytes) -> None:
+    """Say why with one frame, if the socket takes it, and close."""
+    with contextlib.suppress(OSError):
+        sock.send(frame, socket.MSG_DONTWAIT)
+    sock.close()
 
 
 def _groups_of(sock: socket.socket) -> tuple[int, ...]:
@@ -168,8 +190,8 @@ def peer_lives(sock: socket.socket, peer: Peer) -> bool:
         signal.pidfd_send_signal(fd, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True  # another user's
+    except OSError:  # another user's, or a seccomp profile refuses the call: ask what needs no permission
+        return b"\nPid:\t-1\n" not in read_proc(f"/proc/self/fdinfo/{fd}")
     finally:
         os.close(fd)
     return True

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 from reed.core.links import Link
 from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound, nearest
-from reed.registry.lifecycle import State
-from reed.registry.supervisor import Supervisor
+from reed.supervision.lifecycle import State
+from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json
 from reed.wire.codes import Signal
 from reed.wire.common import SignalMessage
@@ -65,9 +65,11 @@ def tell_of_pairs(links: Mapping[str, Link]) -> None:
 def _settings_of(link: Link) -> bytes:
     """Read again; as JSON. What is too much for a signal is left out: an SDK asks for it when it registers again."""
     try:
-        settings = strict_json.dumps(link.plugin.look_at_settings())
+        found = link.plugin.specify().launch.settings
     except ManifestError as error:
         raise Invalid(str(error)) from None
+    link.plugin.use_settings(found)
+    settings = strict_json.dumps(dict(found))
     return settings if len(settings) <= _LONGEST_DATA else b""
 
 

@@ -15,8 +15,8 @@ from reed import __version__
 from reed.config import Config
 from reed.core.router import Router
 from reed.loop.loop import Loop
-from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
+from reed.supervision.supervisor import Supervisor
 
 
 class Stats:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import select
 import selectors
 
+from reed.system_calls import needed
+
 # An error or a hang-up is told to whoever waits: the next read or write says what it is.
 READABLE = ~select.EPOLLOUT
 WRITABLE = ~select.EPOLLIN
@@ -18,7 +20,8 @@ _MOST = 1024  # events at a time; more come with the next turn
 
 class Epoll(selectors.EpollSelector):
     def __init__(self) -> None:
-        super().__init__()
+        with needed("epoll_create1", "the event loop"):
+            super().__init__()
         self._poll = self._selector.poll  # type: ignore[attr-defined]  # the epoll object, private to selectors
 
     def ready(self, timeout: float | None) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from collections import deque
 
 from reed.errors import CallError, PluginBusy, PluginOffline, TooLarge
 from reed.lua.message_buffer import MessageBuffer
+from reed.lua.rubbish import Rubbish
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.plugins import PluginMessage
 
@@ -87,19 +88,22 @@ class Places:
 class Inbound:
     """The FIFO from one plugin."""
 
-    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "source")
+    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "rubbish", "source")
 
     def __init__(self, places: Places, source: str) -> None:
         self.source = source
         self.fd = places.reading(source)
         self.buffer = MessageBuffer(source, places.plugin)
+        self.rubbish = Rubbish()
         self._seen: dict[int, Answer | None] = {}  # timestamp -> its answer, if it has one
         self._seen_bytes = 0
 
     def receive(self) -> bool:
         """Reads what is there, up to a turn's share; False when it must be left alone for a while: another process of
-        this plugin reads it, or it has no writer.
+        this plugin reads it, it has no writer, or its writer is cut off.
         """
+        if self.rubbish.is_cut_off:
+            return False
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

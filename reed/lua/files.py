@@ -1,11 +1,13 @@
 """The two folders of a plugin: its own, to read Lua from, and its data folder, with the permission file_write.
 
-A path is relative to its folder. It is walked name by name from the folder's descriptor, and no link is followed: what
-is reached lies inside.
+A path is relative to its folder. It is walked name by name from the folder's descriptor. A link on the way is read, and
+its names are walked in its place, never by the kernel: one that leads up out of the folder, or starts with /, is
+refused. So what is reached lies inside, as with openat2 and RESOLVE_BENEATH, which old kernels and profiles lack.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from reed.wire import strict_json
 MAX_SOURCE = 1024 * 1024  # bytes of a Lua file
 MAX_OPEN = 32
 _READ = 65536
+_MOST_LINKS = 40  # that one path goes through, as in the kernel
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLAGS = {
     b"r": os.O_RDONLY,
     b"w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
@@ -35,61 +39,105 @@ class Folder:
 
     def open(self, path: str, flags: int) -> int:
         """A descriptor of a regular file, or of a folder."""
-        parent, name = self._parent(path)
-        try:
-            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=parent)
-        except OSError as error:
-            raise _refused(path, error) from None
-        finally:
-            os.close(parent)
+        with _Walk(self._fd, path) as walk:
+            fd = walk.open(flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode) and not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
             raise PermissionDenied(f"{path}: no regular file")
         return fd
 
     def remove(self, path: str) -> None:
-        parent, name = self._parent(path)
-        try:
-            os.unlink(name, dir_fd=parent)
-        except OSError as error:
-            raise _refused(path, error) from None
-        finally:
-            os.close(parent)
+        with _Walk(self._fd, path) as walk:
+            os.unlink(walk.to_last(), dir_fd=walk.folder)
 
     def rename(self, source: str, target: str) -> None:
-        from_fd, from_name = self._parent(source)
-        try:
-            to_fd, to_name = self._parent(target)
-            try:
-                os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
-            finally:
-                os.close(to_fd)
-        except OSError as error:
-            raise _refused(source, error) from None
-        finally:
-            os.close(from_fd)
+        with _Walk(self._fd, source) as old, _Walk(self._fd, target) as new:
+            os.rename(old.to_last(), new.to_last(), src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
-    def _parent(self, path: str) -> tuple[int, str]:
-        """The descriptor of the folder that holds `path` (the caller closes it), and the last name."""
+
+class _Walk:
+    """From a folder to what a path names below it. As a context it closes what it opened, and tells OSErrors."""
+
+    def __init__(self, root: int, path: str) -> None:
         if path.startswith("/") or "\0" in path:
             raise PermissionDenied(f"{path!r}: paths are relative to the plugin's folder")
         names = [name for name in path.split("/") if name not in ("", ".")] or ["."]
         if ".." in names:
             raise PermissionDenied(f"{path!r}: a path does not lead upwards")
-        fd = os.dup(self._fd)
-        for name in names[:-1]:
+        self._path = path
+        self._names = names[::-1]  # those that are still to be walked, the next one last
+        self._folders = [os.dup(root)]
+        self._links = 0
+
+    def __enter__(self) -> _Walk:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        for fd in self._folders:
+            os.close(fd)
+        if isinstance(error, OSError):
+            raise _refused(self._path, error) from None
+
+    @property
+    def folder(self) -> int:
+        """The descriptor of the folder that was reached."""
+        return self._folders[-1]
+
+    def to_last(self) -> str:
+        """Walks to the folder of the last name; gives that name."""
+        while True:
+            name = self._names.pop()
+            if name == "..":
+                self._up()
+            elif not self._names:
+                return name
+            elif name != ".":
+                self._down(name)
+            if not self._names:
+                return "."
+
+    def open(self, flags: int) -> int:
+        """Opens what the path names, at the end of all links."""
+        while True:
+            name = self.to_last()
             try:
-                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+                return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600, dir_fd=self.folder)
             except OSError as error:
-                raise _refused(path, error) from None
-            finally:
-                os.close(fd)
-            fd = below
-        return fd, names[-1]
+                if error.errno != errno.ELOOP:
+                    raise
+            self._take_link(name)
+
+    def _down(self, name: str) -> None:
+        try:
+            self._folders.append(os.open(name, _FOLDER, dir_fd=self.folder))
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):  # ENOTDIR is what O_DIRECTORY says to a link
+                raise
+            self._take_link(name)
+
+    def _up(self) -> None:
+        if len(self._folders) == 1:
+            raise PermissionDenied(f"{self._path}: is a link out of the plugin's folder")
+        os.close(self._folders.pop())
+
+    def _take_link(self, name: str) -> None:
+        """Puts the names of a link in the place of its own."""
+        try:
+            target = os.readlink(name, dir_fd=self.folder)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from None  # a plain file on the way
+        self._links += 1
+        if target.startswith("/"):
+            raise PermissionDenied(f"{self._path}: is a link out of the plugin's folder")
+        if self._links > _MOST_LINKS:
+            raise PermissionDenied(f"{self._path}: goes through more than {_MOST_LINKS} links")
+        self._names += [part for part in target.split("/") if part not in ("", ".")][::-1] or ["."]
 
 
 def _refused(path: str, error: OSError) -> ReedError:
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"{path}: no such file")
     return CallError(f"{path}: {error.strerror}")
 
@@ -121,7 +169,7 @@ class DataFiles:
             raise CallError(f"{len(self._open)} files are open", hint="close some")
         self._last += 1
         number = str(self._last).encode()
-        self._open[number] = self._folder.open(path.decode(), _FLAGS[mode])
+        self._open[number] = self._folder.open(os.fsdecode(path), _FLAGS[mode])
         return number
 
     def read(self, number: bytes, size: bytes) -> bytes:
@@ -142,20 +190,20 @@ class DataFiles:
         os.close(fd)
 
     def list(self, path: bytes) -> bytes:
-        fd = self._folder.open(path.decode(), os.O_RDONLY)
+        fd = self._folder.open(os.fsdecode(path), os.O_RDONLY)
         try:
             names = os.listdir(fd)
         except NotADirectoryError as error:
-            raise _refused(path.decode(), error) from None
+            raise _refused(os.fsdecode(path), error) from None
         finally:
             os.close(fd)
         return strict_json.dumps(sorted(names))
 
     def remove(self, path: bytes) -> None:
-        self._folder.remove(path.decode())
+        self._folder.remove(os.fsdecode(path))
 
     def rename(self, source: bytes, target: bytes) -> None:
-        self._folder.rename(source.decode(), target.decode())
+        self._folder.rename(os.fsdecode(source), os.fsdecode(target))
 
     def _descriptor(self, number: bytes) -> int:
         if number not in self._open:

@@ -8,9 +8,11 @@ What a handler does wrong is that call's answer, and the plugin lives.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from reed.errors import ErrorCode
 from reed.lua import words
@@ -52,7 +54,7 @@ class Handlers:
         self._sandbox = sandbox
         self._send_signal = send_signal
         self._end = end  # ends the process, for a reason
-        self._armed_at = -_ARMED - 1.0
+        self._armed_at = -math.inf
         self._calls = 0
         self._errors = 0
         self._messages = 0
@@ -124,6 +126,24 @@ class Handlers:
         if now - self._armed_at > _ARMED:
             self._armed_at = now
             signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
+
+    def disarm(self) -> None:
+        """No job runs: what the host does now is charged to none."""
+        if self._armed_at > -math.inf:
+            self._armed_at = -math.inf
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside a job: what is done here for others is not charged to it."""
+        left, _ = signal.setitimer(signal.ITIMER_PROF, 0.0)
+        began = time.process_time()
+        try:
+            yield
+        finally:
+            self._sandbox.for_others += time.process_time() - began
+            if left:
+                signal.setitimer(signal.ITIMER_PROF, left)
 
     def recover(self) -> None:
         """After a failed call: ends the process if what it holds leaves no room for another one."""

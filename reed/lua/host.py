@@ -57,7 +57,7 @@ class Host:
             **CoreServices(self._contact.request).table(),
             b"log": words.log,
             b"signal": self._contact.signal_of_lua,
-            b"source": lambda path: read_source(self._folder, path.decode()),
+            b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
         }
 
     def run(self, spec: LaunchSpec, connect: Callable[[int], None]) -> NoReturn:
@@ -111,7 +111,7 @@ class Host:
     def register(self, link: Link) -> None:
         """Makes the core know this plugin, which is served from now on."""
         self._contact.meet(link)
-        self._turns = Turns(link, self._mailbox, self._contact.alive)
+        self._turns = Turns(link, self._mailbox, self._contact.alive, self._handlers)
         self._idle_since = time.monotonic()
 
     def _serve_core(self) -> None:
@@ -130,7 +130,7 @@ class Host:
                     self._turns.wait(pause)
         except CoreGone:
             self._end(f"no core came back within {PATIENCE:g} s")
-        self._turns = Turns(self._link, self._mailbox, self._contact.alive)
+        self._turns = Turns(self._link, self._mailbox, self._contact.alive, self._handlers)
         self._idle_since = time.monotonic()
 
     @property

@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout
+from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout, nearest
 from reed.lua.fifo import Answer, Inbound, Outbound, Places
+from reed.lua.rubbish import CUT, REPEAT
 from reed.wire import names, strict_json
 from reed.wire.codes import MessageType
 from reed.wire.json_spans import member_text
@@ -137,15 +138,25 @@ class Mailbox:
             self._sort(inbound)
 
     def _sort(self, inbound: Inbound) -> None:
-        source = inbound.source
+        """Deals with the messages that were read. A repeat is answered once, however often it stands there."""
+        dropped, repeats = inbound.buffer.dropped, 0
+        repeated: set[int] = set()
         while (message := inbound.buffer.next_message()) is not None:
             if not inbound.is_new(message.timestamp):
-                self._answer_again(source, inbound.answer_to(message.timestamp))
+                repeats += 1
+                repeated.add(message.timestamp)
             elif message.message_type in _ANSWERS:
                 self._take_answer(message)
             else:
                 self._inbox.append(message)
                 self._inbox_bytes += len(message.payload)
+        for timestamp in repeated:
+            self._answer_again(inbound.source, inbound.answer_to(timestamp))
+        useless = inbound.buffer.dropped - dropped + REPEAT * repeats
+        if useless and inbound.rubbish.add(useless):
+            inbound.buffer.clear()
+            what = "what is no message, or always the same one"
+            self._log(b"error", f"{inbound.source} fills its FIFO with {what}: not read for {CUT:g} s".encode())
 
     def next_message(self) -> PluginMessage | None:
         """The next message that the plugin has to handle."""
@@ -271,7 +282,7 @@ class Mailbox:
         if not isinstance(error, FileNotFoundError):
             return CallError(f"the FIFO to {target}: {error.strerror}")
         hint = "is there a row for it in plugin-registry.csv?"
-        return PluginOffline(f"no FIFO to {target}", hint=_nearest(target, self._peers) or hint)
+        return PluginOffline(f"no FIFO to {target}", hint=nearest(target, self._peers) or hint)
 
     def flush(self) -> None:
         """Writes to the pipes that have room again. Of one that fails it tells once."""
@@ -314,15 +325,6 @@ def _read(answer: PluginMessage) -> bytes | None:
         return None
     if answer.message_type == MessageType.RESPONSE_DATA:
         return (member_text(str(answer.payload, "utf-8"), "data") or "null").encode()  # its numbers as they are
-    status, text = body.get("status"), body.get("error")
-    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-        status = 500
-    raise CallError(f"{answer.source_plugin}: {text or 'it gave no reason'}", status=status)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    """A hint at the name that was meant."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else None
+    status, text = body.get("status"), body.get("error") or "it gave no reason"
+    is_sound = isinstance(status, int) and 400 <= status <= 599
+    raise CallError(f"{answer.source_plugin}: {text}", status=status if is_sound else 500)

@@ -21,6 +21,7 @@ _HEADER = layouts.PLUGIN_MESSAGE.size
 _LENGTH = _HEADER - 4
 _START = MESSAGE_MAGIC.to_bytes(4, "little") + bytes([VERSION])
 _NAMES = len(_START) + 1  # where the two names begin
+_SOUND = _NAMES + 64  # bytes that tell a sound header
 _ENDS = tuple(_START[:size] for size in range(len(_START) - 1, 0, -1))
 
 
@@ -83,8 +84,17 @@ class MessageBuffer:
             return message
 
     def _first_header(self, start: int) -> int:
-        """Where a sound header starts, or what may be one, cut off by the end of what was read; else the end."""
-        at = self._bytes.find(_START[:1], start)
+        """Where a sound header starts, or what may be one, cut off by the end of what was read; else the end.
+
+        A writer may send anything: whole headers are found by their names, which is C, and only the end is looked at
+        byte by byte.
+        """
+        names = self._bytes.find(self._names, start + _NAMES)
+        while names >= 0:
+            if self._bytes.startswith(_START, names - _NAMES):
+                return names - _NAMES
+            names = self._bytes.find(self._names, names + 1)
+        at = self._bytes.find(_START[:1], max(start, len(self._bytes) - _SOUND + 1))
         while at >= 0 and not self._agrees(at):
             at = self._bytes.find(_START[:1], at + 1)
         return at if at >= 0 else len(self._bytes)

@@ -3,9 +3,9 @@
     Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
 
-Only strings, numbers and booleans cross. A Python exception that got into Lua would be an object, and so a way out:
-`_host` lets none pass. At the memory limit a string pushed into Lua ends the process: whoever pushes lifts the limit
-first where it might not fit, and the Lua side sets it again.
+Only strings, numbers and booleans cross, and to a service only strings. A Python exception that got into Lua would be
+an object, and so a way out: `_host` lets none pass. At the memory limit a string pushed into Lua ends the process:
+whoever pushes lifts the limit first where it might not fit, and the Lua side sets it again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from reed.errors import CallError, Internal, Malformed, ReedError
+from reed.errors import CallError, Internal, Malformed, NotFound, ReedError
 from reed.wire import strict_json
 
 Service = Callable[..., bytes | None]
@@ -59,17 +59,20 @@ class Sandbox:
         self._services: Mapping[bytes, Service] = {}
         self._memory = 0
         self._lifted = True
+        self.for_others = 0.0  # seconds of processor time that a job waited for and did not use
         guard = self._chunk("guard", self._host, self._limit)
+        limits = self._chunk("limits", guard)
         json = self._chunk("json", guard, self._chunk("numbers", guard))
         sdk = self._chunk("reed", guard, json)
-        files = self._chunk("files", guard, json)
-        self._entries = self._chunk("plugin", guard, json, sdk, files)
+        files = self._chunk("files", guard, json, limits)
+        self._entries = self._chunk("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
         self.shared = (guard, json, sdk)  # what testing.lua is built on
+        self._runtime.gccollect()  # what lives now is old: a fork's collector leaves it alone
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: bytes) -> None:
         """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know, as JSON."""
-        self._services = services
+        self._services = {b"source": _no_folder, **services}
         self._memory = memory
         self._entries[b"prepare"](prepared)
         self._limit(True)
@@ -131,6 +134,7 @@ class Sandbox:
 
     def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> Outcome:
         self._lift(size)
+        self.for_others = 0.0
         try:
             result = entry(*arguments, self._lifted)
         except self._out_of_memory:
@@ -142,12 +146,14 @@ class Sandbox:
             return Outcome(result[0].decode(), result[1:])
         return Outcome(result.decode(), ())
 
-    def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool]:
+    def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool, float]:
         """What `guard.ask` calls. Never raises."""
         try:
             service = self._services.get(operation)
             if service is None:
                 raise Internal(f"{operation.decode(errors='replace')} is not possible here")
+            if not all(type(argument) is bytes for argument in arguments):  # a table of Lua has methods of the plugin's
+                raise Malformed(f"{operation.decode(errors='replace')}: only texts cross to the host")
             ok, text = True, service(*arguments)
         except ReedError as error:
             ok, text = False, failure(error)
@@ -155,7 +161,8 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
                 sys.excepthook(type(error), error, error.__traceback__)
             ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
-        return ok, text, self._lift(len(text or b""))
+        for_others, self.for_others = self.for_others, 0.0
+        return ok, text, self._lift(len(text or b"")), for_others
 
     def _lift(self, size: int) -> bool:
         """Lifts the memory limit when `size` more bytes might not fit; True when it is lifted."""
@@ -173,6 +180,11 @@ def failure(error: ReedError) -> bytes:
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
     return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
+
+
+def _no_folder(path: bytes) -> bytes:
+    """`require` where there is no folder."""
+    raise NotFound(f"{path.decode(errors='replace')}: no such file")
 
 
 def _implementation(lua: str) -> Any:

@@ -21,9 +21,11 @@ from reed.wire.snippets import (
     Record,
     SnippetCreate,
     SnippetDelete,
+    SnippetFind,
     SnippetGot,
     SnippetList,
     SnippetPage,
+    SnippetRename,
     SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
@@ -59,9 +61,11 @@ class CoreServices:
             raise Malformed(
                 f"snippet.list: unknown option {next(iter(options))!r}", hint="there are type, after, limit"
             )
-        page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(query)))
-        records = b",".join(map(_record, page.records))
-        return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
+        return _page(self._request(Command.SNIPPET_LIST, _packed(query)))
+
+    def snippet_find(self, arguments: bytes, conditions: bytes) -> bytes:
+        kind, after, limit = strict_json.loads(arguments)
+        return _page(self._request(Command.SNIPPET_FIND, _packed(SnippetFind(kind, conditions, after, limit))))
 
     def snippet_lines(self, arguments: bytes) -> bytes:
         """A page as lines of an export, behind one line of JSON that says what is in it: {"ids","cursor","skipped"}."""
@@ -93,6 +97,9 @@ class CoreServices:
     def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
         ref, if_version = strict_json.loads(arguments)
         return self._written(Command.SNIPPET_UPDATE, SnippetUpdate(ref, if_version, patch))
+
+    def snippet_rename(self, arguments: bytes) -> bytes:
+        return self._written(Command.SNIPPET_RENAME, SnippetRename(*strict_json.loads(arguments)))
 
     def snippet_delete(self, arguments: bytes) -> bytes:
         return self._written(Command.SNIPPET_DELETE, SnippetDelete(*strict_json.loads(arguments)))
@@ -172,6 +179,12 @@ def _packed(request: Any) -> bytes:
 def _check(status: int, error: str) -> None:
     if status >= 400:
         raise CallError(error, status=status, error_code=_CODES.get(status, ErrorCode.ERR_INTERNAL))
+
+
+def _page(answer: Bytes) -> bytes:
+    page = SnippetPage.unpack(answer)
+    records = b",".join(map(_record, page.records))
+    return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
 
 
 def _record(record: Record) -> bytes:

@@ -14,6 +14,7 @@ import select
 import time
 from collections.abc import Callable
 
+from reed.lua.handlers import Handlers
 from reed.lua.link import CoreGone, Link
 from reed.lua.mailbox import Mailbox
 from reed.wire import frames
@@ -22,9 +23,13 @@ _PAUSE = 0.2  # seconds
 
 
 class Turns:
-    """One process's waiting. `alive` deals with a frame of the core while a job runs, if it can."""
+    """One process's waiting. `alive` deals with a frame of the core while a job runs, if it can.
 
-    def __init__(self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool]) -> None:
+    What is read here is others' doing, of any amount: it is charged to no job.
+    """
+
+    def __init__(self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool], handlers: Handlers) -> None:
+        self._handlers = handlers
         self._link = link
         self._mailbox = mailbox
         self._alive = alive
@@ -36,13 +41,16 @@ class Turns:
 
     def wait(self, seconds: float | None) -> None:
         """Waits until something comes, or for so long. Raises CoreGone."""
+        self._handlers.disarm()
         if self._turn(seconds):
             self._link.fill()
 
     def meanwhile(self, seconds: float) -> None:
         """As `wait`, while a job is under way. A core that is gone is the next turn's business."""
         self._link.set_aside(self._alive)
-        if self._turn(seconds):
+        with self._handlers.aside():
+            core_has_sent = self._turn(seconds)
+        if core_has_sent:
             try:
                 self._link.fill()
             except CoreGone:

@@ -26,12 +26,12 @@ from reed.lua.launch import LaunchSpec
 from reed.lua.sandbox import Sandbox as LuaSandbox
 from reed.nursery.clone import Lingering
 from reed.nursery.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
+from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import rules_for
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
-_REPORT, _RULESET = 100, 101  # their descriptors in a plugin's process, known before there is one
 _EXEC = 0.03  # seconds that an exec may take until its old memory goes as well
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
@@ -49,6 +49,8 @@ class Birth:
         self._linger = Lingering(_EXEC)
         self._request = bytearray(MAX_REQUEST)
         self._null = os.open(os.devnull, os.O_RDONLY)
+        # Their descriptors in a plugin's process, known before there is one.
+        self._report, self._ruleset, self._sockets = (os.dup(self._null) for _ in range(3))
         self._prepared = {
             (is_lua, network, mode): self._prepare(is_lua, network, mode)
             for is_lua, network in ((True, False), (False, False), (False, True))
@@ -61,7 +63,7 @@ class Birth:
         """All but the plugin's memory and the path of its socket; the ruleset is not there yet."""
         kind, ports = "lua" if is_lua else "native", (1,) if network else ()
         rules = rules_for(kind, "", None, "", "", (), ports, own_socket="", mode=mode)
-        return self.sandbox.prepare(rules, keep=(_REPORT,), ruleset=_RULESET)
+        return self.sandbox.prepare(rules, keep=(self._report, self._sockets), ruleset=self._ruleset)
 
     def receive(self, core: socket.socket) -> bool:
         """The request of the core; False when there is none, and no core."""
@@ -74,9 +76,11 @@ class Birth:
         self._terms = Terms(*terms)
         self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
-        os.dup2(report, _REPORT, inheritable=False)
-        for descriptor in ruleset:
-            os.dup2(descriptor, _RULESET, inheritable=False)
+        os.dup2(report, self._report, inheritable=False)
+        if ruleset:
+            os.dup2(ruleset[0], self._ruleset, inheritable=False)
+        else:
+            os.close(self._ruleset)
         return True
 
     def take_place(self, host: Host) -> NoReturn:
@@ -99,7 +103,7 @@ class Birth:
         except OSError as error:
             self._fail(f"{what.entry} cannot be run: {error.strerror}")
         self._tell_pid()
-        os.close(_REPORT)
+        os.close(self._report)
         assert prepared.own_socket is not None
         host.run(what, prepared.own_socket.connect)
 
@@ -107,8 +111,17 @@ class Birth:
         """This process, as what was received last says. Raises SandboxError."""
         prepared = self._prepared[True, self._terms.network, self._terms.mode]
         assert prepared.own_socket is not None
-        prepared.own_socket.lead_to(what.socket_path)
+        prepared.own_socket.lead_to(self._address(what.socket_path))
         prepared.confine(self._size + what.memory + _ROOM)
+
+    def _address(self, path: str) -> str:
+        """What the plugin connects to: a path too long for that is led through a descriptor that it keeps."""
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            os.close(self._sockets)
+            return path
+        folder, name = os.path.split(path)
+        os.dup2(os.open(folder, os.O_PATH | os.O_DIRECTORY), self._sockets, inheritable=False)
+        return f"/proc/self/fd/{self._sockets}/{name}"
 
     def _execute(self, program: Program, prepared: Prepared) -> NoReturn:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
@@ -120,7 +133,7 @@ class Birth:
 
     def _tell_pid(self) -> None:
         try:
-            os.write(_REPORT, b"%d\n" % os.getpid())
+            os.write(self._report, b"%d\n" % os.getpid())
         except BrokenPipeError:
             os._exit(0)  # the core that asked is dead
         self._told = True
@@ -128,7 +141,7 @@ class Birth:
     def _fail(self, reason: str) -> NoReturn:
         if not self._told:
             self._tell_pid()
-        os.write(_REPORT, reason.encode())
+        os.write(self._report, reason.encode())
         os._exit(1)
 
 

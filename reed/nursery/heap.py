@@ -52,11 +52,15 @@ def fill_holes() -> None:
 
 
 def make_room() -> None:
-    """Leaves free memory at the end of malloc's heap, and untouched."""
+    """Leaves free memory at the end of malloc's heap, and untouched; not where there is no mallopt (musl)."""
     libc = ctypes.CDLL(None)
+    try:
+        mallopt = libc.mallopt
+    except AttributeError:
+        return
     malloc, free = libc.malloc, libc.free
     malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-    libc.mallopt(_M_TRIM_THRESHOLD, 2 * _ROOM)  # it is not given back at once
+    mallopt(_M_TRIM_THRESHOLD, 2 * _ROOM)  # it is not given back at once
     for block in reversed([malloc(_BLOCK) for _ in range(_ROOM // _BLOCK)]):
         free(block)
 

@@ -1,4 +1,4 @@
-"""Launches plugins of both types through the nursery, each in its sandbox (registry.processes.Launcher).
+"""Launches plugins of both types through the nursery, each in its sandbox (supervision.launch_spec.Launcher).
 
     launch ── rules of its row, manifest and reed.yaml ── ruleset ── nursery ── report ── on_launched(pid) | on_failed
 
@@ -9,7 +9,7 @@ are told, and the next launch starts another one.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -19,9 +19,10 @@ from reed.errors import ReedError
 from reed.lua.launch import LaunchSpec as LuaSpec
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import Program, Request
-from reed.registry.processes import LaunchSpec, environment
+from reed.peer_log import THE_CORE, PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
+from reed.supervision.launch_spec import LaunchSpec, environment
 
 _MOST = 4096  # bytes of a report
 
@@ -40,9 +41,7 @@ class _Waiting(NamedTuple):
 class NurseryLauncher:
     """The core's nursery, and how many of its plugins are on their way."""
 
-    def __init__(
-        self, loop: Loop, sandbox: Sandbox, log: logging.Logger, on_death: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
         """`on_death`: the nursery died, and its spare process is about to."""
         self.nurseries: list[int] = []
         self._loop = loop
@@ -94,7 +93,7 @@ class NurseryLauncher:
     def _nursery_died(self) -> None:
         self._loop.unwatch(self._nursery.fileno())
         self._nursery.stop()
-        self._log.error("the nursery died; the next launch starts another one")
+        self._log.error("the nursery died; the next launch starts another one", peer=THE_CORE)
         self._on_death()
 
     def _read(self, report: int) -> None:
@@ -111,7 +110,8 @@ class NurseryLauncher:
         if not pid:
             waiting.on_failed("the nursery died")
         elif reason:
-            os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
+            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
+                os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
             waiting.on_failed(reason)
         else:
             waiting.on_launched(int(pid))

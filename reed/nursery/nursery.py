@@ -20,6 +20,7 @@ from collections import deque
 
 from reed.errors import ReedError
 from reed.nursery.request import MAX_REQUEST, Request
+from reed.system_calls import needed
 
 _STOP_SECONDS = 2.0
 
@@ -36,7 +37,7 @@ class Nursery:
         """Starts the process; requests wait in its socket until it is ready (some 200 ms)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs:
+        with theirs, needed("setsid", "the nursery, which plugins are forked from"):
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "reed.nursery"], stdin=theirs.fileno(), start_new_session=True
             )

@@ -39,7 +39,8 @@ _HEAD_START = 0.01  # seconds in which a plugin starts before the next spare is 
 def main() -> None:
     """Serves launch requests on stdin, a SOCK_SEQPACKET socket, until the core's end closes."""
     name_process("reed:nursery")
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGCHLD):  # a parent may have them ignored
+        signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
     os.chdir("/")
     gc.disable()

@@ -16,13 +16,13 @@ descriptors are left for connections and plugins; what is unread in a FIFO beyon
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
 
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
+from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.links import ARROW, Links, fifo_name
 
 _Pair = tuple[str, str]  # writer, reader
@@ -37,7 +37,7 @@ class Mesh:
         links: os.PathLike[str],
         loop: Loop,
         wake: Callable[[str], None],
-        log: logging.Logger,
+        log: PeerLog,
         most_held: int = 1_000_000,
     ) -> None:
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -147,6 +147,7 @@ class Mesh:
                     "only %d FIFOs are held: what is unread in the others is lost when both plugins end;"
                     " raise `ulimit -n`",
                     self._most_held,
+                    peer=THE_CORE,
                 )
             self._told_of_limit = True
             return
@@ -154,7 +155,7 @@ class Mesh:
         try:
             fd = os.open(fifo_name(*pair), flags, dir_fd=self._folder)
         except OSError as error:  # no descriptor left, or someone removed it: plugins still reach each other, unheld
-            self._log.error("cannot hold the FIFO %s: %s", fifo_name(*pair), error.strerror)
+            self._log.error("cannot hold the FIFO %s: %s", fifo_name(*pair), error.strerror, peer=THE_CORE)
             return
         self._held[pair] = fd
         reader = pair[1]

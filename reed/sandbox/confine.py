@@ -95,7 +95,7 @@ class Sandbox:
         if rules.mode == "strict" and self.layers.missing:
             raise SandboxError(
                 "strict",
-                "this kernel lacks " + "; ".join(self.layers.missing),
+                "missing here: " + "; ".join(self.layers.missing),
                 hint="`sandbox: auto` in reed.yaml starts plugins with what there is",
             )
 

@@ -12,12 +12,12 @@ import os
 import struct
 from collections.abc import Iterator
 
+from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.kernel import Kernel, SandboxError, Step, checked
 
 _MSEAL = 462
 _PROT_READ = 1
 _AF_UNIX = 1
-_MAX_PATH = 107
 LENGTH = 110  # of struct sockaddr_un: the same for every path
 
 
@@ -57,8 +57,8 @@ class OwnSocket:
 
 def _content(path: str) -> bytes:
     name = os.fsencode(path)
-    if len(name) > _MAX_PATH:
-        raise SandboxError("own socket", f"{path}: longer than {_MAX_PATH} bytes")
+    if len(name) > MAX_SOCKET_PATH:
+        raise SandboxError("own socket", f"{path}: longer than {MAX_SOCKET_PATH} bytes")
     return struct.pack("=H108s", _AF_UNIX, name)
 
 

@@ -6,6 +6,8 @@ For `reed plugin status`, SYSTEM_STATS and `sandbox: strict`. Nothing is changed
 from __future__ import annotations
 
 import errno
+import os
+import re
 from typing import Any, NamedTuple
 
 from reed.sandbox import landlock, own_socket
@@ -40,10 +42,12 @@ class Layers(NamedTuple):
         return {**self._asdict(), "missing": list(self.missing)}
 
 
-def probe(kernel: Kernel) -> Layers:
+def probe(kernel: Kernel, release: str = "") -> Layers:
+    """`release`: another kernel's than this one's, as `uname -r` has it."""
+    release = release or os.uname().release
     version = landlock.abi(kernel)
     privs, seccomp, sealed = _no_new_privs(kernel), _seccomp(kernel), own_socket.seals(kernel)
-    missing = [f"{text} (Linux {linux})" for since, linux, text in _SINCE if version < since]
+    missing = [f"{text} ({_needs(linux, release)})" for since, linux, text in _SINCE if version < since]
     if not version:
         missing[0] += ", started with landlock in its lsm= list"
     if not privs:
@@ -51,7 +55,8 @@ def probe(kernel: Kernel) -> Layers:
     if not seccomp:
         missing.append(f"seccomp: plugins may use every system call (a kernel with it, on {' or '.join(MACHINES)})")
     if not sealed:
-        missing.append("sealed: machine code in a Lua plugin could connect to other Unix sockets (Linux 6.10)")
+        needs = _needs("6.10", release)
+        missing.append(f"sealed: machine code in a Lua plugin could connect to other Unix sockets ({needs})")
     return Layers(
         no_new_privs=privs,
         landlock=version,
@@ -63,6 +68,18 @@ def probe(kernel: Kernel) -> Layers:
         sealed=sealed,
         missing=tuple(missing),
     )
+
+
+def _needs(linux: str, release: str) -> str:
+    """Which kernel a layer needs; where this one is as new, who else may withhold it."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if not found or _version(*found.groups()) < _version(*linux.split(".")):
+        return f"Linux {linux}"
+    return f"Linux {linux}; this is {release}: a container's seccomp profile may refuse it"
+
+
+def _version(major: str, minor: str) -> tuple[int, int]:
+    return int(major), int(minor)
 
 
 def _no_new_privs(kernel: Kernel) -> bool:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from reed.errors import CallError
+from reed.errors import CallError, Conflict
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
@@ -43,6 +43,21 @@ class HitPage(NamedTuple):
     hits: list[SearchHit]  # best first
 
 
+class Cause(NamedTuple):
+    """Why a subscriber made a change: it answered an event, which may have come of an answer itself."""
+
+    depth: int  # of that chain of events; 0: nothing is known
+    plugins: tuple[str, ...]  # whose changes it is made of, the newest last
+
+
+NO_CAUSE = Cause(0, ())
+CauseOf = Callable[[str, str], Cause]
+
+
+def no_cause(_by: str, _snippet_id: str) -> Cause:
+    return NO_CAUSE
+
+
 class Event(NamedTuple):
     """A change that a subscriber is to be told of."""
 
@@ -54,6 +69,7 @@ class Event(NamedTuple):
     version: int  # that it made; of a deleted snippet, its last
     at: int  # Unix microseconds
     lost: int  # events right before this one that the full outbox had no room for
+    cause: Cause = NO_CAUSE  # kept in memory: after a restart there is none
 
 
 class Restored(NamedTuple):
@@ -71,8 +87,13 @@ class Preview(NamedTuple):
     content: bytes  # as it would be, not yet checked against its type
 
 
+class Overtaken(Conflict):
+    """The snippet is no longer as it was seen: another write came first."""
+
+
 class Store(Protocol):
-    """`ref` is a snippet's UUID in text or its semantic name. `type_name` "" means every type."""
+    """`ref` is a snippet's semantic name, its UUID in text, or the beginning of that (8 characters at least) where it
+    is the only one. `type_name` "" means every type."""
 
     changes: int  # another number whenever what a read gives may have changed
 
@@ -93,8 +114,14 @@ class Store(Protocol):
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:
         """What `update` would write; it may yet be refused."""
 
-    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        """Write new content in place of what `seen` has; Conflict when the snippet is no longer as it was seen."""
+    def replace(
+        self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
+    ) -> None:
+        """Write new content in place of what `seen` has, and a new name unless None; Overtaken when the snippet is no
+        longer as it was seen."""
+
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        """An update of the name alone; "" takes it away."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
     def restore(
@@ -114,6 +141,11 @@ class Store(Protocol):
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
+    def find(
+        self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
+    ) -> None:
+        """As `page`, of a type's snippets whose fields have the values of `conditions`, a JSON object."""
+
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
         """The first names, in their order, that begin with `prefix`."""
 
@@ -137,8 +169,9 @@ class Store(Protocol):
     def index(self, ref: str, done: Done[int], failed: Failed) -> None: ...
 
     # The outbox.
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
-        """By event, who is told of it from now on. What waits already goes on waiting."""
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        """By event, who is told of it from now on. What waits already goes on waiting. `cause_of` is asked what a
+        subscriber (`by`) answers with its change of a snippet (id): the change's events carry that."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
         """The oldest event that is on the disk and that the subscriber was not told of."""

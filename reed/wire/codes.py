@@ -31,7 +31,9 @@ class Command(IntEnum):
     SNIPPET_DELETE = 0x03
     SNIPPET_GET = 0x04
     SNIPPET_LIST = 0x05
+    SNIPPET_FIND = 0x07
     SNIPPET_RESTORE = 0x08
+    SNIPPET_RENAME = 0x09
     SNIPPET_NAMES = 0x0A
     SCHEMA_BOND = 0x10
     SCHEMA_UNBOND = 0x11
@@ -98,9 +100,15 @@ class Permission(StrEnum):
     PLUGIN_SEND = "plugin_send"
 
 
-# Those that are answered by SnippetWritten, which tells what is wrong with the snippet itself as well.
+# Answered by a SnippetWritten, which also reports what is wrong with the snippet itself.
 SNIPPET_WRITES = frozenset(
-    {Command.SNIPPET_CREATE, Command.SNIPPET_UPDATE, Command.SNIPPET_DELETE, Command.SNIPPET_RESTORE}
+    {
+        Command.SNIPPET_CREATE,
+        Command.SNIPPET_UPDATE,
+        Command.SNIPPET_DELETE,
+        Command.SNIPPET_RESTORE,
+        Command.SNIPPET_RENAME,
+    }
 )
 
 # What changes nothing: it may be asked again.
@@ -108,6 +116,7 @@ READS = frozenset(
     {
         Command.SNIPPET_GET,
         Command.SNIPPET_LIST,
+        Command.SNIPPET_FIND,
         Command.SNIPPET_NAMES,
         Command.SCHEMA_TREE,
         Command.REGISTRY_GET,

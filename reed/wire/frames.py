@@ -125,6 +125,11 @@ class ReceiveBuffer:
         self._at = 0
         self._end = len(self._view)
 
+    def clear(self) -> None:
+        """Let go of what is left: no more comes."""
+        self._own, self._view = None, _EMPTY
+        self._at = self._end = 0
+
     @property
     def pending(self) -> int:
         """Bytes that wait for the rest of their frame."""

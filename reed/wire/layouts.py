@@ -46,7 +46,9 @@ SNIPPET_CREATE = _struct("32s snippet_type", "32s semantic_name", "I content_len
 SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON merge patch
 SNIPPET_DELETE = _struct("36s ref", "B cascade")
 SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
+SNIPPET_FIND = _struct("32s snippet_type", "36s after", "I limit", "I conditions_len")  # + JSON
 FLAGS = _struct("B flags")  # SNIPPET_RESTORE: + record
+SNIPPET_RENAME = _struct("36s ref", "32s semantic_name")
 SNIPPET_NAMES = _struct("32s prefix", "I limit")
 SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
 SCHEMA_UNBOND = _struct("36s parent", "36s child")
@@ -59,7 +61,7 @@ PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
 PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or the name alone, or nothing
 
 # Responses of the core.
-SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03
+SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03, 09
 RECORD = _struct(
     "36s id",
     "32s snippet_type",

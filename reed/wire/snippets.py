@@ -1,4 +1,4 @@
-"""Payloads of the commands on snippets (WIRE.md, 01-05 and 08). See `common` for how records work."""
+"""Payloads of the commands on snippets (01-09). See `common` for how records work."""
 
 from __future__ import annotations
 
@@ -54,6 +54,19 @@ class SnippetDelete(NamedTuple):
         if cascade > 1:
             raise Malformed(f"SNIPPET_DELETE: cascade is {cascade}, expected 0 or 1")
         return cls(unpack_text(ref), bool(cascade))
+
+
+class SnippetRename(NamedTuple):
+    ref: str
+    semantic_name: str  # empty: the snippet has no name afterwards
+
+    def pack(self) -> bytes:
+        return fill(layouts.SNIPPET_RENAME, pack_text(self.ref, 36), pack_text(self.semantic_name, 32))
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetRename:
+        ref, name = exact(layouts.SNIPPET_RENAME, payload, "SNIPPET_RENAME")
+        return cls(unpack_text(ref), unpack_text(name))
 
 
 class SnippetWritten(NamedTuple):
@@ -173,6 +186,22 @@ class SnippetList(NamedTuple):
         return cls(unpack_text(kind), unpack_text(after), limit)
 
 
+class SnippetFind(NamedTuple):
+    snippet_type: str
+    conditions: Bytes  # a JSON object: the value that each field must have
+    after: str = ""  # id of the last one seen
+    limit: int = 0  # 0: 100; at most 1000
+
+    def pack(self) -> bytes:
+        names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
+        return fill(layouts.SNIPPET_FIND, *names, self.limit, len(self.conditions)) + self.conditions
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetFind:
+        (kind, after, limit, _), conditions = split(layouts.SNIPPET_FIND, payload, "SNIPPET_FIND")
+        return cls(unpack_text(kind), conditions, unpack_text(after), limit)
+
+
 class SnippetNames(NamedTuple):
     """The response is JSON: an array of names, in their order."""
 
@@ -189,6 +218,8 @@ class SnippetNames(NamedTuple):
 
 
 class SnippetPage(NamedTuple):
+    """The answer to LIST and FIND."""
+
     status: int
     cursor: str  # `after` for the next page; empty: the end
     records: list[Record]

@@ -168,3 +168,58 @@ def test_status_in_figures(site):
     figures = dict(line.split("\t") for line in site("status").out.splitlines())
     assert int(figures["store.types"]) >= 1
     assert json.loads(site("status", "--json").out)["pid"] == int(figures["pid"])
+
+
+def test_snippets_are_found_by_the_values_of_fields(site):
+    site("registry", "define", "part", '{"indexed": ["path"], "unique": ["code"]}')
+    contents = ['{"path": "a/b", "n": 10}', '{"path": "a/b", "n": "10"}', '{"path": "c", "code": 1.0, "tags": ["x"]}']
+    ids = [site("snippet", "create", "part", content).out.strip() for content in contents]
+
+    def found(*conditions):
+        words = [word for condition in conditions for word in ("--where", condition)]
+        ran = site("snippet", "list", "--type", "part", *words)
+        assert ran.code == 0, ran.err
+        return [line.split("\t")[0] for line in ran.out.splitlines()]
+
+    assert found("path=a/b") == ids[:2]
+    assert found("path=a/b", "n=10") == found("n=1e1") == ids[:1]
+    assert found('n="10"') == ids[1:2]
+    assert found("code=1") == found('tags=["x"]') == ids[2:]
+    assert found("path=") == found("nowhere=null") == found("path=a=b") == []
+    limited = site("snippet", "list", "--type", "part", "--where", "path=a/b", "--limit", "1", "--json")
+    assert [record["id"] for record in json.loads(limited.out)] == ids[:1]
+    refused = site("snippet", "create", "part", '{"code": 1}')
+    assert refused.code == 1
+    assert ids[2] in refused.err
+    for bad in (["--where", "path=a"], ["--type", "part", "--where", "path"], ["--type", "part", "--where", "=a"],
+                ["--type", "part", "--where", "n=1", "--where", "n=2"]):  # fmt: skip
+        assert site("snippet", "list", *bad).code == 2
+    refused = site("registry", "define", "part", '{"unique": ["path"]}')
+    assert refused.code == 1
+    assert all(snippet_id in refused.err for snippet_id in ids[:2])
+
+
+def test_a_snippet_gets_another_name(site):
+    snippet_id = site("snippet", "create", "page", "--name", "before", '{"title": "Quagga"}').out.strip()
+    assert site("snippet", "rename", "$before", "$after").out == f"{snippet_id}\n"
+    assert site("snippet", "get", "before").code == 1
+    assert json.loads(site("search", "quagga", "--json").out)["hits"][0]["name"] == "after"
+    other = site("snippet", "create", "page", "--name", "before", '{"title": "x"}').out.strip()
+    taken = site("snippet", "rename", snippet_id, "before")
+    assert taken.code == 1
+    assert other in taken.err
+    assert json.loads(site("snippet", "rename", "after", "", "--json").out) == {"id": snippet_id}
+    record = json.loads(site("snippet", "get", snippet_id, "--json").out)
+    assert (record["name"], record["version"]) == ("", 3)
+
+
+def test_the_beginning_of_an_id_will_do(site):
+    snippet_id = site("snippet", "create", "page", '{"title": "Alone"}').out.strip()
+    beginning = snippet_id[:21]  # of those that were made in the same minute, the first 8 characters are the same
+    assert json.loads(site("snippet", "get", beginning).out) == {"title": "Alone"}
+    assert site("snippet", "update", beginning, '{"title": "Alone 2"}').out.strip() == snippet_id
+    site("snippet", "create", "page", '{"title": "Another"}')
+    ambiguous = site("snippet", "get", snippet_id[:8])
+    assert ambiguous.code == 1
+    assert "snippets" in ambiguous.err
+    assert site("snippet", "delete", beginning).out.strip() == snippet_id

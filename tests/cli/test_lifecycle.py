@@ -14,8 +14,8 @@ import pytest
 
 import reed as package
 from reed.config import load
-from reed.registry.permissions import commands_for
-from reed.registry.rows import load as load_rows
+from reed.supervision.permissions import commands_for
+from reed.supervision.registry_csv import load as load_rows
 from reed.wire.codes import Command, Permission
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -279,3 +279,20 @@ def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
     )
     assert ran.stdout == "[]\n"
     assert "core not running" in ran.stderr
+
+
+def test_output_that_cannot_be_written_is_an_error_and_nothing_more():
+    """Also as the interpreter ends, which would try again and exit with 120; and where a command fails beside it."""
+    environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
+    for words in (["--help"], ["--version"], ["--json", "--version"], ["plugin", "send", "--help"]):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "reed", *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=environ,
+                text=True,
+                check=False,
+            )
+        assert ended.returncode == 1
+        assert ended.stderr == "reed: standard output: No space left on device\n"

@@ -77,6 +77,19 @@ def test_it_shows_requests_and_their_answers_decoded(site_folder, core):
     assert response[4].startswith("status=404 error_code=ERR_NOT_FOUND")
 
 
+def test_finds_and_renames_are_decoded(site_folder, core):
+    with Watch(site_folder, "--json", "--count", "4") as watch:
+        with pytest.raises(NotFound):
+            core.snippet_find("no-such", {"path": "a"})
+        with pytest.raises(NotFound):
+            core.snippet_rename("no/such", "other")
+        find, _, rename, refused = map(json.loads, watch.lines())
+    assert find["what"] == "SNIPPET_FIND"
+    assert find["fields"] == {"snippet_type": "no-such", "conditions": {"path": "a"}, "after": "", "limit": 0}
+    assert (rename["what"], rename["fields"]) == ("SNIPPET_RENAME", {"ref": "no/such", "semantic_name": "other"})
+    assert (refused["fields"]["status"], refused["fields"]["snippet_id"]) == (404, "")
+
+
 def test_as_json_every_field_is_there(site_folder, core):
     with Watch(site_folder, "--json", "--count", "2") as watch:
         with pytest.raises(NotFound):

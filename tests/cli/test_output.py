@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reed
-from reed.cli.output import Column, JsonText, Output, clip, pad, safe, safe_lines, size, span, width
+from reed.cli.output import Column, JsonText, Output, clip, pad, size, span, width
+from reed.text import safe, safe_lines
 
 ANY = st.text(st.characters(codec=None), max_size=60)
 

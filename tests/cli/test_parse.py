@@ -107,7 +107,7 @@ def test_wrong_commands(reed):
     for words, says in (
         (["plguin"], "no command 'plguin'; did you mean 'plugin'?"),
         (["plugin", "stats"], "no command 'plugin stats'; did you mean 'status'?"),
-        (["snippet"], "snippet: what?; one of create, get, update, delete, list"),
+        (["snippet"], "snippet: what?; one of create, get, update, rename, delete, list"),
         (["plugin", "list", "--jsn"], "did you mean '--json'?"),
         (["plugin", "signal", "x", "wak"], "no signal 'wak'; did you mean 'wake'?"),
         (["snippet", "get", "$"], "the REF is empty"),

@@ -22,9 +22,11 @@ from reed.wire.snippets import (
     Record,
     SnippetCreate,
     SnippetDelete,
+    SnippetFind,
     SnippetGot,
     SnippetList,
     SnippetPage,
+    SnippetRename,
     SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
@@ -48,6 +50,11 @@ CALLS = [
     (lambda c: c.snippet_get("home"), 0x04, b"home".ljust(36, b"\0"), SnippetGot(200, RECORD), RECORD),
     (lambda c: c.snippet_list("page", ID, 2), 0x05, SnippetList("page", ID, 2).pack(),
      SnippetPage(200, ID, [RECORD]), SnippetPage(200, ID, [RECORD])),
+    (lambda c: c.snippet_find("page", {"path": "a"}, ID, 2), 0x07, SnippetFind("page", b'{"path":"a"}', ID, 2).pack(),
+     SnippetPage(200, ID, [RECORD]), SnippetPage(200, ID, [RECORD])),
+    (lambda c: list(c.snippets("page", 5, {"n": 1})), 0x07, SnippetFind("page", b'{"n":1}', "", 5).pack(),
+     SnippetPage(200, "", [RECORD]), [RECORD]),
+    (lambda c: c.snippet_rename(ID, "new"), 0x09, SnippetRename(ID, "new").pack(), SnippetWritten(200, ID), ID),
     (lambda c: list(c.snippets("page")), 0x05, SnippetList("page").pack(), SnippetPage(200, "", [RECORD]), [RECORD]),
     (lambda c: c.schema_bond("a", "b", -1, "/b"), 0x10, SchemaBond("a", "b", -1, "/b").pack(),
      SchemaBonded(201, ID), ID),
@@ -189,9 +196,10 @@ def test_no_core(tmp_path):
                 dead.bind(str(path))
 
 
-def test_a_path_that_is_too_long(tmp_path):
-    with pytest.raises(ReedError, match="too long"):
-        Client(tmp_path / ("x" * 120))
+def test_a_socket_name_that_is_too_long(tmp_path):
+    path = tmp_path / ("x" * 120)
+    with pytest.raises(ReedError, match=f"{len(str(path))} bytes, and a socket's path takes 107"):
+        Client(path)
 
 
 def test_the_default_path(monkeypatch):

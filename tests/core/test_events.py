@@ -12,9 +12,10 @@ import pytest
 from reed.core.events import MOST_TRIES, Events
 from reed.errors import CallError, PluginBusy, PluginCrashed
 from reed.loop.loop import Loop
-from reed.registry.lifecycle import State
-from reed.registry.manifest import Action
+from reed.peer_log import PeerLog
 from reed.store.sqlite import SqliteStore
+from reed.supervision.lifecycle import State
+from reed.supervision.manifest import Action
 from reed.wire.plugins import PluginAnswer
 
 
@@ -43,7 +44,7 @@ class Core:
         self.loop = Loop(clock=lambda: self.now, on_bug=self._bug, commit=self._commit)
         self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.commit_later)
         self.link = FakeLink()
-        self.events = Events(self.store, {"seo": self.link}, self.loop, logging.getLogger("test"))  # type: ignore[dict-item]
+        self.events = Events(self.store, {"seo": self.link}, self.loop, PeerLog(logging.getLogger("test"), self.loop))  # type: ignore[dict-item]
         self.events.refresh()
         self.store.define("page", b"{}", lambda new: None, pytest.fail)
 
@@ -128,7 +129,7 @@ def test_a_crash_or_a_full_queue_is_no_try(core):
     core.link.take()[1](PluginAnswer(200, b"").pack())
     core.wait(0)
     core.wait(0)
-    assert core.figures() == {"events_waiting": 0, "events_parked": ""}
+    assert core.figures() == {"events_waiting": 0, "events_parked": "", "events_slowed": ""}
 
 
 def test_a_new_process_is_told_at_once(core):

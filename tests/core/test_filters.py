@@ -16,8 +16,10 @@ from reed.core.calls import Call, Caller
 from reed.core.filter_answer import Verdict, verdict
 from reed.core.filters import Filters
 from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
-from reed.registry.manifest import Action, Filter
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.store.sqlite import SqliteStore
+from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
 from reed.wire.snippets import Record
@@ -40,7 +42,7 @@ class FakeLink:
     def action(self, name: str) -> Action:
         return Action(name=name, command_id=1)
 
-    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any) -> None:
+    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any, _origin: str = "") -> None:
         if self.offline:
             raise PluginOffline(f"plugin {self.name} is stopped")
         self.timeouts.append(action.timeout)
@@ -67,7 +69,9 @@ class Site:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.links: dict[str, Any] = {}
-        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, logging.getLogger("test"))
+        self.loop = Loop(on_bug=lambda error: pytest.fail(str(error)))
+        log = PeerLog(logging.getLogger("test"), self.loop)
+        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, log)
         self.person = Asker()
 
     def add(
@@ -105,7 +109,9 @@ def site(tmp_path):
     store = SqliteStore(tmp_path / "reed.db")
     store.define("page", b'{"schema":{"properties":{"n":{"type":"integer"}}}}', lambda new: None, pytest.fail)
     store.commit()
-    yield Site(store)
+    made = Site(store)
+    yield made
+    made.loop.close()
     store.close()
 
 
@@ -196,7 +202,7 @@ def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_
             for _ in range(answers):
                 seo.answer({})
             break
-    assert [type(certain[0]), type(other[0])] == [Conflict, Conflict]
+    assert all(isinstance(error, Conflict) for error in (certain[0], other[0]))
     assert seo.asked == []
 
 
@@ -341,3 +347,57 @@ def test_any_answer_is_a_verdict_or_an_error(answer):
         return
     assert found.content is None or isinstance(json.loads(found.content), dict)
     assert all(isinstance(reason, str) for reason in found.reasons)
+
+
+def test_a_rename_passes_the_filters_of_updates(site):
+    (snippet_id,) = made(site, "old", b'{ "n":1e0 }')
+    seo = site.add("seo", 2, create=REFUSE, update=REFUSE)
+    came = site.write("rename", "old", "new")
+    assert seo.asked == [
+        {"event": "snippet.update", "type": "page", "name": "new", "id": snippet_id, "version": 1, "content": {"n": 1}}
+    ]
+    seo.answer({"refuse": ["no such names here"]})
+    assert isinstance(came[0], Invalid)
+    came = site.write("rename", "old", "new")
+    seo.answer({})
+    site.commit()
+    assert came == [snippet_id]
+    record = site.store._snippets.find("new")
+    assert (record.version, bytes(record.content)) == (2, b'{ "n":1e0 }')
+    site.write("rename", "new", "")
+    seo.answer({"content": {"n": 2}})
+    site.commit()
+    assert site.store._snippets.find(snippet_id).semantic_name == ""
+    assert site.content(snippet_id) == {"n": 2}
+
+
+def test_a_rename_that_is_overtaken_is_filtered_again(site):
+    made(site, "old", b'{"n":1}')
+    seo = site.add("seo", 2, update=REFUSE)
+    came = site.write("rename", "old", "new")
+    site.store.update("old", 0, b'{"n":5}', lambda made: None, pytest.fail)
+    seo.answer({"content": {"n": 2}})
+    assert seo.asked[0]["content"] == {"n": 5}
+    seo.answer({})
+    site.commit()
+    assert isinstance(came[0], str)
+    assert site.content("new") == {"n": 5}
+    assert isinstance(site.write("rename", "nothing", "x")[0], NotFound)
+
+
+def test_a_value_or_a_name_in_use_is_a_conflict_at_once(site):
+    site.store.define("page", b'{"unique":["n"]}', lambda new: None, pytest.fail)
+    made(site, "one", b'{"n":1}')
+    made(site, "two", b'{"n":2}')
+    seo = site.add("seo", 2, update=REFUSE)
+    for write in (("update", "two", 0, b'{"n":1}'), ("rename", "two", "one")):
+        came = site.write(*write)
+        seo.answer({})
+        assert isinstance(came[0], Conflict)
+        assert seo.asked == []
+
+
+def made(site, name, content):
+    came = site.write("create", "page", name, content)
+    site.commit()
+    return came

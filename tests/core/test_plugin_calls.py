@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reed.core.plugin_calls import CallQueue, PluginCall
-from reed.errors import PluginTimeout
+from reed.errors import BadAnswer, PluginTimeout
 from reed.loop.loop import Loop
 from reed.wire.common import unpack_status
 from reed.wire.layouts import STATUS, Bytes
@@ -122,3 +122,18 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
     calls.queue.answer(lane, STATUS.pack(200) + b"{}")
     assert lane.carried == ["late", "next"]
     assert calls.ended == [("late", PluginTimeout)]
+
+
+@pytest.mark.parametrize(
+    ("status", "ends"), [(99, BadAnswer), (100, 100), (599, 599), (600, BadAnswer), (0, BadAnswer)]
+)
+def test_a_status_that_is_none_becomes_an_error(status: int, ends: object) -> None:
+    calls, lane = Calls(), Lane()
+    calls.queue.add_lane(lane)
+    calls.queue.set_open(True)
+    calls.ask("check", 5.0)
+    calls.queue.answer(lane, STATUS.pack(status))
+    assert calls.ended == [("check", ends)]
+    calls.ask("again", 5.0)
+    calls.queue.answer(lane, STATUS.pack(200))
+    assert calls.ended[1:] == [("again", 200)], "and the next call is answered"

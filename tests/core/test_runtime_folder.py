@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import stat
 import subprocess
 import sys
+import traceback
 
 import pytest
 
-from reed.core.runtime_folder import RuntimeFolder, take_lock
+from reed.client import core_socket
+from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.errors import RuntimeFolderError
 
 AS_ROOT = os.geteuid() == 0
@@ -119,3 +122,91 @@ def test_a_file_in_its_place_and_a_missing_parent_are_told(tmp_path):
         RuntimeFolder.open(tmp_path / "file")
     with pytest.raises(RuntimeFolderError, match="cannot make the folder: No such file or directory"):
         RuntimeFolder.open(tmp_path / "a" / "b")
+
+
+def test_every_folder_above_needs_the_sticky_bit_too(tmp_path):
+    (tmp_path / "open" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path / "open" / "a")
+    for path in (tmp_path / "open" / "a" / "b" / "run", tmp_path / "link" / "run"):
+        with pytest.raises(RuntimeFolderError, match=r"/open: .* sticky bit"):
+            RuntimeFolder.open(path)
+        assert not path.exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a volume, and become another user")
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_on_a_volume_of_others_a_private_folder_below_it_is_used(tmp_path, mode):
+    """As a container's emptyDir is: root's, open to everyone, and the core's user may not change its mode."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    if mode == 0o775:
+        os.chown(volume, 0, 54321)
+    volume.chmod(mode)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+    def as_another_user() -> None:
+        folder = RuntimeFolder.open(volume)
+        assert folder.path.parent == volume
+        assert mode_of(folder.path) == 0o700
+        assert str(folder.core_socket) == core_socket(volume), "clients look elsewhere"
+        assert str(volume) in folder.warnings[0]
+        assert any("sticky" in warning for warning in folder.warnings) == (mode == 0o777)
+        folder.close()
+        below = RuntimeFolder.open(volume / "run")
+        assert below.path == volume / "run"
+        below.close()
+
+    in_child(as_another_user, groups=[54321])
+    with pytest.raises(RuntimeFolderError, match="is writable by others"):  # root is to change the mode
+        RuntimeFolder.open(volume)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_a_folder_that_another_user_opened_for_everyone_is_refused(tmp_path):
+    """Its owner could put another one in the place of a folder below it."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    os.chown(theirs, 12346, 12346)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+    def as_another_user() -> None:
+        for path in (theirs, theirs / "run"):
+            with pytest.raises(RuntimeFolderError):
+                RuntimeFolder.open(path)
+        assert not list(theirs.iterdir())
+
+    in_child(as_another_user)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_a_socket_group_that_the_cores_user_is_not_in_is_named(tmp_path):
+    group = grp.getgrgid(2)
+
+    def as_another_user() -> None:
+        with pytest.raises(RuntimeFolderError, match=f"{group.gr_name}.* 12345 must be in that group"):
+            RuntimeFolder.open(tmp_path / "run", group_id_of(group.gr_name))
+
+    os.chown(tmp_path, 12345, 12345)
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    in_child(as_another_user)
+
+
+def in_child(action, groups=()) -> None:
+    """Run it in a process of user 12345; what it raises fails the test."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups(list(groups))
+            os.setgid(12345)
+            os.setuid(12345)
+            action()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - a child must not go on as the test
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

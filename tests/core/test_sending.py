@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from reed.config import Limits
 from reed.core.calls import Call, Caller
 from reed.core.commands.plugins import routes
+from reed.core.connect_rate import ConnectRates
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
-from reed.registry.lifecycle import State
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
+from reed.supervision.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.layouts import HEADER
@@ -57,10 +61,13 @@ class Odd:
 class Core:
     def __init__(self, error: Exception) -> None:
         self.bugs: list[BaseException] = []
-        self.quotas = Quotas(Limits(user_calls=1))
+        self.loop = Loop(on_bug=self.bugs.append)
+        log = PeerLog(logging.getLogger("test"), self.loop)
+        limits = Limits(user_calls=1)
+        self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
         self.asker = Asker(self.quotas)
         table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
-        self._router = Router(table, None, lambda: False, self.bugs.append, logging.getLogger("test"))
+        self._router = Router(table, None, lambda: False, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
         self.asker.newest = call = Call(self.asker, int(Command.PLUGIN_SEND), flags)
@@ -74,6 +81,7 @@ class Core:
 @pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 500), (ActionNotFound("none"), 404)])
 def test_a_call_that_ends_with_an_error_or_a_bug_is_under_way_no_longer(error, status) -> None:
     core = Core(error)
+    core.loop.close()
     for _ in range(3):
         core.send()
     assert core.told() == [status] * 3

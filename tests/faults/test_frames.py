@@ -19,6 +19,8 @@ SIZES = {  # of the fixed part of each request
     Command.SNIPPET_DELETE: 37,
     Command.SNIPPET_GET: 36,
     Command.SNIPPET_LIST: 72,
+    Command.SNIPPET_FIND: 76,
+    Command.SNIPPET_RENAME: 68,
     Command.SNIPPET_NAMES: 36,
     Command.SNIPPET_RESTORE: 125,
     Command.SCHEMA_BOND: 78,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import pytest
 
 from reed.errors import CallError
 from reed.lua.message_buffer import MessageBuffer
+from reed.lua.rubbish import CUT, LIMIT, Rubbish
 from reed.wire.codes import Command, Flag, MessageType, Signal
 from reed.wire.plugins import PluginMessage
 
@@ -123,6 +125,61 @@ def test_a_repeat_is_answered_again_and_handled_once(workshop: Workshop, neighbo
     assert neighbour.ask(2, {"n": 1}, timestamp=501)[1] == {"data": {"n": 2}}
     assert neighbour.ask(2, {"n": 1}, timestamp=501)[1] == {"data": {"n": 2}}
     assert len(json.loads(plugin.core.call(1)[1])) == 1
+
+
+RUBBISH = {
+    "letters": b"G" * 65536,
+    "bare magics": b"GMLP" * 16384,
+    "starts of a header": b"GMLP\x01" * 13107,
+    "names without a start": (b"peer".ljust(32, b"\0") + b"demo".ljust(32, b"\0")) * 1024,
+    "headers without an end": PluginMessage(1, "peer", "demo", 9, b"{}").pack()[:82] * 800,
+    "one message again and again": PluginMessage(1, "peer", "demo", 9, b"{}").pack() * 780,
+}
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["between jobs", "inside a job"])
+@pytest.mark.parametrize("name", RUBBISH)
+def test_a_neighbour_that_writes_rubbish_is_cut_off(
+    workshop: Workshop, neighbour: Neighbour, name: str, waits: bool
+) -> None:
+    """The work for it is charged to no job; the reader answers meanwhile, and names the writer."""
+    plugin = workshop.launch(MAIN, actions=ACTIONS, peers=("peer",), limits={"cpu": 0.05})
+    os.set_blocking(neighbour.ends[0], False)
+    if waits:
+        plugin.core.send(ACTIONS["ask"], b"{}")
+    asked = neighbour.receive() if waits else None
+    rest, written = b"", 0
+    while written < 40 * 1024 * 1024 and select.select([], [neighbour.ends[0]], [], 0.5)[1]:
+        rest = rest or RUBBISH[name]
+        size = os.write(neighbour.ends[0], rest)
+        rest, written = rest[size:], written + size
+        with contextlib.suppress(BlockingIOError):
+            os.read(neighbour.ends[1], 65536)  # its answers
+        if not waits and written % (1 << 20) < size:
+            assert plugin.core.call(ACTIONS["seen"])[0] == 200, "the reader lives, and has its turn"
+    assert written < 36 * 1024 * 1024, "it is not read any more"
+    if waits:
+        assert asked
+        with pytest.raises(CallError) as refused:
+            plugin.core.response()
+        assert "did not answer" in str(refused.value), "it waited, and was not stopped for the work of others"
+    plugin.core.send_signal(Signal.SHUTDOWN_GRACEFUL)
+    assert plugin.exit_status() == 0
+    told = [line for line in plugin.output().splitlines() if "peer" in line and "not read" in line]
+    assert len(told) == 1
+
+
+def test_who_was_cut_off_is_heard_again() -> None:
+    now = 0.0
+    rubbish = Rubbish(lambda: now)
+    assert not any(rubbish.add(LIMIT // 4) for _ in range(4)), "torn messages are no rubbish yet"
+    assert rubbish.add(1)
+    assert rubbish.is_cut_off
+    now = CUT + 1
+    assert not rubbish.is_cut_off
+    assert not rubbish.add(LIMIT), "and what was is forgotten"
+    now += CUT / 2
+    assert not rubbish.add(LIMIT // 2), "as time goes by"
 
 
 def test_a_torn_message_costs_itself_alone(workshop: Workshop, neighbour: Neighbour) -> None:

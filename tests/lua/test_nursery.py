@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
+from reed.nursery import heap
 from reed.nursery.clone import Lingering
 from reed.nursery.nursery import Nursery
 from reed.nursery.request import MAX_REQUEST
@@ -161,3 +162,14 @@ def test_a_start_that_fails_teaches_nothing(capfd: pytest.CaptureFixture[str]) -
 
     assert learn(play).runs == []
     assert "it fails" in capfd.readouterr().err
+
+
+def test_a_libc_without_mallopt_ends_no_nursery(monkeypatch) -> None:
+    """musl has none, nor mallinfo2."""
+
+    class Musl:
+        malloc = free = None
+
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _name: Musl)
+    heap.fill_holes()
+    heap.make_room()

@@ -324,10 +324,7 @@ plugin.run()
     for name in (
         b"out",
         b"binary",
-        b"os",
-        b"io",
-        b"debug",
-        b"package",
+        b"ffi",
         b"..main",
         b"/etc/passwd",
         b"lib/words",

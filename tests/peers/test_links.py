@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.peers.mesh import Mesh
 
 
@@ -17,7 +18,9 @@ def mesh(tmp_path: Path):
     for folder in ("fifos", "peers"):
         (tmp_path / folder).mkdir(mode=0o700)
     loop = Loop(on_bug=lambda error: pytest.fail(str(error)))
-    mesh = Mesh(tmp_path / "fifos", tmp_path / "peers", loop, lambda _name: None, logging.getLogger("test"))
+    mesh = Mesh(
+        tmp_path / "fifos", tmp_path / "peers", loop, lambda _name: None, PeerLog(logging.getLogger("test"), loop)
+    )
     yield mesh
     mesh.close()
     loop.close()

@@ -10,6 +10,7 @@ import pytest
 
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.peers.mesh import Mesh
 
 
@@ -24,7 +25,9 @@ class Plugins:
         self.loop = Loop(on_bug=self.bugs.append)
         self.links = path.parent / "peers"
         self.links.mkdir(exist_ok=True)
-        self.mesh = Mesh(path, self.links, self.loop, self.woken.append, logging.getLogger("test"), most_held)
+        self.mesh = Mesh(
+            path, self.links, self.loop, self.woken.append, PeerLog(logging.getLogger("test"), self.loop), most_held
+        )
 
     def add(self, *names: str) -> None:
         for name in names:

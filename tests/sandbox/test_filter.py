@@ -142,7 +142,7 @@ def test_unix_signals_of_a_lua_plugin_are_for_itself(machine: str) -> None:
     lua = Machine(machine, Kind(True))
     for call in ("kill", "tgkill"):
         assert lua(call, PID, 6, 6) == ALLOW
-        for pid in (1, 0, 0xFFFFFFFF, PID + 1):
+        for pid in {1, 0, 0xFFFFFFFF, PID + 1} - {PID}:  # a container's pytest may be pid 1
             assert lua(call, pid, 6, 6) == EPERM
     assert Machine(machine, Kind(False))("kill", 1, 15) == ALLOW, "what Landlock decides on"
 

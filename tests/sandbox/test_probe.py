@@ -182,3 +182,11 @@ def test_a_path_that_is_not_there_is_no_error(place, inside, needs) -> None:
     needs()
     rules = place.rules("lua", ("file_write",))
     assert inside(rules._replace(read_paths=(*rules.read_paths, "/no/such/path")), lambda: "runs") == "runs"
+
+
+def test_a_layer_that_a_newer_kernel_has_may_be_withheld_by_a_seccomp_profile() -> None:
+    for release, withheld in (("6.9.1", False), ("6.10.0-rc1", True), ("6.18.44-x", True), ("7.0", True), ("?", False)):
+        sealed = probe(OldKernel(7), release).missing[-1]
+        assert sealed.startswith("sealed")
+        assert ("seccomp profile" in sealed) == withheld, release
+        assert (release in sealed) == withheld

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from reed import scaffold
-from reed.registry import manifest, rows
 from reed.scaffold.replacing import change
+from reed.supervision import manifest, registry_csv
 
 SLOW = os.environ.get("REED_SLOW_TESTS")
 
@@ -44,8 +44,8 @@ def test_what_is_written_fits_its_row(tmp_path, language: str) -> None:
     folder, files = scaffold.write("demo", language, tmp_path / "plugins")
     assert sorted(files) == sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert {"plugin.yaml", "README.md"} < set(files)
-    registry = ",".join(rows.COLUMNS) + "\n" + scaffold.row("demo", language) + "\n"
-    (row,) = rows.parse(registry.encode(), "csv", Path("/tmp/reed-cms"))
+    registry = ",".join(registry_csv.COLUMNS) + "\n" + scaffold.row("demo", language) + "\n"
+    (row,) = registry_csv.parse(registry.encode(), "csv", Path("/tmp/reed-cms"))
     manifest.check_row(manifest.load(folder), folder, row, Path("csv"))
     assert row.plugin_type == scaffold.LANGUAGES[language]
     for path in files:

@@ -18,21 +18,32 @@ from reed.errors import NotFound
 # Writes for ever, and says on stdout what was acknowledged: a line for each write, after its commit.
 WRITER = """
 import json, os, random, sys, time
+from reed.errors import Conflict
 from reed.store.sqlite import SqliteStore
 
 store = SqliteStore(sys.argv[1])
 fail = lambda error: sys.exit(str(error))
-store.define("page", b'{"searchable":{"title":1}}', lambda new: None, fail)
+def define(**indexes):
+    text = json.dumps({"searchable": {"title": 1}, **indexes}).encode()
+    try:
+        store.define("page", text, lambda new: None, fail)
+    except Conflict:  # the one before builds its indexes
+        pass
+define()
 store.commit()
+number = 0
 acknowledged, said = [], []
 random.seed(int(sys.argv[2]))
 while True:
     for _ in range(random.randrange(1, 20)):
-        content = json.dumps({"title": "zebra " * random.randrange(1, 300)})
+        number += 1
+        content = json.dumps({"title": "zebra " * random.randrange(1, 300), "n": number})
         def created(snippet_id, content=content):
             said.append(("+", snippet_id, content))
             acknowledged.append(snippet_id)
         store.create("page", "", content.encode(), created, fail)
+    if random.random() < 0.1:
+        define(**random.choice([{"indexed": ["n"]}, {"unique": ["n"]}, {"unique": ["n"], "indexed": ["title"]}, {}]))
     if acknowledged and random.random() < 0.5:
         gone = acknowledged.pop(random.randrange(len(acknowledged)))
         store.delete(gone, False, lambda i: said.append(("-", i, "")), fail)
@@ -78,8 +89,18 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path, open_store, seed):
         assert driver.get(snippet_id).content.decode() == there[snippet_id]
     assert not any(is_there(driver, snippet_id) for snippet_id in maybe)
     assert driver.search("zebra", "", 1, 0).total == driver.store.stats()["snippets"]
+    for snippet_id in set(there) - set(missing):
+        conditions = json.dumps({"n": json.loads(there[snippet_id])["n"]}).encode()
+        assert [record.id for record in driver.find("page", conditions, "", 0).records] == [snippet_id]
+    driver.settle()
+    definition = json.loads(driver.definition("page").definition)
+    fields = {*definition.get("indexed", []), *definition.get("unique", [])}
+    snippets = driver.store.stats()["snippets"]
     driver.store.close()
     connection = sqlite3.connect(path)
+    assert {field for (field,) in connection.execute("SELECT field FROM field_indexes")} == fields
+    entries = connection.execute("SELECT count(*) FROM field_entries").fetchone()
+    assert entries == (snippets * len(fields),)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
     connection.close()

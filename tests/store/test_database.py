@@ -134,3 +134,10 @@ def test_stats(tmp_path):
     assert {"snippets": 0, "types": 0, "bonds": 0, "unindexed": 0}.items() <= stats.items()
     assert stats["bytes"] > 0
     store.close()
+
+
+def test_a_link_to_nowhere_is_refused_and_not_followed(tmp_path):
+    (tmp_path / "reed.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreFailed, match="is a link to nowhere"):
+        SqliteStore(tmp_path / "reed.db")
+    assert not (tmp_path / "elsewhere").exists()

@@ -38,7 +38,7 @@ class Model(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.driver = self.driver_class(SqliteStore(self.folder / "reed.db", cache_bytes=8000))
-        self.driver.define("page", {"searchable": {"title": 1}})
+        self.driver.define("page", {"searchable": {"title": 1}, "indexed": ["title"]})
         self.now: dict = {"snippets": {}, "bonds": {}}
         self.kept = self.copy()
         self.ids: list[str] = []  # every id there ever was
@@ -65,7 +65,8 @@ class Model(RuleBasedStateMachine):
     def write(self, expected: type[CallError] | None, operation: str, *args: object) -> bool:
         answer = self.driver.start(operation, *args)
         if expected is not None:
-            assert [type(error) for error in answer.errors] == [expected], (answer.errors, expected)
+            (error,) = answer.errors
+            assert isinstance(error, expected), (error, expected)
             return False
         assert not answer.is_there, answer.errors
         self.waiting.append(answer)
@@ -87,6 +88,15 @@ class Model(RuleBasedStateMachine):
         expected = NotFound if found is None else Conflict if version not in (0, found["version"]) else None
         if self.write(expected, "update", snippet_id, version, {"title": text, "n": version}) and found:
             found.update(version=found["version"] + 1, content=found["content"] | {"title": text, "n": version})
+
+    @rule(number=REFS, name=NAMES)
+    def rename(self, number: int, name: str) -> None:
+        snippet_id = self.pick(number)
+        found = self.now["snippets"].get(snippet_id)
+        taken = bool(name) and self.named(name) not in (None, snippet_id)
+        expected = NotFound if found is None else Conflict if taken else None
+        if self.write(expected, "rename", snippet_id, name) and found:
+            found.update(version=found["version"] + 1, name=name)
 
     @rule(number=REFS, cascade=st.booleans())
     def delete(self, number: int, cascade: bool) -> None:
@@ -152,6 +162,14 @@ class Model(RuleBasedStateMachine):
         page = self.driver.search(text, "", 1000, 0)
         assert {hit.id for hit in page.hits} == expected
         assert page.total == len(expected)
+
+    @precondition(lambda self: not self.waiting)
+    @rule(text=TEXTS, number=st.none() | st.integers(0, 3))
+    def find(self, text: str, number: int | None) -> None:
+        wanted = {"title": text} if number is None else {"title": text, "n": number}
+        expected = [key for key, value in self.now["snippets"].items() if wanted.items() <= value["content"].items()]
+        page = self.driver.find("page", json.dumps(wanted).encode(), "", 1000)
+        assert [record.id for record in page.records] == sorted(expected)
 
     @precondition(lambda self: not self.waiting)
     @rule(limit=st.integers(1, 4))

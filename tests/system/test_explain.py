@@ -37,8 +37,8 @@ def test_everything_that_there_is_to_be_allowed_has_a_reason(explain, site) -> N
     assert {what for what, *_ in rows} == {*(command.name for command in Command), "FILE_WRITE", "NETWORK"}
     allowed = {what for what, may, *_ in rows if may == "yes"}
     assert allowed == {
-        "SNIPPET_GET", "SNIPPET_LIST", "SNIPPET_NAMES", "REGISTRY_CHECK", "FILE_WRITE", "PLUGIN_REGISTER",
-        "PLUGIN_SIGNAL",
+        "SNIPPET_GET", "SNIPPET_LIST", "SNIPPET_FIND", "SNIPPET_NAMES", "REGISTRY_CHECK",
+        "FILE_WRITE", "PLUGIN_REGISTER", "PLUGIN_SIGNAL",
     }  # fmt: skip
     assert all(why for _, _, why, _ in rows)
     assert all(bool(change) is (may == "no") for _, may, _, change in rows)
@@ -55,6 +55,7 @@ def test_everything_that_there_is_to_be_allowed_has_a_reason(explain, site) -> N
         (("seo", "SNIPPET_GET"), 0, "seo may SNIPPET_GET: snippet_read is in its row, {registry}:2\n"),
         (("seo", "snippet.get"), 0, "seo may SNIPPET_GET: "),
         (("seo", "snippet list"), 0, "seo may SNIPPET_LIST: "),
+        (("seo", "snippet find"), 0, "seo may SNIPPET_FIND: "),
         (
             ("seo", "file_write"),
             0,

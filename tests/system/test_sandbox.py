@@ -317,7 +317,7 @@ def test_strict_names_the_layer_that_is_missing(scene: Scene, monkeypatch: pytes
     scene.native()
     client = scene.start("sandbox: strict")
     for name in ("hostile", "neighbour"):
-        with pytest.raises(PluginOffline, match="sandbox: strict: this kernel lacks seccomp"):
+        with pytest.raises(PluginOffline, match="sandbox: strict: missing here: seccomp"):
             client.plugin_start(name)
     assert client.stats()["sandbox"]["missing"][0].startswith("seccomp")
     assert "sandbox strict: " not in scene.site.reed("plugin", "status").stdout

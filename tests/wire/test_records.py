@@ -19,9 +19,11 @@ from reed.wire.snippets import (
     Record,
     SnippetCreate,
     SnippetDelete,
+    SnippetFind,
     SnippetGot,
     SnippetList,
     SnippetPage,
+    SnippetRename,
     SnippetUpdate,
     SnippetWritten,
 )
@@ -67,13 +69,15 @@ EVERY_RECORD: st.SearchStrategy[Any] = st.one_of(
     st.builds(SnippetWritten, U16, REF, TEXT),
     st.builds(SnippetGot, U16, RECORD),
     st.builds(SnippetList, NAME, REF, U32),
+    st.builds(SnippetFind, NAME, TAIL, REF, U32),
+    st.builds(SnippetRename, REF, NAME),
     st.builds(SnippetPage, U16, REF, st.lists(RECORD, max_size=3)),
 )
 KINDS = [
     SignalMessage, ErrorResponse, Done, JsonResponse, PluginRegister, PluginSend, PluginAnswer, PluginMessage,
     RegistryDefine, RegistryGot, RegistryPage, SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond, SearchQuery,
     SearchPage, SearchIndexed, SnippetCreate, SnippetUpdate, SnippetDelete, SnippetWritten, SnippetGot, SnippetList,
-    SnippetPage,
+    SnippetPage, SnippetFind, SnippetRename,
 ]  # fmt: skip
 
 
@@ -136,6 +140,8 @@ def test_names_and_refs_stop_at_the_first_nul(name: str, ref: str) -> None:
         SnippetUpdate("intro", -1, b"{}"),
         SnippetUpdate("intro", 1 << 32, b"{}"),
         SnippetList("page", "", -1),
+        SnippetFind("page", b"{}", "", -1),
+        SnippetRename("intro", "N" * 32),
         SchemaBond("a", "b", 1 << 31),
         SchemaBond("a", "b", -(1 << 31) - 1),
         SchemaBond("a", "b", 0, "p" * 65536),

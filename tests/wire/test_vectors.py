@@ -23,7 +23,7 @@ RECORDS = {
     for name, cls in vars(module).items()
     if isinstance(cls, type) and hasattr(cls, "pack")
 }
-TAILS = {"content", "patch", "data", "json", "definition", "manifest", "input", "body", "payload"}
+TAILS = {"content", "conditions", "patch", "data", "json", "definition", "manifest", "input", "body", "payload"}
 LISTS = {"records": snippets.Record, "hits": search.SearchHit, "definitions": registry.Definition}
 HAND_MADE = {  # the examples of README.md, in their order
     "request": "frame",

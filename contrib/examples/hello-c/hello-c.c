@@ -6,6 +6,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include <ctype.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,11 +157,15 @@ static void answer_call(int fd, const struct frame *call) {
 
 static int connect_to(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!path || strlen(path) >= sizeof address.sun_path) {
+    const char *name = path ? strrchr(path, '/') : NULL;
+    if (!name || name - path >= PATH_MAX || strlen(name) > sizeof address.sun_path) {
         fputs("REED_SOCKET is missing: the core starts this program\n", stderr);
         exit(1);
     }
-    strcpy(address.sun_path, path);
+    char folder[PATH_MAX] = "";
+    memcpy(folder, path, name - path);
+    if (chdir(folder) < 0) fail(folder);  // the whole path may be longer than sun_path
+    strcpy(address.sun_path, name + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) fail(path);
     return fd;

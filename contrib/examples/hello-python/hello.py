@@ -101,7 +101,9 @@ def answer(sock, command, flags, payload):
 
 def main():
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(os.environ["REED_SOCKET"])
+        folder, name = os.path.split(os.environ["REED_SOCKET"])
+        os.chdir(folder)  # the whole path may be longer than the 107 bytes that connect takes
+        sock.connect(name)
         register(sock)
         ready(sock)
         print("ready", flush=True)  # what is printed is in `reed plugin logs hello-python`

@@ -12,9 +12,9 @@ from reed.core.links import Link
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
-from reed.registry.reload_report import ReloadReport, Reported
-from reed.registry.supervisor import Supervisor
 from reed.store.base import Store
+from reed.supervision.reload_report import ReloadReport, Reported
+from reed.supervision.supervisor import Supervisor
 from reed.wire import common, layouts, strict_json
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
@@ -67,7 +67,7 @@ def _telling(supervisor: Supervisor, links: Links, events: Events) -> dict[Comma
 
     def list_all(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "PLUGIN_LIST")
-        rows = [{**_row(links[name]), "grounds": supervisor.grounds_of(name)} for name in supervisor.plugins]
+        rows = [{**_row(links[name]), "grounds": supervisor.permission_report(name)} for name in supervisor.plugins]
         call.reply(JsonResponse(200, strict_json.dumps(rows)).pack())
 
     return {Command.PLUGIN_HEALTH: Route(health), Command.PLUGIN_LIST: Route(list_all)}
@@ -97,7 +97,7 @@ def _running(supervisor: Supervisor, links: Links, reload_registry: ReloadRegist
 
         if request.plugin_name:
             name = link_of(links, request.plugin_name).name
-            supervisor.renew(name, done, call.fail, report=request.report)
+            supervisor.replace(name, done, call.fail, report=request.report)
         else:
             reload_registry(done, lambda error: call.fail(Invalid(str(error))), request.report)
 
@@ -127,5 +127,5 @@ def _row(link: Link) -> dict[str, Any]:
             for name, action in sorted(actions.items())
         },
         "pid": plugin.pid,
-        "reason": plugin.reason or plugin.renewal.refused,
+        "reason": plugin.reason or plugin.replacement.refused,
     }

@@ -12,8 +12,8 @@ from reed.core.calls import Call, Caller, Handle
 from reed.core.links import Link
 from reed.core.plugin_calls import Answered
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
-from reed.registry.lifecycle import State
 from reed.store.base import Store
+from reed.supervision.lifecycle import State
 from reed.wire import strict_json
 from reed.wire.codes import Flag
 from reed.wire.layouts import Bytes
@@ -39,11 +39,11 @@ def sending(store: Store, links: Links) -> Handle:
         request = PluginSend.unpack(payload)
         call.count()
         if call.flags & _BROADCAST:
-            _Broadcast(store, call.hand_on, request, _may_get(links, call.caller, request.action))
+            _Broadcast(store, call.hand_on, request, call.caller.plugin, _may_get(links, call.caller, request.action))
         else:
             link = link_of(links, request.plugin)
             _check_groups(call.caller, link)
-            _ask(store, link, request, call.hand_on, call.fail)
+            _ask(store, link, request, call.caller.plugin, call.hand_on, call.fail)
 
     return send
 
@@ -52,6 +52,7 @@ def _ask(
     store: Store,
     link: Link,
     request: PluginSend,
+    origin: str,
     answered: Answered,
     failed: Callable[[CallError], None],
 ) -> None:
@@ -60,11 +61,11 @@ def _ask(
         raise link.offline()  # why it failed says more than which actions it lacks for it
     action = link.action(request.action)
     if action.input == "bytes":
-        link.ask(action, bytes(request.input), answered, failed)
+        link.ask(action, bytes(request.input), answered, failed, origin)
         return
     value = strict_json.loads(request.input or b"null")
     if action.input != "snippet":
-        link.ask(action, bytes(request.input) or b"null", answered, failed)
+        link.ask(action, bytes(request.input) or b"null", answered, failed, origin)
         return
     if not isinstance(value, str):
         raise Malformed(
@@ -75,7 +76,7 @@ def _ask(
 
     def found(record: Record) -> None:
         try:
-            link.ask(action, snippet_input(record), answered, failed)
+            link.ask(action, snippet_input(record), answered, failed, origin)
         except CallError as error:
             failed(error)
 
@@ -99,13 +100,15 @@ class _Broadcast:
     {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for one that failed.
     """
 
-    def __init__(self, store: Store, answered_all: Answered, request: PluginSend, links: list[Link]) -> None:
+    def __init__(
+        self, store: Store, answered_all: Answered, request: PluginSend, origin: str, links: list[Link]
+    ) -> None:
         self._answered_all = answered_all
         self._answers: dict[str, bytes] = {}
         self._left = len(links)
         for link in links:
             try:
-                _ask(store, link, request, self._answered(link.name), self._failed(link.name))
+                _ask(store, link, request, origin, self._answered(link.name), self._failed(link.name))
             except CallError as error:
                 self._failed(link.name)(error)
         if not links:

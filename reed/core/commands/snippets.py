@@ -1,6 +1,6 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, RESTORE, NAMES (WIRE.md, 01-05).
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RESTORE, RENAME, NAMES.
 
-Writes go through the filters, where there are any; a restore only waits for its turn there.
+Writes go through the filters, if there are any; a restore only waits for its turn there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reed.core.filters import Filters, Line
 from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
-from reed.store.base import Failed, RecordPage, Restored, Store
+from reed.store.base import Done, Failed, RecordPage, Restored, Store
 from reed.wire import common, strict_json
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse
@@ -20,9 +20,11 @@ from reed.wire.snippets import (
     RestoreFlag,
     SnippetCreate,
     SnippetDelete,
+    SnippetFind,
     SnippetList,
     SnippetNames,
     SnippetPage,
+    SnippetRename,
     SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
@@ -68,6 +70,10 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         except CallError as error:
             failed(error)
 
+    def rename(call: Call, payload: memoryview) -> None:
+        asked = SnippetRename.unpack(payload)
+        _write(call, 200, writer(call).rename, asked.ref, asked.semantic_name)
+
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
         ref = common.unpack_ref(request)
@@ -75,11 +81,11 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
 
     def page(call: Call, payload: memoryview) -> None:
         request = SnippetList.unpack(payload)
+        store.page(request.snippet_type, request.after, request.limit, _page(call), call.fail)
 
-        def done(found: RecordPage) -> None:
-            call.reply(*SnippetPage(200, found.cursor, found.records).parts())
-
-        store.page(request.snippet_type, request.after, request.limit, done, call.fail)
+    def find(call: Call, payload: memoryview) -> None:
+        kind, conditions, after, limit = SnippetFind.unpack(payload)
+        store.find(kind, bytes(conditions), after, limit, _page(call), call.fail)
 
     def names(call: Call, payload: memoryview) -> None:
         request = SnippetNames.unpack(payload)
@@ -96,8 +102,17 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         Command.SNIPPET_RESTORE: Route(restore),
         Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
+        Command.SNIPPET_FIND: Route(find, reads_store=True),
+        Command.SNIPPET_RENAME: Route(rename),
         Command.SNIPPET_NAMES: Route(names, reads_store=True),
     }
+
+
+def _page(call: Call) -> Done[RecordPage]:
+    def done(found: RecordPage) -> None:
+        call.reply(*SnippetPage(200, found.cursor, found.records).parts())
+
+    return done
 
 
 def _write(call: Call, status: int, write: Callable[..., None], *what: object) -> None:

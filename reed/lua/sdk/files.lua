@@ -4,18 +4,27 @@
     io.lines(path)        line by line            io.list(folder)   the names in it, sorted
     io.remove(path)       io.rename(from, to)     each gives true, or nil and the reason
 
-A file has read("a" | "l" | "L" | a number of bytes), lines(), write(…), flush() (onto the disk) and close(). ]]
-local guard, json = ...
+A file has read(…), lines(…), write(…), flush() (onto the disk) and close(). What is read is "a", "l", "L", "n" or a number
+of bytes; several of them give several values. ]]
+local guard, json, limits = ...
 
 local ask, blame, concat, find, format = guard.ask, guard.blame, table.concat, string.find, string.format
-local select, setmetatable, sub, tostring, type, math_type = select, setmetatable, string.sub, tostring, type, math.type
+local gsub, select, setmetatable, sub, tostring, type, math_type = string.gsub, select, setmetatable, string.sub, tostring, type, math.type
+local decode, tonumber, unpack = json.decode, tonumber, table.unpack
 local CHUNK = 32768
 
 --- `text` (or true) of an operation, or nil and the reason.
 local function try(operation, ...)
   local ok, text = ask(operation, ...)
   if ok then return text or true end
-  return nil, text and json.decode(text).message or "the host failed"
+  return nil, text and decode(text).message or "the host failed"
+end
+
+--- A path as a text: nothing else crosses to the host.
+local function path_of(value, operation)
+  local kind = type(value)
+  if kind == "string" or kind == "number" then return tostring(value) end
+  blame(format("%s: expected a path, found %s", operation, value == nil and "nothing" or "a " .. kind))
 end
 
 local file = {}
@@ -52,24 +61,53 @@ local function read_all(self)
   end
 end
 
-function file:read(what)
-  what = what or "l"
-  if what == "a" or what == "*a" then return read_all(self) end
+--- A number at the start of what follows: the longest text that may be one is taken.
+local function read_number(self)
+  local text, reason = take(self, function(buffer)
+    local _, stop = find(buffer, "^%s*[%w.+-]*")
+    return stop < #buffer and stop
+  end)
+  if not text then return nil, reason end
+  return tonumber(text)
+end
+
+local function read_one(self, what)
+  what = type(what) == "string" and gsub(what, "^%*", "", 1) or what
+  if what == "a" then return read_all(self) end
+  if what == "n" then return read_number(self) end
   local text, reason
   if math_type(what) == "integer" and what >= 0 then
     text, reason = take(self, function(buffer) return #buffer >= what and what end)
-  elseif what == "l" or what == "L" or what == "*l" then
+    if text == "" and what == 0 and self.ended and self.buffer == "" then return nil end
+  elseif what == "l" or what == "L" then
     text, reason = take(self, function(buffer) return (find(buffer, "\n", 1, true)) end)
-    if text and what ~= "L" and sub(text, -1) == "\n" then return sub(text, 1, -2) end
+    if text and what == "l" and sub(text, -1) == "\n" then return sub(text, 1, -2) end
   else
-    blame(format("read: '%s' is none of \"a\", \"l\", \"L\" and a number of bytes", tostring(what)))
+    blame(format("read: '%s' is none of \"a\", \"l\", \"L\", \"n\" and a number of bytes", tostring(what)))
   end
   if text == "" and what ~= 0 then return nil end
   return text, reason
 end
 
-function file:lines(what)
-  return function() return self:read(what or "l") end
+--- As Lua's: one value for each of `…`, up to the first that is nil.
+function file:read(...)
+  local count = select("#", ...)
+  if count <= 1 then return read_one(self, (...) or "l") end
+  local values = {}
+  for i = 1, count do
+    local value, reason = read_one(self, (select(i, ...)))
+    values[i] = value
+    if value == nil then
+      values[i + 1] = reason
+      return unpack(values, 1, reason and i + 1 or i)
+    end
+  end
+  return unpack(values, 1, count)
+end
+
+function file:lines(...)
+  local count, wanted = select("#", ...), { ... }
+  return function() return self:read(unpack(wanted, 1, count)) end
 end
 
 function file:write(...)
@@ -93,41 +131,41 @@ end
 
 file.__close = function(self) if self.handle then self:close() end end
 
-local io = {}
+local io, open = {}, nil
 
 function io.open(path, mode)
-  mode = (mode or "r"):gsub("b$", "")
-  if mode ~= "r" and mode ~= "w" and mode ~= "a" then blame("open: the mode must be \"r\", \"w\" or \"a\"") end
-  local id, reason = try("file.open", tostring(path), mode)
+  local kind = type(mode) == "string" and gsub(mode, "b$", "") or mode == nil and "r"
+  if kind ~= "r" and kind ~= "w" and kind ~= "a" then blame("open: the mode must be \"r\", \"w\" or \"a\"") end
+  local id, reason = try("file.open", path_of(path, "io.open"), kind)
   if not id then return nil, reason end
-  return setmetatable({ handle = id, buffer = "", ended = mode ~= "r" }, file)
+  return setmetatable({ handle = id, buffer = "", ended = kind ~= "r" }, file)
 end
 
-function io.lines(path, what)
-  local opened, reason = io.open(path)
+function io.lines(path, ...)
+  local opened, reason = open(path)
   if not opened then blame(reason) end
-  local next_line = opened:lines(what)
-  return function()
-    local line = next_line()
+  local next_line = opened:lines(...)
+  local function ended(line, ...)
     if line == nil and opened.handle then opened:close() end
-    return line
+    return line, ...
   end
+  return function() return ended(next_line()) end
 end
 
 function io.list(folder)
-  local names, reason = try("file.list", folder or ".")
+  local names, reason = try("file.list", folder == nil and "." or path_of(folder, "io.list"))
   if not names then return nil, reason end
-  return json.decode(names)
+  return decode(names)
 end
 
-function io.remove(path) return try("file.remove", tostring(path)) end
-function io.rename(from, to) return try("file.rename", tostring(from), tostring(to)) end
+function io.close(opened) return opened:close() end
+function io.remove(path) return try("file.remove", path_of(path, "io.remove")) end
+function io.rename(from, to) return try("file.rename", path_of(from, "io.rename"), path_of(to, "io.rename")) end
+open = io.open -- whatever a plugin makes of io
+limits.streams(io)
 
-local denied = setmetatable({}, {
-  __metatable = "io",
-  __index = function(_, name)
-    blame(format("io.%s: this plugin lacks the permission file_write (plugin-registry.csv)", tostring(name)))
-  end,
-})
+--- The same names, for a plugin that may not write files: to read one does no harm, to call it does.
+local WHY = "this plugin lacks the permission file_write (plugin-registry.csv)"
+local denied = limits.streams(limits.lack({}, "io.", { "close", "lines", "list", "open", "remove", "rename" }, WHY), WHY)
 
 return function(can_write) return can_write and io or denied end

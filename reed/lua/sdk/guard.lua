@@ -1,7 +1,8 @@
 --[[ What a plugin can reach, and what stops it (SECURITY.md, Lua inside lupa).
 
     away      python debug package io os.* dofile loadfile collectgarbage string.dump: nothing leads out of the sandbox
-    instead   os.time/date/clock, load for text alone, require of the plugin's own files, xpcall without its danger
+    instead   os.time/date/clock, load for text alone, require of the plugin's own files, xpcall without its danger,
+              debug.traceback (limits.lua)
     time      a count hook in every thread; once a job's time is over each further instruction raises again
     memory    the host's limit; see `ask` for what happens at the limit
     jobs      plugin code runs in a worker, a coroutine whose stack tells the line when it died
@@ -15,7 +16,7 @@ local sethook, gethook, getinfo, traceback = debug.sethook, debug.gethook, debug
 local raw_getmetatable = debug.getmetatable
 local error, find, getmetatable, load, pcall, rawget = error, string.find, getmetatable, load, pcall, rawget
 local select, setmetatable, sub, tostring, type = select, setmetatable, string.sub, tostring, type
-local collectgarbage, concat, format, math_type, unpack = collectgarbage, table.concat, string.format, math.type, table.unpack
+local collectgarbage, concat, format, math_type = collectgarbage, table.concat, string.format, math.type
 local globals = _G
 
 --- limit(false) lifts the memory limit, limit(true) sets it again.
@@ -26,11 +27,15 @@ local guard = { raw_getmetatable = raw_getmetatable }
 
 -- Asking the host -----------------------------------------------------------------------------------------------------
 
+local deadline -- of the job that runs, by the clock of the process
+
 --- Calls the host with strings; gives `ok, text`. A Python exception must never become a value here: it would be a way
--- out. The host lifts the memory limit when its answer might not fit (a failed push ends the process), and says so.
-local function asked(called, ok, text, lifted)
+-- out. The host lifts the memory limit when its answer might not fit (a failed push ends the process), and says so. It
+-- also says what it did for others meanwhile, in seconds: the job does not pay for that.
+local function asked(called, ok, text, lifted, for_others)
   if lifted or not called then limit(true) end
   if not called then return false, nil end
+  if for_others and deadline then deadline = deadline + for_others end
   return ok, text
 end
 
@@ -41,7 +46,7 @@ end
 -- Time ----------------------------------------------------------------------------------------------------------------
 
 local TICK = 1000 -- instructions between two looks at the clock
-local seconds, deadline, limit_text = 0, nil, "" -- the clock is a system call: a job that ends before its first tick asks for none
+local seconds, limit_text = 0, "" -- the clock is a system call: a job that ends before its first tick asks for none
 local expired, place = false, nil
 local pcalls = 0 -- that are open now, one in another
 
@@ -81,13 +86,19 @@ end
 
 -- Jobs ----------------------------------------------------------------------------------------------------------------
 
-local DONE, RUN = {}, {} -- yielded by the worker, and by run(); a plugin has neither
+-- How a job ended is told by these, never by what a thread yields: a plugin may yield whatever it has got hold of.
+local finished -- the worker that came to the end of its job
+local parked = false -- main.lua waits in run()
 local worker, latest, current -- latest: the thread of the latest job; current: the plugin's handler that it runs
-local main -- runs main.lua, and waits in run()
-local parked = false
+local main -- runs main.lua
+
+local function finish(...)
+  finished = running()
+  return ...
+end
 
 local function work(job, a, b)
-  while true do job, a, b = yield(DONE, job(a, b)) end
+  while true do job, a, b = yield(finish(job(a, b))) end
 end
 
 local function watched(body)
@@ -132,22 +143,23 @@ local function died(thread, value)
   return "error", text, stack
 end
 
-local function ended(thread, ok, mark, ...)
-  if ok and mark == DONE and not expired then return "done", ... end
-  if ok and mark == RUN then
-    parked = true
-    return "run"
+local function ended(thread, ok, ...)
+  if ok and not expired then
+    if finished == thread then return "done", ... end
+    if thread == main and parked and status(thread) == "suspended" then return "run" end
   end
   local was_worker = thread == worker
   if was_worker then worker = nil end
-  if not ok or expired then return died(thread, mark) end
+  if not ok or expired then return died(thread, (...)) end
   if status(thread) == "dead" and not was_worker then return "done" end
   local text = status(thread) == "dead" and "coroutine.close of the handler" or "coroutine.yield outside of a coroutine"
-  return "error", describe(text, last_place(thread)), traceback(thread)
+  local at, stack = last_place(thread), traceback(thread)
+  close(thread) -- a plugin may have kept it: nobody goes on with it
+  return "error", describe(text, at), stack
 end
 
 local function allow(given)
-  seconds, deadline, expired, place, pcalls = given, nil, false, nil, 0
+  seconds, deadline, expired, place, pcalls, finished = given, nil, false, nil, 0, nil
 end
 
 --- Runs job(a, b), `a` being the plugin's handler, with `seconds` of processor time. Gives "done" and its results, or
@@ -185,11 +197,21 @@ end
 --- run(): parks main.lua until the shutdown.
 function guard.park()
   if parked or running() ~= main then blame("run() is called once, at the end of main.lua") end
-  yield(RUN)
+  parked = true
+  yield()
 end
 
---- `{status, message}` of an error value that carries them; set by reed.lua.
+--- `{status, message}` of an error value that carries them, checked; set by reed.lua.
 function guard.failure() end
+
+--- Whether the time of the job is over: each further instruction of it raises.
+function guard.is_over() return expired end
+
+--- Whether this thread runs, or waits for one that does.
+function guard.is_under_way(thread)
+  local now = status(thread)
+  return now == "running" or now == "normal"
+end
 
 -- Safe libraries ------------------------------------------------------------------------------------------------------
 
@@ -200,12 +222,13 @@ local function left(depth, ...)
   return ...
 end
 
---- pcall, not deeper than MAX_PCALLS: an error caught under ten thousand others takes Lua a walk over all of them.
-local function safe_pcall(body, ...)
+--- Calls pcall or xpcall, not deeper than MAX_PCALLS: an error caught under ten thousand others takes Lua a walk over
+-- all of them.
+local function counted(protected, ...)
   local depth = pcalls
   if depth >= MAX_PCALLS then error("pcall in pcall, deeper than " .. MAX_PCALLS, 0) end
   pcalls = depth + 1
-  return left(depth, pcall(body, ...))
+  return left(depth, protected(...))
 end
 
 --- Coroutines carry the hook, and run under a pcall: a thread that dies in its hook would close its variables with hooks off.
@@ -237,7 +260,7 @@ local function safe_coroutines()
 end
 
 local function safe_basics()
-  globals.pcall = safe_pcall
+  globals.pcall = function(...) return counted(pcall, ...) end
   globals.setmetatable = function(value, meta)
     if type(meta) == "table" and rawget(meta, "__gc") ~= nil then blame("__gc is not allowed in a plugin") end
     return setmetatable(value, meta)
@@ -245,13 +268,6 @@ local function safe_basics()
   globals.load = function(chunk, name, _, ...)
     if select("#", ...) > 0 then return load(chunk, name, "t", (...)) end
     return load(chunk, name, "t", globals)
-  end
-  globals.xpcall = function(body, handler, ...) -- the handler runs after the error, where the hook reaches it
-    local result = { n = 0 }
-    local function keep(...) result.n = select("#", ...); for i = 1, result.n do result[i] = (select(i, ...)) end end
-    keep(safe_pcall(body, ...))
-    if result[1] then return unpack(result, 1, result.n) end
-    return false, handler(result[2])
   end
   globals.collectgarbage = function(option)
     if option == nil or option == "collect" or option == "count" then return collectgarbage(option or "collect") end
@@ -269,7 +285,8 @@ end
 local function seal()
   local os = globals.os
   globals.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
-  for _, name in ipairs { "python", "debug", "io", "package", "require", "dofile", "loadfile" } do globals[name] = nil end
+  guard.xpcall = globals.xpcall
+  for _, name in ipairs { "python", "debug", "io", "package", "require", "dofile", "loadfile", "xpcall" } do globals[name] = nil end
   globals.string.dump = nil
   getmetatable("").__metatable = false
   safe_basics()
@@ -279,4 +296,5 @@ end
 seal()
 collectgarbage("generational") -- a fork then leaves the SDK alone, and shares it with the nursery
 guard.globals, guard.load, guard.limit, guard.blame = globals, load, limit, blame
+guard.counted, guard.traceback = counted, traceback
 return guard

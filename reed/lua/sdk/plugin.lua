@@ -1,48 +1,84 @@
 --[[ What the host calls: load, call, signal, message, sleep, finish; and `require` for the plugin's own files.
 
 Each gives what guard.run gives: "done" and results, or "error", "time", "memory", "fail" with theirs. ]]
-local guard, json, sdk, files = ...
+local guard, json, sdk, files, limits = ...
 
 local ask, globals, limit = guard.ask, guard.globals, guard.limit
 local blame, error = guard.blame, error
-local find, format, gsub, ipairs, load, type = string.find, string.format, string.gsub, ipairs, guard.load, type
+local find, format, gsub, ipairs, load, sub, type = string.find, string.format, string.gsub, ipairs, guard.load, string.sub, type
+local rawget, running, setmetatable, _VERSION = rawget, coroutine.running, setmetatable, _VERSION
+local decode, encode, randomseed = json.decode, json.encode, math.randomseed
 local state = sdk.state
 local seconds = 2 -- of processor time for each job
 
 -- require -------------------------------------------------------------------------------------------------------------
 
-local loaded, loading = { reed = sdk.reed, ["reed-cms-plugin-sdk"] = sdk.reed, json = json }, {}
+local loaded, loading = { reed = sdk.reed, ["reed-cms-plugin-sdk"] = sdk.reed, _G = globals }, {}
+local own_names = { json = json } -- where a plugin has no such file
+local package = limits.package(loaded)
 
---- The chunk of a Lua file: text alone, a first line "#!…" is skipped.
+globals.package = package
+for _, name in ipairs { "coroutine", "debug", "math", "os", "package", "string", "table", "utf8" } do loaded[name] = globals[name] end
+
+--- The chunk of a Lua file: text alone; a byte order mark and a first line "#!…" are skipped.
 local function compile(source, name)
-  return load(gsub(source, "^#[^\n]*", "", 1), "@" .. name, "t", globals)
+  if find(source, "^\xEF\xBB\xBF") then source = sub(source, 4) end
+  if find(source, "^#") then source = gsub(source, "^#[^\n]*", "", 1) end
+  local chunk, message = load(source, "@" .. name, "t", globals)
+  if message and find(message, "assign to const variable", 1, true) and _VERSION ~= "Lua 5.4" then
+    message = message .. " (since Lua 5.5 the variable of a for loop is const; lua: \"5.4\" in plugin.yaml goes back)"
+  end
+  return chunk, message
 end
 
-local function required(name)
+--- Source and path of a module in the plugin's folder, or nil and why not, or nil when there is no such file.
+local function search(name)
+  for _, pattern in ipairs { "%s.lua", "%s/init.lua" } do
+    local path = format(pattern, (gsub(name, "%.", "/")))
+    local ok, text = ask("source", path)
+    if ok then return text, path end
+    local failure = text and decode(text) or { message = "the host failed" }
+    if failure.status ~= 404 then return nil, failure.message end
+  end
+end
+
+local function checked(name)
   if type(name) ~= "string" then blame("require: expected a name, found a " .. type(name)) end
-  if loaded[name] ~= nil then return loaded[name] end
   if not find(name, "^[%w_][%w_-]*[%w_.-]*$") or find(name, "..", 1, true) then
     blame(format("require: '%s' is no name of a module (words joined by dots)", name))
   end
-  if loading[name] then blame(format("require: '%s' requires itself", name)) end
-  local ok, source, path = nil, nil, nil
-  for _, pattern in ipairs { "%s.lua", "%s/init.lua" } do
-    path = format(pattern, (gsub(name, "%.", "/")))
-    ok, source = ask("source", path)
-    if ok then break end
+  if loading[name] and guard.is_under_way(loading[name]) then blame(format("require: '%s' requires itself", name)) end
+end
+
+--- Runs the loader of a module; however that ends, another `require` may try again.
+local function run(loader, name, place)
+  local over <close> = setmetatable({}, { __close = function() loading[name] = nil end })
+  loading[name] = running()
+  local value = loader(name, place)
+  if value ~= nil then loaded[name] = value
+  elseif loaded[name] == nil then loaded[name] = true end
+  return loaded[name]
+end
+
+local function required(name)
+  if type(name) == "string" and loaded[name] ~= nil then return loaded[name] end
+  checked(name)
+  local preload = rawget(package, "preload")
+  local loader = type(preload) == "table" and rawget(preload, name)
+  if type(loader) == "function" then return run(loader, name, ":preload:") end
+  local source, place = search(name)
+  if not source then
+    if place then blame(format("module '%s': %s", name, place)) end
+    if own_names[name] == nil then
+      local path = gsub(name, "%.", "/")
+      blame(format("module '%s' not found: %s/init.lua: no such file, and no %s.lua", name, path, path))
+    end
+    loaded[name] = own_names[name]
+    return loaded[name]
   end
-  if not ok then
-    local reason = source and json.decode(source).message or "the host failed"
-    blame(format("module '%s' not found: %s", name, reason))
-  end
-  local chunk, message = compile(source, path)
+  local chunk, message = compile(source, place)
   if not chunk then error(message, 0) end
-  loading[name] = true
-  local value = chunk(name, path)
-  loading[name] = nil
-  if value == nil then value = true end
-  loaded[name] = value
-  return value
+  return run(chunk, name, place)
 end
 
 globals.require = function(name) return required(name) end
@@ -59,12 +95,13 @@ end
 
 --- Before main.lua: the launch spec as JSON.
 function host.prepare(text)
-  local spec = json.decode(text)
+  local spec = decode(text)
   state.spec = spec
   seconds = spec.cpu
-  math.randomseed(spec.seed[1], spec.seed[2])
+  randomseed(spec.seed[1], spec.seed[2])
   sdk.set_settings(spec.settings)
   globals.io = files(spec.can_write)
+  loaded.io = globals.io
 end
 
 function host.load(name, source, lifted)
@@ -74,9 +111,9 @@ function host.load(name, source, lifted)
   return guard.run_main(seconds, chunk)
 end
 
-function host.manifest() return json.encode(sdk.manifest()) end
+function host.manifest() return encode(sdk.manifest()) end
 
-function host.settings(text) sdk.set_settings(json.decode(text)) end
+function host.settings(text) sdk.set_settings(decode(text)) end
 
 function host.call(id, payload, lifted)
   enter(lifted)

@@ -11,13 +11,15 @@ local guard, json = ...
 
 local blame, error = guard.blame, error
 local format, ipairs, pairs = string.format, ipairs, pairs
-local rawget, select, setmetatable, tostring, type = rawget, select, setmetatable, tostring, type
+local next, rawget, rawset, select, setmetatable, tostring, type = next, rawget, rawset, select, setmetatable, tostring, type
 local concat, find, gsub, math_type, sort, sub = table.concat, string.find, string.gsub, math.type, table.sort,
   string.sub
 local decode, encode, ask = json.decode, json.encode, guard.ask
 local metatable_of = guard.raw_getmetatable
 
-local reed = { json = json, settings = json.object() }
+local new_array, new_object = json.array, json.object -- the host's entries use nothing that a plugin can replace
+local settings = new_object()
+local reed = { json = json, settings = settings }
 local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, created = false }
 
 -- Failures ------------------------------------------------------------------------------------------------------------
@@ -28,14 +30,21 @@ local failure_meta = {
   __tostring = function(failure) return format("%d: %s", failure.status, failure.message) end,
 }
 
---- `{status, message}` for the answer, if the value was raised by reed.fail.
+local function is_failure_status(status)
+  return math_type(status) == "integer" and status >= 400 and status <= 599
+end
+
+--- `{status, message}` for the answer, if the value was raised by reed.fail. A plugin may have caught it and changed it:
+-- what is no failure any more is an error like any other.
 function guard.failure(value)
-  if type(value) == "table" and metatable_of(value) == failure_meta and rawget(value, "own") then return value end
+  if type(value) ~= "table" or metatable_of(value) ~= failure_meta or not rawget(value, "own") then return nil end
+  local status, message = rawget(value, "status"), rawget(value, "message")
+  if is_failure_status(status) and type(message) == "string" then return { status = status, message = message } end
 end
 
 --- Ends this call with a status of its own (400 to 599) and a message to the caller.
 function reed.fail(status, message)
-  if math_type(status) ~= "integer" or status < 400 or status > 599 then
+  if not is_failure_status(status) then
     blame("reed.fail: the status must be a whole number from 400 to 599")
   end
   error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
@@ -93,6 +102,16 @@ reed.snippet = {
     return sub(text, head + 1), page.ids, page.cursor, page.skipped
   end,
 
+  --- As `list`, of a type's snippets whose top-level fields have these values: find("page", { path = "blog/intro" }).
+  -- options: after, limit (100; at most 1000)
+  find = function(type_name, conditions, options)
+    expect(type_name, "string", "snippet.find: type")
+    options = expect(options, "table", "snippet.find: options", true) or {}
+    local page = request("snippet.find", encode { type_name, options.after or "", options.limit or 0 },
+      json_text(conditions, "snippet.find: conditions"))
+    return page.snippets, page.cursor
+  end,
+
   --- The id of the new snippet. `content` is a table or a JSON text.
   create = function(type_name, content, name)
     expect(type_name, "string", "snippet.create: type")
@@ -118,6 +137,12 @@ reed.snippet = {
   update = function(ref, patch, if_version)
     expect(ref, "string", "snippet.update: ref")
     return request("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
+  end,
+
+  --- Gives another name, or none (""); gives the id. A failure 409 if the name is in use.
+  rename = function(ref, name)
+    expect(ref, "string", "snippet.rename: ref")
+    return request("snippet.rename", encode { ref, expect(name, "string", "snippet.rename: name") })
   end,
 
   --- Deletes; with `cascade` its bonds go too, else a bonded snippet is a failure 409.
@@ -286,9 +311,9 @@ end
 
 local module = { reed = reed, state = state }
 
-function module.set_settings(settings)
-  for key in pairs(reed.settings) do reed.settings[key] = nil end
-  for key, value in pairs(settings) do reed.settings[key] = value end
+function module.set_settings(given)
+  for key in next, settings do rawset(settings, key, nil) end
+  for key, value in next, given do rawset(settings, key, value) end
 end
 
 --- The job of a call: gives status and body.
@@ -315,7 +340,7 @@ end
 
 --- The manifest that is registered (WIRE.md, F0).
 function module.manifest()
-  local actions, messages = json.object(), json.array()
+  local actions, messages = new_object(), new_array()
   for name, id in pairs(state.actions) do actions[name] = { command_id = id } end
   for message_type in pairs(state.messages) do messages[#messages + 1] = message_type end
   sort(messages)

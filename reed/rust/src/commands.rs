@@ -14,8 +14,8 @@ use crate::wire::registry::{Definition, RegistryCheck, RegistryGot, RegistryPage
 use crate::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use crate::wire::search::{SearchIndexed, SearchPage, SearchQuery};
 use crate::wire::snippets::{
-    Record, SnippetCreate, SnippetDelete, SnippetGot, SnippetList, SnippetPage, SnippetRestore,
-    SnippetUpdate, SnippetWritten,
+    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
+    SnippetRestore, SnippetUpdate, SnippetWritten,
 };
 
 /// A piece of content.
@@ -79,7 +79,7 @@ pub struct Page {
 pub struct SnippetCommands<'a>(pub(crate) &'a Context<'a>);
 
 impl SnippetCommands<'_> {
-    /// The snippet; 404 when there is none. Needs snippet_read, as does `list`.
+    /// The snippet; 404 when there is none. Needs snippet_read, as do `list` and `find`.
     pub fn get(&self, reference: &str) -> Result<Snippet, Error> {
         let payload = self.0.ask(Command::SnippetGet, &pack_ref(reference)?)?;
         Snippet::of(SnippetGot::unpack(&payload)?.record)
@@ -88,12 +88,28 @@ impl SnippetCommands<'_> {
     /// A page of at most `limit` snippets (0: 100; at most 1000) of a type ("": all), behind `after` ("": from the start).
     pub fn list(&self, snippet_type: &str, after: &str, limit: u32) -> Result<Page, Error> {
         let list = SnippetList { snippet_type: snippet_type.to_owned(), after: after.to_owned(), limit };
-        let page = SnippetPage::unpack(&self.0.ask(Command::SnippetList, &list.pack()?)?)?;
-        let snippets: Result<_, _> = page.records.into_iter().map(Snippet::of).collect();
-        Ok(Page { snippets: snippets?, after: page.cursor })
+        self.page(Command::SnippetList, &list.pack()?)
     }
 
-    /// The id of a new snippet; `name` may be empty. Needs snippet_write, as do `update` and `delete`.
+    /// As `list`, of a type's snippets whose top-level fields equal `conditions`: `json!({"path": "blog/intro"})`. Fields
+    /// that the type names as `indexed` or `unique` are found by an index, others by reading all snippets of the type.
+    pub fn find(
+        &self,
+        snippet_type: &str,
+        conditions: &Value,
+        after: &str,
+        limit: u32,
+    ) -> Result<Page, Error> {
+        let find = SnippetFind {
+            snippet_type: snippet_type.to_owned(),
+            after: after.to_owned(),
+            limit,
+            conditions: strict_json::text(conditions),
+        };
+        self.page(Command::SnippetFind, &find.pack()?)
+    }
+
+    /// The id of a new snippet; `name` may be empty. Needs snippet_write, as do `update`, `rename` and `delete`.
     pub fn create(&self, snippet_type: &str, name: &str, content: &Value) -> Result<String, Error> {
         let create = SnippetCreate {
             snippet_type: snippet_type.to_owned(),
@@ -101,6 +117,12 @@ impl SnippetCommands<'_> {
             content: strict_json::text(content),
         };
         self.write(Command::SnippetCreate, &create.pack()?)
+    }
+
+    /// Gives a snippet another name, or none (""). 409 if the name is in use.
+    pub fn rename(&self, reference: &str, name: &str) -> Result<String, Error> {
+        let rename = SnippetRename { reference: reference.to_owned(), semantic_name: name.to_owned() };
+        self.write(Command::SnippetRename, &rename.pack()?)
     }
 
     /// Merges a patch (RFC 7396: null takes a field away). 409 unless it has that version (0: any).
@@ -121,6 +143,12 @@ impl SnippetCommands<'_> {
     /// (it is there alike), and `error` then is a warning. Needs snippet_restore.
     pub fn restore(&self, record: &Record, flags: u8) -> Result<SnippetWritten, Error> {
         self.written(Command::SnippetRestore, &SnippetRestore { flags, record: record.clone() }.pack()?)
+    }
+
+    fn page(&self, command: Command, payload: &[u8]) -> Result<Page, Error> {
+        let page = SnippetPage::unpack(&self.0.ask(command, payload)?)?;
+        let snippets: Result<_, _> = page.records.into_iter().map(Snippet::of).collect();
+        Ok(Page { snippets: snippets?, after: page.cursor })
     }
 
     fn write(&self, command: Command, payload: &[u8]) -> Result<String, Error> {

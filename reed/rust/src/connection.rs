@@ -10,11 +10,14 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::error::Error;
 use crate::wire::codes::{Command, flags};
@@ -22,6 +25,8 @@ use crate::wire::common::ErrorResponse;
 use crate::wire::frames::{Frame, FrameBuffer, encode};
 
 const CHUNK: usize = 64 * 1024;
+
+const MAX_SOCKET_PATH: usize = 107; // bytes: sun_path has 108, the last one NUL
 
 /// One connection of the plugin's to its socket.
 pub(crate) struct Connection {
@@ -32,9 +37,21 @@ pub(crate) struct Connection {
     given_up: usize,
 }
 
+/// A path that is too long for connect(2) is led through a descriptor of its folder.
+fn connect(socket: &Path) -> std::io::Result<UnixStream> {
+    if socket.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
+        return UnixStream::connect(socket);
+    }
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return UnixStream::connect(socket);
+    };
+    let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    UnixStream::connect(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
+}
+
 impl Connection {
     pub(crate) fn open(socket: &Path) -> Result<Connection, Error> {
-        let stream = UnixStream::connect(socket)
+        let stream = connect(socket)
             .map_err(|error| Error::io(format!("connecting to {}", socket.display()), error))?;
         Ok(Connection {
             stream,

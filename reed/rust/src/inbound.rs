@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::fifo::{End, Fifo};
 use crate::places::Places;
+use crate::rubbish::{CUT, REPEAT, Rubbish};
 use crate::wire::message::{MessageBuffer, PluginMessage};
 
 /// Messages of one FIFO that are remembered.
@@ -19,8 +20,8 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 /// What to do with a message that came.
 pub(crate) enum Arrival {
     New(PluginMessage),
-    /// It was seen before, and answered so: type and payload.
-    Repeat(Option<(u8, Vec<u8>)>),
+    /// The one with this timestamp was seen before.
+    Repeat(u64),
 }
 
 struct Seen {
@@ -35,6 +36,9 @@ pub(crate) struct Inbound {
     buffer: MessageBuffer,
     seen: VecDeque<Seen>,
     paused_until: Option<Instant>,
+    rubbish: Rubbish,
+    judged: u64,  // bytes dropped that were counted as rubbish
+    repeats: u64, // since then
 }
 
 impl Inbound {
@@ -44,12 +48,17 @@ impl Inbound {
             Error::io(format!("opening {}", places.path(End::Read, source).display()), error)
         })?;
         let buffer = MessageBuffer::new(source, places.name())?;
-        Ok(Inbound { fifo, source: source.to_owned(), buffer, seen: VecDeque::new(), paused_until: None })
+        let rubbish = Rubbish::new(Instant::now());
+        let (source, seen) = (source.to_owned(), VecDeque::new());
+        Ok(Inbound { fifo, source, buffer, seen, paused_until: None, rubbish, judged: 0, repeats: 0 })
     }
 
     /// Reads once what is there, at most a chunk; whether there was something. While another process of this plugin,
-    /// which came before this one, reads it still, it is left alone.
+    /// which came before this one, reads it still, it is left alone; so is one whose writer is cut off.
     pub(crate) fn receive(&mut self, chunk: &mut [u8]) -> Result<bool, Error> {
+        if self.is_paused() {
+            return Ok(false);
+        }
         if !self.fifo.is_ours_to_read() {
             self.paused_until = Some(Instant::now() + PAUSE);
             return Ok(false);
@@ -71,8 +80,9 @@ impl Inbound {
     /// The next message of what was read.
     pub(crate) fn next(&mut self) -> Option<Arrival> {
         let message = self.buffer.next_message()?;
-        if let Some(seen) = self.seen.iter().find(|seen| seen.timestamp == message.timestamp) {
-            return Some(Arrival::Repeat(seen.answer.clone()));
+        if self.seen.iter().any(|seen| seen.timestamp == message.timestamp) {
+            self.repeats += 1;
+            return Some(Arrival::Repeat(message.timestamp));
         }
         if self.seen.len() == REMEMBERED {
             self.seen.pop_front();
@@ -86,6 +96,27 @@ impl Inbound {
         if let Some(seen) = self.seen.iter_mut().find(|seen| seen.timestamp == timestamp) {
             seen.answer = Some((message_type, payload));
         }
+    }
+
+    /// The answer that a message got, if it has one: type and payload.
+    pub(crate) fn answer_to(&self, timestamp: u64) -> Option<(u8, Vec<u8>)> {
+        self.seen.iter().find(|seen| seen.timestamp == timestamp)?.answer.clone()
+    }
+
+    /// Counts what was read and of no use; when it was too much, its writer is cut off, and this says so.
+    pub(crate) fn judge(&mut self) -> Option<String> {
+        let dropped = self.buffer.dropped();
+        let useless = dropped - self.judged + self.repeats * REPEAT;
+        (self.judged, self.repeats) = (dropped, 0);
+        let now = Instant::now();
+        if useless == 0 || !self.rubbish.add(useless, now) {
+            return None;
+        }
+        self.buffer.clear();
+        self.judged = self.buffer.dropped();
+        self.paused_until = Some(now + CUT);
+        let what = "what is no message, or always the same one";
+        Some(format!("{} fills its FIFO with {what}: not read for {} s", self.source, CUT.as_secs()))
     }
 
     /// Whether to wait for it now.
@@ -109,6 +140,7 @@ impl Inbound {
             let renewed = Inbound::open(places, &self.source)?;
             self.fifo = renewed.fifo;
             self.buffer = renewed.buffer;
+            self.judged = 0;
         }
         Ok(())
     }

@@ -122,6 +122,7 @@ mod outbound;
 mod peers;
 mod places;
 mod plugin;
+mod rubbish;
 mod shared;
 pub mod strict_json;
 pub mod wire;

@@ -12,7 +12,7 @@
 mod ask;
 mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -244,7 +244,7 @@ impl Peers {
 
     /// Reads these FIFOs.
     pub(crate) fn receive<'a>(&self, sources: impl Iterator<Item = &'a str>) {
-        let mut again = Vec::new();
+        let mut repeated = BTreeSet::new(); // a repeat is answered once, however often it stands there
         let mut reading = lock(&self.reading);
         let Reading { by_source, inbox, chunk } = &mut *reading;
         if inbox.len() >= MOST_UNHANDLED {
@@ -268,17 +268,23 @@ impl Peers {
                             self.requests.answered(&message);
                         }
                         Arrival::New(message) => inbox.push_back(message),
-                        Arrival::Repeat(Some((kind, payload))) => {
-                            again.push((source.to_owned(), kind, payload))
-                        }
-                        Arrival::Repeat(None) => {} // it is being handled
+                        Arrival::Repeat(timestamp) => drop(repeated.insert((source, timestamp))),
                     }
+                }
+                if let Some(why) = inbound.judge() {
+                    log::line(&why);
+                    break;
                 }
             }
         }
+        let answer_to = |(source, timestamp): (&'a str, u64)| {
+            let (kind, payload) = by_source.get(source)?.answer_to(timestamp)?; // none while it is being handled
+            Some((source, kind, payload))
+        };
+        let again: Vec<_> = repeated.into_iter().filter_map(answer_to).collect();
         drop(reading);
         for (target, message_type, payload) in again {
-            if let Err(error) = self.send(&target, message_type, &payload) {
+            if let Err(error) = self.send(target, message_type, &payload) {
                 log::line(&error.to_string());
             }
         }

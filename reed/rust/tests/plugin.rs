@@ -8,10 +8,26 @@ use std::time::Duration;
 
 use common::{FakeCore, Peer};
 use reed_plugin::wire::codes::{Command, flags};
-use reed_plugin::wire::snippets::{Record, SnippetGot};
+use reed_plugin::wire::snippets::{
+    Record, SnippetFind, SnippetGot, SnippetPage, SnippetRename, SnippetWritten,
+};
 use reed_plugin::{Answer, Error, Plugin, Reply, Signal, Sleep, Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
+
+const ID: &str = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b";
+
+fn record() -> Record {
+    Record {
+        id: ID.to_owned(),
+        snippet_type: "page".to_owned(),
+        semantic_name: "intro".to_owned(),
+        version: 1,
+        created_at: 1,
+        updated_at: 1,
+        content: br#"{"title":"Hi"}"#.to_vec(),
+    }
+}
 
 fn demo() -> Plugin {
     Plugin::new("demo", "1.0.0")
@@ -29,6 +45,11 @@ fn demo() -> Plugin {
             let target = input.json()?;
             ctx.send_message(target.as_str().unwrap_or("peer"), 7, &json!({"n": 1}))?;
             Ok(())
+        })
+        .action("find", 9, |ctx, input| {
+            let found = ctx.snippet().find("page", &input.json()?, "", 1)?;
+            let id = ctx.snippet().rename(&found.snippets[0].id, "found")?;
+            Ok(json!({"id": id, "after": found.after}))
         })
         .action("made", 8, |_, _| Ok(Reply::from(json!(1)).with_status(201)))
         .on_message(9, |_, message| Ok(json!({"from": message.source})))
@@ -62,6 +83,15 @@ fn it_registers_says_ready_and_answers_calls() {
 }
 
 #[test]
+fn a_socket_path_of_any_length_is_reached() {
+    let core = FakeCore::below(&"deep".repeat(50), "demo", &[]);
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    assert_eq!(line.call(1, b"1"), (200, json!({"got": 1})));
+    line.shut_down(plugin);
+}
+
+#[test]
 fn a_panic_is_that_calls_500_and_the_plugin_lives() {
     let core = FakeCore::new("demo", &[]);
     let plugin = core.start(demo());
@@ -84,20 +114,43 @@ fn what_comes_while_a_command_waits_is_handled_after_it() {
     assert_eq!(asked.command_id, Command::SnippetGet as u8);
     line.send_signal(Signal::HealthCheck);
     line.send(1, b"3", 0);
-    let record = Record {
-        id: "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b".to_owned(),
-        snippet_type: "page".to_owned(),
-        semantic_name: "intro".to_owned(),
-        version: 1,
-        created_at: 1,
-        updated_at: 1,
-        content: br#"{"title":"Hi"}"#.to_vec(),
-    };
-    let got = SnippetGot { status: 200, record };
+    let got = SnippetGot { status: 200, record: record() };
     line.send(asked.command_id, &got.pack().unwrap(), flags::RESPONSE);
     assert_eq!(line.answer_of(4), (200, json!({"title": "Hi"})));
     assert_eq!(line.signal().0, Signal::Ready);
     assert_eq!(line.answer_of(1), (200, json!({"got": 3})));
+    line.shut_down(plugin);
+}
+
+#[test]
+fn a_snippet_is_found_by_a_field_and_renamed() {
+    let core = FakeCore::new("demo", &[]);
+    let plugin = core.start(demo());
+    let mut line = core.ready();
+    line.send(9, br#"{"path":"a/b"}"#, 0);
+    let asked = line.frame();
+    assert_eq!(asked.command_id, Command::SnippetFind as u8);
+    let find = SnippetFind::unpack(&asked.payload).unwrap();
+    assert_eq!((find.snippet_type.as_str(), find.limit, find.after.as_str()), ("page", 1, ""));
+    assert_eq!(find.conditions, br#"{"path":"a/b"}"#);
+    let page = SnippetPage { status: 200, cursor: ID.to_owned(), records: vec![record()] };
+    line.send(asked.command_id, &page.pack().unwrap(), flags::RESPONSE);
+    let asked = line.frame();
+    assert_eq!(asked.command_id, Command::SnippetRename as u8);
+    let rename = SnippetRename::unpack(&asked.payload).unwrap();
+    assert_eq!((rename.reference.as_str(), rename.semantic_name.as_str()), (ID, "found"));
+    let written = SnippetWritten { status: 200, snippet_id: ID.to_owned(), error: String::new() };
+    line.send(asked.command_id, &written.pack().unwrap(), flags::RESPONSE);
+    assert_eq!(line.answer_of(9), (200, json!({"id": ID, "after": ID})));
+    line.send(9, b"{}", 0);
+    let asked = line.frame();
+    let page = SnippetPage { status: 200, cursor: String::new(), records: vec![record()] };
+    line.send(asked.command_id, &page.pack().unwrap(), flags::RESPONSE);
+    let asked = line.frame();
+    let written =
+        SnippetWritten { status: 409, snippet_id: String::new(), error: "the name is in use".to_owned() };
+    line.send(asked.command_id, &written.pack().unwrap(), flags::RESPONSE);
+    assert_eq!(line.answer_of(9).0, 409);
     line.shut_down(plugin);
 }
 

@@ -19,8 +19,8 @@ use reed_plugin::wire::registry::{Definition, RegistryCheck, RegistryGot, Regist
 use reed_plugin::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use reed_plugin::wire::search::{SearchHit, SearchIndexed, SearchPage, SearchQuery};
 use reed_plugin::wire::snippets::{
-    Record, SnippetCreate, SnippetDelete, SnippetGot, SnippetList, SnippetPage, SnippetRestore,
-    SnippetUpdate, SnippetWritten,
+    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
+    SnippetRestore, SnippetUpdate, SnippetWritten,
 };
 use reed_plugin::{Error, Value, strict_json};
 
@@ -175,6 +175,19 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
                 limit: f.number("limit"),
             }
         ),
+        "SnippetFind" => both_ways!(
+            bytes,
+            SnippetFind {
+                snippet_type: f.text("snippet_type"),
+                after: f.text("after"),
+                limit: f.number("limit"),
+                conditions: f.bytes("conditions"),
+            }
+        ),
+        "SnippetRename" => both_ways!(
+            bytes,
+            SnippetRename { reference: f.text("ref"), semantic_name: f.text("semantic_name") }
+        ),
         "SnippetPage" => both_ways!(
             bytes,
             SnippetPage { status: status(), cursor: f.text("cursor"), records: f.each("records", record) }
@@ -298,6 +311,8 @@ fn refusal(reads: &str, bytes: &[u8]) -> Option<Error> {
         "SnippetCreate" => error(SnippetCreate::unpack(bytes)),
         "SnippetDelete" => error(SnippetDelete::unpack(bytes)),
         "SnippetRestore" => error(SnippetRestore::unpack(bytes)),
+        "SnippetFind" => error(SnippetFind::unpack(bytes)),
+        "SnippetRename" => error(SnippetRename::unpack(bytes)),
         "SnippetPage" => error(SnippetPage::unpack(bytes)),
         "RegistryPage" => error(RegistryPage::unpack(bytes)),
         "SearchPage" => error(SearchPage::unpack(bytes)),
@@ -365,7 +380,9 @@ fn constants_are_the_same() {
         ("SNIPPET_DELETE", Command::SnippetDelete),
         ("SNIPPET_GET", Command::SnippetGet),
         ("SNIPPET_LIST", Command::SnippetList),
+        ("SNIPPET_FIND", Command::SnippetFind),
         ("SNIPPET_RESTORE", Command::SnippetRestore),
+        ("SNIPPET_RENAME", Command::SnippetRename),
         ("SNIPPET_NAMES", Command::SnippetNames),
         ("SCHEMA_BOND", Command::SchemaBond),
         ("SCHEMA_UNBOND", Command::SchemaUnbond),

@@ -24,8 +24,8 @@ COPY_ALL = b"a"  # so that the log may begin anew
 _WORTH = 1000  # frames: a checkpoint syncs the log and the file
 
 # The wal-index ("WAL-mode File Format", 2.1), in the machine's byte order.
-_HEADER_SIZE = 136
-_FRAMES = struct.Struct("=16xI")  # mxFrame: what the log holds
+INDEX_SIZE = 136
+FRAMES = struct.Struct("=16xI")  # mxFrame: what the log holds
 _COPIED = struct.Struct("=96xI")  # nBackfill: how much of it is in the file too
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     path, idle_seconds = sys.argv[1], float(sys.argv[2])
     # Before SQLite opens it: closing any descriptor of the file drops SQLite's own locks on it.
     with open(path + "-shm", "rb") as file:
-        header = mmap.mmap(file.fileno(), _HEADER_SIZE, prot=mmap.PROT_READ)
+        header = mmap.mmap(file.fileno(), INDEX_SIZE, prot=mmap.PROT_READ)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = 10")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _look(header: mmap.mmap) -> Answer:
-    (frames,), (copied,) = _FRAMES.unpack_from(header), _COPIED.unpack_from(header)
+    (frames,), (copied,) = FRAMES.unpack_from(header), _COPIED.unpack_from(header)
     return Answer(frames, frames - copied)
 
 

@@ -103,6 +103,8 @@ class Checkpoints:
             self._stop()
 
     def _start(self, loop: Watch) -> None:
+        if self._database.lost():  # it would open what is at the path
+            return
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             command = [sys.executable, "-I", "-S", checkpointer.__file__, self._database.path, str(_IDLE)]

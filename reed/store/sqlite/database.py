@@ -5,6 +5,7 @@
     types     name and definition, as it came
     progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
     stale     snippets changed or deleted since they were indexed, oldest change first
+    field_indexes, field_entries   see `fields`
     search    FTS5: one column for each weight (see `types`), its texts folded (store.folding) unless all are plain;
               then `written` has them as they were, as a JSON list, for the excerpts
     outbox    changes that others are to be told of: a row for each subscriber
@@ -19,9 +20,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
+from reed.store.sqlite.file_guard import FileGuard
 
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`
@@ -71,6 +74,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DELETE FROM stale",
         "UPDATE progress SET indexed_to = 0",
     ),
+    (
+        "CREATE TABLE IF NOT EXISTS field_indexes (id INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL,"
+        " field TEXT NOT NULL, is_unique INTEGER NOT NULL, is_ready INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS field_entries (sequence INTEGER NOT NULL, index_id INTEGER NOT NULL,"
+        " key BLOB NOT NULL, PRIMARY KEY (sequence, index_id)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS field_entries_by_key ON field_entries (index_id, key, sequence)",
+    ),
 )
 
 _SETTINGS = (
@@ -90,23 +100,52 @@ _STATEMENTS_KEPT = 256
 class Database:
     """An open store file. `writer` is the one connection that writes; `reader()` opens more for long reads."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, warn: Callable[[str], None] = lambda _: None) -> None:
+        """`warn` is told when its files are no longer at their path, and when they are again."""
         self.path = path
+        self._guard = FileGuard(path)
+        self._warn = warn
+        self._is_lost = False
         with ExitStack() as opened:
             # Closed last: closing any descriptor of the file drops SQLite's own locks on it.
-            opened.callback(os.close, _open_locked(path))
+            opened.callback(os.close, descriptor := _open_locked(path))
+            opened.callback(self._guard.close)
             try:
                 self.writer = self._connect()
                 opened.callback(self.writer.close)
                 self._prepare()
+                self._guard.open(descriptor, *self.writer.execute("PRAGMA page_size").fetchone())
             except sqlite3.Error as error:
                 raise self._opening_error(error) from error
+            except OSError as error:
+                raise StoreFailed(f"cannot open the store {path}: {error.strerror}", hint="see its folder") from error
+            if problem := self.lost():
+                raise problem
             self._opened = opened.pop_all()
 
+    @property
+    def log_is_whole(self) -> bool:
+        return self._guard.log_is_whole
+
+    def lost(self, *, quickly: bool = False) -> CallError | None:
+        """What has become of the files at the path; None: they are those that are open."""
+        problem = self._guard.problem(quickly=quickly)
+        if self._is_lost != (problem is not None):
+            self._is_lost = not self._is_lost
+            self._warn(f"writes are refused: {problem}" if problem else f"{self.path} is back: writes are accepted")
+        return problem
+
     def reader(self) -> sqlite3.Connection:
-        return self._connect()
+        """Another connection, which has opened all files. Raises CallError where they are no longer there."""
+        if problem := self.lost():
+            raise problem
+        reader = self._connect()
+        reader.execute("SELECT indexed_to FROM progress").fetchone()
+        return reader
 
     def close(self) -> None:
+        if self.lost():
+            self.empty_log()
         self._opened.close()
 
     def size(self) -> int:
@@ -124,6 +163,12 @@ class Database:
         with suppress(sqlite3.Error):  # it has none: the log stays as it is
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
+    def empty_log(self) -> None:
+        """The files are not at their path: put all that was committed into the one that is open, wherever that is now.
+        A log that stays behind beside another file would be taken for that one's."""
+        if self._guard.log_is_whole:
+            self.make_room()
+
     def copy_log(self, *, by_itself: bool) -> None:
         """May SQLite copy the log into the file by itself, in a commit, and cut a long one? (Both take their time.)"""
         self.writer.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG if by_itself else 0}")
@@ -135,6 +180,8 @@ class Database:
             return StoreFailed("the store ran out of memory", hint="nothing was written")
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         is_io_error = code & 0xFF == sqlite3.SQLITE_IOERR
+        if is_io_error and (problem := self.lost()):
+            return problem
         if code & 0xFF == sqlite3.SQLITE_FULL or (is_io_error and self._disk_is_full()):
             return StoreFull(
                 f"the disk of {self.path} is full", hint="nothing was written; free some space and try again"
@@ -198,6 +245,8 @@ class Database:
 
 def _open_locked(path: str) -> int:
     """A descriptor of the file, private and locked; makes the file when there is none."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise StoreFailed(f"cannot open the store {path}: it is a link to nowhere", hint="remove it, or mend it")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -22,6 +22,8 @@ _OF_TYPE = "SELECT id, name, content FROM snippets WHERE type = ? AND sequence >
 
 
 def check(connection: sqlite3.Connection, kind: Type, after: int, limit: int) -> Steps[bytes]:
+    """Of `limit` snippets after this one (0: MAX_SNIPPETS, which is the most)."""
+    limit = min(limit or MAX_SNIPPETS, MAX_SNIPPETS)
     rows = connection.execute(_OF_TYPE, (kind.name, after, limit + 1))
     checked = unfit = size = stepped = 0
     cursor = last = ""

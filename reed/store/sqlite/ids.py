@@ -20,6 +20,9 @@ _TICKS_PER_MILLISECOND = 4096
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # its first two bits are 10
 _RANDOM_AT_ONCE = 512  # bytes asked of the kernel; an id takes 8
 
+_MIN_PREFIX = 8  # characters
+_LOWEST, _HIGHEST = (f"{d * 8}-{d * 4}-{d * 4}-{d * 4}-{d * 12}" for d in "0f")
+
 UUID_LENGTH = 36
 
 
@@ -64,6 +67,16 @@ def sequence_of(snippet_id: str) -> int | None:
 def is_own(snippet_id: str) -> bool:
     """Whether it is an id as reed makes them: a UUID version 7, in lower case."""
     return _OWN.fullmatch(snippet_id) is not None
+
+
+def sequences_from(prefix: str) -> tuple[int, int] | None:
+    """The first and the last sequence number of ids that begin so (lower case, eight digits at least); None when no id
+    does."""
+    if len(prefix) < _MIN_PREFIX:
+        return None
+    first = sequence_of(prefix + _LOWEST[len(prefix) :])
+    last = sequence_of(prefix + _HIGHEST[len(prefix) :])
+    return None if first is None or last is None else (first, last)
 
 
 def sequence_in(known_id: str) -> int:

@@ -62,7 +62,7 @@ class Jobs:
         self._monotonic = monotonic
         self._waiting: deque[_Job] = deque()
         self._running: deque[_Running] = deque()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle = [database.reader()]  # so that there is one even when the file at the path is gone
 
     def start(self, run: Callable[[sqlite3.Connection], Steps[T]], done: Done[T], failed: Failed) -> None:
         self._waiting.append(_Job(run, done, failed))
@@ -81,7 +81,7 @@ class Jobs:
         """Go on until about `until` (monotonic seconds), but one step at least."""
         may_begin = self._may_begin()
         while self._running or (self._waiting and may_begin):
-            if self._waiting and may_begin and len(self._running) < LANES:
+            if self._waiting and may_begin and self._has_lane():
                 self._begin(self._waiting.popleft())
             else:
                 self._step(self._running.popleft())
@@ -99,10 +99,18 @@ class Jobs:
             connection.close()
         self._idle.clear()
 
+    def _has_lane(self) -> bool:
+        if len(self._running) >= LANES:
+            return False
+        return bool(self._idle) or not self._running or not self._database.lost()
+
     def _begin(self, job: _Job) -> None:
         try:
             connection = self._idle.pop() if self._idle else self._database.reader()
             connection.execute("BEGIN")
+        except CallError as error:
+            job.failed(error)
+            return
         except (sqlite3.Error, MemoryError) as error:
             job.failed(self._database.error(error))
             return

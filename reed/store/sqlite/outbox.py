@@ -6,6 +6,8 @@ A row is written in the transaction of its change: both are on the disk, or neit
 so whoever is told again knows it. A row that was told is deleted with the next transaction there is; if none comes, in
 a lazy one: it costs no fsync, and after a loss of power it is told once more.
 
+What an event is caused by is kept in memory beside its row.
+
 A subscriber has at most `limit` rows: beyond it the oldest goes, and the one after it says how many were `lost`.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping
 
-from reed.store.base import Event
+from reed.store.base import NO_CAUSE, Cause, CauseOf, Event, no_cause
 from reed.store.sqlite.turn import Turn
 from reed.wire.snippets import Record
 
@@ -39,6 +41,8 @@ class Outbox:
         self._turn = turn
         self._writer = writer
         self._limit = limit
+        self._cause_of: CauseOf = no_cause
+        self._causes: dict[int, Cause] = {}  # by id, of those that have one
         self._subscribers: dict[str, tuple[str, ...]] = {}  # by kind of event
         self._told: dict[str, int] = {}  # the last id that a subscriber was told of
         self._untidy: set[str] = set()  # subscribers with rows that they were told of
@@ -58,7 +62,8 @@ class Outbox:
             self._writer.execute("SELECT subscriber, count(*) FROM outbox GROUP BY subscriber")
         )
 
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        self._cause_of = cause_of
         self._subscribers = {kind: tuple(names) for kind, names in subscribers.items() if names}
         for names in self._subscribers.values():
             self._forgotten.difference_update(names)
@@ -67,9 +72,12 @@ class Outbox:
 
     def add(self, kind: str, record: Record, at: int, by: str) -> None:
         """A change was written in this turn. `at`: when, in Unix microseconds; `by`: who is not told of it."""
-        for name in self._subscribers.get(kind, ()):
-            if name != by:
-                self._add(name, kind, record, at)
+        names = [name for name in self._subscribers.get(kind, ()) if name != by]
+        cause = self._cause_of(by, record.id) if by and names else NO_CAUSE
+        for name in names:
+            self._add(name, kind, record, at)
+            if cause.depth:
+                self._causes[self._last] = cause
 
     def _add(self, name: str, kind: str, record: Record, at: int) -> None:
         values = (name, kind, record.id, record.snippet_type, record.semantic_name, record.version, at)
@@ -86,16 +94,18 @@ class Outbox:
             self._writer.execute("UPDATE outbox SET lost = ? WHERE id = ?", (lost + lost_before + 1, after))
         self._writer.execute("DELETE FROM outbox WHERE id = ?", (oldest,))
         self._counts[name] -= 1
+        self._causes.pop(oldest, None)
 
     # What the core asks.
 
     def next(self, name: str) -> Event | None:
         """The oldest event that is on the disk and that this subscriber was not told of."""
         row = self._writer.execute(_NEXT, (name, self._told.get(name, 0), self._last_kept)).fetchone()
-        return None if row is None else Event._make(row)
+        return None if row is None else Event._make((*row, self._causes.get(row[0], NO_CAUSE)))
 
     def told(self, name: str, event_id: int) -> None:
         self._told[name] = max(event_id, self._told.get(name, 0))
+        self._causes.pop(event_id, None)
         self._untidy.add(name)
         self._is_paused = False  # once more, even if there was no room before
 
@@ -142,12 +152,15 @@ class Outbox:
         self._is_paused = not kept
         if not self._changed:
             return
-        self._changed = False
         if kept:
+            if not self._counts:
+                self._causes.clear()  # also of subscribers that were forgotten
             self._last_kept = self._last
             self._forgotten.intersection_update(self._counts)
             self._news |= self._added
         else:
             self._load()
+            self._causes = {number: cause for number, cause in self._causes.items() if number <= self._last}
             self._untidy.update(self._told.keys() & self._counts)
+        self._changed = False
         self._added.clear()

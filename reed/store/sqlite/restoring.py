@@ -66,6 +66,7 @@ class Restoring:
             raise problems[0]
         warning = "; ".join(problem.message for problem in problems)
         self._snippets.check_name_is_free(record.semantic_name, record.id)
+        self._snippets.check_unique(record)
         return Plan(record, old, Restored(record.id, "created" if old is None else "replaced", warning))
 
     def carry_out(self, plan: Plan, by: str) -> Restored:

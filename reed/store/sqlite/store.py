@@ -1,8 +1,9 @@
 """SqliteStore: the parts of this folder joined into what `reed.store.base` asks for.
 
     write   checked, then written into the turn's transaction; `done` after COMMIT
-    read    get, a short page: at once      a long page, a tree: a job      search: a job, once the index has caught up
-    work    a slice of indexing, in a transaction of its own, or a slice of the jobs, in turn; and the outbox is tidied
+    read    get, a short page, a find by index: at once      a long page, a scan, a tree: a job
+            search: a job, once the index has caught up
+    work    a slice of the jobs, of the search index, or of the indexes of fields, in turn; and the outbox is tidied
 
 Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
 open. A store belongs to one thread, and must not be carried through a fork.
@@ -18,23 +19,26 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import Done, Event, Failed, HitPage, Preview, RecordPage, Restored, T
+from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, Restored, T, no_cause
 from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
+from reed.store.sqlite.changes import Changes
 from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
-from reed.store.sqlite.fitting import MAX_SNIPPETS, check
+from reed.store.sqlite.equality import conditions_of
+from reed.store.sqlite.fields import FieldIndexes
+from reed.store.sqlite.find import Find
+from reed.store.sqlite.fitting import check
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
-from reed.store.sqlite.restoring import Restoring
 from reed.store.sqlite.search import check_window, search
-from reed.store.sqlite.snippets import Snippets
+from reed.store.sqlite.snippets import Snippets, start_after, window
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
-from reed.store.sqlite.types import Types
+from reed.store.sqlite.types import Types, compile_type
 from reed.store.sqlite.work import Work
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
@@ -43,6 +47,7 @@ P = ParamSpec("P")
 
 DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
 SHORT_PAGE = 100  # records
+FEW = 1  # entries of an index: each may have 16 MB of content
 _LAST_SEQUENCE = "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
 
 
@@ -58,19 +63,23 @@ class SqliteStore:
         cache_bytes: int = DEFAULT_CACHE,
         most_events: int = DEFAULT_LIMIT,
         on_due: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
         loop: Watch | None = None,
     ) -> None:
         """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
         may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
+        `warn` is told when its files were deleted, replaced or truncated: then writes fail, and reads go on.
         With a `loop` it may have a process to help it (checkpoints).
         """
         self._on_due = on_due
-        self._database = Database(str(path))
+        self._database = Database(str(path), warn)
         try:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
-            self._restoring = Restoring(self._snippets, self._types, self._index, self._outbox, clock)
-            self._work = Work(self._turn, self._index, self._jobs, self._outbox, self._checkpoints)
+            self._changes = Changes(
+                self._turn, self._types, self._snippets, self._bonds, self._index, self._fields, self._outbox, clock
+            )
+            self._work = Work(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
@@ -82,13 +91,13 @@ class SqliteStore:
     ) -> None:
         writer = self._database.writer
         ids = Ids(*writer.execute(_LAST_SEQUENCE).fetchone())
-        self._clock = clock
         self._commits = 0
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
         self._turn = turn = Turn(self._database, self._on_due)
         self._types = Types(turn, writer)
-        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache)
+        self._fields = FieldIndexes(turn, writer, monotonic)
+        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache, self._fields)
         self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
         self._index = Index(turn, writer, self._types, ids, monotonic)
         self._checkpoints = Checkpoints(
@@ -109,28 +118,33 @@ class SqliteStore:
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
     ) -> None:
-        self._write(done, failed, self._create, type_name, name, content, by)
+        self._write(done, failed, self._changes.create, type_name, name, content, by)
 
     def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._update, ref, if_version, patch, by)
+        self._write(done, failed, self._changes.update, ref, if_version, patch, by)
 
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._snippets.preview, ref, if_version, patch))
 
-    def replace(self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._replace, seen, content, by)
+    def replace(
+        self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
+    ) -> None:
+        self._write(done, failed, self._changes.replace, seen, content, name, by)
+
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        self._write(done, failed, self._changes.rename, ref, name, by)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._delete, ref, cascade, by)
+        self._write(done, failed, self._changes.delete, ref, cascade, by)
 
     def restore(
         self, record: Record, done: Done[Restored], failed: Failed, *, dry_run: bool = False, by: str = "", **how: bool
     ) -> None:
-        plan = self._read(self._restoring.plan, record, **how)
+        plan = self._read(self._changes.restoring.plan, record, **how)
         if dry_run or (plan.result.outcome == "unchanged" and not self.dirty):
             done(plan.result)
         else:
-            self._write(done, failed, self._restoring.carry_out, plan, by)
+            self._write(done, failed, self._changes.restoring.carry_out, plan, by)
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
@@ -145,6 +159,18 @@ class SqliteStore:
             done(self._read(to_the_end, page(self._database.writer)))
         else:
             self._jobs.start(page, done, failed)
+
+    def find(
+        self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
+    ) -> None:
+        """At once where an index leads to few snippets, else as a job."""
+        start, limit = window(after, limit)
+        find = Find(self._types.get(type_name).name, conditions_of(conditions), start, limit)
+        entries = self._read(find.entries, self._database.writer)
+        if entries is not None and entries.size <= FEW:
+            done(self._read(to_the_end, find.steps(self._database.writer)))
+        else:
+            self._jobs.start(find.steps, done, failed)
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._snippets.names, prefix, limit))
@@ -165,7 +191,20 @@ class SqliteStore:
     # Types.
 
     def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
-        self._write(done, failed, self._define, type_name, definition)
+        """Takes effect when the indexes of fields that it needs are built."""
+        new = compile_type(type_name, bytes(definition))
+        self._fields.check_idle(type_name)
+
+        def apply() -> None:
+            self._write(done, failed, self._changes.define, new)
+
+        try:
+            if not self._fields.must_build(new):
+                apply()
+            else:
+                self._fields.build(new, apply, failed)
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._fail(error) from error
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:  # noqa: ARG002
         found = self._types.get(type_name)
@@ -176,8 +215,7 @@ class SqliteStore:
 
     def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
         """See `reed.store.sqlite.fitting`."""
-        kind, start = self._types.get(type_name), self._snippets.start_after(after)
-        limit = min(limit or MAX_SNIPPETS, MAX_SNIPPETS)
+        kind, start = self._types.get(type_name), start_after(after)
         self._jobs.start(partial(check, kind=kind, after=start, limit=limit), done, failed)
 
     # Search.
@@ -200,12 +238,12 @@ class SqliteStore:
         def wait(count: int) -> None:
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
 
-        self._write(wait, failed, self._index_again, ref)
+        self._write(wait, failed, self._changes.index_again, ref)
 
     # The outbox.
 
-    def subscribe(self, subscribers: Mapping[str, Collection[str]]) -> None:
-        self._outbox.subscribe(subscribers)
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+        self._outbox.subscribe(subscribers, cause_of)
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:  # noqa: ARG002
         done(self._read(self._outbox.next, subscriber))
@@ -234,7 +272,7 @@ class SqliteStore:
         if not self._turn.is_open:
             return
         self._commits += 1
-        self._index.release(self._turn.commit())
+        self._release(self._turn.commit())
         self._checkpoints.committed()
 
     @property
@@ -283,45 +321,10 @@ class SqliteStore:
 
     def _fail(self, error: sqlite3.Error | MemoryError) -> CallError:
         answer = self._turn.fail(error)
-        self._index.release(answer)
+        self._release(answer)
         return answer
 
-    # Operations in which several parts have a share.
-
-    def _create(self, type_name: str, name: str, content: bytes, by: str) -> str:
-        record = self._snippets.create(type_name, name, content)
-        self._index.created()
-        self._outbox.add("snippet.created", record, record.created_at, by)
-        return record.id
-
-    def _update(self, ref: str, if_version: int, patch: bytes, by: str) -> str:
-        return self._updated(self._snippets.update(ref, if_version, patch), by)
-
-    def _replace(self, seen: Record, content: bytes, by: str) -> str:
-        return self._updated(self._snippets.replace(seen, content), by)
-
-    def _updated(self, record: Record, by: str) -> str:
-        self._index.changed(sequence_in(record.id))
-        self._outbox.add("snippet.updated", record, record.updated_at, by)
-        return record.id
-
-    def _delete(self, ref: str, cascade: bool, by: str) -> str:
-        record = self._snippets.find(ref)
-        self._bonds.release(record, cascade)
-        self._snippets.delete(record)
-        self._index.deleted(sequence_in(record.id))
-        self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
-        return record.id
-
-    def _define(self, type_name: str, definition: bytes) -> bool:
-        new, old = self._types.define(type_name, definition)
-        self._index.redefined(new, old)
-        return old is None
-
-    def _index_again(self, ref: str) -> int:
-        self._turn.begin()  # also when nothing has to be marked: the answer comes with the commit
-        if ref:
-            self._index.changed(sequence_in(self._snippets.find(ref).id))
-            return 1
-        self._index.start_again(self._snippets.count)
-        return self._snippets.count
+    def _release(self, error: CallError | None) -> None:
+        """The turn has ended: tell those who wait for the indexes."""
+        self._index.release(error)
+        self._fields.release(error)

@@ -22,6 +22,8 @@ from reed.errors import CallError, StoreFull
 from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
+_CLOSE_LOOK = 0.1  # seconds between two that notice all
+
 
 class Part(Protocol):
     def settle(self, kept: bool) -> None:
@@ -34,8 +36,11 @@ class Turn:
         "_database",
         "_had_writes",
         "_is_lazy",
+        "_is_lost",
+        "_looks_closely_at",
         "_on_due",
         "_parts",
+        "_unsettled",
         "_used",
         "_waiting",
         "_writer",
@@ -55,7 +60,10 @@ class Turn:
         self._database = database
         self._writer = database.writer
         self._parts: list[Part] = []
+        self._unsettled: list[Part] = []  # what they remember may differ from the file
         self._waiting: list[tuple[Callable[[Any], None], Any, Failed]] = []
+        self._is_lost = False
+        self._looks_closely_at = 0.0
         self.is_open = False
         self.waited = 0.0  # seconds, for the disk, by all commits and checkpoints so far
         self._is_lazy = False
@@ -81,6 +89,9 @@ class Turn:
         self._open()
 
     def _open(self) -> None:
+        while self._unsettled:
+            self._unsettled[-1].settle(kept=False)
+            self._unsettled.pop()
         self._writer.execute("BEGIN IMMEDIATE")
         self.is_open = True
         self._on_due()
@@ -98,15 +109,30 @@ class Turn:
         """Put everything on the disk; the error when that could not be done."""
         if not self.is_open:
             return None
+        if (self._is_lost or not self._database.log_is_whole) and (lost := self._look()):
+            return self._take_back(lost)  # a log that was cut short must not grow again
         try:
             self._sync("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
             return self.fail(error)
         self.is_open = False
         self._set_lazy(False)
+        lost = self._look()
+        if lost:  # it is on a disk, but in a file that is no longer there: nothing to acknowledge
+            self._database.empty_log()
         waiting = self._end(kept=True)
-        _tell([(done, value) for done, value, _ in waiting])
-        return None
+        _tell([(failed, lost) if lost else (done, value) for done, value, failed in waiting])
+        return lost
+
+    def _look(self) -> CallError | None:
+        """Have the files been moved, deleted, replaced, cut short?"""
+        now = self._clock()
+        quickly = not self._is_lost and now < self._looks_closely_at
+        if not quickly:
+            self._looks_closely_at = now + _CLOSE_LOOK
+        lost = self._database.lost(quickly=quickly)
+        self._is_lost = lost is not None
+        return lost
 
     def checkpoint(self) -> None:
         """Copy what the log holds into the file; the turn must be closed."""
@@ -122,13 +148,17 @@ class Turn:
 
     def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
         """Take everything back; returns what to tell the caller whose statement failed."""
-        answer = self._database.error(error)
+        return self._take_back(self._database.error(error))
+
+    def _take_back(self, answer: CallError) -> CallError:
         self.is_open = False
         if self._writer.in_transaction:  # SQLite may have rolled back by itself
             self._writer.execute("ROLLBACK")
         self._set_lazy(False)
         if isinstance(answer, StoreFull):
             self._database.make_room()
+        elif self._database.lost():
+            self._database.empty_log()
         waiting = self._end(kept=False)
         _tell([(failed, answer) for _, _, failed in waiting])
         return answer
@@ -139,11 +169,19 @@ class Turn:
             self._is_lazy = is_lazy
 
     def _end(self, *, kept: bool) -> list[tuple[Callable[[Any], None], Any, Failed]]:
-        for part in self._parts:
-            part.settle(kept)
+        self._unsettled = [part for part in self._parts if not _settle(part, kept)]
         waiting, self._waiting = self._waiting, []
         self._had_writes = self._had_writes or bool(waiting)
         return waiting
+
+
+def _settle(part: Part, kept: bool) -> bool:
+    """False: the file cannot be read, so it must be tried again before anything is written."""
+    try:
+        part.settle(kept)
+    except (sqlite3.Error, MemoryError):
+        return False
+    return True
 
 
 def _tell(answers: list[tuple[Callable[[Any], None], Any]]) -> None:

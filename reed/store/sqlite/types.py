@@ -3,6 +3,8 @@
     {"description": text,
      "schema":      JSON Schema for the content; references within it only      (absent: any object)
      "searchable":  {field: weight}, weight > 0                                 (absent: not searched)
+     "indexed":     [field, …] that snippets are found by, at once              (absent: none)
+     "unique":      [field, …] as indexed; no two snippets have the same value  (absent: none)
      "composed_of": [type, …] that its children may have                        (absent: any; []: no children)
      "max_depth":   levels there may be below it                                (absent: any)
      "routable":    true or false}
@@ -28,6 +30,7 @@ from reed.wire.strict_json import Json
 
 WEIGHTS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 50, 100)  # database.WEIGHT_COLUMNS of them
 
+_MAX_INDEXED = 32  # fields
 _PROBLEMS_SHOWN = 10
 _PROBLEM_LENGTH = 200
 _BACKTRACKS = 100_000  # of one pattern on one text, then the text does not match
@@ -40,6 +43,8 @@ class Type:
     definition: bytes  # as it came
     validator: jsonschema_rs.Validator | None
     columns: tuple[tuple[str, int], ...]  # searchable field, column of the index
+    indexed: frozenset[str]
+    unique: frozenset[str]  # indexed too
     composed_of: frozenset[str] | None
     max_depth: int | None
 
@@ -84,16 +89,14 @@ class Types:
             raise Invalid(f"type {name!r} is not defined", hint=self._hint(name))
         return found
 
-    def define(self, name: str, definition: bytes) -> tuple[Type, Type | None]:
-        """Define a type; gives it and what it was before."""
-        names.check("type name", name)
-        new = compile_type(name, bytes(definition))
-        old = self._types.get(name)
+    def define(self, new: Type) -> Type | None:
+        """Define a type that was compiled; gives what it was before."""
+        old = self._types.get(new.name)
         self._turn.begin()
-        self._writer.execute("INSERT OR REPLACE INTO types VALUES (?, ?)", (name, new.definition))
+        self._writer.execute("INSERT OR REPLACE INTO types VALUES (?, ?)", (new.name, new.definition))
         self._changed = True
-        self._types[name] = new
-        return new, old
+        self._types[new.name] = new
+        return old
 
     def definitions(self) -> list[Definition]:
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
@@ -126,6 +129,7 @@ class Types:
 
 def compile_type(name: str, definition: bytes) -> Type:
     """Read a definition; Malformed when it is no JSON object, Invalid when it says what it may not."""
+    names.check("type name", name)
     fields = strict_json.load_object(definition)
     for key, value in fields.items():
         reader = _READERS.get(key)
@@ -141,6 +145,8 @@ def compile_type(name: str, definition: bytes) -> Type:
         definition=definition,
         validator=fields.get("schema"),
         columns=fields.get("searchable", ()),
+        indexed=fields.get("indexed", frozenset()),
+        unique=fields.get("unique", frozenset()),
         composed_of=fields.get("composed_of"),
         max_depth=fields.get("max_depth"),
     )
@@ -171,6 +177,18 @@ def _type_names(place: str, value: Json) -> frozenset[str]:
         if not isinstance(name, str) or not names.is_type_name(name):
             found = strict_json.dumps(name).decode()[:60]
             raise Invalid(f"{place}[{number}]: {found} is not a type name", hint="expected a-z, then a-z 0-9 -")
+    return frozenset(value)
+
+
+def _fields(place: str, value: Json) -> frozenset[str]:
+    if not isinstance(value, list):
+        raise Invalid(f"{place}: expected an array of fields, found {strict_json.describe(value)}")
+    for number, field in enumerate(value):
+        if not isinstance(field, str) or not field:
+            found = strict_json.dumps(field).decode()[:60]
+            raise Invalid(f"{place}[{number}]: {found} is not a field", hint="expected the name of a top-level field")
+    if len(set(value)) > _MAX_INDEXED:
+        raise Invalid(f"{place}: {len(set(value))} fields", hint=f"at most {_MAX_INDEXED}: each makes writes slower")
     return frozenset(value)
 
 
@@ -208,6 +226,8 @@ _READERS: dict[str, Callable[[str, Json], Any]] = {
     "description": _text,
     "schema": _validator,
     "searchable": _columns,
+    "indexed": _fields,
+    "unique": _fields,
     "composed_of": _type_names,
     "max_depth": _depth,
     "routable": _flag,

@@ -83,6 +83,11 @@ impl MessageBuffer {
         self.dropped
     }
 
+    /// Drops what waits: its rest will not be read.
+    pub fn clear(&mut self) {
+        self.drop_until(None);
+    }
+
     /// Bytes that wait for the rest of their message.
     pub fn pending(&self) -> usize {
         self.rest().len()

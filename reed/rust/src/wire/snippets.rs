@@ -1,4 +1,4 @@
-//! Payloads of the commands on snippets (01 to 05, and 08).
+//! Payloads of the commands on snippets (01 to 09).
 
 use crate::error::Error;
 use crate::wire::fields::{NAME, REF, Reader, Writer};
@@ -234,7 +234,60 @@ impl SnippetList {
     }
 }
 
-/// The answer to SNIPPET_LIST.
+/// SNIPPET_FIND
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnippetFind {
+    /// A type that is defined.
+    pub snippet_type: String,
+    /// Id of the last one seen; empty: from the start.
+    pub after: String,
+    /// 0: 100; at most 1000.
+    pub limit: u32,
+    /// A JSON object: the value that each field must have.
+    pub conditions: Vec<u8>,
+}
+
+impl SnippetFind {
+    /// Its bytes.
+    pub fn pack(&self) -> Result<Vec<u8>, Error> {
+        let writer = Writer::new().text(&self.snippet_type, NAME)?.text(&self.after, REF)?.u32(self.limit);
+        Ok(writer.tail32(&self.conditions)?.done())
+    }
+
+    /// Reads its bytes.
+    pub fn unpack(payload: &[u8]) -> Result<SnippetFind, Error> {
+        let mut reader = Reader::new(payload, "SNIPPET_FIND");
+        let (snippet_type, after, limit) = (reader.text(NAME)?, reader.text(REF)?, reader.u32()?);
+        let size = reader.len32()?;
+        Ok(SnippetFind { snippet_type, after, limit, conditions: reader.tail(size)?.to_vec() })
+    }
+}
+
+/// SNIPPET_RENAME
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnippetRename {
+    /// Which snippet.
+    pub reference: String,
+    /// Its new name; empty: it has none afterwards.
+    pub semantic_name: String,
+}
+
+impl SnippetRename {
+    /// Its bytes.
+    pub fn pack(&self) -> Result<Vec<u8>, Error> {
+        Ok(Writer::new().text(&self.reference, REF)?.text(&self.semantic_name, NAME)?.done())
+    }
+
+    /// Reads its bytes.
+    pub fn unpack(payload: &[u8]) -> Result<SnippetRename, Error> {
+        let mut reader = Reader::new(payload, "SNIPPET_RENAME");
+        let rename = SnippetRename { reference: reader.text(REF)?, semantic_name: reader.text(NAME)? };
+        reader.end()?;
+        Ok(rename)
+    }
+}
+
+/// The answer to SNIPPET_LIST and SNIPPET_FIND.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnippetPage {
     /// HTTP status.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -68,8 +68,14 @@ pub struct FakeCore {
 
 impl FakeCore {
     pub fn new(name: &'static str, peers: &[&str]) -> FakeCore {
+        FakeCore::below("", name, peers)
+    }
+
+    /// In a folder below the temporary one.
+    pub fn below(path: &str, name: &'static str, peers: &[&str]) -> FakeCore {
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("reed-plugin-{}-{number}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("reed-plugin-{}-{number}", std::process::id())).join(path);
         fs::create_dir_all(folder.join("fifos")).unwrap();
         let mut core = FakeCore {
             folder,
@@ -99,7 +105,9 @@ impl FakeCore {
 
     pub fn listen(&mut self) {
         let _ = fs::remove_file(self.socket());
-        self.listener = Some(UnixListener::bind(self.socket()).unwrap());
+        let folder = rustix::fs::open(&self.folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join("plugin.sock");
+        self.listener = Some(UnixListener::bind(short).unwrap());
     }
 
     /// As if the core had died: nobody listens.

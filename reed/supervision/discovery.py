@@ -1,0 +1,92 @@
+"""Where a plugin and its code are, and whether they changed.
+
+each plugin folder/NAME/     the first one that is there
+    plugin.yaml
+    main.lua or NAME.lua     a Lua plugin's code, or what `entry` names
+    NAME or target/release/NAME    a native plugin's executable, or what `entry` names
+
+A reload loads code anew when it changed: when one of these files has another size, inode or time of change, or came or
+went: of a Lua plugin all files of its folder, of a native one its executable and what lies right in the folder. Hidden
+files and folders do not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+# Not from hashlib, which brings OpenSSL into the core: 1.2 MB. This is the same BLAKE2 without it.
+from _blake2 import blake2b
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reed.errors import ManifestError, nearest
+
+_MAX_FILES = 1000  # that are looked at, of one plugin
+
+
+def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
+    """The folder of a plugin. ManifestError names every place that was looked at."""
+    for folder in plugin_dirs:
+        if (folder / name).is_dir():
+            return folder / name
+    first, *others = [str(folder / name) for folder in plugin_dirs] or [name]
+    hint = nearest(name, _plugins_in(plugin_dirs)) or "make its folder there, or name another with --plugin-dir"
+    nor = f", nor is there {', '.join(others)}" if others else ""
+    raise ManifestError(first, f"no folder of this plugin{nor}", hint=hint)
+
+
+def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:
+    """The file to run: a Lua file, or an executable. `entry` is the manifest's, which may be empty."""
+    if plugin_type == "lua":
+        places = [entry] if entry else ["main.lua", f"{name}.lua"]
+    else:
+        places = [entry] if entry else [name, f"target/release/{name}"]
+    for place in places:
+        path = folder / place
+        if not path.is_file():
+            continue
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ManifestError(str(path), "leads out of the plugin's folder", hint="entry is a path below the folder")
+        if plugin_type != "lua" and not os.access(path, os.X_OK):
+            raise ManifestError(str(path), "is not executable", hint=f"chmod +x {path}")
+        return path
+    hint = "write it" if plugin_type == "lua" else "build it, for example by `cargo build --release`"
+    raise ManifestError(str(folder), f"no code there; looked for {' and '.join(places)}", hint=hint)
+
+
+def code_fingerprint(folder: Path, entry: Path, *, whole: bool) -> str:
+    """A fingerprint of the state of a plugin's files; `whole`: also of those in the folders below."""
+    seen = bytearray()
+    paths = {os.fspath(entry), *_files(os.fspath(folder), _MAX_FILES, whole=whole)}
+    for path in sorted(paths):
+        try:
+            stat = os.stat(path)
+        except OSError:
+            continue
+        seen += f"{path} {stat.st_size} {stat.st_ino} {stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+    return fingerprint(seen)
+
+
+def fingerprint(data: bytes | bytearray) -> str:
+    """32 hexadecimal digits."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _files(folder: str, max_files: int, *, whole: bool) -> Iterator[str]:
+    todo = [folder]
+    while todo and max_files:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if whole:
+                        todo.append(entry.path)
+                elif max_files:
+                    max_files -= 1
+                    yield entry.path
+
+
+def _plugins_in(plugin_dirs: Sequence[Path]) -> list[str]:
+    return [each.name for folder in plugin_dirs if folder.is_dir() for each in folder.iterdir() if each.is_dir()]

@@ -1,0 +1,163 @@
+"""What a plugin's process is launched as: row, plugin.yaml, reed.yaml and code joined.
+
+    plugin-registry.csv ── Row ────────┐
+    plugin.yaml ────────── Manifest ───┼── Specification ── LaunchSpec ── Launcher.launch ── on_launched(pid)
+    reed.yaml, the folder's files ─────┘        │                                         └─ on_failed(reason)
+                                                └── fingerprint: by it the next core adopts a process (adoption)
+
+Both types of plugin come from the zygote, confined as their LaunchSpec says (reed.nursery).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from reed.config import Config, PluginLimits
+from reed.supervision import discovery, manifest
+from reed.supervision.manifest import Manifest, Manifests
+from reed.supervision.registry_csv import Row
+from reed.wire import strict_json
+from reed.wire.codes import Permission
+
+LUA_MEMORY = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """All that a plugin's process is told, and bound by."""
+
+    name: str
+    version: str
+    folder: Path
+    entry: Path
+    socket_path: Path
+    runtime_dir: Path
+    data_dir: Path | None  # its own data folder: only with file_write
+    settings: Mapping[str, Any]
+    limits: PluginLimits
+    permissions: tuple[str, ...]  # sorted
+    actions: Mapping[str, int]  # the command_id of each
+    lua: str = ""  # "5.5" or "5.4" for a Lua plugin
+    sandbox: str = "auto"  # strict, off
+    network: tuple[int, ...] = ()  # TCP ports that its manifest asks for and reed.yaml allows
+    paths: tuple[Path, ...] = ()  # that it may read, beside its own folder
+
+
+class Launcher(Protocol):
+    @property
+    def nurseries(self) -> Collection[int]:
+        """The pids of the processes that plugins are forked from, those of dead ones too."""
+
+    def is_launching(self) -> bool:
+        """May there be a process already whose pid was not told yet?"""
+
+    def launch(
+        self,
+        spec: LaunchSpec,
+        output_fd: int,
+        on_launched: Callable[[int], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        """Start the process, with `output_fd` as its stdout and stderr, as the leader of a session of its own.
+
+        The caller closes `output_fd` when this returns: who needs it longer takes a copy. Exactly one of the two
+        callbacks is called, with the pid of a child of this process or with the reason why there is none.
+        """
+
+
+class Specification(NamedTuple):
+    """A plugin as its files say. A process is launched from one; another one means another process."""
+
+    row: Row
+    manifest: Manifest
+    launch: LaunchSpec
+    code: str  # the fingerprint of its files
+
+    def matches(self, other: Specification | None) -> bool:
+        """Would a process launched from `other` be the same? Who may send to it, say, is no matter of the process."""
+        return other is not None and self == other._replace(row=_of_process(other.row, self.row))
+
+    def fingerprint(self) -> str:
+        """Of everything that a process gets."""
+        row, launch = self.row, self.launch
+        parts = (
+            (row.plugin_type, row.version, str(row.socket_path), launch.permissions, str(launch.folder), self.code),
+            (
+                sorted(launch.actions.items()),
+                launch.limits,
+                launch.sandbox,
+                launch.network,
+                [str(path) for path in launch.paths],
+            ),
+            strict_json.dumps(dict(launch.settings)),
+        )
+        return discovery.fingerprint(repr(parts).encode())
+
+    def with_row(self, row: Row) -> Specification:
+        """The row was read again: what is no matter of the process holds at once."""
+        return self._replace(row=_of_process(self.row, row))
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Specification:
+        return self._replace(launch=replace(self.launch, settings=settings))
+
+
+def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
+    """Raises ManifestError when the plugin has no folder, no code, or a manifest that is wrong or not the row's."""
+    name = row.plugin_name
+    folder = discovery.find(name, config.plugin_dirs)
+    found = manifests.load(folder)
+    manifest.check_row(found, folder, row, config.registry)
+    over = config.plugin(name)
+    may_write = Permission.FILE_WRITE in row.required_permissions
+    lua = row.plugin_type == "lua"
+    launch = LaunchSpec(
+        name=name,
+        version=row.version,
+        folder=folder,
+        entry=discovery.entry_point(folder, name, row.plugin_type, found.entry),
+        socket_path=row.socket_path,
+        runtime_dir=config.runtime_dir,
+        data_dir=config.data_dir / "plugins" / name if may_write else None,
+        settings={**found.settings, **over.settings},
+        limits=over.limits.over(found.limits).over(PluginLimits(memory=LUA_MEMORY if lua else None)),
+        permissions=tuple(sorted(row.required_permissions)),
+        actions={action.name: action.command_id for action in found.actions.values()},
+        lua=found.lua if lua else "",
+        sandbox=config.sandbox,
+        network=over.network if found.network else (),
+        paths=over.paths,
+    )
+    return Specification(row, found, launch, discovery.code_fingerprint(launch.folder, launch.entry, whole=lua))
+
+
+def _of_process(launched: Row, newest: Row) -> Row:
+    """`launched` with everything of `newest` that a process does not get."""
+    return replace(
+        launched,
+        user_groups=newest.user_groups,
+        auto_start=newest.auto_start,
+        description=newest.description,
+        line=newest.line,
+    )
+
+
+def environment(spec: LaunchSpec) -> dict[str, str]:
+    """What a native plugin finds in its environment: nothing of the core's own."""
+    found = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "REED_PLUGIN_NAME": spec.name,
+        "REED_PLUGIN_VERSION": spec.version,
+        "REED_SOCKET": str(spec.socket_path),
+        "REED_RUNTIME_DIR": str(spec.runtime_dir),
+        "REED_PLUGIN_DIR": str(spec.folder),
+        "REED_SETTINGS": strict_json.dumps(dict(spec.settings)).decode(),
+    }
+    if spec.data_dir is not None:
+        found["REED_DATA_DIR"] = str(spec.data_dir)
+    if spec.network:
+        found["RES_OPTIONS"] = "use-vc"  # names are asked for by TCP: there is no UDP
+    return found

@@ -1,0 +1,251 @@
+"""plugin-registry.csv: which plugins may run, and as what (the source, Plugin Registry Integration).
+
+    # comments and empty lines may stand anywhere
+    plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description
+    simple-seo,lua,/tmp/reed-cms/plugins/simple-seo.sock,1.2.0,"snippet_read","editor,admin",false,"SEO"
+
+A row is one line: a quote that is not closed is that line's error, and never swallows the rows after it. Everything
+that is wrong raises RegistryError with file, line, column and what was expected; nothing unknown is passed over.
+A socket_path below /tmp/reed-cms moves along with the runtime folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from reed.errors import Malformed, RegistryError, nearest
+from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
+from reed.supervision.permissions import permission
+from reed.wire import names
+from reed.wire.codes import Permission
+
+COLUMNS = (
+    "plugin_name",
+    "plugin_type",
+    "socket_path",
+    "version",
+    "required_permissions",
+    "user_groups",
+    "auto_start",
+    "description",
+)
+TYPES = ("lua", "native")
+STANDARD_FOLDER = Path("/tmp/reed-cms")
+MAX_BYTES = 1024 * 1024
+MAX_VERSION = 15  # 16s, with its NUL (WIRE.md, PLUGIN_REGISTER)
+
+_FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
+VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
+_GROUP = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One plugin. Rows are equal when they say the same, wherever they stand."""
+
+    plugin_name: str
+    plugin_type: str  # "lua" or "native"
+    socket_path: Path
+    version: str
+    required_permissions: frozenset[Permission]
+    user_groups: frozenset[str]  # who may send to it
+    auto_start: bool
+    description: str
+    line: int = field(default=0, compare=False)
+
+
+Steps = Generator[None, None, list[Row]]
+
+
+class _Field(NamedTuple):
+    """A field of a line, and how to complain about it."""
+
+    path: str
+    line: int
+    column: int  # of its first character, from 1
+    text: str
+
+    def wrong(self, message: str, hint: str = "", offset: int = 0) -> RegistryError:
+        return RegistryError(self.path, message, line=self.line, column=self.column + offset, hint=hint)
+
+    def parts(self) -> Iterator[_Field]:
+        """The parts of a list such as "editor,admin", each with its own place."""
+        at = 0
+        for part in self.text.split(",") if self.text.strip() else []:
+            text = part.strip()
+            start = at + part.find(text)
+            at += len(part) + 1
+            yield self._replace(text=text, column=self.column + start)
+
+
+def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
+    """The rows of the registry, in its order."""
+    return _to_the_end(steps(path, runtime_dir))
+
+
+def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
+    """The rows of a registry's bytes. `path` names it in errors."""
+    return _to_the_end(_parsed(raw, path, runtime_dir))
+
+
+def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
+    """As `load`, interruptible at each row."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise RegistryError(name, "no such file", hint="`reed init` makes one, or name it with --registry") from None
+    except OSError as problem:
+        raise RegistryError(name, f"cannot be read: {problem.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise RegistryError(name, f"is larger than {MAX_BYTES // 1024} KiB")
+    return (yield from _parsed(raw, name, runtime_dir))
+
+
+def _to_the_end(steps: Steps) -> list[Row]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            rows: list[Row] = stop.value
+            return rows
+
+
+def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
+    rows: dict[str, Row] = {}
+    by_socket: dict[Path, Row] = {}
+    header_seen = False
+    for number, line in _lines(raw, path):
+        parts = _split(line, number, path)
+        if not header_seen:
+            _check_header(parts)
+            header_seen = True
+            continue
+        row = _row(parts, runtime_dir)
+        if other := rows.get(row.plugin_name):
+            raise parts[0].wrong(f"the plugin {row.plugin_name!r} has a row already", f"on line {other.line}")
+        if other := by_socket.get(row.socket_path):
+            raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
+        rows[row.plugin_name] = by_socket[row.socket_path] = row
+        yield
+    if not header_seen:
+        raise RegistryError(path, "has no header", hint=f"its first line is {','.join(COLUMNS)}")
+    return list(rows.values())
+
+
+def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
+    """The lines that are neither comments nor empty, with their numbers."""
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            text = line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise RegistryError(path, "is not UTF-8", line=number, column=error.start + 1) from None
+        if text.strip() and not text.startswith("#"):
+            control = _CONTROL.search(text)
+            if control:
+                column = control.start() + 1
+                raise RegistryError(path, f"a control character, {control.group()!r}", line=number, column=column)
+            yield number, text
+
+
+def _split(line: str, number: int, path: str) -> list[_Field]:
+    """The fields of a line, strictly by RFC 4180."""
+    found = []
+    at = 0
+    while True:
+        match = _FIELD.match(line, at)
+        assert match is not None  # the second half of _FIELD matches anything, be it nothing
+        quoted = match[1] is not None
+        text = match[1].replace('""', '"') if quoted else match[2]
+        here = _Field(path, number, at + (2 if quoted else 1), text)
+        end = match.end()
+        if end == at and line[at : at + 1] == '"':
+            raise here.wrong(
+                "a quote is opened here and not closed on this line", 'a quote inside quotes is written ""'
+            )
+        if end < len(line) and line[end] != ",":
+            hint = "put the whole field into quotes, and write a quote inside them twice"
+            raise here.wrong(f"expected a comma, found {line[end]!r}", hint, end - here.column + 1)
+        found.append(here)
+        if end >= len(line):
+            return found
+        at = end + 1
+
+
+def _check_header(parts: list[_Field]) -> None:
+    for part, expected in zip(parts, COLUMNS, strict=False):
+        if part.text != expected:
+            raise part.wrong(f"expected the column {expected}, found {part.text!r}", "the header is the first line")
+    if len(parts) != len(COLUMNS):
+        raise parts[-1].wrong(f"{len(parts)} columns, expected {len(COLUMNS)}: {','.join(COLUMNS)}")
+
+
+def _row(parts: list[_Field], runtime_dir: Path) -> Row:
+    if len(parts) != len(COLUMNS):
+        hint = "a row cut off, or a comma outside quotes"
+        raise parts[-1].wrong(f"{len(parts)} fields, expected {len(COLUMNS)}: {','.join(COLUMNS)}", hint)
+    name, kind, socket_path, version, permissions, groups, auto_start, description = parts
+    return Row(
+        plugin_name=_name(name),
+        plugin_type=_choice(kind, "lua or native", TYPES),
+        socket_path=_socket_path(socket_path, runtime_dir),
+        version=_version(version),
+        required_permissions=frozenset(_permission(part) for part in permissions.parts()),
+        user_groups=frozenset(_group(part) for part in groups.parts()),
+        auto_start=_choice(auto_start, "true or false", ("true", "false")) == "true",
+        description=description.text,
+        line=name.line,
+    )
+
+
+def _name(part: _Field) -> str:
+    try:
+        return names.check("plugin name", part.text)
+    except Malformed as error:
+        raise part.wrong(error.message, error.hint) from None
+
+
+def _choice(part: _Field, expected: str, choices: tuple[str, ...]) -> str:
+    if part.text not in choices:
+        raise part.wrong(f"expected {expected}, found {part.text!r}", nearest(part.text.lower(), choices))
+    return part.text
+
+
+def _version(part: _Field) -> str:
+    if not re.fullmatch(VERSION, part.text) or len(part.text) > MAX_VERSION:
+        raise part.wrong(f"expected a version such as 1.2.0, of at most {MAX_VERSION} bytes, found {part.text!r}")
+    return part.text
+
+
+def _permission(part: _Field) -> Permission:
+    try:
+        return permission(part.text)
+    except Malformed as error:
+        raise part.wrong(error.message, error.hint) from None
+
+
+def _group(part: _Field) -> str:
+    if not _GROUP.fullmatch(part.text):
+        raise part.wrong(f"expected the name of a group (a-z, then a-z 0-9 _ -), found {part.text!r}")
+    return part.text
+
+
+def _socket_path(part: _Field, runtime_dir: Path) -> Path:
+    """The path below the runtime folder in use: `plugins/NAME.sock`, so that no row points at another's socket."""
+    given = Path(part.text)
+    plugins = STANDARD_FOLDER / "plugins"
+    asked_for = runtime_dir.parent if runtime_dir.name == PRIVATE else runtime_dir
+    known = {plugins, runtime_dir / "plugins", asked_for / "plugins"}
+    if given.suffix != ".sock" or not given.stem or given.parent not in known:
+        raise part.wrong(f"expected a socket_path such as {plugins}/NAME.sock, found {part.text!r}")
+    length = len(os.fsencode(given.name))
+    if length > MAX_SOCKET_NAME:
+        raise part.wrong(f"{given.name} is {length} bytes long; the name of a socket takes {MAX_SOCKET_NAME}")
+    return runtime_dir / "plugins" / given.name

@@ -1,0 +1,94 @@
+"""System calls that an old kernel lacks, or that a container's seccomp profile refuses.
+
+denied(error)                   EPERM or ENOSYS, which a profile answers with
+with needed("flock", where):    such a refusal becomes one line: where, which call, what to do
+missing_pidfd_calls()           what `process_handle` does without
+describe(error)                 an OSError in words, for who reads only one line
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from reed.errors import ReedError
+
+_DENIED = frozenset({errno.EPERM, errno.ENOSYS})
+_NO_SUCH = 2**31 - 1  # neither a pid nor a descriptor
+P_PIDFD = 3
+
+
+def denied(error: OSError) -> bool:
+    """May the call itself have been refused, whatever its arguments?"""
+    return error.errno in _DENIED
+
+
+@contextlib.contextmanager
+def needed(call: str, where: str) -> Iterator[None]:
+    """For a call that nothing can replace, and that no user lacks the permission for."""
+    try:
+        yield
+    except OSError as error:
+        if not denied(error):
+            raise
+        raise ReedError(
+            f"{where}: the system call {call} is refused: {error.strerror}",
+            hint=f"allow {call} in the container's seccomp profile",
+        ) from None
+
+
+def describe(error: OSError) -> str:
+    """The path and the cause; a working directory that was deleted is named as the cause."""
+    reason = error.strerror or str(error)
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        reason += "; raise `ulimit -n`"
+    if error.filename:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the working directory was deleted; change to another folder"
+    if denied(error):
+        return f"{reason}; a container's seccomp profile may refuse a system call: see contrib/docs/containers.md"
+    return reason
+
+
+def check_system_calls(warn: Callable[[str], None]) -> None:
+    """Before a core starts: raises ReedError without /proc, and warns of the calls that it does without."""
+    require_proc()
+    if missing := missing_pidfd_calls():
+        warn(
+            f"refused by this kernel or a container's seccomp profile: {', '.join(missing)}; processes are told apart "
+            "by their start times, and their ends noticed by polling"
+        )
+
+
+def require_proc() -> None:
+    """Raises ReedError where there is no /proc: processes cannot be told apart without it."""
+    if not os.path.exists("/proc/self/stat"):
+        raise ReedError("/proc is not mounted", hint="mount it: mount -t proc proc /proc")
+
+
+def missing_pidfd_calls() -> list[str]:
+    """Which of pidfd_open, pidfd_send_signal and waitid(P_PIDFD) are refused or unknown here.
+
+    Asked for a process or a descriptor that cannot be, a call that works says so: ESRCH or EBADF.
+    """
+    import signal
+
+    calls: dict[str, Callable[[], object]] = {
+        "pidfd_open": lambda: os.pidfd_open(_NO_SUCH),
+        "pidfd_send_signal": lambda: signal.pidfd_send_signal(_NO_SUCH, 0),
+        "waitid(P_PIDFD)": lambda: os.waitid(P_PIDFD, _NO_SUCH, os.WEXITED | os.WNOHANG),
+    }
+    missing = []
+    for name, call in calls.items():
+        try:
+            call()
+        except OSError as error:
+            if error.errno not in {errno.ESRCH, errno.EBADF, errno.ECHILD}:
+                missing.append(name)
+    return missing

@@ -1,0 +1,41 @@
+"""Memory that a peer made the core take is given back when the peer is gone."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from reed.wire import frames
+from reed.wire.codes import Command
+
+MB = 1024 * 1024
+
+
+def half_sent(ground, count: int, size: int) -> list[socket.socket]:
+    """So many connections, each with a request that lacks its last byte."""
+    crowd = []
+    for _ in range(count):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(60)
+        sock.connect(str(ground.site.socket_path))
+        sock.sendall(frames.header(Command.SNIPPET_CREATE, size + 1) + bytes(size))
+        crowd.append(sock)
+    return crowd
+
+
+@pytest.mark.parametrize(("count", "size"), [(20, 10 * MB), (1000, 200_000)], ids=["large", "many"])
+def test_requests_that_never_became_whole_leave_nothing(ground, row, count, size) -> None:
+    client = ground.start()
+    line = row(f"{count:,} half-sent requests, closed", "memory is given back")
+    before = client.stats()["memory_bytes"]
+    for _ in range(2):
+        crowd = half_sent(ground, count, size)
+        ground.until(lambda: client.stats()["memory_bytes"] - before > count * size / 2)
+        for sock in crowd:
+            sock.close()
+        ground.until(lambda: client.stats()["connections"] == 1)
+        left = client.stats()["memory_bytes"] - before
+        assert left < 40 * MB, f"{left / MB:.0f} MB more than before"
+        line.injected(count)
+    line.lost = "0"

@@ -1,0 +1,265 @@
+"""A registry of real plugins, with real processes on the real loop, whose clock the test turns forward by hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reed.config import Config, PluginConfig, Timing
+from reed.errors import CallError
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
+from reed.supervision.launch_spec import LaunchSpec, environment
+from reed.supervision.lifecycle import State
+from reed.supervision.orphans import become_subreaper
+from reed.supervision.plugin_process import PluginProcess
+from reed.supervision.registry_csv import COLUMNS
+from reed.supervision.supervisor import Callbacks, Plugin, Supervisor
+from reed.wire.codes import Signal
+
+PATIENCE = 10.0  # real seconds until a test gives up
+SLEEPER = "exec sleep 1000"
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Answer:
+    """How a start or stop ended."""
+
+    done: int = 0
+    error: CallError | None = None
+
+    def on_done(self, _report: object = None) -> None:
+        self.done += 1
+
+    def on_failed(self, error: CallError) -> None:
+        self.error = error
+
+
+class Executed:
+    """A launcher that executes at once, in this process: no nursery, no sandbox (tests/system has those)."""
+
+    nurseries: tuple[int, ...] = ()
+    in_line: list[Callable[[], None]] | None = None  # launches that are held back, when they are
+
+    def is_launching(self) -> bool:
+        return False
+
+    def launch(
+        self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
+    ) -> None:
+        try:
+            process = subprocess.Popen(
+                [spec.entry], stdout=output_fd, stderr=output_fd, start_new_session=True, env=environment(spec)
+            )
+        except OSError as error:
+            on_failed(f"{spec.entry} cannot be run: {error.strerror}")
+            return
+        process.returncode = 0  # its pidfd waits for it
+        if self.in_line is None:
+            on_launched(process.pid)
+        else:
+            self.in_line.append(lambda: on_launched(process.pid))
+
+
+@dataclass
+class World:
+    """A core's folders, and a supervisor over what is in them. `hears`: what a signal sent to a plugin does."""
+
+    root: Path
+    clock: Clock
+    loop: Loop
+    bugs: list[BaseException]
+    changes: list[tuple[str, State]] = field(default_factory=list)
+    sent: list[tuple[str, Signal]] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    hears: Callable[[str, Signal], bool] = lambda _name, _signal: True
+    rows: dict[str, str] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
+    settings: dict[str, PluginConfig] = field(default_factory=dict)
+    supervisor: Supervisor = field(init=False)
+
+    @property
+    def config(self) -> Config:
+        return Config(
+            runtime_dir=self.root / "run",
+            data_dir=self.root / "data",
+            registry=self.root / "plugin-registry.csv",
+            plugin_dirs=(self.root / "plugins",),
+            timing=self.timing,
+            plugins=self.settings,
+        )
+
+    # Before the core starts.
+
+    def plugin(
+        self,
+        name: str,
+        script: str = SLEEPER,
+        *,
+        manifest: str = "",
+        version: str = "1.0.0",
+        auto_start: bool = False,
+        permissions: str = "snippet_read",
+        groups: str = "editor",
+    ) -> Path:
+        """A native plugin: a shell script, its manifest and its row."""
+        folder = self.root / "plugins" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plugin.yaml").write_text(f"name: {name}\nversion: {version}\n{manifest}")
+        self.script(name, script)
+        self.rows[name] = (
+            f"{name},native,/tmp/reed-cms/plugins/{name}.sock,{version},"
+            f'"{permissions}","{groups}",{str(auto_start).lower()},""'
+        )
+        return folder
+
+    def script(self, name: str, script: str) -> None:
+        path = self.root / "plugins" / name / name
+        new = path.with_suffix(".new")
+        new.write_text(f"#!/bin/sh\n{script}\n")
+        new.chmod(0o755)
+        new.replace(path)
+
+    def write_rows(self) -> None:
+        (self.root / "plugin-registry.csv").write_text("\n".join([",".join(COLUMNS), *self.rows.values(), ""]))
+
+    def start_core(self) -> Supervisor:
+        self.write_rows()
+        callbacks = Callbacks(
+            prepare=lambda name: None,
+            send_signal=self._send_signal,
+            on_state=self._on_state,
+            on_removed=self.removed.append,
+            on_added=self.added.append,
+        )
+        log = logging.getLogger("tests.supervision")
+        log.setLevel(logging.DEBUG)
+        self.launcher = Executed()
+        peer_log = PeerLog(log, self.loop)
+        self.supervisor = Supervisor(self.loop, self.config, self.launcher, callbacks, peer_log, random=lambda: 0.0)
+        self.supervisor.load_registry()
+        return self.supervisor
+
+    def _send_signal(self, process: PluginProcess, kind: Signal, _data: bytes) -> bool:
+        self.sent.append((process.name, kind))
+        return self.hears(process.name, kind)
+
+    def _on_state(self, name: str, _old: State, new: State) -> None:
+        self.changes.append((name, new))
+
+    # While it runs.
+
+    def __getitem__(self, name: str) -> Plugin:
+        return self.supervisor.plugins[name]
+
+    def until(self, true: Callable[[], object], why: str = "") -> None:
+        """Turn the loop, with its clock standing still, until it is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < deadline, f"still not {why or 'true'}: {self.changes}"
+            self.loop.turn(0.02)
+            assert not self.bugs, self.bugs
+
+    def until_state(self, name: str, state: State) -> None:
+        self.until(lambda: self[name].state is state, f"{name} {state}")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by, and what is due happen."""
+        self.clock.now += seconds
+        self.loop.turn(0)
+        assert not self.bugs, self.bugs
+
+    def says(self, name: str, kind: Signal, data: bytes = b"") -> None:
+        """The plugin's process in charge sends a signal."""
+        process = self[name].process
+        if process is not None:
+            self.supervisor.on_signal(process, kind, data)
+
+    def candidate_says(self, name: str, kind: Signal) -> None:
+        process = self[name].replacement.process
+        assert process is not None
+        self.supervisor.on_signal(process, kind, b"")
+
+    def start(self, name: str) -> Answer:
+        answer = Answer()
+        self.supervisor.start(name, answer.on_done, answer.on_failed)
+        return answer
+
+    def stop(self, name: str) -> Answer:
+        answer = Answer()
+        self.supervisor.stop(name, answer.on_done, answer.on_failed)
+        return answer
+
+    def make_ready(self, name: str) -> int:
+        """Start it, and have it say READY; gives its pid."""
+        self.start(name)
+        self.until(lambda: self[name].pid is not None)
+        self.says(name, Signal.PLUGIN_READY)
+        assert self[name].state is State.READY
+        pid = self[name].pid
+        assert pid is not None
+        return pid
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        pid = self[name].pid
+        assert pid is not None
+        os.kill(pid, number)
+
+    @staticmethod
+    def gone(pid: int) -> bool:
+        """Is there no such process any more, or only its remains?"""
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "ZX"
+
+    def states(self, name: str) -> list[State]:
+        return [state for plugin, state in self.changes if plugin == name]
+
+    def written(self, name: str) -> str:
+        path = self.root / "data" / "logs" / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def subreaper() -> None:
+    """As a core: what the nursery makes becomes this process's child."""
+    become_subreaper()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    bugs: list[BaseException] = []
+    clock = Clock()
+    loop = Loop(clock=clock, on_bug=bugs.append)
+    made = World(tmp_path, clock, loop, bugs)
+    yield made
+    if hasattr(made, "supervisor"):
+        made.hears = lambda _name, _signal: False
+        closed: list[bool] = []
+        made.supervisor.shutdown(lambda: closed.append(True))
+        deadline = time.monotonic() + PATIENCE
+        while not closed and time.monotonic() < deadline:
+            loop.turn(0.02)
+            clock.now += 0.5
+        assert closed, "a plugin's process outlived its core"
+    loop.close()
+    assert not bugs

@@ -1,0 +1,70 @@
+"""The one table of phases and triggers: complete, closed, and what the drawing says."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from reed.supervision.lifecycle import IGNORED, TABLE, Effect, Phase, State, Trigger
+from reed.supervision.plugin import Plugin
+from reed.supervision.timers import Backoff
+
+PAIRS = list(itertools.product(Phase, Trigger))
+
+
+@pytest.mark.parametrize(("phase", "trigger"), PAIRS, ids=[f"{phase}-{trigger}" for phase, trigger in PAIRS])
+def test_every_pair_is_in_the_table_or_ignored_on_purpose(phase: Phase, trigger: Trigger) -> None:
+    assert (trigger in TABLE[phase]) != (trigger in IGNORED[phase])
+
+
+def test_every_phase_can_be_reached_and_stopped() -> None:
+    steps = {phase: {new or phase for _, new in TABLE[phase].values()} for phase in Phase}
+    reached, todo = set(), {Phase.STOPPED}
+    while todo:
+        phase = todo.pop()
+        reached.add(phase)
+        todo |= steps[phase] - reached
+    assert reached == set(Phase)
+    for phase in Phase:
+        _, after_stop = TABLE[phase][Trigger.STOP]
+        assert (after_stop or phase) in {Phase.STOPPED, Phase.STOPPING}
+        assert Trigger.START in TABLE[phase]
+
+
+def test_every_effect_is_used_and_is_a_method_of_a_plugin() -> None:
+    assert {effect for row in TABLE.values() for effect, _ in row.values()} == set(Effect)
+    assert not [effect for effect in Effect if not callable(getattr(Plugin, f"_{effect.name.lower()}", None))]
+
+
+def test_every_phase_is_seen_as_a_state() -> None:
+    assert {phase.state for phase in Phase} == set(State)
+
+
+def test_a_process_that_ends_is_started_again_unless_it_was_to_end() -> None:
+    after = {phase: TABLE[phase][Trigger.EXITED][1] for phase in Phase if Trigger.EXITED in TABLE[phase]}
+    running = [Phase.STARTING, Phase.ADOPTING, Phase.READY, Phase.BUSY, Phase.SLEEPING, Phase.WAKING]
+    back = dict.fromkeys(running, Phase.BACKOFF)
+    assert after == {**back, Phase.STOPPING: Phase.STOPPED, Phase.RESTARTING: Phase.STOPPED}
+
+
+def test_delays_grow_and_end() -> None:
+    backoff = Backoff(limit=5, window=60, random=lambda: 0.0)
+    delays = [backoff.crash(now) for now in range(6)]
+    assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, None])
+    assert backoff.total == 5
+
+
+def test_jitter_shortens_by_up_to_half() -> None:
+    assert Backoff(5, 60, lambda: 1.0).crash(0) == pytest.approx(0.1)
+
+
+def test_old_crashes_are_forgotten() -> None:
+    backoff = Backoff(limit=2, window=60, random=lambda: 0.0)
+    assert backoff.crash(0) == pytest.approx(0.2)
+    assert backoff.crash(1) == pytest.approx(0.4)
+    assert backoff.crash(61) == pytest.approx(0.2)
+    assert backoff.crash(62) == pytest.approx(0.4)
+    assert backoff.crash(63) is None
+    backoff.clear()
+    assert backoff.crash(64) == pytest.approx(0.2)

@@ -1,0 +1,97 @@
+"""What a plugin writes: lines in the log, in its file, and the last ones at hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
+from reed.supervision.output import LAST_LINES, LINE_BYTES, Capture, PluginLog
+
+STAMP = "2001-09-09T01:46:40.000Z"
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    bugs: list[BaseException] = []
+    made = Loop(on_bug=bugs.append)
+    yield made
+    made.close()
+    assert not bugs
+
+
+def plugin_log(path: Path, loop: Loop, file_bytes: int = 1024 * 1024) -> PluginLog:
+    return PluginLog("seo", path, PeerLog(logging.getLogger("tests.output"), loop), lambda: 1e9, file_bytes)
+
+
+def through_a_pipe(loop: Loop, log: PluginLog, *pieces: bytes) -> None:
+    """Each piece is read in a turn of its own, then the pipe is closed."""
+    read_fd, write_fd = os.pipe()
+    capture = Capture(loop, read_fd, log)
+    for piece in pieces:
+        os.write(write_fd, piece)
+        loop.turn(1)
+    os.close(write_fd)
+    capture.close()
+
+
+def test_lines_go_to_log_file_and_memory(tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop)
+    with caplog.at_level(logging.INFO, "tests.output"):
+        through_a_pipe(loop, log, b"one\ntw", b"o\n\nth", b"ree")
+    assert list(log.last_lines) == ["one", "two", "three"]
+    assert log.path.read_text() == f"{STAMP} one\n{STAMP} two\n{STAMP} three\n"
+    assert caplog.messages == ["seo: one", "seo: two", "seo: three"]
+    assert log.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_text_is_shown_as_text(tmp_path: Path, loop: Loop) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop)
+    through_a_pipe(loop, log, "caf\u00e9 \x1b[31mred\x00\ttab \u202e\u2066\u2028".encode() + b"\xff\n")
+    assert list(log.last_lines) == ["café \\x1b[31mred\\x00 tab \\u202e\\u2066\\u2028\ufffd"]
+
+
+def test_a_line_without_end_is_cut_into_pieces(tmp_path: Path, loop: Loop) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop)
+    through_a_pipe(loop, log, b"x" * (2 * LINE_BYTES + 5))
+    assert [len(line) for line in log.last_lines] == [LINE_BYTES, LINE_BYTES, 5]
+
+
+def test_a_flood_does_not_flood_the_cores_log(tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop)
+    with caplog.at_level(logging.INFO, "tests.output"):
+        through_a_pipe(loop, log, b"".join(b"%d\n" % number for number in range(1000)))
+    assert len(log.last_lines) == LAST_LINES
+    assert log.last_lines[-1] == "999"
+    assert len(log.path.read_text().splitlines()) == 1000
+    assert len(caplog.messages) == 100
+
+
+def test_the_file_is_bounded_and_the_one_before_is_kept(tmp_path: Path, loop: Loop) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop, file_bytes=1000)
+    for number in range(100):
+        log.write([f"{number:04}"])
+    kept = (tmp_path / "seo.log.1").read_text().splitlines()
+    now = (tmp_path / "seo.log").read_text().splitlines() if log.path.exists() else []
+    assert [line[-4:] for line in kept + now][-1] == "0099"
+    assert len(kept) + len(now) >= 30
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2100
+
+
+@pytest.mark.parametrize("obstacle", [os.mkdir, lambda path: os.symlink("/dev/full", path)])
+def test_a_file_that_takes_nothing_costs_lines_of_the_file_alone(
+    tmp_path: Path, loop: Loop, obstacle: Callable[[Path], None]
+) -> None:
+    log = plugin_log(tmp_path / "seo.log", loop)
+    obstacle(log.path)
+    log.write(["one"])
+    log.write(["two", "three"])
+    assert list(log.last_lines) == ["one", "two", "three"]
+    os.rename(log.path, tmp_path / "away")
+    log.write(["four"])
+    assert log.path.read_text() == f"{STAMP} -- 3 lines are missing here\n{STAMP} four\n"

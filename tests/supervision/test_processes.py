@@ -1,0 +1,228 @@
+"""Launching, watching and ending real processes; pid files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reed.config import PluginLimits
+from reed.loop.loop import Loop
+from reed.nursery.launcher import NurseryLauncher
+from reed.peer_log import PeerLog
+from reed.sandbox.confine import Sandbox
+from reed.supervision.launch_spec import LaunchSpec
+from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
+from reed.supervision.watched_process import WatchedProcess, memory_of
+
+if TYPE_CHECKING:
+    from tests.supervision.conftest import World
+
+MB = 1024 * 1024
+
+
+class Launched:
+    """A script, launched, with what it wrote and how it ended."""
+
+    def __init__(self, loop: Loop, folder: Path, script: str, limits: PluginLimits | None = None) -> None:
+        self.loop = loop
+        self.pid = 0
+        self.refusal = ""
+        self.end = ""
+        entry = folder / "seo"
+        entry.write_text(script)
+        entry.chmod(0o755)
+        self.spec = LaunchSpec(
+            name="seo",
+            version="1.0.0",
+            folder=folder,
+            entry=entry,
+            socket_path=folder / "seo.sock",
+            runtime_dir=folder / "run",
+            data_dir=folder / "data",
+            settings={"words": ["ä", 1]},
+            limits=limits or PluginLimits(),
+            permissions=("snippet_read",),
+            actions={"go": 1},
+        )
+        self._read, write = os.pipe()
+        self._launcher = NurseryLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
+        self._launcher.launch(self.spec, write, self._launched, self._refused)
+        os.close(write)
+        for _ in range(500):
+            if self.pid or self.refusal:
+                break
+            loop.turn(0.02)
+        self._launcher.close()
+
+    def _launched(self, pid: int) -> None:
+        self.pid = pid
+        self.child = WatchedProcess(self.loop, pid, self._ended)
+
+    def _refused(self, reason: str) -> None:
+        self.refusal = reason
+
+    def _ended(self, reason: str) -> None:
+        self.end = reason
+
+    def wait(self) -> str:
+        for _ in range(500):
+            if self.end:
+                break
+            self.loop.turn(0.02)
+        return self.end
+
+    def output(self) -> str:
+        with os.fdopen(self._read, closefd=False) as file:
+            return file.read()
+
+    def line(self) -> str:
+        return os.read(self._read, 1000).decode().strip()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    bugs: list[BaseException] = []
+    made = Loop(on_bug=bugs.append)
+    yield made
+    made.close()
+    assert not bugs
+
+
+def test_a_plugin_gets_its_environment_and_nothing_else(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "of the core")
+    inherited = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    script = "#!/bin/sh\nenv -0 | tr '\\0' '\\n'\necho CWD=$(pwd)\nreadlink /proc/$$/fd/0\nls /proc/$$/fd"
+    launched = Launched(loop, tmp_path, script)
+    assert launched.wait() == "exit status 0"
+    os.close(inherited)
+    lines = launched.output().splitlines()
+    stdin = lines.index("/dev/null")
+    found = dict(line.split("=", 1) for line in lines[:stdin])
+    assert {"SECRET", "HOME"}.isdisjoint(found)
+    assert found["REED_PLUGIN_NAME"] == "seo"
+    assert found["REED_SOCKET"] == str(tmp_path / "seo.sock")
+    assert found["REED_DATA_DIR"] == str(tmp_path / "data")
+    assert json.loads(found["REED_SETTINGS"]) == {"words": ["ä", 1]}
+    assert found["CWD"] == str(tmp_path)
+    assert set(lines[stdin + 1 :]) <= {"0", "1", "2", "10"}, "a shell reads its script from 10"
+
+
+def test_it_leads_a_session_and_is_bounded(loop: Loop, tmp_path: Path) -> None:
+    launched = Launched(loop, tmp_path, "#!/bin/sh\nexec sleep 1000", PluginLimits(memory=64 * MB))
+    assert os.getsid(launched.pid) == os.getpgid(launched.pid) == launched.pid
+    assert resource.prlimit(launched.pid, resource.RLIMIT_DATA) == (64 * MB, 64 * MB)
+    assert resource.prlimit(launched.pid, resource.RLIMIT_CORE) == (0, 0)
+    assert 0 < launched.child.memory() < 64 * MB
+    launched.child.kill()
+    assert launched.wait() == "killed by SIGKILL"
+    assert launched.child.memory() == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("#!/no/such/interpreter\n", "No such file or directory"),
+        ("", "Exec format error"),
+    ],
+)
+def test_what_cannot_be_executed_is_told(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
+    launched = Launched(loop, tmp_path, script)
+    assert launched.refusal == f"{tmp_path}/seo cannot be run: {reason}"
+    assert not launched.pid
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 3", "exit status 3"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("kill -TERM $$", "killed by SIGTERM"),
+        ("exec sleep 0", "exit status 0"),
+    ],
+)
+def test_an_end_is_told_in_words(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
+    assert Launched(loop, tmp_path, f"#!/bin/sh\n{script}\n").wait() == reason
+
+
+def test_what_it_forked_dies_with_it(loop: Loop, tmp_path: Path, world: World) -> None:
+    launched = Launched(loop, tmp_path, "#!/bin/sh\nsleep 1000 &\necho $!\nexit 0")
+    grandchild = int(launched.line())
+    assert launched.wait() == "exit status 0"
+    for _ in range(500):
+        if world.gone(grandchild):
+            break
+        loop.turn(0.01)
+    assert world.gone(grandchild)
+
+
+def test_signals_to_a_process_that_ended_reach_nobody(loop: Loop, tmp_path: Path) -> None:
+    launched = Launched(loop, tmp_path, "#!/bin/sh\nexit 0")
+    launched.wait()
+    launched.child.send(signal.SIGTERM)
+    launched.child.kill()
+
+
+def test_a_process_that_was_never_there_ended_too(loop: Loop) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    ends: list[str] = []
+    WatchedProcess(loop, process.pid, ends.append)
+    loop.turn(1)
+    assert ends == ["ended before it was seen"]
+
+
+def test_memory_of_nobody_is_nothing() -> None:
+    assert memory_of(2**22 + 1) == 0
+
+
+def test_a_pid_file_tells_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "seo.pid"
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        write_pid_file(path, process.pid)
+        assert path.read_text().split() == [str(process.pid), str(start_time(process.pid))]
+        assert pid_in(path) == process.pid
+        path.write_text(f"{process.pid} 12\n")
+        assert pid_in(path) is None, "another process has that pid now"
+        for unsound in ("", "x y", "1", "1 2 3", f"{process.pid}"):
+            path.write_text(unsound)
+            assert pid_in(path) is None
+        assert pid_in(tmp_path / "none.pid") is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_leftover_is_killed_only_when_it_is_the_same_process(tmp_path: Path) -> None:
+    path = tmp_path / "seo.pid"
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    path.write_text(f"{process.pid} 1\n")
+    assert kill_leftover(path) is None
+    assert process.poll() is None
+    write_pid_file(path, process.pid)
+    assert kill_leftover(path) == process.pid
+    assert process.wait(10) == -signal.SIGKILL
+    assert not path.exists()
+
+
+def test_a_core_kills_what_a_dead_core_left_behind(world: World) -> None:
+    world.plugin("seo")
+    folder = world.root / "run/pid/plugins"
+    folder.mkdir(parents=True)
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    write_pid_file(folder / "seo.pid", process.pid)
+    world.start_core()
+    assert process.wait(10) == -signal.SIGKILL
+    assert list(folder.iterdir()) == []
