@@ -220,3 +220,17 @@ def test_a_new_definition_says_what_does_not_fit_it(on_site, core):
     ran = on_site("registry", "define", "loose", '{"schema": {"properties": {"n": {"maximum": 1}}}}', "--json")
     assert (told(ran)["unfit"], told(ran)["checked"]) == (3, 5)
     assert on_site("registry", "define", "loose", "{}").err == ""
+
+
+def test_a_line_that_repeats_a_unique_value_is_told_so(on_site, core, tmp_path):
+    assert on_site("registry", "define", "exclusive", '{"unique": ["slug"]}').err == ""
+    here = core.snippet_create("exclusive", "", {"slug": "a"})
+    file = tmp_path / "lines.jsonl"
+    line = {"kind": "snippet", "type": "exclusive", "content": {"slug": "a"}}
+    file.write_text("".join(f"{json.dumps({**line, 'name': name})}\n" for name in ("other", here[:8])))
+    for options in ([], ["--update"]):
+        ran = on_site("import", str(file), *options)
+        assert ran.code == 1
+        assert ran.err.count(here) == 2
+        assert "no snippet" not in ran.err
+    assert core.snippet_get(here).version == 1

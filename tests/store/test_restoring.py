@@ -224,3 +224,25 @@ def test_a_store_of_another_core_takes_all_of_it(driver, tmp_path):
         restore(other, driver.get(snippet_id))
     assert other.page("", "", 0).records == driver.page("", "", 0).records
     other.store.close()
+
+
+def test_a_restored_snippet_is_in_the_indexes_of_fields_and_repeats_no_unique_value(driver):
+    def found(kind, conditions):
+        return [each.id for each in driver.find(kind, conditions, "", 0).records]
+
+    driver.define("page", {"unique": ["slug"]})
+    driver.define("note", {"indexed": ["slug"]})
+    here = driver.create("page", "", {"slug": "a"})
+    taken = record(content=b'{"slug":"a"}')
+    for how in ({}, {"dry_run": True}, {"accept_unfit": True}):
+        with pytest.raises(Conflict) as caught:
+            restore(driver, taken, **how)
+        assert here in caught.value.message
+    assert found("page", b'{"slug":"a"}') == [here]
+    restore(driver, record(content=b'{"slug":"b"}'))
+    assert found("page", b'{"slug":"b"}') == [OLD]
+    restore(driver, record(content=b'{"slug":"c"}', version=4))
+    assert (found("page", b'{"slug":"b"}'), found("page", b'{"slug":"c"}')) == ([], [OLD])
+    restore(driver, record(content=b'{"slug":"c"}', version=5, kind="note"))
+    assert (found("page", b'{"slug":"c"}'), found("note", b'{"slug":"c"}')) == ([], [OLD])
+    driver.create("page", "", {"slug": "c"})

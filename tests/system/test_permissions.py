@@ -20,8 +20,9 @@ from reed.client import Client
 
 # WIRE.md, Permissions: what each opens.
 OPENS = {
-    "snippet_read": {0x04, 0x05, 0x07, 0x0A},
+    "snippet_read": {0x04, 0x05, 0x07, 0x0A, 0x23},
     "snippet_write": {0x01, 0x02, 0x03, 0x09},
+    "snippet_restore": {0x08},
     "schema_read": {0x12},
     "schema_write": {0x10, 0x11},
     "registry_read": {0x21, 0x22},
