@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from reed.cli.importing import Import
+from reed.cli.importer import Import
 from reed.cli.output import Output
 from reed.cli.progress import Progress
 from reed.client import Client
@@ -49,11 +49,11 @@ def load(core: Client, folder: Path, manifest: Manifest) -> tuple[dict[str, str]
 
 
 def _import(core: Client, path: Path) -> str:
-    run = Import(core, str(path), Progress(Output(io.StringIO()), "importing"), update=False)
+    run = Import(core, str(path), Progress(Output(io.StringIO()), "importing"))
     with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):  # it is told in the report
         numbered = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
         run.run(run.export_requests(numbered))
-    return "\n".join(map(str, run.refused))
+    return "\n".join(map(str, run.problems.refused))
 
 
 def _snippet(core: Client, example: Any) -> str:

@@ -26,6 +26,7 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SNIPPET_GET: common.unpack_ref,
     _C.SNIPPET_LIST: snippets.SnippetList.unpack,
     _C.SNIPPET_FIND: snippets.SnippetFind.unpack,
+    _C.SNIPPET_RESTORE: snippets.SnippetRestore.unpack,
     _C.SNIPPET_RENAME: snippets.SnippetRename.unpack,
     _C.SNIPPET_NAMES: snippets.SnippetNames.unpack,
     _C.SCHEMA_BOND: schema.SchemaBond.unpack,
@@ -33,6 +34,7 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.SCHEMA_TREE: schema.SchemaTree.unpack,
     _C.REGISTRY_DEFINE: registry.RegistryDefine.unpack,
     _C.REGISTRY_GET: common.unpack_name,
+    _C.REGISTRY_CHECK: registry.RegistryCheck.unpack,
     _C.SEARCH_QUERY: search.SearchQuery.unpack,
     _C.SEARCH_INDEX: common.unpack_ref,
     _C.PLUGIN_REGISTER: plugins.PluginRegister.unpack,
@@ -44,7 +46,15 @@ _REQUESTS: dict[int, Callable[[Bytes], Any]] = {
     _C.PLUGIN_SEND: plugins.PluginSend.unpack,
 }
 _JSON = frozenset(
-    {_C.SNIPPET_NAMES, _C.SCHEMA_TREE, _C.PLUGIN_REGISTER, _C.PLUGIN_HEALTH, _C.PLUGIN_LIST, _C.SYSTEM_STATS}
+    {
+        _C.SNIPPET_NAMES,
+        _C.SCHEMA_TREE,
+        _C.REGISTRY_CHECK,
+        _C.PLUGIN_REGISTER,
+        _C.PLUGIN_HEALTH,
+        _C.PLUGIN_LIST,
+        _C.SYSTEM_STATS,
+    }
 )
 
 
@@ -92,6 +102,12 @@ def _request_fields(frame: Monitored) -> dict[str, Any]:
     record = _REQUESTS[frame.command_id](frame.payload)
     if isinstance(record, str):
         return {"ref" if frame.command_id in {_C.SNIPPET_GET, _C.SEARCH_INDEX} else "name": record}
+    if isinstance(record, snippets.SnippetRestore):
+        return {"flags": record.flags, **_record_fields(record.record)}
+    return {name: _value(value) for name, value in record._asdict().items()}
+
+
+def _record_fields(record: snippets.Record) -> dict[str, Any]:
     return {name: _value(value) for name, value in record._asdict().items()}
 
 
@@ -102,7 +118,7 @@ def _response_fields(frame: Monitored) -> dict[str, Any]:
         return snippets.SnippetWritten.unpack(frame.payload)._asdict()
     if frame.command_id == _C.SNIPPET_GET:
         status, record = snippets.SnippetGot.unpack(frame.payload)
-        return {"status": status, **{name: _value(value) for name, value in record._asdict().items()}}
+        return {"status": status, **_record_fields(record)}
     if frame.command_id in _JSON:
         answer = common.JsonResponse.unpack(frame.payload)
         return {"status": answer.status, "json": _value(answer.json)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from reed.cli import lines
 from reed.cli.output import Output, counted
 from reed.cli.parse import Args
 from reed.cli.progress import Progress
@@ -13,6 +12,7 @@ from reed.cli.site import connect
 from reed.cli.target import target
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
+from reed.wire import lines
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse
 from reed.wire.schema import SchemaTree

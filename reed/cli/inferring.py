@@ -26,18 +26,21 @@ _WEIGHTS = {
 _REFERENCES = ("id", "path", "url", "slug", "href", "link", "uuid", "date", "created", "updated", "image")
 
 
-def define_if_missing(core: Client, kind: str, numbered: Numbered, path: str, output: Output) -> Numbered:
-    """Define the type unless it is; gives all lines on."""
+def define_if_missing(
+    core: Client, kind: str, numbered: Numbered, path: str, output: Output, *, dry_run: bool
+) -> tuple[Numbered, bool]:
+    """Define the type unless it is; gives all lines on, and whether it is a new one."""
     try:
         core.registry_get(kind)
     except NotFound:
         sample = list(islice(numbered, _SAMPLE))
         definition = infer([line for _, line in sample], path)
-        core.registry_define(kind, definition)
+        if not dry_run:
+            core.registry_define(kind, definition)
         weights = ", ".join(f"{field} {weight}" for field, weight in definition["searchable"].items())
         output.say(f"type {kind} was not defined: any object, searchable: {weights or 'nothing'}")
-        return chain(sample, numbered)
-    return numbered
+        return chain(sample, numbered), True
+    return numbered, False
 
 
 def infer(sample: list[bytes], path: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ REGISTRY = """\
 #   plugin_type           lua | native
 #   socket_path           below /tmp/reed-cms it moves along with the runtime folder
 #   required_permissions  snippet_read snippet_write schema_read schema_write registry_read registry_write
-#                         search_read search_write system_stats file_write plugin_send
+#                         search_read search_write system_stats file_write plugin_send snippet_restore
 #   user_groups           the groups of people (reed.yaml) who may send to it; an admin always may
 #   auto_start            true: it starts with the core
 # `reed plugin reload` reads this again; a mistake is named with its line and column, and changes nothing.

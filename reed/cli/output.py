@@ -13,12 +13,12 @@ A table is as wide as COLUMNS says, else as the terminal; states are coloured (`
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
+from reed.cli.json_content import JsonContent, dumps
 from reed.errors import CallError, ErrorCode, FileError, ReedError
 from reed.text import safe, safe_lines
 
@@ -102,7 +102,7 @@ class Output:
     def json(self, value: Any) -> None:
         indent = 2 if self.is_terminal else None
         separators = None if indent else (",", ":")
-        text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+        text = dumps(value, indent, separators)
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
     def say(self, text: str) -> None:
@@ -134,7 +134,7 @@ class Output:
             self.stream.buffer.write(data if data.endswith(b"\n") else data + b"\n")
             return
         try:
-            self.json(json.loads(data))
+            self.json(JsonContent(data))
         except ValueError:
             self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
+from reed.cli.json_content import JsonContent
 from reed.cli.output import Column, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.site import connect, json_input, ref
@@ -141,7 +141,7 @@ def _conditions(given: list[str]) -> bytes | None:
 def as_json(record: Record) -> dict[str, Any]:
     """A record as `--json` prints it."""
     about = dict(zip(("id", "type", "name", "version", "created_at", "updated_at"), record[:6], strict=True))
-    return {**about, "content": json.loads(bytes(record.content))}
+    return {**about, "content": JsonContent(bytes(record.content))}
 
 
 def _row(record: Record, *, with_content: bool) -> dict[str, Any]:

@@ -14,13 +14,22 @@ FORMS = {
         (
             Option("--type", "T", "the lines are plain contents of this type; it is defined if it is not"),
             Option("--name-field", "FIELD", "a field that gives the name, where it is a sound one of at most 31 bytes"),
-            Option("--update", help="a name that is in use: change that snippet instead of refusing the line"),
+            Option("--key", "FIELD", "a field that tells which snippet of the type a line is, named or not"),
+            Option("--update", help="what is here otherwise is changed to what the file says, instead of refused"),
+            Option("--new-ids", help="lines of an export: make new snippets, with ids of their own"),
+            Option("--dry-run", help="say what would happen, and write nothing"),
         ),
         """
-Without --type the lines are what `reed export` wrote. A line that is refused is told with its number and the reason,
-the others are imported, and the exit code is 1. A snippet without a name is made anew each time.
+Without --type the lines are what `reed export` wrote, and are restored: ids, versions, times and bonds. What is here
+alike is left alone, an older version is replaced, a newer one is left alone and the line refused (--update goes back to
+the file's). Content that does not fit its type any more is restored with a warning. Takes the permission
+snippet_restore; with --new-ids copies are made, by who may write.
 
-  reed import pages.jsonl --type page --name-field path""",
+With --type the lines are plain contents. A line is found again by its name, or by --key; others are made once more.
+
+A line that is refused is told with its number and the reason, the others are imported, and the exit code is 1.
+
+  reed import pages.jsonl --type page --name-field path --key path""",
     ),
     "export": Form(
         export,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reed.wire.plugins import PluginAnswer
     from reed.wire.registry import Definition
     from reed.wire.search import SearchPage
-    from reed.wire.snippets import Record, SnippetPage
+    from reed.wire.snippets import Record, SnippetPage, SnippetWritten
 
 __all__ = ["DEFAULT_RUNTIME_DIR", "Client", "NoAnswer", "Request", "core_socket", "to_json"]
 
@@ -71,6 +71,23 @@ class Client(Connection):
         from reed.wire import snippets
 
         return self._write(Command.SNIPPET_DELETE, snippets.SnippetDelete(ref, cascade).pack())
+
+    def snippet_restore(
+        self, record: Record, *, accept_unfit: bool = False, overwrite: bool = False, dry_run: bool = False
+    ) -> SnippetWritten:
+        """Write a snippet as it once was, with its id, version and times.
+
+        The status is 201 (new), 204 (an older version was replaced) or 200 (it is here alike). `accept_unfit` lets pass
+        what does not fit its type or is of the future; `error` then says so. Conflict for what is here in a newer
+        version, unless `overwrite`. With `dry_run` nothing is written.
+        """
+        from reed.wire import snippets
+
+        flag = snippets.RestoreFlag
+        chosen = (accept_unfit, flag.ACCEPT_UNFIT), (overwrite, flag.OVERWRITE), (dry_run, flag.DRY_RUN)
+        flags = sum(int(bit) for wanted, bit in chosen if wanted)
+        payload = snippets.SnippetRestore(flags, record).pack()
+        return snippets.SnippetWritten.unpack(self.call(Command.SNIPPET_RESTORE, payload))
 
     def snippet_rename(self, ref: str, semantic_name: str) -> str:
         """Give a snippet another name, or none (""); its id. Conflict when the name is in use."""
@@ -156,6 +173,17 @@ class Client(Connection):
             self.call(Command.REGISTRY_GET, pack_text(type_name, NAME.size))
         ).definition
         return registry.Definition(definition.type_name, bytes(definition.definition))
+
+    def registry_check(self, type_name: str, after: str = "", limit: int = 0) -> dict[str, Json]:
+        """{"checked","unfit","first":[{"id","name","problem"}],"cursor"}: which snippets do not fit their type.
+
+        A part of them, 1000 at most; `cursor` is `after` for the next part, and empty at the end.
+        """
+        from reed.wire import registry
+
+        payload = registry.RegistryCheck(type_name, after, limit).pack()
+        part: dict[str, Json] = _parsed(self.call(Command.REGISTRY_CHECK, payload))
+        return part
 
     def registry_list(self) -> list[Definition]:
         from reed.wire import registry

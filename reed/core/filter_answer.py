@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed, nearest
 from reed.wire import strict_json
+from reed.wire.json_spans import member_text
 from reed.wire.layouts import Bytes
 from reed.wire.strict_json import Json
 
@@ -28,7 +29,7 @@ def verdict(status: int, body: Bytes) -> Verdict:
     """Read an answer; CallError says what is wrong with it."""
     if status != 200:
         raise CallError(f"it answered {status}, a filter answers 200", status=status)
-    answer = strict_json.loads(body) if body else None
+    answer = strict_json.loads(body, strict_json.MAX_DEPTH + 1) if body else None
     if answer is None or answer == []:  # an empty table of Lua may be either
         return Verdict()
     if not isinstance(answer, dict):
@@ -44,7 +45,8 @@ def verdict(status: int, body: Bytes) -> Verdict:
     content = answer["content"]
     if not isinstance(content, dict):
         raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
-    return Verdict(content=strict_json.dumps(content))
+    text = member_text(str(body, "utf-8"), "content")  # as it is written: a number keeps its digits
+    return Verdict(content=text.encode() if text is not None else None)
 
 
 def _reasons(value: Json) -> tuple[str, ...]:

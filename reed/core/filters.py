@@ -9,7 +9,7 @@
 A filter gets {"event", "type", "name", "id", "content"}; of an update, and a rename is one, the name and the content as
 they would become, and the "version" that it is based on. If another write came meanwhile, the filters see the update
 once more, on what the snippet is now.
-A plugin's writes pass the filters of others, never its own.
+A restore (SNIPPET_RESTORE) is not filtered. A plugin's writes pass the filters of others, never its own.
 
 A connection's writes keep their order: while one of them is with a filter, those after it wait in its Line. As long as
 no plugin has a filter (`idle`), writes go straight to the store.
@@ -28,7 +28,7 @@ from reed.core.filter_answer import Verdict, verdict
 from reed.core.links import Link
 from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.peer_log import PeerLog
-from reed.store.base import Done, Failed, Overtaken, Preview, Store
+from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store
 from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
 from reed.wire.layouts import Bytes
@@ -251,6 +251,14 @@ class Line:
             self._hand_over(lambda: self._store.delete(ref, cascade, done, failed, by=by), failed)
 
         self._add(begin, 0, failed)
+
+    def restore(self, record: Record, done: Done[Restored], failed: Failed, *, by: str = "", **how: bool) -> None:
+        """In its turn, but unfiltered: what was accepted once is not judged again."""
+
+        def begin() -> None:
+            self._hand_over(lambda: self._store.restore(record, done, failed, by=by, **how), failed)
+
+        self._add(begin, len(record.content), failed)
 
     def _add(self, begin: Callable[[], None], size: int, failed: Failed) -> None:
         size += _OVERHEAD

@@ -43,6 +43,7 @@ class LaunchSpec(NamedTuple):
             "settings": fields.get("settings", {}),
             "can_write": data_dir is not None,
             "cpu": cpu,
+            "memory": limits.get("memory") or MEMORY,
             "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
         }
         return cls(

@@ -20,6 +20,7 @@ from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
 _READ = 32768
+_LARGEST = 0xFFFFFFFF  # a page with one content of the largest size is longer than a request may be
 _ERROR = int(Flag.ERROR)
 
 
@@ -34,7 +35,7 @@ class Link:
         self._socket = connected
         self._fd = connected.fileno()
         self._room = memoryview(bytearray(_READ))
-        self._buffer = frames.ReceiveBuffer()
+        self._buffer = frames.ReceiveBuffer(_LARGEST)
         self._fed = False
         self._alone: frames.Frame | None = None  # all that was read
         self.queue: deque[frames.Frame] = deque()

@@ -20,10 +20,12 @@ from reed.lua.fifo import Answer, Inbound, Outbound, Places
 from reed.lua.rubbish import CUT, REPEAT
 from reed.wire import names, strict_json
 from reed.wire.codes import MessageType
+from reed.wire.json_spans import member_text
 from reed.wire.plugins import PluginMessage
 
 _ANSWERS = frozenset({MessageType.RESPONSE_ACK, MessageType.RESPONSE_ERROR, MessageType.RESPONSE_DATA})
 _LAST_TYPE = 255
+_DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 _FIRST_REPEAT = 1.0  # seconds until a request is sent again; each further pause is twice as long
 _INBOX_BYTES = 1024 * 1024  # beside the newest messages; what comes beyond stays in its pipe
 _INBOX_MESSAGES = 1024
@@ -169,7 +171,7 @@ class Mailbox:
         if self._waiting is None or self._waiting.target != message.source_plugin:
             return
         try:
-            asked = strict_json.load_object(message.payload).get("in_reply_to")
+            asked = strict_json.load_object(message.payload, _DEPTH).get("in_reply_to")
         except Malformed as error:
             self._log(b"error", f"an answer of {message.source_plugin}: {error}".encode())
             return
@@ -318,12 +320,11 @@ def _checked(target: object, message_type: object) -> tuple[str, int]:
 
 def _read(answer: PluginMessage) -> bytes | None:
     """What an answer says."""
-    body = strict_json.load_object(answer.payload)
+    body = strict_json.load_object(answer.payload, _DEPTH)
     if answer.message_type == MessageType.RESPONSE_ACK:
         return None
     if answer.message_type == MessageType.RESPONSE_DATA:
-        return strict_json.dumps(body.get("data"))
-    status, text = body.get("status"), body.get("error")
-    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-        status = 500
-    raise CallError(f"{answer.source_plugin}: {text or 'it gave no reason'}", status=status)
+        return (member_text(str(answer.payload, "utf-8"), "data") or "null").encode()  # its numbers as they are
+    status, text = body.get("status"), body.get("error") or "it gave no reason"
+    is_sound = isinstance(status, int) and 400 <= status <= 599
+    raise CallError(f"{answer.source_plugin}: {text}", status=status if is_sound else 500)

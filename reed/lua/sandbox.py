@@ -62,7 +62,7 @@ class Sandbox:
         self.for_others = 0.0  # seconds of processor time that a job waited for and did not use
         guard = self._chunk("guard", self._host, self._limit)
         limits = self._chunk("limits", guard)
-        json = self._chunk("json", guard)
+        json = self._chunk("json", guard, self._chunk("numbers", guard))
         sdk = self._chunk("reed", guard, json)
         files = self._chunk("files", guard, json, limits)
         self._entries = self._chunk("plugin", guard, json, sdk, files, limits)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.errors import CallError, ErrorCode, Malformed
-from reed.wire import common, layouts, strict_json
+from reed.wire import common, layouts, lines, strict_json
 from reed.wire.codes import Command
 from reed.wire.layouts import Bytes, pack_text
 from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
@@ -26,6 +26,7 @@ from reed.wire.snippets import (
     SnippetList,
     SnippetPage,
     SnippetRename,
+    SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
 )
@@ -66,9 +67,32 @@ class CoreServices:
         kind, after, limit = strict_json.loads(arguments)
         return _page(self._request(Command.SNIPPET_FIND, _packed(SnippetFind(kind, conditions, after, limit))))
 
+    def snippet_lines(self, arguments: bytes) -> bytes:
+        """A page as lines of an export, behind one line of JSON that says what is in it: {"ids","cursor","skipped"}."""
+        kind, after, limit, only_ids, room = strict_json.loads(arguments)
+        page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(SnippetList(kind, after, limit))))
+        parts: list[bytes] = []
+        skipped: list[dict[str, Any]] = []
+        for record in () if only_ids else page.records:
+            line = lines.of_snippet(record)
+            if len(line) > room:
+                skipped.append({"id": record.id, "name": record.semantic_name, "bytes": len(record.content)})
+            else:
+                parts.append(line)
+        ids = [record.id for record in page.records]
+        head = strict_json.dumps({"ids": ids, "cursor": page.cursor, "skipped": skipped})
+        return b"\n".join((head, b"".join(parts)))
+
     def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
         kind, name = strict_json.loads(arguments)
         return self._written(Command.SNIPPET_CREATE, SnippetCreate(kind, name, content))
+
+    def snippet_restore(self, arguments: bytes, content: bytes) -> bytes:
+        flags, snippet_id, kind, name, version, created_at, updated_at = strict_json.loads(arguments)
+        request = SnippetRestore(flags, Record(snippet_id, kind, name, version, created_at, updated_at, content))
+        answer = SnippetWritten.unpack(self._request(Command.SNIPPET_RESTORE, _packed(request)))
+        _check(answer.status, answer.error)
+        return strict_json.dumps([answer.status, answer.error])
 
     def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
         ref, if_version = strict_json.loads(arguments)
@@ -109,6 +133,9 @@ class CoreServices:
         page = RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b""))
         pairs = [strict_json.dumps(name) + b":" + text for name, text in page.definitions]
         return b"{%b}" % b",".join(pairs)
+
+    def registry_lines(self) -> bytes:
+        return b"".join(map(lines.of_type, RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b"")).definitions))
 
     def search_query(self, arguments: bytes) -> bytes:
         request = SearchQuery(*strict_json.loads(arguments))

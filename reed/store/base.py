@@ -21,7 +21,7 @@ written in the change's own transaction, and it stays there until the subscriber
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
 from reed.wire.registry import Definition
@@ -72,6 +72,14 @@ class Event(NamedTuple):
     cause: Cause = NO_CAUSE  # kept in memory: after a restart there is none
 
 
+class Restored(NamedTuple):
+    """What became of a snippet that was to be restored."""
+
+    id: str
+    outcome: Literal["created", "replaced", "unchanged"]
+    warning: str = ""  # why the content does not fit its type, where it was accepted all the same
+
+
 class Preview(NamedTuple):
     """What an update would do."""
 
@@ -116,6 +124,21 @@ class Store(Protocol):
         """An update of the name alone; "" takes it away."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
+    def restore(
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        accept_unfit: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        by: str = "",
+    ) -> None:
+        """Write a snippet as it once was: id, version and times are the record's. What is here alike is left alone, an
+        older version is replaced; a newer one, or another content under the same version, is a Conflict unless
+        `overwrite`. With `dry_run` nothing is written."""
+
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
     def find(
@@ -135,6 +158,9 @@ class Store(Protocol):
     def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None: ...
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None: ...
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None: ...
+
+    def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
+        """Which snippets do not fit the definition of their type, a part at a time: see `sqlite.fitting`."""
 
     # Search. `index` with ref "" indexes everything; gives the number of snippets indexed.
     def search(

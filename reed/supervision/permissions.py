@@ -15,6 +15,7 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.SNIPPET_CREATE: Permission.SNIPPET_WRITE,
     Command.SNIPPET_UPDATE: Permission.SNIPPET_WRITE,
     Command.SNIPPET_DELETE: Permission.SNIPPET_WRITE,
+    Command.SNIPPET_RESTORE: Permission.SNIPPET_RESTORE,
     Command.SNIPPET_GET: Permission.SNIPPET_READ,
     Command.SNIPPET_LIST: Permission.SNIPPET_READ,
     Command.SNIPPET_FIND: Permission.SNIPPET_READ,
@@ -26,6 +27,7 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.REGISTRY_DEFINE: Permission.REGISTRY_WRITE,
     Command.REGISTRY_GET: Permission.REGISTRY_READ,
     Command.REGISTRY_LIST: Permission.REGISTRY_READ,
+    Command.REGISTRY_CHECK: Permission.SNIPPET_READ,  # it reads contents, and names snippets
     Command.SEARCH_QUERY: Permission.SEARCH_READ,
     Command.SEARCH_INDEX: Permission.SEARCH_WRITE,
     Command.PLUGIN_HEALTH: Permission.SYSTEM_STATS,

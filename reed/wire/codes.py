@@ -32,6 +32,7 @@ class Command(IntEnum):
     SNIPPET_GET = 0x04
     SNIPPET_LIST = 0x05
     SNIPPET_FIND = 0x07
+    SNIPPET_RESTORE = 0x08
     SNIPPET_RENAME = 0x09
     SNIPPET_NAMES = 0x0A
     SCHEMA_BOND = 0x10
@@ -40,6 +41,7 @@ class Command(IntEnum):
     REGISTRY_DEFINE = 0x20
     REGISTRY_GET = 0x21
     REGISTRY_LIST = 0x22
+    REGISTRY_CHECK = 0x23
     SEARCH_QUERY = 0x30
     SEARCH_INDEX = 0x31
     PLUGIN_REGISTER = 0xF0
@@ -86,6 +88,7 @@ class Permission(StrEnum):
 
     SNIPPET_READ = "snippet_read"
     SNIPPET_WRITE = "snippet_write"
+    SNIPPET_RESTORE = "snippet_restore"
     SCHEMA_READ = "schema_read"
     SCHEMA_WRITE = "schema_write"
     REGISTRY_READ = "registry_read"
@@ -103,6 +106,7 @@ SNIPPET_WRITES = frozenset(
         Command.SNIPPET_CREATE,
         Command.SNIPPET_UPDATE,
         Command.SNIPPET_DELETE,
+        Command.SNIPPET_RESTORE,
         Command.SNIPPET_RENAME,
     }
 )
@@ -117,6 +121,7 @@ READS = frozenset(
         Command.SCHEMA_TREE,
         Command.REGISTRY_GET,
         Command.REGISTRY_LIST,
+        Command.REGISTRY_CHECK,
         Command.SEARCH_QUERY,
         Command.PLUGIN_HEALTH,
         Command.PLUGIN_LIST,

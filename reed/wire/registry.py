@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import layouts
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, fill, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.layouts import Bytes, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
 
 class RegistryDefine(NamedTuple):
@@ -22,6 +22,22 @@ class RegistryDefine(NamedTuple):
     def unpack(cls, payload: Bytes) -> RegistryDefine:
         (name, _), definition = split(layouts.REGISTRY_DEFINE, payload, "REGISTRY_DEFINE")
         return cls(unpack_text(name), definition)
+
+
+class RegistryCheck(NamedTuple):
+    """Which snippets of a type do not fit its definition? Answered by a JSON object, a part of them at a time."""
+
+    type_name: str
+    after: str = ""  # the cursor of the part before
+    limit: int = 0  # snippets in this part; 0: 1000, which is the most
+
+    def pack(self) -> bytes:
+        return fill(layouts.REGISTRY_CHECK, pack_text(self.type_name, 32), pack_text(self.after, 36), self.limit)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> RegistryCheck:
+        name, after, limit = exact(layouts.REGISTRY_CHECK, payload, "REGISTRY_CHECK")
+        return cls(unpack_text(name), unpack_text(after), limit)
 
 
 class Definition(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntFlag
 from typing import NamedTuple
 
 from reed.errors import Malformed
@@ -69,7 +70,7 @@ class SnippetRename(NamedTuple):
 
 
 class SnippetWritten(NamedTuple):
-    """The answer to CREATE, UPDATE, DELETE and RENAME; `error` is empty when it was done."""
+    """The answer to the writes; `error` is empty when it was done, but for a warning of RESTORE."""
 
     status: int
     snippet_id: str
@@ -119,6 +120,36 @@ class Record(NamedTuple):
         content = payload[layouts.RECORD.size : end]
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
         return cls(*texts, version, created_at, updated_at, content), payload[end:]
+
+
+class RestoreFlag(IntFlag):
+    """Bits of SNIPPET_RESTORE's flags."""
+
+    ACCEPT_UNFIT = 0x01  # content that does not fit its type is written, with a warning
+    OVERWRITE = 0x02  # also what is here in a newer version, or otherwise in the same
+    DRY_RUN = 0x04  # answer what would happen, and write nothing
+
+
+_RESTORE_FLAGS = int(RestoreFlag.ACCEPT_UNFIT | RestoreFlag.OVERWRITE | RestoreFlag.DRY_RUN)
+
+
+class SnippetRestore(NamedTuple):
+    """A snippet to be written as it once was: id, version and times included."""
+
+    flags: int
+    record: Record
+
+    def pack(self) -> bytes:
+        return fill(layouts.FLAGS, self.flags) + self.record.pack()
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> SnippetRestore:
+        (flags,) = head(layouts.FLAGS, payload, "SNIPPET_RESTORE")
+        if flags & ~_RESTORE_FLAGS:
+            raise Malformed(f"SNIPPET_RESTORE: unknown flags 0x{flags & ~_RESTORE_FLAGS:02X}")
+        record, rest = Record.unpack_from(memoryview(payload)[layouts.FLAGS.size :])
+        nothing_left(rest, "SNIPPET_RESTORE")
+        return cls(flags, record)
 
 
 class SnippetGot(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any
 from reed.errors import Malformed
 
 MAX_DEPTH = 64
+ENVELOPE = 8  # levels that an answer or a line may put around a content of MAX_DEPTH
 
 Json = Any  # dict | list | str | int | float | bool | None, nested
 
@@ -23,14 +24,14 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def loads(data: bytes | bytearray | memoryview) -> Json:
+def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> Json:
     """The value of a JSON text; Malformed says what is wrong and at which line and column."""
     try:
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise Malformed(f"JSON: not UTF-8 at byte {error.start}") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH:
-        _check_depth(text)
+    if text.count("{") + text.count("[") > max_depth:
+        _check_depth(text, max_depth)
     try:
         try:
             value, end = _SCAN(text, 0)
@@ -48,9 +49,9 @@ def loads(data: bytes | bytearray | memoryview) -> Json:
     return value
 
 
-def load_object(data: bytes | bytearray | memoryview) -> dict[str, Json]:
+def load_object(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> dict[str, Json]:
     """As `loads`, for a text that must be a JSON object."""
-    value = loads(data)
+    value = loads(data, max_depth)
     if not isinstance(value, dict):
         raise Malformed(f"JSON: expected an object, found {describe(value)}")
     return value
@@ -105,14 +106,14 @@ def _constant(text: str) -> Json:
     raise Malformed(f"JSON: {text} is no JSON value")
 
 
-def _check_depth(text: str) -> None:
+def _check_depth(text: str, max_depth: int) -> None:
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         token = match.group()
         if token in "[{":
             depth += 1
-            if depth > MAX_DEPTH:
-                raise Malformed(f"JSON: nested deeper than {MAX_DEPTH}")
+            if depth > max_depth:
+                raise Malformed(f"JSON: nested deeper than {max_depth}")
         elif token in "]}":
             depth -= 1
 

@@ -33,6 +33,7 @@ SUCCESSES = [
     ["schema", "bond", "home", "about"],
     ["schema", "tree"],
     ["schema", "unbond", "home", "about"],
+    ["snippet", "rename", "home", "start"],
     ["search", "start"],
     ["index"],
     ["plugin", "reload"],

@@ -15,7 +15,7 @@ from reed.wire import frames, layouts
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import Done, ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginSend
-from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchHit, SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (
@@ -27,6 +27,7 @@ from reed.wire.snippets import (
     SnippetList,
     SnippetPage,
     SnippetRename,
+    SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
 )
@@ -42,6 +43,10 @@ CALLS = [
     (lambda c: c.snippet_update("home", {"a": None}, if_version=2), 0x02,
      SnippetUpdate("home", 2, b'{"a":null}').pack(), SnippetWritten(200, ID), ID),
     (lambda c: c.snippet_delete(ID, cascade=True), 0x03, SnippetDelete(ID, True).pack(), SnippetWritten(200, ID), ID),
+    (lambda c: c.snippet_restore(RECORD), 0x08, SnippetRestore(0, RECORD).pack(),
+     SnippetWritten(201, ID), SnippetWritten(201, ID)),
+    (lambda c: c.snippet_restore(RECORD, accept_unfit=True, overwrite=True, dry_run=True), 0x08,
+     SnippetRestore(7, RECORD).pack(), SnippetWritten(204, ID, "unfit"), SnippetWritten(204, ID, "unfit")),
     (lambda c: c.snippet_get("home"), 0x04, b"home".ljust(36, b"\0"), SnippetGot(200, RECORD), RECORD),
     (lambda c: c.snippet_list("page", ID, 2), 0x05, SnippetList("page", ID, 2).pack(),
      SnippetPage(200, ID, [RECORD]), SnippetPage(200, ID, [RECORD])),
@@ -61,6 +66,8 @@ CALLS = [
      RegistryGot(200, Definition("page", b"{}")), Definition("page", b"{}")),
     (lambda c: c.registry_list(), 0x22, b"",
      RegistryPage(200, [Definition("page", b"{}")]), [Definition("page", b"{}")]),
+    (lambda c: c.registry_check("page", ID, 5), 0x23, RegistryCheck("page", ID, 5).pack(),
+     JsonResponse(200, b'{"unfit":1}'), {"unfit": 1}),
     (lambda c: c.search("bröd", "page", 5, 10), 0x30, SearchQuery("bröd", "page", 5, 10).pack(),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")]),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")])),

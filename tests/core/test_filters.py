@@ -22,6 +22,7 @@ from reed.store.sqlite import SqliteStore
 from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
+from reed.wire.snippets import Record
 
 REFUSE = Filter("check")
 PASS = Filter("check", on_failure="pass", timeout=2.0)
@@ -121,6 +122,33 @@ def test_without_filters_the_store_is_written_at_once(site):
     site.links.clear()
     site.filters.refresh()
     assert site.filters.idle
+
+
+def test_a_restore_waits_for_its_turn_and_is_not_filtered(site):
+    seo = site.add("seo", 2, create=REFUSE, update=REFUSE)
+    first = site.write("create", "page", "home", b'{"n":1}')
+    at = 1_700_000_000_000_000
+    old = Record("0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b", "page", "old", 7, at, at, b'{ "n": 2 }')
+    came = site.write("restore", old)
+    site.commit()
+    assert came == []
+    seo.answer({})
+    site.commit()
+    assert len(first) == 1
+    assert [each.outcome for each in came] == ["created"]
+    assert seo.asked == []
+    assert site.content("old") == {"n": 2}
+
+
+def test_a_filters_answer_is_written_digit_by_digit(site):
+    seo = site.add("seo", 2, create=REFUSE)
+    site.write("create", "page", "home", b'{"f":1.50}')
+    _, answered, _ = seo._asked.pop()
+    answered(PluginAnswer(200, b'{"refuse":[], "content" : {"f":1.50,"b":18446744073709551615,"e":1E2} }').pack())
+    site.commit()
+    found: list[Any] = []
+    site.store.get("home", found.append, found.append)
+    assert bytes(found[0].content) == b'{"f":1.50,"b":18446744073709551615,"e":1E2}'
 
 
 def test_filters_are_asked_in_the_registrys_order_and_the_store_has_the_last_word(site):

@@ -147,7 +147,7 @@ def test_a_replacement_needs_the_very_snippet_that_was_seen(driver):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {"n": 1, "gone": True})
     seen = driver.preview("a", 0, {"n": 2})
-    assert (seen.record.version, seen.content) == (1, b'{"n":2,"gone":true}')
+    assert (seen.record.version, seen.content) == (1, b'{"n": 2, "gone": true}')
     driver.replace(seen.record, b'{"n":null}')
     assert driver.get("a").content == b'{"n":null}'
     with pytest.raises(Conflict, match="has version 2, not 1: it was changed meanwhile"):

@@ -199,6 +199,14 @@ def test_what_is_plain_is_folded_by_the_index_in_the_same_way():
         assert different == []
 
 
+def test_the_first_mebibyte_of_a_text_is_indexed(driver):
+    text = "x " * 500_000 + "needle " + "y " * 100_000 + "haystack"
+    driver.create("page", "long", {"title": "Long", "body": text})
+    assert names(driver, "needle") == ["long"]
+    assert names(driver, "haystack") == []
+    assert "needle" in driver.search("needle", "", 0, 0).hits[0].excerpt
+
+
 @pytest.mark.parametrize("query", ["", "  ", "!!!", '""', "___", "\u0301", "🐄"])
 def test_a_query_without_a_word_says_so(library, query):
     with pytest.raises(Malformed) as caught:
@@ -207,10 +215,11 @@ def test_a_query_without_a_word_says_so(library, query):
     assert caught.value.hint
 
 
-def test_a_hit_in_a_title_comes_before_any_number_in_a_body(driver):
+@pytest.mark.parametrize("length", [100, 10_000])
+def test_a_hit_in_a_title_comes_before_any_number_in_a_body(driver, length):
     driver.define("doc", {"searchable": {"title": 5, "body": 1}})
     driver.create("doc", "configure", {"title": "Configure privacy", "body": "settings " * 50})
-    driver.create("doc", "all", {"title": "All settings", "body": "a long text about other things " * 100})
+    driver.create("doc", "all", {"title": "All settings", "body": "a long text about other things " * length})
     for number in range(20):
         driver.create("doc", f"other-{number}", {"title": "Something else", "body": "words and more words " * 20})
     assert names(driver, "settings") == ["all", "configure"]

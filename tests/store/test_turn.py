@@ -38,7 +38,7 @@ def test_writes_of_one_turn_see_each_other(driver):
     assert created.value == updated.value
     assert other.value
     assert bonded.value
-    assert driver.get("a").content == b'{"n":2}'
+    assert driver.get("a").content == b'{"n": 2}'
     for answer in (late, kept):
         with pytest.raises(Conflict):
             _ = answer.value
@@ -163,7 +163,7 @@ def test_a_full_disk_costs_one_turn_and_nothing_else(open_store, small_disk):
     driver.create("page", "new", {"title": "Horse"})
     assert driver.search("donkey", "", 0, 0).total == driver.search("horse", "", 0, 0).total == 1
     driver.store.close()
-    assert open_store(small_disk / "reed.db").get("kept").content == b'{"title":"Donkey"}'
+    assert open_store(small_disk / "reed.db").get("kept").content == b'{"title": "Donkey"}'
     assert integrity(small_disk / "reed.db") == "ok"
 
 

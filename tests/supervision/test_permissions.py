@@ -17,8 +17,9 @@ from reed.wire.codes import Command, Permission
 
 # permissions.md, line by line; and SNIPPET_NAMES.
 WIRE = {
-    "snippet_read": {0x04, 0x05, 0x07, 0x0A},
+    "snippet_read": {0x04, 0x05, 0x07, 0x0A, 0x23},
     "snippet_write": {0x01, 0x02, 0x03, 0x09},
+    "snippet_restore": {0x08},
     "schema_read": {0x12},
     "registry_read": {0x21, 0x22},
     "search_read": {0x30},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
+from reed.store.sqlite.snippets import MAX_CONTENT
 
 CONTRIB = Path(__file__).parents[2] / "contrib/plugins"
 ROW = (
@@ -26,6 +27,12 @@ CONTENTS = (
     b'{"title":"A","tags":[],"more":{},"nothing":null,"deep":{"list":[1,2.5,[],{}]}}',
     '{"title":"Ümlaut “quotes” \\u0001 \\n","n":-12345678901}'.encode(),
     b'{"title":"with <b> & \\"quotes\\"","yes":true}',
+    b'{"n":18446744073709551615,"f":0.1000000000000000055511151231257827,"e":[1E2,-0,1.50],"z":1,"a":2}',
+    b'{"n":' + b"7" * 400 + b"}",
+    b'{"a":' * 63 + b"[]" + b"}" * 63,
+    b'{\n  "laid": "out"\n}',
+    b'{"long":"' + b"x" * 6_000_000 + b'"}',
+    b'{"longest":"' + b"\\u0041" * ((MAX_CONTENT - 14) // 6) + b'"}',
 )
 
 
@@ -39,12 +46,8 @@ def second_site(site):
 
 
 def everything(core: Client) -> list[object]:
-    """What is kept, without what each core gives anew (ids, versions, times)."""
-    kept = [
-        (record.snippet_type, record.semantic_name, json.loads(bytes(record.content))) for record in core.snippets()
-    ]
-    types = [(each.type_name, json.loads(bytes(each.definition))) for each in core.registry_list()]
-    return [types, kept, [[child["name"] for child in root["children"]] for root in core.schema_tree()]]
+    """All that is kept, byte by byte."""
+    return [core.registry_list(), list(core.snippets()), core.schema_tree()]
 
 
 def test_a_snapshot_is_restored_by_import(site, second_site) -> None:
@@ -53,8 +56,10 @@ def test_a_snapshot_is_restored_by_import(site, second_site) -> None:
     site.config.write_text("plugins:\n  backup:\n    settings: {after: 2, keep: 2, page: 2}\n")
     site.start(f"--plugin-dir={CONTRIB}")
     with Client(site.socket_path) as core:
-        core.registry_define("page", b'{"schema":{"type":"object","properties":{"title":{"type":"string"}}}}')
-        ids = [core.snippet_create("page", name, content) for content, name in zip(CONTENTS, "abc", strict=True)]
+        core.registry_define(
+            "page", b'{"schema":{"type":"object","properties":{"title":{"type":"string"}}}, "description": "kept"}'
+        )
+        ids = [core.snippet_create("page", name, content) for content, name in zip(CONTENTS, "abcdefghi", strict=True)]
         for number in range(20):
             core.snippet_create("page", "", {"n": number})
         core.schema_bond(ids[0], ids[1], 2)
@@ -63,12 +68,17 @@ def test_a_snapshot_is_restored_by_import(site, second_site) -> None:
         sent = site.reed("plugin", "send", "backup", "snapshot", "{}")
         assert sent.returncode == 0, sent.stderr
         taken = json.loads(sent.stdout)
-        assert (taken["types"], taken["snippets"], taken["bonds"]) == (1, 23, 2)
+        assert (taken["types"], taken["snippets"], taken["bonds"]) == (1, 29, 2)
+        assert taken["skipped"] == []
     (path,) = Path(site.data_dir).rglob(taken["file"])
     other = second_site.start()
     restored = other.reed("import", str(path))
     assert restored.returncode == 0, restored.stderr
     with Client(other.socket_path) as core:
+        assert everything(core) == before
+        again = other.reed("import", str(path), "--json")
+        assert again.returncode == 0, again.stderr
+        assert json.loads(again.stdout)["unchanged"] == 29
         assert everything(core) == before
     site.no_tracebacks()
 

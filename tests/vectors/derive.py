@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 
 COMMANDS = {
     "SNIPPET_CREATE": 0x01, "SNIPPET_UPDATE": 0x02, "SNIPPET_DELETE": 0x03, "SNIPPET_GET": 0x04, "SNIPPET_LIST": 0x05,
-    "SNIPPET_FIND": 0x07, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
+    "SNIPPET_FIND": 0x07, "SNIPPET_RESTORE": 0x08, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
     "SCHEMA_BOND": 0x10, "SCHEMA_UNBOND": 0x11, "SCHEMA_TREE": 0x12,
-    "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22,
+    "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22, "REGISTRY_CHECK": 0x23,
     "SEARCH_QUERY": 0x30, "SEARCH_INDEX": 0x31,
     "PLUGIN_REGISTER": 0xF0, "PLUGIN_HEALTH": 0xF2, "PLUGIN_SIGNAL": 0xF3, "PLUGIN_LIST": 0xF4, "PLUGIN_START": 0xF5,
     "PLUGIN_STOP": 0xF6, "PLUGIN_SEND": 0xF7, "PLUGIN_RELOAD": 0xF8, "SYSTEM_STATS": 0xF9,
@@ -44,7 +44,8 @@ ERRORS = {  # name: [error_code, status]
     "ERR_RESTARTING": [50001, 503],
 }  # fmt: skip
 PERMISSIONS = [
-    "snippet_read", "snippet_write", "schema_read", "schema_write", "registry_read", "registry_write",
+    "snippet_read", "snippet_write", "snippet_restore",
+    "schema_read", "schema_write", "registry_read", "registry_write",
     "search_read", "search_write", "system_stats", "file_write", "plugin_send",
 ]  # fmt: skip
 
@@ -110,6 +111,11 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
         ("SnippetRename", "rename", "<36s32s", {"ref": ID, "semantic_name": "blog/intro"}, None),
         ("SnippetRename", "take the name away", "<36s32s", {"ref": "blog/intro", "semantic_name": ""}, None),
         ("SnippetNames", "names that begin so", "<32sI", {"prefix": "blog/", "limit": 20}, None),
+        ("RegistryCheck", "check a type from the start", "<32s36sI",
+         {"type_name": "page", "after": "", "limit": 0}, None),
+        ("RegistryCheck", "check the next ten", "<32s36sI", {"type_name": "page", "after": ID, "limit": 10}, None),
+        ("SnippetWritten", "restored, with a warning", written,
+         {"status": 204, "snippet_id": ID, "error": "the content does not fit its type"}, "error"),
         ("SchemaBond", "bond with weight and path", "<36s36siH",
          {"parent": "blog", "child": ID, "weight": -5, "path": "/blog/intro"}, "path"),
         ("SchemaBond", "bond, no path", "<36s36siH",
@@ -194,6 +200,8 @@ def compound() -> list[dict[str, Any]]:
         return pack("<IBB32s32sQI", data, "payload")
 
     return [
+        entry("SnippetRestore", "restore, all flags", "<B + record", {"flags": 7, "record": one}, b"\x07" + got[0]),
+        entry("SnippetRestore", "restore, no flags", "<B + record", {"flags": 0, "record": two}, b"\x00" + got[1]),
         entry("SnippetGot", "one record", "<H + record", {"status": 200, "record": one}, status(200) + got[0]),
         entry("SnippetPage", "two records and a cursor", "<HI36s + records",
               {"status": 200, "cursor": OTHER, "records": [one, two]},
@@ -275,6 +283,10 @@ def bad(payloads: dict[str, str]) -> list[dict[str, Any]]:
         stays("SnippetCreate", "type without its NUL", b"t" * 32 + none + bytes(4)),
         stays("SnippetCreate", "type is not UTF-8", b"\xff".ljust(32, b"\0") + none + bytes(4)),
         stays("SnippetDelete", "cascade is 2", ID.encode() + b"\x02"),
+        stays("SnippetRestore", "no record behind the flags", b"\x00"),
+        stays("SnippetRestore", "a flag that there is not",
+              b"\x08" + bytes.fromhex(payloads["restore, no flags"])[1:]),
+        stays("SnippetRestore", "one byte left over", bytes.fromhex(payloads["restore, no flags"]) + b" "),
         stays("SnippetFind", "conditions cut off", struct.pack("<32s36sII", b"page", b"", 0, 9) + b'{"a":1}'),
         stays("SnippetRename", "without a name", ID.encode()),
         stays("SnippetPage", "a second record is missing", struct.pack("<HI36s", 200, 1, b"")),

@@ -1,12 +1,12 @@
 --[[ backup: snapshots of everything that is kept, in the plugin's data folder.
 
-    snapshot   types, then snippets by the page, then the bonds between them, into a file that gets its name when it is whole
+    snapshot   types, then snippets by the page, then the bonds between them, into a file that gets its name when it is
+               whole; what could not be read is named in the answer and in the log
     list       the snapshots, the newest first, and how many changes analytics has told since the last one
 
 analytics tells MSG_CONTENT_ANALYZED; after `after` of them a snapshot is taken.
 ]]
 local reed = require "reed"
-local lines = require "lines"
 
 local plugin = reed.create_plugin { name = "backup", version = "1.0.0" }
 
@@ -44,35 +44,40 @@ local function new_name(newest)
   return name
 end
 
---- All snippets, a page of them in memory at a time.
-local function each_snippet()
-  return coroutine.wrap(function()
-    local page, after = nil, ""
-    repeat
-      page, after = reed.snippet.list { after = after, limit = setting("page", 1) }
-      for _, snippet in ipairs(page) do coroutine.yield(snippet) end
-    until after == ""
-  end)
+local function bond_line(parent, child)
+  return json.encode { kind = "bond", parent = parent, child = child.id, weight = child.weight, path = child.path } .. "\n"
 end
 
---- Types, then snippets, then the bonds between those that were written: ids rise with time.
+--- Types, then snippets by the page, then the bonds between those that were written: ids rise with time. Lines are
+-- written as the core has the bytes: nothing of a content is looked at. Gives what was too long for the memory here.
 local function write_all(write)
-  local names, definitions = {}, reed.registry.list()
-  for name in pairs(definitions) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do write("types", lines.of_type(name, definitions[name])) end
-  local newest = ""
-  for snippet in each_snippet() do
-    write("snippets", lines.of_snippet(snippet))
-    if snippet.id > newest then newest = snippet.id end
-  end
-  for snippet in each_snippet() do
-    local ok, tree = pcall(reed.schema.tree, snippet.id, 1)
-    if not ok and tree.status ~= 404 then error(tree, 0) end -- one that was deleted meanwhile has none
-    for _, child in ipairs(ok and tree.children or {}) do
-      if snippet.id <= newest and child.id <= newest then write("bonds", lines.of_bond(snippet.id, child)) end
+  local types, count = reed.registry.lines()
+  write("types", types, count)
+  local skipped, left_out, newest, after = json.array(), {}, "", ""
+  repeat
+    local text, ids, cursor, too_long = reed.snippet.lines { after = after, limit = setting("page", 1) }
+    write("snippets", text, #ids - #too_long)
+    for _, snippet in ipairs(too_long) do
+      skipped[#skipped + 1], left_out[snippet.id] = snippet, true
+      reed.log.warn("%s (%s) is not in the snapshot: %d bytes are too many for limits.memory", snippet.id, snippet.name,
+        snippet.bytes)
     end
-  end
+    newest, after = ids[#ids] or newest, cursor
+  until after == ""
+  repeat
+    local _, ids, cursor = reed.snippet.lines { after = after, limit = 1000, only_ids = true }
+    for _, id in ipairs(ids) do
+      local ok, tree = pcall(reed.schema.tree, id, 1)
+      if not ok and tree.status ~= 404 then error(tree, 0) end -- one that was deleted meanwhile has none
+      for _, child in ipairs(ok and tree.children or {}) do
+        if id <= newest and child.id <= newest and not left_out[id] and not left_out[child.id] then
+          write("bonds", bond_line(id, child), 1)
+        end
+      end
+    end
+    after = cursor
+  until after == ""
+  return skipped
 end
 
 --- Removes the oldest snapshots beyond `keep`; gives their names.
@@ -89,9 +94,9 @@ local function snapshot()
   local name = new_name(snapshots()[1])
   local file <close> = assert(io.open(UNFINISHED, "w"))
   local counts = { types = 0, snippets = 0, bonds = 0, bytes = 0 }
-  write_all(function(kind, line)
-    assert(file:write(line))
-    counts[kind], counts.bytes = counts[kind] + 1, counts.bytes + #line
+  counts.skipped = write_all(function(kind, text, count)
+    assert(file:write(text))
+    counts[kind], counts.bytes = counts[kind] + count, counts.bytes + #text
   end)
   assert(file:flush())
   assert(io.rename(UNFINISHED, name)) -- whole under its name, or not at all

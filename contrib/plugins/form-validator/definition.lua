@@ -91,7 +91,7 @@ function Reader:bounds(field)
     if type_name == "date" then good = good or type(bound) == "string" and values.is_date(bound)
     elseif type_name == "time" then good = good or type(bound) == "string" and values.is_time(bound)
     elseif values.COUNTED[type_name] then good = good or math.type(bound) == "integer" and bound >= 0
-    elseif type_name == "number" or type_name == "integer" then good = good or type(bound) == "number" end
+    elseif type_name == "number" or type_name == "integer" then good = good or json.tonumber(bound) ~= nil end
     if not good then
       self:problem(name, "bound", "error",
         format("“%s” of %s is %s.", key, name, json.encode(bound)),
@@ -117,7 +117,7 @@ function Reader:options(field)
   for _, option in ipairs(field.options or {}) do
     local value = type(option) == "table" and option.value or option
     local label = type(option) == "table" and option.label or value
-    if type(value) == "number" then value = tostring(value) end
+    if json.tonumber(value) then value = tostring(value) end
     if type(value) ~= "string" or value == "" then
       self:problem(name, "option-kind", "error",
         format("%s has an option without a value.", name), 'An option is a text, or {"value", "label"}.')

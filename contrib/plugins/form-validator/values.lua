@@ -7,7 +7,7 @@ local values = {}
 --- "1" where a text is expected is "1", 1 too; anything else is no text.
 local function text_of(value)
   if type(value) == "string" then return value end
-  if type(value) == "number" then return tostring(value) end
+  if json.tonumber(value) then return tostring(value) end
 end
 
 local function trim(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
@@ -94,7 +94,7 @@ end
 
 local function number(code)
   return function(value, field)
-    local parsed = type(value) == "number" and value or nil
+    local parsed = json.tonumber(value)
     if type(value) == "string" then
       local text = trim(value)
       parsed = text:find("^[+-]?%d+%.?%d*$") and #text <= 30 and tonumber((text:gsub("^%+", ""))) or nil

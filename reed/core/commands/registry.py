@@ -1,4 +1,4 @@
-"""REGISTRY_DEFINE, GET, LIST: the types of snippets (protocol.md#types)."""
+"""REGISTRY_DEFINE, GET, LIST, CHECK: the types of snippets (protocol.md#types)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from reed.core.router import Route
 from reed.store.base import Store
 from reed.wire import common
 from reed.wire.codes import Command
-from reed.wire.common import Done
-from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.common import Done, JsonResponse
+from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
 
 
 def routes(store: Store) -> dict[Command, Route]:
@@ -34,8 +34,17 @@ def routes(store: Store) -> dict[Command, Route]:
 
         store.definitions(done, call.fail)
 
+    def check(call: Call, payload: memoryview) -> None:
+        request = RegistryCheck.unpack(payload)
+
+        def done(json: bytes) -> None:
+            call.reply(*JsonResponse(200, json).parts())
+
+        store.check(request.type_name, request.after, request.limit, done, call.fail)
+
     return {
         Command.REGISTRY_DEFINE: Route(define),
         Command.REGISTRY_GET: Route(get, reads_store=True),
         Command.REGISTRY_LIST: Route(list_all, reads_store=True),
+        Command.REGISTRY_CHECK: Route(check, reads_store=True),
     }

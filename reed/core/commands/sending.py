@@ -7,7 +7,6 @@ BROADCAST    the same for each that runs, has the action and may be sent to â”€â
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from reed.core.calls import Call, Caller, Handle
 from reed.core.links import Link
@@ -105,7 +104,7 @@ class _Broadcast:
         self, store: Store, answered_all: Answered, request: PluginSend, origin: str, links: list[Link]
     ) -> None:
         self._answered_all = answered_all
-        self._answers: dict[str, Any] = {}
+        self._answers: dict[str, bytes] = {}
         self._left = len(links)
         for link in links:
             try:
@@ -118,24 +117,29 @@ class _Broadcast:
     def _answered(self, name: str) -> Answered:
         def answered(payload: Bytes) -> None:
             status, body = PluginAnswer.unpack(payload)
+            text = bytes(body) or b"null"
             try:
-                self._note(name, {"status": status, "answer": strict_json.loads(body) if body else None})
+                strict_json.loads(text)
             except Malformed as error:
                 self._failed(name)(error)
+                return
+            self._note(name, b'{"status":%d,"answer":%b}' % (status, text))  # its numbers as they are
 
         return answered
 
     def _failed(self, name: str) -> Callable[[CallError], None]:
         def failed(error: CallError) -> None:
-            self._note(name, {"status": error.status, "error_code": int(error.error_code), "error": str(error)})
+            told = {"status": error.status, "error_code": int(error.error_code), "error": str(error)}
+            self._note(name, strict_json.dumps(told))
 
         return failed
 
-    def _note(self, name: str, answer: dict[str, Any]) -> None:
+    def _note(self, name: str, answer: bytes) -> None:
         self._answers[name] = answer
         self._left -= 1
         if not self._left:
-            self._answered_all(PluginAnswer(200, strict_json.dumps(self._answers)).pack())
+            parts = [strict_json.dumps(name) + b":" + answer for name, answer in self._answers.items()]
+            self._answered_all(PluginAnswer(200, b"{%b}" % b",".join(parts)).pack())
 
 
 def _may_get(links: Links, caller: Caller, action: str) -> list[Link]:

@@ -1,4 +1,7 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RENAME, NAMES. Writes go through the filters, if there are any."""
+"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RESTORE, RENAME, NAMES.
+
+Writes go through the filters, if there are any; a restore only waits for its turn there.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from reed.core.filters import Filters, Line
 from reed.core.prepared import PreparedReplies
 from reed.core.router import Route
 from reed.errors import CallError
-from reed.store.base import Done, Failed, RecordPage, Store
+from reed.store.base import Done, Failed, RecordPage, Restored, Store
 from reed.wire import common, strict_json
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse
 from reed.wire.snippets import (
+    RestoreFlag,
     SnippetCreate,
     SnippetDelete,
     SnippetFind,
@@ -21,10 +25,12 @@ from reed.wire.snippets import (
     SnippetNames,
     SnippetPage,
     SnippetRename,
+    SnippetRestore,
     SnippetUpdate,
     SnippetWritten,
 )
 
+_RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
 
 
@@ -43,6 +49,26 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
     def delete(call: Call, payload: memoryview) -> None:
         asked = SnippetDelete.unpack(payload)
         _write(call, 200, writer(call).delete, asked.ref, asked.cascade)
+
+    def restore(call: Call, payload: memoryview) -> None:
+        flags, record = SnippetRestore.unpack(payload)
+
+        def done(restored: Restored) -> None:
+            call.reply(SnippetWritten(_RESTORED[restored.outcome], restored.id, restored.warning).pack())
+
+        failed = _failed(call)
+        try:
+            writer(call).restore(
+                record._replace(content=bytes(record.content)),
+                done,
+                failed,
+                accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
+                overwrite=bool(flags & RestoreFlag.OVERWRITE),
+                dry_run=bool(flags & RestoreFlag.DRY_RUN),
+                by=call.caller.plugin,
+            )
+        except CallError as error:
+            failed(error)
 
     def rename(call: Call, payload: memoryview) -> None:
         asked = SnippetRename.unpack(payload)
@@ -73,6 +99,7 @@ def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Co
         Command.SNIPPET_CREATE: Route(create),
         Command.SNIPPET_UPDATE: Route(update),
         Command.SNIPPET_DELETE: Route(delete),
+        Command.SNIPPET_RESTORE: Route(restore),
         Command.SNIPPET_GET: Route(get, reads_store=True),
         Command.SNIPPET_LIST: Route(page, reads_store=True),
         Command.SNIPPET_FIND: Route(find, reads_store=True),

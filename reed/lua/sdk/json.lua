@@ -3,9 +3,9 @@
     null            json.null (true in a condition!)       []   a table marked as array: json.array()
     1, -0, 1e3      integer, integer, float                {}   any other empty table, or json.object()
 
-Refused: duplicate keys, NaN, infinity, bad UTF-8, lone surrogates, nesting beyond 64, holes in arrays, and keys that are
-no strings. An integer beyond 64 bits becomes a float. ]]
-local guard = ...
+Refused: duplicate keys, NaN, infinity, bad UTF-8, lone surrogates, nesting beyond 72 (64 of a content, and what answers
+put around it), holes in arrays, and keys that are no strings. How numbers keep their digits: see `numbers`. ]]
+local guard, numbers = ...
 
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub,
   string.match, string.sub
@@ -14,8 +14,9 @@ local rawget, rawlen, setmetatable, sort = rawget, rawlen, setmetatable, table.s
 local tonumber, tostring, type, utf8_char, utf8_len = tonumber, tostring, type, utf8.char, utf8.len
 local blame, metatable_of = guard.blame, guard.raw_getmetatable
 local huge = math.huge
+local digits_of, spelled, read_number, remember = numbers.digits_of, numbers.spelled, numbers.read, numbers.remember
 
-local MAX_DEPTH = 64
+local MAX_DEPTH = 72
 local array_meta = { __metatable = "json array", __name = "json array" }
 local object_meta = { __metatable = "json object", __name = "json object" }
 local null = setmetatable({}, {
@@ -26,7 +27,7 @@ local null = setmetatable({}, {
 
 -- Decoding ------------------------------------------------------------------------------------------------------------
 
-local value_at -- value_at(text, position, depth) gives the value and the position after it
+local value_at -- value_at(text, position, depth) gives the value, the position after it, and digits to remember
 
 local function wrong(text, at, message)
   local line, start = 1, 0
@@ -86,18 +87,19 @@ local function number_at(text, at)
   if not stop or find(text, "^-?0%d", at) then wrong(text, at, "no JSON value") end
   stop = match(text, "^%.%d+()", stop) or stop
   stop = match(text, "^[eE][+-]?%d+()", stop) or stop
-  local number = tonumber(sub(text, at, stop - 1)) -- an integer without point and exponent
-  if number == huge or number == -huge then wrong(text, at, "number out of range") end
-  return number, stop
+  local number, digits = read_number(sub(text, at, stop - 1))
+  if number == nil then wrong(text, at, digits) end
+  return number, stop, digits
 end
 
 local function array_at(text, at, depth)
-  local list, n = {}, 0
+  local list, n, digits = {}, 0, nil
   at = skip(text, at)
   if byte(text, at) == 93 then return setmetatable(list, array_meta), at + 1 end
   while true do
     n = n + 1
-    list[n], at = value_at(text, at, depth)
+    list[n], at, digits = value_at(text, at, depth)
+    if digits then remember(list, n, digits) end
     at = skip(text, at)
     local code = byte(text, at)
     if code == 93 then return setmetatable(list, array_meta), at + 1 end
@@ -112,12 +114,13 @@ local function object_at(text, at, depth)
   if byte(text, at) == 125 then return map, at + 1 end
   while true do
     if byte(text, at) ~= 34 then wrong(text, at, "expected a key in quotes") end
-    local key, start = nil, at
+    local key, start, digits = nil, at, nil
     key, at = string_at(text, at + 1)
     if map[key] ~= nil then wrong(text, start, format("duplicate key '%s'", key)) end
     at = skip(text, at)
     if byte(text, at) ~= 58 then wrong(text, at, "expected ':'") end
-    map[key], at = value_at(text, skip(text, at + 1), depth)
+    map[key], at, digits = value_at(text, skip(text, at + 1), depth)
+    if digits then remember(map, key, digits) end
     at = skip(text, at)
     local code = byte(text, at)
     if code == 125 then return map, at + 1 end
@@ -132,7 +135,7 @@ function value_at(text, at, depth)
   local code = byte(text, at)
   if code == 34 then return string_at(text, at + 1) end
   if code == 123 or code == 91 then
-    if depth >= MAX_DEPTH then wrong(text, at, "nested deeper than 64") end
+    if depth >= MAX_DEPTH then wrong(text, at, format("nested deeper than %d", MAX_DEPTH)) end
     if code == 123 then return object_at(text, at + 1, depth + 1) end
     return array_at(text, at + 1, depth + 1)
   end
@@ -155,7 +158,7 @@ end
 
 -- Encoding ------------------------------------------------------------------------------------------------------------
 
-local encode_value -- encode_value(value, out, n, depth, path) appends to `out`, gives the new n
+local encode_value -- encode_value(value, out, n, depth, path, key, digits) appends to `out`, gives the new n
 
 local function refuse(path, message)
   error({ message = format("JSON: %s%s", path == "" and "" or path .. ": ", message) }, 0)
@@ -173,15 +176,12 @@ local function quoted(text, path)
   return '"' .. text .. '"'
 end
 
-local function number_text(number, path)
+--- `digits`: as a number was written that once stood here.
+local function number_text(number, path, digits)
+  if digits and numbers.same(digits, number) then return digits end
   if math_type(number) == "integer" then return format("%d", number) end
   if number ~= number or number == huge or number == -huge then refuse(path, tostring(number) .. " is no JSON number") end
-  for digits = 15, 17 do
-    local text = format("%." .. digits .. "g", number)
-    if tonumber(text) + 0.0 == number then
-      return find(text, "[.e]") and text or text .. ".0"
-    end
-  end
+  return numbers.float_text(number)
 end
 
 local function encode_array(list, out, n, depth, path)
@@ -193,13 +193,14 @@ local function encode_array(list, out, n, depth, path)
       refuse(path, format("an array with the key '%s'", tostring(key)))
     end
   end
+  local kept = spelled[list]
   n = n + 1
   out[n] = "["
   for i = 1, count do
     if i > 1 then n = n + 1; out[n] = "," end
     local item = rawget(list, i)
     if item == nil then refuse(path, format("an array with a hole before %d; json.null fills it", i + 1)) end
-    n = encode_value(item, out, n, depth, path, i)
+    n = encode_value(item, out, n, depth, path, i, kept and kept[i])
   end
   n = n + 1
   out[n] = "]"
@@ -214,29 +215,32 @@ local function encode_object(map, out, n, depth, path)
     keys[count] = key
   end
   sort(keys)
+  local kept = spelled[map]
   n = n + 1
   out[n] = "{"
   for i = 1, count do
     local key = keys[i]
     out[n + 1] = (i > 1 and "," or "") .. quoted(key, path) .. ":"
-    n = encode_value(rawget(map, key), out, n + 1, depth, path, key)
+    n = encode_value(rawget(map, key), out, n + 1, depth, path, key, kept and kept[key])
   end
   n = n + 1
   out[n] = "}"
   return n
 end
 
-function encode_value(value, out, n, depth, path, key)
+function encode_value(value, out, n, depth, path, key, digits)
   local kind = type(value)
   if kind == "string" then
     out[n + 1] = quoted(value, path)
   elseif kind == "number" then
-    out[n + 1] = number_text(value, path)
+    out[n + 1] = number_text(value, path, digits)
   elseif kind == "boolean" or value == null then
     out[n + 1] = tostring(value)
+  elseif kind == "table" and digits_of[value] then
+    out[n + 1] = digits_of[value]
   elseif kind == "table" then
     if key then path = path .. (type(key) == "string" and "." .. key or format("[%d]", key)) end
-    if depth >= MAX_DEPTH then refuse(sub(path, 1, 60), "nested deeper than 64 (a cycle?)") end
+    if depth >= MAX_DEPTH then refuse(sub(path, 1, 60), format("nested deeper than %d (a cycle?)", MAX_DEPTH)) end
     local meta = metatable_of(value)
     local is_array = meta == array_meta or meta ~= object_meta and rawlen(value) > 0
     return (is_array and encode_array or encode_object)(value, out, n, depth + 1, path)
@@ -274,6 +278,12 @@ function json.array(list) return setmetatable(list or {}, array_meta) end
 
 --- Marks a table (or a new one) as an object.
 function json.object(map) return setmetatable(map or {}, object_meta) end
+
+--- A number with exactly these digits ("0.10", "18446744073709551615"), written so wherever it is put.
+json.number = numbers.of
+
+--- The number of Lua for a number, exact or not; nil for anything else.
+json.tonumber = numbers.tonumber
 
 --- True for an array: one that was marked, or a table with a first item.
 function json.is_array(value)

@@ -12,7 +12,8 @@ local guard, json = ...
 local blame, error = guard.blame, error
 local format, ipairs, pairs = string.format, ipairs, pairs
 local next, rawget, rawset, select, setmetatable, tostring, type = next, rawget, rawset, select, setmetatable, tostring, type
-local concat, math_type, sort = table.concat, math.type, table.sort
+local concat, find, gsub, math_type, sort, sub = table.concat, string.find, string.gsub, math.type, table.sort,
+  string.sub
 local decode, encode, ask = json.decode, json.encode, guard.ask
 local metatable_of = guard.raw_getmetatable
 
@@ -49,12 +50,18 @@ function reed.fail(status, message)
   error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
 end
 
---- Asks the host; what went wrong is raised as a failure. `level` is the plugin's line.
-local function request(operation, ...)
+--- Asks the host, and gives the text of its answer; what went wrong is raised as a failure.
+local function request_text(operation, ...)
   local ok, text = ask(operation, ...)
-  if ok then return text and decode(text) end
+  if ok then return text end
   local failure = text and decode(text) or { status = 500, code = 50000, message = operation .. ": the host failed" }
   error(setmetatable(failure, failure_meta), 0)
+end
+
+--- As `request_text`, for an answer that is JSON.
+local function request(operation, ...)
+  local text = request_text(operation, ...)
+  return text and decode(text)
 end
 
 local function expect(value, kind, what, optional)
@@ -81,6 +88,20 @@ reed.snippet = {
     return page.snippets, page.cursor
   end,
 
+  --- A page as `reed export` writes it, a line for each snippet with the content as it is stored: text, a list of
+  -- their ids, the `after` of the next page, and a list of {id, name, bytes} of those too long for this plugin's memory.
+  -- options: type, after, limit, only_ids
+  lines = function(options)
+    options = expect(options, "table", "snippet.lines: options", true) or {}
+    local text = request_text("snippet.lines", encode {
+      options.type or "", options.after or "", options.limit or 0, options.only_ids and true or false,
+      (state.spec.memory or 8 << 20) // 3,
+    })
+    local head = find(text, "\n", 1, true)
+    local page = decode(sub(text, 1, head - 1))
+    return sub(text, head + 1), page.ids, page.cursor, page.skipped
+  end,
+
   --- As `list`, of a type's snippets whose top-level fields have these values: find("page", { path = "blog/intro" }).
   -- options: after, limit (100; at most 1000)
   find = function(type_name, conditions, options)
@@ -96,6 +117,20 @@ reed.snippet = {
     expect(type_name, "string", "snippet.create: type")
     expect(name, "string", "snippet.create: name", true)
     return request("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
+  end,
+
+  --- Writes a snippet as it once was, a table as `get` gives it: id, version and times are taken over, filters are not
+  -- asked. Gives 201 (new), 204 (an older version was replaced) or 200 (it is here alike), and a warning or "".
+  -- options: accept_unfit, overwrite, dry_run
+  restore = function(record, options)
+    expect(record, "table", "snippet.restore: record")
+    options = expect(options, "table", "snippet.restore: options", true) or {}
+    local flags = (options.accept_unfit and 1 or 0) | (options.overwrite and 2 or 0) | (options.dry_run and 4 or 0)
+    local answer = request("snippet.restore", encode {
+      flags, record.id or "", record.type or "", record.name or "", record.version or 1, record.created_at or 0,
+      record.updated_at or 0,
+    }, json_text(record.content, "snippet.restore: content"))
+    return answer[1], answer[2]
   end,
 
   --- Merges `patch` (RFC 7396: json.null takes a field away); fails with 409 unless `if_version` is the version.
@@ -138,6 +173,11 @@ reed.registry = {
   get = function(name) return request("registry.get", encode { expect(name, "string", "registry.get: name") }) end,
   --- All definitions, by type name.
   list = function() return request("registry.list") end,
+  --- All definitions as `reed export` writes them, a line for each as it is stored; and how many they are.
+  lines = function()
+    local text = request_text("registry.lines")
+    return text, select(2, gsub(text, "\n", ""))
+  end,
 }
 
 reed.search = {

@@ -10,12 +10,12 @@ use crate::error::Error;
 use crate::strict_json;
 use crate::wire::codes::{Command, ErrorCode};
 use crate::wire::common::{Done, JsonResponse, pack_name, pack_ref};
-use crate::wire::registry::{Definition, RegistryGot, RegistryPage};
+use crate::wire::registry::{Definition, RegistryCheck, RegistryGot, RegistryPage};
 use crate::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use crate::wire::search::{SearchIndexed, SearchPage, SearchQuery};
 use crate::wire::snippets::{
     Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
-    SnippetUpdate, SnippetWritten,
+    SnippetRestore, SnippetUpdate, SnippetWritten,
 };
 
 /// A piece of content.
@@ -46,7 +46,7 @@ impl Snippet {
 
     /// The snippet that the core looked up for an action with `input: snippet`.
     pub fn from_input(input: &[u8]) -> Result<Snippet, Error> {
-        let mut value = strict_json::parse(input)?;
+        let mut value = strict_json::parse_around_content(input)?;
         let text = |key: &str| match value.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(Value::Null) => Ok(String::new()),
@@ -138,6 +138,13 @@ impl SnippetCommands<'_> {
         self.write(Command::SnippetDelete, &delete.pack()?)
     }
 
+    /// Writes a snippet as it once was, with its id, version and times; `flags` are those of
+    /// [`restore`](crate::wire::snippets::restore). The status is 201 (new), 204 (an older version was replaced) or 200
+    /// (it is there alike), and `error` then is a warning. Needs snippet_restore.
+    pub fn restore(&self, record: &Record, flags: u8) -> Result<SnippetWritten, Error> {
+        self.written(Command::SnippetRestore, &SnippetRestore { flags, record: record.clone() }.pack()?)
+    }
+
     fn page(&self, command: Command, payload: &[u8]) -> Result<Page, Error> {
         let page = SnippetPage::unpack(&self.0.ask(command, payload)?)?;
         let snippets: Result<_, _> = page.records.into_iter().map(Snippet::of).collect();
@@ -145,6 +152,10 @@ impl SnippetCommands<'_> {
     }
 
     fn write(&self, command: Command, payload: &[u8]) -> Result<String, Error> {
+        Ok(self.written(command, payload)?.snippet_id)
+    }
+
+    fn written(&self, command: Command, payload: &[u8]) -> Result<SnippetWritten, Error> {
         let written = SnippetWritten::unpack(&self.0.ask(command, payload)?)?;
         if written.status >= 300 {
             return Err(Error::Refused {
@@ -154,7 +165,7 @@ impl SnippetCommands<'_> {
                 message: written.error,
             });
         }
-        Ok(written.snippet_id)
+        Ok(written)
     }
 }
 
@@ -199,6 +210,13 @@ impl RegistryCommands<'_> {
     pub fn get(&self, type_name: &str) -> Result<Value, Error> {
         let got = RegistryGot::unpack(&self.0.ask(Command::RegistryGet, &pack_name(type_name)?)?)?;
         strict_json::parse(&got.definition.definition)
+    }
+
+    /// `{checked, unfit, first, cursor}`: which snippets do not fit their type, a part of them at a time; `after` is the
+    /// cursor of the part before. Needs snippet_read.
+    pub fn check(&self, type_name: &str, after: &str) -> Result<Value, Error> {
+        let check = RegistryCheck { type_name: type_name.to_owned(), after: after.to_owned(), limit: 0 };
+        strict_json::parse(&JsonResponse::unpack(&self.0.ask(Command::RegistryCheck, &check.pack()?)?)?.json)
     }
 
     /// All types with their definitions.

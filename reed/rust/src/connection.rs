@@ -55,7 +55,7 @@ impl Connection {
             .map_err(|error| Error::io(format!("connecting to {}", socket.display()), error))?;
         Ok(Connection {
             stream,
-            buffer: FrameBuffer::default(),
+            buffer: FrameBuffer::new(u32::MAX as usize), // a page may be longer than a request
             chunk: vec![0; CHUNK],
             waiting: VecDeque::new(),
             given_up: 0,

@@ -1,7 +1,11 @@
 //! JSON as RFC 8259 has it, in UTF-8, and as the protocol wants it: no duplicate keys, nesting at most 64.
 //!
-//! serde_json refuses NaN, lone surrogates, numbers out of range and everything beside UTF-8 itself. What it lets pass,
-//! a second look at the text finds.
+//! serde_json refuses NaN, lone surrogates and everything beside UTF-8 itself. What it lets pass, a second look at the
+//! text finds.
+//!
+//! A number keeps its digits: 18446744073709551615 and 1.50 are written as they were read (an exponent as 1e+2, where
+//! that was 1E2). `as_i64`, `as_u64` and
+//! `as_f64` of a [`Value`] give the nearest number of Rust, or none.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,10 +17,24 @@ use crate::error::Error;
 /// The deepest nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
+/// Levels that a call or an answer may put around a content.
+const ENVELOPE: usize = 8;
+/// Digits of an integer that the core takes.
+const MAX_DIGITS: usize = 4300;
+
 /// The value of a JSON text.
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
+    parse_within(text, MAX_DEPTH)
+}
+
+/// As [`parse`], for a text in which a content of the deepest nesting may stand: the input of a call.
+pub fn parse_around_content(text: &[u8]) -> Result<Value, Error> {
+    parse_within(text, MAX_DEPTH + ENVELOPE)
+}
+
+fn parse_within(text: &[u8], max_depth: usize) -> Result<Value, Error> {
     let value = serde_json::from_slice(text).map_err(|error| Error::malformed("JSON", error.to_string()))?;
-    check(text)?;
+    check(text, max_depth)?;
     Ok(value)
 }
 
@@ -25,8 +43,8 @@ pub fn text(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Duplicate keys and depth, in a text that serde_json has accepted.
-fn check(text: &[u8]) -> Result<(), Error> {
+/// Duplicate keys, depth and numbers out of range, in a text that serde_json has accepted.
+fn check(text: &[u8], max_depth: usize) -> Result<(), Error> {
     let mut open: Vec<HashSet<Cow<'_, [u8]>>> = Vec::new();
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -49,12 +67,29 @@ fn check(text: &[u8]) -> Result<(), Error> {
             }
             _ => {}
         }
-        if open.len() > MAX_DEPTH {
-            return Err(Error::malformed("JSON", format!("nested deeper than {MAX_DEPTH}")));
+        if open.len() > max_depth {
+            return Err(Error::malformed("JSON", format!("nested deeper than {max_depth}")));
         }
-        at += 1;
+        at = if byte.is_ascii_digit() { number_end(text, at)? } else { at + 1 };
     }
     Ok(())
+}
+
+/// Behind the number whose first digit is at `at`.
+fn number_end(text: &[u8], at: usize) -> Result<usize, Error> {
+    let rest = text.get(at..).unwrap_or_default();
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b".eE+-".contains(byte);
+    let size = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+    let digits = std::str::from_utf8(rest.get(..size).unwrap_or_default()).unwrap_or_default();
+    let is_wrong = if digits.contains(['.', 'e', 'E']) {
+        !digits.parse::<f64>().is_ok_and(f64::is_finite)
+    } else {
+        size > MAX_DIGITS
+    };
+    if is_wrong {
+        return Err(Error::malformed("JSON", "number out of range"));
+    }
+    Ok(at + size)
 }
 
 /// Behind the closing quote of the string whose inside starts at `at`.
@@ -82,4 +117,42 @@ fn unescaped(string: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Borrowed(string)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may
+
+    use super::*;
+
+    #[test]
+    fn a_number_keeps_its_digits() {
+        let long = "7".repeat(400);
+        for digits in [
+            "18446744073709551615",
+            "0.1000000000000000055511151231257827",
+            "1.50",
+            "1e+2",
+            "-0",
+            "1e-400",
+            &long,
+        ] {
+            let written = format!("{{\"a\":[{digits},1],\"n\":{digits}}}");
+            assert_eq!(text(&parse(written.as_bytes()).unwrap()), written.as_bytes());
+        }
+        let value = parse(b"[1.50, 18446744073709551615]").unwrap();
+        assert_eq!(value[0].as_f64(), Some(1.5));
+        assert_eq!(value[1].as_u64(), Some(u64::MAX));
+    }
+
+    #[test]
+    fn a_content_of_the_deepest_nesting_is_read_in_its_envelope() {
+        let deepest = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert!(parse(deepest.as_bytes()).is_ok());
+        let envelope = format!("{{\"content\":{deepest}}}");
+        assert!(parse(envelope.as_bytes()).is_err());
+        assert!(parse_around_content(envelope.as_bytes()).is_ok());
+        assert!(parse_around_content("[".repeat(73).as_bytes()).is_err());
+        assert!(parse("7".repeat(4301).as_bytes()).is_err());
+    }
 }

@@ -15,12 +15,12 @@ use reed_plugin::wire::common::{
 use reed_plugin::wire::frames::{FrameBuffer, HEADER, encode};
 use reed_plugin::wire::message::PluginMessage;
 use reed_plugin::wire::plugins::{PluginAnswer, PluginRegister, PluginSend};
-use reed_plugin::wire::registry::{Definition, RegistryGot, RegistryPage};
+use reed_plugin::wire::registry::{Definition, RegistryCheck, RegistryGot, RegistryPage};
 use reed_plugin::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use reed_plugin::wire::search::{SearchHit, SearchIndexed, SearchPage, SearchQuery};
 use reed_plugin::wire::snippets::{
     Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
-    SnippetUpdate, SnippetWritten,
+    SnippetRestore, SnippetUpdate, SnippetWritten,
 };
 use reed_plugin::{Error, Value, strict_json};
 
@@ -149,6 +149,20 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "SnippetWritten" => both_ways!(
             bytes,
             SnippetWritten { status: status(), snippet_id: f.text("snippet_id"), error: f.text("error") }
+        ),
+        "SnippetRestore" => {
+            both_ways!(
+                bytes,
+                SnippetRestore { flags: f.number("flags"), record: record(Fields(&f.0["record"])) }
+            )
+        }
+        "RegistryCheck" => both_ways!(
+            bytes,
+            RegistryCheck {
+                type_name: f.text("type_name"),
+                after: f.text("after"),
+                limit: f.number("limit"),
+            }
         ),
         "SnippetGot" => {
             both_ways!(bytes, SnippetGot { status: status(), record: record(Fields(&f.0["record"])) })
@@ -296,6 +310,7 @@ fn refusal(reads: &str, bytes: &[u8]) -> Option<Error> {
         "Ref" => error(unpack_ref(bytes)),
         "SnippetCreate" => error(SnippetCreate::unpack(bytes)),
         "SnippetDelete" => error(SnippetDelete::unpack(bytes)),
+        "SnippetRestore" => error(SnippetRestore::unpack(bytes)),
         "SnippetFind" => error(SnippetFind::unpack(bytes)),
         "SnippetRename" => error(SnippetRename::unpack(bytes)),
         "SnippetPage" => error(SnippetPage::unpack(bytes)),
@@ -366,6 +381,7 @@ fn constants_are_the_same() {
         ("SNIPPET_GET", Command::SnippetGet),
         ("SNIPPET_LIST", Command::SnippetList),
         ("SNIPPET_FIND", Command::SnippetFind),
+        ("SNIPPET_RESTORE", Command::SnippetRestore),
         ("SNIPPET_RENAME", Command::SnippetRename),
         ("SNIPPET_NAMES", Command::SnippetNames),
         ("SCHEMA_BOND", Command::SchemaBond),
@@ -374,6 +390,7 @@ fn constants_are_the_same() {
         ("REGISTRY_DEFINE", Command::RegistryDefine),
         ("REGISTRY_GET", Command::RegistryGet),
         ("REGISTRY_LIST", Command::RegistryList),
+        ("REGISTRY_CHECK", Command::RegistryCheck),
         ("SEARCH_QUERY", Command::SearchQuery),
         ("SEARCH_INDEX", Command::SearchIndex),
         ("PLUGIN_REGISTER", Command::PluginRegister),

@@ -6,6 +6,7 @@
     turn      the one transaction of a turn, and the writes that wait for it
     snippets  create, update, delete, get, page      cache    records kept in memory
     types     definitions and what they check        ids      UUID version 7
+    restoring snippets as they once were             fitting  which contents do not fit a type
     bonds     parent, child, weight, path            patch    RFC 7396
     tree      bonds as JSON                          jobs     long reads, in slices
     outbox    changes that others are to be told of  checkpoints  who copies the log into the file: SQLite itself, or a

@@ -9,6 +9,7 @@ from reed.store.sqlite.fields import FieldIndexes
 from reed.store.sqlite.ids import sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.outbox import Outbox
+from reed.store.sqlite.restoring import Restoring
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Type, Types
@@ -37,6 +38,7 @@ class Changes:
         self._fields = fields
         self._outbox = outbox
         self._clock = clock
+        self.restoring = Restoring(snippets, types, index, outbox, clock)
 
     def create(self, type_name: str, name: str, content: bytes, by: str) -> str:
         record = self._snippets.create(type_name, name, content)

@@ -17,6 +17,7 @@ before COMMIT (no cache spill, no temporary files), so a full disk is found ther
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -118,7 +119,7 @@ class Database:
             except sqlite3.Error as error:
                 raise self._opening_error(error) from error
             except OSError as error:
-                raise StoreFailed(f"cannot open the store {path}: {error.strerror}", hint="see its folder") from error
+                raise _cannot_open(path, error, "see its folder") from error
             if problem := self.lost():
                 raise problem
             self._opened = opened.pop_all()
@@ -250,9 +251,7 @@ def _open_locked(path: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreFailed(
-            f"cannot open the store {path}: {error.strerror}", hint="check the data folder and its permissions"
-        ) from error
+        raise _cannot_open(path, error, "check the data folder and its permissions") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_mode & 0o077:
@@ -267,5 +266,11 @@ def _open_locked(path: str) -> int:
         raise StoreFailed(f"another core holds the store {path}", hint="stop it: reed stop") from None
     except OSError as error:
         os.close(descriptor)
-        raise StoreFailed(f"cannot open the store {path}: {error.strerror}", hint="check who owns it") from error
+        raise _cannot_open(path, error, "check who owns it") from error
     return descriptor
+
+
+def _cannot_open(path: str, error: OSError, hint: str) -> StoreFailed:
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        hint = "raise the limit of open files: ulimit -n"
+    return StoreFailed(f"cannot open the store {path}: {error.strerror}", hint=hint)

@@ -15,6 +15,7 @@ import os
 import re
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_OWN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TICKS_PER_MILLISECOND = 4096
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # its first two bits are 10
 _RANDOM_AT_ONCE = 512  # bytes asked of the kernel; an id takes 8
@@ -46,6 +47,10 @@ class Ids:
         tail, self._random = self._random[:8].hex(), self._random[8:]
         return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
+    def reserve(self, sequence: int) -> None:
+        """This one is in use, given by another store: new ones come after it."""
+        self._last = max(self._last, sequence)
+
     @property
     def last(self) -> int:
         return self._last
@@ -57,6 +62,11 @@ def sequence_of(snippet_id: str) -> int | None:
         return None
     milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
     return milliseconds << 12 | int(snippet_id[15:18], 16)
+
+
+def is_own(snippet_id: str) -> bool:
+    """Whether it is an id as reed makes them: a UUID version 7, in lower case."""
+    return _OWN.fullmatch(snippet_id) is not None
 
 
 def sequences_from(prefix: str) -> tuple[int, int] | None:

@@ -35,6 +35,8 @@ _FEWEST_PAGES = 4
 _MANY_SEGMENTS = 64
 _SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of a structure record, since FTS5 knows contentless deletes
 
+MAX_TEXT = 1024 * 1024  # bytes of a snippet's text that are indexed: one row cannot be written in slices
+
 _COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
 _PUT = f"INSERT OR REPLACE INTO search (rowid, written, {_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
 _MERGE = "INSERT INTO search (search, rank) VALUES ('merge', ?)"
@@ -90,6 +92,13 @@ class Index:
 
     def created(self) -> None:
         self._beyond += 1
+
+    def restored(self, sequence: int) -> None:
+        """A snippet was created anywhere in the order, not at its end."""
+        if sequence > self._indexed_to:
+            self._beyond += 1
+        else:
+            self._mark(sequence)
 
     def changed(self, sequence: int) -> None:
         """A snippet was updated, or is to be indexed again."""
@@ -212,10 +221,12 @@ class Index:
     def _put(self, sequence: int, type_name: str, content: bytes) -> None:
         columns = [""] * len(WEIGHTS)  # not NULL, which sqlite3 takes long to bind
         kind = self._types.get(type_name)
+        room = MAX_TEXT
         if kind.columns:
             value = json.loads(content)
             for field, column in kind.columns:
-                text = "\n".join(_texts(value.get(field)))
+                text = _beginning("\n".join(_texts(value.get(field))), room)
+                room -= len(text)
                 columns[column] = f"{columns[column]}\n{text}" if columns[column] else text
         if any(columns):
             written = [text for text in columns if text]
@@ -252,6 +263,13 @@ def _varint(data: bytes) -> tuple[int, bytes]:
         if byte < 0x80:
             return number, data[length:]
     raise ValueError(f"not a number of SQLite: {data.hex()}")
+
+
+def _beginning(text: str, room: int) -> str:
+    """As much of the text as fits into so many bytes."""
+    if len(text) * 4 <= room:
+        return text
+    return text.encode("utf-8", "surrogatepass")[: max(room, 0)].decode("utf-8", "ignore")
 
 
 def _texts(value: Json) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Every word goes into FTS5 as a quoted string: nothing that was typed is syntax. A hit's score is the sum, over the
-columns, of bm25 there times the square of the column's weight: one hit in a title of weight 3 or more counts more than
-any number in a body of weight 1 (bm25 saturates). One bm25 over all columns would add up their hits first.
+Every word goes into FTS5 as a quoted string: nothing that was typed is syntax. A hit's score is a sum over the columns
+that have it: weight² × (1 + x / (1 + x)), where x is bm25 in that column. So each part lies between once and twice the
+square of its weight, and a hit in a title of weight 5 beats any number of hits in a body of weight 1, in a text of any
+length. One bm25 over all columns would add up their hits, and divide by the length of all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DEEPEST_HIT = 100_000  # offset + limit
 _STEP = 200  # matches between two chances to interrupt
 
 _MATCHES = (
-    "SELECT {score}, -snippets.sequence"
+    "SELECT -snippets.sequence{scores}"
     " FROM search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
@@ -63,7 +64,9 @@ def search(
     `columns` are those of the index that any type uses.
     """
     yield
-    query = _MATCHES.format(score=_score(columns))
+    ordered = sorted(columns)
+    squares = [float(WEIGHTS[column]) ** 2 for column in ordered]
+    query = _MATCHES.format(scores="".join(f", bm25(search, {_only(column)})" for column in ordered))
     if type_name:
         matches = connection.execute(f"{query} AND snippets.type = ?", (expression(terms), type_name))
     else:
@@ -73,7 +76,8 @@ def search(
     best: list[tuple[float, int]] = []  # a heap of (score, -sequence), worst first
     while found := matches.fetchmany(_STEP):
         total += len(found)
-        for hit in found:
+        for sequence, *scores in found:
+            hit = _score(squares, scores), sequence
             if len(best) < wanted:
                 heapq.heappush(best, hit)
             elif hit > best[0]:
@@ -91,10 +95,11 @@ def search(
     return HitPage(total, hits)
 
 
-def _score(columns: Collection[int]) -> str:
-    """As SQL. FTS5's bm25 counts down: the best match is the most negative."""
-    parts = []
-    for column in sorted(columns):
-        only = ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))
-        parts.append(f"-{float(WEIGHTS[column]) ** 2} * bm25(search, {only})")
-    return " ".join(parts) or "0.0"
+def _only(column: int) -> str:
+    """The weights with which bm25 looks at that column only."""
+    return ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))
+
+
+def _score(squares: Sequence[float], scores: Sequence[float]) -> float:
+    """FTS5's bm25 counts down: the best match is the most negative, and 0 is none."""
+    return sum(square * (2.0 - 1.0 / (1.0 - score)) for square, score in zip(squares, scores, strict=True) if score < 0)

@@ -1,4 +1,4 @@
-"""Snippets: create, update, rename, delete, find, page.
+"""Snippets: create, update, rename, delete, find, page; and what `restoring` writes.
 
 Every check comes before the first statement that writes, so a write that is refused changes nothing, for itself or for
 the others in its turn. The one exception is a name in use: the INSERT itself finds that, and takes only itself back.
@@ -8,7 +8,6 @@ A record that was read or written is kept in memory. What a turn wrote is forgot
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.base import Overtaken, Preview, RecordPage
 from reed.store.sqlite.cache import RecordCache
-from reed.store.sqlite.fields import FieldIndexes
+from reed.store.sqlite.fields import Entry, FieldIndexes
 from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_in, sequence_of, sequences_from
 from reed.store.sqlite.jobs import Steps
 from reed.store.sqlite.patch import merge
@@ -40,6 +39,10 @@ MAX_CONTENT = MAX_PAYLOAD - RECORD.size - STATUS.size  # so that a GET can answe
 _AFTER_NAMES = "\x7f"  # sorts after every character of a name
 COLUMNS = "id, type, name, version, created_at, updated_at, content"
 _INSERT = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_OVERWRITE = (
+    "UPDATE snippets SET id = ?, type = ?, name = ?, version = ?, created_at = ?, updated_at = ?, content = ?"
+    " WHERE sequence = ?"
+)
 _BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
 _BY_NAME = f"SELECT {COLUMNS} FROM snippets WHERE name = ? AND name != ''"
 _PAGE = f"SELECT {COLUMNS} FROM snippets WHERE sequence > ? ORDER BY sequence"
@@ -79,7 +82,7 @@ class Snippets:
             names.check("semantic name", name)
         kind = self._types.of_new(type_name)
         kind.check(strict_json.load_object(content))
-        _check_length(content)
+        check_length(content)
         now = self._clock()
         sequence, snippet_id = self._ids.next(now)
         at = now // 1000
@@ -99,12 +102,13 @@ class Snippets:
 
     def update(self, ref: str, if_version: int, patch: bytes) -> Record:
         """Merge `patch` into the content; gives the new record. `if_version` 0 means any."""
-        return self._put(*self._merged(ref, if_version, patch))
+        record, text, value = self._merged(ref, if_version, patch)
+        return self._put(record, text.encode(), value)
 
     def preview(self, ref: str, if_version: int, patch: bytes) -> Preview:
         """What `update` would write, not yet checked against its type."""
-        record, merged = self._merged(ref, if_version, patch)
-        return Preview(record, strict_json.dumps(merged))
+        record, text, _ = self._merged(ref, if_version, patch)
+        return Preview(record, text.encode())
 
     def replace(self, seen: Record, content: bytes, name: str | None = None) -> Record:
         """New content in place of what `seen` has, and a new name unless None. All of it is compared: a version may
@@ -113,28 +117,26 @@ class Snippets:
         if old != seen:
             raise _changed_meanwhile(seen.id, old.version, seen.version)
         if name is not None:
-            self._check_name(old, name)
+            self._check_name(name, old.id)
             old = old._replace(semantic_name=name)
             if content == old.content:  # a rename: whether it fits its type is no question
                 return self._store(old, content)
-        return self._put(old, strict_json.load_object(content))
+        return self._put(old, content, strict_json.load_object(content))
 
     def rename(self, ref: str, name: str) -> Record:
         """Give a snippet another name, or none (""); gives the new record."""
         old = self.find(ref)
-        self._check_name(old, name)
+        self._check_name(name, old.id)
         return self._store(old._replace(semantic_name=name), bytes(old.content))
 
-    def _check_name(self, record: Record, name: str) -> None:
+    def _check_name(self, name: str, snippet_id: str) -> None:
         """May this snippet have this name? Malformed, or Conflict when another has it."""
         if name:
             names.check("semantic name", name)
-            row = self._writer.execute(_BY_NAME, (name,)).fetchone()
-            if row is not None and row[0] != record.id:
-                raise self._name_in_use(name)
+        self.check_name_is_free(name, snippet_id)
 
-    def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, dict[str, Json]]:
-        """The snippet as it is, and its content with `patch` merged into it."""
+    def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, str, dict[str, Json]]:
+        """The snippet as it is, and its content with `patch` merged into it: text and value."""
         changes = strict_json.loads(patch)
         old = self.find(ref)
         if if_version and if_version != old.version:
@@ -142,13 +144,12 @@ class Snippets:
         if not isinstance(changes, dict):
             found = strict_json.describe(changes)
             raise Invalid(f"the patch is {found}: the content must stay an object", hint="send a JSON Merge Patch")
-        return old, merge(json.loads(bytes(old.content)), changes)
+        return old, *merge(str(old.content, "utf-8"), str(patch, "utf-8"))
 
-    def _put(self, old: Record, value: dict[str, Json]) -> Record:
-        """The next version of a snippet."""
+    def _put(self, old: Record, content: bytes, value: dict[str, Json]) -> Record:
+        """The next version of a snippet, with the content that has this text and value."""
         self._types.of_new(old.snippet_type).check(value)
-        content = strict_json.dumps(value)
-        _check_length(content)
+        check_length(content)
         return self._store(old, content)
 
     def _store(self, old: Record, content: bytes) -> Record:
@@ -174,6 +175,39 @@ class Snippets:
         self._fields.deleted(record.snippet_type, sequence)
         self.count -= 1
         self._cache.forget(record.id)
+
+    def restore(self, record: Record, old: Record | None) -> None:
+        """Write a record as it is, in place of `old`. Everything has been checked."""
+        sequence = sequence_in(record.id)
+        entries = self.check_unique(record)
+        self._turn.begin()
+        if old is None:
+            self._writer.execute(_INSERT, (sequence, *record))
+            self._ids.reserve(sequence)
+            self.count += 1
+        else:
+            self._writer.execute(_OVERWRITE, (*record, sequence))
+            if old.snippet_type != record.snippet_type:
+                self._fields.deleted(old.snippet_type, sequence)
+        self._fields.put(record.snippet_type, sequence, entries)
+        self._touched.append(record.id)
+        self._cache.forget(record.id)
+
+    def at(self, sequence: int) -> Record | None:
+        """The snippet with this sequence number."""
+        row = self._writer.execute(_BY_SEQUENCE, (sequence,)).fetchone()
+        return None if row is None else Record._make(row)
+
+    def check_unique(self, record: Record) -> list[Entry]:
+        """The entries of a record in the indexes of fields; Conflict when it repeats a unique value."""
+        return self._fields.check(record.snippet_type, sequence_in(record.id), record.content)
+
+    def check_name_is_free(self, name: str, snippet_id: str) -> None:
+        """Conflict when another snippet than this one has the name."""
+        if name:
+            row = self._writer.execute(_BY_NAME, (name,)).fetchone()
+            if row is not None and row[0] != snippet_id:
+                raise self._name_in_use(name)
 
     def find(self, ref: str) -> Record:
         """The snippet with this id or name, or NotFound."""
@@ -257,10 +291,15 @@ def window(after: str, limit: int) -> tuple[int, int]:
     """Where a page begins (a sequence number) and how many records it has at most."""
     if limit > LARGEST_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}; the cursor leads to the rest")
+    return start_after(after), limit or DEFAULT_LIMIT
+
+
+def start_after(after: str) -> int:
+    """The sequence number in a cursor; 0 for an empty one, which is the beginning."""
     start = sequence_of(after.lower()) if after else 0
     if start is None:
         raise Malformed(f"after: {after!r} is not an id", hint="send the cursor of the page before")
-    return start, limit or DEFAULT_LIMIT
+    return start
 
 
 def _page(query: tuple[str, tuple[Any, ...]], limit: int, connection: sqlite3.Connection) -> Steps[RecordPage]:
@@ -285,6 +324,6 @@ def _changed_meanwhile(ref: str, version: int, expected: int) -> Overtaken:
     )
 
 
-def _check_length(content: bytes) -> None:
+def check_length(content: bytes) -> None:
     if len(content) > MAX_CONTENT:
         raise Invalid(f"the content has {len(content)} bytes", hint=f"at most {MAX_CONTENT}")

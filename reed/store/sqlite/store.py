@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from reed.errors import CallError
-from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, T, no_cause
+from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, Restored, T, no_cause
 from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
@@ -29,12 +29,13 @@ from reed.store.sqlite.database import Database
 from reed.store.sqlite.equality import conditions_of
 from reed.store.sqlite.fields import FieldIndexes
 from reed.store.sqlite.find import Find
+from reed.store.sqlite.fitting import check
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
 from reed.store.sqlite.search import check_window, search
-from reed.store.sqlite.snippets import Snippets, window
+from reed.store.sqlite.snippets import Snippets, start_after, window
 from reed.store.sqlite.tree import tree
 from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Types, compile_type
@@ -76,14 +77,7 @@ class SqliteStore:
             self._join(clock, monotonic, cache_bytes, loop)
             self._outbox = Outbox(self._turn, self._database.writer, most_events)
             self._changes = Changes(
-                self._turn,
-                self._types,
-                self._snippets,
-                self._bonds,
-                self._index,
-                self._fields,
-                self._outbox,
-                clock,
+                self._turn, self._types, self._snippets, self._bonds, self._index, self._fields, self._outbox, clock
             )
             self._work = Work(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
@@ -142,6 +136,15 @@ class SqliteStore:
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
         self._write(done, failed, self._changes.delete, ref, cascade, by)
+
+    def restore(
+        self, record: Record, done: Done[Restored], failed: Failed, *, dry_run: bool = False, by: str = "", **how: bool
+    ) -> None:
+        plan = self._read(self._changes.restoring.plan, record, **how)
+        if dry_run or (plan.result.outcome == "unchanged" and not self.dirty):
+            done(plan.result)
+        else:
+            self._write(done, failed, self._changes.restoring.carry_out, plan, by)
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
@@ -209,6 +212,11 @@ class SqliteStore:
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
         done(self._types.definitions())
+
+    def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
+        """See `reed.store.sqlite.fitting`."""
+        kind, start = self._types.get(type_name), start_after(after)
+        self._jobs.start(partial(check, kind=kind, after=start, limit=limit), done, failed)
 
     # Search.
 

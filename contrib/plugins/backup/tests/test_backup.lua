@@ -2,11 +2,11 @@ local reed = require "reed"
 
 local SNIPPETS = {}
 for i = 1, 7 do
-  SNIPPETS[i] = { id = "id-" .. i, type = "page", name = i == 1 and "about" or "", version = i, created_at = i, updated_at = i + 1,
+  SNIPPETS[i] = { kind = "snippet", id = "id-" .. i, type = "page", name = i == 1 and "about" or "", version = i, created_at = i, updated_at = i + 1,
     content = { title = "Page " .. i, tags = json.array(), nothing = json.null, more = json.object() } }
 end
 
-local files, asked, listed
+local files, asked, listed, too_long
 
 --- A data folder in memory.
 local function open(path, mode)
@@ -17,7 +17,7 @@ local function open(path, mode)
 end
 
 before_each(function()
-  files, asked, listed = {}, {}, 0
+  files, asked, listed, too_long = {}, {}, 0, nil
   io = {
     open = open,
     list = function()
@@ -29,17 +29,26 @@ before_each(function()
     rename = function(from, to) files[to], files[from] = files[from], nil; return true end,
   }
   reed.settings.page, reed.settings.keep, reed.settings.after = 3, nil, nil
-  reed.registry.list = function() return { page = { schema = json.object() }, form = { schema = json.object() } } end
-  reed.snippet.list = function(options)
-    local page = json.array()
-    for i = listed + 1, math.min(listed + options.limit, #SNIPPETS) do page[#page + 1] = SNIPPETS[i] end
+  reed.registry.lines = function()
+    return '{"kind":"type","name":"form","definition":{}}\n{"kind":"type","name":"page","definition":{}}\n', 2
+  end
+  reed.snippet.lines = function(options)
+    local text, ids = {}, json.array()
+    for i = listed + 1, math.min(listed + options.limit, #SNIPPETS) do
+      ids[#ids + 1] = SNIPPETS[i].id
+      text[#text + 1] = i ~= too_long and json.encode(SNIPPETS[i]) .. "\n" or nil
+    end
     assert.equal(options.after, listed == 0 and "" or "id-" .. listed)
-    asked[#asked + 1] = #page
-    listed = listed + #page
+    asked[#asked + 1] = #ids
+    local skipped = json.array()
+    if too_long and too_long > listed and too_long <= listed + #ids then
+      skipped[1] = { id = SNIPPETS[too_long].id, name = "", bytes = 99 }
+    end
+    listed = listed + #ids
     local done = listed == #SNIPPETS
     local cursor = done and "" or "id-" .. listed
     if done then listed = 0 end
-    return page, cursor
+    return options.only_ids and "" or table.concat(text), ids, cursor, options.only_ids and {} or skipped
   end
   reed.schema.tree = function(id)
     if id == "id-2" then reed.fail(404, "deleted meanwhile") end
@@ -56,7 +65,8 @@ describe("snapshot", function()
   it("writes types, snippets by the page, and bonds between them", function()
     local answer = call("snapshot", {})
     assert.same({ answer.types, answer.snippets, answer.bonds }, { 2, 7, 1 })
-    assert.same(asked, { 3, 3, 1, 3, 3, 1 })
+    assert.same(asked, { 3, 3, 1, 7 })
+    assert.same(answer.skipped, json.array())
     local text = files[answer.file]
     assert.equal(#text, answer.bytes)
     local kinds = {}
@@ -70,6 +80,13 @@ describe("snapshot", function()
     assert.contains(text, '"nothing":null')
   end)
 
+  it("names what is too long for it, and leaves out its bonds", function()
+    too_long = 3
+    local answer = call("snapshot", {})
+    assert.same({ answer.types, answer.snippets, answer.bonds }, { 2, 6, 0 })
+    assert.same(answer.skipped, { { id = "id-3", name = "", bytes = 99 } })
+  end)
+
   it("keeps the newest", function()
     reed.settings.keep = 2
     files["notes.txt"] = "mine"
@@ -81,7 +98,7 @@ describe("snapshot", function()
   end)
 
   it("leaves no file under a snapshot's name when it fails", function()
-    reed.snippet.list = function() error("the core is gone", 0) end
+    reed.snippet.lines = function() error("the core is gone", 0) end
     assert.fails(function() call("snapshot", {}) end, "the core is gone")
     assert.same(call("list", {}).snapshots, json.array())
   end)

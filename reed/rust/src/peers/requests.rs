@@ -49,7 +49,7 @@ impl Requests {
 
     /// An answer came. Nobody waits for it when the request was given up, or was a message that wanted none.
     pub(crate) fn answered(&self, message: &PluginMessage) {
-        let answer = match strict_json::parse(&message.payload) {
+        let answer = match strict_json::parse_around_content(&message.payload) {
             Ok(answer) => answer,
             Err(error) => return log::line(&format!("an answer of {}: {error}", message.source)),
         };

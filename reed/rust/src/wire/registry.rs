@@ -1,7 +1,7 @@
-//! Payloads of the commands on types (20 to 22).
+//! Payloads of the commands on types (20 to 23).
 
 use crate::error::Error;
-use crate::wire::fields::{NAME, Reader, Writer};
+use crate::wire::fields::{NAME, REF, Reader, Writer};
 
 /// A type's name and its definition; by itself the payload of REGISTRY_DEFINE.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,33 @@ impl Definition {
         let type_name = reader.text(NAME)?;
         let size = reader.len32()?;
         Ok(Definition { type_name, definition: reader.take(size)?.to_vec() })
+    }
+}
+
+/// REGISTRY_CHECK: which snippets do not fit the definition of their type? A part of them at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryCheck {
+    /// The type.
+    pub type_name: String,
+    /// The cursor of the part before; empty: from the start.
+    pub after: String,
+    /// Snippets in this part; 0: 1000, which is the most.
+    pub limit: u32,
+}
+
+impl RegistryCheck {
+    /// Its bytes.
+    pub fn pack(&self) -> Result<Vec<u8>, Error> {
+        Ok(Writer::new().text(&self.type_name, NAME)?.text(&self.after, REF)?.u32(self.limit).done())
+    }
+
+    /// Reads its bytes.
+    pub fn unpack(payload: &[u8]) -> Result<RegistryCheck, Error> {
+        let mut reader = Reader::new(payload, "REGISTRY_CHECK");
+        let check =
+            RegistryCheck { type_name: reader.text(NAME)?, after: reader.text(REF)?, limit: reader.u32()? };
+        reader.end()?;
+        Ok(check)
     }
 }
 

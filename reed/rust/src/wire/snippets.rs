@@ -84,7 +84,7 @@ impl SnippetDelete {
     }
 }
 
-/// The answer to CREATE, UPDATE, DELETE and RENAME; `error` is empty when it was done.
+/// The answer to the writes; `error` is empty when it was done, but for a warning of SNIPPET_RESTORE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnippetWritten {
     /// HTTP status.
@@ -142,6 +142,44 @@ impl Record {
         let size = reader.len32()?;
         let content = reader.take(size)?.to_vec();
         Ok(Record { id, snippet_type, semantic_name, version, created_at, updated_at, content })
+    }
+}
+
+/// Bits of SNIPPET_RESTORE's flags.
+pub mod restore {
+    /// Content that does not fit its type is written, with a warning.
+    pub const ACCEPT_UNFIT: u8 = 0x01;
+    /// Also what is there in a newer version, or otherwise in the same.
+    pub const OVERWRITE: u8 = 0x02;
+    /// Answer what would happen, and write nothing.
+    pub const DRY_RUN: u8 = 0x04;
+}
+
+/// SNIPPET_RESTORE: a snippet to be written as it once was, with its id, version and times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnippetRestore {
+    /// Bits of [`restore`].
+    pub flags: u8,
+    /// The snippet.
+    pub record: Record,
+}
+
+impl SnippetRestore {
+    /// Its bytes.
+    pub fn pack(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.record.pack_into(Writer::new().u8(self.flags))?.done())
+    }
+
+    /// Reads its bytes.
+    pub fn unpack(payload: &[u8]) -> Result<SnippetRestore, Error> {
+        let mut reader = Reader::new(payload, "SNIPPET_RESTORE");
+        let flags = reader.u8()?;
+        if flags & !(restore::ACCEPT_UNFIT | restore::OVERWRITE | restore::DRY_RUN) != 0 {
+            return Err(reader.wrong(format!("unknown flags 0x{flags:02X}")));
+        }
+        let restore = SnippetRestore { flags, record: Record::unpack_from(&mut reader)? };
+        reader.end()?;
+        Ok(restore)
     }
 }
 

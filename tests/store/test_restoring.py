@@ -1,0 +1,248 @@
+"""Restoring snippets as they once were, and looking for those that do not fit their type any more."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound
+from reed.store.sqlite import SqliteStore
+from reed.wire.snippets import Record
+
+OLD = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"
+AT = 1_700_000_000_000_000
+DAY = 24 * 3600
+
+
+def record(snippet_id=OLD, version=3, content=b'{"title":"zebra"}', name="", kind="page", created=AT, updated=AT + 5):
+    return Record(snippet_id, kind, name, version, created, updated, content)
+
+
+def restore(driver, what, **how):
+    """The outcome and the warning, or the error raised."""
+    values: list = []
+    errors: list[CallError] = []
+    driver.store.restore(what, values.append, errors.append, **how)
+    while not values and not errors:
+        driver.turn()
+    if errors:
+        raise errors[0]
+    return values[0].outcome, values[0].warning
+
+
+def named(driver):
+    return [(each.id, each.semantic_name, each.version) for each in driver.page("", "", 0).records]
+
+
+def test_a_record_comes_back_as_it_was(driver):
+    assert restore(driver, record(name="a")) == ("created", "")
+    assert driver.get("a") == driver.get(OLD) == record(name="a")
+    assert restore(driver, record(name="a")) == ("unchanged", "")
+    assert driver.store.stats()["snippets"] == 1
+    newer = record(name="b", version=4, content=b'{"title":"two", "n": 1.50}', updated=AT + 9)
+    assert restore(driver, newer) == ("replaced", "")
+    assert driver.get("b") == newer
+    with pytest.raises(NotFound):
+        driver.get("a")
+
+
+def test_it_is_there_after_the_next_start(open_store, tmp_path):
+    driver = open_store(tmp_path / "a.db")
+    driver.define("page", {})
+    restore(driver, record())
+    driver.store.close()
+    again = open_store(tmp_path / "a.db")
+    assert again.get(OLD) == record()
+    assert again.create("page", "", {}) > OLD
+
+
+def test_what_is_newer_here_is_left_alone_unless_asked(driver):
+    restore(driver, record(version=5))
+    for other in (record(version=4), record(version=5, content=b'{"title":"other"}'), record(version=5, name="x")):
+        with pytest.raises(Conflict, match="is here in version 5"):
+            restore(driver, other)
+        assert driver.get(OLD) == record(version=5)
+    assert restore(driver, record(version=2), overwrite=True) == ("replaced", "")
+    assert driver.get(OLD) == record(version=2)
+
+
+def test_a_trial_says_the_same_and_writes_nothing(driver):
+    assert restore(driver, record(), dry_run=True) == ("created", "")
+    assert named(driver) == []
+    restore(driver, record(version=2))
+    assert restore(driver, record(), dry_run=True) == ("replaced", "")
+    assert named(driver) == [(OLD, "", 2)]
+    with pytest.raises(Conflict):
+        restore(driver, record(version=1), dry_run=True)
+
+
+def test_content_that_does_not_fit_takes_permission_and_is_warned_of(driver):
+    unfit = record(content=b'{"body":"no title"}')
+    with pytest.raises(Invalid, match="title"):
+        restore(driver, unfit)
+    outcome, warning = restore(driver, unfit, accept_unfit=True)
+    assert (outcome, "title" in warning) == ("created", True)
+    assert driver.get(OLD) == unfit
+
+
+def test_a_name_in_use_and_a_type_that_is_not_there(driver):
+    driver.create("note", "taken", {})
+    with pytest.raises(Conflict, match="in use"):
+        restore(driver, record(name="taken"))
+    with pytest.raises(Invalid, match="not defined"):
+        restore(driver, record(kind="nosuch"), accept_unfit=True)
+    assert len(named(driver)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        record("0190a5b2-7c3d-4e4f-8a9b-0c1d2e3f4a5b"),  # a UUID version 4
+        record("0190a5b2-7c3d-7e4f-ca9b-0c1d2e3f4a5b"),  # of another variant
+        record("00000000-0000-7000-8000-000000000000"),  # before the first cursor
+        record("ffffffff-ffff-7fff-bfff-ffffffffffff"),  # the last id there can be
+        record("blog/intro"),
+        record(""),
+        record(version=0),
+        record(version=1 << 31),
+        record(updated=(1 << 63) + 5),
+        record(created=7_258_118_400_000_000),
+        record(content=b"[1]"),
+        record(content=b'{"title":NaN}'),
+        record(name="no good"),
+        record(kind="No Type"),
+    ],
+)
+def test_what_cannot_have_been_is_refused(driver, wrong):
+    with pytest.raises((Invalid, Malformed)):
+        restore(driver, wrong, accept_unfit=True, overwrite=True)
+    assert named(driver) == []
+
+
+def test_what_is_of_the_future_takes_permission_and_is_warned_of(driver):
+    later = int(time.time() + 2 * DAY)
+    digits = f"{later * 1000:012x}"
+    for ahead in (record(updated=later * 1_000_000), record(f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000")):
+        with pytest.raises(Invalid, match="future"):
+            restore(driver, ahead)
+        outcome, warning = restore(driver, ahead, accept_unfit=True)
+        assert (outcome, "future" in warning) == ("created", True)
+        assert driver.get(ahead.id) == ahead
+    assert driver.create("note", "", {}) > ahead.id
+
+
+def test_a_clock_that_was_set_back_between_two_writes_is_no_obstacle(driver):
+    assert restore(driver, record(created=AT + 6)) == ("created", "")
+
+
+def test_two_ids_of_the_same_moment_are_told_apart(driver):
+    restore(driver, record())
+    twin = OLD[:-1] + "c"
+    with pytest.raises(Conflict, match="same time"):
+        restore(driver, record(twin), overwrite=True)
+    with pytest.raises(NotFound):
+        driver.get(twin)
+
+
+def test_new_ids_come_after_restored_ones(open_store):
+    now = 1_800_000_000 * 10**9
+    driver = open_store(clock=lambda: now)
+    driver.define("page", {})
+    ahead = f"{(now // 10**6) + 1000:012x}"
+    restore(driver, record(f"{ahead[:8]}-{ahead[8:]}-7000-8000-000000000000"))
+    made = driver.create("page", "", {})
+    assert named(driver)[-1][0] == made
+
+
+def test_a_restored_snippet_is_found_wherever_it_stands(driver):
+    driver.create("page", "", {"title": "horse"})
+    driver.settle()  # the index is beyond the id that comes now
+    restore(driver, record())
+    assert [hit.id for hit in driver.search("zebra", "", 0, 0).hits] == [OLD]
+    restore(driver, record(version=4, content=b'{"title":"donkey"}'))
+    assert [hit.id for hit in driver.search("donkey", "", 0, 0).hits] == [OLD]
+    assert driver.search("zebra", "", 0, 0).total == 0
+    driver.delete(OLD, False)
+    restore(driver, record())
+    assert driver.search("zebra", "", 0, 0).total == 1
+
+
+def test_others_are_told_of_it_as_of_any_write(driver):
+    kinds = ("snippet.created", "snippet.updated")
+    driver.store.subscribe({kind: ["seo", "backup"] for kind in kinds})
+    restore(driver, record(), by="backup")
+    restore(driver, record(), by="backup")
+    restore(driver, record(version=9), by="backup")
+    seen = []
+    while (event := driver.next_event("seo")) is not None:
+        seen.append((event.kind, event.snippet_id, event.version))
+        driver.store.told("seo", event.id)
+    assert seen == [("snippet.created", OLD, 3), ("snippet.updated", OLD, 9)]
+    assert driver.next_event("backup") is None
+
+
+def test_a_restore_that_is_not_committed_leaves_nothing(driver, monkeypatch):
+    restore(driver, record(version=1))
+    answers: list = []
+    driver.store.restore(record(version=2), answers.append, answers.append)
+    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not on the disk yet
+    assert answers == []
+    driver.store._fail(MemoryError())
+    assert [type(answer).__name__ for answer in answers] == ["StoreFailed", "StoreFailed"]
+    assert driver.get(OLD) == record(version=1)
+
+
+def test_which_snippets_do_not_fit_their_type_a_part_at_a_time(driver):
+    import json
+
+    ids = [driver.create("page", f"p{n}", {"title": "t", "n": n}) for n in range(7)]
+    driver.define("page", {"schema": {"properties": {"n": {"maximum": 3}}}})
+    whole = json.loads(driver.check("page", "", 0))
+    assert (whole["checked"], whole["unfit"], whole["cursor"]) == (7, 3, "")
+    assert [(each["id"], each["name"]) for each in whole["first"]] == [(ids[n], f"p{n}") for n in (4, 5, 6)]
+    assert "$.n" in whole["first"][0]["problem"]
+    cursor, parts = "", []
+    while True:
+        part = json.loads(driver.check("page", cursor, 3))
+        parts.append((part["checked"], part["unfit"]))
+        cursor = part["cursor"]
+        if not cursor:
+            break
+    assert parts == [(3, 0), (3, 2), (1, 1)]
+    with pytest.raises(NotFound):
+        driver.check("nosuch", "", 0)
+    with pytest.raises(Malformed):
+        driver.check("page", "no-id", 0)
+
+
+def test_a_store_of_another_core_takes_all_of_it(driver, tmp_path):
+    made = [driver.create("note", f"n{n}", {"n": n}) for n in range(20)]
+    other = type(driver)(SqliteStore(tmp_path / "other.db"))
+    other.define("note", {})
+    for snippet_id in reversed(made):  # in any order
+        restore(other, driver.get(snippet_id))
+    assert other.page("", "", 0).records == driver.page("", "", 0).records
+    other.store.close()
+
+
+def test_a_restored_snippet_is_in_the_indexes_of_fields_and_repeats_no_unique_value(driver):
+    def found(kind, conditions):
+        return [each.id for each in driver.find(kind, conditions, "", 0).records]
+
+    driver.define("page", {"unique": ["slug"]})
+    driver.define("note", {"indexed": ["slug"]})
+    here = driver.create("page", "", {"slug": "a"})
+    taken = record(content=b'{"slug":"a"}')
+    for how in ({}, {"dry_run": True}, {"accept_unfit": True}):
+        with pytest.raises(Conflict) as caught:
+            restore(driver, taken, **how)
+        assert here in caught.value.message
+    assert found("page", b'{"slug":"a"}') == [here]
+    restore(driver, record(content=b'{"slug":"b"}'))
+    assert found("page", b'{"slug":"b"}') == [OLD]
+    restore(driver, record(content=b'{"slug":"c"}', version=4))
+    assert (found("page", b'{"slug":"b"}'), found("page", b'{"slug":"c"}')) == ([], [OLD])
+    restore(driver, record(content=b'{"slug":"c"}', version=5, kind="note"))
+    assert (found("page", b'{"slug":"c"}'), found("note", b'{"slug":"c"}')) == ([], [OLD])
+    driver.create("page", "", {"slug": "c"})
