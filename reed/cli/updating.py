@@ -55,7 +55,8 @@ def _writes(
         change = request.tag
         try:
             if isinstance(answer, CallError):
-                raise (change.why if isinstance(answer, NotFound) else None) or answer
+                is_none = isinstance(answer, (NotFound, Conflict))  # Conflict: ids of several begin so
+                raise (change.why if is_none else None) or answer
             record = SnippetGot.unpack(answer).record
             if change.ref not in (record.semantic_name, record.id):  # its id only begins so
                 raise change.why or NotFound(f"no snippet {change.ref!r}")
