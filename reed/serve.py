@@ -254,8 +254,9 @@ def _open_standard_descriptors() -> None:
 def _return_large_buffers() -> None:
     """Buffers of 160 KB and more go back to the kernel when they are freed.
 
-    Smaller ones, as the answers to 100 pipelined requests in one turn, would cost a page fault for each 4 KB. By itself glibc raises that limit to 32 MB, and then keeps hundreds of MB after a crowd of requests that never
-    became whole. musl has no mallopt, and does not keep them.
+    Smaller ones, as the answers to 100 pipelined requests in one turn, would cost a page fault for each 4 KB. By itself
+    glibc raises that limit to 32 MB, and then keeps hundreds of MB after a crowd of requests that never became whole.
+    musl has no mallopt, and does not keep them.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
