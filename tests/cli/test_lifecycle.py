@@ -18,7 +18,8 @@ from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import load as load_rows
 from reed.wire.codes import Command, Permission
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "contrib/docs"
+CONFIGURATION = (DOCS / "reference/configuration.md").read_text(encoding="utf-8")
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parent.parent)}
 
 
@@ -59,7 +60,7 @@ def test_the_sample_editor_may_list_plugins_read_trees_and_types_and_export(reed
     reed("init")
     sample = "\n".join(line.removeprefix("# ") for line in (tmp_path / "reed.yaml").read_text().splitlines())
     group = sample[sample.index("groups:") : sample.index("What plugins are told")]
-    for text in (group, README[README.index("groups:  ") : README.index("limits:\n")]):
+    for text in (group, CONFIGURATION[CONFIGURATION.index("groups:  ") : CONFIGURATION.index("limits:\n")]):
         (tmp_path / "shown.yaml").write_text(text)
         editor = load("shown.yaml", {}, {}).groups["editor"]
         allowed = commands_for({Permission(node.value) for node in editor.permissions}, is_admin=False)

@@ -24,6 +24,7 @@ TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
 CODE = {"sh", "python", "rust", "lua"}
 TESTED = {  # the documents with such blocks, each run by a test below
     "guide/events.md": {"lua"},
+    "guide/messages.md": {"lua"},  # test_readme
     "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/reload-and-restart.md": {"sh"},

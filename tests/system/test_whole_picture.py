@@ -20,7 +20,7 @@ from reed.config import BUNDLED_PLUGINS
 ROOT = Path(__file__).parents[2]
 # Those of the installed package, whose crate is beside them; in a checkout those of the checkout.
 CONTRIB = BUNDLED_PLUGINS if BUNDLED_PLUGINS.is_dir() else ROOT / "contrib/plugins"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "contrib/docs/guide/bundled-plugins.md").read_text(encoding="utf-8")
 ROWS = (
     'ai-core,native,{},1.0.0,"snippet_read,snippet_write","admin",true,""',
     'analytics,native,{},1.0.0,"system_stats","admin",false,""',
@@ -96,8 +96,8 @@ def test_what_ai_core_finds_reaches_analytics_and_backup(five) -> None:
 
 
 @pytest.mark.slow
-def test_the_keywords_in_the_readme_are_those_of_the_pages(five, pages) -> None:
-    shown = re.findall(r"^\| `([\w./-]+)` \| (.+?) \|$", README, re.MULTILINE)
+def test_the_keywords_in_the_guide_are_those_of_the_pages(five, pages) -> None:
+    shown = re.findall(r"^\| `([\w./-]+)` \| (.+?) \|$", GUIDE, re.MULTILINE)
     assert len(shown) >= 4
     five.start()
     import_pages(five, pages)
