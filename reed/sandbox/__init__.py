@@ -3,7 +3,7 @@
     rules_for(plugin, permissions) ── Rules ── Sandbox.prepare ── Prepared.confine, in the plugin's own process
 
     mark         by which a plugin's process is known, and all that it forks
-    limits       rlimits, descriptors, the user, no_new_privs, capabilities
+    limits       rlimits, descriptors, no_new_privs, capabilities
     landlock     which files, FIFOs and TCP ports; nothing outside is signalled
     filter       which system calls (seccomp; `denied` is the list, with its reasons)
     own_socket   the one address that a Lua plugin may connect to

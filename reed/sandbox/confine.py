@@ -1,7 +1,7 @@
 """All layers in their order, each resting on the one before (sandbox.md#layers).
 
     before the fork   Sandbox.prepare(rules)     paths are opened, the filter is made: all becomes a list of steps
-    after it          Prepared.confine()         mark · rlimits · descriptors · user · no_new_privs · capabilities
+    after it          Prepared.confine()         mark · rlimits · descriptors · no_new_privs · capabilities
                                                  · Landlock · the own socket's seal · seccomp · the limit of memory
     in the parent     Prepared.close()
 
@@ -104,8 +104,6 @@ class Sandbox:
         yield from mark.mark(kernel)
         yield from limits.limit(kernel, rules)
         yield from limits.close_descriptors(kernel, {*keep, ruleset}, on_exec=executes)
-        if rules.user is not None:
-            yield from limits.become(rules.user)
         yield from limits.no_new_privs(kernel)
         yield from limits.drop_capabilities(kernel, every=rules.mode != "off")
         if version:

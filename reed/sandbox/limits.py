@@ -1,4 +1,4 @@
-"""The layers that every kernel has: rlimits, descriptors, the user, no_new_privs, capabilities.
+"""The layers that every kernel has: rlimits, descriptors, no_new_privs, capabilities.
 
 No PR_SET_DUMPABLE: an exec undoes it, Landlock keeps neighbours from tracing each other, and a core that is not root
 could no longer read how much memory its plugins have. No PDEATHSIG: a plugin outlives the core
@@ -31,8 +31,6 @@ def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
     """Soft and hard limits alike, never above the hard limit there is."""
     yield _limit(kernel, "core dumps", resource.RLIMIT_CORE, 0)
     yield _limit(kernel, "open files", resource.RLIMIT_NOFILE, rules.open_files)
-    if rules.cpu is not None:
-        yield _limit(kernel, "processor time", resource.RLIMIT_CPU, rules.cpu)
     if rules.processes is not None:
         yield _limit(kernel, "processes", resource.RLIMIT_NPROC, rules.processes)
 
@@ -68,15 +66,6 @@ def _close_one_by_one(keep: Collection[int], on_exec: bool) -> None:
     for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {*keep}:
         with contextlib.suppress(OSError):  # the one that listed the folder is closed already
             os.set_inheritable(fd, False) if on_exec else os.close(fd)
-
-
-def become(user: tuple[int, int]) -> Iterator[Step]:
-    """Be that uid and gid, with no other groups. Only root can; who is that user already, stays it."""
-    uid, gid = user
-    if (os.geteuid(), os.getegid()) != user:
-        yield Step("user", "leave all groups", os.setgroups, ((),))
-        yield Step("user", f"become group {gid}", os.setresgid, (gid, gid, gid))
-        yield Step("user", f"become user {uid}", os.setresuid, (uid, uid, uid))
 
 
 def no_new_privs(kernel: Kernel) -> Iterator[Step]:

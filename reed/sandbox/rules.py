@@ -59,10 +59,8 @@ class Rules(NamedTuple):
     own_socket: str | None = None  # Lua: the one Unix socket that it may connect to; None: none
     connect_tcp: tuple[int, ...] = ()  # ports
     memory: int | None = None  # bytes of RLIMIT_DATA: all that it has for itself to write to, not what it reads
-    cpu: int | None = None  # seconds of processor time in all its life; then SIGXCPU
     open_files: int = 1024
     processes: int | None = None  # of its user in all, so 0 means no further; does not bind root
-    user: tuple[int, int] | None = None  # uid and gid to become, where the core runs as root
     mode: str = "auto"  # strict: a missing layer is an error; off: limits and no_new_privs alone
 
 
@@ -79,7 +77,6 @@ def rules_for(
     paths: Iterable[str] = (),
     memory: int | None = None,
     mode: str = "auto",
-    user: tuple[int, int] | None = None,
 ) -> Rules:
     """The rules of the plugin `name`, "native" or "lua". Pure: looks at no file.
 
@@ -104,7 +101,6 @@ def rules_for(
         connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
         memory=memory,
         processes=0 if is_lua else None,
-        user=user,
         mode=mode,
     )
 

@@ -1,7 +1,7 @@
 """Which permission a command takes (permissions.md).
 
 Permission ── PERMISSION_OF ── Command        file_write has no command: it opens the plugin's own data folder
-the group admin ── ADMIN_ONLY, and everything else
+the group admin ── everything; only it may start, stop, signal and reload plugins
 """
 
 from __future__ import annotations
@@ -36,17 +36,6 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.SYSTEM_STATS: Permission.SYSTEM_STATS,
 }
 
-# A plugin's signals about itself are no PLUGIN_SIGNAL to another, and go past this. PLUGIN_REGISTER belongs to a
-# plugin's own socket, which takes nobody but that plugin.
-ADMIN_ONLY: frozenset[Command] = frozenset(
-    {
-        Command.PLUGIN_SIGNAL,
-        Command.PLUGIN_START,
-        Command.PLUGIN_STOP,
-        Command.PLUGIN_RELOAD,
-    }
-)
-
 
 def permission(name: str) -> Permission:
     """The permission of that name; an unknown one is Malformed, with the nearest as its hint."""
@@ -55,11 +44,6 @@ def permission(name: str) -> Permission:
     except ValueError:
         hint = nearest(name, Permission) or f"there are: {', '.join(Permission)}"
         raise Malformed(f"unknown permission {name!r}", hint=hint) from None
-
-
-def parse(text: str) -> frozenset[Permission]:
-    """The permissions of a list such as "snippet_read, snippet_write"; an empty text is none."""
-    return frozenset(permission(part.strip()) for part in text.split(",") if text.strip())
 
 
 def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> frozenset[Command]:

@@ -124,10 +124,6 @@ class Supervisor:
         if plugin is not None:
             plugin.stop(done, failed)
 
-    def restart(self, name: str, done: Done, failed: Failed) -> None:
-        """Stop it if it runs, then start it; `done` when it is READY."""
-        self.stop(name, lambda: self.start(name, done, failed), failed)
-
     def replace(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
         """Launch a replacement beside the process that runs, changed or not; `done` when calls go to it."""
         plugin, found = self._find(name, failed), ReloadReport()

@@ -148,24 +148,6 @@ def test_a_setuid_program_gives_nothing(run, place, needs) -> None:
     assert run(program, "-u").stdout == "0\n"
 
 
-def test_another_user_where_the_core_is_root(sandbox, place, needs) -> None:
-    needs()
-    if os.getuid() != 0:
-        pytest.skip("becoming another user takes root")
-    prepared = sandbox.prepare(place.rules("native", user=(65534, 65534)))
-    ended = subprocess.run(
-        ["/usr/bin/id"],
-        preexec_fn=prepared.confine,
-        start_new_session=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    prepared.close()
-    assert ended.stdout.startswith("uid=65534"), ended
-    assert "groups=65534" in ended.stdout
-
-
 def test_the_limit_of_memory_is_the_programs_not_the_cores(run, needs) -> None:
     """Far less than this process has for itself before the exec; the program itself comes to feel it."""
     needs(0)

@@ -282,13 +282,14 @@ def test_a_start_while_it_stops_follows_the_stop(world: World) -> None:
     world.until_state("seo", State.STOPPED)
 
 
-def test_a_restart_is_a_stop_and_a_start(world: World) -> None:
+def test_who_waits_for_a_stop_may_start_again(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     first = world.make_ready("seo")
     world.hears = lambda _name, _kind: False
     done: list[bool] = []
-    world.supervisor.restart("seo", lambda: done.append(True), pytest.fail)
+    supervisor = world.supervisor
+    supervisor.stop("seo", lambda: supervisor.start("seo", lambda: done.append(True), pytest.fail), pytest.fail)
     world.until(lambda: world["seo"].pid not in (None, first))
     world.says("seo", READY)
     assert done == [True]
