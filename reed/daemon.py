@@ -40,7 +40,6 @@ from reed.core.signals import signal_plugins, tell_of_pairs
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
-from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
@@ -55,6 +54,7 @@ from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
+from reed.zygote.launcher import ZygoteLauncher
 
 _SCRATCH_BYTES = 256 * 1024
 _OWN_DESCRIPTORS = 2048
@@ -150,7 +150,7 @@ class Daemon:
 
     def _build_registry(self, undo: contextlib.ExitStack) -> None:
         self._sandbox = Sandbox()
-        self._launcher = NurseryLauncher(self.loop, self._sandbox, self._log, self._nursery_died)
+        self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._log, self._zygote_died)
         undo.callback(self._launcher.close)
         callbacks = Callbacks(
             prepare=lambda name: self.links[name].listen(),
@@ -310,7 +310,7 @@ class Daemon:
     def _flooded(self, plugin: str, why: str) -> None:
         self.loop.again(lambda: self.supervisor.kill(plugin, why))
 
-    def _nursery_died(self) -> None:
+    def _zygote_died(self) -> None:
         self.supervisor.orphans.sweep()
 
     def _note_bug(self, error: BaseException) -> None:

@@ -5,7 +5,7 @@
 
 Each peer has a token bucket: a burst of lines, then so many a second. A plugin has three, so that no flood hides a
 crash: `NAME` for what the core says about its process, `plugin NAME` for what it does on its connections, `output of
-NAME` for what it writes. The rooms core, registry, peers and nursery log through here alone; a line that no peer causes
+NAME` for what it writes. The rooms core, registry, peers and zygote log through here alone; a line that no peer causes
 has the peer THE_CORE, and a budget as well. Only a traceback has several lines, and those are indented: no text of a
 peer can pass for a line of the log.
 """

@@ -39,8 +39,8 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
-    "nursery": "errors system_calls runtime_paths wire supervision lua sandbox peer_log",
-    "daemon": "errors system_calls wire loop store config supervision core peers nursery sandbox peer_log",
+    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox peer_log",
+    "daemon": "errors system_calls wire loop store config supervision core peers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config supervision daemon log_file text",
     "cli": "errors system_calls process_handle runtime_paths wire config supervision lua client serve scaffold text",
     "scaffold": "errors wire",
@@ -48,7 +48,7 @@ ARROWS = {
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {
     "selectors": {"loop"},
-    "select": {"loop", "lua", "nursery"},  # a plugin waits for its core and its FIFOs, the nursery for requests
+    "select": {"loop", "lua", "zygote"},  # a plugin waits for its core and its FIFOs, the zygote for requests
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/site.py"},  # a definition that a person wrote as YAML

@@ -2,7 +2,7 @@
 
     start       launched -> READY, as the core tells it (`ready_ms`), one plugin after another
     private     Private_Clean + Private_Dirty of an idle plugin that has answered a call: what it does not share
-    together    PSS of the core and all its processes, the nursery included
+    together    PSS of the core and all its processes, the zygote included
     mesh        making and opening the FIFOs of so many plugins, in this process; on a disk it costs what an inode costs
 
 The Lua plugin is contrib/plugins/simple-seo under many names (36 KB of Lua), and once a validator of twenty lines; the

@@ -42,7 +42,7 @@ _HEALTH = int(Command.PLUGIN_HEALTH)
 
 
 class Host:
-    """One plugin, served until it ends. It is made in the nursery, and runs in a fork of it."""
+    """One plugin, served until it ends. It is made in the zygote, and runs in a fork of it."""
 
     _spec: LaunchSpec
     _folder: Folder
@@ -83,7 +83,7 @@ class Host:
     # Starting ---------------------------------------------------------------------------------------------------------
 
     def load(self, spec: LaunchSpec, places: Places | None = None) -> None:
-        """Runs main.lua; `places` are those of the spec, but in a rehearsal."""
+        """Runs main.lua; `places` are those of the spec, but in a warm-up."""
         self._spec = self._handlers.spec = self._contact.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
@@ -277,6 +277,6 @@ class Host:
         os._exit(0)
 
     def _end(self, text: str, stack: str = "") -> NoReturn:
-        """A fork of the nursery has nothing else to clean up."""
+        """A fork of the zygote has nothing else to clean up."""
         words.log_error(f"{self._spec.name}: {text}", stack)
         os._exit(1)

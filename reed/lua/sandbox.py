@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 class Sandbox:
-    """A runtime whose SDK is loaded. It is made in the nursery; `start` gives it to a plugin."""
+    """A runtime whose SDK is loaded. It is made in the zygote; `start` gives it to a plugin."""
 
     def __init__(self, lua: str = "5.5") -> None:
         module = _implementation(lua)

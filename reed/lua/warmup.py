@@ -1,4 +1,4 @@
-"""The life of a small plugin, played in the nursery before it forks (reed.nursery.heap).
+"""The life of a small plugin, played in the zygote before it forks (reed.zygote.heap).
 
 What a real plugin runs has then been run: code is specialised, caches are filled, and a fork changes fewer pages.
 """
@@ -22,10 +22,10 @@ from reed.wire.plugins import PluginMessage
 _TIMES = 3
 _CALLS = 20
 _TURNS = 4  # waiting, the call, the signal, the message
-_FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "rehearsal")
+_FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Loads a plugin, registers it at nobody, and lets it answer some calls and messages."""
     for _ in range(_TIMES):
         stage, host = Stage(), Host(Sandbox())
@@ -37,7 +37,7 @@ def rehearse() -> None:
 
 def small_plugin(entry: str = "main") -> LaunchSpec:
     """What is played."""
-    fields = {"name": "rehearsal", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/{entry}.lua"}
+    fields = {"name": "warmup", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/{entry}.lua"}
     nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
     return LaunchSpec.of({**fields, **nowhere})
 

@@ -5,7 +5,7 @@
     reed.yaml, the folder's files ─────┘        │                                         └─ on_failed(reason)
                                                 └── fingerprint: by it the next core adopts a process (adoption)
 
-Both types of plugin come from the zygote, confined as their LaunchSpec says (reed.nursery).
+Both types of plugin come from the zygote, confined as their LaunchSpec says (reed.zygote).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LaunchSpec:
 
 class Launcher(Protocol):
     @property
-    def nurseries(self) -> Collection[int]:
+    def zygotes(self) -> Collection[int]:
         """The pids of the processes that plugins are forked from, those of dead ones too."""
 
     def is_launching(self) -> bool:

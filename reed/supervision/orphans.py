@@ -5,7 +5,7 @@
                                       under this core or, for an adopted plugin, before it
 
     a child of this process           it is
-    a plugin's process, the nursery   left alone: others watch it
+    a plugin's process, the zygote   left alone: others watch it
     marked (reed.sandbox.mark) ─┬─ in the session of a plugin that runs    left alone until that one ends
                                 └─ else                                    killed and waited for
     unmarked                          the operator's or the embedding program's: left alone. Where this process is
@@ -52,14 +52,14 @@ class Process(NamedTuple):
 
 
 class Orphans:
-    """See the module. `runs` are the plugins' processes, `nurseries` the nursery's and those of the dead ones."""
+    """See the module. `runs` are the plugins' processes, `zygotes` the zygote's and those of the dead ones."""
 
     def __init__(
         self,
         loop: Loop,
         log: PeerLog,
         runs: Collection[int],
-        nurseries: Collection[int],
+        zygotes: Collection[int],
         launching: Callable[[], bool],
         on_clean: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,7 +68,7 @@ class Orphans:
         self._loop = loop
         self._log = log
         self._runs = runs
-        self._nurseries = nurseries
+        self._zygotes = zygotes
         self._launching = launching  # may there be a plugin's process whose pid was not told yet?
         self._on_clean = on_clean
         self._sessions: dict[int, int] = {}  # of plugins that ended: how many looks in a row found nobody there
@@ -135,7 +135,7 @@ class Orphans:
         left = False
         dead: dict[tuple[int, int], float] = {}
         launching = self._launching()
-        living = {pid for pid in self._nurseries if is_child(pid)}
+        living = {pid for pid in self._zygotes if is_child(pid)}
         for pid in children():
             if pid in self._runs or pid in living:
                 continue
@@ -144,7 +144,7 @@ class Orphans:
                 continue
             if launching and process.session in {pid, *living}:
                 left = True  # it may be a plugin's
-            elif process.session in self._nurseries or is_marked(pid):
+            elif process.session in self._zygotes or is_marked(pid):
                 left = self._end(process, living) or left
             elif process.is_dead and self._takes_all:
                 self._reap_later(process, dead)

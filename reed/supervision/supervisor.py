@@ -65,7 +65,7 @@ class Supervisor:
         self.plugins: dict[str, Plugin] = {}
         self._tools = Tools(loop, config, launcher, callbacks, log, clock, random, Manifests(), {}, self._exited)
         self.orphans = Orphans(
-            loop, log, self._tools.processes.keys(), launcher.nurseries, launcher.is_launching, self._check_closed
+            loop, log, self._tools.processes.keys(), launcher.zygotes, launcher.is_launching, self._check_closed
         )
         self._changes = RowChanges(self.plugins, self._tools)
         self._reload = RegistryReload(loop, self._changes.steps)

@@ -53,7 +53,7 @@ class ExitWatch:
 
 
 class WatchedProcess:
-    """One process that the core started, or that was handed to it by its nursery."""
+    """One process that the core started, or that was handed to it by its zygote."""
 
     def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None], adopted: int | None = None) -> None:
         """`on_end` is called once, in a later turn, with the reason in words.

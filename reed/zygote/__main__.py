@@ -1,5 +1,5 @@
-"""The nursery's process: `python -m reed.nursery`, with its end of the core's socket as stdin."""
+"""The zygote's process: `python -m reed.zygote`, with its end of the core's socket as stdin."""
 
-from reed.nursery.process import main
+from reed.zygote.process import main
 
 main()

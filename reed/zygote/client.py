@@ -1,10 +1,10 @@
-r"""The core's side of the nursery: it asks for plugin processes, and each tells by a pipe how it came to be.
+r"""The core's side of the zygote: it asks for plugin processes, and each tells by a pipe how it came to be.
 
-    nursery.start()
-    report = nursery.request(Request(…), output_fd)     at once; the fd may be closed then
+    zygote.start()
+    report = zygote.request(Request(…), output_fd)     at once; the fd may be closed then
     … the pipe `report` … b"4711\n" … end               the process is confined, and runs the plugin's code
                           b"4711\nreason" … end         it could not, and ends
-                          end                           the nursery died before it read the request
+                          end                           the zygote died before it read the request
 
 Its process is `process`; `fileno` becomes readable when it died: then call `stop`, and start it again.
 """
@@ -19,14 +19,14 @@ import sys
 from collections import deque
 
 from reed.errors import ReedError
-from reed.nursery.request import MAX_REQUEST, Request
 from reed.system_calls import needed
+from reed.zygote.request import MAX_REQUEST, Request
 
 _STOP_SECONDS = 2.0
 
 
-class Nursery:
-    """One nursery process. Start it before the core opens anything; the core must be a child subreaper."""
+class Zygote:
+    """One zygote process. Start it before the core opens anything; the core must be a child subreaper."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -37,9 +37,9 @@ class Nursery:
         """Starts the process; requests wait in its socket until it is ready (some 200 ms)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs, needed("setsid", "the nursery, which plugins are forked from"):
+        with theirs, needed("setsid", "the zygote, which plugins are forked from"):
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed.nursery"], stdin=theirs.fileno(), start_new_session=True
+                [sys.executable, "-P", "-m", "reed.zygote"], stdin=theirs.fileno(), start_new_session=True
             )
         self._socket = ours
 
@@ -52,7 +52,7 @@ class Nursery:
         return None if self._process is None else self._process.pid
 
     def fileno(self) -> int:
-        """Readable when the nursery died."""
+        """Readable when the zygote died."""
         return self._running().fileno()
 
     def request(self, request: Request, output_fd: int) -> int:
@@ -100,7 +100,7 @@ class Nursery:
 
     def _running(self) -> socket.socket:
         if self._socket is None:
-            raise ReedError("the nursery does not run", hint="start() it")
+            raise ReedError("the zygote does not run", hint="start() it")
         return self._socket
 
 

@@ -1,7 +1,7 @@
 """Processes made by clone(2) as it is: a fork that is the core's child at once, and one that lingers (see below).
 
-Both are siblings of who makes them (CLONE_PARENT). os.fork would make a child of the nursery, and run what libraries
-want done after a fork, for threads that a nursery does not have: each page that this writes to is one more of the
+Both are siblings of who makes them (CLONE_PARENT). os.fork would make a child of the zygote, and run what libraries
+want done after a fork, for threads that a zygote does not have: each page that this writes to is one more of the
 plugin's own.
 """
 
@@ -36,10 +36,10 @@ class Cloning:
         return pid
 
 
-class Lingering:
+class AddressSpaceHolder:
     """A second process in this one's memory, which does nothing, and ends after a moment.
 
-    Who executes a program gives up its memory first: of a fork of the nursery that takes 2 ms, for thousands of pages.
+    Who executes a program gives up its memory first: of a fork of the zygote that takes 2 ms, for thousands of pages.
     While another process is in that memory it is left behind in no time, and falls apart when that one ends. It runs
     usleep(3) alone, on a stack of its own: no Python. It holds the descriptors that were open when it was made.
     """

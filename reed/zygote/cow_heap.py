@@ -1,11 +1,11 @@
 """Keeping a forked plugin small: what it changes, it pays for by the page.
 
-A page is shared with the nursery until it is written to, if only a reference count or a mark of a collector. So:
+A page is shared with the zygote until it is written to, if only a reference count or a mark of a collector. So:
 
-    rehearse     a throwaway plugin has been loaded and called: the code that each plugin runs is specialised
+    warm_up     a throwaway plugin has been loaded and called: the code that each plugin runs is specialised
     fill_holes   free places scattered over the heap are taken for good, so that what is made next lies side by side
     freeze       Python's collector leaves alone what is there
-    make_room    the heap ends in free pages, which a spare touches (warming.py): a plugin's first objects lie there
+    make_room    the heap ends in free pages, which a spare touches (prefault.py): a plugin's first objects lie there
 
 Measured with a plugin that has answered 200 calls: 2.1 MB of private memory before, 0.9 MB after.
 """

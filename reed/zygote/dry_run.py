@@ -1,4 +1,4 @@
-"""A start that is played once, so that its pages are known (warming.py).
+"""A start that is played once, so that its pages are known (prefault.py).
 
 The request is there, the core has answered: all that a real start does not do itself is done before the fork.
 """
@@ -9,21 +9,21 @@ import os
 import socket
 
 from reed.lua.host import Host
-from reed.lua.rehearsal import Stage
-from reed.nursery.birth import Birth
-from reed.nursery.request import Request
+from reed.lua.warmup import Stage
 from reed.sandbox.rules import rules_for
+from reed.zygote.request import Request
+from reed.zygote.spawn import Spawn
 
 
-class Trial:
-    """Made in the nursery; `start` runs in a fork, and uses the host up."""
+class DryRun:
+    """Made in the zygote; `start` runs in a fork, and uses the host up."""
 
-    def __init__(self, birth: Birth) -> None:
-        self._birth = birth
+    def __init__(self, spawn: Spawn) -> None:
+        self._spawn = spawn
         self._stage = Stage("start")
         self._asked, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         rules = rules_for("lua", "", None, "", "", (), (), own_socket="")
-        ruleset = birth.sandbox.ruleset(rules)
+        ruleset = spawn.sandbox.ruleset(rules)
         null = os.open(os.devnull, os.O_RDWR)
         descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]
         with asking:
@@ -33,9 +33,9 @@ class Trial:
 
     def start(self, host: Host) -> None:
         """From the request to READY, and confined."""
-        self._birth.receive(self._asked)
+        self._spawn.receive(self._asked)
         self._stage.start(host)
-        self._birth.confine(self._stage.spec)
+        self._spawn.confine(self._stage.spec)
 
     def close(self) -> None:
         self._asked.close()

@@ -1,9 +1,9 @@
-"""Launches plugins of both types through the nursery, each in its sandbox (supervision.launch_spec.Launcher).
+"""Launches plugins of both types through the zygote, each in its sandbox (supervision.launch_spec.Launcher).
 
-    launch ── rules of its row, manifest and reed.yaml ── ruleset ── nursery ── report ── on_launched(pid) | on_failed
+    launch ── rules of its row, manifest and reed.yaml ── ruleset ── zygote ── report ── on_launched(pid) | on_failed
 
 What cannot be started as its rules say is not started at all: a layer that `sandbox: strict` asks for and this kernel
-lacks, a path of the rules that cannot be opened, code that cannot be executed. When the nursery dies, those who wait
+lacks, a path of the rules that cannot be opened, code that cannot be executed. When the zygote dies, those who wait
 are told, and the next launch starts another one.
 """
 
@@ -17,12 +17,12 @@ from typing import NamedTuple, Protocol
 
 from reed.errors import ReedError
 from reed.lua.launch import LaunchSpec as LuaSpec
-from reed.nursery.nursery import Nursery
-from reed.nursery.request import Program, Request
 from reed.peer_log import THE_CORE, PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
+from reed.zygote.client import Zygote
+from reed.zygote.request import Program, Request
 
 _MOST = 4096  # bytes of a report
 
@@ -38,25 +38,25 @@ class _Waiting(NamedTuple):
     said: bytearray
 
 
-class NurseryLauncher:
-    """The core's nursery, and how many of its plugins are on their way."""
+class ZygoteLauncher:
+    """The core's zygote, and how many of its plugins are on their way."""
 
     def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
-        """`on_death`: the nursery died, and its spare process is about to."""
-        self.nurseries: list[int] = []
+        """`on_death`: the zygote died, and its spare process is about to."""
+        self.zygotes: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
         self._log = log
         self._on_death = on_death
-        self._nursery = Nursery()
+        self._zygote = Zygote()
         self._waiting: dict[int, _Waiting] = {}  # by report
 
     def start(self) -> None:
-        """Start the nursery; launches may be asked for at once, and wait until it is ready."""
-        self._nursery.start()
-        assert self._nursery.pid is not None
-        self.nurseries.append(self._nursery.pid)
-        self._loop.watch(self._nursery.fileno(), self._nursery_died)
+        """Start the zygote; launches may be asked for at once, and wait until it is ready."""
+        self._zygote.start()
+        assert self._zygote.pid is not None
+        self.zygotes.append(self._zygote.pid)
+        self._loop.watch(self._zygote.fileno(), self._zygote_died)
 
     def is_launching(self) -> bool:
         return bool(self._waiting)
@@ -66,12 +66,12 @@ class NurseryLauncher:
     ) -> None:
         ruleset = -1
         try:
-            if not self._nursery.alive:
+            if not self._zygote.alive:
                 self.start()
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
-            report = self._nursery.request(Request(_what(spec), rules, ruleset), output_fd)
+            report = self._zygote.request(Request(_what(spec), rules, ruleset), output_fd)
         except (OSError, ReedError) as error:
             on_failed(f"cannot be launched: {error}")
             return
@@ -82,18 +82,18 @@ class NurseryLauncher:
         self._loop.watch(report, partial(self._read, report))
 
     def close(self) -> None:
-        if self._nursery.alive:
-            self._loop.unwatch(self._nursery.fileno())
-            self._nursery.stop()
+        if self._zygote.alive:
+            self._loop.unwatch(self._zygote.fileno())
+            self._zygote.stop()
         for report in self._waiting:
             self._loop.unwatch(report)
             os.close(report)
         self._waiting.clear()
 
-    def _nursery_died(self) -> None:
-        self._loop.unwatch(self._nursery.fileno())
-        self._nursery.stop()
-        self._log.error("the nursery died; the next launch starts another one", peer=THE_CORE)
+    def _zygote_died(self) -> None:
+        self._loop.unwatch(self._zygote.fileno())
+        self._zygote.stop()
+        self._log.error("the zygote died; the next launch starts another one", peer=THE_CORE)
         self._on_death()
 
     def _read(self, report: int) -> None:
@@ -105,10 +105,10 @@ class NurseryLauncher:
         self._loop.unwatch(report)
         os.close(report)
         del self._waiting[report]
-        self._nursery.send()
+        self._zygote.send()
         pid, _, reason = waiting.said.decode("utf-8", "replace").partition("\n")
         if not pid:
-            waiting.on_failed("the nursery died")
+            waiting.on_failed("the zygote died")
         elif reason:
             with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
                 os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from reed.nursery.clone import Cloning
+from reed.zygote.clone import Cloning
 
 POPULATE_READ, POPULATE_WRITE = 22, 23  # of madvise(2)
 _PRESENT, _OWN = 1 << 63, 1 << 56  # of a pagemap entry: in memory; mapped by this process alone
@@ -60,8 +60,8 @@ def learn(play: Callable[[], None]) -> Warmth:
             play()
             os.write(1, b"".join(_RUN.pack(*run) for run in _runs(mappings)))
             os._exit(0)
-        except OSError as error:  # such as too few descriptors; a nursery without it does its work
-            os.write(2, f"nursery: pages are not made ready beforehand: {error}\n".encode())
+        except OSError as error:  # such as too few descriptors; a zygote without it does its work
+            os.write(2, f"zygote: pages are not made ready beforehand: {error}\n".encode())
         except BaseException as error:  # noqa: BLE001
             sys.excepthook(type(error), error, error.__traceback__)
         finally:

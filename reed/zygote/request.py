@@ -1,6 +1,6 @@
-"""What the core asks of the nursery: one plugin's process, and how it is confined.
+"""What the core asks of the zygote: one plugin's process, and how it is confined.
 
-Request ── pack ──> bytes: its kind, the fields of the LaunchSpec or Program, the Terms ──> birth.py
+Request ── pack ──> bytes: its kind, the fields of the LaunchSpec or Program, the Terms ──> spawn.py
 """
 
 from __future__ import annotations

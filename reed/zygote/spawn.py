@@ -1,6 +1,6 @@
 """From a spare process to a plugin's, in this order (process-creation.md#start-of-a-process).
 
-    in the nursery   a confinement is prepared for each kind of plugin: what a fork finds ready, it need not make
+    in the zygote   a confinement is prepared for each kind of plugin: what a fork finds ready, it need not make
     receive          what is to run, its terms, and three descriptors: the report, the output, the ruleset
     take_place       a session, streams and name of its own · all layers of reed.sandbox · its pid to the report
                      · Lua: the report is closed, the host runs it      · native: executed, which closes the report
@@ -24,20 +24,20 @@ from typing import NoReturn
 from reed.lua.host import Host
 from reed.lua.launch import LaunchSpec
 from reed.lua.sandbox import Sandbox as LuaSandbox
-from reed.nursery.clone import Lingering
-from reed.nursery.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import rules_for
+from reed.zygote.clone import AddressSpaceHolder
+from reed.zygote.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _EXEC = 0.03  # seconds that an exec may take until its old memory goes as well
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
-class Birth:
-    """Made in the nursery."""
+class Spawn:
+    """Made in the zygote."""
 
     _what: LaunchSpec | Program
     _terms: Terms
@@ -46,7 +46,7 @@ class Birth:
 
     def __init__(self) -> None:
         self.sandbox = Sandbox()
-        self._linger = Lingering(_EXEC)
+        self._linger = AddressSpaceHolder(_EXEC)
         self._request = bytearray(MAX_REQUEST)
         self._null = os.open(os.devnull, os.O_RDONLY)
         # Their descriptors in a plugin's process, known before there is one.

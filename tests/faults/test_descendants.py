@@ -169,24 +169,24 @@ def test_orphans_of_a_plugin_that_runs_are_left_alone_and_their_remains_are_clea
         fault.injected()
 
 
-def test_the_nurserys_death_leaves_no_zombie(ground, times) -> None:
+def test_the_zygotes_death_leaves_no_zombie(ground, times) -> None:
     ground.lua("tool", "", "")
     client = ground.start()
-    with ground.fault("kill -9 of the nursery", "another one, no zombie") as fault:
+    with ground.fault("kill -9 of the zygote", "another one, no zombie") as fault:
         for _ in range(times(2, 20)):
-            os.kill(nursery(ground, client), signal.SIGKILL)
+            os.kill(zygote(ground, client), signal.SIGKILL)
             client.plugin_stop("tool")
             client.plugin_start("tool")
             ground.until(lambda: not ground.zombies(), "its spare stays as a zombie")
             fault.injected()
 
 
-def nursery(ground, client) -> int:
+def zygote(ground, client) -> int:
     """Its pid. Where the last one was killed, the next launch but one starts it: its spare is there still."""
     deadline = time.monotonic() + 10
     while True:
         for pid in children(ground.pid):
-            if Path(f"/proc/{pid}/comm").read_text() == "reed:nursery\n":
+            if Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n":
                 return pid
         assert time.monotonic() < deadline
         client.plugin_stop("tool")

@@ -60,7 +60,7 @@ def test_what_was_acknowledged_survives_kill_9_of_the_core_in_the_middle_of_writ
 
 
 def test_all_at_once(ground, times) -> None:
-    """The core, the nursery and every plugin: what a power switch would do to the processes."""
+    """The core, the zygote and every plugin: what a power switch would do to the processes."""
     ground.config = OFTEN
     ground.lua("tool", ECHO, ACTIONS)
     ground.lua("other", ECHO, ACTIONS)

@@ -1,4 +1,4 @@
-"""A fake core: it listens on a plugin's socket and speaks with reed.wire; and the real nursery."""
+"""A fake core: it listens on a plugin's socket and speaks with reed.wire; and the real zygote."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import pytest
 from reed.errors import CallError
 from reed.lua.launch import LaunchSpec
 from reed.lua.sandbox import Outcome, Sandbox
-from reed.nursery.nursery import Nursery
-from reed.nursery.request import Request
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginRegister
+from reed.zygote.client import Zygote
+from reed.zygote.request import Request
 
 DEADLINE = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -117,7 +117,7 @@ class FakeCore:
 
 
 class Launched:
-    """A plugin process of the real nursery, and the fake core it registered at."""
+    """A plugin process of the real zygote, and the fake core it registered at."""
 
     def __init__(self, pid: int, core: FakeCore, output: int, registered: PluginRegister) -> None:
         self.pid = pid
@@ -160,7 +160,7 @@ def read_all(descriptor: int) -> str:
 
 
 def born(report: int) -> tuple[int, str]:
-    """What the pipe of a request tells: the pid, and why there is no plugin; (0, "") when the nursery died."""
+    """What the pipe of a request tells: the pid, and why there is no plugin; (0, "") when the zygote died."""
     said = b""
     waiting = select.poll()
     waiting.register(report, select.POLLIN)
@@ -171,14 +171,14 @@ def born(report: int) -> tuple[int, str]:
             pid, _, reason = said.decode().partition("\n")
             return int(pid or 0), reason
         said += data
-    raise AssertionError("the nursery says nothing")
+    raise AssertionError("the zygote says nothing")
 
 
 class Workshop:
-    """Makes plugins in a folder and launches them through one nursery."""
+    """Makes plugins in a folder and launches them through one zygote."""
 
-    def __init__(self, nursery: Nursery, folder: Path) -> None:
-        self.nursery = nursery
+    def __init__(self, zygote: Zygote, folder: Path) -> None:
+        self.zygote = zygote
         self.folder = folder
         self.walls = Walls()
         for link in ("to", "from"):
@@ -214,7 +214,7 @@ class Workshop:
         return pid, reading
 
     def request(self, spec: dict[str, Any], output: int) -> int:
-        """Asks the nursery for a process, confined as the core would have it."""
+        """Asks the zygote for a process, confined as the core would have it."""
         what = LaunchSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
@@ -228,7 +228,7 @@ class Workshop:
         )
         ruleset = self.walls.ruleset(rules)
         try:
-            return self.nursery.request(Request(what, rules, ruleset), output)
+            return self.zygote.request(Request(what, rules, ruleset), output)
         finally:
             os.close(ruleset)
 
@@ -284,17 +284,17 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def zygote() -> Iterator[Zygote]:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    nursery = Nursery()
-    nursery.start()
-    yield nursery
-    nursery.stop()
+    zygote = Zygote()
+    zygote.start()
+    yield zygote
+    zygote.stop()
 
 
 @pytest.fixture
-def workshop(nursery: Nursery, tmp_path: Path) -> Iterator[Workshop]:
-    workshop = Workshop(nursery, tmp_path)
+def workshop(zygote: Zygote, tmp_path: Path) -> Iterator[Workshop]:
+    workshop = Workshop(zygote, tmp_path)
     yield workshop
     workshop.close()
 

@@ -1,4 +1,4 @@
-"""A real plugin process: forked from the nursery, registered, called, signalled, ended."""
+"""A real plugin process: forked from the zygote, registered, called, signalled, ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import CallError, NotFound
-from reed.nursery.nursery import Nursery
 from reed.wire.codes import Command, ErrorCode, Flag, Signal
 from reed.wire.common import JsonResponse
 from reed.wire.snippets import Record, SnippetCreate, SnippetGot, SnippetWritten
+from reed.zygote.client import Zygote
 
 if TYPE_CHECKING:
     from conftest import Workshop
@@ -335,22 +335,22 @@ plugin.run()
         assert isinstance(reason, str)
 
 
-def test_what_the_process_gave_up(workshop: Workshop, nursery: Nursery) -> None:
+def test_what_the_process_gave_up(workshop: Workshop, zygote: Zygote) -> None:
     plugin = workshop.launch(ECHO, actions=ACTIONS)
     proc = Path(f"/proc/{plugin.pid}")
     status = dict(line.split(":\t") for line in proc.joinpath("status").read_text().splitlines() if ":\t" in line)
     assert status["NoNewPrivs"] == "1"
     assert status["Name"] == "reed:demo"
-    assert int(status["PPid"]) == os.getpid(), "the core is the parent, not the nursery"
+    assert int(status["PPid"]) == os.getpid(), "the core is the parent, not the zygote"
     assert os.getsid(plugin.pid) == plugin.pid
     descriptors = {int(path.name): path.readlink() for path in proc.joinpath("fd").iterdir()}
     assert str(descriptors[0]) == "/dev/null"
     sockets = [fd for fd, target in descriptors.items() if str(target).startswith("socket:")]
-    assert len(sockets) == 1, "its own connection, and nothing of the nursery"
+    assert len(sockets) == 1, "its own connection, and nothing of the zygote"
     limits = proc.joinpath("limits").read_text()
     assert "Max core file size        0 " in limits
     assert "Max processes             0 " in limits
-    assert nursery.pid != plugin.pid
+    assert zygote.pid != plugin.pid
 
 
 def test_calls_of_two_plugins_differ_in_their_random_numbers(workshop: Workshop) -> None:

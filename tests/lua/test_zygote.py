@@ -1,4 +1,4 @@
-"""The nursery: it answers each request once, ends with its core, and its death is told."""
+"""The zygote: it answers each request once, ends with its core, and its death is told."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
-from reed.nursery import heap
-from reed.nursery.clone import Lingering
-from reed.nursery.nursery import Nursery
-from reed.nursery.request import MAX_REQUEST
-from reed.nursery.warming import POPULATE_WRITE, learn
+from reed.zygote import cow_heap
+from reed.zygote.client import Zygote
+from reed.zygote.clone import AddressSpaceHolder
+from reed.zygote.prefault import POPULATE_WRITE, learn
+from reed.zygote.request import MAX_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,9 @@ IDLE = 'require("reed").create_plugin {}.run()\n'
 
 
 @pytest.fixture
-def own_nursery(nursery: Nursery) -> Iterator[Nursery]:
-    """A nursery that may be killed (the other fixture has made this process a subreaper)."""
-    own = Nursery()
+def own_zygote(zygote: Zygote) -> Iterator[Zygote]:
+    """A zygote that may be killed (the other fixture has made this process a subreaper)."""
+    own = Zygote()
     own.start()
     yield own
     own.stop()
@@ -59,45 +59,45 @@ def test_many_requests_at_once(workshop: Workshop) -> None:
     assert lines == [f"error: demo: no core listens on {workshop.folder}/demo.sock"] * 60
 
 
-def test_it_ends_when_its_core_is_gone(nursery: Nursery) -> None:
+def test_it_ends_when_its_core_is_gone(zygote: Zygote) -> None:
     """As after kill -9 of the core: nobody tells it anything, its socket closes."""
-    own = Nursery()
+    own = Zygote()
     own.start()
     assert own.pid is not None
     pidfd = os.pidfd_open(own.pid)
     assert own._socket is not None
     own._socket.close()
-    assert select.select([pidfd], [], [], DEADLINE_MS / 1000)[0], "the nursery outlives its core"
+    assert select.select([pidfd], [], [], DEADLINE_MS / 1000)[0], "the zygote outlives its core"
     os.close(pidfd)
     own._socket = None
     own.stop()
 
 
-def test_its_death_is_told_to_those_who_wait(own_nursery: Nursery, workshop: Workshop) -> None:
+def test_its_death_is_told_to_those_who_wait(own_zygote: Zygote, workshop: Workshop) -> None:
     """It is stopped while it still imports, before it has made a process that could take the request."""
-    assert own_nursery.pid is not None
-    os.kill(own_nursery.pid, signal.SIGSTOP)
-    workshop.nursery = own_nursery
+    assert own_zygote.pid is not None
+    os.kill(own_zygote.pid, signal.SIGSTOP)
+    workshop.zygote = own_zygote
     report = workshop.request(workshop.spec(IDLE), 2)
-    os.kill(own_nursery.pid, signal.SIGKILL)
-    assert select.select([own_nursery], [], [], DEADLINE_MS / 1000)[0]
+    os.kill(own_zygote.pid, signal.SIGKILL)
+    assert select.select([own_zygote], [], [], DEADLINE_MS / 1000)[0]
     assert workshop.born(report) == (0, "")
-    own_nursery.stop()
+    own_zygote.stop()
     with pytest.raises(ReedError, match="does not run"):
         workshop.request(workshop.spec(IDLE), 2)
-    own_nursery.start()
+    own_zygote.start()
     assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
 
 
-def test_a_nursery_that_is_killed_leaves_nothing_behind(own_nursery: Nursery) -> None:
+def test_a_zygote_that_is_killed_leaves_nothing_behind(own_zygote: Zygote) -> None:
     """The process that it has made beforehand ends with the core's end of the socket."""
     before = children()
     until = time.monotonic() + DEADLINE_MS / 1000
     while not (spares := children() - before):
         assert time.monotonic() < until
-    assert own_nursery.pid is not None
-    os.kill(own_nursery.pid, signal.SIGKILL)
-    own_nursery.stop()
+    assert own_zygote.pid is not None
+    os.kill(own_zygote.pid, signal.SIGKILL)
+    own_zygote.stop()
     for spare in spares:
         assert os.waitstatus_to_exitcode(os.waitpid(spare, 0)[1]) == 0
 
@@ -108,12 +108,12 @@ def test_a_request_that_is_too_large(workshop: Workshop) -> None:
         workshop.request(spec, 2)
 
 
-def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, nursery: Nursery) -> None:
-    """A nursery that held the core's socket would keep clients waiting at a dead core."""
+def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, zygote: Zygote) -> None:
+    """A zygote that held the core's socket would keep clients waiting at a dead core."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "core.sock"))
         listener.listen()
-        own = Nursery()
+        own = Zygote()
         own.start()
         inode = os.fstat(listener.fileno()).st_ino
         held = [os.readlink(path) for path in Path(f"/proc/{own.pid}/fd").iterdir()]
@@ -126,7 +126,7 @@ def test_who_lingers_in_the_memory_that_an_exec_leaves_ends_by_itself() -> None:
     child = os.fork()
     if child == 0:
         try:
-            Lingering(0.05)()
+            AddressSpaceHolder(0.05)()
             os.execv("/bin/sleep", ["sleep", "1000"])
         finally:
             os._exit(1)
@@ -164,12 +164,12 @@ def test_a_start_that_fails_teaches_nothing(capfd: pytest.CaptureFixture[str]) -
     assert "it fails" in capfd.readouterr().err
 
 
-def test_a_libc_without_mallopt_ends_no_nursery(monkeypatch) -> None:
+def test_a_libc_without_mallopt_ends_no_zygote(monkeypatch) -> None:
     """musl has none, nor mallinfo2."""
 
     class Musl:
         malloc = free = None
 
-    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _name: Musl)
-    heap.fill_holes()
-    heap.make_room()
+    monkeypatch.setattr(cow_heap.ctypes, "CDLL", lambda _name: Musl)
+    cow_heap.fill_holes()
+    cow_heap.make_room()

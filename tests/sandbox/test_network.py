@@ -147,7 +147,7 @@ def test_a_lua_plugin_that_may_come_back_connects_to_its_own_socket_alone(place,
     assert inside(rules, *jobs) == [str(own), str(own), *["EPERM"] * 4]
 
 
-def test_what_the_nursery_has_prepared_is_made_one_plugins_own_after_the_fork(place, sandbox, needs, own) -> None:
+def test_what_the_zygote_has_prepared_is_made_one_plugins_own_after_the_fork(place, sandbox, needs, own) -> None:
     """One preparation for all, the ruleset of another process, the path of the socket last of all."""
     needs()
     number = 77

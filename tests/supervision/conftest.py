@@ -52,9 +52,9 @@ class Answer:
 
 
 class Executed:
-    """A launcher that executes at once, in this process: no nursery, no sandbox (tests/system has those)."""
+    """A launcher that executes at once, in this process: no zygote, no sandbox (tests/system has those)."""
 
-    nurseries: tuple[int, ...] = ()
+    zygotes: tuple[int, ...] = ()
     in_line: list[Callable[[], None]] | None = None  # launches that are held back, when they are
 
     def is_launching(self) -> bool:
@@ -241,7 +241,7 @@ class World:
 
 @pytest.fixture(scope="session", autouse=True)
 def subreaper() -> None:
-    """As a core: what the nursery makes becomes this process's child."""
+    """As a core: what the zygote makes becomes this process's child."""
     become_subreaper()
 
 

@@ -16,12 +16,12 @@ import pytest
 
 from reed.config import PluginLimits
 from reed.loop.loop import Loop
-from reed.nursery.launcher import NurseryLauncher
 from reed.peer_log import PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.supervision.launch_spec import LaunchSpec
 from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
 from reed.supervision.watched_process import WatchedProcess, memory_of
+from reed.zygote.launcher import ZygoteLauncher
 
 if TYPE_CHECKING:
     from tests.supervision.conftest import World
@@ -54,7 +54,7 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        self._launcher = NurseryLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
+        self._launcher = ZygoteLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
         self._launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
         for _ in range(500):

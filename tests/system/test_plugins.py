@@ -254,16 +254,16 @@ def test_a_plugin_that_always_crashes_is_given_up_with_its_last_lines(site):
             client.plugin_start("crash")
 
 
-def test_when_the_nursery_is_killed_plugins_live_on_and_new_ones_start(site, client):
+def test_when_the_zygote_is_killed_plugins_live_on_and_new_ones_start(site, client):
     before = figures(client, "tool")["pid"]
-    nursery = [
+    zygote = [
         int(pid)
         for pid in os.listdir("/proc")
-        if pid.isdigit() and parent(int(pid)) == site.process.pid and b"reed.nursery" in cmdline(int(pid))
-        and pathlib.Path(f"/proc/{pid}/comm").read_text() == "reed:nursery\n"
+        if pid.isdigit() and parent(int(pid)) == site.process.pid and b"reed.zygote" in cmdline(int(pid))
+        and pathlib.Path(f"/proc/{pid}/comm").read_text() == "reed:zygote\n"
     ]  # fmt: skip
-    assert len(nursery) == 1
-    os.kill(nursery[0], signal.SIGKILL)
+    assert len(zygote) == 1
+    os.kill(zygote[0], signal.SIGKILL)
     assert client.plugin_send("tool", "echo", 1).body == b"1"
     client.plugin_stop("tool")
     client.plugin_start("tool")

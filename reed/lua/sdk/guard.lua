@@ -294,7 +294,7 @@ local function seal()
 end
 
 seal()
-collectgarbage("generational") -- a fork then leaves the SDK alone, and shares it with the nursery
+collectgarbage("generational") -- a fork then leaves the SDK alone, and shares it with the zygote
 guard.globals, guard.load, guard.limit, guard.blame = globals, load, limit, blame
 guard.counted, guard.traceback = counted, traceback
 return guard

@@ -1,8 +1,8 @@
-"""In the nursery of a test: the Lua plugin `hostile` has broken out of Lua, and runs Python in its confined process."""
+"""In the zygote of a test: the Lua plugin `hostile` has broken out of Lua, and runs Python in its confined process."""
 
 import sys
 
-if "reed.nursery" in sys.orig_argv:
+if "reed.zygote" in sys.orig_argv:
     import json
     import os
 

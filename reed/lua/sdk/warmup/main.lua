@@ -1,6 +1,6 @@
--- The plugin that the nursery rehearses with (reed/lua/rehearsal.py).
+-- The plugin that the zygote warms up with (reed/lua/warmup.py).
 local reed = require "reed"
-local plugin = reed.create_plugin { name = "rehearsal", version = "0.0.0" }
+local plugin = reed.create_plugin { name = "warmup", version = "0.0.0" }
 plugin.action("try", function(payload)
   plugin.send_plugin_message("other", 1, { a = payload })
   return json.decode(payload)
