@@ -24,16 +24,16 @@ from typing import Any
 
 from reed.config import Config
 from reed.core.calls import Caller
+from reed.core.client_listener import ClientListener
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
-from reed.core.core_socket import CoreSocket
-from reed.core.handlers import Handlers
 from reed.core.identity import Identity
-from reed.core.links import Link, LinkTools
 from reed.core.monitor import Monitor
-from reed.core.prepared import PreparedReplies
+from reed.core.plugin_endpoint import EndpointTools, PluginEndpoint
+from reed.core.plugin_hooks import PluginHooks
 from reed.core.quotas import Quotas
+from reed.core.response_cache import ResponseCache
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.core.signals import signal_plugins, tell_of_pairs
@@ -75,7 +75,7 @@ class Daemon:
         self.handed_over: int | None = None
         self._inherited = inherited
         self.log = log
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, PluginEndpoint] = {}
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         check_system_calls(log.warning)
@@ -173,8 +173,8 @@ class Daemon:
         caller_of = self._identity.caller_of
         self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, caller_of)
         undo.callback(self._monitor.close)
-        self._handlers = Handlers(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
-        self._prepared = PreparedReplies(store)
+        self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
+        self._prepared = ResponseCache(store)
         self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
         undo.callback(self._close_links)
@@ -188,7 +188,7 @@ class Daemon:
         """From now on others may find this core."""
         most = self.config.limits.connections
         path, group_id, log = self._folder.core_socket, group_id_of(self.config.socket_group), self._log
-        self._core_socket = CoreSocket(
+        self._core_socket = ClientListener(
             path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
         )
         undo.callback(self._core_socket.close)
@@ -259,8 +259,8 @@ class Daemon:
 
     def _added(self, name: str) -> None:
         loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
-        tools = LinkTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
-        self.links[name] = Link(self.supervisor.plugins[name], tools)
+        tools = EndpointTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
+        self.links[name] = PluginEndpoint(self.supervisor.plugins[name], tools)
         self.mesh.add(name)
         self._has_new_pairs = True
         self._handlers.refresh_later()

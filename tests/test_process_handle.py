@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.core.server import Peer, bind, peer_lives
+from reed.core.listener import Peer, bind, peer_lives
 from reed.process_handle import ProcessHandle, runs, start_time
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]

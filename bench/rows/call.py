@@ -19,8 +19,8 @@ from bench.rows import Run
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command, Signal
-from reed.wire.layouts import HEADER, STATUS
 from reed.wire.plugins import PluginSend
+from reed.wire.structs import HEADER, STATUS
 
 CALL = "call of a Lua plugin's action, 1 KB"
 SIGNAL = "signal, core to plugin's handler"

@@ -18,8 +18,8 @@ from bench.rows import Run
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
-from reed.wire.layouts import HEADER, SNIPPET_WRITTEN
 from reed.wire.snippets import SnippetCreate
+from reed.wire.structs import HEADER, SNIPPET_WRITTEN
 
 WORK = "SNIPPET_CREATE durable, 64 connections"
 CONNECTIONS = 64

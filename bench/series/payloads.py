@@ -15,7 +15,7 @@ from bench.series import Curve
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
-from reed.wire.layouts import HEADER, RECORD, STATUS
+from reed.wire.structs import HEADER, RECORD, STATUS
 
 IN_MEMORY = 1 << 20  # a content beyond the eighth part of the store's cache is read from the file each time
 SIZES = (64, 1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, (16 << 20) - RECORD.size - STATUS.size)

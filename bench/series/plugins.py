@@ -13,8 +13,8 @@ from bench.series import Curve
 from reed.client import Client
 from reed.wire import frames
 from reed.wire.codes import Command
-from reed.wire.layouts import HEADER, STATUS
 from reed.wire.plugins import PluginSend
+from reed.wire.structs import HEADER, STATUS
 
 COUNTS = (1, 5, 20, 50, 100, 200)
 

@@ -30,8 +30,8 @@ COMMANDS = {
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "find snippets by words"),
     "index": ("search", "index one snippet or everything again"),
-    "import": ("transfer", "read snippets from a file of JSON lines"),
-    "export": ("transfer", "write all snippets, types and bonds to such a file"),
+    "import": ("import_export", "read snippets from a file of JSON lines"),
+    "export": ("import_export", "write all snippets, types and bonds to such a file"),
     "plugin": (
         "plugin",
         "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",

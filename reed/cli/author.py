@@ -12,7 +12,7 @@ from reed.errors import nearest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reed.cli.trial import Check
+    from reed.cli.plugin_test import Check
     from reed.config import Config
 
 LANGUAGES = ("lua", "rust")
@@ -22,7 +22,7 @@ def scaffold(args: Args, output: Output) -> int:
     """Write the folder, then its row, or show the row; then the next three commands."""
     from pathlib import Path
 
-    from reed.cli.site import config
+    from reed.cli.options import config
     from reed.client import core_socket
     from reed.scaffold import row, write
 
@@ -108,13 +108,13 @@ def test(args: Args, output: Output) -> int:
     from contextlib import closing
     from pathlib import Path
 
-    from reed.cli.site import config
-    from reed.cli.trial import FAILED, OK, SKIPPED, Trial
+    from reed.cli.options import config
+    from reed.cli.plugin_test import FAILED, OK, SKIPPED, PluginTest
 
     since = time.monotonic()
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
-        trial = Trial(args.word("NAME"), config(args), Path(work), output.say, args.text("--replay") or "")
+        trial = PluginTest(args.word("NAME"), config(args), Path(work), output.say, args.text("--replay") or "")
         with closing(trial.checks()) as found:  # its core ends before its folder does
             for check in found:
                 checks.append(check)

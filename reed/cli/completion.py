@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from reed.cli import COMMANDS
+from reed.cli.options import connect
 from reed.cli.output import Output
 from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_options, slots, split_option
 from reed.cli.plugin import SIGNALS
-from reed.cli.site import connect
 from reed.client import Client
 from reed.errors import ReedError, nearest
 from reed.text import safe

@@ -10,7 +10,7 @@ from reed.cli.parse import Args, Form, Option
 
 
 def serve(args: Args, output: Output) -> int:
-    from reed.cli.site import config
+    from reed.cli.options import config
     from reed.serve import check
     from reed.serve import serve as run
 
@@ -26,8 +26,8 @@ def serve(args: Args, output: Output) -> int:
 
 
 def start(args: Args, output: Output) -> int:
-    from reed.cli.background import launch, log_path
-    from reed.cli.site import config
+    from reed.cli.daemonize import launch, log_path
+    from reed.cli.options import config
     from reed.config import unknown_variables
     from reed.runtime_paths import used_folder
 
@@ -47,8 +47,8 @@ def start(args: Args, output: Output) -> int:
 
 
 def stop(args: Args, output: Output) -> int:
-    from reed.cli.background import terminate
-    from reed.cli.site import runtime_dir
+    from reed.cli.daemonize import terminate
+    from reed.cli.options import runtime_dir
 
     pid = terminate(runtime_dir(args))
     output.done(f"core stopped (pid {pid})", {"pid": pid})
@@ -56,8 +56,8 @@ def stop(args: Args, output: Output) -> int:
 
 
 def restart(args: Args, output: Output) -> int:
-    from reed.cli.background import restart as run
-    from reed.cli.site import runtime_dir
+    from reed.cli.daemonize import restart as run
+    from reed.cli.options import runtime_dir
 
     pid = run(runtime_dir(args))
     output.done(f"core restarted (pid {pid}); plugins kept running", {"pid": pid})
@@ -65,7 +65,7 @@ def restart(args: Args, output: Output) -> int:
 
 
 def status(args: Args, output: Output) -> int:
-    from reed.cli.site import connect
+    from reed.cli.options import connect
 
     with connect(args) as core:
         stats = core.stats()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from reed.cli.options import connect
 from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
 from reed.cli.sandbox import in_words
-from reed.cli.site import connect
 from reed.errors import PluginNotFound, nearest
 from reed.text import safe_lines
 from reed.wire.codes import Command

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from reed.cli.options import connect
 from reed.cli.output import Output, counted
 from reed.cli.parse import Args
 from reed.cli.progress import Progress
-from reed.cli.site import connect
 from reed.cli.target import target
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
-from reed.wire import lines
+from reed.wire import jsonl
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse
 from reed.wire.schema import SchemaTree
@@ -43,10 +43,10 @@ def _write(core: Client, file: BinaryIO, only: str, progress: Progress) -> dict[
     if only and not types:
         core.registry_get(only)  # raises NotFound, with the nearest name
     for each in types:
-        file.write(lines.of_type(each))
+        file.write(jsonl.of_type(each))
     ids: list[str] = []
     for record in core.snippets(only, _PAGE):
-        file.write(lines.of_snippet(record))
+        file.write(jsonl.of_snippet(record))
         ids.append(record.id)
         progress.to(len(ids), len(ids))
     bonds = 0
@@ -69,4 +69,4 @@ def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
             raise answer
         for child in json.loads(bytes(JsonResponse.unpack(answer).json))["children"]:
             if child["id"] in known:
-                yield lines.of_bond(request.tag, child["id"], child["weight"], child["path"])
+                yield jsonl.of_bond(request.tag, child["id"], child["weight"], child["path"])

@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from reed.cli import bonding
 from reed.cli.bonding import Wanted
+from reed.cli.import_update import Change, update
 from reed.cli.plain_lines import Keys, Naming
 from reed.cli.problems import Problems
 from reed.cli.progress import Progress
-from reed.cli.updating import Change, update
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed, PermissionDenied
-from reed.wire import lines
+from reed.wire import jsonl
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact
 from reed.wire.registry import RegistryDefine
@@ -69,7 +69,7 @@ class Import:
         self._dry_run = dry_run
         self._new_ids = new_ids
         self._changes: list[Change] = []
-        self._bonds: list[tuple[Source, lines.Line]] = []
+        self._bonds: list[tuple[Source, jsonl.Line]] = []
         self._refs: dict[str, str] = {}  # the ref here of an id in the file, where it is another
         self._types: dict[str, bytes] | None = None
         self._new_types: set[str] = set()  # that a dry run would define
@@ -130,14 +130,14 @@ class Import:
     def export_requests(self, file: Iterator[tuple[int, bytes]]) -> Iterator[Request]:
         for number, line in file:
             try:
-                request = self._request(number, lines.read(line))
+                request = self._request(number, jsonl.read(line))
             except (ValueError, Malformed, RecursionError) as error:
                 self.problems.refuse(number, error)
                 continue
             if request is not None:
                 yield request
 
-    def _request(self, number: int, line: lines.Line) -> Request | None:
+    def _request(self, number: int, line: jsonl.Line) -> Request | None:
         kind = line.text("kind", default="snippet" if line.json else "?")
         if kind == "bond":
             self._bonds.append((Source(number, kind), line))
@@ -153,7 +153,7 @@ class Import:
         source = Source(number, kind, name, line.text("id", default=""), snippet_type, line.json)
         if self._new_ids or _UUID.fullmatch(source.old_id) is None:
             return self._create(source)
-        return self._restore(source, lines.record(line), RestoreFlag.ACCEPT_UNFIT)
+        return self._restore(source, jsonl.record(line), RestoreFlag.ACCEPT_UNFIT)
 
     def _restore(self, source: Source, record: Record, flags: int) -> Request | None:
         if self._dry_run:
@@ -180,7 +180,7 @@ class Import:
         if before != source.number:
             raise Malformed(f"line {before} has the name {source.name!r} too")
 
-    def _type_request(self, number: int, line: lines.Line) -> Request | None:
+    def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
         """A type that is defined alike is left alone, one that is defined otherwise is not overwritten unasked."""
         if self._types is None:
             with Client(self.core.path, self.core.timeout) as core:  # the other connection is under way
@@ -207,7 +207,7 @@ class Import:
         for source, line in self._bonds:
             try:
                 parent, child = (self._refs.get(line.text(end), line.text(end)) for end in ("parent", "child"))
-                wanted.append(Wanted(source.number, lines.bond(line, parent, child)))
+                wanted.append(Wanted(source.number, jsonl.bond(line, parent, child)))
             except Malformed as error:
                 self.problems.refuse(source.number, error)
         here = bonding.read(self.core, wanted)

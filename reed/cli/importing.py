@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reed.cli.importer import Import
+from reed.cli.options import connect, standard_input, without_mark
 from reed.cli.output import Output, counted
 from reed.cli.parse import Args, UsageError
 from reed.cli.plain_lines import Keys, Naming, Numbered, require_field
 from reed.cli.problems import as_json
 from reed.cli.progress import Progress
-from reed.cli.site import connect, standard_input, without_mark
 from reed.client import Request
 from reed.errors import ReedError
 
@@ -66,7 +66,7 @@ def _plain_requests(
     run: Import, args: Args, output: Output, naming: Naming, numbered: Numbered, *, dry_run: bool
 ) -> Iterator[Request]:
     """Lines that are plain contents: their fields are looked for first, then their type is defined if it is not."""
-    from reed.cli.inferring import define_if_missing
+    from reed.cli.infer_type import define_if_missing
 
     kind, path, key = args.text("--type") or "", run.problems.path, args.text("--key") or ""
     for field in (naming.field, key):

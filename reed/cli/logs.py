@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TextIO
 
+from reed.cli.options import config, connect
 from reed.cli.output import Output
 from reed.cli.parse import Args
-from reed.cli.site import config, connect
 from reed.errors import CoreNotRunning, PluginNotFound
 from reed.text import safe
 

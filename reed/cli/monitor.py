@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from reed.cli.decoded import Decoded, decode
+from reed.cli.decode import Decoded, decode
+from reed.cli.options import connect, runtime_dir
 from reed.cli.output import Output
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
-from reed.cli.site import connect, runtime_dir
 from reed.cli.target import appending
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder

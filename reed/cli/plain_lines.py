@@ -9,8 +9,8 @@ from typing import Any
 
 from reed.client import Client
 from reed.errors import FileError, Malformed, NotFound, nearest
+from reed.wire.identifiers import is_semantic_name
 from reed.wire.json_spans import exact
-from reed.wire.names import is_semantic_name
 
 Numbered = Iterator[tuple[int, bytes]]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from reed.cli.author import FORMS as OF_AUTHORS
 from reed.cli.explain import explain
+from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, complain, error_as_json, size, span
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.sandbox import in_words
-from reed.cli.site import connect, ref, standard_input
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
 from reed.text import safe

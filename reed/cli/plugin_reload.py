@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from reed.cli.options import connect
 from reed.cli.output import Column, Output, complain
 from reed.cli.parse import Args
-from reed.cli.site import connect
 from reed.errors import CallError
 
 _CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON", "reason"))

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from reed.cli.json_content import JsonContent
+from reed.cli.options import connect, json_input
 from reed.cli.output import Column, Output, complain, counted
 from reed.cli.parse import Args, Form, Option
-from reed.cli.site import connect, json_input
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
 from reed.text import safe

@@ -13,15 +13,15 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from reed.cli import contents
+from reed.cli import fixtures
 from reed.cli.monitor import read_file
 from reed.client import Client
 from reed.errors import CallError
 from reed.supervision.manifest import Action, Manifest
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse, unpack_status
-from reed.wire.layouts import STATUS
 from reed.wire.monitor import IN, Monitored
+from reed.wire.structs import STATUS
 
 _WIDEST = 200  # characters of an answer in a report
 
@@ -83,7 +83,7 @@ def _replay(core: Client, plugin: str, action: Action, call: Recorded) -> str:
     data: Any = call.payload
     if action.input == "snippet":
         snippet = json.loads(call.payload)
-        recorded_id, new_id = snippet["id"], contents.remake(core, snippet["name"], snippet["content"])
+        recorded_id, new_id = snippet["id"], fixtures.remake(core, snippet["name"], snippet["content"])
         data = new_id
     try:
         answer = core.plugin_send(plugin, action.name, data)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reed.cli.options import connect, ref
 from reed.cli.output import Output
 from reed.cli.parse import Args, Form, Option
-from reed.cli.site import connect, ref
 
 
 def bond(args: Args, output: Output) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reed.cli.options import connect, ref
 from reed.cli.output import Column, Output, counted
 from reed.cli.parse import COUNT, Args, Form, Option
-from reed.cli.site import connect, ref
 
 
 def search(args: Args, output: Output) -> int:

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from reed.cli.json_content import JsonContent
+from reed.cli.options import connect, json_input, ref
 from reed.cli.output import Column, JsonText, Output, moment
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
-from reed.cli.site import connect, json_input, ref
 from reed.client import Client
 from reed.errors import Conflict, Malformed, PermissionDenied
 from reed.wire.snippets import Record

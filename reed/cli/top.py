@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from reed.cli.options import connect
 from reed.cli.output import Output, size, span
 from reed.cli.parse import COUNT, Args, Form, Option, UsageError
-from reed.cli.site import connect
 from reed.errors import ReedError
 from reed.text import safe
 

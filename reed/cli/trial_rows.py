@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reed.cli.letters import PEER
+from reed.cli.fifo_check import PEER
 from reed.supervision import registry_csv
 from reed.supervision.manifest import Manifest
 from reed.supervision.registry_csv import Row

@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reed.client.connection import DEFAULT_RUNTIME_DIR, Connection, NoAnswer, core_socket
-from reed.client.line import Request
+from reed.client.pipeline import Request
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
-from reed.wire.layouts import COUNT, NAME, NO_REF, REF, STATUS, pack_text
+from reed.wire.structs import COUNT, NAME, NO_REF, REF, STATUS, pack_text
 
 if TYPE_CHECKING:
     from reed.wire.plugins import PluginAnswer

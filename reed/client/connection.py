@@ -15,14 +15,14 @@ from _socket import AF_UNIX, MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM
 from collections.abc import Iterable, Iterator
 from struct import pack
 
-from reed.client.line import Line, Request
+from reed.client.pipeline import Line, Request
 from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
 from reed.runtime_paths import Address, used_folder
 from reed.wire import frames
 from reed.wire.codes import READS, SNIPPET_WRITES, Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
-from reed.wire.layouts import SNIPPET_WRITTEN
+from reed.wire.structs import SNIPPET_WRITTEN
 
 DEFAULT_RUNTIME_DIR = "/tmp/reed-cms"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core

@@ -16,7 +16,7 @@ from reed.errors import CallError
 from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
-from reed.wire.layouts import Bytes
+from reed.wire.structs import Bytes
 
 _ASYNC = int(Flag.ASYNC)
 _RESPONSE = int(Flag.RESPONSE)

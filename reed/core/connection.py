@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 from reed.config import Limits
 from reed.core.calls import Call, Caller, Dispatcher, Watching
+from reed.core.draining import Refusing
 from reed.core.quotas import Quotas, Share
-from reed.core.refusing import Refusing
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -29,8 +29,8 @@ from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
-from reed.wire.layouts import Bytes
 from reed.wire.monitor import IN, OUT
+from reed.wire.structs import Bytes
 
 _RESPONSE = int(Flag.RESPONSE)
 _NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.peer_log import PeerLog
 from reed.store.base import NO_CAUSE, Cause, Event
 
@@ -36,7 +36,7 @@ class _Handled(NamedTuple):
 
 
 class EventChains:
-    def __init__(self, links: Mapping[str, Link], now: Callable[[], float], log: PeerLog) -> None:
+    def __init__(self, links: Mapping[str, PluginEndpoint], now: Callable[[], float], log: PeerLog) -> None:
         self._links = links
         self._now = now
         self._log = log

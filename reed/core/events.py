@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from reed.core.event_chains import EventChains
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, PluginBusy, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
@@ -30,7 +30,7 @@ from reed.supervision.lifecycle import State
 from reed.supervision.manifest import EVENTS
 from reed.wire import strict_json
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes
+from reed.wire.structs import Bytes
 
 MOST_TRIES = 10  # of one event by one process; with the rests between them about 80 seconds
 FIRST_REST = 0.2  # seconds, doubled each time
@@ -43,7 +43,7 @@ _NOT_ITS_FAULT = (PluginCrashed, PluginOffline, PluginBusy)  # says nothing abou
 class Events:
     """The deliveries to all plugins."""
 
-    def __init__(self, store: Store, links: Mapping[str, Link], loop: Loop, log: PeerLog) -> None:
+    def __init__(self, store: Store, links: Mapping[str, PluginEndpoint], loop: Loop, log: PeerLog) -> None:
         self._store = store
         self._links = links
         self._loop = loop
@@ -105,7 +105,7 @@ class Delivery:
         self,
         name: str,
         store: Store,
-        links: Mapping[str, Link],
+        links: Mapping[str, PluginEndpoint],
         chains: EventChains,
         loop: Loop,
         log: PeerLog,
@@ -145,7 +145,7 @@ class Delivery:
         self._closed = True
         self._end_rest()
 
-    def _tell(self, link: Link, event: Event | None) -> None:
+    def _tell(self, link: PluginEndpoint, event: Event | None) -> None:
         if event is None:
             self._asked = False
             return
@@ -239,11 +239,11 @@ def payload_of(event: Event) -> bytes:
     return strict_json.dumps(told)
 
 
-def _kinds(link: Link) -> list[str]:
+def _kinds(link: PluginEndpoint) -> list[str]:
     manifest = link.plugin.manifest
     return [kind for kind in EVENTS if manifest and kind in manifest.events]
 
 
-def _may_be_told(link: Link) -> bool:
+def _may_be_told(link: PluginEndpoint) -> bool:
     """Events tell of ids, types and names: what SNIPPET_LIST shows."""
     return "snippet_read" in link.caller.permissions

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from reed.errors import CallError, Malformed, nearest
 from reed.wire import strict_json
 from reed.wire.json_spans import member_text
-from reed.wire.layouts import Bytes
 from reed.wire.strict_json import Json
+from reed.wire.structs import Bytes
 
 _KEYS = ("content", "refuse")
 _MOST_REASONS = 10

@@ -25,16 +25,16 @@ from typing import NamedTuple
 
 from reed.core.calls import Asker, Call
 from reed.core.filter_answer import Verdict, verdict
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.peer_log import PeerLog
 from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store
 from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
-from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginAnswer
 from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
+from reed.wire.structs import Bytes
 
 _MOST_ROUNDS = 5  # of an update that others overtake
 _OVERHEAD = 1024  # bytes of a waiting write beside its content
@@ -44,7 +44,7 @@ _KEPT_STATUSES = frozenset({429, 502, 503, 504})  # of a failed filter; any othe
 class _Step(NamedTuple):
     """One plugin's filter."""
 
-    link: Link
+    link: PluginEndpoint
     filter: Filter
 
 
@@ -54,7 +54,7 @@ class Filters:
     def __init__(
         self,
         store: Store,
-        links: Mapping[str, Link],
+        links: Mapping[str, PluginEndpoint],
         has_row: Callable[[str], bool],
         most_bytes: int,
         log: PeerLog,
@@ -314,7 +314,7 @@ class Line:
         self._over()
 
 
-def _check_permission(link: Link, permission: str, why: str) -> None:
+def _check_permission(link: PluginEndpoint, permission: str, why: str) -> None:
     if permission not in link.caller.permissions:
         raise PermissionDenied(f"plugin {link.name} lacks {permission}", hint=why)
 

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable
 
 from reed.core.calls import Caller
-from reed.core.server import Peer
+from reed.core.listener import Peer
 from reed.peer_log import ORPHANS, PeerLog
 from reed.sandbox.mark import is_marked
 from reed.supervision.groups import People

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
+from reed.core.listener import Listener, Peer, peer_lives, refuse
 from reed.core.quotas import Quotas
-from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
 from reed.wire import monitor
-from reed.wire.layouts import Bytes
+from reed.wire.structs import Bytes
 
 
 class Monitor:

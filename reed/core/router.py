@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.core.calls import Call, Caller, Handle
-from reed.core.prepared import PreparedReplies
+from reed.core.response_cache import ResponseCache
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.supervision.permissions import PERMISSION_OF
@@ -30,7 +30,7 @@ class Router:
     def __init__(
         self,
         routes: dict[Command, Route],
-        prepared: PreparedReplies,
+        prepared: ResponseCache,
         store_is_dirty: Callable[[], bool],
         on_bug: Callable[[BaseException], None],
         log: PeerLog,
@@ -48,7 +48,7 @@ class Router:
         return command_id in self._reading and self._store_is_dirty()
 
     def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """What was answered before: see PreparedReplies."""
+        """What was answered before: see ResponseCache."""
         return self._prepared.answers(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:

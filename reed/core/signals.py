@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound, nearest
 from reed.supervision.lifecycle import State
 from reed.supervision.supervisor import Supervisor
@@ -28,7 +28,7 @@ _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
 def signal_plugins(
-    supervisor: Supervisor, links: Mapping[str, Link], message: SignalMessage, *, broadcast: bool
+    supervisor: Supervisor, links: Mapping[str, PluginEndpoint], message: SignalMessage, *, broadcast: bool
 ) -> None:
     """Hand a person's signal on to the plugin it names, or to every running plugin."""
     if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
@@ -54,7 +54,7 @@ def signal_plugins(
             raise link.offline()
 
 
-def tell_of_pairs(links: Mapping[str, Link]) -> None:
+def tell_of_pairs(links: Mapping[str, PluginEndpoint]) -> None:
     """FIFOs came: have the plugins that are awake look for them now, as they do on each HEALTH_CHECK. A message of a
     plugin that is new would wait for the next one else; who sleeps looks when it wakes."""
     for link in links.values():
@@ -62,7 +62,7 @@ def tell_of_pairs(links: Mapping[str, Link]) -> None:
             link.send_signal(Signal.HEALTH_CHECK)
 
 
-def _settings_of(link: Link) -> bytes:
+def _settings_of(link: PluginEndpoint) -> bytes:
     """Read again; as JSON. What is too much for a signal is left out: an SDK asks for it when it registers again."""
     try:
         found = link.plugin.specify().launch.settings
@@ -73,6 +73,6 @@ def _settings_of(link: Link) -> bytes:
     return settings if len(settings) <= _LONGEST_DATA else b""
 
 
-def _takes_it_up_later(link: Link, kind: Signal) -> bool:
+def _takes_it_up_later(link: PluginEndpoint, kind: Signal) -> bool:
     """A plugin in deep sleep has no process, and reads its settings when it gets one."""
     return kind == Signal.RELOAD_CONFIG and link.plugin.state is State.SLEEPING

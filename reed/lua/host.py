@@ -20,17 +20,17 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
-from reed.lua import words
-from reed.lua.contact import PATIENCE, Contact
+from reed.lua import log
+from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.core_session import PATIENCE, CoreSession
+from reed.lua.dispatcher import Dispatcher
 from reed.lua.fifo import Places
 from reed.lua.files import Folder, data_files, read_source
-from reed.lua.handlers import Handlers
-from reed.lua.launch import LaunchSpec
-from reed.lua.link import CoreGone, Link
-from reed.lua.mailbox import Mailbox
+from reed.lua.launch_spec import LuaLaunchSpec
+from reed.lua.messaging import Messaging
+from reed.lua.poller import Poller
 from reed.lua.sandbox import Sandbox, Service
 from reed.lua.services import CoreServices
-from reed.lua.turns import Turns
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
@@ -44,27 +44,27 @@ _HEALTH = int(Command.PLUGIN_HEALTH)
 class Host:
     """One plugin, served until it ends. It is made in the zygote, and runs in a fork of it."""
 
-    _spec: LaunchSpec
+    _spec: LuaLaunchSpec
     _folder: Folder
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._contact = Contact(sandbox.set_settings)
+        self._contact = CoreSession(sandbox.set_settings)
         self._idle_since = 0.0
         self._started = 0.0
-        self._handlers = Handlers(sandbox, self._contact.send_signal, self._end)
+        self._handlers = Dispatcher(sandbox, self._contact.send_signal, self._end)
         self._services: dict[bytes, Service] = {  # everything that Lua may ask for
             **CoreServices(self._contact.request).table(),
-            b"log": words.log,
+            b"log": log.log,
             b"signal": self._contact.signal_of_lua,
             b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
         }
 
-    def run(self, spec: LaunchSpec, connect: Callable[[int], None]) -> NoReturn:
+    def run(self, spec: LuaLaunchSpec, connect: Callable[[int], None]) -> NoReturn:
         """Loads, registers and serves; ends the process. `connect` leads a Unix socket to the plugin's own."""
         self.load(spec)
         try:
-            self.register(Link.by(connect))
+            self.register(CoreConnection.by(connect))
             while True:
                 self._serve_core()
                 self._find_core(connect)
@@ -82,12 +82,12 @@ class Host:
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def load(self, spec: LaunchSpec, places: Places | None = None) -> None:
+    def load(self, spec: LuaLaunchSpec, places: Places | None = None) -> None:
         """Runs main.lua; `places` are those of the spec, but in a warm-up."""
         self._spec = self._handlers.spec = self._contact.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        self._mailbox = Mailbox(places or Places(spec.runtime_dir, spec.name), self._meanwhile, words.log)
+        self._mailbox = Messaging(places or Places(spec.runtime_dir, spec.name), self._meanwhile, log.log)
         self._contact.mailbox = self._mailbox
         self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
@@ -100,7 +100,7 @@ class Host:
         self._handlers.arm()
         outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
-            self._end(words.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
+            self._end(log.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
         self._contact.manifest = self._sandbox.manifest()
         actions = json.loads(self._contact.manifest)["actions"]
         self._handlers.names = {action["command_id"]: name for name, action in actions.items()}
@@ -108,10 +108,10 @@ class Host:
         if missing:
             self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
 
-    def register(self, link: Link) -> None:
+    def register(self, link: CoreConnection) -> None:
         """Makes the core know this plugin, which is served from now on."""
         self._contact.meet(link)
-        self._turns = Turns(link, self._mailbox, self._contact.alive, self._handlers)
+        self._turns = Poller(link, self._mailbox, self._contact.alive, self._handlers)
         self._idle_since = time.monotonic()
 
     def _serve_core(self) -> None:
@@ -122,7 +122,7 @@ class Host:
 
     def _find_core(self, connect: Callable[[int], None]) -> None:
         """Tries to meet a core, and serves messages in the pauses; ends the process when there is none for too long."""
-        words.log(b"warn", f"the core is gone; looking for it for {PATIENCE:g} s".encode())
+        log.log(b"warn", f"the core is gone; looking for it for {PATIENCE:g} s".encode())
         self._link.close()
         try:
             while pause := self._contact.seek(connect, time.monotonic()):
@@ -130,11 +130,11 @@ class Host:
                     self._turns.wait(pause)
         except CoreGone:
             self._end(f"no core came back within {PATIENCE:g} s")
-        self._turns = Turns(self._link, self._mailbox, self._contact.alive, self._handlers)
+        self._turns = Poller(self._link, self._mailbox, self._contact.alive, self._handlers)
         self._idle_since = time.monotonic()
 
     @property
-    def _link(self) -> Link:
+    def _link(self) -> CoreConnection:
         assert self._contact.link is not None
         return self._contact.link
 
@@ -162,12 +162,12 @@ class Host:
         self._idle_since = time.monotonic()
         return True
 
-    def serve(self, link: Link, frame: frames.Frame) -> None:
+    def serve(self, link: CoreConnection, frame: frames.Frame) -> None:
         """One frame of the core."""
         if frame.flags & _SIGNAL:
             self._on_signal(link, SignalMessage.unpack(frame.payload))
         elif frame.flags & _RESPONSE:
-            words.log(b"error", b"a response of the core to nothing that was asked")
+            log.log(b"error", b"a response of the core to nothing that was asked")
         elif frame.command_id == _HEALTH:
             figures = JsonResponse(200, strict_json.dumps(self._figures())).pack()
             link.send(frames.encode(frame.command_id, figures, Flag.RESPONSE))
@@ -176,14 +176,14 @@ class Host:
             self._on_call(link, frame)
             self._idle_since = time.monotonic()
 
-    def _on_call(self, link: Link, frame: frames.Frame) -> None:
+    def _on_call(self, link: CoreConnection, frame: frames.Frame) -> None:
         flags, body = self._handlers.answer(frame.command_id, bytes(frame.payload))
         if not frame.flags & _ASYNC:
             link.send(frames.encode(frame.command_id, body, flags))
         if flags & _ERROR:
             self._handlers.recover()
 
-    def _on_signal(self, link: Link, message: SignalMessage) -> None:
+    def _on_signal(self, link: CoreConnection, message: SignalMessage) -> None:
         data, kind = bytes(message.data), message.signal_type
         if kind == Signal.RELOAD_CONFIG and data:
             self._reload(data)
@@ -194,7 +194,7 @@ class Host:
         self._handlers.arm()
         outcome = self._sandbox.signal(kind, data)
         if outcome.kind != "done":
-            words.log_error(f"{self._spec.name}.on_signal: {words.explain(self._spec, outcome)}", outcome.text(1))
+            log.log_error(f"{self._spec.name}.on_signal: {log.explain(self._spec, outcome)}", outcome.text(1))
         if kind == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
         if kind == Signal.HEALTH_CHECK:
@@ -209,7 +209,7 @@ class Host:
         try:
             self._contact.take_settings(strict_json.loads(data))
         except CallError as error:
-            words.log(b"error", f"the new settings: {error}".encode())
+            log.log(b"error", f"the new settings: {error}".encode())
 
     def _figures(self) -> dict[str, object]:
         return {
@@ -237,7 +237,7 @@ class Host:
             return _LOOK_AGAIN
         return max(left, 0.0)
 
-    def _fall_asleep(self, link: Link) -> None:
+    def _fall_asleep(self, link: CoreConnection) -> None:
         """Says SLEEPING. In deep sleep the process ends, unless the core had sent something before it knew.
 
         The core answers in order: when it has answered the registration, all that it had sent before is here.
@@ -245,7 +245,7 @@ class Host:
         self._handlers.arm()
         outcome = self._sandbox.sleep()
         if outcome.kind != "done":
-            words.log_error(f"{self._spec.name}.on_sleep: {words.explain(self._spec, outcome)}", outcome.text(1))
+            log.log_error(f"{self._spec.name}.on_sleep: {log.explain(self._spec, outcome)}", outcome.text(1))
         self._contact.send_signal(Signal.PLUGIN_SLEEPING)
         self._sandbox.collect()
         if self._contact.sleep is None or not self._contact.sleep[1]:
@@ -271,12 +271,12 @@ class Host:
         self._handlers.arm()
         outcome = self._sandbox.finish()
         if outcome.kind not in ("done", "run"):
-            words.log_error(f"{self._spec.name}: {words.explain(self._spec, outcome)}", outcome.text(1))
+            log.log_error(f"{self._spec.name}: {log.explain(self._spec, outcome)}", outcome.text(1))
         self._turns.flush_within(_LAST_FLUSH)
         self._link.close()
         os._exit(0)
 
     def _end(self, text: str, stack: str = "") -> NoReturn:
         """A fork of the zygote has nothing else to clean up."""
-        words.log_error(f"{self._spec.name}: {text}", stack)
+        log.log_error(f"{self._spec.name}: {text}", stack)
         os._exit(1)

@@ -11,13 +11,13 @@ is torn, and what was before them is dropped: the torn message is lost, and no o
 from __future__ import annotations
 
 from reed.errors import Malformed
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
 from reed.wire.frames import MAX_PAYLOAD
-from reed.wire.layouts import pack_text
 from reed.wire.plugins import PluginMessage
+from reed.wire.structs import pack_text
 
-_HEADER = layouts.PLUGIN_MESSAGE.size
+_HEADER = structs.PLUGIN_MESSAGE.size
 _LENGTH = _HEADER - 4
 _START = MESSAGE_MAGIC.to_bytes(4, "little") + bytes([VERSION])
 _NAMES = len(_START) + 1  # where the two names begin

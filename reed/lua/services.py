@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.errors import CallError, ErrorCode, Malformed
-from reed.wire import common, layouts, lines, strict_json
+from reed.wire import common, jsonl, strict_json, structs
 from reed.wire.codes import Command
-from reed.wire.layouts import Bytes, pack_text
 from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
@@ -30,6 +29,7 @@ from reed.wire.snippets import (
     SnippetUpdate,
     SnippetWritten,
 )
+from reed.wire.structs import Bytes, pack_text
 
 Request = Callable[[int, bytes], Bytes]
 _CODES = {
@@ -74,7 +74,7 @@ class CoreServices:
         parts: list[bytes] = []
         skipped: list[dict[str, Any]] = []
         for record in () if only_ids else page.records:
-            line = lines.of_snippet(record)
+            line = jsonl.of_snippet(record)
             if len(line) > room:
                 skipped.append({"id": record.id, "name": record.semantic_name, "bytes": len(record.content)})
             else:
@@ -135,7 +135,7 @@ class CoreServices:
         return b"{%b}" % b",".join(pairs)
 
     def registry_lines(self) -> bytes:
-        return b"".join(map(lines.of_type, RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b"")).definitions))
+        return b"".join(map(jsonl.of_type, RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b"")).definitions))
 
     def search_query(self, arguments: bytes) -> bytes:
         request = SearchQuery(*strict_json.loads(arguments))
@@ -154,7 +154,7 @@ class CoreServices:
 
     def search_index(self, arguments: bytes) -> bytes:
         (ref,) = strict_json.loads(arguments)
-        payload = pack_text(ref, 36) if ref else layouts.NO_REF
+        payload = pack_text(ref, 36) if ref else structs.NO_REF
         return strict_json.dumps(SearchIndexed.unpack(self._request(Command.SEARCH_INDEX, payload)).indexed)
 
     def _written(self, command: Command, request: Any) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from reed.errors import NotFound, ReedError
 from reed.lua.files import Folder, read_source
-from reed.lua.launch import CPU, MEMORY
+from reed.lua.launch_spec import CPU, MEMORY
 from reed.lua.sandbox import Outcome, Sandbox, Service
 from reed.wire import strict_json
 

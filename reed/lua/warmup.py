@@ -9,10 +9,10 @@ import os
 import signal
 import socket
 
+from reed.lua.core_connection import CoreConnection
 from reed.lua.fifo import Places
 from reed.lua.host import Host
-from reed.lua.launch import LaunchSpec
-from reed.lua.link import Link
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Sandbox
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
@@ -35,11 +35,11 @@ def warm_up() -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def small_plugin(entry: str = "main") -> LaunchSpec:
+def small_plugin(entry: str = "main") -> LuaLaunchSpec:
     """What is played."""
     fields = {"name": "warmup", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/{entry}.lua"}
     nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
-    return LaunchSpec.of({**fields, **nowhere})
+    return LuaLaunchSpec.of({**fields, **nowhere})
 
 
 class _Pipes(Places):
@@ -78,7 +78,7 @@ class Stage:
     def start(self, host: Host) -> None:
         """From main.lua to READY."""
         host.load(self.spec, self._pipes)
-        host.register(Link(self._ours))
+        host.register(CoreConnection(self._ours))
 
     def go_on(self, host: Host) -> None:
         """Calls, signals and messages."""

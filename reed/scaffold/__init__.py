@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reed.errors import ReedError
-from reed.wire import names
+from reed.wire import identifiers
 
 LANGUAGES = {"lua": "lua", "rust": "native"}  # with the plugin_type of its row
 VERSION = "0.1.0"
@@ -64,7 +64,7 @@ def write(name: str, language: str, above: Path) -> tuple[Path, list[str]]:
     """Make the folder NAME below `above`; the folder, and the paths in it. Malformed when the name is none; ReedError
     when something is there already. What cannot be written whole is taken away again.
     """
-    names.check("plugin name", name)
+    identifiers.check("plugin name", name)
     texts = files(name, language)
     folder = above / name
     above.mkdir(parents=True, exist_ok=True)

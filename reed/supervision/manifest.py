@@ -31,7 +31,7 @@ from reed.errors import ManifestError, nearest
 from reed.readers import entries, like, one_of, plain, record, seconds, text, whole
 from reed.supervision.registry_csv import MAX_VERSION, VERSION, Row
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
-from reed.wire.names import SLUG
+from reed.wire.identifiers import SLUG
 
 FILE_NAME = "plugin.yaml"
 EVENTS = ("snippet.created", "snippet.updated", "snippet.deleted")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from reed.errors import Malformed, RegistryError, nearest
 from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
 from reed.supervision.permissions import permission
-from reed.wire import names
+from reed.wire import identifiers
 from reed.wire.codes import Permission
 
 COLUMNS = (
@@ -207,7 +207,7 @@ def _row(parts: list[_Field], runtime_dir: Path) -> Row:
 
 def _name(part: _Field) -> str:
     try:
-        return names.check("plugin name", part.text)
+        return identifiers.check("plugin name", part.text)
     except Malformed as error:
         raise part.wrong(error.message, error.hint) from None
 

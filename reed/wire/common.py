@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reed.errors import CallError, Malformed
-from reed.wire import layouts
-from reed.wire.layouts import Bytes, clip, decode_text, exact, fill, nothing_left, pack_text, split, unpack_text
+from reed.wire import structs
+from reed.wire.structs import Bytes, clip, decode_text, exact, fill, nothing_left, pack_text, split, unpack_text
 
 
 class SignalMessage(NamedTuple):
@@ -23,12 +23,12 @@ class SignalMessage(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.plugin_name, 32)
-        fixed = fill(layouts.SIGNAL_MESSAGE, self.signal_type, self.timestamp, name, len(self.data))
+        fixed = fill(structs.SIGNAL_MESSAGE, self.signal_type, self.timestamp, name, len(self.data))
         return fixed + self.data
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SignalMessage:
-        (signal_type, timestamp, name, _), data = split(layouts.SIGNAL_MESSAGE, payload, "signal")
+        (signal_type, timestamp, name, _), data = split(structs.SIGNAL_MESSAGE, payload, "signal")
         return cls(signal_type, timestamp, unpack_text(name), data)
 
 
@@ -39,11 +39,11 @@ class ErrorResponse(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.message)
-        return fill(layouts.ERROR_RESPONSE, self.status, self.error_code, len(text)) + text
+        return fill(structs.ERROR_RESPONSE, self.status, self.error_code, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> ErrorResponse:
-        (status, code, _), text = split(layouts.ERROR_RESPONSE, payload, "error response")
+        (status, code, _), text = split(structs.ERROR_RESPONSE, payload, "error response")
         return cls(status, code, decode_text(text, "error text"))
 
     @classmethod
@@ -59,11 +59,11 @@ class Done(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.error)
-        return fill(layouts.UNBONDED, self.status, len(text)) + text
+        return fill(structs.UNBONDED, self.status, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> Done:
-        (status, _), text = split(layouts.UNBONDED, payload, "response")
+        (status, _), text = split(structs.UNBONDED, payload, "response")
         return cls(status, decode_text(text, "error text"))
 
 
@@ -78,29 +78,29 @@ class JsonResponse(NamedTuple):
 
     def parts(self) -> tuple[Bytes, Bytes]:
         """The same, not joined: the JSON may be long."""
-        return fill(layouts.JSON_RESPONSE, self.status, len(self.json)), self.json
+        return fill(structs.JSON_RESPONSE, self.status, len(self.json)), self.json
 
     @classmethod
     def unpack(cls, payload: Bytes) -> JsonResponse:
-        (status, _), text = split(layouts.JSON_RESPONSE, payload, "response")
+        (status, _), text = split(structs.JSON_RESPONSE, payload, "response")
         return cls(status, text)
 
 
 def unpack_status(payload: Bytes) -> int:
     """The HTTP status that opens every response payload."""
-    if len(payload) < layouts.STATUS.size:
+    if len(payload) < structs.STATUS.size:
         raise Malformed(f"response: {len(payload)} bytes, expected a status")
-    return int(layouts.STATUS.unpack_from(payload)[0])
+    return int(structs.STATUS.unpack_from(payload)[0])
 
 
 def unpack_name(payload: Bytes) -> str:
     """The request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH."""
-    return unpack_text(exact(layouts.NAME, payload, "name")[0])
+    return unpack_text(exact(structs.NAME, payload, "name")[0])
 
 
 def unpack_ref(payload: Bytes) -> str:
     """The request of SNIPPET_GET and SEARCH_INDEX."""
-    return unpack_text(exact(layouts.REF, payload, "ref")[0])
+    return unpack_text(exact(structs.REF, payload, "ref")[0])
 
 
 def unpack_nothing(payload: Bytes, what: str) -> None:

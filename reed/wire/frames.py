@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from reed.errors import Malformed, TooLarge, UnsupportedVersion
 from reed.wire.codes import MAGIC, VERSION, Flag
-from reed.wire.layouts import HEADER, Bytes
+from reed.wire.structs import HEADER, Bytes
 
 MAX_PAYLOAD = 16 * 1024 * 1024
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.wire.codes import MAGIC
-from reed.wire.layouts import HEADER, MONITORED, Bytes, fill, unpack_text
+from reed.wire.structs import HEADER, MONITORED, Bytes, fill, unpack_text
 
 IN, OUT = 0, 1
 

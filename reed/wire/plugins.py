@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
 from reed.wire.common import unpack_name, unpack_status
-from reed.wire.layouts import Bytes, exact, fill, pack_text, split, unpack_text
+from reed.wire.structs import Bytes, exact, fill, pack_text, split, unpack_text
 
 
 class PluginRegister(NamedTuple):
@@ -22,11 +22,11 @@ class PluginRegister(NamedTuple):
 
     def pack(self) -> bytes:
         fields = pack_text(self.name, 32), pack_text(self.version, 16), self.pid
-        return fill(layouts.PLUGIN_REGISTER, *fields, len(self.manifest)) + self.manifest
+        return fill(structs.PLUGIN_REGISTER, *fields, len(self.manifest)) + self.manifest
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginRegister:
-        (name, version, pid, _), manifest = split(layouts.PLUGIN_REGISTER, payload, "PLUGIN_REGISTER")
+        (name, version, pid, _), manifest = split(structs.PLUGIN_REGISTER, payload, "PLUGIN_REGISTER")
         return cls(unpack_text(name), unpack_text(version), pid, manifest)
 
 
@@ -37,11 +37,11 @@ class PluginSend(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.plugin, 32), pack_text(self.action, 32)
-        return fill(layouts.PLUGIN_SEND, *names, len(self.input)) + self.input
+        return fill(structs.PLUGIN_SEND, *names, len(self.input)) + self.input
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginSend:
-        (plugin, action, _), tail = split(layouts.PLUGIN_SEND, payload, "PLUGIN_SEND")
+        (plugin, action, _), tail = split(structs.PLUGIN_SEND, payload, "PLUGIN_SEND")
         return cls(unpack_text(plugin), unpack_text(action), tail)
 
 
@@ -53,16 +53,16 @@ class PluginReload(NamedTuple):
 
     def pack(self) -> bytes:
         if self.report:
-            return fill(layouts.PLUGIN_RELOAD, pack_text(self.plugin_name, 32), self.report)
+            return fill(structs.PLUGIN_RELOAD, pack_text(self.plugin_name, 32), self.report)
         return pack_text(self.plugin_name, 32) if self.plugin_name else b""
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginReload:
         if not payload:
             return cls()
-        if len(payload) == layouts.NAME.size:
+        if len(payload) == structs.NAME.size:
             return cls(unpack_name(payload))
-        name, report = exact(layouts.PLUGIN_RELOAD, payload, "PLUGIN_RELOAD")
+        name, report = exact(structs.PLUGIN_RELOAD, payload, "PLUGIN_RELOAD")
         if report > 1:
             raise Malformed(f"PLUGIN_RELOAD: report is {report}, expected 0 or 1")
         return cls(unpack_text(name), bool(report))
@@ -75,11 +75,11 @@ class PluginAnswer(NamedTuple):
     body: Bytes
 
     def pack(self) -> bytes:
-        return fill(layouts.STATUS, self.status) + self.body
+        return fill(structs.STATUS, self.status) + self.body
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginAnswer:
-        return cls(unpack_status(payload), memoryview(payload)[layouts.STATUS.size :])
+        return cls(unpack_status(payload), memoryview(payload)[structs.STATUS.size :])
 
 
 class PluginMessage(NamedTuple):
@@ -94,13 +94,13 @@ class PluginMessage(NamedTuple):
     def pack(self) -> bytes:
         names = pack_text(self.source_plugin, 32), pack_text(self.target_plugin, 32)
         fixed = fill(
-            layouts.PLUGIN_MESSAGE, MESSAGE_MAGIC, VERSION, self.message_type, *names, self.timestamp, len(self.payload)
+            structs.PLUGIN_MESSAGE, MESSAGE_MAGIC, VERSION, self.message_type, *names, self.timestamp, len(self.payload)
         )
         return fixed + self.payload
 
     @classmethod
     def unpack(cls, payload: Bytes) -> PluginMessage:
-        fields, tail = split(layouts.PLUGIN_MESSAGE, payload, "plugin message")
+        fields, tail = split(structs.PLUGIN_MESSAGE, payload, "plugin message")
         magic, version, message_type, source, target, timestamp, _ = fields
         if magic != MESSAGE_MAGIC or version != VERSION:
             raise Malformed(f"plugin message: magic 0x{magic:08X}, version {version}")

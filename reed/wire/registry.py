@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, exact, fill, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.structs import Bytes, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
 
 class RegistryDefine(NamedTuple):
@@ -16,11 +16,11 @@ class RegistryDefine(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.type_name, 32)
-        return fill(layouts.REGISTRY_DEFINE, name, len(self.definition)) + self.definition
+        return fill(structs.REGISTRY_DEFINE, name, len(self.definition)) + self.definition
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryDefine:
-        (name, _), definition = split(layouts.REGISTRY_DEFINE, payload, "REGISTRY_DEFINE")
+        (name, _), definition = split(structs.REGISTRY_DEFINE, payload, "REGISTRY_DEFINE")
         return cls(unpack_text(name), definition)
 
 
@@ -32,11 +32,11 @@ class RegistryCheck(NamedTuple):
     limit: int = 0  # snippets in this part; 0: 1000, which is the most
 
     def pack(self) -> bytes:
-        return fill(layouts.REGISTRY_CHECK, pack_text(self.type_name, 32), pack_text(self.after, 36), self.limit)
+        return fill(structs.REGISTRY_CHECK, pack_text(self.type_name, 32), pack_text(self.after, 36), self.limit)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryCheck:
-        name, after, limit = exact(layouts.REGISTRY_CHECK, payload, "REGISTRY_CHECK")
+        name, after, limit = exact(structs.REGISTRY_CHECK, payload, "REGISTRY_CHECK")
         return cls(unpack_text(name), unpack_text(after), limit)
 
 
@@ -46,15 +46,15 @@ class Definition(NamedTuple):
 
     def pack(self) -> bytes:
         name = pack_text(self.type_name, 32)
-        return fill(layouts.DEFINITION, name, len(self.definition)) + self.definition
+        return fill(structs.DEFINITION, name, len(self.definition)) + self.definition
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Definition, memoryview]:
-        name, length = head(layouts.DEFINITION, payload, "definition")
-        end = layouts.DEFINITION.size + length
+        name, length = head(structs.DEFINITION, payload, "definition")
+        end = structs.DEFINITION.size + length
         if len(payload) < end:
             raise Malformed(f"definition of {length} bytes is cut off")
-        return cls(unpack_text(name), payload[layouts.DEFINITION.size : end]), payload[end:]
+        return cls(unpack_text(name), payload[structs.DEFINITION.size : end]), payload[end:]
 
 
 class RegistryGot(NamedTuple):
@@ -62,12 +62,12 @@ class RegistryGot(NamedTuple):
     definition: Definition
 
     def pack(self) -> bytes:
-        return fill(layouts.STATUS, self.status) + self.definition.pack()
+        return fill(structs.STATUS, self.status) + self.definition.pack()
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryGot:
         status = unpack_status(payload)
-        definition, rest = Definition.unpack_from(memoryview(payload)[layouts.STATUS.size :])
+        definition, rest = Definition.unpack_from(memoryview(payload)[structs.STATUS.size :])
         nothing_left(rest, "REGISTRY_GET")
         return cls(status, definition)
 
@@ -77,13 +77,13 @@ class RegistryPage(NamedTuple):
     definitions: list[Definition]
 
     def pack(self) -> bytes:
-        fixed = fill(layouts.COUNT, self.status, len(self.definitions))
+        fixed = fill(structs.COUNT, self.status, len(self.definitions))
         return fixed + b"".join(definition.pack() for definition in self.definitions)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> RegistryPage:
-        status, count = head(layouts.COUNT, payload, "REGISTRY_LIST")
-        rest = memoryview(payload)[layouts.COUNT.size :]
+        status, count = head(structs.COUNT, payload, "REGISTRY_LIST")
+        rest = memoryview(payload)[structs.COUNT.size :]
         definitions = []
         for _ in range(count):
             definition, rest = Definition.unpack_from(rest)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import layouts
-from reed.wire.layouts import Bytes, clip, decode_text, encode_text, exact, fill, pack_text, split, unpack_text
+from reed.wire import structs
+from reed.wire.structs import Bytes, clip, decode_text, encode_text, exact, fill, pack_text, split, unpack_text
 
 
 class SchemaBond(NamedTuple):
@@ -20,11 +20,11 @@ class SchemaBond(NamedTuple):
         refs = pack_text(self.parent, 36), pack_text(self.child, 36)
         if len(path) > 65535:
             raise Malformed(f"a path of {len(path)} bytes", hint="at most 65535")
-        return fill(layouts.SCHEMA_BOND, *refs, self.weight, len(path)) + path
+        return fill(structs.SCHEMA_BOND, *refs, self.weight, len(path)) + path
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaBond:
-        (parent, child, weight, _), path = split(layouts.SCHEMA_BOND, payload, "SCHEMA_BOND")
+        (parent, child, weight, _), path = split(structs.SCHEMA_BOND, payload, "SCHEMA_BOND")
         return cls(unpack_text(parent), unpack_text(child), weight, decode_text(path, "path"))
 
 
@@ -35,11 +35,11 @@ class SchemaBonded(NamedTuple):
 
     def pack(self) -> bytes:
         text = clip(self.error)
-        return fill(layouts.BONDED, self.status, pack_text(self.bond_id, 36), len(text)) + text
+        return fill(structs.BONDED, self.status, pack_text(self.bond_id, 36), len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaBonded:
-        (status, bond_id, _), text = split(layouts.BONDED, payload, "SCHEMA_BOND")
+        (status, bond_id, _), text = split(structs.BONDED, payload, "SCHEMA_BOND")
         return cls(status, unpack_text(bond_id), decode_text(text, "error text"))
 
 
@@ -48,11 +48,11 @@ class SchemaUnbond(NamedTuple):
     child: str
 
     def pack(self) -> bytes:
-        return fill(layouts.SCHEMA_UNBOND, pack_text(self.parent, 36), pack_text(self.child, 36))
+        return fill(structs.SCHEMA_UNBOND, pack_text(self.parent, 36), pack_text(self.child, 36))
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaUnbond:
-        parent, child = exact(layouts.SCHEMA_UNBOND, payload, "SCHEMA_UNBOND")
+        parent, child = exact(structs.SCHEMA_UNBOND, payload, "SCHEMA_UNBOND")
         return cls(unpack_text(parent), unpack_text(child))
 
 
@@ -61,9 +61,9 @@ class SchemaTree(NamedTuple):
     depth: int = 0  # 0: all
 
     def pack(self) -> bytes:
-        return fill(layouts.SCHEMA_TREE, pack_text(self.root, 36), self.depth)
+        return fill(structs.SCHEMA_TREE, pack_text(self.root, 36), self.depth)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SchemaTree:
-        root, depth = exact(layouts.SCHEMA_TREE, payload, "SCHEMA_TREE")
+        root, depth = exact(structs.SCHEMA_TREE, payload, "SCHEMA_TREE")
         return cls(unpack_text(root), depth)

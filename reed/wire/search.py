@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import layouts
-from reed.wire.layouts import (
+from reed.wire import structs
+from reed.wire.structs import (
     Bytes,
     clip,
     decode_text,
@@ -32,11 +32,11 @@ class SearchQuery(NamedTuple):
         if len(query) > 65535:
             raise Malformed(f"a query of {len(query)} bytes", hint="at most 65535")
         kind = pack_text(self.snippet_type, 32)
-        return fill(layouts.SEARCH_QUERY, kind, self.limit, self.offset, len(query)) + query
+        return fill(structs.SEARCH_QUERY, kind, self.limit, self.offset, len(query)) + query
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SearchQuery:
-        (kind, limit, offset, _), query = split(layouts.SEARCH_QUERY, payload, "SEARCH_QUERY")
+        (kind, limit, offset, _), query = split(structs.SEARCH_QUERY, payload, "SEARCH_QUERY")
         return cls(decode_text(query, "query"), unpack_text(kind), limit, offset)
 
 
@@ -54,15 +54,15 @@ class SearchHit(NamedTuple):
             pack_text(self.snippet_type, 32),
             pack_text(self.semantic_name, 32),
         )
-        return fill(layouts.SEARCH_HIT, *texts, self.score, len(excerpt)) + excerpt
+        return fill(structs.SEARCH_HIT, *texts, self.score, len(excerpt)) + excerpt
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[SearchHit, memoryview]:
-        snippet_id, kind, name, score, length = head(layouts.SEARCH_HIT, payload, "hit")
-        end = layouts.SEARCH_HIT.size + length
+        snippet_id, kind, name, score, length = head(structs.SEARCH_HIT, payload, "hit")
+        end = structs.SEARCH_HIT.size + length
         if len(payload) < end:
             raise Malformed(f"excerpt of {length} bytes is cut off")
-        excerpt = decode_text(payload[layouts.SEARCH_HIT.size : end], "excerpt")
+        excerpt = decode_text(payload[structs.SEARCH_HIT.size : end], "excerpt")
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
         return cls(*texts, score, excerpt), payload[end:]
 
@@ -73,13 +73,13 @@ class SearchPage(NamedTuple):
     hits: list[SearchHit]
 
     def pack(self) -> bytes:
-        fixed = fill(layouts.SEARCH_PAGE, self.status, self.total, len(self.hits))
+        fixed = fill(structs.SEARCH_PAGE, self.status, self.total, len(self.hits))
         return fixed + b"".join(hit.pack() for hit in self.hits)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SearchPage:
-        status, total, count = head(layouts.SEARCH_PAGE, payload, "SEARCH_QUERY")
-        rest = memoryview(payload)[layouts.SEARCH_PAGE.size :]
+        status, total, count = head(structs.SEARCH_PAGE, payload, "SEARCH_QUERY")
+        rest = memoryview(payload)[structs.SEARCH_PAGE.size :]
         hits = []
         for _ in range(count):
             hit, rest = SearchHit.unpack_from(rest)
@@ -95,8 +95,8 @@ class SearchIndexed(NamedTuple):
     indexed: int
 
     def pack(self) -> bytes:
-        return fill(layouts.COUNT, self.status, self.indexed)
+        return fill(structs.COUNT, self.status, self.indexed)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SearchIndexed:
-        return cls(*exact(layouts.COUNT, payload, "count"))
+        return cls(*exact(structs.COUNT, payload, "count"))

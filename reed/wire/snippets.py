@@ -6,9 +6,9 @@ from enum import IntFlag
 from typing import NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
 
 class SnippetCreate(NamedTuple):
@@ -18,11 +18,11 @@ class SnippetCreate(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.semantic_name, 32)
-        return fill(layouts.SNIPPET_CREATE, *names, len(self.content)) + self.content
+        return fill(structs.SNIPPET_CREATE, *names, len(self.content)) + self.content
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetCreate:
-        (kind, name, _), content = split(layouts.SNIPPET_CREATE, payload, "SNIPPET_CREATE")
+        (kind, name, _), content = split(structs.SNIPPET_CREATE, payload, "SNIPPET_CREATE")
         return cls(unpack_text(kind), unpack_text(name), content)
 
 
@@ -33,11 +33,11 @@ class SnippetUpdate(NamedTuple):
 
     def pack(self) -> bytes:
         ref = pack_text(self.ref, 36)
-        return fill(layouts.SNIPPET_UPDATE, ref, self.if_version, len(self.patch)) + self.patch
+        return fill(structs.SNIPPET_UPDATE, ref, self.if_version, len(self.patch)) + self.patch
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetUpdate:
-        (ref, if_version, _), patch = split(layouts.SNIPPET_UPDATE, payload, "SNIPPET_UPDATE")
+        (ref, if_version, _), patch = split(structs.SNIPPET_UPDATE, payload, "SNIPPET_UPDATE")
         return cls(unpack_text(ref), if_version, patch)
 
 
@@ -46,11 +46,11 @@ class SnippetDelete(NamedTuple):
     cascade: bool
 
     def pack(self) -> bytes:
-        return fill(layouts.SNIPPET_DELETE, pack_text(self.ref, 36), self.cascade)
+        return fill(structs.SNIPPET_DELETE, pack_text(self.ref, 36), self.cascade)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetDelete:
-        ref, cascade = exact(layouts.SNIPPET_DELETE, payload, "SNIPPET_DELETE")
+        ref, cascade = exact(structs.SNIPPET_DELETE, payload, "SNIPPET_DELETE")
         if cascade > 1:
             raise Malformed(f"SNIPPET_DELETE: cascade is {cascade}, expected 0 or 1")
         return cls(unpack_text(ref), bool(cascade))
@@ -61,11 +61,11 @@ class SnippetRename(NamedTuple):
     semantic_name: str  # empty: the snippet has no name afterwards
 
     def pack(self) -> bytes:
-        return fill(layouts.SNIPPET_RENAME, pack_text(self.ref, 36), pack_text(self.semantic_name, 32))
+        return fill(structs.SNIPPET_RENAME, pack_text(self.ref, 36), pack_text(self.semantic_name, 32))
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetRename:
-        ref, name = exact(layouts.SNIPPET_RENAME, payload, "SNIPPET_RENAME")
+        ref, name = exact(structs.SNIPPET_RENAME, payload, "SNIPPET_RENAME")
         return cls(unpack_text(ref), unpack_text(name))
 
 
@@ -79,11 +79,11 @@ class SnippetWritten(NamedTuple):
     def pack(self) -> bytes:
         text = clip(self.error) if self.error else b""
         snippet_id = pack_text(self.snippet_id, 36)
-        return fill(layouts.SNIPPET_WRITTEN, self.status, snippet_id, len(text)) + text
+        return fill(structs.SNIPPET_WRITTEN, self.status, snippet_id, len(text)) + text
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetWritten:
-        (status, snippet_id, _), text = split(layouts.SNIPPET_WRITTEN, payload, "snippet written")
+        (status, snippet_id, _), text = split(structs.SNIPPET_WRITTEN, payload, "snippet written")
         return cls(status, unpack_text(snippet_id), decode_text(text, "error text"))
 
 
@@ -105,19 +105,19 @@ class Record(NamedTuple):
         """What comes before the content."""
         snippet_id, kind, name, version, created_at, updated_at, content = self
         texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
-        return fill(layouts.RECORD, *texts, version, created_at, updated_at, len(content))
+        return fill(structs.RECORD, *texts, version, created_at, updated_at, len(content))
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
         """The record at the start of `payload`, and what follows it."""
-        if len(payload) < layouts.RECORD.size:
-            raise Malformed(f"record: {len(payload)} bytes, expected at least {layouts.RECORD.size}")
-        fields = layouts.RECORD.unpack_from(payload)
+        if len(payload) < structs.RECORD.size:
+            raise Malformed(f"record: {len(payload)} bytes, expected at least {structs.RECORD.size}")
+        fields = structs.RECORD.unpack_from(payload)
         snippet_id, kind, name, version, created_at, updated_at, length = fields
-        end = layouts.RECORD.size + length
+        end = structs.RECORD.size + length
         if len(payload) < end:
             raise Malformed(f"record: content of {length} bytes is cut off")
-        content = payload[layouts.RECORD.size : end]
+        content = payload[structs.RECORD.size : end]
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
         return cls(*texts, version, created_at, updated_at, content), payload[end:]
 
@@ -140,14 +140,14 @@ class SnippetRestore(NamedTuple):
     record: Record
 
     def pack(self) -> bytes:
-        return fill(layouts.FLAGS, self.flags) + self.record.pack()
+        return fill(structs.FLAGS, self.flags) + self.record.pack()
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetRestore:
-        (flags,) = head(layouts.FLAGS, payload, "SNIPPET_RESTORE")
+        (flags,) = head(structs.FLAGS, payload, "SNIPPET_RESTORE")
         if flags & ~_RESTORE_FLAGS:
             raise Malformed(f"SNIPPET_RESTORE: unknown flags 0x{flags & ~_RESTORE_FLAGS:02X}")
-        record, rest = Record.unpack_from(memoryview(payload)[layouts.FLAGS.size :])
+        record, rest = Record.unpack_from(memoryview(payload)[structs.FLAGS.size :])
         nothing_left(rest, "SNIPPET_RESTORE")
         return cls(flags, record)
 
@@ -161,12 +161,12 @@ class SnippetGot(NamedTuple):
 
     def parts(self) -> tuple[bytes, Bytes]:
         """The same, not joined: the content may be long."""
-        return fill(layouts.STATUS, self.status) + self.record.head(), self.record.content
+        return fill(structs.STATUS, self.status) + self.record.head(), self.record.content
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetGot:
         status = unpack_status(payload)
-        record, rest = Record.unpack_from(memoryview(payload)[layouts.STATUS.size :])
+        record, rest = Record.unpack_from(memoryview(payload)[structs.STATUS.size :])
         nothing_left(rest, "SNIPPET_GET")
         return cls(status, record)
 
@@ -178,11 +178,11 @@ class SnippetList(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
-        return fill(layouts.SNIPPET_LIST, *names, self.limit)
+        return fill(structs.SNIPPET_LIST, *names, self.limit)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetList:
-        kind, after, limit = exact(layouts.SNIPPET_LIST, payload, "SNIPPET_LIST")
+        kind, after, limit = exact(structs.SNIPPET_LIST, payload, "SNIPPET_LIST")
         return cls(unpack_text(kind), unpack_text(after), limit)
 
 
@@ -194,11 +194,11 @@ class SnippetFind(NamedTuple):
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
-        return fill(layouts.SNIPPET_FIND, *names, self.limit, len(self.conditions)) + self.conditions
+        return fill(structs.SNIPPET_FIND, *names, self.limit, len(self.conditions)) + self.conditions
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetFind:
-        (kind, after, limit, _), conditions = split(layouts.SNIPPET_FIND, payload, "SNIPPET_FIND")
+        (kind, after, limit, _), conditions = split(structs.SNIPPET_FIND, payload, "SNIPPET_FIND")
         return cls(unpack_text(kind), conditions, unpack_text(after), limit)
 
 
@@ -209,11 +209,11 @@ class SnippetNames(NamedTuple):
     limit: int  # 0: 100
 
     def pack(self) -> bytes:
-        return fill(layouts.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
+        return fill(structs.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetNames:
-        prefix, limit = exact(layouts.SNIPPET_NAMES, payload, "SNIPPET_NAMES")
+        prefix, limit = exact(structs.SNIPPET_NAMES, payload, "SNIPPET_NAMES")
         return cls(unpack_text(prefix), limit)
 
 
@@ -230,15 +230,15 @@ class SnippetPage(NamedTuple):
     def parts(self) -> list[Bytes]:
         """The same, not joined: contents may be long."""
         cursor = pack_text(self.cursor, 36)
-        parts: list[Bytes] = [fill(layouts.SNIPPET_PAGE, self.status, len(self.records), cursor)]
+        parts: list[Bytes] = [fill(structs.SNIPPET_PAGE, self.status, len(self.records), cursor)]
         for record in self.records:
             parts += record.head(), record.content
         return parts
 
     @classmethod
     def unpack(cls, payload: Bytes) -> SnippetPage:
-        status, count, cursor = head(layouts.SNIPPET_PAGE, payload, "SNIPPET_LIST")
-        rest = memoryview(payload)[layouts.SNIPPET_PAGE.size :]
+        status, count, cursor = head(structs.SNIPPET_PAGE, payload, "SNIPPET_LIST")
+        rest = memoryview(payload)[structs.SNIPPET_PAGE.size :]
         records = []
         for _ in range(count):
             record, rest = Record.unpack_from(rest)

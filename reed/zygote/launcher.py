@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from reed.errors import ReedError
-from reed.lua.launch import LaunchSpec as LuaSpec
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.peer_log import THE_CORE, PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
@@ -134,10 +134,10 @@ def rules_of(spec: LaunchSpec) -> Rules:
     )
 
 
-def _what(spec: LaunchSpec) -> LuaSpec | Program:
+def _what(spec: LaunchSpec) -> LuaLaunchSpec | Program:
     if not spec.lua:
         return Program(str(spec.entry), str(spec.folder), environment(spec))
-    return LuaSpec.of(
+    return LuaLaunchSpec.of(
         {
             "name": spec.name,
             "version": spec.version,

@@ -1,6 +1,6 @@
 """What the core asks of the zygote: one plugin's process, and how it is confined.
 
-Request ── pack ──> bytes: its kind, the fields of the LaunchSpec or Program, the Terms ──> spawn.py
+Request ── pack ──> bytes: its kind, the fields of the LuaLaunchSpec or Program, the Terms ──> spawn.py
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import marshal
 from typing import NamedTuple
 
-from reed.lua.launch import LaunchSpec
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes of one request
@@ -35,7 +35,7 @@ class Terms(NamedTuple):
 class Request(NamedTuple):
     """What is to run, and what it gives up before: `ruleset` is the descriptor of its paths and ports, -1: none."""
 
-    what: LaunchSpec | Program
+    what: LuaLaunchSpec | Program
     rules: Rules
     ruleset: int = -1
 

@@ -22,7 +22,7 @@ import struct
 from typing import NoReturn
 
 from reed.lua.host import Host
-from reed.lua.launch import LaunchSpec
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Sandbox as LuaSandbox
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Prepared, Sandbox
@@ -39,7 +39,7 @@ _CONTROL = socket.CMSG_SPACE(4 * 3)
 class Spawn:
     """Made in the zygote."""
 
-    _what: LaunchSpec | Program
+    _what: LuaLaunchSpec | Program
     _terms: Terms
     _output: int
     _told = False  # its pid
@@ -74,7 +74,7 @@ class Spawn:
             return False
         what, terms = marshal.loads(memoryview(self._request)[1:size])
         self._terms = Terms(*terms)
-        self._what = LaunchSpec(*what) if self._terms.is_lua else Program(*what)
+        self._what = LuaLaunchSpec(*what) if self._terms.is_lua else Program(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -107,7 +107,7 @@ class Spawn:
         assert prepared.own_socket is not None
         host.run(what, prepared.own_socket.connect)
 
-    def confine(self, what: LaunchSpec) -> None:
+    def confine(self, what: LuaLaunchSpec) -> None:
         """This process, as what was received last says. Raises SandboxError."""
         prepared = self._prepared[True, self._terms.network, self._terms.mode]
         assert prepared.own_socket is not None

@@ -11,7 +11,7 @@ import pytest
 from reed import errors
 from reed.client import Client, NoAnswer, core_socket
 from reed.errors import CallError, CoreNotRunning, ErrorCode, ReedError
-from reed.wire import frames, layouts
+from reed.wire import frames, structs
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import Done, ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginSend
@@ -282,7 +282,7 @@ def test_a_request_that_is_too_large_is_told_though_the_core_stopped_reading(fak
     refusal = ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, "payload of 9000000 bytes")
 
     def refusing(connection):
-        connection.recv(layouts.HEADER.size)
+        connection.recv(structs.HEADER.size)
         connection.sendall(fake_core.reply(Command.SNIPPET_CREATE, refusal.pack(), Flag.ERROR))
 
     stats = fake_core.answering(lambda command, _: fake_core.reply(command, JsonResponse(200, b"{}").pack()))

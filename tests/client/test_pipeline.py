@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reed.client import Client, NoAnswer, Request
 from reed.errors import ErrorCode, Invalid, NotFound, TooLarge
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import ReceiveBuffer
@@ -116,15 +116,15 @@ def closing_at_large(fake_core):
         rest = b""
         while data := connection.recv(65536):
             rest += data
-            while len(rest) >= layouts.HEADER.size:
-                *_, command, _, _, length = layouts.HEADER.unpack_from(rest)
+            while len(rest) >= structs.HEADER.size:
+                *_, command, _, _, length = structs.HEADER.unpack_from(rest)
                 if length > 1000:
                     connection.sendall(fake_core.reply(command, refusal.pack(), Flag.ERROR))
                     return
-                if len(rest) < layouts.HEADER.size + length:
+                if len(rest) < structs.HEADER.size + length:
                     break
-                payload = rest[layouts.HEADER.size : layouts.HEADER.size + length]
-                rest = rest[layouts.HEADER.size + length :]
+                payload = rest[structs.HEADER.size : structs.HEADER.size + length]
+                rest = rest[structs.HEADER.size + length :]
                 connection.sendall(fake_core.reply(command, b"\xc8\0" + payload))
 
     return talk

@@ -12,7 +12,7 @@ from reed.core.connect_rate import MAX_REFUSED, REFUSED_FOR, ConnectRates
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.wire.common import ErrorResponse
-from reed.wire.layouts import HEADER
+from reed.wire.structs import HEADER
 
 NONE = frozenset()
 SEO = Caller("plugin seo", "seo", NONE, NONE, NONE, is_admin=False)

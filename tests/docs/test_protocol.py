@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reed.errors import ErrorCode
-from reed.wire import layouts
+from reed.wire import structs
 from reed.wire.codes import Flag, Signal
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_the_bytes_in_the_protocol_are_those_of_the_vectors() -> None:
 
 
 def test_the_example_in_python_finds_the_content() -> None:
-    assert f"payload[2 + {layouts.RECORD.size}:]" in PROTOCOL
+    assert f"payload[2 + {structs.RECORD.size}:]" in PROTOCOL
 
 
 def before_the_words(run: str) -> str:

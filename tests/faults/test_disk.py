@@ -48,7 +48,7 @@ os._exit(0)
 # The same beside long reads, for which a process of its own copies the log into the file, and the log begins anew.
 BUSY_WRITER = (
     WRITER.replace("rnd =", """
-import reed.store.sqlite.checkpoints as checkpoints
+import reed.store.sqlite.wal as checkpoints
 from reed.loop.loop import Loop
 
 checkpoints._SECONDS, checkpoints._MANY, checkpoints._LONG = 1000.0, 5, 150

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from reed.errors import CallError
-from reed.lua.launch import LaunchSpec
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Outcome, Sandbox
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
@@ -215,7 +215,7 @@ class Workshop:
 
     def request(self, spec: dict[str, Any], output: int) -> int:
         """Asks the zygote for a process, confined as the core would have it."""
-        what = LaunchSpec.of(spec)
+        what = LuaLaunchSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
             "lua",

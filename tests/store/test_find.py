@@ -10,7 +10,7 @@ import pytest
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound, StoreFailed, StoreFull
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 
 INDEXED = {"indexed": ["a"]}
 VALUES = [  # JSON texts; each list holds one value
@@ -368,7 +368,7 @@ def test_a_commit_that_fails_right_before_a_slice_fails_the_definition_alone(ope
 
     answer = driver.start("define", "page", INDEXED)
     with monkeypatch.context() as patch:
-        patch.setattr(Turn, "_sync", fails)
+        patch.setattr(Transaction, "_sync", fails)
         driver.store.work(time.monotonic() + 0.004)
     with pytest.raises(StoreFull):
         assert answer.value
@@ -387,7 +387,7 @@ def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered
     driver.store.commit()
     driver.store.work(0.0)  # its transaction is open
     with monkeypatch.context() as patch:
-        patch.setattr(Turn, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(Transaction, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
         written = driver.start("create", "page", "", {"a": 1})
     driver.settle()
     assert written.value

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from reed.wire import names
+from reed.wire import identifiers
 
 PAGE = {
     "schema": {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]},
@@ -22,7 +22,7 @@ def site(open_store, pages):
     answers = []
     for content in pages:
         path = json.loads(content)["path"]
-        name = path if names.is_semantic_name(path) else ""
+        name = path if identifiers.is_semantic_name(path) else ""
         answers.append(driver.start("create", "page", name, content))
     driver.settle()
     driver.ids = [answer.value for answer in answers]

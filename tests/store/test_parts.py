@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.ids import Ids, sequence_of
-from reed.store.sqlite.patch import merge
+from reed.store.sqlite.merge_patch import merge
 from reed.wire.snippets import Record
 
 JSON = st.recursive(

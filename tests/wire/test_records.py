@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.errors import CallError, Malformed
-from reed.wire import common, layouts
+from reed.wire import common, structs
 from reed.wire.common import Done, ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginSend
 from reed.wire.registry import Definition, RegistryDefine, RegistryGot, RegistryPage
@@ -124,8 +124,8 @@ def read_or_malformed(kind: Any, payload: bytes) -> None:
 
 @given(NAME, REF)
 def test_names_and_refs_stop_at_the_first_nul(name: str, ref: str) -> None:
-    assert common.unpack_name(layouts.pack_text(name, 32)) == name
-    assert common.unpack_ref(layouts.pack_text(ref, 36)) == ref
+    assert common.unpack_name(structs.pack_text(name, 32)) == name
+    assert common.unpack_ref(structs.pack_text(ref, 36)) == ref
     padded = name.encode() + b"\0" + b"\xff" * (31 - len(name.encode()))
     assert common.unpack_name(padded) == name  # what follows is ignored, whatever it is
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reed import errors
-from reed.wire import codes, common, frames, layouts, plugins, registry, schema, search, snippets, strict_json
+from reed.wire import codes, common, frames, plugins, registry, schema, search, snippets, strict_json, structs
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 VECTORS = json.loads((FOLDER / "wire.json").read_text(encoding="utf-8"))
@@ -76,8 +76,8 @@ def test_a_payload_is_encoded_and_decoded(entry: dict[str, Any]) -> None:
     data = bytes.fromhex(entry["hex"])
     if entry["record"] in ("Name", "Ref"):
         (text,) = entry["fields"].values()
-        layout = layouts.NAME if entry["record"] == "Name" else layouts.REF
-        assert layout.pack(layouts.pack_text(text, layout.size)) == data
+        layout = structs.NAME if entry["record"] == "Name" else structs.REF
+        assert layout.pack(structs.pack_text(text, layout.size)) == data
         assert unpack(entry["record"], data) == text
         return
     expected = build(RECORDS[entry["record"]], entry["fields"])
@@ -121,7 +121,7 @@ def test_every_constant_is_the_same() -> None:
     assert constants["magic"] == codes.MAGIC
     assert constants["message_magic"] == codes.MESSAGE_MAGIC
     assert constants["version"] == codes.VERSION
-    assert [layouts.HEADER.size, frames.MAX_PAYLOAD] == [constants["header_size"], constants["max_payload"]]
+    assert [structs.HEADER.size, frames.MAX_PAYLOAD] == [constants["header_size"], constants["max_payload"]]
 
 
 def test_every_error_class_has_its_status_and_code() -> None:
@@ -142,11 +142,11 @@ def test_the_file_is_what_derive_makes_of_it() -> None:
 def test_the_layouts_have_the_sizes_of_the_source() -> None:
     layout_of = {entry["record"]: entry["layout"] for entry in VECTORS["payloads"]}
     sizes = {name: struct.calcsize(layout) for name, layout in layout_of.items() if " + " not in layout}
-    assert sizes["SnippetCreate"] == layouts.SNIPPET_CREATE.size == 68
-    assert sizes["SnippetWritten"] == layouts.SNIPPET_WRITTEN.size == 40
-    assert sizes["SignalMessage"] == layouts.SIGNAL_MESSAGE.size == 43
-    assert sizes["PluginMessage"] == layouts.PLUGIN_MESSAGE.size == 82
-    assert sizes["ErrorResponse"] == layouts.ERROR_RESPONSE.size == 8
+    assert sizes["SnippetCreate"] == structs.SNIPPET_CREATE.size == 68
+    assert sizes["SnippetWritten"] == structs.SNIPPET_WRITTEN.size == 40
+    assert sizes["SignalMessage"] == structs.SIGNAL_MESSAGE.size == 43
+    assert sizes["PluginMessage"] == structs.PLUGIN_MESSAGE.size == 82
+    assert sizes["ErrorResponse"] == structs.ERROR_RESPONSE.size == 8
 
 
 def test_the_examples_laid_out_by_hand_say_the_same() -> None:

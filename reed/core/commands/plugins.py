@@ -6,22 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.core.calls import Call
-from reed.core.commands.sending import Links, link_of, sending
+from reed.core.commands.plugin_send import Links, link_of, sending
 from reed.core.events import Events
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
 from reed.store.base import Store
 from reed.supervision.reload_report import ReloadReport, Reported
 from reed.supervision.supervisor import Supervisor
-from reed.wire import common, layouts, strict_json
+from reed.wire import common, strict_json, structs
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.plugins import PluginReload
 
 ReloadRegistry = Callable[[Reported, Callable[[ReedError], None], bool], None]
-_OK = layouts.STATUS.pack(200)
+_OK = structs.STATUS.pack(200)
 
 
 def routes(
@@ -38,7 +38,7 @@ def routes(
     def signal(call: Call, payload: memoryview) -> None:
         broadcast = bool(call.flags & Flag.BROADCAST)
         signal_plugins(supervisor, links, SignalMessage.unpack(payload), broadcast=broadcast)
-        call.reply(layouts.STATUS.pack(202))
+        call.reply(structs.STATUS.pack(202))
 
     def system_stats(call: Call, payload: memoryview) -> None:
         common.unpack_nothing(payload, "SYSTEM_STATS")
@@ -108,7 +108,7 @@ def _running(supervisor: Supervisor, links: Links, reload_registry: ReloadRegist
     }
 
 
-def _row(link: Link) -> dict[str, Any]:
+def _row(link: PluginEndpoint) -> dict[str, Any]:
     plugin = link.plugin
     row = plugin.row
     declared = plugin.manifest.actions if plugin.manifest else {}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from reed.core.calls import Call
 from reed.core.filters import Filters, Line
-from reed.core.prepared import PreparedReplies
+from reed.core.response_cache import ResponseCache
 from reed.core.router import Route
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Restored, Store
@@ -34,7 +34,7 @@ _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
 
 
-def routes(store: Store, filters: Filters, prepared: PreparedReplies) -> dict[Command, Route]:
+def routes(store: Store, filters: Filters, prepared: ResponseCache) -> dict[Command, Route]:
     def writer(call: Call) -> Store | Line:
         return store if filters.idle else filters.before(call)
 

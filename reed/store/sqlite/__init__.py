@@ -3,17 +3,17 @@
     store     SqliteStore: joins the parts below, one method for each operation
     database  the file: opening it safely, its tables and their migrations, what an SQLite error means
     changes   writes in which several of these have a share
-    turn      the one transaction of a turn, and the writes that wait for it
+    transaction  of a turn, and the writes that wait for it
     snippets  create, update, delete, get, page      cache    records kept in memory
     types     definitions and what they check        ids      UUID version 7
     restoring snippets as they once were             fitting  which contents do not fit a type
-    bonds     parent, child, weight, path            patch    RFC 7396
+    bonds     parent, child, weight, path            merge_patch  RFC 7396
     tree      bonds as JSON                          jobs     long reads, in slices
-    outbox    changes that others are to be told of  checkpoints  who copies the log into the file: SQLite itself, or a
-                                                     process of its own (checkpointer)
+    outbox    changes that others are to be told of  wal      checkpoint policy: SQLite itself, or a process of
+                                                     its own (checkpointer)
     fields    indexes of fields, and unique ones     find     snippets by the values of fields; equality  of those
     index     keeps the search index up to date      search   words in, hits out; excerpt: the words around a hit
-    work      which of all this goes on between two turns
+    scheduler which of all this goes on between two turns
 
 All writes go through one connection; long reads have connections, and so snapshots, of their own.
 """

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.snippets import Snippets
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
@@ -27,7 +27,7 @@ _CYCLE_ENDS = 4  # snippets named at each end of a long cycle
 class Bonds:
     def __init__(
         self,
-        turn: Turn,
+        turn: Transaction,
         writer: sqlite3.Connection,
         types: Types,
         snippets: Snippets,

@@ -11,7 +11,7 @@ from reed.store.sqlite.index import Index
 from reed.store.sqlite.outbox import Outbox
 from reed.store.sqlite.restoring import Restoring
 from reed.store.sqlite.snippets import Snippets
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Type, Types
 from reed.wire.snippets import Record
 
@@ -21,7 +21,7 @@ class Changes:
 
     def __init__(
         self,
-        turn: Turn,
+        turn: Transaction,
         types: Types,
         snippets: Snippets,
         bonds: Bonds,

@@ -17,8 +17,8 @@ from _blake2 import blake2b  # not from hashlib, which loads OpenSSL
 
 from reed.errors import Malformed
 from reed.wire import strict_json
-from reed.wire.layouts import Bytes
 from reed.wire.strict_json import Json
+from reed.wire.structs import Bytes
 
 MAX_CONDITIONS = 32
 

@@ -24,10 +24,10 @@ from typing import NamedTuple
 from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
 from reed.store.sqlite.equality import canonical, fields_of, key_of, shown
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Type
-from reed.wire.layouts import Bytes
 from reed.wire.strict_json import Json
+from reed.wire.structs import Bytes
 
 _REMOVED_AT_ONCE = 500  # entries
 _NULL = key_of("null")
@@ -69,7 +69,7 @@ class _Build:
 
 
 class FieldIndexes:
-    def __init__(self, turn: Turn, writer: sqlite3.Connection, monotonic: Callable[[], float]) -> None:
+    def __init__(self, turn: Transaction, writer: sqlite3.Connection, monotonic: Callable[[], float]) -> None:
         self._turn = turn
         self._writer = writer
         self._monotonic = monotonic

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from reed.errors import CallError
 from reed.store.folding import fold, is_plain, segment
 from reed.store.sqlite.ids import Ids
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import WEIGHTS, Type, Types
 from reed.wire.strict_json import Json
 
@@ -52,7 +52,7 @@ class _Waiter(NamedTuple):
 
 class Index:
     def __init__(
-        self, turn: Turn, writer: sqlite3.Connection, types: Types, ids: Ids, monotonic: Callable[[], float]
+        self, turn: Transaction, writer: sqlite3.Connection, types: Types, ids: Ids, monotonic: Callable[[], float]
     ) -> None:
         self._turn = turn
         self._writer = writer

@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Event, no_cause
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 
 DEFAULT_LIMIT = 100_000  # rows of one subscriber, some 20 MB
@@ -37,7 +37,7 @@ _DELETE_SOME = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE subs
 
 
 class Outbox:
-    def __init__(self, turn: Turn, writer: sqlite3.Connection, limit: int) -> None:
+    def __init__(self, turn: Transaction, writer: sqlite3.Connection, limit: int) -> None:
         self._turn = turn
         self._writer = writer
         self._limit = limit

@@ -24,7 +24,7 @@ from reed.store.sqlite.index import Index
 from reed.store.sqlite.outbox import Outbox
 from reed.store.sqlite.snippets import Snippets, check_length
 from reed.store.sqlite.types import Types
-from reed.wire import names, strict_json
+from reed.wire import identifiers, strict_json
 from reed.wire.snippets import Record
 
 MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that another machine's clock may be ahead without a warning
@@ -100,7 +100,7 @@ class Restoring:
 
     def _check_content(self, record: Record) -> None:
         if record.semantic_name:
-            names.check("semantic name", record.semantic_name)
+            identifiers.check("semantic name", record.semantic_name)
         self._types.of_new(record.snippet_type)
         check_length(bytes(record.content))
 

@@ -19,14 +19,14 @@ from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.fields import Entry, FieldIndexes
 from reed.store.sqlite.ids import UUID_LENGTH, Ids, sequence_in, sequence_of, sequences_from
 from reed.store.sqlite.jobs import Steps
-from reed.store.sqlite.patch import merge
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.merge_patch import merge
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Types
-from reed.wire import names, strict_json
+from reed.wire import identifiers, strict_json
 from reed.wire.frames import MAX_PAYLOAD
-from reed.wire.layouts import RECORD, STATUS
 from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
+from reed.wire.structs import RECORD, STATUS
 
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
@@ -55,7 +55,7 @@ _NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER B
 class Snippets:
     def __init__(
         self,
-        turn: Turn,
+        turn: Transaction,
         writer: sqlite3.Connection,
         types: Types,
         ids: Ids,
@@ -79,7 +79,7 @@ class Snippets:
     def create(self, type_name: str, name: str, content: bytes) -> Record:
         """A new snippet; gives its record."""
         if name:
-            names.check("semantic name", name)
+            identifiers.check("semantic name", name)
         kind = self._types.of_new(type_name)
         kind.check(strict_json.load_object(content))
         check_length(content)
@@ -132,7 +132,7 @@ class Snippets:
     def _check_name(self, name: str, snippet_id: str) -> None:
         """May this snippet have this name? Malformed, or Conflict when another has it."""
         if name:
-            names.check("semantic name", name)
+            identifiers.check("semantic name", name)
         self.check_name_is_free(name, snippet_id)
 
     def _merged(self, ref: str, if_version: int, patch: bytes) -> tuple[Record, str, dict[str, Json]]:
@@ -249,7 +249,7 @@ class Snippets:
             row = self._writer.execute(_BY_SEQUENCE, (sequence_of(snippet_id),)).fetchone()
             if row is not None and row[0] == snippet_id:
                 return Record._make(row)
-        elif names.is_semantic_name(ref):
+        elif identifiers.is_semantic_name(ref):
             row = self._writer.execute(_BY_NAME, (ref,)).fetchone()
             if row is not None:
                 return Record._make(row)
@@ -275,7 +275,7 @@ class Snippets:
         """Only the neighbours in the order of names are looked at: a miss must stay cheap."""
         from difflib import get_close_matches
 
-        if not names.is_semantic_name(ref):
+        if not identifiers.is_semantic_name(ref):
             return "`reed snippet list` shows what there is"
         found = [*self._writer.execute(_NAMES_FROM, (ref,)), *self._writer.execute(_NAMES_BEFORE, (ref,))]
         near = get_close_matches(ref, [name for (name,) in found], n=1)

@@ -24,7 +24,6 @@ from reed.store.query import parse
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.cache import RecordCache
 from reed.store.sqlite.changes import Changes
-from reed.store.sqlite.checkpoints import Checkpoints, Watch
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.equality import conditions_of
 from reed.store.sqlite.fields import FieldIndexes
@@ -34,12 +33,13 @@ from reed.store.sqlite.ids import Ids, sequence_in
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
 from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
+from reed.store.sqlite.scheduler import Scheduler
 from reed.store.sqlite.search import check_window, search
 from reed.store.sqlite.snippets import Snippets, start_after, window
+from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.tree import tree
-from reed.store.sqlite.turn import Turn
 from reed.store.sqlite.types import Types, compile_type
-from reed.store.sqlite.work import Work
+from reed.store.sqlite.wal import WalCheckpoints, Watch
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
 
@@ -79,7 +79,7 @@ class SqliteStore:
             self._changes = Changes(
                 self._turn, self._types, self._snippets, self._bonds, self._index, self._fields, self._outbox, clock
             )
-            self._work = Work(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
+            self._work = Scheduler(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
@@ -94,13 +94,13 @@ class SqliteStore:
         self._commits = 0
         self.changes = 0
         self._cache = RecordCache(cache_bytes)
-        self._turn = turn = Turn(self._database, self._on_due)
+        self._turn = turn = Transaction(self._database, self._on_due)
         self._types = Types(turn, writer)
         self._fields = FieldIndexes(turn, writer, monotonic)
         self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache, self._fields)
         self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
         self._index = Index(turn, writer, self._types, ids, monotonic)
-        self._checkpoints = Checkpoints(
+        self._checkpoints = WalCheckpoints(
             self._database, turn, monotonic, lambda: self._jobs.have_begun, self._on_due, loop
         )
         self._jobs = Jobs(self._database, monotonic, self._on_due, lambda: not self._checkpoints.is_behind)

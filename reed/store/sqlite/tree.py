@@ -19,8 +19,8 @@ from typing import NamedTuple
 from reed.errors import NotFound, TooLarge
 from reed.store.sqlite.jobs import Steps
 from reed.wire.frames import MAX_PAYLOAD
-from reed.wire.layouts import JSON_RESPONSE
 from reed.wire.strict_json import MAX_DEPTH, dumps
+from reed.wire.structs import JSON_RESPONSE
 
 MAX_TREE = MAX_PAYLOAD - JSON_RESPONSE.size
 DEEPEST = (MAX_DEPTH - 2) // 2  # levels below a root: each nests an object and an array, as the root does

@@ -23,8 +23,8 @@ from typing import Any
 import jsonschema_rs
 
 from reed.errors import Invalid, NotFound
-from reed.store.sqlite.turn import Turn
-from reed.wire import names, strict_json
+from reed.store.sqlite.transaction import Transaction
+from reed.wire import identifiers, strict_json
 from reed.wire.registry import Definition
 from reed.wire.strict_json import Json
 
@@ -65,7 +65,7 @@ class Type:
 class Types:
     """All types, in memory and in the file."""
 
-    def __init__(self, turn: Turn, writer: Any) -> None:
+    def __init__(self, turn: Transaction, writer: Any) -> None:
         self._turn = turn
         self._writer = writer
         self._changed = False
@@ -77,7 +77,7 @@ class Types:
         """The type, or NotFound."""
         found = self._types.get(name)
         if found is None:
-            names.check("type name", name)
+            identifiers.check("type name", name)
             raise NotFound(f"no type {name!r}", hint=self._hint(name))
         return found
 
@@ -85,7 +85,7 @@ class Types:
         """The type of a snippet to be created, or Invalid: it must be defined first."""
         found = self._types.get(name)
         if found is None:
-            names.check("type name", name)
+            identifiers.check("type name", name)
             raise Invalid(f"type {name!r} is not defined", hint=self._hint(name))
         return found
 
@@ -129,7 +129,7 @@ class Types:
 
 def compile_type(name: str, definition: bytes) -> Type:
     """Read a definition; Malformed when it is no JSON object, Invalid when it says what it may not."""
-    names.check("type name", name)
+    identifiers.check("type name", name)
     fields = strict_json.load_object(definition)
     for key, value in fields.items():
         reader = _READERS.get(key)
@@ -174,7 +174,7 @@ def _type_names(place: str, value: Json) -> frozenset[str]:
     if not isinstance(value, list):
         raise Invalid(f"{place}: expected an array of type names, found {strict_json.describe(value)}")
     for number, name in enumerate(value):
-        if not isinstance(name, str) or not names.is_type_name(name):
+        if not isinstance(name, str) or not identifiers.is_type_name(name):
             found = strict_json.dumps(name).decode()[:60]
             raise Invalid(f"{place}[{number}]: {found} is not a type name", hint="expected a-z, then a-z 0-9 -")
     return frozenset(value)

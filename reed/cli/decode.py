@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from reed.errors import ErrorCode, Malformed
 from reed.wire import common, plugins, registry, schema, search, snippets
 from reed.wire.codes import SNIPPET_WRITES, Command, Flag, Signal
-from reed.wire.layouts import Bytes
 from reed.wire.monitor import IN, Monitored
+from reed.wire.structs import Bytes
 
 _C = Command
 _REQUESTS: dict[int, Callable[[Bytes], Any]] = {

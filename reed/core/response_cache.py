@@ -14,8 +14,8 @@ from typing import NamedTuple
 from reed.store.base import Store
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
-from reed.wire.layouts import HEADER, Bytes
 from reed.wire.snippets import Record, SnippetGot
+from reed.wire.structs import HEADER, Bytes
 
 _LARGEST = 16 * 1024  # bytes of content; what is larger is made when it is asked for
 _MOST = 4 * 1024 * 1024  # bytes of all
@@ -36,7 +36,7 @@ class _Reply(NamedTuple):
     changes: int  # the store's number when this was the one to give
 
 
-class PreparedReplies:
+class ResponseCache:
     __slots__ = ("_found", "_size", "_store")
 
     def __init__(self, store: Store) -> None:

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from reed.core.call_queue import Answered
 from reed.core.calls import Call, Caller, Handle
-from reed.core.links import Link
-from reed.core.plugin_calls import Answered
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
 from reed.store.base import Store
 from reed.supervision.lifecycle import State
 from reed.wire import strict_json
 from reed.wire.codes import Flag
-from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginAnswer, PluginSend
 from reed.wire.snippets import Record
+from reed.wire.structs import Bytes
 
-Links = dict[str, Link]
+Links = dict[str, PluginEndpoint]
 _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 _BROADCAST = int(Flag.BROADCAST)
 
 
-def link_of(links: Links, name: str) -> Link:
+def link_of(links: Links, name: str) -> PluginEndpoint:
     link = links.get(name)
     if link is None:
         raise PluginNotFound(f"no plugin {name}", hint=nearest(name, links) or "`reed plugin list` shows them")
@@ -50,7 +50,7 @@ def sending(store: Store, links: Links) -> Handle:
 
 def _ask(
     store: Store,
-    link: Link,
+    link: PluginEndpoint,
     request: PluginSend,
     origin: str,
     answered: Answered,
@@ -101,7 +101,7 @@ class _Broadcast:
     """
 
     def __init__(
-        self, store: Store, answered_all: Answered, request: PluginSend, origin: str, links: list[Link]
+        self, store: Store, answered_all: Answered, request: PluginSend, origin: str, links: list[PluginEndpoint]
     ) -> None:
         self._answered_all = answered_all
         self._answers: dict[str, bytes] = {}
@@ -142,7 +142,7 @@ class _Broadcast:
             self._answered_all(PluginAnswer(200, b"{%b}" % b",".join(parts)).pack())
 
 
-def _may_get(links: Links, caller: Caller, action: str) -> list[Link]:
+def _may_get(links: Links, caller: Caller, action: str) -> list[PluginEndpoint]:
     return [
         link
         for link in links.values()
@@ -150,12 +150,12 @@ def _may_get(links: Links, caller: Caller, action: str) -> list[Link]:
     ]
 
 
-def _in_groups(caller: Caller, link: Link) -> bool:
+def _in_groups(caller: Caller, link: PluginEndpoint) -> bool:
     """user_groups of a row says which people may send to the plugin; another plugin needs plugin_send alone."""
     return bool(caller.is_admin or caller.plugin or caller.groups & link.plugin.row.user_groups)
 
 
-def _check_groups(caller: Caller, link: Link) -> None:
+def _check_groups(caller: Caller, link: PluginEndpoint) -> None:
     if not _in_groups(caller, link):
         groups = ", ".join(sorted(link.plugin.row.user_groups))
         raise PermissionDenied(f"{caller.name} may not send to {link.name}", hint=f"its row lets in: {groups}")

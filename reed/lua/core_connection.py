@@ -28,7 +28,7 @@ class CoreGone(Exception):
     """The core has closed the connection, or was killed."""
 
 
-class Link:
+class CoreConnection:
     """One registered connection."""
 
     def __init__(self, connected: socket.socket) -> None:
@@ -41,7 +41,7 @@ class Link:
         self.queue: deque[frames.Frame] = deque()
 
     @classmethod
-    def by(cls, connect: Callable[[int], None]) -> Link:
+    def by(cls, connect: Callable[[int], None]) -> CoreConnection:
         """A connection to where `connect` leads a descriptor. Raises OSError."""
         connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

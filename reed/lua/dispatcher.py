@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from reed.errors import ErrorCode
-from reed.lua import words
-from reed.lua.launch import LaunchSpec
-from reed.lua.mailbox import Mailbox
+from reed.lua import log
+from reed.lua.launch_spec import LuaLaunchSpec
+from reed.lua.messaging import Messaging
 from reed.lua.sandbox import Sandbox
 from reed.wire.codes import Flag, Signal
 from reed.wire.common import ErrorResponse
-from reed.wire.layouts import STATUS
 from reed.wire.plugins import PluginMessage
+from reed.wire.structs import STATUS
 
 _RESPONSE = int(Flag.RESPONSE)
 _REFUSED = int(Flag.RESPONSE | Flag.ERROR)
@@ -42,10 +42,10 @@ _CODES = {
 }
 
 
-class Handlers:
+class Dispatcher:
     """Those of one plugin. `spec` and `names` are set when the plugin is loaded."""
 
-    spec: LaunchSpec
+    spec: LuaLaunchSpec
 
     def __init__(
         self, sandbox: Sandbox, send_signal: Callable[[Signal, bytes], None], end: Callable[[str], None]
@@ -63,7 +63,7 @@ class Handlers:
         """Flags and payload of the response to a call."""
         self._calls += 1
         if len(payload) > self.spec.memory:
-            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {words.memory_limit(self.spec)}"
+            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {log.memory_limit(self.spec)}"
             return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
         self.arm()
         outcome = self._sandbox.call(command_id, payload)
@@ -76,8 +76,8 @@ class Handlers:
         if outcome.kind == "none":
             text = f"{self.spec.name} has no handler for the command {command_id}"
             return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
-        text = f"{self._name(command_id)}: {words.explain(self.spec, outcome)}"
-        words.log_error(text, outcome.text(1) if outcome.kind == "error" else "")
+        text = f"{self._name(command_id)}: {log.explain(self.spec, outcome)}"
+        log.log_error(text, outcome.text(1) if outcome.kind == "error" else "")
         if outcome.kind == "time":
             return self._failed(ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
         return self._failed(ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
@@ -86,12 +86,12 @@ class Handlers:
         self._errors += 1
         return _REFUSED, error.pack()
 
-    def take(self, message: PluginMessage, mailbox: Mailbox) -> None:
+    def take(self, message: PluginMessage, mailbox: Messaging) -> None:
         """A message of another plugin: its handler's answer, or what went wrong, goes back."""
         self._messages += 1
         payload, kind = bytes(message.payload), message.message_type
         if len(payload) > self.spec.memory:
-            text = f"a message of {len(payload)} bytes, over {words.memory_limit(self.spec)}"
+            text = f"a message of {len(payload)} bytes, over {log.memory_limit(self.spec)}"
             self._message_failed(mailbox, message, 413, text)
             return
         self.arm()
@@ -106,17 +106,17 @@ class Handlers:
         else:
             status = outcome.results[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
             stack = outcome.text(1) if outcome.kind == "error" else ""
-            reason = outcome.text(1) if outcome.kind == "fail" else words.explain(self.spec, outcome)
+            reason = outcome.text(1) if outcome.kind == "fail" else log.explain(self.spec, outcome)
             self._message_failed(mailbox, message, status, reason, stack)
             self.recover()
 
     def _message_failed(
-        self, mailbox: Mailbox, message: PluginMessage, status: int, reason: str, stack: str = ""
+        self, mailbox: Messaging, message: PluginMessage, status: int, reason: str, stack: str = ""
     ) -> None:
         """The sender is told; as it may not listen, so is the core."""
         self._errors += 1
         text = f"{self.spec.name}: message 0x{message.message_type:02X} of {message.source_plugin}: {reason}"
-        words.log_error(text, stack)
+        log.log_error(text, stack)
         self._send_signal(Signal.PLUGIN_ERROR, text.encode()[:_MAX_ERROR].decode(errors="ignore").encode())
         mailbox.answer_error(message, status, reason)
 
@@ -151,7 +151,7 @@ class Handlers:
             return
         self._sandbox.collect()
         if self._sandbox.memory_used() >= _FULL * self.spec.memory:
-            self._end(f"keeps nearly all of {words.memory_limit(self.spec)}: starts anew")
+            self._end(f"keeps nearly all of {log.memory_limit(self.spec)}: starts anew")
 
     def figures(self) -> dict[str, int]:
         return {"calls": self._calls, "errors": self._errors, "messages": self._messages}

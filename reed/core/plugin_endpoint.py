@@ -1,6 +1,6 @@
 """Links: the core's side of each plugin, from its socket to its calls.
 
-Link, one for each row                             PluginConnection, one for each connection of its processes
+PluginEndpoint, one for each row                             PluginConnection, one for each connection of its processes
 listener  <runtime folder>/plugins/NAME.sock       Connection    frames both ways
 queue     calls held and waiting (plugin_calls)    held          the one call that it carries
 actions   what the process in charge registered    registered    whether F0 came; before it, nothing else may
@@ -24,12 +24,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.config import Config
+from reed.core.call_queue import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
 from reed.core.calls import Call, Caller, Dispatcher, Watching
 from reed.core.connection import Connection
-from reed.core.plugin_calls import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
+from reed.core.listener import Listener, Peer, peer_lives, refuse
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
-from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
@@ -51,7 +51,7 @@ _FIRST_ERROR = 400
 _WORTH_NOT_COPYING = 16 * 1024  # bytes of a call: below it one write of a joined frame is cheaper than two parts
 
 
-class LinkTools(NamedTuple):
+class EndpointTools(NamedTuple):
     """What every link works with."""
 
     loop: Loop
@@ -67,7 +67,7 @@ class LinkTools(NamedTuple):
 class PluginConnection:
     """One connection of a plugin's process: calls out, and the plugin's own requests and signals in."""
 
-    def __init__(self, link: Link, run: Process, sock: socket.socket, tools: LinkTools) -> None:
+    def __init__(self, link: PluginEndpoint, run: Process, sock: socket.socket, tools: EndpointTools) -> None:
         self.held: PluginCall | None = None
         self.run = run
         self.registered = False
@@ -133,10 +133,10 @@ class PluginConnection:
             self._link.queue.answer(self, frame.payload)
 
 
-class Link:
+class PluginEndpoint:
     """The core's side of one plugin."""
 
-    def __init__(self, plugin: Plugin, tools: LinkTools) -> None:
+    def __init__(self, plugin: Plugin, tools: EndpointTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
         self.queue = CallQueue(self.name, tools.loop, self._look_who_is_idle)

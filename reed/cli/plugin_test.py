@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reed.cli import contents, own_tests, trial_rows
-from reed.cli.answers import difference
-from reed.cli.letters import Letters
+from reed.cli import fixtures, plugin_tests, trial_rows
+from reed.cli.ephemeral_core import EphemeralCore
+from reed.cli.fifo_check import FifoCheck
 from reed.cli.output import counted
-from reed.cli.private_core import PrivateCore
+from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
@@ -49,7 +49,7 @@ class _Stop(Exception):
     """The plugin cannot be started: the reason is in a check already."""
 
 
-class Trial:
+class PluginTest:
     """The checks of one plugin.
 
     `work` is an empty folder; `say` is told what takes long; `recorded`, a file of calls to make again, may be "".
@@ -114,7 +114,7 @@ class Trial:
 
     def _code_checks(self) -> Iterator[Check]:
         if self.kind == "native" and (self._folder / "Cargo.toml").is_file():
-            built = own_tests.build(self._folder, self.name, self._say)
+            built = plugin_tests.build(self._folder, self.name, self._say)
             yield Check("build", *built)
             if built[0] == FAILED:
                 raise _Stop
@@ -129,13 +129,13 @@ class Trial:
 
     def _running_checks(self) -> Iterator[Check]:
         self._config.registry.write_text(trial_rows.EMPTY, encoding="utf-8")
-        with PrivateCore(self._config) as core:
+        with EphemeralCore(self._config) as core:
             self._core = core
-            refs, problem = contents.load(
+            refs, problem = fixtures.load(
                 core, self._folder, self._manifest
             )  # before the plugin's filters could refuse it
-            if (self._folder / contents.FILE).is_file() or problem:
-                yield Check("content", FAILED if problem else OK, problem or f"{self._folder / contents.FILE}")
+            if (self._folder / fixtures.FILE).is_file() or problem:
+                yield Check("content", FAILED if problem else OK, problem or f"{self._folder / fixtures.FILE}")
             self._config.registry.write_text(trial_rows.text(self._row, self._config.runtime_dir), encoding="utf-8")
             core.plugin_reload()
             registered = self._registration()
@@ -247,7 +247,7 @@ class Trial:
         """A message of another plugin: one that it has no handler for is answered by ERROR."""
         fifos = self._config.runtime_dir / "fifos"
         try:
-            with Letters(fifos, self.name) as letters:
+            with FifoCheck(fifos, self.name) as letters:
                 return Check("messages", *letters.exchange())
         except OSError as error:
             return Check("messages", FAILED, f"{error.filename}: {error.strerror}")
@@ -288,9 +288,9 @@ class Trial:
     def _own_tests(self) -> Iterator[Check]:
         if self.kind == "lua":
             settings = {**self._manifest.settings, **self._site.plugin(self.name).settings}
-            found = own_tests.lua(self._folder, self._manifest, settings)
+            found = plugin_tests.lua(self._folder, self._manifest, settings)
         else:
-            found = own_tests.cargo(self._folder, self._say)
+            found = plugin_tests.cargo(self._folder, self._say)
         for name, result, detail in found:
             yield Check(name, result, detail)
 

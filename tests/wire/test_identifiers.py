@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.errors import Malformed
-from reed.wire import names
-from reed.wire.layouts import pack_text, unpack_text
+from reed.wire import identifiers
+from reed.wire.structs import pack_text, unpack_text
 
 SLUG = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 SEMANTIC = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}", fullmatch=True)
@@ -18,28 +18,28 @@ NO_SEMANTIC = ["", "/a", ".a", "-a", "$a", "a b", "ä", "a\n", "a" * 32, "a\0", 
 
 @given(SLUG)
 def test_plugins_and_types(name: str) -> None:
-    assert names.is_type_name(name)
-    assert names.check("plugin name", name) == names.check("type name", name) == name
+    assert identifiers.is_type_name(name)
+    assert identifiers.check("plugin name", name) == identifiers.check("type name", name) == name
     assert unpack_text(pack_text(name, 32)) == name
 
 
 @given(SEMANTIC)
 def test_snippets(name: str) -> None:
-    assert names.is_semantic_name(name)
-    assert names.check("semantic name", name) == name
+    assert identifiers.is_semantic_name(name)
+    assert identifiers.check("semantic name", name) == name
     assert unpack_text(pack_text(name, 32)) == unpack_text(pack_text(name, 36)) == name
 
 
 @pytest.mark.parametrize("name", NO_SLUG)
 def test_no_name_of_a_plugin_or_type(name: str) -> None:
-    assert not names.is_type_name(name)
+    assert not identifiers.is_type_name(name)
     for kind in ("plugin name", "type name"):
         with pytest.raises(Malformed, match=f"is not a {kind}; expected a-z"):
-            names.check(kind, name)
+            identifiers.check(kind, name)
 
 
 @pytest.mark.parametrize("name", NO_SEMANTIC)
 def test_no_name_of_a_snippet(name: str) -> None:
-    assert not names.is_semantic_name(name)
+    assert not identifiers.is_semantic_name(name)
     with pytest.raises(Malformed, match="is not a semantic name; expected"):
-        names.check("semantic name", name)
+        identifiers.check("semantic name", name)

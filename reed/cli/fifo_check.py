@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from reed.errors import Malformed
-from reed.wire import layouts, strict_json
+from reed.wire import strict_json, structs
 from reed.wire.codes import MessageType
 from reed.wire.plugins import PluginMessage
 
@@ -33,7 +33,7 @@ _ANSWER_TIME = 2.0
 _LOOK_EVERY = 0.002
 
 
-class Letters:
+class FifoCheck:
     """Both FIFOs between PEER and the plugin. Opening them raises OSError."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -46,7 +46,7 @@ class Letters:
             self.close()
             raise
 
-    def __enter__(self) -> Letters:
+    def __enter__(self) -> FifoCheck:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,10 +100,10 @@ def _read(fd: int) -> bytes:
 
 def _message(received: bytes) -> PluginMessage | None:
     """The first message, once it is whole."""
-    size = layouts.PLUGIN_MESSAGE.size
+    size = structs.PLUGIN_MESSAGE.size
     if len(received) < size:
         return None
-    end = size + layouts.PLUGIN_MESSAGE.unpack_from(received)[-1]
+    end = size + structs.PLUGIN_MESSAGE.unpack_from(received)[-1]
     return PluginMessage.unpack(received[:end]) if len(received) >= end else None
 
 

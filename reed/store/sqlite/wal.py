@@ -25,7 +25,7 @@ from typing import Protocol
 from reed.store.sqlite import checkpointer
 from reed.store.sqlite.checkpointer import ANSWER, COPY_ALL, COPY_SOME, Answer
 from reed.store.sqlite.database import Database
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
 
 _MANY, _SECONDS = 20, 1.0  # commits within so long
 _IDLE = 20.0  # seconds until the process ends
@@ -43,11 +43,11 @@ class Watch(Protocol):
     def unwatch(self, fd: int, /) -> None: ...
 
 
-class Checkpoints:
+class WalCheckpoints:
     def __init__(
         self,
         database: Database,
-        turn: Turn,
+        turn: Transaction,
         monotonic: Callable[[], float],
         has_job: Callable[[], bool],
         on_due: Callable[[], None],

@@ -30,7 +30,7 @@ class Part(Protocol):
         """The turn has ended: its changes are on the disk (`kept`), or they never were."""
 
 
-class Turn:
+class Transaction:
     __slots__ = (
         "_clock",
         "_database",

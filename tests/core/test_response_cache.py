@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.core.prepared import PreparedReplies
+from reed.core.response_cache import ResponseCache
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
 from reed.wire.snippets import Record, SnippetGot
@@ -23,8 +23,8 @@ def record(content: bytes = b"{}") -> Record:
     return Record("0190f3b1-5c7e-7000-8000-000000000001", "page", "intro", 1, 10, 20, content)
 
 
-def prepared(store: Store, ref: bytes = b"intro") -> tuple[PreparedReplies, bytes, bytes]:
-    replies = PreparedReplies(store)  # type: ignore[arg-type]
+def prepared(store: Store, ref: bytes = b"intro") -> tuple[ResponseCache, bytes, bytes]:
+    replies = ResponseCache(store)  # type: ignore[arg-type]
     (answer,) = replies.snippet_got(ref, record())
     return replies, frames.encode(GET, ref), answer
 
@@ -70,7 +70,7 @@ def test_whatever_follows_only_whole_requests_are_answered(rest, cut):
 
 
 def test_large_replies_are_neither_kept_nor_copied():
-    replies = PreparedReplies(Store())  # type: ignore[arg-type]
+    replies = ResponseCache(Store())  # type: ignore[arg-type]
     large = record(bytes(100_000))
     parts = replies.snippet_got(b"large", large)
     assert parts[-1] is large.content

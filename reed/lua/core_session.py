@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable
 
 from reed.errors import CallError, Malformed, PluginOffline
-from reed.lua.launch import LaunchSpec
-from reed.lua.link import CoreGone, Link
-from reed.lua.mailbox import Mailbox
+from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.launch_spec import LuaLaunchSpec
+from reed.lua.messaging import Messaging
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
-from reed.wire.layouts import Bytes
 from reed.wire.plugins import PluginRegister
+from reed.wire.structs import Bytes
 
 PATIENCE = 10.0  # seconds that a core is looked for (plugin-lifecycle.md#adoption)
 _FIRST_PAUSE = 0.005  # seconds; each further one is twice as long
@@ -31,13 +31,13 @@ _LONGEST_PAUSE = 0.5
 _MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
-class Contact:
+class CoreSession:
     """One plugin's; `connect` leads a Unix socket to the plugin's own, and is given when the plugin runs."""
 
-    link: Link | None = None
-    spec: LaunchSpec
+    link: CoreConnection | None = None
+    spec: LuaLaunchSpec
     manifest: bytes  # what main.lua has set handlers for
-    mailbox: Mailbox
+    mailbox: Messaging
 
     def __init__(self, set_settings: Callable[[bytes], None]) -> None:
         self._set_settings = set_settings
@@ -49,7 +49,7 @@ class Contact:
 
     # Registering ------------------------------------------------------------------------------------------------------
 
-    def meet(self, link: Link) -> None:
+    def meet(self, link: CoreConnection) -> None:
         """Tells the core what there is, says READY, and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
         mood, self.link = self.mood, link
         peers = self.introduce(link)
@@ -59,7 +59,7 @@ class Contact:
         self.mailbox.look(peers)
         self._lost_at = None
 
-    def introduce(self, link: Link) -> list[str]:
+    def introduce(self, link: CoreConnection) -> list[str]:
         """Registers, and takes what the core says: settings, when to sleep. Gives the other plugins."""
         spec = self.spec
         self.mailbox.begin_look()
@@ -76,7 +76,7 @@ class Contact:
         if isinstance(settings, dict):
             self._set_settings(strict_json.dumps(settings))
 
-    def look(self, link: Link) -> None:
+    def look(self, link: CoreConnection) -> None:
         """Opens new FIFOs. Which plugins there are is known to the core alone."""
         if self.mailbox.has_changed():
             self.mailbox.look(self.introduce(link))
@@ -93,7 +93,7 @@ class Contact:
         if now < self._next_try:
             return self._next_try - now
         with contextlib.suppress(OSError, CoreGone):
-            self.meet(Link.by(connect))
+            self.meet(CoreConnection.by(connect))
             return 0.0
         if self.link is not None:
             self.link.close()

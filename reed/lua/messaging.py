@@ -18,7 +18,7 @@ from typing import NamedTuple
 from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout, nearest
 from reed.lua.fifo import Answer, Inbound, Outbound, Places
 from reed.lua.rubbish import CUT, REPEAT
-from reed.wire import names, strict_json
+from reed.wire import identifiers, strict_json
 from reed.wire.codes import MessageType
 from reed.wire.json_spans import member_text
 from reed.wire.plugins import PluginMessage
@@ -41,7 +41,7 @@ class _Waiting(NamedTuple):
     timestamp: int
 
 
-class Mailbox:
+class Messaging:
     """All FIFOs of one plugin. `wait(seconds)` waits for whatever the host waits for, and reads it."""
 
     def __init__(self, places: Places, wait: Callable[[float], None], log: Log) -> None:
@@ -312,7 +312,7 @@ class Mailbox:
 def _checked(target: object, message_type: object) -> tuple[str, int]:
     if not isinstance(target, str):
         raise Malformed(f"target {target!r}", hint="expected the name of a plugin")
-    names.check("plugin name", target)
+    identifiers.check("plugin name", target)
     if isinstance(message_type, bool) or not isinstance(message_type, int) or not 0 <= message_type <= _LAST_TYPE:
         raise Malformed(f"message type {message_type!r}", hint=f"expected a whole number from 0 to {_LAST_TYPE}")
     return target, message_type

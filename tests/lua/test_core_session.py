@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reed.lua.contact import PATIENCE, Contact
-from reed.lua.link import CoreGone
+from reed.lua.core_connection import CoreGone
+from reed.lua.core_session import PATIENCE, CoreSession
 from reed.wire.codes import Command, MessageType, Signal
 from reed.wire.plugins import PluginMessage
 
@@ -115,7 +115,7 @@ def test_messages_are_answered_without_a_core(workshop: Workshop) -> None:
 
 def test_the_search_ends(tmp_path: Path) -> None:
     """After 10 s, and with growing pauses: by a clock of the test's own."""
-    contact = Contact(lambda _: None)
+    contact = CoreSession(lambda _: None)
     now, pauses = 0.0, []
 
     def connect(_fd: int) -> None:

@@ -17,8 +17,8 @@ from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed, NotFound
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact, members
-from reed.wire.layouts import REF, pack_text
 from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, SnippetUpdate
+from reed.wire.structs import REF, pack_text
 
 
 class Change(NamedTuple):

@@ -12,7 +12,7 @@ MEMORY = 8 * 1024 * 1024  # bytes that Lua may hold, unless the manifest or reed
 CPU = 2.0  # seconds of processor time for each call
 
 
-class LaunchSpec(NamedTuple):
+class LuaLaunchSpec(NamedTuple):
     """One plugin as the core wants it to run."""
 
     name: str
@@ -29,7 +29,7 @@ class LaunchSpec(NamedTuple):
     prepared: bytes  # what Lua has to know of it, as JSON
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> LaunchSpec:
+    def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
         """Reads {"name", …, "settings", "limits": {"memory", "cpu"}}; a limit that is null or missing is the default.
 
         Raises Malformed: the settings cannot be JSON.

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reed
-from reed.cli.inferring import infer
-from reed.cli.updating import merge_patch
+from reed.cli.import_update import merge_patch
+from reed.cli.infer_type import infer
 from reed.client import Client
 from reed.errors import Malformed
-from reed.wire import lines
-from reed.wire.lines import Line
-from reed.wire.names import is_semantic_name
+from reed.wire import jsonl
+from reed.wire.identifiers import is_semantic_name
+from reed.wire.jsonl import Line
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
 
@@ -39,20 +39,20 @@ LAYOUTS = st.sampled_from([{}, {"indent": 1}, {"ensure_ascii": False}, {"separat
 @given(content=OBJECTS, layout=LAYOUTS, around=st.sampled_from(["", " ", "\n"]), name=NAMES | st.just(""))
 def test_a_line_gives_back_the_very_bytes(content, layout, around, name):
     text = (around + json.dumps(content, **layout) + around).encode()
-    line = lines.of_snippet(Record("id", "page", name, 2, 3, 4, text))
+    line = jsonl.of_snippet(Record("id", "page", name, 2, 3, 4, text))
     assert line.count(b"\n") == 1
-    read = lines.read(line.strip())
+    read = jsonl.read(line.strip())
     assert read.json == text
     assert (read.text("kind"), read.text("name")) == ("snippet", name)
     assert json.loads(line)["id"] == "id"
-    assert lines.read(lines.of_type(Definition("page", text)).strip()).json == text
+    assert jsonl.read(jsonl.of_type(Definition("page", text)).strip()).json == text
 
 
 @given(content=OBJECTS, seed=st.randoms())
 def test_a_line_that_a_person_wrote_may_have_its_keys_in_any_order(content, seed):
     fields = list({"kind": "snippet", "type": "page", "name": "n", "content": content, "extra": 1}.items())
     seed.shuffle(fields)
-    read = lines.read(json.dumps(dict(fields)).encode())
+    read = jsonl.read(json.dumps(dict(fields)).encode())
     assert json.loads(read.json) == content
     assert read.about["extra"] == 1
 
@@ -60,7 +60,7 @@ def test_a_line_that_a_person_wrote_may_have_its_keys_in_any_order(content, seed
 @given(st.binary(max_size=40) | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_line_is_read_or_refused(line):
     with contextlib.suppress(ValueError, Malformed):
-        assert isinstance(lines.read(line), Line)
+        assert isinstance(jsonl.read(line), Line)
 
 
 @given(OBJECTS, OBJECTS)
@@ -278,5 +278,5 @@ def test_the_real_pages(on_site, pages, tmp_path):
     assert told["snippets"] == len(contents)
     assert told["unnamed"]["count"] == len(contents) - len(unique_names(contents))
     assert on_site("export", "real.jsonl", "--type", "real").code == 0
-    exported = [lines.read(line) for line in (tmp_path / "real.jsonl").read_bytes().splitlines()]
+    exported = [jsonl.read(line) for line in (tmp_path / "real.jsonl").read_bytes().splitlines()]
     assert [line.json for line in exported if line.about["kind"] == "snippet"] == contents

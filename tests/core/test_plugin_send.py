@@ -20,8 +20,8 @@ from reed.peer_log import PeerLog
 from reed.supervision.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
-from reed.wire.layouts import HEADER
 from reed.wire.plugins import PluginSend
+from reed.wire.structs import HEADER
 
 EDITOR = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.cli.answers import difference
+from reed.cli.output_check import difference
 
 GOOD = """
 local reed = require "reed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from reed.lua.launch import LaunchSpec
+from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Outcome
 
 _MB = 1024 * 1024
@@ -25,7 +25,7 @@ def log_error(text: str, stack: str = "") -> None:
     log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
 
-def explain(spec: LaunchSpec, outcome: Outcome) -> str:
+def explain(spec: LuaLaunchSpec, outcome: Outcome) -> str:
     """What a job ended of, with its place."""
     if outcome.kind == "fail":
         return f"{outcome.text(1)} ({outcome.results[0]})"
@@ -37,5 +37,5 @@ def explain(spec: LaunchSpec, outcome: Outcome) -> str:
     return f"{place}{memory_limit(spec)} reached"
 
 
-def memory_limit(spec: LaunchSpec) -> str:
+def memory_limit(spec: LuaLaunchSpec) -> str:
     return f"memory limit of {spec.memory / _MB:g} MB"

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 
 from reed.core.events import Events
 from reed.core.filters import Filters
-from reed.core.links import Link
+from reed.core.plugin_endpoint import PluginEndpoint
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.base import Store
 
 
-class Handlers:
+class PluginHooks:
     """Both, kept up to date with the registry."""
 
     def __init__(
         self,
         store: Store,
-        links: Mapping[str, Link],
+        links: Mapping[str, PluginEndpoint],
         has_row: Callable[[str], bool],
         loop: Loop,
         most_bytes: int,

@@ -24,7 +24,7 @@ from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
 from reed.wire.common import unpack_status
-from reed.wire.layouts import Bytes
+from reed.wire.structs import Bytes
 
 Answered = Callable[[Bytes], None]  # the response's payload, status and body; it is lent
 Failed = Callable[[CallError], None]

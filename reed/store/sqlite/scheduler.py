@@ -14,12 +14,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from reed.errors import CallError
-from reed.store.sqlite.checkpoints import Checkpoints
 from reed.store.sqlite.fields import FieldIndexes
 from reed.store.sqlite.index import Index
 from reed.store.sqlite.jobs import Jobs
 from reed.store.sqlite.outbox import Outbox
-from reed.store.sqlite.turn import Turn
+from reed.store.sqlite.transaction import Transaction
+from reed.store.sqlite.wal import WalCheckpoints
 
 MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
 
@@ -30,15 +30,15 @@ class _Part(Enum):
     JOBS = auto()
 
 
-class Work:
+class Scheduler:
     def __init__(
         self,
-        turn: Turn,
+        turn: Transaction,
         index: Index,
         fields: FieldIndexes,
         jobs: Jobs,
         outbox: Outbox,
-        checkpoints: Checkpoints,
+        checkpoints: WalCheckpoints,
     ) -> None:
         self._turn = turn
         self._index = index

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
+from reed.core.listener import Listener, Peer, peer_lives, refuse
 from reed.core.quotas import Quotas
-from reed.core.server import Listener, Peer, peer_lives, refuse
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 
 
-class CoreSocket:
+class ClientListener:
     """The connections of core.sock. Only so many at a time; one too many is told so."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a plugin's process waits for: the core, the FIFOs to it, and pipes that were full (fifos.md).
 
-    Turns.wait(seconds)      between two jobs: reads what came
-    Turns.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside
+    Poller.wait(seconds)      between two jobs: reads what came
+    Poller.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside
 
 A FIFO that has no writer at all (where the sandbox does not let this process hold it open itself) is always readable,
 one that has no reader always writable: it is left alone for a moment.
@@ -14,21 +14,23 @@ import select
 import time
 from collections.abc import Callable
 
-from reed.lua.handlers import Handlers
-from reed.lua.link import CoreGone, Link
-from reed.lua.mailbox import Mailbox
+from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.dispatcher import Dispatcher
+from reed.lua.messaging import Messaging
 from reed.wire import frames
 
 _PAUSE = 0.2  # seconds
 
 
-class Turns:
+class Poller:
     """One process's waiting. `alive` deals with a frame of the core while a job runs, if it can.
 
     What is read here is others' doing, of any amount: it is charged to no job.
     """
 
-    def __init__(self, link: Link, mailbox: Mailbox, alive: Callable[[frames.Frame], bool], handlers: Handlers) -> None:
+    def __init__(
+        self, link: CoreConnection, mailbox: Messaging, alive: Callable[[frames.Frame], bool], handlers: Dispatcher
+    ) -> None:
         self._handlers = handlers
         self._link = link
         self._mailbox = mailbox

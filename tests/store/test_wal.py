@@ -1,4 +1,4 @@
-"""The log and the process that copies it into the file (reed.store.sqlite.checkpoints)."""
+"""The log and the process that copies it into the file (reed.store.sqlite.wal)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Busy:
 @pytest.fixture
 def busy(open_store, monkeypatch):
     """It has taken many commits within a second, however slow the disk is."""
-    monkeypatch.setattr("reed.store.sqlite.checkpoints._SECONDS", 1000.0)
+    monkeypatch.setattr("reed.store.sqlite.wal._SECONDS", 1000.0)
     return Busy(open_store)
 
 
@@ -125,7 +125,7 @@ def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
 
 
 def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
-    monkeypatch.setattr("reed.store.sqlite.checkpoints._PATIENCE", 200)
+    monkeypatch.setattr("reed.store.sqlite.wal._PATIENCE", 200)
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
     os.kill(first, signal.SIGSTOP)
@@ -141,7 +141,7 @@ def test_one_that_ends_before_it_has_answered_is_not_tried_again(busy, monkeypat
 
 
 def test_jobs_and_the_index_wait_while_the_log_is_too_long(busy, monkeypatch):
-    monkeypatch.setattr("reed.store.sqlite.checkpoints._BEHIND", 4000)
+    monkeypatch.setattr("reed.store.sqlite.wal._BEHIND", 4000)
     for _ in range(300):
         busy.driver.create("page", "", {"title": "one"})
     first = busy.driver.start("page", "page", "", 300)

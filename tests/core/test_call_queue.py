@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from reed.core.plugin_calls import CallQueue, PluginCall
+from reed.core.call_queue import CallQueue, PluginCall
 from reed.errors import BadAnswer, PluginTimeout
 from reed.loop.loop import Loop
 from reed.wire.common import unpack_status
-from reed.wire.layouts import STATUS, Bytes
+from reed.wire.structs import STATUS, Bytes
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """A core for one command alone: in a child process, with folders of its own that are gone at its end.
 
-    with PrivateCore(config) as core:      core is a Client; config tells where its folders are
+    with EphemeralCore(config) as core:      core is a Client; config tells where its folders are
         core.plugin_start("simple-seo")
 
 It ends with the command, also when that is killed. Nothing of it touches the site's core.
@@ -31,7 +31,7 @@ _LOG_LINES = 10
 _PR_SET_PDEATHSIG = 1
 
 
-class PrivateCore:
+class EphemeralCore:
     """See the module."""
 
     def __init__(self, config: Config) -> None:
