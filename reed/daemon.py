@@ -36,7 +36,7 @@ from reed.core.quotas import Quotas
 from reed.core.response_cache import ResponseCache
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
-from reed.core.signals import signal_plugins, tell_of_pairs
+from reed.core.signals import announce_fifos, signal_plugins
 from reed.core.stats import Stats
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
@@ -79,17 +79,17 @@ class Daemon:
         self._has_new_pairs = False
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         check_system_calls(log.warning)
-        with contextlib.ExitStack() as undo:
-            self._take_folders(undo)
-            self._open_store(undo)
-            self._build_registry(undo)  # layer 1
-            self._build_core(undo)  # layer 2
-            self._build_peers(undo)  # layer 3
+        with contextlib.ExitStack() as exit_stack:
+            self._take_folders(exit_stack)
+            self._open_store(exit_stack)
+            self._build_registry(exit_stack)  # layer 1
+            self._build_core(exit_stack)  # layer 2
+            self._build_peers(exit_stack)  # layer 3
             self.supervisor.load_registry()
             self._handlers.refresh()
             self.mesh.remove_stale()
-            self._open_doors(undo)
-            self._undo = undo.pop_all()
+            self._start_listening(exit_stack)
+            self._undo = exit_stack.pop_all()
         if owns_process:
             self.supervisor.orphans.take_all()
         self._launcher.start()
@@ -129,29 +129,29 @@ class Daemon:
 
     # Joining the parts.
 
-    def _take_folders(self, undo: contextlib.ExitStack) -> None:
+    def _take_folders(self, exit_stack: contextlib.ExitStack) -> None:
         self._folder = RuntimeFolder.open(self.config.runtime_dir, group_id_of(self.config.socket_group))
-        undo.callback(self._folder.close)
+        exit_stack.callback(self._folder.close)
         for warning in self._folder.warnings:
             self.log.warning("%s", warning)
         self.config = replace(self.config, runtime_dir=self._folder.path)
         self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        undo.callback(os.close, take_lock(self.config.data_dir))
+        exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
-    def _open_store(self, undo: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_bug=self._note_bug, waited=lambda: self.store.waited)
-        undo.callback(self.loop.close)
+    def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
+        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.waited)
+        exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
-        undo.callback(self._log.close)
+        exit_stack.callback(self._log.close)
         path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store = SqliteStore(path, most_events=most, on_due=loop.commit_later, warn=self.log.error, loop=loop)
-        undo.callback(self.store.close)
+        self.store = SqliteStore(path, most_events=most, on_due=loop.request_commit, warn=self.log.error, loop=loop)
+        exit_stack.callback(self.store.close)
 
-    def _build_registry(self, undo: contextlib.ExitStack) -> None:
+    def _build_registry(self, exit_stack: contextlib.ExitStack) -> None:
         self._sandbox = Sandbox()
         self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._log, self._zygote_died)
-        undo.callback(self._launcher.close)
+        exit_stack.callback(self._launcher.close)
         callbacks = Callbacks(
             prepare=lambda name: self.links[name].listen(),
             send_signal=self._send_signal,
@@ -164,7 +164,7 @@ class Daemon:
         )
         self.supervisor = Supervisor(self.loop, self.config, self._launcher, callbacks, self._log)
 
-    def _build_core(self, undo: contextlib.ExitStack) -> None:
+    def _build_core(self, exit_stack: contextlib.ExitStack) -> None:
         log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
         limits = self.config.limits
         self._quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._flooded))
@@ -172,28 +172,28 @@ class Daemon:
         self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
         caller_of = self._identity.caller_of
         self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, caller_of)
-        undo.callback(self._monitor.close)
+        exit_stack.callback(self._monitor.close)
         self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = ResponseCache(store)
         self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
-        undo.callback(self._close_links)
+        exit_stack.callback(self._close_links)
 
-    def _build_peers(self, undo: contextlib.ExitStack) -> None:
+    def _build_peers(self, exit_stack: contextlib.ExitStack) -> None:
         most_held = _fifos_to_hold(self.config.limits.connections)
         self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
-        undo.callback(self.mesh.close)
+        exit_stack.callback(self.mesh.close)
 
-    def _open_doors(self, undo: contextlib.ExitStack) -> None:
+    def _start_listening(self, exit_stack: contextlib.ExitStack) -> None:
         """From now on others may find this core."""
         most = self.config.limits.connections
         path, group_id, log = self._folder.core_socket, group_id_of(self.config.socket_group), self._log
         self._core_socket = ClientListener(
             path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
         )
-        undo.callback(self._core_socket.close)
+        exit_stack.callback(self._core_socket.close)
         write_pid_file(self._folder.core_pid_file, os.getpid())
-        undo.callback(self._folder.core_pid_file.unlink, missing_ok=True)
+        exit_stack.callback(self._folder.core_pid_file.unlink, missing_ok=True)
 
     def _close_links(self) -> None:
         for link in self.links.values():
@@ -245,17 +245,17 @@ class Daemon:
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def settled(tell: Callable[[Any], None], outcome: object) -> None:
-            self._settle()  # after a failure too: other plugins may have changed
+            self._apply_config()  # after a failure too: other plugins may have changed
             tell(outcome)
 
         self.supervisor.reload(partial(settled, done), partial(settled, failed), report=report)
 
-    def _settle(self) -> None:
+    def _apply_config(self) -> None:
         """After a reload: hooks follow the manifests, and who runs hears of the FIFOs that came."""
         self._handlers.refresh()
         if self._has_new_pairs:
             self._has_new_pairs = False
-            tell_of_pairs(self.links)
+            announce_fifos(self.links)
 
     def _added(self, name: str) -> None:
         loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
@@ -305,10 +305,10 @@ class Daemon:
             self.store.commit()
             self._handlers.events.deliver()
         if self.store.has_work:
-            self.loop.add_work(self.store.work)
+            self.loop.add_job(self.store.work)
 
     def _flooded(self, plugin: str, why: str) -> None:
-        self.loop.again(lambda: self.supervisor.kill(plugin, why))
+        self.loop.call_soon(lambda: self.supervisor.kill(plugin, why))
 
     def _zygote_died(self) -> None:
         self.supervisor.orphans.sweep()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.core.listener import Peer, bind, peer_lives
+from reed.core.listener import Peer, bind, is_peer_alive
 from reed.process_handle import ProcessHandle, runs, start_time
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -82,6 +82,6 @@ def test_a_peer_that_has_ended_is_seen_to_be_gone(refused, tmp_path: Path) -> No
     accepted: socket.socket = listener.accept()[0]
     with listener, accepted:
         peer = Peer(process.pid, os.getuid(), os.getgid(), ())
-        assert peer_lives(accepted, peer)
+        assert is_peer_alive(accepted, peer)
         process.communicate()
-        assert not peer_lives(accepted, peer)
+        assert not is_peer_alive(accepted, peer)

@@ -30,6 +30,7 @@ from bench.processes import ROOT, Site, running, site
 from bench.rows import Run
 from reed.client import Client
 from reed.loop.loop import Loop
+from reed.peer_log import PeerLog
 from reed.peers.mesh import Mesh
 
 MB = 1024 * 1024
@@ -182,7 +183,9 @@ def mesh(run: Run, count: int) -> list[Line]:
     for place in ("fifos", "peers"):
         (folder / place).mkdir(parents=True)
     names = [f"plugin-{number}" for number in range(count)]
-    made = Mesh(folder / "fifos", folder / "peers", Loop(on_bug=print), lambda _: None, logging.getLogger("bench"))
+    loop = Loop(on_exception=print)
+    log = PeerLog(logging.getLogger("bench"), loop)
+    made = Mesh(folder / "fifos", folder / "peers", loop, lambda _: None, log)
     making = timed(lambda: [made.add(name) for name in names]) * 1000
     holding = timed(lambda: [made.set_running(name, True) for name in names]) * 1000
     fifos = made.held

@@ -89,7 +89,7 @@ class Lane(Protocol):
     def process(self) -> object:
         """Whose connection it is: a call that it holds ends with that process at the latest."""
 
-    def carry(self, call: PluginCall) -> None: ...
+    def send_call(self, call: PluginCall) -> None: ...
 
 
 class CallQueue:
@@ -119,12 +119,12 @@ class CallQueue:
         now = call.asked_at = self._loop.now()
         call.due = now + call.timeout
         if call.due < self._looks_at:
-            self._look_later(call.due, now)
+            self._arm_expiry(call.due, now)
         self.calls += 1
         self._waiting.append(call)
         self._hand_out()
 
-    def set_open(self, is_open: bool) -> None:
+    def set_accepting(self, is_open: bool) -> None:
         """Whether the plugin takes calls now: READY opens, BUSY and everything else closes."""
         self._open = is_open
         self._hand_out()
@@ -169,7 +169,7 @@ class CallQueue:
             self._fail([call], lambda _: error)
         self._hand_out()
 
-    def fail_held(self, process: object, error_for: Callable[[PluginCall], CallError]) -> None:
+    def fail_in_flight(self, process: object, error_for: Callable[[PluginCall], CallError]) -> None:
         """That process is gone: what it held cannot be answered any more."""
         held = [call for whose, call in self._orphans if whose is process]
         self._orphans = [orphan for orphan in self._orphans if orphan[0] is not process]
@@ -179,7 +179,7 @@ class CallQueue:
                 lane.held = None
         self._fail(held, error_for)
 
-    def rebind(self, command_id_of: Callable[[PluginCall], int]) -> None:
+    def remap(self, command_id_of: Callable[[PluginCall], int]) -> None:
         """The process in charge has actions of its own: what waits is asked by its ids. What it has not, fails."""
         for call in list(self._waiting):
             try:
@@ -219,15 +219,15 @@ class CallQueue:
             else:
                 return
             call = lane.held = self._waiting.popleft()
-            lane.carry(call)  # which may find that the connection is dead: then the lane is no longer there
+            lane.send_call(call)  # which may find that the connection is dead: then the lane is no longer there
 
-    def _look_later(self, when: float, now: float) -> None:
+    def _arm_expiry(self, when: float, now: float) -> None:
         if self._look is not None:
             self._look.cancel()
         self._looks_at = when
-        self._look = self._loop.call_later(when - now, self._look_for_late)
+        self._look = self._loop.call_later(when - now, self._expire_calls)
 
-    def _look_for_late(self) -> None:
+    def _expire_calls(self) -> None:
         """End the calls whose time is over, and look again when the next one's is."""
         self._look, self._looks_at = None, math.inf
         now = self._loop.now()
@@ -236,7 +236,7 @@ class CallQueue:
             if not call.ended and call.due <= now:
                 self._time_out(call)
             elif not call.ended and call.due < self._looks_at:
-                self._look_later(call.due, now)
+                self._arm_expiry(call.due, now)
 
     def _time_out(self, call: PluginCall) -> None:
         if call in self._waiting:

@@ -34,20 +34,20 @@ class Caller(NamedTuple):
     is_admin: bool
 
 
-class Counting(Protocol):
+class CallCounter(Protocol):
     """Whoever counts the calls of a caller that are under way (core.quotas)."""
 
     def begin_call(self) -> None: ...
     def end_call(self) -> None: ...
 
 
-class Asker(Protocol):
+class CallOrigin(Protocol):
     """The connection that a call came on, as far as the call knows it."""
 
     caller: Caller
 
     @property
-    def share(self) -> Counting: ...
+    def share(self) -> CallCounter: ...
 
     def release(self, *, at_once: bool) -> None:
         """Send what is answered, in the order of the requests; `at_once`: no commit has to come before it."""
@@ -61,13 +61,13 @@ class Call:
 
     __slots__ = ("_counted", "answer", "command_id", "connection", "expects_reply", "flags")
 
-    def __init__(self, connection: Asker, command_id: int, flags: int) -> None:
+    def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
         self.answer: tuple[Bytes, ...] | None = None  # the parts of a frame
-        self._counted: Counting | None = None
+        self._counted: CallCounter | None = None
 
     def count(self) -> None:
         """Count it against its caller until it ends, whatever ends it. Raises PluginBusy where that is one too many."""
@@ -86,7 +86,7 @@ class Call:
         else:
             self.reply_with(*frames.in_parts(self.command_id, *payload, flags=_RESPONSE))
 
-    def hand_on(self, payload: Bytes) -> None:
+    def forward(self, payload: Bytes) -> None:
         """End the call with a plugin's response payload, as it came: it does not wait for the turn's commit."""
         self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), at_once=True)
 
@@ -107,7 +107,7 @@ class Call:
         self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
 
 
-class Watching(Protocol):
+class FrameTap(Protocol):
     """Who looks at the frames that pass (core.monitor)."""
 
     watched: bool
@@ -119,7 +119,7 @@ class Dispatcher(Protocol):
     """Where a connection's frames go."""
 
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def must_wait(self, command_id: int) -> bool: ...
+    def must_defer(self, command_id: int) -> bool: ...
     def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """The response frames to the requests that `data` begins with, about `room` bytes of them, where they were made
         before; and the size of these requests in bytes."""

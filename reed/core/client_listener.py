@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.listener import Listener, Peer, peer_lives, refuse
+from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
 from reed.errors import CallError, PluginBusy
 from reed.loop.loop import Loop
@@ -64,7 +64,7 @@ class ClientListener:
         if refusal := self._rates.connects(caller, peer.pid, peer.uid):
             refuse(sock, refusal)
             return
-        is_there = peer_lives(sock, peer)
+        is_there = is_peer_alive(sock, peer)
         self.accepted += 1
         if not is_there:
             self._log.warning(

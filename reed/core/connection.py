@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 
 from reed.config import Limits
-from reed.core.calls import Call, Caller, Dispatcher, Watching
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.draining import Refusing
 from reed.core.quotas import Quotas, Share
 from reed.errors import CallError, Malformed
@@ -72,7 +72,7 @@ class Connection:
         limits: Limits,
         scratch: memoryview,
         log: PeerLog,
-        monitor: Watching,
+        monitor: FrameTap,
         quotas: Quotas,
         *,
         on_signal: Callable[[Connection, Frame], None],
@@ -127,7 +127,7 @@ class Connection:
             return
         self.stream.pause()
         if not self._calls:
-            self._loop.flush_later(self)  # after its replies of this turn
+            self._loop.schedule_flush(self)  # after its replies of this turn
 
     def _take_alone(self, data: memoryview) -> int:
         """Take the frame that `data` is, where it is one and waits for nothing: it need not be fed. Its size, or 0."""
@@ -136,7 +136,7 @@ class Connection:
             return 0
         if frame.flags & _NO_REQUEST:
             self._take_special(frame)
-        elif self._calls or self.stream.queued or self._dispatcher.must_wait(frame.command_id):
+        elif self._calls or self.stream.queued or self._dispatcher.must_defer(frame.command_id):
             return 0
         else:
             call = Call(self, frame.command_id, frame.flags)
@@ -156,7 +156,7 @@ class Connection:
                 break
             self.stream.send_now(answers[0] if len(answers) == 1 else b"".join(answers))
             taken += size
-            if self._loop.is_late():
+            if self._loop.over_budget():
                 break
         return taken
 
@@ -171,7 +171,7 @@ class Connection:
         stream = self.stream
         calls = self._calls
         monitor = self._monitor
-        must_wait, dispatch = self._dispatcher.must_wait, self._dispatcher.dispatch
+        must_defer, dispatch = self._dispatcher.must_defer, self._dispatcher.dispatch
         most_calls = self._limits.queued_calls
         left = self._limits.frames_per_turn
         try:
@@ -181,10 +181,10 @@ class Connection:
                     if buffer.pending > _HIGH_WATER and (error := self.share.too_many_bytes()):
                         raise error
                     break
-                if not left or must_wait(frame.command_id):
+                if not left or must_defer(frame.command_id):
                     buffer.put_back(frame)
                     self._goes_on = True
-                    self._loop.again(self._take_more)
+                    self._loop.call_soon(self._take_more)
                     break
                 if stream.queued > _HIGH_WATER or len(calls) >= most_calls:
                     buffer.put_back(frame)
@@ -192,7 +192,7 @@ class Connection:
                     stream.pause()
                     break
                 left -= 1
-                if not left % _FEW and self._loop.is_late():
+                if not left % _FEW and self._loop.over_budget():
                     left = 0  # the rest goes on in the next turn
                 command_id, flags, payload = frame
                 if monitor.watched:
@@ -244,7 +244,7 @@ class Connection:
             send = self.send_now if at_once and len(answer) == 1 else self.send
             send(*answer)
         if self._ended and not calls and not stream.closing:
-            self._loop.flush_later(self)
+            self._loop.schedule_flush(self)
         elif self._paused:
             self._resume()
 
@@ -284,10 +284,10 @@ class Connection:
         """Begin no call any more: what has come is refused with `error`, what is begun is answered; then it closes."""
         self._dispatcher = Refusing(error)
         self.stream.end_input()
-        self.take_rest()
+        self.drain()
         self._resume()
 
-    def take_rest(self) -> None:
+    def drain(self) -> None:
         """The peer is gone: take the frames that it had sent, as many as one turn may."""
         for _ in range(_MOST_READS):
             if not self.stream.closing:
@@ -316,7 +316,7 @@ class Connection:
         elif self._paused and self.stream.queued <= _HIGH_WATER and len(self._calls) < self._limits.queued_calls:
             self._paused = False
             self._goes_on = True
-            self._loop.again(self._go_on)
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if not self.stream.closing:

@@ -12,7 +12,7 @@ class Refusing:
     def __init__(self, error: CallError) -> None:
         self._error = error
 
-    def must_wait(self, _command_id: int) -> bool:
+    def must_defer(self, _command_id: int) -> bool:
         return False
 
     def answers(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:

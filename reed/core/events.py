@@ -56,7 +56,7 @@ class Events:
         subscribers: dict[str, list[str]] = {kind: [] for kind in EVENTS}
         for name, link in self._links.items():
             for kind in _kinds(link):
-                if _may_be_told(link):
+                if _can_deliver(link):
                     subscribers[kind].append(name)
         self._store.subscribe(subscribers, self.chains.cause_of)
         for name, count in list(self._store.events_waiting().items()):
@@ -71,7 +71,7 @@ class Events:
 
     def deliver(self) -> None:
         """After a commit: go on with the plugins that have new events."""
-        for name in self._store.take_news():
+        for name in self._store.pop_ready():
             self._delivery(name).go_on()
 
     def state_changed(self, name: str) -> None:
@@ -82,7 +82,7 @@ class Events:
         """For PLUGIN_HEALTH: how many events wait, and why none is delivered (empty if that is as it should be)."""
         link = self._links[name]
         why = self._deliveries[name].parked if name in self._deliveries else ""
-        if _kinds(link) and not _may_be_told(link):
+        if _kinds(link) and not _can_deliver(link):
             why = "its row lacks snippet_read: it is told of no events"
         return {
             "events_waiting": self._store.events_waiting().get(name, 0),
@@ -155,7 +155,7 @@ class Delivery:
                 "%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind, peer=self._name
             )
             self._told(event)
-            self._loop.again(self.go_on)
+            self._loop.call_soon(self.go_on)
             return
         if event.id != self._waited and (seconds := self._chains.pause(self._name, event)):
             self._waited = event.id
@@ -244,6 +244,6 @@ def _kinds(link: PluginEndpoint) -> list[str]:
     return [kind for kind in EVENTS if manifest and kind in manifest.events]
 
 
-def _may_be_told(link: PluginEndpoint) -> bool:
+def _can_deliver(link: PluginEndpoint) -> bool:
     """Events tell of ids, types and names: what SNIPPET_LIST shows."""
     return "snippet_read" in link.caller.permissions

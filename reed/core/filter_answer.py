@@ -1,8 +1,8 @@
 """What a filter may answer, and what it is told when it answers something else.
 
-{} or null                 Verdict()                    the content stays as it is
-{"content": {…}}           Verdict(content=…)
-{"refuse": ["…", …]}       Verdict(reasons=…)           no reason in the list: nothing is refused
+{} or null                 FilterResult()                    the content stays as it is
+{"content": {…}}           FilterResult(content=…)
+{"refuse": ["…", …]}       FilterResult(reasons=…)           no reason in the list: nothing is refused
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _MOST_REASONS = 10
 _LONGEST_REASON = 300  # characters
 
 
-class Verdict(NamedTuple):
+class FilterResult(NamedTuple):
     content: bytes | None = None  # None: unchanged
     reasons: tuple[str, ...] = ()  # why it is refused; empty: it is not
 
 
-def verdict(status: int, body: Bytes) -> Verdict:
+def filter_result(status: int, body: Bytes) -> FilterResult:
     """Read an answer; CallError says what is wrong with it."""
     if status != 200:
         raise CallError(f"it answered {status}, a filter answers 200", status=status)
     answer = strict_json.loads(body, strict_json.MAX_DEPTH + 1) if body else None
     if answer is None or answer == []:  # an empty table of Lua may be either
-        return Verdict()
+        return FilterResult()
     if not isinstance(answer, dict):
         raise Malformed(f"it answered {strict_json.describe(answer)}, a filter answers an object")
     for key in answer:
@@ -41,12 +41,12 @@ def verdict(status: int, body: Bytes) -> Verdict:
             )
     reasons = _reasons(answer.get("refuse"))
     if reasons or "content" not in answer:
-        return Verdict(reasons=reasons)
+        return FilterResult(reasons=reasons)
     content = answer["content"]
     if not isinstance(content, dict):
         raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
     text = member_text(str(body, "utf-8"), "content")  # as it is written: a number keeps its digits
-    return Verdict(content=text.encode() if text is not None else None)
+    return FilterResult(content=text.encode() if text is not None else None)
 
 
 def _reasons(value: Json) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from reed.core.calls import Asker, Call
-from reed.core.filter_answer import Verdict, verdict
+from reed.core.calls import Call, CallOrigin
+from reed.core.filter_answer import FilterResult, filter_result
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.peer_log import PeerLog
@@ -68,7 +68,7 @@ class Filters:
         self._most_bytes = most_bytes
         self._log = log
         self._steps: dict[str, list[_Step]] = {}
-        self._lines: dict[Asker, Line] = {}
+        self._lines: dict[CallOrigin, Line] = {}
         self._passed_over: set[str] = set()  # plugins whose filters fail now: told once
 
     def refresh(self) -> None:
@@ -124,20 +124,20 @@ class Filters:
 
         def failed(step: _Step, content: bytes, error: CallError) -> None:
             if step.filter.on_failure == "pass":
-                self._note_passed_over(step, event, error)
+                self._log_skipped(step, event, error)
                 ask(content)
             else:
                 fail(_failure(step, event, error))
 
         ask(content)
 
-    def _verdict(self, step: _Step, payload: Bytes) -> Verdict:
-        found = verdict(*PluginAnswer.unpack(payload))
+    def _verdict(self, step: _Step, payload: Bytes) -> FilterResult:
+        found = filter_result(*PluginAnswer.unpack(payload))
         if found.content is not None:
             _check_permission(step.link, "snippet_write", "its filter changes content")
         return found
 
-    def _note_passed_over(self, step: _Step, event: str, error: CallError) -> None:
+    def _log_skipped(self, step: _Step, event: str, error: CallError) -> None:
         name = step.link.name
         if name not in self._passed_over:
             self._passed_over.add(name)
@@ -149,7 +149,7 @@ class Filters:
                 peer=f"plugin {name}",
             )
 
-    def _close(self, asker: Asker) -> None:
+    def _close(self, asker: CallOrigin) -> None:
         del self._lines[asker]
         self._set_idle()
 

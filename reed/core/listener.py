@@ -105,7 +105,7 @@ class Listener:
                     # To look at who it is takes a descriptor too.
                     self._on_accept(sock, Peer(pid, uid, gid, _groups_of(sock)))
                 self._unknown.pop()
-                if self._loop.is_late():
+                if self._loop.over_budget():
                     return
         except BlockingIOError:
             return
@@ -173,7 +173,7 @@ def _groups_of(sock: socket.socket) -> tuple[int, ...]:
     raise AssertionError("more groups than Linux has")
 
 
-def peer_lives(sock: socket.socket, peer: Peer) -> bool:
+def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
     """Is the process that connected still there? Its pid says nothing when it is not: it could be another's by now.
 
     To be asked after its pid was looked up, not before. What has ended and was not waited for still has its pid.

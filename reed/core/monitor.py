@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
-from reed.core.listener import Listener, Peer, peer_lives, refuse
+from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -63,7 +63,7 @@ class Monitor:
         if refusal := self._rates.connects(caller, peer.pid, peer.uid):
             refuse(sock, refusal)
             return
-        if not caller.is_admin or not peer_lives(sock, peer):
+        if not caller.is_admin or not is_peer_alive(sock, peer):
             self._log.warning("%s may not monitor: that is for the group admin", caller.name, peer=caller.name)
             sock.close()
             return

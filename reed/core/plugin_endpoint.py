@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 from reed.config import Config
 from reed.core.call_queue import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
-from reed.core.calls import Call, Caller, Dispatcher, Watching
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.connection import Connection
-from reed.core.listener import Listener, Peer, peer_lives, refuse
+from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
 from reed.core.registration import caller_for, registered_actions
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
@@ -59,7 +59,7 @@ class EndpointTools(NamedTuple):
     supervisor: Supervisor
     dispatcher: Dispatcher
     scratch: memoryview
-    monitor: Watching
+    monitor: FrameTap
     quotas: Quotas
     log: PeerLog
 
@@ -90,8 +90,8 @@ class PluginConnection:
 
     # As the dispatcher of its connection: registering comes first.
 
-    def must_wait(self, command_id: int) -> bool:
-        return self._dispatcher.must_wait(command_id)
+    def must_defer(self, command_id: int) -> bool:
+        return self._dispatcher.must_defer(command_id)
 
     def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         return self._dispatcher.answers(caller, data, room) if self.registered else ([], 0)
@@ -113,7 +113,7 @@ class PluginConnection:
     def process(self) -> object:
         return self.run
 
-    def carry(self, call: PluginCall) -> None:
+    def send_call(self, call: PluginCall) -> None:
         if len(call.payload) < _WORTH_NOT_COPYING:
             self.connection.send_now(frames.encode(call.command_id, call.payload))
         else:
@@ -139,7 +139,7 @@ class PluginEndpoint:
     def __init__(self, plugin: Plugin, tools: EndpointTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop, self._look_who_is_idle)
+        self.queue = CallQueue(self.name, tools.loop, self._dispatch_idle)
         self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
         self._actions: dict[Process, dict[str, Action]] = {}  # what each process registered
@@ -164,11 +164,11 @@ class PluginEndpoint:
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         run = self._tools.supervisor.process_of(peer.pid)
         if run is None and self.plugin.is_launching:  # it may connect before its pid is known here
-            self._tools.loop.again(lambda: self._accept(sock, peer))
+            self._tools.loop.call_soon(lambda: self._accept(sock, peer))
             return
         if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
             refuse(sock, refusal)
-        elif run is None or run.name != self.name or not peer_lives(sock, peer):
+        elif run is None or run.name != self.name or not is_peer_alive(sock, peer):
             self._tools.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not the plugin's process",
                 self.name,
@@ -191,7 +191,7 @@ class PluginEndpoint:
         if connection.registered and run is self.plugin.process and not self._registered(run):
             self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
             self._tools.supervisor.on_disconnect(self.name)
-        self._look_who_is_idle()
+        self._dispatch_idle()
 
     # Registering and signals.
 
@@ -207,7 +207,7 @@ class PluginEndpoint:
         if not connection.registered:
             connection.registered = True
             if run is self.plugin.process:
-                self.queue.rebind(lambda call: self.action(call.action).command_id)
+                self.queue.remap(lambda call: self.action(call.action).command_id)
                 self.queue.add_lane(connection)
         sleep = spec.manifest.sleep
         answer = {
@@ -278,34 +278,34 @@ class PluginEndpoint:
 
     def state_changed(self, new: State) -> None:
         if new in {State.STOPPED, State.FAILED}:
-            self.queue.set_open(False)
+            self.queue.set_accepting(False)
             self.queue.fail_waiting(lambda _: self.offline())
         else:
-            self.queue.set_open(new == State.READY)
+            self.queue.set_accepting(new == State.READY)
         if new is State.STARTING:
             self.caller = caller_for(self.plugin.row)
 
     def use_process(self) -> None:
         """Another process is in charge now."""
         self.caller = caller_for(self.plugin.row)
-        self.queue.rebind(lambda call: self.action(call.action).command_id)
+        self.queue.remap(lambda call: self.action(call.action).command_id)
         self.queue.use([*self._registered(self.plugin.process)])
 
     def when_idle(self, run: Process, done: Callable[[], None]) -> None:
         """Call back when that process holds no call any more."""
         self._until_idle[run] = done
-        self._look_who_is_idle()
+        self._dispatch_idle()
 
     def gone(self, run: Process, why: str) -> None:
         """That process has ended, or is not heard any more."""
         self._until_idle.pop(run, None)
         for connection in [each for each in self.connections if each.run is run]:
-            connection.connection.take_rest()  # an answer that it gave before it ended
+            connection.connection.drain()  # an answer that it gave before it ended
             connection.connection.close("its process ended")
-        self.queue.fail_held(run, lambda call: self._crashed(call, why, run))
+        self.queue.fail_in_flight(run, lambda call: self._crashed(call, why, run))
         self._actions.pop(run, None)
 
-    def _look_who_is_idle(self) -> None:
+    def _dispatch_idle(self) -> None:
         if not self._until_idle:
             return
         for run in [run for run in self._until_idle if not self.queue.is_working(run)]:

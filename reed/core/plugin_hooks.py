@@ -44,4 +44,4 @@ class PluginHooks:
         """A row comes or goes, or a manifest is about to be read again: look when that is done."""
         if not self._is_due:
             self._is_due = True
-            self._loop.again(self.refresh)
+            self._loop.call_soon(self.refresh)

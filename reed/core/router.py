@@ -1,6 +1,6 @@
 """Which command goes to which handler, and who may (protocol.md#commands, permissions.md).
 
-answers? ── must_wait? ── dispatch ─┬─ unknown command     501
+answers? ── must_defer? ── dispatch ─┬─ unknown command     501
                                     ├─ not permitted       403, logged with who and what
                                     ├─ handler             replies now or later; a CallError is its answer
                                     └─ a bug in a handler  500 for the caller, its traceback in the log
@@ -32,18 +32,18 @@ class Router:
         routes: dict[Command, Route],
         prepared: ResponseCache,
         store_is_dirty: Callable[[], bool],
-        on_bug: Callable[[BaseException], None],
+        on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handle] = {int(command): route.handle for command, route in routes.items()}
         self._reading = frozenset(int(command) for command, route in routes.items() if route.reads_store)
         self._prepared = prepared
         self._store_is_dirty = store_is_dirty
-        self._on_bug = on_bug
+        self._on_exception = on_exception
         self._log = log
         self.denied = 0
 
-    def must_wait(self, command_id: int) -> bool:
+    def must_defer(self, command_id: int) -> bool:
         """A read waits for the next turn while writes of this one are not on the disk: it could see what then fails."""
         return command_id in self._reading and self._store_is_dirty()
 
@@ -62,7 +62,7 @@ class Router:
                 self._note_denial(call, error)
             call.fail(error)
         except Exception as error:  # noqa: BLE001
-            self._on_bug(error)
+            self._on_exception(error)
             if call.answer is None:
                 call.fail(Internal(f"a bug in the core: {type(error).__name__}", hint="its traceback is in the log"))
 

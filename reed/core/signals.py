@@ -54,7 +54,7 @@ def signal_plugins(
             raise link.offline()
 
 
-def tell_of_pairs(links: Mapping[str, PluginEndpoint]) -> None:
+def announce_fifos(links: Mapping[str, PluginEndpoint]) -> None:
     """FIFOs came: have the plugins that are awake look for them now, as they do on each HEALTH_CHECK. A message of a
     plugin that is new would wait for the next one else; who sleeps looks when it wakes."""
     for link in links.values():

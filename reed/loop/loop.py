@@ -1,16 +1,16 @@
 """The event loop: one thread, one selector, one turn (event-loop.md#turn).
 
-    poll      wait for readable and writable file descriptors, or the next timer
-    reads     each callback reads and handles a bounded number of frames; who has more goes on next turn (`again`),
-              and so do all that are left when the turn is late: these go first there
-    timers    what is due
-    work      a long operation goes on for a slice (`add_work`), another one in the next turn; when there are reads too,
-              the next turn is for it alone, and the slice is short
-    commit    if it was asked for (`commit_later`): the turn's writes are put on the disk; their replies are queued now
-    flush     what was queued for sending in this turn is written (`flush_later`)
-    bury      what died is closed (`close_later`): never earlier, so no descriptor number is used twice in a turn
+    poll      wait for readable and writable file descriptors, or for the next timer
+    reads     each callback reads and handles a bounded number of frames. A callback with more to read is rescheduled
+              (`call_soon`), as is everything left once the turn's budget is spent; these come first in the next turn
+    timers    that are due
+    jobs      one long operation gets a slice (`add_job`). If there are reads too, reads and jobs alternate between
+              turns, and the slice is short
+    commit    if requested (`request_commit`): the turn's writes reach the disk, and their replies are queued
+    flush     what was queued for sending in this turn is written (`schedule_flush`)
+    close     what died is closed (`schedule_close`), never earlier: no descriptor number is used twice in a turn
 
-A callback that raises is a bug: its traceback goes to `on_bug`, and the loop goes on.
+A callback that raises is a bug: its traceback goes to `on_exception`, and the loop continues.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from reed.loop.timers import Callback, Timer, Timers
 
 # Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), or works for so long on
 # what is long; commit and replies take about as long again.
-_TAKING_IN = 0.0025
-_WORKING = 0.0033
-_WORKING_BESIDE = 0.0018  # when requests come in too
+READ_BUDGET = 0.0025
+JOB_BUDGET = 0.0033
+JOB_BUDGET_UNDER_LOAD = 0.0018  # when requests come in too
 
 Work = Callable[[float], bool]  # goes on until about that time; True while some is left
 
@@ -97,26 +97,26 @@ class Loop:
         *,
         clock: Callable[[], float] = time.monotonic,
         commit: Callback = lambda: None,
-        on_bug: Callable[[BaseException], None],
+        on_exception: Callable[[BaseException], None],
         waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`commit` is called in a turn that it was asked for in, and in the first. `waited` gives the seconds that all
+        """`commit` is called in each turn that requested it, and in the first. `waited` gives the seconds that all
         commits so far have waited for the disk."""
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
         self._epoll = Epoll()
-        self._on_bug = on_bug
+        self._on_exception = on_exception
         self._waited = waited
         self._waited_before = 0.0
         self._commit_due = True
-        self._late = 0.0  # when the present turn has taken enough in
+        self._late = 0.0  # when the read budget of the present turn is spent
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
-        self._again: deque[Callback] = deque()
+        self._soon: deque[Callback] = deque()
         self._left: Sequence[tuple[int, int]] = ()  # of what was ready, for the next turn
-        self._work: deque[Work] = deque()
-        self._took_in = False  # requests, in the turn before
+        self._work: deque[Work] = deque()  # jobs
+        self._had_reads = False  # in the previous turn
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
         self._running = False
@@ -156,29 +156,29 @@ class Loop:
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         return self._timers.add(self.now() + seconds, callback)
 
-    def again(self, callback: Callback) -> None:
-        """Call it in the next turn, which will not wait: for who has more to do than its share of this one."""
-        self._again.append(callback)
+    def call_soon(self, callback: Callback) -> None:
+        """Call it in the next turn, which does not wait in poll: for a callback that has used its share of this one."""
+        self._soon.append(callback)
 
-    def add_work(self, work: Work) -> None:
-        """Give `work` a slice of each turn, or in turn with others, until it returns False."""
+    def add_job(self, work: Work) -> None:
+        """Give `work` a slice of each turn, alternating with other jobs, until it returns False."""
         if work not in self._work:
             self._work.append(work)
 
-    def commit_later(self) -> None:
-        """There is something to commit, or to work on: call `commit` at the end of this turn."""
+    def request_commit(self) -> None:
+        """Call `commit` at the end of this turn: there is something to commit, or a job to add."""
         self._commit_due = True
 
-    def flush_later(self, stream: Flushable) -> None:
+    def schedule_flush(self, stream: Flushable) -> None:
         """Flush it after this turn's commit. Call it once for each turn."""
         self._to_flush.append(stream)
 
-    def close_later(self, thing: Closable) -> None:
+    def schedule_close(self, thing: Closable) -> None:
         """Close it at the end of this turn."""
         self._to_close.append(thing)
 
-    def is_late(self) -> bool:
-        """Has this turn taken in as much as it may? Who has more to do should go on in the next (`again`)."""
+    def over_budget(self) -> bool:
+        """Is this turn's read budget spent? A callback with more to read then calls `call_soon`."""
         return self.now() >= self._late
 
     # The turn.
@@ -190,47 +190,46 @@ class Loop:
             self.turn()
 
     def stop(self) -> None:
-        """Let `run()` end with the turn that runs now."""
+        """End `run()` after the present turn."""
         self._running = False
 
-    def turn(self, most_wait: float | None = None) -> None:
-        """One turn, in order. Waits for `most_wait` seconds at the most (None: until something happens)."""
+    def turn(self, max_wait: float | None = None) -> None:
+        """One turn, in order. Waits for `max_wait` seconds at the most (None: until something happens)."""
         now = self.now
-        is_for_work = self._took_in and bool(self._work)
-        were_left = bool(self._left)
-        ready = () if is_for_work else self._ready(most_wait)
+        is_for_jobs = self._had_reads and bool(self._work)
+        had_leftovers = bool(self._left)
+        ready = () if is_for_jobs else self._ready(max_wait)
         began = now()
-        self._late = began + _TAKING_IN
-        self._took_in = not is_for_work and bool(ready or self._again)
-        if self._took_in:
-            self._take_in(ready, were_left)
+        self._late = began + READ_BUDGET
+        self._had_reads = not is_for_jobs and bool(ready or self._soon)
+        if self._had_reads:
+            self._read_ready(ready, had_leftovers)
         if began >= self._timers.earliest:
             self._run_timers()
-        if self._work and not self._took_in:
-            self._run_work(_WORKING_BESIDE if is_for_work else _WORKING)
+        if self._work and not self._had_reads:
+            self._run_job(JOB_BUDGET_UNDER_LOAD if is_for_jobs else JOB_BUDGET)
         disk_seconds = self._commit() if self._commit_due else 0.0
         if self._to_flush or self._to_close:
-            self._flush_and_bury()
+            self._flush_and_close()
         self.times.add(now() - began - disk_seconds, disk_seconds)
 
     def close(self) -> None:
-        self._flush_and_bury()
+        self._flush_and_close()
         self._epoll.close()
         self._watches.clear()
 
-    def _ready(self, most_wait: float | None) -> Sequence[tuple[int, int]]:
-        """What the turn before has left, or else what the kernel tells."""
+    def _ready(self, max_wait: float | None) -> Sequence[tuple[int, int]]:
+        """What the previous turn left, or else what the kernel reports."""
         if self._left:
             left, self._left = self._left, ()
             return left
-        return self._epoll.ready(self._timeout(most_wait))
+        return self._epoll.ready(self._timeout(max_wait))
 
-    def _take_in(self, ready: Sequence[tuple[int, int]], were_left: bool) -> None:
-        """Who has more to do and what is ready, each once, or until the turn is late: the others are the first in the
-        next one."""
+    def _read_ready(self, ready: Sequence[tuple[int, int]], had_leftovers: bool) -> None:
+        """Run rescheduled and ready callbacks, each once, until the budget is spent; the rest comes first next turn."""
         has_begun = False
-        if self._again and not were_left:
-            self._run_again()
+        if self._soon and not had_leftovers:
+            self._run_soon()
             has_begun = True
         watches = self._watches
         for number, (fd, events) in enumerate(ready):
@@ -247,23 +246,23 @@ class Loop:
                 if events & WRITABLE and watch.on_writable is not None:
                     watch.on_writable()
             except Exception as error:  # noqa: BLE001
-                self._on_bug(error)
-        if self._again and were_left and self.now() < self._late:
-            self._run_again()
+                self._on_exception(error)
+        if self._soon and had_leftovers and self.now() < self._late:
+            self._run_soon()
 
-    def _timeout(self, most_wait: float | None) -> float | None:
-        if self._again or self._work or self._commit_due or self._to_flush or self._to_close:
+    def _timeout(self, max_wait: float | None) -> float | None:
+        if self._soon or self._work or self._commit_due or self._to_flush or self._to_close:
             return 0.0
         deadline = self._timers.earliest
         if deadline == math.inf:
-            return most_wait
+            return max_wait
         wait = max(0.0, deadline - self.now())
-        return wait if most_wait is None else min(wait, most_wait)
+        return wait if max_wait is None else min(wait, max_wait)
 
-    def _run_again(self) -> None:
-        """Each once, or until the turn is late: the others are the first in the next one."""
-        for _ in range(len(self._again)):
-            self._call(self._again.popleft())
+    def _run_soon(self) -> None:
+        """Run each rescheduled callback once, until the budget is spent."""
+        for _ in range(len(self._soon)):
+            self._call(self._soon.popleft())
             if self.now() >= self._late:
                 break
 
@@ -272,24 +271,24 @@ class Loop:
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
 
-    def _run_work(self, seconds: float) -> None:
+    def _run_job(self, seconds: float) -> None:
         work = self._work.popleft()
         try:
             more = work(self.now() + seconds)
         except Exception as error:  # noqa: BLE001
-            self._on_bug(error)
+            self._on_exception(error)
             more = False
         if more and work not in self._work:  # it may have added itself again
             self._work.append(work)
 
     def _commit(self) -> float:
-        """The seconds that this turn has waited for the disk."""
+        """Returns the seconds that this turn waited for the disk."""
         self._commit_due = False
         self._call(self.commit)
         before, self._waited_before = self._waited_before, self._waited()
         return self._waited_before - before
 
-    def _flush_and_bury(self) -> None:
+    def _flush_and_close(self) -> None:
         while self._to_flush:  # a flush that fails may end calls, whose replies are flushed too
             streams, self._to_flush = self._to_flush, []
             for stream in streams:
@@ -303,7 +302,7 @@ class Loop:
         try:
             callback()
         except Exception as error:  # noqa: BLE001
-            self._on_bug(error)
+            self._on_exception(error)
 
     def _watch(self, fd: int) -> _Watch:
         watch = self._watches.get(fd)

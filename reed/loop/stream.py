@@ -103,7 +103,7 @@ class Stream:
             self.close(f"{self.queued} bytes wait for a slow reader, the limit is {self.max_queued}")
         elif not self._scheduled and not self._blocked:
             self._scheduled = True
-            self._loop.flush_later(self)
+            self._loop.schedule_flush(self)
 
     def send_now(self, part: Part) -> None:
         """Write `part` at once, if nothing is queued before it; what the socket does not take is queued."""
@@ -172,7 +172,7 @@ class Stream:
         self.queued = 0
         self._cancel_stall_timer()
         self._loop.unwatch(self.fd)
-        self._loop.close_later(self._sock)
+        self._loop.schedule_close(self._sock)
         self._on_closed(reason)
 
     def _drop(self, sent: int) -> bool:

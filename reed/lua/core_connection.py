@@ -61,7 +61,7 @@ class CoreConnection:
             raise CoreGone  # and nobody waits for what it had asked
         return self.queue.popleft() if self.queue else self._buffered()
 
-    def set_aside(self, meanwhile: Callable[[frames.Frame], bool]) -> None:
+    def defer_frames(self, meanwhile: Callable[[frames.Frame], bool]) -> None:
         """Has what was read wait in `queue`, but for what `meanwhile` deals with (True)."""
         while (frame := self._buffered()) is not None:
             if not meanwhile(frame):

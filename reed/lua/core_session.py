@@ -41,7 +41,7 @@ class CoreSession:
 
     def __init__(self, set_settings: Callable[[bytes], None]) -> None:
         self._set_settings = set_settings
-        self.mood = Signal.PLUGIN_READY  # what it last said of itself
+        self.status = Signal.PLUGIN_READY  # what it last said of itself
         self.sleep: tuple[float, bool] | None = None  # after so many seconds; deep
         self._lost_at: float | None = None
         self._pause = _FIRST_PAUSE
@@ -51,11 +51,11 @@ class CoreSession:
 
     def meet(self, link: CoreConnection) -> None:
         """Tells the core what there is, says READY, and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
-        mood, self.link = self.mood, link
+        status, self.link = self.status, link
         peers = self.introduce(link)
         self.send_signal(Signal.PLUGIN_READY)
-        if mood == Signal.PLUGIN_BUSY:
-            self.send_signal(mood)
+        if status == Signal.PLUGIN_BUSY:
+            self.send_signal(status)
         self.mailbox.look(peers)
         self._lost_at = None
 
@@ -120,7 +120,7 @@ class CoreSession:
         """A health check is answered while Lua waits for the core: a long job is no hang."""
         if self.link is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
             return False
-        self.send_signal(self.mood)
+        self.send_signal(self.status)
         return True
 
     def signal_of_lua(self, arguments: bytes) -> None:
@@ -138,7 +138,7 @@ class CoreSession:
         if self.link is None:
             raise CallError("no signal can be sent while main.lua loads", status=503)
         if signal_type in _MOODS:
-            self.mood = signal_type
+            self.status = signal_type
         message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)
         with contextlib.suppress(CoreGone):
             self.link.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))

@@ -42,7 +42,7 @@ _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 Answer = tuple[int, bytes]  # message type and payload
 
 
-class Places:
+class FifoPaths:
     """Where one plugin's FIFOs are."""
 
     def __init__(self, runtime_dir: str, plugin: str) -> None:
@@ -90,7 +90,7 @@ class Inbound:
 
     __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "rubbish", "source")
 
-    def __init__(self, places: Places, source: str) -> None:
+    def __init__(self, places: FifoPaths, source: str) -> None:
         self.source = source
         self.fd = places.reading(source)
         self.buffer = MessageBuffer(source, places.plugin)

@@ -24,7 +24,7 @@ from reed.lua import log
 from reed.lua.core_connection import CoreConnection, CoreGone
 from reed.lua.core_session import PATIENCE, CoreSession
 from reed.lua.dispatcher import Dispatcher
-from reed.lua.fifo import Places
+from reed.lua.fifo import FifoPaths
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
@@ -82,12 +82,12 @@ class Host:
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def load(self, spec: LuaLaunchSpec, places: Places | None = None) -> None:
+    def load(self, spec: LuaLaunchSpec, places: FifoPaths | None = None) -> None:
         """Runs main.lua; `places` are those of the spec, but in a warm-up."""
         self._spec = self._handlers.spec = self._contact.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        self._mailbox = Messaging(places or Places(spec.runtime_dir, spec.name), self._meanwhile, log.log)
+        self._mailbox = Messaging(places or FifoPaths(spec.runtime_dir, spec.name), self._meanwhile, log.log)
         self._contact.mailbox = self._mailbox
         self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
         if spec.data_dir is not None:
@@ -198,9 +198,9 @@ class Host:
         if kind == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
         if kind == Signal.HEALTH_CHECK:
-            self._contact.send_signal(self._contact.mood)
+            self._contact.send_signal(self._contact.status)
         elif kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP):
-            is_busy = self._contact.mood == Signal.PLUGIN_BUSY
+            is_busy = self._contact.status == Signal.PLUGIN_BUSY
             self._contact.send_signal(Signal.PLUGIN_BUSY if is_busy else Signal.PLUGIN_READY)
             self._idle_since = time.monotonic()
 
@@ -230,7 +230,7 @@ class Host:
 
     def _until_sleep(self) -> float | None:
         """Seconds until it is time to sleep; None: it is not, or it sleeps already."""
-        if self._contact.sleep is None or self._contact.mood != Signal.PLUGIN_READY:
+        if self._contact.sleep is None or self._contact.status != Signal.PLUGIN_READY:
             return None
         left = self._idle_since + self._contact.sleep[0] - time.monotonic()
         if left <= 0 and not self._mailbox.is_quiet():
@@ -251,13 +251,13 @@ class Host:
         if self._contact.sleep is None or not self._contact.sleep[1]:
             return
         self._contact.introduce(link)
-        link.set_aside(self._contact.alive)
+        link.defer_frames(self._contact.alive)
         if not link.queue and self._mailbox.is_quiet():
             self._shut_down()
 
     def _wake(self) -> None:
         """Something came: no longer asleep."""
-        if self._contact.mood == Signal.PLUGIN_SLEEPING:
+        if self._contact.status == Signal.PLUGIN_SLEEPING:
             self._contact.send_signal(Signal.PLUGIN_READY)
 
     # Ending -----------------------------------------------------------------------------------------------------------

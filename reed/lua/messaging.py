@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout, nearest
-from reed.lua.fifo import Answer, Inbound, Outbound, Places
+from reed.lua.fifo import Answer, FifoPaths, Inbound, Outbound
 from reed.lua.rubbish import CUT, REPEAT
 from reed.wire import identifiers, strict_json
 from reed.wire.codes import MessageType
@@ -44,7 +44,7 @@ class _Waiting(NamedTuple):
 class Messaging:
     """All FIFOs of one plugin. `wait(seconds)` waits for whatever the host waits for, and reads it."""
 
-    def __init__(self, places: Places, wait: Callable[[float], None], log: Log) -> None:
+    def __init__(self, places: FifoPaths, wait: Callable[[float], None], log: Log) -> None:
         self._plugin = places.plugin
         self._places = places
         self._wait = wait

@@ -49,7 +49,7 @@ class Poller:
 
     def meanwhile(self, seconds: float) -> None:
         """As `wait`, while a job is under way. A core that is gone is the next turn's business."""
-        self._link.set_aside(self._alive)
+        self._link.defer_frames(self._alive)
         with self._handlers.aside():
             core_has_sent = self._turn(seconds)
         if core_has_sent:
@@ -57,7 +57,7 @@ class Poller:
                 self._link.fill()
             except CoreGone:
                 self._link.close()
-            self._link.set_aside(self._alive)
+            self._link.defer_frames(self._alive)
 
     def flush_within(self, seconds: float) -> None:
         """Before the end: waits a little for full pipes."""

@@ -10,7 +10,7 @@ import signal
 import socket
 
 from reed.lua.core_connection import CoreConnection
-from reed.lua.fifo import Places
+from reed.lua.fifo import FifoPaths
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Sandbox
@@ -42,7 +42,7 @@ def small_plugin(entry: str = "main") -> LuaLaunchSpec:
     return LuaLaunchSpec.of({**fields, **nowhere})
 
 
-class _Pipes(Places):
+class _Pipes(FifoPaths):
     """The FIFOs from and to a plugin `other`, without names."""
 
     def __init__(self, plugin: str) -> None:

@@ -185,7 +185,7 @@ class Store(Protocol):
     def events_waiting(self) -> Mapping[str, int]:
         """How many events wait, by subscriber."""
 
-    def take_news(self) -> Collection[str]:
+    def pop_ready(self) -> Collection[str]:
         """Who has new events on the disk since this was asked last."""
 
     # The turn.

@@ -191,7 +191,7 @@ class Plugin(Lifecycle):
         self._tools.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid, peer=self.name)
         self._health.start()
         self._start_waiters.done()
-        self._tools.loop.again(self.process.measure)  # in the next turn: it reads for half a millisecond
+        self._tools.loop.call_soon(self.process.measure)  # in the next turn: it reads for half a millisecond
 
     def _keepalive(self) -> None:
         self._health.answer()

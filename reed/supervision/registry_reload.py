@@ -34,7 +34,7 @@ class RegistryReload:
     def _begin(self) -> None:
         self._steps = self._make_steps()
         self._told, self._asked = self._asked, []
-        self._loop.add_work(self._work)
+        self._loop.add_job(self._work)
 
     def _work(self, until: float) -> bool:
         """Go on until about then; True while some is left."""

@@ -30,7 +30,7 @@ class Lane:
     def process(self) -> object:
         return self
 
-    def carry(self, call: PluginCall) -> None:
+    def send_call(self, call: PluginCall) -> None:
         self.carried.append(call.action)
 
 
@@ -38,7 +38,7 @@ class Calls:
     def __init__(self) -> None:
         self.clock = Clock()
         self.bugs: list[BaseException] = []
-        self.loop = Loop(clock=self.clock, on_bug=self.bugs.append)
+        self.loop = Loop(clock=self.clock, on_exception=self.bugs.append)
         self.queue = CallQueue("seo", self.loop)
         self.ended: list[tuple[str, object]] = []
 
@@ -78,7 +78,7 @@ def test_the_shorter_timeout_ends_first_though_it_was_asked_later(calls):
 def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
     lane = Lane()
     calls.queue.add_lane(lane)
-    calls.queue.set_open(True)
+    calls.queue.set_accepting(True)
     calls.ask("first", 30)
     calls.queue.answer(lane, STATUS.pack(200) + b"{}")
     calls.at(110)
@@ -93,7 +93,7 @@ def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
 def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
     lane = Lane()
     calls.queue.add_lane(lane)
-    calls.queue.set_open(True)
+    calls.queue.set_accepting(True)
     calls.ask("lost", 5)
     calls.queue.remove_lane(lane)
     assert calls.at(104.9) == []
@@ -103,7 +103,7 @@ def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
 def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
     before, now = Lane(), Lane()
     calls.queue.add_lane(before)
-    calls.queue.set_open(True)
+    calls.queue.set_accepting(True)
     calls.ask("held", 5)
     calls.queue.use([now])
     calls.ask("new", 50)
@@ -114,7 +114,7 @@ def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
 def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
     lane = Lane()
     calls.queue.add_lane(lane)
-    calls.queue.set_open(True)
+    calls.queue.set_accepting(True)
     calls.ask("late", 5)
     calls.ask("next", 50)
     calls.at(105.1)
@@ -130,7 +130,7 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
 def test_a_status_that_is_none_becomes_an_error(status: int, ends: object) -> None:
     calls, lane = Calls(), Lane()
     calls.queue.add_lane(lane)
-    calls.queue.set_open(True)
+    calls.queue.set_accepting(True)
     calls.ask("check", 5.0)
     calls.queue.answer(lane, STATUS.pack(status))
     assert calls.ended == [("check", ends)]

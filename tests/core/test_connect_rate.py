@@ -24,7 +24,7 @@ class Door:
     def __init__(self) -> None:
         self.now = 100.0
         self.killed: list[str] = []
-        log = PeerLog(logging.getLogger("test"), Loop(clock=lambda: self.now, on_bug=pytest.fail))
+        log = PeerLog(logging.getLogger("test"), Loop(clock=lambda: self.now, on_exception=pytest.fail))
         limits = Limits(plugin_connects=10, user_connects=20)
         self.rates = ConnectRates(limits, lambda: self.now, log, self._kill)
 

@@ -53,7 +53,7 @@ class Core:
         self.responses: list[bytes] = []
         self.holds_reads = False
         self.answered: dict[bytes, bytes] = {}  # what `answers` gives at once
-        self.loop = Loop(on_bug=self.bugs.append)
+        self.loop = Loop(on_exception=self.bugs.append)
         mine, self.peer = socket.socketpair()
         self.peer.settimeout(5)
         self.connection = Connection(
@@ -87,7 +87,7 @@ class Core:
             found.append(answer)
         return found, 13 * len(found)
 
-    def must_wait(self, command_id: int) -> bool:
+    def must_defer(self, command_id: int) -> bool:
         return self.holds_reads and command_id == 4
 
     def turns(self, count: int = 20) -> None:
@@ -166,13 +166,13 @@ def test_what_no_commit_has_to_come_before_is_written_at_once_and_in_its_order(c
     core.peer.sendall(frames.encode(1) + frames.encode(2) + frames.encode(3))
     core.turns()
     (first, _), (second, _), (third, _) = core.calls
-    second.hand_on(b"second")
+    second.forward(b"second")
     first.reply(b"first")
-    third.hand_on(b"third")
+    third.forward(b"third")
     assert [frame.payload for frame in core.replies(3)] == [b"first", b"second", b"third"]
     core.peer.sendall(frames.encode(4))
     core.turns()
-    core.calls[3][0].hand_on(b"fourth")
+    core.calls[3][0].forward(b"fourth")
     assert core.peer.recv(100).endswith(b"fourth")  # no turn has passed
 
 
@@ -184,7 +184,7 @@ def test_a_reply_of_many_parts_is_one_frame_in_its_place_also_for_a_slow_reader(
     page.reply(*parts)
     last.reply(b"last")
     core.turns()
-    plugin.hand_on(b"first")
+    plugin.forward(b"first")
     first, page_reply, last_reply = core.replies(3)
     assert (first.payload, last_reply.payload) == (b"first", b"last")
     assert (page_reply.command_id, page_reply.flags) == (5, int(Flag.RESPONSE))

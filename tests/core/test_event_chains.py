@@ -20,7 +20,9 @@ class World:
         self.now = 0.0
         self.calls: dict[str, set[str]] = {name: set() for name in "abc"}
         links = {name: SimpleNamespace(queue=SimpleNamespace(origins=lambda n=name: self.calls[n])) for name in "abc"}
-        self.chains = EventChains(links, lambda: self.now, PeerLog(logging.getLogger("test"), Loop(on_bug=pytest.fail)))  # type: ignore[arg-type]
+        self.chains = EventChains(
+            links, lambda: self.now, PeerLog(logging.getLogger("test"), Loop(on_exception=pytest.fail))
+        )  # type: ignore[arg-type]
 
     def event(self, cause: Cause = NO_CAUSE, snippet: str = "s") -> Event:
         return Event(1, "snippet.updated", snippet, "page", "", 1, 0, 0, cause)

@@ -41,8 +41,8 @@ class FakeLink:
 class Core:
     def __init__(self, path) -> None:
         self.now = 0.0
-        self.loop = Loop(clock=lambda: self.now, on_bug=self._bug, commit=self._commit)
-        self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.commit_later)
+        self.loop = Loop(clock=lambda: self.now, on_exception=self._bug, commit=self._commit)
+        self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.request_commit)
         self.link = FakeLink()
         self.events = Events(self.store, {"seo": self.link}, self.loop, PeerLog(logging.getLogger("test"), self.loop))  # type: ignore[dict-item]
         self.events.refresh()
@@ -55,7 +55,7 @@ class Core:
         self.store.commit()
         self.events.deliver()
         if self.store.has_work:
-            self.loop.add_work(self.store.work)
+            self.loop.add_job(self.store.work)
 
     def create(self, *names: str) -> None:
         for name in names:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.core.calls import Call, Caller
-from reed.core.filter_answer import Verdict, verdict
+from reed.core.filter_answer import FilterResult, filter_result
 from reed.core.filters import Filters
 from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
 from reed.loop.loop import Loop
@@ -60,7 +60,7 @@ class FakeLink:
         self._asked.pop(0)[2](error)
 
 
-class Asker:
+class CallOrigin:
     def __init__(self, plugin: str = "") -> None:
         self.caller = Caller("somebody", plugin, frozenset(), frozenset(), frozenset(), is_admin=True)
 
@@ -69,10 +69,10 @@ class Site:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.links: dict[str, Any] = {}
-        self.loop = Loop(on_bug=lambda error: pytest.fail(str(error)))
+        self.loop = Loop(on_exception=lambda error: pytest.fail(str(error)))
         log = PeerLog(logging.getLogger("test"), self.loop)
         self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, log)
-        self.person = Asker()
+        self.person = CallOrigin()
 
     def add(
         self, name: str, line: int, *, create: Filter | None = None, update: Filter | None = None,
@@ -84,7 +84,7 @@ class Site:
         self.filters.refresh()
         return link
 
-    def write(self, operation: str, *args: object, asker: Asker | None = None) -> list[object]:
+    def write(self, operation: str, *args: object, asker: CallOrigin | None = None) -> list[object]:
         """What came of a write: its id or its error, once there is one."""
         call = Call(asker or self.person, 1, 0)  # type: ignore[arg-type]
         came: list[object] = []
@@ -194,7 +194,7 @@ def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_
     site.write("create", "page", "home", b"{}")
     site.commit()
     certain = site.write("update", "home", 1, b'{"mine":true}')
-    other = site.write("update", "home", 0, b'{"mine":true}', asker=Asker())
+    other = site.write("update", "home", 0, b'{"mine":true}', asker=CallOrigin())
     for _ in range(6):
         site.store.update("home", 0, b'{"n":5}', lambda made: None, pytest.fail)
         while seo.asked:
@@ -228,7 +228,7 @@ def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(si
     update = site.write("update", "a", 0, b'{"n":1}')
     gone = site.write("delete", "a", False)
     missing = site.write("update", "a", 0, b"{}")
-    other = site.write("delete", "nothing", False, asker=Asker())
+    other = site.write("delete", "nothing", False, asker=CallOrigin())
     assert isinstance(other[0], NotFound)
     assert (first, update, gone, missing) == ([], [], [], [])
     seo.answer({})
@@ -289,7 +289,7 @@ def test_a_filter_that_is_passed_over_is_told_once(site, caplog):
 
 def test_a_plugin_passes_its_own_filter_and_not_that_of_another(site):
     seo, other = site.add("seo", 2, create=REFUSE), site.add("other", 3, create=REFUSE)
-    came = site.write("create", "page", "", b"{}", asker=Asker("seo"))
+    came = site.write("create", "page", "", b"{}", asker=CallOrigin("seo"))
     assert (len(seo.asked), len(other.asked)) == (0, 1)
     other.answer({})
     site.commit()
@@ -309,16 +309,16 @@ def test_permissions_hold_for_filters_too(site):
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (b"", Verdict()),
-        (b"null", Verdict()),
-        (b"[]", Verdict()),
-        (b'{"refuse":{}}', Verdict()),
-        (b'{"refuse":[],"content":{"a":[1.5]}}', Verdict(content=b'{"a":[1.5]}')),
-        (b'{"refuse":["no"],"content":{}}', Verdict(reasons=("no",))),
+        (b"", FilterResult()),
+        (b"null", FilterResult()),
+        (b"[]", FilterResult()),
+        (b'{"refuse":{}}', FilterResult()),
+        (b'{"refuse":[],"content":{"a":[1.5]}}', FilterResult(content=b'{"a":[1.5]}')),
+        (b'{"refuse":["no"],"content":{}}', FilterResult(reasons=("no",))),
     ],
 )
 def test_what_a_filter_may_answer(answer, found):
-    assert verdict(200, answer) == found
+    assert filter_result(200, answer) == found
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_what_a_filter_may_answer(answer, found):
 )
 def test_what_a_filter_may_not_answer(answer, message):
     with pytest.raises(Malformed, match=message):
-        verdict(200, answer)
+        filter_result(200, answer)
 
 
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
@@ -342,7 +342,7 @@ def test_what_a_filter_may_not_answer(answer, message):
 )).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_any_answer_is_a_verdict_or_an_error(answer):
     try:
-        found = verdict(200, answer)
+        found = filter_result(200, answer)
     except CallError:
         return
     assert found.content is None or isinstance(json.loads(found.content), dict)

@@ -26,7 +26,7 @@ from reed.wire.structs import HEADER
 EDITOR = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 
 
-class Asker:
+class CallOrigin:
     """A connection that keeps the answers."""
 
     caller = EDITOR
@@ -61,11 +61,11 @@ class Odd:
 class Core:
     def __init__(self, error: Exception) -> None:
         self.bugs: list[BaseException] = []
-        self.loop = Loop(on_bug=self.bugs.append)
+        self.loop = Loop(on_exception=self.bugs.append)
         log = PeerLog(logging.getLogger("test"), self.loop)
         limits = Limits(user_calls=1)
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
-        self.asker = Asker(self.quotas)
+        self.asker = CallOrigin(self.quotas)
         table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self._router = Router(table, None, lambda: False, self.bugs.append, log)
 

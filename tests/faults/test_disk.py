@@ -53,7 +53,7 @@ from reed.loop.loop import Loop
 
 checkpoints._SECONDS, checkpoints._MANY, checkpoints._LONG = 1000.0, 5, 150
 rnd =""", 1)
-    .replace("SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], loop=(loop := Loop(on_bug=print)))")
+    .replace("SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], loop=(loop := Loop(on_exception=print)))")
     .replace("    store.work(time.monotonic() + 0.002)", """
     if turn % 8 == 0:
         store.page("page", "", 300, lambda page: None, fail)

@@ -32,7 +32,7 @@ def bugs() -> list[BaseException]:
 
 @pytest.fixture
 def loop(clock, bugs):
-    loop = Loop(clock=clock, on_bug=bugs.append)
+    loop = Loop(clock=clock, on_exception=bugs.append)
     yield loop
     loop.close()
 
@@ -57,14 +57,14 @@ def test_a_turn_goes_in_the_documented_order(loop, clock):
     def on_readable():
         events.append("read")
         a.recv(10)
-        loop.flush_later(Noted(events, "stream"))
-        loop.close_later(Noted(events, "dead"))
-        loop.again(lambda: events.append("again"))
-        loop.commit_later()
+        loop.schedule_flush(Noted(events, "stream"))
+        loop.schedule_close(Noted(events, "dead"))
+        loop.call_soon(lambda: events.append("again"))
+        loop.request_commit()
 
     loop.watch(a.fileno(), on_readable)
     loop.call_later(0, lambda: events.append("timer"))
-    loop.add_work(lambda until: bool(events.append("work")))
+    loop.add_job(lambda until: bool(events.append("work")))
     b.send(b"x")
     loop.turn(0)
     assert events == ["read", "timer", "commit", "flush stream", "close dead"]
@@ -85,7 +85,7 @@ def test_the_first_turn_commits_and_then_those_that_are_asked_to(loop):
     for _ in range(3):
         loop.turn(0)
     assert commits == [0]
-    loop.commit_later()
+    loop.request_commit()
     loop.turn()  # does not wait
     loop.turn(0)
     assert commits == [0, 1]
@@ -114,10 +114,10 @@ def test_thousands_of_cancelled_timers_leave_the_heap(loop):
 
 def test_a_bug_in_a_callback_is_reported_and_the_others_still_run(loop, bugs):
     ran: list[str] = []
-    loop.again(lambda: 1 / 0)
-    loop.again(lambda: ran.append("next"))
+    loop.call_soon(lambda: 1 / 0)
+    loop.call_soon(lambda: ran.append("next"))
     loop.call_later(0, lambda: {}["key"])
-    loop.add_work(lambda until: 1 / 0)
+    loop.add_job(lambda until: 1 / 0)
     loop.turn(0)
     loop.turn(0)
     assert ran == ["next"]
@@ -131,7 +131,7 @@ def test_work_goes_on_over_turns_until_it_is_done(loop):
         left[0] -= 1
         return left[0] > 0
 
-    loop.add_work(work)
+    loop.add_job(work)
     for _ in range(5):
         loop.turn(0)
     assert left == [0]
@@ -192,7 +192,7 @@ def test_a_turn_takes_in_for_a_bounded_time_and_everybody_gets_a_turn(loop, cloc
     def has_more(number: int) -> None:
         busy(number)
         clock.time += 0.002
-        loop.again(lambda: has_more(number))
+        loop.call_soon(lambda: has_more(number))
 
     for number, (mine, other) in enumerate(pairs):
         loop.watch(mine.fileno(), lambda number=number: busy(number))
@@ -243,7 +243,7 @@ def test_waiting_for_the_disk_is_told_apart_from_the_turn(clock, bugs):
         clock.time += 0.5
         waited[0] += 0.4
 
-    loop = Loop(clock=clock, commit=commit, on_bug=bugs.append, waited=lambda: waited[0])
+    loop = Loop(clock=clock, commit=commit, on_exception=bugs.append, waited=lambda: waited[0])
     loop.turn(0)
     assert loop.times.longest == pytest.approx(0.1)
     assert loop.times.disk_longest == pytest.approx(0.4)

@@ -20,7 +20,7 @@ class Pair:
         self.bugs: list[BaseException] = []
         self.closed: list[str] = []
         self.time = 0.0
-        self.loop = Loop(clock=lambda: self.time, on_bug=self.bugs.append)
+        self.loop = Loop(clock=lambda: self.time, on_exception=self.bugs.append)
         mine, self.other = socket.socketpair()
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.other.setblocking(False)

@@ -17,7 +17,7 @@ from reed.peers.mesh import Mesh
 def mesh(tmp_path: Path):
     for folder in ("fifos", "peers"):
         (tmp_path / folder).mkdir(mode=0o700)
-    loop = Loop(on_bug=lambda error: pytest.fail(str(error)))
+    loop = Loop(on_exception=lambda error: pytest.fail(str(error)))
     mesh = Mesh(
         tmp_path / "fifos", tmp_path / "peers", loop, lambda _name: None, PeerLog(logging.getLogger("test"), loop)
     )

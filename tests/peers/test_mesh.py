@@ -22,7 +22,7 @@ class Plugins:
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.woken: list[str] = []
         self.bugs: list[BaseException] = []
-        self.loop = Loop(on_bug=self.bugs.append)
+        self.loop = Loop(on_exception=self.bugs.append)
         self.links = path.parent / "peers"
         self.links.mkdir(exist_ok=True)
         self.mesh = Mesh(

@@ -61,10 +61,10 @@ def test_an_event_is_seen_when_its_change_is_on_the_disk(driver):
     driver.store.subscribe(ALL)
     driver.start("create", "note", "a", {})
     assert driver.next_event("seo") is None
-    assert list(driver.store.take_news()) == []
+    assert list(driver.store.pop_ready()) == []
     driver.store.commit()
-    assert list(driver.store.take_news()) == ["seo"]
-    assert list(driver.store.take_news()) == []
+    assert list(driver.store.pop_ready()) == ["seo"]
+    assert list(driver.store.pop_ready()) == []
     assert driver.next_event("seo").semantic_name == "a"
 
 

@@ -48,7 +48,7 @@ class Busy:
 
     def __init__(self, open_store) -> None:
         self.bugs: list[BaseException] = []
-        self.loop = Loop(on_bug=self.bugs.append)
+        self.loop = Loop(on_exception=self.bugs.append)
         self.driver = open_store(loop=self.loop)
         self.store = self.driver.store
         self.driver.define("page", {"schema": {"type": "object"}, "searchable": {"title": 1}})

@@ -249,7 +249,7 @@ def subreaper() -> None:
 def world(tmp_path: Path) -> Iterator[World]:
     bugs: list[BaseException] = []
     clock = Clock()
-    loop = Loop(clock=clock, on_bug=bugs.append)
+    loop = Loop(clock=clock, on_exception=bugs.append)
     made = World(tmp_path, clock, loop, bugs)
     yield made
     if hasattr(made, "supervisor"):

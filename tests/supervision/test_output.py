@@ -19,7 +19,7 @@ STAMP = "2001-09-09T01:46:40.000Z"
 @pytest.fixture
 def loop() -> Iterator[Loop]:
     bugs: list[BaseException] = []
-    made = Loop(on_bug=bugs.append)
+    made = Loop(on_exception=bugs.append)
     yield made
     made.close()
     assert not bugs

@@ -91,7 +91,7 @@ class Launched:
 @pytest.fixture
 def loop() -> Iterator[Loop]:
     bugs: list[BaseException] = []
-    made = Loop(on_bug=bugs.append)
+    made = Loop(on_exception=bugs.append)
     yield made
     made.close()
     assert not bugs

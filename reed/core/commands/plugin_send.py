@@ -39,11 +39,11 @@ def sending(store: Store, links: Links) -> Handle:
         request = PluginSend.unpack(payload)
         call.count()
         if call.flags & _BROADCAST:
-            _Broadcast(store, call.hand_on, request, call.caller.plugin, _may_get(links, call.caller, request.action))
+            _Broadcast(store, call.forward, request, call.caller.plugin, _may_get(links, call.caller, request.action))
         else:
             link = link_of(links, request.plugin)
             _check_groups(call.caller, link)
-            _ask(store, link, request, call.caller.plugin, call.hand_on, call.fail)
+            _ask(store, link, request, call.caller.plugin, call.forward, call.fail)
 
     return send
 

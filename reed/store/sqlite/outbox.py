@@ -121,7 +121,7 @@ class Outbox:
     def has_news(self) -> bool:
         return bool(self._news)
 
-    def take_news(self) -> set[str]:
+    def pop_ready(self) -> set[str]:
         news, self._news = self._news, set()
         return news
 

@@ -100,6 +100,6 @@ class Scheduler:
 
     def _is_time_to_index(self) -> bool:
         """Writes come first, unless somebody waits or it becomes too much; and nothing is written to a log too long."""
-        has_writes = self._turn.take_news()
+        has_writes = self._turn.pop_ready()
         is_urgent = not has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
         return is_urgent and not self._checkpoints.is_behind

@@ -259,8 +259,8 @@ class SqliteStore:
     def events_waiting(self) -> Mapping[str, int]:
         return self._outbox.counts
 
-    def take_news(self) -> Collection[str]:
-        return self._outbox.take_news() if self._outbox.has_news else ()
+    def pop_ready(self) -> Collection[str]:
+        return self._outbox.pop_ready() if self._outbox.has_news else ()
 
     # The turn.
 

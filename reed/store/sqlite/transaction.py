@@ -100,7 +100,7 @@ class Transaction:
         """A write was made: tell its caller when it is on the disk, or is not going to be."""
         self._waiting.append((done, value, failed))
 
-    def take_news(self) -> bool:
+    def pop_ready(self) -> bool:
         """Has there been a write since this was asked? (The search index does not count.)"""
         had_writes, self._had_writes = self._had_writes or bool(self._waiting), False
         return had_writes
