@@ -279,7 +279,7 @@ class Daemon:
             self._handlers.refresh_later()
 
     def _replaced(self, name: str) -> None:
-        """Another process of that plugin is in charge, perhaps with another manifest."""
+        """Another process of that plugin is active, perhaps with another manifest."""
         self.links[name].use_process()
         self._handlers.refresh()
 

@@ -8,7 +8,7 @@
               └─ timeout                504
 
 A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process. Where
-two processes of the plugin run, those that wait go to the one in charge (`use`), and the other finishes what it holds.
+two processes of the plugin run, those that wait go to the active one (`use`), and the other finishes what it holds.
 Nearly every call ends long before its timeout: the queue has one timer for all of them, which looks at those that are
 left when the first of them might be late.
 """
@@ -104,7 +104,7 @@ class CallQueue:
         self._open = False
         self._waiting: deque[PluginCall] = deque()
         self._on_ended = on_ended
-        self._lanes: list[Lane] = []  # of the process in charge
+        self._lanes: list[Lane] = []  # of the active process
         self._retired: list[Lane] = []  # of those before it: what they hold is finished
         self._orphans: list[tuple[object, PluginCall]] = []  # their connection closed; how they end, the exit will tell
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
@@ -134,7 +134,7 @@ class CallQueue:
         self._hand_out()
 
     def use(self, lanes: list[Lane]) -> None:
-        """Another process is in charge, and these are its lanes."""
+        """Another process is active, and these are its lanes."""
         self._retired += self._lanes
         self._lanes = lanes
         self._hand_out()
@@ -180,7 +180,7 @@ class CallQueue:
         self._fail(held, error_for)
 
     def remap(self, command_id_of: Callable[[PluginCall], int]) -> None:
-        """The process in charge has actions of its own: what waits is asked by its ids. What it has not, fails."""
+        """The active process has actions of its own: what waits is asked by its ids. What it has not, fails."""
         for call in list(self._waiting):
             try:
                 call.command_id = command_id_of(call)

@@ -3,7 +3,7 @@
 PluginEndpoint, one for each row                             PluginConnection, one for each connection of its processes
 listener  <runtime folder>/plugins/NAME.sock       Connection    frames both ways
 queue     calls held and waiting (plugin_calls)    held          the one call that it carries
-actions   what the process in charge registered    registered    whether F0 came; before it, nothing else may
+actions   what the active process registered     registered    whether F0 came; before it, nothing else may
                                                    run           the process, by the pid that the kernel tells
 
 state of the plugin (supervision.lifecycle)        its calls
@@ -12,7 +12,7 @@ ready                                           go out
 stopping                                        what is held is finished, the rest waits for what follows
 stopped, failed                                 fail: ERR_PLUGIN_CRASHED (held), ERR_PLUGIN_OFFLINE (waiting)
 
-A replacement beside the process in charge (supervision.replacement) registers and says READY like any other; then
+A replacement beside the active process (supervision.replacement) registers and says READY like any other; then
 `use_process` gives it the calls that wait. The old one answers what it holds: no other process answers for it.
 """
 
@@ -230,7 +230,7 @@ class PluginEndpoint:
         self._tools.supervisor.on_signal(connection.run, Signal(message.signal_type), bytes(message.data))
 
     def send_signal(self, signal: Signal, data: bytes = b"", run: Process | None = None) -> bool:
-        """Send it to that process, or to the one in charge, on its first connection; False when there is none."""
+        """Send it to that process, or to the active one, on its first connection; False when there is none."""
         for connection in self._registered(run or self.plugin.process):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
             connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
@@ -271,7 +271,7 @@ class PluginEndpoint:
 
     @property
     def actions(self) -> dict[str, Action]:
-        """What the process in charge has registered."""
+        """What the active process has registered."""
         return self._actions.get(self.plugin.process, {}) if self.plugin.process else {}
 
     # Its processes.
@@ -286,7 +286,7 @@ class PluginEndpoint:
             self.caller = caller_for(self.plugin.row)
 
     def use_process(self) -> None:
-        """Another process is in charge now."""
+        """Another process is active now."""
         self.caller = caller_for(self.plugin.row)
         self.queue.remap(lambda call: self.action(call.action).command_id)
         self.queue.use([*self._registered(self.plugin.process)])

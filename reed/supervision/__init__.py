@@ -6,7 +6,7 @@ registry_reload  reading it again, in slices         supervisor      all plugins
 row_changes      rows that come, change and go       reload_report   what one reload changed
 site_check       do rows and manifests fit
 manifest         plugin.yaml                         plugin          one plugin: specification, phase, processes
-discovery        where a plugin and its code are     replacement     a process beside the one in charge, to take over
+discovery        where a plugin and its code are     replacement     a process beside the active one, to take over
 launch_spec      all of it joined                    timers          deadlines, health checks, backoff
 permissions      permission <-> command              waiters         callers that wait for a start, a stop, a reload
 groups           people, by Unix user and group      callbacks       what the core is told

@@ -45,7 +45,7 @@ class Callbacks:
     send_signal: Callable[[Process, Signal, bytes], bool]  # to that process; False: it was not sent
     on_state: Callable[[str, State, State], None]  # old, new
     on_gone: Callable[[Process, str], None] = nothing  # this process is gone or given up, and why
-    on_replaced: Callable[[str], None] = nothing  # another process is in charge, without a change of state
+    on_replaced: Callable[[str], None] = nothing  # another process is active, without a change of state
     when_idle: Callable[[Process, Callable[[], None]], None] = _at_once  # call back when it holds no call any more
     on_removed: Callable[[str], None] = nothing  # its row is gone, and so is its process
     on_added: Callable[[str], None] = nothing  # a row is new, or new again with other contents

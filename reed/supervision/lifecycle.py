@@ -19,8 +19,8 @@
 
 Others see a phase as one of eight states (`Phase.state`). An adopting plugin's process was launched by an earlier core
 and has not come back yet. A hibernating plugin has no process: it slept and ended. STOPPING escalates with each
-TIMED_OUT: SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL. RELOAD launches a replacement beside the process in charge;
-REPLACEMENT_READY puts it in charge (replacement). Every pair of phase and trigger is in TABLE or in IGNORED.
+TIMED_OUT: SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL. RELOAD launches a replacement beside the active process;
+REPLACEMENT_READY makes it active (replacement). Every pair of phase and trigger is in TABLE or in IGNORED.
 """
 
 from __future__ import annotations

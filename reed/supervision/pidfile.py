@@ -1,6 +1,6 @@
 """The files that tell which process is a plugin's.
 
-    pid/plugins/NAME.pid      PID START_TIME FINGERPRINT OUTPUT    the process in charge
+    pid/plugins/NAME.pid      PID START_TIME FINGERPRINT OUTPUT    the active process
     pid/plugins/NAME+N.pid    the same, of a process beside it (replacement)
     pid/plugins/NAME.asleep   it is hibernating: there is no process
 
@@ -19,7 +19,7 @@ from reed.process_handle import ProcessHandle, start_time
 
 
 def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:
-    """Of the process in charge; with a generation, of one beside it."""
+    """Of the active process; with a generation, of one beside it."""
     return runtime_dir / "pid" / "plugins" / (f"{name}+{generation}.pid" if generation else f"{name}.pid")
 
 

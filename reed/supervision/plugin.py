@@ -2,10 +2,10 @@
 
     handle(trigger) ── the table ── new phase ── enter_state, if the state is another ── the effect: a method below
 
-    spec     what the process in charge was launched from, or the next one will be; specify() is what the files say
-    process  the one in charge; replacement has those beside it
+    spec     what the active process was launched from, or the next one will be; specify() is what the files say
+    process  the active one; replacement has those beside it
 
-Only the process in charge moves the phase.
+Only the active process moves the phase.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Plugin(Lifecycle):
         self.last_error = ""
         self.error_data = b""  # of its last PLUGIN_ERROR
         self.signals = 0  # READY, BUSY and SLEEPING that it sent: its answers to health checks among them
-        self.generation = 0  # of the process in charge, or of the last one
+        self.generation = 0  # of the active process, or of the last one
         self.ready_ms: float | None = None
         self.output = PluginLog(self.name, tools.config.data_dir / "logs" / f"{self.name}.log", tools.log, tools.clock)
         self.backoff = Backoff(timing.restart_limit, timing.restart_window, tools.random)
         self.replacement = Replacement(tools, self.output)
         self._tools = tools
-        self.last_process: PluginProcess | None = None  # the one in charge, or the last that was to be
+        self.last_process: PluginProcess | None = None  # the active one, or the last that was to be
         self._launches = 0
         self._health = HealthCheck(tools.loop, timing, self._send_health_check, partial(self.handle, Trigger.HUNG))
         self._deadlines = Deadlines(tools.loop, self.handle)

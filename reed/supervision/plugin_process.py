@@ -5,7 +5,7 @@
     adopt  ─── … ──────────────────── owner.exited(process, reason)
     drop   ─── killed and waited for; the owner hears nothing more
 
-The owner is the plugin while the process is in charge, and before and after that a Replacement or a Draining. The
+The owner is the plugin while the process is active, and before and after that a Replacement or a Draining. The
 process has an output (a FIFO that this core reads), a pid file, and a handle for Unix signals and its exit.
 """
 
@@ -45,7 +45,7 @@ class PluginProcess:
         output: PluginLog,
         owner: ProcessOwner,
         *,
-        in_charge: bool = True,
+        is_active: bool = True,
     ) -> None:
         self.name = spec.row.plugin_name
         self.spec = spec
@@ -56,7 +56,7 @@ class PluginProcess:
         self.dropped = False  # killed, and not heard any more
         self._tools = tools
         self._output = output
-        self._pid_file = pid_file(spec.launch.runtime_dir, self.name, 0 if in_charge else generation)
+        self._pid_file = pid_file(spec.launch.runtime_dir, self.name, 0 if is_active else generation)
         self._outputs = spec.launch.runtime_dir / "output"
         self._fifo: Path | None = None
         self._capture: Capture | None = None
@@ -98,7 +98,7 @@ class PluginProcess:
         return self._handle is not None and not self.dropped and self._handle.is_same()
 
     def deactivate(self) -> None:
-        """Another process is in charge now: the plugin's pid file is that one's."""
+        """Another process is active now: the plugin's pid file is that one's."""
         self._move_pid_file(pid_file(self.spec.launch.runtime_dir, self.name, self.generation))
 
     def activate(self) -> None:

@@ -1,11 +1,11 @@
-"""New code, settings, manifest or row: a second process beside the one in charge.
+"""New code, settings, manifest or row: a second process beside the active one.
 
-    Candidate   launched ─┬─ READY                                        it is in charge; the old one drains
+    Candidate   launched ─┬─ READY                                        it is active;  the old one drains
                           └─ exits, or is not READY within the deadline   refused: the old one stays, with all it had
 
     Draining    finishes the calls that it holds ── SHUTDOWN_GRACEFUL ── SIGTERM ── SIGKILL ── exited
 
-The core tells the processes apart by their pids. Calls that wait go to the one in charge, and an answer comes from the
+The core tells the processes apart by their pids. Calls that wait go to the active one, and an answer comes from the
 process that was asked. Each reads the plugin's FIFOs only while it holds their locks, which the old one gives up with
 its exit (reed.lua.fifo; contrib/docs/guide/plugin-without-sdk.md).
 """
@@ -24,7 +24,7 @@ from reed.supervision.waiters import Done, Failed, Waiters
 
 
 class Replacement:
-    """The processes of one plugin beside the one in charge. `refused` says why the newest version was not taken."""
+    """The processes of one plugin beside the active one. `refused` says why the newest version was not taken."""
 
     def __init__(self, tools: Tools, output: PluginLog) -> None:
         self.refused = ""
@@ -58,7 +58,7 @@ class Replacement:
         return process
 
     def drain(self, process: PluginProcess) -> Draining:
-        """It is in charge no more."""
+        """It is no longer active."""
         self._draining.append(Draining(self._tools, process, self._draining.remove))
         return self._draining[-1]
 
@@ -92,7 +92,7 @@ class Replacement:
 
 
 class Candidate:
-    """A process that is not in charge yet. `refused` is called once, in a later turn, unless it succeeded."""
+    """A process that is not active yet. `refused` is called once, in a later turn, unless it succeeded."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Candidate:
         output: PluginLog,
         refused: Callable[[str], None],
     ) -> None:
-        self.process = PluginProcess(tools, spec, generation, output, self, in_charge=False)
+        self.process = PluginProcess(tools, spec, generation, output, self, is_active=False)
         self._tools = tools
         self._refused = refused
         self._deadline: Timer = tools.loop.call_later(
@@ -144,7 +144,7 @@ class Candidate:
 
 
 class Draining:
-    """A process that was in charge."""
+    """A process that was active."""
 
     def __init__(self, tools: Tools, process: PluginProcess, on_gone: Callable[[Draining], None]) -> None:
         process.owner = self

@@ -187,7 +187,7 @@ class World:
         assert not self.bugs, self.bugs
 
     def says(self, name: str, kind: Signal, data: bytes = b"") -> None:
-        """The plugin's process in charge sends a signal."""
+        """The plugin's active process sends a signal."""
         process = self[name].process
         if process is not None:
             self.supervisor.on_signal(process, kind, data)

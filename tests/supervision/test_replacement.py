@@ -29,7 +29,7 @@ def reload(world: World) -> Answer:
 
 
 def candidate(world: World) -> int:
-    """The pid of the process that stands beside the one in charge."""
+    """The pid of the process that stands beside the active one."""
 
     def pid() -> int | None:
         process = world["seo"].replacement.process
