@@ -165,7 +165,7 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
 
 
 def _can_write_output() -> bool:
-    """Write what is left of it. On a full disk it is dropped: the interpreter would try again, and exit with 120."""
+    """Flush buffered output. On a full disk, drop it: the interpreter would retry at exit and end with 120."""
     try:
         sys.stdout.flush()
     except OSError:
