@@ -147,7 +147,7 @@ def test_what_cannot_be_registered_is_not_written(site) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("word-count",), "--lang lua or --lang rust"),
+        (("word-count",), " or ".join(f"--lang {each}" for each in LANGUAGES)),
         (("word-count", "--lang", "ruts"), "did you mean 'rust'?"),
         (("Word",), "tells no language"),
         (("../lua-x", "--lang", "lua"), "is not a plugin name"),
