@@ -35,7 +35,7 @@ class OwnSocket:
             raise SandboxError("own socket", error.strerror or str(error)) from None
         ctypes.memmove(self.address, content, LENGTH)
 
-    def lead_to(self, path: str) -> None:
+    def set_path(self, path: str) -> None:
         """Another path, as long as the process is not confined."""
         ctypes.memmove(self.address, _content(path), LENGTH)
 
