@@ -105,9 +105,7 @@ class PluginConfig:
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     limits: Annotated[PluginLimits, record(PluginLimits)] = PluginLimits()
     network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports, if its manifest requests the network
-    paths: Annotated[
-        tuple[Path, ...], items(path)
-    ] = ()  # folders it may also read, and run programs from if it is native
+    paths: Annotated[tuple[Path, ...], items(path)] = ()  # folders it may also read; a native one also executes
 
 
 _GROUP = (r"[a-z][a-z0-9_-]{0,30}", "the name of a group: a-z, then a-z 0-9 _ -")
@@ -126,9 +124,7 @@ class Config:
     )  # `load` adds BUNDLED_PLUGINS
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     log_file: Annotated[Path | None, path] = None  # None: stderr
-    sandbox: Annotated[str, one_of("auto", "strict", "off")] = (
-        "auto"  # strict: no plugin starts unless every layer is available
-    )
+    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: every layer, or no plugin starts
     socket_group: Annotated[str | None, text] = None  # a Unix group that may also open core.sock
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()

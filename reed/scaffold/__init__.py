@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(r"@([a-z]+)@")
 
 
 def language_of(name: str) -> str:
-    """The language in a plugin's name, as in new-lua-plugin or new-rust-plugin; "" if there is none, or more than one."""
+    """The language in a plugin's name, as in new-lua-plugin; "" if there is none or more than one."""
     found = set(name.split("-")) & LANGUAGES.keys()
     return found.pop() if len(found) == 1 else ""
 
