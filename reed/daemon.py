@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from reed.config import Config
-from reed.core.calls import Caller
+from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connect_rate import ConnectRates
@@ -178,7 +178,7 @@ class Daemon:
         exit_stack.callback(self._monitor.close)
         self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = ResponseCache(store)
-        self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
+        self._router = Router(self._command_handlers(), self._prepared, lambda: store.dirty, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
         exit_stack.callback(self._close_links)
 
@@ -202,13 +202,13 @@ class Daemon:
         for link in self.links.values():
             link.close()
 
-    def _routes(self) -> dict[Any, Any]:
+    def _command_handlers(self) -> dict[Command, Handle]:
         return {
-            **snippets.routes(self.store, self._handlers.filters, self._prepared),
-            **schema.routes(self.store),
-            **registry.routes(self.store),
-            **search.routes(self.store),
-            **plugins.routes(
+            **snippets.handlers(self.store, self._handlers.filters, self._prepared),
+            **schema.handlers(self.store),
+            **registry.handlers(self.store),
+            **search.handlers(self.store),
+            **plugins.handlers(
                 self.store,
                 self.supervisor,
                 self.links,
