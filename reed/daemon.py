@@ -43,6 +43,7 @@ from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
+from reed.store.base import Store
 from reed.store.sqlite import SqliteStore
 from reed.supervision.callbacks import Process
 from reed.supervision.groups import People
@@ -139,13 +140,15 @@ class Daemon:
         exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.waited)
+        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.fsync_seconds)
         exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         exit_stack.callback(self._log.close)
-        path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store = SqliteStore(path, most_events=most, on_due=loop.request_commit, warn=self.log.error, loop=loop)
+        path, max_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
+        self.store: Store = SqliteStore(
+            path, max_events=max_events, on_due=loop.request_commit, warn=self.log.error, loop=loop
+        )
         exit_stack.callback(self.store.close)
 
     def _build_registry(self, exit_stack: contextlib.ExitStack) -> None:
