@@ -47,9 +47,9 @@ class Router:
         """A read waits for the next turn while writes of this one are not on the disk: it could see what then fails."""
         return command_id in self._reading and self._store_is_dirty()
 
-    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """What was answered before: see ResponseCache."""
-        return self._prepared.answers(caller.commands, data, room)
+        return self._prepared.lookup(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id
@@ -63,7 +63,7 @@ class Router:
             call.fail(error)
         except Exception as error:  # noqa: BLE001
             self._on_exception(error)
-            if call.answer is None:
+            if call.response is None:
                 call.fail(Internal(f"a bug in the core: {type(error).__name__}", hint="its traceback is in the log"))
 
     def _refusal(self, call: Call) -> CallError:

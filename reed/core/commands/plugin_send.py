@@ -58,14 +58,14 @@ def _ask(
 ) -> None:
     """Call one action, with the snippet looked up for it where it declares `input: snippet`."""
     if link.plugin.state is State.FAILED:
-        raise link.offline()  # why it failed says more than which actions it lacks for it
+        raise link.offline_error()  # why it failed says more than which actions it lacks for it
     action = link.action(request.action)
     if action.input == "bytes":
-        link.ask(action, bytes(request.input), answered, failed, origin)
+        link.call(action, bytes(request.input), answered, failed, origin)
         return
     value = strict_json.loads(request.input or b"null")
     if action.input != "snippet":
-        link.ask(action, bytes(request.input) or b"null", answered, failed, origin)
+        link.call(action, bytes(request.input) or b"null", answered, failed, origin)
         return
     if not isinstance(value, str):
         raise Malformed(
@@ -76,7 +76,7 @@ def _ask(
 
     def found(record: Record) -> None:
         try:
-            link.ask(action, snippet_input(record), answered, failed, origin)
+            link.call(action, snippet_input(record), answered, failed, origin)
         except CallError as error:
             failed(error)
 

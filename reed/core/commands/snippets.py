@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reed.core.calls import Call
-from reed.core.filters import Filters, Line
+from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.core.router import Route
 from reed.errors import CallError
@@ -35,8 +35,8 @@ _ABOUT_THE_SNIPPET = frozenset({404, 409, 422})
 
 
 def routes(store: Store, filters: Filters, prepared: ResponseCache) -> dict[Command, Route]:
-    def writer(call: Call) -> Store | Line:
-        return store if filters.idle else filters.before(call)
+    def writer(call: Call) -> Store | WriteQueue:
+        return store if filters.idle else filters.queue_for(call)
 
     def create(call: Call, payload: memoryview) -> None:
         asked = SnippetCreate.unpack(payload)
