@@ -61,7 +61,7 @@ class Events:
         for name, count in list(self._store.events_waiting().items()):
             if name not in self._endpoints:
                 self._log.warning("%s: removed from the registry; its %d events are dropped", name, count, peer=name)
-                self._store.forget(name)
+                self._store.drop_events(name)
         for name in [name for name in self._deliveries if name not in self._endpoints]:
             self._deliveries.pop(name).close()
             self.chains.drop(name)
@@ -180,7 +180,7 @@ class Delivery:
             self._failed(event, CallError(f"it answered {status}", status=status))
 
     def _ack(self, event: Event) -> None:
-        self._store.told(self._name, event.id)
+        self._store.ack(self._name, event.id)
         self._chains.end(self._name)
         self._tries = 0
         self._in_flight = False
