@@ -85,13 +85,7 @@ def _ask(
 
 def snippet_input(record: Record) -> bytes:
     """What an action with `input: snippet` gets; the content is not parsed on its way (protocol.md)."""
-    about = {
-        "id": record.id,
-        "type": record.snippet_type,
-        "name": record.semantic_name,
-        "version": record.version,
-    }
-    return strict_json.dumps(about)[:-1] + b',"content":' + bytes(record.content) + b"}"
+    return record.as_json(with_times=False)
 
 
 class _Broadcast:
