@@ -26,6 +26,7 @@ from reed.cli.parse import (
 from reed.cli.plugin import SIGNALS
 from reed.client import Client
 from reed.errors import ReedError, nearest
+from reed.plugin_types import LANGUAGES
 from reed.text import safe
 
 _MAX_NAMES = 1000
@@ -205,7 +206,7 @@ _VALUES: dict[str, Values] = {
     "LEVEL": _fixed("debug", "info", "warning", "error"),
     "MODE": _fixed("auto", "strict", "off"),
     "SHELL": _fixed(*_SCRIPTS),
-    "LANGUAGE": _fixed("lua", "rust"),
+    "LANGUAGE": _fixed(*LANGUAGES),
 }
 
 SUBCOMMANDS = {

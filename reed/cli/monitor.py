@@ -21,6 +21,7 @@ from reed.cli.output_file import appending
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
+from reed.wire.codes import Command
 from reed.wire.monitor import IN, Monitored
 
 _CHUNK = 256 * 1024
@@ -113,7 +114,7 @@ def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
 
 def _learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
     """Take the names of actions from a plugin's registration."""
-    decoded = decode(frame, {}) if frame.command_id == 0xF0 and frame.direction == IN else None
+    decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
     manifest = decoded.fields.get("manifest") if decoded else None
     for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
         if isinstance(action, dict) and isinstance(action.get("command_id"), int):

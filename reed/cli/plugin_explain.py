@@ -104,14 +104,11 @@ def _answer(what: str, may: bool, why: str, change: str = "", permission: str = 
 
 
 def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    from reed.supervision.permissions import PERMISSION_OF
-
-    permission = PERMISSION_OF.get(command)
     if command in _ALWAYS_ALLOWED:
         return _answer(command.name, True, _ALWAYS_ALLOWED[command])
-    if permission is None:
+    if command.permission is None:
         return _answer(command.name, False, "only users in the group admin may", "not possible for a plugin")
-    return _by_permission(plugin, command.name, permission)
+    return _by_permission(plugin, command.name, command.permission)
 
 
 def _by_permission(plugin: dict[str, Any], what: str, permission: str) -> dict[str, Any]:
@@ -131,11 +128,14 @@ def _files(plugin: dict[str, Any]) -> dict[str, Any]:
 
 def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
     """TCP ports require a native plugin, `network` in its manifest, and the ports in reed.yaml."""
+    from reed.plugin_types import TYPES  # would slow down the start of every `reed plugin` command
+
     grounds, what = plugin["grounds"], "NETWORK"
     ports = ", ".join(map(str, grounds["allowed_ports"]))
     setting = f"plugins.{plugin['name']}.network in reed.yaml"
-    if plugin["type"] == "lua":
-        return _answer(what, False, "Lua plugins have no network", "not possible; write it as a native plugin")
+    if not TYPES[plugin["type"]].profile.executes:
+        why = f"plugins of type {plugin['type']} have no network"
+        return _answer(what, False, why, "not possible; write it as a native plugin")
     if sandbox["mode"] == "off":
         return _answer(what, True, "sandbox: off in reed.yaml restricts nothing")
     if not grounds["asks_network"]:

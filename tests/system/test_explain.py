@@ -60,7 +60,7 @@ def test_everything_that_there_is_to_be_allowed_has_a_reason(explain, site) -> N
         (("seo", "snippet_delete"), "SNIPPET_DELETE", False, "{registry}:2", "add snippet_write to {registry}:2"),
         (("seo", "plugin_stop"), "PLUGIN_STOP", False, "admin", "plugin"),
         (("seo", "search_read"), "SEARCH_QUERY", False, "search_read", "search_read"),
-        (("seo", "network"), "NETWORK", False, "Lua", "native"),
+        (("seo", "network"), "NETWORK", False, "lua", "native"),
         (("model", "network"), "NETWORK", True, "a model's server", ""),
         (("shy", "network"), "NETWORK", False, "25", "{plugins}/shy/plugin.yaml plugins.shy.network"),
     ],
