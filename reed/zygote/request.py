@@ -1,6 +1,6 @@
 """A request of the core to the zygote: one plugin's process, and its confinement.
 
-Request ── pack ──> kind, fields of the LuaLaunchSpec or Program, Terms ── SOCK_SEQPACKET ──> spawn.py
+SpawnRequest ── pack ──> kind, fields of the LuaLaunchSpec or Program, RuleFlags ── SOCK_SEQPACKET ──> spawn.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Program(NamedTuple):
     environment: dict[str, str]
 
 
-class Terms(NamedTuple):
+class RuleFlags(NamedTuple):
     """The Rules (reed.sandbox.rules) without paths and ports, which are in the ruleset."""
 
     executes: bool
@@ -32,7 +32,7 @@ class Terms(NamedTuple):
     memory: int | None  # bytes; None for Lua, whose limit is in the LuaLaunchSpec
 
 
-class Request(NamedTuple):
+class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset with its paths and ports; -1: none."""
 
     what: LuaLaunchSpec | Program
