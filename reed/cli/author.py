@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from reed.cli.output import Output
 from reed.cli.parse import Args, Option, Subcommand, UsageError
 from reed.errors import nearest
-from reed.plugin_types import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +50,7 @@ def scaffold(args: Args, output: Output) -> int:
 
 
 def _language(args: Args, name: str) -> str:
+    from reed.plugin_types import LANGUAGES  # would slow down the start of every `reed plugin` command
     from reed.scaffold import language_of
 
     language = args.text("--lang") or language_of(name)
@@ -152,7 +152,7 @@ AUTHOR_SUBCOMMANDS = {
         "NAME",
         "Write a new plugin that works as it is: manifest, code, README, tests",
         (
-            Option("--lang", "LANGUAGE", f"{' or '.join(LANGUAGES)}; a name such as new-lua-plugin tells it"),
+            Option("--lang", "LANGUAGE", "lua or rust; a name such as new-lua-plugin implies it"),
             Option("--dir", "DIR", "the folder to make it in (the first plugin folder: plugins)"),
             Option("--register", help="add its row to plugin-registry.csv too; else it is shown"),
             *_SITE,

@@ -26,7 +26,6 @@ from reed.cli.parse import (
 from reed.cli.plugin import SIGNALS
 from reed.client import Client
 from reed.errors import ReedError, nearest
-from reed.plugin_types import LANGUAGES
 from reed.text import safe
 
 _MAX_NAMES = 1000
@@ -190,6 +189,12 @@ def _types(core: Client, _given: list[str], _last: str) -> list[Candidate]:
     return [(definition.type_name, "") for definition in core.registry_list()]
 
 
+def _languages(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
+    from reed.plugin_types import LANGUAGES
+
+    return [(language, "") for language in LANGUAGES]
+
+
 # Candidates by the placeholder of a positional or of an option's value.
 _VALUES: dict[str, Values] = {
     "plugin NAME": _from_core(_plugins),
@@ -206,7 +211,7 @@ _VALUES: dict[str, Values] = {
     "LEVEL": _fixed("debug", "info", "warning", "error"),
     "MODE": _fixed("auto", "strict", "off"),
     "SHELL": _fixed(*_SCRIPTS),
-    "LANGUAGE": _fixed(*LANGUAGES),
+    "LANGUAGE": _languages,
 }
 
 SUBCOMMANDS = {
