@@ -31,7 +31,7 @@ from reed.daemon import Daemon
 from reed.errors import ReedError
 from reed.log_file import LogHandler, open_log
 from reed.process_handle import ProcessHandle
-from reed.supervision.site_check import check_site
+from reed.supervision.launch_spec import check_site
 from reed.supervision.watched_process import ExitWatch
 from reed.system_calls import denied, describe, needed
 from reed.text import safe, safe_lines

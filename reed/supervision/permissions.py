@@ -1,7 +1,7 @@
-"""Which permission a command takes (permissions.md).
+"""The permission that each command requires (permissions.md).
 
-Permission ── PERMISSION_OF ── Command        file_write has no command: it opens the plugin's own data folder
-the group admin ── everything; only it may start, stop, signal and reload plugins
+file_write belongs to no command: it gives a plugin its own data folder. Commands that are not in PERMISSION_OF (start,
+stop, signal and reload plugins) are reserved for the group admin.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PERMISSION_OF: dict[Command, Permission] = {
     Command.REGISTRY_DEFINE: Permission.REGISTRY_WRITE,
     Command.REGISTRY_GET: Permission.REGISTRY_READ,
     Command.REGISTRY_LIST: Permission.REGISTRY_READ,
-    Command.REGISTRY_CHECK: Permission.SNIPPET_READ,  # it reads contents, and names snippets
+    Command.REGISTRY_CHECK: Permission.SNIPPET_READ,  # it reads contents
     Command.SEARCH_QUERY: Permission.SEARCH_READ,
     Command.SEARCH_INDEX: Permission.SEARCH_WRITE,
     Command.PLUGIN_HEALTH: Permission.SYSTEM_STATS,
@@ -38,7 +38,7 @@ PERMISSION_OF: dict[Command, Permission] = {
 
 
 def permission(name: str) -> Permission:
-    """The permission of that name; an unknown one is Malformed, with the nearest as its hint."""
+    """Raises Malformed for an unknown name, with the nearest one as its hint."""
     try:
         return Permission(name)
     except ValueError:
@@ -47,7 +47,7 @@ def permission(name: str) -> Permission:
 
 
 def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> frozenset[Command]:
-    """The commands to the core that these permissions open."""
+    """The commands that these permissions allow."""
     if is_admin:
         return frozenset(Command)
     held = frozenset(permissions)

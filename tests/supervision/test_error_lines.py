@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reed.supervision.error_lines import ErrorLines
+from reed.supervision.output import ErrorLines
 
 
 @pytest.mark.parametrize(

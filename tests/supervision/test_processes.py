@@ -17,9 +17,10 @@ import pytest
 from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
+from reed.process_handle import start_time
 from reed.sandbox.confine import Sandbox
 from reed.supervision.launch_spec import LaunchSpec
-from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
+from reed.supervision.pidfile import kill_leftover, running_pid, write_pid_file
 from reed.supervision.watched_process import WatchedProcess, memory_of
 from reed.zygote.launcher import ZygoteLauncher
 
@@ -193,13 +194,13 @@ def test_a_pid_file_tells_one_process(tmp_path: Path) -> None:
     try:
         write_pid_file(path, process.pid)
         assert path.read_text().split() == [str(process.pid), str(start_time(process.pid))]
-        assert pid_in(path) == process.pid
+        assert running_pid(path) == process.pid
         path.write_text(f"{process.pid} 12\n")
-        assert pid_in(path) is None, "another process has that pid now"
+        assert running_pid(path) is None, "another process has that pid now"
         for unsound in ("", "x y", "1", "1 2 3", f"{process.pid}"):
             path.write_text(unsound)
-            assert pid_in(path) is None
-        assert pid_in(tmp_path / "none.pid") is None
+            assert running_pid(path) is None
+        assert running_pid(tmp_path / "none.pid") is None
     finally:
         process.kill()
         process.wait()
