@@ -158,7 +158,7 @@ def _check_ids(root: Node, manifest: Manifest) -> None:
 def _check_handlers(section: Node, known: tuple[str, ...], manifest: Manifest) -> None:
     for key, node in section.mapping.items():
         if key not in known:
-            raise node.wrong_key("there is no such", nearest(key, known) or f"there are: {', '.join(known)}")
+            raise node.wrong_key("unknown key", nearest(key, known) or f"there are: {', '.join(known)}")
         named = node.mapping["action"] if isinstance(node.value, dict) else node
         action = text(named)
         if action not in manifest.actions:
