@@ -14,6 +14,7 @@ from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
 from reed.cli.sandbox import in_words
 from reed.errors import PluginNotFound, nearest
+from reed.plugin_types import TYPES
 from reed.text import safe_lines
 from reed.wire.codes import Command
 
@@ -123,8 +124,9 @@ def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
     grounds, what = plugin["grounds"], "NETWORK"
     ports = ", ".join(map(str, grounds["allowed_ports"]))
     setting = f"plugins.{plugin['name']}.network in reed.yaml"
-    if plugin["type"] == "lua":
-        return _answer(what, False, "a Lua plugin has none", "nothing does: write it as a native plugin")
+    if not TYPES[plugin["type"]].profile.executes:
+        text = f"a plugin of the type {plugin['type']} has none"
+        return _answer(what, False, text, "nothing does: write it as a native plugin")
     if sandbox["mode"] == "off":
         return _answer(what, True, "sandbox: off in reed.yaml closes nothing")
     if not grounds["asks_network"]:

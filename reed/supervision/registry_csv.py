@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reed.errors import Malformed, RegistryError, nearest
+from reed.plugin_types import TYPES
 from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
 from reed.supervision.permissions import permission
 from reed.wire import identifiers
@@ -33,7 +34,6 @@ COLUMNS = (
     "auto_start",
     "description",
 )
-TYPES = ("lua", "native")
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
 MAX_VERSION = 15  # bytes; a 16-byte field with NUL (protocol.md#plugins)
@@ -49,7 +49,7 @@ class Row:
     """One plugin. Comparison ignores the line number."""
 
     plugin_name: str
-    plugin_type: str  # "lua" or "native"
+    plugin_type: str  # a key of reed.plugin_types.TYPES
     socket_path: Path
     version: str
     required_permissions: frozenset[Permission]
@@ -193,7 +193,7 @@ def _row(parts: list[_Field], runtime_dir: Path) -> Row:
     name, kind, socket_path, version, permissions, groups, auto_start, description = parts
     return Row(
         plugin_name=_name(name),
-        plugin_type=_choice(kind, "lua or native", TYPES),
+        plugin_type=_choice(kind, " or ".join(TYPES), tuple(TYPES)),
         socket_path=_socket_path(socket_path, runtime_dir),
         version=_version(version),
         required_permissions=frozenset(_permission(part) for part in permissions.parts()),

@@ -20,6 +20,7 @@ from reed.cli.parse import EVERYWHERE, Form, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import Sandbox
+from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
 from reed.supervision.permissions import PERMISSION_OF
@@ -137,6 +138,11 @@ def test_the_examples_of_plugin_yaml_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", rows.COLUMNS)
 def test_a_column_of_the_registry_has_a_row(column: str) -> None:
     table_row(page("plugin-registry.md"), column)
+
+
+def test_every_plugin_type_is_documented() -> None:
+    (values, _meaning) = table_row(page("plugin-registry.md"), "plugin_type")
+    assert values == " or ".join(TYPES)
 
 
 def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:

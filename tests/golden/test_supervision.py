@@ -8,6 +8,7 @@ import pytest
 
 from reed import config
 from reed.errors import ConfigError, ManifestError, RegistryError
+from reed.plugin_types import LUA, NATIVE
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.groups import People
 
@@ -89,7 +90,7 @@ def changed(**fields: str) -> str:
             'put the whole field into quotes, and write a quote within them as ""',
         ),
         ("se\x07o,lua", "r.csv:2:3: a control character, '\\x07'"),
-    ],,
+    ],
 )
 def test_errors_of_the_registry(lines: str, message: str) -> None:
     with pytest.raises(RegistryError) as caught:
@@ -220,8 +221,8 @@ def test_errors_of_a_plugins_folder(tmp_path: Path) -> None:
             f"{folder}/plugin.yaml: the name is 'seo', but its row (r.csv:2) has 'simple-seo'; "
             "folder, manifest and row must have the same name"
         ),
-        lambda: discovery.entry_point(folder, "p", "native", ""): f"{folder}/p: is not executable; chmod +x {folder}/p",
-        lambda: discovery.entry_point(folder, "q", "lua", ""): (
+        lambda: discovery.entry_point(folder, "p", NATIVE, ""): f"{folder}/p: is not executable; chmod +x {folder}/p",
+        lambda: discovery.entry_point(folder, "q", LUA, ""): (
             f"{folder}: no code there; looked for main.lua and q.lua; write it"
         ),
     }

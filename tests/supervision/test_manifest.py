@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reed import document
 from reed.config import Config, PluginConfig, PluginLimits
 from reed.errors import ManifestError
+from reed.plugin_types import TYPES
 from reed.readers import record
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.launch_spec import specify
@@ -197,7 +198,7 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
 )
 def test_the_code_is_found(tmp_path: Path, files: list[str], kind: str, entry: str, expected: str) -> None:
     folder = folder_of(tmp_path, "p", *files)
-    assert discovery.entry_point(folder, "p", kind, entry) == folder / expected
+    assert discovery.entry_point(folder, "p", TYPES[kind], entry) == folder / expected
 
 
 def test_code_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_code_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
 
     def path_in_error(kind: str, entry: str = "") -> str:
         with pytest.raises(ManifestError) as caught:
-            discovery.entry_point(folder, "p", kind, entry)
+            discovery.entry_point(folder, "p", TYPES[kind], entry)
         return caught.value.path
 
     assert path_in_error("lua") == path_in_error("native") == str(folder)
