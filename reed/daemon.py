@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from reed.config import Config
-from reed.core.calls import Caller
+from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connect_rate import ConnectRates
@@ -43,6 +43,7 @@ from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
+from reed.store.base import Store
 from reed.store.sqlite import SqliteStore
 from reed.supervision.callbacks import Process
 from reed.supervision.groups import People
@@ -139,13 +140,17 @@ class Daemon:
         exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.waited)
+        self.loop = Loop(
+            commit=self._commit, on_exception=self._note_bug, fsync_seconds=lambda: self.store.fsync_seconds
+        )
         exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         exit_stack.callback(self._log.close)
-        path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store = SqliteStore(path, most_events=most, on_due=loop.request_commit, warn=self.log.error, loop=loop)
+        path, max_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
+        self.store: Store = SqliteStore(
+            path, max_events=max_events, on_due=loop.request_commit, warn=self.log.error, loop=loop
+        )
         exit_stack.callback(self.store.close)
 
     def _build_registry(self, exit_stack: contextlib.ExitStack) -> None:
@@ -165,13 +170,13 @@ class Daemon:
         exit_stack.callback(self._monitor.close)
         self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = ResponseCache(store)
-        self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
+        self._router = Router(self._command_handlers(), self._prepared, lambda: store.dirty, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
         exit_stack.callback(self._close_links)
 
     def _build_peers(self, exit_stack: contextlib.ExitStack) -> None:
-        most_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
+        max_held = _fifos_to_hold(self.config.limits.connections)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, max_held)
         exit_stack.callback(self.mesh.close)
 
     def _start_listening(self, exit_stack: contextlib.ExitStack) -> None:
@@ -189,13 +194,13 @@ class Daemon:
         for link in self.links.values():
             link.close()
 
-    def _routes(self) -> dict[Any, Any]:
+    def _command_handlers(self) -> dict[Command, Handle]:
         return {
-            **snippets.routes(self.store, self._handlers.filters, self._prepared),
-            **schema.routes(self.store),
-            **registry.routes(self.store),
-            **search.routes(self.store),
-            **plugins.routes(
+            **snippets.handlers(self.store, self._handlers.filters, self._prepared),
+            **schema.handlers(self.store),
+            **registry.handlers(self.store),
+            **search.handlers(self.store),
+            **plugins.handlers(
                 self.store,
                 self.supervisor,
                 self.links,
@@ -269,10 +274,10 @@ class Daemon:
 
     def on_gone(self, process: Process, reason: str) -> None:
         if process.name in self.links:
-            self.links[process.name].gone(process, reason)
+            self.links[process.name].process_ended(process, reason)
 
     def on_replaced(self, name: str) -> None:
-        self.links[name].use_process()
+        self.links[name].activate_process()
         self._handlers.refresh()  # the manifest may differ
 
     def when_idle(self, process: Process, done: Callable[[], None]) -> None:

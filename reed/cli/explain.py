@@ -94,14 +94,11 @@ def _answer(what: str, may: bool, why: str, change: str = "", permission: str = 
 
 
 def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    from reed.supervision.permissions import PERMISSION_OF
-
-    permission = PERMISSION_OF.get(command)
     if command in _OWN:
         return _answer(command.name, True, _OWN[command])
-    if permission is None:
+    if command.permission is None:
         return _answer(command.name, False, "people in the group admin alone may", "nothing does: no plugin gets it")
-    return _by_permission(plugin, command.name, permission)
+    return _by_permission(plugin, command.name, command.permission)
 
 
 def _by_permission(plugin: dict[str, Any], what: str, permission: str) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def test_errors_of_the_registry(lines: str, message: str) -> None:
             "name: a\nversion: one\n",
             "plugin.yaml:2:10: version: expected a version such as 1.2.0, of at most 15 bytes, found 'one'",
         ),
-        (LEAST + "name: b\n", "plugin.yaml:3:1: the key 'name' stands here twice; first on line 1"),
+        (LEAST + "name: b\n", "plugin.yaml:3:1: duplicate key 'name'; first on line 1"),
     ],
 )
 def test_errors_of_manifests(tmp_path: Path, text: str, message: str) -> None:
