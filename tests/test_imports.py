@@ -37,6 +37,7 @@ ARROWS = {
     "supervision": "errors process_handle runtime_paths wire loop config document readers sandbox peer_log text",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
     "peers": "errors loop peer_log",
+    "workers": "errors loop peer_log process_handle",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox peer_log",
