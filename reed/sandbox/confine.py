@@ -100,7 +100,7 @@ class Sandbox:
             )
 
     def _steps(self, rules: Rules, keep: Collection[int], ruleset: int, own: OwnSocket | None) -> Iterator[Step]:
-        kernel, executes, version = self.kernel, not rules.is_lua, self._version(rules)
+        kernel, executes, version = self.kernel, rules.executes, self._version(rules)
         yield from mark.mark(kernel)
         yield from limits.limit(kernel, rules)
         yield from limits.close_descriptors(kernel, {*keep, ruleset}, on_exec=executes)
@@ -118,7 +118,7 @@ class Sandbox:
         return self.layers.landlock if rules.mode != "off" else 0
 
     def _filter(self, rules: Rules, own: OwnSocket | None) -> Filter:
-        kind = Kind(rules.is_lua, bool(rules.connect_tcp), own is not None)
+        kind = Kind(rules.executes, bool(rules.connect_tcp), own is not None)
         if kind not in self._programs:
             self._programs[kind] = program(self.kernel.machine, kind)
         return Filter(self._programs[kind], own.address if own else 0)

@@ -132,7 +132,7 @@ LEAVING: dict[str, Numbers] = {  # the process group, by which the core ends a p
 REFUSED = (TRACING, KERNEL, MOUNTS, MACHINE, ATTRIBUTES, WATCHING, CHANNELS, SERVING, LEAVING)
 
 # EPERM for Lua plugins: they are one process, and what it has open when it is confined is all that it gets.
-REFUSED_TO_LUA: dict[str, Numbers] = {
+REFUSED_WITHOUT_EXEC: dict[str, Numbers] = {
     "fork": (57, None),
     "vfork": (58, None),
     "execve": (59, 221),

@@ -64,7 +64,7 @@ Verdict = int | Alternatives
 class Kind(NamedTuple):
     """What the filter depends on."""
 
-    is_lua: bool
+    executes: bool  # otherwise it stays one process
     network: bool = False  # TCP sockets
     own_socket: bool = False  # for Lua: a Unix socket may be made, and connected to one address
 
@@ -133,7 +133,7 @@ def _tests(kind: Kind) -> dict[str, Verdict]:
         "utimensat": ((Test(word(1), 0), Test(word(1, high=True), 0)),),  # no path: of an open file
         **{name: ((Test(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
     }
-    if kind.is_lua:
+    if not kind.executes:
         found["clone"] = ((Test(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
         found["kill"] = found["tgkill"] = ((Test(word(0), PID),),)
         found["connect"] = EPERM
@@ -145,7 +145,7 @@ def _tests(kind: Kind) -> dict[str, Verdict]:
 
 def _sockets(kind: Kind) -> Verdict:
     stream = Test(word(1), _SOCK_STREAM, _TYPE_MASK)
-    if kind.is_lua:
+    if not kind.executes:
         return ((Test(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
     families = (_AF_INET, _AF_INET6) if kind.network else ()
     tcp = [(Test(word(0), family), stream, Test(word(2), 0, _TCP_OR_0)) for family in families]
@@ -162,8 +162,8 @@ def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
     put((numbers, KILL) for numbers in denied.KILLED.values())
     put((numbers, EPERM) for group in denied.REFUSED for numbers in group.values())
     put((numbers, ENOSYS) for numbers in denied.UNKNOWN.values())
-    if kind.is_lua:
-        put((numbers, EPERM) for numbers in denied.REFUSED_TO_LUA.values())
+    if not kind.executes:
+        put((numbers, EPERM) for numbers in denied.REFUSED_WITHOUT_EXEC.values())
     put((denied.TESTED[name], verdict) for name, verdict in _tests(kind).items())
     return found
 

@@ -28,10 +28,7 @@ from typing import NamedTuple
 
 DNS_PORT = 53
 
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf")
 _EVERYONE = ("/dev/null", "/dev/urandom", "/etc/localtime")
-_LUA = ("/usr/share/zoneinfo",)
 _NETWORK = (
     "/etc/resolv.conf",
     "/run/systemd/resolve",  # where resolv.conf leads; the file there is replaced now and then
@@ -48,15 +45,23 @@ _NETWORK = (
 )
 
 
-class Rules(NamedTuple):
-    """Paths are absolute; one that does not exist is passed over. A native plugin reads /proc/self too."""
+class Profile(NamedTuple):
+    """What every plugin of a type may do (reed.plugin_types)."""
 
-    is_lua: bool
+    executes: bool  # it executes programs, forks, and may have the network; otherwise it stays one process
+    read_paths: tuple[str, ...] = ()
+    run_paths: tuple[str, ...] = ()  # read and executed
+
+
+class Rules(NamedTuple):
+    """Paths are absolute; one that does not exist is ignored. A plugin that executes programs also reads /proc/self."""
+
+    executes: bool
     read_paths: tuple[str, ...]  # files, FIFOs, folders with all that is in them
     run_paths: tuple[str, ...] = ()  # the same, and they may be executed
     write_paths: tuple[str, ...] = ()  # what exists there may be written to; nothing is made or truncated
     data_paths: tuple[str, ...] = ()  # folders to read and change; no links, devices, sockets or FIFOs in them
-    own_socket: str | None = None  # Lua: the one Unix socket that it may connect to; None: none
+    own_socket: str | None = None  # where it does not execute: the one Unix socket that it may connect to; None: none
     connect_tcp: tuple[int, ...] = ()  # ports
     memory: int | None = None  # bytes of RLIMIT_DATA: all that it has for itself to write to, not what it reads
     open_files: int = 1024
@@ -65,7 +70,7 @@ class Rules(NamedTuple):
 
 
 def rules_for(
-    plugin_type: str,
+    profile: Profile,
     folder: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None,
     runtime_dir: str | os.PathLike[str],
@@ -84,27 +89,19 @@ def rules_for(
     `own_socket`: its socket, for a Lua plugin that connects once it is confined, or again after the core's death.
     `paths`: further folders that an admin lets it read, and a native plugin run programs from.
     """
-    is_lua = plugin_type == "lua"
-    ports = () if is_lua else tuple(sorted({*network}))
-    own, links = os.fspath(folder), os.path.join(runtime_dir, "peers", name)
-    if is_lua:
-        read_paths = (own, *paths, *_EVERYONE, *_LUA, *_python())
-    else:
-        read_paths = (*_EVERYONE, *_SYSTEM_FILES, *(_NETWORK if ports else ()))
+    executes = profile.executes
+    ports = tuple(sorted({*network})) if executes else ()
+    own, links = (os.fspath(folder), *paths), os.path.join(runtime_dir, "peers", name)
+    read_paths = (*_EVERYONE, *profile.read_paths, *(_NETWORK if ports else ()), os.path.join(links, "from"))
     return Rules(
-        is_lua=is_lua,
-        read_paths=(*read_paths, os.path.join(links, "from")),
-        run_paths=() if is_lua else (own, *paths, *_SYSTEM),
+        executes=executes,
+        read_paths=read_paths if executes else (*own, *read_paths),
+        run_paths=(*own, *profile.run_paths) if executes else (),
         write_paths=("/dev/null", os.path.join(links, "to")),
         data_paths=(os.fspath(data_dir),) if data_dir is not None and "file_write" in permissions else (),
-        own_socket=os.fspath(own_socket) if is_lua and own_socket is not None else None,
+        own_socket=os.fspath(own_socket) if own_socket is not None and not executes else None,
         connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
         memory=memory,
-        processes=0 if is_lua else None,
+        processes=None if executes else 0,
         mode=mode,
     )
-
-
-def _python() -> tuple[str, str]:
-    """Python's library and this package: never sys.path, which may lead to where content is kept."""
-    return os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

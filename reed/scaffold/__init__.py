@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reed.errors import ReedError
+from reed.plugin_types import LANGUAGES
 from reed.wire import identifiers
 
-LANGUAGES = {"lua": "lua", "rust": "native"}  # with the plugin_type of its row
 VERSION = "0.1.0"
 TEMPLATES = Path(__file__).parent / "templates"
 CRATE = Path(__file__).parent.parent / "rust"
@@ -35,7 +35,7 @@ def language_of(name: str) -> str:
 
 def row(name: str, language: str) -> str:
     """The line of plugin-registry.csv that lets a new plugin run."""
-    kind = LANGUAGES[language]
+    kind = LANGUAGES[language].name
     path = f"/tmp/reed-cms/plugins/{name}.sock"
     return f'{name},{kind},{path},{VERSION},"snippet_read","editor,admin",true,"What {name} does, in one line"'
 
@@ -50,9 +50,8 @@ def files(name: str, language: str) -> dict[str, str]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
-    if language == "rust":  # the versions that the crate was tested with; cargo adds the plugin itself
-        found["Cargo.lock"] = (CRATE / "Cargo.lock").read_text(encoding="utf-8")
-    return found
+    copied = LANGUAGES[language].template_files
+    return found | {path: source.read_text(encoding="utf-8") for path, source in copied.items()}
 
 
 def render(template: str, values: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import socket
 
 from reed.lua.host import Host
 from reed.lua.warmup import Stage
-from reed.sandbox.rules import rules_for
+from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.request import Request
 from reed.zygote.spawn import Spawn
 
@@ -22,7 +22,7 @@ class DryRun:
         self._spawn = spawn
         self._stage = Stage("start")
         self._asked, asking = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        rules = rules_for("lua", "", None, "", "", (), (), own_socket="")
+        rules = rules_for(Profile(executes=False), "", None, "", "", (), (), own_socket="")
         ruleset = spawn.sandbox.ruleset(rules)
         null = os.open(os.devnull, os.O_RDWR)
         descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]

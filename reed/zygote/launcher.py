@@ -120,7 +120,7 @@ class ZygoteLauncher:
 def rules_of(spec: LaunchSpec) -> Rules:
     """What the plugin's process may do (reed.sandbox.rules)."""
     return rules_for(
-        "lua" if spec.lua else "native",
+        spec.plugin_type.profile,
         spec.folder,
         spec.data_dir,
         spec.runtime_dir,
@@ -129,14 +129,14 @@ def rules_of(spec: LaunchSpec) -> Rules:
         spec.network,
         own_socket=spec.socket_path,
         paths=(str(path) for path in spec.paths),
-        memory=None if spec.lua else spec.limits.memory,
+        memory=spec.limits.memory if spec.plugin_type.profile.executes else None,
         mode=spec.sandbox,
     )
 
 
 def _what(spec: LaunchSpec) -> LuaLaunchSpec | Program:
-    if not spec.lua:
-        return Program(str(spec.entry), str(spec.folder), environment(spec))
+    if spec.plugin_type.profile.executes:
+        return Program(spec.plugin_type.argv(str(spec.entry)), str(spec.folder), environment(spec))
     return LuaLaunchSpec.of(
         {
             "name": spec.name,

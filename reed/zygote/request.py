@@ -18,7 +18,7 @@ TO_RUN, TO_EXECUTE = b"L", b"N"  # how one begins: for a Lua plugin, for a nativ
 class Program(NamedTuple):
     """A native plugin: what is executed, where, and its whole environment."""
 
-    entry: str
+    argv: list[str]
     folder: str
     environment: dict[str, str]
 
@@ -26,10 +26,10 @@ class Program(NamedTuple):
 class Terms(NamedTuple):
     """Which confinement a process gets (reed.sandbox.rules); its paths and ports are in the ruleset."""
 
-    is_lua: bool
+    executes: bool
     network: bool
     mode: str  # auto, off
-    memory: int | None  # bytes; for a native one
+    memory: int | None  # bytes; for a Program
 
 
 class Request(NamedTuple):
@@ -46,5 +46,5 @@ class Request(NamedTuple):
         """
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
-        kind = TO_RUN if rules.is_lua else TO_EXECUTE
-        return kind + marshal.dumps(((*self.what,), (rules.is_lua, bool(rules.connect_tcp), mode, rules.memory)))
+        kind = TO_EXECUTE if rules.executes else TO_RUN
+        return kind + marshal.dumps(((*self.what,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))

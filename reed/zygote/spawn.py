@@ -27,7 +27,7 @@ from reed.lua.sandbox import Sandbox as LuaSandbox
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
-from reed.sandbox.rules import rules_for
+from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
 from reed.zygote.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
 
@@ -52,17 +52,16 @@ class Spawn:
         # Their descriptors in a plugin's process, known before there is one.
         self._report, self._ruleset, self._sockets = (os.dup(self._null) for _ in range(3))
         self._prepared = {
-            (is_lua, network, mode): self._prepare(is_lua, network, mode)
-            for is_lua, network in ((True, False), (False, False), (False, True))
+            (executes, network, mode): self._prepare(executes, network, mode)
+            for executes, network in ((False, False), (True, False), (True, True))
             for mode in ("auto", "off")
         }
         with open("/proc/self/statm", "rb") as statm:
             self._size = int(statm.read().split()[5]) * resource.getpagesize()
 
-    def _prepare(self, is_lua: bool, network: bool, mode: str) -> Prepared:
+    def _prepare(self, executes: bool, network: bool, mode: str) -> Prepared:
         """All but the plugin's memory and the path of its socket; the ruleset is not there yet."""
-        kind, ports = "lua" if is_lua else "native", (1,) if network else ()
-        rules = rules_for(kind, "", None, "", "", (), ports, own_socket="", mode=mode)
+        rules = rules_for(Profile(executes), "", None, "", "", (), (1,) if network else (), own_socket="", mode=mode)
         return self.sandbox.prepare(rules, keep=(self._report, self._sockets), ruleset=self._ruleset)
 
     def receive(self, core: socket.socket) -> bool:
@@ -74,7 +73,7 @@ class Spawn:
             return False
         what, terms = marshal.loads(memoryview(self._request)[1:size])
         self._terms = Terms(*terms)
-        self._what = LuaLaunchSpec(*what) if self._terms.is_lua else Program(*what)
+        self._what = Program(*what) if self._terms.executes else LuaLaunchSpec(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -90,7 +89,7 @@ class Spawn:
         os.dup2(self._null, 0)
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
-        prepared = self._prepared[terms.is_lua, terms.network, terms.mode]
+        prepared = self._prepared[terms.executes, terms.network, terms.mode]
         try:
             if isinstance(what, Program):
                 self._execute(what, prepared)
@@ -101,7 +100,8 @@ class Spawn:
         except SandboxError as error:
             self._fail(str(error))
         except OSError as error:
-            self._fail(f"{what.entry} cannot be run: {error.strerror}")
+            program = what.argv[0] if isinstance(what, Program) else what.entry
+            self._fail(f"{program} cannot be run: {error.strerror}")
         self._tell_pid()
         os.close(self._report)
         assert prepared.own_socket is not None
@@ -109,7 +109,7 @@ class Spawn:
 
     def confine(self, what: LuaLaunchSpec) -> None:
         """This process, as what was received last says. Raises SandboxError."""
-        prepared = self._prepared[True, self._terms.network, self._terms.mode]
+        prepared = self._prepared[False, self._terms.network, self._terms.mode]
         assert prepared.own_socket is not None
         prepared.own_socket.lead_to(self._address(what.socket_path))
         prepared.confine(self._size + what.memory + _ROOM)
@@ -129,7 +129,7 @@ class Spawn:
         os.chdir(program.folder)
         prepared.confine(self._terms.memory)
         self._tell_pid()
-        os.execve(program.entry, [program.entry], program.environment)
+        os.execve(program.argv[0], program.argv, program.environment)
 
     def _tell_pid(self) -> None:
         try:
