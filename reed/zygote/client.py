@@ -20,7 +20,7 @@ from collections import deque
 
 from reed.errors import ReedError
 from reed.system_calls import needed
-from reed.zygote.request import MAX_REQUEST, Request
+from reed.zygote.request import MAX_REQUEST, Request, WorkerRequest
 
 _STOP_SECONDS = 2.0
 
@@ -55,7 +55,7 @@ class Zygote:
         """Readable when the zygote died."""
         return self._running().fileno()
 
-    def request(self, request: Request, output_fd: int) -> int:
+    def request(self, request: Request | WorkerRequest, output_fd: int) -> int:
         """Asks for a process; gives the pipe that tells about it, which does not block. Raises ReedError, OSError."""
         self._running()
         message = request.pack()

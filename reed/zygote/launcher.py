@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -22,7 +23,7 @@ from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, Request
+from reed.zygote.request import Program, Request, WorkerRequest
 
 _MOST = 4096  # bytes of a report
 
@@ -78,6 +79,19 @@ class ZygoteLauncher:
         finally:
             if ruleset >= 0:
                 os.close(ruleset)
+        self._wait(report, on_launched, on_failed)
+
+    def launch_worker(
+        self, sock: socket.socket, memory: int, handlers: dict[str, str], on_failed: Callable[[str], None]
+    ) -> None:
+        """A worker (reed.workers) that serves the other end of `sock`, which may be closed then. Raises ReedError,
+        OSError."""
+        if not self._zygote.alive:
+            self.start()
+        report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
+        self._wait(report, lambda _: None, on_failed)
+
+    def _wait(self, report: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]) -> None:
         self._waiting[report] = _Waiting(on_launched, on_failed, bytearray())
         self._loop.watch(report, partial(self._read, report))
 

@@ -1,6 +1,7 @@
-"""What the core asks of the zygote: one plugin's process, and how it is confined.
+"""What the core asks of the zygote: a plugin's process and how it is confined, or a worker's.
 
 Request ── pack ──> bytes: its kind, the fields of the LuaLaunchSpec or Program, the Terms ──> spawn.py
+WorkerRequest ────> bytes: its kind, its fields
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from reed.lua.launch_spec import LuaLaunchSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes of one request
-TO_RUN, TO_EXECUTE = b"L", b"N"  # how one begins: for a Lua plugin, for a native one
+TO_RUN, TO_EXECUTE, TO_WORK = b"L", b"N", b"W"  # how one begins: for a Lua plugin, a native one, a worker
 
 
 class Program(NamedTuple):
@@ -48,3 +49,14 @@ class Request(NamedTuple):
         mode = "off" if rules.mode == "off" else "auto"
         kind = TO_EXECUTE if rules.executes else TO_RUN
         return kind + marshal.dumps(((*self.what,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
+
+
+class WorkerRequest(NamedTuple):
+    """A worker of the core (reed.workers), which serves the socket that comes with the request."""
+
+    memory: int  # bytes of data that it may have
+    handlers: dict[str, str]  # "module:function" by kind of job
+    ruleset: int = -1  # none: it is no plugin
+
+    def pack(self) -> bytes:
+        return TO_WORK + marshal.dumps((*self,))

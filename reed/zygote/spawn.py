@@ -5,6 +5,8 @@
     take_place       a session, streams and name of its own · all layers of reed.sandbox · its pid to the report
                      · Lua: the report is closed, the host runs it      · native: executed, which closes the report
 
+A worker's process has a session of its own too, and keeps one descriptor: its socket, which comes as the output.
+
 A native plugin's memory before its exec is left to a process that lingers in it (clone.py).
 
 A reason in the report after the pid says what failed; the process ends then. The pid comes late: the core is not woken
@@ -29,17 +31,18 @@ from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
-from reed.zygote.request import MAX_REQUEST, TO_EXECUTE, Program, Terms
+from reed.zygote.request import MAX_REQUEST, TO_EXECUTE, TO_WORK, Program, Terms, WorkerRequest
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _EXEC = 0.03  # seconds that an exec may take until its old memory goes as well
+_WORKER_SOCKET = 3  # its number in a worker's process
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
     """Made in the zygote."""
 
-    _what: LuaLaunchSpec | Program
+    _what: LuaLaunchSpec | Program | WorkerRequest
     _terms: Terms
     _output: int
     _told = False  # its pid
@@ -71,9 +74,13 @@ class Spawn:
         size, control, _, _ = core.recvmsg_into([self._request], _CONTROL)
         if not size:
             return False
-        what, terms = marshal.loads(memoryview(self._request)[1:size])
-        self._terms = Terms(*terms)
-        self._what = Program(*what) if self._terms.executes else LuaLaunchSpec(*what)
+        message = marshal.loads(memoryview(self._request)[1:size])
+        if self._request[:1] == TO_WORK:
+            self._what = WorkerRequest(*message)
+        else:
+            what, terms = message
+            self._terms = Terms(*terms)
+            self._what = Program(*what) if self._terms.executes else LuaLaunchSpec(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -83,10 +90,12 @@ class Spawn:
         return True
 
     def take_place(self, host: Host) -> NoReturn:
-        """Becomes the plugin; `host` is the one for Lua 5.5."""
-        what, terms = self._what, self._terms
+        """Becomes the plugin or worker; `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
+        if isinstance(self._what, WorkerRequest):
+            self._work(self._what)
+        what, terms = self._what, self._terms
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
         prepared = self._prepared[terms.executes, terms.network, terms.mode]
@@ -130,6 +139,18 @@ class Spawn:
         prepared.confine(self._terms.memory)
         self._tell_pid()
         os.execve(program.argv[0], program.argv, program.environment)
+
+    def _work(self, request: WorkerRequest) -> NoReturn:
+        from reed.workers.process import run
+
+        name_process("reed:worker")
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # a native library aborts with a backtrace at the memory limit
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        self._tell_pid()
+        sock = socket.socket(fileno=os.dup2(self._output, _WORKER_SOCKET))
+        os.closerange(_WORKER_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+        run(sock, request.memory, request.handlers)
 
     def _tell_pid(self) -> None:
         try:
