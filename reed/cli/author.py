@@ -81,7 +81,7 @@ def _tell(site: Config, folder: Path, files: list[str], line: str, *, registered
 
 def _register(site: Config, line: str, *, dry: bool = False) -> None:
     """Append the row; RegistryError when the file is missing, is wrong, or has such a row already. `dry`: only look."""
-    from reed.scaffold.replacing import change
+    from reed.scaffold import update_file
     from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:
@@ -93,7 +93,7 @@ def _register(site: Config, line: str, *, dry: bool = False) -> None:
     if dry:
         appended(site.registry.read_bytes())
     else:
-        change(site.registry, appended)
+        update_file(site.registry, appended)
 
 
 def _short(path: Path) -> str:

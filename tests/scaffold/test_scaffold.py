@@ -14,7 +14,6 @@ import pytest
 
 from reed import scaffold
 from reed.plugin_types import LANGUAGES
-from reed.scaffold.replacing import change
 from reed.supervision import manifest, registry_csv
 
 SLOW = os.environ.get("REED_SLOW_TESTS")
@@ -130,7 +129,7 @@ def test_nothing_is_overwritten(site) -> None:
     mine.write_text("mine")
     told = site.reed("plugin", "scaffold", "new-lua-plugin")
     assert told.returncode == 1
-    assert "is there already" in told.stderr
+    assert "already exists" in told.stderr
     assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
 
 
@@ -166,7 +165,7 @@ def test_a_registry_is_replaced_whole_with_its_mode_and_through_its_link(tmp_pat
     real.chmod(0o640)
     link = tmp_path / "link.csv"
     link.symlink_to(real)
-    change(link, lambda old: old + b"new\n")
+    scaffold.update_file(link, lambda old: old + b"new\n")
     assert link.is_symlink()
     assert real.read_bytes() == b"old\nnew\n"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
@@ -181,12 +180,12 @@ def test_a_registry_stays_as_it_is_when_its_change_fails(tmp_path) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        change(path, refuse)
+        scaffold.update_file(path, refuse)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as a disk that is full in the middle
     try:
         with pytest.raises(OSError, match="too large"):
-            change(path, lambda old: old + b"new\n")
+            scaffold.update_file(path, lambda old: old + b"new\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old\n"

@@ -139,7 +139,7 @@ ONE = LEAST + "actions:\n  run: {command_id: 1}\n"
             "name: a\nversion: one\n",
             "plugin.yaml:2:10: version: expected a version such as 1.2.0, of at most 15 bytes, found 'one'",
         ),
-        (LEAST + "name: b\n", "plugin.yaml:3:1: the key 'name' stands here twice; first on line 1"),
+        (LEAST + "name: b\n", "plugin.yaml:3:1: duplicate key 'name'; first on line 1"),
     ],
 )
 def test_what_is_wrong_is_named_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
