@@ -22,12 +22,12 @@ from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, Request, WorkerRequest
+from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
 _REPORT_BYTES = 4096  # of one read
 
 
-class Loop(Protocol):
+class ReadWatcher(Protocol):
     def watch(self, fd: int, on_readable: Callable[[], None], /) -> None: ...
     def unwatch(self, fd: int, /) -> None: ...
 
@@ -46,7 +46,9 @@ class ZygoteLauncher:
     `zygotes` are the pids of all zygotes so far. `on_death` is called when a zygote died and its spare is about to.
     """
 
-    def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, loop: ReadWatcher, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None
+    ) -> None:
         self.zygotes: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
@@ -75,7 +77,7 @@ class ZygoteLauncher:
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
-            report = self._zygote.request(Request(_program(spec), rules, ruleset), output_fd)
+            report = self._zygote.request(SpawnRequest(_program(spec), rules, ruleset), output_fd)
         except (OSError, ReedError) as error:
             on_failed(f"cannot be launched: {error}")
             return

@@ -1,6 +1,6 @@
 """A request of the core to the zygote: a plugin's process and its confinement, or a worker's process.
 
-Request ── pack ──> kind, fields of the LuaLaunchSpec or Program, Terms ── SOCK_SEQPACKET ──> spawn.py
+SpawnRequest ── pack ──> kind, fields of the LuaLaunchSpec or Program, RuleFlags ── SOCK_SEQPACKET ──> spawn.py
 WorkerRequest ── pack ──> kind, fields
 """
 
@@ -24,7 +24,7 @@ class Program(NamedTuple):
     environment: dict[str, str]
 
 
-class Terms(NamedTuple):
+class RuleFlags(NamedTuple):
     """The Rules (reed.sandbox.rules) without paths and ports, which are in the ruleset."""
 
     executes: bool
@@ -33,7 +33,7 @@ class Terms(NamedTuple):
     memory: int | None  # bytes; None for Lua, whose limit is in the LuaLaunchSpec
 
 
-class Request(NamedTuple):
+class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset with its paths and ports; -1: none."""
 
     what: LuaLaunchSpec | Program
