@@ -1,4 +1,4 @@
-"""Permissions by name, and the commands that they allow (permissions.md; `wire.commands` has the permission of each)."""
+"""Permissions by name, and the commands that they allow (permissions.md). `wire.commands` maps commands to them."""
 
 from __future__ import annotations
 
