@@ -1,5 +1,5 @@
---[[ The plugin whose start the zygote learns from (reed/zygote/trial.py): main.lua, and about as much Lua beside it as
-a plugin has, in a module and compiled from text: the pages that this takes are then there beforehand. ]]
+--[[ The plugin of the zygote's dry run (reed/zygote/dry_run.py): main.lua, and about as much further Lua as a plugin has,
+in a module and compiled from text. ]]
 local parts = require "parts"
 local line = "function parts.part_%d(item, set) if item.size > set.%s then return { name = item.name, rest = set } end end\n"
 local text = { "local parts = ...\n" }
