@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from reed.config import Config
-from reed.core.calls import Caller
+from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
 from reed.core.commands import plugins, registry, schema, search, snippets
 from reed.core.connect_rate import ConnectRates
@@ -43,6 +43,7 @@ from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
+from reed.store.base import Store
 from reed.store.sqlite import SqliteStore
 from reed.supervision.callbacks import Process
 from reed.supervision.groups import People
@@ -139,13 +140,15 @@ class Daemon:
         exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.waited)
+        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.fsync_seconds)
         exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
         exit_stack.callback(self._log.close)
-        path, most, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store = SqliteStore(path, most_events=most, on_due=loop.request_commit, warn=self.log.error, loop=loop)
+        path, max_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
+        self.store: Store = SqliteStore(
+            path, max_events=max_events, on_due=loop.request_commit, warn=self.log.error, loop=loop
+        )
         exit_stack.callback(self.store.close)
 
     def _build_registry(self, exit_stack: contextlib.ExitStack) -> None:
@@ -175,7 +178,7 @@ class Daemon:
         exit_stack.callback(self._monitor.close)
         self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = ResponseCache(store)
-        self._router = Router(self._routes(), self._prepared, lambda: store.dirty, self._note_bug, log)
+        self._router = Router(self._command_handlers(), self._prepared, lambda: store.dirty, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
         exit_stack.callback(self._close_links)
 
@@ -199,13 +202,13 @@ class Daemon:
         for link in self.links.values():
             link.close()
 
-    def _routes(self) -> dict[Any, Any]:
+    def _command_handlers(self) -> dict[Command, Handle]:
         return {
-            **snippets.routes(self.store, self._handlers.filters, self._prepared),
-            **schema.routes(self.store),
-            **registry.routes(self.store),
-            **search.routes(self.store),
-            **plugins.routes(
+            **snippets.handlers(self.store, self._handlers.filters, self._prepared),
+            **schema.handlers(self.store),
+            **registry.handlers(self.store),
+            **search.handlers(self.store),
+            **plugins.handlers(
                 self.store,
                 self.supervisor,
                 self.links,

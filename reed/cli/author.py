@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from reed.cli.output import Output
 from reed.cli.parse import Args, Form, Option, UsageError
 from reed.errors import nearest
+from reed.plugin_types import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reed.cli.plugin_test import Check
     from reed.config import Config
-
-LANGUAGES = ("lua", "rust")
 
 
 def scaffold(args: Args, output: Output) -> int:
@@ -58,8 +57,10 @@ def _language(args: Args, name: str) -> str:
     if language in LANGUAGES:
         return language
     if language:
-        raise UsageError(f"no language {language!r}", hint=nearest(language, LANGUAGES) or "lua or rust")
-    raise UsageError(f"the name {name} tells no language", hint="add --lang lua or --lang rust")
+        raise UsageError(f"no language {language!r}", hint=nearest(language, LANGUAGES) or " or ".join(LANGUAGES))
+    raise UsageError(
+        f"the name {name} tells no language", hint="add " + " or ".join(f"--lang {each}" for each in LANGUAGES)
+    )
 
 
 def _tell(site: Config, folder: Path, files: list[str], line: str, *, registered: bool, output: Output) -> None:
@@ -80,7 +81,7 @@ def _tell(site: Config, folder: Path, files: list[str], line: str, *, registered
 
 def _register(site: Config, line: str, *, dry: bool = False) -> None:
     """Append the row; RegistryError when the file is missing, is wrong, or has such a row already. `dry`: only look."""
-    from reed.scaffold.replacing import change
+    from reed.scaffold import update_file
     from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:
@@ -92,7 +93,7 @@ def _register(site: Config, line: str, *, dry: bool = False) -> None:
     if dry:
         appended(site.registry.read_bytes())
     else:
-        change(site.registry, appended)
+        update_file(site.registry, appended)
 
 
 def _short(path: Path) -> str:
@@ -151,7 +152,7 @@ FORMS = {
         "NAME",
         "Write a new plugin that works as it is: manifest, code, README, tests",
         (
-            Option("--lang", "LANGUAGE", "lua or rust; a name such as new-lua-plugin tells it"),
+            Option("--lang", "LANGUAGE", f"{' or '.join(LANGUAGES)}; a name such as new-lua-plugin tells it"),
             Option("--dir", "DIR", "the folder to make it in (the first plugin folder: plugins)"),
             Option("--register", help="add its row to plugin-registry.csv too; else it is shown"),
             *_SITE,

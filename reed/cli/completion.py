@@ -17,6 +17,7 @@ from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_opt
 from reed.cli.plugin import SIGNALS
 from reed.client import Client
 from reed.errors import ReedError, nearest
+from reed.plugin_types import LANGUAGES
 from reed.text import safe
 
 _MAX_NAMES = 1000
@@ -202,7 +203,7 @@ _VALUES: dict[str, Values] = {
     "LEVEL": _fixed("debug", "info", "warning", "error"),
     "MODE": _fixed("auto", "strict", "off"),
     "SHELL": _fixed(*_SCRIPTS),
-    "LANGUAGE": _fixed("lua", "rust"),
+    "LANGUAGE": _fixed(*LANGUAGES),
 }
 
 FORMS = {

@@ -14,6 +14,7 @@ from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
 from reed.cli.sandbox import in_words
 from reed.errors import PluginNotFound, nearest
+from reed.plugin_types import TYPES
 from reed.text import safe_lines
 from reed.wire.codes import Command
 
@@ -93,14 +94,11 @@ def _answer(what: str, may: bool, why: str, change: str = "", permission: str = 
 
 
 def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    from reed.supervision.permissions import PERMISSION_OF
-
-    permission = PERMISSION_OF.get(command)
     if command in _OWN:
         return _answer(command.name, True, _OWN[command])
-    if permission is None:
+    if command.permission is None:
         return _answer(command.name, False, "people in the group admin alone may", "nothing does: no plugin gets it")
-    return _by_permission(plugin, command.name, permission)
+    return _by_permission(plugin, command.name, command.permission)
 
 
 def _by_permission(plugin: dict[str, Any], what: str, permission: str) -> dict[str, Any]:
@@ -123,8 +121,9 @@ def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
     grounds, what = plugin["grounds"], "NETWORK"
     ports = ", ".join(map(str, grounds["allowed_ports"]))
     setting = f"plugins.{plugin['name']}.network in reed.yaml"
-    if plugin["type"] == "lua":
-        return _answer(what, False, "a Lua plugin has none", "nothing does: write it as a native plugin")
+    if not TYPES[plugin["type"]].profile.executes:
+        text = f"a plugin of the type {plugin['type']} has none"
+        return _answer(what, False, text, "nothing does: write it as a native plugin")
     if sandbox["mode"] == "off":
         return _answer(what, True, "sandbox: off in reed.yaml closes nothing")
     if not grounds["asks_network"]:

@@ -21,6 +21,7 @@ from reed.cli.parse import COUNT, Args, Form, Option, UsageError
 from reed.cli.target import appending
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
+from reed.wire.codes import Command
 from reed.wire.monitor import IN, Monitored
 
 _PIECE = 256 * 1024
@@ -111,7 +112,7 @@ def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
 
 def _learn(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
     """A plugin that registers tells the names of its actions."""
-    decoded = decode(frame, {}) if frame.command_id == 0xF0 and frame.direction == IN else None
+    decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
     manifest = decoded.fields.get("manifest") if decoded else None
     for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
         if isinstance(action, dict) and isinstance(action.get("command_id"), int):

@@ -64,7 +64,7 @@ class Events:
                 self._log.warning(
                     "%s: is no longer in the registry: the %d events for it are dropped", name, count, peer=name
                 )
-                self._store.forget(name)
+                self._store.drop_events(name)
         for name in [name for name in self._deliveries if name not in self._links]:
             self._deliveries.pop(name).close()
             self.chains.forget(name)
@@ -179,7 +179,7 @@ class Delivery:
             self._failed(event, CallError(f"it answered {status}", status=status))
 
     def _told(self, event: Event) -> None:
-        self._store.told(self._name, event.id)
+        self._store.ack(self._name, event.id)
         self._chains.end(self._name)
         self._tries = 0
         self._asked = False

@@ -61,13 +61,13 @@ class _Pipes(FifoPaths):
 class SimulatedCore:
     """A core, and another plugin, for the small plugin of sdk/warmup. The registration is answered beforehand."""
 
-    def __init__(self, entry: str = "main") -> None:
+    def __init__(self) -> None:
         self.spec = LuaLaunchSpec.of(
             {
                 "name": "warmup",
                 "version": "0.0.0",
                 "folder": _FOLDER,
-                "entry": f"{_FOLDER}/{entry}.lua",
+                "entry": f"{_FOLDER}/main.lua",
                 "socket_path": "",
                 "runtime_dir": "",
                 "actions": {"try": 1},

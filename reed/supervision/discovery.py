@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reed.errors import ManifestError, nearest
+from reed.plugin_types.plugin_type import PluginType
 
 _MAX_FILES = 1000  # that are looked at, of one plugin
 
@@ -36,23 +37,20 @@ def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
     raise ManifestError(first, f"no folder of this plugin{nor}", hint=hint)
 
 
-def entry_point(folder: Path, name: str, plugin_type: str, entry: str) -> Path:
-    """The file to run: a Lua file, or an executable. `entry` is the manifest's, which may be empty."""
-    if plugin_type == "lua":
-        places = [entry] if entry else ["main.lua", f"{name}.lua"]
-    else:
-        places = [entry] if entry else [name, f"target/release/{name}"]
+def entry_point(folder: Path, name: str, plugin_type: PluginType, entry: str) -> Path:
+    """The file to run. `entry` is the manifest's, which may be empty."""
+    places = plugin_type.places(name, entry)
     for place in places:
         path = folder / place
         if not path.is_file():
             continue
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ManifestError(str(path), "leads out of the plugin's folder", hint="entry is a path below the folder")
-        if plugin_type != "lua" and not os.access(path, os.X_OK):
+        if plugin_type.needs_executable and not os.access(path, os.X_OK):
             raise ManifestError(str(path), "is not executable", hint=f"chmod +x {path}")
         return path
-    hint = "write it" if plugin_type == "lua" else "build it, for example by `cargo build --release`"
-    raise ManifestError(str(folder), f"no code there; looked for {' and '.join(places)}", hint=hint)
+    message = f"no code there; looked for {' and '.join(places)}"
+    raise ManifestError(str(folder), message, hint=plugin_type.missing_entry)
 
 
 def code_fingerprint(folder: Path, entry: Path, *, whole: bool) -> str:

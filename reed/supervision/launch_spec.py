@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from reed.config import Config, PluginLimits
+from reed.plugin_types import TYPES
+from reed.plugin_types.plugin_type import PluginType
 from reed.supervision import discovery, manifest
 from reed.supervision.manifest import Manifest, Manifests
 from reed.supervision.registry_csv import Row
 from reed.wire import strict_json
 from reed.wire.codes import Permission
-
-LUA_MEMORY = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class LaunchSpec:
     """All that a plugin's process is told, and bound by."""
 
     name: str
+    plugin_type: PluginType
     version: str
     folder: Path
     entry: Path
@@ -40,7 +41,7 @@ class LaunchSpec:
     limits: PluginLimits
     permissions: tuple[str, ...]  # sorted
     actions: Mapping[str, int]  # the command_id of each
-    lua: str = ""  # "5.5" or "5.4" for a Lua plugin
+    lua: str = "5.5"  # the version of Lua, for a Lua plugin
     sandbox: str = "auto"  # strict, off
     network: tuple[int, ...] = ()  # TCP ports that its manifest asks for and reed.yaml allows
     paths: tuple[Path, ...] = ()  # that it may read, beside its own folder
@@ -112,25 +113,27 @@ def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
     manifest.check_row(found, folder, row, config.registry)
     over = config.plugin(name)
     may_write = Permission.FILE_WRITE in row.required_permissions
-    lua = row.plugin_type == "lua"
+    plugin_type = TYPES[row.plugin_type]
     launch = LaunchSpec(
         name=name,
+        plugin_type=plugin_type,
         version=row.version,
         folder=folder,
-        entry=discovery.entry_point(folder, name, row.plugin_type, found.entry),
+        entry=discovery.entry_point(folder, name, plugin_type, found.entry),
         socket_path=row.socket_path,
         runtime_dir=config.runtime_dir,
         data_dir=config.data_dir / "plugins" / name if may_write else None,
         settings={**found.settings, **over.settings},
-        limits=over.limits.over(found.limits).over(PluginLimits(memory=LUA_MEMORY if lua else None)),
+        limits=over.limits.over(found.limits).over(PluginLimits(memory=plugin_type.memory)),
         permissions=tuple(sorted(row.required_permissions)),
         actions={action.name: action.command_id for action in found.actions.values()},
-        lua=found.lua if lua else "",
+        lua=found.lua,
         sandbox=config.sandbox,
         network=over.network if found.network else (),
         paths=over.paths,
     )
-    return Specification(row, found, launch, discovery.code_fingerprint(launch.folder, launch.entry, whole=lua))
+    code = discovery.code_fingerprint(folder, launch.entry, whole=plugin_type.watches_subfolders)
+    return Specification(row, found, launch, code)
 
 
 def _of_process(launched: Row, newest: Row) -> Row:

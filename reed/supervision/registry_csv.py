@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reed.errors import Malformed, RegistryError, nearest
+from reed.plugin_types import TYPES
 from reed.runtime_paths import MAX_SOCKET_NAME, PRIVATE
 from reed.supervision.permissions import permission
 from reed.wire import identifiers
@@ -34,7 +35,6 @@ COLUMNS = (
     "auto_start",
     "description",
 )
-TYPES = ("lua", "native")
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
 MAX_VERSION = 15  # 16s, with its NUL (protocol.md#plugins)
@@ -50,7 +50,7 @@ class Row:
     """One plugin. Rows are equal when they say the same, wherever they stand."""
 
     plugin_name: str
-    plugin_type: str  # "lua" or "native"
+    plugin_type: str  # a key of reed.plugin_types.TYPES
     socket_path: Path
     version: str
     required_permissions: frozenset[Permission]
@@ -194,7 +194,7 @@ def _row(parts: list[_Field], runtime_dir: Path) -> Row:
     name, kind, socket_path, version, permissions, groups, auto_start, description = parts
     return Row(
         plugin_name=_name(name),
-        plugin_type=_choice(kind, "lua or native", TYPES),
+        plugin_type=_choice(kind, " or ".join(TYPES), tuple(TYPES)),
         socket_path=_socket_path(socket_path, runtime_dir),
         version=_version(version),
         required_permissions=frozenset(_permission(part) for part in permissions.parts()),

@@ -12,7 +12,7 @@ import pytest
 
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage, unpack_name
+from reed.wire.common import ErrorResponse, JsonResponse, Name, SignalMessage
 from reed.wire.frames import ReceiveBuffer
 from reed.wire.plugins import PluginAnswer, PluginSend
 
@@ -85,7 +85,7 @@ class Plugins:
                 return ErrorResponse(403, 10004, "anna may not PLUGIN_LIST").pack(), Flag.ERROR
             return JsonResponse(200, json.dumps(LIST).encode()).pack(), 0
         if command == Command.PLUGIN_HEALTH:
-            name = unpack_name(payload)
+            name = Name.unpack(payload).name
             chosen = [{**each, "log": self.log} for each in HEALTH if name in ("", each["name"])]
             return JsonResponse(200, json.dumps(chosen).encode()).pack(), 0
         if command == Command.SYSTEM_STATS:

@@ -42,7 +42,7 @@ class Core:
     def __init__(self, path) -> None:
         self.now = 0.0
         self.loop = Loop(clock=lambda: self.now, on_exception=self._bug, commit=self._commit)
-        self.store = SqliteStore(path, monotonic=lambda: self.now, on_due=self.loop.request_commit)
+        self.store = SqliteStore(path, on_due=self.loop.request_commit)
         self.link = FakeLink()
         self.events = Events(self.store, {"seo": self.link}, self.loop, PeerLog(logging.getLogger("test"), self.loop))  # type: ignore[dict-item]
         self.events.refresh()

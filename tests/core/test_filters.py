@@ -214,7 +214,7 @@ def test_what_was_seen_of_a_turn_that_failed_is_not_built_upon(site):
     site.store.update("home", 0, b'{"never":"written"}', lambda made: None, lambda error: None)
     came = site.write("update", "home", 2, b'{"mine":true}')
     assert seo.asked[0]["content"] == {"never": "written", "mine": True}
-    site.store._turn.fail(MemoryError())
+    site.store._transaction.fail(MemoryError())
     site.store.update("home", 0, b'{"other":1}', lambda made: None, pytest.fail)
     site.commit()
     seo.answer({})

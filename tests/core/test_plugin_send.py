@@ -10,7 +10,7 @@ import pytest
 
 from reed.config import Limits
 from reed.core.calls import Call, Caller
-from reed.core.commands.plugins import routes
+from reed.core.commands.plugins import handlers
 from reed.core.connect_rate import ConnectRates
 from reed.core.quotas import Quotas
 from reed.core.router import Router
@@ -66,7 +66,7 @@ class Core:
         limits = Limits(user_calls=1)
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
         self.asker = CallOrigin(self.quotas)
-        table = routes(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
+        table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self._router = Router(table, None, lambda: False, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:

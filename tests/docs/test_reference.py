@@ -20,9 +20,9 @@ from reed.cli.parse import EVERYWHERE, Form, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
-from reed.supervision.permissions import PERMISSION_OF
 from reed.wire import strict_json
 from reed.wire.codes import Command, MessageType, Permission, Signal
 
@@ -139,6 +139,11 @@ def test_a_column_of_the_registry_has_a_row(column: str) -> None:
     table_row(page("plugin-registry.md"), column)
 
 
+def test_every_plugin_type_is_documented() -> None:
+    (values, _meaning) = table_row(page("plugin-registry.md"), "plugin_type")
+    assert values == " or ".join(TYPES)
+
+
 def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```csv\n(.*?)^```", page("plugin-registry.md"), re.MULTILINE | re.DOTALL)
     assert rows.parse(example.encode(), "plugin-registry.csv", tmp_path)
@@ -184,6 +189,16 @@ def test_a_command_of_the_protocol_has_its_id_and_name(command: Command) -> None
     assert re.search(row, page("protocol.md"), re.MULTILINE)
 
 
+def test_the_properties_of_the_commands_are_those_of_the_table() -> None:
+    rows = [
+        f"| {command:02X} | {command.name} | {command.permission or 'admin'} | {command.access.value} "
+        f"| {'yes' if command.is_idempotent else 'no'} |"
+        for command in Command
+    ]
+    rows[list(Command).index(Command.PLUGIN_REGISTER)] = "| F0 | PLUGIN_REGISTER | a plugin, on its socket | – | no |"
+    assert "\n".join(rows) in section(page("protocol.md"), "Properties of commands")
+
+
 @pytest.mark.parametrize("kind", MessageType)
 def test_a_message_type_is_in_the_protocol(kind: MessageType) -> None:
     assert f"{kind:02X} {kind.name}" in page("protocol.md")
@@ -219,13 +234,12 @@ def test_an_error_code_has_a_row(code: ErrorCode) -> None:
 def test_a_permission_has_a_row_with_its_commands(permission: Permission) -> None:
     cells = table_row(page("permissions.md"), permission)
     named = set(re.findall(r"`([A-Z_]+)`", " ".join(cells)))
-    assert named == {command.name for command, needed in PERMISSION_OF.items() if needed is permission}
+    assert named == {command.name for command in Command if command.permission is permission}
 
 
 def test_every_other_command_is_said_to_be_for_admins_or_plugins() -> None:
     text = section(page("permissions.md"), "Commands without a permission")
-    for command in set(Command) - set(PERMISSION_OF):
-        assert f"`{command.name}`" in text
+    assert not [command for command in Command if not command.permission and f"`{command.name}`" not in text]
 
 
 # Limits --------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pytest
 from reed.errors import CallError
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import LuaSandbox, Outcome
+from reed.plugin_types import LUA
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
 from reed.wire import frames
@@ -218,7 +219,7 @@ class Workshop:
         what = LuaLaunchSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
-            "lua",
+            LUA.profile,
             what.folder,
             what.data_dir,
             what.runtime_dir,

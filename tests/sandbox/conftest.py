@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from reed.plugin_types import TYPES
 from reed.sandbox.confine import Prepared, Sandbox
 from reed.sandbox.rules import Rules, rules_for
 
@@ -41,7 +42,7 @@ class Place(NamedTuple):
 
     def rules(self, plugin_type: str = "native", permissions: tuple[str, ...] = (), **more: Any) -> Rules:
         more = {"network": (), **more}
-        return rules_for(plugin_type, self.plugin, self.data, self.runtime, "me", permissions, **more)
+        return rules_for(TYPES[plugin_type].profile, self.plugin, self.data, self.runtime, "me", permissions, **more)
 
 
 @pytest.fixture

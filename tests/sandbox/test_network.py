@@ -156,7 +156,7 @@ def test_what_the_zygote_has_prepared_is_made_one_plugins_own_after_the_fork(pla
 
     def live() -> bool:
         os.dup2(ruleset, number)
-        everyones.own_socket.lead_to(str(own))
+        everyones.own_socket.set_path(str(own))
         everyones.confine()
         with pytest.raises(PermissionError):
             place.secret.read_text()

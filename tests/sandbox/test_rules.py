@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from reed.plugin_types import TYPES
 from reed.sandbox.rules import Rules, rules_for
 
 FOLDER, DATA, RUNTIME = "/srv/plugins/me", "/srv/data/me", "/run/reed"
 
 
 def rules(plugin_type: str = "native", permissions: tuple[str, ...] = (), **more: object) -> Rules:
-    return rules_for(plugin_type, FOLDER, DATA, RUNTIME, "me", permissions, **more)  # type: ignore[arg-type]
+    return rules_for(TYPES[plugin_type].profile, FOLDER, DATA, RUNTIME, "me", permissions, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("plugin_type", ["lua", "native"])
 def test_the_data_folder_takes_the_permission_file_write(plugin_type: str) -> None:
     assert rules(plugin_type, ("file_write",)).data_paths == (DATA,)
     assert rules(plugin_type, ("snippet_write",)).data_paths == ()
-    assert rules_for(plugin_type, FOLDER, None, RUNTIME, "me", {"file_write"}).data_paths == ()
+    assert rules_for(TYPES[plugin_type].profile, FOLDER, None, RUNTIME, "me", {"file_write"}).data_paths == ()
 
 
 def test_no_permission_but_file_write_changes_what_the_process_may() -> None:

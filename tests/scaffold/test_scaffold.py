@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reed import scaffold
-from reed.scaffold.replacing import change
+from reed.plugin_types import LANGUAGES
 from reed.supervision import manifest, registry_csv
 
 SLOW = os.environ.get("REED_SLOW_TESTS")
@@ -39,7 +39,7 @@ def test_the_name_tells_the_language(name: str, language: str) -> None:
     assert scaffold.language_of(name) == language
 
 
-@pytest.mark.parametrize("language", scaffold.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_written_fits_its_row(tmp_path, language: str) -> None:
     folder, files = scaffold.write("demo", language, tmp_path / "plugins")
     assert sorted(files) == sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -47,7 +47,7 @@ def test_what_is_written_fits_its_row(tmp_path, language: str) -> None:
     registry = ",".join(registry_csv.COLUMNS) + "\n" + scaffold.row("demo", language) + "\n"
     (row,) = registry_csv.parse(registry.encode(), "csv", Path("/tmp/reed-cms"))
     manifest.check_row(manifest.load(folder), folder, row, Path("csv"))
-    assert row.plugin_type == scaffold.LANGUAGES[language]
+    assert row.plugin_type == LANGUAGES[language].name
     for path in files:
         assert not re.search(r"@[a-z]+@", (folder / path).read_text()), path
 
@@ -129,7 +129,7 @@ def test_nothing_is_overwritten(site) -> None:
     mine.write_text("mine")
     told = site.reed("plugin", "scaffold", "new-lua-plugin")
     assert told.returncode == 1
-    assert "is there already" in told.stderr
+    assert "already exists" in told.stderr
     assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
 
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_registered_is_not_written(site) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("word-count",), "--lang lua or --lang rust"),
+        (("word-count",), " or ".join(f"--lang {each}" for each in LANGUAGES)),
         (("word-count", "--lang", "ruts"), "did you mean 'rust'?"),
         (("Word",), "tells no language"),
         (("../lua-x", "--lang", "lua"), "is not a plugin name"),
@@ -165,7 +165,7 @@ def test_a_registry_is_replaced_whole_with_its_mode_and_through_its_link(tmp_pat
     real.chmod(0o640)
     link = tmp_path / "link.csv"
     link.symlink_to(real)
-    change(link, lambda old: old + b"new\n")
+    scaffold.update_file(link, lambda old: old + b"new\n")
     assert link.is_symlink()
     assert real.read_bytes() == b"old\nnew\n"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
@@ -180,12 +180,12 @@ def test_a_registry_stays_as_it_is_when_its_change_fails(tmp_path) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        change(path, refuse)
+        scaffold.update_file(path, refuse)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as a disk that is full in the middle
     try:
         with pytest.raises(OSError, match="too large"):
-            change(path, lambda old: old + b"new\n")
+            scaffold.update_file(path, lambda old: old + b"new\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old\n"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reed import document
 from reed.config import Config, PluginConfig, PluginLimits
 from reed.errors import ManifestError
+from reed.plugin_types import TYPES
 from reed.readers import record
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.launch_spec import specify
@@ -138,7 +139,7 @@ ONE = LEAST + "actions:\n  run: {command_id: 1}\n"
             "name: a\nversion: one\n",
             "plugin.yaml:2:10: version: expected a version such as 1.2.0, of at most 15 bytes, found 'one'",
         ),
-        (LEAST + "name: b\n", "plugin.yaml:3:1: the key 'name' stands here twice; first on line 1"),
+        (LEAST + "name: b\n", "plugin.yaml:3:1: duplicate key 'name'; first on line 1"),
     ],
 )
 def test_what_is_wrong_is_named_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
@@ -249,23 +250,23 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
 )
 def test_the_code_is_found(tmp_path: Path, files: list[str], kind: str, entry: str, expected: str) -> None:
     folder = folder_of(tmp_path, "p", *files)
-    assert discovery.entry_point(folder, "p", kind, entry) == folder / expected
+    assert discovery.entry_point(folder, "p", TYPES[kind], entry) == folder / expected
 
 
 def test_code_that_cannot_be_run_is_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "p")
     with pytest.raises(ManifestError, match=r"p: no code there; looked for main\.lua and p\.lua; write it"):
-        discovery.entry_point(folder, "p", "lua", "")
+        discovery.entry_point(folder, "p", TYPES["lua"], "")
     with pytest.raises(ManifestError, match="no code there; looked for p and target/release/p; build it"):
-        discovery.entry_point(folder, "p", "native", "")
+        discovery.entry_point(folder, "p", TYPES["native"], "")
     (folder / "p").write_text("")
     with pytest.raises(ManifestError, match=r"p/p: is not executable; chmod \+x"):
-        discovery.entry_point(folder, "p", "native", "")
+        discovery.entry_point(folder, "p", TYPES["native"], "")
     with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        discovery.entry_point(folder, "p", "native", "/bin/sh")
+        discovery.entry_point(folder, "p", TYPES["native"], "/bin/sh")
     (tmp_path / "outside.lua").write_text("")
     with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        discovery.entry_point(folder, "p", "lua", "../outside.lua")
+        discovery.entry_point(folder, "p", TYPES["lua"], "../outside.lua")
 
 
 KEYS = st.sampled_from([*(FULL.replace(":", ": ").split()), "\n", "  ", "{", "}", ": "])

@@ -17,6 +17,7 @@ import pytest
 from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
+from reed.plugin_types import NATIVE
 from reed.sandbox.confine import Sandbox
 from reed.supervision.launch_spec import LaunchSpec
 from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
@@ -42,6 +43,7 @@ class Launched:
         entry.chmod(0o755)
         self.spec = LaunchSpec(
             name="seo",
+            plugin_type=NATIVE,
             version="1.0.0",
             folder=folder,
             entry=entry,

@@ -1,12 +1,12 @@
-"""When two JSON values are equal: each value has one canonical text, and equal values have the same.
+"""Equality of field values: equal JSON values have the same canonical text (protocol.md#snippet_find).
 
-    strings    code point by code point
-    numbers    by their value, exactly, however they are written: 1, 1.0 and 10e-1 are equal
-    arrays     item by item, in order
-    objects    key by key, in any order
-    1, "1" and true differ, and so do null and a field that is missing
+    strings    equal code points
+    numbers    exactly equal values: 1, 1.0 and 10e-1 are equal
+    arrays     equal items in the same order
+    objects    equal members in any order
+    1, "1" and true differ; so do null and a missing field
 
-The index stores `key_of` a canonical text: the text itself, or its digest when it is long.
+An index of a field stores `key_of` the canonical text: the text itself, or a digest of a long one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from reed.wire.structs import Bytes
 MAX_CONDITIONS = 32
 
 _MAX_KEY = 128  # bytes
-_DIGEST_MARK = b"#"  # no canonical text begins so
+_DIGEST_MARK = b"#"  # begins no canonical text
 _MAX_SHOWN = 60  # characters of a value in a message
 _MAX_EXPONENT = 18  # digits; a longer exponent is compared as it is written
 
 
 class _Number(str):
-    """A number as it is written."""
+    """A number as written in the JSON text."""
 
     __slots__ = ()
 
@@ -40,13 +40,13 @@ _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
 
 def fields_of(content: Bytes) -> dict[str, Json]:
-    """The fields of content that is known to be sound, for `canonical`."""
+    """The fields of a stored content, numbers kept as written; values for `canonical` and `shown`."""
     fields: dict[str, Json] = _decode(str(content, "utf-8"))
     return fields
 
 
 def conditions_of(text: bytes) -> dict[str, str]:
-    """The canonical value that each field must have; Malformed when `text` is no object of conditions."""
+    """The canonical text that each field must have, from a JSON object. Raises Malformed."""
     strict_json.load_object(text)
     conditions = {field: canonical(value) for field, value in fields_of(text).items()}
     if len(conditions) > MAX_CONDITIONS:
@@ -54,7 +54,7 @@ def conditions_of(text: bytes) -> dict[str, str]:
     return conditions
 
 
-def satisfies(content: bytes, conditions: dict[str, str]) -> bool:
+def satisfies(conditions: dict[str, str], content: bytes) -> bool:
     if not conditions:
         return True
     fields = fields_of(content)
@@ -62,18 +62,17 @@ def satisfies(content: bytes, conditions: dict[str, str]) -> bool:
 
 
 def key_of(text: str) -> bytes:
-    """The key of a canonical text in the index."""
     key = text.encode()
     return key if len(key) <= _MAX_KEY else _DIGEST_MARK + blake2b(key, digest_size=32).digest()
 
 
 def is_exact(key: bytes) -> bool:
-    """Is it the value itself, and no digest?"""
+    """Is the key the canonical text itself, not a digest?"""
     return not key.startswith(_DIGEST_MARK)
 
 
 def canonical(value: Json) -> str:
-    """The canonical text of a value that `fields_of` gave. Nesting is bounded by `strict_json`."""
+    """The canonical text of a value from `fields_of`."""
     if isinstance(value, str):
         return _canonical_number(value) if isinstance(value, _Number) else _quote(value)
     if isinstance(value, list):
@@ -84,13 +83,13 @@ def canonical(value: Json) -> str:
 
 
 def shown(value: Json) -> str:
-    """A value in a message, as a person writes it."""
+    """A value from `fields_of` as shown in a message."""
     text = str(value) if isinstance(value, _Number) else canonical(value)
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def _canonical_number(text: str) -> str:
-    """Sign, digits without zeros at either end, and exponent."""
+    """Sign, significant digits, exponent."""
     match = _NUMBER.fullmatch(text)
     assert match is not None
     sign, whole, fraction, exponent = match.groups("")
