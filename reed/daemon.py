@@ -140,7 +140,9 @@ class Daemon:
         exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.fsync_seconds)
+        self.loop = Loop(
+            commit=self._commit, on_exception=self._note_bug, fsync_seconds=lambda: self.store.fsync_seconds
+        )
         exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
@@ -183,8 +185,8 @@ class Daemon:
         exit_stack.callback(self._close_links)
 
     def _build_peers(self, exit_stack: contextlib.ExitStack) -> None:
-        most_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
+        max_held = _fifos_to_hold(self.config.limits.connections)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, max_held)
         exit_stack.callback(self.mesh.close)
 
     def _start_listening(self, exit_stack: contextlib.ExitStack) -> None:
@@ -283,12 +285,12 @@ class Daemon:
 
     def _replaced(self, name: str) -> None:
         """Another process of that plugin is active, perhaps with another manifest."""
-        self.links[name].use_process()
+        self.links[name].activate_process()
         self._handlers.refresh()
 
     def _run_gone(self, run: Process, why: str) -> None:
         if run.name in self.links:
-            self.links[run.name].gone(run, why)
+            self.links[run.name].process_ended(run, why)
 
     def _when_idle(self, run: Process, done: Callable[[], None]) -> None:
         if run.name in self.links:

@@ -7,6 +7,7 @@
     │   ├── PluginNotFound … PluginBusy, ActionNotFound                  a plugin could not answer
     │   ├── PermissionDenied
     │   ├── StoreFull, StoreFailed                                       the store could not write
+    │   ├── JobTimeout, JobMemory, JobKilled                             a worker was stopped, or died
     │   └── Internal                                                     a bug in the core
     ├── FileError                a file that a person wrote is wrong: has path, line and column
     ├── RuntimeFolderError       the runtime folder is unsafe, or another core holds it
@@ -41,6 +42,9 @@ class ErrorCode(IntEnum):
     ERR_INVALID = 30003
     ERR_STORE_FULL = 40001
     ERR_STORE = 40002
+    ERR_JOB_TIMEOUT = 40003
+    ERR_JOB_MEMORY = 40004
+    ERR_JOB_KILLED = 40005
     ERR_INTERNAL = 50000
     ERR_RESTARTING = 50001
 
@@ -194,6 +198,27 @@ class StoreFailed(CallError):
 
     status = 500
     error_code = ErrorCode.ERR_STORE
+
+
+class JobTimeout(CallError):
+    """A worker was stopped because its job took too long; a write was not carried out."""
+
+    status = 504
+    error_code = ErrorCode.ERR_JOB_TIMEOUT
+
+
+class JobMemory(CallError):
+    """A worker was stopped because its job took too much memory; a write was not carried out."""
+
+    status = 503
+    error_code = ErrorCode.ERR_JOB_MEMORY
+
+
+class JobKilled(CallError):
+    """A worker could not be started, or died during the job; a write was not carried out."""
+
+    status = 503
+    error_code = ErrorCode.ERR_JOB_KILLED
 
 
 class Internal(CallError):

@@ -20,7 +20,7 @@ from reed.lua.host import Host
 from reed.lua.warmup import SimulatedCore
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import Cloning
-from reed.zygote.request import Request
+from reed.zygote.request import SpawnRequest
 from reed.zygote.spawn import Spawn
 
 _MADV_POPULATE_WRITE = 23
@@ -56,7 +56,7 @@ class DryRun:
         null = os.open(os.devnull, os.O_RDWR)
         descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]
         with sender:
-            socket.send_fds(sender, [Request(self._core.spec, rules, ruleset).pack()], descriptors)
+            socket.send_fds(sender, [SpawnRequest(self._core.spec, rules, ruleset).pack()], descriptors)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
 

@@ -52,7 +52,7 @@ class Watch:
         )
         with (self.site_folder / "core.log").open() as log:
             log.seek(0, os.SEEK_END)
-            while "monitors the frames" not in (line := log.readline()):
+            while "started monitoring" not in (line := log.readline()):
                 assert line or self.process.poll() is None, self.process.stderr.read()
         return self
 

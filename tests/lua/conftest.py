@@ -27,7 +27,7 @@ from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginRegister
 from reed.zygote.client import Zygote
-from reed.zygote.request import Request
+from reed.zygote.request import SpawnRequest
 
 DEADLINE = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -229,7 +229,7 @@ class Workshop:
         )
         ruleset = self.walls.ruleset(rules)
         try:
-            return self.zygote.request(Request(what, rules, ruleset), output)
+            return self.zygote.request(SpawnRequest(what, rules, ruleset), output)
         finally:
             os.close(ruleset)
 
