@@ -48,7 +48,7 @@ class CoreServices:
 
     def snippet_get(self, arguments: bytes) -> bytes:
         (ref,) = strict_json.loads(arguments)
-        return _record(SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record)
+        return SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record.as_json()
 
     def snippet_list(self, arguments: bytes) -> bytes:
         options = strict_json.load_object(arguments)
@@ -177,20 +177,5 @@ def _check(status: int, error: str) -> None:
 
 def _page(answer: Bytes) -> bytes:
     page = SnippetPage.unpack(answer)
-    records = b",".join(map(_record, page.records))
+    records = b",".join(map(Record.as_json, page.records))
     return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
-
-
-def _record(record: Record) -> bytes:
-    """A snippet as an action with `input: snippet` gets it, with its times."""
-    head = strict_json.dumps(
-        {
-            "id": record.id,
-            "type": record.snippet_type,
-            "name": record.semantic_name,
-            "version": record.version,
-            "created_at": record.created_at,
-            "updated_at": record.updated_at,
-        }
-    )
-    return head[:-1] + b',"content":' + record.content + b"}"

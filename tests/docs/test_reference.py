@@ -15,8 +15,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from reed import config, document, errors
-from reed.cli import COMMANDS
-from reed.cli.parse import EVERYWHERE, Form, usage
+from reed.cli import COMMANDS, subcommands
+from reed.cli.parse import GLOBAL_OPTIONS, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import LuaSandbox
@@ -85,7 +85,7 @@ def test_a_setting_has_a_row_with_its_default(name: str) -> None:
 def test_a_setting_names_the_variable_and_the_flag_that_give_it(name: str) -> None:
     cells = " ".join(table_row(page("configuration.md"), name))
     variable, flag = config._variable(name), config._flag(name)
-    is_flag = any(option.name == flag for option in (*forms()["serve"].options, *EVERYWHERE))
+    is_flag = any(option.name == flag for option in (*SUBCOMMANDS["serve"].options, *GLOBAL_OPTIONS))
     assert f"`{variable}`" in cells
     assert (f"`{flag}`" in cells) == is_flag
 
@@ -152,21 +152,15 @@ def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-def forms() -> dict[str, Form]:
-    """Every command of the command line."""
-    found: dict[str, Form] = {}
-    for noun, (module, _) in COMMANDS.items():
-        of_module: dict[str, Form] = __import__(f"reed.cli.{module}", fromlist=["FORMS"]).FORMS
-        found |= {name: form for name, form in of_module.items() if name.split()[0] == noun}
-    return found
+SUBCOMMANDS = {name: each for noun in COMMANDS for name, each in subcommands(noun).items()}
 
 
-@pytest.mark.parametrize("name", forms())
+@pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
-    form = forms()[name]
+    subcommand = SUBCOMMANDS[name]
     text = section(page("command-line.md"), f"reed {name}")
-    assert f"    {usage(name, form)}\n" in text
-    for option in form.options:
+    assert f"    {usage(name, subcommand)}\n" in text
+    for option in subcommand.options:
         written = f"{option.name} {option.value}" if option.value else option.name
         assert f"`{written}`" in text, written
         assert not option.short or f"`{option.short}`" in text, option.short
@@ -174,13 +168,13 @@ def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
 
 def test_the_options_of_every_command_are_listed_once() -> None:
     text = section(page("command-line.md"), "Global options")
-    for option in EVERYWHERE:
+    for option in GLOBAL_OPTIONS:
         assert f"`{option.name}" in text
 
 
 def test_no_command_is_described_that_does_not_exist() -> None:
     described = re.findall(r"^### reed (.+)$", page("command-line.md"), re.MULTILINE)
-    assert sorted(described) == sorted(forms())
+    assert sorted(described) == sorted(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize("command", Command)

@@ -95,7 +95,7 @@ def test_a_manifest_version_that_differs_from_the_row(site) -> None:
     site.add_lua_plugin("demo", GOOD, MANIFEST)
     _, checks = report(site)
     assert failed(checks) == ["row"]
-    assert "its version is 1.0.0, its row's" in checks["row"]["detail"]
+    assert "the version is 1.0.0, but its row" in checks["row"]["detail"]
     assert "registration" not in checks
 
 

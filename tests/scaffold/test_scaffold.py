@@ -138,7 +138,7 @@ def test_a_plugin_that_cannot_be_registered_is_not_written(site) -> None:
     before = site.registry.read_bytes()
     told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
     assert told.returncode == 1
-    assert "has a row already" in told.stderr
+    assert "already has a row" in told.stderr
     assert site.registry.read_bytes() == before
     assert not (site.root / "plugins/new-lua-plugin").exists()
 
