@@ -39,7 +39,7 @@ ARROWS = {
     " sandbox",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
     "peers": "errors loop peer_log",
-    "workers": "errors loop peer_log process_handle",
+    "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",

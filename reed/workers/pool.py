@@ -27,6 +27,7 @@ from reed.loop.stream import Stream
 from reed.loop.timers import Timer
 from reed.peer_log import THE_CORE, PeerLog
 from reed.process_handle import ProcessHandle
+from reed.store.workers import Deadline, Origin, Release
 from reed.workers.messages import Outcome, Reader, encode
 
 IDLE_SECONDS = 60.0
@@ -39,22 +40,11 @@ _SCRATCH = 256 * 1024
 Launch = Callable[[socket.socket, Callable[[str], None]], None]
 
 
-class Origin(NamedTuple):
-    """Whose job it is."""
-
-    caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
-    connection: int = 0
-
-
-THE_STORE = Origin(THE_CORE)  # jobs that no caller asked for
-
-
 class Job(NamedTuple):
     kind: str
     message: bytes
     origin: Origin
-    seconds: float
-    setting: str  # that the deadline comes from
+    deadline: Deadline
     done: Callable[[Any], None]
     failed: Callable[[CallError], None]
 
@@ -89,7 +79,8 @@ class WorkerPool:
         self._waiting: dict[str, dict[int, deque[Job]]] = {}
         self._busy: set[Origin] = set()
         self._penalties: dict[str, float] = {}  # by caller: until when
-        self._when_idle: list[Callable[[], None]] = []
+        self._holds: deque[Callable[[Release], None]] = deque()
+        self._is_held = False
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._is_closed = False
 
@@ -109,18 +100,22 @@ class WorkerPool:
         failed: Callable[[CallError], None],
         *,
         origin: Origin,
-        seconds: float,
-        setting: str,
+        deadline: Deadline,
     ) -> None:
-        """Run a handler in a worker. Calls `done` or `failed` in a later turn: with JobTimeout when the job took more
-        than `seconds`, which `setting` changes; JobMemory, JobKilled; or what the handler raised."""
-        job = Job(kind, encode(kind, arguments), origin, seconds, setting, done, failed)
+        """Run a handler in a worker. Calls `done` or `failed` in a later turn: with JobTimeout after the deadline,
+        JobMemory, JobKilled, or what the handler raised."""
+        job = Job(kind, encode(kind, arguments), origin, deadline, done, failed)
         self._waiting.setdefault(origin.caller, {}).setdefault(origin.connection, deque()).append(job)
         self._hand_out()
 
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Begin no further job; call `callback` once none runs, and then go on. For what no snapshot may be open."""
-        self._when_idle.append(callback)
+    def hold(self, callback: Callable[[Release], None]) -> None:
+        """Begin no job. Call `callback` when none runs; jobs begin again when it calls its argument. For what needs
+        that no worker has a snapshot open."""
+        self._holds.append(callback)
+        self._hand_out()
+
+    def _release(self) -> None:
+        self._is_held = False
         self._hand_out()
 
     def close(self) -> None:
@@ -142,9 +137,10 @@ class WorkerPool:
     def _hand_out(self) -> None:
         if self._is_closed:
             return
-        if self._when_idle:
-            self._run_when_idle()
-        while not self._when_idle and (job := self._next_job()) is not None:
+        while self._holds and not self._is_held and not any(worker.job for worker in self._workers):
+            self._is_held = True
+            self._holds.popleft()(self._release)
+        while not self._is_held and not self._holds and (job := self._next_job()) is not None:
             worker = next((worker for worker in self._workers if worker.is_idle), None)
             if worker is None:
                 if len(self._workers) < self._count and not any(each.process is None for each in self._workers):
@@ -152,13 +148,6 @@ class WorkerPool:
                 return
             self._take(job)
             self._give(worker, job)
-
-    def _run_when_idle(self) -> None:
-        if any(worker.job for worker in self._workers):
-            return
-        callbacks, self._when_idle = self._when_idle, []
-        for callback in callbacks:
-            callback()
 
     def _next_job(self) -> Job | None:
         """The oldest job of the first connection without a running one, of the first caller who may use a worker."""
@@ -187,7 +176,7 @@ class WorkerPool:
 
     def _give(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        self._set_timer(worker, job.seconds, self._overdue)
+        self._set_timer(worker, job.deadline.seconds, self._overdue)
         worker.stream.send(job.message)
 
     def _end_job(self, worker: _Worker) -> Job | None:
@@ -201,8 +190,8 @@ class WorkerPool:
         assert job is not None
         self._penalties[job.origin.caller] = self._loop.now() + PENALTY_SECONDS
         worker.problem = JobTimeout(
-            f"{job.kind} took more than {job.seconds:g} s and was stopped",
-            hint=f"make it smaller, or raise {job.setting} in reed.yaml",
+            f"{job.kind} took more than {job.deadline.seconds:g} s and was stopped",
+            hint=f"make it smaller, or raise {job.deadline.setting} in reed.yaml",
         )
         self._log.warning("a worker was killed: %s", worker.problem.message, peer=job.origin.caller)
         self._kill(worker)

@@ -14,8 +14,9 @@ import pytest
 from reed.errors import CallError, ErrorCode
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
+from reed.store.workers import Deadline, Origin
 from reed.workers import pool as pool_module
-from reed.workers.pool import Origin, WorkerPool
+from reed.workers.pool import WorkerPool
 
 HANDLERS = {
     name: f"handlers:{name}" for name in ("echo", "refuse", "bug", "spin", "fill", "wait_for", "abort", "whoami")
@@ -60,8 +61,7 @@ class Pool:
             lambda value: self.outcomes.append((name, value)),
             lambda error: self.outcomes.append((name, error)),
             origin=origin,
-            seconds=seconds,
-            setting="timing.test",
+            deadline=Deadline(seconds, "timing.test"),
         )
 
     def run_until(self, condition) -> None:
@@ -207,17 +207,21 @@ def test_callers_whose_jobs_were_killed_share_one_worker(pools, tmp_path):
     pool.run(5)
 
 
-def test_when_idle_waits_for_the_running_job_and_holds_the_others_back(pools, tmp_path):
+def test_a_hold_waits_for_the_running_job_and_keeps_the_others_back_until_it_is_released(pools, tmp_path):
     pool = pools()
     gate = tmp_path / "open"
     pool.submit("running", "wait_for", str(gate))
     pool.run_until(lambda: pool.pool.pids)
     pool.loop.turn(0)
-    pool.pool.when_idle(lambda: pool.outcomes.append(("idle", None)))
+    pool.pool.hold(lambda release: pool.outcomes.append(("idle", release)))
     pool.submit("waiting", "echo", 1)
     gate.touch()
+    release = pool.run(2)["idle"]
+    pool.loop.turn(0)
+    assert [name for name, _ in pool.outcomes] == ["running", "idle"]
+    release()
     pool.run(3)
-    assert [name for name, _ in pool.outcomes] == ["running", "idle", "waiting"]
+    assert pool.outcomes[-1] == ("waiting", 1)
 
 
 def test_a_worker_without_work_ends_and_comes_back(pools, monkeypatch):

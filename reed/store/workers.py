@@ -1,0 +1,81 @@
+"""How a store has long work done elsewhere: jobs for worker processes (workers.md), or at once where there are none.
+
+    store ── submit(kind, arguments) ──▶ a worker runs the function that HANDLERS of the store name for the kind
+          ◀── done(value) | failed(error) ── in a later turn
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from reed.errors import CallError
+
+Release = Callable[[], None]
+
+
+class Origin(NamedTuple):
+    """Whose operation it is. Writes of one origin take effect in their order; origins take turns with jobs."""
+
+    caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
+    connection: int = 0
+
+
+THE_STORE = Origin("the store")  # work that no caller asked for
+
+
+class Deadline(NamedTuple):
+    seconds: float
+    setting: str  # of reed.yaml, that changes it
+
+
+class Deadlines(NamedTuple):
+    search: Deadline = Deadline(2.0, "timing.search_timeout")
+    job: Deadline = Deadline(10.0, "timing.job_timeout")
+
+
+class Workers(Protocol):
+    def submit(
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[CallError], None],
+        *,
+        origin: Origin,
+        deadline: Deadline,
+    ) -> None:
+        """Run a handler; call `done` or `failed`."""
+
+    def hold(self, callback: Callable[[Release], None]) -> None:
+        """Begin no job. Call `callback` when none runs; jobs begin again when it calls its argument."""
+
+
+class InlineWorkers:
+    """Runs each handler at once in this process, without a deadline: for programs that have no loop."""
+
+    def __init__(self, handlers: Mapping[str, str]) -> None:
+        """`handlers`: "module:function" by kind."""
+        self._handlers = handlers
+
+    def submit(
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[CallError], None],
+        *,
+        origin: Origin,  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
+    ) -> None:
+        module, _, name = self._handlers[kind].partition(":")
+        try:
+            value = getattr(importlib.import_module(module), name)(*arguments)
+        except CallError as error:
+            failed(error)
+        else:
+            done(value)
+
+    def hold(self, callback: Callable[[Release], None]) -> None:
+        callback(lambda: None)
