@@ -19,7 +19,7 @@ from collections import deque
 
 from reed.errors import ReedError
 from reed.system_calls import needed
-from reed.zygote.request import MAX_REQUEST, SpawnRequest
+from reed.zygote.request import MAX_REQUEST, SpawnRequest, WorkerRequest
 
 _STOP_SECONDS = 2.0
 
@@ -53,7 +53,7 @@ class Zygote:
     def fileno(self) -> int:
         return self._running().fileno()
 
-    def request(self, request: SpawnRequest, output_fd: int) -> int:
+    def request(self, request: SpawnRequest | WorkerRequest, output_fd: int) -> int:
         """Requests a process and returns its report, a non-blocking pipe. Raises ReedError, OSError."""
         self._running()
         message = request.pack()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,7 +22,7 @@ from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, SpawnRequest
+from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
 _REPORT_BYTES = 4096  # of one read
 
@@ -83,6 +84,18 @@ class ZygoteLauncher:
         finally:
             if ruleset >= 0:
                 os.close(ruleset)
+        self._await_report(report, on_launched, on_failed)
+
+    def launch_worker(
+        self, sock: socket.socket, memory: int, handlers: dict[str, str], on_failed: Callable[[str], None]
+    ) -> None:
+        """A worker (reed.workers) that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
+        if not self._zygote.alive:
+            self.start()
+        report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
+        self._await_report(report, lambda _: None, on_failed)
+
+    def _await_report(self, report: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]) -> None:
         self._launches[report] = _Launch(on_launched, on_failed, bytearray())
         self._loop.watch(report, partial(self._read, report))
 

@@ -21,23 +21,24 @@ from typing import NoReturn
 
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import Sandbox as LuaSandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
-from reed.zygote.request import EXECUTE, MAX_REQUEST, Program, RuleFlags
+from reed.zygote.request import EXECUTE, MAX_REQUEST, WORK, Program, RuleFlags, WorkerRequest
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _HOLD_SECONDS = 0.03  # by then the exec is done
+_WORKER_SOCKET = 3  # its number in a worker's process
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
     """Made in the zygote, used once in each fork."""
 
-    _what: LuaLaunchSpec | Program
+    _what: LuaLaunchSpec | Program | WorkerRequest
     _flags: RuleFlags
     _output: int
     _pid_reported = False
@@ -69,9 +70,13 @@ class Spawn:
         size, control, _, _ = core.recvmsg_into([self._request], _CONTROL)
         if not size:
             return False
-        what, flags = marshal.loads(memoryview(self._request)[1:size])
-        self._flags = RuleFlags(*flags)
-        self._what = Program(*what) if self._flags.executes else LuaLaunchSpec(*what)
+        message = marshal.loads(memoryview(self._request)[1:size])
+        if self._request[:1] == WORK:
+            self._what = WorkerRequest(*message)
+        else:
+            what, flags = message
+            self._flags = RuleFlags(*flags)
+            self._what = Program(*what) if self._flags.executes else LuaLaunchSpec(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -81,10 +86,12 @@ class Spawn:
         return True
 
     def become_plugin(self, host: Host) -> NoReturn:
-        """`host` is the one for Lua 5.5."""
-        what, flags = self._what, self._flags
+        """Or a worker. `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
+        if isinstance(self._what, WorkerRequest):
+            self._become_worker(self._what)
+        what, flags = self._what, self._flags
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
         confinement = self._confinements[flags.executes, flags.network, flags.mode]
@@ -128,6 +135,18 @@ class Spawn:
         confinement.apply(self._flags.memory)
         self._report_pid()
         os.execve(program.argv[0], program.argv, program.environment)
+
+    def _become_worker(self, request: WorkerRequest) -> NoReturn:
+        from reed.workers.process import run
+
+        name_process("reed:worker")
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # a native library aborts with a backtrace at the memory limit
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        self._report_pid()
+        sock = socket.socket(fileno=os.dup2(self._output, _WORKER_SOCKET))
+        os.closerange(_WORKER_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+        run(sock, request.memory, request.handlers)
 
     def _report_pid(self) -> None:
         try:

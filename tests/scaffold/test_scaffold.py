@@ -138,7 +138,7 @@ def test_a_plugin_that_cannot_be_registered_is_not_written(site) -> None:
     before = site.registry.read_bytes()
     done = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
     assert done.returncode == 1
-    assert "has a row already" in done.stderr
+    assert "already has a row" in done.stderr
     assert site.registry.read_bytes() == before
     assert not (site.root / "plugins/new-lua-plugin").exists()
 
