@@ -149,7 +149,11 @@ class Daemon:
         exit_stack.callback(self._log.close)
         path, max_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
         self.store: Store = SqliteStore(
-            path, max_events=max_events, on_due=loop.request_commit, warn=self.log.error, loop=loop
+            path,
+            max_events=max_events,
+            on_due=loop.request_commit,
+            on_news=lambda: self._handlers.events.deliver(),
+            warn=self.log.error,
         )
         exit_stack.callback(self.store.close)
 
@@ -170,7 +174,7 @@ class Daemon:
         exit_stack.callback(self._monitor.close)
         self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
         self._prepared = ResponseCache(store)
-        self._router = Router(self._command_handlers(), self._prepared, lambda: store.dirty, self._note_bug, log)
+        self._router = Router(self._command_handlers(), self._prepared, lambda: False, self._note_bug, log)
         self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
         exit_stack.callback(self._close_links)
 
@@ -300,9 +304,7 @@ class Daemon:
         self._handlers.refresh_later()
 
     def _commit(self) -> None:
-        if self.store.dirty:
-            self.store.commit()
-            self._handlers.events.deliver()
+        self.store.commit()
         if self.store.has_work:
             self.loop.add_job(self.store.work)
 

@@ -6,20 +6,24 @@ An operation takes two callbacks and ends in exactly one of three ways:
     done(result)         at once or in a later turn; for a write: the transaction is on the disk
     failed(CallError)    at once or in a later turn
 
+The answers of several operations may come in any order. Writes of one `origin` take effect in the order in which they
+were begun. A read sees what is committed, so one that is to see a write is begun after the write's answer.
+
 The core drives the store once per turn of its loop:
 
     operations …   work(until)   commit()   → `done` and `failed` send the replies
 
-`on_due`, which the store gets when it is opened, tells the loop that the store became `dirty` or has work.
-While the store is `dirty` a read would see uncommitted writes, so the core defers it until after the commit.
+A store is opened with two callbacks: `on_due` says that `commit` is wanted at the end of this turn, or `work` in the
+next ones; `on_news` that events for subscribers were committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
+from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
@@ -27,7 +31,6 @@ from reed.wire.snippets import Record
 T = TypeVar("T")
 Done = Callable[[T], None]
 Failed = Callable[[CallError], None]
-Steps = Generator[None, None, T]  # a long computation: yields where it may be interrupted, returns its result
 
 
 class RecordPage(NamedTuple):
@@ -88,13 +91,10 @@ class Overtaken(Conflict):
 
 class Store(Protocol):
     """`ref` is a semantic name, an id, or a unique prefix of an id (at least 8 characters). `type_name` "" means every
-    type. `by` names the plugin that makes a change; it gets no event for its own change."""
+    type. `by` names the plugin that makes a change; it gets no event for its own change. `origin`: whose operation it
+    is (see `workers`)."""
 
-    changes: int  # differs whenever a read may give another result than before
-
-    @property
-    def dirty(self) -> bool:
-        """Are there uncommitted writes?"""
+    changes: int  # differs whenever a read that is begun now may give another result than before
 
     @property
     def has_work(self) -> bool:
@@ -107,25 +107,64 @@ class Store(Protocol):
     # Snippets. `content` and `patch` are JSON texts; content is stored byte for byte.
 
     def create(
-        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
+        self,
+        type_name: str,
+        name: str,
+        content: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
     ) -> None:
         """Gives the id."""
 
-    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def update(
+        self,
+        ref: str,
+        if_version: int,
+        patch: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
         """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or the current version. Gives the id."""
 
-    def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:
+    def preview(
+        self,
+        ref: str,
+        if_version: int,
+        patch: bytes,
+        done: Done[Preview],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
         """What `update` would write, without writing it."""
 
     def replace(
-        self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
+        self,
+        seen: Record,
+        content: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        name: str | None = None,
+        by: str = "",
+        origin: Origin = THE_STORE,
     ) -> None:
         """Write the content, and `name` unless None; Overtaken unless `seen` is the current record."""
 
-    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def rename(
+        self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
+    ) -> None:
         """A new version with this name; "" removes the name."""
 
-    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def delete(
+        self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
+    ) -> None:
         """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
 
     def restore(
@@ -138,17 +177,35 @@ class Store(Protocol):
         overwrite: bool = False,
         dry_run: bool = False,
         by: str = "",
+        origin: Origin = THE_STORE,
     ) -> None:
         """Write a record with its own id, version and times: see `restoring`."""
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
         """The current record."""
 
-    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
+    def page(
+        self,
+        type_name: str,
+        after: str,
+        limit: int,
+        done: Done[RecordPage],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
         """Records in creation order that follow the id `after`."""
 
     def find(
-        self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
+        self,
+        type_name: str,
+        conditions: bytes,
+        after: str,
+        limit: int,
+        done: Done[RecordPage],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
     ) -> None:
         """As `page`, only records whose fields equal those of `conditions`, a JSON object."""
 
@@ -157,18 +214,30 @@ class Store(Protocol):
 
     # Bonds.
 
-    def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:
+    def bond(
+        self,
+        parent: str,
+        child: str,
+        weight: int,
+        path: str,
+        done: Done[str],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
         """Gives the id of the bond."""
 
-    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None:
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, *, origin: Origin = THE_STORE) -> None:
         """NotFound when there is no such bond."""
 
-    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, *, origin: Origin = THE_STORE) -> None:
         """The bonds below `root` as JSON, all trees if it is ""; `depth` 0 means every level."""
 
     # Types.
 
-    def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
+    def define(
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, *, origin: Origin = THE_STORE
+    ) -> None:
         """Gives True when the type is new."""
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
@@ -177,12 +246,24 @@ class Store(Protocol):
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:
         """All definitions, sorted by name."""
 
-    def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
+    def check(
+        self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, *, origin: Origin = THE_STORE
+    ) -> None:
         """Snippets that do not fit their type, page by page: see `fitting`."""
 
     # Search.
 
-    def search(self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed) -> None:
+    def search(
+        self,
+        query: str,
+        type_name: str,
+        limit: int,
+        offset: int,
+        done: Done[HitPage],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
         """Sees every write committed before it."""
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
@@ -217,6 +298,9 @@ class Store(Protocol):
 
     def commit(self) -> None:
         """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
+
+    def when_idle(self, done: Callable[[], None]) -> None:
+        """Call it when every write that was begun has ended."""
 
     def stats(self) -> dict[str, Any]:
         """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""

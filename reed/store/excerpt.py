@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 
 from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
-_PIECE = 32 * 1024  # characters looked through between two chances to interrupt
+_PIECE = 32 * 1024  # characters folded at a time
 _PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: marks stay with their letters
 _WINDOW = 160  # characters in which terms count as together
 _MAX_PLACES = 20  # of a term in a piece: further ones hardly make a better window
@@ -61,7 +61,7 @@ class Excerpts:
     def __init__(self, terms: Sequence[Term]) -> None:
         self._terms = [_Sought(term) for term in terms]
 
-    def of(self, texts: Sequence[str]) -> Generator[None, None, str]:
+    def of(self, texts: Sequence[str]) -> str:
         """The excerpt of the one text in which most terms are near each other."""
         best = (0, "", 0)  # how many terms, in which text, where
         for text in texts:
@@ -71,7 +71,6 @@ class Excerpts:
                     best = (found, text, begin + at)
                 if found:
                     break  # further on there may be a better one: not worth the time
-                yield
             if best[0] == len(self._terms):
                 break
         _, text, at = best

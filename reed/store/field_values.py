@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import re
 from _blake2 import blake2b  # not from hashlib, which loads OpenSSL
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import strict_json
@@ -43,6 +45,18 @@ def fields_of(content: Bytes) -> dict[str, Json]:
     """The fields of a stored content, numbers kept as written; values for `canonical` and `shown`."""
     fields: dict[str, Json] = _decode(str(content, "utf-8"))
     return fields
+
+
+class FieldValue(NamedTuple):
+    key: bytes  # `key_of` its canonical text
+    shown: str  # in a message
+
+
+def values_of(content: Bytes, names: Iterable[str]) -> dict[str, FieldValue]:
+    """The values of these fields, where the content has them."""
+    wanted = list(names)
+    fields = fields_of(content) if wanted else {}
+    return {name: FieldValue(key_of(canonical(fields[name])), shown(fields[name])) for name in wanted if name in fields}
 
 
 def conditions_of(text: bytes) -> dict[str, str]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reed.errors import Invalid
-from reed.store.base import Steps
 from reed.store.types import Type
 from reed.wire import strict_json
 
 MAX_SNIPPETS = 1000  # in one page
 MAX_BYTES = 8 * 1024 * 1024  # of content in one page; it has one snippet at least
-_STEP = 16 * 1024  # bytes between two interruptions
 _OVERHEAD = 512  # bytes counted for a snippet besides its content
 _MAX_DESCRIBED = 10  # snippets in each page
 
 
-def check(snippets: Iterable[tuple[str, str, bytes]], type_: Type, limit: int) -> Steps[bytes]:
+def check(snippets: Iterable[tuple[str, str, bytes]], type_: Type, limit: int) -> bytes:
     """Check up to `limit` of the snippets (id, name, content); 0 means MAX_SNIPPETS, which is also the most."""
     limit = min(limit or MAX_SNIPPETS, MAX_SNIPPETS)
-    checked = unfit = size = stepped = 0
+    checked = unfit = size = 0
     cursor = last = ""
     first: list[dict[str, str]] = []
     for snippet_id, name, content in snippets:
@@ -37,7 +35,4 @@ def check(snippets: Iterable[tuple[str, str, bytes]], type_: Type, limit: int) -
                 first.append({"id": snippet_id, "name": name, "problem": error.message})
         checked, last = checked + 1, snippet_id
         size += len(content) + _OVERHEAD
-        if size - stepped > _STEP:
-            stepped = size
-            yield
     return strict_json.dumps({"checked": checked, "unfit": unfit, "first": first, "cursor": cursor})

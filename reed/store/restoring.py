@@ -20,9 +20,7 @@ from typing import NamedTuple
 from reed.errors import Conflict, Invalid
 from reed.store.base import Restored
 from reed.store.ids import is_uuid_7, time_in
-from reed.store.snippets import check_length
-from reed.store.types import TypeCatalog
-from reed.wire import identifiers, strict_json
+from reed.wire import identifiers
 from reed.wire.snippets import Record
 
 MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that a record may be ahead of this machine's clock
@@ -57,19 +55,24 @@ def checked(record: Record) -> Record:
 
 
 def plan(
-    record: Record, old: Record | None, types: TypeCatalog, now: int, *, accept_unfit: bool, overwrite: bool
+    record: Record,
+    old: Record | None,
+    unfit: Invalid | None,
+    now: int,
+    *,
+    accept_unfit: bool,
+    overwrite: bool,
 ) -> Plan:
-    """`record` is `checked`, `old` the stored record with its sequence number; `now` in Unix microseconds. Raises
-    Invalid, Malformed or Conflict. The store still has to check that name and unique fields are free."""
+    """`record` is `checked`, `old` the stored record with its sequence number, `unfit` why the content does not fit its
+    type; `now` in Unix microseconds. Raises Invalid, Malformed or Conflict. The store still has to check that name and
+    unique fields are free."""
     if old == record:
         return Plan(record, old, Restored(record.id, "unchanged"))
     if old is not None:
         _check_older(record, old, overwrite=overwrite)
     if record.semantic_name:
         identifiers.check("semantic name", record.semantic_name)
-    types.of_new(record.snippet_type)
-    check_length(bytes(record.content))
-    problems = [*_unfit(record, types), *_ahead(record, now + MAX_AHEAD)]
+    problems = [*([unfit] if unfit else []), *_ahead(record, now + MAX_AHEAD)]
     if problems and not accept_unfit:
         raise problems[0]
     warning = "; ".join(problem.message for problem in problems)
@@ -89,14 +92,6 @@ def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
     else:
         what = f"{record.id} is here in version {old.version} too, with another content, name, type or time"
     raise Conflict(what, hint="it was left as it is; `reed import --update` replaces it")
-
-
-def _unfit(record: Record, types: TypeCatalog) -> Iterator[Invalid]:
-    value = strict_json.load_object(record.content)
-    try:
-        types.of_new(record.snippet_type).check(value)
-    except Invalid as error:
-        yield error
 
 
 def _ahead(record: Record, latest: int) -> Iterator[Invalid]:

@@ -21,6 +21,7 @@ from reed.wire.strict_json import Json
 MAX_WEIGHT = 10_000
 MAX_COST_IN_LOOP = 20_000  # weight × nodes: 2.6 ms at the worst
 MAX_COST_OF_ERRORS_IN_LOOP = 500  # the texts of errors cost far more than finding out that there is one
+MAX_COST_OF_ERRORS = 1_000_000  # in a worker: beyond it only the first error is built
 MAX_CONTENT_IN_LOOP = 64 * 1024  # bytes
 MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, where the schema has a regular expression
 _MAX_REF_DEPTH = 128  # schemas within each other, through `$ref`s too

@@ -14,30 +14,28 @@ A weight is rounded to the nearest of `search_text.WEIGHTS`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jsonschema_rs
-
 from reed.errors import Invalid, NotFound, nearest
-from reed.store.schema_cost import weigh
+from reed.store.schema import Schema
 from reed.store.search_text import Columns, nearest_column
 from reed.wire import identifiers, strict_json
 from reed.wire.registry import Definition
 from reed.wire.strict_json import Json
 
 _MAX_INDEXED = 32  # fields
-_MAX_PROBLEMS = 10  # in a message
-_MAX_PROBLEM = 200  # characters
-_MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
+MAX_DEFINITION = 1024 * 1024  # bytes
+MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer schema is compiled in workers only
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
     name: str
     definition: bytes
-    validator: jsonschema_rs.Validator | None
+    schema: Schema | None
     columns: Columns  # of its searchable fields
     indexed: frozenset[str]
     unique: frozenset[str]
@@ -45,18 +43,19 @@ class Type:
     max_depth: int | None
     problem: str = ""  # why nothing can be validated against it: writes of its snippets are refused
 
+    @property
+    def fields(self) -> list[str]:
+        """Those that it indexes."""
+        return sorted(self.indexed | self.unique)
+
     def check(self, content: dict[str, Json]) -> None:
         """Raises Invalid, which names each problem and its place."""
-        validator = self.validator
-        if validator is None or validator.is_valid(content):
-            return
-        errors = validator.iter_errors(content)
-        problems = [_problem(error) for error, _ in zip(errors, range(_MAX_PROBLEMS), strict=False)]
-        more = "; …" if next(iter(errors), None) else ""
-        raise Invalid(
-            f"the content does not fit its type {self.name!r}: {'; '.join(problems)}{more}",
-            hint=f"`reed registry get {self.name}` shows what is expected",
-        )
+        if self.schema is not None and not self.schema.is_valid(content):
+            raise self.unfit(self.schema.problems(content))
+
+    def unfit(self, problems: str) -> Invalid:
+        hint = f"`reed registry get {self.name}` shows what is expected"
+        return Invalid(f"the content does not fit its type {self.name!r}: {problems}", hint=hint)
 
 
 class TypeCatalog:
@@ -68,6 +67,11 @@ class TypeCatalog:
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
         """Replace all types. One whose schema would be refused today is kept, but switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
+
+    def copy(self) -> TypeCatalog:
+        copy = TypeCatalog()
+        copy._types = dict(self._types)
+        return copy
 
     def get(self, name: str) -> Type:
         """The type, or NotFound."""
@@ -112,14 +116,19 @@ class TypeCatalog:
 
 def _compile_stored(name: str, definition: bytes) -> Type:
     try:
-        return compile_type(name, definition)
+        return compile_type(name, definition, for_loop=True)
     except Invalid as error:
         return replace(compile_type(name, definition, without_schema=True), problem=error.message)
 
 
-def compile_type(name: str, definition: bytes, *, without_schema: bool = False) -> Type:
-    """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value."""
+def compile_type(name: str, definition: bytes, *, for_loop: bool = False, without_schema: bool = False) -> Type:
+    """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
+
+    `for_loop`: the schema is compiled only if that is short, and only so that validating is linear (see `schema`).
+    """
     identifiers.check("type name", name)
+    if len(definition) > MAX_DEFINITION:
+        raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
     fields = strict_json.load_object(definition)
     if without_schema:
         fields.pop("schema", None)
@@ -129,16 +138,27 @@ def compile_type(name: str, definition: bytes, *, without_schema: bool = False) 
             hint = nearest(key, _READERS) or f"expected one of {', '.join(_READERS)}"
             raise Invalid(f"type {name!r}: unknown key {key!r}", hint=hint)
         fields[key] = reader(f"type {name!r}: {key}", value)
+    schema: Schema | None = fields.get("schema")
+    if schema is not None and not for_loop:
+        schema.compile()
+    elif schema is not None and len(definition) <= MAX_DEFINITION_IN_LOOP:
+        schema.compile_for_loop()
     return Type(
         name=name,
         definition=definition,
-        validator=fields.get("schema"),
+        schema=schema,
         columns=fields.get("searchable", ()),
         indexed=fields.get("indexed", frozenset()),
         unique=fields.get("unique", frozenset()),
         composed_of=fields.get("composed_of"),
         max_depth=fields.get("max_depth"),
     )
+
+
+def columns_of(definition: bytes) -> Columns:
+    """The searchable fields of a stored definition."""
+    searchable = json.loads(definition).get("searchable", {})
+    return tuple((field, nearest_column(weight)) for field, weight in searchable.items())
 
 
 def _text(place: str, value: Json) -> str:
@@ -193,26 +213,15 @@ def _column(place: str, weight: Json) -> int:
     return nearest_column(weight)
 
 
-def _validator(place: str, schema: Json) -> jsonschema_rs.Validator:
+def _schema(place: str, schema: Json) -> Schema:
     if not isinstance(schema, (dict, bool)):
         raise Invalid(f"{place}: expected a JSON Schema, found {strict_json.describe(schema)}")
-    weigh(place, schema)
-    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
-    try:
-        return jsonschema_rs.validator_for(schema, validate_formats=True, pattern_options=patterns, offline=True)
-    except jsonschema_rs.ValidationError as error:
-        if "retriev" in error.message:
-            raise Invalid(
-                f"{place}: {_short(error.message)}", hint="a schema may refer to its own parts only (#/…)"
-            ) from None
-        raise Invalid(f"{place}{_path(error)}: {_short(error.message)}", hint="it is not a valid JSON Schema") from None
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        raise Invalid(f"{place}: {_short(str(error))}", hint="it is not a valid JSON Schema") from None
+    return Schema(place, schema)
 
 
 _READERS: dict[str, Callable[[str, Json], Any]] = {
     "description": _text,
-    "schema": _validator,
+    "schema": _schema,
     "searchable": _columns,
     "indexed": _fields,
     "unique": _fields,
@@ -220,20 +229,3 @@ _READERS: dict[str, Callable[[str, Json], Any]] = {
     "max_depth": _depth,
     "routable": _flag,
 }
-
-
-def _problem(error: jsonschema_rs.ValidationError) -> str:
-    message = error.message
-    if len(message) > _MAX_PROBLEM:
-        message = message.replace(strict_json.dumps(error.instance).decode(), "this value")
-    return f"${_path(error)}: {_short(message)}"
-
-
-def _path(error: jsonschema_rs.ValidationError) -> str:
-    """The place of the error in the value: `.keywords[1]`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
-
-
-def _short(text: str) -> str:
-    text = text.partition("\n")[0]
-    return text if len(text) <= _MAX_PROBLEM else text[: _MAX_PROBLEM // 2] + " … " + text[-_MAX_PROBLEM // 2 :]

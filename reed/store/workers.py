@@ -1,7 +1,7 @@
 """How a store has long work done elsewhere: jobs for worker processes (workers.md), or at once where there are none.
 
-    store ── submit(kind, arguments) ──▶ a worker runs the function that HANDLERS of the store name for the kind
-          ◀── done(value) | failed(error) ── in a later turn
+store ── submit(kind, arguments) ──▶ a worker runs the function that HANDLERS of the store name for the kind
+      ◀── done(value) | failed(error) ── in a later turn
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class Deadline(NamedTuple):
 class Deadlines(NamedTuple):
     search: Deadline = Deadline(2.0, "timing.search_timeout")
     job: Deadline = Deadline(10.0, "timing.job_timeout")
+
+
+DEADLINES = Deadlines()
 
 
 class Workers(Protocol):

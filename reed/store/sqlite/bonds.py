@@ -105,7 +105,7 @@ class Bonds:
         return found.fetchone() is not None
 
     def _check_composition(self, parent: Record, child: Record) -> None:
-        allowed = self._types.get(parent.snippet_type).composed_of
+        allowed = self._types.current.get(parent.snippet_type).composed_of
         if allowed is not None and child.snippet_type not in allowed:
             expected = ", ".join(sorted(allowed)) or "no children at all"
             raise Invalid(
@@ -150,7 +150,7 @@ class Bonds:
 
     def _check_depth(self, parent: int, child: int) -> None:
         """Raises Invalid if a snippet above would get more levels below it than its type's `max_depth`."""
-        limits = {type_.name: type_.max_depth for type_ in self._types if type_.max_depth is not None}
+        limits = {type_.name: type_.max_depth for type_ in self._types.current if type_.max_depth is not None}
         if not limits:
             return
         room: int | None = None  # levels that the child and its descendants may take

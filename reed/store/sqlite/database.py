@@ -3,11 +3,9 @@
     snippets  `sequence` is the first 60 bits of the id (see `store.ids`), so rows lie in creation order
     bonds     parent and child are sequence numbers; rows lie in the order in which `tree` shows them
     types     name and definition, byte for byte
-    progress  one row: snippets up to `indexed_to` are in the search index, except those in `stale`
-    stale     snippets changed or deleted since they were indexed, in this order
+    stale     snippets changed or deleted since they were indexed, in this order (see `search_index`)
+    reindex   one row: in another generation, snippets beyond `after` are indexed again
     field_indexes, field_entries   see `field_indexes`
-    search    FTS5: a column for each weight (see `search_text`), folded unless the texts are plain; then `written` has
-              the original texts as a JSON list, for excerpts
     outbox    events, a row for each subscriber
 
 The file is private (0600) and locked by one core (flock). `user_version` counts the applied migrations. WAL with
@@ -26,6 +24,7 @@ from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
 from reed.store.sqlite.file_guard import FileGuard
+from reed.store.sqlite.source import Source
 
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`
@@ -82,6 +81,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " key BLOB NOT NULL, PRIMARY KEY (sequence, index_id)) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS field_entries_by_key ON field_entries (index_id, key, sequence)",
     ),
+    (
+        # The search index has a file of its own, which the indexer makes.
+        "DROP TABLE search",
+        "DROP TABLE progress",
+        "DELETE FROM stale",
+        "CREATE TABLE reindex (generation INTEGER NOT NULL, after INTEGER NOT NULL)",
+        "INSERT INTO reindex VALUES (1, 0)",
+    ),
 )
 
 _SETTINGS = (
@@ -91,15 +98,14 @@ _SETTINGS = (
     "PRAGMA cache_spill = OFF",
     "PRAGMA secure_delete = FAST",
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA wal_autocheckpoint = 0",  # see set_autocheckpoint
+    "PRAGMA wal_autocheckpoint = 0",  # see `wal`
 )
-_CHECKPOINT_PAGES = 250  # more make a single commit long and save nothing in total
-_WAL_SIZE_LIMIT = 8 * 1024 * 1024
 _CACHED_STATEMENTS = 256
 
 
 class Database:
-    """The open file. `writer` is the only connection that writes; `reader()` opens others, for jobs."""
+    """The open file. `writer` is the only connection that writes; `reader` is the loop's own for reads: it sees what is
+    committed."""
 
     def __init__(self, path: str, warn: Callable[[str], None]) -> None:
         """`warn` is called when the files are lost from their path, and when they are back."""
@@ -115,6 +121,10 @@ class Database:
                 self.writer = self._connect()
                 opened.callback(self.writer.close)
                 self._prepare()
+                self.reader = self._connect()
+                opened.callback(self.reader.close)
+                self.reader.execute("SELECT generation FROM reindex").fetchone()  # opens all files
+                self.source = Source.of(path, os.fstat(descriptor))
                 self._guard.open(descriptor, *self.writer.execute("PRAGMA page_size").fetchone())
             except sqlite3.Error as error:
                 raise self._opening_error(error) from error
@@ -135,14 +145,6 @@ class Database:
             self._is_lost = not self._is_lost
             self._warn(f"writes are refused: {problem}" if problem else f"{self.path} is back: writes are accepted")
         return problem
-
-    def reader(self) -> sqlite3.Connection:
-        """A connection that has all files open. Raises CallError if they are lost."""
-        if problem := self.file_problem():
-            raise problem
-        reader = self._connect()
-        reader.execute("SELECT indexed_to FROM progress").fetchone()
-        return reader
 
     def close(self) -> None:
         if self.file_problem():
@@ -169,10 +171,15 @@ class Database:
         if self._guard.is_wal_complete:
             self.truncate_wal()
 
-    def set_autocheckpoint(self, *, enabled: bool) -> None:
-        """Let SQLite copy the log into the file within a commit, and cut a long log; both take time."""
-        self.writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES if enabled else 0}")
-        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT if enabled else -1}")
+    @property
+    def wal_frames(self) -> int:
+        """Pages in the log."""
+        return self._guard.frames
+
+    @property
+    def uncopied_frames(self) -> int:
+        """Pages in the log that are not in the file yet."""
+        return self._guard.uncopied_frames
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
         """The error to send for an error of SQLite."""

@@ -17,17 +17,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
-from reed.store.field_values import canonical, fields_of, key_of, shown
+from reed.store.field_values import FieldValue, key_of, values_of
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
-from reed.wire.strict_json import Json
-from reed.wire.structs import Bytes
 
 _DELETE_BATCH = 500  # entries
 _NULL = key_of("null")
@@ -50,10 +48,16 @@ class FieldIndex(NamedTuple):
     is_ready: bool
 
 
+class Valued(Protocol):
+    """A content whose fields have values (`contents.Content`)."""
+
+    def values_of(self, fields: Iterable[str]) -> dict[str, FieldValue]: ...
+
+
 class Entry(NamedTuple):
     field_index: FieldIndex
     key: bytes
-    value: Json  # from `fields_of`
+    shown: str  # the value, in a message
 
 
 @dataclass(slots=True, eq=False)
@@ -95,19 +99,19 @@ class FieldIndexes:
 
     # Writes of snippets.
 
-    def check(self, type_name: str, sequence: int, content: Bytes) -> list[Entry]:
+    def check(self, type_name: str, sequence: int, content: Valued) -> list[Entry]:
         """The entries of a snippet before it is written; Conflict when it repeats a unique value."""
         indexes = self._live.get(type_name)
         if not indexes:
             return []
-        entries = _entries(indexes, content)
+        entries = _entries(indexes, content.values_of({index.field for index in indexes}))
         for entry in entries:
             if entry.field_index.is_unique and entry.field_index.is_ready:
                 other = self._other(entry, sequence)
                 if other is not None:
                     raise Conflict(
                         f"{entry.field_index.field} is unique among snippets of type {type_name!r}:"
-                        f" {shown(entry.value)} is the value of {self._label(other)}",
+                        f" {entry.shown} is the value of {self._label(other)}",
                         hint="choose another value, or change that snippet",
                     )
         return entries
@@ -136,7 +140,7 @@ class FieldIndexes:
         if other is None:
             return None
         return Conflict(
-            f"{entry.field_index.field} cannot be unique: {shown(entry.value)} is the value of {self._label(other)} and"
+            f"{entry.field_index.field} cannot be unique: {entry.shown} is the value of {self._label(other)} and"
             f" {self._label(sequence)}",
             hint="change or delete one of them first",
         )
@@ -237,7 +241,7 @@ class FieldIndexes:
                 build.is_complete = True
                 break
             sequence, content = row
-            for entry in _entries(build.indexes, content):
+            for entry in _entries(build.indexes, values_of(content, [index.field for index in build.indexes])):
                 build.conflict = build.conflict or self._conflict(entry, sequence)
                 self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
             build.at = sequence
@@ -293,10 +297,8 @@ class FieldIndexes:
         return str(found[0] or found[1])
 
 
-def _entries(indexes: list[FieldIndex] | tuple[FieldIndex, ...], content: Bytes) -> list[Entry]:
-    fields = fields_of(content)
-    values = [(index, fields[index.field]) for index in indexes if index.field in fields]
-    return [Entry(index, key_of(canonical(value)), value) for index, value in values]
+def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> list[Entry]:
+    return [Entry(index, *values[index.field]) for index in indexes if index.field in values]
 
 
 def _wanted(type_: Type) -> dict[str, bool]:

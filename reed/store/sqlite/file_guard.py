@@ -17,12 +17,17 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from contextlib import ExitStack
 
 from reed.errors import CallError, StoreFailed
-from reed.store.sqlite.checkpointer import FRAMES, INDEX_SIZE
 
 _LOG_HEADER, _FRAME_HEADER = 32, 24  # bytes in the log
+
+# The wal-index ("WAL-mode File Format", 2.1), in the machine's byte order.
+_INDEX_SIZE = 136
+_FRAMES = struct.Struct("=16xI")  # mxFrame: frames in the log
+_COPIED = struct.Struct("=96xI")  # nBackfill: frames copied into the file
 
 _Identity = tuple[int, int]  # device and inode
 
@@ -40,7 +45,7 @@ class FileGuard:
         # Closing any descriptor of the wal-index drops SQLite's locks on it, so this one stays open until the end.
         index = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
         self._opened.callback(os.close, index)
-        self._counts = self._opened.enter_context(mmap.mmap(index, INDEX_SIZE, prot=mmap.PROT_READ))
+        self._counts = self._opened.enter_context(mmap.mmap(index, _INDEX_SIZE, prot=mmap.PROT_READ))
         self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on it
         self._opened.callback(os.close, self._open_log)
         self._frame_size = _FRAME_HEADER + page_size
@@ -70,11 +75,21 @@ class FileGuard:
         return None
 
     @property
+    def frames(self) -> int:
+        """Of the log, as the wal-index has them."""
+        return int(_FRAMES.unpack_from(self._counts)[0]) if self._identities else 0
+
+    @property
+    def uncopied_frames(self) -> int:
+        """Those that are not in the file yet."""
+        return self.frames - int(_COPIED.unpack_from(self._counts)[0]) if self._identities else 0
+
+    @property
     def is_wal_complete(self) -> bool:
         """Does the open log have all its frames?"""
         if not self._identities:
             return True
-        (frames,) = FRAMES.unpack_from(self._counts)
+        frames = self.frames
         needed = _LOG_HEADER + frames * self._frame_size if frames else 0
         return os.lseek(self._open_log, 0, os.SEEK_END) >= needed
 

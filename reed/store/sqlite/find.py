@@ -13,10 +13,10 @@ import sqlite3
 from functools import partial
 from typing import NamedTuple
 
-from reed.store.base import RecordPage, Steps
+from reed.store.base import RecordPage
 from reed.store.field_values import is_exact, key_of, satisfies
 from reed.store.snippets import collect_page
-from reed.store.sqlite.snippets import COLUMNS
+from reed.store.sqlite.lookup import COLUMNS
 
 _MAX_COUNTED = 1000  # entries, to find the most selective index
 
@@ -54,7 +54,7 @@ class Find(NamedTuple):
                 found.append(Entries(size, index_id, field, key))
         return min(found, default=None)
 
-    def steps(self, connection: sqlite3.Connection) -> Steps[RecordPage]:
+    def page(self, connection: sqlite3.Connection) -> RecordPage:
         entries, conditions = self.entries(connection), self.conditions
         if entries is None:
             rows = connection.execute(_SCAN, (self.type_name, self.after))
@@ -62,6 +62,6 @@ class Find(NamedTuple):
             rows = connection.execute(_BY_INDEX, (entries.index_id, entries.key, self.after))
             if is_exact(entries.key):  # the index has compared this field
                 conditions = {field: value for field, value in conditions.items() if field != entries.field}
-        page = yield from collect_page(rows, self.limit, partial(satisfies, conditions))
+        page = collect_page(rows, self.limit, partial(satisfies, conditions))
         rows.close()
         return page

@@ -103,6 +103,10 @@ class Outbox:
     def drop(self, name: str) -> None:
         self._dropped.add(name)
 
+    @property
+    def has_ready(self) -> bool:
+        return bool(self._ready)
+
     def pop_ready(self) -> Collection[str]:
         if not self._ready:
             return ()

@@ -15,20 +15,21 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from reed.store.base import HitPage, Steps
+from reed.store.base import HitPage
 from reed.store.excerpt import Excerpts
 from reed.store.query import Term
 from reed.store.search_text import WEIGHTS
 from reed.wire.search import SearchHit
 
-_STEP = 200  # matches between two interruptions
+_FETCHED = 200  # matches at a time
 
 _MATCHES = (
     "SELECT -snippets.sequence{scores}"
-    " FROM search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
+    " FROM index_file.search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
-_TEXTS = f"SELECT written, {', '.join(f'w{number}' for number in range(len(WEIGHTS)))} FROM search WHERE rowid = ?"
+_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
+_TEXTS = f"SELECT written, {_COLUMNS} FROM index_file.search WHERE rowid = ?"
 
 
 def expression(terms: Sequence[Term]) -> str:
@@ -42,9 +43,8 @@ def search(
     columns: Collection[int],
     limit: int,
     offset: int,
-) -> Steps[HitPage]:
+) -> HitPage:
     """Score every match, keep the best, and fetch those. `columns` are those of the index that any type uses."""
-    yield
     ordered = sorted(columns)
     squares = [float(WEIGHTS[column]) ** 2 for column in ordered]
     query = _MATCHES.format(scores="".join(f", bm25(search, {_only(column)})" for column in ordered))
@@ -55,7 +55,7 @@ def search(
     wanted = offset + limit
     total = 0
     best: list[tuple[float, int]] = []  # a heap of (score, -sequence), worst first
-    while found := matches.fetchmany(_STEP):
+    while found := matches.fetchmany(_FETCHED):
         total += len(found)
         for sequence, *scores in found:
             hit = _score(squares, scores), sequence
@@ -63,7 +63,6 @@ def search(
                 heapq.heappush(best, hit)
             elif hit > best[0]:
                 heapq.heapreplace(best, hit)
-        yield
     best.sort(reverse=True)
     excerpts = Excerpts(terms)
     hits = []
@@ -71,8 +70,7 @@ def search(
         snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
         written, *texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
         shown = json.loads(written) if written else [text for text in texts if text]
-        excerpt = yield from excerpts.of(shown)
-        hits.append(SearchHit(snippet_id, kind, name, score, excerpt))
+        hits.append(SearchHit(snippet_id, kind, name, score, excerpts.of(shown)))
     return HitPage(total, hits)
 
 

@@ -1,249 +1,188 @@
-"""The full-text index: updated behind the writes, ahead of the searches.
+"""The core's side of the search index: what has to be indexed, and who waits for it (store.md#search-index).
 
-A write only records what has to be indexed, in its own transaction:
+    writes          in their transaction, a row in `stale` for each changed or deleted snippet; nothing for a new one
+    the indexer     a worker that reads what is committed and writes the index (`indexing`), a slice for each job
+    its answers     how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
 
-    new snippets          all beyond `indexed_to`, in creation order; a CREATE writes nothing more
-    changed or deleted    a row in `stale`, with a rising mark
-    index again           `indexed_to` moves back
-
-`work` indexes a slice of both kinds alternately, and merges segments of the FTS5 index: a little after each slice, only
-that if there are too many. (FTS5's own merging would take up to 0.3 s in one write.)
-
-A search waits (`when_caught_up`) until everything committed before it is indexed. If the index cannot be written (a
-full disk), searches do not wait: they see what is indexed.
+A search waits until everything committed before it is indexed. If the index cannot be written (a full disk), searches
+do not wait: they see what is indexed.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.errors import CallError
-from reed.store.folding import fold, is_plain, segment
 from reed.store.ids import Ids
-from reed.store.search_text import WEIGHTS, texts_by_column
+from reed.store.sqlite.indexing import Progress, read_progress
+from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction
-from reed.store.sqlite.types import Types
 from reed.store.types import Type
+from reed.store.workers import THE_STORE, Deadline, Workers
 
-_PAGES_PER_SECOND = 8000  # merged, about
-_MIN_PAGES = 4  # in one step of merging, which ends with a term: the commonest takes more
-_MAX_SEGMENTS = 64
-_SECOND_LAYOUT = b"\xff\x00\x00\x01"  # of FTS5's structure record, since SQLite 3.43
+SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
+_MAX_TRIMMED = 500  # rows of `stale` deleted at a time
 
-_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_PUT = f"INSERT OR REPLACE INTO search (rowid, written, {_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
-_MERGE = "INSERT INTO search (search, rank) VALUES ('merge', ?)"
-_STRUCTURE = "SELECT block FROM search_data WHERE id = 10"
-_DROP = "DELETE FROM search WHERE rowid = ?"
+Ready = Callable[[CallError | None], None]
 
 
 class _Waiter(NamedTuple):
-    mark: int  # all rows of `stale` up to this mark must be indexed,
-    sequence: int  # and all snippets up to this one
-    ready: Callable[[CallError | None], None]
+    needs: Progress
+    ready: Ready
 
 
 class SearchIndex:
-    def __init__(self, transaction: Transaction, types: Types, ids: Ids) -> None:
+    def __init__(
+        self, transaction: Transaction, ids: Ids, source: Source, indexer: Workers, deadline: Deadline
+    ) -> None:
         self._transaction = transaction
         self._writer = transaction.writer
-        self._types = types
         self._ids = ids
+        self._source = source
+        self._indexer = indexer
+        self._deadline = deadline
         self._waiters: deque[_Waiter] = deque()
-        self._next_mark = 1
-        self._has_written = False  # a slice, in this transaction
-        self._is_merged = True
-        self._is_paused = False  # a slice could not be written: wait for another write to succeed
+        self._is_running = False  # a job is out
+        self._is_touched = False  # something to index was written in this transaction
+        self._added = 0  # snippets to index, by this transaction
+        self._left = 0  # snippets to index, by committed ones
+        self._committed = Progress()  # what the index has to reach to have all that is committed
+        self._progress = read_progress(source)
         self._load()
         transaction.join(self)
-        transaction.on_end.append(self._wake_waiters)
+        transaction.on_end.append(self._ended)
+        if self.behind:
+            self._start()
 
     def _load(self) -> None:
         execute = self._writer.execute
-        (self._indexed_to,) = execute("SELECT indexed_to FROM progress").fetchone()
-        self._stale, first, last = execute("SELECT count(*), min(mark), max(mark) FROM stale").fetchone()
-        self._next_mark = max(self._next_mark, (last or 0) + 1)
-        self._marks_done = (first or self._next_mark) - 1
-        (self._beyond,) = execute("SELECT count(*) FROM snippets WHERE sequence > ?", (self._indexed_to,)).fetchone()
+        self._generation, after = execute("SELECT generation, after FROM reindex").fetchone()
+        first, last = execute("SELECT min(mark), max(mark) FROM stale").fetchone()
+        self._first_mark = first or 0  # 0: no rows
+        self._last_mark = max(last or 0, self._progress.mark)
+        self._committed = Progress(self._generation, max(self._ids.last, self._committed.indexed_to), self._last_mark)
+        beyond = self._progress.indexed_to
+        if self._progress.generation != self._generation:
+            beyond = min(beyond, after)
+        (new,) = execute("SELECT count(*) FROM snippets WHERE sequence > ?", (beyond,)).fetchone()
+        (stale,) = execute("SELECT count(*) FROM stale WHERE mark > ?", (self._progress.mark,)).fetchone()
+        self._left = new + stale
 
     @property
     def behind(self) -> int:
-        """Number of snippets that are not indexed yet."""
-        return int(self._stale + self._beyond)
-
-    @property
-    def has_work(self) -> bool:
-        return not self._is_paused and (self.behind > 0 or not self._is_merged)
-
-    @property
-    def has_waiters(self) -> bool:
-        return bool(self._waiters)
+        """Number of snippets that are not indexed yet, about."""
+        return self._left + self._added
 
     # Writes.
 
     def created(self) -> None:
-        self._beyond += 1
-
-    def restored(self, sequence: int) -> None:
-        """A snippet was created with an old id."""
-        if sequence > self._indexed_to:
-            self._beyond += 1
-        else:
-            self._mark(sequence)
+        self._touch(1)
 
     def changed(self, sequence: int) -> None:
-        """A snippet was updated, or is to be indexed again."""
-        if sequence <= self._indexed_to:
-            self._mark(sequence)
-
-    def deleted(self, sequence: int) -> None:
-        if sequence > self._indexed_to:
-            self._beyond -= 1
-        self._mark(sequence)  # beyond `indexed_to` too: it may have an entry from before that moved back
+        """A snippet was updated, deleted, restored, or is to be indexed again."""
+        self._transaction.begin()
+        self._last_mark += 1
+        # A row of this snippet with an earlier mark may be in the indexer's hands: it gets another mark.
+        self._writer.execute("INSERT OR REPLACE INTO stale VALUES (?, ?)", (self._last_mark, sequence))
+        self._first_mark = self._first_mark or self._last_mark
+        self._touch(1)
 
     def redefined(self, new: Type, old: Type | None) -> None:
         """Index the type's snippets again if its searchable fields have changed."""
         if old is not None and sorted(old.columns) != sorted(new.columns):
             (first,) = self._writer.execute("SELECT min(sequence) FROM snippets WHERE type = ?", (new.name,)).fetchone()
             if first is not None:
-                (count,) = self._writer.execute(
-                    "SELECT count(*) FROM snippets WHERE sequence >= ?", (first,)
-                ).fetchone()
+                query = "SELECT count(*) FROM snippets WHERE sequence >= ?"
+                (count,) = self._writer.execute(query, (first,)).fetchone()
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:
         """Index everything again; `count` is the number of snippets, which would take long to count."""
         self._go_back(0, count)
 
-    def when_caught_up(self, ready: Callable[[CallError | None], None]) -> None:
-        """Call `ready` when everything committed by now is indexed, with an error if the index cannot be written."""
-        if self.behind:
-            self._is_paused = False
-            self._waiters.append(_Waiter(self._next_mark - 1, self._ids.last, ready))
-        else:
-            ready(None)
+    def _go_back(self, after: int, count: int) -> None:
+        """Index again what lies beyond `after`."""
+        self._transaction.begin()
+        if self._progress.generation != self._generation:  # the indexer has not gone back yet to where it should
+            (earlier,) = self._writer.execute("SELECT after FROM reindex").fetchone()
+            after = min(after, earlier)
+        self._generation += 1
+        self._writer.execute("UPDATE reindex SET generation = ?, after = ?", (self._generation, after))
+        self._touch(count)
 
-    def work(self, until: float) -> None:
-        """Index for a third of the time, at least one snippet, and merge a little: that, the new segment and the COMMIT
-        take the rest. With too many segments merge for a third instead."""
-        self._transaction.commit()  # so that a failing slice does not fail the turn's writes
-        self._transaction.begin_unsynced()
-        self._has_written = True
-        now = time.monotonic()
-        seconds = max(until - now, 0.0) / 3
-        pages = max(int(seconds * _PAGES_PER_SECOND), _MIN_PAGES)
-        if self._segments() >= _MAX_SEGMENTS and self._merge(pages):
-            while time.monotonic() < now + seconds and self._merge(pages):
-                pass
-        else:
-            self._index(now + seconds)
-            self._is_merged = not self._merge(pages)
-
-    def _index(self, until: float) -> None:
-        moved = self._indexed_to
-        for progress in self._steps():
-            if not progress or time.monotonic() >= until:
-                break
-        if self._indexed_to != moved:
-            self._writer.execute("UPDATE progress SET indexed_to = ?", (self._indexed_to,))
-
-    def _merge(self, pages: int) -> bool:
-        """False when there is nothing to merge."""
-        before = self._writer.total_changes
-        self._writer.execute(_MERGE, (pages,))
-        return self._writer.total_changes - before >= 2  # the command itself counts as one
-
-    def _segments(self) -> int:
-        """The second number in FTS5's structure record."""
-        (structure,) = self._writer.execute(_STRUCTURE).fetchone()
-        numbers = structure[8:] if structure[4:8] == _SECOND_LAYOUT else structure[4:]
-        _, numbers = _varint(numbers)  # levels
-        return _varint(numbers)[0]
+    def _touch(self, count: int) -> None:
+        self._is_touched = True
+        self._added += count
 
     def settle(self, committed: bool) -> None:
+        added, self._added = self._added, 0
         if committed:
-            self._is_paused = False
-        else:
-            self._is_paused = self._is_paused or self._has_written
+            self._left += added
+            self._committed = Progress(self._generation, self._ids.last, self._last_mark)
+        elif self._is_touched:
             self._load()
-        self._has_written = False
 
-    def _wake_waiters(self, error: CallError | None) -> None:
-        while self._waiters and (self._is_paused or self._is_ready(self._waiters[0])):
-            self._waiters.popleft().ready(error if self._is_paused else None)
+    def _ended(self, error: CallError | None) -> None:
+        is_touched, self._is_touched = self._is_touched, False
+        if is_touched and error is None:
+            self._start()
 
-    def _is_ready(self, waiter: _Waiter) -> bool:
-        stale_done = not self._stale or self._marks_done >= waiter.mark
-        return stale_done and (not self._beyond or self._indexed_to >= waiter.sequence)
+    # Searches.
 
-    def _steps(self) -> Iterator[bool]:
-        """Index a stale snippet, a new one, a stale one, …; yields False at the end."""
-        while self.behind:
-            if self._stale:
-                yield self._index_stale()
-            if self._beyond:
-                yield self._index_next()
-        yield False
-
-    def _index_stale(self) -> bool:
-        mark, sequence = self._writer.execute("SELECT mark, sequence FROM stale ORDER BY mark LIMIT 1").fetchone()
-        row = self._writer.execute("SELECT type, content FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
-        if row is None:
-            self._writer.execute(_DROP, (sequence,))
+    def when_caught_up(self, ready: Ready) -> None:
+        """Call `ready` when everything committed by now is indexed, with an error if the index cannot be written."""
+        if self._has(self._committed):
+            ready(None)
         else:
-            self._put(sequence, *row)
-        self._writer.execute("DELETE FROM stale WHERE mark = ?", (mark,))
-        self._stale -= 1
-        self._marks_done = mark
-        return True
+            self._waiters.append(_Waiter(self._committed, ready))
+            self._start()
 
-    def _index_next(self) -> bool:
-        row = self._writer.execute(
-            "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence LIMIT 1",
-            (self._indexed_to,),
-        ).fetchone()
-        self._put(*row)
-        self._indexed_to = row[0]
-        self._beyond -= 1
-        return True
+    def _has(self, needs: Progress) -> bool:
+        return all(done >= needed for done, needed in zip(self._progress, needs, strict=True))
 
-    def _put(self, sequence: int, type_name: str, content: bytes) -> None:
-        texts = texts_by_column(self._types.get(type_name).columns, content)
-        written = [text for text in texts if text]
-        if not written:
-            self._writer.execute(_DROP, (sequence,))
-        elif all(map(is_plain, written)):
-            self._writer.execute(_PUT, (sequence, "", *texts))
-        else:
-            folded = [segment(fold(text)) for text in texts]
-            self._writer.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
+    # Jobs.
 
-    def _mark(self, sequence: int) -> None:
-        self._transaction.begin()
-        added = self._writer.execute("INSERT OR IGNORE INTO stale VALUES (?, ?)", (self._next_mark, sequence)).rowcount
-        if added:
-            self._next_mark += 1
-            self._stale += 1
+    def _start(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            arguments = (tuple(self._source), self._committed.indexed_to, SLICE_SECONDS)
+            self._indexer.submit(
+                "index", arguments, self._done, self._failed, origin=THE_STORE, deadline=self._deadline
+            )
 
-    def _go_back(self, to: int, count: int) -> None:
-        """Index again the `count` snippets beyond `to`."""
-        if to >= self._indexed_to:
-            return
-        self._transaction.begin()
-        self._writer.execute("UPDATE progress SET indexed_to = ?", (to,))
-        self._indexed_to = to
-        self._beyond = count
+    def _done(self, answer: tuple[tuple[int, int, int], int, bool]) -> None:
+        progress, count, is_left = answer
+        self._is_running = False
+        self._progress = Progress(*progress)
+        is_current = self._has(self._committed)
+        self._left = 0 if is_current and not is_left else max(self._left - count, 0)
+        while self._waiters and self._has(self._waiters[0].needs):
+            self._waiters.popleft().ready(None)
+        if is_left or not is_current:
+            self._start()
+        if self.has_work:
+            self._transaction.wake()
 
+    def _failed(self, error: CallError) -> None:
+        """Another write, or another search, tries again."""
+        self._is_running = False
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            waiter.ready(error)
 
-def _varint(data: bytes) -> tuple[int, bytes]:
-    """Decode SQLite's varint at the beginning of `data`; gives the number and the rest."""
-    number = 0
-    for length, byte in enumerate(data, 1):
-        number = number << 7 | byte & 0x7F
-        if byte < 0x80:
-            return number, data[length:]
-    raise ValueError(f"not a varint of SQLite: {data.hex()}")
+    # Tidying.
+
+    @property
+    def has_work(self) -> bool:
+        return 0 < self._first_mark <= self._progress.mark
+
+    def work(self, _until: float) -> None:
+        """Delete some rows of `stale` that are indexed. After a power cut they may be there again: no harm is done."""
+        self._transaction.commit()
+        self._transaction.begin_unsynced()
+        last = min(self._first_mark + _MAX_TRIMMED, self._progress.mark)
+        self._writer.execute("DELETE FROM stale WHERE mark <= ?", (last,))
+        (first,) = self._writer.execute("SELECT min(mark) FROM stale").fetchone()
+        self._first_mark = first or 0

@@ -37,7 +37,6 @@ class Part(Protocol):
 class Transaction:
     __slots__ = (
         "_callers",
-        "_had_writes",
         "_is_file_lost",
         "_is_synced",
         "_next_full_check",
@@ -67,7 +66,6 @@ class Transaction:
         self._is_file_lost = False
         self._next_full_check = 0.0
         self._is_synced = True
-        self._had_writes = False
 
     def join(self, part: Part) -> None:
         self._parts.append(part)
@@ -97,10 +95,9 @@ class Transaction:
         """Call `done(value)` after the COMMIT, or `failed(error)`."""
         self._callers.append((done, value, failed))
 
-    def pop_had_writes(self) -> bool:
-        """Were there writes since the last call? Unsynced transactions do not count."""
-        had_writes, self._had_writes = self._had_writes or bool(self._callers), False
-        return had_writes
+    def wake(self) -> None:
+        """Have the store's work looked at at the end of this turn."""
+        self._on_due()
 
     def commit(self) -> None:
         """COMMIT, if a transaction is open; a failure goes to the callers."""
@@ -171,7 +168,6 @@ class Transaction:
     def _settle(self, *, committed: bool) -> list[_Caller]:
         self._unsettled = [part for part in self._parts if not _try_settle(part, committed)]
         callers, self._callers = self._callers, []
-        self._had_writes = self._had_writes or bool(callers)
         return callers
 
     def _call_on_end(self, error: CallError | None) -> None:

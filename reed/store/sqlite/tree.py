@@ -10,19 +10,18 @@ deeper than JSON may (protocol.md#json), or does not fit into a payload, is refu
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from reed.errors import NotFound, TooLarge
-from reed.store.base import Steps
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.strict_json import MAX_DEPTH, dumps
 from reed.wire.structs import JSON_RESPONSE
 
 MAX_TREE = MAX_PAYLOAD - JSON_RESPONSE.size
 MAX_LEVELS = (MAX_DEPTH - 2) // 2  # below a root: each nests an object and an array, as the root does
-_STEP = 16  # snippets between two interruptions
 
 _BATCH = 64
 _CHILDREN = (
@@ -50,11 +49,15 @@ class _Node(NamedTuple):
     has_children: int  # 0 or 1
 
 
-def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[bytes]:
-    """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge or NotFound."""
-    walk = _Walk(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1)
+class TooManyNodes(Exception):
+    """The tree has more nodes than the caller has time for."""
+
+
+def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes: float = math.inf) -> bytes:
+    """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge, NotFound or TooManyNodes."""
+    walk = _Walk(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1, max_nodes)
     if root is not None:
-        yield from walk.add(root)
+        walk.add(root)
         return walk.text()
     walk.write("[")
     parent = -1
@@ -64,21 +67,22 @@ def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[
         if found is None:
             break
         parent = found
+        walk.count()
         if connection.execute(_HAS_PARENT, (parent,)).fetchone() is None:
             if not first:
                 walk.write(",")
             first = False
-            yield from walk.add(parent)
-        yield
+            walk.add(parent)
     walk.write("]")
     return walk.text()
 
 
 class _Walk:
-    def __init__(self, connection: sqlite3.Connection, depth: int, max_levels: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, depth: int, max_levels: int, max_nodes: float) -> None:
         self._connection = connection
         self._depth = depth
         self._max_levels = max_levels
+        self._nodes_left = max_nodes
         self._parts: list[str] = []
         self._room = MAX_TREE
 
@@ -90,17 +94,21 @@ class _Walk:
                 f"the tree has more than {MAX_TREE} bytes", hint="ask for fewer levels (--depth), or for a part of it"
             )
 
+    def count(self) -> None:
+        self._nodes_left -= 1
+        if self._nodes_left < 0:
+            raise TooManyNodes
+
     def text(self) -> bytes:
         return "".join(self._parts).encode()
 
-    def add(self, root: int) -> Steps[None]:
+    def add(self, root: int) -> None:
         row = self._connection.execute(_ROOT, (root,)).fetchone()
         if row is None:
             raise NotFound("the snippet at the root of this tree was deleted meanwhile")
         self._open(_Node._make(row))
         stack = [self._children(root)]
         needs_comma = [False]  # at each level, before the next child
-        steps = 0
         while stack:
             node = next(stack[-1], None)
             if node is None:
@@ -117,9 +125,6 @@ class _Walk:
                 needs_comma.append(False)
             else:
                 self.write("]}")
-            steps += 1
-            if steps % _STEP == 0:
-                yield
 
     def _shows_children(self, level: int, node: _Node) -> bool:
         if not node.has_children or (self._depth and level >= self._depth):
@@ -132,6 +137,7 @@ class _Walk:
         )
 
     def _open(self, node: _Node) -> None:
+        self.count()
         # Ids and names have no character that JSON escapes.
         self.write(
             f'{{"id":"{node.id}","type":"{node.type}","name":"{node.name}","weight":{node.weight},'

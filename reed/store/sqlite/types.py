@@ -1,4 +1,7 @@
-"""The table `types`, and its definitions compiled in memory."""
+"""The table `types`, and its definitions compiled in memory.
+
+Reads see `committed`; writes see `current`, which also has what this transaction has defined.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,28 @@ from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type, TypeCatalog
 
 
-class Types(TypeCatalog):
+class Types:
     def __init__(self, transaction: Transaction) -> None:
-        super().__init__()
         self._transaction = transaction
-        self._is_changed = False  # in this transaction
-        self._load()
+        self._defined: list[Type] = []  # in this transaction
+        self.committed = TypeCatalog()
+        self.committed.load(transaction.writer.execute("SELECT name, definition FROM types").fetchall())
+        self.current = self.committed.copy()
         transaction.join(self)
 
     def define(self, new: Type) -> Type | None:
         """Write a compiled type; gives the one it replaces."""
         self._transaction.begin()
         self._transaction.writer.execute("INSERT OR REPLACE INTO types VALUES (?, ?)", (new.name, new.definition))
-        self._is_changed = True
-        return self.put(new)
+        self._defined.append(new)
+        return self.current.put(new)
 
     def settle(self, committed: bool) -> None:
-        if self._is_changed and not committed:
-            self._load()
-        self._is_changed = False
-
-    def _load(self) -> None:
-        self.load(self._transaction.writer.execute("SELECT name, definition FROM types").fetchall())
+        if not self._defined:
+            return
+        if committed:
+            for new in self._defined:
+                self.committed.put(new)
+        else:
+            self.current = self.committed.copy()
+        self._defined.clear()

@@ -1,0 +1,117 @@
+"""A JSON Schema, compiled: is a content valid, and what is wrong with it?
+
+    compile            any schema; validating may take long, so it belongs into a worker
+    compile_for_loop   only a schema whose cost is bounded (see `schema_cost`) and whose patterns are linear
+
+`is_valid` builds no errors: it is quick even for a content with millions of them. `problems` builds them all before it
+gives the first, unless there may be many; then it names only the first.
+
+The library is imported where a schema is compiled: it takes 12 MB, which a worker that searches can do without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reed.errors import Invalid
+from reed.store.schema_cost import MAX_COST_OF_ERRORS, weigh
+from reed.wire import strict_json
+from reed.wire.strict_json import Json
+
+_MAX_PROBLEMS = 10  # in a message
+_MAX_PROBLEM = 200  # characters
+_MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
+_MAX_PATTERN = 16384  # bytes of a compiled pattern in the loop
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+
+
+class Schema:
+    __slots__ = ("_place", "_schema", "_validator", "cost")
+
+    def __init__(self, place: str, schema: Json) -> None:
+        """`place` begins the text of errors. Raises Invalid if validating would take too long."""
+        self.cost = weigh(place, schema)
+        self._place = place
+        self._schema: Json = schema  # until it is compiled
+        self._validator: jsonschema_rs.Validator | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._validator is not None
+
+    def compile(self) -> None:
+        """Raises Invalid unless it is a JSON Schema."""
+        import jsonschema_rs
+
+        try:
+            self._compile(jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS))
+        except jsonschema_rs.ValidationError as error:
+            if "retriev" in error.message:
+                raise Invalid(
+                    f"{self._place}: {_short(error.message)}", hint="a schema may refer to its own parts only (#/…)"
+                ) from None
+            raise self._refused(f"{_path(error)}: {_short(error.message)}") from None
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            raise self._refused(f": {_short(str(error))}") from None
+
+    def compile_for_loop(self) -> None:
+        """Leaves it as it is if it belongs into a worker. Raises Invalid unless it is a JSON Schema."""
+        if not self.cost.is_bounded:
+            return
+        import jsonschema_rs
+
+        if not self.cost.has_pattern:
+            self.compile()
+            return
+        try:
+            self._compile(jsonschema_rs.RegexOptions(size_limit=_MAX_PATTERN))
+        except (ValueError, jsonschema_rs.ValidationError):  # a pattern that may be slow, or an error for `compile`
+            return
+
+    def is_valid(self, content: Json) -> bool:
+        assert self._validator is not None
+        return self._validator.is_valid(content)
+
+    def problems(self, content: Json, nodes: int = 0) -> str:
+        """What is wrong with a content that is not valid; of one with many nodes only the first."""
+        import jsonschema_rs
+
+        assert self._validator is not None
+        if self.cost.weight * nodes > MAX_COST_OF_ERRORS:
+            try:
+                self._validator.validate(content)
+            except jsonschema_rs.ValidationError as error:
+                return f"{_problem(error)}; …"
+        errors = self._validator.iter_errors(content)
+        problems = [_problem(error) for error, _ in zip(errors, range(_MAX_PROBLEMS), strict=False)]
+        return "; ".join(problems) + ("; …" if next(iter(errors), None) else "")
+
+    def _compile(self, patterns: jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions) -> None:
+        import jsonschema_rs
+
+        self._validator = jsonschema_rs.validator_for(
+            self._schema, validate_formats=True, pattern_options=patterns, offline=True
+        )
+        self._schema = None
+
+    def _refused(self, why: str) -> Invalid:
+        return Invalid(f"{self._place}{why}", hint="it is not a valid JSON Schema")
+
+
+def _problem(error: jsonschema_rs.ValidationError) -> str:
+    message = error.message
+    if len(message) > _MAX_PROBLEM:
+        message = message.replace(strict_json.dumps(error.instance).decode(), "this value")
+    return f"${_path(error)}: {_short(message)}"
+
+
+def _path(error: jsonschema_rs.ValidationError) -> str:
+    """The place of the error in the value: `.keywords[1]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+
+
+def _short(text: str) -> str:
+    text = text.partition("\n")[0]
+    return text if len(text) <= _MAX_PROBLEM else text[: _MAX_PROBLEM // 2] + " … " + text[-_MAX_PROBLEM // 2 :]

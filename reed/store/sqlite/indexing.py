@@ -1,0 +1,176 @@
+"""The search index: a file of its own, which only the indexer's process writes (store.md#search-index).
+
+    content.db            snippets   stale: mark, sequence of what changed   reindex: generation, after
+                              │ snapshot
+    run_index ────────────────┴──▶ content-search.db     search: FTS5, a column for each weight (see `search_text`)
+                                                         state: how far it has come, in the same transaction
+
+Texts are folded unless they are plain; then `written` has the originals as a JSON list, for excerpts. The file can be
+made again from the content at any time: if it is missing, damaged or of another layout, indexing begins at the
+beginning. A snippet that kills the indexer (a content too large for its memory) is tried once, then skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing, suppress
+from typing import NamedTuple
+from urllib.parse import quote
+
+from reed.store.folding import fold, is_plain, segment
+from reed.store.search_text import WEIGHTS, Columns, texts_by_column
+from reed.store.sqlite.source import Source, close_connections, connect, file_error, snapshot
+from reed.store.types import columns_of
+
+LAYOUT = 1  # another one: the index is made again
+_APPLICATION_ID = 0x52454549  # "REEI"
+
+_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
+_SCHEMA = (
+    # prefix: "ab*" is looked up like a word, not merged from all words that begin so.
+    f"CREATE VIRTUAL TABLE search USING fts5({_COLUMNS}, written UNINDEXED, prefix = '2',"
+    " tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\")",
+    "CREATE TABLE state (generation INTEGER, indexed_to INTEGER, mark INTEGER, attempt INTEGER)",
+    "INSERT INTO state VALUES (0, 0, 0, 0)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {LAYOUT}",
+)
+_PUT = f"INSERT OR REPLACE INTO search (rowid, written, {_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
+_DROP = "DELETE FROM search WHERE rowid = ?"
+_STALE = (
+    "SELECT mark, stale.sequence, type, content FROM stale LEFT JOIN snippets ON snippets.sequence = stale.sequence"
+    " WHERE mark > ? ORDER BY mark"
+)
+_NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
+_RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
+
+
+class Progress(NamedTuple):
+    generation: int = 0  # of `reindex`: another one in content.db means to begin again
+    indexed_to: int = 0  # snippets up to this sequence number are indexed, as they were when they were created …
+    mark: int = 0  # … or changed, up to this row of `stale`
+
+
+def read_progress(source: Source) -> Progress:
+    """How far the index is; the beginning if there is none."""
+    try:
+        with closing(connect(f"file:{quote(source.index_path)}?mode=ro")) as index:
+            if _layout(index) == (_APPLICATION_ID, LAYOUT):
+                return Progress(*index.execute("SELECT generation, indexed_to, mark FROM state").fetchone())
+    except sqlite3.Error:
+        pass
+    return Progress()
+
+
+def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:
+    """Index for about so long, one snippet at least. Gives the progress, the number of snippets indexed, and whether
+    some are left. `last` is the last sequence number that is used: beyond it there is nothing to wait for."""
+    source = Source(*source)
+    until = time.monotonic() + seconds
+    try:
+        try:
+            return _Indexing(source, last, until).run()
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise
+            _remove(source.index_path)
+            return _Indexing(source, last, until).run()
+    except sqlite3.Error as error:
+        raise file_error(source.index_path, error) from error
+
+
+class _Indexing:
+    """One slice of indexing."""
+
+    def __init__(self, source: Source, last: int, until: float) -> None:
+        self._source = source
+        self._last = last
+        self._until = until
+        self._columns: dict[str, Columns] = {}
+        self._count = 0
+
+    def run(self) -> tuple[tuple[int, int, int], int, bool]:
+        with closing(_open_index(self._source.index_path)) as self._index:
+            *progress, attempt = self._index.execute("SELECT * FROM state").fetchone()
+            self._attempt = int(attempt)
+            self._index.execute("BEGIN IMMEDIATE")
+            with snapshot(self._source) as content:
+                self._columns = {name: columns_of(text) for name, text in content.execute("SELECT * FROM types")}
+                found, is_left = self._slice(content, Progress(*progress))
+            self._index.execute("UPDATE state SET generation = ?, indexed_to = ?, mark = ?, attempt = 0", found)
+            self._index.execute("COMMIT")
+        return (found.generation, found.indexed_to, found.mark), self._count, is_left
+
+    def _slice(self, content: sqlite3.Connection, progress: Progress) -> tuple[Progress, bool]:
+        generation, after = content.execute("SELECT generation, after FROM reindex").fetchone()
+        if generation != progress.generation:
+            progress = progress._replace(generation=generation, indexed_to=min(progress.indexed_to, after))
+        for mark, sequence, type_name, text in content.execute(_STALE, (progress.mark,)):
+            if self._is_over():
+                return progress, True
+            self._put(sequence, type_name, text)
+            progress = progress._replace(mark=mark)
+        for sequence, type_name, text in content.execute(_NEW, (progress.indexed_to,)):
+            if self._is_over():
+                return progress, True
+            self._put(sequence, type_name, text)
+            progress = progress._replace(indexed_to=sequence)
+        return progress._replace(indexed_to=max(progress.indexed_to, self._last)), False
+
+    def _is_over(self) -> bool:
+        return self._count > 0 and time.monotonic() >= self._until
+
+    def _put(self, sequence: int, type_name: str | None, content: bytes | None) -> None:
+        self._count += 1
+        columns = self._columns.get(type_name or "", ())
+        texts: list[str] = []
+        if content is not None and columns and sequence != self._attempt:
+            if len(content) >= _RISKY:
+                self._note_attempt(sequence)
+            texts = texts_by_column(columns, content)
+        written = [text for text in texts if text]
+        if not written:
+            self._index.execute(_DROP, (sequence,))
+        elif all(map(is_plain, written)):
+            self._index.execute(_PUT, (sequence, "", *texts))
+        else:
+            folded = [segment(fold(text)) for text in texts]
+            self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
+
+    def _note_attempt(self, sequence: int) -> None:
+        """So that the next indexer skips it, if this one does not survive it."""
+        self._index.execute("UPDATE state SET attempt = ?", (sequence,))
+        self._index.execute("COMMIT")
+        self._index.execute("BEGIN IMMEDIATE")
+
+
+def _open_index(path: str) -> sqlite3.Connection:
+    if not os.path.exists(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    index = connect(f"file:{quote(path)}?mode=rw")
+    if _layout(index) != (_APPLICATION_ID, LAYOUT):
+        index.close()
+        _remove(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        index = connect(f"file:{quote(path)}?mode=rw")
+        index.execute("PRAGMA journal_mode = WAL")
+        for statement in _SCHEMA:
+            index.execute(statement)
+    index.execute("PRAGMA synchronous = FULL")  # the core deletes marks upon what this process says it has indexed
+    return index
+
+
+def _layout(index: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = index.execute("PRAGMA application_id").fetchone()
+    (layout,) = index.execute("PRAGMA user_version").fetchone()
+    return application_id, layout
+
+
+def _remove(path: str) -> None:
+    close_connections()
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.remove(path + suffix)

@@ -1,0 +1,83 @@
+"""Snippets as one connection sees them: by ref, by page, names. The writer's also sees what is uncommitted."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from reed.errors import NotFound, nearest
+from reed.store.base import RecordPage
+from reed.store.ids import UUID_LENGTH, sequence_in, sequence_of, sequence_range
+from reed.store.snippets import MAX_IDS_COUNTED, ambiguous, collect_page
+from reed.wire import identifiers
+from reed.wire.snippets import Record
+
+COLUMNS = "id, type, name, version, created_at, updated_at, content"
+
+_AFTER_NAMES = "\x7f"  # sorts after every character of a name
+_BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
+_BY_NAME = f"SELECT {COLUMNS} FROM snippets WHERE name = ? AND name != ''"
+_PAGE = f"SELECT {COLUMNS} FROM snippets WHERE sequence > ? ORDER BY sequence"
+_PAGE_OF_TYPE = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence"
+_BY_PREFIX = "SELECT id FROM snippets WHERE sequence BETWEEN ? AND ? AND substr(id, 1, ?) = ? ORDER BY sequence LIMIT ?"
+_NAMES = "SELECT name FROM snippets WHERE name != '' AND name >= ? AND name < ? ORDER BY name LIMIT ?"
+_NAMES_FROM = "SELECT name FROM snippets WHERE name != '' AND name >= ? ORDER BY name LIMIT 8"
+_NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER BY name DESC LIMIT 8"
+
+
+class Lookup:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute = connection.execute
+
+    def find(self, ref: str) -> Record:
+        """The record with this ref; NotFound, or Conflict for an ambiguous prefix."""
+        row = None
+        if len(ref) == UUID_LENGTH:
+            snippet_id = ref.lower()
+            row = self._execute(_BY_SEQUENCE, (sequence_of(snippet_id),)).fetchone()
+            if row is not None and row[0] != snippet_id:
+                row = None
+        elif identifiers.is_semantic_name(ref):
+            row = self._execute(_BY_NAME, (ref,)).fetchone()
+        row = row or self._by_prefix(ref.lower())
+        if row is None:
+            raise NotFound(f"no snippet {ref!r}", hint=self._hint(ref))
+        return Record._make(row)
+
+    def at(self, sequence: int) -> Record | None:
+        """The record with this sequence number."""
+        row = self._execute(_BY_SEQUENCE, (sequence,)).fetchone()
+        return None if row is None else Record._make(row)
+
+    def holder_of(self, name: str) -> str | None:
+        """The id of the snippet with this name."""
+        row = self._execute(_BY_NAME, (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def names(self, prefix: str, limit: int) -> list[str]:
+        return [name for (name,) in self._execute(_NAMES, (prefix, prefix + _AFTER_NAMES, limit))]
+
+    def page(self, type_name: str, after: int, limit: int) -> RecordPage:
+        """Records beyond the sequence number `after`, in creation order."""
+        rows = self._execute(_PAGE_OF_TYPE, (type_name, after)) if type_name else self._execute(_PAGE, (after,))
+        try:
+            return collect_page(rows, limit)
+        finally:
+            rows.close()  # an open statement keeps its snapshot
+
+    def _by_prefix(self, prefix: str) -> Any:
+        """The row of the only snippet whose id has this prefix; Conflict when there are several."""
+        bounds = sequence_range(prefix)
+        if bounds is None:
+            return None
+        rows = self._execute(_BY_PREFIX, (*bounds, len(prefix), prefix, MAX_IDS_COUNTED + 1)).fetchall()
+        if len(rows) > 1:
+            raise ambiguous(prefix, [snippet_id for (snippet_id,) in rows])
+        return self._execute(_BY_SEQUENCE, (sequence_in(rows[0][0]),)).fetchone() if rows else None
+
+    def _hint(self, ref: str) -> str:
+        near = ""
+        if identifiers.is_semantic_name(ref):  # only neighbours in the index of names: a miss must stay cheap
+            rows = [*self._execute(_NAMES_FROM, (ref,)), *self._execute(_NAMES_BEFORE, (ref,))]
+            near = nearest(ref, [name for (name,) in rows])
+        return near or "`reed snippet list` shows what there is"

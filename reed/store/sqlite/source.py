@@ -1,0 +1,110 @@
+"""The files of a store as another process finds them: content.db, and the search index in a file beside it.
+
+A worker opens them by path. By then a path may lead to another file, so a source also says which one is meant.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import quote
+
+from reed.errors import CallError, StoreFailed, StoreFull
+
+BUSY_MILLISECONDS = 1000
+
+_open: dict[Source, sqlite3.Connection] = {}  # one, for the source that was asked for last
+_attached: list[Source] = []  # the index file that it has attached, if any
+
+
+class Source(NamedTuple):
+    path: str
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str, found: os.stat_result) -> Source:
+        return cls(path, found.st_dev, found.st_ino)
+
+    @property
+    def index_path(self) -> str:
+        """content-search.db beside content.db."""
+        stem, suffix = os.path.splitext(os.path.realpath(self.path))
+        return f"{stem}-search{suffix}"
+
+    def check(self) -> None:
+        """Raises StoreFailed unless the path leads to this file."""
+        try:
+            found = os.stat(self.path)
+        except OSError as error:
+            raise StoreFailed(f"{self.path}: {error.strerror}", hint="put it back, or restart the core") from None
+        if Source.of(self.path, found) != self:
+            raise StoreFailed(f"{self.path} was replaced by another file", hint="put it back, or restart the core")
+
+
+@contextmanager
+def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Connection]:
+    """A connection that reads what is committed by now, in one transaction; with the search index as `index_file`.
+    It is kept open for the next job."""
+    source = Source(*source)
+    try:
+        connection = _connection(source)
+        if with_index:
+            _attach_index(connection, source.index_path)
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        close_connections()
+        raise file_error(source.path, error) from error
+
+
+def file_error(path: str, error: sqlite3.Error) -> CallError:
+    """The error to send for an error of SQLite in a worker."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"the disk of {path} is full", hint="free some space and try again")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StoreFailed(f"{path} is damaged: {error}", hint="restore a backup, or `reed export` what is left")
+    return StoreFailed(f"{path}: {error}", hint="see the disk and the log")
+
+
+def close_connections() -> None:
+    _attached.clear()
+    while _open:
+        _open.popitem()[1].close()
+
+
+def _connection(source: Source) -> sqlite3.Connection:
+    if source not in _open:
+        close_connections()
+        source.check()
+        _open[source] = connect(f"file:{quote(source.path)}?mode=ro")
+    return _open[source]
+
+
+def _attach_index(connection: sqlite3.Connection, path: str) -> None:
+    """The file at the path now: it may have been made anew."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise StoreFailed(f"{path}: {error.strerror}", hint="`reed search index` makes it again") from None
+    wanted = Source.of(path, found)
+    if _attached != [wanted]:
+        if _attached:
+            connection.execute("DETACH index_file")
+            _attached.clear()
+        connection.execute("ATTACH ? AS index_file", (f"file:{quote(path)}?mode=ro",))
+        _attached.append(wanted)
+
+
+def connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
