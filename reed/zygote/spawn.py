@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import Sandbox as LuaSandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
