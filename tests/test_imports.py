@@ -34,16 +34,20 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers",
     "sandbox": "errors runtime_paths",
-    "supervision": "errors process_handle runtime_paths wire loop config document readers sandbox peer_log text",
+    "plugin_types": "errors sandbox lua",
+    "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
+    " sandbox",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
     "peers": "errors loop peer_log",
+    "workers": "errors loop peer_log process_handle",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
-    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox peer_log",
+    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config supervision daemon log_file text",
-    "cli": "errors system_calls process_handle runtime_paths wire config supervision lua client serve scaffold text",
-    "scaffold": "errors wire",
+    "cli": "errors system_calls process_handle runtime_paths wire config supervision plugin_types client serve scaffold"
+    " text",
+    "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {

@@ -22,7 +22,7 @@ def names_of_tests(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise[:40])
-def test_a_promise_names_the_tests_that_hold_it(promise: str) -> None:
+def test_every_promise_names_existing_tests(promise: str) -> None:
     named = REFERENCE.findall(promise)
     assert named
     for file, test in named:
@@ -31,7 +31,7 @@ def test_a_promise_names_the_tests_that_hold_it(promise: str) -> None:
     assert len(named) == promise.count("::"), "one is not written as `tests/ROOM/FILE.py::test_name`"
 
 
-def test_nothing_that_is_promised_was_overlooked() -> None:
+def test_all_promises_are_checked() -> None:
     assert len(PROMISES) > 15
     assert REFERENCE.search(PROMISED)
     assert not REFERENCE.search(TEXT.replace(PROMISED, "")), "what names tests stands among the promises"

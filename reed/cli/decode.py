@@ -9,53 +9,15 @@ signal     HEALTH_CHECK plugin_name=simple-seo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
-from reed.wire import common, plugins, registry, schema, search, snippets
-from reed.wire.codes import SNIPPET_WRITES, Command, Flag, Signal
+from reed.wire import common, plugins
+from reed.wire.codes import Command, Flag, Signal
+from reed.wire.commands import record_of
 from reed.wire.monitor import IN, Monitored
 from reed.wire.structs import Bytes
-
-_C = Command
-_REQUESTS: dict[int, Callable[[Bytes], Any]] = {
-    _C.SNIPPET_CREATE: snippets.SnippetCreate.unpack,
-    _C.SNIPPET_UPDATE: snippets.SnippetUpdate.unpack,
-    _C.SNIPPET_DELETE: snippets.SnippetDelete.unpack,
-    _C.SNIPPET_GET: common.unpack_ref,
-    _C.SNIPPET_LIST: snippets.SnippetList.unpack,
-    _C.SNIPPET_FIND: snippets.SnippetFind.unpack,
-    _C.SNIPPET_RESTORE: snippets.SnippetRestore.unpack,
-    _C.SNIPPET_RENAME: snippets.SnippetRename.unpack,
-    _C.SNIPPET_NAMES: snippets.SnippetNames.unpack,
-    _C.SCHEMA_BOND: schema.SchemaBond.unpack,
-    _C.SCHEMA_UNBOND: schema.SchemaUnbond.unpack,
-    _C.SCHEMA_TREE: schema.SchemaTree.unpack,
-    _C.REGISTRY_DEFINE: registry.RegistryDefine.unpack,
-    _C.REGISTRY_GET: common.unpack_name,
-    _C.REGISTRY_CHECK: registry.RegistryCheck.unpack,
-    _C.SEARCH_QUERY: search.SearchQuery.unpack,
-    _C.SEARCH_INDEX: common.unpack_ref,
-    _C.PLUGIN_REGISTER: plugins.PluginRegister.unpack,
-    _C.PLUGIN_HEALTH: common.unpack_name,
-    _C.PLUGIN_SIGNAL: common.SignalMessage.unpack,
-    _C.PLUGIN_START: common.unpack_name,
-    _C.PLUGIN_STOP: common.unpack_name,
-    _C.PLUGIN_RELOAD: plugins.PluginReload.unpack,
-    _C.PLUGIN_SEND: plugins.PluginSend.unpack,
-}
-_JSON = frozenset(
-    {
-        _C.SNIPPET_NAMES,
-        _C.SCHEMA_TREE,
-        _C.REGISTRY_CHECK,
-        _C.PLUGIN_REGISTER,
-        _C.PLUGIN_HEALTH,
-        _C.PLUGIN_LIST,
-        _C.SYSTEM_STATS,
-    }
-)
 
 
 class Decoded(NamedTuple):
@@ -97,35 +59,30 @@ def _call_fields(frame: Monitored, *, is_response: bool) -> dict[str, Any]:
 
 
 def _request_fields(frame: Monitored) -> dict[str, Any]:
-    if frame.command_id not in _REQUESTS:
+    record = Command(frame.command_id).request if frame.command_id in set(Command) else ""
+    if not record:
         return {"bytes": len(frame.payload)} if frame.payload else {}
-    record = _REQUESTS[frame.command_id](frame.payload)
-    if isinstance(record, str):
-        return {"ref" if frame.command_id in {_C.SNIPPET_GET, _C.SEARCH_INDEX} else "name": record}
-    if isinstance(record, snippets.SnippetRestore):
-        return {"flags": record.flags, **_record_fields(record.record)}
-    return {name: _value(value) for name, value in record._asdict().items()}
-
-
-def _record_fields(record: snippets.Record) -> dict[str, Any]:
-    return {name: _value(value) for name, value in record._asdict().items()}
+    return _fields(record_of(record).unpack(frame.payload))
 
 
 def _response_fields(frame: Monitored) -> dict[str, Any]:
     if frame.flags & Flag.ERROR:
         return _error_fields(frame.payload)
-    if frame.command_id in SNIPPET_WRITES:
-        return snippets.SnippetWritten.unpack(frame.payload)._asdict()
-    if frame.command_id == _C.SNIPPET_GET:
-        status, record = snippets.SnippetGot.unpack(frame.payload)
-        return {"status": status, **_record_fields(record)}
-    if frame.command_id in _JSON:
-        answer = common.JsonResponse.unpack(frame.payload)
-        return {"status": answer.status, "json": _value(answer.json)}
-    if frame.command_id == _C.PLUGIN_SEND:
-        sent = plugins.PluginAnswer.unpack(frame.payload)
-        return {"status": sent.status, "body": _value(sent.body)}
-    return {"status": common.unpack_status(frame.payload), "bytes": len(frame.payload)}
+    record = Command(frame.command_id).response if frame.command_id in set(Command) else ""
+    if not record:
+        return {"status": common.unpack_status(frame.payload), "bytes": len(frame.payload)}
+    return _fields(record_of(record).unpack(frame.payload))
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """The fields of a record and of a record inside it; of a list of records only how many there are."""
+    found: dict[str, Any] = {}
+    for name, value in record._asdict().items():
+        if isinstance(value, tuple):
+            found |= _fields(value)
+        else:
+            found[name] = len(value) if isinstance(value, list) else _value(value)
+    return found
 
 
 def _error_fields(payload: Bytes) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reed.cli import fixtures, plugin_tests, trial_rows
+from reed.cli import fixtures, trial_rows
 from reed.cli.ephemeral_core import EphemeralCore
 from reed.cli.fifo_check import FifoCheck
-from reed.cli.output import counted
+from reed.cli.output import plural
 from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
+from reed.plugin_types import TYPES
+from reed.plugin_types.plugin_type import PluginType, Project
 from reed.supervision import discovery, manifest
 from reed.supervision.manifest import Action
 from reed.wire import strict_json
@@ -36,7 +38,6 @@ _LOOK_EVERY = 0.002
 _MOST_DIFFERENT = 3  # answers that are shown
 _SLOWEST_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
-_MOST_MEMORY = {"lua": 8 * _MB, "native": 50 * _MB}  # of its own (reedcms-10.md#plugin-types)
 
 
 class Check(NamedTuple):
@@ -86,7 +87,7 @@ class PluginTest:
             return
         self.version = self._manifest.version
         self._folder = folder
-        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {counted(len(self._manifest.actions), 'action')}")
+        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {plural(len(self._manifest.actions), 'action')}")
         try:
             yield from self._row_checks()
             yield from self._code_checks()
@@ -113,13 +114,12 @@ class PluginTest:
         yield Check("row", OK, f"{self._site.registry}:{found.line}")
 
     def _code_checks(self) -> Iterator[Check]:
-        if self.kind == "native" and (self._folder / "Cargo.toml").is_file():
-            built = plugin_tests.build(self._folder, self.name, self._say)
+        if built := self._type.build(self._project()):
             yield Check("build", *built)
             if built[0] == FAILED:
                 raise _Stop
         try:
-            path = discovery.entry_point(self._folder, self.name, self.kind, self._manifest.entry)
+            path = discovery.entry_point(self._folder, self.name, self._type, self._manifest.entry)
         except ManifestError as error:
             yield Check("code", FAILED, str(error))
             raise _Stop from None
@@ -237,7 +237,7 @@ class PluginTest:
         count, different = differences(self._core, self.name, self._manifest, self._recorded)
         if not count:
             return Check("replay", FAILED, f"{self._recorded} has no call of {self.name}")
-        told = f"{counted(count, 'call')} of {self._recorded}"
+        told = f"{plural(count, 'call')} of {self._recorded}"
         if different:
             first = "\n".join(different[:_MOST_DIFFERENT])
             return Check("replay", FAILED, f"{told}, {len(different)} not answered as recorded:\n{first}")
@@ -257,7 +257,7 @@ class PluginTest:
         private = _private_bytes(pid)
         if private is None:
             return Check("memory", SKIPPED, f"/proc/{pid}/smaps_rollup cannot be read here")
-        most = max(_MOST_MEMORY[self.kind], self._manifest.limits.memory or 0)
+        most = max(self._type.max_private, self._manifest.limits.memory or 0)
         told = f"{private / _MB:.1f} MB of its own"
         if private > most:
             return Check("memory", FAILED, f"{told}, expected {most // _MB} MB at most")
@@ -286,13 +286,18 @@ class PluginTest:
     # Beside it.
 
     def _own_tests(self) -> Iterator[Check]:
-        if self.kind == "lua":
-            settings = {**self._manifest.settings, **self._site.plugin(self.name).settings}
-            found = plugin_tests.lua(self._folder, self._manifest, settings)
-        else:
-            found = plugin_tests.cargo(self._folder, self._say)
-        for name, result, detail in found:
+        for name, result, detail in self._type.tests(self._project()):
             yield Check(name, result, detail)
+
+    @property
+    def _type(self) -> PluginType:
+        return TYPES[self.kind]
+
+    def _project(self) -> Project:
+        found = self._manifest
+        settings = {**found.settings, **self._site.plugin(self.name).settings}
+        actions = {action.name: action.command_id for action in found.actions.values()}
+        return Project(self._folder, self.name, settings, actions, found.entry, found.lua, self._say)
 
 
 def _compared(name: str, action: Action, body: bytes, told: str) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reed.cli.fifo_check import PEER
+from reed.plugin_types import type_of
 from reed.supervision import registry_csv
 from reed.supervision.manifest import Manifest
 from reed.supervision.registry_csv import Row
@@ -25,7 +26,7 @@ def made_up(folder: Path, manifest: Manifest, runtime_dir: Path) -> Row:
     """A row for a plugin that has none; what its folder holds tells its type."""
     return Row(
         plugin_name=manifest.name,
-        plugin_type="lua" if _has_lua(folder, manifest) else "native",
+        plugin_type=type_of(folder, manifest.name, manifest.entry).name,
         socket_path=runtime_dir / "plugins" / f"{manifest.name}.sock",
         version=manifest.version,
         required_permissions=frozenset(map(Permission, READING)),
@@ -41,9 +42,3 @@ def text(row: Row, runtime_dir: Path) -> str:
     own = f'{row.plugin_name},{row.plugin_type},{row.socket_path},{row.version},"{permissions}","{groups}",false,""'
     peer = f'{PEER},native,{runtime_dir / f"plugins/{PEER}.sock"},1.0.0,"","",false,"writes to the plugin on trial"'
     return f"{EMPTY}{own}\n{peer}\n"
-
-
-def _has_lua(folder: Path, manifest: Manifest) -> bool:
-    if manifest.entry:
-        return manifest.entry.endswith(".lua")
-    return any((folder / each).is_file() for each in ("main.lua", f"{manifest.name}.lua"))

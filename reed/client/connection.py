@@ -1,9 +1,12 @@
-"""Frames to the core and back: one blocking connection, one call at a time or many under way.
+"""One blocking connection to the core: a call at a time, or a pipeline of requests.
 
-    call        request ──> answer
-    pipelined   requests ──> … ──> answers, in order: a window of them is under way
+    call        request ──> response
+    pipelined   requests ──> … ──> responses, in order, with a window of requests in flight
 
-Timeouts are those of the socket itself (SO_RCVTIMEO), so that a call costs one write and one read.
+Timeouts are those of the socket (SO_RCVTIMEO, SO_SNDTIMEO), so that a call takes one write and one read.
+
+A call that fails because the core restarts is sent again if the core has not begun it, or if the table says that the
+command is idempotent (protocol.md#responses).
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from _socket import AF_UNIX, MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM
 from collections.abc import Iterable, Iterator
 from struct import pack
 
-from reed.client.pipeline import Line, Request
-from reed.errors import CallError, Conflict, CoreNotRunning, Invalid, NotFound, ReedError, Restarting, TooLarge
+from reed.client.pipeline import IDEMPOTENT, Pipeline, Request
+from reed.errors import CallError, CoreNotRunning, ReedError, Restarting, TooLarge
 from reed.runtime_paths import Address, used_folder
 from reed.wire import frames
-from reed.wire.codes import READS, SNIPPET_WRITES, Command, Flag
+from reed.wire.codes import Command, Flag
+from reed.wire.commands import WRITE_ERRORS
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.structs import SNIPPET_WRITTEN
@@ -28,58 +32,60 @@ DEFAULT_RUNTIME_DIR = "/tmp/reed-cms"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core
 
 _READ_SIZE = 256 * 1024
-_MOST_RESTARTS = 3  # in the way of one call
-_LARGEST_ANSWER = 0xFFFFFFFF  # memory grows only with what has really come
+_MAX_RESTARTS = 3  # of the core, during one call
+_MAX_RESPONSE = 0xFFFFFFFF  # memory grows only with what was received
+_REPORTS_WRITE_ERRORS = frozenset(int(command) for command in Command if command.reports_write_errors)
+
+Responses = list[tuple[Request, bytes | CallError]]
 
 
 class NoAnswer(ReedError):
-    """The connection ended or the time was over before the answer came; what was asked may have been done or not."""
+    """The connection ended or timed out before the response; the request may have been carried out."""
 
 
 class ConnectionEnded(NoAnswer):
-    """The core closed the connection, or died. `unsent`: before it had got the whole request."""
+    """`unsent`: the core had not received the whole request."""
 
     unsent = False
 
 
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
-    """Where the core of a runtime folder listens; by default that of REED_RUNTIME_DIR, or of /tmp/reed-cms."""
+    """The path of core.sock in a runtime folder; by default REED_RUNTIME_DIR, else /tmp/reed-cms."""
     folder = runtime_dir or os.environ.get("REED_RUNTIME_DIR") or DEFAULT_RUNTIME_DIR
     return os.path.join(used_folder(folder), "core.sock")
 
 
-class Connection:
-    """Frames to the core and back, without knowing what they mean."""
+class ClientConnection:
+    """Sends payloads and returns payloads, without decoding them."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """`path` is that of core.sock; `timeout` in seconds without a byte, None: for ever."""
+        """`path`: of core.sock. `timeout`: seconds without a byte; None: no limit."""
         self.path = os.fspath(path) if path is not None else core_socket()
         self.timeout = timeout
         self._scratch = memoryview(bytearray(_READ_SIZE))
         self._socket: socket | None = None
-        self._buffer = ReceiveBuffer(_LARGEST_ANSWER)
+        self._buffer = ReceiveBuffer(_MAX_RESPONSE)
         self._connected()
 
     def close(self) -> None:
-        """End the connection; a later call opens another."""
+        """A later call reconnects."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-            self._buffer = ReceiveBuffer(_LARGEST_ANSWER)
+            self._buffer = ReceiveBuffer(_MAX_RESPONSE)
 
     def call(self, command: int, payload: bytes = b"", flags: int = 0) -> bytes:
-        """Send a request and wait for the payload of its answer; with ASYNC or SIGNAL nothing is answered: b"".
+        """Send a request; returns the payload of its response, or b"" at once with the flag ASYNC or SIGNAL.
 
-        Where the core ended or restarts, what it has not begun for certain, and what only reads, is asked once more of
-        the next core. A write that may have been done is not: NoAnswer.
+        NoAnswer if the connection ended during a write that the core may have carried out.
         """
-        for _ in range(_MOST_RESTARTS):
+        for _ in range(_MAX_RESTARTS):
             try:
                 return self._call(command, payload, flags)
             except Restarting:
                 self.close()
             except ConnectionEnded as error:
-                if not (error.unsent or command in READS):
+                if not (error.unsent or command in IDEMPOTENT):
                     raise
                 try:
                     self._connected()
@@ -94,9 +100,9 @@ class Connection:
             try:
                 sock.sendall(frames.encode(command, payload, flags))
             except BlockingIOError:
-                raise self._too_slow(command) from None
+                raise self._timed_out(command) from None
             except ConnectionError:
-                unsent = True  # the core refused it before it had read all of it: its answer says why, if it gave one
+                unsent = True  # the core closed before it read everything; its response, if any, says why
             if flags & (Flag.ASYNC | Flag.SIGNAL):
                 return b""
             frame = self._receive(sock, command)
@@ -105,90 +111,94 @@ class Connection:
             error.unsent = unsent
             raise
         except BaseException:
-            self.close()  # else the answer would be taken for that of the next call
+            self.close()  # or the next call would read this call's response
             raise
         try:
-            return _answer(command, frame)
+            return _payload(command, frame)
         except TooLarge:
-            self.close()  # the core does so too
+            self.close()  # as the core does
             raise
 
     def pipelined(self, requests: Iterable[Request], window: int = 512) -> Iterator[tuple[Request, bytes | CallError]]:
-        """Every request with the payload of its answer or its error, in order.
+        """Yields every request with the payload of its response or its error, in order.
 
-        At most `window` requests are under way; `requests` is asked for more as answers come. It cannot lock up: where
-        the core takes no more, answers are read first. Until it is exhausted, the connection is for nothing else.
+        At most `window` requests are in flight; `requests` is consumed as responses arrive. While the socket buffer is
+        full, responses are read first, so that neither side blocks the other. The connection can do nothing else until
+        the iterator is exhausted.
 
-        It goes on over a restart of the core, as `call` does: what was not begun is asked of the next one. NoAnswer
-        where the connection ended and a write that has no answer may have been done.
+        A restart of the core is handled as in `call`. NoAnswer if the connection ended during a write that the core may
+        have carried out.
         """
         source = iter(requests)
-        line = Line()
-        in_vain = 0
+        pipeline = Pipeline()
+        fruitless = 0  # connections in a row that gave no response
+        has_answered = False
         try:
             while True:
-                line.fill(source, window)
-                if line.waiting:
-                    self._send_some(line)
-                    if line.may_go_on:
+                pipeline.fill(source, window)
+                if pipeline.in_flight:
+                    self._send_some(pipeline)
+                    if pipeline.can_send:
                         continue
-                    yield from self._receive_some(line, may_go_anew=in_vain < _MOST_RESTARTS)
-                    if not line.is_over:
+                    responses = self._receive_some(pipeline, may_retry=fruitless < _MAX_RESTARTS)
+                    has_answered = has_answered or bool(responses)
+                    yield from responses
+                    if not pipeline.ended:
                         continue
-                    in_vain = 0 if line.has_answered else in_vain + 1
-                elif not line.unsent:
+                    fruitless = 0 if has_answered else fruitless + 1
+                elif not pipeline.unsent:
                     return
-                self.close()  # it begins nothing more of what is under way: that goes anew
-                line = Line(line.requests())
+                self.close()
+                pipeline, has_answered = Pipeline(pipeline.unanswered()), False
         finally:
-            if line.waiting:
+            if pipeline.in_flight:
                 self.close()
 
-    def _send_some(self, line: Line) -> None:
-        """Send what the core takes at once. Wait for it only to take the rest of the oldest request: while the core has
-        not got that whole, it has no answer to give that could be in the way.
+    def _send_some(self, pipeline: Pipeline) -> None:
+        """Send what fits the socket buffer. Block only for the rest of the oldest request: until the core has all of
+        it, no response can be in the way.
         """
-        if not line.unsent:
+        if not pipeline.unsent:
             return
+        due = pipeline.oldest_unsent
         try:
-            if line.owed > 0:
-                line.took(self._connected().send(line.unsent[: line.owed]))
+            if due > 0:
+                pipeline.mark_sent(self._connected().send(pipeline.unsent[:due]))
             else:
-                line.took(self._connected().send(line.unsent, MSG_DONTWAIT))
+                pipeline.mark_sent(self._connected().send(pipeline.unsent, MSG_DONTWAIT))
         except BlockingIOError:
-            if line.owed > 0:
-                raise NoAnswer(f"the core took no request within {self.timeout} s") from None
-            line.is_full = True
+            if due > 0:
+                raise NoAnswer(f"the core read no request within {self.timeout} s") from None
+            pipeline.is_full = True
         except ConnectionError:
-            line.unsent.clear()  # an answer that is still to be read says why, or that it ended
+            pipeline.unsent.clear()  # a response that can still be read says why
 
-    def _receive_some(self, line: Line, *, may_go_anew: bool) -> list[tuple[Request, bytes | CallError]]:
-        """The next answer, once it is there, and those that came along with it; none where the line is over."""
-        answers: list[tuple[Request, bytes | CallError]] = []
+    def _receive_some(self, pipeline: Pipeline, *, may_retry: bool) -> Responses:
+        """Wait for the next response and return it with those received along with it; none if the pipeline ended."""
+        responses: Responses = []
         try:
-            frame: Frame | None = self._receive(self._connected(), line.waiting[0][0].command)
+            frame: Frame | None = self._receive(self._connected(), pipeline.in_flight[0][0].command)
         except ConnectionEnded:
-            if not (may_go_anew and line.was_not_begun):
+            if not (may_retry and pipeline.can_retry):
                 raise
-            line.is_over = True
-            return answers
+            pipeline.ended = True
+            return responses
         while frame is not None:
-            request, _ = line.waiting[0]
+            request, _ = pipeline.in_flight[0]
             try:
-                answers.append((request, _answer(request.command, frame)))
-            except Restarting as error:  # nor does it begin any that comes after
-                if not may_go_anew:
+                responses.append((request, _payload(request.command, frame)))
+            except Restarting as error:  # the core begins none of the later requests either
+                if not may_retry:
                     raise NoAnswer(str(error)) from None
-                line.is_over = True
+                pipeline.ended = True
                 break
             except CallError as error:
-                answers.append((request, error))
-            line.waiting.popleft()
-            frame = self._next_frame() if line.waiting else None
-        if answers:
-            line.has_answered = True
-            line.reads_no_more = isinstance(answers[-1][1], TooLarge)
-        return answers
+                responses.append((request, error))
+            pipeline.in_flight.popleft()
+            frame = self._next_frame() if pipeline.in_flight else None
+        if responses:
+            pipeline.core_stopped_reading = isinstance(responses[-1][1], TooLarge)
+        return responses
 
     def _receive(self, sock: socket, command: int) -> Frame:
         while (frame := self._next_frame()) is None:
@@ -196,13 +206,13 @@ class Connection:
             try:
                 size = sock.recv_into(self._scratch)
             except BlockingIOError:
-                raise self._too_slow(command) from None
+                raise self._timed_out(command) from None
             except ConnectionError:
                 size = 0
             if not size:
                 raise ConnectionEnded(
                     f"the core closed the connection before it answered {_name(command)}",
-                    hint="it may have been done or not; the core's log says more",
+                    hint="the request may have been carried out; see the core's log",
                 )
             self._buffer.feed(self._scratch[:size])
         return frame
@@ -211,7 +221,7 @@ class Connection:
         try:
             return self._buffer.next_frame()
         except CallError as error:
-            raise NoAnswer(f"{self.path}: what answers there is no core: {error.message}") from None
+            raise NoAnswer(f"{self.path}: the peer is not a core: {error.message}") from None
 
     def _connected(self) -> socket:
         if self._socket is not None:
@@ -219,9 +229,9 @@ class Connection:
         sock = socket(AF_UNIX, SOCK_STREAM)
         try:
             if self.timeout is not None:
-                spell = pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
-                sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, spell)
-                sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, spell)
+                timeval = pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
+                sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, timeval)
+                sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, timeval)
             with Address(self.path) as address:
                 sock.connect(address)
         except OSError as error:
@@ -230,31 +240,28 @@ class Connection:
         self._socket = sock
         return sock
 
-    def _too_slow(self, command: int) -> NoAnswer:
-        return NoAnswer(f"no answer to {_name(command)} within {self.timeout:g} s", hint="it may still be done")
+    def _timed_out(self, command: int) -> NoAnswer:
+        hint = "the core may still carry it out"
+        return NoAnswer(f"no answer to {_name(command)} within {self.timeout:g} s", hint=hint)
 
 
-def _answer(command: int, frame: Frame) -> bytes:
-    """The payload of an answer, which is the caller's own; or its error, raised."""
+def _payload(command: int, frame: Frame) -> bytes:
+    """A copy of the response's payload. Raises the error that the response reports."""
     payload = bytes(frame.payload)
     if frame.flags & Flag.ERROR:
         raise _error_of(ErrorResponse.unpack(payload))
     if frame.command_id != command or not frame.flags & Flag.RESPONSE:
-        raise NoAnswer(f"the core answered 0x{frame.command_id:02X} where {_name(command)} was due")
-    if command in SNIPPET_WRITES:
+        raise NoAnswer(f"the core answered 0x{frame.command_id:02X} instead of {_name(command)}")
+    if command in _REPORTS_WRITE_ERRORS:
         status, _, _ = SNIPPET_WRITTEN.unpack_from(payload)
         if status >= 400:
-            # What is wrong with the snippet itself is told in the answer's own struct (protocol.md#responses).
             text = payload[SNIPPET_WRITTEN.size :].decode("utf-8", "replace")
-            raise _WRITE_ERRORS.get(status, CallError)(text, status=status)
+            raise WRITE_ERRORS.get(status, CallError)(text, status=status)
     return payload
 
 
-_WRITE_ERRORS: dict[int, type[CallError]] = {404: NotFound, 409: Conflict, 422: Invalid}
-
-
 def _error_of(response: ErrorResponse) -> CallError:
-    """The error as the core raised it; a plain CallError for a code that is not the core's."""
+    """The error as the core raised it; a plain CallError for a plugin's own code."""
     known = {int(each.error_code): each for each in CallError.__subclasses__()}
     found = known.get(response.error_code, CallError)
     return found(response.message, status=response.status, error_code=response.error_code)
@@ -272,8 +279,8 @@ def _cannot_connect(path: str, error: OSError) -> ReedError:
         return CoreNotRunning(f"core not running: nobody listens on {path}", hint="start it with: reed start")
     if isinstance(error, PermissionError):
         return ReedError(
-            f"{path}: permission denied", hint="the core's user may open it, and the group socket_group names"
+            f"{path}: permission denied", hint="only the core's user and the group socket_group may open it"
         )
     if isinstance(error, BlockingIOError):
-        return NoAnswer(f"{path}: the core does not accept connections", hint="its log says more")
+        return NoAnswer(f"{path}: the core does not accept connections", hint="see the core's log")
     return ReedError(f"{path}: {error.strerror or error}")

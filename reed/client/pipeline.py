@@ -1,7 +1,7 @@
-"""What a pipeline has under way on one connection.
+"""The requests in flight on one connection of a pipeline.
 
-requests ── fill ── unsent bytes ── the core ── answers
-              └──── waiting: those whose answers are due, oldest first
+requests ── fill ── unsent bytes ── the core ── responses
+              └──── in_flight: requests without a response, oldest first
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reed.wire import frames
-from reed.wire.codes import READS
+from reed.wire.codes import Command
 
-_UNSENT_BYTES = 256 * 1024  # encoded ahead of what the core has taken
+_MAX_UNSENT = 256 * 1024  # bytes encoded ahead of what the core has read
+IDEMPOTENT = frozenset(int(command) for command in Command if command.is_idempotent)
 
 
 class Request:
@@ -27,66 +28,51 @@ class Request:
         self.tag = tag
 
 
-class Line:
-    """What a pipeline has under way: requests whose answers are due, and the bytes that the core has not taken.
+class Pipeline:
+    """Lives as long as its connection. `retried` are requests of the one before, which are sent first."""
 
-    It ends with its connection; `again` are the requests of the line before it, which go first.
-    """
+    __slots__ = ("_retried", "_sent", "_stream_end", "core_stopped_reading", "ended", "in_flight", "is_full", "unsent")
 
-    __slots__ = (
-        "_again",
-        "_ends_at",
-        "_sent",
-        "has_answered",
-        "is_full",
-        "is_over",
-        "reads_no_more",
-        "unsent",
-        "waiting",
-    )
-
-    def __init__(self, again: Iterable[Request] = ()) -> None:
-        self.waiting: deque[tuple[Request, int]] = deque()  # with the place in the stream where it ends
+    def __init__(self, retried: Iterable[Request] = ()) -> None:
+        self.in_flight: deque[tuple[Request, int]] = deque()  # with the offset of its end in the stream of bytes
         self.unsent = bytearray()
-        self.is_full = False  # the core took no more: it wants its answers read
-        self.has_answered = False
-        self.is_over = False  # the core restarts or ended, and what waits was not begun
-        self.reads_no_more = False  # the core, after a request that was too large (protocol.md#frames)
-        self._again = deque(again)
-        self._ends_at = 0
+        self.is_full = False  # the socket buffer is full: the core wants its responses read
+        self.ended = False  # the core restarts or ended, and began none of `in_flight`
+        self.core_stopped_reading = False  # after a request that was too large (protocol.md#frames)
+        self._retried = deque(retried)
+        self._stream_end = 0
         self._sent = 0
 
     def fill(self, source: Iterator[Request], window: int) -> None:
-        """Take requests until there are enough."""
         self.is_full = False
-        while len(self.waiting) < window and len(self.unsent) < _UNSENT_BYTES:
-            request = self._again.popleft() if self._again else next(source, None)
+        while len(self.in_flight) < window and len(self.unsent) < _MAX_UNSENT:
+            request = self._retried.popleft() if self._retried else next(source, None)
             if request is None:
                 break
             frame = frames.encode(request.command, request.payload)
             self.unsent += frame
-            self._ends_at += len(frame)
-            self.waiting.append((request, self._ends_at))
+            self._stream_end += len(frame)
+            self.in_flight.append((request, self._stream_end))
 
-    def took(self, size: int) -> None:
+    def mark_sent(self, size: int) -> None:
         del self.unsent[:size]
         self._sent += size
 
     @property
-    def owed(self) -> int:
-        """The bytes that the core lacks of the oldest request; none when its answer is due."""
-        return self.waiting[0][1] - self._sent
+    def oldest_unsent(self) -> int:
+        """Unsent bytes of the oldest request; not above 0 when its response is due."""
+        return self.in_flight[0][1] - self._sent
 
     @property
-    def may_go_on(self) -> bool:
-        """Whether sending goes on before an answer is read."""
+    def can_send(self) -> bool:
         return bool(self.unsent) and not self.is_full
 
     @property
-    def was_not_begun(self) -> bool:
-        """Whether the connection's end leaves no doubt: nothing that waits was done, or it only reads."""
-        return self.reads_no_more or all(ends > self._sent or each.command in READS for each, ends in self.waiting)
+    def can_retry(self) -> bool:
+        """Whether everything in flight may be sent again after the connection ended."""
+        return self.core_stopped_reading or all(
+            end > self._sent or request.command in IDEMPOTENT for request, end in self.in_flight
+        )
 
-    def requests(self) -> list[Request]:
-        """What has no answer yet."""
-        return [*(request for request, _ in self.waiting), *self._again]
+    def unanswered(self) -> list[Request]:
+        return [*(request for request, _ in self.in_flight), *self._retried]

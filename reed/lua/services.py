@@ -10,9 +10,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from reed.errors import CallError, ErrorCode, Malformed
-from reed.wire import common, jsonl, strict_json, structs
+from reed.errors import CallError, Internal, Malformed
+from reed.wire import common, jsonl, strict_json
 from reed.wire.codes import Command
+from reed.wire.commands import WRITE_ERRORS
 from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
@@ -32,11 +33,6 @@ from reed.wire.snippets import (
 from reed.wire.structs import Bytes, pack_text
 
 Request = Callable[[int, bytes], Bytes]
-_CODES = {
-    404: ErrorCode.ERR_NOT_FOUND,
-    409: ErrorCode.ERR_CONFLICT,
-    422: ErrorCode.ERR_INVALID,
-}
 
 
 class CoreServices:
@@ -52,7 +48,7 @@ class CoreServices:
 
     def snippet_get(self, arguments: bytes) -> bytes:
         (ref,) = strict_json.loads(arguments)
-        return _record(SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record)
+        return SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record.as_json()
 
     def snippet_list(self, arguments: bytes) -> bytes:
         options = strict_json.load_object(arguments)
@@ -154,8 +150,8 @@ class CoreServices:
 
     def search_index(self, arguments: bytes) -> bytes:
         (ref,) = strict_json.loads(arguments)
-        payload = pack_text(ref, 36) if ref else structs.NO_REF
-        return strict_json.dumps(SearchIndexed.unpack(self._request(Command.SEARCH_INDEX, payload)).indexed)
+        answer = self._request(Command.SEARCH_INDEX, pack_text(ref or "", 36))
+        return strict_json.dumps(SearchIndexed.unpack(answer).indexed)
 
     def _written(self, command: Command, request: Any) -> bytes:
         answer = SnippetWritten.unpack(self._request(command, _packed(request)))
@@ -178,25 +174,10 @@ def _packed(request: Any) -> bytes:
 
 def _check(status: int, error: str) -> None:
     if status >= 400:
-        raise CallError(error, status=status, error_code=_CODES.get(status, ErrorCode.ERR_INTERNAL))
+        raise CallError(error, status=status, error_code=WRITE_ERRORS.get(status, Internal).error_code)
 
 
 def _page(answer: Bytes) -> bytes:
     page = SnippetPage.unpack(answer)
-    records = b",".join(map(_record, page.records))
+    records = b",".join(map(Record.as_json, page.records))
     return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
-
-
-def _record(record: Record) -> bytes:
-    """A snippet as the core hands it to an action with `input: snippet`, and its times."""
-    head = strict_json.dumps(
-        {
-            "id": record.id,
-            "type": record.snippet_type,
-            "name": record.semantic_name,
-            "version": record.version,
-            "created_at": record.created_at,
-            "updated_at": record.updated_at,
-        }
-    )
-    return head[:-1] + b',"content":' + record.content + b"}"

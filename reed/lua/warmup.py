@@ -35,9 +35,8 @@ def warm_up() -> None:
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def small_plugin(entry: str = "main") -> LuaLaunchSpec:
-    """What is played."""
-    fields = {"name": "warmup", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/{entry}.lua"}
+def _small_plugin() -> LuaLaunchSpec:
+    fields = {"name": "warmup", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/main.lua"}
     nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
     return LuaLaunchSpec.of({**fields, **nowhere})
 
@@ -68,8 +67,8 @@ class _Pipes(FifoPaths):
 class Stage:
     """A core and another plugin, as far as the small plugin needs them; the core has answered beforehand."""
 
-    def __init__(self, entry: str = "main") -> None:
-        self.spec = small_plugin(entry)
+    def __init__(self) -> None:
+        self.spec = _small_plugin()
         self._core, self._ours = socket.socketpair()
         self._pipes = _Pipes(self.spec.name)
         answer = JsonResponse(200, b'{"settings":{"a":1},"peers":["other"],"sleep":null}').pack()

@@ -1,4 +1,10 @@
-"""The content: snippets, their bonds, their types, a search index.
+"""The content: snippets, bonds, types, search and events. Here is what every store shares; sqlite/ is the embedded one.
 
-base    what a store must do           sqlite  the embedded store: one file
+base         the contract of a store
+snippets     checks of a write, errors, pages         ids           UUID version 7 and sequence numbers
+types        definitions and JSON Schema              merge_patch   RFC 7396 on text
+restoring    rules of SNIPPET_RESTORE                 fitting       which snippets do not fit their type
+field_values equality of JSON values                  record_cache  LRU by bytes
+query        search terms                             folding       Unicode folding for search
+search_text  the texts to index                       excerpt       the text around a hit
 """

@@ -1,26 +1,22 @@
-"""What a store must do: keep snippets, bonds and types, find them again, and lose nothing.
+"""The contract of a store: snippets, bonds, types, search and events waiting for plugins.
 
-How an operation ends. Each takes `done` and `failed` and does exactly one of these, at once or in a later turn:
+An operation takes two callbacks and ends in exactly one of three ways:
 
-    raise CallError          it could not be done (NotFound, Conflict, Invalid, StoreFull, …)
-    done(value)              a read: here is the value.  A write: it is on the disk
-    failed(error)            it could not be done after all
+    raise CallError      at once: refused (NotFound, Conflict, Invalid, StoreFull, …)
+    done(result)         at once or in a later turn; for a write: the transaction is on the disk
+    failed(CallError)    at once or in a later turn
 
-So a write's `done` comes out of `commit()`, when its transaction is on the disk, and a store on another machine may
-answer when it likes. Nothing here ever waits for anything but this machine's disk.
+The core drives the store once per turn of its loop:
 
-    the turn:   operations …   work(until)   commit()   (the core then sends what `done` and `failed` replied)
+    operations …   work(until)   commit()   → `done` and `failed` send the replies
 
-A store says when it has become dirty or has got work, so that nobody has to ask it in each turn.
-Between a write and its commit the store is `dirty`: a read now would see what may yet fail, so the core waits with it.
-
-Others may be told of changes: a subscriber, to the store a plain name, finds an Event for each change in its outbox,
-written in the change's own transaction, and it stays there until the subscriber was told (`told`).
+`on_due`, which the store gets when it is opened, tells the loop that the store became `dirty` or has work.
+While the store is `dirty` a read would see uncommitted writes, so the core defers it until after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
@@ -31,11 +27,12 @@ from reed.wire.snippets import Record
 T = TypeVar("T")
 Done = Callable[[T], None]
 Failed = Callable[[CallError], None]
+Steps = Generator[None, None, T]  # a long computation: yields where it may be interrupted, returns its result
 
 
 class RecordPage(NamedTuple):
     records: list[Record]  # in creation order
-    cursor: str  # `after` for the next page; empty: the end
+    cursor: str  # `after` of the next page; empty: this is the last
 
 
 class HitPage(NamedTuple):
@@ -44,10 +41,10 @@ class HitPage(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Why a subscriber made a change: it answered an event, which may have come of an answer itself."""
+    """The chain of events that led to a plugin's write."""
 
-    depth: int  # of that chain of events; 0: nothing is known
-    plugins: tuple[str, ...]  # whose changes it is made of, the newest last
+    depth: int  # events in the chain; 0: unknown
+    plugins: tuple[str, ...]  # that wrote along the chain, latest last
 
 
 NO_CAUSE = Cause(0, ())
@@ -59,71 +56,78 @@ def no_cause(_by: str, _snippet_id: str) -> Cause:
 
 
 class Event(NamedTuple):
-    """A change that a subscriber is to be told of."""
+    """A change of a snippet, waiting to be delivered to one subscriber."""
 
-    id: int  # rising, never used twice: it tells a repeat
+    id: int  # rising and never reused, so that a subscriber recognises a repeat
     kind: str  # "snippet.created", "snippet.updated" or "snippet.deleted"
     snippet_id: str
     snippet_type: str
     semantic_name: str
-    version: int  # that it made; of a deleted snippet, its last
+    version: int  # after the change; of a deleted snippet, its last
     at: int  # Unix microseconds
-    lost: int  # events right before this one that the full outbox had no room for
-    cause: Cause = NO_CAUSE  # kept in memory: after a restart there is none
+    lost: int  # events dropped directly before this one because the outbox was full
+    cause: Cause = NO_CAUSE  # in memory only: lost by a restart
 
 
 class Restored(NamedTuple):
-    """What became of a snippet that was to be restored."""
-
     id: str
     outcome: Literal["created", "replaced", "unchanged"]
-    warning: str = ""  # why the content does not fit its type, where it was accepted all the same
+    warning: str = ""  # why the record is doubtful, if it was accepted all the same
 
 
 class Preview(NamedTuple):
     """What an update would do."""
 
-    record: Record  # as it is
-    content: bytes  # as it would be, not yet checked against its type
+    record: Record  # the current record
+    content: bytes  # after the update, not yet checked against its type
 
 
 class Overtaken(Conflict):
-    """The snippet is no longer as it was seen: another write came first."""
+    """Another write changed the snippet since the caller read it."""
 
 
 class Store(Protocol):
-    """`ref` is a snippet's semantic name, its UUID in text, or the beginning of that (8 characters at least) where it
-    is the only one. `type_name` "" means every type."""
+    """`ref` is a semantic name, an id, or a unique prefix of an id (at least 8 characters). `type_name` "" means every
+    type. `by` names the plugin that makes a change; it gets no event for its own change."""
 
-    changes: int  # another number whenever what a read gives may have changed
+    changes: int  # differs whenever a read may give another result than before
 
     @property
-    def dirty(self) -> bool: ...
+    def dirty(self) -> bool:
+        """Are there uncommitted writes?"""
+
     @property
     def has_work(self) -> bool:
-        """Long operations are under way: `work` is wanted in every turn."""
+        """Must `work` be called in the next turn?"""
 
-    # Snippets. `content` and `patch` are JSON texts; content is kept exactly as it came.
-    # `by` is the subscriber who makes the change: it is not told of its own.
+    @property
+    def fsync_seconds(self) -> float:
+        """Time that commits have spent waiting for the disk, in all."""
+
+    # Snippets. `content` and `patch` are JSON texts; content is stored byte for byte.
+
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
-    ) -> None: ...
-    def update(
-        self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = ""
-    ) -> None: ...
+    ) -> None:
+        """Gives the id."""
+
+    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or the current version. Gives the id."""
+
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:
-        """What `update` would write; it may yet be refused."""
+        """What `update` would write, without writing it."""
 
     def replace(
         self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
     ) -> None:
-        """Write new content in place of what `seen` has, and a new name unless None; Overtaken when the snippet is no
-        longer as it was seen."""
+        """Write the content, and `name` unless None; Overtaken unless `seen` is the current record."""
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        """An update of the name alone; "" takes it away."""
+        """A new version with this name; "" removes the name."""
 
-    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None: ...
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
+        """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
+
     def restore(
         self,
         record: Record,
@@ -135,67 +139,87 @@ class Store(Protocol):
         dry_run: bool = False,
         by: str = "",
     ) -> None:
-        """Write a snippet as it once was: id, version and times are the record's. What is here alike is left alone, an
-        older version is replaced; a newer one, or another content under the same version, is a Conflict unless
-        `overwrite`. With `dry_run` nothing is written."""
+        """Write a record with its own id, version and times: see `restoring`."""
 
-    def get(self, ref: str, done: Done[Record], failed: Failed) -> None: ...
-    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None: ...
+    def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
+        """The current record."""
+
+    def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
+        """Records in creation order that follow the id `after`."""
+
     def find(
         self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
     ) -> None:
-        """As `page`, of a type's snippets whose fields have the values of `conditions`, a JSON object."""
+        """As `page`, only records whose fields equal those of `conditions`, a JSON object."""
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
-        """The first names, in their order, that begin with `prefix`."""
+        """Semantic names with this prefix, sorted."""
 
     # Bonds.
-    def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None: ...
-    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None: ...
-    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None: ...
 
-    # Types. `define` gives True for a new one.
-    def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None: ...
-    def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None: ...
-    def definitions(self, done: Done[list[Definition]], failed: Failed) -> None: ...
+    def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:
+        """Gives the id of the bond."""
+
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None:
+        """NotFound when there is no such bond."""
+
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
+        """The bonds below `root` as JSON, all trees if it is ""; `depth` 0 means every level."""
+
+    # Types.
+
+    def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
+        """Gives True when the type is new."""
+
+    def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
+        """The definition, byte for byte."""
+
+    def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:
+        """All definitions, sorted by name."""
 
     def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
-        """Which snippets do not fit the definition of their type, a part at a time: see `sqlite.fitting`."""
+        """Snippets that do not fit their type, page by page: see `fitting`."""
 
-    # Search. `index` with ref "" indexes everything; gives the number of snippets indexed.
-    def search(
-        self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed
-    ) -> None: ...
-    def index(self, ref: str, done: Done[int], failed: Failed) -> None: ...
+    # Search.
 
-    # The outbox.
+    def search(self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed) -> None:
+        """Sees every write committed before it."""
+
+    def index(self, ref: str, done: Done[int], failed: Failed) -> None:
+        """Index one snippet again, all if `ref` is ""; gives how many."""
+
+    # Events.
+
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
-        """By event, who is told of it from now on. What waits already goes on waiting. `cause_of` is asked what a
-        subscriber (`by`) answers with its change of a snippet (id): the change's events carry that."""
+        """From now on write events for these subscribers, by kind of event. `cause_of(by, snippet_id)` gives the cause
+        of a subscriber's own change."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
-        """The oldest event that is on the disk and that the subscriber was not told of."""
+        """The subscriber's oldest committed event that is not acknowledged."""
 
-    def told(self, subscriber: str, event_id: int) -> None:
-        """It was told of all up to this one: they go, soon. After a crash before that, they are there again."""
+    def ack(self, subscriber: str, event_id: int) -> None:
+        """All events up to this one are delivered. They are deleted soon; after a crash before that they are delivered
+        again."""
 
-    def forget(self, subscriber: str) -> None:
-        """Nobody of this name is to be told any more: drop what waits."""
+    def drop_events(self, subscriber: str) -> None:
+        """Discard the subscriber's waiting events."""
 
     def events_waiting(self) -> Mapping[str, int]:
-        """How many events wait, by subscriber."""
+        """Number of waiting events by subscriber."""
 
     def pop_ready(self) -> Collection[str]:
-        """Who has new events on the disk since this was asked last."""
+        """Subscribers for whom events were committed since the last call."""
 
     # The turn.
+
     def work(self, until: float) -> bool:
-        """Go on with long operations (tree, index) until about `until` (monotonic seconds); True while some is left."""
+        """Run long operations until about `until` (monotonic seconds); True while some are left."""
 
     def commit(self) -> None:
-        """Put this turn's writes on the disk and call their `done`, or their `failed`. Never raises for a full disk."""
+        """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
 
     def stats(self) -> dict[str, Any]:
-        """Figures for SYSTEM_STATS: {"snippets", "types", "bonds", "unindexed", "bytes", …}."""
+        """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Commit, and close; unfinished reads get no answer."""

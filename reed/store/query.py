@@ -1,10 +1,9 @@
-"""What a person typed into a search, as terms.
+"""Parsing of a search query into terms, all of which must match.
 
     café "Hello World" conf    ->    cafe    "hello world"    conf…
 
-Words and "phrases", all of which must be there; the last one may be the beginning of a word, unless it is a phrase or a
-single letter (half of all words begin with one of a few letters: that would find everything, slowly). Nothing typed is
-ever syntax of an engine. Terms are folded, as the texts in the index are (folding).
+Terms are words and "phrases", folded as the indexed texts are. The last term matches as a prefix, unless it is a phrase
+or a single letter, which would match nearly everything.
 """
 
 from __future__ import annotations
@@ -15,31 +14,32 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.store.folding import UNSPACED, fold, last_run, segment
 
-MAX_WORDS = 32  # of a query, and pairs of an unspaced script; what follows is ignored
+MAX_WORDS = 32  # words, and characters of unspaced scripts, in a query; the rest is ignored
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 1000
+MAX_HIT = 100_000  # offset + limit
 
-_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # a word, or a character of an unspaced script
+_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or a character of an unspaced script
 
 
 class Term(NamedTuple):
-    """One word or phrase of a query."""
-
-    text: str  # folded
+    text: str  # a word or a phrase, folded
     is_beginning: bool = False  # of a word
 
     @property
     def phrase(self) -> str:
-        """The words and pairs to look for, one after the other."""
+        """Words and pairs that must follow one another in the index."""
         return segment(self.text, is_open=True)
 
     @property
     def is_prefix(self) -> bool:
-        """May the last of them go on? A single character of an unspaced script is the beginning of its pairs."""
+        """Does the last word match as a prefix? A single character of an unspaced script does: the index has pairs."""
         run = last_run(self.text)
         return len(run) == 1 if run else self.is_beginning
 
 
 def parse(query: str) -> list[Term]:
-    """The terms of a query. Raises Malformed when there is no word in it."""
+    """Raises Malformed when the query has no word."""
     clean = query.replace("\0", " ").encode("utf-8", "replace").decode()
     terms: list[Term] = []
     is_beginning = False
@@ -59,3 +59,12 @@ def parse(query: str) -> list[Term]:
     if is_beginning:
         terms[-1] = Term(terms[-1].text, is_beginning=True)
     return terms
+
+
+def hit_limit(limit: int, offset: int) -> int:
+    """The number of hits to return; 0 means DEFAULT_LIMIT. Raises Malformed."""
+    if limit > MAX_LIMIT:
+        raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}")
+    if offset + limit > MAX_HIT:
+        raise Malformed(f"offset {offset}", hint=f"hits are counted to {MAX_HIT}; make the query narrower")
+    return limit or DEFAULT_LIMIT

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed
 from reed.wire import structs
-from reed.wire.structs import Bytes, clip, decode_text, exact, fill, nothing_left, pack_text, split, unpack_text
+from reed.wire.structs import Bytes, clip, decode_text, exact, fill, pack_text, split, unpack_text
 
 
 class SignalMessage(NamedTuple):
@@ -86,23 +86,34 @@ class JsonResponse(NamedTuple):
         return cls(status, text)
 
 
+class Name(NamedTuple):
+    """A request that is only the name of a type or a plugin; empty: all plugins."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        return pack_text(self.name, 32)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> Name:
+        return cls(unpack_text(exact(structs.NAME, payload, "name")[0]))
+
+
+class Ref(NamedTuple):
+    """A request that is only a ref; empty: all snippets."""
+
+    ref: str
+
+    def pack(self) -> bytes:
+        return pack_text(self.ref, 36)
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> Ref:
+        return cls(unpack_text(exact(structs.REF, payload, "ref")[0]))
+
+
 def unpack_status(payload: Bytes) -> int:
     """The HTTP status that opens every response payload."""
     if len(payload) < structs.STATUS.size:
         raise Malformed(f"response: {len(payload)} bytes, expected a status")
     return int(structs.STATUS.unpack_from(payload)[0])
-
-
-def unpack_name(payload: Bytes) -> str:
-    """The request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH."""
-    return unpack_text(exact(structs.NAME, payload, "name")[0])
-
-
-def unpack_ref(payload: Bytes) -> str:
-    """The request of SNIPPET_GET and SEARCH_INDEX."""
-    return unpack_text(exact(structs.REF, payload, "ref")[0])
-
-
-def unpack_nothing(payload: Bytes, what: str) -> None:
-    """The request of REGISTRY_LIST, PLUGIN_LIST and SYSTEM_STATS."""
-    nothing_left(payload, what)

@@ -50,16 +50,7 @@ def of_type(definition: Definition) -> bytes:
 
 
 def of_snippet(record: Record) -> bytes:
-    about = {
-        "kind": "snippet",
-        "id": record.id,
-        "type": record.snippet_type,
-        "name": record.semantic_name,
-        "version": record.version,
-        "created_at": record.created_at,
-        "updated_at": record.updated_at,
-    }
-    return _line(about, "content", bytes(record.content))
+    return _line({"kind": "snippet", **record.json_fields()}, "content", bytes(record.content))
 
 
 def of_bond(parent: str, child: str, weight: int, path: str) -> bytes:

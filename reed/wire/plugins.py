@@ -10,7 +10,7 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import structs
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
-from reed.wire.common import unpack_name, unpack_status
+from reed.wire.common import Name, unpack_status
 from reed.wire.structs import Bytes, exact, fill, pack_text, split, unpack_text
 
 
@@ -61,7 +61,7 @@ class PluginReload(NamedTuple):
         if not payload:
             return cls()
         if len(payload) == structs.NAME.size:
-            return cls(unpack_name(payload))
+            return cls(Name.unpack(payload).name)
         name, report = exact(structs.PLUGIN_RELOAD, payload, "PLUGIN_RELOAD")
         if report > 1:
             raise Malformed(f"PLUGIN_RELOAD: report is {report}, expected 0 or 1")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import structs
+from reed.wire import strict_json, structs
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
@@ -87,6 +87,9 @@ class SnippetWritten(NamedTuple):
         return cls(status, unpack_text(snippet_id), decode_text(text, "error text"))
 
 
+_KEYS = ("id", "type", "name", "version", "created_at", "updated_at")  # of a record's fields in JSON
+
+
 class Record(NamedTuple):
     """A snippet as it is stored."""
 
@@ -106,6 +109,14 @@ class Record(NamedTuple):
         snippet_id, kind, name, version, created_at, updated_at, content = self
         texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
         return fill(structs.RECORD, *texts, version, created_at, updated_at, len(content))
+
+    def json_fields(self, *, with_times: bool = True) -> dict[str, Any]:
+        """All but the content, under the keys that every JSON form of a record has."""
+        return dict(zip(_KEYS if with_times else _KEYS[:4], self, strict=False))
+
+    def as_json(self, *, with_times: bool = True) -> bytes:
+        """The record as a JSON object; its content is copied byte for byte."""
+        return strict_json.dumps(self.json_fields(with_times=with_times))[:-1] + b',"content":' + self.content + b"}"
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:

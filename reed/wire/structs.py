@@ -83,8 +83,6 @@ SEARCH_HIT = _struct("36s id", "32s snippet_type", "32s semantic_name", "f score
 # Not of the protocol: what precedes each frame on monitor.sock (reed.wire.monitor).
 MONITORED = _struct("Q timestamp", "B direction", "I connection", "32s peer")  # + frame
 
-NO_REF = bytes(36)
-
 Bytes = bytes | bytearray | memoryview
 
 

@@ -268,13 +268,13 @@ def test_a_timeout_says_what_was_waited_for_and_its_late_answer_is_nobodys(fake_
 
 def test_no_core_at_all_at_the_other_end(fake_core):
     mail = fake_core(lambda connection: connection.sendall(b"220 mail.example ESMTP\r\n"))
-    with Client(mail.path) as client, pytest.raises(NoAnswer, match="no core"):
+    with Client(mail.path) as client, pytest.raises(NoAnswer):
         client.stats()
 
 
 def test_an_answer_to_something_else(fake_core):
     core = fake_core(fake_core.answering(lambda _, __: fake_core.reply(Command.SNIPPET_GET, b"\xc8\0")))
-    with Client(core.path) as client, pytest.raises(NoAnswer, match="0x04 where SYSTEM_STATS was due"):
+    with Client(core.path) as client, pytest.raises(NoAnswer, match="0x04 instead of SYSTEM_STATS"):
         client.stats()
 
 

@@ -15,14 +15,14 @@ from typing import Any, get_type_hints
 import pytest
 
 from reed import config, document, errors
-from reed.cli import COMMANDS
-from reed.cli.parse import EVERYWHERE, Form, usage
+from reed.cli import COMMANDS, subcommands
+from reed.cli.parse import GLOBAL_OPTIONS, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import Sandbox
+from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
-from reed.supervision.permissions import PERMISSION_OF
 from reed.wire import strict_json
 from reed.wire.codes import Command, MessageType, Permission, Signal
 
@@ -85,7 +85,7 @@ def test_a_setting_has_a_row_with_its_default(name: str) -> None:
 def test_a_setting_names_the_variable_and_the_flag_that_give_it(name: str) -> None:
     cells = " ".join(table_row(page("configuration.md"), name))
     variable, flag = config._variable(name), config._flag(name)
-    is_flag = any(option.name == flag for option in (*forms()["serve"].options, *EVERYWHERE))
+    is_flag = any(option.name == flag for option in (*SUBCOMMANDS["serve"].options, *GLOBAL_OPTIONS))
     assert f"`{variable}`" in cells
     assert (f"`{flag}`" in cells) == is_flag
 
@@ -139,6 +139,11 @@ def test_a_column_of_the_registry_has_a_row(column: str) -> None:
     table_row(page("plugin-registry.md"), column)
 
 
+def test_every_plugin_type_is_documented() -> None:
+    (values, _meaning) = table_row(page("plugin-registry.md"), "plugin_type")
+    assert values == " or ".join(TYPES)
+
+
 def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```csv\n(.*?)^```", page("plugin-registry.md"), re.MULTILINE | re.DOTALL)
     assert rows.parse(example.encode(), "plugin-registry.csv", tmp_path)
@@ -147,21 +152,15 @@ def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-def forms() -> dict[str, Form]:
-    """Every command of the command line."""
-    found: dict[str, Form] = {}
-    for noun, (module, _) in COMMANDS.items():
-        of_module: dict[str, Form] = __import__(f"reed.cli.{module}", fromlist=["FORMS"]).FORMS
-        found |= {name: form for name, form in of_module.items() if name.split()[0] == noun}
-    return found
+SUBCOMMANDS = {name: each for noun in COMMANDS for name, each in subcommands(noun).items()}
 
 
-@pytest.mark.parametrize("name", forms())
+@pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
-    form = forms()[name]
+    subcommand = SUBCOMMANDS[name]
     text = section(page("command-line.md"), f"reed {name}")
-    assert f"    {usage(name, form)}\n" in text
-    for option in form.options:
+    assert f"    {usage(name, subcommand)}\n" in text
+    for option in subcommand.options:
         written = f"{option.name} {option.value}" if option.value else option.name
         assert f"`{written}`" in text, written
         assert not option.short or f"`{option.short}`" in text, option.short
@@ -169,19 +168,29 @@ def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
 
 def test_the_options_of_every_command_are_listed_once() -> None:
     text = section(page("command-line.md"), "Global options")
-    for option in EVERYWHERE:
+    for option in GLOBAL_OPTIONS:
         assert f"`{option.name}" in text
 
 
 def test_no_command_is_described_that_does_not_exist() -> None:
     described = re.findall(r"^### reed (.+)$", page("command-line.md"), re.MULTILINE)
-    assert sorted(described) == sorted(forms())
+    assert sorted(described) == sorted(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize("command", Command)
 def test_a_command_of_the_protocol_has_its_id_and_name(command: Command) -> None:
     row = rf"^\|(?: [0-9A-F]{{2}})* {command:02X}(?: [0-9A-F]{{2}})* \|.*\b{command.name}\b"
     assert re.search(row, page("protocol.md"), re.MULTILINE)
+
+
+def test_the_properties_of_the_commands_are_those_of_the_table() -> None:
+    rows = [
+        f"| {command:02X} | {command.name} | {command.permission or 'admin'} | {command.access.value} "
+        f"| {'yes' if command.is_idempotent else 'no'} |"
+        for command in Command
+    ]
+    rows[list(Command).index(Command.PLUGIN_REGISTER)] = "| F0 | PLUGIN_REGISTER | a plugin, on its socket | – | no |"
+    assert "\n".join(rows) in section(page("protocol.md"), "Properties of commands")
 
 
 @pytest.mark.parametrize("kind", MessageType)
@@ -219,13 +228,12 @@ def test_an_error_code_has_a_row(code: ErrorCode) -> None:
 def test_a_permission_has_a_row_with_its_commands(permission: Permission) -> None:
     cells = table_row(page("permissions.md"), permission)
     named = set(re.findall(r"`([A-Z_]+)`", " ".join(cells)))
-    assert named == {command.name for command, needed in PERMISSION_OF.items() if needed is permission}
+    assert named == {command.name for command in Command if command.permission is permission}
 
 
 def test_every_other_command_is_said_to_be_for_admins_or_plugins() -> None:
     text = section(page("permissions.md"), "Commands without a permission")
-    for command in set(Command) - set(PERMISSION_OF):
-        assert f"`{command.name}`" in text
+    assert not [command for command in Command if not command.permission and f"`{command.name}`" not in text]
 
 
 # Limits --------------------------------------------------------------------------------------------------------------

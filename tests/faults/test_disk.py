@@ -51,7 +51,7 @@ BUSY_WRITER = (
 import reed.store.sqlite.wal as checkpoints
 from reed.loop.loop import Loop
 
-checkpoints._SECONDS, checkpoints._MANY, checkpoints._LONG = 1000.0, 5, 150
+checkpoints._MANY_SECONDS, checkpoints._MANY_COMMITS, checkpoints._LONG_FRAMES = 1000.0, 5, 150
 rnd =""", 1)
     .replace("SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], loop=(loop := Loop(on_exception=print)))")
     .replace("    store.work(time.monotonic() + 0.002)", """

@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
 import struct
+from pathlib import Path
 
-from reed.wire import frames
+from reed.wire import frames, structs
 from reed.wire.codes import Command, Flag
 
 FRAMES = 20_000  # as often as REED_FAULTS says
 BATCH = 200
 END = frames.encode(0x7F, b"end of the batch")  # no command: answered by 501, in order
-SIZES = {  # of the fixed part of each request
-    Command.SNIPPET_CREATE: 68,
-    Command.SNIPPET_UPDATE: 44,
-    Command.SNIPPET_DELETE: 37,
-    Command.SNIPPET_GET: 36,
-    Command.SNIPPET_LIST: 72,
-    Command.SNIPPET_FIND: 76,
-    Command.SNIPPET_RENAME: 68,
-    Command.SNIPPET_NAMES: 36,
-    Command.SNIPPET_RESTORE: 125,
-    Command.SCHEMA_BOND: 78,
-    Command.SCHEMA_UNBOND: 72,
-    Command.SCHEMA_TREE: 37,
-    Command.REGISTRY_DEFINE: 36,
-    Command.REGISTRY_GET: 32,
-    Command.REGISTRY_LIST: 0,
-    Command.REGISTRY_CHECK: 72,
-    Command.SEARCH_QUERY: 42,
-    Command.SEARCH_INDEX: 36,
-    Command.PLUGIN_REGISTER: 56,
-    Command.PLUGIN_HEALTH: 32,
-    Command.PLUGIN_SIGNAL: 43,
-    Command.PLUGIN_LIST: 0,
-    Command.PLUGIN_START: 32,
-    Command.PLUGIN_STOP: 32,
-    Command.PLUGIN_SEND: 68,
-    Command.PLUGIN_RELOAD: 33,
-    Command.SYSTEM_STATS: 0,
-}
 TAILS = [b"", b"{}", b'{"a":1}', b'{"searchable":{"a":1}}', b"[", b'"x"', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b"\xff"]
 WORDS = [b"page", b"hello", b"x", b"simple-seo", b"../../etc", b"", b"\xff" * 8, "é→".encode(), b"NULL", b"%s%n"]
+
+
+def request_sizes() -> dict[Command, int]:
+    """The size of the fixed part of each request: its struct, and for SNIPPET_RESTORE that of the record."""
+    vectors = json.loads((Path(__file__).parent.parent / "vectors" / "wire.json").read_text(encoding="utf-8"))
+    layouts = {entry["record"]: entry["layout"] for entry in vectors["payloads"]}
+    sizes = {}
+    for command in Command:
+        layout, _, rest = layouts.get(command.request.rpartition(".")[2], "<").partition(" + ")
+        sizes[command] = struct.calcsize(layout) + (structs.RECORD.size if rest else 0)
+    return sizes
+
+
+SIZES = request_sizes()
 
 
 class Sender:

@@ -19,6 +19,7 @@ import pytest
 from reed.errors import CallError
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import Outcome, Sandbox
+from reed.plugin_types import LUA
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
 from reed.wire import frames
@@ -26,7 +27,7 @@ from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginRegister
 from reed.zygote.client import Zygote
-from reed.zygote.request import Request
+from reed.zygote.request import SpawnRequest
 
 DEADLINE = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -218,7 +219,7 @@ class Workshop:
         what = LuaLaunchSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
-            "lua",
+            LUA.profile,
             what.folder,
             what.data_dir,
             what.runtime_dir,
@@ -228,7 +229,7 @@ class Workshop:
         )
         ruleset = self.walls.ruleset(rules)
         try:
-            return self.zygote.request(Request(what, rules, ruleset), output)
+            return self.zygote.request(SpawnRequest(what, rules, ruleset), output)
         finally:
             os.close(ruleset)
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from reed.sandbox.confine import Prepared, Sandbox
+from reed.plugin_types import TYPES
+from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.rules import Rules, rules_for
 
 Job = Callable[[], Any]
@@ -41,7 +42,7 @@ class Place(NamedTuple):
 
     def rules(self, plugin_type: str = "native", permissions: tuple[str, ...] = (), **more: Any) -> Rules:
         more = {"network": (), **more}
-        return rules_for(plugin_type, self.plugin, self.data, self.runtime, "me", permissions, **more)
+        return rules_for(TYPES[plugin_type].profile, self.plugin, self.data, self.runtime, "me", permissions, **more)
 
 
 @pytest.fixture
@@ -96,23 +97,23 @@ class Inside:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.prepared: Prepared  # in the child: what it was confined by
+        self.confinement: Confinement  # in the child: what it was confined by
 
     def __call__(self, rules: Rules, *jobs: Job, keep: Collection[int] = ()) -> Any:
         """The results of the jobs, tried one after the other in one child: a list, or the value if there is one job."""
         read, write = os.pipe()
-        prepared = self.prepared = self.sandbox.prepare(rules, keep={write, *keep})
+        confinement = self.confinement = self.sandbox.prepare(rules, keep={write, *keep})
         pid = os.fork()
         if pid == 0:
             try:
                 os.setsid()
-                prepared.confine()
+                confinement.apply()
                 answer = {"results": [attempt(job) for job in jobs]}
             except BaseException:  # noqa: BLE001 - told to the parent
                 answer = {"trace": traceback.format_exc()}
             os.write(write, json.dumps(answer).encode())
             os._exit(0)
-        prepared.close()
+        confinement.close()
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             said = pipe.read()

@@ -79,7 +79,7 @@ def test_an_example_passes_every_check(site, request, name: str) -> None:
     assert results["shutdown"] == results["health"] == results["signal wake"] == "ok"
 
 
-def test_the_c_plugin_works_for_people(site, hello_c: Path) -> None:
+def test_a_user_calls_the_c_plugin(site, hello_c: Path) -> None:
     rows(site)
     site.start(f"--plugin-dir={hello_c.parent}")
     assert site.reed("plugin", "start", "hello-c").returncode == 0
@@ -87,7 +87,7 @@ def test_the_c_plugin_works_for_people(site, hello_c: Path) -> None:
     assert site.reed("plugin", "stop", "hello-c").returncode == 0
 
 
-def test_the_python_plugin_refuses_and_lives(site, hello_python: Path) -> None:
+def test_the_python_plugin_survives_a_refused_call(site, hello_python: Path) -> None:
     rows(site)
     site.start(f"--plugin-dir={hello_python.parent}")
     assert site.reed("plugin", "start", "hello-python").returncode == 0

@@ -61,7 +61,7 @@ def test_a_good_plugin_passes_every_check(site) -> None:
     assert not site.data_dir.exists()
 
 
-def test_it_runs_beside_the_sites_own_core(core) -> None:
+def test_it_runs_while_the_sites_core_runs(core) -> None:
     core.set_rows(ROW)
     core.add_lua_plugin("demo", GOOD, MANIFEST)
     assert core.reed("plugin", "reload").returncode == 0
@@ -72,7 +72,7 @@ def test_it_runs_beside_the_sites_own_core(core) -> None:
     assert json.loads(after)[0]["pid"] == json.loads(before)[0]["pid"]
 
 
-def test_a_plugin_without_a_row_is_tried_with_one_that_lets_it_read(site) -> None:
+def test_a_plugin_without_a_row_gets_read_permissions(site) -> None:
     site.add_lua_plugin("demo", GOOD, MANIFEST)
     told, checks = report(site)
     assert told["passed"]
@@ -80,7 +80,7 @@ def test_a_plugin_without_a_row_is_tried_with_one_that_lets_it_read(site) -> Non
     assert "snippet_read" in checks["row"]["detail"]
 
 
-def test_the_rows_permissions_and_the_sites_settings_hold(site) -> None:
+def test_it_uses_the_rows_permissions_and_the_sites_settings(site) -> None:
     main = GOOD.replace("return { answer = 42", "reed.snippet.list() return { answer = reed.settings.n")
     site.set_rows(ROW.replace("snippet_read", "search_read"))
     site.config.write_text("plugins: {demo: {settings: {n: 7}}}")
@@ -90,16 +90,16 @@ def test_the_rows_permissions_and_the_sites_settings_hold(site) -> None:
     assert report(site)[0]["passed"]  # 7 is a number, x is none
 
 
-def test_a_version_that_is_not_the_rows(site) -> None:
+def test_a_manifest_version_that_differs_from_the_row(site) -> None:
     site.set_rows(ROW.replace("1.0.0", "2.0.0"))
     site.add_lua_plugin("demo", GOOD, MANIFEST)
     _, checks = report(site)
     assert failed(checks) == ["row"]
-    assert "its version is 1.0.0, its row's" in checks["row"]["detail"]
+    assert "the version is 1.0.0, but its row" in checks["row"]["detail"]
     assert "registration" not in checks
 
 
-def test_a_version_of_the_code_that_is_not_the_manifests(site) -> None:
+def test_a_code_version_that_differs_from_the_manifest(site) -> None:
     site.set_rows(ROW)
     site.add_lua_plugin("demo", GOOD.replace("1.0.0", "3.0.0"), MANIFEST)
     _, checks = report(site)
@@ -107,7 +107,7 @@ def test_a_version_of_the_code_that_is_not_the_manifests(site) -> None:
     assert "version is '3.0.0'" in checks["registration"]["detail"]
 
 
-def test_a_plugin_that_ends_in_an_error_shows_it_and_not_its_traceback(site) -> None:
+def test_an_error_at_the_start_is_shown_without_traceback(site) -> None:
     site.set_rows(ROW)
     site.add_lua_plugin(
         "demo", "local function f() error('no database') end\nlocal function g() f() end\ng()", MANIFEST
@@ -118,7 +118,7 @@ def test_a_plugin_that_ends_in_an_error_shows_it_and_not_its_traceback(site) -> 
     assert "in main chunk" not in checks["registration"]["detail"]
 
 
-def test_an_action_that_never_answers(site) -> None:
+def test_an_action_that_never_responds(site) -> None:
     site.set_rows(ROW)
     main = GOOD.replace("return { answer", "while true do end return { answer")
     site.add_lua_plugin("demo", main, MANIFEST + "  fine: {command_id: 2, example: 1}\n")
@@ -142,7 +142,7 @@ def test_a_crash_at_the_start(site) -> None:
     assert checks["tests"]["result"] == "skipped"  # its own tests are looked for all the same
 
 
-def test_a_manifest_that_is_wrong(site) -> None:
+def test_an_invalid_manifest(site) -> None:
     site.set_rows(ROW)
     site.add_lua_plugin("demo", GOOD, "actoins: {}\n")
     _, checks = report(site)
@@ -157,7 +157,7 @@ def test_no_such_plugin(site) -> None:
     assert "did you mean 'demo'?" in checks["manifest"]["detail"]
 
 
-def test_answers_that_are_not_as_declared(site) -> None:
+def test_responses_that_differ_from_the_declared_output(site) -> None:
     more = """plugin.action("more", function() reed.fail(418, "no tea") end)
 plugin.action("silent", function() return {} end)
 plugin.run()"""
@@ -172,7 +172,7 @@ plugin.run()"""
     assert checks["action silent"]["result"] == "skipped"  # no example
 
 
-def test_a_snippet_of_the_plugins_own_content_or_made_for_it(site) -> None:
+def test_snippets_come_from_the_plugins_fixtures_or_are_created(site) -> None:
     main = GOOD.replace(
         "return { answer = 42", "local page = json.decode(payload) return { answer = #page.content.title"
     )
@@ -200,7 +200,7 @@ plugin.run()"""
     assert "content.jsonl:1" in checks["content"]["detail"]
 
 
-def test_its_own_tests_that_fail(site) -> None:
+def test_failing_tests_of_the_plugin(site) -> None:
     site.set_rows(ROW)
     folder = site.add_lua_plugin("demo", GOOD, MANIFEST)
     (folder / "tests").mkdir()
@@ -216,7 +216,7 @@ def test_its_own_tests_that_fail(site) -> None:
 
 
 @pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_nothing_runs_on_when_it_is_interrupted(site, ended_by: int, code: int) -> None:
+def test_an_interrupt_leaves_no_process_behind(site, ended_by: int, code: int) -> None:
     site.set_rows(ROW)
     site.config.write_text("timing: {stop_grace: 0.3s, term_grace: 0.3s}")
     main = GOOD.replace("return { answer", "while true do end return { answer")
@@ -267,7 +267,7 @@ while True:
 """
 
 
-def test_a_plugin_that_is_hard_of_hearing(site) -> None:
+def test_a_plugin_that_ignores_signals_and_misses_an_action(site) -> None:
     """RELOAD_CONFIG is not answered, SHUTDOWN_GRACEFUL ends nothing, and an action of plugin.yaml is not registered."""
     site.set_rows(ROW.replace("lua", "native"))
     site.config.write_text("timing: {stop_grace: 0.5s}")
@@ -284,7 +284,7 @@ def test_a_plugin_that_is_hard_of_hearing(site) -> None:
     assert checks["tests"]["result"] == "skipped"
 
 
-def test_a_build_that_fails_shows_its_first_error(site, monkeypatch) -> None:
+def test_a_failed_build_shows_its_first_error(site, monkeypatch) -> None:
     site.set_rows(ROW.replace("lua", "native"))
     folder = site.root / "plugins/demo"
     (folder / "src").mkdir(parents=True)
@@ -302,7 +302,7 @@ def test_a_build_that_fails_shows_its_first_error(site, monkeypatch) -> None:
     assert checks["build"]["detail"].splitlines()[0] == "error[E0425]: cannot find value `x`"
 
 
-def test_a_native_plugin_that_was_not_built(site) -> None:
+def test_a_native_plugin_without_an_executable(site) -> None:
     site.set_rows(ROW.replace("lua", "native"))
     folder = site.root / "plugins/demo"
     folder.mkdir()
@@ -321,13 +321,13 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_every_answer_is_as_itself_declares(value: Any) -> None:
+def test_a_response_matches_itself_as_its_declaration(value: Any) -> None:
     assert difference(value, value) == ""
     assert difference(None, value) == ""
 
 
 @given(JSON, JSON)
-def test_a_difference_is_told_or_there_is_none(declared: Any, answered: Any) -> None:
+def test_a_difference_is_reported_in_one_line(declared: Any, answered: Any) -> None:
     told = difference(declared, answered)
     assert isinstance(told, str)
     if isinstance(declared, str) != isinstance(answered, str) and declared is not None:
@@ -347,5 +347,5 @@ def test_a_difference_is_told_or_there_is_none(declared: Any, answered: Any) -> 
         ({"l": [1]}, {"l": [1, "2"]}, 'l[1]: declared a number, answered a string, "2"'),
     ],
 )
-def test_the_first_difference_is_named_by_its_place(declared: Any, answered: Any, told: str) -> None:
+def test_the_first_difference_is_named_by_its_path(declared: Any, answered: Any, told: str) -> None:
     assert difference(declared, answered) == told

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reed import scaffold
-from reed.scaffold.replacing import change
+from reed.plugin_types import LANGUAGES
 from reed.supervision import manifest, registry_csv
 
 SLOW = os.environ.get("REED_SLOW_TESTS")
@@ -35,24 +35,24 @@ def next_commands(told: str) -> list[str]:
         ("lua-or-rust", ""),
     ],
 )
-def test_the_name_tells_the_language(name: str, language: str) -> None:
+def test_the_language_is_taken_from_the_name(name: str, language: str) -> None:
     assert scaffold.language_of(name) == language
 
 
-@pytest.mark.parametrize("language", scaffold.LANGUAGES)
-def test_what_is_written_fits_its_row(tmp_path, language: str) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_new_plugin_matches_its_row(tmp_path, language: str) -> None:
     folder, files = scaffold.write("demo", language, tmp_path / "plugins")
     assert sorted(files) == sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert {"plugin.yaml", "README.md"} < set(files)
     registry = ",".join(registry_csv.COLUMNS) + "\n" + scaffold.row("demo", language) + "\n"
     (row,) = registry_csv.parse(registry.encode(), "csv", Path("/tmp/reed-cms"))
     manifest.check_row(manifest.load(folder), folder, row, Path("csv"))
-    assert row.plugin_type == scaffold.LANGUAGES[language]
+    assert row.plugin_type == LANGUAGES[language].name
     for path in files:
         assert not re.search(r"@[a-z]+@", (folder / path).read_text()), path
 
 
-def test_a_template_with_an_unknown_placeholder_is_an_error() -> None:
+def test_an_unknown_placeholder_is_an_error() -> None:
     assert scaffold.render("a @name@ b@example.org", {"name": "x"}) == "a x b@example.org"
     with pytest.raises(KeyError):
         scaffold.render("@nmae@", {"name": "x"})
@@ -93,12 +93,12 @@ def test_a_rust_plugin_from_scaffold_to_its_first_answer(site) -> None:
     assert json.loads(answer.stdout) == {"greeting": "Hello, Ada!"}
 
 
-def test_where_no_core_runs_the_next_command_starts_one(site) -> None:
+def test_without_a_running_core_the_next_command_starts_one(site) -> None:
     told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
     assert next_commands(told.stdout)[1] == "reed start"
 
 
-def test_without_register_the_row_is_shown_and_the_registry_stays(site) -> None:
+def test_without_register_the_row_is_only_shown(site) -> None:
     before = site.registry.read_bytes()
     told = site.reed("plugin", "scaffold", "word-count", "--lang", "lua", "--json")
     about = json.loads(told.stdout)
@@ -109,36 +109,36 @@ def test_without_register_the_row_is_shown_and_the_registry_stays(site) -> None:
     assert (site.root / "plugins/word-count/main.lua").is_file()
 
 
-def test_another_folder_may_be_named(site) -> None:
+def test_dir_chooses_another_folder(site) -> None:
     told = site.reed("plugin", "scaffold", "new-lua-plugin", "--dir", "elsewhere")
     assert (site.root / "elsewhere/new-lua-plugin/plugin.yaml").is_file()
     assert "elsewhere is no plugin folder of this site" in told.stdout
     assert site.reed("plugin", "test", "new-lua-plugin", "--plugin-dir", "elsewhere").returncode == 0
 
 
-def test_reeds_own_folder_is_not_written_to(site) -> None:
+def test_the_bundled_folder_is_not_written_to(site) -> None:
     (site.root / "reed.yaml").write_text("plugin_dirs: []\n")
     told = site.reed("plugin", "scaffold", "new-lua-plugin")
     assert (site.root / "plugins/new-lua-plugin/plugin.yaml").is_file(), told.stderr
     assert "plugins is no plugin folder of this site" in told.stdout
 
 
-def test_nothing_is_overwritten(site) -> None:
+def test_an_existing_folder_is_not_overwritten(site) -> None:
     mine = site.root / "plugins/new-lua-plugin/notes.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
     told = site.reed("plugin", "scaffold", "new-lua-plugin")
     assert told.returncode == 1
-    assert "is there already" in told.stderr
+    assert "already exists" in told.stderr
     assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
 
 
-def test_what_cannot_be_registered_is_not_written(site) -> None:
+def test_a_plugin_that_cannot_be_registered_is_not_written(site) -> None:
     site.set_rows('new-lua-plugin,native,{},1.0.0,"","admin",false,"another"')
     before = site.registry.read_bytes()
     told = site.reed("plugin", "scaffold", "new-lua-plugin", "--register")
     assert told.returncode == 1
-    assert "has a row already" in told.stderr
+    assert "already has a row" in told.stderr
     assert site.registry.read_bytes() == before
     assert not (site.root / "plugins/new-lua-plugin").exists()
 
@@ -146,33 +146,33 @@ def test_what_cannot_be_registered_is_not_written(site) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("word-count",), "--lang lua or --lang rust"),
+        (("word-count",), " or ".join(f"--lang {each}" for each in LANGUAGES)),
         (("word-count", "--lang", "ruts"), "did you mean 'rust'?"),
         (("Word",), "tells no language"),
         (("../lua-x", "--lang", "lua"), "is not a plugin name"),
     ],
 )
-def test_what_is_wrong_is_said(site, words: tuple[str, ...], said: str) -> None:
+def test_invalid_arguments_are_reported(site, words: tuple[str, ...], said: str) -> None:
     told = site.reed("plugin", "scaffold", *words)
     assert told.returncode in (1, 2)
     assert said in told.stderr
     assert not any((site.root / "plugins").iterdir())
 
 
-def test_a_registry_is_replaced_whole_with_its_mode_and_through_its_link(tmp_path) -> None:
+def test_update_file_keeps_mode_and_symbolic_link(tmp_path) -> None:
     real = tmp_path / "real.csv"
     real.write_bytes(b"old\n")
     real.chmod(0o640)
     link = tmp_path / "link.csv"
     link.symlink_to(real)
-    change(link, lambda old: old + b"new\n")
+    scaffold.update_file(link, lambda old: old + b"new\n")
     assert link.is_symlink()
     assert real.read_bytes() == b"old\nnew\n"
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "real.csv"]
 
 
-def test_a_registry_stays_as_it_is_when_its_change_fails(tmp_path) -> None:
+def test_update_file_changes_nothing_when_it_fails(tmp_path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"old\n")
 
@@ -180,12 +180,12 @@ def test_a_registry_stays_as_it_is_when_its_change_fails(tmp_path) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        change(path, refuse)
+        scaffold.update_file(path, refuse)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as a disk that is full in the middle
     try:
         with pytest.raises(OSError, match="too large"):
-            change(path, lambda old: old + b"new\n")
+            scaffold.update_file(path, lambda old: old + b"new\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old\n"

@@ -193,7 +193,7 @@ def test_two_of_one_turn_cannot_both_have_a_unique_value(driver):
 def test_what_a_failed_turn_wrote_is_not_found(driver):
     driver.define("page", {"unique": ["slug"]})
     lost = driver.start("create", "page", "", {"slug": "a"})
-    driver.store._fail(sqlite3.OperationalError("disk I/O error"))
+    driver.store._transaction.fail(sqlite3.OperationalError("disk I/O error"))
     assert lost.errors
     assert found(driver, {"slug": "a"}) == []
     kept = driver.create("page", "", {"slug": "a"})
@@ -346,7 +346,7 @@ def test_a_build_that_cannot_be_written_fails_the_definition_alone(open_store):
     driver.store.work(0.0)
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    driver.store._fail(full)
+    driver.store._transaction.fail(full)
     with pytest.raises(StoreFull):
         assert answer.value
     driver.create("page", "", {"a": 1})

@@ -77,7 +77,7 @@ class Model(RuleBasedStateMachine):
         taken = bool(name) and self.named(name) is not None
         if self.write(Conflict if taken else None, "create", "page", name, {"title": text}):
             # The id is told with the commit: until then the newest record of the store has it.
-            snippet_id = self.driver.store._snippets._touched[-1]
+            snippet_id = self.driver.store._snippets._written_ids[-1]
             self.ids.append(snippet_id)
             self.now["snippets"][snippet_id] = {"name": name, "version": 1, "content": {"title": text}}
 
@@ -140,7 +140,7 @@ class Model(RuleBasedStateMachine):
     def lose_the_turn(self) -> None:
         """As when the disk is full: everything since the last commit is taken back."""
         with contextlib.suppress(sqlite3.OperationalError):
-            self.driver.store._turn.fail(sqlite3.OperationalError("disk I/O error"))
+            self.driver.store._transaction.fail(sqlite3.OperationalError("disk I/O error"))
         for answer in self.waiting:
             assert answer.errors
         self.waiting.clear()

@@ -25,7 +25,7 @@ def waiting(driver, name="seo"):
     events = []
     while (event := driver.next_event(name)) is not None:
         events.append(event)
-        driver.store.told(name, event.id)
+        driver.store.ack(name, event.id)
     return events
 
 
@@ -83,13 +83,13 @@ def test_what_was_not_told_is_there_after_a_restart_and_no_id_comes_twice(driver
     driver.create("note", "a", {})
     driver.create("note", "b", {})
     first = driver.next_event("seo")
-    driver.store.told("seo", first.id)
+    driver.store.ack("seo", first.id)
     driver.settle()
     driver.store.close()
     again = open_store()
     second = again.next_event("seo")
     assert (second.semantic_name, second.id) == ("b", first.id + 1)
-    again.store.told("seo", second.id)
+    again.store.ack("seo", second.id)
     again.settle()
     again.store.close()
     last = open_store()
@@ -116,7 +116,7 @@ def test_telling_costs_no_commit_of_its_own_with_a_fsync(driver):
 
 
 def test_a_full_outbox_loses_the_oldest_and_says_so(open_store):
-    driver = open_store(most_events=3)
+    driver = open_store(max_events=3)
     driver.define("note", {})
     driver.store.subscribe(ALL)
     for number in range(7):
@@ -136,7 +136,7 @@ def test_who_is_forgotten_loses_what_waits_in_slices(driver):
         driver.start("create", "note", "", {})
     driver.store.commit()
     driver.store.subscribe({"snippet.created": ["backup"]})
-    driver.store.forget("seo")
+    driver.store.drop_events("seo")
     driver.turn()
     assert driver.store.events_waiting() == {"seo": 700, "backup": 1200}
     driver.settle()
@@ -230,7 +230,7 @@ random.seed(int(sys.argv[2]))
 def tell(event):
     if event is not None:
         said.append(("told", event.id, event.snippet_id))
-        store.told("seo", event.id)
+        store.ack("seo", event.id)
 while True:
     for _ in range(random.randrange(1, 20)):
         store.create("page", "", b"{}", lambda made: said.append(("made", 0, made)), fail)

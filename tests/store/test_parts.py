@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reed.store.sqlite.cache import RecordCache
-from reed.store.sqlite.ids import Ids, sequence_of
-from reed.store.sqlite.merge_patch import merge
+from reed.store.ids import Ids, sequence_of
+from reed.store.merge_patch import merge
+from reed.store.record_cache import RecordCache
 from reed.wire.snippets import Record
 
 JSON = st.recursive(
@@ -118,7 +118,7 @@ def test_the_cache_forgets_a_record_under_both_its_refs():
     cache.put(record(1, 10, "intro"))
     cache.put(record(1, 20, "intro"))
     assert len(cache) == 1
-    cache.forget(record(1).id)
+    cache.discard(record(1).id)
     assert cache.get("intro") is None
     assert (len(cache), cache.size) == (0, 0)
     cache.put(record(2, 5000))

@@ -81,7 +81,7 @@ def test_names_change_hands_within_a_turn_and_come_back_when_it_fails(driver):
     one, two = driver.create("page", "a", {}), driver.create("page", "b", {})
     for ref, name in ((one, ""), (two, "a"), (one, "b")):
         driver.start("rename", ref, name)
-    driver.store._fail(MemoryError())
+    driver.store._transaction.fail(MemoryError())
     assert (driver.get("a").id, driver.get("b").id) == (one, two)
     for ref, name in ((one, ""), (two, "a"), (one, "b")):
         driver.start("rename", ref, name)

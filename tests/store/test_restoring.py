@@ -177,7 +177,7 @@ def test_others_are_told_of_it_as_of_any_write(driver):
     seen = []
     while (event := driver.next_event("seo")) is not None:
         seen.append((event.kind, event.snippet_id, event.version))
-        driver.store.told("seo", event.id)
+        driver.store.ack("seo", event.id)
     assert seen == [("snippet.created", OLD, 3), ("snippet.updated", OLD, 9)]
     assert driver.next_event("backup") is None
 
@@ -188,7 +188,7 @@ def test_a_restore_that_is_not_committed_leaves_nothing(driver, monkeypatch):
     driver.store.restore(record(version=2), answers.append, answers.append)
     driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not on the disk yet
     assert answers == []
-    driver.store._fail(MemoryError())
+    driver.store._transaction.fail(MemoryError())
     assert [type(answer).__name__ for answer in answers] == ["StoreFailed", "StoreFailed"]
     assert driver.get(OLD) == record(version=1)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reed.errors import Invalid, Malformed, NotFound
-from reed.store.sqlite.types import compile_type
+from reed.store.types import compile_type
 
 
 def test_a_definition_comes_back_as_it_came(driver, open_store):

@@ -17,7 +17,7 @@ import pytest
 
 from reed.loop.loop import Loop
 from reed.store.sqlite import checkpointer
-from reed.store.sqlite.checkpointer import ANSWER, COPY_ALL, Answer
+from reed.store.sqlite.checkpointer import COPY_ALL, PROGRESS, Progress
 
 FRAME = 4096 + 24
 
@@ -84,7 +84,7 @@ class Busy:
 @pytest.fixture
 def busy(open_store, monkeypatch):
     """It has taken many commits within a second, however slow the disk is."""
-    monkeypatch.setattr("reed.store.sqlite.wal._SECONDS", 1000.0)
+    monkeypatch.setattr("reed.store.sqlite.wal._MANY_SECONDS", 1000.0)
     return Busy(open_store)
 
 
@@ -125,7 +125,7 @@ def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
 
 
 def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
-    monkeypatch.setattr("reed.store.sqlite.wal._PATIENCE", 200)
+    monkeypatch.setattr("reed.store.sqlite.wal._MAX_UNANSWERED", 200)
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
     os.kill(first, signal.SIGSTOP)
@@ -141,11 +141,11 @@ def test_one_that_ends_before_it_has_answered_is_not_tried_again(busy, monkeypat
 
 
 def test_jobs_and_the_index_wait_while_the_log_is_too_long(busy, monkeypatch):
-    monkeypatch.setattr("reed.store.sqlite.wal._BEHIND", 4000)
+    monkeypatch.setattr("reed.store.sqlite.wal._BEHIND_FRAMES", 4000)
     for _ in range(300):
         busy.driver.create("page", "", {"title": "one"})
     first = busy.driver.start("page", "page", "", 300)
-    while not busy.store._jobs.have_begun:
+    while not busy.store._jobs.has_snapshots:
         busy.store.work(time.monotonic())
     busy.write_until(lambda: busy.store._checkpoints.is_behind, works=False)
     assert not first.is_there, "it has a snapshot: the log could not begin anew"
@@ -166,7 +166,7 @@ def test_who_is_idle_gives_the_log_back_and_ends(driver, tmp_path):
         command = [sys.executable, "-I", "-S", checkpointer.__file__, path, "0.2"]
         process = subprocess.Popen(command, stdin=theirs.fileno())
         ours.send(COPY_ALL)
-        assert Answer(*ANSWER.unpack(ours.recv(100))) == (frames_in_log(driver), 0)
+        assert Progress(*PROGRESS.unpack(ours.recv(100))) == (frames_in_log(driver), 0)
         assert process.wait(20) == 0
     assert log_size(driver) == 0
     driver.create("note", "", {})

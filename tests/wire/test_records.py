@@ -124,10 +124,10 @@ def read_or_malformed(kind: Any, payload: bytes) -> None:
 
 @given(NAME, REF)
 def test_names_and_refs_stop_at_the_first_nul(name: str, ref: str) -> None:
-    assert common.unpack_name(structs.pack_text(name, 32)) == name
-    assert common.unpack_ref(structs.pack_text(ref, 36)) == ref
+    assert common.Name.unpack(structs.pack_text(name, 32)).name == name
+    assert common.Ref.unpack(structs.pack_text(ref, 36)).ref == ref
     padded = name.encode() + b"\0" + b"\xff" * (31 - len(name.encode()))
-    assert common.unpack_name(padded) == name  # what follows is ignored, whatever it is
+    assert common.Name.unpack(padded).name == name  # what follows is ignored, whatever it is
 
 
 @pytest.mark.parametrize(

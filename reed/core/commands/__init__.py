@@ -1,5 +1,5 @@
-"""The handlers of the commands, one module per noun; `routes(…)` of each binds them to what they work on.
+"""The handlers of the commands, one module for each noun. `handlers(…)` binds them to the parts that they use.
 
-A handler unpacks the payload (Malformed is the call's 400), asks the store or the registry, and ends the call.
-PLUGIN_SEND has a module of its own, `sending`.
+A handler unpacks the payload (Malformed becomes a 400), calls the store or the supervisor, and ends the call with a
+reply or an error, at once or later. Which commands there are is in `reed.wire.commands`.
 """

@@ -1,7 +1,7 @@
-"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all that have it (protocol.md#plugins).
+"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all plugins that have it (protocol.md#plugins).
 
-one plugin   may the caller? ── the snippet, where the action takes one ── the plugin's queue ── its answer
-BROADCAST    the same for each that runs, has the action and may be sent to ── one JSON object of the answers
+one plugin   may the caller send to it? ── look up the snippet, for `input: snippet` ── call queue ── answer
+BROADCAST    the same for each running plugin with that action ── one JSON object of all answers
 """
 
 from __future__ import annotations
@@ -12,71 +12,81 @@ from reed.core.call_queue import Answered
 from reed.core.calls import Call, Caller, Handle
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
-from reed.store.base import Store
+from reed.store.base import Failed, Store
 from reed.supervision.lifecycle import State
 from reed.wire import strict_json
-from reed.wire.codes import Flag
+from reed.wire.codes import Flag, Permission
 from reed.wire.plugins import PluginAnswer, PluginSend
 from reed.wire.snippets import Record
 from reed.wire.structs import Bytes
 
-Links = dict[str, PluginEndpoint]
+Endpoints = dict[str, PluginEndpoint]
 _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 _BROADCAST = int(Flag.BROADCAST)
 
 
-def link_of(links: Links, name: str) -> PluginEndpoint:
-    link = links.get(name)
-    if link is None:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, links) or "`reed plugin list` shows them")
-    return link
+def endpoint_of(endpoints: Endpoints, name: str) -> PluginEndpoint:
+    """Raises PluginNotFound, with the nearest name."""
+    endpoint = endpoints.get(name)
+    if endpoint is None:
+        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, endpoints) or "`reed plugin list` shows them")
+    return endpoint
 
 
-def sending(store: Store, links: Links) -> Handle:
-    """Who may send is looked at first. It counts as one of its caller's calls of plugins (core.quotas)."""
+def plugin_send(store: Store, endpoints: Endpoints) -> Handle:
+    """Each call counts against its caller's quota until it ends (core.quotas)."""
 
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
         call.count()
         if call.flags & _BROADCAST:
-            _Broadcast(store, call.forward, request, call.caller.plugin, _may_get(links, call.caller, request.action))
-        else:
-            link = link_of(links, request.plugin)
-            _check_groups(call.caller, link)
-            _ask(store, link, request, call.caller.plugin, call.forward, call.fail)
+            receivers = [
+                each
+                for each in endpoints.values()
+                if each.plugin.state in _RUNNING and request.action in each.actions and _may_send(call.caller, each)
+            ]
+            _Broadcast(store, call.forward, request, call.caller.plugin, receivers)
+            return
+        endpoint = endpoint_of(endpoints, request.plugin)
+        if not _may_send(call.caller, endpoint):
+            groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
+            raise PermissionDenied(
+                f"{call.caller.name} may not send to {endpoint.name}", hint=f"its row lets in: {groups}"
+            )
+        _call_action(store, endpoint, request, call.caller.plugin, call.forward, call.fail)
 
     return send
 
 
-def _ask(
-    store: Store,
-    link: PluginEndpoint,
-    request: PluginSend,
-    origin: str,
-    answered: Answered,
-    failed: Callable[[CallError], None],
+def _may_send(caller: Caller, endpoint: PluginEndpoint) -> bool:
+    """`user_groups` of a row restricts people; another plugin needs only the permission plugin_send."""
+    return bool(caller.is_admin or caller.plugin or caller.groups & endpoint.plugin.row.user_groups)
+
+
+def _call_action(
+    store: Store, endpoint: PluginEndpoint, request: PluginSend, origin: str, answered: Answered, failed: Failed
 ) -> None:
-    """Call one action, with the snippet looked up for it where it declares `input: snippet`."""
-    if link.plugin.state is State.FAILED:
-        raise link.offline()  # why it failed says more than which actions it lacks for it
-    action = link.action(request.action)
+    """Call one action. For `input: snippet` the store is asked for the snippet first."""
+    if endpoint.plugin.state is State.FAILED:
+        raise endpoint.offline_error()  # its reason tells more than a missing action
+    action = endpoint.action(request.action)
     if action.input == "bytes":
-        link.ask(action, bytes(request.input), answered, failed, origin)
+        endpoint.call(action, bytes(request.input), answered, failed, origin)
         return
     value = strict_json.loads(request.input or b"null")
     if action.input != "snippet":
-        link.ask(action, bytes(request.input) or b"null", answered, failed, origin)
+        endpoint.call(action, bytes(request.input) or b"null", answered, failed, origin)
         return
     if not isinstance(value, str):
         raise Malformed(
             f"action {request.action} takes a snippet: its ref as a JSON string, not {strict_json.describe(value)}"
         )
-    if "snippet_read" not in link.caller.permissions:
-        raise PermissionDenied(f"plugin {link.name} lacks snippet_read", hint="its action takes a snippet")
+    if Permission.SNIPPET_READ not in endpoint.caller.permissions:
+        raise PermissionDenied(f"plugin {endpoint.name} lacks snippet_read", hint="its action takes a snippet")
 
     def found(record: Record) -> None:
         try:
-            link.ask(action, snippet_input(record), answered, failed, origin)
+            endpoint.call(action, snippet_input(record), answered, failed, origin)
         except CallError as error:
             failed(error)
 
@@ -84,35 +94,31 @@ def _ask(
 
 
 def snippet_input(record: Record) -> bytes:
-    """What an action with `input: snippet` gets; the content is not parsed on its way (protocol.md)."""
-    about = {
-        "id": record.id,
-        "type": record.snippet_type,
-        "name": record.semantic_name,
-        "version": record.version,
-    }
-    return strict_json.dumps(about)[:-1] + b',"content":' + bytes(record.content) + b"}"
+    """The input of an action with `input: snippet`. The content is copied, not parsed (stored-bytes.md)."""
+    return record.as_json(with_times=False)
 
 
 class _Broadcast:
-    """PLUGIN_SEND to every running plugin with that action: one answer when the last of them has answered.
+    """Calls the action of every receiver and replies when all have answered or failed.
 
-    {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for one that failed.
+    {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for a plugin that failed.
     """
 
     def __init__(
-        self, store: Store, answered_all: Answered, request: PluginSend, origin: str, links: list[PluginEndpoint]
+        self, store: Store, reply: Answered, request: PluginSend, origin: str, receivers: list[PluginEndpoint]
     ) -> None:
-        self._answered_all = answered_all
+        self._reply = reply
         self._answers: dict[str, bytes] = {}
-        self._left = len(links)
-        for link in links:
+        self._pending = len(receivers)
+        for endpoint in receivers:
             try:
-                _ask(store, link, request, origin, self._answered(link.name), self._failed(link.name))
+                _call_action(
+                    store, endpoint, request, origin, self._answered(endpoint.name), self._failed(endpoint.name)
+                )
             except CallError as error:
-                self._failed(link.name)(error)
-        if not links:
-            answered_all(PluginAnswer(200, b"{}").pack())
+                self._failed(endpoint.name)(error)
+        if not receivers:
+            reply(PluginAnswer(200, b"{}").pack())
 
     def _answered(self, name: str) -> Answered:
         def answered(payload: Bytes) -> None:
@@ -123,39 +129,20 @@ class _Broadcast:
             except Malformed as error:
                 self._failed(name)(error)
                 return
-            self._note(name, b'{"status":%d,"answer":%b}' % (status, text))  # its numbers as they are
+            self._add(name, b'{"status":%d,"answer":%b}' % (status, text))  # copied, so numbers keep their digits
 
         return answered
 
     def _failed(self, name: str) -> Callable[[CallError], None]:
         def failed(error: CallError) -> None:
-            told = {"status": error.status, "error_code": int(error.error_code), "error": str(error)}
-            self._note(name, strict_json.dumps(told))
+            fields = {"status": error.status, "error_code": int(error.error_code), "error": str(error)}
+            self._add(name, strict_json.dumps(fields))
 
         return failed
 
-    def _note(self, name: str, answer: bytes) -> None:
+    def _add(self, name: str, answer: bytes) -> None:
         self._answers[name] = answer
-        self._left -= 1
-        if not self._left:
+        self._pending -= 1
+        if not self._pending:
             parts = [strict_json.dumps(name) + b":" + answer for name, answer in self._answers.items()]
-            self._answered_all(PluginAnswer(200, b"{%b}" % b",".join(parts)).pack())
-
-
-def _may_get(links: Links, caller: Caller, action: str) -> list[PluginEndpoint]:
-    return [
-        link
-        for link in links.values()
-        if link.plugin.state in _RUNNING and action in link.actions and _in_groups(caller, link)
-    ]
-
-
-def _in_groups(caller: Caller, link: PluginEndpoint) -> bool:
-    """user_groups of a row says which people may send to the plugin; another plugin needs plugin_send alone."""
-    return bool(caller.is_admin or caller.plugin or caller.groups & link.plugin.row.user_groups)
-
-
-def _check_groups(caller: Caller, link: PluginEndpoint) -> None:
-    if not _in_groups(caller, link):
-        groups = ", ".join(sorted(link.plugin.row.user_groups))
-        raise PermissionDenied(f"{caller.name} may not send to {link.name}", hint=f"its row lets in: {groups}")
+            self._reply(PluginAnswer(200, b"{%b}" % b",".join(parts)).pack())

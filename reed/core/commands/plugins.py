@@ -1,118 +1,118 @@
-"""PLUGIN_HEALTH, SIGNAL, LIST, START, STOP, RELOAD and SYSTEM_STATS (protocol.md); PLUGIN_SEND is in `sending`."""
+"""PLUGIN_REGISTER, HEALTH, SIGNAL, LIST, START, STOP, RELOAD and SYSTEM_STATS (protocol.md#plugins)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call
-from reed.core.commands.plugin_send import Links, link_of, sending
+from reed.core.calls import Call, Handle
+from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.core.router import Route
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
 from reed.store.base import Store
 from reed.supervision.reload_report import ReloadReport, Reported
 from reed.supervision.supervisor import Supervisor
-from reed.wire import common, strict_json, structs
+from reed.wire import strict_json, structs
 from reed.wire.codes import Command, Flag
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse, Name, SignalMessage
 from reed.wire.plugins import PluginReload
 
 ReloadRegistry = Callable[[Reported, Callable[[ReedError], None], bool], None]
 _OK = structs.STATUS.pack(200)
 
 
-def routes(
+def handlers(
     store: Store,
     supervisor: Supervisor,
-    links: Links,
+    endpoints: Endpoints,
     events: Events,
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
-) -> dict[Command, Route]:
+) -> dict[Command, Handle]:
     def register(_call: Call, _payload: memoryview) -> None:
-        raise PermissionDenied("only a plugin registers, on its own socket")
+        raise PermissionDenied("only a plugin can register, on its own socket")
 
     def signal(call: Call, payload: memoryview) -> None:
         broadcast = bool(call.flags & Flag.BROADCAST)
-        signal_plugins(supervisor, links, SignalMessage.unpack(payload), broadcast=broadcast)
+        signal_plugins(supervisor, endpoints, SignalMessage.unpack(payload), broadcast=broadcast)
         call.reply(structs.STATUS.pack(202))
 
+    def health(call: Call, payload: memoryview) -> None:
+        name = Name.unpack(payload).name
+        plugins = supervisor.describe(endpoint_of(endpoints, name).name if name else None)
+        for plugin in plugins:
+            plugin.update(endpoints[plugin["name"]].queue.figures())
+            plugin.update(events.figures(plugin["name"]))
+        _reply_json(call, plugins)
+
+    def list_all(call: Call, payload: memoryview) -> None:
+        structs.nothing_left(payload, "PLUGIN_LIST")
+        _reply_json(
+            call,
+            [
+                {**_describe(endpoints[name]), "grounds": supervisor.permission_report(name)}
+                for name in supervisor.plugins
+            ],
+        )
+
     def system_stats(call: Call, payload: memoryview) -> None:
-        common.unpack_nothing(payload, "SYSTEM_STATS")
-        call.reply(JsonResponse(200, strict_json.dumps(stats())).pack())
+        structs.nothing_left(payload, "SYSTEM_STATS")
+        _reply_json(call, stats())
 
     return {
-        Command.PLUGIN_REGISTER: Route(register),
-        Command.PLUGIN_SIGNAL: Route(signal),
-        Command.PLUGIN_SEND: Route(sending(store, links), reads_store=True),
-        Command.SYSTEM_STATS: Route(system_stats),
-        **_telling(supervisor, links, events),
-        **_running(supervisor, links, reload_registry),
+        Command.PLUGIN_REGISTER: register,
+        Command.PLUGIN_SIGNAL: signal,
+        Command.PLUGIN_SEND: plugin_send(store, endpoints),
+        Command.PLUGIN_HEALTH: health,
+        Command.PLUGIN_LIST: list_all,
+        Command.SYSTEM_STATS: system_stats,
+        **_lifecycle_handlers(supervisor, endpoints, reload_registry),
     }
 
 
-def _telling(supervisor: Supervisor, links: Links, events: Events) -> dict[Command, Route]:
-    """What there is, and how it does."""
-
-    def health(call: Call, payload: memoryview) -> None:
-        name = common.unpack_name(payload)
-        figures = supervisor.describe(link_of(links, name).name if name else None)
-        for entry in figures:
-            entry.update(links[entry["name"]].queue.figures())
-            entry.update(events.figures(entry["name"]))
-        call.reply(JsonResponse(200, strict_json.dumps(figures)).pack())
-
-    def list_all(call: Call, payload: memoryview) -> None:
-        common.unpack_nothing(payload, "PLUGIN_LIST")
-        rows = [{**_row(links[name]), "grounds": supervisor.permission_report(name)} for name in supervisor.plugins]
-        call.reply(JsonResponse(200, strict_json.dumps(rows)).pack())
-
-    return {Command.PLUGIN_HEALTH: Route(health), Command.PLUGIN_LIST: Route(list_all)}
-
-
-def _running(supervisor: Supervisor, links: Links, reload_registry: ReloadRegistry) -> dict[Command, Route]:
-    """Whether they run, and as what; answered when it is so."""
+def _lifecycle_handlers(
+    supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
+) -> dict[Command, Handle]:
+    """START, STOP and RELOAD reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
-        name = link_of(links, common.unpack_name(payload)).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name).name
         supervisor.start(name, lambda: call.reply(_OK), call.fail)
 
     def stop(call: Call, payload: memoryview) -> None:
-        name = link_of(links, common.unpack_name(payload)).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name).name
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        """Of everything that changed; with a name, of that plugin, changed or not. The answer is a report if asked."""
-        request = PluginReload.unpack(payload)
+        """Without a name it reloads what changed; with a name that plugin, changed or not."""
+        name, wants_report = PluginReload.unpack(payload)
 
         def done(report: ReloadReport) -> None:
-            if request.report:
-                changes = [change._asdict() for change in report.changes]
-                call.reply(JsonResponse(200, strict_json.dumps(changes)).pack())
+            if wants_report:
+                _reply_json(call, [change._asdict() for change in report.changes])
             else:
                 call.reply(_OK)
 
-        if request.plugin_name:
-            name = link_of(links, request.plugin_name).name
-            supervisor.replace(name, done, call.fail, report=request.report)
+        if name:
+            supervisor.replace(endpoint_of(endpoints, name).name, done, call.fail, report=wants_report)
         else:
-            reload_registry(done, lambda error: call.fail(Invalid(str(error))), request.report)
+            reload_registry(done, lambda error: call.fail(Invalid(str(error))), wants_report)
 
-    return {
-        Command.PLUGIN_START: Route(start),
-        Command.PLUGIN_STOP: Route(stop),
-        Command.PLUGIN_RELOAD: Route(reload),
-    }
+    return {Command.PLUGIN_START: start, Command.PLUGIN_STOP: stop, Command.PLUGIN_RELOAD: reload}
 
 
-def _row(link: PluginEndpoint) -> dict[str, Any]:
-    plugin = link.plugin
+def _reply_json(call: Call, value: Any) -> None:
+    call.reply(JsonResponse(200, strict_json.dumps(value)).pack())
+
+
+def _describe(endpoint: PluginEndpoint) -> dict[str, Any]:
+    """What PLUGIN_LIST tells of a plugin."""
+    plugin = endpoint.plugin
     row = plugin.row
     declared = plugin.manifest.actions if plugin.manifest else {}
-    actions = {**declared, **link.actions}
+    actions = {**declared, **endpoint.actions}
     return {
         "name": row.plugin_name,
         "type": row.plugin_type,

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from reed.core.calls import Call
-from reed.core.router import Route
+from reed.core.calls import Call, Handle
 from reed.store.base import Store
 from reed.wire.codes import Command
 from reed.wire.common import Done, JsonResponse
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 
 
-def routes(store: Store) -> dict[Command, Route]:
+def handlers(store: Store) -> dict[Command, Handle]:
     def bond(call: Call, payload: memoryview) -> None:
         request = SchemaBond.unpack(payload)
-
-        def done(bond_id: str) -> None:
-            call.reply(SchemaBonded(201, bond_id).pack())
-
-        store.bond(request.parent, request.child, request.weight, request.path, done, call.fail)
+        store.bond(*request, lambda bond_id: call.reply(SchemaBonded(201, bond_id).pack()), call.fail)
 
     def unbond(call: Call, payload: memoryview) -> None:
-        request = SchemaUnbond.unpack(payload)
-
-        def done(_: None) -> None:
-            call.reply(Done(200).pack())
-
-        store.unbond(request.parent, request.child, done, call.fail)
+        parent, child = SchemaUnbond.unpack(payload)
+        store.unbond(parent, child, lambda _: call.reply(Done(200).pack()), call.fail)
 
     def tree(call: Call, payload: memoryview) -> None:
-        request = SchemaTree.unpack(payload)
+        root, depth = SchemaTree.unpack(payload)
+        store.tree(root, depth, lambda json: call.reply(*JsonResponse(200, json).parts()), call.fail)
 
-        def done(json: bytes) -> None:
-            call.reply(*JsonResponse(200, json).parts())
-
-        store.tree(request.root, request.depth, done, call.fail)
-
-    return {
-        Command.SCHEMA_BOND: Route(bond),
-        Command.SCHEMA_UNBOND: Route(unbond),
-        Command.SCHEMA_TREE: Route(tree, reads_store=True),
-    }
+    return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}

@@ -1,21 +1,14 @@
-"""The embedded store: one SQLite file (WAL, FTS5), the same promises as every store (`reed.store.base`).
+"""The embedded store: one SQLite file with WAL and FTS5, all writes through one connection (store.md).
 
-    store     SqliteStore: joins the parts below, one method for each operation
-    database  the file: opening it safely, its tables and their migrations, what an SQLite error means
-    changes   writes in which several of these have a share
-    transaction  of a turn, and the writes that wait for it
-    snippets  create, update, delete, get, page      cache    records kept in memory
-    types     definitions and what they check        ids      UUID version 7
-    restoring snippets as they once were             fitting  which contents do not fit a type
-    bonds     parent, child, weight, path            merge_patch  RFC 7396
-    tree      bonds as JSON                          jobs     long reads, in slices
-    outbox    changes that others are to be told of  wal      checkpoint policy: SQLite itself, or a process of
-                                                     its own (checkpointer)
-    fields    indexes of fields, and unique ones     find     snippets by the values of fields; equality  of those
-    index     keeps the search index up to date      search   words in, hits out; excerpt: the words around a hit
-    scheduler which of all this goes on between two turns
-
-All writes go through one connection; long reads have connections, and so snapshots, of their own.
+store          SqliteStore: the contract
+transaction    the transaction of a turn, and the callers that wait for it
+database       the file: opening, tables, migrations, errors        file_guard   its files must stay at their path
+snippets, types, bonds, outbox    the tables of these names         tree         bonds as JSON
+field_indexes  indexes of fields, unique fields                     find         snippets by the values of fields
+search_index   keeps the full-text index up to date                 search       queries it
+jobs           long reads in slices, on snapshots
+wal            checkpoint policy; checkpointer: the process for it
+scheduler      which of all this runs between two turns
 """
 
 from reed.store.sqlite.store import SqliteStore

@@ -1,17 +1,16 @@
-"""Bonds: parent, child, weight, path; no cycles, and what the types of both allow (protocol.md#bonds).
+"""The table `bonds`: parent, child, weight, path; without cycles, within the rules of both types (protocol.md#bonds).
 
-A cycle is looked for from both ends at once, downward from the child and upward from the parent, a step each in turn:
-the search ends as soon as either end has nothing left, so adding a leaf or a new root is cheap however large the tree.
+The check for a cycle searches down from the child and up from the parent, one step each in turn, and ends when either
+side is exhausted. So adding a leaf or a new root is cheap in a tree of any size.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
-from reed.store.sqlite.ids import Ids, sequence_in
+from reed.store.ids import Ids, sequence_in
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Types
@@ -21,31 +20,30 @@ MAX_PATH = 65535  # bytes
 
 _CHILDREN = "SELECT child FROM bonds WHERE parent = ?"
 _PARENTS = "SELECT parent FROM bonds WHERE child = ?"
-_CYCLE_ENDS = 4  # snippets named at each end of a long cycle
+_CYCLE_ENDS = 4  # snippets shown at each end of a long cycle
 
 
 class Bonds:
     def __init__(
         self,
-        turn: Transaction,
-        writer: sqlite3.Connection,
+        transaction: Transaction,
         types: Types,
         snippets: Snippets,
         ids: Ids,
         clock: Callable[[], int],
     ) -> None:
-        self._turn = turn
-        self._writer = writer
+        self._transaction = transaction
+        self._writer = transaction.writer
         self._types = types
         self._snippets = snippets
         self._ids = ids
         self._clock = clock
-        self.count: int = writer.execute("SELECT count(*) FROM bonds").fetchone()[0]
-        self._count_kept = self.count
-        turn.join(self)
+        self.count: int = self._writer.execute("SELECT count(*) FROM bonds").fetchone()[0]
+        self._committed_count = self.count
+        transaction.join(self)
 
     def bond(self, parent_ref: str, child_ref: str, weight: int, path: str) -> str:
-        """Make `child` a child of `parent`; gives the bond's id."""
+        """Gives the bond's id."""
         if not -(1 << 31) <= weight < 1 << 31:
             raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
         if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
@@ -64,7 +62,7 @@ class Bonds:
         self._check_depth(above, below)
         now = self._clock()
         _, bond_id = self._ids.next(now)
-        self._turn.begin()
+        self._transaction.begin()
         self._writer.execute("INSERT INTO bonds VALUES (?, ?, ?, ?, ?)", (above, weight, path, below, bond_id))
         self.count += 1
         return bond_id
@@ -76,12 +74,12 @@ class Bonds:
             raise NotFound(
                 f"{_label(child)} is no child of {_label(parent)}", hint="`reed schema tree` shows the bonds there are"
             )
-        self._turn.begin()
+        self._transaction.begin()
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
         self.count -= 1
 
-    def release(self, record: Record, cascade: bool) -> None:
-        """Before `record` is deleted: its bonds go too with `cascade`, else Conflict when it has any."""
+    def delete_of(self, record: Record, cascade: bool) -> None:
+        """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""
         ends = (sequence_in(record.id),) * 2
         if not cascade:
             (bonded,) = self._writer.execute(
@@ -93,14 +91,14 @@ class Bonds:
                     f"{_label(record)} has bonds", hint="delete it with cascade (--cascade), and they go too"
                 )
             return
-        self._turn.begin()
+        self._transaction.begin()
         self.count -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
 
-    def settle(self, kept: bool) -> None:
-        if kept:
-            self._count_kept = self.count
+    def settle(self, committed: bool) -> None:
+        if committed:
+            self._committed_count = self.count
         else:
-            self.count = self._count_kept
+            self.count = self._committed_count
 
     def _exists(self, parent: int, child: int) -> bool:
         found = self._writer.execute("SELECT 1 FROM bonds WHERE child = ? AND parent = ?", (child, parent))
@@ -126,7 +124,7 @@ class Bonds:
                 raise Conflict(f"this bond would close a cycle: {self._cycle(meeting, came_down, came_up)}")
 
     def _reach(self, query: str, start: int, came_from: dict[int, int]) -> Iterator[int]:
-        """All snippets above or below `start`, nearest first, each once."""
+        """Snippets above or below `start`, breadth first."""
         queue = deque((start,))
         while queue:
             at = queue.popleft()
@@ -137,7 +135,7 @@ class Bonds:
                     yield other
 
     def _cycle(self, meeting: int, came_down: dict[int, int], came_up: dict[int, int]) -> str:
-        """parent > child > … > parent, as names; the middle of a long one left out."""
+        """parent > child > … > parent"""
         steps = [meeting]
         while came_down[steps[-1]] != steps[-1]:
             steps.append(came_down[steps[-1]])
@@ -151,37 +149,37 @@ class Bonds:
         return " > ".join([*map(self._name_of, first), "…", *map(self._name_of, last)])
 
     def _check_depth(self, parent: int, child: int) -> None:
-        """No type above may get more levels below it than its `max_depth`."""
-        limits = {kind.name: kind.max_depth for kind in self._types if kind.max_depth is not None}
+        """Raises Invalid if a snippet above would get more levels below it than its type's `max_depth`."""
+        limits = {type_.name: type_.max_depth for type_ in self._types if type_.max_depth is not None}
         if not limits:
             return
-        room: int | None = None  # levels that the child and what is below it may take
-        holder = 0
+        room: int | None = None  # levels that the child and its descendants may take
+        ancestor = 0
         for distance, level in enumerate(self._levels(_PARENTS, parent, max(limits.values()) + 1)):
             for sequence in level:
                 limit = limits.get(self._type_of(sequence))
                 if limit is not None and (room is None or limit - distance < room):
-                    room, holder = limit - distance, sequence
+                    room, ancestor = limit - distance, sequence
         if room is None:
             return
         if sum(1 for _ in self._levels(_CHILDREN, child, max(room, 0) + 1)) > room:
-            kind = self._type_of(holder)
+            type_name = self._type_of(ancestor)
             raise Invalid(
-                f"{self._name_of(holder)} would get more than {limits[kind]} levels below it",
-                hint=f"its type {kind!r} says so (max_depth)",
+                f"{self._name_of(ancestor)} would get more than {limits[type_name]} levels below it",
+                hint=f"its type {type_name!r} says so (max_depth)",
             )
 
-    def _levels(self, query: str, start: int, most: int) -> Iterator[set[int]]:
-        """{start}, those one step away, two steps, … while there are any, at most `most` sets."""
+    def _levels(self, query: str, start: int, max_levels: int) -> Iterator[set[int]]:
+        """{start}, the snippets one step away, two steps away, …"""
         level = {start}
-        while level and most > 0:
+        while level and max_levels > 0:
             yield level
-            most -= 1
+            max_levels -= 1
             level = {other for at in level for (other,) in self._writer.execute(query, (at,))}
 
     def _type_of(self, sequence: int) -> str:
-        (kind,) = self._writer.execute("SELECT type FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
-        return str(kind)
+        (type_name,) = self._writer.execute("SELECT type FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
+        return str(type_name)
 
     def _name_of(self, sequence: int) -> str:
         found = self._writer.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()

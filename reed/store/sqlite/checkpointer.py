@@ -1,12 +1,11 @@
-"""The checkpointer: a process that copies what the log (WAL) holds into the file, so that no turn of the core does it.
+"""The checkpointer: a process that copies the log (WAL) into the file, so that no turn of the core does it.
 
-    core    writes, and asks now and then ─────────▶ checkpointer   copies all, or what is worth it, and syncs the file
-              ▲                                           │
-              └─────────── frames in the log ◀────────────┘         and how many of them are not copied yet
+    core    COPY_SOME or COPY_ALL ───────────▶ checkpointer   copies, and syncs the file
+              ▲                                     │
+              └─────── Progress: frames ◀───────────┘         in the log, and not copied yet
 
-Only SQLite and the standard library are loaded here (`python -I -S` with this file's path): it runs on its own copy of
-nothing. It may be killed at any time, as any user of a WAL may. It ends by itself when the core's end of the socket
-closes, and when it was not asked for a while; then it copies what is left, and gives back the log's space.
+It runs as `python -I -S` with this file's path, so it loads only SQLite and the standard library. It may be killed at
+any time. It ends when the core closes the socket; when it is idle it first copies the rest and truncates the log.
 """
 
 from __future__ import annotations
@@ -19,32 +18,30 @@ import struct
 import sys
 from typing import NamedTuple
 
-COPY_SOME = b"s"  # if there is enough to be worth it
-COPY_ALL = b"a"  # so that the log may begin anew
-_WORTH = 1000  # frames: a checkpoint syncs the log and the file
+COPY_SOME = b"s"  # unless there is little to copy
+COPY_ALL = b"a"  # so that SQLite can restart the log
+_MIN_FRAMES = 1000  # to copy for COPY_SOME: every checkpoint syncs the log and the file
 
 # The wal-index ("WAL-mode File Format", 2.1), in the machine's byte order.
 INDEX_SIZE = 136
-FRAMES = struct.Struct("=16xI")  # mxFrame: what the log holds
-_COPIED = struct.Struct("=96xI")  # nBackfill: how much of it is in the file too
+FRAMES = struct.Struct("=16xI")  # mxFrame: frames in the log
+_COPIED = struct.Struct("=96xI")  # nBackfill: frames copied into the file
 
 
-class Answer(NamedTuple):
-    """Two numbers of frames (pages): in the log, and of those not in the file yet."""
+class Progress(NamedTuple):
+    """Frames (pages): in the log, and of those not in the file yet."""
 
     in_log: int
     left: int
 
 
-ANSWER = struct.Struct("=II")
+PROGRESS = struct.Struct("=II")
 
 
 def main() -> None:
-    """checkpointer.py DATABASE IDLE_SECONDS, with a socket of type SOCK_SEQPACKET as standard input.
-
-    The core must have the database open.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the core's
+    """checkpointer.py DATABASE IDLE_SECONDS; standard input is a SOCK_SEQPACKET socket. The core must have the database
+    open."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the core
     path, idle_seconds = sys.argv[1], float(sys.argv[2])
     # Before SQLite opens it: closing any descriptor of the file drops SQLite's own locks on it.
     with open(path + "-shm", "rb") as file:
@@ -56,22 +53,22 @@ def main() -> None:
         core.settimeout(idle_seconds)
         try:
             while request := core.recv(1):
-                if request == COPY_ALL or _look(header).left >= _WORTH:
+                if request == COPY_ALL or _progress(header).left >= _MIN_FRAMES:
                     _checkpoint(connection)
-                core.send(ANSWER.pack(*_look(header)))  # what was written meanwhile is there too
-        except TimeoutError:  # nobody writes: nobody waits
+                core.send(PROGRESS.pack(*_progress(header)))
+        except TimeoutError:  # no commits: the core does not wait for this
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the core is gone
+            pass  # the core has ended
 
 
-def _look(header: mmap.mmap) -> Answer:
+def _progress(header: mmap.mmap) -> Progress:
     (frames,), (copied,) = FRAMES.unpack_from(header), _COPIED.unpack_from(header)
-    return Answer(frames, frames - copied)
+    return Progress(frames, frames - copied)
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Copy what no reader's snapshot is in the way of; raises sqlite3.Error, and the process ends."""
+    """Copy the frames that no reader's snapshot holds back. A sqlite3.Error ends the process."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 

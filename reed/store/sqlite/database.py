@@ -1,18 +1,18 @@
-"""The file of the store: opening it safely, its tables, and what an SQLite error means.
+"""The file of the store: opening it, its tables, and the meaning of SQLite's errors.
 
-    snippets  one row each; `sequence` is the first 60 bits of its id (see `ids`), so rows lie in creation order
-    bonds     parent and child are sequence numbers; a parent's rows lie in the order in which `tree` shows them
-    types     name and definition, as it came
-    progress  one row: snippets up to `indexed_to` are in the search index, but for those in `stale`
-    stale     snippets changed or deleted since they were indexed, oldest change first
-    field_indexes, field_entries   see `fields`
-    search    FTS5: one column for each weight (see `types`), its texts folded (store.folding) unless all are plain;
-              then `written` has them as they were, as a JSON list, for the excerpts
-    outbox    changes that others are to be told of: a row for each subscriber
+    snippets  `sequence` is the first 60 bits of the id (see `store.ids`), so rows lie in creation order
+    bonds     parent and child are sequence numbers; rows lie in the order in which `tree` shows them
+    types     name and definition, byte for byte
+    progress  one row: snippets up to `indexed_to` are in the search index, except those in `stale`
+    stale     snippets changed or deleted since they were indexed, in this order
+    field_indexes, field_entries   see `field_indexes`
+    search    FTS5: a column for each weight (see `search_text`), folded unless the texts are plain; then `written` has
+              the original texts as a JSON list, for excerpts
+    outbox    events, a row for each subscriber
 
-The file is private (0600) and belongs to one core at a time (flock, until it is closed). `user_version` counts the
-migrations it has had. WAL with synchronous=FULL: what is committed survives a loss of power. Nothing reaches the disk
-before COMMIT (no cache spill, no temporary files), so a full disk is found there and costs one transaction.
+The file is private (0600) and locked by one core (flock). `user_version` counts the applied migrations. WAL with
+synchronous=FULL: a commit survives a power cut. Nothing reaches the disk before COMMIT (no cache spill, no temporary
+files), so a full disk shows at COMMIT and fails one transaction.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE progress (indexed_to INTEGER NOT NULL)",
         "INSERT INTO progress VALUES (0)",
         "CREATE TABLE stale (mark INTEGER PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE)",
-        # With an index of their own, beginnings ("ab*") are read row by row like words, not put together first.
+        # prefix: "ab*" is looked up like a word, not merged from all words that begin so.
         f"CREATE VIRTUAL TABLE search USING fts5({_FTS_COLUMNS}, prefix = '2')",
-        # By itself FTS5 merges whenever it likes, for as long as that takes: `index` does it in slices.
+        # FTS5 must not merge within a write: `search_index` does it in slices.
         "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
     ),
     (
-        # AUTOINCREMENT: an id is never used twice, whatever was deleted.
+        # AUTOINCREMENT: ids are never reused.
         "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber TEXT NOT NULL, kind TEXT NOT NULL,"
         " snippet_id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
         " at INTEGER NOT NULL, lost INTEGER NOT NULL)",
         "CREATE INDEX outbox_by_subscriber ON outbox (subscriber)",
     ),
     (
-        # Nor may it when there are many: by itself it would merge all of one size at once.
+        # Nor merge all segments of one size at once.
         "INSERT INTO search (search, rank) VALUES ('crisismerge', 1999)",
     ),
     (
-        # Texts are folded by `letters` now: everything is indexed again.
+        # Folding changed: index everything again.
         "UPDATE progress SET indexed_to = 0",
     ),
     (
-        # Texts are folded by `store.folding` now, and marks are parts of words: a new index, and everything again.
+        # Folding changed, and marks became parts of words: a new index.
         "DROP TABLE search",
         f"CREATE VIRTUAL TABLE search USING fts5({_WEIGHT_COLUMNS}, written UNINDEXED, prefix = '2',"
         " tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\")",
@@ -91,18 +91,18 @@ _SETTINGS = (
     "PRAGMA cache_spill = OFF",
     "PRAGMA secure_delete = FAST",
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA wal_autocheckpoint = 0",  # but see copy_log
+    "PRAGMA wal_autocheckpoint = 0",  # see set_autocheckpoint
 )
-_PAGES_IN_LOG = 250  # more at once make one commit long, and cost as much in the end
-_WAL_BYTES_KEPT = 8 * 1024 * 1024
-_STATEMENTS_KEPT = 256
+_CHECKPOINT_PAGES = 250  # more make a single commit long and save nothing in total
+_WAL_SIZE_LIMIT = 8 * 1024 * 1024
+_CACHED_STATEMENTS = 256
 
 
 class Database:
-    """An open store file. `writer` is the one connection that writes; `reader()` opens more for long reads."""
+    """The open file. `writer` is the only connection that writes; `reader()` opens others, for jobs."""
 
-    def __init__(self, path: str, warn: Callable[[str], None] = lambda _: None) -> None:
-        """`warn` is told when its files are no longer at their path, and when they are again."""
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
+        """`warn` is called when the files are lost from their path, and when they are back."""
         self.path = path
         self._guard = FileGuard(path)
         self._warn = warn
@@ -120,37 +120,37 @@ class Database:
                 raise self._opening_error(error) from error
             except OSError as error:
                 raise _cannot_open(path, error, "see its folder") from error
-            if problem := self.lost():
+            if problem := self.file_problem():
                 raise problem
             self._opened = opened.pop_all()
 
     @property
-    def log_is_whole(self) -> bool:
-        return self._guard.log_is_whole
+    def is_wal_complete(self) -> bool:
+        return self._guard.is_wal_complete
 
-    def lost(self, *, quickly: bool = False) -> CallError | None:
-        """What has become of the files at the path; None: they are those that are open."""
-        problem = self._guard.problem(quickly=quickly)
+    def file_problem(self, *, quick: bool = False) -> CallError | None:
+        """Why writes must be refused: a file is not at its path or was truncated. None if all is well."""
+        problem = self._guard.problem(quick=quick)
         if self._is_lost != (problem is not None):
             self._is_lost = not self._is_lost
             self._warn(f"writes are refused: {problem}" if problem else f"{self.path} is back: writes are accepted")
         return problem
 
     def reader(self) -> sqlite3.Connection:
-        """Another connection, which has opened all files. Raises CallError where they are no longer there."""
-        if problem := self.lost():
+        """A connection that has all files open. Raises CallError if they are lost."""
+        if problem := self.file_problem():
             raise problem
         reader = self._connect()
         reader.execute("SELECT indexed_to FROM progress").fetchone()
         return reader
 
     def close(self) -> None:
-        if self.lost():
-            self.empty_log()
+        if self.file_problem():
+            self.truncate_wal_of_lost_file()
         self._opened.close()
 
     def size(self) -> int:
-        """Bytes on the disk, the log of recent writes included."""
+        """Bytes on the disk, including the log."""
         sizes = 0
         for path in (self.path, self.path + "-wal"):
             try:
@@ -159,29 +159,28 @@ class Database:
                 continue
         return sizes
 
-    def make_room(self) -> None:
-        """The disk is full: give back what the log of recent writes takes, where the file has room for them."""
-        with suppress(sqlite3.Error):  # it has none: the log stays as it is
+    def truncate_wal(self) -> None:
+        """Copy the log into the file and free its space; the remedy for a full disk."""
+        with suppress(sqlite3.Error):  # the file has no room either: the log stays
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-    def empty_log(self) -> None:
-        """The files are not at their path: put all that was committed into the one that is open, wherever that is now.
-        A log that stays behind beside another file would be taken for that one's."""
-        if self._guard.log_is_whole:
-            self.make_room()
+    def truncate_wal_of_lost_file(self) -> None:
+        """Copy the log into the open file, wherever it is now: SQLite would apply a log left behind to another file."""
+        if self._guard.is_wal_complete:
+            self.truncate_wal()
 
-    def copy_log(self, *, by_itself: bool) -> None:
-        """May SQLite copy the log into the file by itself, in a commit, and cut a long one? (Both take their time.)"""
-        self.writer.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG if by_itself else 0}")
-        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT if by_itself else -1}")
+    def set_autocheckpoint(self, *, enabled: bool) -> None:
+        """Let SQLite copy the log into the file within a commit, and cut a long log; both take time."""
+        self.writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES if enabled else 0}")
+        self.writer.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE_LIMIT if enabled else -1}")
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
-        """What an error of SQLite means to the caller."""
+        """The error to send for an error of SQLite."""
         if isinstance(error, MemoryError):
             return StoreFailed("the store ran out of memory", hint="nothing was written")
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         is_io_error = code & 0xFF == sqlite3.SQLITE_IOERR
-        if is_io_error and (problem := self.lost()):
+        if is_io_error and (problem := self.file_problem()):
             return problem
         if code & 0xFF == sqlite3.SQLITE_FULL or (is_io_error and self._disk_is_full()):
             return StoreFull(
@@ -202,14 +201,13 @@ class Database:
         return found.f_bavail * found.f_frsize < 64 * 1024
 
     def _connect(self) -> sqlite3.Connection:
-        # check_same_thread is left on: a store belongs to the thread of its loop.
-        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_STATEMENTS_KEPT)
+        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
         for setting in _SETTINGS:
             connection.execute(setting)
         return connection
 
     def _prepare(self) -> None:
-        """Check whose file this is, and bring its tables up to date."""
+        """Check that this is a store, and apply the missing migrations."""
         (application_id,) = self.writer.execute("PRAGMA application_id").fetchone()
         (version,) = self.writer.execute("PRAGMA user_version").fetchone()
         (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -245,7 +243,7 @@ class Database:
 
 
 def _open_locked(path: str) -> int:
-    """A descriptor of the file, private and locked; makes the file when there is none."""
+    """Create the file if needed, make it private and lock it; gives its descriptor."""
     if os.path.islink(path) and not os.path.exists(path):
         raise StoreFailed(f"cannot open the store {path}: it is a link to nowhere", hint="remove it, or mend it")
     try:
@@ -258,7 +256,7 @@ def _open_locked(path: str) -> int:
             os.fchmod(descriptor, 0o600)
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)  # so that a new file's name survives a loss of power too
+            os.fsync(folder)  # the name of a new file survives a power cut
         finally:
             os.close(folder)
     except BlockingIOError:

@@ -1,16 +1,16 @@
-"""Are the store's files still the ones at their path?
+"""Detects that the store's files were deleted, replaced, moved or truncated while they are open.
 
-SQLite goes on writing to a file that was deleted, and into a log that was cut short, without an error: what it commits
-there is gone at the next start.
+SQLite does not notice: it would commit into a deleted file or a truncated log, and the data would be gone at the next
+start.
 
-    content.db, -wal, -shm   must have, at their path, the device and inode of what is open
+    content.db, -wal, -shm   the files at these paths must have the device and inode of the open ones
     content.db-wal           must be as long as its frames, which the wal-index (-shm) counts
 
-    before a commit            the length of the log                                        1 us
-    after it, before it is     the file at its path; is the log still linked anywhere?     10 us
-    acknowledged               at most each 0.1 s, and before anything is opened: all      20 us
+    before each COMMIT                                  length of the log                           1 us
+    after it, before the reply                          content.db at its path; links of the log   10 us
+    every 0.1 s, and before a file is opened            everything                                 20 us
 
-The answer says what is wrong now. A file that was moved away and comes back is the same file again.
+A file that is moved back is accepted again.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _Identity = tuple[int, int]  # device and inode
 class FileGuard:
     def __init__(self, path: str) -> None:
         self.path = path
-        # SQLite follows links, and has the other two beside the file itself.
+        # SQLite follows links: the other two lie next to the file itself.
         self._log, self._index = (os.path.realpath(path) + suffix for suffix in ("-wal", "-shm"))
-        self._identities: tuple[tuple[str, _Identity], ...] = ()  # none while they are not open
+        self._identities: tuple[tuple[str, _Identity], ...] = ()  # empty while closed
         self._opened = ExitStack()
 
     def open(self, descriptor: int, page_size: int) -> None:
-        """SQLite has opened all three. `descriptor` is one of the file itself."""
-        # Closing any descriptor of the index drops SQLite's locks on it: this one is kept until SQLite has closed it.
+        """Call it after SQLite opened all three. `descriptor` is one of content.db."""
+        # Closing any descriptor of the wal-index drops SQLite's locks on it, so this one stays open until the end.
         index = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
         self._opened.callback(os.close, index)
         self._counts = self._opened.enter_context(mmap.mmap(index, INDEX_SIZE, prot=mmap.PROT_READ))
-        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # without locks of SQLite
+        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on it
         self._opened.callback(os.close, self._open_log)
         self._frame_size = _FRAME_HEADER + page_size
         self._identities = (
@@ -54,32 +54,31 @@ class FileGuard:
         self._identities = ()
         self._opened.close()
 
-    def problem(self, *, quickly: bool = False) -> CallError | None:
-        """What has become of the files; None: they are as they should be. `quickly`: who moved the log or the
-        wal-index is not noticed."""
-        for path, identity in self._identities[: 1 if quickly else None]:
+    def problem(self, *, quick: bool) -> CallError | None:
+        """None if all is well. `quick` does not notice that the log or the wal-index was replaced."""
+        for path, identity in self._identities[: 1 if quick else None]:
             try:
                 found = os.stat(path)
             except OSError as error:
                 return self._missing(path, error)
             if _identity(found) != identity:
                 return self._replaced(path)
-        if not self.log_is_whole:
-            return self._cut_short()
-        if quickly and not os.fstat(self._open_log).st_nlink:
-            return self.problem()
+        if not self.is_wal_complete:
+            return self._truncated()
+        if quick and not os.fstat(self._open_log).st_nlink:
+            return self.problem(quick=False)
         return None
 
     @property
-    def log_is_whole(self) -> bool:
-        """Is all in the log that is open, wherever that is now?"""
+    def is_wal_complete(self) -> bool:
+        """Does the open log have all its frames?"""
         if not self._identities:
             return True
         (frames,) = FRAMES.unpack_from(self._counts)
         needed = _LOG_HEADER + frames * self._frame_size if frames else 0
         return os.lseek(self._open_log, 0, os.SEEK_END) >= needed
 
-    def _cut_short(self) -> CallError:
+    def _truncated(self) -> CallError:
         size = os.fstat(self._open_log).st_size
         return StoreFailed(
             f"{self._log} was truncated to {size} bytes while the core runs; no writes are accepted",

@@ -1,36 +1,35 @@
-"""Long reads, in slices: a tree, a search.
+"""Long reads (trees, searches, scans) in slices, each on a snapshot of its own.
 
-A job is a generator over a connection: it yields whenever it may be interrupted, and returns its answer. It reads in a
-transaction of its own, so it sees the store as it was when it began, however long it takes; writes go on meanwhile.
+A job is a function from a connection to `Steps`: it yields where it may be interrupted and returns its result. It reads
+in a transaction, so it sees the store as it was when it began, while writes continue.
 
-    start() ──► waiting ──► running (at most LANES, a step each in turn) ──► done(answer) or failed(error)
+    start() ──► waiting ──► running (at most MAX_RUNNING, one step each in turn) ──► done(result) or failed(error)
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from reed.errors import CallError, Internal
-from reed.store.base import Done, Failed, T
+from reed.store.base import Done, Failed, Steps, T
 from reed.store.sqlite.database import Database
 
-LANES = 4
-
-Steps = Generator[None, None, T]
+MAX_RUNNING = 4
 
 
-def to_the_end(steps: Steps[T]) -> T:
-    """The answer of a job that is short: without interruption."""
+def run_to_end(steps: Steps[T]) -> T:
+    """The result of a short job, run without interruption."""
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            answer: T = stop.value
-            return answer
+            result: T = stop.value
+            return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +47,40 @@ class _Running:
 
 
 class Jobs:
-    def __init__(
-        self,
-        database: Database,
-        monotonic: Callable[[], float],
-        on_due: Callable[[], None],
-        may_begin: Callable[[], bool],
-    ) -> None:
-        """While `may_begin` says no, jobs that wait go on waiting."""
-        self._may_begin = may_begin
+    def __init__(self, database: Database, on_due: Callable[[], None], can_start: Callable[[], bool]) -> None:
+        """`can_start`: may waiting jobs start now?"""
         self._database = database
         self._on_due = on_due
-        self._monotonic = monotonic
+        self._can_start = can_start
         self._waiting: deque[_Job] = deque()
         self._running: deque[_Running] = deque()
-        self._idle = [database.reader()]  # so that there is one even when the file at the path is gone
+        self._idle = [database.reader()]  # one is open from the start, in case the file at the path is lost
 
     def start(self, run: Callable[[sqlite3.Connection], Steps[T]], done: Done[T], failed: Failed) -> None:
         self._waiting.append(_Job(run, done, failed))
         self._on_due()
 
     @property
-    def have_begun(self) -> bool:
-        """Is there a snapshot?"""
+    def has_snapshots(self) -> bool:
         return bool(self._running)
 
     @property
-    def can_go_on(self) -> bool:
-        return self.have_begun or (bool(self._waiting) and self._may_begin())
+    def can_run(self) -> bool:
+        return bool(self._running) or (bool(self._waiting) and self._can_start())
 
     def work(self, until: float) -> None:
-        """Go on until about `until` (monotonic seconds), but one step at least."""
-        may_begin = self._may_begin()
-        while self._running or (self._waiting and may_begin):
-            if self._waiting and may_begin and self._has_lane():
-                self._begin(self._waiting.popleft())
+        """Run until about `until` (monotonic seconds), at least one step."""
+        can_start = self._can_start()
+        while self._running or (self._waiting and can_start):
+            if self._waiting and can_start and self._has_connection():
+                self._start(self._waiting.popleft())
             else:
                 self._step(self._running.popleft())
-            if self._monotonic() >= until:
+            if time.monotonic() >= until:
                 break
 
     def close(self) -> None:
-        """Give up whatever is left; nobody is told."""
+        """Abandon all jobs, without calling their callbacks."""
         self._waiting.clear()
         for running in self._running:
             running.steps.close()
@@ -99,22 +90,21 @@ class Jobs:
             connection.close()
         self._idle.clear()
 
-    def _has_lane(self) -> bool:
-        if len(self._running) >= LANES:
+    def _has_connection(self) -> bool:
+        if len(self._running) >= MAX_RUNNING:
             return False
-        return bool(self._idle) or not self._running or not self._database.lost()
+        return bool(self._idle) or not self._running or not self._database.file_problem()
 
-    def _begin(self, job: _Job) -> None:
+    def _start(self, job: _Job) -> None:
         try:
             connection = self._idle.pop() if self._idle else self._database.reader()
             connection.execute("BEGIN")
         except CallError as error:
             job.failed(error)
-            return
         except (sqlite3.Error, MemoryError) as error:
             job.failed(self._database.error(error))
-            return
-        self._running.append(_Running(job, job.run(connection), connection))
+        else:
+            self._running.append(_Running(job, job.run(connection), connection))
 
     def _step(self, running: _Running) -> None:
         job = running.job

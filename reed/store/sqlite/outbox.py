@@ -1,28 +1,24 @@
-"""The outbox: changes that others are to be told of, each until they were.
+"""The outbox: events waiting for each subscriber until it acknowledges them.
 
-    create, update, delete ── add ── a row for each subscriber ── COMMIT ── next ── (the core tells it) ── told ── gone
+    create, update, delete ── add: a row per subscriber ── COMMIT ── next ── (the core delivers) ── ack ── deleted
 
-A row is written in the transaction of its change: both are on the disk, or neither. Ids rise and are never used twice,
-so whoever is told again knows it. A row that was told is deleted with the next transaction there is; if none comes, in
-a lazy one: it costs no fsync, and after a loss of power it is told once more.
+A row is written in the transaction of its change: both are on the disk, or neither. Acknowledged rows are deleted in
+the transaction of a later write, else in an unsynced one; after a power cut such an event is delivered again.
 
-What an event is caused by is kept in memory beside its row.
-
-A subscriber has at most `limit` rows: beyond it the oldest goes, and the one after it says how many were `lost`.
+A subscriber has at most `max_events` rows. Beyond that the oldest is dropped, and the next one counts it as `lost`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Mapping
 
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Event, no_cause
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 
-DEFAULT_LIMIT = 100_000  # rows of one subscriber, some 20 MB
+DEFAULT_MAX_EVENTS = 100_000  # of a subscriber, some 20 MB
 
-_DROPPED_AT_ONCE = 500  # rows of a subscriber that is forgotten, in a slice
+_DELETE_BATCH = 500  # rows of a dropped subscriber in a slice
 
 _INSERT = (
     "INSERT INTO outbox (subscriber, kind, snippet_id, type, name, version, at, lost) VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
@@ -32,135 +28,123 @@ _NEXT = (
     " WHERE subscriber = ? AND id > ? AND id <= ? ORDER BY id LIMIT 1"
 )
 _OLDEST = "SELECT id, lost FROM outbox WHERE subscriber = ? ORDER BY id LIMIT 2"
-_DELETE_TOLD = "DELETE FROM outbox WHERE subscriber = ? AND id <= ?"
+_DELETE_ACKED = "DELETE FROM outbox WHERE subscriber = ? AND id <= ?"
 _DELETE_SOME = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE subscriber = ? LIMIT ?)"
 
 
 class Outbox:
-    def __init__(self, turn: Transaction, writer: sqlite3.Connection, limit: int) -> None:
-        self._turn = turn
-        self._writer = writer
-        self._limit = limit
+    def __init__(self, transaction: Transaction, max_events: int) -> None:
+        self._transaction = transaction
+        self._writer = transaction.writer
+        self._max_events = max_events
         self._cause_of: CauseOf = no_cause
-        self._causes: dict[int, Cause] = {}  # by id, of those that have one
+        self._causes: dict[int, Cause] = {}  # by event id
         self._subscribers: dict[str, tuple[str, ...]] = {}  # by kind of event
-        self._told: dict[str, int] = {}  # the last id that a subscriber was told of
-        self._untidy: set[str] = set()  # subscribers with rows that they were told of
-        self._forgotten: set[str] = set()  # subscribers whose rows go, in slices
-        self._added: set[str] = set()  # subscribers with new rows of this turn
-        self._news: set[str] = set()  # of earlier turns
-        self._changed = False  # in this turn
-        self._is_paused = False  # nothing could be written: no use to try before something else was
+        self._acked: dict[str, int] = {}  # last acknowledged id, by subscriber
+        self._to_trim: set[str] = set()  # subscribers with acknowledged rows
+        self._dropped: set[str] = set()  # subscribers whose rows are deleted, in slices
+        self._added: set[str] = set()  # subscribers with new rows in this transaction
+        self._ready: set[str] = set()  # in earlier ones, since `pop_ready`
+        self._is_changed = False  # in this transaction
+        self._is_paused = False  # a deletion could not be written: wait for another write to succeed
         self._load()
-        turn.join(self)
+        transaction.join(self)
 
     def _load(self) -> None:
         last = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-        self._last: int = last[0] if last else 0
-        self._last_kept = self._last
-        self._counts: dict[str, int] = dict(
+        self._last_id: int = last[0] if last else 0
+        self._last_committed_id = self._last_id
+        self.counts: dict[str, int] = dict(  # rows by subscriber
             self._writer.execute("SELECT subscriber, count(*) FROM outbox GROUP BY subscriber")
         )
 
-    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
+    def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf) -> None:
         self._cause_of = cause_of
         self._subscribers = {kind: tuple(names) for kind, names in subscribers.items() if names}
         for names in self._subscribers.values():
-            self._forgotten.difference_update(names)
-
-    # What the writes say.
+            self._dropped.difference_update(names)
 
     def add(self, kind: str, record: Record, at: int, by: str) -> None:
-        """A change was written in this turn. `at`: when, in Unix microseconds; `by`: who is not told of it."""
+        """Write an event for each subscriber but `by`; `at` in Unix microseconds."""
         names = [name for name in self._subscribers.get(kind, ()) if name != by]
         cause = self._cause_of(by, record.id) if by and names else NO_CAUSE
         for name in names:
             self._add(name, kind, record, at)
             if cause.depth:
-                self._causes[self._last] = cause
+                self._causes[self._last_id] = cause
 
     def _add(self, name: str, kind: str, record: Record, at: int) -> None:
         values = (name, kind, record.id, record.snippet_type, record.semantic_name, record.version, at)
-        self._changed = True
-        self._last = self._writer.execute(_INSERT, values).lastrowid or 0
+        self._is_changed = True
+        self._last_id = self._writer.execute(_INSERT, values).lastrowid or 0
         self._added.add(name)
-        count = self._counts[name] = self._counts.get(name, 0) + 1
-        if count > self._limit:
+        count = self.counts[name] = self.counts.get(name, 0) + 1
+        if count > self._max_events:
             self._drop_oldest(name)
 
     def _drop_oldest(self, name: str) -> None:
         (oldest, lost), (after, lost_before) = self._writer.execute(_OLDEST, (name,)).fetchall()
-        if oldest > self._told.get(name, 0):
+        if oldest > self._acked.get(name, 0):
             self._writer.execute("UPDATE outbox SET lost = ? WHERE id = ?", (lost + lost_before + 1, after))
         self._writer.execute("DELETE FROM outbox WHERE id = ?", (oldest,))
-        self._counts[name] -= 1
+        self.counts[name] -= 1
         self._causes.pop(oldest, None)
 
-    # What the core asks.
-
     def next(self, name: str) -> Event | None:
-        """The oldest event that is on the disk and that this subscriber was not told of."""
-        row = self._writer.execute(_NEXT, (name, self._told.get(name, 0), self._last_kept)).fetchone()
+        row = self._writer.execute(_NEXT, (name, self._acked.get(name, 0), self._last_committed_id)).fetchone()
         return None if row is None else Event._make((*row, self._causes.get(row[0], NO_CAUSE)))
 
-    def told(self, name: str, event_id: int) -> None:
-        self._told[name] = max(event_id, self._told.get(name, 0))
+    def ack(self, name: str, event_id: int) -> None:
+        self._acked[name] = max(event_id, self._acked.get(name, 0))
         self._causes.pop(event_id, None)
-        self._untidy.add(name)
-        self._is_paused = False  # once more, even if there was no room before
+        self._to_trim.add(name)
+        self._is_paused = False
 
-    def forget(self, name: str) -> None:
-        self._forgotten.add(name)
+    def drop(self, name: str) -> None:
+        self._dropped.add(name)
 
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Rows by subscriber."""
-        return self._counts
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self._news)
-
-    def pop_ready(self) -> set[str]:
-        news, self._news = self._news, set()
-        return news
-
-    # The work.
+    def pop_ready(self) -> Collection[str]:
+        if not self._ready:
+            return ()
+        ready, self._ready = self._ready, set()
+        return ready
 
     @property
     def has_work(self) -> bool:
-        return bool(self._untidy or self._forgotten) and not self._is_paused
+        return bool(self._to_trim or self._dropped) and not self._is_paused
 
-    def tidy(self) -> None:
-        """Delete what was told, and some of what is forgotten. A transaction is open."""
-        self._changed = True
-        for name in self._untidy:
-            self._delete(name, _DELETE_TOLD, self._told[name])
-        self._untidy = set()
-        for name in self._forgotten:
-            self._delete(name, _DELETE_SOME, _DROPPED_AT_ONCE)
+    def work(self) -> None:
+        """Delete acknowledged rows, and some of dropped subscribers."""
+        if not self._transaction.is_open:
+            self._transaction.begin_unsynced()
+        self._is_changed = True
+        for name in self._to_trim:
+            self._delete(name, _DELETE_ACKED, self._acked[name])
+        self._to_trim = set()
+        for name in self._dropped:
+            self._delete(name, _DELETE_SOME, _DELETE_BATCH)
 
     def _delete(self, name: str, statement: str, argument: int) -> None:
         deleted = self._writer.execute(statement, (name, argument)).rowcount
-        left = self._counts.get(name, 0) - deleted
+        left = self.counts.get(name, 0) - deleted
         if left:
-            self._counts[name] = left
+            self.counts[name] = left
         else:
-            self._counts.pop(name, None)
+            self.counts.pop(name, None)
 
-    def settle(self, kept: bool) -> None:
-        self._is_paused = not kept
-        if not self._changed:
+    def settle(self, committed: bool) -> None:
+        self._is_paused = not committed
+        if not self._is_changed:
             return
-        if kept:
-            if not self._counts:
-                self._causes.clear()  # also of subscribers that were forgotten
-            self._last_kept = self._last
-            self._forgotten.intersection_update(self._counts)
-            self._news |= self._added
+        if committed:
+            if not self.counts:
+                self._causes.clear()  # also of dropped subscribers
+            self._last_committed_id = self._last_id
+            self._dropped.intersection_update(self.counts)
+            self._ready |= self._added
         else:
             self._load()
-            self._causes = {number: cause for number, cause in self._causes.items() if number <= self._last}
-            self._untidy.update(self._told.keys() & self._counts)
-        self._changed = False
+            self._causes = {number: cause for number, cause in self._causes.items() if number <= self._last_id}
+            self._to_trim.update(self._acked.keys() & self.counts)
+        self._is_changed = False
         self._added.clear()

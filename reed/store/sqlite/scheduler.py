@@ -1,105 +1,81 @@
-"""What the store goes on with between turns, a slice at a time, and which of it comes first.
+"""Which long operation gets the next slice of time between two turns.
 
-the log     its last pages, so that it begins anew: alone
-the outbox  a little tidying, in the transaction of the turn's writes
-then one:   the jobs (long reads), the search index or the indexes of fields, in turn when several have something to
-            do; while the log is too long, only jobs that have begun
+    1. a checkpoint of the log; nothing else in that turn
+    2. deleting acknowledged events, in the transaction of the turn's writes
+    3. one of these, round robin: the search index, the indexes of fields, the jobs (long reads)
+
+The search index waits while there are writes, unless a search waits for it or it is far behind. While the log is too
+long only jobs that have begun run.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
-from enum import Enum, auto
 
-from reed.errors import CallError
-from reed.store.sqlite.fields import FieldIndexes
-from reed.store.sqlite.index import Index
+from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.jobs import Jobs
 from reed.store.sqlite.outbox import Outbox
+from reed.store.sqlite.search_index import SearchIndex
 from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.wal import WalCheckpoints
 
-MOST_BEHIND = 50_000  # snippets that may wait to be indexed before writes are slowed down for it
-
-
-class _Part(Enum):
-    INDEX = auto()
-    FIELDS = auto()
-    JOBS = auto()
+MAX_UNINDEXED = 50_000  # snippets; beyond it indexing no longer waits for a pause between writes
 
 
 class Scheduler:
     def __init__(
         self,
-        turn: Transaction,
-        index: Index,
+        transaction: Transaction,
+        index: SearchIndex,
         fields: FieldIndexes,
         jobs: Jobs,
         outbox: Outbox,
         checkpoints: WalCheckpoints,
     ) -> None:
-        self._turn = turn
+        self._transaction = transaction
         self._index = index
         self._fields = fields
         self._jobs = jobs
         self._outbox = outbox
         self._checkpoints = checkpoints
-        self._turns = deque((_Part.INDEX, _Part.FIELDS, _Part.JOBS))  # whose turn it is first
+        self._queue: deque[SearchIndex | FieldIndexes | Jobs] = deque((index, fields, jobs))
 
     @property
-    def is_left(self) -> bool:
+    def has_work(self) -> bool:
         return (
-            self._jobs.can_go_on
+            self._jobs.can_run
             or ((self._index.has_work or self._fields.has_work) and not self._checkpoints.is_behind)
             or self._outbox.has_work
             or self._checkpoints.has_work
         )
 
-    def go_on(
-        self, until: float, commit: Callable[[], None], fail: Callable[[sqlite3.Error | MemoryError], CallError]
-    ) -> None:
-        """Until about `until`. `commit` ends the turn's transaction, `fail` takes it back."""
-        if self._checkpoints.has_work and not self._turn.is_open:
+    def work(self, until: float) -> None:
+        if self._checkpoints.has_work and not self._transaction.is_open:
             self._checkpoints.work()
             return
         try:
             if self._outbox.has_work:
-                self._tidy_outbox()
-            wanting = self._wanting()
-            part = next((part for part in self._turns if part in wanting), None)
+                self._outbox.work()
+            runnable = self._runnable()
+            part = next((part for part in self._queue if part in runnable), None)
             if part is None:
                 return
-            self._turns.remove(part)
-            self._turns.append(part)
-            if part is _Part.JOBS:
-                self._jobs.work(until)
-                self._checkpoints.hurry()
-            else:
-                commit()  # so that a failure of the index is not that of a write
-                (self._index if part is _Part.INDEX else self._fields).work(until)
+            self._queue.remove(part)
+            self._queue.append(part)
+            part.work(until)
+            self._checkpoints.poll_if_behind()
         except (sqlite3.Error, MemoryError) as error:
-            fail(error)
+            self._transaction.fail(error)
 
-    def _wanting(self) -> set[_Part]:
-        """Who has something to do, and may."""
-        wanting = set()
-        if self._is_time_to_index() and self._index.has_work:
-            wanting.add(_Part.INDEX)
-        if self._fields.has_work and not self._checkpoints.is_behind:
-            wanting.add(_Part.FIELDS)
-        if self._jobs.can_go_on:
-            wanting.add(_Part.JOBS)
-        return wanting
-
-    def _tidy_outbox(self) -> None:
-        if not self._turn.is_open:
-            self._turn.begin_lazy()
-        self._outbox.tidy()
-
-    def _is_time_to_index(self) -> bool:
-        """Writes come first, unless somebody waits or it becomes too much; and nothing is written to a log too long."""
-        has_writes = self._turn.pop_ready()
-        is_urgent = not has_writes or self._index.is_waited_for or self._index.behind > MOST_BEHIND
-        return is_urgent and not self._checkpoints.is_behind
+    def _runnable(self) -> list[SearchIndex | FieldIndexes | Jobs]:
+        runnable: list[SearchIndex | FieldIndexes | Jobs] = [self._jobs] if self._jobs.can_run else []
+        may_delay_writes = (
+            not self._transaction.pop_had_writes() or self._index.has_waiters or self._index.behind > MAX_UNINDEXED
+        )
+        if not self._checkpoints.is_behind:
+            if self._index.has_work and may_delay_writes:
+                runnable.append(self._index)
+            if self._fields.has_work:
+                runnable.append(self._fields)
+        return runnable

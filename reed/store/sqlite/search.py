@@ -2,10 +2,10 @@
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Every word goes into FTS5 as a quoted string: nothing that was typed is syntax. A hit's score is a sum over the columns
-that have it: weight² × (1 + x / (1 + x)), where x is bm25 in that column. So each part lies between once and twice the
-square of its weight, and a hit in a title of weight 5 beats any number of hits in a body of weight 1, in a text of any
-length. One bm25 over all columns would add up their hits, and divide by the length of all of them.
+Every word is a quoted string, so no input is FTS5 syntax. The score of a hit is a sum over the columns that match:
+weight² × (1 + x / (1 + x)), where x is bm25 in this column. A match in a column thus counts between once and twice its
+weight squared, and one in a title of weight 5 beats any number of matches in a body of weight 1. (bm25 over all columns
+at once would add up their matches and divide by their total length.)
 """
 
 from __future__ import annotations
@@ -15,19 +15,13 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from reed.errors import Malformed
-from reed.store.base import HitPage
+from reed.store.base import HitPage, Steps
 from reed.store.excerpt import Excerpts
 from reed.store.query import Term
-from reed.store.sqlite.jobs import Steps
-from reed.store.sqlite.types import WEIGHTS
+from reed.store.search_text import WEIGHTS
 from reed.wire.search import SearchHit
 
-DEFAULT_LIMIT = 20
-LARGEST_LIMIT = 1000
-DEEPEST_HIT = 100_000  # offset + limit
-
-_STEP = 200  # matches between two chances to interrupt
+_STEP = 200  # matches between two interruptions
 
 _MATCHES = (
     "SELECT -snippets.sequence{scores}"
@@ -37,17 +31,7 @@ _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
 _TEXTS = f"SELECT written, {', '.join(f'w{number}' for number in range(len(WEIGHTS)))} FROM search WHERE rowid = ?"
 
 
-def check_window(limit: int, offset: int) -> int:
-    """The limit to use; Malformed when it or the offset is beyond what is answered."""
-    if limit > LARGEST_LIMIT:
-        raise Malformed(f"limit {limit}", hint=f"at most {LARGEST_LIMIT}")
-    if offset + limit > DEEPEST_HIT:
-        raise Malformed(f"offset {offset}", hint=f"hits are counted to {DEEPEST_HIT}; make the query narrower")
-    return limit or DEFAULT_LIMIT
-
-
 def expression(terms: Sequence[Term]) -> str:
-    """The FTS5 expression for the terms."""
     return " AND ".join(f'"{term.phrase}"*' if term.is_prefix else f'"{term.phrase}"' for term in terms)
 
 
@@ -59,10 +43,7 @@ def search(
     limit: int,
     offset: int,
 ) -> Steps[HitPage]:
-    """Every match is counted and weighed, a slice at a time; the best are kept, and fetched at the end.
-
-    `columns` are those of the index that any type uses.
-    """
+    """Score every match, keep the best, and fetch those. `columns` are those of the index that any type uses."""
     yield
     ordered = sorted(columns)
     squares = [float(WEIGHTS[column]) ** 2 for column in ordered]
@@ -96,10 +77,10 @@ def search(
 
 
 def _only(column: int) -> str:
-    """The weights with which bm25 looks at that column only."""
+    """Arguments with which bm25 scores only this column."""
     return ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))
 
 
 def _score(squares: Sequence[float], scores: Sequence[float]) -> float:
-    """FTS5's bm25 counts down: the best match is the most negative, and 0 is none."""
+    """FTS5's bm25 is negative for a match; the best is the lowest."""
     return sum(square * (2.0 - 1.0 / (1.0 - score)) for square, score in zip(squares, scores, strict=True) if score < 0)

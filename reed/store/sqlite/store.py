@@ -1,12 +1,11 @@
-"""SqliteStore: the parts of this folder joined into what `reed.store.base` asks for.
+"""SqliteStore: the contract `reed.store.base.Store`, carried out by the parts of this folder.
 
-    write   checked, then written into the turn's transaction; `done` after COMMIT
-    read    get, a short page, a find by index: at once      a long page, a scan, a tree: a job
+    write   checked and written into the turn's transaction; `done` after the COMMIT
+    read    get, a short page, a find by an index: at once      long page, scan, tree: a job
             search: a job, once the index has caught up
-    work    a slice of the jobs, of the search index, or of the indexes of fields, in turn; and the outbox is tidied
+    work    a slice of one long operation (see `scheduler`)
 
-Between turns `work` is wanted as long as it says so, and `commit` after every turn: it costs nothing when nothing is
-open. A store belongs to one thread, and must not be carried through a fork.
+A store belongs to one thread and must not be used after a fork.
 """
 
 from __future__ import annotations
@@ -16,195 +15,243 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 from reed.errors import CallError
-from reed.store.base import CauseOf, Done, Event, Failed, HitPage, Preview, RecordPage, Restored, T, no_cause
-from reed.store.query import parse
+from reed.store import fitting
+from reed.store.base import (
+    CauseOf,
+    Done,
+    Event,
+    Failed,
+    HitPage,
+    Preview,
+    RecordPage,
+    Restored,
+    Steps,
+    T,
+    no_cause,
+)
+from reed.store.field_values import conditions_of
+from reed.store.ids import Ids, sequence_in
+from reed.store.query import hit_limit, parse
+from reed.store.record_cache import RecordCache
+from reed.store.snippets import page_limit, start_after
 from reed.store.sqlite.bonds import Bonds
-from reed.store.sqlite.cache import RecordCache
-from reed.store.sqlite.changes import Changes
 from reed.store.sqlite.database import Database
-from reed.store.sqlite.equality import conditions_of
-from reed.store.sqlite.fields import FieldIndexes
+from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.find import Find
-from reed.store.sqlite.fitting import check
-from reed.store.sqlite.ids import Ids, sequence_in
-from reed.store.sqlite.index import Index
-from reed.store.sqlite.jobs import Jobs, Steps, to_the_end
-from reed.store.sqlite.outbox import DEFAULT_LIMIT, Outbox
+from reed.store.sqlite.jobs import Jobs, run_to_end
+from reed.store.sqlite.outbox import DEFAULT_MAX_EVENTS, Outbox
 from reed.store.sqlite.scheduler import Scheduler
-from reed.store.sqlite.search import check_window, search
-from reed.store.sqlite.snippets import Snippets, start_after, window
+from reed.store.sqlite.search import search
+from reed.store.sqlite.search_index import SearchIndex
+from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.tree import tree
-from reed.store.sqlite.types import Types, compile_type
-from reed.store.sqlite.wal import WalCheckpoints, Watch
+from reed.store.sqlite.types import Types
+from reed.store.sqlite.wal import FdWatcher, WalCheckpoints
+from reed.store.types import Type, compile_type
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
 
-P = ParamSpec("P")
-
-DEFAULT_CACHE = 16 * 1024 * 1024  # bytes of records kept in memory
-SHORT_PAGE = 100  # records
-FEW = 1  # entries of an index: each may have 16 MB of content
+DEFAULT_CACHE = 16 * 1024 * 1024  # bytes
+MAX_SHORT_PAGE = 100  # records; a thousand of 5 KB took 15 ms
+MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
 _LAST_SEQUENCE = "SELECT max(indexed_to, (SELECT coalesce(max(sequence), 0) FROM snippets)) FROM progress"
+_OF_TYPE = "SELECT id, name, content FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 
 
 class SqliteStore:
-    """Opens `path`, or makes it; StoreFailed or StoreFull says why that cannot be."""
-
     def __init__(
         self,
         path: str | Path,
         *,
         clock: Callable[[], int] = time.time_ns,
-        monotonic: Callable[[], float] = time.monotonic,
         cache_bytes: int = DEFAULT_CACHE,
-        most_events: int = DEFAULT_LIMIT,
+        max_events: int = DEFAULT_MAX_EVENTS,
         on_due: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = lambda _: None,
-        loop: Watch | None = None,
+        loop: FdWatcher | None = None,
     ) -> None:
-        """`clock` gives nanoseconds since 1970, `monotonic` the seconds that `work(until)` is told in. `most_events`
-        may wait for one subscriber; then the oldest are lost. `on_due` is called when it became dirty or got work.
-        `warn` is told when its files were deleted, replaced or truncated: then writes fail, and reads go on.
-        With a `loop` it may have a process to help it (checkpoints).
+        """Opens `path`, or creates it. Raises StoreFailed or StoreFull.
+
+        `clock` gives nanoseconds since 1970. At most `max_events` wait for a subscriber. `on_due`: see
+        `reed.store.base`. `warn` is called when the files are lost, from when on writes fail, and when they are back.
+        `loop` is needed for the checkpointer (see `wal`).
         """
+        self.changes = 0
+        self._clock = clock
         self._on_due = on_due
         self._database = Database(str(path), warn)
         try:
-            self._join(clock, monotonic, cache_bytes, loop)
-            self._outbox = Outbox(self._turn, self._database.writer, most_events)
-            self._changes = Changes(
-                self._turn, self._types, self._snippets, self._bonds, self._index, self._fields, self._outbox, clock
-            )
-            self._work = Scheduler(self._turn, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
+            self._build(cache_bytes, max_events, loop)
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
                 raise self._database.error(error) from error
             raise
 
-    def _join(
-        self, clock: Callable[[], int], monotonic: Callable[[], float], cache_bytes: int, loop: Watch | None
-    ) -> None:
-        writer = self._database.writer
-        ids = Ids(*writer.execute(_LAST_SEQUENCE).fetchone())
-        self._commits = 0
-        self.changes = 0
+    def _build(self, cache_bytes: int, max_events: int, loop: FdWatcher | None) -> None:
+        ids = Ids(*self._database.writer.execute(_LAST_SEQUENCE).fetchone())
         self._cache = RecordCache(cache_bytes)
-        self._turn = turn = Transaction(self._database, self._on_due)
-        self._types = Types(turn, writer)
-        self._fields = FieldIndexes(turn, writer, monotonic)
-        self._snippets = Snippets(turn, writer, self._types, ids, clock, self._cache, self._fields)
-        self._bonds = Bonds(turn, writer, self._types, self._snippets, ids, clock)
-        self._index = Index(turn, writer, self._types, ids, monotonic)
-        self._checkpoints = WalCheckpoints(
-            self._database, turn, monotonic, lambda: self._jobs.have_begun, self._on_due, loop
-        )
-        self._jobs = Jobs(self._database, monotonic, self._on_due, lambda: not self._checkpoints.is_behind)
+        self._transaction = transaction = Transaction(self._database, self._on_due)
+        self._types = Types(transaction)
+        self._fields = FieldIndexes(transaction)
+        self._snippets = Snippets(transaction, self._types, ids, self._clock, self._cache, self._fields)
+        self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
+        self._index = SearchIndex(transaction, self._types, ids)
+        self._outbox = Outbox(transaction, max_events)
+        self._checkpoints = WalCheckpoints(transaction, lambda: self._jobs.has_snapshots, self._on_due, loop)
+        self._jobs = Jobs(self._database, self._on_due, lambda: not self._checkpoints.is_behind)
+        self._scheduler = Scheduler(transaction, self._index, self._fields, self._jobs, self._outbox, self._checkpoints)
 
     @property
     def dirty(self) -> bool:
-        return self._turn.is_open
+        return self._transaction.is_open
 
     @property
     def has_work(self) -> bool:
-        return self._work.is_left
+        return self._scheduler.has_work
+
+    @property
+    def fsync_seconds(self) -> float:
+        return self._transaction.fsync_seconds
 
     # Snippets.
 
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
     ) -> None:
-        self._write(done, failed, self._changes.create, type_name, name, content, by)
+        def write() -> str:
+            record = self._snippets.create(type_name, name, content)
+            self._index.created()
+            self._outbox.add("snippet.created", record, record.created_at, by)
+            return record.id
+
+        self._write(write, done, failed)
 
     def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._changes.update, ref, if_version, patch, by)
+        self._write(lambda: self._updated(self._snippets.update(ref, if_version, patch), by), done, failed)
 
     def preview(self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed) -> None:  # noqa: ARG002
-        done(self._read(self._snippets.preview, ref, if_version, patch))
+        done(self._read(lambda: self._snippets.preview(ref, if_version, patch)))
 
     def replace(
         self, seen: Record, content: bytes, done: Done[str], failed: Failed, *, name: str | None = None, by: str = ""
     ) -> None:
-        self._write(done, failed, self._changes.replace, seen, content, name, by)
+        self._write(lambda: self._updated(self._snippets.replace(seen, content, name), by), done, failed)
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._changes.rename, ref, name, by)
+        # The search index has no names.
+        self._write(lambda: self._updated(self._snippets.rename(ref, name), by, is_indexed=True), done, failed)
+
+    def _updated(self, record: Record, by: str, *, is_indexed: bool = False) -> str:
+        if not is_indexed:
+            self._index.changed(sequence_in(record.id))
+        self._outbox.add("snippet.updated", record, record.updated_at, by)
+        return record.id
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
-        self._write(done, failed, self._changes.delete, ref, cascade, by)
+        def write() -> str:
+            record = self._snippets.find(ref)
+            self._bonds.delete_of(record, cascade)
+            self._snippets.delete(record)
+            self._index.deleted(sequence_in(record.id))
+            self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
+            return record.id
+
+        self._write(write, done, failed)
 
     def restore(
-        self, record: Record, done: Done[Restored], failed: Failed, *, dry_run: bool = False, by: str = "", **how: bool
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        accept_unfit: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        by: str = "",
     ) -> None:
-        plan = self._read(self._changes.restoring.plan, record, **how)
-        if dry_run or (plan.result.outcome == "unchanged" and not self.dirty):
+        plan = self._read(lambda: self._snippets.plan_restore(record, accept_unfit=accept_unfit, overwrite=overwrite))
+        is_unchanged, is_created = plan.result.outcome == "unchanged", plan.old is None
+
+        def write() -> Restored:
+            if not is_unchanged:
+                self._snippets.restore(plan)
+                (self._index.restored if is_created else self._index.changed)(sequence_in(plan.record.id))
+                kind = "snippet.created" if is_created else "snippet.updated"
+                self._outbox.add(kind, plan.record, self._clock() // 1000, by)
+            return plan.result
+
+        if dry_run or (is_unchanged and not self.dirty):
             done(plan.result)
         else:
-            self._write(done, failed, self._changes.restoring.carry_out, plan, by)
+            self._write(write, done, failed)
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
         if record is None:
-            record = self._read(self._snippets.find, ref)
+            record = self._read(lambda: self._snippets.find(ref))
         done(record)
 
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
-        """A short page at once, a long one as a job: a thousand records of 5 KB took 15 ms."""
         page = self._snippets.page(type_name, after, limit)
-        if limit <= SHORT_PAGE:
-            done(self._read(to_the_end, page(self._database.writer)))
+        if limit <= MAX_SHORT_PAGE:
+            done(self._read(lambda: run_to_end(page(self._database.writer))))
         else:
             self._jobs.start(page, done, failed)
 
     def find(
         self, type_name: str, conditions: bytes, after: str, limit: int, done: Done[RecordPage], failed: Failed
     ) -> None:
-        """At once where an index leads to few snippets, else as a job."""
-        start, limit = window(after, limit)
+        limit, start = page_limit(limit), start_after(after)
         find = Find(self._types.get(type_name).name, conditions_of(conditions), start, limit)
-        entries = self._read(find.entries, self._database.writer)
-        if entries is not None and entries.size <= FEW:
-            done(self._read(to_the_end, find.steps(self._database.writer)))
+        entries = self._read(lambda: find.entries(self._database.writer))
+        if entries is not None and entries.size <= MAX_SHORT_FIND:
+            done(self._read(lambda: run_to_end(find.steps(self._database.writer))))
         else:
             self._jobs.start(find.steps, done, failed)
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:  # noqa: ARG002
-        done(self._read(self._snippets.names, prefix, limit))
+        done(self._read(lambda: self._snippets.names(prefix, limit)))
 
     # Bonds.
 
     def bond(self, parent: str, child: str, weight: int, path: str, done: Done[str], failed: Failed) -> None:
-        self._write(done, failed, self._bonds.bond, parent, child, weight, path)
+        self._write(lambda: self._bonds.bond(parent, child, weight, path), done, failed)
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed) -> None:
-        self._write(done, failed, self._bonds.unbond, parent, child)
+        self._write(lambda: self._bonds.unbond(parent, child), done, failed)
 
     def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
-        """See `reed.store.sqlite.tree` for its shape."""
-        sequence = sequence_in(self._read(self._snippets.find, root).id) if root else None
+        sequence = sequence_in(self._read(lambda: self._snippets.find(root)).id) if root else None
         self._jobs.start(partial(tree, root=sequence, depth=depth), done, failed)
 
     # Types.
 
     def define(self, type_name: str, definition: bytes, done: Done[bool], failed: Failed) -> None:
-        """Takes effect when the indexes of fields that it needs are built."""
+        """Takes effect when the field indexes that it needs are built."""
         new = compile_type(type_name, bytes(definition))
         self._fields.check_idle(type_name)
 
         def apply() -> None:
-            self._write(done, failed, self._changes.define, new)
+            self._write(lambda: self._define(new), done, failed)
 
         try:
-            if not self._fields.must_build(new):
-                apply()
-            else:
+            if self._fields.must_build(new):
                 self._fields.build(new, apply, failed)
+            else:
+                apply()
         except (sqlite3.Error, MemoryError) as error:
-            raise self._fail(error) from error
+            raise self._transaction.fail(error) from error
+
+    def _define(self, new: Type) -> bool:
+        old = self._types.define(new)
+        self._index.redefined(new, old)
+        self._fields.redefined(new)
+        return old is None
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:  # noqa: ARG002
         found = self._types.get(type_name)
@@ -214,15 +261,20 @@ class SqliteStore:
         done(self._types.definitions())
 
     def check(self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed) -> None:
-        """See `reed.store.sqlite.fitting`."""
-        kind, start = self._types.get(type_name), start_after(after)
-        self._jobs.start(partial(check, kind=kind, after=start, limit=limit), done, failed)
+        type_, start = self._types.get(type_name), start_after(after)
+
+        def job(connection: sqlite3.Connection) -> Steps[bytes]:
+            rows = connection.execute(_OF_TYPE, (type_name, start, fitting.MAX_SNIPPETS + 1))
+            result = yield from fitting.check(rows, type_, limit)
+            rows.close()
+            return result
+
+        self._jobs.start(job, done, failed)
 
     # Search.
 
     def search(self, query: str, type_name: str, limit: int, offset: int, done: Done[HitPage], failed: Failed) -> None:
-        """See `reed.store.sqlite.search` for what a query means."""
-        limit = check_window(limit, offset)
+        limit = hit_limit(limit, offset)
         if type_name:
             self._types.get(type_name)
         terms = parse(query)
@@ -230,55 +282,54 @@ class SqliteStore:
         def job(connection: sqlite3.Connection) -> Steps[HitPage]:
             return search(connection, terms, type_name, self._types.columns(), limit, offset)
 
-        # Without an index on a full disk there is still what is indexed: that error is not the searcher's.
+        # If the index cannot be written (a full disk), search what is indexed.
         self._index.when_caught_up(lambda _error: self._jobs.start(job, done, failed))
         self._on_due()
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
+        def mark() -> int:
+            self._transaction.begin()  # even if there is nothing to mark: the reply comes after the COMMIT
+            if ref:
+                self._index.changed(sequence_in(self._snippets.find(ref).id))
+                return 1
+            self._index.reindex(self._snippets.count)
+            return self._snippets.count
+
         def wait(count: int) -> None:
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
 
-        self._write(wait, failed, self._changes.index_again, ref)
+        self._write(mark, wait, failed)
 
-    # The outbox.
+    # Events.
 
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
         self._outbox.subscribe(subscribers, cause_of)
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:  # noqa: ARG002
-        done(self._read(self._outbox.next, subscriber))
+        done(self._read(lambda: self._outbox.next(subscriber)))
 
-    def told(self, subscriber: str, event_id: int) -> None:
-        self._outbox.told(subscriber, event_id)
+    def ack(self, subscriber: str, event_id: int) -> None:
+        self._outbox.ack(subscriber, event_id)
         self._on_due()
 
-    def forget(self, subscriber: str) -> None:
-        self._outbox.forget(subscriber)
+    def drop_events(self, subscriber: str) -> None:
+        self._outbox.drop(subscriber)
         self._on_due()
 
     def events_waiting(self) -> Mapping[str, int]:
         return self._outbox.counts
 
     def pop_ready(self) -> Collection[str]:
-        return self._outbox.pop_ready() if self._outbox.has_news else ()
+        return self._outbox.pop_ready()
 
     # The turn.
 
     def work(self, until: float) -> bool:
-        self._work.go_on(until, self.commit, self._fail)
+        self._scheduler.work(until)
         return self.has_work
 
     def commit(self) -> None:
-        if not self._turn.is_open:
-            return
-        self._commits += 1
-        self._release(self._turn.commit())
-        self._checkpoints.committed()
-
-    @property
-    def waited(self) -> float:
-        """Seconds that all commits so far have waited for the disk."""
-        return self._turn.waited
+        self._transaction.commit()
 
     def stats(self) -> dict[str, Any]:
         return {
@@ -289,42 +340,27 @@ class SqliteStore:
             "bonds": self._bonds.count,
             "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
-            "commits": self._commits,
+            "commits": self._transaction.commits,
             "cached": len(self._cache),
             "cached_bytes": self._cache.size,
         }
 
     def close(self) -> None:
-        """Commit what is open, and close the file. Reads that are not finished are given up."""
         self.commit()
         self._jobs.close()
         self._checkpoints.close()
         self._database.close()
 
-    # Two ways to run a part's operation.
-
-    def _write(
-        self, done: Done[T], failed: Failed, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    def _write(self, operation: Callable[[], T], done: Done[T], failed: Failed) -> None:
         self.changes += 1
         try:
-            value = operation(*args, **kwargs)
+            result = operation()
         except (sqlite3.Error, MemoryError) as error:
-            raise self._fail(error) from error
-        self._turn.wait(done, value, failed)
+            raise self._transaction.fail(error) from error
+        self._transaction.reply_at_end(done, result, failed)
 
-    def _read(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _read(self, operation: Callable[[], T]) -> T:
         try:
-            return operation(*args, **kwargs)
+            return operation()
         except (sqlite3.Error, MemoryError) as error:
             raise self._database.error(error) from error
-
-    def _fail(self, error: sqlite3.Error | MemoryError) -> CallError:
-        answer = self._turn.fail(error)
-        self._release(answer)
-        return answer
-
-    def _release(self, error: CallError | None) -> None:
-        """The turn has ended: tell those who wait for the indexes."""
-        self._index.release(error)
-        self._fields.release(error)

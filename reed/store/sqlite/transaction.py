@@ -1,13 +1,13 @@
-"""The one transaction of a turn, and the writes that wait for it.
+"""The single transaction of a turn, and the callers that wait for its COMMIT.
 
-    closed ── begin() ──► open ── commit() ──► closed     every `done` is called, after the COMMIT
-                            └──── fail() ────► closed     every `failed` is called, after the ROLLBACK
+    closed ── begin() ──► open ── commit() ──► closed     calls every `done` after the COMMIT
+                            └──── fail() ────► closed     calls every `failed` after the ROLLBACK
 
-What can be made again from the rest of the file (the search index) is written between `begin_lazy` and the end: whole
-or not at all as well, but the disk may take its time. Such a transaction and that of a write are never the same.
+Data that can be derived again, such as the search index, goes into an unsynced transaction: atomic as well, but COMMIT
+does not wait for the disk. A write commits an open one first.
 
-A part of the store that remembers something of its own about the file is told how the turn ended (`settle`) before any
-caller is, so that memory and file agree again when the callers go on.
+At its end a transaction first calls `settle` of each part of the store, so that what the part keeps in memory agrees
+with the file, then the callers, then `on_end`.
 """
 
 from __future__ import annotations
@@ -22,174 +22,178 @@ from reed.errors import CallError, StoreFull
 from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
-_CLOSE_LOOK = 0.1  # seconds between two that notice all
+_FULL_CHECK_INTERVAL = 0.1  # seconds between two checks of all files
+
+_Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, failed
 
 
 class Part(Protocol):
-    def settle(self, kept: bool) -> None:
-        """The turn has ended: its changes are on the disk (`kept`), or they never were."""
+    """A part of the store that keeps something in memory about the file."""
+
+    def settle(self, committed: bool) -> None:
+        """The transaction has ended: committed, or rolled back."""
 
 
 class Transaction:
     __slots__ = (
-        "_clock",
-        "_database",
+        "_callers",
         "_had_writes",
-        "_is_lazy",
-        "_is_lost",
-        "_looks_closely_at",
+        "_is_file_lost",
+        "_is_synced",
+        "_next_full_check",
         "_on_due",
         "_parts",
         "_unsettled",
-        "_used",
-        "_waiting",
-        "_writer",
+        "commits",
+        "database",
+        "fsync_seconds",
         "is_open",
-        "waited",
+        "on_end",
+        "writer",
     )
 
-    def __init__(
-        self,
-        database: Database,
-        on_due: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
-        used: Callable[[], float] = time.thread_time,
-    ) -> None:
-        """`on_due` is called when a transaction was opened. `clock` and `used` give seconds: those that pass, and those
-        of the processor that this thread has had."""
-        self._database = database
-        self._writer = database.writer
-        self._parts: list[Part] = []
-        self._unsettled: list[Part] = []  # what they remember may differ from the file
-        self._waiting: list[tuple[Callable[[Any], None], Any, Failed]] = []
-        self._is_lost = False
-        self._looks_closely_at = 0.0
+    def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
+        """`on_due` is called when a transaction is opened."""
+        self.database = database
+        self.writer = database.writer
         self.is_open = False
-        self.waited = 0.0  # seconds, for the disk, by all commits and checkpoints so far
-        self._is_lazy = False
-        self._had_writes = False
+        self.commits = 0
+        self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
+        self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
         self._on_due = on_due
-        self._clock = clock
-        self._used = used
+        self._parts: list[Part] = []
+        self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
+        self._callers: list[_Caller] = []
+        self._is_file_lost = False
+        self._next_full_check = 0.0
+        self._is_synced = True
+        self._had_writes = False
 
     def join(self, part: Part) -> None:
         self._parts.append(part)
 
     def begin(self) -> None:
-        """Open the transaction, if this is the first write of the turn."""
+        """Open the transaction for a write, unless it is open."""
         if not self.is_open:
             self._open()
-        elif self._is_lazy:
+        elif not self._is_synced:
             self.commit()
             self.begin()
 
-    def begin_lazy(self) -> None:
-        """Open a lazy transaction; the turn must be closed."""
-        self._set_lazy(True)
+    def begin_unsynced(self) -> None:
+        """Open a transaction whose COMMIT does not wait for the disk. None may be open."""
+        self._set_synced(False)
         self._open()
 
     def _open(self) -> None:
         while self._unsettled:
-            self._unsettled[-1].settle(kept=False)
+            self._unsettled[-1].settle(committed=False)
             self._unsettled.pop()
-        self._writer.execute("BEGIN IMMEDIATE")
+        self.writer.execute("BEGIN IMMEDIATE")
         self.is_open = True
         self._on_due()
 
-    def wait(self, done: Done[T], value: T, failed: Failed) -> None:
-        """A write was made: tell its caller when it is on the disk, or is not going to be."""
-        self._waiting.append((done, value, failed))
+    def reply_at_end(self, done: Done[T], value: T, failed: Failed) -> None:
+        """Call `done(value)` after the COMMIT, or `failed(error)`."""
+        self._callers.append((done, value, failed))
 
-    def pop_ready(self) -> bool:
-        """Has there been a write since this was asked? (The search index does not count.)"""
-        had_writes, self._had_writes = self._had_writes or bool(self._waiting), False
+    def pop_had_writes(self) -> bool:
+        """Were there writes since the last call? Unsynced transactions do not count."""
+        had_writes, self._had_writes = self._had_writes or bool(self._callers), False
         return had_writes
 
-    def commit(self) -> CallError | None:
-        """Put everything on the disk; the error when that could not be done."""
+    def commit(self) -> None:
+        """COMMIT, if a transaction is open; a failure goes to the callers."""
         if not self.is_open:
-            return None
-        if (self._is_lost or not self._database.log_is_whole) and (lost := self._look()):
-            return self._take_back(lost)  # a log that was cut short must not grow again
+            return
+        self.commits += 1
+        # A log that was truncated must not grow again: SQLite would not notice the hole.
+        if (self._is_file_lost or not self.database.is_wal_complete) and (problem := self._file_problem()):
+            self._roll_back(problem)
+            return
         try:
             self._sync("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
-            return self.fail(error)
+            self.fail(error)
+            return
         self.is_open = False
-        self._set_lazy(False)
-        lost = self._look()
-        if lost:  # it is on a disk, but in a file that is no longer there: nothing to acknowledge
-            self._database.empty_log()
-        waiting = self._end(kept=True)
-        _tell([(failed, lost) if lost else (done, value) for done, value, failed in waiting])
-        return lost
+        self._set_synced(True)
+        problem = self._file_problem()
+        if problem:  # committed into a file that is no longer at its path: not to be acknowledged
+            self.database.truncate_wal_of_lost_file()
+        callers = self._settle(committed=True)
+        _call([(failed, problem) if problem else (done, value) for done, value, failed in callers])
+        self._call_on_end(problem)
 
-    def _look(self) -> CallError | None:
-        """Have the files been moved, deleted, replaced, cut short?"""
-        now = self._clock()
-        quickly = not self._is_lost and now < self._looks_closely_at
-        if not quickly:
-            self._looks_closely_at = now + _CLOSE_LOOK
-        lost = self._database.lost(quickly=quickly)
-        self._is_lost = lost is not None
-        return lost
+    def _file_problem(self) -> CallError | None:
+        now = time.monotonic()
+        quick = not self._is_file_lost and now < self._next_full_check
+        if not quick:
+            self._next_full_check = now + _FULL_CHECK_INTERVAL
+        problem = self.database.file_problem(quick=quick)
+        self._is_file_lost = problem is not None
+        return problem
 
     def checkpoint(self) -> None:
-        """Copy what the log holds into the file; the turn must be closed."""
-        with suppress(sqlite3.Error):  # a full disk: the next write says so
+        """Copy the log into the file. No transaction may be open."""
+        with suppress(sqlite3.Error):  # a full disk: the next write reports it
             self._sync("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _sync(self, statement: str) -> None:
-        began, used = self._clock(), self._used()
+        began, used = time.monotonic(), time.thread_time()
         try:
-            self._writer.execute(statement).fetchone()
+            self.writer.execute(statement).fetchone()
         finally:
-            self.waited += max(0.0, self._clock() - began - (self._used() - used))
+            self.fsync_seconds += max(0.0, time.monotonic() - began - (time.thread_time() - used))
 
     def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
-        """Take everything back; returns what to tell the caller whose statement failed."""
-        return self._take_back(self._database.error(error))
+        """Roll back after a statement failed; returns the error for the caller of that statement."""
+        return self._roll_back(self.database.error(error))
 
-    def _take_back(self, answer: CallError) -> CallError:
+    def _roll_back(self, error: CallError) -> CallError:
         self.is_open = False
-        if self._writer.in_transaction:  # SQLite may have rolled back by itself
-            self._writer.execute("ROLLBACK")
-        self._set_lazy(False)
-        if isinstance(answer, StoreFull):
-            self._database.make_room()
-        elif self._database.lost():
-            self._database.empty_log()
-        waiting = self._end(kept=False)
-        _tell([(failed, answer) for _, _, failed in waiting])
-        return answer
+        if self.writer.in_transaction:  # SQLite may have rolled back by itself
+            self.writer.execute("ROLLBACK")
+        self._set_synced(True)
+        if isinstance(error, StoreFull):
+            self.database.truncate_wal()
+        elif self.database.file_problem():
+            self.database.truncate_wal_of_lost_file()
+        _call([(failed, error) for _, _, failed in self._settle(committed=False)])
+        self._call_on_end(error)
+        return error
 
-    def _set_lazy(self, is_lazy: bool) -> None:
-        if is_lazy != self._is_lazy:
-            self._writer.execute(f"PRAGMA synchronous = {'NORMAL' if is_lazy else 'FULL'}")
-            self._is_lazy = is_lazy
+    def _set_synced(self, is_synced: bool) -> None:
+        if is_synced != self._is_synced:
+            self.writer.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
+            self._is_synced = is_synced
 
-    def _end(self, *, kept: bool) -> list[tuple[Callable[[Any], None], Any, Failed]]:
-        self._unsettled = [part for part in self._parts if not _settle(part, kept)]
-        waiting, self._waiting = self._waiting, []
-        self._had_writes = self._had_writes or bool(waiting)
-        return waiting
+    def _settle(self, *, committed: bool) -> list[_Caller]:
+        self._unsettled = [part for part in self._parts if not _try_settle(part, committed)]
+        callers, self._callers = self._callers, []
+        self._had_writes = self._had_writes or bool(callers)
+        return callers
+
+    def _call_on_end(self, error: CallError | None) -> None:
+        for callback in self.on_end:
+            callback(error)
 
 
-def _settle(part: Part, kept: bool) -> bool:
-    """False: the file cannot be read, so it must be tried again before anything is written."""
+def _try_settle(part: Part, committed: bool) -> bool:
+    """False: the file cannot be read now; `settle` must succeed before the next write."""
     try:
-        part.settle(kept)
+        part.settle(committed)
     except (sqlite3.Error, MemoryError):
         return False
     return True
 
 
-def _tell(answers: list[tuple[Callable[[Any], None], Any]]) -> None:
-    """Give everyone their answer, even when telling one of them fails: that is a bug, and raised in the end."""
+def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
+    """Call all of them, even if one raises: that is a bug, raised at the end."""
     bug: Exception | None = None
-    for tell, answer in answers:
+    for callback, argument in replies:
         try:
-            tell(answer)
+            callback(argument)
         except Exception as error:  # noqa: BLE001
             bug = bug or error
     if bug is not None:

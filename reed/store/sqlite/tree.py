@@ -1,13 +1,11 @@
 """Bonds as JSON: `{"id","type","name","weight","path","children":[…]}` (protocol.md#bonds).
 
-With a root: that object; its own weight is 0 and its path empty. Without one: an array of all roots in creation order.
-A root is a snippet that has children and no parent: what is bonded to nothing is no tree, and `page` lists it.
-Children come by weight, then path, then creation. `depth` counts the levels below a root: 1 is a root and its
-children, 0 all of them.
+With a root the JSON is that object; its own weight is 0 and its path empty. Without one it is an array of all trees,
+whose roots are the snippets with children and no parent, in creation order. Children are sorted by weight, path and
+creation. `depth` counts the levels below a root; 0 means all.
 
-The walk keeps its own stack and reads children a batch at a time, so neither a deep nor a wide tree costs more than its
-own text. JSON may nest 64 deep (protocol.md#json) and a payload has a limit: what would pass either is refused, not
-cut.
+The walk keeps its own stack and reads children in batches, so that memory grows only with the text. A tree that nests
+deeper than JSON may (protocol.md#json), or does not fit into a payload, is refused.
 """
 
 from __future__ import annotations
@@ -17,17 +15,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from reed.errors import NotFound, TooLarge
-from reed.store.sqlite.jobs import Steps
+from reed.store.base import Steps
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.strict_json import MAX_DEPTH, dumps
 from reed.wire.structs import JSON_RESPONSE
 
 MAX_TREE = MAX_PAYLOAD - JSON_RESPONSE.size
-DEEPEST = (MAX_DEPTH - 2) // 2  # levels below a root: each nests an object and an array, as the root does
-_STEP = 16  # snippets between two chances to interrupt
+MAX_LEVELS = (MAX_DEPTH - 2) // 2  # below a root: each nests an object and an array, as the root does
+_STEP = 16  # snippets between two interruptions
 
 _BATCH = 64
-# Most have no children: they are not asked for any.
 _CHILDREN = (
     "SELECT bonds.child, snippets.id, snippets.type, snippets.name, bonds.weight, bonds.path,"
     " EXISTS (SELECT 1 FROM bonds AS below WHERE below.parent = bonds.child)"
@@ -54,8 +51,8 @@ class _Node(NamedTuple):
 
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[bytes]:
-    """The JSON of one tree (`root` is a sequence number) or of all; raises TooLarge."""
-    walk = _Walk(connection, depth, DEEPEST if root is not None else DEEPEST - 1)
+    """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge or NotFound."""
+    walk = _Walk(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1)
     if root is not None:
         yield from walk.add(root)
         return walk.text()
@@ -78,10 +75,10 @@ def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[
 
 
 class _Walk:
-    def __init__(self, connection: sqlite3.Connection, depth: int, deepest: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, depth: int, max_levels: int) -> None:
         self._connection = connection
         self._depth = depth
-        self._deepest = deepest
+        self._max_levels = max_levels
         self._parts: list[str] = []
         self._room = MAX_TREE
 
@@ -97,43 +94,41 @@ class _Walk:
         return "".join(self._parts).encode()
 
     def add(self, root: int) -> Steps[None]:
-        """Write one tree."""
         row = self._connection.execute(_ROOT, (root,)).fetchone()
         if row is None:
             raise NotFound("the snippet at the root of this tree was deleted meanwhile")
         self._open(_Node._make(row))
         stack = [self._children(root)]
-        wrote_one = [False]  # at each level: does the next need a comma?
+        needs_comma = [False]  # at each level, before the next child
         steps = 0
         while stack:
             node = next(stack[-1], None)
             if node is None:
                 stack.pop()
-                wrote_one.pop()
+                needs_comma.pop()
                 self.write("]}")
                 continue
-            if wrote_one[-1]:
+            if needs_comma[-1]:
                 self.write(",")
-            wrote_one[-1] = True
+            needs_comma[-1] = True
             self._open(node)
-            if self._goes_below(len(stack), node):
+            if self._shows_children(len(stack), node):
                 stack.append(self._children(node.sequence))
-                wrote_one.append(False)
+                needs_comma.append(False)
             else:
                 self.write("]}")
             steps += 1
             if steps % _STEP == 0:
                 yield
 
-    def _goes_below(self, level: int, node: _Node) -> bool:
-        """Are the children of a node of this level shown?"""
+    def _shows_children(self, level: int, node: _Node) -> bool:
         if not node.has_children or (self._depth and level >= self._depth):
             return False
-        if level < self._deepest:
+        if level < self._max_levels:
             return True
         raise TooLarge(
-            f"the tree has more than {self._deepest} levels, and JSON may nest no deeper",
-            hint=f"ask for --depth {self._deepest}, then for the snippets at its end",
+            f"the tree has more than {self._max_levels} levels, and JSON may nest no deeper",
+            hint=f"ask for --depth {self._max_levels}, then for the snippets at its end",
         )
 
     def _open(self, node: _Node) -> None:

@@ -1,0 +1,121 @@
+"""Files that commands write content to.
+
+    FILE ── the user's own links are followed ─┬─ replacing: private temporary file ── fsync ── rename
+                                               └─ appending: existing bytes stay
+
+In a world-writable folder such as /tmp, a link, FIFO or file of another user could redirect content: it is refused,
+whatever fs.protected_symlinks says.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, BinaryIO
+
+from reed.errors import ReedError
+from reed.process_handle import user_name
+
+_MAX_LINKS = 40
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when it is complete, or not at all.
+
+    "-" is standard output; a FIFO or a device such as /dev/null is written directly.
+    """
+    if path == "-":
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = _resolve(path)
+    folder_path, name = os.path.split(path)
+    folder = os.open(folder_path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = _status(name, folder)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            flags = os.O_WRONLY | os.O_CLOEXEC | (0 if stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW)
+            with os.fdopen(os.open(name, flags, dir_fd=folder), "wb") as file:
+                yield file
+            return
+        with _temporary(name, folder, _mode(status)) as file:
+            yield file
+    finally:
+        os.close(folder)
+
+
+def appending(path: str) -> IO[bytes]:
+    """An unbuffered file to append to; created private."""
+    path = _resolve(path)
+    if (status := _status(path)) is not None:
+        _refuse_planted(path, status)
+    nofollow = 0 if status is not None and stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | nofollow, 0o600)
+    return os.fdopen(fd, "ab", buffering=0)
+
+
+@contextmanager
+def _temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
+    """A private file that is renamed to `name` in `folder` on success and removed on failure."""
+    temporary = f".{name[:200]}.{secrets.token_hex(8)}.new"
+    try:
+        with os.fdopen(os.open(temporary, _CREATE, 0o600, dir_fd=folder), "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def _resolve(path: str) -> str:
+    """Follow links; each must be the user's own or in a folder that others cannot write to."""
+    for _ in range(_MAX_LINKS):
+        status = _status(path)
+        if status is None or stat.S_ISREG(status.st_mode):
+            return path
+        _refuse_planted(path, status)
+        if not stat.S_ISLNK(status.st_mode):
+            return path
+        destination = os.path.join(os.path.dirname(path), os.readlink(path))
+        if not os.path.lexists(destination) and os.path.exists(path):
+            return path  # a magic link of /proc, as behind /dev/stdout: its text is not a path
+        path = destination
+    raise ReedError(f"{path}: too many levels of symbolic links")
+
+
+def _refuse_planted(path: str, status: os.stat_result) -> None:
+    folder = os.stat(os.path.dirname(path) or ".")
+    if folder.st_mode & stat.S_IWOTH and status.st_uid not in {os.geteuid(), folder.st_uid}:
+        kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
+        raise ReedError(
+            f"{path}: refused: a {kind} of user {user_name(status.st_uid)} in a world-writable folder",
+            hint="name another file",
+        )
+
+
+def _status(path: str, folder: int | None = None) -> os.stat_result | None:
+    try:
+        return os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _mode(status: os.stat_result | None) -> int:
+    """The mode of the replaced file if the user owns it, else that of a new file under the umask."""
+    if status is not None and status.st_uid == os.geteuid():
+        return stat.S_IMODE(status.st_mode)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask

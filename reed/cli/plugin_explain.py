@@ -1,0 +1,150 @@
+"""`reed plugin explain NAME [COMMAND]`: permissions of a plugin, the row, manifest entry or setting behind each.
+
+PLUGIN_LIST, SYSTEM_STATS ── an answer for each command, file_write and network ── all as a table, or one of them
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reed.cli.options import connect
+from reed.cli.output import Column, Output
+from reed.cli.parse import Args, UsageError
+from reed.errors import PluginNotFound, nearest
+from reed.text import safe_lines
+from reed.wire.codes import Command
+
+_COLUMNS = (
+    Column("WHAT", "what", whole=True),
+    Column("MAY", "may", whole=True, coloured=True),
+    Column("WHY", "why"),
+    Column("TO CHANGE IT", "change"),
+)
+_ALWAYS_ALLOWED = {
+    Command.PLUGIN_REGISTER: "every plugin may, on its own socket",
+    Command.PLUGIN_SIGNAL: "only about itself, on its own socket; signals to others require the group admin",
+}
+
+
+def explain(args: Args, output: Output) -> int:
+    name, asked = args.arg("NAME"), args.arg("COMMAND")
+    with connect(args) as core:
+        plugins = {plugin["name"]: plugin for plugin in core.plugin_list()}
+        sandbox = core.stats()["sandbox"]
+    if name not in plugins:
+        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, plugins) or "`reed plugin list` lists all")
+    answers = _answers(plugins[name], sandbox)
+    if not asked:
+        _show(plugins[name], answers, sandbox, output)
+        return 0
+    answer = _find(asked, answers)
+    if output.as_json:
+        output.json(answer)
+    else:
+        verb = "may" if answer["may"] else "may not"
+        change = f"\nto change it: {answer['change']}" if answer["change"] else ""
+        text = f"{name} {verb} {answer['what']}: {answer['why']}{change}\n"
+        output.stream.write(safe_lines(text) if output.is_terminal else text)
+    return 0 if answer["may"] else 1
+
+
+def describe_sandbox(sandbox: dict[str, Any]) -> str:
+    """The active layers, from `sandbox` of SYSTEM_STATS (reed.sandbox.probe), as one line."""
+    if sandbox["mode"] == "off":
+        return "only rlimits and no_new_privs"
+    layers = ["rlimits"]
+    if sandbox["no_new_privs"]:
+        layers.append("no_new_privs")
+    if sandbox["landlock"]:
+        layers.append(f"Landlock (ABI {sandbox['landlock']})")
+    if sandbox["seccomp"]:
+        layers.append("seccomp")
+    return ", ".join(layers) + ("" if sandbox["missing"] else ": all layers active")
+
+
+def _show(plugin: dict[str, Any], answers: list[dict[str, Any]], sandbox: dict[str, Any], output: Output) -> None:
+    if output.as_json:
+        output.json({"name": plugin["name"], "answers": answers, "grounds": plugin["grounds"], "sandbox": sandbox})
+        return
+    output.info(f"{plugin['name']} ({plugin['type']} {plugin['version']}) is {plugin['state']}\n")
+    output.table(_COLUMNS, answers)
+    grounds = plugin["grounds"]
+    output.info(f"\nrow       {grounds['row']}\nmanifest  {grounds['manifest'] or 'unreadable'}")
+    output.info("callers   the group admin")
+    for group, members in grounds["groups"].items():
+        if group != "admin":
+            output.info(f"          the group {group}: {', '.join(members) or 'no members in reed.yaml'}")
+    output.info(f"sandbox   {sandbox['mode']}: {describe_sandbox(sandbox)}")
+    for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
+        output.info(f"          missing: {missing}")
+
+
+def _find(asked: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer about a command, a permission, or the network; case, spaces, dots and dashes do not matter."""
+    name = asked.lower().translate({ord(sign): "_" for sign in " .-"})
+    for answer in answers:
+        if name in (answer["what"].lower(), answer["permission"]):
+            return answer
+    known = [answer["what"] for answer in answers] + [answer["permission"] for answer in answers]
+    raise UsageError(
+        f"unknown command or permission {asked!r}",
+        hint=nearest(name, [each.lower() for each in known]) or "`reed plugin explain NAME` lists all",
+    )
+
+
+def _answers(plugin: dict[str, Any], sandbox: dict[str, Any]) -> list[dict[str, Any]]:
+    """All answers, what is allowed first."""
+    found = [_command(plugin, command) for command in Command]
+    found += [_files(plugin), _network(plugin, sandbox)]
+    return sorted(found, key=lambda answer: not answer["may"])
+
+
+def _answer(what: str, may: bool, why: str, change: str = "", permission: str = "") -> dict[str, Any]:
+    return {"what": what, "may": may, "why": why, "change": "" if may else change, "permission": permission}
+
+
+def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
+    if command in _ALWAYS_ALLOWED:
+        return _answer(command.name, True, _ALWAYS_ALLOWED[command])
+    if command.permission is None:
+        return _answer(command.name, False, "only users in the group admin may", "not possible for a plugin")
+    return _by_permission(plugin, command.name, command.permission)
+
+
+def _by_permission(plugin: dict[str, Any], what: str, permission: str) -> dict[str, Any]:
+    row = plugin["grounds"]["row"]
+    if permission in plugin["permissions"]:
+        return _answer(what, True, f"{permission} is in its row, {row}", permission=permission)
+    change = f"add {permission} to required_permissions in {row}, then `reed plugin reload`"
+    return _answer(what, False, f"{permission} is not in its row, {row}", change, permission)
+
+
+def _files(plugin: dict[str, Any]) -> dict[str, Any]:
+    answer = _by_permission(plugin, "FILE_WRITE", "file_write")
+    if answer["may"]:
+        answer["why"] += f": only {plugin['grounds']['data_dir']}"
+    return answer
+
+
+def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
+    """TCP ports require a native plugin, `network` in its manifest, and the ports in reed.yaml."""
+    from reed.plugin_types import TYPES  # would slow down the start of every `reed plugin` command
+
+    grounds, what = plugin["grounds"], "NETWORK"
+    ports = ", ".join(map(str, grounds["allowed_ports"]))
+    setting = f"plugins.{plugin['name']}.network in reed.yaml"
+    if not TYPES[plugin["type"]].profile.executes:
+        why = f"plugins of type {plugin['type']} have no network"
+        return _answer(what, False, why, "not possible; write it as a native plugin")
+    if sandbox["mode"] == "off":
+        return _answer(what, True, "sandbox: off in reed.yaml restricts nothing")
+    if not grounds["asks_network"]:
+        ignored = f", so the ports {ports} in reed.yaml have no effect" if ports else ""
+        change = f"add network: REASON to {grounds['manifest']}, and ports to {setting}"
+        return _answer(what, False, f"its manifest does not request it{ignored}", change)
+    request = f"its manifest requests it ({grounds['asks_network']})"
+    if not ports:
+        return _answer(what, False, f"{request}, but reed.yaml allows no port", f"list the ports in {setting}")
+    if not sandbox["tcp"]:
+        return _answer(what, True, f"{request}, reed.yaml allows {ports}; this kernel cannot restrict ports")
+    return _answer(what, True, f"{request}, and {setting} allows {ports}")

@@ -1,0 +1,25 @@
+"""PLUGIN TYPES: all that depends on a plugin's type, one module each (adding-a-plugin-type.md).
+
+plugin_type    PluginType, the class
+lua            runs in a fork of the zygote
+native         any executable; its template is Rust
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reed.plugin_types.lua import LUA
+from reed.plugin_types.native import NATIVE
+from reed.plugin_types.plugin_type import PluginType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TYPES = {each.name: each for each in (LUA, NATIVE)}
+LANGUAGES = {each.language: each for each in TYPES.values()}
+
+
+def type_of(folder: Path, name: str, entry: str) -> PluginType:
+    """The type that a plugin's folder looks like; native when it looks like none."""
+    return next((each for each in TYPES.values() if each.owns(folder, name, entry)), NATIVE)

@@ -1,0 +1,66 @@
+"""What the rest of reed asks a plugin type: where the code is, how it is launched, confined, built, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reed.sandbox.rules import Profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME, ENTRY = "{name}", "{entry}"  # placeholders in `entry_points` and `command`
+
+Result = tuple[str, str]  # "ok", "failed" or "skipped"; and why
+
+
+class Project(NamedTuple):
+    """A plugin's folder as its author works on it (`reed plugin test`)."""
+
+    folder: Path
+    name: str
+    settings: dict[str, Any]
+    actions: dict[str, int]  # the command_id of each
+    entry: str  # of plugin.yaml, or ""
+    lua: str  # the version of Lua
+    say: Callable[[str], object]  # is called before something that takes long
+
+
+def no_build(_project: Project) -> Result | None:
+    return None
+
+
+class PluginType(NamedTuple):
+    """One value of `plugin_type` in plugin-registry.csv."""
+
+    name: str
+    language: str  # of `reed plugin scaffold --lang`: the folder below reed/scaffold/templates
+    entry_points: tuple[str, ...]  # below the folder, the first that exists; or `entry` of plugin.yaml
+    suffix: str  # by which an `entry` of plugin.yaml is recognised; "": by none
+    missing_entry: str  # what its author has to do when there is no code
+    command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.lua.host)
+    profile: Profile
+    watches_subfolders: bool  # a changed file in a folder below the plugin's own counts as changed code
+    memory: int | None  # bytes: the limit, unless plugin.yaml or reed.yaml sets one
+    max_private: int  # bytes of private memory that `reed plugin test` accepts
+    tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name, "ok" | "failed" | "skipped", detail
+    build: Callable[[Project], Result | None] = no_build  # None: nothing to build
+    template_files: Mapping[str, Path] = {}  # added to the template: path in the new folder, and file to copy
+
+    def places(self, name: str, entry: str) -> list[str]:
+        """The paths below its folder where the code of the plugin `name` may be."""
+        return [entry] if entry else [place.replace(NAME, name) for place in self.entry_points]
+
+    def owns(self, folder: Path, name: str, entry: str) -> bool:
+        """Whether this folder looks like a plugin of this type."""
+        if entry:
+            return bool(self.suffix) and entry.endswith(self.suffix)
+        return any((folder / place).is_file() for place in self.places(name, ""))
+
+    @property
+    def needs_executable(self) -> bool:
+        return self.command[:1] == (ENTRY,)
+
+    def argv(self, entry: str) -> list[str]:
+        return [entry if part == ENTRY else part for part in self.command]

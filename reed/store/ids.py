@@ -1,0 +1,87 @@
+"""Snippet ids: UUID version 7 (RFC 9562), whose first 60 bits are the snippet's sequence number.
+
+    019a3c5e-7d21-7 4f3 -  9c1e-55d0a8b7e6f4
+    └─ 48 bits ─┘   └12┘  └── 62 bits ──┘
+     milliseconds   1/4096   random
+     └── sequence ────┘
+
+Sequence numbers rise even if the clock does not, so ids sort by creation, a store can use the number as its key, and a
+cursor stays valid after its snippet is deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_TICKS_PER_MILLISECOND = 4096
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # sets the first two bits to 10
+_RANDOM_CHUNK = 512  # bytes per system call; an id takes 8
+
+_MIN_PREFIX = 8  # characters
+_LOWEST, _HIGHEST = (f"{d * 8}-{d * 4}-{d * 4}-{d * 4}-{d * 12}" for d in "0f")
+
+UUID_LENGTH = 36
+
+
+class Ids:
+    """Generates ids with sequence numbers above `last`."""
+
+    __slots__ = ("_random", "last")
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self._random = b""
+
+    def next(self, now: int) -> tuple[int, str]:
+        """A new sequence number and its id; `now` in nanoseconds since 1970."""
+        sequence = now * _TICKS_PER_MILLISECOND // 1_000_000
+        if sequence <= self.last:
+            sequence = self.last + 1
+        self.last = sequence
+        head = f"{sequence:015x}"
+        if not self._random:
+            self._random = os.urandom(_RANDOM_CHUNK)
+        tail, self._random = self._random[:8].hex(), self._random[8:]
+        return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
+
+    def reserve(self, sequence: int) -> None:
+        """Give only numbers above this one, which a restored snippet has."""
+        self.last = max(self.last, sequence)
+
+
+def sequence_of(snippet_id: str) -> int | None:
+    """The sequence number in an id (lower case); None when the text is no UUID."""
+    if _UUID.fullmatch(snippet_id) is None:
+        return None
+    milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
+    return milliseconds << 12 | int(snippet_id[15:18], 16)
+
+
+def sequence_in(stored_id: str) -> int:
+    """The sequence number in an id that is known to be valid."""
+    sequence = sequence_of(stored_id)
+    assert sequence is not None
+    return sequence
+
+
+def time_in(stored_id: str) -> int:
+    """The time of creation in an id, in Unix microseconds."""
+    return (sequence_in(stored_id) >> 12) * 1000
+
+
+def is_uuid_7(snippet_id: str) -> bool:
+    """Is it a UUID version 7 in lower case, as `Ids` makes them?"""
+    return _UUID_7.fullmatch(snippet_id) is not None
+
+
+def sequence_range(prefix: str) -> tuple[int, int] | None:
+    """The lowest and highest sequence number of ids with this prefix (lower case); None if it is shorter than eight
+    characters or begins no id."""
+    if len(prefix) < _MIN_PREFIX:
+        return None
+    first = sequence_of(prefix + _LOWEST[len(prefix) :])
+    last = sequence_of(prefix + _HIGHEST[len(prefix) :])
+    return None if first is None or last is None else (first, last)

@@ -1,0 +1,109 @@
+"""Rules of SNIPPET_RESTORE, which keeps a record's own id, version and times (protocol.md#snippet_restore).
+
+    the store has                     outcome
+    no snippet with this id           "created"
+    the same record                   "unchanged"
+    an older version                  "replaced"
+    a newer version, or another       Conflict, or "replaced" with `overwrite`
+    record with the same version
+
+The id must be a UUID version 7, since its sequence number becomes the snippet's key. Two ids with the same sequence
+number conflict. With `accept_unfit` a restore gives a warning, not Invalid, if the content does not fit its type or the
+times are in the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from reed.errors import Conflict, Invalid
+from reed.store.base import Restored
+from reed.store.ids import is_uuid_7, time_in
+from reed.store.snippets import check_length
+from reed.store.types import TypeCatalog
+from reed.wire import identifiers, strict_json
+from reed.wire.snippets import Record
+
+MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that a record may be ahead of this machine's clock
+MAX_TIME = 7_258_118_400_000_000  # Unix microseconds: the year 2200
+MAX_VERSION = (1 << 31) - 1  # half of the 32-bit field, so that later updates fit
+
+
+class Plan(NamedTuple):
+    """What a restore would do; `old` is the record that it replaces."""
+
+    record: Record
+    old: Record | None
+    result: Restored
+
+
+def checked(record: Record) -> Record:
+    """The record with its id in lower case. Raises Invalid for an id, version or time that no store can hold."""
+    record = record._replace(id=record.id.lower(), content=bytes(record.content))
+    hint = "create the snippet instead: it gets an id of its own"
+    if not is_uuid_7(record.id):
+        raise Invalid(f"the id {record.id!r} is no UUID version 7", hint=hint)
+    if not 0 < time_in(record.id) < MAX_TIME:
+        raise Invalid(f"the time in the id {record.id} is not between 1970 and 2200", hint=hint)
+    if not 1 <= record.version <= MAX_VERSION:
+        raise Invalid(f"version {record.version} of {record.id}", hint=f"a version is 1 to {MAX_VERSION}")
+    if max(record.created_at, record.updated_at) >= MAX_TIME:
+        raise Invalid(
+            f"{record.id}: created at {record.created_at}, updated at {record.updated_at}",
+            hint="expected Unix microseconds, before the year 2200",
+        )
+    return record
+
+
+def plan(
+    record: Record, old: Record | None, types: TypeCatalog, now: int, *, accept_unfit: bool, overwrite: bool
+) -> Plan:
+    """`record` is `checked`, `old` the stored record with its sequence number; `now` in Unix microseconds. Raises
+    Invalid, Malformed or Conflict. The store still has to check that name and unique fields are free."""
+    if old == record:
+        return Plan(record, old, Restored(record.id, "unchanged"))
+    if old is not None:
+        _check_older(record, old, overwrite=overwrite)
+    if record.semantic_name:
+        identifiers.check("semantic name", record.semantic_name)
+    types.of_new(record.snippet_type)
+    check_length(bytes(record.content))
+    problems = [*_unfit(record, types), *_ahead(record, now + MAX_AHEAD)]
+    if problems and not accept_unfit:
+        raise problems[0]
+    warning = "; ".join(problem.message for problem in problems)
+    return Plan(record, old, Restored(record.id, "created" if old is None else "replaced", warning))
+
+
+def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
+    if old.id != record.id:
+        raise Conflict(
+            f"the ids {record.id} and {old.id}, which is here, have the same time",
+            hint="create the snippet instead: it gets an id of its own",
+        )
+    if overwrite or old.version < record.version:
+        return
+    if old.version > record.version:
+        what = f"{record.id} is here in version {old.version}, newer than {record.version}"
+    else:
+        what = f"{record.id} is here in version {old.version} too, with another content, name, type or time"
+    raise Conflict(what, hint="it was left as it is; `reed import --update` replaces it")
+
+
+def _unfit(record: Record, types: TypeCatalog) -> Iterator[Invalid]:
+    value = strict_json.load_object(record.content)
+    try:
+        types.of_new(record.snippet_type).check(value)
+    except Invalid as error:
+        yield error
+
+
+def _ahead(record: Record, latest: int) -> Iterator[Invalid]:
+    if time_in(record.id) > latest:
+        yield Invalid(
+            f"the id {record.id} is of the future, and new ids will come after it",
+            hint="check this machine's clock",
+        )
+    if max(record.created_at, record.updated_at) > latest:
+        yield Invalid(f"{record.id} was written in the future", hint="check this machine's clock")

@@ -1,0 +1,304 @@
+"""Indexes of the fields that a type's definition calls `indexed` or `unique`.
+
+    field_indexes   a row for each (type, field): is_unique, is_ready
+    field_entries   (snippet, index) -> key of the field's value (see `field_values`); none for a missing field
+
+A write updates the entries in its own transaction. If a definition adds an index to a type that has snippets, the index
+is built in slices, and the definition takes effect at the end:
+
+    DEFINE ── rows, not ready ── entries of existing snippets ── rows ready, definition written ── done
+               writes add entries from here on  └─ a unique value occurs twice: Conflict, index dropped
+
+An index that is neither ready nor being built (dropped, or left by a crash) is deleted in slices. Uniqueness ignores
+missing fields and null.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reed.errors import CallError, Conflict, StoreFailed
+from reed.store.base import Failed
+from reed.store.field_values import canonical, fields_of, key_of, shown
+from reed.store.sqlite.transaction import Transaction
+from reed.store.types import Type
+from reed.wire.strict_json import Json
+from reed.wire.structs import Bytes
+
+_DELETE_BATCH = 500  # entries
+_NULL = key_of("null")
+
+_PUT = "INSERT OR REPLACE INTO field_entries (sequence, index_id, key) VALUES (?, ?, ?)"
+_ENTRIES = "SELECT index_id, key FROM field_entries WHERE sequence = ?"
+_OTHER = "SELECT sequence FROM field_entries WHERE index_id = ? AND key = ? AND sequence != ? LIMIT 1"
+_DELETE = (
+    "DELETE FROM field_entries WHERE (sequence, index_id) IN"
+    " (SELECT sequence, index_id FROM field_entries WHERE index_id = ? LIMIT ?)"
+)
+_NEXT = "SELECT sequence, content FROM snippets WHERE type = ? AND sequence > ? AND sequence <= ? ORDER BY sequence"
+
+
+class FieldIndex(NamedTuple):
+    id: int
+    type_name: str
+    field: str
+    is_unique: bool
+    is_ready: bool
+
+
+class Entry(NamedTuple):
+    field_index: FieldIndex
+    key: bytes
+    value: Json  # from `fields_of`
+
+
+@dataclass(slots=True, eq=False)
+class _Build:
+    type: Type
+    indexes: tuple[FieldIndex, ...]
+    apply: Callable[[], None]  # writes the definition
+    failed: Failed
+    end: int  # the last snippet when the build began; later ones are added by their writes
+    at: int = 0  # snippets up to this one have entries
+    is_complete: bool = False
+    conflict: Conflict | None = None  # a unique value that occurs twice
+
+
+class FieldIndexes:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._writer = transaction.writer
+        self._live: dict[str, list[FieldIndex]] = {}  # by type: ready, or being built
+        self._dropped: list[int] = []
+        self._builds: deque[_Build] = deque()
+        self._failed_builds: list[_Build] = []  # by the ROLLBACK of this transaction
+        self._has_written = False  # a slice, in this transaction
+        self._is_paused = False  # a slice could not be written: wait for another write to succeed
+        self._load()
+        transaction.join(self)
+        transaction.on_end.append(self._fail_builds)
+
+    def _load(self) -> None:
+        rows = self._writer.execute("SELECT id, type, field, is_unique, is_ready FROM field_indexes ORDER BY id")
+        building = {index.id for build in self._builds for index in build.indexes}
+        self._live, self._dropped = {}, []
+        for number, type_name, field, is_unique, is_ready in rows.fetchall():
+            if is_ready or number in building:
+                index = FieldIndex(number, type_name, field, bool(is_unique), bool(is_ready))
+                self._live.setdefault(type_name, []).append(index)
+            else:
+                self._dropped.append(number)
+
+    # Writes of snippets.
+
+    def check(self, type_name: str, sequence: int, content: Bytes) -> list[Entry]:
+        """The entries of a snippet before it is written; Conflict when it repeats a unique value."""
+        indexes = self._live.get(type_name)
+        if not indexes:
+            return []
+        entries = _entries(indexes, content)
+        for entry in entries:
+            if entry.field_index.is_unique and entry.field_index.is_ready:
+                other = self._other(entry, sequence)
+                if other is not None:
+                    raise Conflict(
+                        f"{entry.field_index.field} is unique among snippets of type {type_name!r}:"
+                        f" {shown(entry.value)} is the value of {self._label(other)}",
+                        hint="choose another value, or change that snippet",
+                    )
+        return entries
+
+    def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
+        """Write the entries from `check`, those that differ from the stored ones."""
+        if type_name not in self._live:
+            return
+        stored = {} if is_new else dict(self._writer.execute(_ENTRIES, (sequence,)).fetchall())
+        for entry in entries:
+            if stored.pop(entry.field_index.id, None) != entry.key:
+                self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
+                if not entry.field_index.is_ready:
+                    self._compare_with_build(entry, sequence)
+        for index_id in stored:
+            self._writer.execute("DELETE FROM field_entries WHERE sequence = ? AND index_id = ?", (sequence, index_id))
+
+    def _compare_with_build(self, entry: Entry, sequence: int) -> None:
+        """A write that repeats a value of an index being built succeeds, and makes the definition fail."""
+        build = next(build for build in self._builds if entry.field_index in build.indexes)
+        build.conflict = build.conflict or self._conflict(entry, sequence)
+
+    def _conflict(self, entry: Entry, sequence: int) -> Conflict | None:
+        """The error of a definition if another snippet has the same value in a unique field."""
+        other = self._other(entry, sequence) if entry.field_index.is_unique else None
+        if other is None:
+            return None
+        return Conflict(
+            f"{entry.field_index.field} cannot be unique: {shown(entry.value)} is the value of {self._label(other)} and"
+            f" {self._label(sequence)}",
+            hint="change or delete one of them first",
+        )
+
+    def delete(self, type_name: str, sequence: int) -> None:
+        if type_name in self._live:
+            self._writer.execute("DELETE FROM field_entries WHERE sequence = ?", (sequence,))
+
+    # Definitions.
+
+    def check_idle(self, type_name: str) -> None:
+        """Conflict while another definition of this type waits for its indexes."""
+        if any(build.type.name == type_name for build in self._builds):
+            raise Conflict(
+                f"another definition of type {type_name!r} is building its indexes", hint="try again when that is done"
+            )
+
+    def must_build(self, type_: Type) -> bool:
+        return bool(self._missing(type_)) and self._last_of(type_.name) is not None
+
+    def build(self, type_: Type, apply: Callable[[], None], failed: Failed) -> None:
+        """Build the missing indexes in slices; then call `apply`, or `failed`."""
+        self._transaction.begin()
+        indexes = self._insert(type_, is_ready=False)
+        self._builds.append(_Build(type_, indexes, apply, failed, self._last_of(type_.name) or 0))
+        self._load()
+
+    def redefined(self, type_: Type) -> None:
+        """The definition was written: its indexes become ready, the others are dropped."""
+        self._transaction.begin()
+        build = next((build for build in self._builds if build.type is type_), None)
+        if build is not None:
+            self._builds.remove(build)
+            for index in build.indexes:
+                self._writer.execute("UPDATE field_indexes SET is_ready = 1 WHERE id = ?", (index.id,))
+        else:
+            self._insert(type_, is_ready=True)
+        wanted = _wanted(type_)
+        for index in self._live.get(type_.name, ()):
+            if index.is_ready and self._is_kept(index, wanted):
+                self._writer.execute(
+                    "UPDATE field_indexes SET is_unique = ? WHERE id = ?", (wanted[index.field], index.id)
+                )
+            elif index.is_ready:
+                self._writer.execute("UPDATE field_indexes SET is_ready = 0 WHERE id = ?", (index.id,))
+        self._load()
+
+    def _missing(self, type_: Type) -> dict[str, bool]:
+        """Fields without a usable index, and whether they are unique."""
+        wanted = _wanted(type_)
+        ready = {index.field for index in self._live.get(type_.name, ()) if self._is_kept(index, wanted)}
+        return {field: is_unique for field, is_unique in wanted.items() if field not in ready}
+
+    @staticmethod
+    def _is_kept(index: FieldIndex, wanted: dict[str, bool]) -> bool:
+        """An index that becomes unique is built again, which finds duplicates."""
+        return index.is_ready and index.field in wanted and (index.is_unique or not wanted[index.field])
+
+    def _insert(self, type_: Type, *, is_ready: bool) -> tuple[FieldIndex, ...]:
+        statement = "INSERT INTO field_indexes (type, field, is_unique, is_ready) VALUES (?, ?, ?, ?)"
+        indexes = []
+        for field, is_unique in self._missing(type_).items():
+            row_id = self._writer.execute(statement, (type_.name, field, is_unique, is_ready)).lastrowid
+            indexes.append(FieldIndex(row_id or 0, type_.name, field, is_unique, is_ready))
+        return tuple(indexes)
+
+    def _last_of(self, type_name: str) -> int | None:
+        (last,) = self._writer.execute("SELECT max(sequence) FROM snippets WHERE type = ?", (type_name,)).fetchone()
+        return None if last is None else int(last)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._builds or (self._dropped and not self._is_paused))
+
+    def work(self, until: float) -> None:
+        """Run a slice of the oldest build, or of a deletion."""
+        self._transaction.commit()  # so that a failing slice does not fail the turn's writes
+        if not self.has_work:  # that commit failed, and the build with it
+            return
+        build = self._builds[0] if self._builds else None
+        if build is not None and build.is_complete:
+            self._finish(build)
+            return
+        self._transaction.begin_unsynced()
+        self._has_written = True
+        if build is None:
+            self._delete_slice(self._dropped[0])
+            return
+        self._build_slice(build, until)
+        if build.conflict is not None:
+            self._give_up(build, build.conflict)
+
+    def _build_slice(self, build: _Build, until: float) -> None:
+        rows = self._writer.execute(_NEXT, (build.type.name, build.at, build.end))
+        while build.conflict is None:
+            row = rows.fetchone()
+            if row is None:
+                build.is_complete = True
+                break
+            sequence, content = row
+            for entry in _entries(build.indexes, content):
+                build.conflict = build.conflict or self._conflict(entry, sequence)
+                self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
+            build.at = sequence
+            if time.monotonic() >= until:
+                break
+        rows.close()
+
+    def _finish(self, build: _Build) -> None:
+        try:
+            if build.conflict is not None:
+                raise build.conflict
+            build.apply()
+        except CallError as error:
+            self._give_up(build, error)
+
+    def _give_up(self, build: _Build, error: CallError) -> None:
+        if build in self._builds:
+            self._builds.remove(build)
+            self._load()
+        build.failed(error)
+
+    def _delete_slice(self, index_id: int) -> None:
+        deleted = self._writer.execute(_DELETE, (index_id, _DELETE_BATCH)).rowcount
+        if deleted < _DELETE_BATCH:
+            self._writer.execute("DELETE FROM field_indexes WHERE id = ?", (index_id,))
+            self._dropped.remove(index_id)
+
+    def settle(self, committed: bool) -> None:
+        self._is_paused = self._has_written and not committed
+        if not committed:
+            stored = {number for (number,) in self._writer.execute("SELECT id FROM field_indexes")}
+            for number, build in enumerate(list(self._builds)):
+                if (self._has_written and number == 0) or any(index.id not in stored for index in build.indexes):
+                    self._builds.remove(build)
+                    self._failed_builds.append(build)
+            self._load()
+        self._has_written = False
+
+    def _fail_builds(self, error: CallError | None) -> None:
+        builds, self._failed_builds = self._failed_builds, []
+        for build in builds:
+            build.failed(error or StoreFailed("an index could not be written", hint="define the type again"))
+
+    def _other(self, entry: Entry, sequence: int) -> int | None:
+        """Another snippet with the same value, which is not null."""
+        if entry.key == _NULL:
+            return None
+        found = self._writer.execute(_OTHER, (entry.field_index.id, entry.key, sequence)).fetchone()
+        return None if found is None else int(found[0])
+
+    def _label(self, sequence: int) -> str:
+        found = self._writer.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
+        return str(found[0] or found[1])
+
+
+def _entries(indexes: list[FieldIndex] | tuple[FieldIndex, ...], content: Bytes) -> list[Entry]:
+    fields = fields_of(content)
+    values = [(index, fields[index.field]) for index in indexes if index.field in fields]
+    return [Entry(index, key_of(canonical(value)), value) for index, value in values]
+
+
+def _wanted(type_: Type) -> dict[str, bool]:
+    """The fields that a definition indexes, and whether they are unique."""
+    return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}

@@ -1,0 +1,239 @@
+"""Snippet types: compiling a definition, and checking content against its JSON Schema (protocol.md#types).
+
+    {"description": text,
+     "schema":      JSON Schema for the content; references within it only      (absent: any object)
+     "searchable":  {field: weight}, weight > 0                                 (absent: not searched)
+     "indexed":     [field, …] with an index for SNIPPET_FIND                   (absent: none)
+     "unique":      [field, …], indexed; no two snippets have the same value    (absent: none)
+     "composed_of": [type, …] allowed as children                               (absent: any; []: no children)
+     "max_depth":   levels allowed below a snippet                              (absent: any)
+     "routable":    true or false, not used by the store}
+
+A weight is rounded to the nearest of `search_text.WEIGHTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jsonschema_rs
+
+from reed.errors import Invalid, NotFound, nearest
+from reed.store.schema_cost import weigh
+from reed.store.search_text import Columns, nearest_column
+from reed.wire import identifiers, strict_json
+from reed.wire.registry import Definition
+from reed.wire.strict_json import Json
+
+_MAX_INDEXED = 32  # fields
+_MAX_PROBLEMS = 10  # in a message
+_MAX_PROBLEM = 200  # characters
+_MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    name: str
+    definition: bytes
+    validator: jsonschema_rs.Validator | None
+    columns: Columns  # of its searchable fields
+    indexed: frozenset[str]
+    unique: frozenset[str]
+    composed_of: frozenset[str] | None
+    max_depth: int | None
+    problem: str = ""  # why nothing can be validated against it: writes of its snippets are refused
+
+    def check(self, content: dict[str, Json]) -> None:
+        """Raises Invalid, which names each problem and its place."""
+        validator = self.validator
+        if validator is None or validator.is_valid(content):
+            return
+        errors = validator.iter_errors(content)
+        problems = [_problem(error) for error, _ in zip(errors, range(_MAX_PROBLEMS), strict=False)]
+        more = "; …" if next(iter(errors), None) else ""
+        raise Invalid(
+            f"the content does not fit its type {self.name!r}: {'; '.join(problems)}{more}",
+            hint=f"`reed registry get {self.name}` shows what is expected",
+        )
+
+
+class TypeCatalog:
+    """All defined types, in memory."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, Type] = {}
+
+    def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
+        """Replace all types. One whose schema would be refused today is kept, but switched off (`Type.problem`)."""
+        self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
+
+    def get(self, name: str) -> Type:
+        """The type, or NotFound."""
+        found = self._types.get(name)
+        if found is None:
+            identifiers.check("type name", name)
+            raise NotFound(f"no type {name!r}", hint=self._hint(name))
+        return found
+
+    def of_new(self, name: str) -> Type:
+        """The type of a snippet to be created, or Invalid."""
+        found = self._types.get(name)
+        if found is None:
+            identifiers.check("type name", name)
+            raise Invalid(f"type {name!r} is not defined", hint=self._hint(name))
+        if found.problem:
+            raise Invalid(f"type {name!r} is switched off: {found.problem}", hint=f"reed registry define {name} …")
+        return found
+
+    def put(self, new: Type) -> Type | None:
+        """Add or replace a type; gives the one it replaces."""
+        old = self._types.get(new.name)
+        self._types[new.name] = new
+        return old
+
+    def definitions(self) -> list[Definition]:
+        return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
+
+    def columns(self) -> set[int]:
+        """The columns of the search index that any type uses."""
+        return {column for type_ in self for _, column in type_.columns}
+
+    def __iter__(self) -> Iterator[Type]:
+        return iter(self._types.values())
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def _hint(self, name: str) -> str:
+        return nearest(name, self._types) or f"define it: reed registry define {name} --file {name}.json"
+
+
+def _compile_stored(name: str, definition: bytes) -> Type:
+    try:
+        return compile_type(name, definition)
+    except Invalid as error:
+        return replace(compile_type(name, definition, without_schema=True), problem=error.message)
+
+
+def compile_type(name: str, definition: bytes, *, without_schema: bool = False) -> Type:
+    """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value."""
+    identifiers.check("type name", name)
+    fields = strict_json.load_object(definition)
+    if without_schema:
+        fields.pop("schema", None)
+    for key, value in fields.items():
+        reader = _READERS.get(key)
+        if reader is None:
+            hint = nearest(key, _READERS) or f"expected one of {', '.join(_READERS)}"
+            raise Invalid(f"type {name!r}: unknown key {key!r}", hint=hint)
+        fields[key] = reader(f"type {name!r}: {key}", value)
+    return Type(
+        name=name,
+        definition=definition,
+        validator=fields.get("schema"),
+        columns=fields.get("searchable", ()),
+        indexed=fields.get("indexed", frozenset()),
+        unique=fields.get("unique", frozenset()),
+        composed_of=fields.get("composed_of"),
+        max_depth=fields.get("max_depth"),
+    )
+
+
+def _text(place: str, value: Json) -> str:
+    if not isinstance(value, str):
+        raise Invalid(f"{place}: expected a string, found {strict_json.describe(value)}")
+    return value
+
+
+def _flag(place: str, value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid(f"{place}: expected true or false, found {strict_json.describe(value)}")
+    return value
+
+
+def _depth(place: str, value: Json) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Invalid(f"{place}: expected a whole number from 0 on, found {strict_json.dumps(value).decode()[:40]}")
+    return value
+
+
+def _type_names(place: str, value: Json) -> frozenset[str]:
+    return _strings(place, value, "type name", identifiers.is_type_name, hint="expected a-z, then a-z 0-9 -")
+
+
+def _fields(place: str, value: Json) -> frozenset[str]:
+    fields = _strings(place, value, "field", bool, hint="expected the name of a top-level field")
+    if len(fields) > _MAX_INDEXED:
+        raise Invalid(f"{place}: {len(fields)} fields", hint=f"at most {_MAX_INDEXED}: each makes writes slower")
+    return fields
+
+
+def _strings(place: str, value: Json, what: str, is_valid: Callable[[str], bool], *, hint: str) -> frozenset[str]:
+    if not isinstance(value, list):
+        raise Invalid(f"{place}: expected an array of {what}s, found {strict_json.describe(value)}")
+    for number, item in enumerate(value):
+        if not isinstance(item, str) or not is_valid(item):
+            found = strict_json.dumps(item).decode()[:60]
+            raise Invalid(f"{place}[{number}]: {found} is not a {what}", hint=hint)
+    return frozenset(value)
+
+
+def _columns(place: str, value: Json) -> Columns:
+    if not isinstance(value, dict):
+        raise Invalid(f"{place}: expected an object of weights by field, found {strict_json.describe(value)}")
+    return tuple((field, _column(f"{place}.{field}", weight)) for field, weight in value.items())
+
+
+def _column(place: str, weight: Json) -> int:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight <= 0:
+        found = strict_json.dumps(weight).decode()[:40]
+        raise Invalid(f"{place}: expected a weight above 0, found {found}")
+    return nearest_column(weight)
+
+
+def _validator(place: str, schema: Json) -> jsonschema_rs.Validator:
+    if not isinstance(schema, (dict, bool)):
+        raise Invalid(f"{place}: expected a JSON Schema, found {strict_json.describe(schema)}")
+    weigh(place, schema)
+    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
+    try:
+        return jsonschema_rs.validator_for(schema, validate_formats=True, pattern_options=patterns, offline=True)
+    except jsonschema_rs.ValidationError as error:
+        if "retriev" in error.message:
+            raise Invalid(
+                f"{place}: {_short(error.message)}", hint="a schema may refer to its own parts only (#/…)"
+            ) from None
+        raise Invalid(f"{place}{_path(error)}: {_short(error.message)}", hint="it is not a valid JSON Schema") from None
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        raise Invalid(f"{place}: {_short(str(error))}", hint="it is not a valid JSON Schema") from None
+
+
+_READERS: dict[str, Callable[[str, Json], Any]] = {
+    "description": _text,
+    "schema": _validator,
+    "searchable": _columns,
+    "indexed": _fields,
+    "unique": _fields,
+    "composed_of": _type_names,
+    "max_depth": _depth,
+    "routable": _flag,
+}
+
+
+def _problem(error: jsonschema_rs.ValidationError) -> str:
+    message = error.message
+    if len(message) > _MAX_PROBLEM:
+        message = message.replace(strict_json.dumps(error.instance).decode(), "this value")
+    return f"${_path(error)}: {_short(message)}"
+
+
+def _path(error: jsonschema_rs.ValidationError) -> str:
+    """The place of the error in the value: `.keywords[1]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+
+
+def _short(text: str) -> str:
+    text = text.partition("\n")[0]
+    return text if len(text) <= _MAX_PROBLEM else text[: _MAX_PROBLEM // 2] + " … " + text[-_MAX_PROBLEM // 2 :]

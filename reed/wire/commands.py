@@ -1,0 +1,117 @@
+"""The command table: one row for each command to the core, and the permissions that rows name (protocol.md#commands).
+
+    NAME = id, request record, response record, permission, access to the store, idempotent
+
+    wire.commands ──┬─ core.router             handlers, refusals, reads that wait for the turn's commit
+                    ├─ supervision.permissions  commands that a set of permissions opens
+                    ├─ client                   requests that may be repeated, errors inside responses
+                    ├─ cli.decode               payloads by their fields
+                    └─ tests                    what a new command still lacks
+
+Records are named, not imported: making all of them takes longer than a call of the command line.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum, StrEnum
+from typing import Any
+
+from reed.errors import CallError, Conflict, Invalid, NotFound
+
+
+class Permission(StrEnum):
+    """What a plugin or a person may do (permissions.md)."""
+
+    SNIPPET_READ = "snippet_read"
+    SNIPPET_WRITE = "snippet_write"
+    SNIPPET_RESTORE = "snippet_restore"
+    SCHEMA_READ = "schema_read"
+    SCHEMA_WRITE = "schema_write"
+    REGISTRY_READ = "registry_read"
+    REGISTRY_WRITE = "registry_write"
+    SEARCH_READ = "search_read"
+    SEARCH_WRITE = "search_write"
+    SYSTEM_STATS = "system_stats"
+    FILE_WRITE = "file_write"  # opens no command, but a folder for the plugin's files
+    PLUGIN_SEND = "plugin_send"
+
+
+class StoreAccess(Enum):
+    NONE = "–"
+    READS = "reads"  # waits until the writes of the turn are on the disk
+    WRITES = "writes"
+
+
+_READS, _WRITES, _NONE = StoreAccess.READS, StoreAccess.WRITES, StoreAccess.NONE
+_ADMIN = None  # no permission opens it
+_WRITTEN, _JSON, _STATUS = "snippets.SnippetWritten", "common.JsonResponse", ""
+
+
+class Command(IntEnum):
+    """A row of the table. F0, F2 and F3 travel on plugin connections too."""
+
+    request: str  # "MODULE.RECORD" below reed.wire; "": no payload
+    response: str  # the same; "": only a status
+    permission: Permission | None  # None: only the group admin, and REGISTER only a plugin
+    access: StoreAccess
+    is_idempotent: bool  # a client may repeat it when the connection ended without a response
+
+    SNIPPET_CREATE = 0x01, "snippets.SnippetCreate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
+    SNIPPET_UPDATE = 0x02, "snippets.SnippetUpdate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
+    SNIPPET_DELETE = 0x03, "snippets.SnippetDelete", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
+    SNIPPET_GET = 0x04, "common.Ref", "snippets.SnippetGot", Permission.SNIPPET_READ, _READS, True
+    SNIPPET_LIST = 0x05, "snippets.SnippetList", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
+    SNIPPET_FIND = 0x07, "snippets.SnippetFind", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
+    SNIPPET_RESTORE = 0x08, "snippets.SnippetRestore", _WRITTEN, Permission.SNIPPET_RESTORE, _WRITES, False
+    SNIPPET_RENAME = 0x09, "snippets.SnippetRename", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
+    SNIPPET_NAMES = 0x0A, "snippets.SnippetNames", _JSON, Permission.SNIPPET_READ, _READS, True
+    SCHEMA_BOND = 0x10, "schema.SchemaBond", "schema.SchemaBonded", Permission.SCHEMA_WRITE, _WRITES, False
+    SCHEMA_UNBOND = 0x11, "schema.SchemaUnbond", "common.Done", Permission.SCHEMA_WRITE, _WRITES, False
+    SCHEMA_TREE = 0x12, "schema.SchemaTree", _JSON, Permission.SCHEMA_READ, _READS, True
+    REGISTRY_DEFINE = 0x20, "registry.RegistryDefine", "common.Done", Permission.REGISTRY_WRITE, _WRITES, False
+    REGISTRY_GET = 0x21, "common.Name", "registry.RegistryGot", Permission.REGISTRY_READ, _READS, True
+    REGISTRY_LIST = 0x22, "", "registry.RegistryPage", Permission.REGISTRY_READ, _READS, True
+    # It reads contents and names snippets, so it takes the permission to read snippets.
+    REGISTRY_CHECK = 0x23, "registry.RegistryCheck", _JSON, Permission.SNIPPET_READ, _READS, True
+    SEARCH_QUERY = 0x30, "search.SearchQuery", "search.SearchPage", Permission.SEARCH_READ, _READS, True
+    SEARCH_INDEX = 0x31, "common.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
+    PLUGIN_REGISTER = 0xF0, "plugins.PluginRegister", _JSON, _ADMIN, _NONE, False
+    PLUGIN_HEALTH = 0xF2, "common.Name", _JSON, Permission.SYSTEM_STATS, _NONE, True
+    PLUGIN_SIGNAL = 0xF3, "common.SignalMessage", _STATUS, _ADMIN, _NONE, False
+    PLUGIN_LIST = 0xF4, "", _JSON, Permission.SYSTEM_STATS, _NONE, True
+    PLUGIN_START = 0xF5, "common.Name", _STATUS, _ADMIN, _NONE, False
+    PLUGIN_STOP = 0xF6, "common.Name", _STATUS, _ADMIN, _NONE, False
+    # The core looks up the snippet that an action takes.
+    PLUGIN_SEND = 0xF7, "plugins.PluginSend", "plugins.PluginAnswer", Permission.PLUGIN_SEND, _READS, False
+    PLUGIN_RELOAD = 0xF8, "plugins.PluginReload", _STATUS, _ADMIN, _NONE, False
+    SYSTEM_STATS = 0xF9, "", _JSON, Permission.SYSTEM_STATS, _NONE, True
+
+    def __new__(
+        cls,
+        number: int,
+        request: str = "",
+        response: str = "",
+        permission: Permission | None = None,
+        access: StoreAccess = StoreAccess.NONE,
+        is_idempotent: bool = False,
+    ) -> Command:
+        command = int.__new__(cls, number)
+        command._value_ = number
+        command.request, command.response = request, response
+        command.permission, command.access, command.is_idempotent = permission, access, is_idempotent
+        return command
+
+    @property
+    def reports_write_errors(self) -> bool:
+        """Whether the response record itself reports WRITE_ERRORS, instead of an ErrorResponse."""
+        return self.response == _WRITTEN
+
+
+# What is wrong with the snippet itself (protocol.md#responses).
+WRITE_ERRORS: dict[int, type[CallError]] = {each.status: each for each in (NotFound, Conflict, Invalid)}
+
+
+def record_of(name: str) -> Any:
+    """The record class of a row's `request` or `response`, with `pack()` and `unpack(payload)`."""
+    module, _, record = name.partition(".")
+    return getattr(__import__(f"reed.wire.{module}", fromlist=[record]), record)
