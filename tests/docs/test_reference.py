@@ -19,7 +19,7 @@ from reed.cli import COMMANDS, subcommands
 from reed.cli.parse import GLOBAL_OPTIONS, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
@@ -285,9 +285,9 @@ def sdk_names() -> list[str]:
     """Every function and constant that a Lua plugin is given."""
     lines: list[bytes] = []
     spec = {"name": "probe", "version": "1.0.0", "actions": {}, "cpu": 5, "seed": [1, 2], "settings": {}}
-    sandbox = Sandbox()
+    sandbox = LuaSandbox()
     log = {b"log": lambda _level, text: lines.append(text) or b""}
-    sandbox.start(log, memory=16 * 1024 * 1024, prepared=strict_json.dumps({**spec, "can_write": True}))
+    sandbox.start(log, memory=16 * 1024 * 1024, spec=strict_json.dumps({**spec, "can_write": True}))
     outcome = sandbox.load("main.lua", PROBE)
     assert outcome.kind == "done", outcome
     return sorted(b"".join(lines).decode().split())
@@ -320,10 +320,10 @@ require("reed").log.info(table.concat(names, " "))
 def test_the_functions_for_tests_are_documented() -> None:
     lines: list[bytes] = []
     spec = {"name": "probe", "version": "1.0.0", "actions": {}, "cpu": 5, "seed": [1, 2], "settings": {}}
-    sandbox = Sandbox()
+    sandbox = LuaSandbox()
     log = {b"log": lambda _level, text: lines.append(text) or b""}
-    sandbox.start(log, memory=16 * 1024 * 1024, prepared=strict_json.dumps({**spec, "can_write": False}))
-    sandbox.run("testing", *sandbox.shared)
+    sandbox.start(log, memory=16 * 1024 * 1024, spec=strict_json.dumps({**spec, "can_write": False}))
+    sandbox.run_sdk_file("testing", *sandbox.modules)
     assert sandbox.load("main.lua", TESTING_PROBE).kind == "done"
     names = b"".join(lines).decode().split()
     assert len(names) > 10
@@ -332,7 +332,7 @@ def test_the_functions_for_tests_are_documented() -> None:
 
 
 def test_the_methods_of_a_file_are_documented() -> None:
-    source = (Path(inspect.getfile(Sandbox)).parent / "sdk" / "files.lua").read_text(encoding="utf-8")
+    source = (Path(inspect.getfile(LuaSandbox)).parent / "sdk" / "files.lua").read_text(encoding="utf-8")
     methods = re.findall(r"^function file:(\w+)", source, re.MULTILINE)
     assert methods
     assert not [name for name in methods if f"`file:{name}(" not in section(page("lua-api.md"), "Files")]

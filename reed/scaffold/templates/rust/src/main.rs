@@ -1,6 +1,6 @@
 //! @name@: what it does, in one line.
 //!
-//! | action | input | answer |
+//! | action | input | output |
 //! |---|---|---|
 //! | greet | `{"name"}` | `{"greeting"}` |
 //! | count | a snippet | `{"words", "minutes"}` |
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn greet_needs_a_name() {
+    fn rejects_input_without_a_name() {
         assert_eq!(greet(&json!({}), &json!({})).unwrap_err().status(), 422);
     }
 
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn count_needs_a_body() {
+    fn rejects_a_page_without_a_body() {
         assert_eq!(count(&json!({}), &page(json!({"title": "About"}))).unwrap_err().status(), 422);
     }
 }
