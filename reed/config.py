@@ -2,11 +2,9 @@
 
     flags  >  REED_… variables  >  reed.yaml  >  the defaults below
 
-All are read by the same readers (`reed.readers`): a variable or flag is laid over the file's tree before it is read.
-`limits.payload` is REED_LIMITS_PAYLOAD. Paths in a file are relative to its folder. The plugins that come with reed are
-found whatever `plugin_dirs` says, and last: a folder of one's own with the same name is taken instead. Everything that
-is wrong raises ConfigError with file, line, column, field, what was expected, and the nearest key where one was
-mistyped.
+Variables and flags are merged into the file's tree before it is read, so that the same readers check all three
+(`reed.readers`). `limits.payload` is REED_LIMITS_PAYLOAD. Paths in a file are relative to its folder. Every error is a
+ConfigError with file, line, column, field, what was expected, and the nearest key if one was mistyped.
 """
 
 from __future__ import annotations
@@ -19,14 +17,14 @@ from typing import Annotated, Any
 
 from reed.document import Node, read
 from reed.errors import ConfigError, nearest
-from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, whole, worded
+from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, text_node, whole
 
 __all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load", "unknown_variables"]
 
 KB = 1024
 MB = 1024 * KB
-DEFAULT_FILE = "reed.yaml"  # read if it is there
-# REED_ variables that are no settings: of plugin processes and of the project's own tests.
+DEFAULT_FILE = "reed.yaml"  # read if it exists
+# REED_ variables that are not settings: those of plugin processes and of the project's own tests.
 OTHER_VARIABLES = frozenset(
     {
         *("REED_CONFIG", "REED_HANDED_OVER"),
@@ -35,64 +33,64 @@ OTHER_VARIABLES = frozenset(
         "REED_BENCH",
     }
 )
-BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, as the installed package has them
+BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, in the installed package
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds the core, so that no client and no plugin can take all of it."""
+    """Limits that keep one client or plugin from using up the core."""
 
     payload: Annotated[int, size(KB, 1024 * MB)] = 16 * MB  # bytes of one frame (protocol.md#frames)
     connections: Annotated[int, whole(1, 1_000_000)] = 4096
-    frames_per_turn: Annotated[int, whole(1, 100_000)] = 64  # of one connection, for fairness
-    queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # to a slow reader; then it is closed
-    queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # to one plugin; then ERR_PLUGIN_BUSY
+    frames_per_turn: Annotated[int, whole(1, 100_000)] = 64  # read from one connection
+    queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # unread by one peer; then it is disconnected
+    queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # for one plugin; then ERR_PLUGIN_BUSY
     user_connections: Annotated[int, whole(1, 1_000_000)] = 2048  # of one user
-    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # a second, of one user who is no admin
-    user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB  # on their way from and to one user
-    user_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of plugins, under way for one user
+    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # per second, of one user who is not an admin
+    user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB  # buffered from and to one user
+    user_calls: Annotated[int, whole(1, 1_000_000)] = 500  # to plugins, in flight for one user
     plugin_connections: Annotated[int, whole(1, 1_000_000)] = 64  # of one plugin, on all sockets
-    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # a second, of one plugin
-    plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # on their way from and to one plugin
-    plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # of other plugins, under way for one plugin
-    queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are lost
-    log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # a second in the core's log, of one plugin or user
-    log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB  # of the log file; then it is put aside
+    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # per second, of one plugin
+    plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # buffered from and to one plugin
+    plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # to other plugins, in flight for one plugin
+    queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are dropped
+    log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # per second in the core's log, of one plugin or user
+    log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB  # of the log file; then it is rotated
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds, unless named otherwise (configuration.md#timing)."""
+    """Seconds, unless stated otherwise (configuration.md#timing)."""
 
     start_deadline: Annotated[float, seconds()] = 5.0  # from the launch to READY
-    call_timeout: Annotated[float, seconds()] = 30.0  # of an action whose manifest names none
+    call_timeout: Annotated[float, seconds()] = 30.0  # unless the manifest sets one for the action
     health_interval: Annotated[float, seconds()] = 10.0
-    health_misses: Annotated[int, whole(1, 1000)] = 3  # then the process is killed
+    health_misses: Annotated[int, whole(1, 1000)] = 3  # missed in a row; then the process is killed
     stop_grace: Annotated[float, seconds()] = 5.0  # from SHUTDOWN_GRACEFUL to SIGTERM
     term_grace: Annotated[float, seconds()] = 2.0  # from SIGTERM to SIGKILL
-    restart_limit: Annotated[int, whole(0, 1000)] = 5  # restarts within the window; then the plugin is failed
+    restart_limit: Annotated[int, whole(0, 1000)] = 5  # restarts within the window; then the plugin has failed
     restart_window: Annotated[float, seconds()] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Who belongs to a group of people, and what they may do. Each word keeps its place, for `registry.groups`."""
+    """A group of users and its permissions. Nodes, so that later errors can name line and column."""
 
-    users: Annotated[tuple[Node, ...], items(worded)] = ()  # names or numbers of Unix users
-    unix_groups: Annotated[tuple[Node, ...], items(worded)] = ()
-    permissions: Annotated[tuple[Node, ...], items(worded)] = ()
+    users: Annotated[tuple[Node, ...], items(text_node)] = ()  # names or numbers of Unix users
+    unix_groups: Annotated[tuple[Node, ...], items(text_node)] = ()
+    permissions: Annotated[tuple[Node, ...], items(text_node)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PluginLimits:
-    """What bounds one plugin. None: as its kind has it."""
+    """The limits of one plugin. None: the default of its type."""
 
-    memory: Annotated[int | None, size(256 * KB, 1024 * 1024 * MB)] = None  # bytes; a Lua plugin has 8 MB
-    cpu: Annotated[float | None, seconds()] = None  # processor seconds that one call may take
-    calls: Annotated[int | None, whole(1, 1_000_000)] = None  # calls that may wait for it
+    memory: Annotated[int | None, size(256 * KB, 1024 * 1024 * MB)] = None  # bytes; 8 MB for a Lua plugin
+    cpu: Annotated[float | None, seconds()] = None  # processor seconds for one call
+    calls: Annotated[int | None, whole(1, 1_000_000)] = None  # queued calls
 
     def over(self, other: PluginLimits) -> PluginLimits:
-        """These limits, and where one is not set, the other's."""
+        """These limits, with those of `other` where one is None."""
         return PluginLimits(
             memory=other.memory if self.memory is None else self.memory,
             cpu=other.cpu if self.cpu is None else self.cpu,
@@ -102,12 +100,12 @@ class PluginLimits:
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
-    """What reed.yaml says about one plugin, over its manifest."""
+    """The settings of one plugin in reed.yaml, which override its manifest."""
 
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     limits: Annotated[PluginLimits, record(PluginLimits)] = PluginLimits()
-    network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports, if its manifest asks for the network
-    paths: Annotated[tuple[Path, ...], items(path)] = ()  # that it may read too, and a native one run programs from
+    network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports, if its manifest requests the network
+    paths: Annotated[tuple[Path, ...], items(path)] = ()  # folders it may also read; a native one also executes
 
 
 _GROUP = (r"[a-z][a-z0-9_-]{0,30}", "the name of a group: a-z, then a-z 0-9 _ -")
@@ -126,8 +124,8 @@ class Config:
     )  # `load` adds BUNDLED_PLUGINS
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     log_file: Annotated[Path | None, path] = None  # None: stderr
-    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: a plugin starts with every layer or not
-    socket_group: Annotated[str | None, text] = None  # a Unix group that may open core.sock too
+    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: every layer, or no plugin starts
+    socket_group: Annotated[str | None, text] = None  # a Unix group that may also open core.sock
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()
     plugins: Annotated[dict[str, PluginConfig], entries(record(PluginConfig), *_PLUGIN)] = field(default_factory=dict)
@@ -140,31 +138,33 @@ class Config:
 def load(
     config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
 ) -> Config:
-    """The settings. `overrides` are the flags that were given, by field: {"runtime_dir": …, "limits.payload": …};
-    None means not given. Without `config_path`, REED_CONFIG names the file, or reed.yaml is taken if it is there.
+    """`overrides` are the flags by field, {"runtime_dir": …, "limits.payload": …}; None: not given.
+
+    Without `config_path` the file is that of REED_CONFIG, or reed.yaml if it exists. Bundled plugins are always found,
+    after those of `plugin_dirs`.
     """
     file = config_path or environ.get("REED_CONFIG") or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
     tree = read(os.path.abspath(file), ConfigError) if file else Node({}, "", "", ConfigError)
     for name in _names(Config):
         if value := environ.get(_variable(name)):
-            tree = _lay(tree, name, value.split(os.pathsep) if name == "plugin_dirs" else value, _variable(name))
+            tree = _override(tree, name, value.split(os.pathsep) if name == "plugin_dirs" else value, _variable(name))
     for name, given in overrides.items():
         if given is not None:
-            tree = _lay(tree, name, given, _flag(name))
+            tree = _override(tree, name, given, _flag(name))
     found = record(Config)(tree)
     own = (folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS)
     return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The REED_ variables that nothing reads, each with a hint: a mistyped one would go unnoticed."""
+    """The REED_ variables that nothing reads, each with a hint; they are probably mistyped."""
     known = {_variable(name) for name in _names(Config)} | OTHER_VARIABLES
     given = sorted(name for name in environ if name.startswith("REED_") and name not in known)
     return {name: nearest(name, known) or "`reed serve --help` and reed's README name them" for name in given}
 
 
 def _names(cls: type[Any], above: str = "") -> Iterator[str]:
-    """The settings that a variable may give: "data_dir", "limits.payload", …"""
+    """The fields that a variable can set: "data_dir", "limits.payload", …"""
     for each in fields(cls):
         if isinstance(each.default, (Limits, Timing)):
             yield from _names(type(each.default), f"{each.name}.")
@@ -173,7 +173,7 @@ def _names(cls: type[Any], above: str = "") -> Iterator[str]:
 
 
 def _variable(name: str) -> str:
-    """REED_LIMITS_PAYLOAD of limits.payload; that of the plugin folders is named as their flag, --plugin-dir."""
+    """REED_LIMITS_PAYLOAD for limits.payload; REED_PLUGIN_DIR follows its flag, --plugin-dir."""
     return "REED_PLUGIN_DIR" if name == "plugin_dirs" else "REED_" + name.replace(".", "_").upper()
 
 
@@ -181,19 +181,19 @@ def _flag(name: str) -> str:
     return "--plugin-dir" if name == "plugin_dirs" else "--" + name.replace("_", "-").replace(".", "-")
 
 
-def _lay(tree: Node, name: str, value: object, giver: str) -> Node:
-    """The tree with a value laid over what the file says. Its errors name the variable or flag that gave it."""
+def _override(tree: Node, name: str, value: object, source: str) -> Node:
+    """The tree with one value replaced. Errors about it name `source`, the variable or flag."""
     head, _, rest = name.partition(".")
     entries = dict(tree.mapping)
     if rest:
         below = entries.get(head) or Node({}, head, tree.path, ConfigError)
-        entries[head] = _lay(below, rest, value, giver)
+        entries[head] = _override(below, rest, value, source)
     elif isinstance(value, (list, tuple)):
-        entries[head] = Node([_given(str(each), giver) for each in value], "", giver, ConfigError)
+        entries[head] = Node([_node(str(each), source) for each in value], "", source, ConfigError)
     else:
-        entries[head] = _given(str(value), giver)
+        entries[head] = _node(str(value), source)
     return replace(tree, value=entries)
 
 
-def _given(value: str, giver: str) -> Node:
-    return Node(value, "", giver, ConfigError, quoted=True)
+def _node(value: str, source: str) -> Node:
+    return Node(value, "", source, ConfigError, quoted=True)

@@ -50,7 +50,7 @@ from reed.supervision.groups import People
 from reed.supervision.lifecycle import State
 from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
-from reed.supervision.supervisor import Callbacks, Supervisor
+from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import SignalMessage
@@ -92,7 +92,7 @@ class Daemon:
             self._start_listening(exit_stack)
             self._undo = exit_stack.pop_all()
         if owns_process:
-            self.supervisor.orphans.take_all()
+            self.supervisor.orphans.reap_all()
         self._launcher.start()
         self.supervisor.orphans.sweep()  # a core before this one may have left its spare process
         self.supervisor.auto_start()
@@ -140,7 +140,9 @@ class Daemon:
         exit_stack.callback(os.close, take_lock(self.config.data_dir))
 
     def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(commit=self._commit, on_exception=self._note_bug, waited=lambda: self.store.fsync_seconds)
+        self.loop = Loop(
+            commit=self._commit, on_exception=self._note_bug, fsync_seconds=lambda: self.store.fsync_seconds
+        )
         exit_stack.callback(self.loop.close)
         # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
         self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
@@ -155,17 +157,7 @@ class Daemon:
         self._sandbox = Sandbox()
         self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._log, self._zygote_died)
         exit_stack.callback(self._launcher.close)
-        callbacks = Callbacks(
-            prepare=lambda name: self.links[name].listen(),
-            send_signal=self._send_signal,
-            on_state=lambda name, _, new: self._state_changed(name, new),
-            on_gone=self._run_gone,
-            on_replaced=self._replaced,
-            when_idle=self._when_idle,
-            on_added=self._added,
-            on_removed=self._removed,
-        )
-        self.supervisor = Supervisor(self.loop, self.config, self._launcher, callbacks, self._log)
+        self.supervisor = Supervisor(self.loop, self.config, self._launcher, self, self._log)
 
     def _build_core(self, exit_stack: contextlib.ExitStack) -> None:
         log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
@@ -183,8 +175,8 @@ class Daemon:
         exit_stack.callback(self._close_links)
 
     def _build_peers(self, exit_stack: contextlib.ExitStack) -> None:
-        most_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, most_held)
+        max_held = _fifos_to_hold(self.config.limits.connections)
+        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, max_held)
         exit_stack.callback(self.mesh.close)
 
     def _start_listening(self, exit_stack: contextlib.ExitStack) -> None:
@@ -260,20 +252,19 @@ class Daemon:
             self._has_new_pairs = False
             announce_fifos(self.links)
 
-    def _added(self, name: str) -> None:
-        loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
-        tools = EndpointTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
-        self.links[name] = PluginEndpoint(self.supervisor.plugins[name], tools)
-        self.mesh.add(name)
-        self._has_new_pairs = True
-        self._handlers.refresh_later()
+    # Callbacks of the supervisor.
 
-    def _removed(self, name: str) -> None:
-        self.links.pop(name).close()
-        self.mesh.remove(name)
-        self._handlers.refresh_later()
+    def prepare(self, name: str) -> None:
+        self.links[name].listen()
 
-    def _state_changed(self, name: str, new: State) -> None:
+    def send_signal(self, process: Process, signal: Signal, data: bytes) -> bool:
+        """A plugin with a call in flight cannot answer a health check, so it gets none."""
+        link = self.links.get(process.name)
+        if link is None or (signal == Signal.HEALTH_CHECK and link.queue.is_working(process)):
+            return False
+        return link.send_signal(signal, data, process)
+
+    def on_state(self, name: str, _old: State, new: State) -> None:
         self.mesh.set_running(name, new not in {State.STOPPED, State.FAILED})
         self.mesh.set_sleeping(name, new is State.SLEEPING)
         self.links[name].state_changed(new)
@@ -281,27 +272,32 @@ class Daemon:
         if new is State.STARTING:
             self._handlers.refresh_later()
 
-    def _replaced(self, name: str) -> None:
-        """Another process of that plugin is active, perhaps with another manifest."""
-        self.links[name].use_process()
-        self._handlers.refresh()
+    def on_gone(self, process: Process, reason: str) -> None:
+        if process.name in self.links:
+            self.links[process.name].process_ended(process, reason)
 
-    def _run_gone(self, run: Process, why: str) -> None:
-        if run.name in self.links:
-            self.links[run.name].gone(run, why)
+    def on_replaced(self, name: str) -> None:
+        self.links[name].activate_process()
+        self._handlers.refresh()  # the manifest may differ
 
-    def _when_idle(self, run: Process, done: Callable[[], None]) -> None:
-        if run.name in self.links:
-            self.links[run.name].when_idle(run, done)
+    def when_idle(self, process: Process, done: Callable[[], None]) -> None:
+        if process.name in self.links:
+            self.links[process.name].when_idle(process, done)
         else:
             done()
 
-    def _send_signal(self, run: Process, kind: Signal, data: bytes) -> bool:
-        """For the supervisor. A plugin at a call that has time left cannot answer a health check: it is not asked."""
-        link = self.links.get(run.name)
-        if link is None or (kind == Signal.HEALTH_CHECK and link.queue.is_working(run)):
-            return False
-        return link.send_signal(kind, data, run)
+    def on_added(self, name: str) -> None:
+        loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
+        tools = EndpointTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
+        self.links[name] = PluginEndpoint(self.supervisor.plugins[name], tools)
+        self.mesh.add(name)
+        self._has_new_pairs = True
+        self._handlers.refresh_later()
+
+    def on_removed(self, name: str) -> None:
+        self.links.pop(name).close()
+        self.mesh.remove(name)
+        self._handlers.refresh_later()
 
     def _commit(self) -> None:
         if self.store.dirty:

@@ -1,22 +1,18 @@
-"""A YAML file that a person wrote, with the place of everything in it (reed.yaml, plugin.yaml).
+"""YAML files with the line and column of every value: reed.yaml, plugin.yaml (yaml-subset.md).
 
-    read(path) ── Node ──┬── a mapping  {key: Node}    no key twice
+    read(path) ── Node ──┬── a mapping  {key: Node}    without duplicate keys
                          ├── a list     [Node]
                          └── a scalar   its text, and whether it was quoted
 
-What a scalar means is decided by the field that takes it (`reed.readers`), never by its looks: `version: 1.10` is the
-text "1.10" where text is expected, and `no` is a word like any other.
-
-Anchors, aliases, tags, a second document, more than 256 KiB and nesting beyond 32 are refused. No other
-module of the core imports yaml, and this one does so when there is a file to read.
+The field that takes a scalar decides its type (`reed.readers`): `version: 1.10` is the text "1.10" where text is
+expected, and `no` is an ordinary word. The core imports yaml only here, and only when there is a file to read.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from reed.errors import FileError
@@ -29,25 +25,25 @@ _NOTHING = ("", "~", "null")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as it stands in a file, a variable or a flag. `line` and `column` count from 1; 0: it has none."""
+    """A value of a file, a variable or a flag. `line` and `column` count from 1; 0: it has none."""
 
     value: str | list[Node] | dict[str, Node]
     field: str  # "limits.payload"; empty for the whole document
-    path: str  # the file; or the variable or flag that gave the value
+    path: str  # the file, variable or flag
     error: type[FileError]
     line: int = 0
     column: int = 0
     quoted: bool = False
-    key_line: int = 0  # where its key stands, if it has one
+    key_line: int = 0  # of its key, if it has one
     key_column: int = 0
 
     def wrong(self, message: str, hint: str = "") -> FileError:
-        """The error to raise about this value."""
+        """An error about this value."""
         message = f"{self.field}: {message}" if self.field else message
         return self.error(self.path, message, line=self.line, column=self.column, hint=hint)
 
     def wrong_key(self, message: str, hint: str = "") -> FileError:
-        """The error to raise about its key."""
+        """An error about its key."""
         return replace(self, line=self.key_line, column=self.key_column).wrong(message, hint)
 
     def expected(self, what: str) -> FileError:
@@ -59,7 +55,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What it is, for messages."""
+        """A description for messages."""
         if isinstance(self.value, dict):
             return "a mapping"
         if isinstance(self.value, list):
@@ -78,7 +74,7 @@ class Node:
 
 
 def read(path: str | os.PathLike[str], error: type[FileError]) -> Node:
-    """The document in a file. Raises `error` for everything that can be wrong with it."""
+    """The document in a file. Raises `error` for every defect."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -100,89 +96,66 @@ def parse(source: str, path: str, error: type[FileError]) -> Node:
     """The document in a text; an empty one is an empty mapping. `path` names it in errors."""
     import yaml
 
-    builder = _Builder(partial(Node, path=path, error=error))
+    reader = _Reader(yaml.parse(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), path, error)
     try:
-        for event in yaml.parse(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            builder.take(event)
+        return reader.document() or Node({}, "", path, error)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
-        said = getattr(problem, "problem", None) or str(problem).partition("\n")[0]
-        raise error(path, f"is not YAML: {said}", **place) from None
-    return builder.root or Node({}, "", path, error)
+        reason = getattr(problem, "problem", None) or str(problem).partition("\n")[0]
+        raise error(path, f"is not YAML: {reason}", **place) from None
 
 
-class _Open:
-    """A list or mapping whose end has not come yet."""
+class _Reader:
+    """Recursive descent over the parser's events, which are told apart by name because yaml is not imported here."""
 
-    __slots__ = ("key", "node")
+    def __init__(self, events: Iterator[Any], path: str, error: type[FileError]) -> None:
+        self._events = events
+        self._path = path
+        self._error = error
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.key: Any = None  # the event of the key whose value comes next
+    def document(self) -> Node | None:
+        root = None
+        for event in self._events:
+            kind = type(event).__name__
+            if kind == "DocumentStartEvent" and root is not None:
+                raise self._node(event, "").wrong("a second document starts here; expected one")
+            if not kind.startswith(("Stream", "Document")):
+                root = self._value(event, "", 0)
+        return root
 
+    def _value(self, event: Any, field: str, depth: int) -> Node:
+        """The value that starts with this event, `depth` levels below the document."""
+        node, kind = self._node(event, field), type(event).__name__
+        if kind == "AliasEvent" or event.anchor:
+            raise node.wrong("anchors and aliases are not supported")
+        if event.tag:
+            raise node.wrong(f"tags are not supported, found {event.tag!r}")
+        if kind == "ScalarEvent":
+            return replace(node, value=event.value, quoted=not event.implicit[0])
+        if depth == MAX_DEPTH:
+            raise node.wrong(f"nested deeper than {MAX_DEPTH}")
+        inside = self._list if kind == "SequenceStartEvent" else self._mapping
+        return replace(node, value=inside(field, depth + 1))
 
-class _Builder:
-    """Parser events in, nodes out: without recursion, so that no nesting is too deep to be refused."""
+    def _list(self, field: str, depth: int) -> list[Node]:
+        found: list[Node] = []
+        while type(event := next(self._events)).__name__ != "SequenceEndEvent":
+            found.append(self._value(event, f"{field}[{len(found)}]", depth))
+        return found
 
-    def __init__(self, make: Callable[..., Node]) -> None:
-        self.root: Node | None = None
-        self._make = make
-        self._open: list[_Open] = []
+    def _mapping(self, field: str, depth: int) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        while type(event := next(self._events)).__name__ != "MappingEndEvent":
+            key = self._value(event, field, depth)
+            if not isinstance(key.value, str):
+                raise key.wrong("a key must be a plain word")
+            if key.value in found:
+                raise key.wrong(f"duplicate key {key.value!r}", f"first on line {found[key.value].key_line}")
+            value = self._value(next(self._events), f"{field}.{key.value}" if field else key.value, depth)
+            found[key.value] = replace(value, key_line=key.line, key_column=key.column)
+        return found
 
-    def take(self, event: Any) -> None:
-        """One event, told apart by its name: yaml is not imported here."""
-        name = type(event).__name__
-        if name == "DocumentStartEvent" and self.root is not None:
-            raise self._at(event).wrong("a second document starts here; expected one")
-        if name == "AliasEvent" or getattr(event, "anchor", None):
-            raise self._at(event).wrong("anchors and aliases are not used here")
-        if getattr(event, "tag", None):
-            raise self._at(event).wrong(f"tags are not used here, found {event.tag!r}")
-        if name == "ScalarEvent":
-            self._scalar(event)
-        elif name in {"MappingStartEvent", "SequenceStartEvent"}:
-            if len(self._open) >= MAX_DEPTH:
-                raise self._at(event).wrong(f"nested deeper than {MAX_DEPTH}")
-            self._open.append(_Open(self._put(event, {} if name == "MappingStartEvent" else [])))
-        elif name in {"MappingEndEvent", "SequenceEndEvent"}:
-            self._open.pop()
-
-    def _scalar(self, event: Any) -> None:
-        above = self._open[-1] if self._open else None
-        if above is None or above.key is not None or isinstance(above.node.value, list):
-            self._put(event, event.value)
-            return
-        assert isinstance(above.node.value, dict)
-        if event.value in above.node.value:
-            first = above.node.value[event.value].key_line
-            raise self._at(event).wrong(f"the key {event.value!r} stands here twice", f"first on line {first}")
-        above.key = event
-
-    def _put(self, event: Any, value: Any) -> Node:
-        """Make the node of a value, and hang it into what is open."""
-        above = self._open[-1] if self._open else None
-        node = self._at(event, value)
-        if above is None:
-            self.root = node
-        elif isinstance(above.node.value, list):
-            above.node.value.append(node)
-        elif above.key is None:
-            raise node.wrong("a key must be a plain word")
-        else:
-            mark = above.key.start_mark
-            node = replace(node, key_line=mark.line + 1, key_column=mark.column + 1)
-            above.node.value[above.key.value] = node  # type: ignore[index]
-            above.key = None
-        return node
-
-    def _at(self, event: Any, value: Any = "") -> Node:
-        above = self._open[-1] if self._open else None
-        name = above.node.field if above else ""
-        if above and isinstance(above.node.value, list):
-            name += f"[{len(above.node.value)}]"
-        elif above and above.key is not None:
-            name += f".{above.key.value}" if name else above.key.value
+    def _node(self, event: Any, field: str) -> Node:
         mark = event.start_mark
-        quoted = type(event).__name__ == "ScalarEvent" and not event.implicit[0]
-        return self._make(value, name, line=mark.line + 1, column=mark.column + 1, quoted=quoted)
+        return Node("", field, self._path, self._error, mark.line + 1, mark.column + 1)

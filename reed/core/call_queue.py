@@ -1,23 +1,22 @@
-"""Calls that the core makes to a plugin: those it holds, and those that wait.
+"""The queue of calls to one plugin.
 
-    ask ── waiting ── a free connection, and the plugin is ready ── held ─┬─ response          answered
-              │                                                          ├─ its process ends  502, with its last lines
-              │                                                          └─ timeout           504; its answer is dropped
-              ├─ the queue is full      429
-              ├─ the plugin is stopped  503
-              └─ timeout                504
+    submit ── waiting ── a channel is free and the plugin is ready ── in flight ─┬─ response            answered
+                 │                                                               ├─ the process ends    502
+                 │                                                               └─ deadline            504
+                 ├─ the queue is full      429
+                 ├─ the plugin is stopped  503
+                 └─ deadline               504
 
-A connection holds one call at a time: a crash costs that call alone, and those that wait go to the next process. Where
-two processes of the plugin run, those that wait go to the active one (`use`), and the other finishes what it holds.
-Nearly every call ends long before its timeout: the queue has one timer for all of them, which looks at those that are
-left when the first of them might be late.
+A channel (one connection of a plugin's process) has one call in flight at a time, so a crash costs only that call; the
+calls that wait go to the next process. While two processes of a plugin run, waiting calls go to the active one
+(`set_channels`) and the other one finishes its own. One timer serves all deadlines, since few calls reach theirs.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
@@ -26,26 +25,26 @@ from reed.loop.timers import Timer
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes
 
-Answered = Callable[[Bytes], None]  # the response's payload, status and body; it is lent
+Answered = Callable[[Bytes], None]  # gets the response payload (status and body), valid during the call only
 Failed = Callable[[CallError], None]
 
-_LATENCIES_KEPT = 512
-_FIRST_STATUS, LAST_STATUS = 100, 599  # of HTTP
+_MAX_LATENCIES = 512  # of the newest calls
+_MIN_STATUS, MAX_STATUS = 100, 599  # of HTTP
 
 
 class PluginCall:
-    """One call of an action. It ends once: with `answered` or `failed`."""
+    """One call of an action. It ends once, with `answered` or `failed`."""
 
     __slots__ = (
         "action",
         "answered",
-        "asked_at",
         "command_id",
-        "due",
+        "deadline",
         "ended",
         "failed",
         "origin",
         "payload",
+        "started_at",
         "timeout",
     )
 
@@ -59,7 +58,7 @@ class PluginCall:
         failed: Failed,
         origin: str = "",
     ) -> None:
-        """`origin`: the plugin that it comes from, if it comes from one."""
+        """`timeout` in seconds; `origin`: the calling plugin, if a plugin calls."""
         self.action = action
         self.command_id = command_id
         self.payload = payload
@@ -67,27 +66,27 @@ class PluginCall:
         self.answered = answered
         self.failed = failed
         self.origin = origin
-        self.asked_at = 0.0
-        self.due = 0.0  # by the loop's clock: when its time is over
+        self.started_at = 0.0
+        self.deadline = 0.0  # by the loop's clock
         self.ended = False
 
 
-def out_of_range(plugin: str, action: str, status: int) -> CallError:
-    """The error that a caller gets in the place of an answer whose status is none."""
+def status_error(plugin: str, action: str, status: int) -> CallError:
+    """The error for a response whose status is out of range."""
     return BadAnswer(
-        f"plugin {plugin}, action {action}: answered with the status {status}, which is none",
-        hint=f"a plugin answers with {_FIRST_STATUS} to {LAST_STATUS}, an error with 400 to {LAST_STATUS}",
+        f"plugin {plugin}, action {action}: invalid status {status}",
+        hint=f"a plugin answers with {_MIN_STATUS} to {MAX_STATUS}, an error with 400 to {MAX_STATUS}",
     )
 
 
-class Lane(Protocol):
-    """A connection to the plugin that takes one call at a time."""
+class Channel(Protocol):
+    """A connection to the plugin that carries one call at a time."""
 
-    held: PluginCall | None
+    in_flight: PluginCall | None
 
     @property
     def process(self) -> object:
-        """Whose connection it is: a call that it holds ends with that process at the latest."""
+        """Its call ends with that process at the latest."""
 
     def send_call(self, call: PluginCall) -> None: ...
 
@@ -96,91 +95,92 @@ class CallQueue:
     """The calls to one plugin, and their figures."""
 
     def __init__(self, name: str, loop: Loop, on_ended: Callable[[], None] = lambda: None) -> None:
-        """`on_ended` is called when a call has ended."""
+        """`on_ended` is called after each call."""
         self.calls = 0
         self.errors = 0
         self._name = name
         self._loop = loop
-        self._open = False
+        self._accepting = False
         self._waiting: deque[PluginCall] = deque()
         self._on_ended = on_ended
-        self._lanes: list[Lane] = []  # of the active process
-        self._retired: list[Lane] = []  # of those before it: what they hold is finished
-        self._orphans: list[tuple[object, PluginCall]] = []  # their connection closed; how they end, the exit will tell
-        self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self._look: Timer | None = None
-        self._looks_at = math.inf  # no call is due before
+        self._channels: list[Channel] = []  # of the active process
+        self._retired: list[Channel] = []  # of earlier processes that finish their calls
+        self._disconnected: list[tuple[object, PluginCall]] = []  # process and call whose channel closed
+        self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
+        self._expiry: Timer | None = None
+        self._expires_at = math.inf  # no deadline is earlier
 
-    def ask(self, call: PluginCall, limit: int) -> None:
-        """Let the call wait for its turn; PluginBusy when `limit` calls wait already."""
+    def submit(self, call: PluginCall, limit: int) -> None:
+        """Queue a call; PluginBusy if `limit` calls wait already."""
         if len(self._waiting) >= limit:
             self.errors += 1
             raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
-        now = call.asked_at = self._loop.now()
-        call.due = now + call.timeout
-        if call.due < self._looks_at:
-            self._arm_expiry(call.due, now)
+        now = call.started_at = self._loop.now()
+        call.deadline = now + call.timeout
+        if call.deadline < self._expires_at:
+            self._arm_expiry(call.deadline, now)
         self.calls += 1
         self._waiting.append(call)
-        self._hand_out()
+        self._dispatch()
 
-    def set_accepting(self, is_open: bool) -> None:
-        """Whether the plugin takes calls now: READY opens, BUSY and everything else closes."""
-        self._open = is_open
-        self._hand_out()
+    def set_accepting(self, accepting: bool) -> None:
+        """Whether the plugin takes calls now, that is, whether it is READY."""
+        self._accepting = accepting
+        self._dispatch()
 
-    def add_lane(self, lane: Lane) -> None:
-        self._lanes.append(lane)
-        self._hand_out()
+    def add_channel(self, channel: Channel) -> None:
+        self._channels.append(channel)
+        self._dispatch()
 
-    def use(self, lanes: list[Lane]) -> None:
-        """Another process is active, and these are its lanes."""
-        self._retired += self._lanes
-        self._lanes = lanes
-        self._hand_out()
+    def set_channels(self, channels: Iterable[Channel]) -> None:
+        """Send calls to these channels, of another process, from now on."""
+        self._retired += self._channels
+        self._channels = [*channels]
+        self._dispatch()
 
-    def remove_lane(self, lane: Lane) -> None:
-        for lanes in (self._lanes, self._retired):
-            if lane in lanes:
-                lanes.remove(lane)
-        if lane.held is not None and not lane.held.ended:
-            self._orphans.append((lane.process, lane.held))
-        lane.held = None
+    def remove_channel(self, channel: Channel) -> None:
+        """A closed channel's call ends with its process or at its deadline."""
+        for channels in (self._channels, self._retired):
+            if channel in channels:
+                channels.remove(channel)
+        if channel.in_flight is not None and not channel.in_flight.ended:
+            self._disconnected.append((channel.process, channel.in_flight))
+        channel.in_flight = None
 
-    def answer(self, lane: Lane, payload: Bytes) -> None:
-        """The plugin answered the call that `lane` held with this response. Raises Malformed."""
+    def answer(self, channel: Channel, payload: Bytes) -> None:
+        """End the channel's call with a response payload. Raises Malformed."""
         status = unpack_status(payload)
-        call, lane.held = lane.held, None
-        if call is not None and not _FIRST_STATUS <= status <= LAST_STATUS:
-            error = out_of_range(self._name, call.action, status)
+        call, channel.in_flight = channel.in_flight, None
+        if call is not None and not _MIN_STATUS <= status <= MAX_STATUS:
+            error = status_error(self._name, call.action, status)
             self._fail([call], lambda _: error)
         elif call is not None and not call.ended:
             self._end(call)
             if status >= 500:
                 self.errors += 1
-            self._latencies.append(self._loop.now() - call.asked_at)
+            self._latencies.append(self._loop.now() - call.started_at)
             call.answered(payload)
-        self._hand_out()
+        self._dispatch()
 
-    def refuse(self, lane: Lane, error: CallError) -> None:
-        """The plugin answered the call that `lane` held with an ErrorResponse."""
-        call, lane.held = lane.held, None
+    def fail(self, channel: Channel, error: CallError) -> None:
+        """End the channel's call with the plugin's ErrorResponse."""
+        call, channel.in_flight = channel.in_flight, None
         if call is not None:
             self._fail([call], lambda _: error)
-        self._hand_out()
+        self._dispatch()
 
     def fail_in_flight(self, process: object, error_for: Callable[[PluginCall], CallError]) -> None:
-        """That process is gone: what it held cannot be answered any more."""
-        held = [call for whose, call in self._orphans if whose is process]
-        self._orphans = [orphan for orphan in self._orphans if orphan[0] is not process]
-        for lane in self._lanes + self._retired:
-            if lane.process is process and lane.held is not None:
-                held.append(lane.held)
-                lane.held = None
-        self._fail(held, error_for)
+        """Fail the calls of a process that has ended."""
+        calls = [call for its_process, call in self._disconnected if its_process is process]
+        self._disconnected = [each for each in self._disconnected if each[0] is not process]
+        for channel in self._channels + self._retired:
+            if channel.process is process and channel.in_flight is not None:
+                calls.append(channel.in_flight)
+                channel.in_flight = None
+        self._fail(calls, error_for)
 
     def remap(self, command_id_of: Callable[[PluginCall], int]) -> None:
-        """The active process has actions of its own: what waits is asked by its ids. What it has not, fails."""
+        """Give waiting calls the command ids of the active process; calls of actions that it lacks fail."""
         for call in list(self._waiting):
             try:
                 call.command_id = command_id_of(call)
@@ -189,63 +189,66 @@ class CallQueue:
                 self._fail([call], lambda _, error=error: error)  # type: ignore[misc]
 
     def fail_waiting(self, error_for: Callable[[PluginCall], CallError]) -> None:
-        """The plugin will not run: nobody waits for it any longer."""
         waiting, self._waiting = list(self._waiting), deque()
         self._fail(waiting, error_for)
 
     def is_working(self, process: object) -> bool:
-        """Whether that process holds a call whose time is not over."""
-        lanes = self._lanes + self._retired
-        return any(lane.process is process and lane.held is not None and not lane.held.ended for lane in lanes)
+        """Whether that process has a call in flight before its deadline."""
+        return any(
+            channel.process is process and channel.in_flight is not None and not channel.in_flight.ended
+            for channel in self._channels + self._retired
+        )
 
     def origins(self) -> set[str]:
-        """The plugins whose calls are held now."""
-        held = [lane.held for lane in self._lanes + self._retired]
-        return {call.origin for call in held if call is not None and call.origin and not call.ended}
+        """The plugins whose calls are in flight."""
+        calls = [channel.in_flight for channel in self._channels + self._retired]
+        return {call.origin for call in calls if call is not None and call.origin and not call.ended}
 
     def figures(self) -> dict[str, object]:
+        """For PLUGIN_HEALTH."""
         ordered = sorted(self._latencies)
 
-        def at(part: float) -> float | None:
+        def quantile(part: float) -> float | None:
             return round(ordered[int(part * (len(ordered) - 1))] * 1000, 3) if ordered else None
 
-        return {"calls": self.calls, "errors": self.errors, "latency_ms": {"p50": at(0.5), "p99": at(0.99)}}
+        latency = {"p50": quantile(0.5), "p99": quantile(0.99)}
+        return {"calls": self.calls, "errors": self.errors, "latency_ms": latency}
 
-    def _hand_out(self) -> None:
-        while self._open and self._waiting:
-            for lane in self._lanes:
-                if lane.held is None:
+    def _dispatch(self) -> None:
+        while self._accepting and self._waiting:
+            for channel in self._channels:
+                if channel.in_flight is None:
                     break
             else:
                 return
-            call = lane.held = self._waiting.popleft()
-            lane.send_call(call)  # which may find that the connection is dead: then the lane is no longer there
+            call = channel.in_flight = self._waiting.popleft()
+            channel.send_call(call)  # on a dead connection this removes the channel
 
     def _arm_expiry(self, when: float, now: float) -> None:
-        if self._look is not None:
-            self._look.cancel()
-        self._looks_at = when
-        self._look = self._loop.call_later(when - now, self._expire_calls)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expires_at = when
+        self._expiry = self._loop.call_later(when - now, self._expire_calls)
 
     def _expire_calls(self) -> None:
-        """End the calls whose time is over, and look again when the next one's is."""
-        self._look, self._looks_at = None, math.inf
+        """Fail the calls whose deadline has passed, and arm the timer for the next deadline."""
+        self._expiry, self._expires_at = None, math.inf
         now = self._loop.now()
-        held = [lane.held for lane in self._lanes + self._retired if lane.held is not None]
-        for call in [*self._waiting, *held, *(call for _, call in self._orphans)]:
-            if not call.ended and call.due <= now:
+        carried = [channel.in_flight for channel in self._channels + self._retired if channel.in_flight is not None]
+        for call in [*self._waiting, *carried, *(call for _, call in self._disconnected)]:
+            if not call.ended and call.deadline <= now:
                 self._time_out(call)
-            elif not call.ended and call.due < self._looks_at:
-                self._arm_expiry(call.due, now)
+            elif not call.ended and call.deadline < self._expires_at:
+                self._arm_expiry(call.deadline, now)
 
     def _time_out(self, call: PluginCall) -> None:
         if call in self._waiting:
             self._waiting.remove(call)
-            doing = "waited for it"
+            what = f"not started within {call.timeout:g} s: the plugin was busy or not running"
         else:
-            doing = "it did not answer"
+            what = f"no response within {call.timeout:g} s"
         error = PluginTimeout(
-            f"plugin {self._name}, action {call.action}: {doing} for {call.timeout:g} s",
+            f"plugin {self._name}, action {call.action}: {what}",
             hint=f"see `reed plugin status {self._name}` and its timeout in plugin.yaml",
         )
         self._fail([call], lambda _: error)

@@ -1,10 +1,10 @@
-"""A call: a request with its reply to come.
+"""A call: one request and its reply.
 
     request ── Call ──┬─ reply(*payload)    at once, or in a later turn
                       └─ fail(error)        an ErrorResponse
-    The connection sends the replies in the order of the requests, whenever they come (protocol.md#connections).
 
-Exactly one of them is called, once; a second one is a bug and raises.
+A handler ends each call exactly once; a second time is a bug and raises. The connection sends the replies in the order
+of the requests, whatever the order in which calls end (protocol.md#connections).
 """
 
 from __future__ import annotations
@@ -24,105 +24,106 @@ _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
 
 class Caller(NamedTuple):
-    """Who is on the other side of a connection, and what they may do."""
+    """The identity and rights of a connection's peer."""
 
     name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
     plugin: str  # the plugin's name, or "" for a person
     groups: frozenset[str]
     permissions: frozenset[str]
-    commands: frozenset[int]  # the command ids that follow from the permissions
+    commands: frozenset[int]  # the command ids that the permissions allow
     is_admin: bool
 
 
 class CallCounter(Protocol):
-    """Whoever counts the calls of a caller that are under way (core.quotas)."""
+    """Counts a caller's calls in flight (core.quotas)."""
 
     def begin_call(self) -> None: ...
     def end_call(self) -> None: ...
 
 
 class CallOrigin(Protocol):
-    """The connection that a call came on, as far as the call knows it."""
+    """The connection that a call came on."""
 
     caller: Caller
 
     @property
-    def share(self) -> CallCounter: ...
+    def usage(self) -> CallCounter: ...
 
-    def release(self, *, at_once: bool) -> None:
-        """Send what is answered, in the order of the requests; `at_once`: no commit has to come before it."""
+    def release(self, *, immediate: bool) -> None:
+        """Send the finished replies in the order of the requests; `immediate`: before this turn's commit."""
 
-    def note_async_failure(self, call: Call, error: CallError) -> None:
-        """Nobody waits for this error: log and count it."""
+    def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
 
 class Call:
-    """One request. The parts of a reply are bytes that stay unchanged until they are sent."""
+    """One request. The parts of its response must not change until they are sent."""
 
-    __slots__ = ("_counted", "answer", "command_id", "connection", "expects_reply", "flags")
+    __slots__ = ("_counter", "command_id", "connection", "expects_reply", "flags", "response")
 
     def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
-        self.answer: tuple[Bytes, ...] | None = None  # the parts of a frame
-        self._counted: CallCounter | None = None
+        self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
+        self._counter: CallCounter | None = None
 
     def count(self) -> None:
-        """Count it against its caller until it ends, whatever ends it. Raises PluginBusy where that is one too many."""
-        share = self.connection.share
-        share.begin_call()
-        self._counted = share
+        """Count the call against its caller's quota until it ends. Raises PluginBusy if the quota is used up."""
+        usage = self.connection.usage
+        usage.begin_call()
+        self._counter = usage
 
     @property
     def caller(self) -> Caller:
         return self.connection.caller
 
     def reply(self, *payload: Bytes) -> None:
-        """End the call with a response payload: a status and what the command gives. Large parts are not joined."""
+        """End the call with a response payload (status and body). Several parts are sent without joining them."""
         if len(payload) == 1:
             self.reply_with(frames.encode(self.command_id, payload[0], _RESPONSE))
         else:
             self.reply_with(*frames.in_parts(self.command_id, *payload, flags=_RESPONSE))
 
     def forward(self, payload: Bytes) -> None:
-        """End the call with a plugin's response payload, as it came: it does not wait for the turn's commit."""
-        self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), at_once=True)
+        """End the call with a plugin's response payload, before this turn's commit."""
+        self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), immediate=True)
 
-    def reply_with(self, *frame: Bytes, at_once: bool = False) -> None:
-        """End the call with a whole response frame that was made before."""
-        if self.answer is not None:
+    def reply_with(self, *frame: Bytes, immediate: bool = False) -> None:
+        """End the call with a complete response frame."""
+        if self.response is not None:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
-        self.answer = frame
-        if self._counted is not None:
-            self._counted.end_call()
+        self.response = frame
+        if self._counter is not None:
+            self._counter.end_call()
         if self.expects_reply:
-            self.connection.release(at_once=at_once)
+            self.connection.release(immediate=immediate)
 
     def fail(self, error: CallError) -> None:
-        """End the call with an ErrorResponse. An ASYNC call has nobody to tell: it is logged and counted."""
+        """End the call with an ErrorResponse; the failure of an ASYNC call is logged instead."""
         if not self.expects_reply:
-            self.connection.note_async_failure(self, error)
+            self.connection.log_async_failure(self, error)
         self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
 
 
 class FrameTap(Protocol):
-    """Who looks at the frames that pass (core.monitor)."""
+    """Sees every frame (core.monitor)."""
 
     watched: bool
 
-    def saw(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
+    def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
 class Dispatcher(Protocol):
-    """Where a connection's frames go."""
+    """Handles the requests of a connection."""
 
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def must_defer(self, command_id: int) -> bool: ...
-    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """The response frames to the requests that `data` begins with, about `room` bytes of them, where they were made
-        before; and the size of these requests in bytes."""
+    def must_defer(self, command_id: int) -> bool:
+        """Whether the command reads the store while writes of this turn are not committed."""
+
+    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+        """About `room` bytes of cached response frames to the leading requests in `data`, and the size of these
+        requests in bytes."""
 
 
 Handle = Callable[[Call, memoryview], None]

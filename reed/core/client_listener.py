@@ -1,9 +1,9 @@
-"""core.sock: where people's programs connect.
+"""core.sock: where clients connect.
 
-accept ── the kernel says who it is ─┬─ it connects too often (connect_rate)      429, and closed
-                                     ├─ it has ended by now                       closed
-                                     ├─ too many connections, of it or of all     429, and closed
-                                     └─ else                                      a Connection, as its Caller (identity)
+accept ── caller from the kernel's credentials ─┬─ connects too often (connect_rate)           429, closed
+                                                ├─ process has ended                           closed
+                                                ├─ too many connections (of the caller or all) 429, closed
+                                                └─ else                                        a Connection
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from reed.peer_log import PeerLog
 
 
 class ClientListener:
-    """The connections of core.sock. Only so many at a time; one too many is told so."""
+    """The connections of core.sock, at most `max_connections` at a time."""
 
     def __init__(
         self,
         path: Path,
         group_id: int | None,
-        most: int,
+        max_connections: int,
         loop: Loop,
         log: PeerLog,
         quotas: Quotas,
@@ -38,7 +38,7 @@ class ClientListener:
     ) -> None:
         self.connections: set[Connection] = set()
         self.accepted = 0
-        self._most = most
+        self._max_connections = max_connections
         self._log = log
         self._rates = quotas.rates
         self._caller_of = caller_of
@@ -49,9 +49,9 @@ class ClientListener:
         self._listener.close()
 
     def hand_over(self, error: CallError) -> int:
-        """Accept and begin nothing any more; the descriptor that listens on. Calls that were begun end as ever."""
+        """Stop accepting connections and requests; returns the listening descriptor. Calls in flight still finish."""
         for connection in list(self.connections):
-            connection.end(error)
+            connection.stop_accepting(error)
         return self._listener.hand_over()
 
     def close(self) -> None:
@@ -64,24 +64,23 @@ class ClientListener:
         if refusal := self._rates.connects(caller, peer.pid, peer.uid):
             refuse(sock, refusal)
             return
-        is_there = is_peer_alive(sock, peer)
+        is_alive = is_peer_alive(sock, peer)
         self.accepted += 1
-        if not is_there:
+        if not is_alive:
             self._log.warning(
-                "refused a connection of pid %d (uid %d), which had ended", peer.pid, peer.uid, peer=caller.name
+                "refused a connection of pid %d (uid %d): the process has ended", peer.pid, peer.uid, peer=caller.name
             )
             sock.close()
             return
         connection = self._connect(sock, caller, self._closed)
         self.connections.add(connection)
-        if len(self.connections) > self._most:
-            self._log.warning("refused a connection of uid %d: %d are open", peer.uid, self._most, peer=caller.name)
-            connection.close_with(
-                PluginBusy(f"{self._most} connections are open", hint="limits.connections in reed.yaml")
-            )
-        elif error := connection.share.too_many_connections():
+        error = connection.usage.too_many_connections()
+        if len(self.connections) > self._max_connections:
+            limit = self._max_connections
+            error = PluginBusy(f"{limit} connections are open", hint="limits.connections in reed.yaml")
+        if error:
             self._log.warning("refused a connection of uid %d: %s", peer.uid, error, peer=caller.name)
-            connection.close_with(error)
+            connection.reject(error)
 
     def _closed(self, connection: Connection, _reason: str) -> None:
         self.connections.discard(connection)

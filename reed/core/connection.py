@@ -1,14 +1,12 @@
-"""A connection: frames in, calls, and their replies out in the order of the requests.
+"""A connection: reads frames, dispatches calls, and sends the replies in the order of the requests.
 
-    socket ── receive ─┬─ answered before: the same bytes again, at once
-                       ├─ one frame, and nothing waits: the same without the buffer
+    socket ── receive ─┬─ requests in the response cache: answered at once
                        └─ ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
                                          ├─ signal   ── on_signal                     │ in order
                                          └─ response ── on_response                   ▼
     socket ◀─ flush ──────────────────────────────────────────────────────────────  release
 
-A connection takes a bounded number of frames a turn. It takes none while a reply of it is stuck in the socket, while
-too many of its calls wait, or while the next frame is a read and the store holds writes that are not on the disk yet.
+The transitions below bound what one peer can occupy: frames in a turn, unread replies, calls in flight.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 
 from reed.config import Limits
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap
-from reed.core.draining import Refusing
-from reed.core.quotas import Quotas, Share
+from reed.core.quotas import Quotas, Usage
 from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -32,11 +30,35 @@ from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
 from reed.wire.structs import Bytes
 
+
+class ConnectionState(Enum):
+    OPEN = "open"  # input is read and handled as it arrives
+    BACKLOG = "backlog"  # whole frames wait in the buffer for the next turn
+    PAUSED = "paused"  # nothing is read until replies have left or calls have ended
+    DRAINING = "draining"  # the input has ended; the connection closes after its last reply
+    CLOSING = "closing"  # the stream is closed; its descriptor goes at the end of the turn
+
+
+_OPEN, _BACKLOG, _PAUSED, _DRAINING, _CLOSING = ConnectionState
+
+_TRANSITIONS = {
+    (_OPEN, _BACKLOG),  # the frame limit or the time of the turn is spent, or a read waits for the turn's commit
+    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls are in flight
+    (_OPEN, _DRAINING),  # the peer has ended its side, or sent what is no frame
+    (_BACKLOG, _BACKLOG),
+    (_BACKLOG, _OPEN),  # no whole frame is left
+    (_BACKLOG, _PAUSED),
+    (_BACKLOG, _DRAINING),
+    (_PAUSED, _BACKLOG),  # replies have left or calls have ended
+    *((state, _CLOSING) for state in (_OPEN, _BACKLOG, _PAUSED, _DRAINING)),
+}
+
 _RESPONSE = int(Flag.RESPONSE)
-_NO_REQUEST = int(Flag.SIGNAL | Flag.RESPONSE)
-_FEW = 4  # frames between two looks at the clock
-_HIGH_WATER = 256 * 1024  # bytes of replies in the queue: above it no further frame is taken
-_MOST_READS = 100  # of a peer that is gone
+_CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
+_FRAMES_PER_CLOCK_READ = 4
+_HIGH_WATER = 256 * 1024  # bytes of queued replies above which no frame is handled
+_MAX_DRAIN_READS = 100
+_PEER_CLOSED = "the peer closed the connection"
 
 
 class Connection:
@@ -46,8 +68,6 @@ class Connection:
         "_buffer",
         "_calls",
         "_dispatcher",
-        "_ended",
-        "_goes_on",
         "_limits",
         "_log",
         "_loop",
@@ -55,12 +75,12 @@ class Connection:
         "_on_closed",
         "_on_response",
         "_on_signal",
-        "_paused",
         "_quotas",
         "_scratch",
+        "_state",
         "caller",
-        "share",
         "stream",
+        "usage",
     )
 
     def __init__(
@@ -79,7 +99,7 @@ class Connection:
         on_response: Callable[[Frame], None] | None = None,
         on_closed: Callable[[Connection, str], None],
     ) -> None:
-        """`scratch` is the buffer that all connections receive into: nothing of it is kept beyond a turn."""
+        """`scratch`: the receive buffer that all connections share; its contents are valid during one callback."""
         self.caller = caller
         self._loop = loop
         self._dispatcher = dispatcher
@@ -92,239 +112,245 @@ class Connection:
         self._on_response = on_response
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
-        self._calls: deque[Call] = deque()  # in the order of the requests
-        self._goes_on = False  # frames wait in the buffer: `_take_frames` is due in the next turn
-        self._paused = False  # frames wait, and a reply must leave or a call must end first
-        self._ended = False  # the peer sends no more
+        self._calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self._state = _OPEN
         self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
-        self.share: Share = quotas.enter(self, caller)
+        self.usage: Usage = quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
+
+    @property
+    def state(self) -> ConnectionState:
+        return self._state
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of incomplete requests and of unread responses."""
+        return self._buffer.pending + self.stream.queued
+
+    def _enter(self, state: ConnectionState) -> None:
+        if (self._state, state) not in _TRANSITIONS:
+            raise RuntimeError(f"a connection cannot go from {self._state.value} to {state.value}")
+        self._state = state
 
     # In.
 
     def _on_readable(self) -> None:
-        if self._goes_on or self._paused:
+        if self._state is not _OPEN:
             return
         size = self.stream.receive(self._scratch)
         if size > 0:
             data = self._scratch[:size]
-            taken = 0 if self._buffer.pending else self._answer_at_once(data) or self._take_alone(data)
+            taken = 0 if self._buffer.pending else self._send_cached(data)
             if taken < size:
-                self._buffer.feed(data[taken:])
-                self._take_frames()
-        elif size == 0:
+                self._buffer.feed(data[taken:] if taken else data)
+                self._read_frames()
+        elif size == 0 and not self.stream.closing:
             self._end_of_input()
 
-    def _end_of_input(self) -> None:
-        """The peer sends no more; it still gets what it asked for."""
-        self._ended = True
-        if self._buffer.pending:
-            self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
-        if self.stream.closing:
-            return
-        if not self._calls and not self.stream.queued:
-            self.stream.close("the peer closed the connection")
-            return
-        self.stream.pause()
-        if not self._calls:
-            self._loop.schedule_flush(self)  # after its replies of this turn
+    def _send_cached(self, data: memoryview) -> int:
+        """Answer the leading requests in `data` whose responses are cached; returns their size in bytes.
 
-    def _take_alone(self, data: memoryview) -> int:
-        """Take the frame that `data` is, where it is one and waits for nothing: it need not be fed. Its size, or 0."""
-        frame = self._buffer.alone(data)
-        if frame is None or self._monitor.watched:
-            return 0
-        if frame.flags & _NO_REQUEST:
-            self._take_special(frame)
-        elif self._calls or self.stream.queued or self._dispatcher.must_defer(frame.command_id):
-            return 0
-        else:
-            call = Call(self, frame.command_id, frame.flags)
-            if call.expects_reply:
-                self._calls.append(call)
-            self._dispatcher.dispatch(call, frame.payload)
-        return len(data)
-
-    def _answer_at_once(self, data: memoryview) -> int:
-        """Answer the requests that `data` begins with as they were answered before; gives their size in bytes.
-        Nothing is written for them, so no commit has to come first.
+        They are sent before the commit, since nothing is written for them.
         """
         taken = 0
         while taken < len(data) and not (self._calls or self.stream.queued or self._monitor.watched):
-            answers, size = self._dispatcher.answers(self.caller, data[taken:], _HIGH_WATER)
-            if not answers:
+            responses, size = self._dispatcher.cached_responses(self.caller, data[taken:], _HIGH_WATER)
+            if not responses:
                 break
-            self.stream.send_now(answers[0] if len(answers) == 1 else b"".join(answers))
+            self.stream.send_now(responses[0] if len(responses) == 1 else b"".join(responses))
             taken += size
             if self._loop.over_budget():
                 break
         return taken
 
-    def _take_more(self) -> None:
-        """Go on with what the buffer holds."""
-        self._buffer.skip(self._answer_at_once(self._buffer.rest))
-        self._take_frames()
+    def _read_backlog(self) -> None:
+        self._buffer.skip(self._send_cached(self._buffer.rest))
+        self._read_frames()
 
-    def _take_frames(self) -> None:
-        self._goes_on = False
-        buffer = self._buffer
-        stream = self.stream
-        calls = self._calls
-        monitor = self._monitor
+    def _read_frames(self) -> None:
+        """Handle the buffer's frames until no whole one is left or the connection must wait."""
+        buffer, stream, calls, monitor = self._buffer, self.stream, self._calls, self._monitor
         must_defer, dispatch = self._dispatcher.must_defer, self._dispatcher.dispatch
-        most_calls = self._limits.queued_calls
+        max_calls = self._limits.queued_calls
         left = self._limits.frames_per_turn
         try:
             while not stream.closing:
                 frame = buffer.next_frame()
                 if frame is None:
-                    if buffer.pending > _HIGH_WATER and (error := self.share.too_many_bytes()):
+                    if buffer.pending > _HIGH_WATER and (error := self.usage.too_many_bytes()):
                         raise error
+                    if self._state is _BACKLOG:
+                        self._enter(_OPEN)
                     break
-                if not left or must_defer(frame.command_id):
+                command_id, flags, payload = frame
+                if not left or must_defer(command_id):
                     buffer.put_back(frame)
-                    self._goes_on = True
-                    self._loop.call_soon(self._take_more)
+                    self._enter(_BACKLOG)
+                    self._loop.call_soon(self._read_backlog)
                     break
-                if stream.queued > _HIGH_WATER or len(calls) >= most_calls:
+                if stream.queued > _HIGH_WATER or len(calls) >= max_calls:
                     buffer.put_back(frame)
-                    self._paused = True
+                    self._enter(_PAUSED)
                     stream.pause()
                     break
                 left -= 1
-                if not left % _FEW and self._loop.over_budget():
-                    left = 0  # the rest goes on in the next turn
-                command_id, flags, payload = frame
+                if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
+                    left = 0
                 if monitor.watched:
-                    self._saw(IN, *frames.in_parts(command_id, payload, flags=flags))
-                if flags & _NO_REQUEST:
-                    self._take_special(frame)
+                    self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
+                if flags & _CONTROL:
+                    self._read_control(frame)
                     continue
                 call = Call(self, command_id, flags)
                 if call.expects_reply:
                     calls.append(call)
                 dispatch(call, payload)
         except CallError as error:  # the frame boundaries are lost
-            self._refuse(error)
-            return
+            self._reject_input(error)
         finally:
             buffer.keep()
 
-    def _take_special(self, frame: Frame) -> None:
-        """A signal is never answered; a response belongs to a call that the core made."""
+    def _read_control(self, frame: Frame) -> None:
+        """Handle a signal, or a plugin's response to a call of the core. Neither is answered."""
         try:
             if frame.flags & _RESPONSE:
                 if self._on_response is None:
-                    raise Malformed("a response came where only requests may")
+                    raise Malformed("unexpected response frame: this socket takes requests only")
                 self._on_response(frame)
             elif frame.command_id == Command.PLUGIN_SIGNAL:
                 self._on_signal(self, frame)
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:
-            self._note_failure(str(error))
+            self._log_failure(str(error))
 
-    def _refuse(self, error: CallError) -> None:
-        """Answer what cannot be read, after the replies that are owed for earlier requests, and close."""
+    def _end_of_input(self) -> None:
+        """The peer has ended its side; replies that it is owed are still sent."""
+        if self._buffer.pending:
+            self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
+        if not self._calls and not self.stream.queued:
+            self.stream.close(_PEER_CLOSED)
+            return
+        self._enter(_DRAINING)
+        self.stream.pause()
+        if not self._calls:
+            self._loop.schedule_flush(self)  # after the replies of this turn
+
+    def _reject_input(self, error: CallError) -> None:
+        """Answer invalid input with `error`, after the replies owed for earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0)
         self._calls.append(call)
-        self._ended = True
+        self._enter(_DRAINING)
         self.stream.pause()
         call.fail(error)
 
     # Out.
 
-    def release(self, *, at_once: bool) -> None:
-        """Send the replies at the head of the line that are there; `at_once`: no commit has to come before them."""
+    def release(self, *, immediate: bool) -> None:
+        """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
         calls = self._calls
-        stream = self.stream
-        while calls and (answer := calls[0].answer) is not None:
+        while calls and (response := calls[0].response) is not None:
             calls.popleft()
-            send = self.send_now if at_once and len(answer) == 1 else self.send
-            send(*answer)
-        if self._ended and not calls and not stream.closing:
-            self._loop.schedule_flush(self)
-        elif self._paused:
+            send = self.send_now if immediate and len(response) == 1 else self.send
+            send(*response)
+        if self._state is _PAUSED:
             self._resume()
+        elif self._state is _DRAINING and not calls:
+            self._loop.schedule_flush(self)
 
     def send(self, *parts: Bytes) -> None:
-        """Queue a frame of the core's own: a call, a signal."""
+        """Queue a frame, given in one or several parts, for this turn's flush."""
         if self._monitor.watched:
-            self._saw(OUT, *parts)
+            self._tap(OUT, *parts)
         self.stream.send(*parts)
-        self._look_at_bytes()
+        if self.stream.queued > _HIGH_WATER:
+            self._check_quota()
 
     def send_now(self, frame: Bytes) -> None:
-        """As `send`, for what no commit has to come before: it is written at once, unless something waits before it."""
+        """Write a frame before this turn's commit, after what is queued already."""
         if self._monitor.watched:
-            self._saw(OUT, frame)
+            self._tap(OUT, frame)
         self.stream.send_now(frame)
-        self._look_at_bytes()
+        if self.stream.queued > _HIGH_WATER:
+            self._check_quota()
 
-    def _look_at_bytes(self) -> None:
-        if self.stream.queued > _HIGH_WATER and (error := self.share.too_many_bytes()):
-            self._log.warning("%s: a connection is closed: %s", self.caller.name, error, peer=self.caller.name)
+    def _check_quota(self) -> None:
+        if error := self.usage.too_many_bytes():
+            self._log.warning("%s: disconnected: %s", self.caller.name, error, peer=self.caller.name)
             self.stream.close(str(error))
 
-    @property
-    def held_bytes(self) -> int:
-        """Of requests that are not whole yet, and of answers that were not read yet."""
-        return self._buffer.pending + self.stream.queued
+    def _tap(self, direction: int, *frame: Bytes) -> None:
+        self._monitor.on_frame(direction, self.stream.fd, self.caller.name, *frame)
 
-    def flush(self) -> None:
-        """It has ended, and its last replies were flushed: it closes. A blocked one goes on with `on_drained`."""
-        if not self.stream.closing and not self.stream.queued:
-            self.stream.close("the peer closed the connection")
+    def _resume(self) -> None:
+        """Replies have left or a call has ended: a paused connection may continue, a draining one may close."""
+        if self._state is _DRAINING:
+            self.flush()
+        elif (
+            self._state is _PAUSED
+            and self.stream.queued <= _HIGH_WATER
+            and len(self._calls) < self._limits.queued_calls
+        ):
+            self._enter(_BACKLOG)
+            self.stream.watch(self._on_readable)
+            self._loop.call_soon(self._read_backlog)
 
-    def _saw(self, direction: int, *frame: Bytes) -> None:
-        self._monitor.saw(direction, self.stream.fd, self.caller.name, *frame)
+    def log_async_failure(self, call: Call, error: CallError) -> None:
+        self._log_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
 
-    def end(self, error: CallError) -> None:
-        """Begin no call any more: what has come is refused with `error`, what is begun is answered; then it closes."""
-        self._dispatcher = Refusing(error)
+    def _log_failure(self, what: str) -> None:
+        self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
+
+    # The end.
+
+    def stop_accepting(self, error: CallError) -> None:
+        """Fail every request that has not begun with `error`, finish the others, then close."""
+        self._dispatcher = _RejectingDispatcher(error)
         self.stream.end_input()
         self.drain()
         self._resume()
 
     def drain(self) -> None:
-        """The peer is gone: take the frames that it had sent, as many as one turn may."""
-        for _ in range(_MOST_READS):
-            if not self.stream.closing:
-                self._on_readable()
+        """Read and handle what the peer has sent so far."""
+        for _ in range(_MAX_DRAIN_READS):
+            self._on_readable()
+
+    def flush(self) -> None:
+        """The loop calls this after the commit (`schedule_flush`): close if all replies of a draining connection left.
+
+        If the socket is full, `on_drained` closes it later.
+        """
+        if self._state is _DRAINING and not self._calls and not self.stream.queued:
+            self.stream.close(_PEER_CLOSED)
 
     def close(self, reason: str) -> None:
         self.stream.close(reason)
 
-    def close_with(self, error: CallError) -> None:
-        """Tell the peer why (best effort), and close."""
-        if not self.stream.closing:
-            self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR))
-            self.stream.close_after_flush(str(error))
-
-    def note_async_failure(self, call: Call, error: CallError) -> None:
-        self._note_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
-
-    def _note_failure(self, what: str) -> None:
-        """Of what is never answered: calls with ASYNC, signals, responses to nothing."""
-        self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
-
-    def _resume(self) -> None:
-        """A reply left or a call ended: frames may be taken again."""
-        if self._ended and not self._calls and not self.stream.queued:
-            self.stream.close("the peer closed the connection")
-        elif self._paused and self.stream.queued <= _HIGH_WATER and len(self._calls) < self._limits.queued_calls:
-            self._paused = False
-            self._goes_on = True
-            self._loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        if not self.stream.closing:
-            self.stream.watch(self._on_readable)
-            self._take_more()
+    def reject(self, error: CallError) -> None:
+        """Send `error` if the socket takes it, and close."""
+        self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR))
+        self.stream.close_after_flush(str(error))
 
     def _closed(self, reason: str) -> None:
+        self._enter(_CLOSING)
         self._quotas.leave(self, self.caller)
-        self._buffer.clear()  # now: the connection itself waits for the garbage collector
-        self._calls.clear()  # replies that come later are sent to a closing stream, which drops them
+        self._buffer.clear()  # free the memory now, not when the garbage collector finds the connection
+        self._calls.clear()
         self._on_closed(self, reason)
+
+
+class _RejectingDispatcher:
+    """Fails every request with the same error."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    def must_defer(self, _command_id: int) -> bool:
+        return False
+
+    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
+        return [], 0
+
+    def dispatch(self, call: Call, _payload: memoryview) -> None:
+        call.fail(self._error)

@@ -1,11 +1,11 @@
-"""Chains of events: plugins that answer each other's events by writing.
+"""Chains of events: plugins that write in reaction to each other's events.
 
-    a change by a person ── event, depth 0 ── A handles it and writes ── event, depth 1 ── B handles it and writes ── …
+    a person's change ── event, depth 0 ── A handles it and writes ── event, depth 1 ── B handles it and writes ── …
 
-A change belongs to a chain when its plugin makes it while it handles an event, or while it handles a call of a plugin
-that does; or when it changes, within ANSWER_WITHIN seconds, a snippet that it was told of. Each is one deeper. Beyond
-FREE_DEPTH an event for a plugin that has written in this chain before waits 0.05 s, doubled each time, at most
-MAX_PAUSE. Nothing is dropped; others are told at once. Chains end with the core: they are not on disk.
+A plugin's change continues a chain if the plugin makes it while it handles an event, or while it handles a call of a
+plugin that does; or if it changes, within REACTION_SECONDS, the snippet of an event that it handled. Each change is one
+deeper. Beyond MAX_FREE_DEPTH an event for a plugin that has already written in the chain is delayed by 0.05 s, doubled
+with each level up to MAX_DELAY. No event is dropped, and other plugins are not delayed. Chains are kept in memory only.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from reed.core.plugin_endpoint import PluginEndpoint
 from reed.peer_log import PeerLog
 from reed.store.base import NO_CAUSE, Cause, Event
 
-FREE_DEPTH = 4
-FIRST_PAUSE = 0.05  # seconds
-MAX_PAUSE = 30.0
-ANSWER_WITHIN = 5.0
-_LOG_INTERVAL = 60.0  # seconds between two lines about the same plugins
-_MAX_NAMES = 8  # of the plugins of a chain
-_MAX_RECENT = 64  # events of a plugin that are remembered
+MAX_FREE_DEPTH = 4
+FIRST_DELAY = 0.05  # seconds
+MAX_DELAY = 30.0
+REACTION_SECONDS = 5.0
+_LOG_INTERVAL = 60.0  # seconds between two log lines about the same plugins
+_MAX_NAMES = 8  # of the plugins in a chain
+_MAX_RECENT = 64  # handled events that are remembered for each plugin
 
 
 class _Handled(NamedTuple):
@@ -36,44 +36,40 @@ class _Handled(NamedTuple):
 
 
 class EventChains:
-    def __init__(self, links: Mapping[str, PluginEndpoint], now: Callable[[], float], log: PeerLog) -> None:
-        self._links = links
+    def __init__(self, endpoints: Mapping[str, PluginEndpoint], now: Callable[[], float], log: PeerLog) -> None:
+        self._endpoints = endpoints
         self._now = now
         self._log = log
-        self._handling: dict[str, Event] = {}  # by plugin
-        self._recent: dict[str, deque[_Handled]] = {}  # by plugin
-        self._slowed: dict[str, tuple[float, str]] = {}  # by plugin: until when that is worth telling, and what
-        self._logged: dict[str, float] = {}  # by plugin: until when it need not be named again
-
-    # What the deliveries say.
+        # All by plugin.
+        self._handling: dict[str, Event] = {}
+        self._recent: dict[str, deque[_Handled]] = {}
+        self._slowed: dict[str, tuple[float, str]] = {}  # until when PLUGIN_HEALTH shows it, and the text
+        self._logged: dict[str, float] = {}  # until when it is not logged again
 
     def begin(self, plugin: str, event: Event) -> None:
         self._handling[plugin] = event
 
     def end(self, plugin: str) -> None:
-        """It has answered, or will not."""
         event = self._handling.pop(plugin, None)
         if event is not None:
             recent = self._recent.setdefault(plugin, deque(maxlen=_MAX_RECENT))
-            recent.append(_Handled(event.snippet_id, event.cause, self._now() + ANSWER_WITHIN))
+            recent.append(_Handled(event.snippet_id, event.cause, self._now() + REACTION_SECONDS))
 
-    def forget(self, plugin: str) -> None:
+    def drop(self, plugin: str) -> None:
         for known in (self._handling, self._recent, self._slowed, self._logged):
             known.pop(plugin, None)
 
-    def pause(self, plugin: str, event: Event) -> float:
-        """Seconds that this event must wait before the plugin is told."""
+    def delay(self, plugin: str, event: Event) -> float:
+        """Seconds by which the delivery of this event to the plugin is delayed."""
         depth, plugins = event.cause
-        if depth <= FREE_DEPTH or plugin not in plugins:
+        if depth <= MAX_FREE_DEPTH or plugin not in plugins:
             return 0.0
-        seconds = min(FIRST_PAUSE * 2.0 ** min(depth - FREE_DEPTH - 1, 20), MAX_PAUSE)
-        self._note(plugin, event, seconds)
+        seconds = min(FIRST_DELAY * 2.0 ** min(depth - MAX_FREE_DEPTH - 1, 20), MAX_DELAY)
+        self._report(plugin, event, seconds)
         return seconds
 
-    # What is asked.
-
     def cause_of(self, plugin: str, snippet_id: str) -> Cause:
-        """Of a change that the plugin makes now."""
+        """The cause of a change that the plugin makes now."""
         found = self._handled_by(plugin, {plugin})
         if found is None:
             now = self._now()
@@ -89,16 +85,16 @@ class EventChains:
         return Cause(found.depth + 1, names[-_MAX_NAMES:])
 
     def slowed(self, plugin: str) -> str:
-        """For PLUGIN_HEALTH: why its events wait; empty when they do not, or no more."""
+        """Why the plugin's events are delayed, for PLUGIN_HEALTH; empty if they are not."""
         until, what = self._slowed.get(plugin, (0.0, ""))
         return what if until > self._now() else ""
 
     def _handled_by(self, plugin: str, seen: set[str]) -> Cause | None:
-        """The deepest event that it handles, itself or for another plugin that has called it."""
+        """The deepest event that the plugin handles, itself or in a call of another plugin."""
         event = self._handling.get(plugin)
         deepest = event.cause if event is not None else None
-        link = self._links.get(plugin)
-        for origin in link.queue.origins() - seen if link is not None and self._handling else ():
+        endpoint = self._endpoints.get(plugin)
+        for origin in endpoint.queue.origins() - seen if endpoint is not None and self._handling else ():
             seen.add(origin)
             found = self._handled_by(origin, seen)
             if found is not None and (deepest is None or found.depth >= deepest.depth):
@@ -106,14 +102,14 @@ class EventChains:
                 deepest = Cause(found.depth, names)
         return deepest
 
-    def _note(self, plugin: str, event: Event, seconds: float) -> None:
+    def _report(self, plugin: str, event: Event, seconds: float) -> None:
         now = self._now()
         plugins = sorted({*event.cause.plugins})
         what = (
-            f"{', '.join(plugins)}: answer each other's events by writing, {event.cause.depth} times in a row "
+            f"{', '.join(plugins)}: write in reaction to each other's events, {event.cause.depth} times in a row "
             f"(now {event.kind} {event.semantic_name or event.snippet_id}); the next event waits {seconds:g} s"
         )
-        self._slowed[plugin] = now + seconds + MAX_PAUSE, what
+        self._slowed[plugin] = now + seconds + MAX_DELAY, what
         if any(now >= self._logged.get(each, now) for each in plugins):
             self._logged.update(dict.fromkeys(plugins, now + _LOG_INTERVAL))
             self._log.warning("%s", what, peer=f"plugin {plugin}")

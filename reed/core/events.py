@@ -1,16 +1,15 @@
-"""Events: what was changed, told to the plugins that asked for it, after the commit (events.md#events).
+"""Events: delivers changes to subscribed plugins after the commit (events.md#events).
 
-    the store's outbox ── a Delivery for each plugin: in order, one at a time ── its action ─┬─ 2xx      the next
-                                                                                             └─ else     again, later
+    the store's outbox ── a Delivery for each plugin, one event at a time, in order ── its action ─┬─ 2xx   next event
+                                                                                                   └─ else  retry
 
-    idle ── an event waits, the plugin is ready ──▶ asked ── 2xx ──▶ idle
-      ▲                                               ├── its process ended, its queue is full ──▶ resting ──▶ idle
-      └──── a new process of the plugin ──── parked ◀─┴── a refusal, no answer in time: a growing rest; MOST_TRIES ──▶
+    idle ── an event waits, the plugin is ready ──▶ in flight ── 2xx ──▶ idle
+      ▲                                               ├── process ended, queue full ──▶ backoff ──▶ idle
+      └──── a new process of the plugin ──── parked ◀─┴── error or timeout: growing backoff; after MAX_TRIES ──▶
 
-Plugins that answer each other's events by writing are slowed down (event_chains).
-
-Nothing is skipped, since the order would be gone: a plugin that refuses an event again and again gets no more of them
-until it is started anew. They wait meanwhile, as they do for a stopped plugin; PLUGIN_HEALTH shows how many, and why.
+Delivery is strictly ordered; an event that fails MAX_TRIES times blocks its subscriber until the plugin restarts. The
+events of a blocked or stopped plugin stay in the outbox; PLUGIN_HEALTH shows how many, and why. Plugins that write in
+reaction to each other's events are slowed down (event_chains).
 """
 
 from __future__ import annotations
@@ -32,58 +31,56 @@ from reed.wire import strict_json
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes
 
-MOST_TRIES = 10  # of one event by one process; with the rests between them about 80 seconds
-FIRST_REST = 0.2  # seconds, doubled each time
-LONGEST_REST = 30.0
+MAX_TRIES = 10  # of one event by one process; with the backoff between them about 80 seconds
+FIRST_BACKOFF = 0.2  # seconds, doubled each time
+MAX_BACKOFF = 30.0
 
 _TAKES_EVENTS = frozenset({State.READY, State.SLEEPING})
-_NOT_ITS_FAULT = (PluginCrashed, PluginOffline, PluginBusy)  # says nothing about the event: no try is counted
+_NOT_COUNTED = (PluginCrashed, PluginOffline, PluginBusy)  # these failures say nothing about the event
 
 
 class Events:
     """The deliveries to all plugins."""
 
-    def __init__(self, store: Store, links: Mapping[str, PluginEndpoint], loop: Loop, log: PeerLog) -> None:
+    def __init__(self, store: Store, endpoints: Mapping[str, PluginEndpoint], loop: Loop, log: PeerLog) -> None:
         self._store = store
-        self._links = links
+        self._endpoints = endpoints
         self._loop = loop
         self._log = log
-        self.chains = EventChains(links, loop.now, log)
+        self.chains = EventChains(endpoints, loop.now, log)
         self._deliveries: dict[str, Delivery] = {}
 
     def refresh(self) -> None:
-        """Rows or manifests changed: tell the store who is told of what."""
+        """Subscribe the plugins to the events in their manifests, and drop those whose rows are gone."""
         subscribers: dict[str, list[str]] = {kind: [] for kind in EVENTS}
-        for name, link in self._links.items():
-            for kind in _kinds(link):
-                if _can_deliver(link):
+        for name, endpoint in self._endpoints.items():
+            for kind in _kinds(endpoint):
+                if _can_deliver(endpoint):
                     subscribers[kind].append(name)
         self._store.subscribe(subscribers, self.chains.cause_of)
         for name, count in list(self._store.events_waiting().items()):
-            if name not in self._links:
-                self._log.warning(
-                    "%s: is no longer in the registry: the %d events for it are dropped", name, count, peer=name
-                )
+            if name not in self._endpoints:
+                self._log.warning("%s: removed from the registry; its %d events are dropped", name, count, peer=name)
                 self._store.drop_events(name)
-        for name in [name for name in self._deliveries if name not in self._links]:
+        for name in [name for name in self._deliveries if name not in self._endpoints]:
             self._deliveries.pop(name).close()
-            self.chains.forget(name)
+            self.chains.drop(name)
 
     def deliver(self) -> None:
-        """After a commit: go on with the plugins that have new events."""
+        """After a commit: deliver the events that it made."""
         for name in self._store.pop_ready():
-            self._delivery(name).go_on()
+            self._delivery(name).pump()
 
     def state_changed(self, name: str) -> None:
-        if self._links[name].plugin.state in _TAKES_EVENTS:
-            self._delivery(name).go_on()
+        if self._endpoints[name].plugin.state in _TAKES_EVENTS:
+            self._delivery(name).pump()
 
     def figures(self, name: str) -> dict[str, Any]:
-        """For PLUGIN_HEALTH: how many events wait, and why none is delivered (empty if that is as it should be)."""
-        link = self._links[name]
+        """For PLUGIN_HEALTH: how many events wait, and why they are not delivered (empty if nothing is wrong)."""
+        endpoint = self._endpoints[name]
         why = self._deliveries[name].parked if name in self._deliveries else ""
-        if _kinds(link) and not _can_deliver(link):
-            why = "its row lacks snippet_read: it is told of no events"
+        if _kinds(endpoint) and not _can_deliver(endpoint):
+            why = "its row lacks snippet_read: no events are delivered"
         return {
             "events_waiting": self._store.events_waiting().get(name, 0),
             "events_parked": why,
@@ -93,19 +90,19 @@ class Events:
     def _delivery(self, name: str) -> Delivery:
         delivery = self._deliveries.get(name)
         if delivery is None:
-            delivery = Delivery(name, self._store, self._links, self.chains, self._loop, self._log)
+            delivery = Delivery(name, self._store, self._endpoints, self.chains, self._loop, self._log)
             self._deliveries[name] = delivery
         return delivery
 
 
 class Delivery:
-    """The events of one plugin, one at a time. `parked` says why none is delivered any more."""
+    """The events of one plugin. `parked` says why no more are delivered."""
 
     def __init__(
         self,
         name: str,
         store: Store,
-        links: Mapping[str, PluginEndpoint],
+        endpoints: Mapping[str, PluginEndpoint],
         chains: EventChains,
         loop: Loop,
         log: PeerLog,
@@ -113,59 +110,63 @@ class Delivery:
         self.parked = ""
         self._name = name
         self._store = store
-        self._links = links  # by name: a changed row makes another link
+        self._endpoints = endpoints  # looked up by name, since a changed row replaces the endpoint
         self._chains = chains
         self._loop = loop
         self._log = log
-        self._asked = False
-        self._waited = 0  # the event that has waited as it must
-        self._rest: Timer | None = None
+        self._in_flight = False
+        self._delayed_id = 0  # the event whose delay is over
+        self._backoff: Timer | None = None
         self._tries = 0
         self._generation = 0  # of the process that the tries were made with
         self._closed = False
 
-    def go_on(self) -> None:
-        """Tell the next event, if nothing stands against it."""
-        link = self._links.get(self._name)
-        if self._asked or self._closed or link is None or link.plugin.state not in _TAKES_EVENTS:
+    def pump(self) -> None:
+        """Deliver the next event, if the plugin is ready and nothing holds delivery up."""
+        endpoint = self._endpoints.get(self._name)
+        if self._in_flight or self._closed or endpoint is None or endpoint.plugin.state not in _TAKES_EVENTS:
             return
-        if link.plugin.generation != self._generation:
-            self._generation = link.plugin.generation
+        if endpoint.plugin.generation != self._generation:
+            self._generation = endpoint.plugin.generation
             self._tries = 0
             self.parked = ""
-            self._end_rest()
-        if not self.parked and self._rest is None:
-            self._asked = True
+            self._cancel_backoff()
+        if not self.parked and self._backoff is None:
+            self._in_flight = True
             try:
-                self._store.next_event(self._name, partial(self._tell, link), self._cannot_read)
+                self._store.next_event(self._name, partial(self._send, endpoint), self._read_failed)
             except CallError as error:
-                self._cannot_read(error)
+                self._read_failed(error)
 
     def close(self) -> None:
         self._closed = True
-        self._end_rest()
+        self._cancel_backoff()
 
-    def _tell(self, link: PluginEndpoint, event: Event | None) -> None:
+    def _send(self, endpoint: PluginEndpoint, event: Event | None) -> None:
         if event is None:
-            self._asked = False
+            self._in_flight = False
             return
-        action = link.plugin.manifest.events.get(event.kind) if link.plugin.manifest else None
+        action = endpoint.plugin.manifest.events.get(event.kind) if endpoint.plugin.manifest else None
         if action is None:
             self._log.info(
-                "%s: event %d is dropped: it takes no %s any more", self._name, event.id, event.kind, peer=self._name
+                "%s: event %d dropped: the manifest no longer lists %s",
+                self._name,
+                event.id,
+                event.kind,
+                peer=self._name,
             )
-            self._told(event)
-            self._loop.call_soon(self.go_on)
+            self._ack(event)
+            self._loop.call_soon(self.pump)
             return
-        if event.id != self._waited and (seconds := self._chains.pause(self._name, event)):
-            self._waited = event.id
-            self._asked = False
-            self._rest = self._loop.call_later(seconds, self._rested)
+        if event.id != self._delayed_id and (seconds := self._chains.delay(self._name, event)):
+            self._delayed_id = event.id
+            self._in_flight = False
+            self._start_backoff(seconds)
             return
         self._chains.begin(self._name, event)
         try:
-            link.ask(
-                link.action(action), payload_of(event), partial(self._answered, event), partial(self._failed, event)
+            endpoint.call(
+                endpoint.action(action), payload_of(event), partial(self._answered, event), partial(self._failed, event)
             )
         except CallError as error:
             self._failed(event, error)
@@ -173,59 +174,61 @@ class Delivery:
     def _answered(self, event: Event, payload: Bytes) -> None:
         status = unpack_status(payload)
         if 200 <= status < 300:
-            self._told(event)
-            self.go_on()
+            self._ack(event)
+            self.pump()
         else:
             self._failed(event, CallError(f"it answered {status}", status=status))
 
-    def _told(self, event: Event) -> None:
+    def _ack(self, event: Event) -> None:
         self._store.ack(self._name, event.id)
         self._chains.end(self._name)
         self._tries = 0
-        self._asked = False
+        self._in_flight = False
 
     def _failed(self, event: Event, error: CallError) -> None:
-        self._asked = False
+        self._in_flight = False
         self._chains.end(self._name)
         if self._closed:
             return
-        if not isinstance(error, _NOT_ITS_FAULT):
+        if not isinstance(error, _NOT_COUNTED):
             self._tries += 1
             what = f"event {event.id} ({event.kind} {event.semantic_name or event.snippet_id})"
-            if self._tries >= MOST_TRIES:
+            if self._tries >= MAX_TRIES:
                 self._park(f"{what} failed {self._tries} times: {error}")
                 return
             self._log.warning(
-                "%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MOST_TRIES, error, peer=self._name
+                "%s: %s failed, try %d of %d: %s", self._name, what, self._tries, MAX_TRIES, error, peer=self._name
             )
-        self._take_rest()
+        self._back_off()
 
     def _park(self, why: str) -> None:
         self.parked = f"{why}; `reed plugin restart {self._name}` tries it again"
         self._log.error("%s: no more events are delivered: %s", self._name, self.parked, peer=self._name)
 
-    def _cannot_read(self, error: CallError) -> None:
-        self._asked = False
+    def _read_failed(self, error: CallError) -> None:
+        self._in_flight = False
         self._log.error("%s: its events cannot be read: %s", self._name, error, peer=self._name)
-        self._take_rest()
+        self._back_off()
 
-    def _take_rest(self) -> None:
-        seconds = min(FIRST_REST * 2 ** max(self._tries - 1, 0), LONGEST_REST)
-        self._rest = self._loop.call_later(seconds, self._rested)
+    def _back_off(self) -> None:
+        self._start_backoff(min(FIRST_BACKOFF * 2 ** max(self._tries - 1, 0), MAX_BACKOFF))
 
-    def _rested(self) -> None:
-        self._rest = None
-        self.go_on()
+    def _start_backoff(self, seconds: float) -> None:
+        self._backoff = self._loop.call_later(seconds, self._end_backoff)
 
-    def _end_rest(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+    def _end_backoff(self) -> None:
+        self._backoff = None
+        self.pump()
+
+    def _cancel_backoff(self) -> None:
+        if self._backoff is not None:
+            self._backoff.cancel()
+            self._backoff = None
 
 
 def payload_of(event: Event) -> bytes:
-    """What the plugin's action gets."""
-    told: dict[str, Any] = {
+    """The JSON that the plugin's action gets."""
+    payload: dict[str, Any] = {
         "id": event.id,
         "event": event.kind,
         "type": event.snippet_type,
@@ -235,15 +238,15 @@ def payload_of(event: Event) -> bytes:
         "time": event.at,
     }
     if event.lost:
-        told["lost"] = event.lost
-    return strict_json.dumps(told)
+        payload["lost"] = event.lost
+    return strict_json.dumps(payload)
 
 
-def _kinds(link: PluginEndpoint) -> list[str]:
-    manifest = link.plugin.manifest
+def _kinds(endpoint: PluginEndpoint) -> list[str]:
+    manifest = endpoint.plugin.manifest
     return [kind for kind in EVENTS if manifest and kind in manifest.events]
 
 
-def _can_deliver(link: PluginEndpoint) -> bool:
-    """Events tell of ids, types and names: what SNIPPET_LIST shows."""
-    return "snippet_read" in link.caller.permissions
+def _can_deliver(endpoint: PluginEndpoint) -> bool:
+    """Events contain ids, types and names, as SNIPPET_LIST does."""
+    return "snippet_read" in endpoint.caller.permissions

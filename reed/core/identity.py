@@ -1,12 +1,12 @@
-"""Who is at the other end of a socket, and what that allows.
+"""Identifies the peer of a socket and its permissions.
 
-    SO_PEERCRED ─┬─ a plugin's process                                  that plugin's permissions
-                 ├─ marked (reed.sandbox.mark), in the session of
-                 │  a plugin that runs: a process that it made          that plugin's permissions, never its user's
-                 ├─ marked, else: an orphan of a plugin                 none
-                 └─ unmarked: a person's program                        the groups that reed.yaml gives the user
+    SO_PEERCRED ─┬─ a plugin's process                           the plugin's permissions
+                 ├─ marked (reed.sandbox.mark), in the session
+                 │  of a running plugin: a descendant of it      the plugin's permissions, not those of its Unix user
+                 ├─ marked, any other session: an orphan         none
+                 └─ unmarked: a person's program                 those of the user's groups in reed.yaml
 
-The mark is inherited and cannot be shed; descent is no criterion, since pid 1 takes in everybody's orphans.
+The mark is inherited and cannot be removed. Descent is no criterion, since pid 1 adopts orphans.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from reed.sandbox.mark import is_marked
 from reed.supervision.groups import People
 from reed.supervision.permissions import commands_for
 
-ORPHAN = ""  # instead of a plugin's name: that plugin's process has ended
+ORPHAN = ""  # in place of a plugin's name: a process of a plugin that has ended
 
 
 class Identity:
-    """Gives each peer its Caller."""
-
     def __init__(
         self,
         people: People,
@@ -34,17 +32,17 @@ class Identity:
         caller_of_plugin: Callable[[str], Caller],
         log: PeerLog,
     ) -> None:
-        """`plugin_of`: the plugin whose process has that pid."""
+        """`plugin_of(pid)`: the plugin whose process has that pid."""
         self._people = people
         self._plugin_of = plugin_of
         self._caller_of_plugin = caller_of_plugin
         self._log = log
 
     def caller_of(self, peer: Peer) -> Caller:
-        """Raises OSError when the core lacks a descriptor or memory to find out."""
+        """Raises OSError if the core lacks a descriptor or memory for the lookup."""
         plugin = owning_plugin(peer, self._plugin_of)
         if plugin == ORPHAN:
-            self._log.warning("pid %d was made by a plugin that no longer runs: access denied", peer.pid, peer=ORPHANS)
+            self._log.warning("pid %d is an orphan of a plugin that has ended: access denied", peer.pid, peer=ORPHANS)
             return Caller(f"pid {peer.pid}", "", frozenset(), frozenset(), frozenset(), is_admin=False)
         if plugin is not None:
             return self._caller_of_plugin(plugin)
@@ -54,15 +52,15 @@ class Identity:
 
 
 def owning_plugin(peer: Peer, plugin_of: Callable[[int], str | None]) -> str | None:
-    """The name of the plugin that the peer belongs to, or ORPHAN; None: it is a person's program.
+    """The name of the plugin that the peer belongs to, ORPHAN, or None for a person's program.
 
-    A peer without a pid is in a pid namespace that this process does not see, and no plugin can enter one.
+    A peer without a pid is in a pid namespace that this process does not see; no plugin can enter one.
     """
     name = plugin_of(peer.pid)
     if name is not None or not peer.pid:
         return name
     marked = is_marked(peer.pid)
-    if marked is None:  # gone by now, or hidden: a plugin has its core's user, and root's might have another
+    if marked is None:  # ended or hidden; plugins run as the core's user, and root's plugins may run as another
         marked = os.geteuid() in {0, peer.uid}
     if not marked:
         return None

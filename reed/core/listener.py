@@ -1,11 +1,10 @@
-"""Accepting connections on a Unix socket.
+"""Accepts connections on a Unix socket, and asks the kernel who connected.
 
-bind ── listen ── accept, until the turn is over its budget ── on_accept(socket, peer)
-                     ├─ no descriptor is left (EMFILE): stop watching, try again when one may be free
-                     ├─ its process connects too often: 429, and closed (connect_rate)
-                     └─ too many connections: told so, and closed
+bind ── listen ── accept, within the turn's budget ── on_accept(socket, peer)
+                     ├─ no descriptor is left (EMFILE): stop watching, retry later
+                     └─ the process connects too often: 429, closed (connect_rate)
 
-Nobody passes descriptors to the core (SO_PASSRIGHTS): to close the last one of a socket that lingers would block it.
+Peers cannot pass descriptors to the core (SO_PASSRIGHTS off): closing a received socket that lingers would block it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from reed.peer_log import PeerLog
 from reed.process_handle import read_proc
 from reed.runtime_paths import Address
 
-_BACKLOG = 65535  # the kernel lets net.core.somaxconn wait, 4,096 by default
+_BACKLOG = 65535  # the kernel caps it at net.core.somaxconn, 4,096 by default
 _ACCEPTS_PER_TURN = 64
 _RETRY_SECONDS = 0.1
 _SO_PEERGROUPS = 59
@@ -35,17 +34,17 @@ _SO_PEERPIDFD = 77
 _SO_PASSRIGHTS = 83  # since Linux 6.16
 _GID = struct.Struct("I")
 _UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
-_MOST_GROUPS = 65536  # of a process: NGROUPS_MAX
+_MAX_GROUPS = 65536  # NGROUPS_MAX
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Peer(NamedTuple):
-    """Who connected, as the kernel says (SO_PEERCRED, SO_PEERGROUPS)."""
+    """The peer's credentials from the kernel (SO_PEERCRED, SO_PEERGROUPS)."""
 
     pid: int
     uid: int
     gid: int
-    groups: tuple[int, ...]  # the supplementary ones
+    groups: tuple[int, ...]  # supplementary
 
 
 class Listener:
@@ -61,84 +60,79 @@ class Listener:
         group_id: int | None = None,
         inherited: int | None = None,
     ) -> None:
-        """Its owner may connect, and with `group_id` that Unix group. `inherited`: it listens already, as that."""
+        """The core's user may connect and, with `group_id`, that Unix group. `inherited`: a descriptor that listens."""
         self.path = path
         self._loop = loop
         self._on_accept = on_accept
         self._log = log
         self._rates = rates
         self._closed = False
-        self._unknown: list[socket.socket] = []  # accepted, and not looked at yet: at most one
+        self._pending: socket.socket | None = None  # accepted, but its peer is not identified yet
         self._sock = bind(path, group_id) if inherited is None else socket.socket(fileno=inherited)
         with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # also of those it accepts
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # inherited by accepted sockets
         loop.watch(self._sock.fileno(), self._accept)
 
     def hand_over(self) -> int:
-        """Stop accepting, and leave the rest to another program in this process: who connects waits for that one."""
-        self._give_up()
+        """Stop accepting; returns the listening descriptor. New connections wait in its backlog for the next core."""
+        self._stop()
         return self._sock.detach()
 
     def close(self) -> None:
         """Stop accepting and remove the socket file."""
         if not self._closed:
-            self._give_up()
+            self._stop()
             self._sock.close()
             self.path.unlink(missing_ok=True)
 
-    def _give_up(self) -> None:
+    def _stop(self) -> None:
         self._closed = True
-        for sock in self._unknown:
-            sock.close()
+        if self._pending is not None:
+            self._pending.close()
         self._loop.unwatch(self._sock.fileno())
 
     def _accept(self) -> None:
         try:
             for _ in range(_ACCEPTS_PER_TURN):
-                if not self._unknown:
-                    self._unknown.append(self._sock.accept()[0])
-                sock = self._unknown[-1]
+                sock = self._pending = self._pending or self._sock.accept()[0]
                 pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
                 if refusal := self._rates.refusal(pid):
                     refuse(sock, refusal)
-                else:
-                    # To look at who it is takes a descriptor too.
+                else:  # this may lack a descriptor too, and is then retried
                     self._on_accept(sock, Peer(pid, uid, gid, _groups_of(sock)))
-                self._unknown.pop()
+                self._pending = None
                 if self._loop.over_budget():
                     return
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionAbortedError):
             return
-        except ConnectionAbortedError:
-            return  # the next turn goes on
         except OSError as error:
             if not is_out_of_resources(error):
                 raise
-            self._rest(error)
+            self._back_off(error)
 
-    def _rest(self, error: OSError) -> None:
-        """A listening socket stays readable when accept fails: without a rest the loop would spin."""
-        self._log.error("cannot accept on %s: %s; trying again", self.path.name, error.strerror, peer=self.path.name)
+    def _back_off(self, error: OSError) -> None:
+        """Stop watching for a while: the socket stays readable, so the loop would spin."""
+        self._log.error("cannot accept on %s: %s; retrying", self.path.name, error.strerror, peer=self.path.name)
         self._loop.unwatch_read(self._sock.fileno())
-        self._loop.call_later(_RETRY_SECONDS, self._wake)
+        self._loop.call_later(_RETRY_SECONDS, self._resume)
 
-    def _wake(self) -> None:
+    def _resume(self) -> None:
         if not self._closed:
             self._loop.watch(self._sock.fileno(), self._accept)
-            self._accept()  # nothing is readable for one that was accepted already
+            self._accept()  # no event reports a socket that is pending
 
 
 def is_out_of_resources(error: OSError) -> bool:
-    """Is it the core that lacks a descriptor or memory? Then it says nothing of the peer, and is tried again."""
+    """Whether the core lacks a descriptor or memory, which says nothing about the peer."""
     return error.errno in _OUT_OF_RESOURCES
 
 
 def bind(path: Path, group_id: int | None) -> socket.socket:
-    """A listening socket at `path`; a socket file that a dead core left is replaced, anything else is refused."""
+    """A listening socket at `path`. Replaces a dead core's socket file; RuntimeFolderError for any other file."""
     if path.is_socket():
         path.unlink()
     elif path.is_symlink() or path.exists():
-        raise RuntimeFolderError(f"{path}: is in the way and no socket", hint="remove it")
+        raise RuntimeFolderError(f"{path}: exists and is not a socket", hint="remove it")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -155,16 +149,16 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
 
 
 def refuse(sock: socket.socket, frame: bytes) -> None:
-    """Say why with one frame, if the socket takes it, and close."""
+    """Send `frame` if the socket takes it, and close."""
     with contextlib.suppress(OSError):
         sock.send(frame, socket.MSG_DONTWAIT)
     sock.close()
 
 
 def _groups_of(sock: socket.socket) -> tuple[int, ...]:
-    for most in (64, _MOST_GROUPS):
+    for limit in (64, _MAX_GROUPS):
         try:
-            groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, most * _GID.size)
+            groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, limit * _GID.size)
         except OSError as error:
             if error.errno != errno.ERANGE:
                 raise
@@ -174,9 +168,9 @@ def _groups_of(sock: socket.socket) -> tuple[int, ...]:
 
 
 def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
-    """Is the process that connected still there? Its pid says nothing when it is not: it could be another's by now.
+    """Whether the process that connected still exists. If it has ended, another process may have its pid by now.
 
-    To be asked after its pid was looked up, not before. What has ended and was not waited for still has its pid.
+    Call it after looking up the pid, not before. A zombie still has its pid.
     """
     try:
         fd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
@@ -190,7 +184,7 @@ def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
         signal.pidfd_send_signal(fd, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's, or a seccomp profile refuses the call: ask what needs no permission
+    except OSError:  # another user's process, or denied by a seccomp profile: fdinfo needs no permission
         return b"\nPid:\t-1\n" not in read_proc(f"/proc/self/fdinfo/{fd}")
     finally:
         os.close(fd)

@@ -1,9 +1,9 @@
-"""monitor.sock: every frame as it passes, for who may see everything (`reed monitor`).
+"""monitor.sock: streams every frame of the core to watchers (`reed monitor`).
 
-    Connection ── saw(direction, …) ── a record to each watcher      nobody watches: one look at `watched`, and no more
-    a watcher that is too slow is closed: the core waits for nobody
+    Connection ── on_frame(direction, …) ── a record to each watcher
 
-Only the group admin may watch: frames hold what permissions keep apart.
+Only the group admin may watch, since frames contain data of all permissions. A watcher that reads too slowly is
+disconnected. Without watchers a frame costs one test of `watched`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Monitor:
     def __init__(
         self,
         path: Path,
-        most_queued: int,
+        max_queued: int,
         loop: Loop,
         log: PeerLog,
         quotas: Quotas,
         caller_of: Callable[[Peer], Caller],
     ) -> None:
-        """`most_queued`: bytes that may wait for a watcher."""
+        """`max_queued`: unread bytes after which a watcher is disconnected."""
         self.watched = False
-        self._most_queued = most_queued
+        self._max_queued = max_queued
         self._loop = loop
         self._log = log
         self._caller_of = caller_of
@@ -46,10 +46,10 @@ class Monitor:
         self._rates = quotas.rates
         self._listener = Listener(loop, path, self._accept, log, quotas.rates)
 
-    def saw(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
-        """A frame passed, whole, in one part or several."""
+    def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
+        """Send a whole frame, given in one or several parts, to all watchers."""
         head = monitor.head(time.time_ns() // 1000, direction, connection, peer)
-        record = b"".join((head, *frame))  # a copy: a view does not outlive its turn, a slow watcher might
+        record = b"".join((head, *frame))  # a copy, since views of the frame end with the turn
         for watcher in list(self._watchers):
             watcher.send(record)
 
@@ -64,22 +64,22 @@ class Monitor:
             refuse(sock, refusal)
             return
         if not caller.is_admin or not is_peer_alive(sock, peer):
-            self._log.warning("%s may not monitor: that is for the group admin", caller.name, peer=caller.name)
+            self._log.warning("%s may not monitor: only the group admin may", caller.name, peer=caller.name)
             sock.close()
             return
         watcher = Stream(
-            self._loop, sock, lambda reason: self._gone(watcher, caller, reason), max_queued=self._most_queued
+            self._loop, sock, lambda reason: self._closed(watcher, caller, reason), max_queued=self._max_queued
         )
         self._watchers.append(watcher)
         self.watched = True
         watcher.watch(lambda: self._on_readable(watcher))
-        self._log.info("%s monitors the frames", caller.name, peer=caller.name)
+        self._log.info("%s started monitoring", caller.name, peer=caller.name)
 
     def _on_readable(self, watcher: Stream) -> None:
         if watcher.receive(self._scratch) >= 0:
             watcher.close("it closed the connection")
 
-    def _gone(self, watcher: Stream, caller: Caller, reason: str) -> None:
+    def _closed(self, watcher: Stream, caller: Caller, reason: str) -> None:
         self._watchers.remove(watcher)
         self.watched = bool(self._watchers)
-        self._log.info("%s monitors no more: %s", caller.name, reason, peer=caller.name)
+        self._log.info("%s stopped monitoring: %s", caller.name, reason, peer=caller.name)

@@ -1,19 +1,19 @@
-"""Links: the core's side of each plugin, from its socket to its calls.
+"""The core's side of each plugin: its socket, connections, actions and calls.
 
-PluginEndpoint, one for each row                             PluginConnection, one for each connection of its processes
-listener  <runtime folder>/plugins/NAME.sock       Connection    frames both ways
-queue     calls held and waiting (plugin_calls)    held          the one call that it carries
-actions   what the active process registered     registered    whether F0 came; before it, nothing else may
-                                                   run           the process, by the pid that the kernel tells
+PluginEndpoint, one for each row                         PluginConnection, one for each connection of its processes
+listener  <runtime folder>/plugins/NAME.sock             connection   frames in both directions
+queue     calls in flight and waiting (call_queue)       in_flight    the one call that it carries
+actions   what the active process registered             registered   PLUGIN_REGISTER came; required first
+                                                         process      found by the pid in the kernel's credentials
 
-state of the plugin (supervision.lifecycle)        its calls
-starting, backoff, busy, sleeping               wait
-ready                                           go out
-stopping                                        what is held is finished, the rest waits for what follows
-stopped, failed                                 fail: ERR_PLUGIN_CRASHED (held), ERR_PLUGIN_OFFLINE (waiting)
+state of the plugin (supervision.lifecycle)        calls
+starting, backoff, busy, sleeping                  wait
+ready                                              are sent
+stopping                                           those in flight finish; the others wait for the next process
+stopped, failed                                    fail: ERR_PLUGIN_CRASHED (in flight), ERR_PLUGIN_OFFLINE (waiting)
 
-A replacement beside the active process (supervision.replacement) registers and says READY like any other; then
-`use_process` gives it the calls that wait. The old one answers what it holds: no other process answers for it.
+A replacement process (supervision.replacement) registers and says READY like any other; `activate_process` then gives
+it the waiting calls, and the old process finishes its own.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reed.config import Config
-from reed.core.call_queue import LAST_STATUS, Answered, CallQueue, PluginCall, out_of_range
+from reed.core.call_queue import MAX_STATUS, Answered, CallQueue, PluginCall, status_error
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
-from reed.core.registration import caller_for, registered_actions
 from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
 from reed.supervision.launch_spec import Specification
 from reed.supervision.lifecycle import State
-from reed.supervision.manifest import Action
+from reed.supervision.manifest import Action, Manifest
+from reed.supervision.permissions import commands_for
+from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginRegister
@@ -47,12 +48,12 @@ from reed.wire.plugins import PluginRegister
 _TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
-_FIRST_ERROR = 400
-_WORTH_NOT_COPYING = 16 * 1024  # bytes of a call: below it one write of a joined frame is cheaper than two parts
+_MIN_ERROR_STATUS = 400
+_MAX_JOINED = 16 * 1024  # bytes of a call's payload; below it copying costs less than sending two parts
 
 
 class EndpointTools(NamedTuple):
-    """What every link works with."""
+    """What all endpoints share."""
 
     loop: Loop
     config: Config
@@ -65,41 +66,40 @@ class EndpointTools(NamedTuple):
 
 
 class PluginConnection:
-    """One connection of a plugin's process: calls out, and the plugin's own requests and signals in."""
+    """One connection of a plugin's process. It is a Channel of the queue, and the Dispatcher of the process's own
+    requests: PLUGIN_REGISTER must come first."""
 
-    def __init__(self, link: PluginEndpoint, run: Process, sock: socket.socket, tools: EndpointTools) -> None:
-        self.held: PluginCall | None = None
-        self.run = run
+    def __init__(self, endpoint: PluginEndpoint, process: Process, sock: socket.socket, tools: EndpointTools) -> None:
+        self.in_flight: PluginCall | None = None
+        self.process = process
         self.registered = False
-        self._link = link
+        self._endpoint = endpoint
         self._dispatcher = tools.dispatcher
         self.connection = Connection(
             tools.loop,
             sock,
-            caller_for(run.spec.row),
+            caller_for(process.spec.row),
             self,
             tools.config.limits,
             tools.scratch,
             tools.log,
             tools.monitor,
             tools.quotas,
-            on_signal=lambda _, frame: link.take_signal(self, frame.payload),
-            on_response=self._take_response,
-            on_closed=lambda _, reason: link.connection_closed(self, reason),
+            on_signal=lambda _, frame: endpoint.on_signal(self, frame.payload),
+            on_response=self._on_response,
+            on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
         )
-
-    # As the dispatcher of its connection: registering comes first.
 
     def must_defer(self, command_id: int) -> bool:
         return self._dispatcher.must_defer(command_id)
 
-    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        return self._dispatcher.answers(caller, data, room) if self.registered else ([], 0)
+    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+        return self._dispatcher.cached_responses(caller, data, room) if self.registered else ([], 0)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         if call.command_id == Command.PLUGIN_REGISTER:
             try:
-                self._link.register(self, call, payload)
+                self._endpoint.register(self, call, payload)
             except CallError as error:
                 call.fail(error)
         elif self.registered:
@@ -107,30 +107,24 @@ class PluginConnection:
         else:
             call.fail(PermissionDenied("not registered", hint="send PLUGIN_REGISTER (0xF0) first"))
 
-    # As a lane of the queue.
-
-    @property
-    def process(self) -> object:
-        return self.run
-
     def send_call(self, call: PluginCall) -> None:
-        if len(call.payload) < _WORTH_NOT_COPYING:
+        if len(call.payload) < _MAX_JOINED:
             self.connection.send_now(frames.encode(call.command_id, call.payload))
         else:
             self.connection.send(*frames.in_parts(call.command_id, call.payload))
 
-    def _take_response(self, frame: Frame) -> None:
-        held = self.held
-        if held is None or held.command_id != frame.command_id:
-            raise Malformed(f"a response to 0x{frame.command_id:02X}, which was not asked")
+    def _on_response(self, frame: Frame) -> None:
+        call = self.in_flight
+        if call is None or call.command_id != frame.command_id:
+            raise Malformed(f"a response to 0x{frame.command_id:02X}, but no such call is in flight")
         if frame.flags & _ERROR:
-            error = ErrorResponse.unpack(frame.payload)
-            refusal = CallError(error.message, status=error.status, error_code=error.error_code)
-            if not _FIRST_ERROR <= error.status <= LAST_STATUS:
-                refusal = out_of_range(self._link.name, held.action, error.status)
-            self._link.queue.refuse(self, refusal)
+            response = ErrorResponse.unpack(frame.payload)
+            error = CallError(response.message, status=response.status, error_code=response.error_code)
+            if not _MIN_ERROR_STATUS <= response.status <= MAX_STATUS:
+                error = status_error(self._endpoint.name, call.action, response.status)
+            self._endpoint.queue.fail(self, error)
         else:
-            self._link.queue.answer(self, frame.payload)
+            self._endpoint.queue.answer(self, frame.payload)
 
 
 class PluginEndpoint:
@@ -139,11 +133,11 @@ class PluginEndpoint:
     def __init__(self, plugin: Plugin, tools: EndpointTools) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop, self._dispatch_idle)
+        self.queue = CallQueue(self.name, tools.loop, self._notify_idle)
         self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
         self._actions: dict[Process, dict[str, Action]] = {}  # what each process registered
-        self._until_idle: dict[Process, Callable[[], None]] = {}
+        self._on_idle: dict[Process, Callable[[], None]] = {}
         self._tools = tools
         self._listener: Listener | None = None
 
@@ -162,87 +156,87 @@ class PluginEndpoint:
             self._listener = None
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
-        run = self._tools.supervisor.process_of(peer.pid)
-        if run is None and self.plugin.is_launching:  # it may connect before its pid is known here
+        process = self._tools.supervisor.process_of(peer.pid)
+        if process is None and self.plugin.is_launching:  # the process may connect before the core learns its pid
             self._tools.loop.call_soon(lambda: self._accept(sock, peer))
             return
-        if refusal := self._tools.quotas.rates.connects(self.caller if run else None, peer.pid, peer.uid):
+        if refusal := self._tools.quotas.rates.connects(self.caller if process else None, peer.pid, peer.uid):
             refuse(sock, refusal)
-        elif run is None or run.name != self.name or not is_peer_alive(sock, peer):
+        elif process is None or process.name != self.name or not is_peer_alive(sock, peer):
             self._tools.log.warning(
-                "%s: refused a connection of pid %d (uid %d): not the plugin's process",
+                "%s: refused a connection of pid %d (uid %d): not a process of this plugin",
                 self.name,
                 peer.pid,
                 peer.uid,
-                peer=f"plugin {run.name}" if run else f"uid {peer.uid}",
+                peer=f"plugin {process.name}" if process else f"uid {peer.uid}",
             )
             sock.close()
         else:
-            connection = PluginConnection(self, run, sock, self._tools)
+            connection = PluginConnection(self, process, sock, self._tools)
             self.connections.append(connection)
-            if error := connection.connection.share.too_many_connections():
+            if error := connection.connection.usage.too_many_connections():
                 self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
-                connection.connection.close_with(error)
+                connection.connection.reject(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
         self.connections.remove(connection)
-        self.queue.remove_lane(connection)
-        run = connection.run
-        if connection.registered and run is self.plugin.process and not self._registered(run):
+        self.queue.remove_channel(connection)
+        process = connection.process
+        if connection.registered and process is self.plugin.process and not self._registered(process):
             self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
             self._tools.supervisor.on_disconnect(self.name)
-        self._dispatch_idle()
+        self._notify_idle()
 
-    # Registering and signals.
+    # Registration and signals.
 
     def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
-        """PLUGIN_REGISTER: who it is, and the actions that it has."""
+        """Handle PLUGIN_REGISTER: check name, version and actions, and reply with settings and permissions."""
         request = PluginRegister.unpack(payload)
-        run, spec = connection.run, connection.run.spec
+        process, spec = connection.process, connection.process.spec
         if request.name != self.name:
             raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
         if request.version != spec.row.version:
             raise Conflict(f"{self.name} registered as version {request.version}, its row says {spec.row.version}")
-        self._actions[run] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
+        self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
         if not connection.registered:
             connection.registered = True
-            if run is self.plugin.process:
+            if process is self.plugin.process:
                 self.queue.remap(lambda call: self.action(call.action).command_id)
-                self.queue.add_lane(connection)
+                self.queue.add_channel(connection)
         sleep = spec.manifest.sleep
-        answer = {
+        reply = {
             "settings": dict(spec.launch.settings),
             "permissions": sorted(spec.row.required_permissions),
             "limits": {"payload": self._tools.config.limits.payload},
             "peers": [name for name in self._tools.supervisor.plugins if name != self.name],
             "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
         }
-        call.reply(JsonResponse(200, strict_json.dumps(answer)).pack())
+        call.reply(JsonResponse(200, strict_json.dumps(reply)).pack())
 
-    def take_signal(self, connection: PluginConnection, payload: memoryview) -> None:
+    def on_signal(self, connection: PluginConnection, payload: memoryview) -> None:
         message = SignalMessage.unpack(payload)
         if message.plugin_name != self.name:
             raise Malformed(f"a signal of {message.plugin_name!r} on the socket of {self.name}")
         if not connection.registered:
             raise Malformed("a signal before PLUGIN_REGISTER")
         if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
-            raise Malformed(f"signal 0x{message.signal_type:02X} is none that a plugin sends")
-        self._tools.supervisor.on_signal(connection.run, Signal(message.signal_type), bytes(message.data))
+            raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
+        self._tools.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
-    def send_signal(self, signal: Signal, data: bytes = b"", run: Process | None = None) -> bool:
-        """Send it to that process, or to the active one, on its first connection; False when there is none."""
-        for connection in self._registered(run or self.plugin.process):
+    def send_signal(self, signal: Signal, data: bytes = b"", process: Process | None = None) -> bool:
+        """Send a signal to `process` or to the active process; False if it has no connection."""
+        for connection in self._registered(process or self.plugin.process):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
             connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
             return True
         return False
 
-    def _registered(self, run: Process | None) -> list[PluginConnection]:
-        return [connection for connection in self.connections if connection.registered and connection.run is run]
+    def _registered(self, process: Process | None) -> list[PluginConnection]:
+        return [each for each in self.connections if each.registered and each.process is process]
 
     # Its calls.
 
-    def ask(
+    def call(
         self,
         action: Action,
         payload: bytes,
@@ -250,18 +244,18 @@ class PluginEndpoint:
         failed: Callable[[CallError], None],
         origin: str = "",
     ) -> None:
-        """Call an action (for the plugin `origin`, if any); raises what is known at once (offline, queue full)."""
+        """Call an action; `origin`: the calling plugin, if a plugin calls. Raises PluginOffline and PluginBusy."""
         if self.plugin.state not in _TAKES_CALLS:
-            raise self.offline()
+            raise self.offline_error()
         config = self._tools.config
         timeout = action.timeout or config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
-        self.queue.ask(call, _queue_limit(self.plugin.spec, config))
+        self.queue.submit(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
             self._tools.supervisor.wake(self.name)
 
     def action(self, name: str) -> Action:
-        """The action of that name, from what the process registered or, before it did, from plugin.yaml."""
+        """The action that the active process registered or, before it registered, that plugin.yaml declares."""
         known = self.actions or (self.plugin.manifest.actions if self.plugin.manifest else {})
         if name not in known:
             raise ActionNotFound(
@@ -271,7 +265,7 @@ class PluginEndpoint:
 
     @property
     def actions(self) -> dict[str, Action]:
-        """What the active process has registered."""
+        """The actions that the active process registered."""
         return self._actions.get(self.plugin.process, {}) if self.plugin.process else {}
 
     # Its processes.
@@ -279,51 +273,80 @@ class PluginEndpoint:
     def state_changed(self, new: State) -> None:
         if new in {State.STOPPED, State.FAILED}:
             self.queue.set_accepting(False)
-            self.queue.fail_waiting(lambda _: self.offline())
+            self.queue.fail_waiting(lambda _: self.offline_error())
         else:
             self.queue.set_accepting(new == State.READY)
         if new is State.STARTING:
             self.caller = caller_for(self.plugin.row)
 
-    def use_process(self) -> None:
-        """Another process is active now."""
+    def activate_process(self) -> None:
+        """A replacement has become the active process."""
         self.caller = caller_for(self.plugin.row)
         self.queue.remap(lambda call: self.action(call.action).command_id)
-        self.queue.use([*self._registered(self.plugin.process)])
+        self.queue.set_channels(self._registered(self.plugin.process))
 
-    def when_idle(self, run: Process, done: Callable[[], None]) -> None:
-        """Call back when that process holds no call any more."""
-        self._until_idle[run] = done
-        self._dispatch_idle()
+    def when_idle(self, process: Process, done: Callable[[], None]) -> None:
+        """Call `done` once that process has no call in flight."""
+        self._on_idle[process] = done
+        self._notify_idle()
 
-    def gone(self, run: Process, why: str) -> None:
-        """That process has ended, or is not heard any more."""
-        self._until_idle.pop(run, None)
-        for connection in [each for each in self.connections if each.run is run]:
-            connection.connection.drain()  # an answer that it gave before it ended
+    def process_ended(self, process: Process, why: str) -> None:
+        self._on_idle.pop(process, None)
+        for connection in [each for each in self.connections if each.process is process]:
+            connection.connection.drain()  # it may have answered before it ended
             connection.connection.close("its process ended")
-        self.queue.fail_in_flight(run, lambda call: self._crashed(call, why, run))
-        self._actions.pop(run, None)
+        self.queue.fail_in_flight(process, lambda call: self._crash_error(call, why, process))
+        self._actions.pop(process, None)
 
-    def _dispatch_idle(self) -> None:
-        if not self._until_idle:
+    def _notify_idle(self) -> None:
+        if not self._on_idle:
             return
-        for run in [run for run in self._until_idle if not self.queue.is_working(run)]:
-            self._until_idle.pop(run)()
+        for process in [each for each in self._on_idle if not self.queue.is_working(each)]:
+            self._on_idle.pop(process)()
 
-    def _crashed(self, call: PluginCall, why: str, run: Process) -> CallError:
+    def _crash_error(self, call: PluginCall, why: str, process: Process) -> CallError:
         return PluginCrashed(
-            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{run.stderr_tail()}",
+            f"plugin {self.name}, action {call.action}: {why or 'its process ended'}{process.stderr_tail()}",
             hint=f"see `reed plugin logs {self.name}`",
         )
 
-    def offline(self) -> CallError:
+    def offline_error(self) -> CallError:
         plugin = self.plugin
         why = f": {plugin.reason}" if plugin.reason else ""
         return PluginOffline(f"plugin {self.name} is {plugin.state}{why}", hint=f"reed plugin start {self.name}")
 
 
+def caller_for(row: Row) -> Caller:
+    """A plugin as a caller; its permissions come only from its row (permissions.md)."""
+    permissions = frozenset(str(permission) for permission in row.required_permissions)
+    name = row.plugin_name
+    return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)
+
+
+def registered_actions(manifest: Manifest, registration: dict[str, Any]) -> dict[str, Action]:
+    """The actions that a process registered, with their settings in plugin.yaml."""
+    found: dict[str, Action] = {}
+    ids: dict[int, str] = {}
+    actions = registration.get("actions", {})
+    if not isinstance(actions, dict):
+        raise Malformed("PLUGIN_REGISTER: actions must be an object")
+    for name, entry in actions.items():
+        command_id = entry.get("command_id") if isinstance(entry, dict) else None
+        if not isinstance(command_id, int) or not FIRST_ACTION_ID <= command_id <= LAST_ACTION_ID:
+            raise Malformed(f"action {name}: command_id must be {FIRST_ACTION_ID} to {LAST_ACTION_ID}")
+        if command_id in ids:
+            raise Malformed(f"actions {ids[command_id]} and {name} have the same command_id {command_id}")
+        ids[command_id] = name
+        declared = manifest.actions.get(name)
+        if declared is not None and declared.command_id != command_id:
+            raise Malformed(
+                f"action {name} registered with command_id {command_id}, plugin.yaml says {declared.command_id}"
+            )
+        found[name] = declared or Action(name=name, command_id=command_id)
+    return found
+
+
 def _queue_limit(spec: Specification | None, config: Config) -> int:
-    """How many calls may wait for it: its own limit, or the core's."""
+    """The number of calls that may wait: the plugin's own limit or the core's."""
     own = spec.launch.limits.calls if spec else None
     return config.limits.queued_calls if own is None else own

@@ -1,8 +1,4 @@
-"""What the plugins' manifests ask of the core: filters before a write, events after it.
-
-rows and manifests ── refresh ──┬── Filters   who is asked before a write
-                                └── Events    who is told after the commit
-"""
+"""What the plugins' manifests hook into: filters before a write, events after its commit."""
 
 from __future__ import annotations
 
@@ -17,31 +13,31 @@ from reed.store.base import Store
 
 
 class PluginHooks:
-    """Both, kept up to date with the registry."""
+    """Filters and events, kept up to date with rows and manifests."""
 
     def __init__(
         self,
         store: Store,
-        links: Mapping[str, PluginEndpoint],
+        endpoints: Mapping[str, PluginEndpoint],
         has_row: Callable[[str], bool],
         loop: Loop,
-        most_bytes: int,
+        max_bytes: int,
         log: PeerLog,
     ) -> None:
-        """`has_row`: is that plugin in the registry? `most_bytes` of one connection's writes may wait for filters."""
-        self.filters = Filters(store, links, has_row, most_bytes, log)
-        self.events = Events(store, links, loop, log)
+        """`has_row(name)`: whether the registry lists that plugin. `max_bytes`: see Filters."""
+        self.filters = Filters(store, endpoints, has_row, max_bytes, log)
+        self.events = Events(store, endpoints, loop, log)
         self._loop = loop
-        self._is_due = False
+        self._scheduled = False
 
     def refresh(self) -> None:
         """Rows or manifests changed."""
-        self._is_due = False
+        self._scheduled = False
         self.filters.refresh()
         self.events.refresh()
 
     def refresh_later(self) -> None:
-        """A row comes or goes, or a manifest is about to be read again: look when that is done."""
-        if not self._is_due:
-            self._is_due = True
+        """Refresh in the next turn, once, however many rows or manifests change in this one."""
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self.refresh)

@@ -1,14 +1,14 @@
-"""What one user, or one plugin, may have of the core at a time: the rest is for the others.
+"""Quotas: what one user or one plugin may hold of the core at a time.
 
-    limits in reed.yaml   of a user          of a plugin          what is counted, and what becomes of one too many
-    connections           user_connections   plugin_connections   open ones: it is told so, and closed
-    bytes                 user_bytes         plugin_bytes         requests not whole yet: told so, and closed;
-                                                                  answers not read yet: closed, and the log says why
-    calls                 user_calls         plugin_calls         of plugins' actions, not answered yet: 429
-    connects      user_connects      plugin_connects      a second (connect_rate): 429, and closed
+    limits in reed.yaml
+    of a user          of a plugin          counts                               over the limit
+    user_connections   plugin_connections   open connections                     429, closed
+    user_bytes         plugin_bytes         bytes of incomplete requests         429, closed
+                                            bytes of unread responses            closed and logged
+    user_calls         plugin_calls         calls of plugins' actions in flight  429
+    user_connects      plugin_connects      connections per second (connect_rate)  429, closed
 
-A user is a user on all of its connections, a plugin with all of its processes on whichever socket. The error says who,
-how much, and which limit to set.
+A user's connections count together, and so do those of all processes of a plugin, on any socket.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from reed.core.connect_rate import ConnectRates
 from reed.errors import PluginBusy
 
 
-class Limits(connect_rate.Limits, Protocol):
-    """The settings of reed.yaml that hold here."""
+class QuotaLimits(connect_rate.RateLimits, Protocol):
+    """The settings of reed.yaml that apply here."""
 
     @property
     def user_connections(self) -> int: ...
@@ -38,77 +38,77 @@ class Limits(connect_rate.Limits, Protocol):
     def plugin_calls(self) -> int: ...
 
 
-class Holding(Protocol):
+class Buffered(Protocol):
     """A connection, as far as it counts here."""
 
     @property
-    def held_bytes(self) -> int: ...
+    def buffered_bytes(self) -> int: ...
 
 
-class Share:
-    """What one of them has."""
+class Usage:
+    """What one caller holds."""
 
     __slots__ = ("_caller", "_limits", "_quotas", "calls", "connections")
 
-    def __init__(self, caller: Caller, limits: Limits, quotas: Quotas) -> None:
-        self.connections: set[Holding] = set()
+    def __init__(self, caller: Caller, limits: QuotaLimits, quotas: Quotas) -> None:
+        self.connections: set[Buffered] = set()
         self.calls = 0
         self._caller = caller
         self._limits = limits
         self._quotas = quotas
 
     def too_many_connections(self) -> PluginBusy | None:
-        most = self._limits.plugin_connections if self._caller.plugin else self._limits.user_connections
-        return self._over("connections", f"{most} connections open", most) if len(self.connections) > most else None
+        limit = self._limits.plugin_connections if self._caller.plugin else self._limits.user_connections
+        if len(self.connections) <= limit:
+            return None
+        return self._error("connections", f"{limit} connections open", limit)
 
     def too_many_bytes(self) -> PluginBusy | None:
-        most = self._limits.plugin_bytes if self._caller.plugin else self._limits.user_bytes
-        held = sum(connection.held_bytes for connection in self.connections)
-        what = f"{held} bytes under way, in requests that are not whole and answers that it has not read"
-        return self._over("bytes", what, most) if held > most else None
+        limit = self._limits.plugin_bytes if self._caller.plugin else self._limits.user_bytes
+        buffered = sum(connection.buffered_bytes for connection in self.connections)
+        if buffered <= limit:
+            return None
+        return self._error("bytes", f"{buffered} bytes buffered (incomplete requests and unread responses)", limit)
 
     def begin_call(self) -> None:
-        """Raises PluginBusy where it has too many under way; `end_call` gives it back."""
-        most = self._limits.plugin_calls if self._caller.plugin else self._limits.user_calls
-        if self.calls >= most:
-            raise self._over("calls", f"{self.calls} calls of plugins under way", most)
+        """Count a call until `end_call`. Raises PluginBusy if the quota is used up."""
+        limit = self._limits.plugin_calls if self._caller.plugin else self._limits.user_calls
+        if self.calls >= limit:
+            raise self._error("calls", f"{self.calls} plugin calls in flight", limit)
         self.calls += 1
 
     def end_call(self) -> None:
         self.calls -= 1
         if not self.calls and not self.connections:
-            self._quotas.forget(self._caller)
+            self._quotas.drop_unused(self._caller)
 
-    def _over(self, kind: str, what: str, most: int) -> PluginBusy:
+    def _error(self, kind: str, what: str, limit: int) -> PluginBusy:
         setting = f"limits.{'plugin' if self._caller.plugin else 'user'}_{kind}"
-        return PluginBusy(f"{self._caller.name} has {what}", hint=f"{setting} in reed.yaml is {most}")
+        return PluginBusy(f"{self._caller.name} has {what}", hint=f"{setting} in reed.yaml is {limit}")
 
 
 class Quotas:
-    """The shares of all who are there."""
+    """The usage of every caller that is connected or has calls in flight."""
 
-    def __init__(self, limits: Limits, rates: ConnectRates) -> None:
+    def __init__(self, limits: QuotaLimits, rates: ConnectRates) -> None:
         self.rates = rates
         self._limits = limits
-        self._shares: dict[str, Share] = {}
+        self._usages: dict[str, Usage] = {}
 
-    def share_of(self, caller: Caller) -> Share:
-        share = self._shares.get(caller.name)
-        if share is None:
-            share = self._shares[caller.name] = Share(caller, self._limits, self)
-        return share
+    def enter(self, connection: Buffered, caller: Caller) -> Usage:
+        usage = self._usages.get(caller.name)
+        if usage is None:
+            usage = self._usages[caller.name] = Usage(caller, self._limits, self)
+        usage.connections.add(connection)
+        return usage
 
-    def enter(self, connection: Holding, caller: Caller) -> Share:
-        share = self.share_of(caller)
-        share.connections.add(connection)
-        return share
+    def leave(self, connection: Buffered, caller: Caller) -> None:
+        usage = self._usages.get(caller.name)
+        if usage is not None:
+            usage.connections.discard(connection)
+            self.drop_unused(caller)
 
-    def leave(self, connection: Holding, caller: Caller) -> None:
-        self.share_of(caller).connections.discard(connection)
-        self.forget(caller)
-
-    def forget(self, caller: Caller) -> None:
-        """Keep nothing of who has nothing."""
-        share = self._shares.get(caller.name)
-        if share is not None and not share.connections and not share.calls:
-            del self._shares[caller.name]
+    def drop_unused(self, caller: Caller) -> None:
+        usage = self._usages.get(caller.name)
+        if usage is not None and not usage.connections and not usage.calls:
+            del self._usages[caller.name]

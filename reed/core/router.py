@@ -42,9 +42,9 @@ class Router:
         """Whether a read must wait for this turn's commit: until then it could see writes that may still fail."""
         return command_id in _READS and self._store_is_dirty()
 
-    def answers(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
+    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """See ResponseCache."""
-        return self._cache.answers(caller.commands, data, room)
+        return self._cache.lookup(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id
@@ -58,7 +58,7 @@ class Router:
             call.fail(error)
         except Exception as error:  # noqa: BLE001
             self._on_exception(error)
-            if call.answer is None:
+            if call.response is None:
                 call.fail(Internal(f"a bug in the core: {type(error).__name__}", hint="its traceback is in the log"))
 
     def _refusal(self, call: Call) -> CallError:

@@ -1,18 +1,18 @@
 """The runtime folder: the sockets, FIFOs and pid files of one core (reedcms-10.md#socket-file-structure).
 
-    <runtime folder>/           0700, or 0750 with a group; the core's own, no link, not writable by others
-    ├── core.lock               held for as long as the core lives: one core per folder
+    <runtime folder>/           0700, or 0750 with a group; owned by the core's user, no link, not writable by others
+    ├── core.lock               held while the core runs: one core per folder
     ├── core.sock
-    ├── monitor.sock            what passes, for admins (core.monitor)
+    ├── monitor.sock            all frames, for admins (core.monitor)
     ├── plugins/NAME.sock
     ├── fifos/A→B
     ├── output/NAME.N           stdout and stderr of a plugin's process (reed.supervision.output)
-    ├── peers/A/to/B, B/from/A  the same FIFOs by a second name (reed.peers.links)
+    ├── peers/A/to/B, B/from/A  hard links to the same FIFOs (reed.peers.links)
     └── pid/core.pid, pid/plugins/NAME.pid
 
-A folder in /tmp may have been prepared by someone else (architecture.md#runtime-folder): it is opened without following
-links, what was opened is checked, and nothing is changed in a folder that is refused. The lock comes before any socket
-is bound.
+Another user may have prepared a folder in /tmp (architecture.md#runtime-folder). So the folder is opened without
+following links, the open descriptor is checked, and a refused folder is not changed. The lock is taken before any
+socket is bound.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class RuntimeFolder:
 
     def __init__(self, path: Path, lock_fd: int, warnings: list[str]) -> None:
         self.path = path
-        self.warnings = warnings  # what its operator should know
+        self.warnings = warnings  # for the operator
         self._lock_fd = lock_fd
 
     @classmethod
     def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
-        """Make or check the folder and take its lock; RuntimeFolderError says what is wrong with it."""
-        asked_for = Path(os.path.abspath(path))
-        path = _used(asked_for)
-        warnings = [] if path == asked_for else [f"{asked_for}: others may write to it; {path} is used instead"]
+        """Create or check the folder and take its lock. Raises RuntimeFolderError."""
+        requested = Path(os.path.abspath(path))
+        path = _used(requested)
+        warnings = [] if path == requested else [f"{requested}: others may write to it; {path} is used instead"]
         warnings += _check_ancestors(path)
         mode = 0o700 if group_id is None else 0o750
         _make(path, mode)
@@ -88,12 +88,12 @@ class RuntimeFolder:
         return self.path / "peers"
 
     def close(self) -> None:
-        """Give the lock up; the files stay for the next core."""
+        """Release the lock; the files stay for the next core."""
         os.close(self._lock_fd)
 
 
 def group_id_of(name: str | None) -> int | None:
-    """The id of `socket_group`."""
+    """The id of the Unix group `socket_group`. Raises RuntimeFolderError."""
     if not name:
         return None
     try:
@@ -105,7 +105,7 @@ def group_id_of(name: str | None) -> int | None:
 
 
 def take_lock(folder: Path) -> int:
-    """The descriptor that holds `folder`/core.lock until it is closed; children never inherit it."""
+    """Take `folder`/core.lock; the lock is held until the descriptor is closed. Child processes do not inherit it."""
     path = folder / "core.lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -113,23 +113,23 @@ def take_lock(folder: Path) -> int:
         raise RuntimeFolderError(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise RuntimeFolderError(f"{path}: is not a file", hint="remove it")
+        raise RuntimeFolderError(f"{path}: is not a regular file", hint="remove it")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
         os.close(fd)
         raise RuntimeFolderError(
-            f"{folder}: another core{f' (pid {holder})' if holder else ''} runs on this folder",
-            hint="stop it with `reed stop`, or name another folder",
+            f"{folder}: another core{f' (pid {holder})' if holder else ''} uses this folder",
+            hint="stop it with `reed stop`, or choose another folder",
         ) from None
     except OSError as error:
         os.close(fd)
         raise RuntimeFolderError(
             f"{path}: cannot be locked (flock): {error.strerror}",
-            hint="allow flock in the container's seccomp profile, or name a folder on a file system that has locks",
+            hint="allow flock in the container's seccomp profile, or choose a folder on a file system with locks",
         ) from None
-    with contextlib.suppress(OSError):  # a full disk: it only tells the next one who holds the lock
+    with contextlib.suppress(OSError):  # a full disk; the pid is only for the message above
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
@@ -143,8 +143,8 @@ def _make(path: Path, mode: int) -> None:
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise RuntimeFolderError(
-            f"{path}: cannot make the folder: {error.strerror}",
-            hint="free some space there" if full else "its parent must exist and be writable",
+            f"{path}: cannot create the folder: {error.strerror}",
+            hint="free some disk space there" if full else "its parent folder must exist and be writable",
         ) from None
 
 
@@ -154,9 +154,9 @@ def _give_to_group(path: Path, fd: int, group_id: int) -> None:
     except OSError as error:
         user, group = user_name(os.geteuid()), _group_name(group_id)
         raise RuntimeFolderError(
-            f"{path}: cannot be given to socket_group {group!r}: {error.strerror}; "
+            f"{path}: cannot change its group to socket_group {group!r}: {error.strerror}; "
             f"the core's user {user} must be in that group",
-            hint=f"add it (usermod -aG {group} {user}) and log in again, or name another group in reed.yaml",
+            hint=f"add the user (usermod -aG {group} {user}) and log in again, or set another group in reed.yaml",
         ) from None
 
 
@@ -177,42 +177,42 @@ def _open_folder(path: Path) -> int:
             reason = "is not a folder"
         else:
             reason = error.strerror or str(error)
-        raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or name another runtime folder") from None
+        raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or choose another runtime folder") from None
 
 
 def _used(path: Path) -> Path:
-    """A user who may not change the mode of a volume gets a folder of its own below it."""
+    """`path`, or a private folder below it if it is a volume whose mode this user cannot change."""
     return Path(used_folder(path)) if os.geteuid() else path
 
 
 def _check_ancestors(path: Path) -> list[str]:
-    """In a folder that everyone may write to, only the sticky bit keeps others from renaming away what is below it.
+    """Require the sticky bit on world-writable ancestors: without it, others could rename and replace what is below.
 
-    Where it is root's and this user may not set that bit, as on a container's volume, it is a warning.
+    For a folder of root, whose mode this user cannot change (a container's volume), it is a warning.
     """
     warnings = []
     for folder in sorted({*path.parents, *Path(os.path.realpath(path)).parents}):
         try:
             status = os.stat(folder)
         except OSError:
-            continue  # it is made or refused next, with the reason
+            continue  # creating the folder reports it
         if not status.st_mode & stat.S_IWOTH or status.st_mode & stat.S_ISVTX:
             continue
         mode = stat.S_IMODE(status.st_mode)
-        problem = f"{folder}: everyone may write to it and it has no sticky bit (mode {mode:04o})"
+        problem = f"{folder}: world-writable without sticky bit (mode {mode:04o})"
         if not os.geteuid() or status.st_uid:
-            raise RuntimeFolderError(problem, hint=f"chmod +t {folder}, or name a runtime folder elsewhere")
-        warnings.append(f"{problem}: who may write there can put another folder in the place of {path}")
+            raise RuntimeFolderError(problem, hint=f"chmod +t {folder}, or choose another runtime folder")
+        warnings.append(f"{problem}: other users can replace {path}")
     return warnings
 
 
 def _check(path: Path, fd: int) -> None:
-    """Refuse what another user made or could change."""
+    """Refuse a folder that another user owns or can write to."""
     status = os.fstat(fd)
     if status.st_uid != os.geteuid():
         raise RuntimeFolderError(
-            f"{path}: belongs to user {status.st_uid}, and the core runs as user {os.geteuid()}",
-            hint="name another runtime folder (--runtime-dir or REED_RUNTIME_DIR), or have its owner remove it",
+            f"{path}: belongs to user {status.st_uid}, but the core runs as user {os.geteuid()}",
+            hint="choose another runtime folder (--runtime-dir or REED_RUNTIME_DIR), or have its owner remove it",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise RuntimeFolderError(

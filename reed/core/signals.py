@@ -1,14 +1,12 @@
 """Signals between people, the core and plugins (protocol.md#signals).
 
-    person ── PLUGIN_SIGNAL ── core ── SignalMessage ── plugin        wake, reload, health, shutdown; one or all
-    plugin ── SignalMessage ── its link ── supervisor                 READY, BUSY, SLEEPING, ERROR
-    supervisor ── its link ── plugin                                  HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
-    a reload that brought rows ── plugin                              HEALTH_CHECK: there are new FIFOs
+    person ── PLUGIN_SIGNAL ── core ── SignalMessage ── plugin      wake, reload, health, shutdown; to one or all
+    plugin ── SignalMessage ── its endpoint ── supervisor           READY, BUSY, SLEEPING, ERROR
+    supervisor ── its endpoint ── plugin                            HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
 
-A graceful shutdown that a person sends is a stop: the supervisor must know that the plugin ends, or it would start it
-again. A WAKE_UP that names a stopped plugin starts it: reedcms-10.md#command-line stops analytics and wakes it some
-lines below. A RELOAD_CONFIG that was given no data carries the settings that the plugin's folder has now. One in deep
-sleep takes them up when it wakes.
+A person's SHUTDOWN_GRACEFUL is a stop through the supervisor, which would restart the plugin otherwise. WAKE_UP starts
+a stopped plugin that it names (reedcms-10.md#command-line stops analytics and wakes it some lines below).
+RELOAD_CONFIG without data carries the settings in the plugin's folder; a plugin in deep sleep reads them when it wakes.
 """
 
 from __future__ import annotations
@@ -23,56 +21,53 @@ from reed.wire import strict_json
 from reed.wire.codes import Signal
 from reed.wire.common import SignalMessage
 
-_LONGEST_DATA = 65535  # data_len is a u16
+_MAX_DATA = 65535  # data_len is a u16
 _RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
 def signal_plugins(
-    supervisor: Supervisor, links: Mapping[str, PluginEndpoint], message: SignalMessage, *, broadcast: bool
+    supervisor: Supervisor, endpoints: Mapping[str, PluginEndpoint], message: SignalMessage, *, broadcast: bool
 ) -> None:
-    """Hand a person's signal on to the plugin it names, or to every running plugin."""
+    """Forward a person's signal to the plugin that it names, or to every running plugin."""
     if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
-        raise Malformed(f"signal 0x{message.signal_type:02X} is none that a plugin gets")
+        raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
     kind = Signal(message.signal_type)
     if broadcast:
-        targets = [link for link in links.values() if link.plugin.state in _RUNNING]
-    elif message.plugin_name in links:
-        targets = [links[message.plugin_name]]
+        targets = [endpoint for endpoint in endpoints.values() if endpoint.plugin.state in _RUNNING]
+    elif message.plugin_name in endpoints:
+        targets = [endpoints[message.plugin_name]]
     else:
-        hint = nearest(message.plugin_name, links) or "`reed plugin list` shows them"
+        hint = nearest(message.plugin_name, endpoints) or "`reed plugin list` shows them"
         raise PluginNotFound(f"no plugin {message.plugin_name}", hint=hint)
-    given = bytes(message.data)
-    reads_anew = kind == Signal.RELOAD_CONFIG and not given
-    for link, data in [(link, _settings_of(link) if reads_anew else given) for link in targets]:
+    reads_settings = kind == Signal.RELOAD_CONFIG and not message.data
+    payloads = [_read_settings(target) if reads_settings else bytes(message.data) for target in targets]
+    for endpoint, data in zip(targets, payloads, strict=True):
+        state = endpoint.plugin.state
         if kind == Signal.SHUTDOWN_GRACEFUL:
-            supervisor.stop(link.name, lambda: None, lambda _: None)
-        elif kind == Signal.WAKE_UP and link.plugin.state is State.SLEEPING:
-            supervisor.wake(link.name)
-        elif kind == Signal.WAKE_UP and link.plugin.state is State.STOPPED:
-            supervisor.start(link.name, lambda: None, lambda _: None)
-        elif not link.send_signal(kind, data) and not broadcast and not _takes_it_up_later(link, kind):
-            raise link.offline()
+            supervisor.stop(endpoint.name, lambda: None, lambda _: None)
+        elif kind == Signal.WAKE_UP and state is State.SLEEPING:
+            supervisor.wake(endpoint.name)
+        elif kind == Signal.WAKE_UP and state is State.STOPPED:
+            supervisor.start(endpoint.name, lambda: None, lambda _: None)
+        elif not endpoint.send_signal(kind, data) and not broadcast:
+            if kind == Signal.RELOAD_CONFIG and state is State.SLEEPING:
+                continue  # a plugin in deep sleep has no process
+            raise endpoint.offline_error()
 
 
-def announce_fifos(links: Mapping[str, PluginEndpoint]) -> None:
-    """FIFOs came: have the plugins that are awake look for them now, as they do on each HEALTH_CHECK. A message of a
-    plugin that is new would wait for the next one else; who sleeps looks when it wakes."""
-    for link in links.values():
-        if link.plugin.state in (State.READY, State.BUSY):
-            link.send_signal(Signal.HEALTH_CHECK)
+def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
+    """Send HEALTH_CHECK to every plugin that is awake: its SDK then opens the FIFOs of plugins that a reload added."""
+    for endpoint in endpoints.values():
+        if endpoint.plugin.state in (State.READY, State.BUSY):
+            endpoint.send_signal(Signal.HEALTH_CHECK)
 
 
-def _settings_of(link: PluginEndpoint) -> bytes:
-    """Read again; as JSON. What is too much for a signal is left out: an SDK asks for it when it registers again."""
+def _read_settings(endpoint: PluginEndpoint) -> bytes:
+    """The settings in the plugin's folder as JSON; empty if too large for a signal, then the SDK registers again."""
     try:
-        found = link.plugin.specify().launch.settings
+        found = endpoint.plugin.specify().launch.settings
     except ManifestError as error:
         raise Invalid(str(error)) from None
-    link.plugin.use_settings(found)
+    endpoint.plugin.use_settings(found)
     settings = strict_json.dumps(dict(found))
-    return settings if len(settings) <= _LONGEST_DATA else b""
-
-
-def _takes_it_up_later(link: PluginEndpoint, kind: Signal) -> bool:
-    """A plugin in deep sleep has no process, and reads its settings when it gets one."""
-    return kind == Signal.RELOAD_CONFIG and link.plugin.state is State.SLEEPING
+    return settings if len(settings) <= _MAX_DATA else b""

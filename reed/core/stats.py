@@ -1,7 +1,7 @@
-"""What SYSTEM_STATS tells (protocol.md#plugins): figures of the core as one JSON object.
+"""The figures of SYSTEM_STATS (protocol.md#plugins) as one JSON object.
 
-loop.histogram[n] counts the turns that took below 2**n microseconds and not below 2**(n-1), without the waiting for
-something to do and for the disk. loop.disk_longest_ms is the longest that a turn has waited for the disk.
+loop.histogram[n] counts the turns that took 2**(n-1) to 2**n microseconds, without the time in poll and the wait for
+the disk. loop.disk_longest_ms is the longest wait of a turn for the disk.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from reed.supervision.supervisor import Supervisor
 
 
 class Stats:
-    """Collects the figures when they are asked for."""
-
     def __init__(
         self, config: Config, loop: Loop, store: Store, supervisor: Supervisor, router: Router, sandbox: dict[str, Any]
     ) -> None:

@@ -3,12 +3,12 @@
     poll      wait for readable and writable file descriptors, or for the next timer
     reads     each callback reads and handles a bounded number of frames. A callback with more to read is rescheduled
               (`call_soon`), as is everything left once the turn's budget is spent; these come first in the next turn
-    timers    that are due
-    jobs      one long operation gets a slice (`add_job`). If there are reads too, reads and jobs alternate between
-              turns, and the slice is short
-    commit    if requested (`request_commit`): the turn's writes reach the disk, and their replies are queued
-    flush     what was queued for sending in this turn is written (`schedule_flush`)
-    close     what died is closed (`schedule_close`), never earlier: no descriptor number is used twice in a turn
+    timers    run the callbacks that are due
+    jobs      run a slice of one long operation (`add_job`). If there are reads too, turns alternate between reads and
+              jobs, and the slice is short
+    commit    if requested (`request_commit`): put the turn's writes on the disk and queue their replies
+    flush     write what was queued for sending in this turn (`schedule_flush`)
+    close     close sockets (`schedule_close`), never earlier, so that no descriptor number is reused within a turn
 
 A callback that raises is a bug: its traceback goes to `on_exception`, and the loop continues.
 """
@@ -16,25 +16,29 @@ A callback that raises is a bug: its traceback goes to `on_exception`, and the l
 from __future__ import annotations
 
 import math
+import select
 import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from reed.loop.epoll import READABLE, WRITABLE, Epoll
 from reed.loop.timers import Callback, Timer, Timers
+from reed.system_calls import needed
 
-# Seconds. A turn takes in requests for so long (a commit is worth the more, the more it holds), or works for so long on
-# what is long; commit and replies take about as long again.
+# Seconds of a turn; commit and replies take about as long again. A longer read budget means fewer, larger commits.
 READ_BUDGET = 0.0025
 JOB_BUDGET = 0.0033
-JOB_BUDGET_UNDER_LOAD = 0.0018  # when requests come in too
+JOB_BUDGET_UNDER_LOAD = 0.0018  # while requests arrive too
 
-Work = Callable[[float], bool]  # goes on until about that time; True while some is left
+Job = Callable[[float], bool]  # works until about the given time; returns whether more is left
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
+# An error or a hang-up counts as both: the next read or write reports it.
+_READABLE = ~select.EPOLLOUT
+_WRITABLE = ~select.EPOLLIN
+_MAX_EVENTS = 1024  # per turn
 
 
 class Flushable(Protocol):
@@ -45,15 +49,29 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
+class _Epoll(selectors.EpollSelector):
+    """The selector of the standard library, with a faster `select`: no SelectorKey is looked up for each event."""
+
+    def __init__(self) -> None:
+        with needed("epoll_create1", "the event loop"):
+            super().__init__()
+        self._poll = self._selector.poll  # type: ignore[attr-defined]  # the epoll object, private to selectors
+
+    def ready(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Ready descriptors with their events; waits at most `timeout` seconds (None: until one is ready)."""
+        found: list[tuple[int, int]] = self._poll(timeout, _MAX_EVENTS)
+        return found
+
+
 class _Watch:
-    """Who is called when a descriptor is ready."""
+    """The callbacks of a descriptor."""
 
     __slots__ = ("on_readable", "on_writable", "registered")
 
     def __init__(self) -> None:
         self.on_readable: Callback | None = None
         self.on_writable: Callback | None = None
-        self.registered = 0  # the mask that the selector has
+        self.registered = 0  # the selector's mask
 
     @property
     def mask(self) -> int:
@@ -61,12 +79,12 @@ class _Watch:
 
 
 class TurnTimes:
-    """How long turns took: counts by powers of two of a microsecond, the waiting for the disk apart."""
+    """A histogram of turn times by powers of two of a microsecond, without the wait for the disk."""
 
     __slots__ = ("buckets", "disk_longest", "longest")
 
     def __init__(self) -> None:
-        self.buckets = [0] * 32  # buckets[n]: turns that took below 2**n microseconds, and not below 2**(n-1)
+        self.buckets = [0] * 32  # buckets[n]: turns of 2**(n-1) to 2**n microseconds
         self.longest = 0.0
         self.disk_longest = 0.0
 
@@ -80,7 +98,7 @@ class TurnTimes:
         self.disk_longest = max(self.disk_longest, disk_seconds)
 
     def quantile(self, part: float) -> float:
-        """Seconds that this part of all turns stayed below (to a factor of two)."""
+        """The quantile in seconds, correct to a factor of two."""
         left = part * self.turns
         for power, count in enumerate(self.buckets):
             left -= count
@@ -90,7 +108,7 @@ class TurnTimes:
 
 
 class Loop:
-    """Waits for descriptors and timers, and runs the turn. Everything happens on the caller's thread."""
+    """The event loop. All callbacks run on the thread that calls `run` or `turn`."""
 
     def __init__(
         self,
@@ -98,30 +116,30 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
         commit: Callback = lambda: None,
         on_exception: Callable[[BaseException], None],
-        waited: Callable[[], float] = lambda: 0.0,
+        fsync_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`commit` is called in each turn that requested it, and in the first. `waited` gives the seconds that all
-        commits so far have waited for the disk."""
+        """`commit` is called in the first turn and in each turn that requested it. `fsync_seconds` returns the seconds
+        that all commits so far have waited for the disk."""
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
-        self._epoll = Epoll()
+        self._epoll = _Epoll()
         self._on_exception = on_exception
-        self._waited = waited
-        self._waited_before = 0.0
+        self._fsync_seconds = fsync_seconds
+        self._fsync_before = 0.0
         self._commit_due = True
-        self._late = 0.0  # when the read budget of the present turn is spent
+        self._read_deadline = 0.0  # when this turn's read budget is spent
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
-        self._soon: deque[Callback] = deque()
-        self._left: Sequence[tuple[int, int]] = ()  # of what was ready, for the next turn
-        self._work: deque[Work] = deque()  # jobs
+        self._rescheduled: deque[Callback] = deque()
+        self._leftover: Sequence[tuple[int, int]] = ()  # ready descriptors that the previous turn did not get to
+        self._jobs: deque[Job] = deque()
         self._had_reads = False  # in the previous turn
         self._to_flush: list[Flushable] = []
         self._to_close: list[Closable] = []
         self._running = False
 
-    # What may happen.
+    # Registration.
 
     def watch(self, fd: int, on_readable: Callback) -> None:
         """Call `on_readable` in every turn in which `fd` has something to read (level-triggered)."""
@@ -129,7 +147,7 @@ class Loop:
         self._update(fd)
 
     def watch_write(self, fd: int, on_writable: Callback) -> None:
-        """Call `on_writable` in every turn in which `fd` takes output: only while a write was short."""
+        """Call `on_writable` in every turn in which `fd` takes output; needed only after a short write."""
         self._watch(fd).on_writable = on_writable
         self._update(fd)
 
@@ -144,42 +162,42 @@ class Loop:
             self._update(fd)
 
     def unwatch(self, fd: int) -> None:
-        """Forget `fd`; call it before it is closed. Safe inside callbacks, and when it is not watched."""
+        """Stop watching `fd`, before it is closed. Safe inside callbacks, and when `fd` is not watched."""
         watch = self._watches.pop(fd, None)
         if watch is not None:
             if watch.registered:
                 self._epoll.unregister(fd)
-            watch.on_readable = watch.on_writable = None  # an event of this turn may still hold the watch
-            if self._left:  # its number may soon be another's
-                self._left = [ready for ready in self._left if ready[0] != fd]
+            watch.on_readable = watch.on_writable = None  # an event of this turn may still refer to the watch
+            if self._leftover:  # the number may be reused
+                self._leftover = [ready for ready in self._leftover if ready[0] != fd]
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         return self._timers.add(self.now() + seconds, callback)
 
     def call_soon(self, callback: Callback) -> None:
-        """Call it in the next turn, which does not wait in poll: for a callback that has used its share of this one."""
-        self._soon.append(callback)
+        """Call `callback` in the next turn, which does not wait in poll."""
+        self._rescheduled.append(callback)
 
-    def add_job(self, work: Work) -> None:
-        """Give `work` a slice of each turn, alternating with other jobs, until it returns False."""
-        if work not in self._work:
-            self._work.append(work)
+    def add_job(self, job: Job) -> None:
+        """Run a slice of `job` in each turn, alternating with other jobs, until it returns False."""
+        if job not in self._jobs:
+            self._jobs.append(job)
 
     def request_commit(self) -> None:
-        """Call `commit` at the end of this turn: there is something to commit, or a job to add."""
+        """Call `commit` at the end of this turn."""
         self._commit_due = True
 
     def schedule_flush(self, stream: Flushable) -> None:
-        """Flush it after this turn's commit. Call it once for each turn."""
+        """Call `stream.flush()` after this turn's commit; schedule it at most once per turn."""
         self._to_flush.append(stream)
 
     def schedule_close(self, thing: Closable) -> None:
-        """Close it at the end of this turn."""
+        """Call `thing.close()` at the end of this turn."""
         self._to_close.append(thing)
 
     def over_budget(self) -> bool:
-        """Is this turn's read budget spent? A callback with more to read then calls `call_soon`."""
-        return self.now() >= self._late
+        """Whether this turn's read budget is spent; a callback with more to read then calls `call_soon`."""
+        return self.now() >= self._read_deadline
 
     # The turn.
 
@@ -190,23 +208,23 @@ class Loop:
             self.turn()
 
     def stop(self) -> None:
-        """End `run()` after the present turn."""
+        """End `run()` after this turn."""
         self._running = False
 
     def turn(self, max_wait: float | None = None) -> None:
-        """One turn, in order. Waits for `max_wait` seconds at the most (None: until something happens)."""
+        """Run one turn. Poll waits at most `max_wait` seconds (None: until something happens)."""
         now = self.now
-        is_for_jobs = self._had_reads and bool(self._work)
-        had_leftovers = bool(self._left)
+        is_for_jobs = self._had_reads and bool(self._jobs)
+        had_leftovers = bool(self._leftover)
         ready = () if is_for_jobs else self._ready(max_wait)
         began = now()
-        self._late = began + READ_BUDGET
-        self._had_reads = not is_for_jobs and bool(ready or self._soon)
+        self._read_deadline = began + READ_BUDGET
+        self._had_reads = not is_for_jobs and bool(ready or self._rescheduled)
         if self._had_reads:
             self._read_ready(ready, had_leftovers)
         if began >= self._timers.earliest:
             self._run_timers()
-        if self._work and not self._had_reads:
+        if self._jobs and not self._had_reads:
             self._run_job(JOB_BUDGET_UNDER_LOAD if is_for_jobs else JOB_BUDGET)
         disk_seconds = self._commit() if self._commit_due else 0.0
         if self._to_flush or self._to_close:
@@ -219,39 +237,39 @@ class Loop:
         self._watches.clear()
 
     def _ready(self, max_wait: float | None) -> Sequence[tuple[int, int]]:
-        """What the previous turn left, or else what the kernel reports."""
-        if self._left:
-            left, self._left = self._left, ()
-            return left
+        """The previous turn's leftovers, or else what the kernel reports."""
+        if self._leftover:
+            ready, self._leftover = self._leftover, ()
+            return ready
         return self._epoll.ready(self._timeout(max_wait))
 
     def _read_ready(self, ready: Sequence[tuple[int, int]], had_leftovers: bool) -> None:
-        """Run rescheduled and ready callbacks, each once, until the budget is spent; the rest comes first next turn."""
+        """Run rescheduled and ready callbacks, each once, until the budget is spent; others come first next turn."""
         has_begun = False
-        if self._soon and not had_leftovers:
-            self._run_soon()
+        if self._rescheduled and not had_leftovers:
+            self._run_rescheduled()
             has_begun = True
         watches = self._watches
         for number, (fd, events) in enumerate(ready):
-            if has_begun and self.now() >= self._late:
-                self._left = ready[number:]
+            if has_begun and self.now() >= self._read_deadline:
+                self._leftover = ready[number:]
                 return
             has_begun = True
             watch = watches.get(fd)
-            if watch is None:  # a callback of this turn has forgotten it
+            if watch is None:  # unwatched by a callback of this turn
                 continue
             try:
-                if events & READABLE and watch.on_readable is not None:
+                if events & _READABLE and watch.on_readable is not None:
                     watch.on_readable()
-                if events & WRITABLE and watch.on_writable is not None:
+                if events & _WRITABLE and watch.on_writable is not None:
                     watch.on_writable()
             except Exception as error:  # noqa: BLE001
                 self._on_exception(error)
-        if self._soon and had_leftovers and self.now() < self._late:
-            self._run_soon()
+        if self._rescheduled and had_leftovers and self.now() < self._read_deadline:
+            self._run_rescheduled()
 
     def _timeout(self, max_wait: float | None) -> float | None:
-        if self._soon or self._work or self._commit_due or self._to_flush or self._to_close:
+        if self._rescheduled or self._jobs or self._commit_due or self._to_flush or self._to_close:
             return 0.0
         deadline = self._timers.earliest
         if deadline == math.inf:
@@ -259,11 +277,11 @@ class Loop:
         wait = max(0.0, deadline - self.now())
         return wait if max_wait is None else min(wait, max_wait)
 
-    def _run_soon(self) -> None:
+    def _run_rescheduled(self) -> None:
         """Run each rescheduled callback once, until the budget is spent."""
-        for _ in range(len(self._soon)):
-            self._call(self._soon.popleft())
-            if self.now() >= self._late:
+        for _ in range(len(self._rescheduled)):
+            self._call(self._rescheduled.popleft())
+            if self.now() >= self._read_deadline:
                 break
 
     def _run_timers(self) -> None:
@@ -272,21 +290,21 @@ class Loop:
             self._call(callback)
 
     def _run_job(self, seconds: float) -> None:
-        work = self._work.popleft()
+        job = self._jobs.popleft()
         try:
-            more = work(self.now() + seconds)
+            more = job(self.now() + seconds)
         except Exception as error:  # noqa: BLE001
             self._on_exception(error)
             more = False
-        if more and work not in self._work:  # it may have added itself again
-            self._work.append(work)
+        if more and job not in self._jobs:  # it may have added itself again
+            self._jobs.append(job)
 
     def _commit(self) -> float:
         """Returns the seconds that this turn waited for the disk."""
         self._commit_due = False
         self._call(self.commit)
-        before, self._waited_before = self._waited_before, self._waited()
-        return self._waited_before - before
+        before, self._fsync_before = self._fsync_before, self._fsync_seconds()
+        return self._fsync_before - before
 
     def _flush_and_close(self) -> None:
         while self._to_flush:  # a flush that fails may end calls, whose replies are flushed too
@@ -311,7 +329,7 @@ class Loop:
         return watch
 
     def _update(self, fd: int) -> None:
-        """Tell the selector what is wanted of `fd` now: it holds only what is wanted at all."""
+        """Bring the selector's mask for `fd` up to date; a descriptor without callbacks is not registered."""
         watch = self._watches[fd]
         mask = watch.mask
         if mask == watch.registered:

@@ -1,12 +1,12 @@
 """A non-blocking socket with an output queue that is written in the flush of each turn.
 
-    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle (`on_drained` when it had been blocked)
-                                           └─ short write: blocked; wait for writability; who reads nothing for
-                                              `stall_seconds`, or lets more than `max_queued` bytes pile up, is closed
-    send_now(part) ── the same without waiting for the flush: for what no commit has to come before
+    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle (`on_drained` if it was blocked)
+                                           └─ short write: blocked until the socket is writable
+    send_now(part) ── the same without waiting for the flush, for data that may precede the commit
     receive(into) ── recv_into
 
-A part is `bytes`, or a view of memory that nobody will change until it is written.
+A peer that stalls for `stall_seconds`, or leaves more than `max_queued` bytes unread, is disconnected. The memory of a
+part must not change until it is written.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from reed.loop.timers import Callback, Timer
 
 Part = bytes | bytearray | memoryview
 
-_MOST_BYTES = 512 * 1024  # of one part, in a turn
-_MOST_PARTS = 512  # below IOV_MAX (1,024)
+_MAX_WRITE = 512 * 1024  # bytes of one part, in one call
+_MAX_PARTS = 512  # below IOV_MAX (1,024)
 
 
 class Stream:
-    """One connected socket. `on_closed(reason)` is called once, in the turn in which the stream died."""
+    """One connected socket. `on_closed(reason)` is called once, when the stream closes for whatever reason."""
 
     __slots__ = (
         "_blocked",
@@ -57,9 +57,9 @@ class Stream:
     ) -> None:
         sock.setblocking(False)
         self.fd = sock.fileno()
-        self.queued = 0  # bytes that wait to be written
+        self.queued = 0  # bytes
         self.max_queued = max_queued
-        self.closing = False  # nothing more is read or accepted for sending
+        self.closing = False  # nothing is read or queued any more
         self._loop = loop
         self._sock = sock
         self._on_closed = on_closed
@@ -77,11 +77,12 @@ class Stream:
             self._loop.watch(self.fd, on_readable)
 
     def pause(self) -> None:
-        """Stop watching for input: the other side must read first."""
+        """Stop watching for input (back-pressure)."""
         self._loop.unwatch_read(self.fd)
 
     def receive(self, into: memoryview) -> int:
-        """Bytes read into `into`; 0 when the other side has ended or the stream died; -1 when nothing is there now."""
+        """The number of bytes read into `into`; 0 at the end of the input or if the stream is closed; -1 if nothing is
+        there now."""
         if self.closing:
             return 0
         try:
@@ -100,13 +101,13 @@ class Stream:
             self._queue.append(part)
             self.queued += len(part)
         if self.queued > self.max_queued:
-            self.close(f"{self.queued} bytes wait for a slow reader, the limit is {self.max_queued}")
+            self.close(f"slow reader: {self.queued} bytes unread, the limit is {self.max_queued}")
         elif not self._scheduled and not self._blocked:
             self._scheduled = True
             self._loop.schedule_flush(self)
 
     def send_now(self, part: Part) -> None:
-        """Write `part` at once, if nothing is queued before it; what the socket does not take is queued."""
+        """Write `part` at once unless something is queued before it; what the socket does not take is queued."""
         if self._queue or self.closing:
             self.send(part)
             return
@@ -121,14 +122,14 @@ class Stream:
             self.send(memoryview(part)[sent:])
 
     def flush(self) -> None:
-        """Write what the socket takes."""
+        """Write as much as the socket takes."""
         self._scheduled = False
         queue = self._queue
         while queue:
             try:
-                sent = self._send_one() if len(queue) == 1 else self._sock.sendmsg(queue[:_MOST_PARTS])
+                sent = self._send_one() if len(queue) == 1 else self._sock.sendmsg(queue[:_MAX_PARTS])
             except (BlockingIOError, InterruptedError):
-                self._wait_for_room()
+                self._wait_until_writable()
                 return
             except OSError as error:
                 self.close(error.strerror or str(error))
@@ -139,7 +140,7 @@ class Stream:
                 break
             self.queued -= sent
             if not self._drop(sent):
-                self._wait_for_room()
+                self._wait_until_writable()
                 return
         if self._blocked:
             self._blocked = False
@@ -148,23 +149,23 @@ class Stream:
             self._on_drained()
 
     def _send_one(self) -> int:
-        """Of a long part only the beginning: a reader as quick as this writer would keep the turn until its end."""
+        """Write at most _MAX_WRITE bytes, since a fast reader could keep this turn until the end of a long part."""
         part = self._queue[0]
-        return self._send(part if len(part) <= _MOST_BYTES else memoryview(part)[:_MOST_BYTES])
+        return self._send(part if len(part) <= _MAX_WRITE else memoryview(part)[:_MAX_WRITE])
 
     def end_input(self) -> None:
-        """The other side can send no more: what it has sent is read still, what it sends now fails over there."""
+        """Take no more input: bytes sent so far can still be received, later writes of the peer fail."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
     def close_after_flush(self, reason: str) -> None:
-        """Send what is queued, as far as the socket takes it at once, and close at the end of the turn."""
+        """Write as much of the queue as the socket takes now, and close."""
         if not self.closing:
             self.flush()
             self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Give up the stream: `on_closed(reason)` now, the descriptor at the end of the turn."""
+        """Drop the queue and call `on_closed(reason)`; the descriptor is closed at the end of the turn."""
         if self.closing:
             return
         self.closing = True
@@ -176,7 +177,7 @@ class Stream:
         self._on_closed(reason)
 
     def _drop(self, sent: int) -> bool:
-        """Take the first `sent` bytes off the queue; False when the last part went out only in part."""
+        """Remove the first `sent` bytes from the queue; returns whether only whole parts were sent."""
         queue = self._queue
         done = 0
         for part in queue:
@@ -189,15 +190,15 @@ class Stream:
             queue[0] = memoryview(queue[0])[sent:]
         return not sent
 
-    def _wait_for_room(self) -> None:
+    def _wait_until_writable(self) -> None:
         if not self._blocked:
             self._blocked = True
             self._loop.watch_write(self.fd, self.flush)
-        self._cancel_stall_timer()  # something was written since the last time, or nothing waited before
+        self._cancel_stall_timer()  # the peer has read something since, or nothing was queued
         self._stall_timer = self._loop.call_later(self._stall_seconds, self._stalled)
 
     def _stalled(self) -> None:
-        self.close(f"{self.queued} bytes wait for a reader that has read nothing for {self._stall_seconds:g} s")
+        self.close(f"stalled: {self.queued} bytes unread for {self._stall_seconds:g} s")
 
     def _cancel_stall_timer(self) -> None:
         if self._stall_timer is not None:

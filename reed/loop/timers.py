@@ -1,7 +1,7 @@
 """Timers: a heap of deadlines by the monotonic clock.
 
-call_later ── Timer(when, callback) ── heap ── run_due ── callback()
-                  └─ cancel() marks it; the heap drops it when it comes up, or when most of the heap is cancelled
+call_later ── Timer(when, callback) ── heap ── pop_due ── callback()
+                  └─ cancel() marks it; the heap drops it when it is due, or once most of the heap is cancelled
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 Callback = Callable[[], None]
 
-_SWEEP_FROM = 64  # a heap below this is never swept
+_MIN_SWEEP = 64  # cancelled timers below which the heap is not swept
 
 
 class Timer:
@@ -42,7 +42,7 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[Timer] = []
         self.cancelled = 0
-        self.earliest = math.inf  # no timer is due before
+        self.earliest = math.inf  # no timer is due earlier
 
     def __len__(self) -> int:
         return len(self._heap) - self.cancelled
@@ -51,8 +51,8 @@ class Timers:
         timer = Timer(when, callback, self)
         heapq.heappush(self._heap, timer)
         self.earliest = min(self.earliest, when)
-        # Most timeouts are cancelled long before they are due: unswept, the heap would keep them all.
-        if self.cancelled > _SWEEP_FROM and self.cancelled * 2 > len(self._heap):
+        # Most timeouts are cancelled long before they are due; without sweeping, the heap would keep them all.
+        if self.cancelled > _MIN_SWEEP and self.cancelled * 2 > len(self._heap):
             self._sweep()
         return timer
 

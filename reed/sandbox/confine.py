@@ -1,11 +1,11 @@
-"""All layers in their order, each resting on the one before (sandbox.md#layers).
+"""All layers in order; each depends on the one before (sandbox.md#layers).
 
-    before the fork   Sandbox.prepare(rules)     paths are opened, the filter is made: all becomes a list of steps
-    after it          Prepared.confine()         mark · rlimits · descriptors · no_new_privs · capabilities
-                                                 · Landlock · the own socket's seal · seccomp · the limit of memory
-    in the parent     Prepared.close()
+    before the fork   Sandbox.prepare(rules)   opens paths, builds the filter, and returns a list of steps
+    in the child      Confinement.apply()      mark · rlimits · descriptors · no_new_privs · capabilities
+                                               · Landlock · seal of the own socket · seccomp · memory limit
+    in the parent     Confinement.close()
 
-A forked process pays for every page that it is the first to touch: so it makes ready calls, and decides nothing.
+The child only makes prepared calls: every page that it is the first to touch has to be copied.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ import os
 from collections.abc import Collection, Iterator
 
 from reed.sandbox import landlock, limits, mark
-from reed.sandbox.filter import Filter, Kind, program
+from reed.sandbox.filter import Kind, SeccompFilter, program
 from reed.sandbox.kernel import Kernel, SandboxError, Step
 from reed.sandbox.own_socket import OwnSocket
 from reed.sandbox.probe import Layers, probe
 from reed.sandbox.rules import Rules
 
 
-class Prepared:
-    """One plugin's confinement, to be applied in its process."""
+class Confinement:
+    """The confinement of one plugin's process."""
 
     __slots__ = ("kernel", "own_socket", "ruleset", "steps")
 
     def __init__(self, kernel: Kernel, own_socket: OwnSocket | None) -> None:
         self.kernel = kernel
         self.own_socket = own_socket
-        self.ruleset = -1  # the descriptor, where it was made along with this
+        self.ruleset = -1  # a descriptor, if `prepare` created the ruleset
         self.steps: list[Step] = []
 
-    def confine(self, memory: int | None = None) -> None:
-        """Confine this process, which has one thread, for good. Raises SandboxError: then it must end.
+    def apply(self, memory: int | None = None) -> None:
+        """Confines this process permanently. On SandboxError the process must exit.
 
-        Native: in a session of its own, between fork and exec. Lua: before the plugin's code is loaded. `memory`: its
-        limit, where that was not known before the fork.
+        The process must have one thread, and lead a session if it will execute a program. `memory` is its limit in
+        bytes, if that was not known before the fork.
         """
         for step in self.steps:
-            step.take()
+            step.run()
         for step in limits.limit_memory(self.kernel, memory):
-            step.take()
+            step.run()
 
     def close(self) -> None:
-        """In the parent, after the fork."""
+        """Call it in the parent, after the fork."""
         if self.ruleset >= 0:
             os.close(self.ruleset)
         if self.own_socket is not None:
@@ -52,9 +52,9 @@ class Prepared:
 
 
 class Sandbox:
-    """Made once, where plugins are launched from: it knows the kernel, and keeps the programs of its filters.
+    """Knows the kernel and caches the filter programs. One in each process that launches plugins.
 
-    Raises SandboxError where this process carries the mark of plugins itself.
+    Raises SandboxError when this process carries the mark of plugins itself.
     """
 
     def __init__(self, kernel: Kernel | None = None) -> None:
@@ -64,39 +64,39 @@ class Sandbox:
         self._programs: dict[Kind, bytes] = {}
 
     def ruleset(self, rules: Rules) -> int:
-        """The paths and ports of the rules as a descriptor; -1 where Landlock is not to be had, or not wanted.
+        """A Landlock ruleset of the paths and ports, as a descriptor; -1 if Landlock is missing or off.
 
-        It may be sent to the process that prepares: what is opened is opened here.
+        The paths are opened here; the descriptor may be sent to another process.
         """
         version = self._version(rules)
         return landlock.ruleset(self.kernel, version, rules) if version else -1
 
-    def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Prepared:
-        """All that can be done before the fork.
+    def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Confinement:
+        """Does everything that can be done before the fork.
 
-        A Lua plugin keeps the standard streams and the descriptors `keep`; a native one, through its exec, the streams.
-        `ruleset` is the number that its descriptor will have in the process; without it, one is made here.
-        Raises SandboxError: a rule cannot be made, or the rules are strict and this kernel lacks a layer.
+        The process keeps the standard streams and the descriptors `keep`; after an exec, only the streams. `ruleset` is
+        the number that the ruleset's descriptor will have in the process; None creates one here. Raises SandboxError:
+        a rule cannot be created, or the rules are strict and this kernel lacks a layer.
         """
         self.check(rules)
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None
-        prepared = Prepared(self.kernel, own)
+        confinement = Confinement(self.kernel, own)
         try:
             if ruleset is None:
-                ruleset = prepared.ruleset = self.ruleset(rules)
-            prepared.steps += self._steps(rules, keep, ruleset, own)
+                ruleset = confinement.ruleset = self.ruleset(rules)
+            confinement.steps += self._steps(rules, keep, ruleset, own)
         except SandboxError:
-            prepared.close()
+            confinement.close()
             raise
-        return prepared
+        return confinement
 
     def check(self, rules: Rules) -> None:
-        """Raises SandboxError where the rules are strict and this kernel lacks a layer."""
+        """Raises SandboxError when the rules are strict and this kernel lacks a layer."""
         if rules.mode == "strict" and self.layers.missing:
             raise SandboxError(
                 "strict",
                 "missing here: " + "; ".join(self.layers.missing),
-                hint="`sandbox: auto` in reed.yaml starts plugins with what there is",
+                hint="`sandbox: auto` in reed.yaml starts plugins without the missing layers",
             )
 
     def _steps(self, rules: Rules, keep: Collection[int], ruleset: int, own: OwnSocket | None) -> Iterator[Step]:
@@ -110,15 +110,15 @@ class Sandbox:
             yield from landlock.restrict(kernel, version, ruleset, executes=executes)
         if self.layers.seccomp and rules.mode != "off":
             if own is not None:
-                yield from own.seal(for_good=self.layers.sealed)
+                yield from own.seal(mseal=self.layers.sealed)
             yield from self._filter(rules, own).install(kernel)
         yield from limits.limit_memory(kernel, rules.memory)
 
     def _version(self, rules: Rules) -> int:
         return self.layers.landlock if rules.mode != "off" else 0
 
-    def _filter(self, rules: Rules, own: OwnSocket | None) -> Filter:
+    def _filter(self, rules: Rules, own: OwnSocket | None) -> SeccompFilter:
         kind = Kind(rules.executes, bool(rules.connect_tcp), own is not None)
         if kind not in self._programs:
             self._programs[kind] = program(self.kernel.machine, kind)
-        return Filter(self._programs[kind], own.address if own else 0)
+        return SeccompFilter(self._programs[kind], own.address if own else 0)

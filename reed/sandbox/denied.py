@@ -1,7 +1,7 @@
-"""The system calls that a plugin's process has no business with, each group with its reason.
+"""The system calls that plugins are denied, in groups with their reasons. All others up to LAST are allowed.
 
-The numbers are those of x86-64 and aarch64; None: there is no such call. What is newer than LAST is unknown here and
-answers ENOSYS, as on an older kernel; so do the calls of the x32 ABI. Everything not named here is allowed.
+Numbers are those of x86-64 and aarch64; None: the architecture has no such call. Calls above LAST, and those of the x32
+ABI, return ENOSYS, as on an older kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ Numbers = tuple[int | None, int | None]
 MACHINES = {"x86_64": 0, "aarch64": 1}
 LAST = 462  # mseal, Linux 6.10
 
-# Nothing but an attack on the machine calls these: the process is killed by SIGSYS.
+# Only an attack on the machine uses these: SIGSYS kills the process.
 KILLED: dict[str, Numbers] = {
     "init_module": (175, 105),
     "finit_module": (313, 273),
@@ -36,7 +36,7 @@ TRACING: dict[str, Numbers] = {  # other processes: their memory, descriptors, p
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
 }
-# Large parts of the kernel that a plugin does without; io_uring also passes this filter by.
+# Large parts of the kernel that plugins do not need; io_uring also bypasses this filter.
 KERNEL: dict[str, Numbers] = {
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
@@ -51,7 +51,7 @@ KERNEL: dict[str, Numbers] = {
     "personality": (135, 92),
     "uselib": (134, None),
 }
-MOUNTS: dict[str, Numbers] = {  # another view of files; files by number instead of by path
+MOUNTS: dict[str, Numbers] = {  # other mount namespaces; files by handle instead of path
     "mount": (165, 40),
     "umount2": (166, 39),
     "pivot_root": (155, 41),
@@ -69,7 +69,7 @@ MOUNTS: dict[str, Numbers] = {  # another view of files; files by number instead
     "setns": (308, 268),
     "open_by_handle_at": (304, 265),
 }
-MACHINE: dict[str, Numbers] = {  # the clock and the names of the machine, its log
+MACHINE: dict[str, Numbers] = {  # the clock, host name and kernel log
     "settimeofday": (164, 170),
     "clock_settime": (227, 112),
     "clock_adjtime": (305, 266),
@@ -80,7 +80,7 @@ MACHINE: dict[str, Numbers] = {  # the clock and the names of the machine, its l
     "setdomainname": (171, 162),
     "vhangup": (153, 58),
 }
-ATTRIBUTES: dict[str, Numbers] = {  # of any file of the same user, by its path: Landlock does not deny these
+ATTRIBUTES: dict[str, Numbers] = {  # of any file of the same user: Landlock does not cover these
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -99,12 +99,12 @@ ATTRIBUTES: dict[str, Numbers] = {  # of any file of the same user, by its path:
     "utimes": (235, None),
     "futimesat": (261, None),
 }
-WATCHING: dict[str, Numbers] = {  # what happens in any folder
+WATCHING: dict[str, Numbers] = {  # events in any folder
     "inotify_add_watch": (254, 27),
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
 }
-CHANNELS: dict[str, Numbers] = {  # between processes that are no plugin's FIFOs; Landlock does not know them
+CHANNELS: dict[str, Numbers] = {  # between processes, other than FIFOs: Landlock does not cover these
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
@@ -119,19 +119,19 @@ CHANNELS: dict[str, Numbers] = {  # between processes that are no plugin's FIFOs
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
 }
-SERVING: dict[str, Numbers] = {  # a plugin asks and is asked over its connection: it serves nobody else
+SERVING: dict[str, Numbers] = {  # a plugin uses its connection to the core: it serves nobody else
     "bind": (49, 200),
     "listen": (50, 201),
     "accept": (43, 202),
     "accept4": (288, 242),
 }
-LEAVING: dict[str, Numbers] = {  # the process group, by which the core ends a plugin with all its children
+LEAVING: dict[str, Numbers] = {  # the core kills a plugin with all its children by the process group
     "setsid": (112, 157),
     "setpgid": (109, 154),
 }
 REFUSED = (TRACING, KERNEL, MOUNTS, MACHINE, ATTRIBUTES, WATCHING, CHANNELS, SERVING, LEAVING)
 
-# EPERM for Lua plugins: they are one process, and what it has open when it is confined is all that it gets.
+# EPERM for a plugin that executes nothing: it stays one process, with the descriptors that it was confined with.
 REFUSED_WITHOUT_EXEC: dict[str, Numbers] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -144,10 +144,10 @@ REFUSED_WITHOUT_EXEC: dict[str, Numbers] = {
     "socketpair": (53, 199),
 }
 
-# ENOSYS: its flags lie in memory, where a filter cannot look. libc then takes clone.
+# ENOSYS: its flags are in memory, which a filter cannot read. libc falls back to clone.
 UNKNOWN: dict[str, Numbers] = {"clone3": (435, 435)}
 
-# Allowed with some arguments (`filter` has the tests), else EPERM.
+# EPERM unless the arguments pass the tests in `filter`.
 TESTED: dict[str, Numbers] = {
     "clone": (56, 220),
     "socket": (41, 198),

@@ -1,11 +1,11 @@
-"""The seccomp filter: a BPF program that decides on each system call by its number, and some by their arguments.
+"""The seccomp filter: a BPF program that decides each system call by its number, some by their arguments.
 
-    architecture ── another: the process is killed
+    architecture ── not ours: kill the process
     number ── a tree of ranges ── a verdict: allow, EPERM, ENOSYS, kill
                                └─ tests of the arguments: one alternative holds → allow, else EPERM
 
-A tree, because the kernel runs the program once for every number when it is installed: 0.1 ms, a list takes 0.3 ms.
-Two values are known in the plugin's process alone, its pid and its own socket's address: holes, filled at the end.
+The kernel runs the program once for every number when it is installed: 0.1 ms for a tree, 0.3 ms for a list. The pid
+and the own socket's address are placeholders in the program, filled in before it is installed.
 """
 
 from __future__ import annotations
@@ -35,44 +35,44 @@ _NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 _ALL = 0xFFFFFFFF
 _HEAD = "@HP"  # struct sock_fprog: how many instructions, and where
 
-# Holes: no real value of what they stand for (a pid is below 2**22, an address below 2**47).
+# Placeholders that no pid (below 2**22) and no half of an address (below 2**47) can equal.
 PID, ADDRESS_LOW, ADDRESS_HIGH = 0xF11E0001, 0xF11E0002, 0xF11E0003
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _TYPE_MASK = 1, 0xF
-_TCP_OR_0 = _ALL ^ 6  # no MPTCP: Landlock does not look at it
+_TCP_OR_0 = _ALL ^ 6  # no MPTCP: Landlock does not cover it
 _MSG_FASTOPEN = 0x20000000  # connects without connect(2): Landlock does not see it
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
-class Test(NamedTuple):
-    """A 32-bit word of the arguments, masked, has this value."""
+class ArgumentTest(NamedTuple):
+    """A 32-bit word of the arguments, masked, must equal the value."""
 
     word: int
     value: int
     mask: int = _ALL
 
 
-Alternatives = tuple[tuple[Test, ...], ...]  # one of them must hold whole
+Alternatives = tuple[tuple[ArgumentTest, ...], ...]  # all tests of one of them must hold
 Verdict = int | Alternatives
 
 
 class Kind(NamedTuple):
-    """What the filter depends on."""
+    """The parameters of a filter."""
 
     executes: bool  # otherwise it stays one process
     network: bool = False  # TCP sockets
-    own_socket: bool = False  # for Lua: a Unix socket may be made, and connected to one address
+    own_socket: bool = False  # one process: it may create a Unix socket and connect it to one address
 
 
 def program(machine: str, kind: Kind) -> bytes:
-    """The program with its holes. Raises SandboxError on a machine whose numbers are not known."""
+    """The program with its placeholders. Raises SandboxError for an unknown machine."""
     if machine not in _ARCHITECTURES:
-        raise SandboxError("seccomp", f"no table of system calls for {machine}", hint="sandbox: auto goes without")
+        raise SandboxError("seccomp", f"no table of system calls for {machine}", hint="set sandbox: auto")
     ranges = _ranges(_verdicts(denied.MACHINES[machine], kind))
     instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -84,12 +84,12 @@ def program(machine: str, kind: Kind) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
-class Filter:
-    """A program in memory, to be installed by one process; the address is that of its own socket, if it has one."""
+class SeccompFilter:
+    """A program in memory, for one process. `address` is that of its own socket, if it has one."""
 
     def __init__(self, code: bytes, address: int = 0) -> None:
-        for hole, value in ((ADDRESS_LOW, address & _ALL), (ADDRESS_HIGH, address >> 32)):
-            code = code.replace(struct.pack("=I", hole), struct.pack("=I", value))
+        for placeholder, value in ((ADDRESS_LOW, address & _ALL), (ADDRESS_HIGH, address >> 32)):
+            code = code.replace(struct.pack("=I", placeholder), struct.pack("=I", value))
         head = struct.calcsize(_HEAD)
         self._memory = ctypes.create_string_buffer(bytes(head) + code, head + len(code))
         struct.pack_into(_HEAD, self._memory, 0, len(code) // 8, ctypes.addressof(self._memory) + head)
@@ -97,13 +97,12 @@ class Filter:
         self._pids = [head + 8 * at + 4 for at, value in enumerate(constants) if value == PID]
 
     def install(self, kernel: Kernel) -> Iterator[Step]:
-        """Put the process under the filter for good. Needs no_new_privs."""
+        """Needs no_new_privs."""
         if self._pids:
             yield Step("seccomp", "fill in the pid", self.fill, ())
         yield Step("seccomp", "install", kernel.prctl, (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._memory, 0, 0))
 
     def fill(self) -> None:
-        """The pid is this process's."""
         for at in self._pids:
             struct.pack_into("=I", self._memory, at, os.getpid())
 
@@ -112,48 +111,48 @@ class Filter:
 
 
 def word(argument: int, *, high: bool = False) -> int:
-    """The offset of an argument's lower or upper half in struct seccomp_data, on a little-endian machine."""
+    """The offset in struct seccomp_data (little-endian) of the lower or upper half of an argument."""
     return 16 + 8 * argument + (4 if high else 0)
 
 
 def _tests(kind: Kind) -> dict[str, Verdict]:
-    """By call: what its arguments must be."""
-    me = Test(word(0), 0)
+    """By name of the call."""
+    me = ArgumentTest(word(0), 0)
     no_fast_open = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3} if kind.network else {}
     found: dict[str, Verdict] = {
-        "clone": ((Test(word(0), 0, _NEW_NAMESPACES),),),
+        "clone": ((ArgumentTest(word(0), 0, _NEW_NAMESPACES),),),
         "socket": _sockets(kind),
         "prlimit64": ((me,),),
         "sched_setaffinity": ((me,),),
         "sched_setscheduler": ((me,),),
         "sched_setparam": ((me,),),
         "sched_setattr": ((me,),),
-        "setpriority": ((Test(word(0), _PRIO_PROCESS), Test(word(1), 0)),),
-        "ioprio_set": ((Test(word(0), _IOPRIO_WHO_PROCESS), Test(word(1), 0)),),
-        "utimensat": ((Test(word(1), 0), Test(word(1, high=True), 0)),),  # no path: of an open file
-        **{name: ((Test(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
+        "setpriority": ((ArgumentTest(word(0), _PRIO_PROCESS), ArgumentTest(word(1), 0)),),
+        "ioprio_set": ((ArgumentTest(word(0), _IOPRIO_WHO_PROCESS), ArgumentTest(word(1), 0)),),
+        "utimensat": ((ArgumentTest(word(1), 0), ArgumentTest(word(1, high=True), 0)),),  # without a path: an open file
+        **{name: ((ArgumentTest(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
     }
     if not kind.executes:
-        found["clone"] = ((Test(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
-        found["kill"] = found["tgkill"] = ((Test(word(0), PID),),)
+        found["clone"] = ((ArgumentTest(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
+        found["kill"] = found["tgkill"] = ((ArgumentTest(word(0), PID),),)
         found["connect"] = EPERM
         if kind.own_socket:
-            address = Test(word(1), ADDRESS_LOW), Test(word(1, high=True), ADDRESS_HIGH)
-            found["connect"] = ((*address, Test(word(2), own_socket.LENGTH)),)
+            address = ArgumentTest(word(1), ADDRESS_LOW), ArgumentTest(word(1, high=True), ADDRESS_HIGH)
+            found["connect"] = ((*address, ArgumentTest(word(2), own_socket.LENGTH)),)
     return found
 
 
 def _sockets(kind: Kind) -> Verdict:
-    stream = Test(word(1), _SOCK_STREAM, _TYPE_MASK)
+    stream = ArgumentTest(word(1), _SOCK_STREAM, _TYPE_MASK)
     if not kind.executes:
-        return ((Test(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
+        return ((ArgumentTest(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
     families = (_AF_INET, _AF_INET6) if kind.network else ()
-    tcp = [(Test(word(0), family), stream, Test(word(2), 0, _TCP_OR_0)) for family in families]
-    return ((Test(word(0), _AF_UNIX),), *tcp)
+    tcp = [(ArgumentTest(word(0), family), stream, ArgumentTest(word(2), 0, _TCP_OR_0)) for family in families]
+    return ((ArgumentTest(word(0), _AF_UNIX),), *tcp)
 
 
 def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
-    """By number: every call that is not simply allowed."""
+    """By number: every call that is not always allowed."""
     found: dict[int, Verdict] = {}
 
     def put(calls: Iterable[tuple[Numbers, Verdict]]) -> None:
@@ -169,7 +168,7 @@ def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
 
 
 def _ranges(verdicts: dict[int, Verdict]) -> list[tuple[int, Verdict]]:
-    """(first number, verdict), rising; each holds up to the next."""
+    """(first number, verdict), ascending; each range ends where the next begins."""
     found: list[tuple[int, Verdict]] = []
     for number in range(denied.LAST + 1):
         verdict = verdicts.get(number, ALLOW)
@@ -184,7 +183,7 @@ def _tree(ranges: list[tuple[int, Verdict]]) -> list[Instruction]:
         return [(_RETURN, 0, 0, verdict)] if isinstance(verdict, int) else list(_check(verdict))
     middle = len(ranges) // 2
     below, above = _tree(ranges[:middle]), _tree(ranges[middle:])
-    if len(below) > 255:  # a conditional jump goes no farther
+    if len(below) > 255:  # the limit of a conditional jump
         return [(_AT_LEAST, 0, 1, ranges[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
     return [(_AT_LEAST, len(below), 0, ranges[middle][0]), *below, *above]
 

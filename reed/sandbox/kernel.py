@@ -1,4 +1,4 @@
-"""The system calls that Python has no name for, and the error of this room."""
+"""System calls that Python does not offer, and the error of this room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class SandboxError(ReedError):
-    """A plugin's process could not be confined; `layer` is what failed. The process must end."""
+    """`layer` failed, so a plugin's process could not be confined. The process must exit."""
 
     def __init__(self, layer: str, message: str, *, hint: str = "") -> None:
         super().__init__(f"sandbox: {layer}: {message}", hint=hint)
@@ -23,14 +23,14 @@ class SandboxError(ReedError):
 
 
 class Step(NamedTuple):
-    """One call that confines a process, made ready before the fork."""
+    """One call that confines a process, prepared before the fork."""
 
     layer: str
     what: str
-    function: Callable[..., Any]  # gives -1 and sets errno, as libc does, or raises OSError
-    arguments: tuple[Any, ...]  # memory as bytes or ctypes buffers, not as addresses: the step keeps it alive
+    function: Callable[..., Any]  # returns -1 and sets errno, as libc does, or raises OSError
+    arguments: tuple[Any, ...]  # bytes or ctypes buffers rather than addresses, to keep the memory alive
 
-    def take(self) -> None:
+    def run(self) -> None:
         """Raises SandboxError."""
         try:
             if self.function(*self.arguments) == -1:
@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 class Kernel:
-    """libc's functions, found once. Those in small letters without a docstring are as their manual pages have them."""
+    """libc's functions, looked up once. Attributes without docstring are as in their manual pages."""
 
     def __init__(self, machine: str = "") -> None:
         self.machine = machine or os.uname().machine
@@ -69,7 +69,7 @@ class Kernel:
         self._munmap.argtypes = (pointer, size)
 
     def call(self, number: int, *arguments: int) -> int:
-        """A system call whose number is the same on every machine (those since Linux 5.0). Raises OSError."""
+        """A system call with the same number on every architecture (all since Linux 5.0). Raises OSError."""
         return checked(self.syscall(number, *arguments, *(0,) * (6 - len(arguments))))
 
     def control(self, option: int, *arguments: int) -> int:
@@ -77,7 +77,7 @@ class Kernel:
         return checked(self.prctl(option, *arguments, *(0,) * (4 - len(arguments))))
 
     def map_page(self) -> int:
-        """The address of a new page of zeros. Raises OSError."""
+        """Returns the address of a new page of zeros. Raises OSError."""
         size = os.sysconf("SC_PAGESIZE")
         address: int = self._mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
         checked(-1 if address == _MAP_FAILED else 0)
@@ -88,7 +88,7 @@ class Kernel:
 
 
 def checked(result: int) -> int:
-    """The result of a function of libc; -1 is raised as OSError."""
+    """Returns the result of a libc function, or raises OSError if it is -1."""
     if result == -1:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

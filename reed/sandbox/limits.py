@@ -1,9 +1,9 @@
 """The layers that every kernel has: rlimits, descriptors, no_new_privs, capabilities.
 
-No PR_SET_DUMPABLE: an exec undoes it, Landlock keeps neighbours from tracing each other, and a core that is not root
-could no longer read how much memory its plugins have. No PDEATHSIG: a plugin outlives the core
-(plugin-lifecycle.md#adoption). Where the core runs as root, a plugin is root without capabilities: its folder must be
-root's, or open to everyone.
+PR_SET_DUMPABLE is not used: an exec resets it, Landlock already prevents plugins from tracing each other, and a core
+that is not root could no longer read its plugins' memory use. PDEATHSIG is not used either: a plugin outlives the core
+(plugin-lifecycle.md#adoption). When the core runs as root, a plugin is root without capabilities, so its folder must
+belong to root or be readable by everyone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CAP_SYS_RESOURCE = 24
 
 
 def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
-    """Soft and hard limits alike, never above the hard limit there is."""
+    """Sets soft and hard limits, never above the current hard limit."""
     yield _limit(kernel, "core dumps", resource.RLIMIT_CORE, 0)
     yield _limit(kernel, "open files", resource.RLIMIT_NOFILE, rules.open_files)
     if rules.processes is not None:
@@ -36,19 +36,19 @@ def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
 
 
 def limit_memory(kernel: Kernel, memory: int | None) -> Iterator[Step]:
-    """The last of all before an exec: the core's copy that the process still is may be larger than the limit."""
+    """The last layer: until the exec, the process is a copy of the zygote, which may be larger than the limit."""
     if memory is not None:
         yield _limit(kernel, "memory", resource.RLIMIT_DATA, memory)
 
 
-def _limit(kernel: Kernel, what: str, kind: int, most: int) -> Step:
+def _limit(kernel: Kernel, what: str, kind: int, limit: int) -> Step:
     hard = resource.getrlimit(kind)[1]
-    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     return Step("limits", what, kernel.setrlimit, (kind, struct.pack("=QQ", allowed, allowed)))
 
 
 def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -> Iterator[Step]:
-    """All but the standard streams and `keep`: at once, or when the process executes something."""
+    """Closes all descriptors except the standard streams and `keep`, now or on exec."""
     flags = _CLOSE_RANGE_CLOEXEC if on_exec else 0
     try:
         kernel.call(_CLOSE_RANGE, _LAST_FD, _LAST_FD, flags)
@@ -64,18 +64,17 @@ def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -
 
 def _close_one_by_one(keep: Collection[int], on_exec: bool) -> None:
     for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {*keep}:
-        with contextlib.suppress(OSError):  # the one that listed the folder is closed already
+        with contextlib.suppress(OSError):  # that of listdir is closed already
             os.set_inheritable(fd, False) if on_exec else os.close(fd)
 
 
 def no_new_privs(kernel: Kernel) -> Iterator[Step]:
-    """No exec gives privileges from here on: no setuid programs. Landlock and seccomp ask for it."""
+    """From now on an exec gives no privileges (setuid). Landlock and seccomp require this."""
     yield Step("no_new_privs", "set", kernel.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def drop_capabilities(kernel: Kernel, *, every: bool) -> Iterator[Step]:
-    """Root without its powers, or only without the one that raises hard limits: after no_new_privs no exec brings them
-    back."""
+    """Drops all capabilities, or only the one that raises hard limits. With no_new_privs no exec restores them."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     kept = bytes(_CAPABILITY_SETS.size)
     if not every:
@@ -86,7 +85,7 @@ def drop_capabilities(kernel: Kernel, *, every: bool) -> Iterator[Step]:
 
 
 def _without(sets: bytes, capability: int) -> bytes:
-    """Effective, permitted and inheritable sets, in words of 32 capabilities, without that one (below 32)."""
+    """`sets` without a capability whose number is below 32."""
     words = list(_CAPABILITY_SETS.unpack(sets))
     words[:3] = (word & ~(1 << capability) for word in words[:3])
     return _CAPABILITY_SETS.pack(*words)

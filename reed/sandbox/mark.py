@@ -1,11 +1,9 @@
-"""The mark of plugin processes: a hard limit of 0 on file locks (RLIMIT_LOCKS).
+"""The mark of plugin processes: a hard limit of 0 on file locks, RLIMIT_LOCKS (plugin-mark.md).
 
     confine ── mark ── plugin ── fork, exec, clone(CLONE_PARENT), setsid, a death of the core ── still marked
 
-Every child inherits a hard limit, and only CAP_SYS_RESOURCE raises one, which no plugin has. Linux has ignored this
-limit since 2.4.25, so it costs a plugin nothing and nobody else sets it to 0. Descent from the core is no such mark: a
-plugin's child that is reparented to pid 1 looks like a person's process, and an embedding program's own child looks
-like a plugin's. Neither is no_new_privs, which a whole container may have.
+Every child inherits a hard limit, and only CAP_SYS_RESOURCE can raise it, which no plugin has. Linux has ignored this
+limit since 2.4.25, so it restricts nothing and nobody else sets it to 0.
 """
 
 from __future__ import annotations
@@ -24,29 +22,29 @@ _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def mark(kernel: Kernel) -> Iterator[Step]:
-    """Mark this process, and with it all that it will ever fork."""
+    """Marks this process and all its future descendants."""
     yield Step("mark", "mark the process", kernel.setrlimit, (RLIMIT_LOCKS, struct.pack("=QQ", 0, 0)))
 
 
 def is_marked(pid: int) -> bool | None:
-    """Whether a plugin made that process; None when it is gone, or the kernel does not say.
+    """Whether the process belongs to a plugin; None when it is gone or unreadable.
 
-    Raises OSError when this process lacks a descriptor or memory to find out.
+    Raises OSError when this process has no descriptor or memory left to read it.
     """
     try:
         return resource.prlimit(pid, RLIMIT_LOCKS)[1] == 0
     except ProcessLookupError:
         return None
-    except OSError:  # another user's or group's process: its limits are still readable in /proc
+    except OSError:  # another user's process: /proc still shows its limits
         return _hard_limit_in_proc(pid)
 
 
 def check_unmarked() -> None:
-    """Raises SandboxError when this process carries the mark: it could not tell plugins from people."""
+    """Raises SandboxError when this process is marked: it could not tell plugins from other clients."""
     if is_marked(os.getpid()):
         raise SandboxError(
             "mark",
-            "this process has a hard limit of 0 on file locks, which is how plugins' processes are known",
+            "this process has a hard limit of 0 on file locks, by which plugins are recognised",
             hint="start the core from outside a plugin, and without `ulimit -x 0` or LimitLOCKS=0",
         )
 

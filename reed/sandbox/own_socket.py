@@ -1,8 +1,8 @@
-"""The one address that a Lua plugin may connect to, when the core has to be reached again after its death.
+"""The one address that a Lua plugin may connect to, so that it can reconnect after the core died.
 
-A filter sees of connect(2) where the address lies, not what it says. So it lies in a page of its own, which is made
-read-only and sealed (mseal, Linux 6.10) before the filter allows that place alone: nobody in this process, not even
-machine code that a broken Lua was made to run, can change, unmap or replace it. Before Linux 6.10 such code could.
+A seccomp filter sees only where the address of connect(2) is in memory, not its contents. So the address gets a page of
+its own, made read-only and sealed (mseal, Linux 6.10), and the filter allows only this page. Nothing in this process
+can change, unmap or replace it, not even machine code injected through a bug in Lua; before Linux 6.10 such code could.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from reed.sandbox.kernel import Kernel, SandboxError, Step, checked
 _MSEAL = 462
 _PROT_READ = 1
 _AF_UNIX = 1
-LENGTH = 110  # of struct sockaddr_un: the same for every path
+LENGTH = 110  # of struct sockaddr_un
 
 
 class OwnSocket:
-    """Mapped before the fork, made final by `seal` after it, closed in the parent."""
+    """Created before the fork, sealed after it in the child, closed in the parent."""
 
     __slots__ = ("_kernel", "address")
 
@@ -35,20 +35,20 @@ class OwnSocket:
             raise SandboxError("own socket", error.strerror or str(error)) from None
         ctypes.memmove(self.address, content, LENGTH)
 
-    def lead_to(self, path: str) -> None:
-        """Another path, as long as the process is not confined."""
+    def set_path(self, path: str) -> None:
+        """Changes the path; only before `seal`."""
         ctypes.memmove(self.address, _content(path), LENGTH)
 
-    def seal(self, *, for_good: bool) -> Iterator[Step]:
-        """From then on the address stays what it is; not for machine code, where the kernel has no mseal."""
+    def seal(self, *, mseal: bool) -> Iterator[Step]:
+        """Makes the address read-only, and with `mseal` (if this kernel has it) immutable."""
         size = os.sysconf("SC_PAGESIZE")
         yield Step("own socket", "make its address read-only", self._kernel.mprotect, (self.address, size, _PROT_READ))
-        if for_good:
+        if mseal:
             arguments = _MSEAL, self.address, size, 0, 0, 0, 0
             yield Step("own socket", "seal its address", self._kernel.syscall, arguments)
 
     def connect(self, fd: int) -> None:
-        """Connect a Unix stream socket, as `socket.connect` with the path would. Raises OSError."""
+        """Connects a Unix stream socket to the path. Raises OSError."""
         checked(self._kernel.connect(fd, self.address, LENGTH))
 
     def close(self) -> None:
@@ -62,8 +62,8 @@ def _content(path: str) -> bytes:
     return struct.pack("=H108s", _AF_UNIX, name)
 
 
-def seals(kernel: Kernel) -> bool:
-    """This kernel has mseal."""
+def has_mseal(kernel: Kernel) -> bool:
+    """Whether this kernel has mseal."""
     try:
         kernel.call(_MSEAL, 0, 0, 0)
     except OSError:

@@ -1,6 +1,6 @@
-"""Which layers this kernel has, and what a plugin could do without the missing ones.
+"""Which layers this kernel has, and what plugins could do because a layer is missing.
 
-For `reed plugin status`, SYSTEM_STATS and `sandbox: strict`. Nothing is changed by asking.
+For `reed plugin status`, SYSTEM_STATS and `sandbox: strict`. Probing changes nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _PR_GET_NO_NEW_PRIVS = 39
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 
-_SINCE = (  # ABI, Linux, what is missing before
-    (1, "5.13", "landlock: plugins read and write all that their user may"),
+_SINCE = (  # Landlock ABI, Linux version, what is missing before
+    (1, "5.13", "landlock: plugins read and write everything that their user may"),
     (3, "6.2", "landlock truncate: plugins may empty any file that their user may write to"),
     (4, "6.7", "landlock tcp: plugins with network reach every port"),
-    (5, "6.10", "landlock ioctl: devices that are granted take every ioctl"),
+    (5, "6.10", "landlock ioctl: granted devices accept every ioctl"),
     (6, "6.12", "landlock scope: plugins may send Unix signals to their user's processes, and use abstract sockets"),
 )
 
@@ -36,22 +36,22 @@ class Layers(NamedTuple):
     ioctl: bool
     scope: bool
     sealed: bool  # the address of a Lua plugin's own socket
-    missing: tuple[str, ...]  # what does not hold, in words
+    missing: tuple[str, ...]  # a sentence for each missing layer
 
     def as_json(self) -> dict[str, Any]:
         return {**self._asdict(), "missing": list(self.missing)}
 
 
 def probe(kernel: Kernel, release: str = "") -> Layers:
-    """`release`: another kernel's than this one's, as `uname -r` has it."""
+    """`release` replaces the running kernel's, as `uname -r` prints it."""
     release = release or os.uname().release
     version = landlock.abi(kernel)
-    privs, seccomp, sealed = _no_new_privs(kernel), _seccomp(kernel), own_socket.seals(kernel)
+    privs, seccomp, sealed = _no_new_privs(kernel), _seccomp(kernel), own_socket.has_mseal(kernel)
     missing = [f"{text} ({_needs(linux, release)})" for since, linux, text in _SINCE if version < since]
     if not version:
         missing[0] += ", started with landlock in its lsm= list"
     if not privs:
-        missing.append("no_new_privs: setuid programs give plugins their owner's powers")
+        missing.append("no_new_privs: setuid programs give plugins their owner's permissions")
     if not seccomp:
         missing.append(f"seccomp: plugins may use every system call (a kernel with it, on {' or '.join(MACHINES)})")
     if not sealed:
@@ -71,7 +71,7 @@ def probe(kernel: Kernel, release: str = "") -> Layers:
 
 
 def _needs(linux: str, release: str) -> str:
-    """Which kernel a layer needs; where this one is as new, who else may withhold it."""
+    """The kernel that a layer needs; if this one is new enough, what else may block it."""
     found = re.match(r"(\d+)\.(\d+)", release)
     if not found or _version(*found.groups()) < _version(*linux.split(".")):
         return f"Linux {linux}"
@@ -91,7 +91,7 @@ def _no_new_privs(kernel: Kernel) -> bool:
 
 
 def _seccomp(kernel: Kernel) -> bool:
-    """Asked with no filter at all, a kernel that has filters says EFAULT; one that has none, EINVAL."""
+    """Given a null pointer as the filter, a kernel with seccomp returns EFAULT, one without EINVAL."""
     if kernel.machine not in MACHINES:
         return False
     try:

@@ -1,23 +1,11 @@
-"""What one plugin's process may do, derived from its row and manifest alone (sandbox.md#rules).
+"""What one plugin's process may do, derived from its type, row, manifest and reed.yaml (sandbox.md#rules).
 
-                             native                              Lua
-    read                     its folder, the clock's zone, random bytes
-                             the system's libraries, /proc/self  Python's library and ours, for late imports
-    run                      its folder, the system's programs   nothing
-    change                   its data folder, with file_write
-    write, read              FIFOs self→*, *→self
-    TCP                      the ports that manifest and reed.yaml agree on, outwards; DNS then goes by TCP
-    Unix sockets             any that lets it in, by its path    its own, if the core has to be reached again
-    processes, Unix signals  its own children                    itself
+FIFOs: Landlock grants existing files and folders, not names, and all FIFOs are in one folder. So each FIFO has hard
+links <runtime>/peers/SELF/to/OTHER and .../from/OTHER, and a plugin is granted its two folders with all future entries.
 
-FIFOs. Landlock grants files and folders, not names, and all FIFOs lie in one folder. So a plugin reaches its own by a
-second name: the core links each into <runtime>/peers/SELF/to/OTHER and .../from/OTHER (hard links: the same pipe), and
-these two folders are granted whole, with what comes into them later.
-
-Not held, on any kernel up to Landlock 8: a native plugin may connect to every Unix socket that its user may write to.
-The core knows each peer by its process and gives a plugin its own permissions or nothing; other daemons of that user
-do not: run the core as a user of its own. Names, sizes and times of files can be asked for everywhere (stat). A
-native plugin may fill its data folder, and may start as many processes as its user may.
+Not enforced, on any kernel up to Landlock ABI 8: a plugin that executes programs may connect to every Unix socket that
+its user may write to (the core recognises it there; other daemons of that user do not), may fill its data folder, and
+may start as many processes as its user. Every plugin may stat any file.
 """
 
 from __future__ import annotations
@@ -31,13 +19,13 @@ DNS_PORT = 53
 _EVERYONE = ("/dev/null", "/dev/urandom", "/etc/localtime")
 _NETWORK = (
     "/etc/resolv.conf",
-    "/run/systemd/resolve",  # where resolv.conf leads; the file there is replaced now and then
+    "/run/systemd/resolve",  # resolv.conf links into it, to a file that is replaced at times
     "/etc/hosts",
     "/etc/host.conf",
     "/etc/nsswitch.conf",
     "/etc/gai.conf",
     "/etc/services",
-    "/etc/ssl/certs",  # not /etc/ssl: there are private keys in it
+    "/etc/ssl/certs",  # not /etc/ssl, which contains private keys
     "/etc/ssl/cert.pem",
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
@@ -57,16 +45,16 @@ class Rules(NamedTuple):
     """Paths are absolute; one that does not exist is ignored. A plugin that executes programs also reads /proc/self."""
 
     executes: bool
-    read_paths: tuple[str, ...]  # files, FIFOs, folders with all that is in them
-    run_paths: tuple[str, ...] = ()  # the same, and they may be executed
-    write_paths: tuple[str, ...] = ()  # what exists there may be written to; nothing is made or truncated
-    data_paths: tuple[str, ...] = ()  # folders to read and change; no links, devices, sockets or FIFOs in them
-    own_socket: str | None = None  # where it does not execute: the one Unix socket that it may connect to; None: none
+    read_paths: tuple[str, ...]  # files, FIFOs, folders with everything below
+    run_paths: tuple[str, ...] = ()  # also executed
+    write_paths: tuple[str, ...] = ()  # existing files and FIFOs: nothing is created or truncated
+    data_paths: tuple[str, ...] = ()  # folders with full access to regular files
+    own_socket: str | None = None  # the one Unix socket that it may connect to, unless it executes programs
     connect_tcp: tuple[int, ...] = ()  # ports
-    memory: int | None = None  # bytes of RLIMIT_DATA: all that it has for itself to write to, not what it reads
+    memory: int | None = None  # bytes of RLIMIT_DATA
     open_files: int = 1024
-    processes: int | None = None  # of its user in all, so 0 means no further; does not bind root
-    mode: str = "auto"  # strict: a missing layer is an error; off: limits and no_new_privs alone
+    processes: int | None = None  # of its user in all, so 0 allows no fork; not enforced for root
+    mode: str = "auto"  # strict: a missing layer is an error; off: only mark, limits, no_new_privs
 
 
 def rules_for(
@@ -83,11 +71,11 @@ def rules_for(
     memory: int | None = None,
     mode: str = "auto",
 ) -> Rules:
-    """The rules of the plugin `name`, "native" or "lua". Pure: looks at no file.
+    """The rules of the plugin `name`. Reads no files.
 
-    `network`: the TCP ports that its manifest asks for and an admin allowed.
-    `own_socket`: its socket, for a Lua plugin that connects once it is confined, or again after the core's death.
-    `paths`: further folders that an admin lets it read, and a native plugin run programs from.
+    `network`: the TCP ports that its manifest requests and reed.yaml allows.
+    `own_socket`: its socket, for a plugin that connects after it is confined.
+    `paths`: further folders that reed.yaml lets it read and, if it executes programs, run programs from.
     """
     executes = profile.executes
     ports = tuple(sorted({*network})) if executes else ()

@@ -1,19 +1,19 @@
-"""New plugins: templates of a folder that works as it is, and writing them.
+"""SCAFFOLD: new plugins from templates, and the row that registers them.
 
-    templates/lua/    plugin.yaml, main.lua, README.md, tests/
-    templates/rust/   plugin.yaml, Cargo.toml, src/main.rs, README.md; the crate reed-plugin comes with reed
+    templates/LANGUAGE/    the files of a plugin that works as it is; LANGUAGE is that of a plugin type
 
-A template is a file as it will be, with @name@, @row@ and @crate@ for what is not known yet. Nothing that exists is
-ever overwritten: the folder is made, or it is an error.
+A template is the finished file with the placeholders @name@, @row@ and @crate@. Existing files are never overwritten.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from reed.errors import ReedError
@@ -28,21 +28,21 @@ _PLACEHOLDER = re.compile(r"@([a-z]+)@")
 
 
 def language_of(name: str) -> str:
-    """The language that a plugin's name tells: new-lua-plugin, new-rust-plugin; "" when it tells none, or both."""
-    told = set(name.split("-")) & LANGUAGES.keys()
-    return told.pop() if len(told) == 1 else ""
+    """The language in a plugin's name, as in new-lua-plugin; "" if there is none or more than one."""
+    found = set(name.split("-")) & LANGUAGES.keys()
+    return found.pop() if len(found) == 1 else ""
 
 
 def row(name: str, language: str) -> str:
-    """The line of plugin-registry.csv that lets a new plugin run."""
+    """The line of plugin-registry.csv for a new plugin."""
     kind = LANGUAGES[language].name
     path = f"/tmp/reed-cms/plugins/{name}.sock"
     return f'{name},{kind},{path},{VERSION},"snippet_read","editor,admin",true,"What {name} does, in one line"'
 
 
 def files(name: str, language: str) -> dict[str, str]:
-    """What a new plugin's folder holds: path below it, and text."""
-    # A TOML string may be written as JSON writes it.
+    """The files of a new plugin: path in its folder -> text."""
+    # A TOML string may be written like a JSON string.
     values = {"name": name, "row": row(name, language), "crate": json.dumps(os.fspath(CRATE), ensure_ascii=False)}
     root = TEMPLATES / language
     found = {
@@ -55,22 +55,23 @@ def files(name: str, language: str) -> dict[str, str]:
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """The template with every @placeholder@ filled in; one that has no value is a KeyError."""
+    """Fills in every @placeholder@. Raises KeyError for an unknown one."""
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
-def write(name: str, language: str, above: Path) -> tuple[Path, list[str]]:
-    """Make the folder NAME below `above`; the folder, and the paths in it. Malformed when the name is none; ReedError
-    when something is there already. What cannot be written whole is taken away again.
+def write(name: str, language: str, parent: Path) -> tuple[Path, list[str]]:
+    """Creates the folder `name` in `parent`; returns it with the paths in it. Removes it again if a file fails.
+
+    Raises Malformed for an invalid name, ReedError if the folder exists.
     """
     identifiers.check("plugin name", name)
     texts = files(name, language)
-    folder = above / name
-    above.mkdir(parents=True, exist_ok=True)
+    folder = parent / name
+    parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir()
     except FileExistsError:
-        raise ReedError(f"{folder} is there already", hint="choose another name, or another folder: --dir") from None
+        raise ReedError(f"{folder} already exists", hint="choose another name, or another folder: --dir") from None
     try:
         for path, text in texts.items():
             (folder / path).parent.mkdir(exist_ok=True)
@@ -79,3 +80,38 @@ def write(name: str, language: str, above: Path) -> tuple[Path, list[str]]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder, list(texts)
+
+
+def update_file(path: Path, update: Callable[[bytes], bytes]) -> None:
+    """Replaces a file's contents by `update` of them, atomically: temporary file, fsync, rename, fsync of the folder.
+
+    The folder is locked meanwhile. Mode and owner stay; a symbolic link is followed. If `update` raises, the file is
+    unchanged. Raises OSError.
+    """
+    path = Path(os.path.realpath(path))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        new = update(path.read_bytes())
+        _replace(path, new, os.stat(path))
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _replace(path: Path, data: bytes, old: os.stat_result) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            with contextlib.suppress(PermissionError):  # only root can change the owner
+                os.fchown(fd, old.st_uid, old.st_gid)
+            os.fchmod(fd, old.st_mode & 0o7777)
+            os.fsync(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

@@ -1,9 +1,9 @@
-"""ZYGOTE: the process that every plugin's process is forked from, and then confined (process-creation.md).
+"""ZYGOTE: the process from which every plugin's process is forked, and then confined (process-creation.md).
 
-core ── launcher ── client (the core's side) ══ process ── fork ── spawn ─┬─ Lua: reed.lua.host
-                                 request between them                     └─ native: executed
+core ── launcher ── client ══ request ══ process ── fork ── spawn ─┬─ runs Lua: reed.lua.host
+         the core's side  │   the zygote's side                    └─ executes a program
 
-clone     a fork whose child is the core's, and what makes an exec short
-cow_heap  what keeps a fork small: pages stay shared until they are written to
-prefault  what makes a start short; dry_run: the start that it learns from
+clone     fork by clone(2); a faster exec
+cow_heap  keeps pages shared with the zygote
+prefault  copies the pages of a start beforehand
 """

@@ -1,12 +1,11 @@
-r"""The core's side of the zygote: it asks for plugin processes, and each tells by a pipe how it came to be.
+r"""The core's side of the zygote: requests for plugin processes, each with a pipe that reports the result.
 
-    zygote.start()
-    report = zygote.request(Request(…), output_fd)     at once; the fd may be closed then
-    … the pipe `report` … b"4711\n" … end               the process is confined, and runs the plugin's code
-                          b"4711\nreason" … end         it could not, and ends
-                          end                           the zygote died before it read the request
+    report = zygote.request(SpawnRequest(…), output_fd)     returns at once; the caller may close output_fd
+    … b"4711\n" … end of file        the process 4711 is confined and runs the plugin's code
+      b"4711\nreason" … end of file  it failed, and exits
+      end of file                    the zygote died before it read the request
 
-Its process is `process`; `fileno` becomes readable when it died: then call `stop`, and start it again.
+`fileno` becomes readable when the zygote dies: call `stop`, then `start` again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections import deque
 
 from reed.errors import ReedError
 from reed.system_calls import needed
-from reed.zygote.request import MAX_REQUEST, Request
+from reed.zygote.request import MAX_REQUEST, SpawnRequest, WorkerRequest
 
 _STOP_SECONDS = 2.0
 
@@ -31,10 +30,10 @@ class Zygote:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()  # a request and its descriptors
 
     def start(self) -> None:
-        """Starts the process; requests wait in its socket until it is ready (some 200 ms)."""
+        """Starts the process. Requests wait in its socket until it is ready (about 200 ms)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs, needed("setsid", "the zygote, which plugins are forked from"):
@@ -52,25 +51,24 @@ class Zygote:
         return None if self._process is None else self._process.pid
 
     def fileno(self) -> int:
-        """Readable when the zygote died."""
         return self._running().fileno()
 
-    def request(self, request: Request, output_fd: int) -> int:
-        """Asks for a process; gives the pipe that tells about it, which does not block. Raises ReedError, OSError."""
+    def request(self, request: SpawnRequest | WorkerRequest, output_fd: int) -> int:
+        """Requests a process and returns its report, a non-blocking pipe. Raises ReedError, OSError."""
         self._running()
         message = request.pack()
         if len(message) > MAX_REQUEST:
-            raise ReedError(f"a launch spec of {len(message)} bytes", hint=f"settings may take some {MAX_REQUEST}")
+            raise ReedError(f"a launch spec of {len(message)} bytes", hint=f"its settings must fit into {MAX_REQUEST}")
         report, reporting = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        sent = [reporting, os.dup(output_fd)]
+        descriptors = [reporting, os.dup(output_fd)]
         if request.ruleset >= 0:
-            sent.append(os.dup(request.ruleset))
-        self._unsent.append((message, sent))
-        self.send()
+            descriptors.append(os.dup(request.ruleset))
+        self._unsent.append((message, descriptors))
+        self.flush()
         return report
 
-    def send(self) -> None:
-        """Sends what waits, as far as the socket takes it: call it again when a report has come."""
+    def flush(self) -> None:
+        """Sends queued requests until the socket is full; call it again when a report has ended."""
         while self._unsent and self._socket is not None:
             message, descriptors = self._unsent[0]
             try:
@@ -78,12 +76,12 @@ class Zygote:
             except BlockingIOError:
                 return
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it died: the pipe tells
+                pass  # the zygote died: the report ends without a pid
             self._unsent.popleft()
             _close(descriptors)
 
     def stop(self) -> None:
-        """Closes the socket, upon which the process ends; plugins that were forked from it live on."""
+        """Closes the socket, which ends the process; plugins that were forked from it live on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -100,7 +98,7 @@ class Zygote:
 
     def _running(self) -> socket.socket:
         if self._socket is None:
-            raise ReedError("the zygote does not run", hint="start() it")
+            raise ReedError("the zygote is not running", hint="call start() first")
         return self._socket
 
 

@@ -1,8 +1,7 @@
-"""Processes made by clone(2) as it is: a fork that is the core's child at once, and one that lingers (see below).
+"""clone(2) without libc's fork: for children of the core, and for a faster exec.
 
-Both are siblings of who makes them (CLONE_PARENT). os.fork would make a child of the zygote, and run what libraries
-want done after a fork, for threads that a zygote does not have: each page that this writes to is one more of the
-plugin's own.
+CLONE_PARENT makes the new process a sibling of its maker. os.fork would make a child of the zygote, and run libraries'
+fork handlers for threads that the zygote does not have; the pages that these write to would be copied for each plugin.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ import os
 import signal
 
 _CLONE_VM, _CLONE_PARENT = 0x100, 0x8000
-_NUMBERS = {"x86_64": 56}
-_NUMBER = 220  # on all machines that Linux came to since 2012
-_STACK = 16384  # bytes, of which usleep needs a few hundred
+_SYS_CLONE = {"x86_64": 56}
+_SYS_CLONE_GENERIC = 220  # on all architectures that Linux gained since 2012
+_STACK = 16384  # bytes; usleep needs a few hundred
 
 
 class Cloning:
-    """Made once; the process must have one thread. Each call is a fork: 0 in the child. Raises OSError."""
+    """fork() as a callable: returns 0 in the child. The process must have one thread. Raises OSError."""
 
     def __init__(self, flags: int = _CLONE_PARENT) -> None:
-        """With no flags the child is the caller's own."""
-        self._syscall = ctypes.PyDLL(None, use_errno=True).syscall  # PyDLL: no other thread waits for the lock
+        """Without flags the child is the caller's own."""
+        self._syscall = ctypes.PyDLL(None, use_errno=True).syscall  # PyDLL keeps the GIL
         self._syscall.argtypes = (ctypes.c_long,) * 6
         self._syscall.restype = ctypes.c_long
-        number = _NUMBERS.get(os.uname().machine, _NUMBER)
+        number = _SYS_CLONE.get(os.uname().machine, _SYS_CLONE_GENERIC)
         self._arguments = number, flags | signal.SIGCHLD, 0, 0, 0, 0
 
     def __call__(self) -> int:
@@ -37,11 +36,11 @@ class Cloning:
 
 
 class AddressSpaceHolder:
-    """A second process in this one's memory, which does nothing, and ends after a moment.
+    """A process that shares this one's memory, sleeps and exits; calling the object starts it.
 
-    Who executes a program gives up its memory first: of a fork of the zygote that takes 2 ms, for thousands of pages.
-    While another process is in that memory it is left behind in no time, and falls apart when that one ends. It runs
-    usleep(3) alone, on a stack of its own: no Python. It holds the descriptors that were open when it was made.
+    execve() tears down the old address space first: 2 ms for a fork of the zygote. While another process uses that
+    address space, execve() returns at once, and the teardown happens when the other process exits. This one runs only
+    usleep(3), on its own stack. It keeps the descriptors open that are open when it is started.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -54,5 +53,4 @@ class AddressSpaceHolder:
         self._arguments = ctypes.cast(libc.usleep, ctypes.c_void_p), top, flags, int(seconds * 1e6)
 
     def __call__(self) -> None:
-        """Makes it; where that fails, an exec takes its time."""
-        self._clone(*self._arguments)
+        self._clone(*self._arguments)  # if it fails, execve() is slow

@@ -1,16 +1,16 @@
-"""Launches plugins of both types through the zygote, each in its sandbox (supervision.launch_spec.Launcher).
+"""Launches plugins through the zygote, each in its sandbox (supervision.launch_spec.Launcher).
 
-    launch ── rules of its row, manifest and reed.yaml ── ruleset ── zygote ── report ── on_launched(pid) | on_failed
+    launch ── rules of row, manifest, reed.yaml ── ruleset ── zygote ── report ── on_launched(pid) | on_failed(reason)
 
-What cannot be started as its rules say is not started at all: a layer that `sandbox: strict` asks for and this kernel
-lacks, a path of the rules that cannot be opened, code that cannot be executed. When the zygote dies, those who wait
-are told, and the next launch starts another one.
+A plugin is not started if its rules cannot be enforced: `sandbox: strict` requires a layer that this kernel lacks, or a
+path of the rules cannot be opened. When the zygote dies, launches in flight fail, and the next one starts a new zygote.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -22,44 +22,50 @@ from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, Request
+from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
-_MOST = 4096  # bytes of a report
+_REPORT_BYTES = 4096  # of one read
 
 
-class Loop(Protocol):
+class ReadWatcher(Protocol):
     def watch(self, fd: int, on_readable: Callable[[], None], /) -> None: ...
     def unwatch(self, fd: int, /) -> None: ...
 
 
-class _Waiting(NamedTuple):
+class _Launch(NamedTuple):
+    """A launch in flight."""
+
     on_launched: Callable[[int], None]
     on_failed: Callable[[str], None]
-    said: bytearray
+    report: bytearray
 
 
 class ZygoteLauncher:
-    """The core's zygote, and how many of its plugins are on their way."""
+    """The core's zygote, and the launches in flight.
 
-    def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
-        """`on_death`: the zygote died, and its spare process is about to."""
+    `zygotes` are the pids of all zygotes so far. `on_death` is called when a zygote died and its spare is about to.
+    """
+
+    def __init__(
+        self, loop: ReadWatcher, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None
+    ) -> None:
         self.zygotes: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
         self._log = log
         self._on_death = on_death
         self._zygote = Zygote()
-        self._waiting: dict[int, _Waiting] = {}  # by report
+        self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
 
     def start(self) -> None:
-        """Start the zygote; launches may be asked for at once, and wait until it is ready."""
+        """Starts the zygote; launches may be requested at once."""
         self._zygote.start()
         assert self._zygote.pid is not None
         self.zygotes.append(self._zygote.pid)
         self._loop.watch(self._zygote.fileno(), self._zygote_died)
 
     def is_launching(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._launches)
 
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
@@ -71,24 +77,36 @@ class ZygoteLauncher:
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
-            report = self._zygote.request(Request(_what(spec), rules, ruleset), output_fd)
+            report = self._zygote.request(SpawnRequest(_program(spec), rules, ruleset), output_fd)
         except (OSError, ReedError) as error:
             on_failed(f"cannot be launched: {error}")
             return
         finally:
             if ruleset >= 0:
                 os.close(ruleset)
-        self._waiting[report] = _Waiting(on_launched, on_failed, bytearray())
+        self._await_report(report, on_launched, on_failed)
+
+    def launch_worker(
+        self, sock: socket.socket, memory: int, handlers: dict[str, str], on_failed: Callable[[str], None]
+    ) -> None:
+        """A worker (reed.workers) that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
+        if not self._zygote.alive:
+            self.start()
+        report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
+        self._await_report(report, lambda _: None, on_failed)
+
+    def _await_report(self, report: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]) -> None:
+        self._launches[report] = _Launch(on_launched, on_failed, bytearray())
         self._loop.watch(report, partial(self._read, report))
 
     def close(self) -> None:
         if self._zygote.alive:
             self._loop.unwatch(self._zygote.fileno())
             self._zygote.stop()
-        for report in self._waiting:
+        for report in self._launches:
             self._loop.unwatch(report)
             os.close(report)
-        self._waiting.clear()
+        self._launches.clear()
 
     def _zygote_died(self) -> None:
         self._loop.unwatch(self._zygote.fileno())
@@ -97,28 +115,27 @@ class ZygoteLauncher:
         self._on_death()
 
     def _read(self, report: int) -> None:
-        waiting = self._waiting[report]
-        data = os.read(report, _MOST)
+        launch = self._launches[report]
+        data = os.read(report, _REPORT_BYTES)
         if data:
-            waiting.said.extend(data)
+            launch.report.extend(data)
             return
         self._loop.unwatch(report)
         os.close(report)
-        del self._waiting[report]
-        self._zygote.send()
-        pid, _, reason = waiting.said.decode("utf-8", "replace").partition("\n")
+        del self._launches[report]
+        self._zygote.flush()
+        pid, _, reason = launch.report.decode("utf-8", "replace").partition("\n")
         if not pid:
-            waiting.on_failed("the zygote died")
+            launch.on_failed("the zygote died")
         elif reason:
-            with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored
-                os.waitid(os.P_PID, int(pid), os.WEXITED)  # it closed the report by ending
-            waiting.on_failed(reason)
+            with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
+                os.waitid(os.P_PID, int(pid), os.WEXITED)  # the report ended because it exited
+            launch.on_failed(reason)
         else:
-            waiting.on_launched(int(pid))
+            launch.on_launched(int(pid))
 
 
 def rules_of(spec: LaunchSpec) -> Rules:
-    """What the plugin's process may do (reed.sandbox.rules)."""
     return rules_for(
         spec.plugin_type.profile,
         spec.folder,
@@ -134,7 +151,7 @@ def rules_of(spec: LaunchSpec) -> Rules:
     )
 
 
-def _what(spec: LaunchSpec) -> LuaLaunchSpec | Program:
+def _program(spec: LaunchSpec) -> LuaLaunchSpec | Program:
     if spec.plugin_type.profile.executes:
         return Program(spec.plugin_type.argv(str(spec.entry)), str(spec.folder), environment(spec))
     return LuaLaunchSpec.of(

@@ -1,10 +1,9 @@
-"""The pages that a plugin's start changes and the code that it runs, touched beforehand, while the spare waits.
+"""Copies the pages that a start writes to, while the spare process still waits (process-creation.md#prefaulting).
 
-    learn   once: a fork plays the start, and reads from its pagemap which pages became its own, and which were read
-    warm    in each spare: the kernel makes these pages ready, in one call for each run of them
+    learn    once, in the zygote: a fork starts a small plugin, and its pagemap tells which pages it wrote to
+    touch    in each spare: one madvise(2) for each run of these pages
 
-A fault takes some 4 us, and a start has 600 of them: without this they are a third of its time. A page that is copied
-here is one that the plugin would have copied a moment later. Before Linux 5.14 nothing is made ready.
+Before Linux 5.14 there is no MADV_POPULATE_WRITE, and nothing is copied beforehand.
 """
 
 from __future__ import annotations
@@ -12,56 +11,83 @@ from __future__ import annotations
 import array
 import ctypes
 import os
+import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from reed.lua.host import Host
+from reed.lua.warmup import SimulatedCore
+from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import Cloning
+from reed.zygote.request import SpawnRequest
+from reed.zygote.spawn import Spawn
 
-POPULATE_READ, POPULATE_WRITE = 22, 23  # of madvise(2)
-_PRESENT, _OWN = 1 << 63, 1 << 56  # of a pagemap entry: in memory; mapped by this process alone
+_MADV_POPULATE_WRITE = 23
+_WRITTEN = 1 << 63 | 1 << 56  # of a pagemap entry: present, and mapped by this process only
 _PAGE = os.sysconf("SC_PAGESIZE")
-_RUN = struct.Struct("=QQi")  # address, length, advice
-_GAP = 16  # pages: what a fault for code brings along anyway
+_RUN = struct.Struct("=QQ")  # address and length in bytes
 
 
-class Mapping(NamedTuple):
-    """One line of /proc/self/maps: first page, the one after its last, and whether it is written to."""
-
-    start: int
-    end: int
-    writable: bool
-
-
-class Warmth:
-    """What `learn` found."""
+class Prefault:
+    """The runs of pages that `learn` found."""
 
     def __init__(self, runs: bytes) -> None:
         self._madvise = ctypes.PyDLL(None).madvise
         self._madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
         self.runs = list(_RUN.iter_unpack(runs))
 
-    def warm(self) -> None:
-        """Makes the pages ready in this process. A run that is no longer there is left alone."""
-        for run in self.runs:
-            self._madvise(*run)
+    def touch(self) -> None:
+        """Copies the pages for this process. A run that is not mapped any more is ignored."""
+        for address, length in self.runs:
+            self._madvise(address, length, _MADV_POPULATE_WRITE)
 
 
-def learn(play: Callable[[], None]) -> Warmth:
-    """Has a fork `play`, which may confine it, but leaves its standard streams alone. Nothing is learnt if it fails."""
+class DryRun:
+    """A start for `learn`. The request is queued and the core's response sent, so that the fork does neither."""
+
+    def __init__(self, spawn: Spawn, host: Host) -> None:
+        self._spawn = spawn
+        self._host = host
+        self._core = SimulatedCore()
+        self._receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        rules = rules_for(Profile(executes=False), "", None, "", "", (), (), own_socket="")
+        ruleset = spawn.sandbox.ruleset(rules)
+        null = os.open(os.devnull, os.O_RDWR)
+        descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]
+        with sender:
+            socket.send_fds(sender, [SpawnRequest(self._core.spec, rules, ruleset).pack()], descriptors)
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+
+    def start(self) -> None:
+        """From the request to READY, confined. For a fork: it uses the host up."""
+        self._spawn.receive(self._receiver)
+        self._core.start(self._host)
+        self._spawn.confine(self._core.spec)
+
+    def close(self) -> None:
+        self._receiver.close()
+        self._core.close()
+
+
+def learn(start: Callable[[], None]) -> Prefault:
+    """Calls `start` in a fork and finds the pages that it wrote to; none if it fails.
+
+    `start` may confine its process, but must leave the standard streams alone.
+    """
     reading, writing = os.pipe()
-    trial = Cloning(0)()
-    if trial == 0:
+    child = Cloning(0)()
+    if child == 0:
         try:
             os.dup2(os.open("/proc/self/pagemap", os.O_RDONLY), 0)
             os.dup2(writing, 1)
-            mappings = list(_mappings())
-            play()
-            os.write(1, b"".join(_RUN.pack(*run) for run in _runs(mappings)))
+            mappings = list(_writable_mappings())
+            start()
+            os.write(1, b"".join(_RUN.pack(*run) for run in _written_runs(mappings)))
             os._exit(0)
-        except OSError as error:  # such as too few descriptors; a zygote without it does its work
-            os.write(2, f"zygote: pages are not made ready beforehand: {error}\n".encode())
+        except OSError as error:  # such as no free descriptor: the zygote works without
+            os.write(2, f"zygote: no pages are copied beforehand: {error}\n".encode())
         except BaseException as error:  # noqa: BLE001
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
@@ -69,32 +95,28 @@ def learn(play: Callable[[], None]) -> Warmth:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         runs = pipe.read()
-    return Warmth(runs if os.waitpid(trial, 0)[1] == 0 else b"")
+    return Prefault(runs if os.waitpid(child, 0)[1] == 0 else b"")
 
 
-def _mappings() -> Iterator[Mapping]:
-    """Those of memory and files; not the stack, nor what is the kernel's."""
+def _writable_mappings() -> Iterator[tuple[int, int]]:
+    """The first page of each mapping and the one after its last, without the stack and the kernel's own."""
     with open("/proc/self/maps") as maps:
         for line in maps:
-            place, access, *_, name = line.split(maxsplit=5) if line.count(" ") > 5 else [*line.split(), ""]
-            if access[0] == "r" and not name.startswith(("[stack", "[v")):
-                start, end = (int(address, 16) // _PAGE for address in place.split("-"))
-                yield Mapping(start, end, access[1] == "w")
+            addresses, access, *_ = line.split(maxsplit=2)
+            name = line.split(maxsplit=5)[5:]
+            if access.startswith("rw") and not (name and name[0].startswith(("[stack", "[v"))):
+                start, end = (int(address, 16) // _PAGE for address in addresses.split("-"))
+                yield start, end
 
 
-def _runs(mappings: list[Mapping]) -> Iterator[tuple[int, int, int]]:
-    """Address, length and advice of all pages that lie side by side."""
-    for start, end, writable in mappings:
+def _written_runs(mappings: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Address and length of the neighbouring pages that this process wrote to."""
+    for start, end in mappings:
         entries = array.array("Q", os.pread(0, (end - start) * 8, start * 8))
-        wanted = _PRESENT | _OWN if writable else _PRESENT
-        advice, gap = (POPULATE_WRITE, 1) if writable else (POPULATE_READ, _GAP)
-        first = last = -1
-        for at, entry in enumerate(entries):
-            if entry & wanted != wanted:
-                continue
-            if first >= 0 and at - last > gap:
-                yield (start + first) * _PAGE, (last + 1 - first) * _PAGE, advice
-                first = -1
-            first, last = at if first < 0 else first, at
-        if first >= 0:
-            yield (start + first) * _PAGE, (last + 1 - first) * _PAGE, advice
+        first = None
+        for page, entry in enumerate([*entries, 0], start):
+            if entry & _WRITTEN == _WRITTEN:
+                first = page if first is None else first
+            elif first is not None:
+                yield first * _PAGE, (page - first) * _PAGE
+                first = None

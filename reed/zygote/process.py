@@ -1,15 +1,14 @@
-"""The zygote: a process that has everything a plugin needs in memory, and forks (process-creation.md#zygote).
+"""The zygote: a process that holds everything a plugin needs in memory, and forks (process-creation.md#zygote).
 
-    zygote ── clone ──> spare, a child of the core ── reads a request ── spawn.py ── confined ─┬─ Lua: host.py
-       ^                                                                                       └─ native: executed
-       └── a pipe tells that the spare was taken: the next one is made
+    zygote ── clone ──> spare, a child of the core ── reads a request ── spawn.py ── confined ─┬─ runs Lua: host.py
+       ^                                                                                       └─ executes a program
+       └── a pipe tells that the spare has a request: the next spare is made
 
-One process is always made beforehand, so that a start does not wait for a fork, nor for the pages that it needs
-(prefault.py). It reads the request with its descriptors from the core's socket itself: what the zygote did for it, it
-would change pages for, and those become the plugin's alone (cow_heap.py).
+A spare always waits, so that a start waits neither for a fork nor for page faults (prefault.py). It reads the request
+and its descriptors from the core's socket itself: what the zygote did for it would change pages, which then become
+the plugin's own (cow_heap.py).
 
-The zygote was started before the core opened anything. It ends, as does the spare, when the core's end of the socket
-closes. A runtime of Lua 5.4 is made in the plugin's own process.
+The core starts the zygote before it opens anything. Zygote and spare end when the core's end of the socket closes.
 """
 
 from __future__ import annotations
@@ -24,37 +23,36 @@ import time
 from typing import NoReturn
 
 from reed.lua.host import Host
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.lua.warmup import warm_up
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
-from reed.zygote.dry_run import DryRun
-from reed.zygote.prefault import learn
+from reed.zygote.prefault import DryRun, learn
 from reed.zygote.spawn import Spawn, name_process
 
 _AFTER_FAILURE = 0.1  # seconds
-_HEAD_START = 0.01  # seconds in which a plugin starts before the next spare is made, unless a request waits already
+_HEAD_START = 0.01  # seconds that a plugin has before the next spare is made, unless another request arrives
 
 
 def main() -> None:
     """Serves launch requests on stdin, a SOCK_SEQPACKET socket, until the core's end closes."""
     name_process("reed:zygote")
-    for number in (signal.SIGINT, signal.SIGCHLD):  # a parent may have them ignored
+    for number in (signal.SIGINT, signal.SIGCHLD):  # the parent may ignore them
         signal.signal(number, signal.SIG_DFL)
     os.umask(0o077)
     os.chdir("/")
     gc.disable()
     with socket.socket(fileno=0) as core:
         zygote = ZygoteProcess(core)
-        while zygote.core_is_there():
+        while zygote.is_core_alive():
             if zygote.make_spare():
                 select.select([core], [], [], _HEAD_START)
-            elif zygote.core_is_there():
+            elif zygote.is_core_alive():
                 time.sleep(_AFTER_FAILURE)
 
 
 class ZygoteProcess:
-    """A Spawn and a host with Lua 5.5, ready to be used once in each fork."""
+    """A Spawn and a host with Lua 5.5, both ready; each fork uses them once."""
 
     def __init__(self, core: socket.socket) -> None:
         self._core = core
@@ -62,15 +60,15 @@ class ZygoteProcess:
         self._clone = Cloning()
         warm_up()
         cow_heap.fill_holes()
-        self._host = Host(Sandbox())
+        self._host = Host(LuaSandbox())
         cow_heap.freeze()
         cow_heap.fill_holes()
         cow_heap.make_room()
-        dry_run = DryRun(self._spawn)
-        self._warmth = learn(lambda: dry_run.start(self._host))
+        dry_run = DryRun(self._spawn, self._host)
+        self._prefault = learn(dry_run.start)
         dry_run.close()
 
-    def core_is_there(self) -> bool:
+    def is_core_alive(self) -> bool:
         """False when the core's end of the socket is closed."""
         try:
             return bool(self._core.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -80,30 +78,30 @@ class ZygoteProcess:
             return False
 
     def make_spare(self) -> bool:
-        """Forks a process for the next request, and waits until it has read one; False when it came to nothing."""
-        taken, taking = os.pipe()
+        """Forks a process and waits until it has read a request; False when there was none or the fork failed."""
+        accepted, accepting = os.pipe()
         try:
             spare = self._clone()
         except OSError as error:
-            sys.stderr.write(f"zygote: no process could be made: {error.strerror}\n")
+            sys.stderr.write(f"zygote: cannot fork: {error.strerror}\n")
             spare = -1
         if spare == 0:
-            self._be_the_spare(taking)
-        os.close(taking)
-        word = os.read(taken, 1)
-        os.close(taken)
-        return bool(word)
+            self._be_the_spare(accepting)
+        os.close(accepting)
+        byte = os.read(accepted, 1)
+        os.close(accepted)
+        return bool(byte)
 
-    def _be_the_spare(self, taking: int) -> NoReturn:
-        """Waits for a request, and becomes its plugin. Nothing of the zygote runs on in it."""
+    def _be_the_spare(self, accepting: int) -> NoReturn:
+        """Waits for a request, then becomes its plugin."""
         try:
             name_process("reed:spare")
-            self._warmth.warm()
+            self._prefault.touch()
             if not self._spawn.receive(self._core):
                 os._exit(0)
-            os.write(taking, b"!")
-            self._spawn.take_place(self._host)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the core reads it
+            os.write(accepting, b"!")
+            self._spawn.become_plugin(self._host)
+        except BaseException as error:  # noqa: BLE001 - the core reads stderr
             sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()
         finally:

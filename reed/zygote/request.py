@@ -1,6 +1,7 @@
-"""What the core asks of the zygote: one plugin's process, and how it is confined.
+"""A request of the core to the zygote: a plugin's process and its confinement, or a worker's process.
 
-Request ── pack ──> bytes: its kind, the fields of the LuaLaunchSpec or Program, the Terms ──> spawn.py
+SpawnRequest ── pack ──> kind, fields of the LuaLaunchSpec or Program, RuleFlags ── SOCK_SEQPACKET ──> spawn.py
+WorkerRequest ── pack ──> kind, fields
 """
 
 from __future__ import annotations
@@ -12,39 +13,47 @@ from reed.lua.launch_spec import LuaLaunchSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes of one request
-TO_RUN, TO_EXECUTE = b"L", b"N"  # how one begins: for a Lua plugin, for a native one
+RUN_LUA, EXECUTE, WORK = b"L", b"N", b"W"  # the kind, its first byte
 
 
 class Program(NamedTuple):
-    """A native plugin: what is executed, where, and its whole environment."""
+    """What is executed, in which folder, with which environment."""
 
     argv: list[str]
     folder: str
     environment: dict[str, str]
 
 
-class Terms(NamedTuple):
-    """Which confinement a process gets (reed.sandbox.rules); its paths and ports are in the ruleset."""
+class RuleFlags(NamedTuple):
+    """The Rules (reed.sandbox.rules) without paths and ports, which are in the ruleset."""
 
     executes: bool
     network: bool
-    mode: str  # auto, off
-    memory: int | None  # bytes; for a Program
+    mode: str  # auto or off; the core has checked strict
+    memory: int | None  # bytes; None for Lua, whose limit is in the LuaLaunchSpec
 
 
-class Request(NamedTuple):
-    """What is to run, and what it gives up before: `ruleset` is the descriptor of its paths and ports, -1: none."""
+class SpawnRequest(NamedTuple):
+    """`ruleset`: the descriptor of a Landlock ruleset with its paths and ports; -1: none."""
 
     what: LuaLaunchSpec | Program
     rules: Rules
     ruleset: int = -1
 
     def pack(self) -> bytes:
-        """The rest of the rules is in the ruleset, or has been checked (strict).
-
-        Marshalled: both ends run the same Python, and reading it makes no more objects than it holds.
-        """
+        """Marshalled, because both ends run the same Python and reading it allocates only the values themselves."""
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
-        kind = TO_EXECUTE if rules.executes else TO_RUN
+        kind = EXECUTE if rules.executes else RUN_LUA
         return kind + marshal.dumps(((*self.what,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
+
+
+class WorkerRequest(NamedTuple):
+    """A worker of the core (reed.workers). It serves the socket that is sent as its output."""
+
+    memory: int  # bytes of data that it may have
+    handlers: dict[str, str]  # "module:function" by kind of job
+    ruleset: int = -1  # none: a worker runs the core's code
+
+    def pack(self) -> bytes:
+        return WORK + marshal.dumps((*self,))

@@ -19,19 +19,19 @@ class Clock:
         return self.time
 
 
-class Lane:
+class FakeChannel:
     """A connection that takes a call and keeps silent until it is told to answer."""
 
     def __init__(self) -> None:
-        self.held: PluginCall | None = None
-        self.carried: list[str] = []
+        self.in_flight: PluginCall | None = None
+        self.sent: list[str] = []
 
     @property
     def process(self) -> object:
         return self
 
     def send_call(self, call: PluginCall) -> None:
-        self.carried.append(call.action)
+        self.sent.append(call.action)
 
 
 class Calls:
@@ -49,7 +49,7 @@ class Calls:
         def failed(error: Exception) -> None:
             self.ended.append((name, type(error)))
 
-        self.queue.ask(PluginCall(name, 1, b"{}", timeout, answered, failed), 100)
+        self.queue.submit(PluginCall(name, 1, b"{}", timeout, answered, failed), 100)
 
     def at(self, time: float) -> list[tuple[str, object]]:
         """What has ended by that time, once the loop has had its turn."""
@@ -76,13 +76,13 @@ def test_the_shorter_timeout_ends_first_though_it_was_asked_later(calls):
 
 
 def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
-    lane = Lane()
-    calls.queue.add_lane(lane)
+    channel = FakeChannel()
+    calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
     calls.ask("first", 30)
-    calls.queue.answer(lane, STATUS.pack(200) + b"{}")
+    calls.queue.answer(channel, STATUS.pack(200) + b"{}")
     calls.at(110)
-    calls.ask("second", 30)  # held by the lane
+    calls.ask("second", 30)  # held by the channel
     calls.at(115)
     calls.ask("third", 30)  # waits for it
     assert calls.at(130.1) == [("first", 200)]
@@ -91,36 +91,36 @@ def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
 
 
 def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
-    lane = Lane()
-    calls.queue.add_lane(lane)
+    channel = FakeChannel()
+    calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
     calls.ask("lost", 5)
-    calls.queue.remove_lane(lane)
+    calls.queue.remove_channel(channel)
     assert calls.at(104.9) == []
     assert calls.at(105.1) == [("lost", PluginTimeout)]
 
 
 def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
-    before, now = Lane(), Lane()
-    calls.queue.add_lane(before)
+    before, now = FakeChannel(), FakeChannel()
+    calls.queue.add_channel(before)
     calls.queue.set_accepting(True)
     calls.ask("held", 5)
-    calls.queue.use([now])
+    calls.queue.set_channels([now])
     calls.ask("new", 50)
     assert calls.at(105.1) == [("held", PluginTimeout)]
-    assert now.carried == ["new"]
+    assert now.sent == ["new"]
 
 
 def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
-    lane = Lane()
-    calls.queue.add_lane(lane)
+    channel = FakeChannel()
+    calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
     calls.ask("late", 5)
     calls.ask("next", 50)
     calls.at(105.1)
-    assert lane.carried == ["late"]
-    calls.queue.answer(lane, STATUS.pack(200) + b"{}")
-    assert lane.carried == ["late", "next"]
+    assert channel.sent == ["late"]
+    calls.queue.answer(channel, STATUS.pack(200) + b"{}")
+    assert channel.sent == ["late", "next"]
     assert calls.ended == [("late", PluginTimeout)]
 
 
@@ -128,12 +128,12 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
     ("status", "ends"), [(99, BadAnswer), (100, 100), (599, 599), (600, BadAnswer), (0, BadAnswer)]
 )
 def test_a_status_that_is_none_becomes_an_error(status: int, ends: object) -> None:
-    calls, lane = Calls(), Lane()
-    calls.queue.add_lane(lane)
+    calls, channel = Calls(), FakeChannel()
+    calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
     calls.ask("check", 5.0)
-    calls.queue.answer(lane, STATUS.pack(status))
+    calls.queue.answer(channel, STATUS.pack(status))
     assert calls.ended == [("check", ends)]
     calls.ask("again", 5.0)
-    calls.queue.answer(lane, STATUS.pack(200))
+    calls.queue.answer(channel, STATUS.pack(200))
     assert calls.ended[1:] == [("again", 200)], "and the next call is answered"

@@ -8,7 +8,7 @@ import pytest
 
 from reed.config import Limits
 from reed.core.calls import Caller
-from reed.core.connect_rate import MAX_REFUSED, REFUSED_FOR, ConnectRates
+from reed.core.connect_rate import MAX_REFUSED, REFUSE_SECONDS, ConnectRates
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.wire.common import ErrorResponse
@@ -63,10 +63,9 @@ def test_what_it_is_told(door):
     assert frame is not None
     error = ErrorResponse.unpack(memoryview(frame)[HEADER.size :])
     assert error.status == 429
-    assert "plugin seo" in error.message
     assert "limits.plugin_connects" in error.message
     assert door.rates.refusal(7) == frame
-    door.now += REFUSED_FOR
+    door.now += REFUSE_SECONDS
     assert door.rates.refusal(7) is None
 
 

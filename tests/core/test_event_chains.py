@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reed.core.event_chains import ANSWER_WITHIN, FREE_DEPTH, MAX_PAUSE, EventChains
+from reed.core.event_chains import MAX_DELAY, MAX_FREE_DEPTH, REACTION_SECONDS, EventChains
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.base import NO_CAUSE, Cause, Event
@@ -61,23 +61,23 @@ def test_a_late_answer_counts_for_the_snippet_it_was_told_of_and_for_a_while(wor
     world.chains.end("a")
     assert world.chains.cause_of("a", "another") == NO_CAUSE
     assert world.chains.cause_of("a", "s") == Cause(3, ("b", "a"))
-    world.now += ANSWER_WITHIN
+    world.now += REACTION_SECONDS
     assert world.chains.cause_of("a", "s") == NO_CAUSE
 
 
 def test_pauses_grow_for_who_is_in_the_chain_and_for_nobody_else(world, caplog):
     def pause(name: str, depth: int) -> float:
-        return world.chains.pause(name, world.event(Cause(depth, ("a", "b"))))
+        return world.chains.delay(name, world.event(Cause(depth, ("a", "b"))))
 
-    assert pause("a", FREE_DEPTH) == 0
+    assert pause("a", MAX_FREE_DEPTH) == 0
     assert world.chains.slowed("a") == ""
-    grown = [pause("a", FREE_DEPTH + more) for more in range(1, 40)]
+    grown = [pause("a", MAX_FREE_DEPTH + more) for more in range(1, 40)]
     assert grown[0] > 0
     assert grown == sorted(grown)
-    assert grown[-1] == MAX_PAUSE
-    assert pause("c", FREE_DEPTH + 20) == 0
+    assert grown[-1] == MAX_DELAY
+    assert pause("c", MAX_FREE_DEPTH + 20) == 0
     assert "a, b" in world.chains.slowed("a")
     assert world.chains.slowed("c") == ""
     assert len(caplog.records) == 1
-    world.now += 3 * MAX_PAUSE
+    world.now += 3 * MAX_DELAY
     assert world.chains.slowed("a") == "", "it is over"

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.core.calls import Call, Caller
-from reed.core.filter_answer import FilterResult, filter_result
-from reed.core.filters import Filters
-from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
+from reed.core.filters import FilterResult, Filters, filter_result
+from reed.errors import CallError, Conflict, ErrorCode, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.sqlite import SqliteStore
@@ -28,7 +27,7 @@ REFUSE = Filter("check")
 PASS = Filter("check", on_failure="pass", timeout=2.0)
 
 
-class FakeLink:
+class FakeEndpoint:
     """A plugin that keeps what it is asked until the test answers."""
 
     def __init__(self, name: str, line: int, filters: dict[str, Filter], permissions: str) -> None:
@@ -42,7 +41,7 @@ class FakeLink:
     def action(self, name: str) -> Action:
         return Action(name=name, command_id=1)
 
-    def ask(self, action: Action, payload: bytes, answered: Any, failed: Any, _origin: str = "") -> None:
+    def call(self, action: Action, payload: bytes, answered: Any, failed: Any, _origin: str = "") -> None:
         if self.offline:
             raise PluginOffline(f"plugin {self.name} is stopped")
         self.timeouts.append(action.timeout)
@@ -68,27 +67,27 @@ class CallOrigin:
 class Site:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        self.links: dict[str, Any] = {}
+        self.endpoints: dict[str, Any] = {}
         self.loop = Loop(on_exception=lambda error: pytest.fail(str(error)))
         log = PeerLog(logging.getLogger("test"), self.loop)
-        self.filters = Filters(store, self.links, lambda name: True, 64 * 1024, log)
+        self.filters = Filters(store, self.endpoints, lambda name: True, 64 * 1024, log)
         self.person = CallOrigin()
 
     def add(
         self, name: str, line: int, *, create: Filter | None = None, update: Filter | None = None,
         permissions: str = "snippet_read snippet_write",
-    ) -> FakeLink:  # fmt: skip
+    ) -> FakeEndpoint:  # fmt: skip
         given = {"snippet.create": create, "snippet.update": update}
         filters = {event: filter for event, filter in given.items() if filter}
-        link = self.links[name] = FakeLink(name, line, filters, permissions)
+        endpoint = self.endpoints[name] = FakeEndpoint(name, line, filters, permissions)
         self.filters.refresh()
-        return link
+        return endpoint
 
-    def write(self, operation: str, *args: object, asker: CallOrigin | None = None) -> list[object]:
+    def write(self, operation: str, *args: object, origin: CallOrigin | None = None) -> list[object]:
         """What came of a write: its id or its error, once there is one."""
-        call = Call(asker or self.person, 1, 0)  # type: ignore[arg-type]
+        call = Call(origin or self.person, 1, 0)  # type: ignore[arg-type]
         came: list[object] = []
-        writer: Any = self.store if self.filters.idle else self.filters.before(call)
+        writer: Any = self.store if self.filters.idle else self.filters.queue_for(call)
         try:
             getattr(writer, operation)(*args, came.append, came.append, by=call.caller.plugin)
         except CallError as error:
@@ -119,7 +118,7 @@ def test_without_filters_the_store_is_written_at_once(site):
     assert site.filters.idle
     site.add("seo", 2, create=REFUSE)
     assert not site.filters.idle
-    site.links.clear()
+    site.endpoints.clear()
     site.filters.refresh()
     assert site.filters.idle
 
@@ -163,7 +162,6 @@ def test_filters_are_asked_in_the_registrys_order_and_the_store_has_the_last_wor
     assert (earlier.timeouts, later.timeouts) == ([2.0], [5.0])
     later.answer({"content": {"n": "two"}})
     assert isinstance(came[0], Invalid)
-    assert "is not of type" in str(came[0])
     came = site.write("create", "page", "home", b'{ "n":1 }')
     earlier.answer({})
     later.answer(None)
@@ -194,7 +192,7 @@ def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_
     site.write("create", "page", "home", b"{}")
     site.commit()
     certain = site.write("update", "home", 1, b'{"mine":true}')
-    other = site.write("update", "home", 0, b'{"mine":true}', asker=CallOrigin())
+    other = site.write("update", "home", 0, b'{"mine":true}', origin=CallOrigin())
     for _ in range(6):
         site.store.update("home", 0, b'{"n":5}', lambda made: None, pytest.fail)
         while seo.asked:
@@ -228,7 +226,7 @@ def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(si
     update = site.write("update", "a", 0, b'{"n":1}')
     gone = site.write("delete", "a", False)
     missing = site.write("update", "a", 0, b"{}")
-    other = site.write("delete", "nothing", False, asker=CallOrigin())
+    other = site.write("delete", "nothing", False, origin=CallOrigin())
     assert isinstance(other[0], NotFound)
     assert (first, update, gone, missing) == ([], [], [], [])
     seo.answer({})
@@ -241,13 +239,13 @@ def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(si
 
 def test_many_writes_that_wait_are_no_recursion_and_too_many_are_refused(site):
     seo = site.add("seo", 2, create=REFUSE)
-    site.filters._most_bytes = 10_000_000
+    site.filters._max_bytes = 10_000_000
     first = site.write("create", "page", "a", b"{}")
     waiting = [site.write("delete", f"n{number}", False) for number in range(5000)]
     seo.answer({"refuse": ["no"]})
     assert isinstance(first[0], Invalid)
     assert all(isinstance(came[0], NotFound) for came in waiting)
-    site.filters._most_bytes = 3000
+    site.filters._max_bytes = 3000
     held = [site.write("create", "page", "", b"{}") for _ in range(5)]
     assert [type(came[0]) for came in held[3:]] == [PluginBusy, PluginBusy]
     for _ in range(3):
@@ -256,23 +254,20 @@ def test_many_writes_that_wait_are_no_recursion_and_too_many_are_refused(site):
     assert all(isinstance(came[0], str) for came in held[:3])
 
 
-def test_a_failure_is_told_with_plugin_and_action_and_never_as_the_snippets_own(site):
+def test_a_filters_failure_never_looks_like_an_error_in_the_snippet(site):
     seo = site.add("seo", 2, create=REFUSE)
     came = site.write("create", "page", "", b"{}")
     seo.fail(NotFound("no handler"))
-    error = came[0]
-    assert isinstance(error, CallError)
-    assert error.status == 500
-    assert error.message == "plugin seo, action check, which filters snippet.create: no handler"
+    assert (came[0].status, came[0].error_code) == (500, ErrorCode.ERR_INTERNAL)
     came = site.write("create", "page", "", b"{}")
     seo.answer({}, status=404)
-    assert "it answered 404, a filter answers 200" in str(came[0])
+    assert (came[0].status, came[0].error_code) == (500, ErrorCode.ERR_INTERNAL)
     seo.offline = True
     came = site.write("create", "page", "", b"{}")
-    assert getattr(came[0], "status", None) == 503
+    assert (came[0].status, came[0].error_code) == (503, ErrorCode.ERR_PLUGIN_OFFLINE)
 
 
-def test_a_filter_that_is_passed_over_is_told_once(site, caplog):
+def test_a_skipped_filter_is_logged_once_until_it_answers_again(site, caplog):
     seo = site.add("seo", 2, create=PASS)
     seo.offline = True
     for _ in range(3):
@@ -282,14 +277,14 @@ def test_a_filter_that_is_passed_over_is_told_once(site, caplog):
     seo.answer({})
     seo.offline = True
     site.write("create", "page", "", b"{}")
-    assert len([line for line in caplog.messages if "passed over" in line]) == 2
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 2
     site.commit()
     assert site.store.stats()["snippets"] == 5
 
 
 def test_a_plugin_passes_its_own_filter_and_not_that_of_another(site):
     seo, other = site.add("seo", 2, create=REFUSE), site.add("other", 3, create=REFUSE)
-    came = site.write("create", "page", "", b"{}", asker=CallOrigin("seo"))
+    came = site.write("create", "page", "", b"{}", origin=CallOrigin("seo"))
     assert (len(seo.asked), len(other.asked)) == (0, 1)
     other.answer({})
     site.commit()
@@ -299,11 +294,11 @@ def test_a_plugin_passes_its_own_filter_and_not_that_of_another(site):
 def test_permissions_hold_for_filters_too(site):
     blind = site.add("blind", 2, create=REFUSE, permissions="")
     came = site.write("create", "page", "", b"{}")
-    assert (blind.asked, "lacks snippet_read" in str(came[0])) == ([], True)
+    assert (blind.asked, "snippet_read" in str(came[0])) == ([], True)
     reader = site.add("blind", 2, create=REFUSE, permissions="snippet_read")
     came = site.write("create", "page", "", b"{}")
     reader.answer({"content": {}})
-    assert "lacks snippet_write" in str(came[0])
+    assert "snippet_write" in str(came[0])
 
 
 @pytest.mark.parametrize(
@@ -322,25 +317,18 @@ def test_what_a_filter_may_answer(answer, found):
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (b"true", "it answered a boolean"),
-        (b'{"contents":{}}', "did you mean 'content'"),
-        (b'{"content":[]}', "its content is an array"),
-        (b'{"refuse":"no"}', "not a list of texts"),
-        (b'{"refuse":[1]}', "not a list of texts"),
-        (b"{", "JSON: "),
-    ],
+    "answer",
+    [b"true", b'{"contents":{}}', b'{"content":[]}', b'{"refuse":"no"}', b'{"refuse":[1]}', b"{"],
 )
-def test_what_a_filter_may_not_answer(answer, message):
-    with pytest.raises(Malformed, match=message):
+def test_what_a_filter_may_not_answer(answer):
+    with pytest.raises(Malformed):
         filter_result(200, answer)
 
 
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
     st.lists(inner) | st.dictionaries(st.sampled_from(["content", "refuse"]) | st.text(), inner)
 )).map(lambda value: json.dumps(value).encode()))  # fmt: skip
-def test_any_answer_is_a_verdict_or_an_error(answer):
+def test_any_answer_is_a_result_or_an_error(answer):
     try:
         found = filter_result(200, answer)
     except CallError:

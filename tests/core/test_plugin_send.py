@@ -30,19 +30,19 @@ class CallOrigin:
     """A connection that keeps the answers."""
 
     caller = EDITOR
-    held_bytes = 0
+    buffered_bytes = 0
 
     def __init__(self, quotas: Quotas) -> None:
         self.answers: list[bytes] = []
-        self.share = quotas.enter(self, EDITOR)
+        self.usage = quotas.enter(self, EDITOR)
         self.newest: Call | None = None
 
-    def release(self, *, at_once: bool) -> None:
+    def release(self, *, immediate: bool) -> None:
         assert self.newest is not None
-        assert self.newest.answer is not None
-        self.answers.append(b"".join(self.newest.answer))
+        assert self.newest.response is not None
+        self.answers.append(b"".join(self.newest.response))
 
-    def note_async_failure(self, call: Call, error: CallError) -> None: ...
+    def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
 
 class Odd:
@@ -65,17 +65,17 @@ class Core:
         log = PeerLog(logging.getLogger("test"), self.loop)
         limits = Limits(user_calls=1)
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
-        self.asker = CallOrigin(self.quotas)
+        self.origin = CallOrigin(self.quotas)
         table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
         self._router = Router(table, None, lambda: False, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
-        self.asker.newest = call = Call(self.asker, int(Command.PLUGIN_SEND), flags)
+        self.origin.newest = call = Call(self.origin, int(Command.PLUGIN_SEND), flags)
         self._router.dispatch(call, memoryview(PluginSend("odd", "act", b"{}").pack()))
 
     def told(self) -> list[int]:
         """The status of each answer."""
-        return [ErrorResponse.unpack(answer[HEADER.size :]).status for answer in self.asker.answers]
+        return [ErrorResponse.unpack(answer[HEADER.size :]).status for answer in self.origin.answers]
 
 
 @pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 500), (ActionNotFound("none"), 404)])
@@ -85,7 +85,7 @@ def test_a_call_that_ends_with_an_error_or_a_bug_is_under_way_no_longer(error, s
     for _ in range(3):
         core.send()
     assert core.told() == [status] * 3
-    assert core.asker.share.calls == 0
+    assert core.origin.usage.calls == 0
 
 
 def test_so_is_one_that_nobody_waits_for() -> None:
@@ -93,4 +93,4 @@ def test_so_is_one_that_nobody_waits_for() -> None:
     for _ in range(3):
         core.send(int(Flag.ASYNC))
     assert len(core.bugs) == 3
-    assert core.asker.share.calls == 0
+    assert core.origin.usage.calls == 0

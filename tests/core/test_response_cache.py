@@ -32,38 +32,38 @@ def prepared(store: Store, ref: bytes = b"intro") -> tuple[ResponseCache, bytes,
 def test_the_same_request_gets_the_same_frame():
     replies, request, answer = prepared(Store())
     assert answer == frames.encode(GET, SnippetGot(200, record()).pack(), int(Flag.RESPONSE))
-    assert replies.answers(MAY_GET, memoryview(request * 3), ROOM) == ([answer] * 3, 3 * len(request))
-    assert replies.answers(MAY_GET, memoryview(request * 3), len(answer) + 1) == ([answer] * 2, 2 * len(request))
+    assert replies.lookup(MAY_GET, memoryview(request * 3), ROOM) == ([answer] * 3, 3 * len(request))
+    assert replies.lookup(MAY_GET, memoryview(request * 3), len(answer) + 1) == ([answer] * 2, 2 * len(request))
 
 
 def test_who_may_not_read_gets_none():
     replies, request, _ = prepared(Store())
-    assert replies.answers(frozenset({1, 2}), memoryview(request), ROOM) == ([], 0)
+    assert replies.lookup(frozenset({1, 2}), memoryview(request), ROOM) == ([], 0)
 
 
 def test_after_a_change_the_store_is_asked_first():
     store = Store()
     replies, request, answer = prepared(store)
     store.changes = 2
-    assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([], 0)
+    assert replies.lookup(MAY_GET, memoryview(request), ROOM) == ([], 0)
     (changed,) = replies.snippet_got(b"intro", record(b'{"new": true}'))
     assert changed != answer
-    assert replies.answers(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
+    assert replies.lookup(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
 
 
 def test_another_request_ends_it():
     replies, request, answer = prepared(Store())
     other = frames.encode(GET, b"other")
-    assert replies.answers(MAY_GET, memoryview(request + other + request), ROOM) == ([answer], len(request))
+    assert replies.lookup(MAY_GET, memoryview(request + other + request), ROOM) == ([answer], len(request))
     for flags in Flag:  # a flag makes another request of it
-        assert replies.answers(MAY_GET, memoryview(frames.encode(GET, b"intro", int(flags))), ROOM) == ([], 0)
+        assert replies.lookup(MAY_GET, memoryview(frames.encode(GET, b"intro", int(flags))), ROOM) == ([], 0)
 
 
 @given(st.binary(max_size=200), st.integers(0, 40))
 def test_whatever_follows_only_whole_requests_are_answered(rest, cut):
     replies, request, answer = prepared(Store())
     data = request + request[:cut] + rest
-    answers, taken = replies.answers(MAY_GET, memoryview(data), ROOM)
+    answers, taken = replies.lookup(MAY_GET, memoryview(data), ROOM)
     assert taken == len(answers) * len(request)
     assert data[:taken] == request * len(answers)
     assert set(answers) == {answer}
@@ -75,4 +75,4 @@ def test_large_replies_are_neither_kept_nor_copied():
     parts = replies.snippet_got(b"large", large)
     assert parts[-1] is large.content
     assert b"".join(parts) == frames.encode(GET, SnippetGot(200, large).pack(), int(Flag.RESPONSE))
-    assert replies.answers(MAY_GET, memoryview(frames.encode(GET, b"large")), ROOM) == ([], 0)
+    assert replies.lookup(MAY_GET, memoryview(frames.encode(GET, b"large")), ROOM) == ([], 0)

@@ -36,14 +36,10 @@ def test_with_a_group_its_members_may_enter(tmp_path):
     folder.close()
 
 
-def test_a_second_core_is_refused_with_one_clear_line_and_the_next_one_starts(tmp_path):
+def test_a_second_core_is_refused_until_the_first_one_ends(tmp_path):
     first = RuntimeFolder.open(tmp_path / "run")
-    with pytest.raises(RuntimeFolderError) as refusal:
+    with pytest.raises(RuntimeFolderError, match=f"pid {os.getpid()}"):
         RuntimeFolder.open(tmp_path / "run")
-    assert str(refusal.value) == (
-        f"{tmp_path}/run: another core (pid {os.getpid()}) runs on this folder; "
-        "stop it with `reed stop`, or name another folder"
-    )
     first.close()
     RuntimeFolder.open(tmp_path / "run").close()
 
@@ -76,7 +72,7 @@ def test_a_link_is_refused_and_what_it_points_to_is_left_alone(tmp_path):
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     (tmp_path / "run").symlink_to(target)
-    with pytest.raises(RuntimeFolderError, match="/run: is a link"):
+    with pytest.raises(RuntimeFolderError, match="/run:"):
         RuntimeFolder.open(tmp_path / "run")
     assert list(target.iterdir()) == []
     assert mode_of(target) == 0o755
@@ -86,7 +82,7 @@ def test_a_linked_subfolder_is_refused(tmp_path):
     RuntimeFolder.open(tmp_path / "run").close()
     (tmp_path / "run" / "plugins").rmdir()
     (tmp_path / "run" / "plugins").symlink_to(tmp_path)
-    with pytest.raises(RuntimeFolderError, match="/run/plugins: is a link"):
+    with pytest.raises(RuntimeFolderError, match="/run/plugins:"):
         RuntimeFolder.open(tmp_path / "run")
 
 
@@ -94,7 +90,7 @@ def test_a_linked_subfolder_is_refused(tmp_path):
 def test_another_users_folder_is_refused(tmp_path):
     (tmp_path / "run").mkdir(mode=0o700)
     os.chown(tmp_path / "run", 12345, 12345)
-    with pytest.raises(RuntimeFolderError, match="belongs to user 12345, and the core runs as user 0"):
+    with pytest.raises(RuntimeFolderError, match="12345"):
         RuntimeFolder.open(tmp_path / "run")
 
 
@@ -102,7 +98,7 @@ def test_another_users_folder_is_refused(tmp_path):
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(mode)
-    with pytest.raises(RuntimeFolderError, match=f"is writable by others .mode {mode:04o}.; chmod go-w"):
+    with pytest.raises(RuntimeFolderError, match=f"{mode:04o}"):
         RuntimeFolder.open(tmp_path / "run")
     assert mode_of(tmp_path / "run") == mode
 
@@ -110,7 +106,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
 def test_a_parent_that_everyone_may_write_to_needs_the_sticky_bit(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(RuntimeFolderError, match="sticky bit"):
+    with pytest.raises(RuntimeFolderError, match="/open:"):
         RuntimeFolder.open(tmp_path / "open" / "run")
     (tmp_path / "open").chmod(0o1777)
     RuntimeFolder.open(tmp_path / "open" / "run").close()
@@ -118,9 +114,9 @@ def test_a_parent_that_everyone_may_write_to_needs_the_sticky_bit(tmp_path):
 
 def test_a_file_in_its_place_and_a_missing_parent_are_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RuntimeFolderError, match="/file: is not a folder"):
+    with pytest.raises(RuntimeFolderError, match="/file:"):
         RuntimeFolder.open(tmp_path / "file")
-    with pytest.raises(RuntimeFolderError, match="cannot make the folder: No such file or directory"):
+    with pytest.raises(RuntimeFolderError, match="/a/b:"):
         RuntimeFolder.open(tmp_path / "a" / "b")
 
 
@@ -129,7 +125,7 @@ def test_every_folder_above_needs_the_sticky_bit_too(tmp_path):
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "link").symlink_to(tmp_path / "open" / "a")
     for path in (tmp_path / "open" / "a" / "b" / "run", tmp_path / "link" / "run"):
-        with pytest.raises(RuntimeFolderError, match=r"/open: .* sticky bit"):
+        with pytest.raises(RuntimeFolderError, match="/open:"):
             RuntimeFolder.open(path)
         assert not path.exists()
 
@@ -159,7 +155,7 @@ def test_on_a_volume_of_others_a_private_folder_below_it_is_used(tmp_path, mode)
         below.close()
 
     in_child(as_another_user, groups=[54321])
-    with pytest.raises(RuntimeFolderError, match="is writable by others"):  # root is to change the mode
+    with pytest.raises(RuntimeFolderError):  # root can change the mode
         RuntimeFolder.open(volume)
 
 
@@ -187,7 +183,7 @@ def test_a_socket_group_that_the_cores_user_is_not_in_is_named(tmp_path):
     group = grp.getgrgid(2)
 
     def as_another_user() -> None:
-        with pytest.raises(RuntimeFolderError, match=f"{group.gr_name}.* 12345 must be in that group"):
+        with pytest.raises(RuntimeFolderError, match=f"{group.gr_name}.* 12345"):
             RuntimeFolder.open(tmp_path / "run", group_id_of(group.gr_name))
 
     os.chown(tmp_path, 12345, 12345)

@@ -243,7 +243,7 @@ def test_waiting_for_the_disk_is_told_apart_from_the_turn(clock, bugs):
         clock.time += 0.5
         waited[0] += 0.4
 
-    loop = Loop(clock=clock, commit=commit, on_exception=bugs.append, waited=lambda: waited[0])
+    loop = Loop(clock=clock, commit=commit, on_exception=bugs.append, fsync_seconds=lambda: waited[0])
     loop.turn(0)
     assert loop.times.longest == pytest.approx(0.1)
     assert loop.times.disk_longest == pytest.approx(0.4)

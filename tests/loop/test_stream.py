@@ -75,7 +75,7 @@ def test_a_reader_that_lets_too_much_pile_up_is_closed():
         pair.stream.send(bytes(10_000))
         pair.loop.turn(0)
     assert len(pair.closed) == 1
-    assert "slow reader" in pair.closed[0]
+    assert "100000" in pair.closed[0]
     pair.end()
 
 
@@ -91,7 +91,7 @@ def test_a_reader_that_reads_nothing_for_long_is_closed_and_one_that_reads_is_no
     pair.time += 61
     pair.loop.turn(0)
     assert len(pair.closed) == 1
-    assert "has read nothing for 60 s" in pair.closed[0]
+    assert "60 s" in pair.closed[0]
     pair.end()
 
 

@@ -19,7 +19,7 @@ from reed.errors import ReedError
 from reed.zygote import cow_heap
 from reed.zygote.client import Zygote
 from reed.zygote.clone import AddressSpaceHolder
-from reed.zygote.prefault import POPULATE_WRITE, learn
+from reed.zygote.prefault import learn
 from reed.zygote.request import MAX_REQUEST
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_its_death_is_told_to_those_who_wait(own_zygote: Zygote, workshop: Works
     assert select.select([own_zygote], [], [], DEADLINE_MS / 1000)[0]
     assert workshop.born(report) == (0, "")
     own_zygote.stop()
-    with pytest.raises(ReedError, match="does not run"):
+    with pytest.raises(ReedError, match="not running"):
         workshop.request(workshop.spec(IDLE), 2)
     own_zygote.start()
     assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
@@ -140,8 +140,8 @@ def test_who_lingers_in_the_memory_that_an_exec_leaves_ends_by_itself() -> None:
     os.waitpid(child, 0)
 
 
-def test_the_pages_that_a_start_changes_are_learnt() -> None:
-    """Four pages that are there before the fork, and one of them is changed in it."""
+def test_learn_finds_the_pages_that_a_start_writes_to() -> None:
+    """Four pages exist before the fork, which writes to one of them."""
     page = mmap.PAGESIZE
     with mmap.mmap(-1, 4 * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
         block.write(b"x" * 4 * page)
@@ -150,13 +150,13 @@ def test_the_pages_that_a_start_changes_are_learnt() -> None:
         def play() -> None:
             block[2 * page] = 0
 
-        runs = [(start, start + size) for start, size, advice in learn(play).runs if advice == POPULATE_WRITE]
+        runs = [(start, start + size) for start, size in learn(play).runs]
         changed = [any(start <= place + at * page < end for start, end in runs) for at in range(4)]
         gc.collect()  # lets go of the block
     assert changed == [False, False, True, False]
 
 
-def test_a_start_that_fails_teaches_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_learn_finds_nothing_when_the_start_fails(capfd: pytest.CaptureFixture[str]) -> None:
     def play() -> None:
         raise RuntimeError("it fails")
 

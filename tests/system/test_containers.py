@@ -223,7 +223,7 @@ def test_a_runtime_folder_of_any_length(echo, tmp_path) -> None:
     monitor = subprocess.Popen(
         [sys.executable, "-m", "reed", "monitor"], env=environ, stdout=subprocess.PIPE, text=True, cwd=echo.root
     )
-    until(lambda: "monitors the frames" in echo.log.read_text(), "no monitor")
+    until(lambda: "started monitoring" in echo.log.read_text(), "no monitor")
     answers(echo)
     assert "PLUGIN" in monitor.stdout.readline()
     monitor.terminate()

@@ -205,7 +205,7 @@ def test_a_call_beyond_its_timeout_is_answered_and_the_late_answer_is_dropped(si
     site.start()
     with Client(site.socket_path) as client:
         client.plugin_start("slow")
-        with pytest.raises(PluginTimeout, match=r"plugin slow, action hold: it did not answer for 0\.1 s"):
+        with pytest.raises(PluginTimeout, match=r"plugin slow, action hold: .*0\.1 s"):
             client.plugin_send("slow", "hold", 1)
         assert client.plugin_send("slow", "echo", b'"mine"').body == b'"mine"'
 

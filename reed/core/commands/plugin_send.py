@@ -68,14 +68,14 @@ def _call_action(
 ) -> None:
     """Call one action. For `input: snippet` the store is asked for the snippet first."""
     if endpoint.plugin.state is State.FAILED:
-        raise endpoint.offline()  # its reason tells more than a missing action
+        raise endpoint.offline_error()  # its reason tells more than a missing action
     action = endpoint.action(request.action)
     if action.input == "bytes":
-        endpoint.ask(action, bytes(request.input), answered, failed, origin)
+        endpoint.call(action, bytes(request.input), answered, failed, origin)
         return
     value = strict_json.loads(request.input or b"null")
     if action.input != "snippet":
-        endpoint.ask(action, bytes(request.input) or b"null", answered, failed, origin)
+        endpoint.call(action, bytes(request.input) or b"null", answered, failed, origin)
         return
     if not isinstance(value, str):
         raise Malformed(
@@ -86,7 +86,7 @@ def _call_action(
 
     def found(record: Record) -> None:
         try:
-            endpoint.ask(action, snippet_input(record), answered, failed, origin)
+            endpoint.call(action, snippet_input(record), answered, failed, origin)
         except CallError as error:
             failed(error)
 
@@ -95,13 +95,7 @@ def _call_action(
 
 def snippet_input(record: Record) -> bytes:
     """The input of an action with `input: snippet`. The content is copied, not parsed (stored-bytes.md)."""
-    head = {
-        "id": record.id,
-        "type": record.snippet_type,
-        "name": record.semantic_name,
-        "version": record.version,
-    }
-    return strict_json.dumps(head)[:-1] + b',"content":' + bytes(record.content) + b"}"
+    return record.as_json(with_times=False)
 
 
 class _Broadcast:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reed.core.calls import Call, Handle
-from reed.core.filters import Filters, Line
+from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
 from reed.store.base import Done, Failed, RecordPage, Restored, Store
@@ -35,8 +35,8 @@ _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 
 
 def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
-    def writer(call: Call) -> Store | Line:
-        return store if filters.idle else filters.before(call)
+    def writer(call: Call) -> Store | WriteQueue:
+        return store if filters.idle else filters.queue_for(call)
 
     def create(call: Call, payload: memoryview) -> None:
         kind, name, content = SnippetCreate.unpack(payload)
