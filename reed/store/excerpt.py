@@ -2,7 +2,7 @@
 
     texts ── fold ── find the terms ── the window with most different terms ── its words, unfolded
 
-The text is folded in pieces until the terms are found: asking FTS5 for the positions took longer than the search itself.
+The text is folded in pieces until the terms are found: asking FTS5 for the positions took longer than the search.
 Folding changes lengths, so a piece is folded in parts of about 200 characters, and a position in the folded text is
 mapped back within its part.
 """

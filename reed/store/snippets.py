@@ -63,7 +63,7 @@ def merged(ref: str, record: Record, if_version: int, patch: bytes, changes: Jso
 def overtaken(ref: str, version: int, expected: int) -> Overtaken:
     return Overtaken(
         f"{ref} has version {version}, not {expected}: it was changed meanwhile",
-        hint="get it again and repeat the change on what it is now",
+        hint="read it again and repeat the change",
     )
 
 
@@ -77,7 +77,7 @@ def ambiguous(prefix: str, ids: list[str]) -> Conflict:
     more = ", …" if len(ids) > _IDS_SHOWN else ""
     return Conflict(
         f"{prefix!r} begins the ids of {count} snippets: {', '.join(ids[:_IDS_SHOWN])}{more}",
-        hint="write more of the id",
+        hint="use more characters of the id",
     )
 
 
