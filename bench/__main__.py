@@ -4,6 +4,7 @@ python -m bench                    every row            --record   writes it to 
 python -m bench get call           those rows alone     --quick    fewer rounds: to look, not to record
 python -m bench check              instructions and ratios beside the last record: for CI
 python -m bench scale              how cost grows as work grows, with plots
+python -m bench stalls             how long one request can hold the loop, by kind
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def main(words: list[str]) -> int:
         from bench import scale
 
         return scale.main(words[1:])
+    if words[:1] == ["stalls"]:
+        from bench.stalls import table as stalls
+
+        return stalls.main(words[1:])
     return _table(words)
 
 

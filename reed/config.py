@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from reed.document import Node, read
 from reed.errors import ConfigError, nearest
-from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, whole, worded
+from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, text_node, whole
 
 __all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load", "unknown_variables"]
 
@@ -76,9 +76,9 @@ class Timing:
 class Group:
     """A group of users and its permissions. Nodes, so that later errors can name line and column."""
 
-    users: Annotated[tuple[Node, ...], items(worded)] = ()  # names or numbers of Unix users
-    unix_groups: Annotated[tuple[Node, ...], items(worded)] = ()
-    permissions: Annotated[tuple[Node, ...], items(worded)] = ()
+    users: Annotated[tuple[Node, ...], items(text_node)] = ()  # names or numbers of Unix users
+    unix_groups: Annotated[tuple[Node, ...], items(text_node)] = ()
+    permissions: Annotated[tuple[Node, ...], items(text_node)] = ()
 
 
 @dataclass(frozen=True, slots=True)

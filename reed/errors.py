@@ -1,18 +1,19 @@
-"""Everything that can go wrong, as one tree of exceptions.
+"""The exceptions of reed.
 
-    ReedError                    what happened, and a hint: what to do next
-    ├── CallError                the answer to a call: has a status and an error_code (errors.md#codes)
-    │   ├── Malformed, UnsupportedVersion, UnknownCommand, TooLarge      the frame was wrong
-    │   ├── NotFound, Conflict, Invalid                                  the content was wrong
-    │   ├── PluginNotFound … PluginBusy, ActionNotFound                  a plugin could not answer
+    ReedError                    a message, and a hint that says what to do next
+    ├── CallError                the error response to a call: has a status and an error_code (errors.md#codes)
+    │   ├── Malformed, UnsupportedVersion, UnknownCommand, TooLarge      an invalid frame
+    │   ├── NotFound, Conflict, Invalid                                  a conflict with the content
+    │   ├── PluginNotFound … PluginBusy, ActionNotFound                  no response from a plugin
     │   ├── PermissionDenied
-    │   ├── StoreFull, StoreFailed                                       the store could not write
+    │   ├── StoreFull, StoreFailed                                       a failed write
+    │   ├── JobTimeout, JobMemory, JobKilled                             a stopped or crashed worker
     │   └── Internal                                                     a bug in the core
-    ├── FileError                a file that a person wrote is wrong: has path, line and column
+    ├── FileError                an invalid file of the operator: has path, line and column
     ├── RuntimeFolderError       the runtime folder is unsafe, or another core holds it
-    └── CoreNotRunning           nobody listens on core.sock
+    └── CoreNotRunning           nothing listens on core.sock
 
-A plugin may answer with any status of its own; on the client's side that is a plain CallError.
+A plugin may respond with any status of its own, which a client raises as a plain CallError.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ class ErrorCode(IntEnum):
     ERR_INVALID = 30003
     ERR_STORE_FULL = 40001
     ERR_STORE = 40002
+    ERR_JOB_TIMEOUT = 40003
+    ERR_JOB_MEMORY = 40004
+    ERR_JOB_KILLED = 40005
     ERR_INTERNAL = 50000
     ERR_RESTARTING = 50001
 
 
 class ReedError(Exception):
-    """What happened (`message`) and what to do next (`hint`, may be empty)."""
+    """`message` says what happened; `hint` says what to do next and may be empty."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -58,7 +62,7 @@ class ReedError(Exception):
 
 
 class CallError(ReedError):
-    """The answer to a call that could not be fulfilled; travels as an ErrorResponse."""
+    """Travels as an ErrorResponse."""
 
     status: int = 500
     error_code: int = ErrorCode.ERR_INTERNAL
@@ -79,7 +83,7 @@ class CallError(ReedError):
 
 
 class Malformed(CallError):
-    """A payload that does not fit its struct, or holds bad UTF-8 or JSON."""
+    """A payload that does not fit its struct, or contains invalid UTF-8 or JSON."""
 
     status = 400
     error_code = ErrorCode.ERR_MALFORMED
@@ -100,7 +104,7 @@ class UnknownCommand(CallError):
 
 
 class TooLarge(CallError):
-    """A payload beyond the limit; the connection is closed."""
+    """A payload over the limit; the connection is closed."""
 
     status = 413
     error_code = ErrorCode.ERR_TOO_LARGE
@@ -121,7 +125,7 @@ class Conflict(CallError):
 
 
 class Invalid(CallError):
-    """Content against its type's definition, or a definition that is none."""
+    """Content that does not fit its type, or an invalid type definition."""
 
     status = 422
     error_code = ErrorCode.ERR_INVALID
@@ -142,34 +146,34 @@ class PluginNotFound(CallError):
 
 
 class PluginOffline(CallError):
-    """The plugin does not run, or could not be started."""
+    """The plugin is not running, or could not be started."""
 
     status = 503
     error_code = ErrorCode.ERR_PLUGIN_OFFLINE
 
 
 class PluginTimeout(CallError):
-    """The plugin did not answer in time."""
+    """The plugin did not respond in time."""
 
     status = 504
     error_code = ErrorCode.ERR_PLUGIN_TIMEOUT
 
 
 class PluginCrashed(CallError):
-    """The plugin's process ended while it held the call."""
+    """The plugin's process exited while the call was in flight."""
 
     status = 502
     error_code = ErrorCode.ERR_PLUGIN_CRASHED
 
 
 class BadAnswer(CallError):
-    """A plugin answered something that the protocol does not allow."""
+    """A plugin's response violates the protocol."""
 
     status = 502
 
 
 class PluginBusy(CallError):
-    """The queue of calls to the plugin is full."""
+    """A queue is full, or a caller is over a quota."""
 
     status = 429
     error_code = ErrorCode.ERR_PLUGIN_BUSY
@@ -183,17 +187,38 @@ class ActionNotFound(CallError):
 
 
 class StoreFull(CallError):
-    """The disk is full: nothing was written, and reads go on."""
+    """The disk is full; nothing was written, and reads work."""
 
     status = 507
     error_code = ErrorCode.ERR_STORE_FULL
 
 
 class StoreFailed(CallError):
-    """The store could not do it for another reason than a full disk."""
+    """The store failed for another reason than a full disk."""
 
     status = 500
     error_code = ErrorCode.ERR_STORE
+
+
+class JobTimeout(CallError):
+    """A worker was stopped because its job took too long; a write was not carried out."""
+
+    status = 504
+    error_code = ErrorCode.ERR_JOB_TIMEOUT
+
+
+class JobMemory(CallError):
+    """A worker was stopped because its job took too much memory; a write was not carried out."""
+
+    status = 503
+    error_code = ErrorCode.ERR_JOB_MEMORY
+
+
+class JobKilled(CallError):
+    """A worker could not be started, or died during the job; a write was not carried out."""
+
+    status = 503
+    error_code = ErrorCode.ERR_JOB_KILLED
 
 
 class Internal(CallError):
@@ -204,17 +229,14 @@ class Internal(CallError):
 
 
 class Restarting(CallError):
-    """The core makes room for its successor, and has not begun this call: ask again."""
+    """The core is restarting and did not process this request; retry."""
 
     status = 503
     error_code = ErrorCode.ERR_RESTARTING
 
 
 class FileError(ReedError):
-    """A file written by a person is wrong: registry row, manifest, reed.yaml, import line.
-
-    `line` and `column` count from 1; 0 means the whole file.
-    """
+    """An invalid registry, manifest, reed.yaml or import. `line` and `column` count from 1; 0 means the whole file."""
 
     what: ClassVar[str] = "file"
 
@@ -234,33 +256,33 @@ class FileError(ReedError):
 
 
 class RegistryError(FileError):
-    """plugin-registry.csv has a bad row."""
+    """plugin-registry.csv is invalid."""
 
     what = "plugin registry"
 
 
 class ManifestError(FileError):
-    """plugin.yaml is wrong, or the plugin's folder lacks something."""
+    """plugin.yaml is invalid, or the plugin's folder is incomplete."""
 
     what = "plugin manifest"
 
 
 class ConfigError(FileError):
-    """reed.yaml (or a REED_ variable, or a flag) is wrong."""
+    """reed.yaml, a REED_ variable or a flag is invalid."""
 
     what = "configuration"
 
 
 class RuntimeFolderError(ReedError):
-    """The runtime folder is not safe to use, or another core holds it (architecture.md#runtime-folder)."""
+    """The runtime folder is unsafe, or another core holds it (architecture.md#runtime-folder)."""
 
 
 class CoreNotRunning(ReedError):
-    """Nobody listens on core.sock."""
+    """Nothing listens on core.sock."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint for a mistyped name: "did you mean 'x'?", or nothing when no known name is near."""
+    """The hint for a mistyped name: "did you mean 'x'?", or "" if no known name is similar."""
     from difflib import get_close_matches
 
     found = get_close_matches(word, [str(name) for name in known], 1)

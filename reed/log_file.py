@@ -1,10 +1,10 @@
-"""Where the core of `reed serve` logs: stderr, or a file that is bounded.
+"""The log of `reed serve`: stderr, or a file that is rotated.
 
-    log_file set     stdout and stderr become the file: what Python or a library complains about goes there too
-    it is full       the file is renamed to FILE.1 (the older one of that name is gone), and a new one is opened
-    SIGHUP           the file is opened again, as logrotate expects after it has renamed it
+    log_file set     stdout and stderr are redirected to the file, so output of Python and libraries goes there too
+    full             the file is renamed to FILE.1, replacing the older one, and a new file is opened
+    SIGHUP           the file is opened again, as logrotate expects
 
-A line that the disk does not take is counted; the count precedes the next line that it takes.
+Lines that cannot be written are counted; the count precedes the next line that can.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _STDOUT, _STDERR = 1, 2
 
 
 class LogHandler(logging.Handler):
-    """Writes each line to stderr with one write(2), and keeps the file there bounded."""
+    """Writes each line to stderr with one write(2), and rotates the file at `max_bytes`."""
 
-    def __init__(self, path: Path | None, most_bytes: int) -> None:
+    def __init__(self, path: Path | None, max_bytes: int) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-        self._path = None if path is None else path.resolve()  # a link stays, and what it leads to is renamed
-        self._most_bytes = most_bytes
+        self._path = None if path is None else path.resolve()  # rotation renames the target of a link, not the link
+        self._max_bytes = max_bytes
         self._lost = 0
 
     def reopen(self) -> None:
-        """Log to the file that has the path now. ReedError: it cannot be opened, and the log stays where it is."""
+        """Open the file again. Raises ReedError, and then keeps logging to the old one."""
         if self._path is not None:
             fd = open_log(self._path)
             os.dup2(fd, _STDOUT)
@@ -46,19 +46,19 @@ class LogHandler(logging.Handler):
             is_whole = False
         self._lost = 0 if is_whole else self._lost + 1
         if self._path is not None:
-            self._look_at_size(self._path)
+            self._rotate_if_full(self._path)
 
-    def _look_at_size(self, path: Path) -> None:
+    def _rotate_if_full(self, path: Path) -> None:
         now = os.fstat(_STDERR)
-        if now.st_size < self._most_bytes or not stat.S_ISREG(now.st_mode):
+        if now.st_size < self._max_bytes or not stat.S_ISREG(now.st_mode):
             return
         try:
-            if os.path.samestat(os.lstat(path), now):  # else somebody has renamed it already
+            if os.path.samestat(os.lstat(path), now):  # otherwise somebody has already renamed it
                 os.replace(path, f"{path}.1")
         except FileNotFoundError:
             pass
         except OSError:
-            os.ftruncate(_STDERR, 0)  # its folder takes no other file: bounded all the same
+            os.ftruncate(_STDERR, 0)  # the folder is not writable: stay bounded anyway
             return
         try:
             self.reopen()
@@ -67,10 +67,10 @@ class LogHandler(logging.Handler):
 
 
 def open_log(path: Path) -> int:
-    """The log file, to append to."""
+    """Open the log file for appending. Raises ReedError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        hint = "name another by log_file in reed.yaml"
+        hint = "set another log_file in reed.yaml"
         raise ReedError(f"cannot write the log {path}: {error.strerror}", hint=hint) from None

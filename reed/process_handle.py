@@ -1,7 +1,8 @@
-"""A process that is not mistaken for another one, though its pid may be used again.
+"""A handle to one process that survives the reuse of its pid, and the only parser of /proc/PID/stat.
 
-A pidfd holds it. Where a kernel before 5.3 or a container's seccomp profile refuses pidfd_open or pidfd_send_signal,
-its start time tells it from a later process with the same pid: /proc/PID/stat is read before each signal.
+pidfd          identifies the process; readable once it has ended
+start time     the fallback where pidfd_open or pidfd_send_signal is refused (kernels before 5.3, seccomp profiles):
+               /proc/PID/stat is read before each signal, because a reused pid has another start time
 """
 
 from __future__ import annotations
@@ -9,17 +10,33 @@ from __future__ import annotations
 import contextlib
 import os
 from types import TracebackType
+from typing import NamedTuple
 
 from reed.system_calls import P_PIDFD, denied
 
 _PAGE = 4096
 
 
+class ProcStat(NamedTuple):
+    """The fields of /proc/PID/stat that the core uses."""
+
+    name: str
+    state: bytes
+    group: int
+    session: int
+    start_time: int  # clock ticks since boot
+
+    @property
+    def is_dead(self) -> bool:
+        """The process has ended; its parent may not have waited for it yet."""
+        return self.state in (b"Z", b"X")
+
+
 class ProcessHandle:
-    """`fd` is its pidfd, readable once it has ended; -1 where there is none."""
+    """`fd` is the pidfd, or -1 where pidfds are refused."""
 
     def __init__(self, pid: int, started: int | None = None) -> None:
-        """`started`: the start time it must have. Raises ProcessLookupError, or OSError without descriptors."""
+        """`started` is the expected start time. Raises ProcessLookupError, or OSError when descriptors run out."""
         self.pid = pid
         self.fd = -1
         try:
@@ -36,7 +53,7 @@ class ProcessHandle:
         self.started = found
 
     def send(self, number: int) -> None:
-        """A Unix signal to that very process. Raises ProcessLookupError, PermissionError."""
+        """Send a Unix signal. Raises ProcessLookupError or PermissionError."""
         import signal
 
         if self.fd >= 0:
@@ -49,25 +66,25 @@ class ProcessHandle:
                 return
         if not self.is_same():
             raise ProcessLookupError(self.pid)
-        os.kill(self.pid, number)  # PermissionError here: it is another user's
+        os.kill(self.pid, number)
 
     def is_same(self) -> bool:
-        """Does its pid still belong to it? Also while it has ended and nobody waited for it."""
+        """Does the pid still belong to this process? A zombie keeps its pid."""
         return start_time(self.pid) == self.started
 
     def has_ended(self) -> bool:
-        """Is it gone, or was it not waited for? Raises OSError when that cannot be read now."""
+        """Is the process gone or a zombie? Raises OSError when /proc cannot be read."""
         return not runs(self.pid, self.started)
 
     def wait(self) -> os.waitid_result | None:
-        """How it ended; None: it has not. Raises ChildProcessError when it is no child of ours."""
+        """The result of waitid, or None while the process runs. Raises ChildProcessError if it is not our child."""
         if self.fd >= 0:
             try:
                 return os.waitid(P_PIDFD, self.fd, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
                 raise
             except OSError:
-                pass  # before Linux 5.4, or refused
+                pass  # waitid(P_PIDFD) needs Linux 5.4, or a profile refuses it
         if not self.is_same():
             raise ChildProcessError(self.pid)
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
@@ -84,24 +101,32 @@ class ProcessHandle:
         self.close()
 
 
+def read_stat(pid: int) -> ProcStat:
+    """Raises OSError, such as FileNotFoundError or ProcessLookupError when the process is gone."""
+    head, _, tail = read_proc(f"/proc/{pid}/stat").rpartition(b")")  # the name may contain spaces and brackets
+    fields = tail.split()
+    name = head.partition(b"(")[2].decode("utf-8", "replace")
+    return ProcStat(name, fields[0], int(fields[2]), int(fields[3]), int(fields[19]))
+
+
 def start_time(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None when there is no such process."""
+    """In clock ticks since boot; None when there is no such process."""
     with contextlib.suppress(OSError, IndexError):
-        return int(_stat(pid)[19])
+        return read_stat(pid).start_time
     return None
 
 
 def runs(pid: int, started: int) -> bool:
-    """Whether this very process runs; one that has ended and waits for its parent does not. Raises OSError."""
+    """Does the process with this start time run? False for a zombie. Raises OSError when /proc cannot be read."""
     try:
-        fields = _stat(pid)
+        stat = read_stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+    return stat.start_time == started and not stat.is_dead
 
 
 def owner(path: str | os.PathLike[str]) -> str:
-    """The name of the user whom a file belongs to, or a process: /proc/PID."""
+    """The name of the user who owns a file, or a process when the path is /proc/PID."""
     try:
         return user_name(os.stat(path).st_uid)
     except OSError:
@@ -109,7 +134,7 @@ def owner(path: str | os.PathLike[str]) -> str:
 
 
 def user_name(uid: int) -> str:
-    """The number where there is no name."""
+    """The uid itself where the user has no name."""
     import pwd
 
     try:
@@ -119,14 +144,9 @@ def user_name(uid: int) -> str:
 
 
 def read_proc(path: str) -> bytes:
-    """A file of /proc that is shorter than a page. Raises OSError."""
+    """Read a file of /proc that is shorter than a page. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, _PAGE)
     finally:
         os.close(fd)
-
-
-def _stat(pid: int) -> list[bytes]:
-    """The fields behind the name, which may hold spaces and brackets."""
-    return read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()

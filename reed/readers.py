@@ -1,15 +1,15 @@
-"""What a value of a document may be: readers, each of which turns a Node into a value or raises the document's error.
+"""Readers: functions that turn a Node of a document into a value, or raise the document's error.
 
-    text  worded  whole()  seconds()  size()  one_of()  like()  path  plain      scalars
-    items(reader)  entries(reader)  record(dataclass)                                  lists, mappings
+    text  text_node  whole()  seconds()  size()  one_of()  like()  path  plain      scalars
+    items(reader)  entries(reader)  record(dataclass)                               lists, mappings
 
-A dataclass says with its annotations how its fields are read, and its defaults say what may be left out:
+A dataclass declares the reader of each field in its annotations; a field with a default is optional:
 
     @dataclass
     class Limits:
         payload: Annotated[int, size(KB, GB)] = 16 * MB
 
-An error names file, line, column, the field's path, what was expected and what was found, and the nearest key.
+An error has file, line, column, the field's path, what was expected, what was found, and the nearest key.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def text(node: Node) -> str:
     return node.value
 
 
-def worded(node: Node) -> Node:
-    """The node itself, which must be a text: for who checks it later and still wants to name its place."""
+def text_node(node: Node) -> Node:
+    """The node itself, which must be a text. For values that are checked later and need their place for errors."""
     text(node)
     return node
 
 
 def whole(low: int, high: int) -> Reader[int]:
-    """A whole number, also in hexadecimal: 0x30, as ids are often written."""
+    """A whole number, also in hexadecimal (0x30)."""
 
     def read(node: Node) -> int:
         number = _whole_number(node.value) if isinstance(node.value, str) else None
@@ -98,7 +98,7 @@ def one_of(*choices: str) -> Reader[str]:
 
 
 def like(pattern: str, shape: str) -> Reader[str]:
-    """A text that the pattern matches whole; `shape` says so in words."""
+    """A text that the whole pattern matches; `shape` describes it in errors."""
 
     def read(node: Node) -> str:
         if not isinstance(node.value, str) or not re.fullmatch(pattern, node.value):
@@ -109,13 +109,13 @@ def like(pattern: str, shape: str) -> Reader[str]:
 
 
 def path(node: Node) -> Path:
-    """An absolute path. In a file it is relative to the file's folder, in a variable or flag to the current one."""
+    """An absolute path, relative to the file's folder, or to the working directory in a variable or flag."""
     base = os.path.dirname(node.path) if node.line else ""
     return Path(os.path.abspath(os.path.join(base, os.path.expanduser(text(node)))))
 
 
 def plain(node: Node) -> Any:
-    """Any value as JSON would have it: null, true, false and numbers where they stand unquoted."""
+    """Any value as JSON has it: unquoted null, true, false and numbers are not texts."""
     if isinstance(node.value, dict):
         return {key: plain(each) for key, each in node.value.items()}
     if isinstance(node.value, list):
@@ -132,8 +132,6 @@ def plain(node: Node) -> Any:
 
 
 def items(reader: Reader[T]) -> Reader[tuple[T, ...]]:
-    """A list, each item by `reader`."""
-
     def read(node: Node) -> tuple[T, ...]:
         if not isinstance(node.value, list):
             raise node.expected("a list")
@@ -143,8 +141,6 @@ def items(reader: Reader[T]) -> Reader[tuple[T, ...]]:
 
 
 def entries(reader: Reader[T], key_pattern: str = "", key_shape: str = "") -> Reader[dict[str, T]]:
-    """A mapping, each value by `reader`; its keys match the pattern, if there is one."""
-
     def read(node: Node) -> dict[str, T]:
         for key, each in node.mapping.items():
             if key_pattern and not re.fullmatch(key_pattern, key):
@@ -155,7 +151,7 @@ def entries(reader: Reader[T], key_pattern: str = "", key_shape: str = "") -> Re
 
 
 def record(cls: type[T]) -> Reader[T]:
-    """A mapping as a dataclass. Only its annotated fields are known keys; those without a default must be given."""
+    """A mapping as a dataclass. Its annotated fields are the known keys; those without a default are required."""
 
     def read(node: Node) -> T:
         readers = _readers(cls)  # type: ignore[arg-type]
@@ -174,7 +170,6 @@ def record(cls: type[T]) -> Reader[T]:
 
 @cache
 def _readers(cls: type[Any]) -> dict[str, Reader[Any]]:
-    """The reader of each field that a document may give: the second part of its Annotated type."""
     hints = get_type_hints(cls, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
 

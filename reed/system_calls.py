@@ -1,9 +1,9 @@
-"""System calls that an old kernel lacks, or that a container's seccomp profile refuses.
+"""System calls that an old kernel lacks or a container's seccomp profile refuses.
 
-denied(error)                   EPERM or ENOSYS, which a profile answers with
-with needed("flock", where):    such a refusal becomes one line: where, which call, what to do
-missing_pidfd_calls()           what `process_handle` does without
-describe(error)                 an OSError in words, for who reads only one line
+denied(error)                   is it EPERM or ENOSYS, the errors of a profile?
+with needed("flock", where):    turns such an error into a ReedError that says what to allow
+missing_pidfd_calls()           the calls that `process_handle` does without
+describe(error)                 an OSError as one line
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterator
 from reed.errors import ReedError
 
 _DENIED = frozenset({errno.EPERM, errno.ENOSYS})
-_NO_SUCH = 2**31 - 1  # neither a pid nor a descriptor
+_NO_SUCH = 2**31 - 1  # not a valid pid or descriptor
 P_PIDFD = 3
 
 
 def denied(error: OSError) -> bool:
-    """May the call itself have been refused, whatever its arguments?"""
+    """May the call have been refused regardless of its arguments?"""
     return error.errno in _DENIED
 
 
 @contextlib.contextmanager
 def needed(call: str, where: str) -> Iterator[None]:
-    """For a call that nothing can replace, and that no user lacks the permission for."""
+    """For a call that has no substitute and needs no privilege."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def needed(call: str, where: str) -> Iterator[None]:
 
 
 def describe(error: OSError) -> str:
-    """The path and the cause; a working directory that was deleted is named as the cause."""
+    """The path and the cause. Detects a working directory that was deleted."""
     reason = error.strerror or str(error)
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         reason += "; raise `ulimit -n`"
@@ -57,25 +57,25 @@ def describe(error: OSError) -> str:
 
 
 def check_system_calls(warn: Callable[[str], None]) -> None:
-    """Before a core starts: raises ReedError without /proc, and warns of the calls that it does without."""
+    """Raises ReedError without /proc; warns of refused calls that have a substitute."""
     require_proc()
     if missing := missing_pidfd_calls():
         warn(
-            f"refused by this kernel or a container's seccomp profile: {', '.join(missing)}; processes are told apart "
-            "by their start times, and their ends noticed by polling"
+            f"refused by this kernel or a container's seccomp profile: {', '.join(missing)}; processes are identified "
+            "by their start times and polled for their exit"
         )
 
 
 def require_proc() -> None:
-    """Raises ReedError where there is no /proc: processes cannot be told apart without it."""
+    """Raises ReedError if /proc is not mounted."""
     if not os.path.exists("/proc/self/stat"):
         raise ReedError("/proc is not mounted", hint="mount it: mount -t proc proc /proc")
 
 
 def missing_pidfd_calls() -> list[str]:
-    """Which of pidfd_open, pidfd_send_signal and waitid(P_PIDFD) are refused or unknown here.
+    """Which of pidfd_open, pidfd_send_signal and waitid(P_PIDFD) are refused or unknown.
 
-    Asked for a process or a descriptor that cannot be, a call that works says so: ESRCH or EBADF.
+    A call that works fails with ESRCH, EBADF or ECHILD for a process that cannot exist.
     """
     import signal
 

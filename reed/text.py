@@ -1,7 +1,7 @@
-"""Text of others made safe for a log and a terminal: only printable characters are left, the rest is shown as escapes.
+"""Makes untrusted text safe for a log or terminal, by escaping every character that is not printable.
 
-Not printable are control characters (an escape sequence moves the cursor, a line feed forges a line), characters that
-change the direction of the text or take no room, line and paragraph separators, and lone surrogates.
+These are control characters (escape sequences, line feeds that would forge a line), bidirectional and zero-width
+characters, line and paragraph separators, and lone surrogates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def safe(text: str) -> str:
 
 
 def safe_lines(text: str, indent: str = "") -> str:
-    """As `safe`, keeping line feeds; a tab becomes spaces. With `indent` no line but the first starts at the margin."""
+    """`safe`, but keeps line feeds and turns tabs into spaces. `indent` precedes every line except the first."""
     return f"\n{indent}".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""reed.yaml, REED_ variables and flags: what wins, and what a person reads when one is wrong."""
+"""reed.yaml, REED_ variables and flags: which wins, and where an error is."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        config.load(write(folder, text), {}, {})
-    return str(caught.value).removeprefix(f"{folder}/")
-
-
-def test_without_anything_the_defaults_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = config.load(None, {}, {})
     assert found.runtime_dir == Path("/tmp/reed-cms")
@@ -37,7 +31,7 @@ def test_without_anything_the_defaults_stand(tmp_path: Path, monkeypatch: pytest
     assert found.limits.payload == 16 * 1024 * 1024
 
 
-def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
+def test_flags_override_variables_and_variables_override_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "data_dir: a\nlog_level: debug\nlimits: {payload: 1MB, connections: 7}\n")
     environ = {"REED_DATA_DIR": "/b", "REED_LIMITS_PAYLOAD": "2MB", "REED_PLUGIN_DIR": "/p:/q", "HOME": "/"}
     found = config.load(file, environ, {"data_dir": "/c", "log_level": None})
@@ -50,9 +44,7 @@ def test_flags_win_over_variables_over_the_file(tmp_path: Path) -> None:
     assert config.load(None, {"REED_CONFIG": str(file)}, {}).limits.connections == 7
 
 
-def test_the_plugins_that_come_with_reed_are_always_found_and_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bundled_plugins_are_always_found_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundled, own = tmp_path / "bundled", tmp_path / "own"
     for folder in (bundled / "seo", bundled / "backup", own / "seo"):
         folder.mkdir(parents=True)
@@ -68,12 +60,12 @@ def test_the_plugins_that_come_with_reed_are_always_found_and_last(
     ]
     for found in ways:
         assert found.plugin_dirs == (own, bundled)
-        assert discovery.find("seo", found.plugin_dirs) == own / "seo", "a person's own is taken first"
+        assert discovery.find("seo", found.plugin_dirs) == own / "seo", "the first folder wins"
         assert discovery.find("backup", found.plugin_dirs) == bundled / "backup"
     assert config.load(empty, {}, {}).plugin_dirs == (bundled,)
 
 
-def test_unknown_variables_are_found_with_the_nearest_known() -> None:
+def test_unknown_variables_get_the_nearest_known_one() -> None:
     known = {"REED_DATA_DIR", "REED_CONFIG", "REED_LIMITS_USER_CALLS", "REED_TIMING_STOP_GRACE", "REED_PLUGIN_DIR"}
     foreign = {"REED_SOCKET", "REED_PLUGIN_NAME", "REED_PAGES", "REED_TESTS_TARGET", "HOME", "REEDS"}
     assert config.unknown_variables(dict.fromkeys(known | foreign, "x")) == {}
@@ -89,7 +81,7 @@ def test_a_file_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pyte
     assert config.load(None, {}, {}).log_level == "error"
 
 
-def test_times_and_sizes_are_numbers_or_have_a_unit(tmp_path: Path) -> None:
+def test_times_and_sizes_may_have_units(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         """
@@ -115,71 +107,69 @@ plugins:
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "message"),
+    ("text", "line", "column", "field"),
     [
-        ("data_dri: x\n", "1:1", "data_dri: unknown key; did you mean 'data_dir'?"),
-        ("timing:\n  call_timeuot: 3\n", "2:3", "timing.call_timeuot: unknown key; did you mean 'call_timeout'?"),
-        (
-            "limits:\n  payload: lots\n",
-            "2:12",
-            "limits.payload: expected a size in bytes, or such as 64KB, 8MB, found 'lots'",
-        ),
-        ("limits: {connections: 0}\n", "1:23", "limits.connections: expected 1 to 1000000, found '0'"),
-        (
-            "limits: {connections: [1]}\n",
-            "1:23",
-            "limits.connections: expected a whole number from 1 to 1000000, found a list",
-        ),
-        ("limits: big\n", "1:9", "limits: expected a mapping, found 'big'"),
-        (
-            "timing: {stop_grace: soon}\n",
-            "1:22",
-            "timing.stop_grace: expected a time in seconds, or such as 250ms, 180s, 5m, found 'soon'",
-        ),
-        (
-            "log_level: inof\n",
-            "1:12",
-            "log_level: expected debug or info or warning or error, found 'inof'; did you mean 'info'?",
-        ),
-        ("plugin_dirs: here\n", "1:14", "plugin_dirs: expected a list, found 'here'"),
-        ("data_dir:\n", "1:10", "data_dir: expected a text, found nothing"),
-        ("a: 1\na: 2\n", "2:1", "duplicate key 'a'; first on line 1"),
-        (
-            "groups: {Editor: {}}\n",
-            "1:10",
-            "groups.Editor: expected the name of a group: a-z, then a-z 0-9 _ -, found 'Editor'",
-        ),
-        ("- a\n", "1:1", "expected a mapping, found a list"),
-        ("a: [1\n", "2:1", "is not YAML: did not find expected ',' or ']'"),
-        ("a: *b\n", "1:4", "a: anchors and aliases are not supported"),
-        (
-            "a: !!python/object:os.system x\n",
-            "1:4",
-            "a: tags are not supported, found 'tag:yaml.org,2002:python/object:os.system'",
-        ),
-        ("a: 1\n---\nb: 2\n", "2:1", "a second document starts here; expected one"),
-        ("? [a]\n: b\n", "1:3", "a key must be a plain word"),
-        ("a: " + "[" * 40, "1:35", "a" + "[0]" * 31 + ": nested deeper than 32"),
-        ("#" * 300_000, "", "is larger than 256 KiB"),
+        ("data_dri: x\n", 1, 1, "data_dri"),
+        ("timing:\n  call_timeuot: 3\n", 2, 3, "timing.call_timeuot"),
+        ("limits:\n  payload: lots\n", 2, 12, "limits.payload"),
+        ("limits: {connections: 0}\n", 1, 23, "limits.connections"),
+        ("limits: {connections: [1]}\n", 1, 23, "limits.connections"),
+        ("limits: big\n", 1, 9, "limits"),
+        ("timing: {stop_grace: soon}\n", 1, 22, "timing.stop_grace"),
+        ("log_level: inof\n", 1, 12, "log_level"),
+        ("plugin_dirs: here\n", 1, 14, "plugin_dirs"),
+        ("data_dir:\n", 1, 10, "data_dir"),
+        ("a: 1\na: 2\n", 2, 1, ""),
+        ("groups: {Editor: {}}\n", 1, 10, "groups.Editor"),
+        ("- a\n", 1, 1, ""),
+        ("a: [1\n", 2, 1, ""),
+        ("a: *b\n", 1, 4, "a"),
+        ("a: !!python/object:os.system x\n", 1, 4, "a"),
+        ("a: 1\n---\nb: 2\n", 2, 1, ""),
+        ("? [a]\n: b\n", 1, 3, ""),
+        ("a: " + "[" * 40, 1, 35, "a" + "[0]" * 31),
+        ("#" * 300_000, 0, 0, ""),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, place: str, message: str) -> None:
-    assert complaint(tmp_path, text) == ("reed.yaml:" + place).rstrip(":") + ": " + message
+def test_an_error_names_line_column_and_field(tmp_path: Path, text: str, line: int, column: int, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path, text), {}, {})
+    error = caught.value
+    assert (error.path, error.line, error.column) == (str(tmp_path / "reed.yaml"), line, column)
+    assert not field or error.message.startswith(f"{field}: ")
 
 
-def test_wrong_variables_and_flags_name_themselves() -> None:
-    with pytest.raises(ConfigError, match=r"^REED_LOG_LEVEL: expected debug .*, found 'loud'$"):
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("data_dri: x\n", "data_dir"),
+        ("timing:\n  call_timeuot: 3\n", "call_timeout"),
+        ("log_level: inof\n", "info"),
+    ],
+)
+def test_the_hint_of_an_error_is_the_nearest_word(tmp_path: Path, text: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path, text), {}, {})
+    assert repr(nearest) in caught.value.hint
+
+
+def test_an_error_names_the_variable_or_flag() -> None:
+    with pytest.raises(ConfigError) as caught:
         config.load(None, {"REED_LOG_LEVEL": "loud"}, {})
-    with pytest.raises(ConfigError, match=r"^--limits-payload: expected a size .*, found 'x'$"):
+    assert (caught.value.path, caught.value.line) == ("REED_LOG_LEVEL", 0)
+    with pytest.raises(ConfigError) as caught:
         config.load(None, {}, {"limits.payload": "x"})
+    assert (caught.value.path, caught.value.line) == ("--limits-payload", 0)
 
 
 def test_a_missing_or_unreadable_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError) as caught:
         config.load(tmp_path / "none.yaml", {}, {})
+    assert (caught.value.path, caught.value.line) == (str(tmp_path / "none.yaml"), 0)
     (tmp_path / "latin.yaml").write_bytes(b"data_dir: x\nlog_level: \xe9\n")
-    with pytest.raises(ConfigError, match=r"latin.yaml:2:12: is not UTF-8"):
+    with pytest.raises(ConfigError) as caught:
         config.load(tmp_path / "latin.yaml", {}, {})
+    assert (caught.value.line, caught.value.column) == (2, 12)
 
 
 YAML_PIECES = st.sampled_from(
@@ -206,7 +196,7 @@ YAML_PIECES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(YAML_PIECES, max_size=25).map("".join)))
-def test_any_text_is_read_or_refused(source: str) -> None:
+def test_any_text_is_read_or_raises_file_error(source: str) -> None:
     try:
         node = document.parse(source, "x.yaml", ConfigError)
         record(config.Config)(node)
@@ -217,7 +207,7 @@ def test_any_text_is_read_or_refused(source: str) -> None:
     assert said.startswith("x.yaml")
 
 
-def test_the_log_file_is_stderr_or_a_path_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
+def test_the_log_file_is_relative_to_reed_yaml(tmp_path: Path) -> None:
     assert config.load(write(tmp_path, ""), {}, {}).log_file is None
     file = write(tmp_path, "log_file: logs/core.log\nlimits: {log_bytes: 1MB, log_lines: 7}\n")
     found = config.load(file, {}, {})

@@ -39,9 +39,10 @@ ARROWS = {
     " sandbox",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
     "peers": "errors loop peer_log",
+    "workers": "errors loop peer_log process_handle",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
-    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox peer_log",
+    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config supervision daemon log_file text",
     "cli": "errors system_calls process_handle runtime_paths wire config supervision plugin_types client serve scaffold"

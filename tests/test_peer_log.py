@@ -1,4 +1,4 @@
-"""The log of what peers cause: safe text, a budget for each peer, and the count of what it suppressed."""
+"""The log of peers: escaped text, a token bucket for each peer, and the count of suppressed lines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log(loop: FakeLoop, caplog: pytest.LogCaptureFixture) -> PeerLog:
     return PeerLog(logging.getLogger("tests.peer_log"), loop, 10)  # type: ignore[arg-type]
 
 
-def test_a_peer_has_a_burst_then_so_many_lines_a_second_and_the_rest_is_counted(loop, log, caplog) -> None:
+def test_a_peer_has_a_burst_and_a_rate_and_the_rest_is_counted(loop, log, caplog) -> None:
     for number in range(1000):
         log.info("line %d", number, peer="loud")
     assert caplog.messages == [f"line {number}" for number in range(100)]
@@ -56,29 +56,29 @@ def test_a_peer_has_a_burst_then_so_many_lines_a_second_and_the_rest_is_counted(
     assert "loud: 950 more log lines suppressed" in caplog.messages[50]
 
 
-def test_a_peer_that_logs_a_little_loses_nothing(loop, log, caplog) -> None:
+def test_a_peer_below_the_rate_loses_nothing(loop, log, caplog) -> None:
     for _ in range(200):
         log.warning("a line", peer="quiet")
         loop.pass_time(0.1)
     assert len(caplog.messages) == 200
 
 
-def test_nobody_takes_another_peers_budget(log, caplog) -> None:
+def test_peers_have_separate_buckets(log, caplog) -> None:
     for _ in range(1000):
         log.info("flood", peer="plugin loud")
     log.info("heard", peer="quiet")
     assert caplog.messages == ["flood"] * 100 + ["heard"]
 
 
-def test_budgets_of_peers_that_are_quiet_again_are_dropped(loop, log, caplog) -> None:
+def test_full_buckets_are_dropped(loop, log, caplog) -> None:
     for number in range(5000):
         log.info("once", peer=f"peer {number}")
         loop.pass_time(1)
-    assert len(log._budgets) <= 1000
+    assert len(log._buckets) <= 1000
     assert len(caplog.messages) == 5000
 
 
-def test_lines_hold_printable_characters_alone_and_end(log, caplog) -> None:
+def test_lines_are_printable_and_bounded(log, caplog) -> None:
     log.error("%s: said %s", "evil\nname", "\x1b]0;x\x07\u202e\u2028\ud800\n2026 ERROR forged", peer="evil")
     log.error("%s", "é" * 1_000_000, peer="evil")
     first, second = caplog.messages
@@ -86,7 +86,7 @@ def test_lines_hold_printable_characters_alone_and_end(log, caplog) -> None:
     assert len(second) < 5000
 
 
-def test_a_bug_is_told_with_its_traceback_and_its_message_forges_no_line(log, caplog) -> None:
+def test_the_traceback_of_a_bug_forges_no_line(log, caplog) -> None:
     try:
         int("x\n2026-01-01 ERROR   forged\x1b[2J")
     except ValueError as error:
@@ -97,7 +97,7 @@ def test_a_bug_is_told_with_its_traceback_and_its_message_forges_no_line(log, ca
             log.bug(other)
     for message in caplog.messages:
         first, *more = message.split("\n")
-        assert first == "a bug in the core; it goes on"
+        assert first.isprintable()
         assert "Traceback (most recent call last):" in more[0]
         assert all(line.startswith("    ") and line.isprintable() for line in more)
 
@@ -119,6 +119,6 @@ def test_safe_text(text: str, shown: str) -> None:
     assert safe(text).isprintable()
 
 
-def test_lines_of_a_text_may_be_kept_away_from_the_margin() -> None:
+def test_safe_lines_indents_all_lines_but_the_first() -> None:
     assert safe_lines("a\tb\nc\x1b\n") == "a    b\nc\\x1b\n"
     assert safe_lines("one\ntwo\nthree", indent="  ") == "one\n  two\n  three"

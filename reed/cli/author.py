@@ -6,9 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from reed.cli.output import Output
-from reed.cli.parse import Args, Form, Option, UsageError
+from reed.cli.parse import Args, Option, Subcommand, UsageError
 from reed.errors import nearest
-from reed.plugin_types import LANGUAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +24,7 @@ def scaffold(args: Args, output: Output) -> int:
     from reed.client import core_socket
     from reed.scaffold import row, write
 
-    name, site = args.word("NAME"), config(args)
+    name, site = args.arg("NAME"), config(args)
     language = _language(args, name)
     line = row(name, language)
     given = args.text("--dir")
@@ -51,6 +50,7 @@ def scaffold(args: Args, output: Output) -> int:
 
 
 def _language(args: Args, name: str) -> str:
+    from reed.plugin_types import LANGUAGES  # would slow down the start of every `reed plugin` command
     from reed.scaffold import language_of
 
     language = args.text("--lang") or language_of(name)
@@ -115,7 +115,7 @@ def test(args: Args, output: Output) -> int:
     since = time.monotonic()
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
-        trial = PluginTest(args.word("NAME"), config(args), Path(work), output.say, args.text("--replay") or "")
+        trial = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
         with closing(trial.checks()) as found:  # its core ends before its folder does
             for check in found:
                 checks.append(check)
@@ -126,7 +126,7 @@ def test(args: Args, output: Output) -> int:
         about = {"plugin": trial.name, "version": trial.version, "type": trial.kind, "passed": passed}
         output.json({**about, **counts, "checks": [check._asdict() for check in checks]})
     told = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
-    output.say(f"\n{trial.name}: {told}, in {time.monotonic() - since:.1f} s")
+    output.info(f"\n{trial.name}: {told}, in {time.monotonic() - since:.1f} s")
     return 0 if passed else 1
 
 
@@ -146,13 +146,13 @@ _SITE = (
     Option("--registry", "F", "the registry (plugin-registry.csv)"),
     _PLUGIN_DIR,
 )
-FORMS = {
-    "plugin scaffold": Form(
+AUTHOR_SUBCOMMANDS = {
+    "plugin scaffold": Subcommand(
         scaffold,
         "NAME",
         "Write a new plugin that works as it is: manifest, code, README, tests",
         (
-            Option("--lang", "LANGUAGE", f"{' or '.join(LANGUAGES)}; a name such as new-lua-plugin tells it"),
+            Option("--lang", "LANGUAGE", "lua or rust; a name such as new-lua-plugin implies it"),
             Option("--dir", "DIR", "the folder to make it in (the first plugin folder: plugins)"),
             Option("--register", help="add its row to plugin-registry.csv too; else it is shown"),
             *_SITE,
@@ -163,7 +163,7 @@ Nothing that is there is overwritten. A Rust plugin is built by `cargo build --r
   reed plugin scaffold new-lua-plugin
   reed plugin scaffold word-count --lang rust --register""",
     ),
-    "plugin test": Form(
+    "plugin test": Subcommand(
         test,
         "NAME",
         "Start a plugin on its own and check it, then run its own tests",

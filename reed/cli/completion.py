@@ -1,27 +1,35 @@
-"""`reed completion bash|zsh|fish`: what the shell offers after Tab.
+"""`reed completion bash|zsh|fish`: candidates that the shell offers on Tab.
 
-    shell ── Tab ── reed completion words -- WORD… LAST ── "candidate ⇥ what it is", a line each ── shell
+    shell ── Tab ── reed completion words -- ARGUMENT… LAST ── "candidate ⇥ description" lines ── shell
 
-The shells' scripts know nothing of the commands: the forms that `parse` reads say what may follow, and the core (when
-it runs) which plugins, actions, types and names of snippets there are. No candidates: the shell offers files.
+The shell scripts know no commands: the declarations that `parse` reads tell what may follow, and a running core tells
+plugins, actions, types and names of snippets. Without candidates the shell offers files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from reed.cli import COMMANDS
+from reed.cli import COMMANDS, subcommands
 from reed.cli.options import connect
 from reed.cli.output import Output
-from reed.cli.parse import EVERYWHERE, Args, Form, Option, UsageError, known_options, slots, split_option
+from reed.cli.parse import (
+    GLOBAL_OPTIONS,
+    Args,
+    Option,
+    Subcommand,
+    UsageError,
+    expected_positionals,
+    known_options,
+    split_option,
+)
 from reed.cli.plugin import SIGNALS
 from reed.client import Client
 from reed.errors import ReedError, nearest
-from reed.plugin_types import LANGUAGES
 from reed.text import safe
 
 _MAX_NAMES = 1000
-Candidate = tuple[str, str]  # what may be written, and what it is
+Candidate = tuple[str, str]  # argument, description
 
 _SCRIPTS = {
     "bash": """\
@@ -60,16 +68,16 @@ complete -c reed -f -a '(__reed_candidates)'
 
 
 def completion(args: Args, output: Output) -> int:
-    shell = args.word("SHELL")
+    shell = args.arg("SHELL")
     if shell == "words":
-        *before, last = args.words("WORD") or [""]
-        found = _starting(last, candidates(before, last))
+        *before, last = args.arg_list("WORD") or [""]
+        found = [(word, about) for word, about in candidates(before, last) if word.startswith(last)]
         if output.as_json:
             output.json([{"word": word, "about": about} for word, about in found])
         else:
             output.stream.writelines(f"{safe(word)}\t{safe(about)}\n" for word, about in found)
     elif shell not in _SCRIPTS:
-        raise UsageError(f"no shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
+        raise UsageError(f"unknown shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
     elif output.as_json:
         output.json({"shell": shell, "script": _SCRIPTS[shell]})
     else:
@@ -78,77 +86,72 @@ def completion(args: Args, output: Output) -> int:
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:
-    """What may follow the words `before`; `last` is the word that is being written."""
+    """What may follow the arguments `before`; `last` is the unfinished argument."""
     if not before:
         return [(noun, about) for noun, (_, about) in COMMANDS.items()]
     noun, *rest = before
     if noun not in COMMANDS:
         return ()
-    forms: dict[str, Form] = __import__(f"reed.cli.{COMMANDS[noun][0]}", fromlist=["FORMS"]).FORMS
-    if noun in forms:
-        return _of_form(forms[noun], noun, rest, last)
+    found = subcommands(noun)
+    if noun in found:
+        return _of_subcommand(found[noun], noun, rest, last)
     if not rest:
-        return [(name.partition(" ")[2], form.summary) for name, form in forms.items() if name.startswith(f"{noun} ")]
+        return [(name.partition(" ")[2], subcommand.summary) for name, subcommand in found.items()]
     verb, *rest = rest
-    form = forms.get(f"{noun} {verb}")
-    return _of_form(form, noun, rest, last) if form else ()
+    subcommand = found.get(f"{noun} {verb}")
+    return _of_subcommand(subcommand, noun, rest, last) if subcommand else ()
 
 
-def _of_form(form: Form, noun: str, rest: list[str], last: str) -> Iterable[Candidate]:
-    """Its options after a dash, the value of an option, or its next word."""
-    options = (*form.options, *EVERYWHERE)
+def _of_subcommand(subcommand: Subcommand, noun: str, rest: list[str], last: str) -> Iterable[Candidate]:
+    """Options after a dash, otherwise values of the pending option or of the next positional."""
     if last.startswith("-") and last != "-":
-        return [(option.name, option.help) for option in options]
-    taken, awaited, values = _split(form, rest)
+        return [(option.name, option.help) for option in (*subcommand.options, *GLOBAL_OPTIONS)]
+    given, pending, values = _split(subcommand, rest)
     args = Args({}, values)
-    if awaited is not None:
-        return _VALUES[awaited.value](args, taken, last) if awaited.value in _VALUES else ()
-    free = slots(form, rest)
-    if not free or (len(taken) >= len(free) and "…" not in free[-1]):
+    if pending is not None:
+        return _VALUES[pending.value](args, given, last) if pending.value in _VALUES else ()
+    expected = expected_positionals(subcommand, rest)
+    if not expected or (len(given) >= len(expected) and "…" not in expected[-1]):
         return ()
-    slot = free[min(len(taken), len(free) - 1)].strip("[]…")
-    kind = f"{noun} {slot}" if slot == "NAME" else slot
-    return _VALUES[kind](args, taken, last) if kind in _VALUES else ()
+    positional = expected[min(len(given), len(expected) - 1)].strip("[]…")
+    kind = f"{noun} {positional}" if positional == "NAME" else positional
+    return _VALUES[kind](args, given, last) if kind in _VALUES else ()
 
 
-def _split(form: Form, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
-    """The words among `rest`, the option whose value comes next, and the options that have theirs."""
-    known = known_options(form)
-    words: list[str] = []
+def _split(subcommand: Subcommand, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
+    """(positional arguments, the option whose value comes next, values of the other options)."""
+    known = known_options(subcommand)
+    positionals: list[str] = []
     values: dict[str, list[str]] = {}
-    awaited: Option | None = None
-    for word in rest:
-        if awaited is not None:
-            values.setdefault(awaited.name, []).append(word)
-            awaited = None
-        elif word == "-" or not word.startswith("-"):
-            words.append(word)
+    pending: Option | None = None
+    for arg in rest:
+        if pending is not None:
+            values.setdefault(pending.name, []).append(arg)
+            pending = None
+        elif arg == "-" or not arg.startswith("-"):
+            positionals.append(arg)
         else:
-            more = word
+            more = arg
             while more:
                 name, equals, value, more = split_option(more, known)
                 option = known.get(name)
-                awaited = option if option and option.value and not equals else None
+                pending = option if option and option.value and not equals else None
                 if option and option.value and equals:
                     values.setdefault(option.name, []).append(value)
-    return words, awaited, values
+    return positionals, pending, values
 
 
-def _starting(last: str, found: Iterable[Candidate]) -> Iterable[Candidate]:
-    return [(word, about) for word, about in found if word.startswith(last)]
-
-
-Ask = Callable[[Client, list[str], str], list[Candidate]]
+Query = Callable[[Client, list[str], str], list[Candidate]]
 Values = Callable[[Args, list[str], str], list[Candidate]]
 
 
-def _asked(ask: Ask) -> Values:
-    """Candidates that the core knows: none when it does not run, or does not tell."""
+def _from_core(query: Query) -> Values:
+    """Candidates that a query to the core returns; none if it fails or no core is running."""
 
-    def candidates_of_core(args: Args, taken: list[str], last: str) -> list[Candidate]:
+    def candidates_of_core(args: Args, given: list[str], last: str) -> list[Candidate]:
         try:
             with connect(args, timeout=1.0) as core:
-                return ask(core, taken, last)
+                return query(core, given, last)
         except (ReedError, OSError):
             return []
 
@@ -156,61 +159,66 @@ def _asked(ask: Ask) -> Values:
 
 
 def _fixed(*words: str) -> Values:
-    return lambda _args, _taken, _last: [(word, "") for word in words]
+    return lambda _args, _given, _last: [(word, "") for word in words]
 
 
-def _plugins(core: Client, _taken: list[str], _last: str) -> list[Candidate]:
+def _plugins(core: Client, _given: list[str], _last: str) -> list[Candidate]:
     return [(plugin["name"], plugin["description"]) for plugin in core.plugin_list()]
 
 
-def _actions(core: Client, taken: list[str], _last: str) -> list[Candidate]:
-    """Those of the plugin that was named, or of all."""
-    found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] in taken or not taken]
+def _actions(core: Client, given: list[str], _last: str) -> list[Candidate]:
+    """Actions of the given plugin, or of all."""
+    found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] in given or not given]
     return [(name, action.get("description") or "") for actions in found for name, action in actions.items()]
 
 
-def _names(core: Client, _taken: list[str], last: str) -> list[Candidate]:
-    """Names of snippets."""
+def _names(core: Client, _given: list[str], last: str) -> list[Candidate]:
     return [(name, "") for name in core.snippet_names(last, _MAX_NAMES)]
 
 
-def _inputs(core: Client, taken: list[str], last: str) -> list[Candidate]:
-    """Names of snippets, if the action takes one; `taken` is the plugin and the action, or with --all the action."""
-    *named, action = taken
+def _inputs(core: Client, given: list[str], last: str) -> list[Candidate]:
+    """Names of snippets, if the action takes one; `given` is the plugin and the action, or with --all the action."""
+    *named, action = given
     for plugin in core.plugin_list():
         if (plugin["name"] in named or not named) and plugin["actions"].get(action, {}).get("input") == "snippet":
-            return _names(core, taken, last)
+            return _names(core, given, last)
     return []
 
 
-def _types(core: Client, _taken: list[str], _last: str) -> list[Candidate]:
+def _types(core: Client, _given: list[str], _last: str) -> list[Candidate]:
     return [(definition.type_name, "") for definition in core.registry_list()]
 
 
-# What a word or the value of an option may be, by what a form calls it.
+def _languages(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
+    from reed.plugin_types import LANGUAGES
+
+    return [(language, "") for language in LANGUAGES]
+
+
+# Candidates by the placeholder of a positional or of an option's value.
 _VALUES: dict[str, Values] = {
-    "plugin NAME": _asked(_plugins),
-    "monitor NAME": _asked(_plugins),
-    "ACTION": _asked(_actions),
-    "INPUT": _asked(_inputs),
-    "REF": _asked(_names),
-    "PARENT": _asked(_names),
-    "CHILD": _asked(_names),
-    "TYPE": _asked(_types),
-    "T": _asked(_types),
-    "registry NAME": _asked(_types),
-    "SIGNAL": lambda _args, _taken, _last: [(name, kind.name) for name, kind in SIGNALS.items()],
+    "plugin NAME": _from_core(_plugins),
+    "monitor NAME": _from_core(_plugins),
+    "ACTION": _from_core(_actions),
+    "INPUT": _from_core(_inputs),
+    "REF": _from_core(_names),
+    "PARENT": _from_core(_names),
+    "CHILD": _from_core(_names),
+    "TYPE": _from_core(_types),
+    "T": _from_core(_types),
+    "registry NAME": _from_core(_types),
+    "SIGNAL": lambda _args, _given, _last: [(name, kind.name) for name, kind in SIGNALS.items()],
     "LEVEL": _fixed("debug", "info", "warning", "error"),
     "MODE": _fixed("auto", "strict", "off"),
     "SHELL": _fixed(*_SCRIPTS),
-    "LANGUAGE": _fixed(*LANGUAGES),
+    "LANGUAGE": _languages,
 }
 
-FORMS = {
-    "completion": Form(
+SUBCOMMANDS = {
+    "completion": Subcommand(
         completion,
         "SHELL [WORD…]",
-        "Print what has Tab complete commands, plugins, actions, types and names in bash, zsh or fish",
+        "Print the script that completes commands, plugins, actions, types and names in bash, zsh or fish",
         details="""
   eval "$(reed completion bash)"                                     # in ~/.bashrc
   eval "$(reed completion zsh)"                                      # in ~/.zshrc, after compinit

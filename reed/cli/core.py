@@ -1,12 +1,12 @@
-"""`reed serve`, `start`, `stop`, `restart`, `status` and `init`: the core itself, and the folder of a site."""
+"""`reed init`, `serve`, `start`, `stop`, `restart` and `status`: the core and its site."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from reed.cli.output import Output, complain, counted, size, span
-from reed.cli.parse import Args, Form, Option
+from reed.cli.output import Output, duration, plural, print_error, size
+from reed.cli.parse import Args, Option, Subcommand
 
 
 def serve(args: Args, output: Output) -> int:
@@ -20,8 +20,8 @@ def serve(args: Args, output: Output) -> int:
     warnings = check(settings, os.environ)
     if not output.as_json:
         for warning in warnings:
-            complain(f"warning: {warning}")
-    output.done("code, settings, registry and manifests are in order", {"warnings": list(warnings)})
+            print_error(f"warning: {warning}")
+    output.done("code, settings, registry and manifests are valid", {"warnings": list(warnings)})
     return 0
 
 
@@ -34,13 +34,13 @@ def start(args: Args, output: Output) -> int:
     settings = config(args)
     unknown = {} if output.as_json else unknown_variables(os.environ)
     for name, hint in unknown.items():
-        complain(f"warning: unknown variable {name}; {hint}")
+        print_error(f"warning: unknown variable {name}; {hint}")
     pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
     folder = used_folder(settings.runtime_dir)
     if output.as_json:
         output.json({"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)})
     elif output.is_terminal:
-        output.say(f"the core runs (pid {pid}): runtime folder {folder}, log {log_path(settings)}")
+        output.info(f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}")
     else:
         output.rows([[pid, folder]])
     return 0
@@ -72,59 +72,58 @@ def status(args: Args, output: Output) -> int:
     if output.as_json:
         output.json(stats)
     elif output.is_terminal:
-        for what, words in _in_words(stats):
-            output.say(f"{what:14} {words}")
+        for name, text in _describe(stats):
+            output.info(f"{name:14} {text}")
     else:
-        output.rows(_flat(stats, ""))
+        output.rows(_flatten(stats, ""))
     return 0
 
 
-def _in_words(stats: dict[str, Any]) -> list[tuple[str, str]]:
+def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
     store, plugins = stats.get("store", {}), stats.get("plugins", {})
     turn = stats.get("loop", {}).get("turn_ms", {})
-    content = ", ".join(counted(store.get(f"{thing}s", 0), thing) for thing in ("snippet", "type", "bond"))
+    content = ", ".join(plural(store.get(f"{thing}s", 0), thing) for thing in ("snippet", "type", "bond"))
     if store.get("bytes"):
         content += f", {size(store['bytes'])}"
     if store.get("unindexed"):
         content += f"; {store['unindexed']} not yet indexed"
-    found = [
-        ("core", f"reed {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_s'])}"),
+    lines = [
+        ("core", f"reed {stats['version']}, pid {stats['pid']}, up {duration(stats['uptime_s'])}"),
         ("memory", size(stats["memory_bytes"])),
         ("connections", str(stats["connections"])),
         ("content", content),
         ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
     ]
     if turn:
-        found.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
-    found += [
+        lines.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
+    lines += [
         (each.replace("_dir", " folder"), str(stats[each])) for each in ("runtime_dir", "data_dir") if each in stats
     ]
-    return found
+    return lines
 
 
-def _flat(value: Any, name: str) -> list[list[Any]]:
-    """name ⇥ value, a line for each figure: store.snippets ⇥ 942."""
+def _flatten(value: Any, name: str) -> list[list[Any]]:
+    """Rows of name and figure, such as store.snippets ⇥ 942."""
     if not isinstance(value, dict):
         return [[name, value]]
-    return [line for key, each in value.items() for line in _flat(each, f"{name}.{key}" if name else key)]
+    return [row for key, each in value.items() for row in _flatten(each, f"{name}.{key}" if name else key)]
 
 
 def init(args: Args, output: Output) -> int:
     from reed.cli.new_site import make
 
-    folder = args.word("DIR") or "."
+    folder = args.arg("DIR") or "."
     made, kept = make(folder)
     if output.as_json:
         output.json({"made": made, "kept": kept})
-        return 0
-    if not output.is_terminal:
+    elif not output.is_terminal:
         output.rows([[path] for path in made])
-        return 0
-    for path in made:
-        output.say(f"made {path}")
-    for path in kept:
-        output.say(f"kept {path}, which was there")
-    output.say(f"\nnext: {'' if folder == '.' else f'cd {folder} && '}reed start")
+    else:
+        for path in made:
+            output.info(f"created {path}")
+        for path in kept:
+            output.info(f"{path} already exists, left unchanged")
+        output.info(f"\nnext: {'' if folder == '.' else f'cd {folder} && '}reed start")
     return 0
 
 
@@ -139,42 +138,42 @@ _FLAGS = (
     "--log-file",
 )
 _SETTINGS = (
-    Option("--data-dir", "DIR", "the content and the logs (REED_DATA_DIR; ./data)"),
-    Option("--registry", "F", "which plugins may run (REED_REGISTRY; ./plugin-registry.csv)"),
-    Option("--plugin-dir", "DIR", "where plugins are (REED_PLUGIN_DIR; ./plugins); then those of reed", many=True),
-    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it is there)"),
+    Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
+    Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
+    Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
+    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),
     Option("--sandbox", "MODE", "auto, off, or strict: every layer or no plugin (REED_SANDBOX; auto)"),
     Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),
-    Option("--log-file", "F", "where the core logs (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),
+    Option("--log-file", "F", "log of the core (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),
 )
-FORMS = {
-    "serve": Form(
+SUBCOMMANDS = {
+    "init": Subcommand(
+        init,
+        "[DIR]",
+        "Create a site: reed.yaml, plugin-registry.csv and plugins/; existing files stay unchanged",
+    ),
+    "serve": Subcommand(
         serve,
         "",
         "Run the core in the foreground",
         (
             *_SETTINGS,
-            Option("--check", "", "check code, settings, registry, manifests and REED_ variables, and start nothing"),
+            Option("--check", help="check code, settings, registry, manifests and REED_ variables; start nothing"),
         ),
         """
-It logs to stderr. SIGTERM or Ctrl-C stops it and its plugins, SIGHUP has it read plugin-registry.csv again and reopen
-its log file, SIGUSR2 restarts it (`reed restart`).""",
+It logs to stderr. SIGTERM and Ctrl-C stop the core and its plugins, SIGHUP reloads plugin-registry.csv and reopens the
+log file, SIGUSR2 restarts the core (`reed restart`).""",
     ),
-    "start": Form(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
-    "stop": Form(stop, "", "Stop the core and its plugins; returns when they are gone"),
-    "restart": Form(
+    "start": Subcommand(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
+    "stop": Subcommand(stop, "", "Stop the core and its plugins; returns when they have exited"),
+    "restart": Subcommand(
         restart,
         "",
-        "Run the core anew, with new code and settings; its plugins go on",
+        "Restart the core with new code and settings; plugins keep running",
         details="""
-The running core checks the new code, the settings and the registry first: if something is wrong it goes on, and says
-why. Then it ends its calls and becomes the new core. No acknowledged write is lost, and who connects meanwhile waits.
-The same by SIGUSR2.""",
+The running core first checks the new code, the settings and the registry; if something is invalid it keeps running and
+the command fails with the reason. Otherwise it finishes its calls and replaces itself. No acknowledged write is lost;
+new connections wait. SIGUSR2 does the same.""",
     ),
-    "status": Form(status, "", "How the core does"),
-    "init": Form(
-        init,
-        "[DIR]",
-        "Make a site: reed.yaml, plugin-registry.csv and plugins/; what is there is left alone",
-    ),
+    "status": Subcommand(status, "", "Print figures of the core: memory, content, plugins, turn times"),
 }

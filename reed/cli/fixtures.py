@@ -53,7 +53,7 @@ def _import(core: Client, path: Path) -> str:
     with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):  # it is told in the report
         numbered = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
         run.run(run.export_requests(numbered))
-    return "\n".join(map(str, run.problems.refused))
+    return "\n".join(map(str, run.problems.rejected))
 
 
 def _snippet(core: Client, example: Any) -> str:

@@ -1,99 +1,117 @@
-"""Lines that mean a snippet that is here: the same content is left alone, with `--update` another one is written.
+"""Import lines whose snippet or bond already exists.
 
-    GET what is there ── the same: unchanged ── else, with --update, the merge patch from there to the line ── UPDATE
+    snippet   GET ─┬─ same content: unchanged
+                   └─ different: Conflict; with `update` UPDATE by the merge patch from stored to imported content
+    bond      TREE of each parent ─┬─ same weight and path: nothing to do
+                                   ├─ different: Conflict; with `update` UNBOND and BOND
+                                   └─ missing: BOND
 
-A merge patch takes a field away with null, so content that itself holds a null in an object cannot be written by one:
-such a line is refused.
+A merge patch removes fields by null, so it cannot write content with a null inside an object: such a line is rejected.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Malformed, NotFound
 from reed.wire.codes import Command
+from reed.wire.common import JsonResponse
 from reed.wire.json_spans import exact, members
+from reed.wire.schema import SchemaBond, SchemaTree, SchemaUnbond
 from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, SnippetUpdate
 from reed.wire.structs import REF, pack_text
 
 
 class Change(NamedTuple):
-    """A line whose snippet is here."""
+    """A line whose snippet exists."""
 
     line: int
     ref: str  # its name or id
     snippet_type: str
     content: bytes
     old_id: str = ""  # in the file
-    why: CallError | None = None  # what the core said to the line; None: it was not asked
+    cause: CallError | None = None  # the core's response to the line; None: not sent
 
 
-Told = Callable[[Change, str | Exception], None]
-Met = Callable[[Change, Record], None]
+OnOutcome = Callable[[Change, str | Exception], None]  # "updated", "unchanged" or the error
+OnExisting = Callable[[Change, Record], None]
 
 
-def update(core: Client, changes: Sequence[Change], told: Told, met: Met, *, write: bool, dry_run: bool) -> None:
-    """`told` hears of each change: "updated", "unchanged" or why not; `met` of each snippet that was there.
+def update(
+    core: Client,
+    changes: Sequence[Change],
+    on_outcome: OnOutcome,
+    on_existing: OnExisting,
+    *,
+    write: bool,
+    dry_run: bool,
+) -> None:
+    """Compare each line with its snippet and, if `write`, update the snippet.
 
-    Connections of its own are used: the caller's may be in the middle of a pipeline.
+    Uses connections of its own: the caller's may be in the middle of a pipeline.
     """
     with Client(core.path, core.timeout) as reader, Client(core.path, core.timeout) as writer:
-        writes = _writes(reader, changes, told, met, write=write, dry_run=dry_run)
-        for request, answer in writer.pipelined(writes):
-            told(request.tag, answer if isinstance(answer, CallError) else "updated")
+        writes = _writes(reader, changes, on_outcome, on_existing, write=write, dry_run=dry_run)
+        for request, response in writer.pipelined(writes):
+            on_outcome(request.tag, response if isinstance(response, CallError) else "updated")
 
 
 def _writes(
-    reader: Client, changes: Sequence[Change], told: Told, met: Met, *, write: bool, dry_run: bool
+    reader: Client,
+    changes: Sequence[Change],
+    on_outcome: OnOutcome,
+    on_existing: OnExisting,
+    *,
+    write: bool,
+    dry_run: bool,
 ) -> Iterator[Request]:
     reads = (Request(Command.SNIPPET_GET, pack_text(change.ref, REF.size), change) for change in changes)
-    for request, answer in reader.pipelined(reads):
+    for request, response in reader.pipelined(reads):
         change = request.tag
         try:
-            if isinstance(answer, CallError):
-                is_none = isinstance(answer, (NotFound, Conflict))  # Conflict: ids of several begin so
-                raise (change.why if is_none else None) or answer
-            record = SnippetGot.unpack(answer).record
-            if change.ref not in (record.semantic_name, record.id):  # its id only begins so
-                raise change.why or NotFound(f"no snippet {change.ref!r}")
-            met(change, record)
-            yield from _write(record, change, told, write=write, dry_run=dry_run)
+            if isinstance(response, CallError):
+                # The snippet that caused a conflict may be another one: then the first error explains more.
+                is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
+                raise (change.cause if is_absent else None) or response
+            record = SnippetGot.unpack(response).record
+            if change.ref not in (record.semantic_name, record.id):  # only the start of its id
+                raise change.cause or NotFound(f"no snippet {change.ref!r}")
+            on_existing(change, record)
+            needed = _write(record, change, write=write, dry_run=dry_run)
+            if needed is None:
+                on_outcome(change, "unchanged")
+            else:
+                yield needed
         except (CallError, ValueError) as error:
-            told(change, error)
+            on_outcome(change, error)
 
 
-def _write(record: Record, change: Change, told: Told, *, write: bool, dry_run: bool) -> Iterator[Request]:
-    if change.old_id == record.id and change.why is not None:
-        raise change.why  # it is that very snippet, in a newer version
+def _write(record: Record, change: Change, *, write: bool, dry_run: bool) -> Request | None:
+    """The request that makes the snippet what the line says; None if it is the same."""
+    if change.old_id == record.id and change.cause is not None:
+        raise change.cause  # this very snippet, in a newer version
     if record.snippet_type != change.snippet_type:
-        raise Conflict(f"{change.ref!r} is here as a {record.snippet_type}, not as a {change.snippet_type}")
-    if _is_same(bytes(record.content), change.content):
-        told(change, "unchanged")
-        return
+        raise Conflict(f"{change.ref!r} exists with type {record.snippet_type}, not {change.snippet_type}")
+    old, new = bytes(record.content), change.content
+    if old == new or exact(old) == exact(new):
+        return None
     if not write:
-        what = str(change.why) if change.why else f"{change.ref} is here with another content"
-        raise Conflict(what, hint="--update changes it")
-    patch = merge_patch(bytes(record.content).decode(), change.content.decode()).encode()
+        problem = str(change.cause) if change.cause else f"{change.ref} exists with different content"
+        raise Conflict(problem, hint="--update changes it")
+    patch = merge_patch(old.decode(), new.decode()).encode()
     if dry_run:
         now = max(time.time_ns() // 1000, record.created_at)
-        then = record._replace(version=record.version + 1, updated_at=now, content=change.content)
-        yield Request(Command.SNIPPET_RESTORE, SnippetRestore(RestoreFlag.DRY_RUN, then).pack(), change)
-    else:
-        yield Request(Command.SNIPPET_UPDATE, SnippetUpdate(record.id, record.version, patch).pack(), change)
-
-
-def _is_same(old: bytes, new: bytes) -> bool:
-    """Alike but for spaces and the order of keys: numbers digit by digit."""
-    return old == new or bool(exact(old) == exact(new))
+        changed = record._replace(version=record.version + 1, updated_at=now, content=new)
+        return Request(Command.SNIPPET_RESTORE, SnippetRestore(RestoreFlag.DRY_RUN, changed).pack(), change)
+    return Request(Command.SNIPPET_UPDATE, SnippetUpdate(record.id, record.version, patch).pack(), change)
 
 
 def merge_patch(old: str, new: str) -> str:
-    """The JSON Merge Patch (RFC 7396) that makes the object `new` of `old`, its values as `new` writes them; Malformed
-    when there is none."""
+    """The JSON Merge Patch (RFC 7396) from object `old` to `new`, values as written in `new`; Malformed if none."""
     before = {member.key: old[member.begin : member.end] for member in members(old)}
     parts: list[str] = []
     for member in members(new):
@@ -103,15 +121,65 @@ def merge_patch(old: str, new: str) -> str:
         if was is not None and was[0] == text[0] == "{":
             text = merge_patch(was, text)
         else:
-            _check_writable(member.key, member.value)
+            _check_no_null(member.key, member.value)
         parts.append(f"{json.dumps(member.key)}:{text}")
     parts += [f"{json.dumps(key)}:null" for key in before]
     return f"{{{','.join(parts)}}}"
 
 
-def _check_writable(key: str, value: Any) -> None:
+def _check_no_null(key: str, value: Any) -> None:
     if value is None:
-        raise Malformed(f"{key!r} is null, which an update takes for its removal", hint="delete the snippet first")
+        raise Malformed(f"{key!r} is null, which an update would remove", hint="delete the snippet first")
     if isinstance(value, dict):
         for inner, each in value.items():
-            _check_writable(f"{key}.{inner}", each)
+            _check_no_null(f"{key}.{inner}", each)
+
+
+class WantedBond(NamedTuple):
+    """A bond of the file, with the refs that its ends have in the store."""
+
+    line: int
+    bond: SchemaBond
+
+
+class ExistingBond(NamedTuple):
+    weight: int
+    path: str
+
+
+ExistingBonds = Mapping[tuple[str, str], ExistingBond]  # by the parent's ref as wanted, and the child's id or name
+
+
+def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
+    """The bonds below the parents of the wanted ones."""
+    found: dict[tuple[str, str], ExistingBond] = {}
+    parents = dict.fromkeys(each.bond.parent for each in wanted)
+    requests = (Request(Command.SCHEMA_TREE, SchemaTree(parent, 1).pack(), parent) for parent in parents)
+    with Client(core.path, core.timeout) as reader:
+        for request, response in reader.pipelined(requests):
+            if isinstance(response, NotFound):  # creating the bond will fail with it
+                continue
+            if isinstance(response, CallError):
+                raise response
+            for child in json.loads(bytes(JsonResponse.unpack(response).json))["children"]:
+                bond = ExistingBond(child["weight"], child["path"])
+                found[request.tag, child["id"]] = bond
+                if child["name"]:
+                    found[request.tag, child["name"]] = bond
+    return found
+
+
+def bond_requests(wanted: WantedBond, existing: ExistingBonds, *, update: bool) -> Iterator[tuple[Command, bytes]]:
+    """The requests that create or change a bond; Conflict if it differs without `update`."""
+    bond = wanted.bond
+    found = existing.get((bond.parent, bond.child))
+    if found == (bond.weight, bond.path):
+        return
+    if found is not None:
+        if not update:
+            raise Conflict(
+                f"bond of {bond.parent} and {bond.child} exists with weight {found.weight} and path {found.path!r}",
+                hint="--update changes it",
+            )
+        yield Command.SCHEMA_UNBOND, SchemaUnbond(bond.parent, bond.child).pack()
+    yield Command.SCHEMA_BOND, bond.pack()

@@ -1,45 +1,95 @@
-"""One run of `reed import`: lines become requests, many under way at once, and answers are counted.
+"""One run of `reed import`: lines become pipelined requests, and responses are counted.
 
-    a line of an export    its snippet has an id ── RESTORE    none, or one that is no UUID ── CREATE
-    a plain content        found by its key ── changes         none ── CREATE
-    its name is in use     changes: the same content is left alone, another one is written with `update`
-    bonds                  after all snippets (see `bonding`)
+    line of an export     id is a UUID ── RESTORE; no id, or another one ── CREATE
+    line of plain content its key exists ── Change; otherwise CREATE
+    name already in use   Change: unchanged if the content is the same, written with `update`
+    bonds                 after all snippets
 
-What an answer of success has come for is on the disk. A bad line costs itself alone. With `dry_run` nothing is written:
-RESTORE has a flag for that, and what would be created is tried under an id that is made up.
+A successful response means the snippet is on disk. An invalid line does not affect the others. A dry run uses RESTORE
+with its flag, under a synthetic id for a line that would be created.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reed.cli import bonding
-from reed.cli.bonding import Wanted
-from reed.cli.import_update import Change, update
-from reed.cli.plain_lines import Keys, Naming
-from reed.cli.problems import Problems
+from reed.cli.import_update import Change, WantedBond, bond_requests, existing_bonds, update
+from reed.cli.output import plural, print_error
+from reed.cli.plain_lines import Keys, Naming, NumberedLines
 from reed.cli.progress import Progress
 from reed.client import Client, Request
-from reed.errors import CallError, Conflict, Malformed, PermissionDenied
+from reed.errors import CallError, Conflict, FileError, Malformed, PermissionDenied
 from reed.wire import jsonl
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact
 from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import Record, RestoreFlag, SnippetCreate, SnippetRestore, SnippetWritten
 
+MAX_PRINTED = 20  # problems of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_CHANGES = 256  # that are looked at together
+_BATCH = 256  # changes
 _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RESTORE
 
 
-class Source(NamedTuple):
-    """Where a request came from."""
+class Problems:
+    """Rejected lines and warnings, with file, line and column; the first of each kind are printed at once."""
 
-    number: int  # of the line
+    def __init__(self, path: str, progress: Progress) -> None:
+        self.path = path
+        self.rejected: list[FileError] = []
+        self.warnings: list[FileError] = []
+        self._progress = progress
+
+    def reject(self, number: int, error: Exception) -> None:
+        column, hint = 0, ""
+        if isinstance(error, json.JSONDecodeError):
+            text, column = f"not JSON: {error.msg}", error.colno
+            if error.pos >= len(error.doc):  # the value continues on the next line
+                hint = "expected a whole JSON object in each line"
+        elif isinstance(error, UnicodeDecodeError):
+            text, column = "not UTF-8", error.start + 1
+        elif isinstance(error, RecursionError):
+            text = "JSON: nested too deeply"
+        else:
+            text = str(error)
+        self._add(self.rejected, FileError(self.path, text, line=number, column=column, hint=hint))
+
+    def warn(self, number: int, text: str) -> None:
+        self._add(self.warnings, FileError(self.path, f"warning: {text}", line=number))
+
+    def note(self, text: str) -> None:
+        """Print something about the whole file."""
+        self._print(f"{self.path}: {text}")
+
+    def print_rest(self) -> None:
+        """Print how many problems were not printed."""
+        for problems, what in ((self.rejected, "rejected line"), (self.warnings, "warning")):
+            if len(problems) > MAX_PRINTED:
+                self.note(f"{plural(len(problems) - MAX_PRINTED, f'more {what}')}; --json lists all")
+
+    def _add(self, problems: list[FileError], problem: FileError) -> None:
+        problems.append(problem)
+        if len(problems) <= MAX_PRINTED:
+            self._print(str(problem))
+
+    def _print(self, text: str) -> None:
+        self._progress.clear()
+        print_error(text)
+
+
+def problems_as_json(problems: list[FileError]) -> list[dict[str, object]]:
+    return [{"line": each.line, "column": each.column, "error": each.message} for each in problems]
+
+
+class Source(NamedTuple):
+    """The line of a request."""
+
+    number: int
     kind: str  # "snippet", "type", "bond"
     name: str = ""
     old_id: str = ""  # in the file
@@ -48,7 +98,7 @@ class Source(NamedTuple):
 
 
 class Import:
-    """`update`: what is here otherwise becomes what the file says. `new_ids`: the file's ids only tie its bonds."""
+    """`update`: existing snippets become what the file says. `new_ids`: ids of the file only connect its bonds."""
 
     def __init__(
         self,
@@ -64,75 +114,73 @@ class Import:
         self.progress = progress
         self.problems = Problems(path, progress)
         self.counts = {"snippets": 0, "updated": 0, "unchanged": 0, "types": 0, "bonds": 0}
-        self.through = 0  # the line up to which all have an answer
+        self.processed = 0  # all lines up to this one have a response
+        self.dry_run = dry_run
+        self.new_types: set[str] = set()  # that a dry run would define
         self._update = update
-        self._dry_run = dry_run
         self._new_ids = new_ids
         self._changes: list[Change] = []
-        self._bonds: list[tuple[Source, jsonl.Line]] = []
-        self._refs: dict[str, str] = {}  # the ref here of an id in the file, where it is another
+        self._bonds: list[tuple[int, jsonl.Line]] = []
+        self._refs: dict[str, str] = {}  # id in the file -> ref in the store, where they differ
         self._types: dict[str, bytes] | None = None
-        self._new_types: set[str] = set()  # that a dry run would define
-        self._names: dict[str, int] = {}  # of a dry run: the lines that would have taken them
+        self._claimed_names: dict[str, int] = {}  # dry run: name -> line
 
     def run(self, requests: Iterator[Request]) -> None:
-        """Send the requests of all lines, then what had to wait for them."""
-        for request, answer in self.core.pipelined(requests):
-            self._take(request.tag, answer)
-            self.through = request.tag.number
-            if len(self._changes) >= _CHANGES:
-                self._change()
-        self._change()
-        for request, answer in self.core.pipelined(self._bond_requests()):
-            if request.command == Command.SCHEMA_BOND or isinstance(answer, CallError):
-                self._take(request.tag, answer)
+        """Send the requests of all lines, then changes and bonds, which depend on their responses."""
+        for request, response in self.core.pipelined(requests):
+            self._handle(request.tag, response)
+            self.processed = request.tag.number
+            if len(self._changes) >= _BATCH:
+                self._apply_changes()
+        self._apply_changes()
+        for request, response in self.core.pipelined(self._bond_requests()):
+            if request.command == Command.SCHEMA_BOND or isinstance(response, CallError):
+                self._handle(request.tag, response)
 
-    def _take(self, source: Source, answer: bytes | CallError) -> None:
-        if isinstance(answer, PermissionDenied) and source.kind == "snippet":
-            raise answer  # the next line would hear the same
-        if isinstance(answer, CallError):
-            if isinstance(answer, Conflict) and source.kind == "snippet" and source.name:
-                change = Change(source.number, source.name, source.snippet_type, source.content, source.old_id, answer)
-                self._changes.append(change)
+    def _handle(self, source: Source, response: bytes | CallError) -> None:
+        if isinstance(response, PermissionDenied) and source.kind == "snippet":
+            raise response  # every further line would fail alike
+        if isinstance(response, CallError):
+            if isinstance(response, Conflict) and source.kind == "snippet" and source.name:
+                number, _, name, old_id, snippet_type, content = source
+                self._changes.append(Change(number, name, snippet_type, content, old_id, response))
             else:
-                self.problems.refuse(source.number, answer)
+                self.problems.reject(source.number, response)
             return
         if source.kind != "snippet":
             self.counts[f"{source.kind}s"] += 1
             return
-        written = SnippetWritten.unpack(answer)
+        written = SnippetWritten.unpack(response)
         self.counts[_OUTCOMES.get(written.status, "snippets")] += 1
         if written.error:
             self.problems.warn(source.number, written.error)
-        if source.old_id and source.old_id != written.snippet_id and not self._dry_run:
+        if source.old_id and source.old_id != written.snippet_id and not self.dry_run:
             self._refs[source.old_id] = written.snippet_id
 
-    # Lines whose snippet is here.
-
-    def _change(self) -> None:
+    def _apply_changes(self) -> None:
         changes, self._changes = self._changes, []
         if changes:
-            update(self.core, changes, self._note_change, self._note_met, write=self._update, dry_run=self._dry_run)
+            update(self.core, changes, self._on_outcome, self._on_existing, write=self._update, dry_run=self.dry_run)
 
-    def _note_change(self, change: Change, outcome: str | Exception) -> None:
+    def _on_outcome(self, change: Change, outcome: str | Exception) -> None:
         if isinstance(outcome, str):
             self.counts[outcome] += 1
         else:
-            self.problems.refuse(change.line, outcome)
+            self.problems.reject(change.line, outcome)
 
-    def _note_met(self, change: Change, record: Record) -> None:
-        """Bonds of the file go to the snippet that is here."""
+    def _on_existing(self, change: Change, record: Record) -> None:
+        """Bonds of the file refer to the existing snippet."""
         if change.old_id and change.old_id != record.id:
             self._refs[change.old_id] = record.id
 
     # Lines of an export.
 
-    def export_requests(self, file: Iterator[tuple[int, bytes]]) -> Iterator[Request]:
-        for number, line in file:
+    def export_requests(self, lines: NumberedLines) -> Iterator[Request]:
+        for number, line in lines:
             try:
                 request = self._request(number, jsonl.read(line))
             except (ValueError, Malformed, RecursionError) as error:
-                self.problems.refuse(number, error)
+                self.problems.reject(number, error)
                 continue
             if request is not None:
                 yield request
@@ -140,14 +188,13 @@ class Import:
     def _request(self, number: int, line: jsonl.Line) -> Request | None:
         kind = line.text("kind", default="snippet" if line.json else "?")
         if kind == "bond":
-            self._bonds.append((Source(number, kind), line))
+            self._bonds.append((number, line))
             return None
         if kind == "type":
             return self._type_request(number, line)
         if kind != "snippet":
             raise Malformed(
-                f"kind {kind!r}, expected type, snippet or bond",
-                hint="of lines that are plain contents, name the --type",
+                f"unknown kind {kind!r}, expected type, snippet or bond", hint="--type NAME imports plain content"
             )
         name, snippet_type = line.text("name", default=""), line.text("type")
         source = Source(number, kind, name, line.text("id", default=""), snippet_type, line.json)
@@ -156,10 +203,10 @@ class Import:
         return self._restore(source, jsonl.record(line), RestoreFlag.ACCEPT_UNFIT)
 
     def _restore(self, source: Source, record: Record, flags: int) -> Request | None:
-        if self._dry_run:
+        if self.dry_run:
             flags |= RestoreFlag.DRY_RUN
             self._claim_name(source)
-            if source.snippet_type in self._new_types:  # the core cannot try it before the type is there
+            if source.snippet_type in self.new_types:  # the core cannot check content of an undefined type
                 self.counts["snippets"] += 1
                 return None
         if self._update:
@@ -167,81 +214,77 @@ class Import:
         return Request(Command.SNIPPET_RESTORE, SnippetRestore(flags, record).pack(), source)
 
     def _create(self, source: Source) -> Request | None:
-        if not self._dry_run:
+        if not self.dry_run:
             payload = SnippetCreate(source.snippet_type, source.name, source.content).pack()
             return Request(Command.SNIPPET_CREATE, payload, source)
         now = time.time_ns() // 1000
-        record = Record(_made_up_id(), source.snippet_type, source.name, 1, now, now, source.content)
+        record = Record(_synthetic_id(), source.snippet_type, source.name, 1, now, now, source.content)
         return self._restore(source, record, 0)
 
     def _claim_name(self, source: Source) -> None:
-        """Two lines of a file cannot have one name; in a dry run the core does not know of the first."""
-        before = self._names.setdefault(source.name, source.number) if source.name else source.number
+        """Detect names used twice within the file, which in a dry run the core cannot."""
+        before = self._claimed_names.setdefault(source.name, source.number) if source.name else source.number
         if before != source.number:
-            raise Malformed(f"line {before} has the name {source.name!r} too")
+            raise Malformed(f"duplicate name {source.name!r}: line {before} has it too")
 
     def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
-        """A type that is defined alike is left alone, one that is defined otherwise is not overwritten unasked."""
+        """Define a missing type; redefine a different one only with `update`."""
         if self._types is None:
-            with Client(self.core.path, self.core.timeout) as core:  # the other connection is under way
+            with Client(self.core.path, self.core.timeout) as core:  # self.core is in the middle of a pipeline
                 self._types = {name: bytes(text) for name, text in core.registry_list()}
         name = line.text("name")
-        here = self._types.get(name)
-        if here is not None and exact(here) == exact(line.json):
+        existing = self._types.get(name)
+        if existing is not None and exact(existing) == exact(line.json):
             return None
-        if here is not None and not self._update:
-            raise Malformed(f"type {name!r} is defined otherwise here", hint="--update defines it anew")
-        if self._dry_run:
+        if existing is not None and not self._update:
+            raise Malformed(f"type {name!r} exists with another definition", hint="--update redefines it")
+        if self.dry_run:
             self.counts["types"] += 1
-            self._new_types.add(name)
+            self.new_types.add(name)
             return None
         return Request(Command.REGISTRY_DEFINE, RegistryDefine(name, line.json).pack(), Source(number, "type", name))
 
-    def note_type(self, name: str) -> None:
-        """A type that is not defined here: a dry run takes it as if it were."""
-        if self._dry_run:
-            self._new_types.add(name)
-
     def _bond_requests(self) -> Iterator[Request]:
-        wanted: list[Wanted] = []
-        for source, line in self._bonds:
+        wanted: list[WantedBond] = []
+        for number, line in self._bonds:
             try:
                 parent, child = (self._refs.get(line.text(end), line.text(end)) for end in ("parent", "child"))
-                wanted.append(Wanted(source.number, jsonl.bond(line, parent, child)))
+                wanted.append(WantedBond(number, jsonl.bond(line, parent, child)))
             except Malformed as error:
-                self.problems.refuse(source.number, error)
-        here = bonding.read(self.core, wanted)
+                self.problems.reject(number, error)
+        existing = existing_bonds(self.core, wanted)
         for each in wanted:
             try:
-                for command, payload in bonding.requests(each, here, update=self._update):
-                    if not self._dry_run:
+                for command, payload in bond_requests(each, existing, update=self._update):
+                    if not self.dry_run:
                         yield Request(command, payload, Source(each.line, "bond"))
                     elif command == Command.SCHEMA_BOND:
                         self.counts["bonds"] += 1
             except CallError as error:
-                self.problems.refuse(each.line, error)
+                self.problems.reject(each.line, error)
 
-    # Lines that are plain contents.
+    # Lines of plain content.
 
     def plain_requests(
-        self, file: Iterator[tuple[int, bytes]], kind: str, naming: Naming, keys: Keys | None
+        self, lines: NumberedLines, snippet_type: str, naming: Naming, keys: Keys | None
     ) -> Iterator[Request]:
-        for number, line in file:
+        for number, line in lines:
             try:
                 content = exact(line)
                 found = keys.find(number, content) if keys else ""
                 if found:
-                    self._changes.append(Change(number, found, kind, line))
+                    self._changes.append(Change(number, found, snippet_type, line))
                     continue
-                request = self._create(Source(number, "snippet", naming.name(number, content), "", kind, line))
+                name = naming.name(number, content)
+                request = self._create(Source(number, "snippet", name, "", snippet_type, line))
             except (ValueError, Malformed, RecursionError) as error:
-                self.problems.refuse(number, error)
+                self.problems.reject(number, error)
                 continue
             if request is not None:
                 yield request
 
 
-def _made_up_id() -> str:
-    """An id as the core makes them, of a time before there was any."""
+def _synthetic_id() -> str:
+    """A UUIDv7 of a time before any that the core creates."""
     digits = os.urandom(16).hex()
     return f"00{digits[2:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"

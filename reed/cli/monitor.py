@@ -1,8 +1,8 @@
-"""`reed monitor`: the frames as they pass between the core, its callers and its plugins.
+"""`reed monitor`: frames between the core, its clients and its plugins, decoded.
 
-monitor.sock ─┐
-              ├─ records (reed.wire.monitor) ─┬─ decoded ── a line each, or JSON
---read F ─────┘                               └─ --record F, as they came
+monitor.sock ───┐
+                ├─ records (reed.wire.monitor) ─┬─ decode ── a line each, or JSON
+--from-file F ──┘                               └─ --record F, byte for byte
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from typing import Any
 from reed.cli.decode import Decoded, decode
 from reed.cli.options import connect, runtime_dir
 from reed.cli.output import Output
-from reed.cli.parse import COUNT, Args, Form, Option, UsageError
-from reed.cli.target import appending
+from reed.cli.output_file import appending
+from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
 from reed.wire.codes import Command
 from reed.wire.monitor import IN, Monitored
 
-_PIECE = 256 * 1024
-_WIDEST = 400  # characters of one field on a terminal
+_CHUNK = 256 * 1024
+_MAX_FIELD = 400  # characters
 
 
 def monitor(args: Args, output: Output) -> int:
-    """Until Ctrl-C, the end of the file, or `--count` frames."""
-    only, count = args.word("NAME"), args.number("--count")
-    read, record = args.text("--read"), args.text("--record")
-    if read and record:
-        raise UsageError("--read and --record do not go together", hint="a recorded file can be copied")
-    actions = {} if read else _actions(args, only)
-    pieces = _file_pieces(read) if read else _socket_pieces(args, output)
-    seen = 0
-    with appending(record) if record else contextlib.nullcontext() as kept:
-        for frame, raw in records(pieces):
-            _learn(actions, frame)
+    """Print frames until Ctrl-C, the end of the file, or --count."""
+    only, count = args.arg("NAME"), args.number("--count")
+    from_file, record = args.text("--from-file"), args.text("--record")
+    if from_file and record:
+        raise UsageError("--from-file cannot be combined with --record", hint="copy the file instead")
+    actions = {} if from_file else _actions(args, only)
+    chunks = _file_chunks(from_file) if from_file else _socket_chunks(args, output)
+    printed = 0
+    with appending(record) if record else contextlib.nullcontext() as recording:
+        for frame, raw in records(chunks):
+            _learn_actions(actions, frame)
             if only and frame.peer != f"plugin {only}":
                 continue
-            if kept is not None:
-                kept.write(raw)
-            _show(frame, decode(frame, actions), output)
-            seen += 1
-            if count and seen >= count:
+            if recording is not None:
+                recording.write(raw)
+            _print(frame, decode(frame, actions), output)
+            printed += 1
+            if count and printed >= count:
                 break
     return 0
 
 
-def records(pieces: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
-    """Each record, decoded and as it came; a torn last one of a file that was cut off is left out."""
+def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
+    """Each record, decoded and as bytes; an incomplete last one is dropped."""
     rest = b""
-    for piece in pieces:
-        view = memoryview(rest + piece)
+    for chunk in chunks:
+        view = memoryview(rest + chunk)
         while True:
             frame, after = Monitored.unpack_from(view)
             if frame is None:
@@ -66,52 +66,54 @@ def records(pieces: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
 
 
 def read_file(path: str) -> Iterator[Monitored]:
-    """The frames of a file that --record wrote; ReedError names the file when it is none."""
+    """The frames of a file that --record wrote; ReedError names a file that is no recording."""
     try:
-        for frame, _ in records(_file_pieces(path)):
+        for frame, _ in records(_file_chunks(path)):
             yield frame
     except Malformed as error:
-        raise ReedError(f"{path}: {error.message}", hint="record one by `reed monitor --record F`") from None
+        raise ReedError(f"{path}: {error.message}", hint="record one with `reed monitor --record F`") from None
 
 
-def _file_pieces(path: str) -> Iterator[bytes]:
+def _file_chunks(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
-def _socket_pieces(args: Args, output: Output) -> Iterator[bytes]:
+def _socket_chunks(args: Args, output: Output) -> Iterator[bytes]:
     path = f"{used_folder(runtime_dir(args))}/monitor.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             with Address(path) as address:
                 sock.connect(address)
         except OSError as error:
-            raise CoreNotRunning(f"no core answers on {path}: {error.strerror}", hint="reed start") from None
-        output.say("monitoring; Ctrl-C ends it")
-        piece = sock.recv(_PIECE)
-        if not piece:
-            raise PermissionDenied("the core lets only the group admin monitor", hint="groups in reed.yaml")
-        while piece:
-            yield piece
-            piece = sock.recv(_PIECE)
-    raise ReedError("the core ended, or closed this monitor because it was too slow", hint="see core.log")
+            raise CoreNotRunning(
+                f"core not running: {path}: {error.strerror}", hint="start it with: reed start"
+            ) from None
+        output.info("monitoring; Ctrl-C stops it")
+        chunk = sock.recv(_CHUNK)
+        if not chunk:
+            raise PermissionDenied("monitor requires the group admin", hint="groups in reed.yaml")
+        while chunk:
+            yield chunk
+            chunk = sock.recv(_CHUNK)
+    raise ReedError("monitor disconnected: the core stopped, or this monitor read too slowly", hint="see core.log")
 
 
 def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
-    """The names of all actions by plugin and command id; PluginNotFound when there is no plugin `only`."""
+    """Names of all actions by plugin and command id; PluginNotFound if there is no plugin `only`."""
     with connect(args) as core:
         plugins = core.plugin_list()
     names = [plugin["name"] for plugin in plugins]
     if only and only not in names:
-        raise PluginNotFound(f"no plugin {only}", hint=nearest(only, names) or "`reed plugin list` shows them")
+        raise PluginNotFound(f"no plugin {only}", hint=nearest(only, names) or "`reed plugin list` lists all")
     return {
         (plugin["name"], action["command_id"]): name for plugin in plugins for name, action in plugin["actions"].items()
     }
 
 
-def _learn(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
-    """A plugin that registers tells the names of its actions."""
+def _learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
+    """Take the names of actions from a plugin's registration."""
     decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
     manifest = decoded.fields.get("manifest") if decoded else None
     for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
@@ -119,7 +121,7 @@ def _learn(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
             actions[frame.peer.removeprefix("plugin "), action["command_id"]] = name
 
 
-def _show(frame: Monitored, decoded: Decoded, output: Output) -> None:
+def _print(frame: Monitored, decoded: Decoded, output: Output) -> None:
     if output.as_json:
         about = {"timestamp": frame.timestamp, "direction": "in" if frame.direction == IN else "out"}
         about |= {"peer": frame.peer, "connection": frame.connection, "flags": frame.flags}
@@ -136,7 +138,7 @@ def _show(frame: Monitored, decoded: Decoded, output: Output) -> None:
         " ".join(f"{name}={_shown(value)}" for name, value in decoded.fields.items() if value != ""),
     ]
     if output.is_terminal:
-        output.say(f"{cells[0]}  {cells[1]:32}  {cells[2]:8}  {cells[3]:16}  {cells[4]}")
+        output.info(f"{cells[0]}  {cells[1]:32}  {cells[2]:8}  {cells[3]:16}  {cells[4]}")
     else:
         output.rows([cells])
         output.stream.flush()
@@ -144,21 +146,21 @@ def _show(frame: Monitored, decoded: Decoded, output: Output) -> None:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text)} characters)"
+    return text if len(text) <= _MAX_FIELD else f"{text[:_MAX_FIELD]}… ({len(text)} characters)"
 
 
-FORMS = {
-    "monitor": Form(
+SUBCOMMANDS = {
+    "monitor": Subcommand(
         monitor,
         "[NAME]",
-        "Show the frames as they pass, decoded; with NAME those of that plugin alone",
+        "Print frames as they pass, decoded; with NAME only those of that plugin",
         (
-            Option("--record", "F", "keep them in a file too, as they came"),
-            Option("--read", "F", "show those of such a file instead"),
-            Option("--count", "N", "end after N frames (0, the default: never)", number=COUNT),
+            Option("--record", "F", "write the frames to a file too"),
+            Option("--from-file", "F", "print the frames of such a file instead", alias="--read"),
+            Option("--count", "N", "stop after N frames (0, the default: never)", number=U32),
         ),
         """
-It is for the group admin. What is recorded from a plugin can be played to it again:
+Requires the group admin. Recorded calls of a plugin can be repeated:
 
   reed monitor simple-seo --record seo.frames
   reed plugin test simple-seo --replay seo.frames""",

@@ -1,7 +1,8 @@
-"""Where the core of a command is, and what a person may write for a snippet or a JSON text.
+"""The core that a command talks to, and the arguments REF and JSON.
 
-The runtime folder: --runtime-dir, else REED_RUNTIME_DIR, else `runtime_dir` in reed.yaml here (or in REED_CONFIG), else
-/tmp/reed-cms. reed.yaml is read only when it names one: reading it takes longer than the rest of a command.
+The runtime folder is --runtime-dir, else REED_RUNTIME_DIR, else `runtime_dir` of reed.yaml in this folder (or of the
+file in REED_CONFIG), else /tmp/reed-cms. reed.yaml is parsed only if it sets runtime_dir: parsing takes longer than a
+whole command.
 """
 
 from __future__ import annotations
@@ -19,24 +20,23 @@ if TYPE_CHECKING:
     from reed.config import Config
 
 TIMEOUT = 60.0
-_LONGEST_REF = 36  # bytes: an id in text
+_MAX_REF = 36  # bytes: an id in text
 
 
 def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
-    """A connection to the core; CoreNotRunning when there is none. Timeout None: the core itself bounds the time."""
+    """A connection to the core; CoreNotRunning if there is none. With timeout None only the core limits a call."""
     return Client(core_socket(runtime_dir(args)), timeout)
 
 
 def runtime_dir(args: Args) -> str:
-    """The runtime folder."""
     given = args.text("--runtime-dir") or os.environ.get("REED_RUNTIME_DIR")
-    if given or not _config_names_one(os.environ.get("REED_CONFIG") or "reed.yaml"):
+    if given or not _sets_runtime_dir(os.environ.get("REED_CONFIG") or "reed.yaml"):
         return given or DEFAULT_RUNTIME_DIR
     return os.fspath(config(args).runtime_dir)
 
 
 def config(args: Args) -> Config:
-    """All settings, as `reed serve` with the same flags would have them."""
+    """The settings that `reed serve` would use with the same options."""
     from reed.config import load
 
     overrides = {
@@ -51,7 +51,7 @@ def config(args: Args) -> Config:
     return load(args.text("--config"), os.environ, overrides)
 
 
-def _config_names_one(path: str) -> bool:
+def _sets_runtime_dir(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             return any(line.startswith(b"runtime_dir") for line in file)
@@ -60,22 +60,24 @@ def _config_names_one(path: str) -> bool:
 
 
 def ref(text: str) -> str:
-    """A snippet as a person writes it: NAME, '$NAME', its UUID or the beginning of that."""
+    """A snippet's name, '$NAME', its UUID or the first characters of it."""
     name = text.removeprefix("$")
     if not name:
-        raise UsageError("the REF is empty", hint="is the shell's variable set?")
-    if len(os.fsencode(name)) > _LONGEST_REF:
-        raise ReedError(f"no REF: {name[:_LONGEST_REF]}…", hint="a name has at most 31 bytes, an id has 36")
+        raise UsageError("REF is empty", hint="is the shell variable set?")
+    if len(os.fsencode(name)) > _MAX_REF:
+        raise ReedError(
+            f"invalid REF {name[:_MAX_REF]}…: too long", hint="a name has at most 31 bytes, an id has 36 characters"
+        )
     return name
 
 
-def json_input(args: Args, word: str) -> bytes:
-    """The JSON text that a command was given: as a word, `--file F` or `-`."""
-    given, path = args.word(word), args.text("--file")
+def json_input(args: Args, name: str) -> bytes:
+    """The JSON text given as the argument `name`, by --file, or on standard input."""
+    given, path = args.arg(name), args.text("--file")
     if bool(given) == bool(path):
-        raise UsageError("give one of JSON, --file F and - (standard input)")
+        raise UsageError("exactly one of JSON, --file F and - (standard input) is required")
     if "-" in (given, path):
-        return without_mark(standard_input().read()).strip()
+        return without_bom(standard_input().read()).strip()
     return read_json(path) if path else os.fsencode(given).strip()
 
 
@@ -85,18 +87,18 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def without_mark(data: bytes) -> bytes:
-    """The beginning of a file without the byte order mark that some editors write, and JSON does not know."""
+def without_bom(data: bytes) -> bytes:
+    """The start of a file without the byte order mark that some editors write and JSON does not allow."""
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_json(path: str) -> bytes:
-    """The JSON text of a file, checked; of a .yaml file the JSON that says the same."""
+    """The JSON text of a file, or a .yaml file as JSON; FileError names line and column."""
     from reed.errors import FileError, Malformed
     from reed.wire import strict_json
 
     with open(path, "rb") as file:
-        data = without_mark(file.read()).strip()
+        data = without_bom(file.read()).strip()
     if path.endswith((".yaml", ".yml")):
         return strict_json.dumps(_yaml(path, data))
     try:

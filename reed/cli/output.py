@@ -1,45 +1,75 @@
-"""What commands print: tables for people, tab-separated lines for pipes, JSON for programs.
+"""Output of commands: tables for people, tab-separated lines for pipes, JSON for programs.
 
-    terminal    NAME        STATE  MEMORY      columns aligned, numbers in words, cut to the width, headings
-    pipe        simple-seo⇥ready⇥812340       a line for each row, values as they are, no headings
-    --json      [{"name":"simple-seo", …}]    what the core answered
+    terminal    NAME        STATE  MEMORY      aligned, cut to the width, states coloured, control characters escaped
+    pipe        simple-seo⇥ready⇥812340       one line per row, no headings; \\t \\n \\r \\\\ escaped within a cell
+    --json      [{"name":"simple-seo", …}]    the response of the core
 
-Content may hold anything. On a terminal nothing of it but printable characters arrives: an escape sequence in a title
-must not move the cursor. In a pipe a tab, line feed, return or backslash in a cell is written as \\t \\n \\r \\\\; only
-a JSON text stays as it is, with spaces where it was laid out in lines.
-
-A table is as wide as COLUMNS says, else as the terminal; states are coloured (`colour`).
+Content may hold anything: on a terminal only printable characters of it arrive, so that an escape sequence in a title
+cannot move the cursor. The width is COLUMNS, else the terminal's. No colours with NO_COLOR (no-color.org), TERM=dumb.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from reed.cli.json_content import JsonContent, dumps
 from reed.errors import CallError, ErrorCode, FileError, ReedError
 from reed.text import safe, safe_lines
 
 _GAP = 2
-_NARROWEST = 8
+_MIN_WIDTH = 8
 _ESCAPES = {9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\"}
 _SPACES = {9: " ", 10: " ", 13: " "}
+_COLOUR_CODES = {"green": "32", "yellow": "33", "red": "1;31", "blue": "34", "dim": "2"}
+_COLOUR_OF = {
+    # states of a plugin
+    "ready": "green",
+    "busy": "yellow",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "sleeping": "blue",
+    "backoff": "red",
+    "failed": "red",
+    "stopped": "dim",
+    # results of `plugin test` and `plugin reload`
+    "ok": "green",
+    "skipped": "yellow",
+    "started": "green",
+    "renewed": "green",
+    "removed": "yellow",
+    # answers of `plugin explain`
+    "yes": "green",
+    "no": "yellow",
+}
 
 
 class JsonText(str):
-    """A cell that is a JSON text: outside of its strings, which escape them, a tab or line feed is but a space."""
+    """A cell that is a JSON text: in a pipe its white space becomes spaces, nothing is escaped."""
 
     __slots__ = ()
 
 
-class Column:
-    """A column of a table: `key` is that of a row, "latency_ms.p50" that of an object in it, "name|id" the first that
-    is there. `show` puts a value into words for people.
+class JsonContent:
+    """A stored JSON text as a value within JSON output: laid out like the rest, its numbers keep their digits."""
 
-    In a table that is too wide, columns with a `shrink` are shortened first, in that order (1: the least useful one);
-    a column that is `whole` never is, nor one of numbers (`right`). `coloured`: its words are states or results.
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class Column:
+    """A column of a table.
+
+    key       key of the row; "latency_ms.p50" is a key of an inner object, "name|id" the first that is set
+    show      formats a value for people
+    right     right-aligned, for numbers; never shortened
+    whole     never shortened
+    shrink    when the table is too wide, columns are shortened in this order (1: the least useful one first)
+    coloured  the values are states or results
     """
 
     __slots__ = ("coloured", "key", "right", "show", "shrink", "title", "whole")
@@ -65,7 +95,7 @@ class Column:
 
 
 class Output:
-    """Where a command prints to, and how."""
+    """Standard output of a command."""
 
     def __init__(self, stream: TextIO, *, as_json: bool = False) -> None:
         self.stream = stream
@@ -73,47 +103,52 @@ class Output:
         self.is_terminal = stream.isatty()
         if hasattr(stream, "reconfigure"):
             if self.is_terminal:
-                stream.reconfigure(errors="replace")  # it may not know all characters
+                stream.reconfigure(errors="replace")  # its encoding may lack characters
             else:
                 stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
     @property
-    def is_for_people(self) -> bool:
+    def is_interactive(self) -> bool:
         return self.is_terminal and not self.as_json
 
     def table(
-        self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], piped: Sequence[str] | None = None
+        self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], pipe_keys: Sequence[str] | None = None
     ) -> None:
-        """Rows; as JSON with all that they hold. `piped`: the keys for a pipe, where they are not the columns'."""
+        """Print rows: with --json whole, into a pipe the cells of `pipe_keys` (those of the columns unless given)."""
         if self.as_json:
             self.json(rows)
         elif self.is_terminal:
             if rows:
-                self._aligned(columns, rows)
+                self._write_aligned(columns, rows)
         else:
-            keys = piped or [column.key for column in columns]
+            keys = pipe_keys or [column.key for column in columns]
             self.rows([_value(row, key) for key in keys] for row in rows)
 
     def rows(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Tab-separated lines."""
+        """Print tab-separated lines."""
         for row in rows:
             self.stream.write("\t".join(map(_cell, row)) + "\n")
 
     def json(self, value: Any) -> None:
-        indent = 2 if self.is_terminal else None
-        separators = None if indent else (",", ":")
-        text = dumps(value, indent, separators)
+        text = _dumps(value, 2 if self.is_terminal else None)
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
-    def say(self, text: str) -> None:
-        """A line for people; programs do not see it."""
-        if self.is_for_people:
+    def value(self, value: Any, key: str, text: str = "") -> None:
+        """Print one value: `{key: value}` with --json, `text` on a terminal, otherwise the bare value."""
+        if self.as_json:
+            self.json({key: value})
+        elif text and self.is_terminal:
+            self.info(text)
+        else:
+            self.rows([[value]])
+
+    def info(self, text: str) -> None:
+        """Print a line on a terminal only."""
+        if self.is_interactive:
             self.stream.write(safe_lines(text) + "\n")
 
     def result(self, result: str, text: str) -> None:
-        """For people: a result in its colour, and what it is about; further lines of the text are indented."""
-        from reed.cli.colour import is_coloured, paint_word
-
+        """Print a coloured result and its subject on a terminal; further lines of the text are indented."""
         padded = f"{result:9}"
         first, *more = safe_lines(text).split("\n")
         self.stream.write(f"{paint_word(padded) if is_coloured(self.stream) else padded}{first}\n")
@@ -121,14 +156,14 @@ class Output:
             self.stream.write(f"{'':9}{line}\n")
 
     def done(self, text: str, value: Mapping[str, Any]) -> None:
-        """What a command did that has nothing else to tell: a line for people, JSON for programs, nothing in a pipe."""
+        """Report an action without a result: `text` on a terminal, `value` with --json, nothing into a pipe."""
         if self.as_json:
             self.json(value)
         else:
-            self.say(text)
+            self.info(text)
 
     def text(self, data: bytes) -> None:
-        """Bytes as they are into a pipe, JSON laid out and anything else made safe on a terminal."""
+        """Print content: the very bytes into a pipe; on a terminal JSON laid out, anything else escaped."""
         if not self.is_terminal:
             self.stream.flush()
             self.stream.buffer.write(data if data.endswith(b"\n") else data + b"\n")
@@ -138,14 +173,12 @@ class Output:
         except ValueError:
             self.stream.write(safe_lines(data.decode("utf-8", "replace")) + "\n")
 
-    def _aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-        from reed.cli.colour import is_coloured, paint_word
-
+    def _write_aligned(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
         paint = paint_word if is_coloured(self.stream) else str
         titles = [column.title for column in columns]
         cells = [[_shown(column, _value(row, column.key)) for column in columns] for row in rows]
         widths = [max(map(width, column)) for column in zip(titles, *cells, strict=True)]
-        _fit(widths, columns, self._room())
+        _fit(widths, columns, self._terminal_width())
         for number, row in enumerate([titles, *cells]):
             line = ""
             for column, cell, wide in zip(columns, row, widths, strict=True):
@@ -153,7 +186,7 @@ class Output:
                 line += (paint(padded) if column.coloured and number else padded) + " " * _GAP
             self.stream.write(line.rstrip() + "\n")
 
-    def _room(self) -> int:
+    def _terminal_width(self) -> int:
         columns = os.environ.get("COLUMNS", "")
         if columns.isascii() and columns.isdigit() and int(columns):
             return int(columns)
@@ -163,18 +196,14 @@ class Output:
             return 80
 
 
-def complain(text: str) -> None:
-    """`reed: …` on stderr."""
-    name = "reed:"
-    if sys.stderr.isatty():
-        from reed.cli.colour import is_coloured, paint
-
-        name = paint(name, "red" if is_coloured(sys.stderr) else "")
+def print_error(text: str) -> None:
+    """Print `reed: …` on stderr."""
+    name = paint("reed:", "red") if is_coloured(sys.stderr) else "reed:"
     print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
 
 
 def error_as_json(error: ReedError) -> dict[str, Any]:
-    """An error for --json. `status` and `code` are those of the wire, null where no core or plugin answered."""
+    """An error for --json. `status` and `code` are null unless the core or a plugin sent the error."""
     message, hint = error.message, error.hint
     if isinstance(error, CallError):
         if not hint and error.error_code in set(ErrorCode):  # on the wire the core's errors are "message; hint"
@@ -183,6 +212,39 @@ def error_as_json(error: ReedError) -> dict[str, Any]:
     if isinstance(error, FileError):
         message = str(error).removesuffix(f"; {hint}")
     return {"status": None, "code": None, "message": message, "hint": hint}
+
+
+def _dumps(value: Any, indent: int | None) -> str:
+    """JSON of a value that may hold JsonContent, whose numbers pass the encoder as marked strings."""
+    mark = os.urandom(8).hex()
+
+    def parsed(content: Any) -> Any:
+        if not isinstance(content, JsonContent):
+            raise TypeError(f"{type(content).__name__} is not JSON serializable")
+        return json.loads(content.text, parse_int=marked, parse_float=marked)
+
+    def marked(digits: str) -> str:
+        return f"{mark}{digits}{mark}"
+
+    separators = None if indent else (",", ":")
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, default=parsed)
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
+
+
+# Colours.
+
+
+def is_coloured(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str) -> str:
+    return f"\x1b[{_COLOUR_CODES[colour]}m{text}\x1b[0m" if colour else text
+
+
+def paint_word(text: str) -> str:
+    """Colour a state or result, with the spaces around it; any other text stays as it is."""
+    return paint(text, _COLOUR_OF.get(text.strip(), ""))
 
 
 # Cells.
@@ -215,30 +277,26 @@ def _plain(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value between two tabs."""
     return value.translate(_SPACES) if isinstance(value, JsonText) else _plain(value).translate(_ESCAPES)
 
 
-def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Make columns narrower until they fit: the least useful ones one after the other, then the widest of the rest."""
-    excess = sum(widths) + _GAP * (len(widths) - 1) - room
+def _fit(widths: list[int], columns: Sequence[Column], available: int) -> None:
+    """Shorten columns until they fit: those with a `shrink` in that order, then the widest of the others."""
+    excess = sum(widths) + _GAP * (len(widths) - 1) - available
     by_use = sorted((column.shrink, number) for number, column in enumerate(columns) if column.shrink)
     rest = [number for number, column in enumerate(columns) if not column.whole and not column.shrink]
-    for least in (_NARROWEST, 1):
+    for minimum in (_MIN_WIDTH, 1):
         for _, number in by_use:
-            cut = max(0, min(excess, widths[number] - least))
+            cut = max(0, min(excess, widths[number] - minimum))
             widths[number] -= cut
             excess -= cut
-        while excess > 0 and rest and max(widths[number] for number in rest) > _NARROWEST:
+        while excess > 0 and rest and max(widths[number] for number in rest) > _MIN_WIDTH:
             widths[max(rest, key=widths.__getitem__)] -= 1
             excess -= 1
 
 
-# Text on a terminal.
-
-
 def width(text: str) -> int:
-    """The columns that a text takes."""
+    """The terminal columns of a text."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -246,21 +304,21 @@ def width(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def clip(text: str, room: int) -> str:
-    """The text, cut to `room` columns with an ellipsis."""
-    if width(text) <= room:
+def clip(text: str, available: int) -> str:
+    """The text, cut to `available` columns with an ellipsis."""
+    if width(text) <= available:
         return text
-    while text and width(text) > room - 1:
+    while text and width(text) > available - 1:
         text = text[:-1]
     return text + "…"
 
 
-def pad(text: str, room: int, *, right: bool = False) -> str:
-    space = " " * (room - width(text))
+def pad(text: str, available: int, *, right: bool = False) -> str:
+    space = " " * (available - width(text))
     return space + text if right else text + space
 
 
-# Numbers in words.
+# Numbers as text.
 
 
 def size(count: int) -> str:
@@ -273,8 +331,8 @@ def size(count: int) -> str:
     return f"{number:.1f} TB"
 
 
-def span(seconds: float) -> str:
-    """A time: "4.2 s", "3 min", "2 h 5 min", "3 d 4 h"."""
+def duration(seconds: float) -> str:
+    """ "4.2 s", "3 min", "2 h 5 min", "3 d 4 h"."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = int(seconds // 60)
@@ -287,12 +345,16 @@ def span(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def counted(count: int, thing: str) -> str:
-    """How many of a thing, in words: "1 snippet", "2 snippets"."""
+def milliseconds(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+def plural(count: int, thing: str) -> str:
+    """ "1 snippet", "2 snippets"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def moment(microseconds: int) -> str:
+def timestamp(microseconds: int) -> str:
     """Unix microseconds as local time: "2026-03-01 14:05:09"."""
     import time
 

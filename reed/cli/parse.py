@@ -1,13 +1,13 @@
-"""Reading a command's words: what a Form allows, and what a person wrote.
+"""Parser of the command line: a Subcommand declares what may be written, `parse` reads what was written.
 
-    Form(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N"), …))
+    Subcommand(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N", …), …))
 
-    words     NAME one word · [NAME] may be missing · NAME… one or more, the rest · [NAME…] any number, the rest
-    options   anywhere after the command, `--name value` or `--name=value`; a short one as `-n 3`, `-n3` or, after
-              switches, `-fn3`; `--` ends them; `-` is a word; one may stand instead of a word, as --all does for NAME
+    positionals  NAME: one argument · [NAME]: optional · NAME…: one or more · [NAME…]: any number
+    options      anywhere behind the subcommand, as `--name value` or `--name=value`; short ones as `-n 3`, `-n3`, or
+                 behind switches as `-fn3`; `--` ends the options; `-` is an argument
 
-argparse would do it too, but takes a third of the time that a whole command may take; a NamedTuple or dataclass takes
-up to a millisecond to be made, so there are none here and in `output`.
+Not argparse, and no NamedTuple or dataclass here and in `output`: their import or creation takes a noticeable part of a
+command's run time (command-line-parser.md).
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from reed.errors import ReedError, nearest
 if TYPE_CHECKING:
     from reed.cli.output import Output
 
+U32 = range(1 << 32)
+
 
 class UsageError(ReedError):
-    """A command that was written wrongly."""
-
-
-COUNT = range(1 << 32)  # the numbers of a u32
+    """The command line is invalid; the exit code is 2."""
 
 
 class Option:
-    """`value` is what its value is called in the help; empty: it is a switch. `many`: it may be given several times.
+    """An option of a subcommand.
 
-    `number`: it is a whole one, within this range. `instead`: the word of the form that it stands for, which is then
-    not written.
+    value    placeholder of its value in the help; empty: the option is a switch
+    number   the value is a whole number within this range
+    many     the option may be repeated
+    replaces the positional that is omitted when the option is given, as --all replaces NAME
+    alias    an older name that works but is not shown
     """
 
-    __slots__ = ("help", "instead", "many", "name", "number", "short", "value")
+    __slots__ = ("alias", "help", "many", "name", "number", "replaces", "short", "value")
 
     def __init__(
         self,
@@ -46,7 +48,8 @@ class Option:
         number: range | None = None,
         many: bool = False,
         short: str = "",
-        instead: str = "",
+        replaces: str = "",
+        alias: str = "",
     ) -> None:
         self.name = name
         self.value = value
@@ -54,55 +57,56 @@ class Option:
         self.number = number
         self.many = many
         self.short = short
-        self.instead = instead
+        self.replaces = replaces
+        self.alias = alias
 
 
-class Form:
-    """A command as it may be written. `details` is for --help: what it takes and prints, an example."""
+class Subcommand:
+    """A subcommand and its syntax. `details`: what --help prints below the summary."""
 
-    __slots__ = ("details", "options", "run", "summary", "words")
+    __slots__ = ("details", "options", "positionals", "run", "summary")
 
     def __init__(
         self,
         run: Callable[[Args, Output], int],
-        words: str,
+        positionals: str,
         summary: str,
         options: Sequence[Option] = (),
         details: str = "",
     ) -> None:
         self.run = run
-        self.words = words
+        self.positionals = positionals
         self.summary = summary
         self.options = options
         self.details = details
 
 
-EVERYWHERE = (
-    Option("--json", help="print JSON, for programs; errors too"),
-    Option("--runtime-dir", "DIR", "the runtime folder of the core (REED_RUNTIME_DIR; /tmp/reed-cms)"),
-    Option("--help", help="show this", short="-h"),
+GLOBAL_OPTIONS = (
+    Option("--json", help="print JSON, errors included"),
+    Option("--runtime-dir", "DIR", "the core's runtime folder (REED_RUNTIME_DIR; /tmp/reed-cms)"),
+    Option("--help", help="print this help", short="-h"),
 )
 
 
 class Args:
-    """What was written: words by the name that they have in the form, options by theirs."""
+    """Parsed arguments and options, by the names that the Subcommand declares."""
 
-    def __init__(self, words: dict[str, list[str]], options: dict[str, list[str]]) -> None:
-        self._words = words
+    def __init__(self, positionals: dict[str, list[str]], options: dict[str, list[str]]) -> None:
+        self._positionals = positionals
         self._options = options
 
-    def word(self, name: str) -> str:
-        """The word, or "" when it may be missing and is."""
-        return self._words.get(name, [""])[0]
+    def arg(self, name: str) -> str:
+        """An argument; "" if it is optional and missing."""
+        return self._positionals.get(name, [""])[0]
 
-    def words(self, name: str) -> list[str]:
-        return self._words.get(name, [])
+    def arg_list(self, name: str) -> list[str]:
+        return self._positionals.get(name, [])
 
     def has(self, option: str) -> bool:
         return option in self._options
 
     def text(self, option: str) -> str | None:
-        """The value of an option, the last one counts; None when it was not given."""
+        """The last value of an option; None if it was not given."""
         return self._options[option][-1] if option in self._options else None
 
     def texts(self, option: str) -> list[str]:
@@ -112,73 +116,74 @@ class Args:
         return int(self._options[option][-1]) if option in self._options else default
 
 
-def parse(command: str, form: Form, given: Sequence[str]) -> Args:
-    """Read the words that follow a command; UsageError says what is wrong and how it is written."""
-    known = known_options(form)
+def parse(name: str, subcommand: Subcommand, given: Sequence[str]) -> Args:
+    """Parse the arguments behind a subcommand; UsageError carries the usage line."""
+    known = known_options(subcommand)
     options: dict[str, list[str]] = {}
-    words: list[str] = []
+    positionals: list[str] = []
     rest = list(reversed(given))
     while rest:
-        word = rest.pop()
-        if word == "--":
-            words += reversed(rest)
+        arg = rest.pop()
+        if arg == "--":
+            positionals += reversed(rest)
             break
-        if word == "-" or not word.startswith("-"):
-            words.append(word)
+        if arg == "-" or not arg.startswith("-"):
+            positionals.append(arg)
             continue
-        name, equals, value, more = split_option(word, known)
+        written, equals, value, more = split_option(arg, known)
         if more:
             rest.append(more)
-        option = known.get(name)
+        option = known.get(written)
         if option is None:
-            raise _wrong(command, form, f"no option {name}", nearest(name, known))
+            shown = {each for each in known if each != known[each].alias}
+            raise _wrong(name, subcommand, f"unknown option {written}", nearest(written, sorted(shown)))
         if option.value and not equals:
             value = rest.pop() if rest else ""
             if not value:
-                raise _wrong(command, form, f"{name} needs a value: {option.value}")
+                raise _wrong(name, subcommand, f"{written} requires a value: {option.value}")
         if equals and not option.value:
-            raise _wrong(command, form, f"{name} takes no value")
+            raise _wrong(name, subcommand, f"{written} takes no value")
         if option.number is not None and not (_is_number(value) and int(value) in option.number):
-            raise _wrong(command, form, f"{name}: expected a whole number{_bounds(option.number)}, found {value!r}")
+            expected = f"{written}: expected a whole number{_bounds(option.number)}, found {value!r}"
+            raise _wrong(name, subcommand, expected)
         options.setdefault(option.name, []).append(value)
     if "--help" in options:
         return Args({}, options)
-    return Args(_named(command, form, slots(form, options), words), options)
+    return Args(_bind(name, subcommand, expected_positionals(subcommand, options), positionals), options)
 
 
-def known_options(form: Form) -> dict[str, Option]:
-    """The options of a command by what may be written for them: `--lines`, and `-n`."""
-    known = {option.name: option for option in (*form.options, *EVERYWHERE)}
-    return known | {option.short: option for option in known.values() if option.short}
+def known_options(subcommand: Subcommand) -> dict[str, Option]:
+    """The options of a subcommand by everything that may be written for them: `--lines`, `-n`."""
+    known = {option.name: option for option in (*subcommand.options, *GLOBAL_OPTIONS)}
+    return known | {each: option for option in known.values() for each in (option.short, option.alias) if each}
 
 
-def split_option(word: str, known: Mapping[str, Option]) -> tuple[str, str, str, str]:
-    """An option's name, "=" if it has a value in the same word, that value, and the options that are left of `-fn3`."""
-    short = word[:2]
-    if word.startswith("--") or len(word) == 2 or word[2] == "=" or short not in known:
-        return *word.partition("="), ""
-    return (short, "=", word[2:], "") if known[short].value else (short, "", "", f"-{word[2:]}")
+def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, str]:
+    """(name, "=" if the argument holds the value too, that value, the options left of a group such as `-fn3`)."""
+    short = arg[:2]
+    if arg.startswith("--") or len(arg) == 2 or arg[2] == "=" or short not in known:
+        return *arg.partition("="), ""
+    return (short, "=", arg[2:], "") if known[short].value else (short, "", "", f"-{arg[2:]}")
 
 
-def slots(form: Form, given: Iterable[str]) -> list[str]:
-    """The form's words that are to be written beside these options."""
-    left_out = {option.instead for option in form.options if option.name in given}
-    return [slot for slot in form.words.split() if slot.strip("[]…") not in left_out]
+def expected_positionals(subcommand: Subcommand, given: Iterable[str]) -> list[str]:
+    """The positionals that are to be written beside these options."""
+    replaced = {option.replaces for option in subcommand.options if option.name in given}
+    return [each for each in subcommand.positionals.split() if each.strip("[]…") not in replaced]
 
 
-def usage(command: str, form: Form) -> str:
-    """One line: how the command is written."""
-    options = "".join(f" [{_option(option)}]" + ("…" if option.many else "") for option in form.options)
-    return f"reed {command}{' ' + form.words if form.words else ''}{options}"
+def usage(name: str, subcommand: Subcommand) -> str:
+    options = "".join(f" [{_option(option)}]" + ("…" if option.many else "") for option in subcommand.options)
+    return f"reed {name}{' ' + subcommand.positionals if subcommand.positionals else ''}{options}"
 
 
-def help_text(command: str, form: Form) -> str:
-    options = [*form.options, *EVERYWHERE]
+def help_text(name: str, subcommand: Subcommand) -> str:
+    options = [*subcommand.options, *GLOBAL_OPTIONS]
     left = [f"{option.short + ', ' if option.short else ''}{_option(option)}" for option in options]
     width = max(map(len, left))
-    lines = [usage(command, form), "", f"{form.summary}."]
-    if form.details:
-        lines += ["", form.details.strip("\n")]
+    lines = [usage(name, subcommand), "", f"{subcommand.summary}."]
+    if subcommand.details:
+        lines += ["", subcommand.details.strip("\n")]
     lines += ["", *(f"  {text:{width}}  {option.help}" for text, option in zip(left, options, strict=True))]
     return "\n".join(lines)
 
@@ -192,28 +197,24 @@ def _is_number(text: str) -> bool:
 
 
 def _bounds(numbers: range) -> str:
-    return " from 0 on" if numbers == COUNT else f" from {numbers[0]} to {numbers[-1]}"
+    return " of at least 0" if numbers == U32 else f" from {numbers[0]} to {numbers[-1]}"
 
 
-def _named(command: str, form: Form, slots: list[str], words: list[str]) -> dict[str, list[str]]:
-    """The words by their names in the form."""
-    named: dict[str, list[str]] = {}
-    rest = list(words)
-    for slot in slots:
-        name = slot.strip("[]…")
-        if "…" in slot:
-            taken, rest = rest, []
-        else:
-            taken, rest = rest[:1], rest[1:]
+def _bind(name: str, subcommand: Subcommand, expected: list[str], given: list[str]) -> dict[str, list[str]]:
+    """Assign the arguments to the positionals in order; one with … takes the rest."""
+    bound: dict[str, list[str]] = {}
+    for each in expected:
+        count = len(given) if "…" in each else 1
+        taken, given = given[:count], given[count:]
         if taken:
-            named[name] = taken
-        elif not slot.startswith("["):
-            raise _wrong(command, form, f"{name} is missing")
-    if rest:
-        raise _wrong(command, form, f"one word too many: {rest[0]!r}")
-    return named
+            bound[each.strip("[]…")] = taken
+        elif not each.startswith("["):
+            raise _wrong(name, subcommand, f"missing argument {each.strip('[]…')}")
+    if given:
+        raise _wrong(name, subcommand, f"unexpected argument {given[0]!r}")
+    return bound
 
 
-def _wrong(command: str, form: Form, what: str, hint: str = "") -> UsageError:
-    line = f"write: {usage(command, form)}"
-    return UsageError(f"{command}: {what}", hint=f"{hint}\n{line}" if hint else f"\n{line}".lstrip("\n"))
+def _wrong(name: str, subcommand: Subcommand, problem: str, hint: str = "") -> UsageError:
+    line = f"usage: {usage(name, subcommand)}"
+    return UsageError(f"{name}: {problem}", hint=f"{hint}\n{line}" if hint else line)

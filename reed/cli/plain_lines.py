@@ -1,45 +1,58 @@
-"""Lines that are plain contents: what names them (`--name-field`), and how they are found again (`--key`)."""
+"""Lines of plain content: their names (--name-field), their snippets (--key), and a definition for a new type.
+
+An inferred type accepts any object, since later lines may lack the fields of the first. All its text is searchable:
+fields that look like a title weigh most, then summaries, then the rest.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
+from reed.cli.output import Output
 from reed.client import Client
 from reed.errors import FileError, Malformed, NotFound, nearest
 from reed.wire.identifiers import is_semantic_name
 from reed.wire.json_spans import exact
 
-Numbered = Iterator[tuple[int, bytes]]
+NumberedLines = Iterator[tuple[int, bytes]]
 
-_LONGEST_NAME = 31  # bytes
-_HELD = 64 * 1024 * 1024  # bytes of lines that are looked through for a field before the import begins
+_MAX_NAME = 31  # bytes
+_MAX_PEEKED = 64 * 1024 * 1024  # bytes of lines that are searched for a field before the import starts
+_SAMPLE = 100  # lines
+_WEIGHTS = {
+    5: ("title", "name", "heading", "headline", "subject"),
+    4: ("keywords", "tags", "categories"),
+    3: ("description", "summary", "abstract", "excerpt", "subtitle", "teaser", "intro"),
+}
+_REFERENCES = ("id", "path", "url", "slug", "href", "link", "uuid", "date", "created", "updated", "image")
 
 
-def require_field(numbered: Numbered, path: str, field: str) -> Numbered:
-    """All lines again; FileError when none of them has the field (of the first 64 MB, where there are more)."""
-    held: list[tuple[int, bytes]] = []
+def require_field(lines: NumberedLines, path: str, field: str) -> NumberedLines:
+    """Return all lines; FileError if none of them has the field (of the first 64 MB, if there are more)."""
+    peeked: list[tuple[int, bytes]] = []
     known: dict[str, None] = {}
     size = 0
-    for number, line in numbered:
-        held.append((number, line))
+    for number, line in lines:
+        peeked.append((number, line))
         size += len(line)
         content = _object(line)
         known.update(dict.fromkeys(content))
         if field in content:
-            return chain(held, numbered)
-        if size > _HELD:
+            return chain(peeked, lines)
+        if size > _MAX_PEEKED:
             break
     if known:
-        hint = nearest(field, known) or f"the lines have: {', '.join(list(known)[:20])}"
+        hint = nearest(field, known) or f"fields of the lines: {', '.join(list(known)[:20])}"
         raise FileError(path, f"no line has the field {field!r}; nothing was imported", hint=hint)
-    return iter(held)
+    return iter(peeked)
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """What a line holds; nothing where it is no object, which is told later."""
+    """The object of a line; {} if it is invalid, which the import reports."""
     try:
         content = exact(line)
     except (ValueError, RecursionError):
@@ -48,7 +61,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 class Naming:
-    """The semantic names that a field gives, and why lines got none."""
+    """Semantic names from a field; counts the lines that get none, by reason."""
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -57,7 +70,7 @@ class Naming:
         self._first: tuple[int, str] = (0, "")
 
     def name(self, number: int, content: Any) -> str:
-        """The name of a line; empty where its field is no sound one."""
+        """The name of a line; "" if its field is no valid name."""
         if not self.field or not isinstance(content, dict):
             return ""
         self._lines += 1
@@ -76,8 +89,8 @@ class Naming:
         first = {"line": line, "value": value}
         return {"unnamed": {"count": self._reasons.total(), "reasons": dict(self._reasons), "first": first}}
 
-    def told(self) -> str:
-        """In words; empty when every line got its name."""
+    def summary(self) -> str:
+        """The unnamed lines as text; "" if every line has its name."""
         if not self._reasons:
             return ""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons.most_common())
@@ -93,14 +106,14 @@ def _why_no_name(field: str, content: dict[str, Any]) -> str:
     if value is None or value == "":
         return "without a value"
     if not isinstance(value, str):
-        return "with a value that is no text"
-    if len(value.encode("utf-8", "replace")) > _LONGEST_NAME:
-        return f"longer than {_LONGEST_NAME} bytes"
-    return "with characters that a name has not (A-Z a-z 0-9 _ . / -)"
+        return "with a value that is not a string"
+    if len(value.encode("utf-8", "replace")) > _MAX_NAME:
+        return f"longer than {_MAX_NAME} bytes"
+    return "with characters outside A-Z a-z 0-9 _ . / -"
 
 
 class Keys:
-    """Which snippet has which value in a field: the snippets of the type are read once, before the import."""
+    """Index of a type's snippets by the value of a field, read once before the import."""
 
     def __init__(self, core: Client, snippet_type: str, field: str) -> None:
         self.field = field
@@ -115,22 +128,67 @@ class Keys:
             return
 
     def find(self, number: int, content: Any) -> str:
-        """The id of the snippet that a line means; empty when there is none yet. Malformed: the key says nothing."""
+        """The id of a line's snippet; "" if there is none yet; Malformed if the key is unusable or ambiguous."""
         value = content.get(self.field) if isinstance(content, dict) else None
         token = _token(value)
         if not token:
-            raise Malformed(f"no key: {self.field!r} is not a text, a number or a boolean")
+            raise Malformed(f"no key: {self.field!r} is not a string, number or boolean")
         before = self._lines.setdefault(token, number)
         if before != number:
-            raise Malformed(f"line {before} has the same {self.field!r}")
+            raise Malformed(f"duplicate {self.field!r}: line {before} has the same value")
         found = self._ids.get(token, [])
         if len(found) > 1:
-            raise Malformed(f"{len(found)} snippets have this {self.field!r}: {', '.join(found[:3])}")
+            raise Malformed(f"ambiguous {self.field!r}: {len(found)} snippets have it: {', '.join(found[:3])}")
         return found[0] if found else ""
 
 
 def _token(value: Any) -> str:
-    """What values are compared by: 1, "1" and true differ."""
+    """Comparison key of a value: 1, "1" and true differ."""
     if value is None or isinstance(value, (dict, list)):
         return ""
     return repr(value)
+
+
+def define_if_missing(
+    core: Client, snippet_type: str, lines: NumberedLines, path: str, output: Output, *, dry_run: bool
+) -> tuple[NumberedLines, bool]:
+    """Define a missing type from the first lines; return all lines, and whether the type is new."""
+    try:
+        core.registry_get(snippet_type)
+    except NotFound:
+        sample = list(islice(lines, _SAMPLE))
+        definition = infer([line for _, line in sample], path)
+        if not dry_run:
+            core.registry_define(snippet_type, definition)
+        weights = ", ".join(f"{field} {weight}" for field, weight in definition["searchable"].items())
+        output.info(f"type {snippet_type} defined: any object, searchable: {weights or 'nothing'}")
+        return chain(sample, lines), True
+    return lines, False
+
+
+def infer(sample: list[bytes], path: str) -> dict[str, Any]:
+    """A definition for the objects among the lines."""
+    fields: dict[str, None] = {}
+    for line in sample:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict):
+            fields.update(dict.fromkeys(field for field, value in content.items() if _is_text(field, value)))
+    return {
+        "description": f"Imported from {path.rpartition('/')[2]}" if path != "-" else "Imported",
+        "schema": {"type": "object"},
+        "searchable": {field: _weight(field) for field in fields if field.lower() not in _REFERENCES},
+    }
+
+
+def _is_text(field: str, value: Any) -> bool:
+    """A string or an array of strings; an empty array only if the field's name suggests text."""
+    if isinstance(value, list):
+        return all(isinstance(each, str) for each in value) if value else _weight(field) > 1
+    return isinstance(value, str)
+
+
+def _weight(field: str) -> int:
+    return next((weight for weight, names in _WEIGHTS.items() if field.lower() in names), 1)

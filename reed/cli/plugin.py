@@ -1,4 +1,7 @@
-"""`reed plugin …`: which plugins there are, how they do, and using them (command-line.md#commands)."""
+"""`reed plugin …`: list, status, health, start, stop, restart, reload, send and signal.
+
+explain, logs, scaffold and test are in modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from reed.cli.author import FORMS as OF_AUTHORS
-from reed.cli.explain import explain
+from reed.cli.author import AUTHOR_SUBCOMMANDS
 from reed.cli.options import connect, ref, standard_input
-from reed.cli.output import Column, Output, complain, error_as_json, size, span
-from reed.cli.parse import COUNT, Args, Form, Option, UsageError
-from reed.cli.sandbox import in_words
+from reed.cli.output import Column, Output, duration, error_as_json, milliseconds, print_error, size
+from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
+from reed.cli.plugin_explain import describe_sandbox, explain
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
 from reed.text import safe
@@ -31,7 +33,7 @@ def list_plugins(args: Args, output: Output) -> int:
         plugins = core.plugin_list()
     output.table(_LIST, plugins)
     if not plugins:
-        output.say("no plugins: a row of plugin-registry.csv lets one run, then `reed plugin reload`")
+        output.info("no plugins; add a row to plugin-registry.csv, then `reed plugin reload`")
     return 0
 
 
@@ -47,46 +49,44 @@ _LIST = (
 
 
 def show_status(args: Args, output: Output) -> int:
-    """The table, and what the sandbox of all plugins holds; with --json both are in each entry."""
+    """Print the table and the layers of the sandbox, which with --json are in each entry."""
     with connect(args) as core:
         sandbox = core.stats()["sandbox"]
-        plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.word("NAME"))]
+        plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.arg("NAME"))]
     _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
-    output.say(f"\nsandbox {sandbox['mode']}: {in_words(sandbox)}")
+    output.info(f"\nsandbox {sandbox['mode']}: {describe_sandbox(sandbox)}")
     for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
-        output.say(f"    missing: {missing}")
+        output.info(f"    missing: {missing}")
     return 0
 
 
 def show_health(args: Args, output: Output) -> int:
     with connect(args) as core:
-        _show(core.plugin_health(args.word("NAME")), output, _HEALTH, None)
+        _show(core.plugin_health(args.arg("NAME")), output, _HEALTH, None)
     return 0
 
 
-def _show(plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], piped: list[str] | None) -> None:
-    """The figures as a table; for people also why one failed, with its error, and what it said with ERROR."""
-    output.table(columns, plugins, piped)
+def _show(
+    plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], pipe_keys: list[str] | None
+) -> None:
+    """Print the table; on a terminal also why a plugin failed and what it reported by the signal ERROR."""
+    output.table(columns, plugins, pipe_keys)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
             reason = plugin["reason"].removeprefix(f"{plugin['name']}: ")
-            output.say(f"\n{plugin['name']} is {plugin['state']}: {reason}")
+            output.info(f"\n{plugin['name']} is {plugin['state']}: {reason}")
             for line in plugin.get("error_lines") or ():
-                output.say(f"    {line}")
+                output.info(f"    {line}")
             if plugin.get("error_lines"):
-                output.say(f"    all of it: reed plugin logs {plugin['name']}")
+                output.info(f"    full log: reed plugin logs {plugin['name']}")
         if plugin.get("events_slowed"):
-            output.say(f"\n{plugin['name']} gets its events slowly: {plugin['events_slowed']}")
+            output.info(f"\nevents of {plugin['name']} are slowed down: {plugin['events_slowed']}")
         if plugin.get("error_data"):
-            output.say(f"\n{plugin['name']} said ERROR: {safe(plugin['error_data'])}")
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.1f} ms"
+            output.info(f"\n{plugin['name']} reported ERROR: {safe(plugin['error_data'])}")
 
 
 def _uptime(seconds: float) -> str:
-    return span(seconds) if seconds else "-"
+    return duration(seconds) if seconds else "-"
 
 
 def _memory(count: int) -> str:
@@ -101,14 +101,14 @@ _STATUS = (
     Column("MEMORY", "memory_bytes", _memory, right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
-    Column("P50", "latency_ms.p50", _milliseconds, right=True),
-    Column("P99", "latency_ms.p99", _milliseconds, right=True),
+    Column("P50", "latency_ms.p50", milliseconds, right=True),
+    Column("P99", "latency_ms.p99", milliseconds, right=True),
     Column("RESTARTS", "restarts", right=True),
 )
 _HEALTH = (
     Column("NAME", "name", whole=True),
     Column("STATE", "state", whole=True, coloured=True),
-    Column("READY IN", "ready_ms", _milliseconds, right=True),
+    Column("READY IN", "ready_ms", milliseconds, right=True),
     Column("UPTIME", "uptime_s", _uptime, right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
@@ -127,86 +127,113 @@ def stop(args: Args, output: Output) -> int:
 
 
 def restart(args: Args, output: Output) -> int:
-    def again(core: Client, name: str) -> None:
-        core.plugin_reload(name)  # does nothing where none runs
+    def reload_and_start(core: Client, name: str) -> None:
+        core.plugin_reload(name)  # no effect on a stopped plugin
         core.plugin_start(name)
 
-    return _each(args, output, again, "restarted")
+    return _each(args, output, reload_and_start, "restarted")
 
 
 def _each(args: Args, output: Output, do: Callable[[Client, str], None], done: str) -> int:
-    """Every plugin that is named, whatever becomes of the others; a failure of one is exit code 1."""
+    """Do it to every named plugin, even if some fail; then the exit code is 1."""
     results: list[dict[str, Any]] = []
     with connect(args, timeout=None) as core:
-        for name in args.words("NAME"):
+        for name in args.arg_list("NAME"):
             try:
                 do(core, name)
                 results.append({"name": name, "result": done})
-                output.say(f"{name} is {done}")
+                output.info(f"{name} is {done}")
             except CallError as error:
                 results.append({"name": name, "result": "failed", "error": error_as_json(error)})
                 if not output.as_json:
-                    complain(str(error))
+                    print_error(str(error))
     if output.as_json:
         output.json(results)
     return 1 if any(each["result"] == "failed" for each in results) else 0
 
 
 def reload(args: Args, output: Output) -> int:
-    from reed.cli.plugin_reload import reload as run
+    changes: list[dict[str, Any]] = []
+    failed = False
+    with connect(args, timeout=None) as core:
+        for name in args.arg_list("NAME") or [""]:
+            try:
+                found = core.plugin_reload_report(name)
+            except CallError as error:
+                if not name:
+                    raise
+                failed = True
+                if output.as_json:
+                    changes.append({"name": name, "result": "failed", "reason": str(error)})
+                else:
+                    print_error(str(error))
+                continue
+            if name and not found:
+                output.info(f"{name} is not running; its next start uses the new version")
+            changes += found
+    if output.is_interactive:
+        for change in changes:
+            name, reason = change["name"], change["reason"].removeprefix(f"plugin {change['name']}: ")
+            output.result(change["result"], f"{name}: {reason}" if reason else name)
+    else:
+        output.table(_CHANGES, changes)
+    if not changes and not args.arg_list("NAME"):
+        output.info("no changes")
+    return 1 if failed or any(change["result"] == "failed" for change in changes) else 0
 
-    return run(args, output)
+
+_CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON", "reason"))
 
 
 def send(args: Args, output: Output) -> int:
-    """The answer goes to stdout as it came; a status of failure that the plugin chose is exit code 1."""
+    """Print the answer as it came; a status of 400 or more is exit code 1."""
     if args.has("--all"):
-        return _send_all(args.word("ACTION"), args, output)
-    name, action = args.word("NAME"), args.word("ACTION")
+        return _send_all(args.arg("ACTION"), args, output)
+    name, action = args.arg("NAME"), args.arg("ACTION")
     with connect(args, timeout=None) as core:
-        data = _action_input(core, name, action, args.words("INPUT"))
+        data = _action_input(core, name, action, args.arg_list("INPUT"))
         try:
             answer = core.plugin_send(name, action, data)
         except CallError as error:
-            raise _naming(error, name, action) from None
+            raise _with_origin(error, name, action) from None
     body = bytes(answer.body)
     if output.as_json and not _is_json(body):
         output.json(body.decode("utf-8", "replace") if body else None)
     elif body:
         output.text(body)
     if answer.status >= 400:
-        complain(f"plugin {name}, action {action}: answered with status {answer.status}")
+        print_error(f"plugin {name}, action {action}: status {answer.status}")
         return 1
     return 0
 
 
-def _naming(error: CallError, name: str, action: str) -> CallError:
-    """The error with plugin and action, unless its text begins with them already."""
+def _with_origin(error: CallError, name: str, action: str) -> CallError:
+    """The error with plugin and action in front, unless its text starts with the plugin."""
     import re
 
-    where = f"plugin {name}, action {action}: "
-    message = error.message.removeprefix(f"{name}.{action}: ")  # as an error of a Lua plugin begins
-    named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else where + message
+    origin = f"plugin {name}, action {action}: "
+    message = error.message.removeprefix(f"{name}.{action}: ")  # prefix of errors raised in Lua
+    named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else origin + message
     return type(error)(named, hint=error.hint, status=error.status, error_code=error.error_code)
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
-    """What each running plugin that has the action answered, by its name; a failure of one is exit code 1."""
+    """Print the answers by plugin; exit code 1 if one failed."""
     with connect(args, timeout=None) as core:
-        answers = core.plugin_send_all(action, _action_input(core, "", action, args.words("INPUT")))
+        answers = core.plugin_send_all(action, _action_input(core, "", action, args.arg_list("INPUT")))
     output.text(json.dumps(answers, ensure_ascii=False).encode())
     if not answers:
-        complain(f"no plugin that runs has the action {action}")
+        print_error(f"no running plugin has the action {action}")
     return 1 if any(answer["status"] >= 400 for answer in answers.values()) else 0
 
 
 def _action_input(core: Client, name: str, action: str, given: list[str]) -> bytes:
-    """What travels, by what the action declares: a ref as a JSON string, a JSON text, or bytes."""
+    """The payload by what the action declares: a ref as a JSON string, JSON, or bytes."""
     kind = _declared_input(core, name, action)
     if not given:
         if kind == "snippet":
-            hint = f"reed plugin send {name or '--all'} {action} REF"
-            raise UsageError(f"the action {action} takes a snippet", hint=hint)
+            usage = f"reed plugin send {name or '--all'} {action} REF"
+            raise UsageError(f"action {action} requires a snippet", hint=usage)
         return b""
     data = standard_input().read() if given[0] == "-" else os.fsencode(given[0])
     if kind == "bytes":
@@ -217,13 +244,10 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
 
 
 def _declared_input(core: Client, name: str, action: str) -> str:
-    """What the action takes: snippet, json or bytes; "" when it is not known, then the input speaks for itself.
-
-    Without a name: of the first plugin that has it.
-    """
+    """snippet, json or bytes, without a name of the first plugin with the action; "" if unknown."""
     try:
         plugins = core.plugin_list()
-    except PermissionDenied:  # who may send need not be allowed to list
+    except PermissionDenied:  # plugin_send does not imply the permission to list
         return ""
     for plugin in plugins:
         if plugin["name"] == name or (not name and action in plugin["actions"]):
@@ -240,82 +264,92 @@ def _is_json(data: bytes) -> bool:
 
 
 def signal(args: Args, output: Output) -> int:
-    name, word = args.word("NAME"), args.word("SIGNAL")
-    if word not in SIGNALS:
-        raise UsageError(f"no signal {word!r}", hint=nearest(word, SIGNALS) or f"one of {', '.join(SIGNALS)}")
+    name, signal_name = args.arg("NAME"), args.arg("SIGNAL")
+    if signal_name not in SIGNALS:
+        hint = nearest(signal_name, SIGNALS) or f"one of {', '.join(SIGNALS)}"
+        raise UsageError(f"unknown signal {signal_name!r}", hint=hint)
     with connect(args) as core:
-        core.plugin_signal(name, SIGNALS[word])
-    output.done(f"{name or 'every running plugin'} was sent {word}", {"name": name, "signal": word})
+        core.plugin_signal(name, SIGNALS[signal_name])
+    output.done(f"signal {signal_name} sent to {name or 'all running plugins'}", {"name": name, "signal": signal_name})
     return 0
 
 
 def logs(args: Args, output: Output) -> int:
-    from reed.cli.logs import show
+    from reed.cli.plugin_logs import show
 
     return show(args, output)
 
 
-_ALL = Option("--all", help="every running plugin, instead of NAME", instead="NAME")
-_WAKE = "wake starts a plugin that is stopped; with --all it wakes those that sleep."
-FORMS = {
-    "plugin list": Form(list_plugins, "", "All plugins of the registry, with their state and actions"),
-    "plugin status": Form(
-        show_status, "[NAME]", "How plugins do: state, memory, calls, latency; why one failed, and its last lines"
+_ALL = Option("--all", help="all running plugins, instead of NAME", replaces="NAME")
+SUBCOMMANDS = {
+    "plugin list": Subcommand(list_plugins, "", "List the plugins of the registry, with state and actions"),
+    "plugin status": Subcommand(
+        show_status, "[NAME]", "Print state, memory, calls and latency of plugins, and why one failed"
     ),
-    "plugin health": Form(show_health, "[NAME]", "How plugins do: time to READY, uptime, errors, restarts, last error"),
-    "plugin explain": Form(
+    "plugin health": Subcommand(
+        show_health, "[NAME]", "Print time to READY, uptime, errors, restarts and last error of plugins"
+    ),
+    "plugin explain": Subcommand(
         explain,
         "NAME [COMMAND]",
-        "What a plugin may do and why; of one COMMAND or permission: yes (0) or no (1), and what to change",
+        "Print what a plugin may do and why; with COMMAND whether it may (0 yes, 1 no), and what to change",
         details="""
+COMMAND is a command of the protocol, a permission, or network.
+
   reed plugin explain simple-seo
   reed plugin explain simple-seo SNIPPET_GET
   reed plugin explain simple-seo file_write
   reed plugin explain ai-core network""",
     ),
-    "plugin start": Form(start, "NAME…", "Start plugins; returns when they are ready"),
-    "plugin stop": Form(stop, "NAME…", "Stop plugins: they finish their calls first"),
-    "plugin restart": Form(
+    "plugin start": Subcommand(start, "NAME…", "Start plugins; returns when they are ready"),
+    "plugin stop": Subcommand(stop, "NAME…", "Stop plugins after they have finished their calls"),
+    "plugin restart": Subcommand(
         restart,
         "NAME…",
-        "Start plugins anew, whether they run or not",
+        "Restart plugins, or start those that are stopped",
         details="""
-Of one that runs, the new process starts beside the old one and takes over when it is ready: no call is lost.""",
+The new process of a running plugin takes over when it is ready; until then the old one works. No call is lost.""",
     ),
-    "plugin send": Form(
+    "plugin send": Subcommand(
         send,
         "NAME ACTION [INPUT]",
         "Call an action of a plugin and print its answer",
-        (Option("--all", help="every running plugin that has the action, instead of NAME", instead="NAME"),),
+        (Option("--all", help="all running plugins with the action, instead of NAME", replaces="NAME"),),
         details="""
-INPUT is the REF of a snippet where the action takes one, else JSON; - reads it from standard input. With --all the
-answer is {NAME: {"status", "answer" or "error"}}.
+INPUT is the REF of a snippet for an action with `input: snippet`, otherwise JSON or bytes; - reads it from standard
+input. With --all the answer is {NAME: {"status", "answer" or "error"}}.
 
   reed plugin send simple-seo validate blog/intro
   reed plugin send simple-seo validate '$blog/intro'
   reed plugin send form-validator validate '{"form": "contact", "data": {"email": "x"}}'
   reed plugin send --all validate blog/intro""",
     ),
-    "plugin signal": Form(signal, "NAME SIGNAL", f"Send a plugin a signal: {', '.join(SIGNALS)}", (_ALL,), _WAKE),
-    "plugin logs": Form(
+    "plugin signal": Subcommand(
+        signal,
+        "NAME SIGNAL",
+        f"Send a plugin a signal: {', '.join(SIGNALS)}",
+        (_ALL,),
+        "wake starts a stopped plugin; with --all it wakes the sleeping ones.",
+    ),
+    "plugin logs": Subcommand(
         logs,
         "NAME",
-        "What a plugin wrote",
+        "Print the log of a plugin",
         (
-            Option("--follow", help="go on as it writes more", short="-f"),
-            Option("--lines", "N", "how many of the last lines (100; 0: none)", number=COUNT, short="-n"),
+            Option("--follow", help="keep printing new lines", short="-f"),
+            Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
         ),
     ),
-    "plugin reload": Form(
+    "plugin reload": Subcommand(
         reload,
         "[NAME…]",
-        "Take up changes of plugin-registry.csv and of the plugins' folders; of NAME alone, changed or not",
+        "Apply changes of plugin-registry.csv and of plugins' folders; with NAME that plugin, changed or not",
         details="""
-What changed in code, settings, manifest or row is started beside the process that runs, and takes over when it is
-ready; the old one finishes its calls. What is broken is refused with the reason, and the old one goes on.
+A changed plugin starts in a new process while the old one works, and takes over when it is ready; the old process
+finishes its calls. An invalid change is refused with the reason, and the old process keeps working.
 
-Prints what was added, started, renewed, updated or removed, and what failed and why (exit code 1); into a pipe, by
-tabs: result, name, reason.""",
+Prints what was added, started, renewed, updated or removed, and what failed and why (exit code 1). Into a pipe,
+separated by tabs: result, name, reason.""",
     ),
-    **OF_AUTHORS,
+    **AUTHOR_SUBCOMMANDS,
 }

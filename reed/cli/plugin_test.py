@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from reed.cli import fixtures, trial_rows
 from reed.cli.ephemeral_core import EphemeralCore
 from reed.cli.fifo_check import FifoCheck
-from reed.cli.output import counted
+from reed.cli.output import plural
 from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
@@ -87,7 +87,7 @@ class PluginTest:
             return
         self.version = self._manifest.version
         self._folder = folder
-        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {counted(len(self._manifest.actions), 'action')}")
+        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {plural(len(self._manifest.actions), 'action')}")
         try:
             yield from self._row_checks()
             yield from self._code_checks()
@@ -237,7 +237,7 @@ class PluginTest:
         count, different = differences(self._core, self.name, self._manifest, self._recorded)
         if not count:
             return Check("replay", FAILED, f"{self._recorded} has no call of {self.name}")
-        told = f"{counted(count, 'call')} of {self._recorded}"
+        told = f"{plural(count, 'call')} of {self._recorded}"
         if different:
             first = "\n".join(different[:_MOST_DIFFERENT])
             return Check("replay", FAILED, f"{told}, {len(different)} not answered as recorded:\n{first}")

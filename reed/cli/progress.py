@@ -1,4 +1,4 @@
-"""A line on the terminal's stderr for what takes longer than a second."""
+"""A progress line on the terminal's stderr for commands that take longer than a second."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from contextlib import contextmanager
 
 from reed.cli.output import Output
 
-_PATIENCE = 1.0  # seconds before the line shows
-_EVERY = 0.1
+_DELAY = 1.0  # seconds before the line appears
+_INTERVAL = 0.1
 _WIDTH = 30
 _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """A bar: how much of `total` is done. Nothing shows in the first second, in a pipe, or with --json."""
+    """A progress bar; hidden in a pipe and with --json. `total` 0: unknown, only the count is shown."""
 
     def __init__(self, output: Output, what: str, total: int = 0) -> None:
-        self._shows = not output.as_json and sys.stderr.isatty()
+        self._visible = not output.as_json and sys.stderr.isatty()
         self._what = what
         self._total = total
-        self._next = time.monotonic() + _PATIENCE
+        self._next = time.monotonic() + _DELAY
         self._drawn = False
 
-    def to(self, done: int, count: int) -> None:
-        """`done` of the total (bytes of a file, say) is behind us, and that was `count` things."""
-        if not self._shows or time.monotonic() < self._next:
+    def update(self, done: int, count: int) -> None:
+        """`done` units of the total (such as bytes of a file) are processed; they were `count` things."""
+        if not self._visible or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + _EVERY
+        self._next = time.monotonic() + _INTERVAL
         self._drawn = True
         if self._total:
             part = min(done / self._total, 1)
@@ -42,7 +42,7 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the line away, so that another can be written."""
+        """Erase the line, so that another can be printed."""
         if self._drawn:
             self._drawn = False
             sys.stderr.write(_CLEAR)
@@ -50,19 +50,19 @@ class Progress:
 
 
 @contextmanager
-def waiting(output: Output, what: str) -> Iterator[None]:
-    """For one long call of which nothing is known but that it goes on: the seconds are counted."""
+def elapsed(output: Output, what: str) -> Iterator[None]:
+    """Show the seconds during one long call."""
     if output.as_json or not sys.stderr.isatty():
         yield
         return
-    over = threading.Event()
+    finished = threading.Event()
     since = time.monotonic()
 
     def count() -> None:
-        while not over.wait(_PATIENCE):
+        while not finished.wait(_DELAY):
             sys.stderr.write(f"{_CLEAR}{what} … {time.monotonic() - since:.0f} s")
             sys.stderr.flush()
-        if time.monotonic() - since > _PATIENCE:
+        if time.monotonic() - since > _DELAY:
             sys.stderr.write(_CLEAR)
             sys.stderr.flush()
 
@@ -71,5 +71,5 @@ def waiting(output: Output, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()

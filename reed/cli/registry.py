@@ -1,41 +1,39 @@
-"""`reed registry …`: the types that content may have (protocol.md#types)."""
+"""`reed registry define|get|list`: types of content (protocol.md#types)."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from reed.cli.json_content import JsonContent
 from reed.cli.options import connect, json_input
-from reed.cli.output import Column, Output, complain, counted
-from reed.cli.parse import Args, Form, Option
+from reed.cli.output import Column, JsonContent, Output, plural, print_error
+from reed.cli.parse import Args, Option, Subcommand
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
 from reed.text import safe
 from reed.wire.json_spans import members
 
-_NAMED = 10
+_MAX_NAMED = 10
 
 
 def define(args: Args, output: Output) -> int:
-    name = args.word("NAME")
+    name = args.arg("NAME")
     definition = json_input(args, "JSON")
-    with connect(args, timeout=None) as core:  # it may have indexes to build
+    with connect(args, timeout=None) as core:  # the core may have to build indexes
         is_new = core.registry_define(name, definition)
         unfit = {} if is_new else _unfit(core, name)
-    told = {"name": name, "is_new": is_new, **unfit}
-    output.done(f"type {name} was {'defined' if is_new else 'redefined'}", told)
+    output.done(f"type {name} {'defined' if is_new else 'redefined'}", {"name": name, "is_new": is_new, **unfit})
     if unfit.get("unfit"):
         first = unfit["first"][0]
-        complain(
-            f"{unfit['unfit']} of {counted(unfit['checked'], 'snippet')} of type {name} do not fit the new definition, "
-            f"and stay as they are; the first is {safe(first['name'] or first['id'])}: {safe(first['problem'])}"
+        print_error(
+            f"{unfit['unfit']} of {plural(unfit['checked'], 'snippet')} of type {name} do not fit the new definition "
+            f"and stay unchanged; the first is {safe(first['name'] or first['id'])}: {safe(first['problem'])}"
         )
     return 0
 
 
 def _unfit(core: Client, name: str) -> dict[str, Any]:
-    """How many snippets do not fit what their type is now; nothing where that may not be asked."""
+    """Count the snippets that do not fit their type; {} if the user or the core cannot check."""
     total: dict[str, Any] = {"checked": 0, "unfit": 0, "first": []}
     cursor = ""
     while True:
@@ -45,7 +43,7 @@ def _unfit(core: Client, name: str) -> dict[str, Any]:
             return {}
         total["checked"] += part["checked"]
         total["unfit"] += part["unfit"]
-        total["first"] += part["first"][: _NAMED - len(total["first"])]
+        total["first"] += part["first"][: _MAX_NAMED - len(total["first"])]
         cursor = part["cursor"]
         if not cursor:
             return total
@@ -53,7 +51,7 @@ def _unfit(core: Client, name: str) -> dict[str, Any]:
 
 def get(args: Args, output: Output) -> int:
     with connect(args) as core:
-        definition = core.registry_get(args.word("NAME"))
+        definition = core.registry_get(args.arg("NAME"))
     if output.as_json:
         text = bytes(definition.definition).decode()
         fields = {each.key: JsonContent(text[each.begin : each.end].encode()) for each in members(text)}
@@ -68,7 +66,7 @@ def list_types(args: Args, output: Output) -> int:
         types = [{"name": name, **json.loads(bytes(text))} for name, text in core.registry_list()]
     output.table(_LIST, types)
     if not types:
-        output.say("no types: `reed registry define NAME JSON` makes one, `reed import F --type NAME` too")
+        output.info("no types; create one with `reed registry define NAME JSON` or `reed import F --type NAME`")
     return 0
 
 
@@ -78,21 +76,20 @@ _LIST = (
     Column("FIELDS", "schema.properties", ", ".join, shrink=2),
     Column("SEARCHABLE", "searchable", lambda fields: ", ".join(f"{name} {fields[name]}" for name in fields), shrink=3),
 )
-FORMS = {
-    "registry define": Form(
+SUBCOMMANDS = {
+    "registry define": Subcommand(
         define,
         "NAME [JSON]",
-        "Define a type, or define it anew",
+        "Define or redefine a type",
         (Option("--file", "F", "read the definition from a file (.json, .yaml)"),),
         """
-A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), indexed ([field, …]: found
-at once by `snippet list --where`), unique ([field, …]: indexed, and no two snippets of the type have the same value),
-composed_of ([type, …]), max_depth, routable. Snippets that are there already stay as they are; it says how many do not
-fit the new definition. Their indexes are built before the command returns, and it is refused (409) if a unique field
-has a value twice.
+A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), indexed ([field, …]: indexes
+for `snippet list --where`), unique ([field, …]: indexed, and no two snippets of the type may share a value),
+composed_of ([type, …]), max_depth, routable. Existing snippets stay unchanged; the command reports how many do not fit.
+Indexes are built before the command returns; a unique field with duplicate values is refused (409).
 
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
     ),
-    "registry get": Form(get, "NAME", "Show the definition of a type"),
-    "registry list": Form(list_types, "", "All types"),
+    "registry get": Subcommand(get, "NAME", "Print the definition of a type"),
+    "registry list": Subcommand(list_types, "", "List all types"),
 }

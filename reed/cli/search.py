@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from reed.cli.options import connect, ref
-from reed.cli.output import Column, Output, counted
-from reed.cli.parse import COUNT, Args, Form, Option
+from reed.cli.output import Column, Output, plural
+from reed.cli.parse import U32, Args, Option, Subcommand
 
 
 def search(args: Args, output: Output) -> int:
-    """Several words are one query: a word of several words was quoted in the shell, and is looked for as a phrase."""
-    words = args.words("WORD")
+    words = args.arg_list("WORD")
+    # One argument is a query as written. Among several, one with spaces was quoted in the shell and is a phrase.
     query = " ".join(words) if len(words) == 1 else " ".join(f'"{word}"' if " " in word else word for word in words)
     with connect(args) as core:
         page = core.search(query, args.text("--type") or "", args.number("--limit"), args.number("--offset"))
@@ -22,9 +22,19 @@ def search(args: Args, output: Output) -> int:
         return 0
     output.table(_HITS, hits, ("score", "name", "type", "id", "excerpt"))
     if not hits:
-        output.say(f"nothing is found for {query}")
+        output.info(f"no hits for {query}")
     elif page.total > len(hits):
-        output.say(f"\n{len(hits)} of {page.total}; --limit N shows more")
+        output.info(f"\n{len(hits)} of {page.total} hits; --limit N prints more")
+    return 0
+
+
+def index(args: Args, output: Output) -> int:
+    from reed.cli.progress import elapsed
+
+    one = ref(args.arg("REF")) if args.arg_list("REF") else ""
+    with connect(args, timeout=None) as core, elapsed(output, "indexing"):
+        count = core.search_index(one)
+    output.value(count, "indexed", f"{plural(count, 'snippet')} indexed")
     return 0
 
 
@@ -33,43 +43,25 @@ _HITS = (
     Column("TYPE", "type"),
     Column("EXCERPT", "excerpt", shrink=1),
 )
-
-
-def index(args: Args, output: Output) -> int:
-    one = ref(args.word("REF")) if args.words("REF") else ""
-    with connect(args, timeout=None) as core:
-        from reed.cli.progress import waiting
-
-        with waiting(output, "indexing"):
-            count = core.search_index(one)
-    if output.as_json:
-        output.json({"indexed": count})
-    elif output.is_terminal:
-        output.say(f"{counted(count, 'snippet')} indexed")
-    else:
-        output.rows([[count]])
-    return 0
-
-
-FORMS = {
-    "search": Form(
+SUBCOMMANDS = {
+    "search": Subcommand(
         search,
         "WORD…",
-        "Find snippets by words, the best first",
+        "Find snippets by words, the best match first",
         (
-            Option("--type", "T", "of this type alone"),
-            Option("--limit", "N", "at most N hits (0: 20, the default)", number=COUNT),
-            Option("--offset", "N", "leave out the first N", number=COUNT),
+            Option("--type", "T", "only snippets of this type"),
+            Option("--limit", "N", "at most N hits (0: 20, the default)", number=U32),
+            Option("--offset", "N", "skip the first N hits", number=U32),
         ),
         """
-All words must be there; the last may be the beginning of one. Words in quotation marks must follow each other. Case,
-accents, ligatures and width do not matter, nor Hebrew and Arabic points: strasse finds Straße, 展望台 a part of
-東京都庁の展望台から. Hits in fields of a higher weight come first.
+All words must match; the last may be the beginning of one. Words in quotation marks are a phrase. Case, accents,
+ligatures, width, Hebrew and Arabic points do not matter: strasse finds Straße, 展望台 a part of 東京都庁の展望台から.
+Hits in fields of a higher weight come first.
 
   reed search hugo templ
   reed search '"static site"' generator --type page
 
-Into a pipe, by tabs: score, name, type, id, excerpt.""",
+Into a pipe, separated by tabs: score, name, type, id, excerpt.""",
     ),
-    "index": Form(index, "[REF]", "Index one snippet, or everything, again"),
+    "index": Subcommand(index, "[REF]", "Rebuild the search index of one snippet, or of everything"),
 }

@@ -1,6 +1,6 @@
-"""`reed top`: the core and its plugins as they work, drawn anew every second until Ctrl-C.
+"""`reed top`: live view of the core and its plugins, until Ctrl-C.
 
-SYSTEM_STATS, PLUGIN_HEALTH ── now and a moment ago ── calls a second ── a table, the busiest plugin first
+SYSTEM_STATS, PLUGIN_HEALTH ── this sample and the one before ── calls per second ── table, busiest plugin first
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from reed.cli.options import connect
-from reed.cli.output import Output, size, span
-from reed.cli.parse import COUNT, Args, Form, Option, UsageError
+from reed.cli.output import Output, duration, milliseconds, size
+from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import ReedError
 from reed.text import safe
 
@@ -21,50 +21,49 @@ _TITLES = ("NAME", "STATE", "PID", "MEMORY", "CALLS/S", "CALLS", "ERRORS", "P50"
 _COLOURS = {"ready": "green", "busy": "yellow", "sleeping": "blue", "backoff": "red", "failed": "bold red"}
 
 
-class Look:
-    """What the core told at one moment."""
+class Sample:
+    """The figures of one moment."""
 
     def __init__(self, at: float, stats: dict[str, Any], plugins: list[dict[str, Any]]) -> None:
         self.at = at
         self.stats = stats
         self.plugins = plugins
 
-    def rates(self, before: Look) -> dict[str, float]:
-        """Calls a second of each plugin since then. A count that fell began anew, with a new core."""
-        passed = max(self.at - before.at, 1e-6)
+    def rates(self, before: Sample) -> dict[str, float]:
+        """Calls per second by plugin; 0 where the counter was reset by a new core."""
+        seconds = max(self.at - before.at, 1e-6)
         earlier = {plugin["name"]: plugin["calls"] for plugin in before.plugins}
-        return {
-            plugin["name"]: max(0, plugin["calls"] - earlier.get(plugin["name"], 0)) / passed for plugin in self.plugins
-        }
+        calls = {plugin["name"]: plugin["calls"] - earlier.get(plugin["name"], 0) for plugin in self.plugins}
+        return {name: max(0, count) / seconds for name, count in calls.items()}
 
 
 def top(args: Args, output: Output) -> int:
-    if not output.is_for_people:
-        raise UsageError("reed top draws on a terminal", hint="for programs: `reed plugin health --json`")
+    if not output.is_interactive:
+        raise UsageError("reed top requires a terminal", hint="for programs: `reed plugin health --json`")
     try:
         from rich.console import Console
         from rich.live import Live
     except ImportError:
-        raise ReedError("reed top needs the package rich", hint="pip install 'reed-cms[tui]'") from None
-    every = max(args.number("--every", 1), 1)
+        raise ReedError("reed top requires the package rich", hint="pip install 'reed-cms[tui]'") from None
+    interval = max(args.number("--interval", 1), 1)
     with connect(args) as core:
 
-        def look() -> Look:
-            return Look(time.monotonic(), core.stats(), core.plugin_health())
+        def sample() -> Sample:
+            return Sample(time.monotonic(), core.stats(), core.plugin_health())
 
-        before = now = look()
+        before = now = sample()
         console = Console(file=output.stream)
         try:
-            with Live(drawing(now, before), console=console, auto_refresh=False, screen=True) as screen:
+            with Live(_render(now, before), console=console, auto_refresh=False, screen=True) as screen:
                 while True:
-                    time.sleep(every)
-                    before, now = now, look()
-                    screen.update(drawing(now, before), refresh=True)
+                    time.sleep(interval)
+                    before, now = now, sample()
+                    screen.update(_render(now, before), refresh=True)
         except KeyboardInterrupt:
             return 0
 
 
-def drawing(now: Look, before: Look) -> RenderableType:
+def _render(now: Sample, before: Sample) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +71,7 @@ def drawing(now: Look, before: Look) -> RenderableType:
     stats = now.stats
     turn = stats["loop"]["turn_ms"]
     head = Text(
-        f"reed {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_s'])}, {size(stats['memory_bytes'])};"
+        f"reed {stats['version']}, pid {stats['pid']}, up {duration(stats['uptime_s'])}, {size(stats['memory_bytes'])};"
         f" {stats['connections']} connections, {stats['store']['snippets']} snippets;"
         f" turns: p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms\n"
     )
@@ -95,17 +94,17 @@ def _cells(plugin: dict[str, Any], rate: float) -> list[str]:
         f"{rate:.0f}",
         str(plugin["calls"]),
         str(plugin["errors"]),
-        *(f"{latency[part]:.1f} ms" if latency.get(part) is not None else "-" for part in ("p50", "p99")),
+        *(milliseconds(latency[part]) if latency.get(part) is not None else "-" for part in ("p50", "p99")),
         str(plugin["restarts"]),
     ]
 
 
-FORMS = {
-    "top": Form(
+SUBCOMMANDS = {
+    "top": Subcommand(
         top,
         "",
-        "The core and its plugins as they work, the busiest first; Ctrl-C ends it",
-        (Option("--every", "SECONDS", "how often to look (1)", number=COUNT),),
-        "It needs the package rich: pip install 'reed-cms[tui]'.",
+        "Live view of the core and its plugins, the busiest first; Ctrl-C ends it",
+        (Option("--interval", "SECONDS", "seconds between two samples (1)", number=U32, alias="--every"),),
+        "Requires the package rich: pip install 'reed-cms[tui]'.",
     ),
 }

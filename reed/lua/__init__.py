@@ -1,17 +1,18 @@
-"""LUA: the process of a Lua plugin, and the SDK in Lua (lua-api.md).
+"""A Lua plugin's process, and the SDK in Lua (lua-api.md).
 
     reed.zygote ── fork ── host: one plugin
-                             ├── sandbox   lupa, and nothing else of it
-                             ├── core_session     registering, signals, next core
-                             ├── core_connection  the connection to the core
-                             ├── services         what Lua may ask Python for
-                             ├── files            its two folders
-                             ├── poller           what it waits for
-                             └── messaging        messages; fifo, message_buffer, rubbish
-    launch_spec what it is told         dispatcher the plugin's own handlers, under their guards    log  its log
-    warmup      a small plugin's life, played before the fork
-    sdk/     guard, json, plugin, reed, files, testing: the same names as the files, in Lua
-    testing  runs a plugin's own tests (tests/test_*.lua) in the same sandbox
+                             ├── sandbox          lupa; no other module knows it
+                             ├── core_session     registration, signals, reconnecting
+                             ├── core_connection  frames to and from the core
+                             ├── services         the core's commands, for the SDK
+                             ├── files            the plugin's folder and its data folder
+                             ├── poller           poll(2) over the core and the FIFOs
+                             ├── messaging        messages of other plugins; fifo, message_buffer
+                             └── dispatcher       runs the plugin's handlers, within their limits
+    launch_spec  what the core tells a new process
+    warmup       a small plugin that the zygote runs before it forks
+    testing      runs a plugin's own tests (tests/test_*.lua)
+    sdk/         guard, limits, numbers, json, reed, files, plugin, testing: the Lua side
 
-Nothing but strings, numbers and booleans crosses between Lua and Python (sandbox.md#lua).
+Only strings, numbers and booleans cross between Lua and Python (sandbox.md#lua).
 """

@@ -1,11 +1,11 @@
-"""The plugin's connection to the core: frames in and out, and requests of its own in between.
+"""The plugin's connection to the core.
 
-    ready_frame()        the next request or signal that is here already: what had to wait, then what was read
-    fill()               reads once, when the socket is readable and no frame is ready
-    request(...)         a request to the core; whatever else comes before its answer waits in `queue`
+    ready_frame()   the next frame that has been read: deferred ones first
+    fill()          one recv(), when the socket is readable and no frame is ready
+    request(...)    sends a command and waits for its response; other frames are deferred meanwhile
 
-Both directions share the connection: RESPONSE tells them apart (protocol.md#connections). One request of ours is under
-way at a time, so the next response is its answer. A link whose core is gone is closed, and has nothing to give.
+Calls and responses share the connection; the RESPONSE flag tells them apart (protocol.md#connections). The plugin has
+one request in flight, so the next response is its answer.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
 _READ = 32768
-_LARGEST = 0xFFFFFFFF  # a page with one content of the largest size is longer than a request may be
+_MAX_RESPONSE = 0xFFFFFFFF  # a page with one content of the largest size is longer than a request may be
 _ERROR = int(Flag.ERROR)
+
+OnFrame = Callable[[frames.Frame], bool]
 
 
 class CoreGone(Exception):
@@ -34,15 +36,15 @@ class CoreConnection:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._fd = connected.fileno()
-        self._room = memoryview(bytearray(_READ))
-        self._buffer = frames.ReceiveBuffer(_LARGEST)
-        self._fed = False
-        self._alone: frames.Frame | None = None  # all that was read
-        self.queue: deque[frames.Frame] = deque()
+        self._chunk = memoryview(bytearray(_READ))
+        self._buffer = frames.ReceiveBuffer(_MAX_RESPONSE)
+        self._fed = False  # the buffer borrows the chunk
+        self._single: frames.Frame | None = None  # all that was read, when that was exactly one frame
+        self.deferred: deque[frames.Frame] = deque()
 
     @classmethod
-    def by(cls, connect: Callable[[int], None]) -> CoreConnection:
-        """A connection to where `connect` leads a descriptor. Raises OSError."""
+    def open(cls, connect: Callable[[int], None]) -> CoreConnection:
+        """Connects by `connect(fd)`. Raises OSError."""
         connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connect(connecting.fileno())
@@ -58,31 +60,30 @@ class CoreConnection:
     def ready_frame(self) -> frames.Frame | None:
         """The next frame that was read; its payload is valid until the next call. Raises CoreGone."""
         if self._fd < 0:
-            raise CoreGone  # and nobody waits for what it had asked
-        return self.queue.popleft() if self.queue else self._buffered()
+            raise CoreGone  # what is deferred needs no answer any more
+        return self.deferred.popleft() if self.deferred else self._buffered()
 
-    def defer_frames(self, meanwhile: Callable[[frames.Frame], bool]) -> None:
-        """Has what was read wait in `queue`, but for what `meanwhile` deals with (True)."""
+    def defer_frames(self, on_other_frame: OnFrame) -> None:
+        """Moves the frames that were read to `deferred`, except those that `on_other_frame` handles (True)."""
         while (frame := self._buffered()) is not None:
-            if not meanwhile(frame):
-                self.queue.append(frame._replace(payload=memoryview(bytes(frame.payload))))
+            if not on_other_frame(frame):
+                self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
 
-    def request(
-        self, command: int, payload: bytes, meanwhile: Callable[[frames.Frame], bool] = lambda _frame: False
-    ) -> memoryview:
-        """The payload of the core's answer; an ErrorResponse is raised as CallError.
+    def request(self, command: int, payload: bytes, on_other_frame: OnFrame = lambda _frame: False) -> memoryview:
+        """The payload of the core's response; an ErrorResponse is raised as CallError.
 
-        `meanwhile` may deal with a frame that comes before it (True), else the frame waits.
+        A frame that comes before it goes to `on_other_frame`, and is deferred unless that handles it (True).
         """
         self.send(frames.encode(command, payload))
         while True:
-            frame = self._read()
+            while (frame := self._buffered()) is None:
+                self.fill()
             if frames.is_response(frame.flags):
                 break
-            if not meanwhile(frame):
-                self.queue.append(frame._replace(payload=memoryview(bytes(frame.payload))))
+            if not on_other_frame(frame):
+                self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
         if frame.command_id != command:
-            raise Malformed(f"the core answered 0x{frame.command_id:02X} to 0x{command:02X}")
+            raise Malformed(f"the core answered command 0x{command:02X} with a response to 0x{frame.command_id:02X}")
         if frame.flags & _ERROR:
             error = ErrorResponse.unpack(frame.payload)
             raise CallError(error.message, status=error.status, error_code=error.error_code)
@@ -102,27 +103,22 @@ class CoreConnection:
         self._fd = -1
 
     def fill(self) -> None:
-        """Reads what is there. Raises CoreGone."""
+        """Reads once; blocks until there is something. Raises CoreGone."""
         try:
-            size = self._socket.recv_into(self._room)
+            size = self._socket.recv_into(self._chunk)
         except ConnectionResetError:
             raise CoreGone from None
         if not size:
             raise CoreGone
-        data = self._room[:size]
-        self._alone = None if self._buffer.pending else self._buffer.alone(data)
-        if self._alone is None:
+        data = self._chunk[:size]
+        self._single = None if self._buffer.pending else self._buffer.alone(data)
+        if self._single is None:
             self._buffer.feed(data)
             self._fed = True
 
-    def _read(self) -> frames.Frame:
-        while (frame := self._buffered()) is None:
-            self.fill()
-        return frame
-
     def _buffered(self) -> frames.Frame | None:
         if not self._fed:
-            frame, self._alone = self._alone, None
+            frame, self._single = self._single, None
             return frame
         frame = self._buffer.next_frame()
         if frame is None:

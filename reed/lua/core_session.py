@@ -1,11 +1,11 @@
-"""A plugin's contact with the core: how it registers, what it says of itself, and how it finds the next core.
+"""The plugin's session with the core: registration, status, requests, and reconnecting when the core dies.
 
-    meet ── registered, READY ── the core is gone ── seek, again after 5, 10, … 500 ms ─┬─ registered, READY
-                                                                                       ├─ refused: CallError
-                                                                                       └─ 10 s in vain: CoreGone
+    attach ── registered, READY ── connection lost ── reconnect, after 5, 10, … 500 ms ─┬─ registered, READY
+                                                                                       ├─ rejected: CallError
+                                                                                       └─ 10 s over: CoreGone
 
-A core that died takes its calls with it. What the plugin has of its own stays: its handlers, its state, its messages.
-While there is no core, a signal is dropped, and a command fails with a reason.
+Calls in flight die with the core; the plugin keeps its handlers, its state and its messages. Without a core, signals
+are dropped and commands fail.
 """
 
 from __future__ import annotations
@@ -25,120 +25,122 @@ from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.plugins import PluginRegister
 from reed.wire.structs import Bytes
 
-PATIENCE = 10.0  # seconds that a core is looked for (plugin-lifecycle.md#adoption)
-_FIRST_PAUSE = 0.005  # seconds; each further one is twice as long
-_LONGEST_PAUSE = 0.5
-_MOODS = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
+RECONNECT_TIMEOUT = 10.0  # seconds (plugin-lifecycle.md#adoption)
+_MIN_PAUSE = 0.005  # seconds between two attempts; it doubles up to
+_MAX_PAUSE = 0.5
+_STATUSES = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
 class CoreSession:
-    """One plugin's; `connect` leads a Unix socket to the plugin's own, and is given when the plugin runs."""
+    """`spec`, `manifest` and `messaging` are set when the plugin is loaded."""
 
-    link: CoreConnection | None = None
+    connection: CoreConnection | None = None
     spec: LuaLaunchSpec
-    manifest: bytes  # what main.lua has set handlers for
-    mailbox: Messaging
+    manifest: bytes  # the handlers that main.lua has set
+    messaging: Messaging
 
     def __init__(self, set_settings: Callable[[bytes], None]) -> None:
         self._set_settings = set_settings
-        self.status = Signal.PLUGIN_READY  # what it last said of itself
-        self.sleep: tuple[float, bool] | None = None  # after so many seconds; deep
+        self.status = Signal.PLUGIN_READY  # the one sent last
+        self.sleep: tuple[float, bool] | None = None  # seconds without work before it sleeps; whether deeply
         self._lost_at: float | None = None
-        self._pause = _FIRST_PAUSE
+        self._pause = _MIN_PAUSE
         self._next_try = 0.0
 
-    # Registering ------------------------------------------------------------------------------------------------------
+    # Registration -----------------------------------------------------------------------------------------------------
 
-    def meet(self, link: CoreConnection) -> None:
-        """Tells the core what there is, says READY, and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
-        status, self.link = self.status, link
-        peers = self.introduce(link)
+    def attach(self, connection: CoreConnection) -> None:
+        """Registers on a new connection, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
+        status, self.connection = self.status, connection
+        peers = self.register(connection)
         self.send_signal(Signal.PLUGIN_READY)
         if status == Signal.PLUGIN_BUSY:
             self.send_signal(status)
-        self.mailbox.look(peers)
+        self.messaging.refresh(peers)
         self._lost_at = None
 
-    def introduce(self, link: CoreConnection) -> list[str]:
-        """Registers, and takes what the core says: settings, when to sleep. Gives the other plugins."""
+    def register(self, connection: CoreConnection) -> list[str]:
+        """Registers and applies the answer (settings, sleep); returns the names of the other plugins."""
         spec = self.spec
-        self.mailbox.begin_look()
+        self.messaging.mark_checked()
         request = PluginRegister(spec.name, spec.version, os.getpid(), self.manifest)
-        answer = JsonResponse.unpack(link.request(Command.PLUGIN_REGISTER, request.pack(), self.alive))
-        said = strict_json.load_object(answer.json)
-        self.take_settings(said.get("settings"))
-        sleep = said.get("sleep")
+        response = connection.request(Command.PLUGIN_REGISTER, request.pack(), self.answer_health_check)
+        answer = strict_json.load_object(JsonResponse.unpack(response).json)
+        self.apply_settings(answer.get("settings"))
+        sleep = answer.get("sleep")
         self.sleep = (float(sleep["after"]), sleep.get("mode") == "deep") if sleep else None
-        return list(said.get("peers") or ())
+        return list(answer.get("peers") or ())
 
-    def take_settings(self, settings: object) -> None:
-        """What is no object changes nothing."""
+    def apply_settings(self, settings: object) -> None:
+        """Anything but an object is ignored."""
         if isinstance(settings, dict):
             self._set_settings(strict_json.dumps(settings))
 
-    def look(self, link: CoreConnection) -> None:
-        """Opens new FIFOs. Which plugins there are is known to the core alone."""
-        if self.mailbox.has_changed():
-            self.mailbox.look(self.introduce(link))
+    def refresh(self, connection: CoreConnection) -> None:
+        """Opens new FIFOs, if there are any: registers again, as only the core knows which plugins there are."""
+        if self.messaging.has_changed():
+            self.messaging.refresh(self.register(connection))
 
-    # The next core ----------------------------------------------------------------------------------------------------
+    # Reconnecting -----------------------------------------------------------------------------------------------------
 
-    def seek(self, connect: Callable[[int], None], now: float) -> float:
-        """Tries once to meet a core, when it is time to; seconds until it is, and 0.0 when there is one again.
+    def reconnect(self, connect: Callable[[int], None], now: float) -> float:
+        """Tries once, if it is time to. Returns the seconds until the next attempt; 0.0 when it is attached again.
 
-        Raises CallError: the core refused; CoreGone: it was looked for long enough.
+        Raises CallError: the core rejected the registration; CoreGone: RECONNECT_TIMEOUT is over.
         """
         if self._lost_at is None:
-            self._lost_at, self._next_try, self._pause = now, now, _FIRST_PAUSE
+            self._lost_at, self._next_try, self._pause = now, now, _MIN_PAUSE
         if now < self._next_try:
             return self._next_try - now
         with contextlib.suppress(OSError, CoreGone):
-            self.meet(CoreConnection.by(connect))
+            self.attach(CoreConnection.open(connect))
             return 0.0
-        if self.link is not None:
-            self.link.close()
-        if now - self._lost_at >= PATIENCE:
+        if self.connection is not None:
+            self.connection.close()
+        if now - self._lost_at >= RECONNECT_TIMEOUT:
             raise CoreGone
-        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
+        pause, self._pause = self._pause, min(self._pause * 2, _MAX_PAUSE)
         self._next_try = now + pause
         return pause
 
-    # In a job ---------------------------------------------------------------------------------------------------------
+    # For the plugin ---------------------------------------------------------------------------------------------------
 
     def request(self, command: int, payload: bytes) -> Bytes:
         """A command of the plugin to the core."""
-        if self.link is None:
-            raise CallError("the core is reached from handlers and after run(), not while main.lua loads", status=503)
+        if self.connection is None:
+            raise CallError(
+                "no connection to the core yet: call it from a handler, not while main.lua loads", status=503
+            )
         try:
-            return self.link.request(command, payload, self.alive)
+            return self.connection.request(command, payload, self.answer_health_check)
         except CoreGone:
-            self.link.close()
-            hint = "the plugin looks for the next core; ask again"
-            raise PluginOffline("the core is gone", hint=hint) from None
+            self.connection.close()
+            raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
 
-    def alive(self, frame: frames.Frame) -> bool:
-        """A health check is answered while Lua waits for the core: a long job is no hang."""
-        if self.link is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
+    def answer_health_check(self, frame: frames.Frame) -> bool:
+        """Answers a health check while Lua waits for the core, so that a long job is not taken for a hang."""
+        if self.connection is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
             return False
         self.send_signal(self.status)
         return True
 
-    def signal_of_lua(self, arguments: bytes) -> None:
+    def signal_service(self, arguments: bytes) -> None:
+        """`send_signal` of the SDK; `arguments` is the JSON [type, data]."""
         signal_type, data = strict_json.loads(arguments)
         try:
             known = Signal(signal_type)
         except ValueError:
-            raise Malformed(f"no signal {signal_type!r}", hint="see reed.signals") from None
+            raise Malformed(f"unknown signal {signal_type!r}", hint="see reed.signals") from None
         if known >= Signal.SHUTDOWN_GRACEFUL:
-            raise CallError(f"{known.name} is sent by the core alone", status=403)
+            raise CallError(f"{known.name} can only be sent by the core", status=403)
         self.send_signal(known, str(data).encode())
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
-        """A core that is gone is not told; the next turn finds that out by itself."""
-        if self.link is None:
-            raise CallError("no signal can be sent while main.lua loads", status=503)
-        if signal_type in _MOODS:
+        """Drops the signal if the core is gone; the next turn notices that."""
+        if self.connection is None:
+            raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
+        if signal_type in _STATUSES:
             self.status = signal_type
         message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)
         with contextlib.suppress(CoreGone):
-            self.link.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
+            self.connection.send(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))

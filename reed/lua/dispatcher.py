@@ -1,35 +1,36 @@
-"""The plugin's handlers, called under their guards: what they answer, and what is counted.
+"""Runs the plugin's handlers within their limits, and turns the outcome into an answer.
 
-    a call or a message ── arm ── Lua ── outcome ── its answer, or an error that names plugin, action and line
-                                                    └── memory that is not given back: the process ends
+    a call or a message ── CPU timer ── Lua ── Outcome ── the handler's answer, or an error with plugin, action, line
+                                                 └── memory that stays nearly full: the process exits
 
-What a handler does wrong is that call's answer, and the plugin lives.
+A failing handler fails only its own call.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 
 from reed.errors import ErrorCode
-from reed.lua import log
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox, Outcome
 from reed.wire.codes import Flag, Signal
 from reed.wire.common import ErrorResponse
 from reed.wire.plugins import PluginMessage
 from reed.wire.structs import STATUS
 
 _RESPONSE = int(Flag.RESPONSE)
-_REFUSED = int(Flag.RESPONSE | Flag.ERROR)
-_CPU_GRACE = 1.0  # seconds beyond the hook's limit, for what only ends from outside
-_ARMED = 0.1  # seconds that an armed timer is left as it is: so much less of the grace is left at the worst
-_FULL = 0.9  # of the memory limit; what still holds so much after a collection will not recover
+_ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
+_CPU_GRACE = 1.0  # seconds beyond the hook's limit; a C function is then killed by SIGPROF
+_ARMED = 0.1  # seconds that an armed timer is not set again; the grace is shorter by that much at worst
+_FULL = 0.9  # of the memory limit; a plugin that still holds so much after a collection will not recover
 _MAX_ERROR = 1024  # bytes of a signal ERROR
+_MAX_LOG_ENTRY = 8192
 _CODES = {
     400: ErrorCode.ERR_MALFORMED,
     403: ErrorCode.ERR_PERMISSION_DENIED,
@@ -42,30 +43,59 @@ _CODES = {
 }
 
 
+def log(level: bytes, text: bytes) -> None:
+    """Writes an entry to stdout, which the core reads; further lines are indented."""
+    entry = b"%b: %b" % (level, text[:_MAX_LOG_ENTRY].replace(b"\n", b"\n  "))
+    with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
+        os.write(1, entry + b"\n")
+
+
+def log_error(text: str, stack: str = "") -> None:
+    """An error, with the lines of a Lua stack that are the plugin's own."""
+    calls = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
+    log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
+
+
+def explain(spec: LuaLaunchSpec, outcome: Outcome) -> str:
+    """Why a job failed, and where."""
+    if outcome.kind == "fail":
+        return f"{outcome.text(1)} ({outcome.results[0]})"
+    if outcome.kind == "error":
+        return outcome.text()
+    place = f"{outcome.text()}: " if outcome.text() else ""
+    if outcome.kind == "time":
+        return f"{place}time limit of {spec.cpu:g} s reached"
+    return f"{place}{_memory_limit(spec)} reached"
+
+
+def _memory_limit(spec: LuaLaunchSpec) -> str:
+    return f"memory limit of {spec.memory / 1024 / 1024:g} MB"
+
+
 class Dispatcher:
-    """Those of one plugin. `spec` and `names` are set when the plugin is loaded."""
+    """`spec` and `names` are set when the plugin is loaded."""
 
     spec: LuaLaunchSpec
 
     def __init__(
-        self, sandbox: Sandbox, send_signal: Callable[[Signal, bytes], None], end: Callable[[str], None]
+        self, sandbox: LuaSandbox, send_signal: Callable[[Signal, bytes], None], exit_with: Callable[[str], None]
     ) -> None:
         self.names: dict[int, str] = {}  # command_id -> action
         self._sandbox = sandbox
         self._send_signal = send_signal
-        self._end = end  # ends the process, for a reason
+        self._exit_with = exit_with  # logs a reason and ends the process
         self._armed_at = -math.inf
         self._calls = 0
         self._errors = 0
         self._messages = 0
 
-    def answer(self, command_id: int, payload: bytes) -> tuple[int, bytes]:
-        """Flags and payload of the response to a call."""
+    def handle_call(self, command_id: int, payload: bytes) -> tuple[int, bytes]:
+        """Flags and payload of the response."""
         self._calls += 1
         if len(payload) > self.spec.memory:
-            text = f"{self._name(command_id)}: a payload of {len(payload)} bytes, over {log.memory_limit(self.spec)}"
+            text = f"{self._name(command_id)}: payload of {len(payload)} bytes exceeds the {_memory_limit(self.spec)}"
             return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
-        self.arm()
+        self.arm_timer()
         outcome = self._sandbox.call(command_id, payload)
         if outcome.kind == "done":
             status, body = outcome.results
@@ -74,86 +104,90 @@ class Dispatcher:
             status = outcome.results[0]
             return self._failed(ErrorResponse(status, _CODES.get(status, ErrorCode.ERR_INTERNAL), outcome.text(1)))
         if outcome.kind == "none":
-            text = f"{self.spec.name} has no handler for the command {command_id}"
+            text = f"{self.spec.name} has no handler for command {command_id}"
             return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
-        text = f"{self._name(command_id)}: {log.explain(self.spec, outcome)}"
-        log.log_error(text, outcome.text(1) if outcome.kind == "error" else "")
+        text = f"{self._name(command_id)}: {explain(self.spec, outcome)}"
+        log_error(text, outcome.text(1) if outcome.kind == "error" else "")
         if outcome.kind == "time":
             return self._failed(ErrorResponse(504, ErrorCode.ERR_PLUGIN_TIMEOUT, text))
         return self._failed(ErrorResponse(500, ErrorCode.ERR_INTERNAL, text))
 
     def _failed(self, error: ErrorResponse) -> tuple[int, bytes]:
         self._errors += 1
-        return _REFUSED, error.pack()
+        return _ERROR_RESPONSE, error.pack()
 
-    def take(self, message: PluginMessage, mailbox: Messaging) -> None:
-        """A message of another plugin: its handler's answer, or what went wrong, goes back."""
+    def handle_message(self, message: PluginMessage, messaging: Messaging) -> None:
+        """Runs the handler of another plugin's message, and replies."""
         self._messages += 1
         payload, kind = bytes(message.payload), message.message_type
         if len(payload) > self.spec.memory:
-            text = f"a message of {len(payload)} bytes, over {log.memory_limit(self.spec)}"
-            self._message_failed(mailbox, message, 413, text)
+            text = f"payload of {len(payload)} bytes exceeds the {_memory_limit(self.spec)}"
+            self._message_failed(messaging, message, 413, text)
             return
-        self.arm()
+        self.arm_timer()
         outcome = self._sandbox.message(message.source_plugin, kind, payload)
         if outcome.kind == "none":
             text = f"{self.spec.name} has no handler for messages of type 0x{kind:02X}"
-            self._message_failed(mailbox, message, 404, text)
+            self._message_failed(messaging, message, 404, text)
         elif outcome.kind == "done" and outcome.results and outcome.results[0] is not None:
-            mailbox.answer_with(message, outcome.results[0])
+            messaging.reply_data(message, outcome.results[0])
         elif outcome.kind == "done":
-            mailbox.acknowledge(message)
+            messaging.reply_ack(message)
         else:
             status = outcome.results[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
             stack = outcome.text(1) if outcome.kind == "error" else ""
-            reason = outcome.text(1) if outcome.kind == "fail" else log.explain(self.spec, outcome)
-            self._message_failed(mailbox, message, status, reason, stack)
-            self.recover()
+            reason = outcome.text(1) if outcome.kind == "fail" else explain(self.spec, outcome)
+            self._message_failed(messaging, message, status, reason, stack)
+            self.check_memory()
 
     def _message_failed(
-        self, mailbox: Messaging, message: PluginMessage, status: int, reason: str, stack: str = ""
+        self, messaging: Messaging, message: PluginMessage, status: int, reason: str, stack: str = ""
     ) -> None:
-        """The sender is told; as it may not listen, so is the core."""
+        """Replies with the error, and reports it to the core too: the sender may not wait for a reply."""
         self._errors += 1
-        text = f"{self.spec.name}: message 0x{message.message_type:02X} of {message.source_plugin}: {reason}"
-        log.log_error(text, stack)
+        text = f"{self.spec.name}: message 0x{message.message_type:02X} from {message.source_plugin}: {reason}"
+        log_error(text, stack)
         self._send_signal(Signal.PLUGIN_ERROR, text.encode()[:_MAX_ERROR].decode(errors="ignore").encode())
-        mailbox.answer_error(message, status, reason)
+        messaging.reply_error(message, status, reason)
 
-    def arm(self) -> None:
-        """From here on this process may use so much processor time: counted only while it runs, not while it waits."""
+    # Limits -----------------------------------------------------------------------------------------------------------
+
+    def arm_timer(self) -> None:
+        """SIGPROF ends the process once the job's processor time and the grace are used up."""
         now = time.monotonic()
         if now - self._armed_at > _ARMED:
             self._armed_at = now
             signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
 
-    def disarm(self) -> None:
-        """No job runs: what the host does now is charged to none."""
+    def disarm_timer(self) -> None:
+        """Between two jobs: the host's own work is charged to no job."""
         if self._armed_at > -math.inf:
             self._armed_at = -math.inf
             signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """Inside a job: what is done here for others is not charged to it."""
+    def uncharged(self) -> Iterator[None]:
+        """Inside a job: what the host does within this context is not charged to it."""
         left, _ = signal.setitimer(signal.ITIMER_PROF, 0.0)
         began = time.process_time()
         try:
             yield
         finally:
-            self._sandbox.for_others += time.process_time() - began
+            self._sandbox.uncharged += time.process_time() - began
             if left:
                 signal.setitimer(signal.ITIMER_PROF, left)
 
-    def recover(self) -> None:
-        """After a failed call: ends the process if what it holds leaves no room for another one."""
+    def check_memory(self) -> None:
+        """After a failed call: exits if the plugin keeps so much that no further call would fit."""
         if self._sandbox.memory_used() < _FULL * self.spec.memory:
             return
         self._sandbox.collect()
         if self._sandbox.memory_used() >= _FULL * self.spec.memory:
-            self._end(f"keeps nearly all of {log.memory_limit(self.spec)}: starts anew")
+            self._exit_with(
+                f"after a collection, over {_FULL:.0%} of the {_memory_limit(self.spec)} is in use: exiting"
+            )
 
-    def figures(self) -> dict[str, int]:
+    def metrics(self) -> dict[str, int]:
         return {"calls": self._calls, "errors": self._errors, "messages": self._messages}
 
     def _name(self, command_id: int) -> str:

@@ -1,18 +1,19 @@
-"""The two ends of a plugin's FIFOs, none of which ever blocks (fifos.md#ends).
+"""Both ends of a plugin's FIFOs, without blocking (fifos.md#ends).
 
-    Outbound   fifos/self→B ─┬─ the pipe takes it    done
-                             ├─ the pipe is full     queued; goes out when the pipe has room
-                             ├─ nobody reads it      PluginOffline: the plugin is told; what is queued is tried again
-                             └─ so is the queue      PluginBusy: the plugin is told
-    Inbound    fifos/B→self ─┬─ new                  to be handled
-                             └─ a repeat             the answer that it got
+    Outbound   fifos/self→B ─┬─ the pipe has room     written
+                             ├─ the pipe is full      queued, and written when the pipe has room
+                             ├─ nobody has it open    PluginOffline for this message; queued ones are retried
+                             └─ the queue is full     PluginBusy
+    Inbound    fifos/B→self ─┬─ a new message         goes to its handler
+                             ├─ a repeated one        the remembered answer
+                             └─ too much junk         not read for a minute
 
-FIFOs are the core's: it makes them and holds them open. Both ends are opened O_RDWR: a reader that is its own writer
-sees no end, a writer that is its own reader does not fail for want of one. A sandbox may allow one direction alone;
-it grants second names of the FIFOs too, for those that were made later.
+The core makes the FIFOs and holds them open. Both ends are opened O_RDWR: a reader that is its own writer sees no end
+of file, a writer that is its own reader does not fail for want of one. Where the sandbox grants only one direction,
+that one is opened. A FIFO made after the sandbox is reached by its second name, in a folder that the sandbox grants.
 
-Who reads a FIFO holds its lock (flock). Of two processes of a plugin, where one follows the other, the first reads
-until it ends, and then the second: no message is read in halves, and their order is kept.
+The reader of a FIFO holds a lock on it (flock). While a plugin is replaced, the old process reads until it exits, and
+then the new one: messages stay whole and in order.
 """
 
 from __future__ import annotations
@@ -21,45 +22,48 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections import deque
+from collections.abc import Callable
 
 from reed.errors import CallError, PluginBusy, PluginOffline, TooLarge
 from reed.lua.message_buffer import MessageBuffer
-from reed.lua.rubbish import Rubbish
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.plugins import PluginMessage
 
 ARROW = "→"
-_CHUNK = 16384  # bytes read at once: a plugin pays for the pages it touches
-_CHUNKS_A_TURN = 8
-_QUEUED_MESSAGES = 1024
-_QUEUED_BYTES = 1024 * 1024  # beside the newest message
+MAX_QUEUED = 1024  # messages, in a queue and in the inbox (limits.md#messages-between-plugins)
+MAX_QUEUED_BYTES = 1024 * 1024  # payload before the newest message
+BLOCK_SECONDS = 60.0  # for which the FIFO of a writer of junk is not read
+JUNK_LIMIT = 2 * MAX_PAYLOAD  # bytes: two messages of the largest size, both torn
+REPEAT_COST = 4096  # bytes of junk that a repeated message counts as: it costs an answer
+_CHUNK = 16384  # bytes for each read(): a plugin pays for the pages that it touches
+_CHUNKS_PER_TURN = 8
 _REMEMBERED = 256  # messages of one FIFO
 _REMEMBERED_BYTES = 65536  # of their answers
-_REFUSED = (errno.EACCES, errno.EPERM)
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Answer = tuple[int, bytes]  # message type and payload
 
 
 class FifoPaths:
-    """Where one plugin's FIFOs are."""
+    """Where the FIFOs of one plugin are."""
 
     def __init__(self, runtime_dir: str, plugin: str) -> None:
         self._fifos = os.path.join(runtime_dir, "fifos")
         self._links = os.path.join(runtime_dir, "peers", plugin)
         self.plugin = plugin
 
-    def reading(self, source: str, /) -> int:
-        """The FIFO from another plugin, opened. Raises OSError."""
+    def open_from(self, source: str, /) -> int:
+        """Opens the FIFO that `source` writes to. Raises OSError."""
         return self._open(f"{source}{ARROW}{self.plugin}", f"from/{source}", os.O_RDONLY)
 
-    def writing(self, target: str, /) -> int:
-        """The FIFO to another plugin, opened. Raises OSError."""
+    def open_to(self, target: str, /) -> int:
+        """Opens the FIFO that `target` reads. Raises OSError."""
         return self._open(f"{self.plugin}{ARROW}{target}", f"to/{target}", os.O_WRONLY)
 
     def changed_at(self) -> int:
-        """When FIFOs came or went; 0 when that cannot be told."""
+        """When a FIFO was last made or removed (mtime of the folder, ns); 0 if unknown."""
         try:
             return os.stat(self._fifos).st_mtime_ns
         except OSError:
@@ -74,7 +78,7 @@ class FifoPaths:
         found = os.fstat(fd)
         if not stat.S_ISFIFO(found.st_mode) or found.st_uid != os.geteuid():
             os.close(fd)
-            raise OSError(errno.EINVAL, "is no FIFO of the core's own", path)
+            raise OSError(errno.EINVAL, "not a FIFO of the core's user", path)
         return fd
 
     @staticmethod
@@ -85,30 +89,60 @@ class FifoPaths:
             return os.open(path, one_way | _FLAGS)
 
 
+class JunkMeter:
+    """A leaky bucket for the useless bytes of one writer: no message, or one that was read before.
+
+    It overflows at JUNK_LIMIT and empties within BLOCK_SECONDS. A writer that dies within messages, and one that asks
+    again for its answers, stay far below the limit.
+    """
+
+    __slots__ = ("_blocked_until", "_clock", "_level", "_updated")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._level = 0.0
+        self._updated = clock()
+        self._blocked_until = 0.0
+
+    def add(self, size: int) -> bool:
+        """True if it overflows: the writer is blocked from now on."""
+        now = self._clock()
+        self._level = max(self._level - (now - self._updated) * JUNK_LIMIT / BLOCK_SECONDS, 0.0) + size
+        self._updated = now
+        if self._level <= JUNK_LIMIT:
+            return False
+        self._level, self._blocked_until = 0.0, now + BLOCK_SECONDS
+        return True
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._blocked_until > 0.0 and self._clock() < self._blocked_until
+
+
 class Inbound:
     """The FIFO from one plugin."""
 
-    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "rubbish", "source")
+    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "junk", "source")
 
-    def __init__(self, places: FifoPaths, source: str) -> None:
+    def __init__(self, paths: FifoPaths, source: str) -> None:
         self.source = source
-        self.fd = places.reading(source)
-        self.buffer = MessageBuffer(source, places.plugin)
-        self.rubbish = Rubbish()
-        self._seen: dict[int, Answer | None] = {}  # timestamp -> its answer, if it has one
+        self.fd = paths.open_from(source)
+        self.buffer = MessageBuffer(source, paths.plugin)
+        self.junk = JunkMeter()
+        self._seen: dict[int, Answer | None] = {}  # timestamp -> its answer, once there is one
         self._seen_bytes = 0
 
     def receive(self) -> bool:
-        """Reads what is there, up to a turn's share; False when it must be left alone for a while: another process of
-        this plugin reads it, it has no writer, or its writer is cut off.
+        """Reads up to a turn's share. False if the FIFO should be left alone for a while: another process of this
+        plugin reads it, it has no writer, or its writer is blocked.
         """
-        if self.rubbish.is_cut_off:
+        if self.junk.is_blocked:
             return False
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        for _ in range(_CHUNKS_A_TURN):
+        for _ in range(_CHUNKS_PER_TURN):
             try:
                 data = os.read(self.fd, _CHUNK)
             except BlockingIOError:
@@ -120,8 +154,8 @@ class Inbound:
                 break
         return True
 
-    def finish(self) -> None:
-        """Reads the rest of a message that was begun, and no byte more; what is not there yet is not waited for."""
+    def drain(self) -> None:
+        """Reads the rest of a message that has begun, and not a byte more; does not wait for it."""
         while (missing := self.buffer.missing) > 0:
             try:
                 data = os.read(self.fd, min(missing, _CHUNK))
@@ -132,66 +166,63 @@ class Inbound:
             self.buffer.feed(data)
 
     def is_new(self, timestamp: int) -> bool:
-        """Whether a message was not seen before; from now on it was."""
+        """Whether a message was not seen before; remembers it."""
         if timestamp in self._seen:
             return False
         self._seen[timestamp] = None
         if len(self._seen) > _REMEMBERED:
-            self._forget()
+            self._drop_oldest()
         return True
 
     def answer_to(self, timestamp: int) -> Answer | None:
         return self._seen.get(timestamp)
 
-    def answered(self, timestamp: int, answer: Answer) -> None:
-        """Keeps the answer that a message got. What is too much is forgotten, the oldest first."""
+    def remember(self, timestamp: int, answer: Answer) -> None:
+        """Keeps the answer to a message for its repeats; beyond the limit the oldest are dropped."""
         if timestamp in self._seen:
             self._seen[timestamp] = answer
             self._seen_bytes += len(answer[1])
             while self._seen_bytes > _REMEMBERED_BYTES and len(self._seen) > 1:
-                self._forget()
+                self._drop_oldest()
 
-    def _forget(self) -> None:
+    def _drop_oldest(self) -> None:
         answer = self._seen.pop(next(iter(self._seen)))
         self._seen_bytes -= len(answer[1]) if answer else 0
 
-    def renew(self, fd: int) -> None:
-        """Takes the FIFO that stands there now. If it is another one, what was half read will not become whole."""
+    def reopen(self, fd: int) -> None:
+        """Switches to the FIFO that has the name now. If it is another one, a partial message is dropped."""
         if not os.path.sameopenfile(self.fd, fd):
             self.buffer.clear()
-        self.close()
-        self.fd = fd
-
-    def close(self) -> None:
         os.close(self.fd)
+        self.fd = fd
 
 
 class Outbound:
     """The FIFO to one plugin."""
 
-    __slots__ = ("_queue", "_queued_bytes", "_sent", "_target", "fd", "is_stuck")
+    __slots__ = ("_queue", "_queued_bytes", "_sent", "_target", "fd", "is_broken")
 
     def __init__(self, fd: int, target: str) -> None:
         self.fd = fd
         self._target = target
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._sent = 0  # bytes of the first in the queue
-        self.is_stuck = False  # the last write failed: such a pipe is always ready, and must not be waited for
+        self._sent = 0  # bytes of the first message in the queue
+        self.is_broken = False  # the last write failed: poll() reports such a pipe at once, so it is not polled
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Messages that are not in the pipe yet."""
         return len(self._queue)
 
     def push(self, message: PluginMessage) -> None:
-        """Sends a message, or queues it: what has begun is finished first. Raises PluginBusy, PluginOffline."""
+        """Sends a message after those that are queued, or queues it. Raises PluginBusy, PluginOffline, TooLarge."""
         if len(message.payload) > MAX_PAYLOAD:
-            raise TooLarge(f"a message of {len(message.payload)} bytes", hint=f"the limit is {MAX_PAYLOAD}")
+            raise TooLarge(f"message of {len(message.payload)} bytes", hint=f"the limit is {MAX_PAYLOAD}")
         self.flush()
-        if len(self._queue) >= _QUEUED_MESSAGES or self._queued_bytes > _QUEUED_BYTES:
+        if len(self._queue) >= MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
             raise PluginBusy(
-                f"the FIFO to {self._target} is full, and {len(self._queue)} messages wait for it",
+                f"queue to {self._target} is full: {len(self._queue)} messages",
                 hint=f"{self._target} does not read its messages",
             )
         data = message.pack()
@@ -200,38 +231,35 @@ class Outbound:
         try:
             self.flush()
         except CallError:
-            if len(self._queue) > 1 or not self._sent:  # the plugin is told that this one did not go
+            if len(self._queue) > 1 or not self._sent:  # the error is for this message, so it must not be sent later
                 self._queue.pop()
                 self._queued_bytes -= len(data)
             raise
 
     def flush(self) -> None:
-        """Writes what the pipe has room for."""
+        """Writes what the pipe has room for. Raises PluginOffline, CallError."""
         while self._queue:
             first = self._queue[0]
             try:
                 self._sent += os.write(self.fd, memoryview(first)[self._sent :])
             except BlockingIOError:
-                self.is_stuck = False
+                self.is_broken = False
                 return
             except BrokenPipeError:  # only where the sandbox does not let it read its own FIFO
-                self.is_stuck = True
+                self.is_broken = True
                 raise PluginOffline(f"nobody reads the FIFO to {self._target}") from None
             except OSError as error:
-                self.is_stuck = True
+                self.is_broken = True
                 raise CallError(f"writing to the FIFO to {self._target}: {error.strerror}") from None
-            self.is_stuck = False
+            self.is_broken = False
             if self._sent == len(first):
                 self._queue.popleft()
                 self._queued_bytes -= len(first)
                 self._sent = 0
 
-    def renew(self, fd: int) -> None:
-        """Takes the FIFO that stands there now. If it is another one, the message that was half sent is sent whole."""
+    def reopen(self, fd: int) -> None:
+        """Switches to the FIFO that has the name now. If it is another one, a partial message is sent again whole."""
         if not os.path.sameopenfile(self.fd, fd):
             self._sent = 0
-        self.close()
-        self.fd = fd
-
-    def close(self) -> None:
         os.close(self.fd)
+        self.fd = fd

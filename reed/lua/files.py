@@ -1,8 +1,8 @@
-"""The two folders of a plugin: its own, to read Lua from, and its data folder, with the permission file_write.
+"""The two folders of a plugin: its own, which `require` reads, and its data folder, with the permission file_write.
 
-A path is relative to its folder. It is walked name by name from the folder's descriptor. A link on the way is read, and
-its names are walked in its place, never by the kernel: one that leads up out of the folder, or starts with /, is
-refused. So what is reached lies inside, as with openat2 and RESOLVE_BENEATH, which old kernels and profiles lack.
+Paths are relative to the folder and cannot leave it: they are resolved here, name by name from the folder's descriptor,
+and symbolic links too. A link that leads up out of the folder, or starts with /, is rejected. openat2 with
+RESOLVE_BENEATH would do the same, but old kernels and some seccomp profiles lack it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reed.wire import strict_json
 MAX_SOURCE = 1024 * 1024  # bytes of a Lua file
 MAX_OPEN = 32
 _READ = 65536
-_MOST_LINKS = 40  # that one path goes through, as in the kernel
+_MAX_LINKS = 40  # in one path, as in the kernel
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLAGS = {
     b"r": os.O_RDONLY,
@@ -29,7 +29,7 @@ _FLAGS = {
 
 
 class Folder:
-    """A folder that paths do not leave."""
+    """A folder that paths cannot leave."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,7 +43,7 @@ class Folder:
             fd = walk.open(flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode) and not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
-            raise PermissionDenied(f"{path}: no regular file")
+            raise PermissionDenied(f"{path}: not a regular file")
         return fd
 
     def remove(self, path: str) -> None:
@@ -56,16 +56,16 @@ class Folder:
 
 
 class _Walk:
-    """From a folder to what a path names below it. As a context it closes what it opened, and tells OSErrors."""
+    """Resolves a path below a folder. As a context manager it closes what it opened, and converts OSError."""
 
     def __init__(self, root: int, path: str) -> None:
         if path.startswith("/") or "\0" in path:
             raise PermissionDenied(f"{path!r}: paths are relative to the plugin's folder")
         names = [name for name in path.split("/") if name not in ("", ".")] or ["."]
         if ".." in names:
-            raise PermissionDenied(f"{path!r}: a path does not lead upwards")
+            raise PermissionDenied(f"{path!r}: '..' is not allowed")
         self._path = path
-        self._names = names[::-1]  # those that are still to be walked, the next one last
+        self._names = names[::-1]  # still to be resolved, the next one last
         self._folders = [os.dup(root)]
         self._links = 0
 
@@ -76,15 +76,15 @@ class _Walk:
         for fd in self._folders:
             os.close(fd)
         if isinstance(error, OSError):
-            raise _refused(self._path, error) from None
+            raise _converted(self._path, error) from None
 
     @property
     def folder(self) -> int:
-        """The descriptor of the folder that was reached."""
+        """The descriptor of the current folder."""
         return self._folders[-1]
 
     def to_last(self) -> str:
-        """Walks to the folder of the last name; gives that name."""
+        """Enters the folder of the last name; returns that name."""
         while True:
             name = self._names.pop()
             if name == "..":
@@ -97,7 +97,7 @@ class _Walk:
                 return "."
 
     def open(self, flags: int) -> int:
-        """Opens what the path names, at the end of all links."""
+        """Opens the file at the end of all links."""
         while True:
             name = self.to_last()
             try:
@@ -105,23 +105,23 @@ class _Walk:
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise
-            self._take_link(name)
+            self._expand_link(name)
 
     def _down(self, name: str) -> None:
         try:
             self._folders.append(os.open(name, _FOLDER, dir_fd=self.folder))
         except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENOTDIR):  # ENOTDIR is what O_DIRECTORY says to a link
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):  # O_DIRECTORY gives ENOTDIR for a link
                 raise
-            self._take_link(name)
+            self._expand_link(name)
 
     def _up(self) -> None:
         if len(self._folders) == 1:
-            raise PermissionDenied(f"{self._path}: is a link out of the plugin's folder")
+            raise PermissionDenied(f"{self._path}: a symbolic link leads out of the plugin's folder")
         os.close(self._folders.pop())
 
-    def _take_link(self, name: str) -> None:
-        """Puts the names of a link in the place of its own."""
+    def _expand_link(self, name: str) -> None:
+        """Replaces the name of a link by the names of its target."""
         try:
             target = os.readlink(name, dir_fd=self.folder)
         except OSError as error:
@@ -130,13 +130,13 @@ class _Walk:
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from None  # a plain file on the way
         self._links += 1
         if target.startswith("/"):
-            raise PermissionDenied(f"{self._path}: is a link out of the plugin's folder")
-        if self._links > _MOST_LINKS:
-            raise PermissionDenied(f"{self._path}: goes through more than {_MOST_LINKS} links")
+            raise PermissionDenied(f"{self._path}: a symbolic link leads out of the plugin's folder")
+        if self._links > _MAX_LINKS:
+            raise PermissionDenied(f"{self._path}: more than {_MAX_LINKS} symbolic links")
         self._names += [part for part in target.split("/") if part not in ("", ".")][::-1] or ["."]
 
 
-def _refused(path: str, error: OSError) -> ReedError:
+def _converted(path: str, error: OSError) -> ReedError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"{path}: no such file")
     return CallError(f"{path}: {error.strerror}")
@@ -148,7 +148,7 @@ def read_source(folder: Folder, path: str) -> bytes:
     try:
         source = os.read(fd, min(os.fstat(fd).st_size, MAX_SOURCE) + 1)
     except IsADirectoryError as error:
-        raise _refused(path, error) from None
+        raise _converted(path, error) from None
     finally:
         os.close(fd)
     if len(source) > MAX_SOURCE:
@@ -157,7 +157,7 @@ def read_source(folder: Folder, path: str) -> bytes:
 
 
 class DataFiles:
-    """The files that a plugin has open in its data folder, by number (sdk/files.lua)."""
+    """The open files of a plugin's data folder, by number (sdk/files.lua)."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -166,14 +166,14 @@ class DataFiles:
 
     def open(self, path: bytes, mode: bytes) -> bytes:
         if len(self._open) >= MAX_OPEN:
-            raise CallError(f"{len(self._open)} files are open", hint="close some")
+            raise CallError(f"too many open files: {len(self._open)}", hint="close some")
         self._last += 1
         number = str(self._last).encode()
         self._open[number] = self._folder.open(os.fsdecode(path), _FLAGS[mode])
         return number
 
     def read(self, number: bytes, size: bytes) -> bytes:
-        """At most `size` bytes; none at the end of the file."""
+        """At most `size` bytes; b"" at the end of the file."""
         return bytes(self._try(os.read, number, min(int(size), _READ)))
 
     def write(self, number: bytes, data: bytes) -> None:
@@ -194,7 +194,7 @@ class DataFiles:
         try:
             names = os.listdir(fd)
         except NotADirectoryError as error:
-            raise _refused(os.fsdecode(path), error) from None
+            raise _converted(os.fsdecode(path), error) from None
         finally:
             os.close(fd)
         return strict_json.dumps(sorted(names))
@@ -218,7 +218,7 @@ class DataFiles:
 
 
 def data_files(path: str) -> dict[bytes, Callable[..., bytes | None]]:
-    """What sdk/files.lua asks for, on the data folder `path`."""
+    """The services of sdk/files.lua, for the data folder `path`."""
     os.makedirs(path, 0o700, exist_ok=True)
     data = DataFiles(Folder(path))
     names = ("open", "read", "write", "flush", "close", "list", "remove", "rename")

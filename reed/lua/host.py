@@ -1,13 +1,13 @@
-"""A Lua plugin's process, from main.lua to its end (protocol.md#plugin-connections).
+"""A Lua plugin's process, from main.lua to its exit (protocol.md#plugin-connections).
 
-    load main.lua ── connect ── register (F0) ── READY ── serve: calls, signals, messages ── SHUTDOWN_GRACEFUL ── exit 0
-                                                   ^                    │ nothing to do for so long
-                                                   └ a call, a message, └── on_sleep ── SLEEPING ── deep: exit 0
-                                                     WAKE_UP
+    load main.lua ── connect ── register ── READY ── serve: calls, signals, messages ── SHUTDOWN_GRACEFUL ── exit 0
+                                              ^                   │ idle for `sleep.after`
+                                              └ a call, a message,└── on_sleep ── SLEEPING ── deep: exit 0
+                                                WAKE_UP
 
-A core that dies is waited for (contact.py); messages of other plugins are served meanwhile. What a handler does wrong
-is that call's answer, and the plugin lives. What ends the process: an error in main.lua, no new core, memory that a
-plugin does not give back, and a library call that burns more than its processor time (SIGPROF: no hook reaches into C).
+If the core dies, the plugin reconnects (core_session.py) and serves messages meanwhile. A failing handler fails only
+its own call. The process exits on an error in main.lua, without a new core, if the plugin keeps its memory nearly full,
+and by SIGPROF if a C function uses up the processor time, where no hook runs.
 """
 
 from __future__ import annotations
@@ -20,263 +20,256 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
-from reed.lua import log
 from reed.lua.core_connection import CoreConnection, CoreGone
-from reed.lua.core_session import PATIENCE, CoreSession
-from reed.lua.dispatcher import Dispatcher
+from reed.lua.core_session import RECONNECT_TIMEOUT, CoreSession
+from reed.lua.dispatcher import Dispatcher, explain, log, log_error
 from reed.lua.fifo import FifoPaths
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
 from reed.lua.poller import Poller
-from reed.lua.sandbox import Sandbox, Service
+from reed.lua.sandbox import LuaSandbox, Service
 from reed.lua.services import CoreServices
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
 
-_LOOK_AGAIN = 0.1  # seconds, when it would sleep and a message is half read
-_LAST_FLUSH = 1.0  # seconds that the end waits for full pipes
+_RECHECK_INTERVAL = 0.1  # seconds, when it is time to sleep and a message is partly read
+_FLUSH_TIMEOUT = 1.0  # seconds that the exit waits for full pipes
 _ASYNC, _SIGNAL, _RESPONSE, _ERROR = int(Flag.ASYNC), int(Flag.SIGNAL), int(Flag.RESPONSE), int(Flag.ERROR)
 _HEALTH = int(Command.PLUGIN_HEALTH)
 
 
 class Host:
-    """One plugin, served until it ends. It is made in the zygote, and runs in a fork of it."""
+    """One plugin. It is made in the zygote, and runs in a fork of it."""
 
     _spec: LuaLaunchSpec
     _folder: Folder
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: LuaSandbox) -> None:
         self._sandbox = sandbox
-        self._contact = CoreSession(sandbox.set_settings)
+        self._session = CoreSession(sandbox.set_settings)
         self._idle_since = 0.0
         self._started = 0.0
-        self._handlers = Dispatcher(sandbox, self._contact.send_signal, self._end)
-        self._services: dict[bytes, Service] = {  # everything that Lua may ask for
-            **CoreServices(self._contact.request).table(),
-            b"log": log.log,
-            b"signal": self._contact.signal_of_lua,
+        self._dispatcher = Dispatcher(sandbox, self._session.send_signal, self._exit_with)
+        self._services: dict[bytes, Service] = {  # everything that Lua can call
+            **CoreServices(self._session.request).table(),
+            b"log": log,
+            b"signal": self._session.signal_service,
             b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
         }
 
     def run(self, spec: LuaLaunchSpec, connect: Callable[[int], None]) -> NoReturn:
-        """Loads, registers and serves; ends the process. `connect` leads a Unix socket to the plugin's own."""
+        """Loads, registers and serves; exits. `connect(fd)` connects a Unix socket to the plugin's own."""
         self.load(spec)
         try:
-            self.register(CoreConnection.by(connect))
+            self.register(CoreConnection.open(connect))
             while True:
-                self._serve_core()
-                self._find_core(connect)
+                with contextlib.suppress(CoreGone):
+                    while True:
+                        self.turn()
+                self._reconnect(connect)
         except CoreGone:
-            self._end("the core closed the connection, and answered no registration")
+            self._exit_with("the core closed the connection before the registration was answered")
         except CallError as error:
-            self._end(f"the connection to the core: {error}")
+            self._exit_with(f"the core rejected the registration: {error}")
         except (FileNotFoundError, ConnectionRefusedError):
-            self._end(f"no core listens on {spec.socket_path}")
+            self._exit_with(f"no core listens on {spec.socket_path}")
 
     def close(self) -> None:
-        """Gives back what `load` opened."""
+        """Closes what `load` opened."""
         self._folder.close()
-        self._mailbox.close()
+        self._messaging.close()
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
-    def load(self, spec: LuaLaunchSpec, places: FifoPaths | None = None) -> None:
-        """Runs main.lua; `places` are those of the spec, but in a warm-up."""
-        self._spec = self._handlers.spec = self._contact.spec = spec
+    def load(self, spec: LuaLaunchSpec, paths: FifoPaths | None = None) -> None:
+        """Runs main.lua. `paths` are those of `spec` by default."""
+        self._spec = self._dispatcher.spec = self._session.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        self._mailbox = Messaging(places or FifoPaths(spec.runtime_dir, spec.name), self._meanwhile, log.log)
-        self._contact.mailbox = self._mailbox
-        self._services.update({b"message": self._mailbox.send, b"message.request": self._mailbox.request})
+        self._messaging = Messaging(paths or FifoPaths(spec.runtime_dir, spec.name), self._wait_in_job, log)
+        self._session.messaging = self._messaging
+        self._services.update({b"message": self._messaging.send, b"message.request": self._messaging.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))
-        self._sandbox.start(self._services, memory=spec.memory, prepared=spec.prepared)
+        self._sandbox.start(self._services, memory=spec.memory, spec=spec.for_lua)
         try:
             source = read_source(self._folder, spec.entry)
         except CallError as error:
-            self._end(str(error))
-        self._handlers.arm()
+            self._exit_with(str(error))
+        self._dispatcher.arm_timer()
         outcome = self._sandbox.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
-            self._end(log.explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
-        self._contact.manifest = self._sandbox.manifest()
-        actions = json.loads(self._contact.manifest)["actions"]
-        self._handlers.names = {action["command_id"]: name for name, action in actions.items()}
+            self._exit_with(explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
+        self._session.manifest = self._sandbox.manifest()
+        actions = json.loads(self._session.manifest)["actions"]
+        self._dispatcher.names = {action["command_id"]: name for name, action in actions.items()}
         missing = sorted(spec.actions.keys() - actions.keys())
         if missing:
-            self._end(f"{spec.entry} sets no handler for {', '.join(missing)}, which plugin.yaml names")
+            self._exit_with(f"{spec.entry} sets no handler for {', '.join(missing)}, declared in plugin.yaml")
 
-    def register(self, link: CoreConnection) -> None:
-        """Makes the core know this plugin, which is served from now on."""
-        self._contact.meet(link)
-        self._turns = Poller(link, self._mailbox, self._contact.alive, self._handlers)
-        self._idle_since = time.monotonic()
+    def register(self, connection: CoreConnection) -> None:
+        self._session.attach(connection)
+        self._start_polling()
 
-    def _serve_core(self) -> None:
-        """Until it died or closed the connection."""
-        with contextlib.suppress(CoreGone):
-            while True:
-                self.turn()
-
-    def _find_core(self, connect: Callable[[int], None]) -> None:
-        """Tries to meet a core, and serves messages in the pauses; ends the process when there is none for too long."""
-        log.log(b"warn", f"the core is gone; looking for it for {PATIENCE:g} s".encode())
-        self._link.close()
+    def _reconnect(self, connect: Callable[[int], None]) -> None:
+        """Reconnects, and handles messages between the attempts; exits after RECONNECT_TIMEOUT."""
+        log(b"warn", f"connection to the core lost; reconnecting for up to {RECONNECT_TIMEOUT:g} s".encode())
+        self._connection.close()
         try:
-            while pause := self._contact.seek(connect, time.monotonic()):
+            while pause := self._session.reconnect(connect, time.monotonic()):
                 if not self._handle_message():
-                    self._turns.wait(pause)
+                    self._poller.wait(pause)
         except CoreGone:
-            self._end(f"no core came back within {PATIENCE:g} s")
-        self._turns = Poller(self._link, self._mailbox, self._contact.alive, self._handlers)
+            self._exit_with(f"no core within {RECONNECT_TIMEOUT:g} s")
+        self._start_polling()
+
+    def _start_polling(self) -> None:
+        self._poller = Poller(self._connection, self._messaging, self._session.answer_health_check, self._dispatcher)
         self._idle_since = time.monotonic()
 
     @property
-    def _link(self) -> CoreConnection:
-        assert self._contact.link is not None
-        return self._contact.link
+    def _connection(self) -> CoreConnection:
+        assert self._session.connection is not None
+        return self._session.connection
 
     # Serving ----------------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """One thing that is to be done, or waiting for one. Raises CoreGone."""
-        link = self._link
-        if (frame := link.ready_frame()) is not None:
-            self.serve(link, frame)
+        """Handles one frame or one message, or goes to sleep, or waits. Raises CoreGone."""
+        connection = self._connection
+        if (frame := connection.ready_frame()) is not None:
+            self._handle_frame(connection, frame)
         elif self._handle_message():
             pass
         elif (left := self._until_sleep()) is not None and left <= 0:
-            self._fall_asleep(link)
+            self._go_to_sleep(connection)
         else:
-            self._turns.wait(left)
+            self._poller.wait(left)
 
     def _handle_message(self) -> bool:
-        """Gives the plugin the next message of another one; False when there is none."""
-        message = self._mailbox.next_message()
+        """Handles one message of the inbox; False if it is empty."""
+        message = self._messaging.next_message()
         if message is None:
             return False
         self._wake()
-        self._handlers.take(message, self._mailbox)
+        self._dispatcher.handle_message(message, self._messaging)
         self._idle_since = time.monotonic()
         return True
 
-    def serve(self, link: CoreConnection, frame: frames.Frame) -> None:
-        """One frame of the core."""
+    def _handle_frame(self, connection: CoreConnection, frame: frames.Frame) -> None:
         if frame.flags & _SIGNAL:
-            self._on_signal(link, SignalMessage.unpack(frame.payload))
+            self._handle_signal(connection, SignalMessage.unpack(frame.payload))
         elif frame.flags & _RESPONSE:
-            log.log(b"error", b"a response of the core to nothing that was asked")
+            log(b"error", b"the core sent a response without a request")
         elif frame.command_id == _HEALTH:
-            figures = JsonResponse(200, strict_json.dumps(self._figures())).pack()
-            link.send(frames.encode(frame.command_id, figures, Flag.RESPONSE))
+            metrics = JsonResponse(200, strict_json.dumps(self._metrics())).pack()
+            connection.send(frames.encode(frame.command_id, metrics, Flag.RESPONSE))
         else:
             self._wake()
-            self._on_call(link, frame)
+            self._handle_call(connection, frame)
             self._idle_since = time.monotonic()
 
-    def _on_call(self, link: CoreConnection, frame: frames.Frame) -> None:
-        flags, body = self._handlers.answer(frame.command_id, bytes(frame.payload))
+    def _handle_call(self, connection: CoreConnection, frame: frames.Frame) -> None:
+        flags, body = self._dispatcher.handle_call(frame.command_id, bytes(frame.payload))
         if not frame.flags & _ASYNC:
-            link.send(frames.encode(frame.command_id, body, flags))
+            connection.send(frames.encode(frame.command_id, body, flags))
         if flags & _ERROR:
-            self._handlers.recover()
+            self._dispatcher.check_memory()
 
-    def _on_signal(self, link: CoreConnection, message: SignalMessage) -> None:
+    def _handle_signal(self, connection: CoreConnection, message: SignalMessage) -> None:
         data, kind = bytes(message.data), message.signal_type
         if kind == Signal.RELOAD_CONFIG and data:
             self._reload(data)
         if kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP) or (
-            kind == Signal.HEALTH_CHECK and self._mailbox.has_changed()
+            kind == Signal.HEALTH_CHECK and self._messaging.has_changed()
         ):
-            self._contact.look(link)
-        self._handlers.arm()
+            self._session.refresh(connection)
+        self._dispatcher.arm_timer()
         outcome = self._sandbox.signal(kind, data)
         if outcome.kind != "done":
-            log.log_error(f"{self._spec.name}.on_signal: {log.explain(self._spec, outcome)}", outcome.text(1))
+            log_error(f"{self._spec.name}.on_signal: {explain(self._spec, outcome)}", outcome.text(1))
         if kind == Signal.SHUTDOWN_GRACEFUL:
             self._shut_down()
         if kind == Signal.HEALTH_CHECK:
-            self._contact.send_signal(self._contact.status)
+            self._session.send_signal(self._session.status)
         elif kind in (Signal.RELOAD_CONFIG, Signal.WAKE_UP):
-            is_busy = self._contact.status == Signal.PLUGIN_BUSY
-            self._contact.send_signal(Signal.PLUGIN_BUSY if is_busy else Signal.PLUGIN_READY)
+            is_busy = self._session.status == Signal.PLUGIN_BUSY
+            self._session.send_signal(Signal.PLUGIN_BUSY if is_busy else Signal.PLUGIN_READY)
             self._idle_since = time.monotonic()
 
     def _reload(self, data: bytes) -> None:
-        """New settings came with the signal; what is no JSON changes nothing."""
+        """Applies the settings that came with RELOAD_CONFIG; malformed ones change nothing."""
         try:
-            self._contact.take_settings(strict_json.loads(data))
+            self._session.apply_settings(strict_json.loads(data))
         except CallError as error:
-            log.log(b"error", f"the new settings: {error}".encode())
+            log(b"error", f"RELOAD_CONFIG with malformed settings: {error}".encode())
 
-    def _figures(self) -> dict[str, object]:
+    def _metrics(self) -> dict[str, object]:
         return {
-            **self._handlers.figures(),
-            **self._mailbox.figures(),
+            **self._dispatcher.metrics(),
+            **self._messaging.metrics(),
             "memory_bytes": self._sandbox.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
             "lua": self._spec.lua,
         }
 
-    def _meanwhile(self, seconds: float) -> None:
-        """Waits inside a job that waits for another plugin."""
-        if self._contact.link is None:
-            raise CallError("no answer can be waited for while main.lua loads", status=503)
-        self._turns.meanwhile(seconds)
+    def _wait_in_job(self, seconds: float) -> None:
+        if self._session.connection is None:
+            raise CallError("no connection to the core yet: requests cannot be made while main.lua loads", status=503)
+        self._poller.wait_in_job(seconds)
 
     # Sleep ------------------------------------------------------------------------------------------------------------
 
     def _until_sleep(self) -> float | None:
-        """Seconds until it is time to sleep; None: it is not, or it sleeps already."""
-        if self._contact.sleep is None or self._contact.status != Signal.PLUGIN_READY:
+        """Seconds until it is time to sleep; None if it never is, or the plugin is asleep or busy."""
+        if self._session.sleep is None or self._session.status != Signal.PLUGIN_READY:
             return None
-        left = self._idle_since + self._contact.sleep[0] - time.monotonic()
-        if left <= 0 and not self._mailbox.is_quiet():
-            return _LOOK_AGAIN
+        left = self._idle_since + self._session.sleep[0] - time.monotonic()
+        if left <= 0 and not self._messaging.is_idle():
+            return _RECHECK_INTERVAL
         return max(left, 0.0)
 
-    def _fall_asleep(self, link: CoreConnection) -> None:
-        """Says SLEEPING. In deep sleep the process ends, unless the core had sent something before it knew.
+    def _go_to_sleep(self, connection: CoreConnection) -> None:
+        """Sends SLEEPING. In deep sleep the process exits, unless the core sent something before it received SLEEPING.
 
-        The core answers in order: when it has answered the registration, all that it had sent before is here.
+        The core answers in order: once it has answered this registration, everything that it sent before has arrived.
         """
-        self._handlers.arm()
+        self._dispatcher.arm_timer()
         outcome = self._sandbox.sleep()
         if outcome.kind != "done":
-            log.log_error(f"{self._spec.name}.on_sleep: {log.explain(self._spec, outcome)}", outcome.text(1))
-        self._contact.send_signal(Signal.PLUGIN_SLEEPING)
+            log_error(f"{self._spec.name}.on_sleep: {explain(self._spec, outcome)}", outcome.text(1))
+        self._session.send_signal(Signal.PLUGIN_SLEEPING)
         self._sandbox.collect()
-        if self._contact.sleep is None or not self._contact.sleep[1]:
+        if self._session.sleep is None or not self._session.sleep[1]:
             return
-        self._contact.introduce(link)
-        link.defer_frames(self._contact.alive)
-        if not link.queue and self._mailbox.is_quiet():
+        self._session.register(connection)
+        connection.defer_frames(self._session.answer_health_check)
+        if not connection.deferred and self._messaging.is_idle():
             self._shut_down()
 
     def _wake(self) -> None:
-        """Something came: no longer asleep."""
-        if self._contact.status == Signal.PLUGIN_SLEEPING:
-            self._contact.send_signal(Signal.PLUGIN_READY)
+        """Work arrived: sends READY if the plugin was asleep."""
+        if self._session.status == Signal.PLUGIN_SLEEPING:
+            self._session.send_signal(Signal.PLUGIN_READY)
 
-    # Ending -----------------------------------------------------------------------------------------------------------
+    # Exiting ----------------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> NoReturn:
-        """What came before the signal has been answered: frames are served in order. Messages that were read are
-        handled: nobody else will."""
-        self._mailbox.finish()
-        while (message := self._mailbox.next_message()) is not None:
-            self._handlers.take(message, self._mailbox)
-        self._handlers.arm()
+        """Frames before the signal have been answered. Messages that were read are handled: nobody else will."""
+        self._messaging.drain()
+        while (message := self._messaging.next_message()) is not None:
+            self._dispatcher.handle_message(message, self._messaging)
+        self._dispatcher.arm_timer()
         outcome = self._sandbox.finish()
         if outcome.kind not in ("done", "run"):
-            log.log_error(f"{self._spec.name}: {log.explain(self._spec, outcome)}", outcome.text(1))
-        self._turns.flush_within(_LAST_FLUSH)
-        self._link.close()
+            log_error(f"{self._spec.name}: {explain(self._spec, outcome)}", outcome.text(1))
+        self._poller.flush_within(_FLUSH_TIMEOUT)
+        self._connection.close()
         os._exit(0)
 
-    def _end(self, text: str, stack: str = "") -> NoReturn:
-        """A fork of the zygote has nothing else to clean up."""
-        log.log_error(f"{self._spec.name}: {text}", stack)
+    def _exit_with(self, reason: str, stack: str = "") -> NoReturn:
+        """Logs the reason. A fork of the zygote has nothing else to clean up."""
+        log_error(f"{self._spec.name}: {reason}", stack)
         os._exit(1)

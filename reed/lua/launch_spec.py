@@ -1,4 +1,4 @@
-"""What a Lua plugin's process is told when it starts (plugin-lifecycle.md#start)."""
+"""What the core tells the process of a Lua plugin when it starts (plugin-lifecycle.md#start)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from reed.wire import strict_json
 
-MEMORY = 8 * 1024 * 1024  # bytes that Lua may hold, unless the manifest or reed.yaml says otherwise
-CPU = 2.0  # seconds of processor time for each call
+MEMORY = 8 * 1024 * 1024  # bytes of Lua's heap, by default
+CPU = 2.0  # seconds of processor time for each call, by default
 
 
 class LuaLaunchSpec(NamedTuple):
@@ -18,32 +18,32 @@ class LuaLaunchSpec(NamedTuple):
     name: str
     version: str
     folder: str
-    entry: str  # a file of the folder
+    entry: str  # relative to the folder
     socket_path: str
     runtime_dir: str
     data_dir: str | None  # only with file_write
-    actions: dict[str, int]  # name -> command_id, from the manifest
+    actions: dict[str, int]  # name -> command_id, from plugin.yaml
     memory: int  # bytes
     cpu: float  # seconds
     lua: str
-    prepared: bytes  # what Lua has to know of it, as JSON
+    for_lua: bytes  # the part that the SDK needs, as JSON
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
         """Reads {"name", …, "settings", "limits": {"memory", "cpu"}}; a limit that is null or missing is the default.
 
-        Raises Malformed: the settings cannot be JSON.
+        Raises Malformed if the settings cannot be written as JSON.
         """
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
-        cpu, data_dir = limits.get("cpu") or CPU, fields.get("data_dir")
-        told = {
+        memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
+        for_lua = {
             "name": fields["name"],
             "version": fields["version"],
             "actions": actions,
             "settings": fields.get("settings", {}),
             "can_write": data_dir is not None,
             "cpu": cpu,
-            "memory": limits.get("memory") or MEMORY,
+            "memory": memory,
             "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
         }
         return cls(
@@ -55,8 +55,8 @@ class LuaLaunchSpec(NamedTuple):
             runtime_dir=fields["runtime_dir"],
             data_dir=data_dir,
             actions=actions,
-            memory=limits.get("memory") or MEMORY,
+            memory=memory,
             cpu=cpu,
             lua=fields.get("lua") or "5.5",
-            prepared=strict_json.dumps(told),
+            for_lua=strict_json.dumps(for_lua),
         )

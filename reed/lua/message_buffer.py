@@ -1,11 +1,11 @@
-"""The bytes of one FIFO in, its messages out, whatever a writer's death left between them (protocol.md#messages).
+"""Splits the bytes of one FIFO into messages; skips the torn message of a writer that died (protocol.md#messages).
 
     0       4         5      6              38             70          78            82
     | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |
 
-A writer that died in the middle of a message leaves a torn one, and what follows it starts with a sound header: magic,
-version and the two names of this FIFO. JSON holds no byte 0x01, so wherever magic and version show up in a payload, it
-is torn, and what was before them is dropped: the torn message is lost, and no other.
+A writer that dies within a message leaves a torn one. The next message starts with a valid header: magic, version and
+the two names of this FIFO. JSON holds no byte 0x01, so a payload that contains magic and version is torn; everything
+before them is dropped. Only the torn message is lost.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from reed.wire.structs import pack_text
 _HEADER = structs.PLUGIN_MESSAGE.size
 _LENGTH = _HEADER - 4
 _START = MESSAGE_MAGIC.to_bytes(4, "little") + bytes([VERSION])
-_NAMES = len(_START) + 1  # where the two names begin
-_SOUND = _NAMES + 64  # bytes that tell a sound header
-_ENDS = tuple(_START[:size] for size in range(len(_START) - 1, 0, -1))
+_NAMES = len(_START) + 1  # offset of the two names
+_CHECKED = _NAMES + 64  # bytes by which a valid header is recognised
+_PREFIXES = tuple(_START[:size] for size in range(len(_START) - 1, 0, -1))
 
 
 class MessageBuffer:
-    """One FIFO's bytes; those that belonged to no whole message are counted in `dropped`."""
+    """`dropped` counts the bytes that belonged to no whole message."""
 
     __slots__ = ("_bytes", "_names", "_searched", "dropped")
 
@@ -38,12 +38,12 @@ class MessageBuffer:
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for the rest of their message."""
+        """Bytes of a partial message."""
         return len(self._bytes)
 
     @property
     def missing(self) -> int:
-        """Bytes that the message which was begun lacks, as far as that is known; 0 when none was."""
+        """Bytes that the partial message lacks, as far as they are known; 0 without one."""
         if not self._bytes:
             return 0
         if len(self._bytes) < _HEADER:
@@ -54,11 +54,11 @@ class MessageBuffer:
         self._bytes += data
 
     def clear(self) -> None:
-        """The rest of what was begun will not come."""
+        """Drops a partial message, whose rest will not come."""
         self._drop_to(len(self._bytes))
 
     def next_message(self) -> PluginMessage | None:
-        """The next whole message, or None when more must be read first."""
+        """The next whole message, or None until more is read."""
         while True:
             self._drop_to(self._first_header(0))
             if len(self._bytes) < _HEADER:
@@ -84,35 +84,35 @@ class MessageBuffer:
             return message
 
     def _first_header(self, start: int) -> int:
-        """Where a sound header starts, or what may be one, cut off by the end of what was read; else the end.
+        """Where a valid header starts, or the beginning of one at the end of the data; else the end.
 
-        A writer may send anything: whole headers are found by their names, which is C, and only the end is looked at
-        byte by byte.
+        A writer may send anything, so whole headers are searched by their names, in C; only the end is searched byte by
+        byte.
         """
         names = self._bytes.find(self._names, start + _NAMES)
         while names >= 0:
             if self._bytes.startswith(_START, names - _NAMES):
                 return names - _NAMES
             names = self._bytes.find(self._names, names + 1)
-        at = self._bytes.find(_START[:1], max(start, len(self._bytes) - _SOUND + 1))
-        while at >= 0 and not self._agrees(at):
+        at = self._bytes.find(_START[:1], max(start, len(self._bytes) - _CHECKED + 1))
+        while at >= 0 and not self._matches(at):
             at = self._bytes.find(_START[:1], at + 1)
         return at if at >= 0 else len(self._bytes)
 
     def _second_header(self, end: int) -> int:
-        """Where, before `end`, another header starts; -1 if nowhere. Where only JSON can be, magic and version tell."""
+        """Where another header starts before `end`, or -1. Within the payload, magic and version are enough."""
         at = self._bytes.find(_START, self._searched, end + len(_START) - 1)
-        while 0 <= at < _HEADER and not self._agrees(at):
+        while 0 <= at < _HEADER and not self._matches(at):
             at = self._bytes.find(_START, at + 1, end + len(_START) - 1)
         if at >= 0 or len(self._bytes) < end:
             return at
         payload = memoryview(self._bytes)[max(_HEADER, end - len(_START)) : end]
-        tail = bytes(payload)  # it may end with the first bytes of a magic, as no JSON text does
+        tail = bytes(payload)  # no JSON text ends with the first bytes of a magic
         payload.release()
-        return next((end - len(start) for start in _ENDS if tail.endswith(start)), -1)
+        return next((end - len(start) for start in _PREFIXES if tail.endswith(start)), -1)
 
-    def _agrees(self, at: int) -> bool:
-        """Whether the bytes from there on are those of a sound header, as far as they go."""
+    def _matches(self, at: int) -> bool:
+        """Whether the bytes from there on match a valid header, as far as they go."""
         start = self._bytes[at : at + len(_START)]
         names = self._bytes[at + _NAMES : at + _NAMES + len(self._names)]
         return _START.startswith(start) and self._names.startswith(names)

@@ -1,10 +1,10 @@
-"""What a plugin's process waits for: the core, the FIFOs to it, and pipes that were full (fifos.md).
+"""poll(2) over the connection to the core, the FIFOs to this plugin, and full pipes to others.
 
-    Poller.wait(seconds)      between two jobs: reads what came
-    Poller.meanwhile(seconds) inside a job that waits for another plugin: frames of the core are set aside
+    Poller.wait(seconds)         between two jobs: reads what arrived
+    Poller.wait_in_job(seconds)  inside a job that waits for another plugin: the core's frames are deferred
 
-A FIFO that has no writer at all (where the sandbox does not let this process hold it open itself) is always readable,
-one that has no reader always writable: it is left alone for a moment.
+Where the sandbox does not let this process hold a FIFO open itself, one without a writer is always readable, and one
+without a reader always writable. Such a FIFO is not polled for a moment.
 """
 
 from __future__ import annotations
@@ -12,102 +12,100 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Callable
 
-from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.core_connection import CoreConnection, CoreGone, OnFrame
 from reed.lua.dispatcher import Dispatcher
 from reed.lua.messaging import Messaging
-from reed.wire import frames
 
-_PAUSE = 0.2  # seconds
+_RETRY_INTERVAL = 0.2  # seconds
 
 
 class Poller:
-    """One process's waiting. `alive` deals with a frame of the core while a job runs, if it can.
+    """`on_other_frame` handles a frame of the core during a job, if it can.
 
-    What is read here is others' doing, of any amount: it is charged to no job.
+    What others send, in any amount, is read here: that time is charged to no job.
     """
 
     def __init__(
-        self, link: CoreConnection, mailbox: Messaging, alive: Callable[[frames.Frame], bool], handlers: Dispatcher
+        self, connection: CoreConnection, messaging: Messaging, on_other_frame: OnFrame, dispatcher: Dispatcher
     ) -> None:
-        self._handlers = handlers
-        self._link = link
-        self._mailbox = mailbox
-        self._alive = alive
+        self._dispatcher = dispatcher
+        self._connection = connection
+        self._messaging = messaging
+        self._on_other_frame = on_other_frame
         self._generation = -1
-        self._core = -1  # the descriptor of the link; -1 when it is closed
+        self._core = -1  # descriptor of the connection; -1 once it is closed
         self._readers: dict[int, str] = {}
         self._paused: list[int] = []
         self._poll = select.poll()
 
     def wait(self, seconds: float | None) -> None:
-        """Waits until something comes, or for so long. Raises CoreGone."""
-        self._handlers.disarm()
+        """Waits until something arrives, or for so long. Raises CoreGone."""
+        self._dispatcher.disarm_timer()
         if self._turn(seconds):
-            self._link.fill()
+            self._connection.fill()
 
-    def meanwhile(self, seconds: float) -> None:
-        """As `wait`, while a job is under way. A core that is gone is the next turn's business."""
-        self._link.defer_frames(self._alive)
-        with self._handlers.aside():
-            core_has_sent = self._turn(seconds)
-        if core_has_sent:
+    def wait_in_job(self, seconds: float) -> None:
+        """As `wait`, inside a job. If the core is gone, the next turn notices that."""
+        self._connection.defer_frames(self._on_other_frame)
+        with self._dispatcher.uncharged():
+            core_is_readable = self._turn(seconds)
+        if core_is_readable:
             try:
-                self._link.fill()
+                self._connection.fill()
             except CoreGone:
-                self._link.close()
-            self._link.defer_frames(self._alive)
+                self._connection.close()
+            self._connection.defer_frames(self._on_other_frame)
 
     def flush_within(self, seconds: float) -> None:
-        """Before the end: waits a little for full pipes."""
+        """Before the process exits: waits for full pipes, up to `seconds`."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            blocked, is_stuck = self._mailbox.blocked(), self._mailbox.is_stuck()
-            if not blocked and not is_stuck:
+            writers, must_retry = self._messaging.writers(), self._messaging.must_retry()
+            if not writers and not must_retry:
                 break
             poll = select.poll()
-            for fd in blocked:
+            for fd in writers:
                 poll.register(fd, select.POLLOUT)
-            poll.poll(math.ceil((min(left, _PAUSE) if is_stuck else left) * 1000))
-            self._mailbox.flush()
-        self._mailbox.give_up()
+            poll.poll(math.ceil((min(left, _RETRY_INTERVAL) if must_retry else left) * 1000))
+            self._messaging.flush()
+        self._messaging.log_unsent()
 
     def _turn(self, seconds: float | None) -> bool:
-        """Waits, reads FIFOs and writes to them; True when the core has sent something."""
-        poll, blocked, is_stuck = self._prepared(), self._mailbox.blocked(), self._mailbox.is_stuck()
-        for fd in blocked:
+        """Polls, reads FIFOs and writes to them; True if the core has sent something."""
+        poll, writers, must_retry = self._readers_poll(), self._messaging.writers(), self._messaging.must_retry()
+        for fd in writers:
             poll.register(fd, select.POLLOUT)
-        if self._paused or is_stuck:
-            seconds = min(_PAUSE, seconds) if seconds is not None else _PAUSE
+        if self._paused or must_retry:
+            seconds = min(_RETRY_INTERVAL, seconds) if seconds is not None else _RETRY_INTERVAL
         events = poll.poll(None if seconds is None else math.ceil(max(seconds, 0) * 1000))
-        for fd in blocked:
+        for fd in writers:
             poll.unregister(fd)
         while self._paused:
             poll.register(self._paused.pop(), select.POLLIN)
-        if blocked or is_stuck:
-            self._mailbox.flush()
-        core_has_sent = False
+        if writers or must_retry:
+            self._messaging.flush()
+        core_is_readable = False
         for fd, _ in events:
             if fd in self._readers:
-                if not self._mailbox.receive(self._readers[fd]):
+                if not self._messaging.receive(self._readers[fd]):
                     poll.unregister(fd)
                     self._paused.append(fd)
             elif fd == self._core:
-                core_has_sent = True
-        return core_has_sent
+                core_is_readable = True
+        return core_is_readable
 
-    def _prepared(self) -> select.poll:
-        """What to wait for reads on: kept while it is the same."""
-        generation = -1 if self._mailbox.is_full() else self._mailbox.generation
-        core = self._link.fileno()
+    def _readers_poll(self) -> select.poll:
+        """The poll object for reading; rebuilt only when its descriptors change."""
+        generation = -1 if self._messaging.is_full() else self._messaging.generation
+        core = self._connection.fileno()
         if generation < 0 or generation != self._generation or core != self._core:
             self._generation, self._core = generation, core
             self._poll = select.poll()
             if core >= 0:
                 self._poll.register(core, select.POLLIN)
             self._paused = []
-            self._readers = self._mailbox.readers() if generation >= 0 else {}
+            self._readers = self._messaging.readers() if generation >= 0 else {}
             for fd in self._readers:
                 self._poll.register(fd, select.POLLIN)
         return self._poll

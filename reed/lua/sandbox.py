@@ -1,11 +1,11 @@
-"""One Lua runtime with its guards: the only place that knows lupa (sandbox.md#lua).
+"""One Lua runtime with its guards; the only module that imports lupa (sandbox.md#lua).
 
     Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
 
-Only strings, numbers and booleans cross, and to a service only strings. A Python exception that got into Lua would be
-an object, and so a way out: `_host` lets none pass. At the memory limit a string pushed into Lua ends the process:
-whoever pushes lifts the limit first where it might not fit, and the Lua side sets it again.
+Only strings, numbers and booleans cross, and to a service only strings. A Python exception in Lua would be an object,
+and so a way out of the sandbox: `_host` raises none. Pushing a string into Lua beyond the memory limit would end the
+process: Python lifts the limit before it pushes one that might not fit, and the Lua side sets it again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SLACK = 65536  # bytes that Lua may need around what is pushed
 
 
 class Outcome(NamedTuple):
-    """How a job in Lua ended.
+    """How a job in Lua ended: its kind, and the results of that kind.
 
-    done    results         run     main.lua waits in run()     none    no handler has this command id
+    done    results         run     main.lua waits in run()     none    there is no handler
     error   text, stack     time    place                       memory  place        fail    status, message
     """
 
@@ -36,13 +36,13 @@ class Outcome(NamedTuple):
     results: tuple[Any, ...]
 
     def text(self, at: int = 0) -> str:
-        """A result that is a string."""
+        """Result number `at` as text."""
         value = self.results[at] if at < len(self.results) else b""
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-class Sandbox:
-    """A runtime whose SDK is loaded. It is made in the zygote; `start` gives it to a plugin."""
+class LuaSandbox:
+    """A runtime with the SDK loaded. It is made in the zygote; `start` gives it to a plugin."""
 
     def __init__(self, lua: str = "5.5") -> None:
         module = _implementation(lua)
@@ -58,8 +58,8 @@ class Sandbox:
         )
         self._services: Mapping[bytes, Service] = {}
         self._memory = 0
-        self._lifted = True
-        self.for_others = 0.0  # seconds of processor time that a job waited for and did not use
+        self._lifted = True  # the memory limit
+        self.uncharged = 0.0  # seconds of processor time that the running job waited for and did not use
         guard = self._chunk("guard", self._host, self._limit)
         limits = self._chunk("limits", guard)
         json = self._chunk("json", guard, self._chunk("numbers", guard))
@@ -67,18 +67,18 @@ class Sandbox:
         files = self._chunk("files", guard, json, limits)
         self._entries = self._chunk("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
-        self.shared = (guard, json, sdk)  # what testing.lua is built on
-        self._runtime.gccollect()  # what lives now is old: a fork's collector leaves it alone
+        self.modules = (guard, json, sdk)  # for sdk/testing.lua
+        self._runtime.gccollect()  # makes the SDK old: the collector of a fork does not touch its pages
 
-    def start(self, services: Mapping[bytes, Service], *, memory: int, prepared: bytes) -> None:
-        """Gives the runtime to a plugin: what it may ask for, its limit in bytes, and what Lua has to know, as JSON."""
-        self._services = {b"source": _no_folder, **services}
+    def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:
+        """Gives the runtime to a plugin. `memory`: limit in bytes; `spec`: LuaLaunchSpec.for_lua."""
+        self._services = {b"source": _no_source, **services}
         self._memory = memory
-        self._entries[b"prepare"](prepared)
+        self._entries[b"prepare"](spec)
         self._limit(True)
 
     def load(self, name: str, source: bytes) -> Outcome:
-        """Runs main.lua up to run() or its end."""
+        """Runs main.lua, up to run() or its end."""
         return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> Outcome:
@@ -89,19 +89,18 @@ class Sandbox:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
     def message(self, source: str, message_type: int, payload: bytes) -> Outcome:
-        """Runs the handler of a message type: "done" with what it gave back, as JSON, or with nothing."""
+        """Runs the handler of a message type: "done" with the JSON of what it returned, or with nothing."""
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
 
     def sleep(self) -> Outcome:
-        """Runs on_sleep."""
         return self.enter(self._entries[b"sleep"])
 
     def finish(self) -> Outcome:
-        """Runs what follows run()."""
+        """Runs main.lua from run() to its end."""
         return self.enter(self._entries[b"finish"])
 
     def manifest(self) -> bytes:
-        """What the plugin has registered, as JSON."""
+        """The handlers that the plugin has set, as JSON."""
         return bytes(self._entries[b"manifest"]())
 
     def set_settings(self, text: bytes) -> None:
@@ -110,7 +109,6 @@ class Sandbox:
         self._limit(True)
 
     def memory_used(self) -> int:
-        """Bytes that Lua holds now."""
         return int(self._runtime.get_memory_used())
 
     def collect(self) -> None:
@@ -118,8 +116,8 @@ class Sandbox:
         self._runtime.gccollect()
         self._limit(True)
 
-    def run(self, name: str, *arguments: Any) -> Any:
-        """Runs a further file of sdk/ in the runtime (testing.lua); gives what it returns."""
+    def run_sdk_file(self, name: str, *arguments: Any) -> Any:
+        """Runs sdk/NAME.lua; returns what it returns."""
         return self._chunk(name, *arguments)
 
     def _chunk(self, name: str, *arguments: Any) -> Any:
@@ -128,18 +126,18 @@ class Sandbox:
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
-        """Calls into Lua. What comes out is always an Outcome: the host goes on after whatever a plugin does."""
+        """Calls into Lua; returns an Outcome whatever the plugin does."""
         size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
         return self._enter(entry, size, *arguments)
 
     def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> Outcome:
         self._lift(size)
-        self.for_others = 0.0
+        self.uncharged = 0.0
         try:
             result = entry(*arguments, self._lifted)
         except self._out_of_memory:
             self._limit(False)
-            result = self._entries[b"aftermath"]()
+            result = self._entries[b"out_of_memory"]()
         except self._lua_error as error:
             return Outcome("error", (str(error).encode(), b""))
         if isinstance(result, tuple):
@@ -147,13 +145,13 @@ class Sandbox:
         return Outcome(result.decode(), ())
 
     def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool, float]:
-        """What `guard.ask` calls. Never raises."""
+        """What `guard.ask` calls: (ok, text, whether the limit was lifted, uncharged seconds). Never raises."""
         try:
             service = self._services.get(operation)
             if service is None:
-                raise Internal(f"{operation.decode(errors='replace')} is not possible here")
-            if not all(type(argument) is bytes for argument in arguments):  # a table of Lua has methods of the plugin's
-                raise Malformed(f"{operation.decode(errors='replace')}: only texts cross to the host")
+                raise Internal(f"{operation.decode(errors='replace')} is not available here")
+            if not all(type(argument) is bytes for argument in arguments):  # a Lua table could have methods
+                raise Malformed(f"{operation.decode(errors='replace')}: only strings can be passed to the host")
             ok, text = True, service(*arguments)
         except ReedError as error:
             ok, text = False, failure(error)
@@ -161,11 +159,11 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
                 sys.excepthook(type(error), error, error.__traceback__)
             ok, text = False, failure(Internal(f"{operation.decode(errors='replace')}: {error}"))
-        for_others, self.for_others = self.for_others, 0.0
-        return ok, text, self._lift(len(text or b"")), for_others
+        uncharged, self.uncharged = self.uncharged, 0.0
+        return ok, text, self._lift(len(text or b"")), uncharged
 
     def _lift(self, size: int) -> bool:
-        """Lifts the memory limit when `size` more bytes might not fit; True when it is lifted."""
+        """Lifts the memory limit if `size` more bytes might not fit; returns whether it is lifted."""
         if not self._lifted and self._runtime.get_memory_used() + size + _SLACK >= self._memory:
             self._limit(False)
         return self._lifted
@@ -176,19 +174,18 @@ class Sandbox:
 
 
 def failure(error: ReedError) -> bytes:
-    """An error as the SDK wants it: `{status, code, message}`."""
+    """An error for the SDK, as the JSON {"status", "code", "message"}."""
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
     return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
 
 
-def _no_folder(path: bytes) -> bytes:
-    """`require` where there is no folder."""
+def _no_source(path: bytes) -> bytes:
+    """`require` in a sandbox without a folder."""
     raise NotFound(f"{path.decode(errors='replace')}: no such file")
 
 
 def _implementation(lua: str) -> Any:
-    """lupa's module for a version of Lua."""
     if lua == "5.5":
         from lupa import lua55
 
@@ -197,9 +194,9 @@ def _implementation(lua: str) -> Any:
         from lupa import lua54
 
         return lua54
-    raise Malformed(f"no Lua {lua}", hint="there is 5.5, and 5.4")
+    raise Malformed(f"Lua {lua} is not supported", hint="supported: 5.5, 5.4")
 
 
 def _no_attribute(_object: Any, name: Any, _is_setting: bool) -> Any:
-    """Nothing of Python is reachable from Lua; should an object ever get there, it has no attributes."""
+    """Lua reaches no Python object; if one ever got there, it would have no attributes."""
     raise AttributeError(f"{name!r}")

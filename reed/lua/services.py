@@ -1,7 +1,7 @@
-"""The core's commands as the SDK asks for them: JSON in, JSON out (sdk/reed.lua; protocol.md#commands).
+"""The core's commands for the SDK: JSON in, JSON out (sdk/reed.lua; protocol.md#commands).
 
-The arguments come as one JSON array, content as a JSON text of its own. Content is passed on as it is, byte by byte,
-in both directions. What fails is raised as a CallError, which becomes a failure in Lua.
+Arguments arrive as one JSON array, content as a JSON text of its own. The bytes of content are passed on unchanged in
+both directions. A CallError becomes a failure in Lua.
 """
 
 from __future__ import annotations
@@ -36,27 +36,25 @@ Request = Callable[[int, bytes], Bytes]
 
 
 class CoreServices:
-    """One method for each command; `request(command, payload)` gives the payload of the core's answer."""
+    """One method for each command; `request(command, payload)` returns the payload of the core's response."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
     def table(self) -> dict[bytes, Callable[..., bytes]]:
-        """The methods by the names that the SDK uses: b"snippet.get" and so on."""
+        """The methods by the SDK's names, such as b"snippet.get"."""
         names = [name for name in vars(type(self)) if name.count("_") == 1 and not name.startswith("_")]
         return {name.replace("_", ".").encode(): getattr(self, name) for name in names}
 
     def snippet_get(self, arguments: bytes) -> bytes:
         (ref,) = strict_json.loads(arguments)
-        return _record(SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record)
+        return SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record.as_json()
 
     def snippet_list(self, arguments: bytes) -> bytes:
         options = strict_json.load_object(arguments)
         query = SnippetList(options.pop("type", ""), options.pop("after", ""), options.pop("limit", 0))
         if options:
-            raise Malformed(
-                f"snippet.list: unknown option {next(iter(options))!r}", hint="there are type, after, limit"
-            )
+            raise Malformed(f"snippet.list: unknown option {next(iter(options))!r}", hint="options: type, after, limit")
         return _page(self._request(Command.SNIPPET_LIST, _packed(query)))
 
     def snippet_find(self, arguments: bytes, conditions: bytes) -> bytes:
@@ -64,14 +62,14 @@ class CoreServices:
         return _page(self._request(Command.SNIPPET_FIND, _packed(SnippetFind(kind, conditions, after, limit))))
 
     def snippet_lines(self, arguments: bytes) -> bytes:
-        """A page as lines of an export, behind one line of JSON that says what is in it: {"ids","cursor","skipped"}."""
-        kind, after, limit, only_ids, room = strict_json.loads(arguments)
+        """A page as lines of an export, after a line {"ids", "cursor", "skipped"}; skipped: longer than `max_line`."""
+        kind, after, limit, only_ids, max_line = strict_json.loads(arguments)
         page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(SnippetList(kind, after, limit))))
         parts: list[bytes] = []
         skipped: list[dict[str, Any]] = []
         for record in () if only_ids else page.records:
             line = jsonl.of_snippet(record)
-            if len(line) > room:
+            if len(line) > max_line:
                 skipped.append({"id": record.id, "name": record.semantic_name, "bytes": len(record.content)})
             else:
                 parts.append(line)
@@ -165,7 +163,7 @@ class CoreServices:
 
 
 def _packed(request: Any) -> bytes:
-    """The payload of a request record; a value of the wrong kind is the plugin's mistake, not ours."""
+    """The payload of a request record; a value of the wrong type is the plugin's error, not the host's."""
     try:
         return bytes(request.pack())
     except (struct.error, TypeError, AttributeError, OverflowError) as error:
@@ -179,20 +177,5 @@ def _check(status: int, error: str) -> None:
 
 def _page(answer: Bytes) -> bytes:
     page = SnippetPage.unpack(answer)
-    records = b",".join(map(_record, page.records))
+    records = b",".join(map(Record.as_json, page.records))
     return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
-
-
-def _record(record: Record) -> bytes:
-    """A snippet as the core hands it to an action with `input: snippet`, and its times."""
-    head = strict_json.dumps(
-        {
-            "id": record.id,
-            "type": record.snippet_type,
-            "name": record.semantic_name,
-            "version": record.version,
-            "created_at": record.created_at,
-            "updated_at": record.updated_at,
-        }
-    )
-    return head[:-1] + b',"content":' + record.content + b"}"

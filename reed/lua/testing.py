@@ -1,16 +1,12 @@
-"""Runs a plugin's own tests, tests/test_*.lua, in the sandbox that the plugin runs in (sdk/testing.lua).
+"""Runs a plugin's own tests, tests/test_*.lua, in the plugin's sandbox (sdk/testing.lua).
 
-    python -m reed.lua.testing FOLDER [--settings JSON] [--lua 5.4]
-
-Each file has a runtime of its own, in which main.lua has been loaded; each `it` has a plugin's limits of memory and
-processor time. There is no core: a test puts what the plugin asks for into `require("reed")`.
-Exit code: 0 all passed, 1 some did not, 2 there was nothing to run.
+Each file has a runtime of its own, with main.lua loaded; each `it` has a plugin's limits of memory and processor time.
+There is no core: a test replaces the functions of `require("reed")` that the plugin calls.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,24 +15,22 @@ from typing import Any, NamedTuple
 from reed.errors import NotFound, ReedError
 from reed.lua.files import Folder, read_source
 from reed.lua.launch_spec import CPU, MEMORY
-from reed.lua.sandbox import Outcome, Sandbox, Service
+from reed.lua.sandbox import LuaSandbox, Outcome, Service
 from reed.wire import strict_json
-
-USAGE = "usage: python -m reed.lua.testing FOLDER [--settings JSON] [--lua 5.4]"
 
 
 class Case(NamedTuple):
-    """One `it`, and how it ended; a file that could not be loaded is one failed case."""
+    """One `it` and its result; a file that cannot be loaded is one failed case."""
 
     file: str
     title: str
-    failure: str  # empty: it passed
+    failure: str  # "" if it passed
     seconds: float
     log: list[str]
 
 
 class PluginUnderTest(NamedTuple):
-    """The plugin under test. Without `actions` (its manifest's, name -> command_id) any action name will do."""
+    """Without `actions` (name -> command_id, from plugin.yaml) main.lua may set a handler for any action."""
 
     folder: Path
     settings: dict[str, Any]
@@ -45,22 +39,21 @@ class PluginUnderTest(NamedTuple):
     lua: str = "5.5"
 
     def entry_point(self) -> str:
-        """main.lua, or NAME.lua, or what the manifest says."""
+        """`entry`, or else main.lua or NAME.lua."""
         places = [self.entry] if self.entry else ["main.lua", f"{self.folder.name}.lua"]
         for place in places:
             if (self.folder / place).is_file():
                 return place
-        raise NotFound(f"{self.folder}: no {' and no '.join(places)}")
+        raise NotFound(f"{self.folder}: no {' or '.join(places)}")
 
     def files(self) -> list[str]:
         return sorted(f"tests/{path.name}" for path in (self.folder / "tests").glob("test_*.lua"))
 
 
 def run(plugin: PluginUnderTest) -> Iterator[Case]:
-    """Runs every test file of the plugin, case by case."""
     files = plugin.files()
     if not files:
-        raise NotFound(f"{plugin.folder}: no tests", hint="they are looked for as tests/test_*.lua")
+        raise NotFound(f"{plugin.folder}: no tests", hint="tests are tests/test_*.lua")
     for file in files:
         yield from _run_file(plugin, file)
 
@@ -70,8 +63,8 @@ def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
     folder = Folder(str(plugin.folder))
     started = time.monotonic()
     try:
-        sandbox, runner = _prepare(plugin, folder, log)
-        _must_end_well(_job(sandbox, runner[b"collect"], file.encode(), read_source(folder, file), CPU))
+        sandbox, runner = _load_plugin(plugin, folder, log)
+        _check(_job(sandbox, runner[b"collect"], file.encode(), read_source(folder, file), CPU))
         titles = strict_json.loads(runner[b"titles"]())
     except ReedError as error:
         yield Case(file, "loading", str(error), time.monotonic() - started, log)
@@ -83,21 +76,21 @@ def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
         started = time.monotonic()
         failure = ""
         try:
-            _must_end_well(_job(sandbox, runner[b"run"], number, CPU))
+            _check(_job(sandbox, runner[b"run"], number, CPU))
         except ReedError as error:
             failure = str(error)
         yield Case(file, title, failure, time.monotonic() - started, list(log))
 
 
-def _prepare(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[Sandbox, Any]:
+def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[LuaSandbox, Any]:
     """A runtime with main.lua loaded, and the runner of sdk/testing.lua."""
-    sandbox = Sandbox(plugin.lua)
-    runner = sandbox.run("testing", *sandbox.shared)
+    sandbox = LuaSandbox(plugin.lua)
+    runner = sandbox.run_sdk_file("testing", *sandbox.modules)
     services: dict[bytes, Service] = {
         b"log": lambda level, text: log.append(f"{level.decode()}: {text.decode('utf-8', 'replace')}"),
         b"source": lambda path: read_source(folder, path.decode()),
     }
-    prepared = {
+    spec = {
         "name": "",
         "version": "",
         "actions": plugin.actions or {},
@@ -107,17 +100,17 @@ def _prepare(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[S
         "cpu": CPU,
         "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
     }
-    sandbox.start(services, memory=MEMORY, prepared=strict_json.dumps(prepared))
+    sandbox.start(services, memory=MEMORY, spec=strict_json.dumps(spec))
     entry = plugin.entry_point()
-    _must_end_well(sandbox.load(entry, read_source(folder, entry)))
+    _check(sandbox.load(entry, read_source(folder, entry)))
     return sandbox, runner
 
 
-def _job(sandbox: Sandbox, function: Callable[..., Any], *arguments: object) -> Outcome:
+def _job(sandbox: LuaSandbox, function: Callable[..., Any], *arguments: object) -> Outcome:
     return sandbox.enter(lambda *_: function(*arguments))
 
 
-def _must_end_well(outcome: Outcome) -> None:
+def _check(outcome: Outcome) -> None:
     if outcome.kind in ("done", "run"):
         return
     place = f"{outcome.text()}: " if outcome.text() else ""
@@ -128,44 +121,3 @@ def _must_end_well(outcome: Outcome) -> None:
             "fail": f"{outcome.text(1)} ({outcome.text()})",
         }.get(outcome.kind, outcome.text())
     )
-
-
-def report(cases: Iterator[Case], write: Callable[[str], object]) -> int:
-    """Writes a line for each case and the sum; gives the number of those that failed."""
-    file, passed, failed, slowest = "", 0, 0, 0.0
-    for case in cases:
-        if case.file != file:
-            file = case.file
-            write(f"{file}\n")
-        write(f"  {'FAILED' if case.failure else 'ok    '}  {case.title}\n")
-        slowest = max(slowest, case.seconds)
-        passed, failed = passed + (not case.failure), failed + bool(case.failure)
-        for line in [case.failure, *case.log] if case.failure else []:
-            write(f"          {line}\n")
-    write(f"{passed} passed, {failed} failed; the slowest took {slowest * 1000:.0f} ms\n")
-    return failed
-
-
-def main(arguments: list[str]) -> int:
-    options = {"--settings": "{}", "--lua": "5.5"}
-    folders = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in options:
-            options[argument] = next(rest, "")
-        else:
-            folders.append(argument)
-    if len(folders) != 1 or folders[0].startswith("-"):
-        sys.stderr.write(USAGE + "\n")
-        return 2
-    try:
-        settings = strict_json.load_object(options["--settings"].encode())
-        plugin = PluginUnderTest(Path(folders[0]).resolve(), settings, lua=options["--lua"])
-        return 1 if report(run(plugin), sys.stdout.write) else 0
-    except ReedError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

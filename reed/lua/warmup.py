@@ -1,6 +1,6 @@
-"""The life of a small plugin, played in the zygote before it forks (reed.zygote.heap).
+"""Runs a small plugin in the zygote before it forks (process-creation.md#zygote).
 
-What a real plugin runs has then been run: code is specialised, caches are filled, and a fork changes fewer pages.
+The code that each plugin runs is then specialised and its caches are filled, so that a fork changes fewer pages.
 """
 
 from __future__ import annotations
@@ -13,45 +13,39 @@ from reed.lua.core_connection import CoreConnection
 from reed.lua.fifo import FifoPaths
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse, SignalMessage
 from reed.wire.plugins import PluginMessage
 
-_TIMES = 3
+_RUNS = 3
 _CALLS = 20
-_TURNS = 4  # waiting, the call, the signal, the message
+_TURNS = 4  # for each call: a wait, the call, the signal, the message
 _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 
 def warm_up() -> None:
-    """Loads a plugin, registers it at nobody, and lets it answer some calls and messages."""
-    for _ in range(_TIMES):
-        stage, host = Stage(), Host(Sandbox())
-        stage.start(host)
-        stage.go_on(host)
-        stage.close()
+    """Loads the plugin, registers it with a simulated core, and has it answer calls and messages."""
+    for _ in range(_RUNS):
+        core, host = SimulatedCore(), Host(LuaSandbox())
+        core.start(host)
+        core.exchange(host)
+        core.close()
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _small_plugin() -> LuaLaunchSpec:
-    fields = {"name": "warmup", "version": "0.0.0", "folder": _FOLDER, "entry": f"{_FOLDER}/main.lua"}
-    nowhere = {"socket_path": "", "runtime_dir": "", "actions": {"try": 1}}
-    return LuaLaunchSpec.of({**fields, **nowhere})
-
-
 class _Pipes(FifoPaths):
-    """The FIFOs from and to a plugin `other`, without names."""
+    """Unnamed FIFOs from and to a plugin `other`."""
 
     def __init__(self, plugin: str) -> None:
         super().__init__("", plugin)
         self.pipes = (os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC), os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
 
-    def reading(self, _source: str, /) -> int:
+    def open_from(self, _source: str, /) -> int:
         return os.dup(self.pipes[0][0])
 
-    def writing(self, _target: str, /) -> int:
+    def open_to(self, _target: str, /) -> int:
         return os.dup(self.pipes[1][1])
 
     def send(self, timestamp: int) -> None:
@@ -64,11 +58,21 @@ class _Pipes(FifoPaths):
                 os.close(fd)
 
 
-class Stage:
-    """A core and another plugin, as far as the small plugin needs them; the core has answered beforehand."""
+class SimulatedCore:
+    """A core, and another plugin, for the small plugin of sdk/warmup. The registration is answered beforehand."""
 
     def __init__(self) -> None:
-        self.spec = _small_plugin()
+        self.spec = LuaLaunchSpec.of(
+            {
+                "name": "warmup",
+                "version": "0.0.0",
+                "folder": _FOLDER,
+                "entry": f"{_FOLDER}/main.lua",
+                "socket_path": "",
+                "runtime_dir": "",
+                "actions": {"try": 1},
+            }
+        )
         self._core, self._ours = socket.socketpair()
         self._pipes = _Pipes(self.spec.name)
         answer = JsonResponse(200, b'{"settings":{"a":1},"peers":["other"],"sleep":null}').pack()
@@ -79,8 +83,8 @@ class Stage:
         host.load(self.spec, self._pipes)
         host.register(CoreConnection(self._ours))
 
-    def go_on(self, host: Host) -> None:
-        """Calls, signals and messages."""
+    def exchange(self, host: Host) -> None:
+        """Sends calls, signals and messages, and has the host handle them."""
         check = SignalMessage(Signal.HEALTH_CHECK, 1, self.spec.name).pack()
         signal_frame = frames.encode(Command.PLUGIN_SIGNAL, check, Flag.SIGNAL)
         for number in range(_CALLS):

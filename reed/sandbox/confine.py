@@ -1,9 +1,9 @@
 """All layers in order; each depends on the one before (sandbox.md#layers).
 
     before the fork   Sandbox.prepare(rules)   opens paths, builds the filter, and returns a list of steps
-    in the child      Prepared.confine()       mark · rlimits · descriptors · no_new_privs · capabilities
+    in the child      Confinement.apply()      mark · rlimits · descriptors · no_new_privs · capabilities
                                                · Landlock · seal of the own socket · seccomp · memory limit
-    in the parent     Prepared.close()
+    in the parent     Confinement.close()
 
 The child only makes prepared calls: every page that it is the first to touch has to be copied.
 """
@@ -14,14 +14,14 @@ import os
 from collections.abc import Collection, Iterator
 
 from reed.sandbox import landlock, limits, mark
-from reed.sandbox.filter import Filter, Kind, program
+from reed.sandbox.filter import Kind, SeccompFilter, program
 from reed.sandbox.kernel import Kernel, SandboxError, Step
 from reed.sandbox.own_socket import OwnSocket
 from reed.sandbox.probe import Layers, probe
 from reed.sandbox.rules import Rules
 
 
-class Prepared:
+class Confinement:
     """The confinement of one plugin's process."""
 
     __slots__ = ("kernel", "own_socket", "ruleset", "steps")
@@ -32,7 +32,7 @@ class Prepared:
         self.ruleset = -1  # a descriptor, if `prepare` created the ruleset
         self.steps: list[Step] = []
 
-    def confine(self, memory: int | None = None) -> None:
+    def apply(self, memory: int | None = None) -> None:
         """Confines this process permanently. On SandboxError the process must exit.
 
         The process must have one thread, and lead a session if it will execute a program. `memory` is its limit in
@@ -71,7 +71,7 @@ class Sandbox:
         version = self._version(rules)
         return landlock.ruleset(self.kernel, version, rules) if version else -1
 
-    def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Prepared:
+    def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Confinement:
         """Does everything that can be done before the fork.
 
         The process keeps the standard streams and the descriptors `keep`; after an exec, only the streams. `ruleset` is
@@ -80,15 +80,15 @@ class Sandbox:
         """
         self.check(rules)
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None
-        prepared = Prepared(self.kernel, own)
+        confinement = Confinement(self.kernel, own)
         try:
             if ruleset is None:
-                ruleset = prepared.ruleset = self.ruleset(rules)
-            prepared.steps += self._steps(rules, keep, ruleset, own)
+                ruleset = confinement.ruleset = self.ruleset(rules)
+            confinement.steps += self._steps(rules, keep, ruleset, own)
         except SandboxError:
-            prepared.close()
+            confinement.close()
             raise
-        return prepared
+        return confinement
 
     def check(self, rules: Rules) -> None:
         """Raises SandboxError when the rules are strict and this kernel lacks a layer."""
@@ -117,8 +117,8 @@ class Sandbox:
     def _version(self, rules: Rules) -> int:
         return self.layers.landlock if rules.mode != "off" else 0
 
-    def _filter(self, rules: Rules, own: OwnSocket | None) -> Filter:
+    def _filter(self, rules: Rules, own: OwnSocket | None) -> SeccompFilter:
         kind = Kind(rules.executes, bool(rules.connect_tcp), own is not None)
         if kind not in self._programs:
             self._programs[kind] = program(self.kernel.machine, kind)
-        return Filter(self._programs[kind], own.address if own else 0)
+        return SeccompFilter(self._programs[kind], own.address if own else 0)

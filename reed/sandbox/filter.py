@@ -49,7 +49,7 @@ _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
-class Test(NamedTuple):
+class ArgumentTest(NamedTuple):
     """A 32-bit word of the arguments, masked, must equal the value."""
 
     word: int
@@ -57,7 +57,7 @@ class Test(NamedTuple):
     mask: int = _ALL
 
 
-Alternatives = tuple[tuple[Test, ...], ...]  # all tests of one of them must hold
+Alternatives = tuple[tuple[ArgumentTest, ...], ...]  # all tests of one of them must hold
 Verdict = int | Alternatives
 
 
@@ -84,7 +84,7 @@ def program(machine: str, kind: Kind) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
-class Filter:
+class SeccompFilter:
     """A program in memory, for one process. `address` is that of its own socket, if it has one."""
 
     def __init__(self, code: bytes, address: int = 0) -> None:
@@ -117,38 +117,38 @@ def word(argument: int, *, high: bool = False) -> int:
 
 def _tests(kind: Kind) -> dict[str, Verdict]:
     """By name of the call."""
-    me = Test(word(0), 0)
+    me = ArgumentTest(word(0), 0)
     no_fast_open = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3} if kind.network else {}
     found: dict[str, Verdict] = {
-        "clone": ((Test(word(0), 0, _NEW_NAMESPACES),),),
+        "clone": ((ArgumentTest(word(0), 0, _NEW_NAMESPACES),),),
         "socket": _sockets(kind),
         "prlimit64": ((me,),),
         "sched_setaffinity": ((me,),),
         "sched_setscheduler": ((me,),),
         "sched_setparam": ((me,),),
         "sched_setattr": ((me,),),
-        "setpriority": ((Test(word(0), _PRIO_PROCESS), Test(word(1), 0)),),
-        "ioprio_set": ((Test(word(0), _IOPRIO_WHO_PROCESS), Test(word(1), 0)),),
-        "utimensat": ((Test(word(1), 0), Test(word(1, high=True), 0)),),  # without a path: an open file
-        **{name: ((Test(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
+        "setpriority": ((ArgumentTest(word(0), _PRIO_PROCESS), ArgumentTest(word(1), 0)),),
+        "ioprio_set": ((ArgumentTest(word(0), _IOPRIO_WHO_PROCESS), ArgumentTest(word(1), 0)),),
+        "utimensat": ((ArgumentTest(word(1), 0), ArgumentTest(word(1, high=True), 0)),),  # without a path: an open file
+        **{name: ((ArgumentTest(word(at), 0, _MSG_FASTOPEN),),) for name, at in no_fast_open.items()},
     }
     if not kind.executes:
-        found["clone"] = ((Test(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
-        found["kill"] = found["tgkill"] = ((Test(word(0), PID),),)
+        found["clone"] = ((ArgumentTest(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
+        found["kill"] = found["tgkill"] = ((ArgumentTest(word(0), PID),),)
         found["connect"] = EPERM
         if kind.own_socket:
-            address = Test(word(1), ADDRESS_LOW), Test(word(1, high=True), ADDRESS_HIGH)
-            found["connect"] = ((*address, Test(word(2), own_socket.LENGTH)),)
+            address = ArgumentTest(word(1), ADDRESS_LOW), ArgumentTest(word(1, high=True), ADDRESS_HIGH)
+            found["connect"] = ((*address, ArgumentTest(word(2), own_socket.LENGTH)),)
     return found
 
 
 def _sockets(kind: Kind) -> Verdict:
-    stream = Test(word(1), _SOCK_STREAM, _TYPE_MASK)
+    stream = ArgumentTest(word(1), _SOCK_STREAM, _TYPE_MASK)
     if not kind.executes:
-        return ((Test(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
+        return ((ArgumentTest(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
     families = (_AF_INET, _AF_INET6) if kind.network else ()
-    tcp = [(Test(word(0), family), stream, Test(word(2), 0, _TCP_OR_0)) for family in families]
-    return ((Test(word(0), _AF_UNIX),), *tcp)
+    tcp = [(ArgumentTest(word(0), family), stream, ArgumentTest(word(2), 0, _TCP_OR_0)) for family in families]
+    return ((ArgumentTest(word(0), _AF_UNIX),), *tcp)
 
 
 def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:

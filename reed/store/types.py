@@ -15,12 +15,13 @@ A weight is rounded to the nearest of `search_text.WEIGHTS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonschema_rs
 
 from reed.errors import Invalid, NotFound, nearest
+from reed.store.schema_cost import weigh
 from reed.store.search_text import Columns, nearest_column
 from reed.wire import identifiers, strict_json
 from reed.wire.registry import Definition
@@ -42,6 +43,7 @@ class Type:
     unique: frozenset[str]
     composed_of: frozenset[str] | None
     max_depth: int | None
+    problem: str = ""  # why nothing can be validated against it: writes of its snippets are refused
 
     def check(self, content: dict[str, Json]) -> None:
         """Raises Invalid, which names each problem and its place."""
@@ -64,8 +66,8 @@ class TypeCatalog:
         self._types: dict[str, Type] = {}
 
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
-        """Replace all types."""
-        self._types = {name: compile_type(name, definition) for name, definition in definitions}
+        """Replace all types. One whose schema would be refused today is kept, but switched off (`Type.problem`)."""
+        self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
     def get(self, name: str) -> Type:
         """The type, or NotFound."""
@@ -81,6 +83,8 @@ class TypeCatalog:
         if found is None:
             identifiers.check("type name", name)
             raise Invalid(f"type {name!r} is not defined", hint=self._hint(name))
+        if found.problem:
+            raise Invalid(f"type {name!r} is switched off: {found.problem}", hint=f"reed registry define {name} …")
         return found
 
     def put(self, new: Type) -> Type | None:
@@ -106,10 +110,19 @@ class TypeCatalog:
         return nearest(name, self._types) or f"define it: reed registry define {name} --file {name}.json"
 
 
-def compile_type(name: str, definition: bytes) -> Type:
+def _compile_stored(name: str, definition: bytes) -> Type:
+    try:
+        return compile_type(name, definition)
+    except Invalid as error:
+        return replace(compile_type(name, definition, without_schema=True), problem=error.message)
+
+
+def compile_type(name: str, definition: bytes, *, without_schema: bool = False) -> Type:
     """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value."""
     identifiers.check("type name", name)
     fields = strict_json.load_object(definition)
+    if without_schema:
+        fields.pop("schema", None)
     for key, value in fields.items():
         reader = _READERS.get(key)
         if reader is None:
@@ -183,6 +196,7 @@ def _column(place: str, weight: Json) -> int:
 def _validator(place: str, schema: Json) -> jsonschema_rs.Validator:
     if not isinstance(schema, (dict, bool)):
         raise Invalid(f"{place}: expected a JSON Schema, found {strict_json.describe(schema)}")
+    weigh(place, schema)
     patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
     try:
         return jsonschema_rs.validator_for(schema, validate_formats=True, pattern_options=patterns, offline=True)

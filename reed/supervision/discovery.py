@@ -1,13 +1,13 @@
-"""Where a plugin and its code are, and whether they changed.
+"""Finds a plugin's folder and code, and fingerprints its files.
 
-each plugin folder/NAME/     the first one that is there
+<plugin_dirs>/NAME/                the first folder that exists
     plugin.yaml
-    main.lua or NAME.lua     a Lua plugin's code, or what `entry` names
-    NAME or target/release/NAME    a native plugin's executable, or what `entry` names
+    main.lua or NAME.lua           code of a Lua plugin, unless `entry` names another file
+    NAME or target/release/NAME    executable of a native plugin, unless `entry` names another file
 
-A reload loads code anew when it changed: when one of these files has another size, inode or time of change, or came or
-went: of a Lua plugin all files of its folder, of a native one its executable and what lies right in the folder. Hidden
-files and folders do not count.
+The fingerprint changes when a file has another size, inode or mtime, or is added or removed. It covers all files of a
+Lua plugin's folder; of a native plugin, the executable and the files directly in the folder. Hidden files and folders
+do not count.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-# Not from hashlib, which brings OpenSSL into the core: 1.2 MB. This is the same BLAKE2 without it.
+# hashlib would load OpenSSL into the core (1.2 MB); this is the same BLAKE2 without it.
 from _blake2 import blake2b
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,16 +23,16 @@ from pathlib import Path
 from reed.errors import ManifestError, nearest
 from reed.plugin_types.plugin_type import PluginType
 
-_MAX_FILES = 1000  # that are looked at, of one plugin
+_MAX_FILES = 1000  # of one plugin
 
 
 def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
-    """The folder of a plugin. ManifestError names every place that was looked at."""
+    """The folder of a plugin. Raises ManifestError, which names every folder that was searched."""
     for folder in plugin_dirs:
         if (folder / name).is_dir():
             return folder / name
     first, *others = [str(folder / name) for folder in plugin_dirs] or [name]
-    hint = nearest(name, _plugins_in(plugin_dirs)) or "make its folder there, or name another with --plugin-dir"
+    hint = nearest(name, _plugins_in(plugin_dirs)) or "create the folder, or name another with --plugin-dir"
     nor = f", nor is there {', '.join(others)}" if others else ""
     raise ManifestError(first, f"no folder of this plugin{nor}", hint=hint)
 
@@ -54,7 +54,7 @@ def entry_point(folder: Path, name: str, plugin_type: PluginType, entry: str) ->
 
 
 def code_fingerprint(folder: Path, entry: Path, *, whole: bool) -> str:
-    """A fingerprint of the state of a plugin's files; `whole`: also of those in the folders below."""
+    """`whole` includes the files in subfolders."""
     seen = bytearray()
     paths = {os.fspath(entry), *_files(os.fspath(folder), _MAX_FILES, whole=whole)}
     for path in sorted(paths):

@@ -1,16 +1,14 @@
-"""People: which groups and permissions a Unix user has (permissions.md#identity).
+"""Maps Unix users to groups and permissions (permissions.md#identity).
 
-    SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
-    the user who runs the core, and root ── the group admin, which may do everything
-
-`status.permission_report` says why somebody is in a group. A People remembers the names of users.
+SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
+root and the user who runs the core ── the group admin, which has every permission
 """
 
 from __future__ import annotations
 
 import grp
 import pwd
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from reed.config import Group
@@ -20,14 +18,14 @@ from reed.supervision.permissions import permission
 from reed.wire.codes import Permission
 
 ADMIN = "admin"
-_MOST_KNOWN = 4096
+_MAX_CACHED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is on the other side of core.sock."""
+    """The Unix user at the other end of a connection to core.sock."""
 
-    name: str  # the Unix user's name; "uid 1234" where it has none
+    name: str  # or "uid 1234" for a user without a name
     uid: int
     groups: frozenset[str]
     permissions: frozenset[Permission]
@@ -36,7 +34,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One line of reed.yaml: this uid, or who has this gid, is in the group."""
+    """The user with this uid, or everyone with this gid, is in the group."""
 
     group: str
     uid: int | None
@@ -44,7 +42,7 @@ class _Rule:
 
 
 class People:
-    """Answers who a Unix user is. Raises ConfigError for users, Unix groups and permissions that do not exist."""
+    """Raises ConfigError for users, Unix groups and permissions that do not exist."""
 
     def __init__(self, groups: Mapping[str, Group], owner_uid: int) -> None:
         self._permissions = {
@@ -53,18 +51,18 @@ class People:
         self._permissions[ADMIN] = frozenset(Permission)
         self._rules = [_Rule(ADMIN, owner_uid, None), _Rule(ADMIN, 0, None)]
         for name, group in groups.items():
-            self._rules += [_user_rule(name, word) for word in group.users]
-            self._rules += [_unix_group_rule(name, word) for word in group.unix_groups]
-        self._known: dict[tuple[int, frozenset[int]], Person] = {}
+            self._rules += [_Rule(name, _id(word, "user", _uid), None) for word in group.users]
+            self._rules += [_Rule(name, None, _id(word, "Unix group", _gid)) for word in group.unix_groups]
+        self._cache: dict[tuple[int, frozenset[int]], Person] = {}
 
     def who(self, uid: int, gid: int, gids: Iterable[int]) -> Person:
-        """The person of a process: its uid, its gid and supplementary gids."""
+        """The person with this uid, gid and supplementary gids. Cached."""
         found = frozenset((gid, *gids))
-        person = self._known.get((uid, found))
+        person = self._cache.get((uid, found))
         if person is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            person = self._known[uid, found] = self._person(uid, found)
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            person = self._cache[uid, found] = self._person(uid, found)
         return person
 
     def _person(self, uid: int, gids: frozenset[int]) -> Person:
@@ -82,22 +80,22 @@ def _permission(word: Node) -> Permission:
         raise word.wrong(error.message, error.hint) from None
 
 
-def _user_rule(group: str, word: Node) -> _Rule:
-    user = str(word.value)
-    try:
-        uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise word.wrong(f"no user {user!r} on this machine", "expected a user's name or number") from None
-    return _Rule(group, uid, None)
-
-
-def _unix_group_rule(group: str, word: Node) -> _Rule:
+def _id(word: Node, kind: str, look_up: Callable[[str], int]) -> int:
+    """The number of a Unix user or group that is given by name or number."""
     name = str(word.value)
     try:
-        gid = int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+        return int(name) if name.isdecimal() else look_up(name)
     except KeyError:
-        raise word.wrong(f"no Unix group {name!r} on this machine", "expected a group's name or number") from None
-    return _Rule(group, None, gid)
+        noun = kind.removeprefix("Unix ")
+        raise word.wrong(f"no {kind} {name!r} on this machine", f"expected a {noun}'s name or number") from None
+
+
+def _uid(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
 
 
 def _user_name(uid: int) -> str:

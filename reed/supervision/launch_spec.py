@@ -1,24 +1,25 @@
-"""What a plugin's process is launched as: row, plugin.yaml, reed.yaml and code joined.
+"""What a plugin's process is launched from: its row, plugin.yaml, reed.yaml and code.
 
     plugin-registry.csv ── Row ────────┐
     plugin.yaml ────────── Manifest ───┼── Specification ── LaunchSpec ── Launcher.launch ── on_launched(pid)
     reed.yaml, the folder's files ─────┘        │                                         └─ on_failed(reason)
-                                                └── fingerprint: by it the next core adopts a process (adoption)
+                                                └── fingerprint: the next core compares it (adoption)
 
-Both types of plugin come from the zygote, confined as their LaunchSpec says (reed.zygote).
+The zygote makes and confines the process (reed.zygote).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from reed.config import Config, PluginLimits
+from reed.errors import ManifestError
 from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType
-from reed.supervision import discovery, manifest
+from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.manifest import Manifest, Manifests
 from reed.supervision.registry_csv import Row
 from reed.wire import strict_json
@@ -27,7 +28,7 @@ from reed.wire.codes import Permission
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """All that a plugin's process is told, and bound by."""
+    """Everything that a plugin's process gets, and its limits."""
 
     name: str
     plugin_type: PluginType
@@ -36,24 +37,24 @@ class LaunchSpec:
     entry: Path
     socket_path: Path
     runtime_dir: Path
-    data_dir: Path | None  # its own data folder: only with file_write
+    data_dir: Path | None  # its own data folder, only with file_write
     settings: Mapping[str, Any]
     limits: PluginLimits
     permissions: tuple[str, ...]  # sorted
-    actions: Mapping[str, int]  # the command_id of each
+    actions: Mapping[str, int]  # name: command_id
     lua: str = "5.5"  # the version of Lua, for a Lua plugin
     sandbox: str = "auto"  # strict, off
-    network: tuple[int, ...] = ()  # TCP ports that its manifest asks for and reed.yaml allows
-    paths: tuple[Path, ...] = ()  # that it may read, beside its own folder
+    network: tuple[int, ...] = ()  # TCP ports that reed.yaml allows, if the manifest asks for a network
+    paths: tuple[Path, ...] = ()  # readable besides its own folder
 
 
 class Launcher(Protocol):
     @property
     def zygotes(self) -> Collection[int]:
-        """The pids of the processes that plugins are forked from, those of dead ones too."""
+        """The pids of all zygotes, including dead ones."""
 
     def is_launching(self) -> bool:
-        """May there be a process already whose pid was not told yet?"""
+        """May there be a process whose pid has not been reported yet?"""
 
     def launch(
         self,
@@ -62,27 +63,27 @@ class Launcher(Protocol):
         on_launched: Callable[[int], None],
         on_failed: Callable[[str], None],
     ) -> None:
-        """Start the process, with `output_fd` as its stdout and stderr, as the leader of a session of its own.
+        """Start the process as the leader of its own session, with `output_fd` as its stdout and stderr.
 
-        The caller closes `output_fd` when this returns: who needs it longer takes a copy. Exactly one of the two
-        callbacks is called, with the pid of a child of this process or with the reason why there is none.
+        The caller closes `output_fd` when this returns, so a launcher that needs it longer duplicates it. Exactly one
+        callback is called: with the pid of a child of this process, or with the reason of the failure.
         """
 
 
 class Specification(NamedTuple):
-    """A plugin as its files say. A process is launched from one; another one means another process."""
+    """A plugin as its files describe it. A process whose specification changes is replaced."""
 
     row: Row
     manifest: Manifest
     launch: LaunchSpec
-    code: str  # the fingerprint of its files
+    code: str  # the fingerprint of the plugin's files
 
     def matches(self, other: Specification | None) -> bool:
-        """Would a process launched from `other` be the same? Who may send to it, say, is no matter of the process."""
+        """Would a process launched from `other` be the same? Columns such as user_groups do not reach the process."""
         return other is not None and self == other._replace(row=_of_process(other.row, self.row))
 
     def fingerprint(self) -> str:
-        """Of everything that a process gets."""
+        """Of everything that the process gets."""
         row, launch = self.row, self.launch
         parts = (
             (row.plugin_type, row.version, str(row.socket_path), launch.permissions, str(launch.folder), self.code),
@@ -98,7 +99,7 @@ class Specification(NamedTuple):
         return discovery.fingerprint(repr(parts).encode())
 
     def with_row(self, row: Row) -> Specification:
-        """The row was read again: what is no matter of the process holds at once."""
+        """With the columns of `row` that apply at once."""
         return self._replace(row=_of_process(self.row, row))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Specification:
@@ -106,7 +107,7 @@ class Specification(NamedTuple):
 
 
 def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
-    """Raises ManifestError when the plugin has no folder, no code, or a manifest that is wrong or not the row's."""
+    """Raises ManifestError: no folder, no code, or a manifest that is invalid or does not match the row."""
     name = row.plugin_name
     folder = discovery.find(name, config.plugin_dirs)
     found = manifests.load(folder)
@@ -137,7 +138,7 @@ def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
 
 
 def _of_process(launched: Row, newest: Row) -> Row:
-    """`launched` with everything of `newest` that a process does not get."""
+    """`launched` with the columns of `newest` that a process does not get."""
     return replace(
         launched,
         user_groups=newest.user_groups,
@@ -148,7 +149,7 @@ def _of_process(launched: Row, newest: Row) -> Row:
 
 
 def environment(spec: LaunchSpec) -> dict[str, str]:
-    """What a native plugin finds in its environment: nothing of the core's own."""
+    """The environment of a native plugin. It contains nothing of the core's own environment."""
     found = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -162,5 +163,31 @@ def environment(spec: LaunchSpec) -> dict[str, str]:
     if spec.data_dir is not None:
         found["REED_DATA_DIR"] = str(spec.data_dir)
     if spec.network:
-        found["RES_OPTIONS"] = "use-vc"  # names are asked for by TCP: there is no UDP
+        found["RES_OPTIONS"] = "use-vc"  # DNS by TCP, because the sandbox has no UDP
     return found
+
+
+class Findings(NamedTuple):
+    errors: Sequence[str]
+    warnings: Sequence[str]
+
+
+def check_site(config: Config) -> Findings:
+    """Do the rows and manifests fit together (`reed serve --check`)? Raises RegistryError if the registry is invalid.
+
+    Errors would fail a plugin under a new core though it may run under the present one. A missing folder is a warning:
+    a row may be written before the plugin is installed.
+    """
+    errors: list[str] = []
+    warnings: list[str] = []
+    for row in registry_csv.load(config.registry, config.runtime_dir):
+        try:
+            folder = discovery.find(row.plugin_name, config.plugin_dirs)
+        except ManifestError as error:
+            warnings.append(f"{config.registry}:{row.line}: {error}")
+            continue
+        try:
+            manifest.check_row(manifest.load(folder), folder, row, config.registry)
+        except ManifestError as error:
+            errors.append(str(error))
+    return Findings(errors, warnings)

@@ -1,26 +1,22 @@
-"""The life of a plugin: one table, phase x trigger -> effect, next phase. `plugin` only carries it out.
+"""The life cycle of a plugin as one table: phase x trigger -> effect, next phase. `plugin` carries out the effects.
 
-                 START                    READY             SLEEPING            EXITED_ASLEEP
-      stopped ───────────▶ starting ───────────────▶ ready ──────────▶ sleeping ────────────▶ hibernating
-         ▲  ▲    ADOPT     │ ▲ ▲ │                   │ ▲ ▲              │    │WAKE                │WAKE
-         │  │      │       │ │ │ │LAUNCH_FAILED  BUSY│ │ └─ READY, BUSY ┴─ waking               │
-         │  │      ▼       │ │ │ │TIMED_OUT          ▼ │READY                                   │
-         │  │   adopting   │ │ │ │                  busy          starting ◀────────────────────┘
-         │  │ STOP   EXITED▼ │RETRY
-         │  └─────────── backoff ◀──── EXITED, HUNG of ready, busy, sleeping, waking
-         │                 │     │
-         │ STOP   EXHAUSTED▼     ▼
-         ├────────────── failed ◀┘           START leads from stopped, backoff and failed to starting at once
-         │
-         └─ EXITED ── stopping ◀── STOP of starting, adopting, ready, busy, sleeping, waking, hibernating
-                         │ ▲
-                    START▼ │STOP
-                      restarting ── EXITED ── stopped ── starting
+    stopped ── START ──▶ spawning ── LAUNCHED ──▶ starting ── READY ──▶ ready ◀──▶ busy
+       └────── ADOPT ──▶ adopting ── READY ─────────────────────────────▶ │ SLEEPING
+                                                                          ▼
+                spawning ◀── WAKE ── hibernating ◀── EXITED_CLEANLY ── sleeping ── WAKE ──▶ waking ── READY ──▶ ready
 
-Others see a phase as one of eight states (`Phase.state`). An adopting plugin's process was launched by an earlier core
-and has not come back yet. A hibernating plugin has no process: it slept and ended. STOPPING escalates with each
-TIMED_OUT: SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL. RELOAD launches a replacement beside the active process;
-REPLACEMENT_READY makes it active (replacement). Every pair of phase and trigger is in TABLE or in IGNORED.
+    starting, adopting, ready, busy, sleeping, waking ─┬─ EXITED, HUNG ──▶ backoff ─┬─ RETRY ──────▶ spawning
+                                                       │                            └─ EXHAUSTED ──▶ failed
+                                                       └─ STOP ──▶ stopping ── EXITED ──▶ stopped
+                                                             START ▼  ▲ STOP
+                                                              restarting ── EXITED ──▶ stopped ──▶ spawning
+
+    spawning, starting, adopting ── LAUNCH_FAILED, TIMED_OUT ──▶ failed
+    spawning, hibernating, backoff, failed ── STOP ──▶ stopped           backoff, failed ── START ──▶ spawning
+
+Others see one of eight states (`Phase.state`). Each TIMED_OUT escalates a stop: SHUTDOWN_GRACEFUL, SIGTERM, SIGKILL.
+RELOAD launches a candidate beside the active process; REPLACEMENT_READY makes it the active one (`replacement`). Every
+pair of phase and trigger is either in TABLE or in IGNORED.
 """
 
 from __future__ import annotations
@@ -29,31 +25,32 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What PLUGIN_LIST and PLUGIN_HEALTH say of a plugin."""
+    """The state of a plugin in PLUGIN_LIST and PLUGIN_HEALTH."""
 
     STOPPED = "stopped"
-    STARTING = "starting"  # it has a process that is not READY yet
+    STARTING = "starting"  # not READY yet
     READY = "ready"
-    BUSY = "busy"  # it said so: calls wait
-    SLEEPING = "sleeping"  # it said so: a call, a message or a signal wakes it
-    STOPPING = "stopping"  # asked to end
-    BACKOFF = "backoff"  # its process ended by itself: started again after a delay
-    FAILED = "failed"  # it ended too often, or could not be started: only START helps
+    BUSY = "busy"  # the plugin said so: calls wait
+    SLEEPING = "sleeping"  # the plugin said so: a call, message or signal wakes it
+    STOPPING = "stopping"
+    BACKOFF = "backoff"  # its process ended by itself and is started again after a delay
+    FAILED = "failed"  # it crashed too often or could not be started; START, or a reload once mended, helps
 
 
 class Phase(StrEnum):
-    """What the table knows of a plugin: a state, or a part of one."""
+    """A state, or a part of one."""
 
     STOPPED = "stopped"
+    SPAWNING = "spawning"  # the launcher was asked for a process, and has not returned a pid yet
     STARTING = "starting"
-    ADOPTING = "adopting"  # its process was launched by an earlier core and is expected to come back
+    ADOPTING = "adopting"  # an earlier core launched its process, which must reconnect
     READY = "ready"
     BUSY = "busy"
     SLEEPING = "sleeping"
-    WAKING = "waking"  # WAKE_UP was sent, or something came for it while it went to sleep
-    HIBERNATING = "hibernating"  # it ended in its sleep, with exit status 0
+    WAKING = "waking"  # WAKE_UP was sent
+    HIBERNATING = "hibernating"  # its process exited cleanly while it slept
     STOPPING = "stopping"
-    RESTARTING = "restarting"  # stopping, and to be started again
+    RESTARTING = "restarting"  # stopping, to be started again
     BACKOFF = "backoff"
     FAILED = "failed"
 
@@ -63,6 +60,7 @@ class Phase(StrEnum):
 
 
 _STATE_OF = {
+    Phase.SPAWNING: State.STARTING,
     Phase.ADOPTING: State.STARTING,
     Phase.WAKING: State.SLEEPING,
     Phase.HIBERNATING: State.SLEEPING,
@@ -71,20 +69,22 @@ _STATE_OF = {
 
 
 class Trigger(StrEnum):
-    START = "start"  # a person, auto_start or a call wants it
+    START = "start"  # requested by a person, auto_start or a call
     ADOPT = "adopt"  # a process of an earlier core was found
     STOP = "stop"
-    LAUNCH_FAILED = "launch failed"  # there is no process, or cannot be: its folder or manifest is wrong
-    READY = "ready"  # signals of the plugin
+    LAUNCHED = "launched"  # the process has a pid
+    LAUNCH_FAILED = "launch failed"  # no process could be made, or the plugin's folder or manifest is wrong
+    READY = "ready"  # a signal from the plugin, as the next two
     BUSY = "busy"
     SLEEPING = "sleeping"
-    EXITED = "exited"  # its process is gone
-    EXITED_ASLEEP = "exited asleep"  # its process ended in its sleep, with exit status 0
-    WAKE = "wake"  # there is something for it to do
-    TIMED_OUT = "timed out"  # the deadline of this phase is over
-    HUNG = "hung"  # it does not answer: health checks missed, a call without an end
-    RETRY = "retry"  # the delay of backoff is over
-    EXHAUSTED = "exhausted"  # no restart is left in the window
+    DISCONNECTED = "disconnected"  # its last connection was closed
+    EXITED = "exited"
+    EXITED_CLEANLY = "exited cleanly"  # with exit status 0, or unknown for an adopted process
+    WAKE = "wake"  # a call, message or signal arrived for it
+    TIMED_OUT = "timed out"  # the deadline of this phase has passed
+    HUNG = "hung"  # missed health checks, a call without an end
+    RETRY = "retry"  # the backoff delay has passed
+    EXHAUSTED = "exhausted"  # the window allows no further restart
     RELOAD = "reload"  # its code, settings, manifest or row changed
     REPLACEMENT_READY = "replacement ready"
 
@@ -92,62 +92,76 @@ class Trigger(StrEnum):
 class Effect(StrEnum):
     RESET_AND_LAUNCH = "reset and launch"  # forget earlier crashes, and launch
     LAUNCH = "launch"
-    WAIT_FOR_RETURN = "wait for return"  # the adopted process has a deadline to register again
-    ADD_WAITER = "add waiter"  # the caller waits with those who asked before
-    ON_READY = "on ready"  # reply to those who wait, watch its health
+    AWAIT_READY = "await ready"  # set the deadline of the start
+    AWAIT_REJOIN = "await rejoin"  # set the deadline for an adopted process to register
+    AWAIT_RECONNECT = "await reconnect"  # set the deadline for a new connection
+    ADD_WAITER = "add waiter"  # `start` or `stop` has added the caller already
+    ON_READY = "on ready"  # reply to callers, start health checks
     KEEPALIVE = "keepalive"
-    END = "end"  # ask it to end
-    ESCALATE = "escalate"  # ask harder
-    KILL = "kill"  # SIGKILL, and try again later
+    END = "end"  # begin to stop the process
+    ESCALATE = "escalate"
+    STOP_AT_ONCE = "stop at once"  # there is no process, or none yet
+    KILL = "kill"  # SIGKILL, then back off
     KILL_AND_FAIL = "kill and fail"
-    BACK_OFF = "back off"  # plan the next launch
-    GIVE_UP = "give up"  # fail those who wait
+    BACK_OFF = "back off"  # schedule the next launch
+    GIVE_UP = "give up"  # fail the waiting callers
     NOTIFY_STOPPED = "notify stopped"
-    START_AGAIN = "start again"  # the same, and then START
-    REPLY_UNCHANGED = "reply unchanged"  # it is running already
+    START_AGAIN = "start again"  # NOTIFY_STOPPED, then START
+    REPLY_UNCHANGED = "reply unchanged"  # it runs already
     CANCEL_RESTART = "cancel restart"
     WAKE = "wake"  # send WAKE_UP
-    HIBERNATE = "hibernate"  # nothing is waited for any more
-    RELAUNCH = "relaunch"  # SIGKILL to what is not READY yet, and launch what is there now
-    REPLACE = "replace"  # launch a replacement beside it
-    TAKE_OVER = "take over"  # calls go to the replacement; the old process drains, and ends
+    HIBERNATE = "hibernate"
+    RELAUNCH = "relaunch"  # kill the process that is not READY, and launch the new specification
+    REPLACE = "replace"  # launch a candidate
+    TAKE_OVER = "take over"  # the candidate becomes active, the old process drains
     USE_NEW_SPEC = "use new spec"  # the next launch uses it
 
 
 P, T, E = Phase, Trigger, Effect
 Step = tuple[Effect, Phase | None]  # None: the phase stays
 
-_STARTING: dict[Trigger, Step] = {
-    T.RELOAD: (E.RELAUNCH, P.STARTING),
+_SPAWNING: dict[Trigger, Step] = {
+    T.RELOAD: (E.RELAUNCH, P.SPAWNING),
     T.START: (E.ADD_WAITER, None),
-    T.STOP: (E.END, P.STOPPING),
     T.LAUNCH_FAILED: (E.GIVE_UP, P.FAILED),
-    T.READY: (E.ON_READY, P.READY),
-    T.EXITED: (E.BACK_OFF, P.BACKOFF),
     T.TIMED_OUT: (E.KILL_AND_FAIL, P.FAILED),
     T.HUNG: (E.KILL, P.BACKOFF),
+}
+_STARTING: dict[Trigger, Step] = {
+    **_SPAWNING,
+    T.STOP: (E.END, P.STOPPING),
+    T.READY: (E.ON_READY, P.READY),
+    T.EXITED: (E.BACK_OFF, P.BACKOFF),
+    T.EXITED_CLEANLY: (E.BACK_OFF, P.BACKOFF),
 }
 _PRESENT: dict[Trigger, Step] = {
     T.RELOAD: (E.REPLACE, None),
     T.REPLACEMENT_READY: (E.TAKE_OVER, None),
     T.START: (E.REPLY_UNCHANGED, None),
-    T.STOP: (E.END, P.STOPPING),
     T.READY: (E.KEEPALIVE, P.READY),
     T.BUSY: (E.KEEPALIVE, P.BUSY),
     T.SLEEPING: (E.KEEPALIVE, P.SLEEPING),
 }
 _WITH_PROCESS: dict[Trigger, Step] = {
     **_PRESENT,
+    T.STOP: (E.END, P.STOPPING),
+    T.DISCONNECTED: (E.AWAIT_RECONNECT, None),
     T.EXITED: (E.BACK_OFF, P.BACKOFF),
+    T.EXITED_CLEANLY: (E.BACK_OFF, P.BACKOFF),
     T.HUNG: (E.KILL, P.BACKOFF),
 }
 TABLE: dict[Phase, dict[Trigger, Step]] = {
     P.STOPPED: {
         T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
-        T.ADOPT: (E.WAIT_FOR_RETURN, P.ADOPTING),
+        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
+        T.ADOPT: (E.AWAIT_REJOIN, P.ADOPTING),
         T.STOP: (E.NOTIFY_STOPPED, None),
         T.LAUNCH_FAILED: (E.GIVE_UP, P.FAILED),
+    },
+    P.SPAWNING: {
+        **_SPAWNING,
+        T.STOP: (E.STOP_AT_ONCE, P.STOPPED),
+        T.LAUNCHED: (E.AWAIT_READY, P.STARTING),
     },
     P.STARTING: _STARTING,
     P.ADOPTING: _STARTING,
@@ -156,75 +170,78 @@ TABLE: dict[Phase, dict[Trigger, Step]] = {
     P.SLEEPING: {
         **_WITH_PROCESS,
         T.WAKE: (E.WAKE, P.WAKING),
-        T.EXITED_ASLEEP: (E.HIBERNATE, P.HIBERNATING),
+        T.EXITED_CLEANLY: (E.HIBERNATE, P.HIBERNATING),
     },
     P.WAKING: {
         **_WITH_PROCESS,
         T.WAKE: (E.WAKE, None),
-        T.EXITED_ASLEEP: (E.LAUNCH, P.STARTING),
+        T.EXITED_CLEANLY: (E.LAUNCH, P.SPAWNING),
     },
     P.HIBERNATING: {
         **_PRESENT,
-        T.WAKE: (E.LAUNCH, P.STARTING),
+        T.STOP: (E.STOP_AT_ONCE, P.STOPPED),
+        T.WAKE: (E.LAUNCH, P.SPAWNING),
     },
     P.STOPPING: {
         T.RELOAD: (E.USE_NEW_SPEC, None),
         T.START: (E.ADD_WAITER, P.RESTARTING),
         T.STOP: (E.ADD_WAITER, None),
-        T.LAUNCH_FAILED: (E.NOTIFY_STOPPED, P.STOPPED),
         T.EXITED: (E.NOTIFY_STOPPED, P.STOPPED),
+        T.EXITED_CLEANLY: (E.NOTIFY_STOPPED, P.STOPPED),
         T.TIMED_OUT: (E.ESCALATE, None),
     },
     P.RESTARTING: {
         T.RELOAD: (E.USE_NEW_SPEC, None),
         T.START: (E.ADD_WAITER, None),
         T.STOP: (E.CANCEL_RESTART, P.STOPPING),
-        T.LAUNCH_FAILED: (E.START_AGAIN, P.STOPPED),
         T.EXITED: (E.START_AGAIN, P.STOPPED),
+        T.EXITED_CLEANLY: (E.START_AGAIN, P.STOPPED),
         T.TIMED_OUT: (E.ESCALATE, None),
     },
     P.BACKOFF: {
         T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
+        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
         T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
-        T.RETRY: (E.LAUNCH, P.STARTING),
+        T.RETRY: (E.LAUNCH, P.SPAWNING),
         T.EXHAUSTED: (E.GIVE_UP, P.FAILED),
     },
     P.FAILED: {
         T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.STARTING),
+        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
         T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
+        T.LAUNCH_FAILED: (E.GIVE_UP, None),
     },
 }
 
-# What cannot happen there, or says nothing new: a signal that was on its way, the exit of a process that was killed,
-# a deadline that passed in the same turn as what it waited for.
-_SIGNALS = frozenset({T.READY, T.BUSY, T.SLEEPING})
+# Pairs that cannot happen or say nothing new: a signal that was in flight, the exit of a process that was killed, a
+# deadline that passed in the same turn as the event it waited for.
+_SIGNALS = frozenset({T.READY, T.BUSY, T.SLEEPING, T.DISCONNECTED})
+_LAUNCH = frozenset({T.LAUNCHED, T.LAUNCH_FAILED})
+_EXITS = frozenset({T.EXITED, T.EXITED_CLEANLY, T.HUNG})
 _DELAYS = frozenset({T.RETRY, T.EXHAUSTED})
-_SLEEP = frozenset({T.EXITED_ASLEEP, T.WAKE})
+_NOT_READY = frozenset({T.REPLACEMENT_READY, T.WAKE})
+_RUNNING = _LAUNCH | _DELAYS | {T.TIMED_OUT, T.ADOPT}
 IGNORED: dict[Phase, frozenset[Trigger]] = {
-    P.STOPPED: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.EXITED, T.TIMED_OUT, T.HUNG},
-    P.STARTING: _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.BUSY, T.SLEEPING, T.ADOPT},
-    P.ADOPTING: _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.BUSY, T.SLEEPING, T.ADOPT},
-    P.READY: _DELAYS | _SLEEP | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
-    P.BUSY: _DELAYS | _SLEEP | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
-    P.SLEEPING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
-    P.WAKING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT},
-    P.HIBERNATING: _DELAYS | {T.LAUNCH_FAILED, T.TIMED_OUT, T.ADOPT, T.EXITED, T.EXITED_ASLEEP, T.HUNG},
-    P.STOPPING: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.HUNG, T.ADOPT},
-    P.RESTARTING: _SIGNALS | _DELAYS | _SLEEP | {T.REPLACEMENT_READY, T.HUNG, T.ADOPT},
-    P.BACKOFF: _SIGNALS | _SLEEP | {T.REPLACEMENT_READY, T.LAUNCH_FAILED, T.EXITED, T.TIMED_OUT, T.HUNG, T.ADOPT},
-    P.FAILED: _SIGNALS
-    | _DELAYS
-    | _SLEEP
-    | {T.REPLACEMENT_READY, T.LAUNCH_FAILED, T.EXITED, T.TIMED_OUT, T.HUNG, T.ADOPT},
+    P.STOPPED: _SIGNALS | _EXITS | _DELAYS | _NOT_READY | {T.LAUNCHED, T.TIMED_OUT},
+    P.SPAWNING: _SIGNALS | _DELAYS | _NOT_READY | {T.EXITED, T.EXITED_CLEANLY, T.ADOPT},
+    P.STARTING: _DELAYS | _NOT_READY | {T.LAUNCHED, T.BUSY, T.SLEEPING, T.DISCONNECTED, T.ADOPT},
+    P.ADOPTING: _DELAYS | _NOT_READY | {T.LAUNCHED, T.BUSY, T.SLEEPING, T.DISCONNECTED, T.ADOPT},
+    P.READY: _RUNNING | {T.WAKE},
+    P.BUSY: _RUNNING | {T.WAKE},
+    P.SLEEPING: _RUNNING,
+    P.WAKING: _RUNNING,
+    P.HIBERNATING: _RUNNING | _EXITS | {T.DISCONNECTED},
+    P.STOPPING: _SIGNALS | _LAUNCH | _DELAYS | _NOT_READY | {T.HUNG, T.ADOPT},
+    P.RESTARTING: _SIGNALS | _LAUNCH | _DELAYS | _NOT_READY | {T.HUNG, T.ADOPT},
+    P.BACKOFF: _SIGNALS | _LAUNCH | _EXITS | _NOT_READY | {T.TIMED_OUT, T.ADOPT},
+    P.FAILED: _SIGNALS | _EXITS | _DELAYS | _NOT_READY | {T.LAUNCHED, T.TIMED_OUT, T.ADOPT},
 }
 
 
 class Lifecycle:
-    """Carries out the table. A subclass has a method for each effect: Effect.BACK_OFF is `_back_off`.
+    """Follows the table. A subclass has a method for each effect, such as `_back_off` for Effect.BACK_OFF.
 
-    `reason` says in words why it is not running as it should; empty when it is.
+    `reason` says why the plugin does not run as it should, and is empty otherwise.
     """
 
     def __init__(self) -> None:
@@ -236,7 +253,7 @@ class Lifecycle:
         return self.phase.state
 
     def handle(self, trigger: Trigger, reason: str = "") -> None:
-        """The only way in which the phase changes. What the table lacks is in IGNORED and means nothing."""
+        """The only method that changes the phase."""
         step = TABLE[self.phase].get(trigger)
         if step is None:
             return
@@ -249,5 +266,5 @@ class Lifecycle:
         getattr(self, f"_{effect.name.lower()}")()
 
     def enter_state(self, old: State, trigger: Trigger) -> None:
-        """It is in another state than before; the effect follows."""
+        """Called after a change of state, before the effect."""
         raise NotImplementedError

@@ -1,21 +1,22 @@
-"""plugin.yaml: what a plugin has to offer (plugin-yaml.md).
+"""plugin.yaml: what a plugin offers and needs (plugin-yaml.md).
 
-    name: simple-seo            must be the row's, as must the version
+    name: simple-seo            name and version must match the row
     version: 1.2.0
-    lua: "5.5"                  or "5.4"; entry: main.lua is found by itself
+    lua: "5.5"                  or "5.4"
+    entry: main.lua             by default found by name (discovery)
     actions:
       validate: {command_id: 1, input: snippet, timeout: 5s, description: …, example: …, output: …}
     events: {snippet.updated: validate}
     filters:
-      snippet.create: validate                     or, with what else may be said of it:
+      snippet.create: validate                     short for {action: validate}
       snippet.update: {action: validate, on_failure: pass, timeout: 2s}
-    settings: {…}               handed to the plugin; reed.yaml may set others
+    settings: {…}               passed to the plugin; reed.yaml may override them
     sleep: {after: 180s, mode: light}
     limits: {memory: 8MB, cpu: 2s, calls: 100}
-    network: a model's server   a native plugin asks for TCP, and says what for; reed.yaml allows ports, or does not
+    network: a model's server   why a native plugin needs TCP; reed.yaml allows ports
 
-Everything beyond name and version may be left out. Unknown keys, and events and filters that name no action, are
-errors with file, line and column.
+Only name and version are required. Unknown keys, and events or filters that name no action, raise ManifestError with
+file, line and column.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ _VERSION = rf"(?=.{{1,{MAX_VERSION}}}$){VERSION}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing a plugin can do when it is asked."""
+    """Something that a plugin does when it is called."""
 
     name: str = ""  # its key in the manifest
     command_id: Annotated[int, whole(FIRST_ACTION_ID, LAST_ACTION_ID)]
     input: Annotated[str, one_of("snippet", "json", "bytes")] = "json"
-    output: Annotated[Any, plain] = None  # what it answers, as its author describes it
+    output: Annotated[Any, plain] = None  # the response, as the author describes it
     timeout: Annotated[float | None, seconds()] = None  # seconds; None: the core's call_timeout
     description: Annotated[str, text] = ""
-    example: Annotated[Any, plain] = None  # an input that it takes
+    example: Annotated[Any, plain] = None  # an input
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """When an idle plugin goes to sleep: small (light), or without a process (deep)."""
+    """When an idle plugin goes to sleep. Light sleep keeps the process, deep sleep ends it."""
 
     after: Annotated[float, seconds()]
     mode: Annotated[str, one_of("light", "deep")] = "light"
@@ -64,15 +65,14 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An action that is asked before a snippet is written."""
+    """An action that checks or changes a snippet before it is written."""
 
     action: Annotated[str, text]
-    on_failure: Annotated[str, one_of("refuse", "pass")] = "refuse"  # what becomes of the write when it cannot answer
-    timeout: Annotated[float, seconds()] = 5.0  # seconds; a write waits no longer for it
+    on_failure: Annotated[str, one_of("refuse", "pass")] = "refuse"  # what happens to the write when the action fails
+    timeout: Annotated[float, seconds()] = 5.0  # seconds
 
 
 def _filter(node: Node) -> Filter:
-    """The name of an action alone is the short form."""
     return record(Filter)(node) if isinstance(node.value, dict) else Filter(text(node))
 
 
@@ -82,12 +82,10 @@ def _action(node: Node) -> Action:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A plugin's own account of itself."""
-
     name: Annotated[str, like(SLUG, "the name of a plugin: a-z, then a-z 0-9 -, at most 31 characters")]
     version: Annotated[str, like(_VERSION, f"a version such as 1.2.0, of at most {MAX_VERSION} bytes")]
     description: Annotated[str, text] = ""
-    entry: Annotated[str, text] = ""  # a file of its folder; empty: found by `folders.entry_point`
+    entry: Annotated[str, text] = ""  # a file in its folder; empty: `discovery.entry_point` finds it
     lua: Annotated[str, one_of("5.4", "5.5")] = "5.5"
     actions: Annotated[dict[str, Action], entries(_action, *_ACTION)] = field(default_factory=dict)
     events: Annotated[dict[str, str], entries(text)] = field(default_factory=dict)
@@ -95,14 +93,14 @@ class Manifest:
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
-    network: Annotated[str, text] = ""  # what it would connect to other machines for; reed.yaml allows the ports
+    network: Annotated[str, text] = ""  # why it connects to other machines; empty: it does not
 
 
 def load(folder: Path) -> Manifest:
-    """The manifest of the plugin in that folder. Raises ManifestError for everything that is wrong with it."""
+    """Raises ManifestError."""
     path = folder / FILE_NAME
     if not path.is_file():
-        raise ManifestError(str(path), "no such file", hint="every plugin has one; the least is its name and version")
+        raise ManifestError(str(path), "no such file", hint="every plugin needs one, with at least name and version")
     root = document.read(path, ManifestError)
     manifest = record(Manifest)(root)
     _check_ids(root, manifest)
@@ -113,17 +111,17 @@ def load(folder: Path) -> Manifest:
 
 
 class Manifests:
-    """Manifests that were read, each until its file changes: a launch does not read the same one again."""
+    """A cache of manifests, by folder, until the file changes."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, int, int], Manifest]] = {}
 
     def load(self, folder: Path) -> Manifest:
-        """As `load`."""
+        """Raises ManifestError."""
         try:
             stat = (folder / FILE_NAME).stat()
         except OSError:
-            return load(folder)  # which says what is wrong
+            return load(folder)  # raises the error
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         known = self._read.get(folder)
         if known is None or known[0] != seen:
@@ -132,37 +130,35 @@ class Manifests:
 
 
 def check_row(manifest: Manifest, folder: Path, row: Row, registry: Path) -> None:
-    """The row and the manifest must tell of the same plugin."""
+    """Raises ManifestError unless row and manifest have the same name and version."""
     path = folder / FILE_NAME
     if manifest.name != row.plugin_name:
         raise ManifestError(
             str(path),
-            f"its name is {manifest.name!r}, its row's ({registry}:{row.line}) {row.plugin_name!r}",
-            hint="the folder, the manifest and the row have the same name",
+            f"the name is {manifest.name!r}, but its row ({registry}:{row.line}) has {row.plugin_name!r}",
+            hint="folder, manifest and row must have the same name",
         )
     if manifest.version != row.version:
         raise ManifestError(
             str(path),
-            f"its version is {manifest.version}, its row's ({registry}:{row.line}) {row.version}",
-            hint="make them the same in one of the two files",
+            f"the version is {manifest.version}, but its row ({registry}:{row.line}) has {row.version}",
+            hint="correct one of the two files",
         )
 
 
 def _check_ids(root: Node, manifest: Manifest) -> None:
-    """No two actions have the same command_id."""
     first: dict[int, str] = {}
     for name, action in manifest.actions.items():
         if action.command_id in first:
             node = root.mapping["actions"].mapping[name].mapping["command_id"]
-            raise node.wrong(f"{action.command_id} is the action {first[action.command_id]!r} already")
+            raise node.wrong(f"{action.command_id} is already the action {first[action.command_id]!r}")
         first[action.command_id] = name
 
 
 def _check_handlers(section: Node, known: tuple[str, ...], manifest: Manifest) -> None:
-    """Each key is an event or filter there is, each value an action of this manifest."""
     for key, node in section.mapping.items():
         if key not in known:
-            raise node.wrong_key("there is no such", nearest(key, known) or f"there are: {', '.join(known)}")
+            raise node.wrong_key("unknown key", nearest(key, known) or f"there are: {', '.join(known)}")
         named = node.mapping["action"] if isinstance(node.value, dict) else node
         action = text(named)
         if action not in manifest.actions:

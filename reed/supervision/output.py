@@ -1,15 +1,15 @@
 """What a plugin writes to stdout and stderr, line by line.
 
     FIFO ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
-             │                     ├── <data_dir>/logs/NAME.log, bounded: then NAME.log.1
-             │                     └── the last lines of the plugin, for its status
-             └── the last words of this process, for the error that says why it ended
+              │                    ├── <data_dir>/logs/NAME.log, rotated to NAME.log.1
+              │                    └── the plugin's last lines, for its status
+              └── ErrorLines: this process's lines that say what went wrong, for the reason of its exit
 
-The FIFO is <runtime folder>/output/NAME.N, and both sides hold it open both ways: the core may die, and the plugin goes
-on writing; what it wrote meanwhile waits for the next core, as much as a pipe holds. Then a write waits for that core.
+The FIFO is <runtime folder>/output/NAME.N. Core and plugin both open it for reading and writing, so that a plugin can
+go on writing while no core runs; once the pipe is full, its writes block until the next core reads.
 
-Nothing a plugin writes can harm the core: a read takes a bounded number of bytes, a line a bounded length, what is
-not printable is shown as text, what is not UTF-8 is replaced, and a full disk costs lines of the file alone.
+Input is bounded: bytes per read, bytes per line. Unprintable characters are escaped, invalid UTF-8 is replaced, and
+when the disk is full only lines of the file are lost.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.supervision.error_lines import ErrorLines
 from reed.text import safe
 
-READ_BYTES = 4096  # at a time
-DRAIN_BYTES = 256 * 1024  # at the end of a process: more than a pipe holds
+READ_BYTES = 4096
+DRAIN_BYTES = 256 * 1024  # at the exit of a process: more than a pipe holds
 LINE_BYTES = 2000
 LAST_LINES = 20
+MAX_ERROR_LINES = 3
 FILE_BYTES = 1024 * 1024
+
+_TRACE_HEADING = re.compile(
+    r"Traceback \(most recent call last\):|stack (?:traceback|backtrace):|note: (?:run with|Some details are omitted)"
+)
+_GO_TRACE = re.compile(r"goroutine \d+ \[")
 
 
 class PluginLog:
-    """The lines of one plugin, of all its processes."""
+    """The output of one plugin's processes."""
 
     def __init__(
         self, name: str, path: Path, log: PeerLog, clock: Callable[[], float], file_bytes: int = FILE_BYTES
@@ -47,10 +53,10 @@ class PluginLog:
         self._log = log
         self._clock = clock  # Unix seconds
         self._file_bytes = file_bytes
-        self._lost = 0  # lines that the file could not take
+        self._lost = 0  # lines that could not be written to the file
 
     def write(self, lines: list[str]) -> list[str]:
-        """Lines of one of its processes; gives them as they are shown."""
+        """Log lines of one process; returns them escaped, without empty ones."""
         lines = [safe(line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
         for line in lines:
@@ -59,7 +65,7 @@ class PluginLog:
         return lines
 
     def note(self, text: str) -> None:
-        """A line of the core about the plugin: for the file alone."""
+        """Write a line of the core's own, only to the file."""
         self._append([f"-- {safe(text)}"])
 
     def _append(self, lines: list[str]) -> None:
@@ -89,72 +95,94 @@ class PluginLog:
 
 
 def open_fifo(path: Path, *, blocking: bool) -> int:
-    """One end of an output FIFO, which is both. Raises OSError; what is no FIFO of our own is in the way."""
+    """Open an output FIFO for reading and writing. Raises OSError, also when the path is not the core's own FIFO."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if blocking else os.O_NONBLOCK))
     status = os.fstat(fd)
     if not stat.S_ISFIFO(status.st_mode) or status.st_uid != os.geteuid():
         os.close(fd)
-        raise OSError(errno.EEXIST, "is in the way and no FIFO of the core's own", str(path))
+        raise OSError(errno.EEXIST, "exists and is not the core's FIFO", str(path))
     return fd
 
 
+class ErrorLines:
+    """The last lines of a process that say what went wrong, without stack traces.
+
+    error: seo: main.lua:4: no database      kept
+      \tmain.lua:4: in upvalue 'deep'        dropped, like every indented line
+    Traceback (most recent call last):       dropped; Python prints the error after the trace
+    thread 'main' panicked at src/main.rs:3  kept, as is the message on the next line
+    goroutine 1 [running]:                   dropped with all that follows; Go prints the error before the trace
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=MAX_ERROR_LINES)
+        self._in_go_trace = False
+
+    def extend(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._in_go_trace = self._in_go_trace or bool(_GO_TRACE.match(line))
+            if not (self._in_go_trace or line[:1].isspace() or _TRACE_HEADING.match(line)):
+                self._lines.append(line)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+
 class Capture:
-    """Reads the pipe of one process, from its launch until the process and its output are at their end."""
+    """Reads the output of one process. Owns `fd`, the reading end."""
 
     def __init__(self, loop: Loop, fd: int, log: PluginLog) -> None:
-        """Takes over `fd`, the reading end."""
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
         self._log = log
-        self._rest = b""  # of a line that is not finished
+        self._partial = b""  # an unfinished line
         self.error_lines = ErrorLines()
         loop.watch(fd, self._readable)
 
-    def last_words(self) -> str:
-        """The end of an error about the process: `; its last lines: … | …`, or nothing. Stays when it is closed."""
+    def tail(self) -> str:
+        """`; its last lines: … | …` for the end of an error message, or "". Also works after `close`."""
         lines = " | ".join(self.error_lines)
         return f"; its last lines: {lines}" if lines else ""
 
     def drain(self) -> None:
-        """Take what is in the pipe now."""
+        """Read what is in the pipe now."""
         left = DRAIN_BYTES
         while self._fd >= 0 and left > 0:
-            taken = self._read()
-            if not taken:
+            size = self._read()
+            if not size:
                 return
-            left -= taken
+            left -= size
 
     def close(self) -> None:
-        """Take what is in the pipe, and close it."""
         self.drain()
-        self._end()
+        self._close()
 
     def _readable(self) -> None:
         self._read()
 
     def _read(self) -> int:
-        """Take one piece; gives its length."""
+        """Read one piece; returns its length."""
         try:
             data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return 0
         if not data:
-            self._end()
+            self._close()
             return 0
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        while len(self._rest) > LINE_BYTES:
-            lines.append(self._rest[:LINE_BYTES])
-            self._rest = self._rest[LINE_BYTES:]
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        while len(self._partial) > LINE_BYTES:
+            lines.append(self._partial[:LINE_BYTES])
+            self._partial = self._partial[LINE_BYTES:]
         self._write(lines)
         return len(data)
 
-    def _end(self) -> None:
+    def _close(self) -> None:
         if self._fd < 0:
             return
-        if self._rest:
-            self._write([self._rest])
-            self._rest = b""
+        if self._partial:
+            self._write([self._partial])
+            self._partial = b""
         self._loop.unwatch(self._fd)
         with contextlib.suppress(OSError):
             os.close(self._fd)

@@ -1,4 +1,4 @@
-"""What permissions open (permissions.md). Which permission a command takes is in `reed.wire.commands`."""
+"""Permissions by name, and the commands that they allow (permissions.md). `wire.commands` maps commands to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reed.wire.codes import Command, Permission
 
 
 def permission(name: str) -> Permission:
-    """The permission of that name; an unknown one is Malformed, with the nearest as its hint."""
+    """Raises Malformed for an unknown name, with the nearest one as its hint."""
     try:
         return Permission(name)
     except ValueError:
@@ -18,7 +18,7 @@ def permission(name: str) -> Permission:
 
 
 def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> frozenset[Command]:
-    """The commands that these permissions open; all of them for a member of the group admin."""
+    """The commands that these permissions allow; all of them for a member of the group admin."""
     if is_admin:
         return frozenset(Command)
     held = frozenset(permissions)

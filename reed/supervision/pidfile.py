@@ -1,11 +1,11 @@
-"""The files that tell which process is a plugin's.
+"""Pid files, by which the next core finds the plugins' processes.
 
     pid/plugins/NAME.pid      PID START_TIME FINGERPRINT OUTPUT    the active process
-    pid/plugins/NAME+N.pid    the same, of a process beside it (replacement)
-    pid/plugins/NAME.asleep   it is hibernating: there is no process
+    pid/plugins/NAME+N.pid    the same for a candidate or a draining process of generation N (replacement)
+    pid/plugins/NAME.asleep   the plugin hibernates and has no process
 
-START_TIME is field 22 of /proc/PID/stat: a pid with another start time is another process. FINGERPRINT is that of the
-Specification it was launched from, OUTPUT the name of the FIFO in <runtime folder>/output that it writes to.
+START_TIME is field 22 of /proc/PID/stat; a reused pid has another one. FINGERPRINT is that of the Specification which
+the process was launched from, OUTPUT the name of its FIFO in <runtime folder>/output.
 """
 
 from __future__ import annotations
@@ -14,64 +14,71 @@ import contextlib
 import os
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 from reed.process_handle import ProcessHandle, start_time
 
 
+class PidFile(NamedTuple):
+    """The content of a pid file. `fingerprint` and `output` may be empty."""
+
+    pid: int
+    started: int
+    fingerprint: str
+    output: str
+
+
 def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:
-    """Of the active process; with a generation, of one beside it."""
+    """The path for the active process, or with a generation for one that is not active."""
     return runtime_dir / "pid" / "plugins" / (f"{name}+{generation}.pid" if generation else f"{name}.pid")
 
 
-def note_hibernation(runtime_dir: Path, name: str) -> None:
-    """There is no process that would tell the next core of it, should this one die."""
-    with contextlib.suppress(OSError):  # a full disk: the next core does not know of it
+def mark_hibernating(runtime_dir: Path, name: str) -> None:
+    """Tells the next core to start the plugin, because no process would reconnect to it."""
+    with contextlib.suppress(OSError):  # on a full disk the next core does not learn of it
         pid_file(runtime_dir, name).with_suffix(".asleep").touch(mode=0o600)
 
 
-def forget_hibernation(runtime_dir: Path, name: str) -> None:
+def unmark_hibernating(runtime_dir: Path, name: str) -> None:
     pid_file(runtime_dir, name).with_suffix(".asleep").unlink(missing_ok=True)
 
 
 def write_pid_file(path: Path, pid: int, *more: str) -> None:
-    """Whole or not at all: the file is renamed into its place."""
+    """Writes atomically, by renaming. Raises OSError with a file name."""
     new = path.with_suffix(".new")
     try:
         new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
     except OSError as error:
-        error.filename = error.filename or str(new)  # a full disk does not name it
+        error.filename = error.filename or str(new)  # ENOSPC comes without one
         raise
     new.replace(path)
 
 
-def pid_file_words(path: Path) -> tuple[int, int, str, str] | None:
-    """pid, start time, the fingerprint of its Specification, the name of its output; None: the file is not sound."""
+def read_pid_file(path: Path) -> PidFile | None:
+    """None if the file is missing or invalid."""
     try:
         pid, started, *more = path.read_text().split()
-        launched_as, output = [*more, "", ""][:2]
-        return int(pid), int(started), launched_as, output
+        fingerprint, output = [*more, "", ""][:2]
+        return PidFile(int(pid), int(started), fingerprint, output)
     except (OSError, ValueError):
         return None
 
 
-def pid_in(path: Path) -> int | None:
-    """The pid of a pid file if that very process still runs; None if not, or if the file is not sound."""
-    words = pid_file_words(path)
-    if words is None:
-        return None
-    pid, started, _, _ = words
-    return pid if pid > 1 and start_time(pid) == started else None
+def running_pid(path: Path) -> int | None:
+    """The pid in a pid file if that process still exists."""
+    found = read_pid_file(path)
+    return found.pid if found and found.pid > 1 and start_time(found.pid) == found.started else None
 
 
 def kill_leftover(path: Path) -> int | None:
-    """Kill the process that a dead core left behind, with its group, and remove its pid file. Gives its pid.
+    """Kill the process and its group, and remove the pid file; returns the pid if the process existed.
 
-    A process with SIGKILL pending runs no more of its own code: there is nothing to wait for.
+    Nothing waits for its exit: a process with SIGKILL pending runs no more of its own code.
     """
-    pid = pid_in(path)
+    pid = running_pid(path)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError), ProcessHandle(pid) as process:
-            if pid_in(path) == pid:  # still the same: now the handle is bound to it
+            if running_pid(path) == pid:  # checked again now that the handle is bound to the process
                 if os.getpgid(pid) == pid:
                     os.killpg(pid, signal.SIGKILL)
                 process.send(signal.SIGKILL)

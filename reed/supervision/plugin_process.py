@@ -1,12 +1,12 @@
-"""A process of a plugin, from its launch to its exit, whether this core launched it or adopted it.
+"""One process of a plugin from launch to exit, whether this core launched or adopted it.
 
     launch ─┬─ owner.launched ── … ── owner.exited(process, "exit status 3")
             └─ owner.launch_failed(process, "… cannot be run: Permission denied")
     adopt  ─── … ──────────────────── owner.exited(process, reason)
-    drop   ─── killed and waited for; the owner hears nothing more
+    drop   ─── killed and reaped; the owner hears nothing more
 
-The owner is the plugin while the process is active, and before and after that a Replacement or a Draining. The
-process has an output (a FIFO that this core reads), a pid file, and a handle for Unix signals and its exit.
+The owner is a Candidate before the process is active, the Plugin while it is, and a Draining afterwards. The process
+has an output FIFO that this core reads, a pid file, and a handle for Unix signals and its exit.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from reed.supervision.adoption import Adoptable
-from reed.supervision.callbacks import Tools
+from reed.supervision.callbacks import SupervisionContext
 from reed.supervision.launch_spec import Specification
 from reed.supervision.output import Capture, PluginLog, open_fifo
-from reed.supervision.pidfile import pid_file, write_pid_file
+from reed.supervision.pidfile import PidFile, pid_file, write_pid_file
 from reed.supervision.watched_process import WatchedProcess
 from reed.wire.codes import Signal
 
-SPAWN_TIMEOUT = 60.0  # seconds: processes are made one by one; the deadline of a start counts from its process on
+SPAWN_TIMEOUT = 60.0  # seconds: processes are spawned one by one, and the deadline of a start begins with its process
 
 
 class ProcessOwner(Protocol):
@@ -34,30 +34,33 @@ class ProcessOwner(Protocol):
     def exited(self, process: PluginProcess, reason: str) -> None: ...
 
 
+@dataclass(slots=True)
+class PluginContext:
+    """What the processes of one plugin share."""
+
+    supervision: SupervisionContext
+    output: PluginLog
+    generation: int = 0  # of the newest process
+
+
 class PluginProcess:
-    """See the module. `generation` counts the processes of a plugin, and so tells this one from all others."""
+    """`generation` numbers the processes of a plugin. `launch` or `adopt` follows the construction."""
 
     def __init__(
-        self,
-        tools: Tools,
-        spec: Specification,
-        generation: int,
-        output: PluginLog,
-        owner: ProcessOwner,
-        *,
-        is_active: bool = True,
+        self, context: PluginContext, spec: Specification, owner: ProcessOwner, *, is_active: bool = True
     ) -> None:
+        context.generation += 1
         self.name = spec.row.plugin_name
         self.spec = spec
-        self.generation = generation
-        self.launched_at = tools.loop.now()
-        self.memory_bytes = 0  # when it was measured last
+        self.generation = context.generation
+        self.launched_at = context.supervision.loop.now()
+        self.memory_bytes = 0  # at the last `measure`
         self.owner = owner
-        self.dropped = False  # killed, and not heard any more
-        self._tools = tools
-        self._output = output
-        self._pid_file = pid_file(spec.launch.runtime_dir, self.name, 0 if is_active else generation)
-        self._outputs = spec.launch.runtime_dir / "output"
+        self.dropped = False  # killed, and ignored until it is reaped
+        self._supervision = context.supervision
+        self._output = context.output
+        self._runtime_dir = spec.launch.runtime_dir
+        self._pid_file = pid_file(self._runtime_dir, self.name, 0 if is_active else self.generation)
         self._fifo: Path | None = None
         self._capture: Capture | None = None
         self._handle: WatchedProcess | None = None
@@ -67,55 +70,58 @@ class PluginProcess:
     def pid(self) -> int | None:
         return self._handle.pid if self._handle else None
 
+    @property
+    def is_there(self) -> bool:
+        """Does the process exist, and has it not been dropped?"""
+        return self._handle is not None and not self.dropped and self._handle.is_same()
+
+    @property
+    def error_lines(self) -> list[str]:
+        return list(self._capture.error_lines) if self._capture is not None else []
+
     def launch(self) -> None:
-        """Raises ReedError or OSError when not even that could be tried."""
+        """Raises ReedError or OSError when the launcher could not be asked."""
         spec = self.spec.launch
         if spec.data_dir is not None:
             spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._tools.callbacks.prepare(self.name)
-        fifo = self._make_output()
-        self._capture = Capture(self._tools.loop, open_fifo(fifo, blocking=False), self._output)
+        self._supervision.callbacks.prepare(self.name)
+        fifo = self._make_fifo()
+        self._open_capture(fifo)
         write_fd = open_fifo(fifo, blocking=True)
         try:
-            self._tools.launcher.launch(spec, write_fd, self._launched, self._launch_failed)
+            self._supervision.launcher.launch(spec, write_fd, self._launched, self._launch_failed)
         finally:
             os.close(write_fd)
 
-    def adopt(self, found: Adoptable) -> None:
-        """Take a process that an earlier core launched. Raises ReedError or OSError."""
-        self._tools.callbacks.prepare(self.name)
+    def adopt(self, found: PidFile) -> None:
+        """Take over a process that an earlier core launched. Raises ReedError or OSError."""
+        self._supervision.callbacks.prepare(self.name)
         if found.output:
-            self._fifo = self._outputs / found.output
+            self._fifo = self._runtime_dir / "output" / found.output
             with contextlib.suppress(FileNotFoundError):
-                self._capture = Capture(self._tools.loop, open_fifo(self._fifo, blocking=False), self._output)
-        self._handle = WatchedProcess(self._tools.loop, found.pid, self._exited, found.started)
-        self._tools.processes[found.pid] = self
+                self._open_capture(self._fifo)
+        self._handle = WatchedProcess(self._supervision.loop, found.pid, self._exited, found.started)
+        self._supervision.processes[found.pid] = self
         self._output.note(f"{self.name} {self.spec.launch.version} adopted, pid {found.pid}")
 
-    @property
-    def is_there(self) -> bool:
-        """Does the pid still belong to it, and has it not been dropped?"""
-        return self._handle is not None and not self.dropped and self._handle.is_same()
+    def activate(self) -> None:
+        self._move_pid_file(pid_file(self._runtime_dir, self.name))
 
     def deactivate(self) -> None:
-        """Another process is active now: the plugin's pid file is that one's."""
-        self._move_pid_file(pid_file(self.spec.launch.runtime_dir, self.name, self.generation))
-
-    def activate(self) -> None:
-        self._move_pid_file(pid_file(self.spec.launch.runtime_dir, self.name))
+        """Another process becomes active and gets the plugin's pid file."""
+        self._move_pid_file(pid_file(self._runtime_dir, self.name, self.generation))
 
     def measure(self) -> None:
-        """Note how much memory it has now."""
         self.memory_bytes = self._handle.memory() if self._handle else 0
 
     def escalate_stop(self) -> float | None:
-        """Ask it to end, each time harder: SHUTDOWN_GRACEFUL (not without a connection), SIGTERM, SIGKILL.
+        """SHUTDOWN_GRACEFUL (skipped without a connection), then SIGTERM, then SIGKILL.
 
-        The seconds that it has before the next escalation; None: it was killed, or is not there yet.
+        Returns the seconds until the next escalation, or None after SIGKILL and when there is no process yet.
         """
-        timing = self._tools.config.timing
+        timing = self._supervision.config.timing
         self._escalation += 1
-        if self._escalation == 1 and self._tools.callbacks.send_signal(self, Signal.SHUTDOWN_GRACEFUL, b""):
+        if self._escalation == 1 and self._supervision.callbacks.send_signal(self, Signal.SHUTDOWN_GRACEFUL, b""):
             return timing.stop_grace
         if self._handle is None:
             return None
@@ -126,22 +132,17 @@ class PluginProcess:
         self._handle.kill()
         return None
 
-    def drain(self) -> None:
-        """Have its last lines now."""
+    def drain_output(self) -> None:
         if self._capture is not None:
             self._capture.drain()
 
     def stderr_tail(self) -> str:
-        """The end of an error about it: `; its last lines: … | …`, or nothing."""
-        return self._capture.last_words() if self._capture is not None else ""
-
-    @property
-    def error_lines(self) -> list[str]:
-        return list(self._capture.error_lines) if self._capture is not None else []
+        """`; its last lines: … | …` for the end of an error message, or ""."""
+        return self._capture.tail() if self._capture is not None else ""
 
     def drop(self, reason: str) -> None:
-        """Kill it, and do not count on it any more. What is not launched yet is killed when it is."""
-        self.drain()
+        """Kill the process and ignore it from now on. If it is still being spawned, it is killed when it appears."""
+        self.drain_output()
         self.dropped = True
         self._pid_file.unlink(missing_ok=True)
         if self._handle is None:
@@ -149,17 +150,17 @@ class PluginProcess:
         else:
             self._output.note(f"pid {self.pid}: {reason or 'killed'}")
             self._handle.kill()
-        self._tools.callbacks.on_gone(self, reason)
+        self._supervision.callbacks.on_gone(self, reason)
 
     def _launched(self, pid: int) -> None:
         try:
-            self._handle = WatchedProcess(self._tools.loop, pid, self._exited)
-        except OSError as error:  # no descriptor is left to watch it by: it must not run unwatched
+            self._handle = WatchedProcess(self._supervision.loop, pid, self._exited)
+        except OSError as error:  # out of descriptors: it must not run unwatched
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED)
             self._launch_failed(f"cannot be watched: {error.strerror}")
             return
-        self._tools.processes[pid] = self
+        self._supervision.processes[pid] = self
         if self.dropped:
             self._handle.kill()
             return
@@ -178,31 +179,30 @@ class PluginProcess:
 
     def _exited(self, reason: str) -> None:
         pid = self.pid or 0
-        self._tools.processes.pop(pid, None)
+        self._supervision.processes.pop(pid, None)
         self._close_capture()
         if not self.dropped:
-            self._output.note(f"pid {self.pid} ended: {reason}")
+            self._output.note(f"pid {pid} ended: {reason}")
             self._pid_file.unlink(missing_ok=True)
-            self._tools.callbacks.on_gone(self, reason)
+            self._supervision.callbacks.on_gone(self, reason)
             self.owner.exited(self, reason)
-        self._tools.on_exit(pid)
+        self._supervision.on_exit(pid)
 
-    def _make_output(self) -> Path:
-        """A FIFO of its own, under the first name that is free."""
-        self._outputs.mkdir(mode=0o700, exist_ok=True)
+    def _make_fifo(self) -> Path:
+        """A FIFO under the first free name."""
+        folder = self._runtime_dir / "output"
+        folder.mkdir(mode=0o700, exist_ok=True)
         number = self.generation
         while True:
-            self._fifo = self._outputs / f"{self.name}.{number}"
+            self._fifo = folder / f"{self.name}.{number}"
             try:
                 os.mkfifo(self._fifo, 0o600)
                 return self._fifo
             except FileExistsError:
                 number += 1
 
-    def _move_pid_file(self, path: Path) -> None:
-        if self._pid_file.exists():
-            self._pid_file.replace(path)
-        self._pid_file = path
+    def _open_capture(self, fifo: Path) -> None:
+        self._capture = Capture(self._supervision.loop, open_fifo(fifo, blocking=False), self._output)
 
     def _close_capture(self) -> None:
         if self._capture is not None:
@@ -210,3 +210,8 @@ class PluginProcess:
         if self._fifo is not None:
             self._fifo.unlink(missing_ok=True)
             self._fifo = None
+
+    def _move_pid_file(self, path: Path) -> None:
+        if self._pid_file.exists():
+            self._pid_file.replace(path)
+        self._pid_file = path

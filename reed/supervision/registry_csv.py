@@ -1,12 +1,11 @@
 """plugin-registry.csv: which plugins may run, and as what (plugin-registry.md).
 
-    # comments and empty lines may stand anywhere
+    # comments and empty lines are allowed anywhere
     plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description
     simple-seo,lua,/tmp/reed-cms/plugins/simple-seo.sock,1.2.0,"snippet_read","editor,admin",false,"SEO"
 
-A row is one line: a quote that is not closed is that line's error, and never swallows the rows after it. Everything
-that is wrong raises RegistryError with file, line, column and what was expected; nothing unknown is passed over.
-A socket_path below /tmp/reed-cms moves along with the runtime folder.
+A row is exactly one line, so an unclosed quote never swallows the rows after it. Every error raises RegistryError with
+file, line, column and what was expected. A socket_path below /tmp/reed-cms is moved into the runtime folder in use.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ COLUMNS = (
 )
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
-MAX_VERSION = 15  # 16s, with its NUL (protocol.md#plugins)
+MAX_VERSION = 15  # bytes; a 16-byte field with NUL (protocol.md#plugins)
 
 _FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
 VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
@@ -47,14 +46,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One plugin. Rows are equal when they say the same, wherever they stand."""
+    """One plugin. Comparison ignores the line number."""
 
     plugin_name: str
     plugin_type: str  # a key of reed.plugin_types.TYPES
     socket_path: Path
     version: str
     required_permissions: frozenset[Permission]
-    user_groups: frozenset[str]  # who may send to it
+    user_groups: frozenset[str]  # may call the plugin
     auto_start: bool
     description: str
     line: int = field(default=0, compare=False)
@@ -64,18 +63,18 @@ Steps = Generator[None, None, list[Row]]
 
 
 class _Field(NamedTuple):
-    """A field of a line, and how to complain about it."""
+    """A field of a line, with its place for errors."""
 
     path: str
     line: int
-    column: int  # of its first character, from 1
+    column: int  # of the first character, from 1
     text: str
 
     def wrong(self, message: str, hint: str = "", offset: int = 0) -> RegistryError:
         return RegistryError(self.path, message, line=self.line, column=self.column + offset, hint=hint)
 
     def parts(self) -> Iterator[_Field]:
-        """The parts of a list such as "editor,admin", each with its own place."""
+        """The items of a list such as "editor,admin", each with its own place."""
         at = 0
         for part in self.text.split(",") if self.text.strip() else []:
             text = part.strip()
@@ -85,23 +84,23 @@ class _Field(NamedTuple):
 
 
 def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
-    """The rows of the registry, in its order."""
-    return _to_the_end(steps(path, runtime_dir))
+    """The rows of the registry in file order. Raises RegistryError."""
+    return _run(steps(path, runtime_dir))
 
 
 def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
-    """The rows of a registry's bytes. `path` names it in errors."""
-    return _to_the_end(_parsed(raw, path, runtime_dir))
+    """`path` only names the registry in errors."""
+    return _run(_parsed(raw, path, runtime_dir))
 
 
 def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
-    """As `load`, interruptible at each row."""
+    """`load` as a generator that yields after each row."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise RegistryError(name, "no such file", hint="`reed init` makes one, or name it with --registry") from None
+        raise RegistryError(name, "no such file", hint="`reed init` creates one, or pass --registry") from None
     except OSError as problem:
         raise RegistryError(name, f"cannot be read: {problem.strerror}") from None
     if len(raw) > MAX_BYTES:
@@ -109,7 +108,7 @@ def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
     return (yield from _parsed(raw, name, runtime_dir))
 
 
-def _to_the_end(steps: Steps) -> list[Row]:
+def _run(steps: Steps) -> list[Row]:
     while True:
         try:
             next(steps)
@@ -130,7 +129,7 @@ def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
             continue
         row = _row(parts, runtime_dir)
         if other := rows.get(row.plugin_name):
-            raise parts[0].wrong(f"the plugin {row.plugin_name!r} has a row already", f"on line {other.line}")
+            raise parts[0].wrong(f"the plugin {row.plugin_name!r} already has a row", f"on line {other.line}")
         if other := by_socket.get(row.socket_path):
             raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
         rows[row.plugin_name] = by_socket[row.socket_path] = row
@@ -141,7 +140,7 @@ def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
 
 
 def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
-    """The lines that are neither comments nor empty, with their numbers."""
+    """Numbered lines, without comments and empty lines."""
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             text = line.removesuffix(b"\r").decode()
@@ -156,22 +155,22 @@ def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(line: str, number: int, path: str) -> list[_Field]:
-    """The fields of a line, strictly by RFC 4180."""
+    """Split a line by RFC 4180, strictly."""
     found = []
     at = 0
     while True:
         match = _FIELD.match(line, at)
-        assert match is not None  # the second half of _FIELD matches anything, be it nothing
+        assert match is not None  # the second alternative of _FIELD also matches nothing
         quoted = match[1] is not None
         text = match[1].replace('""', '"') if quoted else match[2]
         here = _Field(path, number, at + (2 if quoted else 1), text)
         end = match.end()
         if end == at and line[at : at + 1] == '"':
             raise here.wrong(
-                "a quote is opened here and not closed on this line", 'a quote inside quotes is written ""'
+                "a quote is opened here and not closed on this line", 'a quote within quotes is written ""'
             )
         if end < len(line) and line[end] != ",":
-            hint = "put the whole field into quotes, and write a quote inside them twice"
+            hint = 'put the whole field into quotes, and write a quote within them as ""'
             raise here.wrong(f"expected a comma, found {line[end]!r}", hint, end - here.column + 1)
         found.append(here)
         if end >= len(line):
@@ -238,14 +237,14 @@ def _group(part: _Field) -> str:
 
 
 def _socket_path(part: _Field, runtime_dir: Path) -> Path:
-    """The path below the runtime folder in use: `plugins/NAME.sock`, so that no row points at another's socket."""
+    """The socket in the runtime folder in use. Other folders are rejected, so no row can name a foreign socket."""
     given = Path(part.text)
     plugins = STANDARD_FOLDER / "plugins"
-    asked_for = runtime_dir.parent if runtime_dir.name == PRIVATE else runtime_dir
-    known = {plugins, runtime_dir / "plugins", asked_for / "plugins"}
+    configured = runtime_dir.parent if runtime_dir.name == PRIVATE else runtime_dir
+    known = {plugins, runtime_dir / "plugins", configured / "plugins"}
     if given.suffix != ".sock" or not given.stem or given.parent not in known:
         raise part.wrong(f"expected a socket_path such as {plugins}/NAME.sock, found {part.text!r}")
     length = len(os.fsencode(given.name))
     if length > MAX_SOCKET_NAME:
-        raise part.wrong(f"{given.name} is {length} bytes long; the name of a socket takes {MAX_SOCKET_NAME}")
+        raise part.wrong(f"{given.name} is {length} bytes long; the name of a socket may have {MAX_SOCKET_NAME}")
     return runtime_dir / "plugins" / given.name

@@ -1,11 +1,11 @@
-"""What one reload changed: plugin by plugin, complete once every process that it started is ready or has failed.
+"""What a reload changed, plugin by plugin. Complete once every process that it started is ready or has failed.
 
 added    a new row; its plugin is not started (auto_start is false)
-started  it was not running, and is ready now
-renewed  another process has taken over from the one that ran
+started  the plugin was not running, and is ready now
+renewed  a new process has taken over
 updated  its row, manifest or code changed, and no new process was needed
 removed  its row is gone
-failed   it cannot run, or its new version was refused and the old one goes on: `reason` says why
+failed   the plugin cannot run, or its new version was refused and the old one keeps running; `reason` says why
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.errors import CallError, Invalid
-from reed.supervision.waiters import Done, Failed
+from reed.supervision.callbacks import Done, Failed
 
 Reported = Callable[["ReloadReport"], None]
 
 
-class Change(NamedTuple):
+class ReloadedPlugin(NamedTuple):
     name: str
     result: str
     reason: str = ""
 
 
 class ReloadReport:
-    """See the module. Plugins that did not change are not in `changes`."""
+    """`changes` omits plugins that did not change."""
 
     def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.refused: list[CallError] = []  # new versions of plugins that run
+        self.changes: list[ReloadedPlugin] = []
+        self.refused: list[CallError] = []  # new versions of running plugins
         self._pending: list[Pending] = []
         self._waiters: list[tuple[Callable[[], bool], Done]] = []
 
     def add(self, name: str, result: str, reason: str = "") -> None:
-        self.changes.append(Change(name, result, reason))
+        self.changes.append(ReloadedPlugin(name, result, reason))
 
     def expect(self, name: str, *, runs: bool = False) -> Pending:
-        """The report is not complete before this plugin is ready or has failed. `runs`: an older version of it does."""
+        """Keep the report incomplete until the plugin is ready or has failed. `runs`: an older version is running."""
         self._pending.append(Pending(self, name, runs=runs))
         return self._pending[-1]
 
@@ -46,7 +46,7 @@ class ReloadReport:
         self._wait(lambda: not self._pending, lambda: done(self))
 
     def when_renewed(self, done: Reported, failed: Failed) -> None:
-        """Wait for plugins that were running only. `failed` gets Invalid with every version that was refused."""
+        """Wait only for plugins that were running. `failed` gets Invalid if a new version was refused."""
 
         def renewed() -> None:
             if self.refused:
@@ -58,13 +58,13 @@ class ReloadReport:
 
     def end(self, pending: Pending) -> None:
         self._pending.remove(pending)
-        self._tell()
+        self._notify()
 
     def _wait(self, is_due: Callable[[], bool], done: Done) -> None:
         self._waiters.append((is_due, done))
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         due = [waiter for waiter in self._waiters if waiter[0]()]
         self._waiters = [waiter for waiter in self._waiters if waiter not in due]
         for _, done in due:
@@ -72,7 +72,7 @@ class ReloadReport:
 
 
 class Pending:
-    """One plugin of a report that is not complete: exactly one of `done` and `failed` is called, once."""
+    """A plugin whose result is not known yet. Either `done` or `failed` is called, once."""
 
     def __init__(self, report: ReloadReport, name: str, *, runs: bool) -> None:
         self.runs = runs
@@ -80,7 +80,7 @@ class Pending:
         self._name = name
 
     def done(self, result: str) -> None:
-        """`result` "": nothing has changed."""
+        """An empty result means that nothing changed."""
         if result:
             self._report.add(self._name, result)
         self._report.end(self)

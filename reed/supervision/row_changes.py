@@ -1,52 +1,105 @@
-"""Rows that come, change and go: what a reload of the registry does with the plugins.
+"""Reload of the registry: what happens to the plugins whose rows come, change or go.
 
-    gone                              the plugin is stopped; on_removed
-    new                               on_added; started with auto_start
+    row gone                          the plugin is stopped; on_removed
+    new row                           on_added; started with auto_start
     another type or socket            stopped; on_removed; on_added; started again if it ran
-    anything else that a process      if it runs, a new process is launched beside the old one and takes over when it is
-    gets: row, manifest, settings,    READY, or is refused, and then the old one stays with all it had (replacement)
-    code (folders)
-    else                              the new row holds at once (groups, description, auto_start)
+    another version, permissions,     a running plugin gets a new process beside the old one, which takes over when
+    manifest, settings or code        READY; if it is refused, the old process keeps running (replacement)
+    anything else in the row          applies at once (groups, description, auto_start)
 
-`report` is that of the newest reading; it is complete later, when the processes that were launched are ready.
+A reload takes a slice of each turn, because hundreds of rows at once would make one turn long. The whole file is read
+before a plugin changes: a bad row fails the reload, and nothing has changed. Requests during a reload wait for the next
+one, because the file may have changed since this one began.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import NamedTuple
 
-from reed.errors import Invalid, ManifestError, PluginOffline
+from reed.errors import Invalid, ManifestError, PluginOffline, ReedError
+from reed.loop.loop import Loop
 from reed.supervision import registry_csv
-from reed.supervision.callbacks import Tools, nothing
+from reed.supervision.callbacks import Done, SupervisionContext, nothing
 from reed.supervision.launch_spec import Specification
 from reed.supervision.lifecycle import State, Trigger
 from reed.supervision.plugin import Plugin
 from reed.supervision.registry_csv import Row
-from reed.supervision.registry_reload import Steps
 from reed.supervision.reload_report import Pending, ReloadReport
+
+Steps = Generator[None, None, None]
 
 _AT_REST = frozenset({State.STOPPED, State.FAILED})
 
 
-class RowChanges:
-    """See the module. `plugins` is the supervisor's own dict: this class adds to it and removes from it."""
+class RegistryReload:
+    """Runs `steps` as a job of the loop, interruptible at each yield. They raise ReedError only before any change."""
 
-    def __init__(self, plugins: dict[str, Plugin], tools: Tools) -> None:
-        self.leaving: dict[str, Plugin] = {}  # being stopped for good
-        self.successors: dict[str, _Successor] = {}  # what takes the name of one that is leaving
+    def __init__(self, loop: Loop, steps: Callable[[], Steps]) -> None:
+        self._loop = loop
+        self._make_steps = steps
+        self._steps: Steps | None = None
+        self._current: list[tuple[Done, Callable[[ReedError], None]]] = []
+        self._next: list[tuple[Done, Callable[[ReedError], None]]] = []
+
+    def request(self, done: Done, failed: Callable[[ReedError], None]) -> None:
+        self._next.append((done, failed))
+        if self._steps is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._steps = self._make_steps()
+        self._current, self._next = self._next, []
+        self._loop.add_job(self._work)
+
+    def _work(self, until: float) -> bool:
+        """Runs until about `until`; returns whether work remains."""
+        assert self._steps is not None
+        try:
+            for _ in self._steps:
+                if self._loop.now() >= until:
+                    return True
+        except ReedError as error:
+            self._end(error)
+        except Exception as bug:
+            self._end(ReedError(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+            raise
+        else:
+            self._end(None)
+        return self._steps is not None
+
+    def _end(self, error: ReedError | None) -> None:
+        self._steps = None
+        current, self._current = self._current, []
+        for done, failed in current:
+            if error is None:
+                done()
+            else:
+                failed(error)
+        if self._next and self._steps is None:
+            self._begin()
+
+
+class RowChanges:
+    """`plugins` is the supervisor's own dict, which this class changes. `report` is that of the newest reload."""
+
+    def __init__(self, plugins: dict[str, Plugin], context: SupervisionContext) -> None:
+        self.leaving: dict[str, Plugin] = {}  # plugins without a row that are being stopped
+        self.successors: dict[str, _Successor] = {}  # rows that wait until the plugin with their name has left
         self.report = ReloadReport()
         self.closing = False
         self._plugins = plugins
-        self._tools = tools
+        self._context = context
 
     def steps(self) -> Steps:
-        """Read the rows again and change the plugins. RegistryError of a bad file: nothing has changed then."""
-        found = yield from registry_csv.steps(self._tools.config.registry, self._tools.config.runtime_dir)
-        new = {row.plugin_name: row for row in found}
+        """Read the rows and change the plugins. Raises RegistryError before any change."""
+        config = self._context.config
+        rows = yield from registry_csv.steps(config.registry, config.runtime_dir)
+        new = {row.plugin_name: row for row in rows}
         self.report = ReloadReport()
         for name in [name for name in self.successors if name not in new]:
-            self.successors.pop(name).overtaken("its row was removed")
+            self.successors.pop(name).cancel("its row was removed")
         for name in list(self._plugins):
             if name not in new and name in self._plugins:
                 self._remove(self._plugins[name])
@@ -56,7 +109,7 @@ class RowChanges:
             if self.closing:
                 return
             if name in self.leaving:
-                self._succeed(row, ran=name in self.successors and self.successors[name].start)
+                self._add_successor(row, start=name in self.successors and self.successors[name].start)
             elif name in self._plugins:
                 self._update(self._plugins[name], row)
             else:
@@ -64,56 +117,21 @@ class RowChanges:
             yield
 
     def add(self, row: Row) -> Plugin:
-        plugin = Plugin(row, self._tools)
+        plugin = Plugin(row, self._context)
         self._plugins[row.plugin_name] = plugin
-        self._tools.callbacks.on_added(plugin.name)
+        self._context.callbacks.on_added(plugin.name)
         try:
             plugin.refresh()
         except ManifestError as error:
-            plugin.handle(Trigger.LAUNCH_FAILED, str(error))
+            plugin.reject(error)
         return plugin
-
-    def _start_added(self, plugin: Plugin, pending: Pending, otherwise: str = "added", *, start: bool = False) -> None:
-        """Start it where its row says so, or `start`; `otherwise` is what became of it where not."""
-        if plugin.state is State.FAILED:
-            pending.failed(PluginOffline(f"plugin {plugin.name}: {plugin.reason}"))
-        elif plugin.state is State.STOPPED and (start or plugin.row.auto_start):
-            plugin.start(partial(pending.done, "started"), pending.failed)
-        else:
-            pending.done(otherwise)
-
-    def _update(self, plugin: Plugin, row: Row) -> None:
-        """Its row stands there still, perhaps with other contents."""
-        if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
-            self._succeed(row, ran=plugin.state not in _AT_REST)
-            self._remove(plugin)
-            return
-        before = plugin.spec
-        plugin.set_row(row)
-        if plugin.state not in _AT_REST:
-            self.reload(plugin, self.report, before)
-            return
-        pending, had_failed = self.report.expect(plugin.name), plugin.state is State.FAILED
-        try:
-            plugin.refresh()
-        except ManifestError as error:
-            plugin.handle(Trigger.STOP)
-            plugin.last_process = None  # what its last process wrote is not why
-            plugin.handle(Trigger.LAUNCH_FAILED, str(error))
-            pending.failed(PluginOffline(f"plugin {plugin.name}: {error}"))
-            return
-        if had_failed:
-            plugin.handle(Trigger.STOP)
-            self._start_added(plugin, pending, "updated")
-        else:
-            pending.done("" if plugin.spec == before else "updated")
 
     def reload(
         self, plugin: Plugin, report: ReloadReport, before: Specification | None = None, *, always: bool = False
     ) -> None:
-        """Have it run as its files say now. `before`: its specification, if its row was read again since.
+        """Make a plugin run as its files describe. `before` is its specification before its row was read again.
 
-        One that crashed and waits for its next start is started at once: somebody may have mended it.
+        A plugin in backoff is started at once, because somebody may have repaired it.
         """
         if plugin.state is State.BACKOFF:
             pending = report.expect(plugin.name)
@@ -130,23 +148,56 @@ class RowChanges:
 
         plugin.reload(renewed, pending.failed, always=always)
 
-    def _succeed(self, row: Row, *, ran: bool) -> None:
-        """Let this row take the place of one that is being stopped, once that is gone."""
+    def _start_added(self, plugin: Plugin, pending: Pending, otherwise: str = "added", *, start: bool = False) -> None:
+        """Start the plugin with auto_start or `start`. `otherwise` is the result if it is not started."""
+        if plugin.state is State.FAILED:
+            pending.failed(PluginOffline(f"plugin {plugin.name}: {plugin.reason}"))
+        elif plugin.state is State.STOPPED and (start or plugin.row.auto_start):
+            plugin.start(partial(pending.done, "started"), pending.failed)
+        else:
+            pending.done(otherwise)
+
+    def _update(self, plugin: Plugin, row: Row) -> None:
+        """A plugin whose row exists, changed or not."""
+        if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
+            self._add_successor(row, start=plugin.state not in _AT_REST)
+            self._remove(plugin)
+            return
+        before = plugin.spec
+        plugin.set_row(row)
+        if plugin.state not in _AT_REST:
+            self.reload(plugin, self.report, before)
+            return
+        pending, had_failed = self.report.expect(plugin.name), plugin.state is State.FAILED
+        try:
+            plugin.refresh()
+        except ManifestError as error:
+            plugin.reject(error)
+            pending.failed(PluginOffline(f"plugin {plugin.name}: {error}"))
+            return
+        if had_failed:
+            plugin.handle(Trigger.STOP)
+            self._start_added(plugin, pending, "updated")
+        else:
+            pending.done("" if plugin.spec == before else "updated")
+
+    def _add_successor(self, row: Row, *, start: bool) -> None:
+        """Add the row's plugin once the one with its name has left."""
         if row.plugin_name in self.successors:
-            self.successors[row.plugin_name].overtaken("its row was changed once more")
-        self.successors[row.plugin_name] = _Successor(row, ran, self.report.expect(row.plugin_name))
+            self.successors[row.plugin_name].cancel("its row was changed once more")
+        self.successors[row.plugin_name] = _Successor(row, start, self.report.expect(row.plugin_name))
 
     def _remove(self, plugin: Plugin) -> None:
-        """Stop it for good. Its successor, if there is one, comes when it is gone."""
+        """Stop a plugin for good, and then add its successor if there is one."""
         name = plugin.name
         self.leaving[name] = self._plugins.pop(name)
 
         def gone() -> None:
             del self.leaving[name]
-            self._tools.callbacks.on_removed(name)
+            self._context.callbacks.on_removed(name)
             successor = self.successors.pop(name, None)
             if successor is not None and self.closing:
-                successor.overtaken("the core is stopping")
+                successor.cancel("the core is stopping")
             elif successor is not None:
                 self._start_added(self.add(successor.row), successor.pending, "updated", start=successor.start)
 
@@ -155,8 +206,8 @@ class RowChanges:
 
 class _Successor(NamedTuple):
     row: Row
-    start: bool  # the one before it ran
+    start: bool  # its predecessor ran
     pending: Pending
 
-    def overtaken(self, reason: str) -> None:
+    def cancel(self, reason: str) -> None:
         self.pending.failed(Invalid(f"plugin {self.row.plugin_name} was not started: {reason}"))

@@ -1,9 +1,4 @@
-"""What is told about a plugin, as JSON.
-
-figures       an entry of PLUGIN_HEALTH, to which the core adds its calls
-permissions   an entry of PLUGIN_LIST: which row, manifest entry or setting grants each permission, with its place
-              (`reed plugin explain`)
-"""
+"""Status of a plugin as JSON: an entry of PLUGIN_HEALTH, and the report behind `reed plugin explain`."""
 
 from __future__ import annotations
 
@@ -17,8 +12,8 @@ from reed.supervision.plugin import Plugin
 _CRASHED = frozenset({State.FAILED, State.BACKOFF})
 
 
-def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
-    """`fresh`: read its memory now (some 0.2 ms); else as it was at the last health check."""
+def health(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
+    """`fresh` measures the memory now, which takes 0.2 ms; otherwise the last health check did."""
     process, last = plugin.process, plugin.last_process
     if fresh and process is not None:
         process.measure()
@@ -45,7 +40,7 @@ def figures(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
 
 
 def permission_report(plugin: Plugin, config: Config) -> dict[str, Any]:
-    """Facts only: the command line puts them into words."""
+    """Which row, manifest entry or setting grants each permission, with its place."""
     row, spec, own = plugin.row, plugin.spec, config.plugin(plugin.name)
     launch = spec.launch if spec else None
     return {
@@ -61,7 +56,7 @@ def permission_report(plugin: Plugin, config: Config) -> dict[str, Any]:
 
 
 def _members(config: Config, name: str) -> list[str]:
-    """Who reed.yaml puts into a group, each with its place."""
+    """The members of a group, each with its place in reed.yaml."""
     group = config.groups.get(name)
     if group is None:
         return []

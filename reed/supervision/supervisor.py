@@ -1,12 +1,10 @@
-"""All plugins of the registry: loading and reloading its rows, starting, stopping, and knowing whose a process is.
+"""All plugins of the registry: loads and reloads rows, starts and stops plugins, and maps processes to plugins.
 
-    rows (plugin-registry.csv) ── Supervisor ── one Plugin each (plugin, with the table of lifecycle)
+    rows (plugin-registry.csv) ── Supervisor ── one Plugin for each row
                                       │ callbacks
                                     the core
 
-A reload changes nothing when the file is bad; what it does with each row is in `row_changes`.
-
-A plugin without folder or with a bad manifest is `failed` with that reason, and never keeps the core from starting.
+A plugin without a folder or with an invalid manifest is `failed` with that reason; the core starts all the same.
 """
 
 from __future__ import annotations
@@ -20,26 +18,22 @@ from reed.config import Config
 from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.supervision import registry_csv
+from reed.supervision import registry_csv, status
 from reed.supervision.adoption import Adoption
-from reed.supervision.callbacks import Callbacks, Process, Tools, nothing
+from reed.supervision.callbacks import Callbacks, Done, Failed, Process, SupervisionContext, nothing
 from reed.supervision.launch_spec import Launcher
 from reed.supervision.lifecycle import State, Trigger
-from reed.supervision.manifest import Manifests
 from reed.supervision.orphans import Orphans
 from reed.supervision.plugin import Plugin
 from reed.supervision.registry_csv import Row
-from reed.supervision.registry_reload import RegistryReload
 from reed.supervision.reload_report import ReloadReport, Reported
-from reed.supervision.row_changes import RowChanges
-from reed.supervision.status import figures, permission_report
-from reed.supervision.waiters import Done, Failed
+from reed.supervision.row_changes import RegistryReload, RowChanges
 from reed.text import safe
 from reed.wire.codes import Signal
 
-__all__ = ["Callbacks", "Plugin", "Supervisor"]
+__all__ = ["Plugin", "Supervisor"]
 
-_FEW = 16  # so many plugins' memory is read at once without a long turn
+_MAX_MEASURED = 16  # plugins whose memory is measured in one turn
 
 _TRIGGER_OF = {
     Signal.PLUGIN_READY: Trigger.READY,
@@ -49,7 +43,7 @@ _TRIGGER_OF = {
 
 
 class Supervisor:
-    """See the module. `plugins` holds every plugin of the registry, by name, in its order."""
+    """`plugins` has every plugin of the registry by name, in file order."""
 
     def __init__(
         self,
@@ -63,26 +57,28 @@ class Supervisor:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
-        self._tools = Tools(loop, config, launcher, callbacks, log, clock, random, Manifests(), {}, self._exited)
+        self._context = SupervisionContext(loop, config, launcher, callbacks, log, clock, random, self._exited)
         self.orphans = Orphans(
-            loop, log, self._tools.processes.keys(), launcher.zygotes, launcher.is_launching, self._check_closed
+            loop, log, self._context.processes.keys(), launcher.zygotes, launcher.is_launching, self._check_closed
         )
-        self._changes = RowChanges(self.plugins, self._tools)
+        self._changes = RowChanges(self.plugins, self._context)
         self._reload = RegistryReload(loop, self._changes.steps)
         self._leaving = self._changes.leaving
-        self._to_start: set[str] = set()  # they ran under the core before
-        self._closing: Done | None = None
+        self._to_start: set[str] = set()  # they ran under the previous core and were not adopted
+        self._on_closed: Done | None = None  # set by `shutdown`
 
     # The registry.
 
     def load_registry(self) -> None:
-        """Read the rows for the first time. Processes that an earlier core left behind are adopted or killed."""
-        self.load(registry_csv.load(self._tools.config.registry, self._tools.config.runtime_dir))
+        """Read the rows for the first time; adopt or kill the processes of an earlier core."""
+        self.load(registry_csv.load(self._context.config.registry, self._context.config.runtime_dir))
 
     def load(self, rows: list[Row]) -> None:
-        """Take these rows as the registry of a new core."""
-        self._make_folders()
-        adoption = Adoption(self._tools.config.runtime_dir / "pid" / "plugins", self._tools.log)
+        config = self._context.config
+        pid_files = config.runtime_dir / "pid" / "plugins"
+        for folder in (config.data_dir / "logs", pid_files):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        adoption = Adoption(pid_files, self._context.log)
         for row in rows:
             plugin = self._changes.add(row)
             found = adoption.take(plugin.name, plugin.spec.fingerprint() if plugin.spec else "")
@@ -94,62 +90,62 @@ class Supervisor:
             self.orphans.clear_session(session)
 
     def reload(self, done: Reported, failed: Callable[[ReedError], None], *, report: bool = False) -> None:
-        """Read the rows again, in slices; `failed` gets RegistryError of a bad file: nothing has changed then.
+        """Read the rows again, in slices. `failed` gets RegistryError of an invalid file, and nothing has changed then.
 
-        `done` when each plugin that runs is as its row and its folder say, `failed` with Invalid if one is not. With
-        `report`, `done` in any case, once those that were started are ready or have failed too.
+        `done` is called when each running plugin is as its row and folder say; `failed` gets Invalid if one is not.
+        With `report`, `done` is called in any case, after those that were started are ready or have failed too.
         """
-        self._reload.ask(lambda: _answer(self._changes.report, done, failed, report=report), failed)
+        self._reload.request(lambda: _answer(self._changes.report, done, failed, report=report), failed)
 
     def auto_start(self) -> None:
-        """Start every plugin whose row says so, and those that ran and could not be adopted."""
+        """Start plugins with auto_start, and those that ran under the previous core and were not adopted."""
         to_start, self._to_start = self._to_start, set()
         for plugin in list(self.plugins.values()):
             if plugin.state is State.STOPPED and (plugin.row.auto_start or plugin.name in to_start):
                 plugin.start(nothing, nothing)
 
-    # What may be asked. `failed` gets PluginNotFound or PluginOffline.
+    # Requests. `failed` gets PluginNotFound or PluginOffline.
 
     def start(self, name: str, done: Done, failed: Failed) -> None:
-        """`done` when it is READY: at once if it is."""
+        """`done` is called once the plugin is READY."""
         plugin = self._find(name, failed)
-        if plugin is not None and self._closing is not None:
+        if plugin is not None and self._on_closed is not None:
             failed(PluginOffline(f"plugin {name}: the core is stopping"))
         elif plugin is not None:
             plugin.start(done, failed)
 
     def stop(self, name: str, done: Done, failed: Failed) -> None:
-        """`done` when its process is gone."""
+        """`done` is called once the process is gone."""
         plugin = self._find(name, failed)
         if plugin is not None:
             plugin.stop(done, failed)
 
     def replace(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
-        """Launch a replacement beside the process that runs, changed or not; `done` when calls go to it."""
+        """Replace the running process, changed or not; `done` is called once calls go to the new one."""
         plugin, found = self._find(name, failed), ReloadReport()
         if plugin is not None:
             self._changes.reload(plugin, found, always=True)
             _answer(found, done, failed, report=report)
 
     def kill(self, name: str, reason: str) -> None:
-        """It hangs: kill its process. The table then starts it again."""
+        """Kill a hung process; backoff starts the plugin again."""
         if name in self.plugins:
             self.plugins[name].handle(Trigger.HUNG, f"killed: {reason}")
 
     def wake(self, name: str) -> None:
-        """There is something to do for it: if it sleeps, it is woken, or launched when it has no process."""
+        """Wake the plugin if it sleeps; launch it if it hibernates."""
         if name in self.plugins:
             self.plugins[name].handle(Trigger.WAKE)
 
     def shutdown(self, done: Done) -> None:
-        """Stop all; `done` when no process is left."""
-        self._closing = done
+        """Stop all plugins; `done` is called once no process is left."""
+        self._on_closed = done
         self._changes.closing = True
         for plugin in [*self.plugins.values(), *self._leaving.values()]:
             plugin.stop(nothing, nothing)
         self._check_closed()
 
-    # What the core tells. It has checked that it comes from the plugin's present process.
+    # Events from the core, which has identified the process.
 
     def on_signal(self, process: Process, signal: Signal, data: bytes) -> None:
         plugin = self.plugins.get(process.name) or self._leaving.get(process.name)
@@ -158,70 +154,59 @@ class Supervisor:
         if signal == Signal.PLUGIN_ERROR:
             plugin.error_data = data
             plugin.last_error = safe(data.decode("utf-8", "replace")[:500]) or "PLUGIN_ERROR"
-            self._tools.log.warning(
+            self._context.log.warning(
                 "%s: PLUGIN_ERROR: %s", process.name, plugin.last_error, peer=f"plugin {process.name}"
             )
         elif signal in _TRIGGER_OF:
             plugin.signalled(process, _TRIGGER_OF[signal])
 
     def on_disconnect(self, name: str) -> None:
-        """Its last connection was closed."""
+        """The plugin's last connection was closed."""
         if name in self.plugins:
-            self.plugins[name].disconnected()
+            self.plugins[name].handle(Trigger.DISCONNECTED)
 
-    # What the core asks.
+    # Queries from the core.
 
     def process_of(self, pid: int) -> Process | None:
-        """The plugin's process of that pid, if it was not given up. A pid is nobody else's until it was waited for."""
-        process = self._tools.processes.get(pid)
+        """The plugin's process with this pid, unless it was dropped. The pid is not reused before it is reaped."""
+        process = self._context.processes.get(pid)
         return process if process is not None and process.is_there else None
 
     def owner_of(self, pid: int) -> str | None:
-        """The plugin that this process belongs to."""
+        """The plugin whose process has this pid."""
         process = self.process_of(pid)
         return None if process is None else process.name
 
     def has_row(self, name: str) -> bool:
-        """Is it in the registry? Also while the process that an older row started has yet to end."""
+        """Is the plugin in the registry? Also true while the process of its earlier row is still ending."""
         return name in self.plugins or name in self._changes.successors
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Figures of one plugin or of all, for PLUGIN_HEALTH; see `figures`."""
+        """`status.health` of one plugin or of all, for PLUGIN_HEALTH."""
         chosen = [plugin for plugin in self.plugins.values() if not name or plugin.name == name]
-        now = self._tools.loop.now()
-        return [figures(plugin, now, fresh=len(chosen) <= _FEW) for plugin in chosen]
+        now = self._context.loop.now()
+        return [status.health(plugin, now, fresh=len(chosen) <= _MAX_MEASURED) for plugin in chosen]
 
     def permission_report(self, name: str) -> dict[str, Any]:
-        """Which row, manifest entry or setting grants each permission."""
-        return permission_report(self.plugins[name], self._tools.config)
-
-    # How rows come and go.
-
-    def _make_folders(self) -> None:
-        config = self._tools.config
-        (config.data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
-        pid_files = config.runtime_dir / "pid" / "plugins"
-        pid_files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return status.permission_report(self.plugins[name], self._context.config)
 
     def _find(self, name: str, failed: Failed) -> Plugin | None:
         if name in self.plugins:
             return self.plugins[name]
         if name in self._leaving:
-            failed(PluginOffline(f"plugin {name} is being stopped: its row was changed", hint="try again in a moment"))
+            failed(PluginOffline(f"plugin {name} is being stopped because its row changed", hint="retry in a moment"))
         else:
             hint = nearest(name, self.plugins) or "`reed plugin list` shows all"
             failed(PluginNotFound(f"no plugin {name!r} in the registry", hint=hint))
         return None
 
     def _exited(self, pid: int) -> None:
-        """A process ended, the leader of its session: what it left behind follows it."""
-        self.orphans.clear_session(pid)
+        self.orphans.clear_session(pid)  # the process led a session
 
     def _check_closed(self) -> None:
-        """Is the last process of a core that stops gone?"""
-        is_last = not self._tools.processes and not self._leaving and not self.orphans.left
-        if self._closing is not None and is_last:
-            done, self._closing = self._closing, nothing
+        is_last = not self._context.processes and not self._leaving and not self.orphans.remain
+        if self._on_closed is not None and is_last:
+            done, self._on_closed = self._on_closed, nothing
             done()
 
 

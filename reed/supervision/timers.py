@@ -1,8 +1,8 @@
-"""What a plugin has time for.
+"""The timers of one plugin.
 
-Deadlines     of its phase: TIMED_OUT or RETRY, over with the phase; of coming back to its socket: HUNG
-HealthCheck   HEALTH_CHECK every 10 s; a plugin that misses three is HUNG
-Backoff       the delay before a process that ended by itself is started again
+Deadlines     of a phase, and of reconnecting; they trigger TIMED_OUT, RETRY and HUNG
+HealthCheck   sends HEALTH_CHECK every 10 s; a plugin that misses three is HUNG
+Backoff       the growing delay before a crashed process is started again
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _MAX_DELAY = 10.0
 
 
 class Deadlines:
-    """The timers of one plugin; `handle` gets their triggers, with the reason in words."""
+    """`handle` gets the trigger and the reason. `clear` cancels both deadlines when the phase ends."""
 
-    __slots__ = ("_handle", "_loop", "_of_phase", "_of_return")
+    __slots__ = ("_handle", "_loop", "_of_phase", "_of_reconnect")
 
     def __init__(self, loop: Loop, handle: Callable[[Trigger, str], None]) -> None:
         self._loop = loop
         self._handle = handle
         self._of_phase: Timer | None = None
-        self._of_return: Timer | None = None
+        self._of_reconnect: Timer | None = None
 
     def time_out_after(self, seconds: float, reason: str = "") -> None:
         self._of_phase = self._loop.call_later(seconds, partial(self._handle, Trigger.TIMED_OUT, reason))
@@ -37,39 +37,39 @@ class Deadlines:
     def retry_after(self, seconds: float) -> None:
         self._of_phase = self._loop.call_later(seconds, partial(self._handle, Trigger.RETRY, ""))
 
-    def return_within(self, seconds: float, reason: str) -> None:
-        """It has no connection: it must end, or come back. Unless `returned`, it is HUNG."""
-        if self._of_return is None:
-            self._of_return = self._loop.call_later(seconds, partial(self._handle, Trigger.HUNG, reason))
+    def reconnect_within(self, seconds: float, reason: str) -> None:
+        """The plugin is HUNG unless it ends or `reconnected` is called in time."""
+        if self._of_reconnect is None:
+            self._of_reconnect = self._loop.call_later(seconds, partial(self._handle, Trigger.HUNG, reason))
 
-    def returned(self) -> None:
-        if self._of_return is not None:
-            self._of_return.cancel()
-            self._of_return = None
+    def reconnected(self) -> None:
+        if self._of_reconnect is not None:
+            self._of_reconnect.cancel()
+            self._of_reconnect = None
 
     def clear(self) -> None:
-        self.returned()
+        self.reconnected()
         if self._of_phase is not None:
             self._of_phase.cancel()
             self._of_phase = None
 
 
 class HealthCheck:
-    """Asks at each interval. An interval without any sign of life after a check is a miss.
+    """An interval in which the plugin sends nothing after a check is a miss.
 
-    A check that could not be sent is no miss: the plugin is at a call, whose own deadline holds, or has no connection,
-    which has a deadline too.
+    A check that could not be sent is no miss: either a call is in flight or there is no connection, and both have a
+    deadline of their own.
     """
 
-    __slots__ = ("_asked", "_hung", "_loop", "_send", "_timer", "_timing", "misses")
+    __slots__ = ("_hung", "_loop", "_send", "_sent", "_timer", "_timing", "misses")
 
     def __init__(self, loop: Loop, timing: Timing, send: Callable[[], bool], hung: Callable[[str], None]) -> None:
         self.misses = 0
         self._loop = loop
         self._timing = timing
-        self._send = send  # False: it was not sent
+        self._send = send  # returns False if the check was not sent
         self._hung = hung
-        self._asked = False
+        self._sent = False
         self._timer: Timer | None = None
 
     def start(self) -> None:
@@ -83,41 +83,41 @@ class HealthCheck:
         self.answer()
 
     def answer(self) -> None:
-        """The plugin gave a sign of life."""
+        """The plugin has sent something."""
         self.misses = 0
-        self._asked = False
+        self._sent = False
 
     def _tick(self) -> None:
-        if self._asked:
+        if self._sent:
             self.misses += 1
         if self.misses >= self._timing.health_misses:
             self._timer = None
             self._hung(f"killed: it did not answer {self.misses} health checks")
             return
-        self._asked = self._send()
+        self._sent = self._send()
         self._timer = self._loop.call_later(self._timing.health_interval, self._tick)
 
 
 class Backoff:
-    """The crashes of one plugin within the window.
+    """Counts the crashes of one plugin within a sliding window.
 
         crash   1       2       3       4       5       6 within the window
-        delay   0.2 s   0.4 s   0.8 s   1.6 s   3.2 s   none left: failed
+        delay   0.2 s   0.4 s   0.8 s   1.6 s   3.2 s   none: the plugin has failed
 
-    Each delay is shortened by up to half, at random, so that plugins that fell together do not get up together.
+    Random jitter shortens each delay by up to half, so that plugins that crashed together do not restart together.
     """
 
     __slots__ = ("_crashes", "_limit", "_random", "_window", "total")
 
     def __init__(self, limit: int, window: float, random: Callable[[], float]) -> None:
-        self.total = 0  # restarts since the core began
+        self.total = 0  # restarts since the core started
         self._limit = limit
         self._window = window
         self._random = random  # from 0 to 1
         self._crashes: deque[float] = deque()
 
     def crash(self, now: float) -> float | None:
-        """Note a crash. The seconds to wait before the next launch, or None when the window allows no other."""
+        """Record a crash; returns the delay in seconds, or None once the window allows no further restart."""
         while self._crashes and self._crashes[0] <= now - self._window:
             self._crashes.popleft()
         self._crashes.append(now)
@@ -128,7 +128,7 @@ class Backoff:
         return delay * (1 - self._random() / 2)
 
     def clear(self) -> None:
-        """A person asked for a start: earlier crashes do not count."""
+        """Forget earlier crashes, because somebody requested a start."""
         self._crashes.clear()
 
     @property

@@ -1,10 +1,10 @@
-"""A plugin's process, from the moment it has a pid to its end.
+"""A plugin's process from the moment it has a pid until its exit.
 
-    pid ── pidfd, watched ── readable: it ended ── its group is killed, it is waited for ── on_end("exit status 3")
-        └─ refused (process_handle): looked at 20 times a second ─┘
+    pid ── pidfd, watched ── readable: it exited ── its group is killed, it is reaped ── on_end("exit status 3")
+        └─ pidfds are refused (process_handle): polled 20 times a second ─┘
 
-Until it is waited for, its pid belongs to nobody else: signals and group signals reach the right process or none. What
-it forked and left behind in its group dies with it; what is outside of that, and all remains, `orphans` finds.
+The pid belongs to this process until it is reaped, so signals to it and its group never reach another process. What it
+forked within its group dies with it; `orphans` finds the rest.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Callable
 from reed.loop.loop import Loop
 from reed.process_handle import ProcessHandle, start_time
 
-UNKNOWN_STATUS = "ended, its exit status is unknown"  # an adopted one
-_LOOK_INTERVAL = 0.05  # seconds
-_IN_WORDS = {
-    "SIGPROF": "killed by SIGPROF: it spent its processor time inside one library call",
-    "SIGXCPU": "killed by SIGXCPU: its processor time was spent",
+UNKNOWN_STATUS = "ended, its exit status is unknown"  # of an adopted process
+_POLL_INTERVAL = 0.05  # seconds
+_REASON_OF = {
+    "SIGPROF": "killed by SIGPROF: it exceeded its processor time inside one library call",
+    "SIGXCPU": "killed by SIGXCPU: it exceeded its processor time",
 }
 
 
 class ExitWatch:
-    """Calls `on_exit` once, in a later turn, when a process has ended; waiting for it is the caller's."""
+    """Calls `on_exit` once, in a later turn, when a process has ended. The caller reaps it."""
 
     def __init__(self, loop: Loop, process: ProcessHandle, on_exit: Callable[[], None]) -> None:
         self._loop = loop
@@ -35,17 +35,17 @@ class ExitWatch:
         if process.fd >= 0:
             loop.watch(process.fd, self._exited)
         else:
-            self._look()
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         try:
             ended = self._process.has_ended()
-        except OSError:  # no descriptor is left
+        except OSError:  # out of descriptors: try again
             ended = False
         if ended:
             self._loop.call_later(0, self._on_exit)
         else:
-            self._loop.call_later(_LOOK_INTERVAL, self._look)
+            self._loop.call_later(_POLL_INTERVAL, self._poll)
 
     def _exited(self) -> None:
         self._loop.unwatch(self._process.fd)
@@ -53,12 +53,10 @@ class ExitWatch:
 
 
 class WatchedProcess:
-    """One process that the core started, or that was handed to it by its zygote."""
-
     def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None], adopted: int | None = None) -> None:
-        """`on_end` is called once, in a later turn, with the reason in words.
+        """`on_end` is called once, in a later turn, with the reason for the exit.
 
-        `adopted`: the start time of one that an earlier core started. Its pid may be another's once it has ended.
+        `adopted` is the start time of a process that an earlier core launched: its pid may be reused once it has ended.
         """
         self.pid = pid
         self._adopted = adopted
@@ -73,28 +71,28 @@ class WatchedProcess:
             ExitWatch(loop, self._process, self._exited)
 
     def is_same(self) -> bool:
-        """Is the pid still this process's? Always, for a child of ours: it was not waited for."""
+        """Does the pid still belong to this process? True for a child, which keeps its pid until it is reaped."""
         return self._adopted is None or start_time(self.pid) == self._adopted
 
     def send(self, number: signal.Signals) -> None:
-        """A Unix signal to the process itself; none when it is gone."""
+        """Send a Unix signal to the process, unless it has ended."""
         if not self.ended and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send(number)
 
     def kill(self) -> None:
-        """SIGKILL to the process and to whatever else is in its group."""
+        """Send SIGKILL to the process and its group."""
         if not self.ended:
             self._kill_group()
             self.send(signal.SIGKILL)
 
     def memory(self) -> int:
-        """Bytes that it has for itself, with its share of what it has in common with others (PSS, or else RSS)."""
+        """PSS in bytes, or RSS where the kernel has no PSS; 0 when the process is gone."""
         return 0 if self.ended else memory_of(self.pid)
 
     def _exited(self) -> None:
         assert self._process is not None
-        self._kill_group()  # before the wait: from then on the pid may be another's
+        self._kill_group()  # before reaping, which frees the pid
         try:
             result = self._process.wait()
             reason = _reason(result) if result else "ended"
@@ -121,11 +119,10 @@ def _reason(result: os.waitid_result) -> str:
         name = signal.Signals(result.si_status).name
     except ValueError:
         name = f"Unix signal {result.si_status}"
-    return _IN_WORDS.get(name) or f"killed by {name}{' (core dumped)' if result.si_code == os.CLD_DUMPED else ''}"
+    return _REASON_OF.get(name) or f"killed by {name}{' (core dumped)' if result.si_code == os.CLD_DUMPED else ''}"
 
 
 def memory_of(pid: int) -> int:
-    """PSS in bytes; RSS where the kernel does not tell; 0 when the process is gone."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         for line in file:
             if line.startswith(b"Pss:"):

@@ -1,12 +1,12 @@
-"""Payloads of the commands on snippets (01-09). See `common` for how records work."""
+"""Records of the commands on snippets (protocol.md#snippets)."""
 
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reed.errors import Malformed
-from reed.wire import structs
+from reed.wire import strict_json, structs
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
 
@@ -58,7 +58,7 @@ class SnippetDelete(NamedTuple):
 
 class SnippetRename(NamedTuple):
     ref: str
-    semantic_name: str  # empty: the snippet has no name afterwards
+    semantic_name: str  # empty: removes the name
 
     def pack(self) -> bytes:
         return fill(structs.SNIPPET_RENAME, pack_text(self.ref, 36), pack_text(self.semantic_name, 32))
@@ -70,11 +70,9 @@ class SnippetRename(NamedTuple):
 
 
 class SnippetWritten(NamedTuple):
-    """The answer to the writes; `error` is empty when it was done, but for a warning of RESTORE."""
-
     status: int
     snippet_id: str
-    error: str = ""
+    error: str = ""  # or a warning of SNIPPET_RESTORE
 
     def pack(self) -> bytes:
         text = clip(self.error) if self.error else b""
@@ -85,6 +83,9 @@ class SnippetWritten(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetWritten:
         (status, snippet_id, _), text = split(structs.SNIPPET_WRITTEN, payload, "snippet written")
         return cls(status, unpack_text(snippet_id), decode_text(text, "error text"))
+
+
+_KEYS = ("id", "type", "name", "version", "created_at", "updated_at")  # of a record's fields in JSON
 
 
 class Record(NamedTuple):
@@ -102,14 +103,22 @@ class Record(NamedTuple):
         return self.head() + self.content
 
     def head(self) -> bytes:
-        """What comes before the content."""
+        """The record without its content."""
         snippet_id, kind, name, version, created_at, updated_at, content = self
         texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
         return fill(structs.RECORD, *texts, version, created_at, updated_at, len(content))
 
+    def json_fields(self, *, with_times: bool = True) -> dict[str, Any]:
+        """All but the content, under the keys that every JSON form of a record has."""
+        return dict(zip(_KEYS if with_times else _KEYS[:4], self, strict=False))
+
+    def as_json(self, *, with_times: bool = True) -> bytes:
+        """The record as a JSON object; its content is copied byte for byte."""
+        return strict_json.dumps(self.json_fields(with_times=with_times))[:-1] + b',"content":' + self.content + b"}"
+
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
-        """The record at the start of `payload`, and what follows it."""
+        """The record at the start of `payload`, and the bytes after it."""
         if len(payload) < structs.RECORD.size:
             raise Malformed(f"record: {len(payload)} bytes, expected at least {structs.RECORD.size}")
         fields = structs.RECORD.unpack_from(payload)
@@ -123,18 +132,16 @@ class Record(NamedTuple):
 
 
 class RestoreFlag(IntFlag):
-    """Bits of SNIPPET_RESTORE's flags."""
-
-    ACCEPT_UNFIT = 0x01  # content that does not fit its type is written, with a warning
-    OVERWRITE = 0x02  # also what is here in a newer version, or otherwise in the same
-    DRY_RUN = 0x04  # answer what would happen, and write nothing
+    ACCEPT_UNFIT = 0x01  # write content that does not fit its type, with a warning
+    OVERWRITE = 0x02  # replace a newer version, or a different snippet of the same version
+    DRY_RUN = 0x04  # respond as if written, and write nothing
 
 
 _RESTORE_FLAGS = int(RestoreFlag.ACCEPT_UNFIT | RestoreFlag.OVERWRITE | RestoreFlag.DRY_RUN)
 
 
 class SnippetRestore(NamedTuple):
-    """A snippet to be written as it once was: id, version and times included."""
+    """A snippet to write with its former id, version and times."""
 
     flags: int
     record: Record
@@ -160,7 +167,7 @@ class SnippetGot(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> tuple[bytes, Bytes]:
-        """The same, not joined: the content may be long."""
+        """The payload in parts, because long content is not worth copying."""
         return fill(structs.STATUS, self.status) + self.record.head(), self.record.content
 
     @classmethod
@@ -173,7 +180,7 @@ class SnippetGot(NamedTuple):
 
 class SnippetList(NamedTuple):
     snippet_type: str = ""  # empty: all
-    after: str = ""  # id of the last one seen
+    after: str = ""  # the cursor of the previous page
     limit: int = 0  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
@@ -188,8 +195,8 @@ class SnippetList(NamedTuple):
 
 class SnippetFind(NamedTuple):
     snippet_type: str
-    conditions: Bytes  # a JSON object: the value that each field must have
-    after: str = ""  # id of the last one seen
+    conditions: Bytes  # a JSON object {field: value}
+    after: str = ""  # the cursor of the previous page
     limit: int = 0  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
@@ -203,10 +210,8 @@ class SnippetFind(NamedTuple):
 
 
 class SnippetNames(NamedTuple):
-    """The response is JSON: an array of names, in their order."""
-
     prefix: str  # empty: all names
-    limit: int  # 0: 100
+    limit: int  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
         return fill(structs.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
@@ -218,17 +223,15 @@ class SnippetNames(NamedTuple):
 
 
 class SnippetPage(NamedTuple):
-    """The answer to LIST and FIND."""
-
     status: int
-    cursor: str  # `after` for the next page; empty: the end
+    cursor: str  # `after` for the next page; empty at the end
     records: list[Record]
 
     def pack(self) -> bytes:
         return b"".join(self.parts())
 
     def parts(self) -> list[Bytes]:
-        """The same, not joined: contents may be long."""
+        """The payload in parts, because long contents are not worth copying."""
         cursor = pack_text(self.cursor, 36)
         parts: list[Bytes] = [fill(structs.SNIPPET_PAGE, self.status, len(self.records), cursor)]
         for record in self.records:

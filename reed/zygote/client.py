@@ -1,6 +1,6 @@
 r"""The core's side of the zygote: requests for plugin processes, each with a pipe that reports the result.
 
-    report = zygote.request(Request(…), output_fd)     returns at once; the caller may close output_fd
+    report = zygote.request(SpawnRequest(…), output_fd)     returns at once; the caller may close output_fd
     … b"4711\n" … end of file        the process 4711 is confined and runs the plugin's code
       b"4711\nreason" … end of file  it failed, and exits
       end of file                    the zygote died before it read the request
@@ -19,7 +19,7 @@ from collections import deque
 
 from reed.errors import ReedError
 from reed.system_calls import needed
-from reed.zygote.request import MAX_REQUEST, Request
+from reed.zygote.request import MAX_REQUEST, SpawnRequest, WorkerRequest
 
 _STOP_SECONDS = 2.0
 
@@ -53,7 +53,7 @@ class Zygote:
     def fileno(self) -> int:
         return self._running().fileno()
 
-    def request(self, request: Request, output_fd: int) -> int:
+    def request(self, request: SpawnRequest | WorkerRequest, output_fd: int) -> int:
         """Requests a process and returns its report, a non-blocking pipe. Raises ReedError, OSError."""
         self._running()
         message = request.pack()

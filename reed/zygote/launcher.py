@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,12 +22,12 @@ from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.zygote.client import Zygote
-from reed.zygote.request import Program, Request
+from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
 _REPORT_BYTES = 4096  # of one read
 
 
-class Loop(Protocol):
+class ReadWatcher(Protocol):
     def watch(self, fd: int, on_readable: Callable[[], None], /) -> None: ...
     def unwatch(self, fd: int, /) -> None: ...
 
@@ -45,7 +46,9 @@ class ZygoteLauncher:
     `zygotes` are the pids of all zygotes so far. `on_death` is called when a zygote died and its spare is about to.
     """
 
-    def __init__(self, loop: Loop, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, loop: ReadWatcher, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None
+    ) -> None:
         self.zygotes: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
@@ -74,13 +77,25 @@ class ZygoteLauncher:
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
-            report = self._zygote.request(Request(_program(spec), rules, ruleset), output_fd)
+            report = self._zygote.request(SpawnRequest(_program(spec), rules, ruleset), output_fd)
         except (OSError, ReedError) as error:
             on_failed(f"cannot be launched: {error}")
             return
         finally:
             if ruleset >= 0:
                 os.close(ruleset)
+        self._await_report(report, on_launched, on_failed)
+
+    def launch_worker(
+        self, sock: socket.socket, memory: int, handlers: dict[str, str], on_failed: Callable[[str], None]
+    ) -> None:
+        """A worker (reed.workers) that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
+        if not self._zygote.alive:
+            self.start()
+        report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
+        self._await_report(report, lambda _: None, on_failed)
+
+    def _await_report(self, report: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]) -> None:
         self._launches[report] = _Launch(on_launched, on_failed, bytearray())
         self._loop.watch(report, partial(self._read, report))
 

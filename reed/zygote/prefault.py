@@ -17,10 +17,10 @@ import sys
 from collections.abc import Callable, Iterator
 
 from reed.lua.host import Host
-from reed.lua.warmup import Stage
+from reed.lua.warmup import SimulatedCore
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import Cloning
-from reed.zygote.request import Request
+from reed.zygote.request import SpawnRequest
 from reed.zygote.spawn import Spawn
 
 _MADV_POPULATE_WRITE = 23
@@ -49,26 +49,26 @@ class DryRun:
     def __init__(self, spawn: Spawn, host: Host) -> None:
         self._spawn = spawn
         self._host = host
-        self._stage = Stage()
+        self._core = SimulatedCore()
         self._receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         rules = rules_for(Profile(executes=False), "", None, "", "", (), (), own_socket="")
         ruleset = spawn.sandbox.ruleset(rules)
         null = os.open(os.devnull, os.O_RDWR)
         descriptors = [null, null, ruleset] if ruleset >= 0 else [null, null]
         with sender:
-            socket.send_fds(sender, [Request(self._stage.spec, rules, ruleset).pack()], descriptors)
+            socket.send_fds(sender, [SpawnRequest(self._core.spec, rules, ruleset).pack()], descriptors)
         for descriptor in descriptors[1:]:
             os.close(descriptor)
 
     def start(self) -> None:
         """From the request to READY, confined. For a fork: it uses the host up."""
         self._spawn.receive(self._receiver)
-        self._stage.start(self._host)
-        self._spawn.confine(self._stage.spec)
+        self._core.start(self._host)
+        self._spawn.confine(self._core.spec)
 
     def close(self) -> None:
         self._receiver.close()
-        self._stage.close()
+        self._core.close()
 
 
 def learn(start: Callable[[], None]) -> Prefault:

@@ -23,7 +23,7 @@ import time
 from typing import NoReturn
 
 from reed.lua.host import Host
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.lua.warmup import warm_up
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
@@ -60,7 +60,7 @@ class ZygoteProcess:
         self._clone = Cloning()
         warm_up()
         cow_heap.fill_holes()
-        self._host = Host(Sandbox())
+        self._host = Host(LuaSandbox())
         cow_heap.freeze()
         cow_heap.fill_holes()
         cow_heap.make_room()
@@ -100,7 +100,7 @@ class ZygoteProcess:
             if not self._spawn.receive(self._core):
                 os._exit(0)
             os.write(accepting, b"!")
-            self._spawn.become_plugin(self._host)
+            self._spawn.become(self._host)
         except BaseException as error:  # noqa: BLE001 - the core reads stderr
             sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()

@@ -1,6 +1,7 @@
-"""A request of the core to the zygote: one plugin's process, and its confinement.
+"""A request of the core to the zygote: a plugin's process and its confinement, or a worker's process.
 
-Request ── pack ──> kind, fields of the LuaLaunchSpec or Program, Terms ── SOCK_SEQPACKET ──> spawn.py
+SpawnRequest ── pack ──> kind, fields of the LuaLaunchSpec or Program, RuleFlags ── SOCK_SEQPACKET ──> spawn.py
+WorkerRequest ── pack ──> kind, fields
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from reed.lua.launch_spec import LuaLaunchSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes of one request
-RUN_LUA, EXECUTE = b"L", b"N"  # the kind, its first byte
+RUN_LUA, EXECUTE, WORK = b"L", b"N", b"W"  # the kind, its first byte
 
 
 class Program(NamedTuple):
@@ -23,7 +24,7 @@ class Program(NamedTuple):
     environment: dict[str, str]
 
 
-class Terms(NamedTuple):
+class RuleFlags(NamedTuple):
     """The Rules (reed.sandbox.rules) without paths and ports, which are in the ruleset."""
 
     executes: bool
@@ -32,7 +33,7 @@ class Terms(NamedTuple):
     memory: int | None  # bytes; None for Lua, whose limit is in the LuaLaunchSpec
 
 
-class Request(NamedTuple):
+class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset with its paths and ports; -1: none."""
 
     what: LuaLaunchSpec | Program
@@ -45,3 +46,14 @@ class Request(NamedTuple):
         mode = "off" if rules.mode == "off" else "auto"
         kind = EXECUTE if rules.executes else RUN_LUA
         return kind + marshal.dumps(((*self.what,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
+
+
+class WorkerRequest(NamedTuple):
+    """A worker of the core (reed.workers). It serves the socket that is sent as its output."""
+
+    memory: int  # bytes of data that it may have
+    handlers: dict[str, str]  # "module:function" by kind of job
+    ruleset: int = -1  # none: a worker runs the core's code
+
+    def pack(self) -> bytes:
+        return WORK + marshal.dumps((*self,))

@@ -1,8 +1,8 @@
 """Turns a spare process into a plugin's (process-creation.md#start-of-a-process).
 
     in the zygote   prepares one confinement for each kind of plugin, so that a fork only applies it
-    receive         reads what to run, its terms, and three descriptors: report, output, ruleset
-    become_plugin   new session, streams, name · all layers of reed.sandbox · writes its pid to the report
+    receive         reads what to run, its flags, and three descriptors: report, output, ruleset
+    become          new session, streams, name · all layers of reed.sandbox · writes its pid to the report
                     · Lua: closes the report and runs the host     · a program: execve closes the report
 
 If a step fails, the reason follows the pid in the report, and the process exits. The pid is written last, so that the
@@ -21,24 +21,25 @@ from typing import NoReturn
 
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import Sandbox as LuaSandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.runtime_paths import MAX_SOCKET_PATH
-from reed.sandbox.confine import Prepared, Sandbox
+from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
-from reed.zygote.request import EXECUTE, MAX_REQUEST, Program, Terms
+from reed.zygote.request import EXECUTE, MAX_REQUEST, WORK, Program, RuleFlags, WorkerRequest
 
 _ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
 _HOLD_SECONDS = 0.03  # by then the exec is done
+_WORKER_SOCKET = 3  # its number in a worker's process
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
     """Made in the zygote, used once in each fork."""
 
-    _what: LuaLaunchSpec | Program
-    _terms: Terms
+    _what: LuaLaunchSpec | Program | WorkerRequest
+    _flags: RuleFlags
     _output: int
     _pid_reported = False
 
@@ -49,7 +50,7 @@ class Spawn:
         self._null = os.open(os.devnull, os.O_RDONLY)
         # Fixed descriptor numbers, so that the confinement can be prepared.
         self._report, self._ruleset, self._socket_folder = (os.dup(self._null) for _ in range(3))
-        self._prepared = {
+        self._confinements = {
             (executes, network, mode): self._prepare(executes, network, mode)
             for executes, network in ((False, False), (True, False), (True, True))
             for mode in ("auto", "off")
@@ -57,7 +58,7 @@ class Spawn:
         with open("/proc/self/statm", "rb") as statm:
             self._size = int(statm.read().split()[5]) * resource.getpagesize()
 
-    def _prepare(self, executes: bool, network: bool, mode: str) -> Prepared:
+    def _prepare(self, executes: bool, network: bool, mode: str) -> Confinement:
         """A confinement without the plugin's memory limit, socket path and ruleset, which the request brings."""
         rules = rules_for(Profile(executes), "", None, "", "", (), (1,) if network else (), own_socket="", mode=mode)
         return self.sandbox.prepare(rules, keep=(self._report, self._socket_folder), ruleset=self._ruleset)
@@ -69,9 +70,13 @@ class Spawn:
         size, control, _, _ = core.recvmsg_into([self._request], _CONTROL)
         if not size:
             return False
-        what, terms = marshal.loads(memoryview(self._request)[1:size])
-        self._terms = Terms(*terms)
-        self._what = Program(*what) if self._terms.executes else LuaLaunchSpec(*what)
+        message = marshal.loads(memoryview(self._request)[1:size])
+        if self._request[:1] == WORK:
+            self._what = WorkerRequest(*message)
+        else:
+            what, flags = message
+            self._flags = RuleFlags(*flags)
+            self._what = Program(*what) if self._flags.executes else LuaLaunchSpec(*what)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -80,17 +85,19 @@ class Spawn:
             os.close(self._ruleset)
         return True
 
-    def become_plugin(self, host: Host) -> NoReturn:
-        """`host` is the one for Lua 5.5."""
-        what, terms = self._what, self._terms
+    def become(self, host: Host) -> NoReturn:
+        """Becomes the plugin or worker of the request. `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
+        if isinstance(self._what, WorkerRequest):
+            self._become_worker(self._what)
+        what, flags = self._what, self._flags
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
-        prepared = self._prepared[terms.executes, terms.network, terms.mode]
+        confinement = self._confinements[flags.executes, flags.network, flags.mode]
         try:
             if isinstance(what, Program):
-                self._execute(what, prepared)
+                self._execute(what, confinement)
             name_process(f"reed:{what.name}")
             if what.lua != "5.5":
                 host = Host(LuaSandbox(what.lua))
@@ -102,15 +109,15 @@ class Spawn:
             self._fail(f"{program} cannot be run: {error.strerror}")
         self._report_pid()
         os.close(self._report)
-        assert prepared.own_socket is not None
-        host.run(what, prepared.own_socket.connect)
+        assert confinement.own_socket is not None
+        host.run(what, confinement.own_socket.connect)
 
     def confine(self, what: LuaLaunchSpec) -> None:
         """Confines this process as the request says. Raises SandboxError."""
-        prepared = self._prepared[False, self._terms.network, self._terms.mode]
-        assert prepared.own_socket is not None
-        prepared.own_socket.set_path(self._address(what.socket_path))
-        prepared.confine(self._size + what.memory + _ROOM)
+        confinement = self._confinements[False, self._flags.network, self._flags.mode]
+        assert confinement.own_socket is not None
+        confinement.own_socket.set_path(self._address(what.socket_path))
+        confinement.apply(self._size + what.memory + _ROOM)
 
     def _address(self, path: str) -> str:
         """The socket's address: a path longer than connect(2) takes goes through a descriptor of its folder."""
@@ -121,13 +128,25 @@ class Spawn:
         os.dup2(os.open(folder, os.O_PATH | os.O_DIRECTORY), self._socket_folder, inheritable=False)
         return f"/proc/self/fd/{self._socket_folder}/{name}"
 
-    def _execute(self, program: Program, prepared: Prepared) -> NoReturn:
+    def _execute(self, program: Program, confinement: Confinement) -> NoReturn:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and exec would keep that
             signal.signal(number, signal.SIG_DFL)
         os.chdir(program.folder)
-        prepared.confine(self._terms.memory)
+        confinement.apply(self._flags.memory)
         self._report_pid()
         os.execve(program.argv[0], program.argv, program.environment)
+
+    def _become_worker(self, request: WorkerRequest) -> NoReturn:
+        from reed.workers.process import run
+
+        name_process("reed:worker")
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # a native library aborts with a backtrace at the memory limit
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        self._report_pid()
+        sock = socket.socket(fileno=os.dup2(self._output, _WORKER_SOCKET))
+        os.closerange(_WORKER_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+        run(sock, request.memory, request.handlers)
 
     def _report_pid(self) -> None:
         try:

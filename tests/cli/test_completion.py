@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import reed
-from reed.cli import COMMANDS, main
+from reed.cli import COMMANDS, main, subcommands
+from reed.plugin_types import LANGUAGES
 
 
 @pytest.fixture
@@ -24,19 +25,19 @@ def offered(on_site):
     return ask
 
 
-def test_first_the_commands(offered):
+def test_completion_starts_with_the_commands(offered):
     assert offered("") == list(COMMANDS)
     assert offered("se") == ["serve", "search"]
 
 
-def test_then_the_verbs_and_options_of_a_command(offered):
+def test_completion_offers_verbs_and_options(offered):
     assert "reload" in offered("plugin", "")
     assert offered("plugin", "sta") == ["status", "start"]
     assert offered("snippet", "list", "--l") == ["--limit"]
     assert "--json" in offered("stop", "--")
 
 
-def test_plugins_actions_signals_and_types_come_from_the_core(offered, on_site, site_folder):
+def test_completion_offers_plugins_actions_and_signals(offered, on_site, site_folder):
     seo = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
     shutil.copytree(seo, site_folder / "plugins/simple-seo")
     assert on_site("plugin", "reload").code == 0
@@ -48,7 +49,7 @@ def test_plugins_actions_signals_and_types_come_from_the_core(offered, on_site, 
     assert offered("plugin", "start", "simple-seo", "form") == ["form-validator"]
 
 
-def test_names_of_snippets_come_from_the_core(offered, on_site):
+def test_completion_offers_names_of_snippets(offered, on_site):
     assert on_site("registry", "define", "page", "{}").code == 0
     for name in ("blog/one", "blog/two", "about"):
         assert on_site("snippet", "create", "page", "--name", name, "{}").code == 0
@@ -61,13 +62,19 @@ def test_names_of_snippets_come_from_the_core(offered, on_site):
     assert offered("plugin", "logs", "-n3", "form") == ["form-validator"]
 
 
-def test_where_a_file_follows_nothing_is_offered_and_the_shell_offers_files(offered):
+def test_languages_of_scaffold_are_offered_and_listed_in_its_help(offered):
+    assert offered("plugin", "scaffold", "x", "--lang", "") == list(LANGUAGES)
+    (option,) = (each for each in subcommands("plugin")["plugin scaffold"].options if each.name == "--lang")
+    assert all(language in option.help for language in LANGUAGES)
+
+
+def test_completion_of_files_is_left_to_the_shell(offered):
     assert offered("export", "") == []
     assert offered("serve", "--config", "") == []
     assert offered("no-such-command", "") == []
 
 
-def test_without_a_core_the_commands_are_offered_all_the_same(tmp_path, capsys, monkeypatch):
+def test_completion_without_a_core_offers_only_commands(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "nowhere"))
     assert main(["completion", "words", "--", "plugin", "start", ""]) == 0
     assert capsys.readouterr().out == ""
@@ -82,7 +89,7 @@ def test_without_a_core_the_commands_are_offered_all_the_same(tmp_path, capsys, 
     assert capsys.readouterr().out.startswith("start\t")
 
 
-def test_an_unknown_shell_is_named_with_the_nearest(on_site):
+def test_an_unknown_shell_gets_the_nearest_name(on_site):
     ran = on_site("completion", "bsh")
     assert ran.code == 2
     assert "bsh" in ran.err

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reed.cli import COMMANDS
-from reed.cli.snippet import _update_counted
+from reed.cli import COMMANDS, subcommands
+from reed.cli.snippet import _update_versioned
 from reed.client import Client
 
 from .conftest import PYTHONPATH
@@ -59,7 +59,7 @@ SUCCESSES = [
 ]  # fmt: skip
 
 
-def test_what_succeeds(on_site, site_folder, tmp_path):
+def test_json_of_successful_commands(on_site, site_folder, tmp_path):
     shutil.copytree(SEO, site_folder / "plugins/simple-seo")
     (tmp_path / "plain.jsonl").write_text('{"title": "Plain"}\n')
     for words in SUCCESSES:
@@ -68,14 +68,12 @@ def test_what_succeeds(on_site, site_folder, tmp_path):
         json.loads(ran.out)
 
 
-def test_every_command_is_tried():
+def test_every_command_is_tested_with_json():
     """What does not end is tried with an error, and what starts or stops a core below."""
     tried = {" ".join(words[: 1 if words[0] in STREAMS | {"index", "search", "status"} else 2]) for words in SUCCESSES}
-    forms = {
-        name for noun in COMMANDS for name in __import__(f"reed.cli.{COMMANDS[noun][0]}", fromlist=["FORMS"]).FORMS
-    }
-    for form in forms - STREAMS - {"start", "stop"}:
-        assert any(each == form or each.startswith(f"{form} ") for each in tried), f"{form}: not tried with --json"
+    known = {name for noun in COMMANDS for name in subcommands(noun)}
+    for name in known - STREAMS - {"start", "stop"}:
+        assert any(each == name or each.startswith(f"{name} ") for each in tried), f"{name}: not tried with --json"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,7 @@ def test_every_command_is_tried():
         (["status", "--runtime-dir", "nowhere"], 3, None, None),
     ],
 )
-def test_what_fails(on_site, words, code, status, error_code):
+def test_json_of_errors(on_site, words, code, status, error_code):
     ran = on_site(*words, "--json")
     error = json.loads(ran.out)["error"]
     assert (ran.code, error["status"], error["code"]) == (code, status, error_code)
@@ -110,7 +108,7 @@ def test_what_fails(on_site, words, code, status, error_code):
     assert ran.err == "", "one place is enough"
 
 
-def test_message_and_hint_are_told_apart(on_site):
+def test_message_and_hint_are_separate_fields(on_site):
     error = json.loads(on_site("snippet", "get", "nothing", "--json").out)["error"]
     assert "nothing" in error["message"]
     assert "reed snippet list" in error["hint"]
@@ -118,7 +116,7 @@ def test_message_and_hint_are_told_apart(on_site):
     assert "'list'" in error["hint"]
 
 
-def test_each_plugin_has_a_result(on_site):
+def test_plugin_start_reports_each_plugin(on_site):
     ran = on_site("plugin", "start", "form-validator", "nobody", "--json")
     good, bad = json.loads(ran.out)
     assert (ran.code, ran.err) == (1, "")
@@ -126,7 +124,7 @@ def test_each_plugin_has_a_result(on_site):
     assert (bad["name"], bad["result"], bad["error"]["code"]) == ("nobody", "failed", 10001)
 
 
-def test_start_and_stop(reed, tmp_path, monkeypatch):
+def test_json_of_start_and_stop(reed, tmp_path, monkeypatch):
     reed("init")
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
     started = json.loads(reed("start", "--json").out)
@@ -137,7 +135,7 @@ def test_start_and_stop(reed, tmp_path, monkeypatch):
     assert str(started["pid"]) in json.loads(again.out)["error"]["message"]
 
 
-def test_an_update_tells_the_new_version(on_site, second_core, monkeypatch):
+def test_an_update_prints_the_new_version(on_site, second_core, monkeypatch):
     monkeypatch.setenv("REED_RUNTIME_DIR", str(second_core))
     on_site("registry", "define", "page", "{}")
     made = json.loads(on_site("snippet", "create", "page", "--name", "home", "{}", "--json").out)["id"]
@@ -164,7 +162,7 @@ class Overtaken(Client):
         return super().snippet_update(ref, patch, if_version)
 
 
-def test_an_update_that_is_overtaken_tells_its_own_version(site_folder):
+def test_an_update_after_a_conflict_returns_its_own_version(site_folder):
     path = site_folder / "run/core.sock"
     with Overtaken(path, 0) as core:
         core.registry_define("contested", {})
@@ -172,11 +170,11 @@ def test_an_update_that_is_overtaken_tells_its_own_version(site_folder):
             core.others = 0
             made = core.snippet_create("contested", "", {})
             core.others = others
-            assert _update_counted(core, made, b'{"mine": 1}', 0) == (made, version), "0: not known any more"
+            assert _update_versioned(core, made, b'{"mine": 1}', 0) == (made, version), "0: not known any more"
             assert json.loads(core.snippet_get(made).content)["mine"] == 1
 
 
-def test_a_full_disk_leaves_a_line_on_stderr(site_folder):
+def test_a_full_standard_output_is_reported_on_stderr(site_folder):
     with open("/dev/full", "wb") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "status", "--json"],

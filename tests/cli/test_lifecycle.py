@@ -29,7 +29,7 @@ def command(*words, **more):
     )
 
 
-def test_init_makes_a_site_and_never_overwrites(reed, tmp_path):
+def test_init_creates_a_site_and_never_overwrites(reed, tmp_path):
     assert reed("init").out.split() == ["reed.yaml", "plugin-registry.csv", "plugins"]
     config = load(None, {}, {})
     assert config.data_dir == tmp_path / "data"
@@ -43,7 +43,7 @@ def test_init_makes_a_site_and_never_overwrites(reed, tmp_path):
     ]  # fmt: skip
 
 
-def test_every_setting_that_init_shows_is_one(reed, tmp_path):
+def test_settings_in_the_comments_of_reed_yaml_are_valid(reed, tmp_path):
     """Take the comment signs off: the file must still be read."""
     reed("init")
     text = (tmp_path / "reed.yaml").read_text()
@@ -56,7 +56,7 @@ def test_every_setting_that_init_shows_is_one(reed, tmp_path):
     assert set(shown.plugins) == {"simple-seo", "ai-core"}
 
 
-def test_the_sample_editor_may_list_plugins_read_trees_and_types_and_export(reed, tmp_path):
+def test_permissions_of_the_sample_group_editor(reed, tmp_path):
     reed("init")
     sample = "\n".join(line.removeprefix("# ") for line in (tmp_path / "reed.yaml").read_text().splitlines())
     group = sample[sample.index("groups:") : sample.index("What plugins are told")]
@@ -104,7 +104,7 @@ def test_serve_check_compares_manifests_with_rows(reed, tmp_path):
     assert json.loads(reed("serve", "--check", "--json").out)["error"]["message"]
 
 
-def test_a_mistyped_variable_is_refused_by_a_check_and_told_at_a_start(reed, tmp_path, monkeypatch):
+def test_an_unknown_variable_fails_the_check_and_warns_at_start(reed, tmp_path, monkeypatch):
     reed("init")
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("REED_LIMIT_PAYLOAD", "1MB")
@@ -147,7 +147,7 @@ def test_start_status_stop(reed, tmp_path):
     assert "start it with: reed start" in nothing.err
 
 
-def test_a_core_that_was_started_restarts_with_its_pid_its_flags_and_its_log(reed, tmp_path, monkeypatch):
+def test_restart_keeps_pid_options_and_log(reed, tmp_path, monkeypatch):
     """From another folder, as cron would: what was relative to the first one stays so."""
     reed("init")
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
@@ -177,7 +177,7 @@ def test_a_core_that_was_started_restarts_with_its_pid_its_flags_and_its_log(ree
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_stop_is_not_fooled_by_the_pid_of_another_process(reed, tmp_path):
+def test_stop_ignores_a_reused_pid(reed, tmp_path):
     sleeper = subprocess.Popen(["sleep", "60"])
     (tmp_path / "none/pid").mkdir(parents=True)
     (tmp_path / "none/pid/core.pid").write_text(f"{sleeper.pid} 1\n")
@@ -187,7 +187,7 @@ def test_stop_is_not_fooled_by_the_pid_of_another_process(reed, tmp_path):
     sleeper.wait()
 
 
-def test_a_start_that_fails_shows_why(reed, tmp_path):
+def test_a_failed_start_prints_the_reason(reed, tmp_path):
     reed("init")
     (tmp_path / "plugin-registry.csv").write_text("plugin_name,what\n")
     ran = reed("start")
@@ -201,7 +201,7 @@ def test_a_start_that_fails_shows_why(reed, tmp_path):
     assert "data_dir" in ran.err
 
 
-def test_the_runtime_folder_is_found_in_reed_yaml(site_folder, reed, tmp_path, monkeypatch):
+def test_runtime_dir_is_read_from_reed_yaml(site_folder, reed, tmp_path, monkeypatch):
     monkeypatch.delenv("REED_RUNTIME_DIR")
     (tmp_path / "reed.yaml").write_text(f"runtime_dir: {site_folder / 'run'}\n")
     assert reed("plugin", "list").code == 0
@@ -212,7 +212,7 @@ def test_the_runtime_folder_is_found_in_reed_yaml(site_folder, reed, tmp_path, m
 @pytest.mark.parametrize(
     "words", [["plugin", "list"], ["snippet", "get", "x"], ["search", "x"], ["status"], ["plugin", "send", "a", "b"]]
 )
-def test_no_core_is_code_3_and_says_how_to_start_one(reed, words):
+def test_without_a_core_the_exit_code_is_3(reed, words):
     ran = reed(*words)
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("reed: core not running: ")
@@ -220,7 +220,7 @@ def test_no_core_is_code_3_and_says_how_to_start_one(reed, words):
     assert ran.err.count("\n") == 1
 
 
-def test_a_reader_that_has_gone_is_no_error(site_folder, on_site):
+def test_a_closed_pipe_is_exit_code_141(site_folder, on_site):
     on_site("registry", "define", "bulk", "{}")
     for _ in range(20):
         on_site("snippet", "create", "bulk", '{"body": "%s"}' % ("x" * 9000))
@@ -231,7 +231,7 @@ def test_a_reader_that_has_gone_is_no_error(site_folder, on_site):
     assert process.stderr.read() == b""
 
 
-def test_a_full_disk_is_told_in_a_line(site_folder):
+def test_a_full_disk_is_an_error_of_one_line(site_folder):
     with open("/dev/full", "wb") as full:
         process = subprocess.Popen(
             [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "status"],
@@ -243,13 +243,13 @@ def test_a_full_disk_is_told_in_a_line(site_folder):
     assert (process.returncode, err) == (1, b"reed: No space left on device\n")
 
 
-def test_a_closed_output_is_told_in_a_line(site_folder):
+def test_a_closed_standard_output_is_an_error_of_one_line(site_folder):
     words = f"{sys.executable} -m reed --runtime-dir {site_folder / 'run'} status"
     done = subprocess.run(["sh", "-c", f"{words} >&-"], stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=20)
     assert (done.returncode, done.stderr) == (1, b"reed: standard output is closed\n")
 
 
-def test_ctrl_c_is_130_without_a_traceback(tmp_path):
+def test_ctrl_c_is_exit_code_130(tmp_path):
     """In the middle of a call that is never answered."""
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "core.sock"))
@@ -263,7 +263,7 @@ def test_ctrl_c_is_130_without_a_traceback(tmp_path):
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
+def test_a_command_imports_no_unneeded_modules(tmp_path):
     code = (
         "import sys\nfrom reed.cli import main\nmain(['plugin', 'list'])\n"
         "heavy = {'argparse', 'dataclasses', 'logging', 'socket', 'selectors', 'asyncio', 'subprocess', 'yaml', 'lupa',"
@@ -282,7 +282,7 @@ def test_a_command_imports_nothing_that_it_does_not_need(tmp_path):
     assert "core not running" in ran.stderr
 
 
-def test_output_that_cannot_be_written_is_an_error_and_nothing_more():
+def test_unwritable_output_is_exit_code_1():
     """Also as the interpreter ends, which would try again and exit with 120; and where a command fails beside it."""
     environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
     for words in (["--help"], ["--version"], ["--json", "--version"], ["plugin", "send", "--help"]):

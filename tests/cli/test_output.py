@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reed
-from reed.cli.output import Column, JsonText, Output, clip, pad, size, span, width
+from reed.cli.output import Column, JsonText, Output, clip, duration, pad, size, width
 from reed.text import safe, safe_lines
 
 ANY = st.text(st.characters(codec=None), max_size=60)
@@ -36,30 +36,30 @@ class Terminal(io.StringIO):
 
 
 @given(ANY)
-def test_nothing_but_printable_characters_reaches_a_terminal(text):
+def test_only_printable_characters_reach_a_terminal(text):
     assert safe(text).isprintable()
     assert all(line.isprintable() for line in safe_lines(text).split("\n"))
     assert safe_lines(text).count("\n") == text.count("\n")
 
 
-def test_escapes_are_shown_for_what_they_are():
+def test_escape_sequences_are_printed_as_text():
     assert safe("\x1b[2J\x07\x9b31m\u202e") == "\\x1b[2J\\x07\\x9b31m\\u202e"
 
 
 @given(ANY, st.integers(1, 30))
-def test_a_cut_text_fits(text, room):
+def test_clipped_text_fits(text, room):
     text = safe(text)
     assert width(clip(text, room)) <= room
     assert width(pad(clip(text, room), room)) == room
 
 
-def test_wide_characters_take_two_columns_and_marks_none():
+def test_wide_characters_take_two_columns_and_combining_marks_none():
     assert width("日本") == 4
     assert width(unicodedata.normalize("NFD", "é")) == 1
 
 
 @given(st.lists(st.tuples(ANY, st.integers(), st.none() | st.booleans()), max_size=5))
-def test_a_pipe_has_a_line_for_a_row_and_a_cell_for_a_column(rows):
+def test_a_pipe_gets_a_line_per_row_and_a_cell_per_column(rows):
     stream = io.StringIO(newline="\n")
     columns = (Column("A", "a"), Column("B", "b.c"), Column("D", "d"))
     Output(stream).table(columns, [{"a": a, "b": {"c": b}, "d": d} for a, b, d in rows])
@@ -80,12 +80,12 @@ def test_json_texts_stay_json_in_a_pipe():
     assert json.loads(stream.getvalue().split("\t")[1]) == {"a": "b\n\\c"}
 
 
-def test_as_json_the_rows_are_whole(capsys):
+def test_json_has_whole_rows(capsys):
     Output(sys.stdout, as_json=True).table((Column("A", "a"),), [{"a": 1, "more": [None]}])
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "more": [None]}]
 
 
-def test_a_table_for_people():
+def test_a_table_on_a_terminal():
     stream = Terminal()
     columns = (Column("NAME", "name"), Column("MEMORY", "memory", size, right=True), Column("NOTE", "note"))
     Output(stream).table(
@@ -94,7 +94,7 @@ def test_a_table_for_people():
     assert stream.getvalue() == "NAME  MEMORY  NOTE\nseo   5.0 MB  \\x1b[1m\nx          -  -\n"
 
 
-def test_a_table_that_is_too_wide_is_cut_but_not_where_it_is_to_be_copied_from():
+def test_whole_columns_are_never_shortened():
     stream = Terminal()
     columns = (Column("REF", "name|id", whole=True), Column("TEXT", "text"))
     Output(stream).table(columns, [{"name": "", "id": "i" * 36, "text": "t" * 100}, {"name": "home", "text": "short"}])
@@ -121,7 +121,7 @@ def printed(columns, rows, monkeypatch, width):
     return stream.getvalue().splitlines()
 
 
-def test_the_least_useful_column_is_shortened_first_and_names_and_numbers_never(monkeypatch):
+def test_columns_are_shortened_in_the_order_of_shrink(monkeypatch):
     name, what, count, note = LONG_ROW.values()
     for room, expected in (
         (80, [name, what, str(count), note]),
@@ -134,14 +134,14 @@ def test_the_least_useful_column_is_shortened_first_and_names_and_numbers_never(
         assert printed(COLUMNS, [LONG_ROW], monkeypatch, room)[1].split() == expected, room
 
 
-def test_columns_says_how_wide_a_terminal_is(monkeypatch):
+def test_the_variable_COLUMNS_sets_the_width(monkeypatch):
     wide = printed((Column("TEXT", "text", shrink=1),), [{"text": "t" * 300}], monkeypatch, 300)
     assert len(wide[1]) == 300
     for nonsense in ("", "0", "-5", "x"):
         assert len(printed((Column("TEXT", "text", shrink=1),), [{"text": "t" * 300}], monkeypatch, nonsense)[1]) == 80
 
 
-def test_a_state_has_a_colour_on_a_terminal_that_changes_no_width(monkeypatch):
+def test_states_are_coloured_without_changing_the_width(monkeypatch):
     columns = (Column("STATE", "state", coloured=True), Column("NAME", "name"))
     rows = [{"state": "ready", "name": "a"}, {"state": "failed", "name": "failed"}]
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -159,11 +159,11 @@ def test_a_state_has_a_colour_on_a_terminal_that_changes_no_width(monkeypatch):
     assert stream.getvalue() == "ready\ta\nfailed\tfailed\n"
 
 
-def test_numbers_in_words():
+def test_sizes_and_durations():
     assert [size(n) for n in (0, 999, 1024, 20_000, 5 << 20, 3 << 30)] == [
         "0 B", "999 B", "1.0 KB", "20 KB", "5.0 MB", "3.0 GB",
     ]  # fmt: skip
-    assert [span(n) for n in (0.04, 12.3, 125, 7500, 190_000)] == ["0.0 s", "12 s", "2 min", "2 h 5 min", "2 d 4 h"]
+    assert [duration(n) for n in (0.04, 12.3, 125, 7500, 190_000)] == ["0.0 s", "12 s", "2 min", "2 h 5 min", "2 d 4 h"]
 
 
 def on_a_terminal(columns, *words, env=None):
@@ -216,7 +216,7 @@ def test_states_and_errors_are_coloured_on_a_real_terminal(on_site, site_folder)
     assert max(map(len, narrow)) <= 60
 
 
-def test_a_terminal_that_knows_ascii_alone(on_site, site_folder):
+def test_a_terminal_with_ascii_encoding(on_site, site_folder):
     on_site("registry", "define", "page", "{}")
     on_site("snippet", "create", "page", "--name", "umlaut", '{"title": "Grüße"}')
     env = {"REED_RUNTIME_DIR": str(site_folder / "run"), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -1,4 +1,4 @@
-"""`reed plugin …` against a core whose plugins answer as a test says."""
+"""`reed plugin …` against a socket that answers as the test says."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ SANDBOX = {
 
 
 class Plugins:
-    """What the core was asked, and how it answers PLUGIN_SEND."""
+    """A core that records requests; `answer` is its response to PLUGIN_SEND."""
 
     def __init__(self, path):
         self.asked = []
         self.answer = PluginAnswer(200, b'{"score": 9}')
         self.may_list = True
-        self.changes = []  # that a reload reports
-        self.broadcast = False  # the newest request
+        self.changes = []  # report of a reload
+        self.broadcast = False  # flag of the latest request
         self.log = ""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -134,7 +134,7 @@ def test_status_and_health(reed, plugins):
     assert [each["sandbox"] for each in json.loads(reed("plugin", "status", "--json").out)] == [SANDBOX, SANDBOX]
 
 
-def test_a_failed_one_and_what_one_said_with_error_is_told_to_people(reed, plugins, monkeypatch):
+def test_status_on_a_terminal_prints_reasons_and_reported_errors(reed, plugins, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -145,17 +145,21 @@ def test_a_failed_one_and_what_one_said_with_error_is_told_to_people(reed, plugi
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
     reed("plugin", "status")
-    assert sys.stdout.getvalue() == (
-        "NAME  STATE   PID  UPTIME  MEMORY  CALLS  ERRORS     P50     P99  RESTARTS\n"
-        "seo   ready     7   1 min  793 KB      3       0  0.2 ms  1.5 ms         0\n"
-        "bad   failed    -       -       -      0       0       -       -         5\n"
-        "\nseo said ERROR: no key\n"
-        "\nbad is failed: it crashed 5 times\n"
-        "    main.lua:3: \\x1b[1moops\n"
-        "    all of it: reed plugin logs bad\n"
-        "\nsandbox auto: rlimits, no_new_privs, seccomp\n"
-        "    missing: landlock: plugins read and write all that their user may\n"
-    )
+    heading, seo, bad, *rest = sys.stdout.getvalue().splitlines()
+    assert heading.split() == [
+        "NAME", "STATE", "PID", "UPTIME", "MEMORY", "CALLS", "ERRORS", "P50", "P99", "RESTARTS",
+    ]  # fmt: skip
+    assert seo.split() == ["seo", "ready", "7", "1", "min", "793", "KB", "3", "0", "0.2", "ms", "1.5", "ms", "0"]
+    assert bad.split() == ["bad", "failed", "-", "-", "-", "0", "0", "-", "-", "5"]
+    assert "    main.lua:3: \\x1b[1moops" in rest
+    for shown in (
+        "no key",
+        "it crashed 5 times",
+        "reed plugin logs bad",
+        "no_new_privs, seccomp",
+        SANDBOX["missing"][0],
+    ):
+        assert any(shown in line for line in rest), shown
 
 
 def test_start_stop_restart_reload(reed, plugins):
@@ -167,7 +171,7 @@ def test_start_stop_restart_reload(reed, plugins):
     ]  # fmt: skip
 
 
-def test_reload_prints_what_changed_and_fails_if_something_failed(reed, plugins):
+def test_reload_prints_changes_and_fails_if_one_failed(reed, plugins):
     plugins.changes = [
         {"name": "seo", "result": "renewed", "reason": ""},
         {"name": "old", "result": "removed", "reason": ""},
@@ -198,14 +202,14 @@ def test_an_error_of_an_action_names_plugin_and_action_once(reed, plugins):
     assert error["message"].startswith("plugin seo, action check: ")
 
 
-def test_one_that_cannot_be_started_does_not_keep_the_others_from_it(reed, plugins):
+def test_a_plugin_that_fails_to_start_does_not_stop_the_others(reed, plugins):
     ran = reed("plugin", "start", "nobody", "seo")
     assert (ran.code, ran.err) == (1, "reed: no plugin nobody\n")
     assert plugins.asked == [("PLUGIN_START", "nobody"), ("PLUGIN_START", "seo")]
 
 
 @pytest.mark.parametrize(
-    ("words", "travels"),
+    ("words", "payload"),
     [
         (["validate", "blog/intro"], b'"blog/intro"'),
         (["validate", "$blog/intro"], b'"blog/intro"'),
@@ -219,13 +223,13 @@ def test_one_that_cannot_be_started_does_not_keep_the_others_from_it(reed, plugi
         (["nosuch", "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"], b'"0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"'),
     ],
 )
-def test_send_gives_an_action_what_it_takes(reed, plugins, words, travels):
+def test_send_encodes_the_input_as_the_action_declares(reed, plugins, words, payload):
     ran = reed("plugin", "send", "seo", *words)
     assert (ran.code, ran.out) == (0, '{"score": 9}\n')
-    assert plugins.asked == [travels]
+    assert plugins.asked == [payload]
 
 
-def test_send_without_the_right_to_list_goes_by_what_was_written(reed, plugins):
+def test_send_without_the_permission_to_list_guesses_the_input(reed, plugins):
     plugins.may_list = False
     for written in ("blog/intro", '{"a": 1}'):
         assert reed("plugin", "send", "seo", "validate", written).code == 0
@@ -239,19 +243,20 @@ def test_send_reads_standard_input(reed, plugins, monkeypatch):
         assert plugins.asked.pop() == data
 
 
-def test_an_action_on_a_snippet_needs_one(reed, plugins):
+def test_an_action_with_a_snippet_requires_a_ref(reed, plugins):
     ran = reed("plugin", "send", "seo", "validate")
     assert ran.code == 2
     assert "reed plugin send seo validate REF" in ran.err
-    assert reed("plugin", "send", "seo", "validate", "").code == 2  # an empty "$snippet_id"
+    assert reed("plugin", "send", "seo", "validate", "").code == 2  # as from an unset "$snippet_id"
     assert plugins.asked == []
 
 
-def test_answers_of_all_kinds(reed, plugins):
+def test_answers_are_printed_as_they_came(reed, plugins):
     plugins.answer = PluginAnswer(422, b'{"errors": ["no title"]}')
     ran = reed("plugin", "send", "seo", "check", "1")
     assert (ran.code, ran.out) == (1, '{"errors": ["no title"]}\n')
-    assert "plugin seo, action check: answered with status 422" in ran.err
+    assert ran.err.startswith("reed: plugin seo, action check: ")
+    assert "422" in ran.err
     plugins.answer = PluginAnswer(200, b"\xff\0\n")
     assert reed("plugin", "send", "seo", "raw", "1").out == "\udcff\0\n"
     assert json.loads(reed("plugin", "send", "seo", "raw", "1", "--json").out) == "\ufffd\0\n"
@@ -272,19 +277,19 @@ def test_answers_of_all_kinds(reed, plugins):
         ("shutdown", Signal.SHUTDOWN_GRACEFUL),
     ],
 )
-def test_signals(reed, plugins, word, signal):
+def test_plugin_signal(reed, plugins, word, signal):
     assert reed("plugin", "signal", "seo", word).code == 0
     assert plugins.asked == [signal]
 
 
-def test_a_signal_to_all(reed, plugins):
+def test_plugin_signal_to_all(reed, plugins):
     ran = reed("plugin", "signal", "--all", "wake")
     assert (ran.code, plugins.asked, plugins.broadcast) == (0, [Signal.WAKE_UP], True)
     assert reed("plugin", "signal", "wake").code == 2
     assert reed("plugin", "signal", "--all", "seo", "wake").code == 2
 
 
-def test_an_action_of_all(reed, plugins):
+def test_send_to_all(reed, plugins):
     answers = {"seo": {"status": 200, "answer": 9}, "bad": {"status": 503, "error_code": 10002, "error": "offline"}}
     plugins.answer = PluginAnswer(200, json.dumps(answers).encode())
     ran = reed("plugin", "send", "validate", "--all", "blog/intro")
@@ -294,11 +299,12 @@ def test_an_action_of_all(reed, plugins):
     assert reed("plugin", "send", "--all", "check", '{"a": 1}').code == 0
     assert plugins.asked.pop() == b'{"a": 1}'
     nobody = reed("plugin", "send", "--all", "chek", "{}")
-    assert (nobody.code, nobody.out, nobody.err) == (0, "{}\n", "reed: no plugin that runs has the action chek\n")
+    assert (nobody.code, nobody.out) == (0, "{}\n")
+    assert "chek" in nobody.err
     assert "reed plugin send --all validate REF" in reed("plugin", "send", "--all", "validate").err
 
 
-def test_logs(reed, plugins, tmp_path):
+def test_plugin_logs(reed, plugins, tmp_path):
     plugins.log = str(tmp_path / "seo.log")
     assert reed("plugin", "logs", "seo").out == ""
     (tmp_path / "seo.log").write_text("one\ntwo\nthree\n")
@@ -306,7 +312,7 @@ def test_logs(reed, plugins, tmp_path):
     assert reed("plugin", "logs", "seo", "-n", "2").out == "two\nthree\n"
 
 
-def test_logs_without_a_core_are_found_by_the_settings(reed, tmp_path):
+def test_plugin_logs_without_a_core(reed, tmp_path):
     assert reed("plugin", "logs", "seo").code == 3
     (tmp_path / "data/logs").mkdir(parents=True)
     (tmp_path / "data/logs/seo.log").write_text("the last words\n")
@@ -314,8 +320,8 @@ def test_logs_without_a_core_are_found_by_the_settings(reed, tmp_path):
     assert reed("plugin", "logs", "../logs/seo").code == 3
 
 
-def test_followed_logs_go_on_through_a_new_file(plugins, tmp_path):
-    from reed.cli.logs import follow
+def test_followed_logs_continue_after_a_rotation(plugins, tmp_path):
+    from reed.cli.plugin_logs import follow
 
     path = tmp_path / "seo.log"
     path.write_text("old\n")

@@ -46,7 +46,7 @@ def counts(ran):
     return {what: count for what, count in told(ran).items() if isinstance(count, int) and count}
 
 
-def test_what_was_changed_and_deleted_since_comes_back(on_site, core, tmp_path):
+def test_changed_and_deleted_snippets_are_restored(on_site, core, tmp_path):
     core.registry_define("kept", {})
     ids = [core.snippet_create("kept", name, {"n": n}) for n, name in enumerate(("k/a", "", "k/c"))]
     core.schema_bond(ids[0], ids[1], 4, "p")
@@ -79,7 +79,7 @@ def test_content_that_no_longer_fits_is_restored_with_a_warning(on_site, core, t
     core.snippet_delete(OLD)
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(on_site, core, tmp_path):
+def test_a_dry_run_reports_the_same_and_writes_nothing(on_site, core, tmp_path):
     core.registry_define("dry", {"schema": {"required": ["title"]}})
     core.snippet_create("dry", "dry/taken", {"title": "t"})
     path = written(
@@ -107,7 +107,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(on_site, core, tmp_path):
     core.snippet_delete(OTHER)
 
 
-def test_plain_content_is_found_again_by_a_key(on_site, core, tmp_path):
+def test_plain_content_is_identified_by_a_key(on_site, core, tmp_path):
     lines = [f'{{"path": "{"x" * 40}{n}", "n": {n}}}\n' for n in range(20)]  # too long for a name
     path = written(tmp_path, *lines)
     first = on_site("import", path, "--type", "keyed", "--key", "path", "--json")
@@ -122,7 +122,7 @@ def test_plain_content_is_found_again_by_a_key(on_site, core, tmp_path):
     assert sum(b"7.50" in bytes(record.content) for record in core.snippets("keyed")) == 1
 
 
-def test_a_field_that_no_line_has_is_an_error(on_site, core, tmp_path):
+def test_a_field_missing_in_all_lines_is_an_error(on_site, core, tmp_path):
     path = written(tmp_path, '{"path": "a"}\n', '{"path": "b"}\n')
     for option in ("--name-field", "--key"):
         ran = on_site("import", path, "--type", "unfielded", option, "pathh")
@@ -132,7 +132,7 @@ def test_a_field_that_no_line_has_is_an_error(on_site, core, tmp_path):
     assert "unfielded" not in [each.type_name for each in core.registry_list()]
 
 
-def test_why_lines_got_no_name(on_site, tmp_path):
+def test_reasons_of_lines_without_a_name(on_site, tmp_path):
     path = written(
         tmp_path, '{"p": "named"}\n', '{"p": "no good"}\n', '{"p": 5}\n', "{}\n", '{"p": "%s"}\n' % ("é" * 16)
     )
@@ -143,7 +143,7 @@ def test_why_lines_got_no_name(on_site, tmp_path):
     assert sorted(unnamed["reasons"].values()) == [1, 1, 1, 1]
 
 
-def test_many_bad_lines_are_twenty_errors_and_a_count(on_site, tmp_path):
+def test_many_invalid_lines_print_twenty_errors_and_a_count(on_site, tmp_path):
     path = written(tmp_path, *["{bad}\n"] * 20_000, '{"n": 1}\n')
     ran = on_site("import", path, "--type", "bad")
     assert ran.code == 1
@@ -152,7 +152,7 @@ def test_many_bad_lines_are_twenty_errors_and_a_count(on_site, tmp_path):
     assert len(ran.err.splitlines()) < 25
 
 
-def test_lines_of_other_depths_and_digits(on_site, core, tmp_path):
+def test_deep_content_and_long_numbers_are_restored(on_site, core, tmp_path):
     deep = '{"a":' * 63 + "[]" + "}" * 63
     long_number = '{"n":' + "7" * 400 + "}"
     path = written(
@@ -173,7 +173,7 @@ def test_lines_of_other_depths_and_digits(on_site, core, tmp_path):
         core.snippet_delete(each)
 
 
-def test_ids_that_are_not_reeds(on_site, core, tmp_path):
+def test_import_with_ids_that_are_not_uuidv7(on_site, core, tmp_path):
     core.registry_define("foreign", {})
     path = written(
         tmp_path,
@@ -193,7 +193,7 @@ def test_ids_that_are_not_reeds(on_site, core, tmp_path):
     assert counts(ran) == {"unchanged": 2}
 
 
-def test_restoring_takes_its_permission(core, monkeypatch, on_site, tmp_path):
+def test_restoring_requires_its_permission(core, monkeypatch, on_site, tmp_path):
     core.registry_define("denied", {})
     path = written(tmp_path, snippet(OLD, "denied", "{}"))
     seen = []
@@ -210,7 +210,7 @@ def test_restoring_takes_its_permission(core, monkeypatch, on_site, tmp_path):
     assert "may not SNIPPET_RESTORE" in ran.err
 
 
-def test_a_new_definition_says_what_does_not_fit_it(on_site, core):
+def test_redefining_a_type_reports_snippets_that_do_not_fit(on_site, core):
     assert on_site("registry", "define", "loose", "{}").err == ""
     ids = [core.snippet_create("loose", "", {"n": n}) for n in range(5)]
     ran = on_site("registry", "define", "loose", '{"schema": {"properties": {"n": {"maximum": 2}}}}')
@@ -222,7 +222,7 @@ def test_a_new_definition_says_what_does_not_fit_it(on_site, core):
     assert on_site("registry", "define", "loose", "{}").err == ""
 
 
-def test_a_line_that_repeats_a_unique_value_is_told_so(on_site, core, tmp_path):
+def test_a_line_with_a_duplicate_unique_value_is_rejected(on_site, core, tmp_path):
     assert on_site("registry", "define", "exclusive", '{"unique": ["slug"]}').err == ""
     here = core.snippet_create("exclusive", "", {"slug": "a"})
     file = tmp_path / "lines.jsonl"

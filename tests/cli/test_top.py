@@ -26,7 +26,7 @@ def read_until(terminal: int, wanted: str, most: int = 100_000) -> str:
     return seen
 
 
-def test_it_draws_the_core_and_its_plugins_until_ctrl_c(site_folder):
+def test_top_draws_until_ctrl_c(site_folder):
     pytest.importorskip("rich")
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -51,13 +51,13 @@ def test_it_draws_the_core_and_its_plugins_until_ctrl_c(site_folder):
     os.close(master)
 
 
-def test_into_a_pipe_it_says_what_a_program_should_ask(on_site):
+def test_top_requires_a_terminal(on_site):
     ran = on_site("top")
     assert ran.code == 2
     assert "reed plugin health --json" in ran.err
 
 
-def test_without_rich_it_says_how_to_get_it(site_folder):
+def test_top_requires_rich(site_folder):
     master, slave = pty.openpty()
     code = "import sys; sys.modules['rich.console'] = None; from reed.cli import main; sys.exit(main(['top']))"
     ran = subprocess.run(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.wire import strict_json
 
 DOCS = Path(__file__).parents[2] / "contrib" / "docs"
@@ -63,7 +63,7 @@ def test_the_tour(site) -> None:
 
 def test_the_beginning_of_the_guide_to_lua_plugins(site) -> None:
     guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## By hand")[0], re.MULTILINE)[:4]
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Step by step")[0], re.MULTILINE)[:4]
     assert commands[0].startswith("reed plugin scaffold new-lua-plugin")
     site.run("reed", "init")
     site.run("reed", "start")
@@ -72,7 +72,7 @@ def test_the_beginning_of_the_guide_to_lua_plugins(site) -> None:
     assert printed[-1].strip() in guide
 
 
-def test_the_plugin_by_hand_in_the_guide_to_lua_plugins(site) -> None:
+def test_the_plugin_of_the_guide_to_lua_plugins(site) -> None:
     site.run("reed", "init")
     folder = site.folder / "plugins" / "word-count"
     folder.mkdir(parents=True)
@@ -86,7 +86,7 @@ def test_the_plugin_by_hand_in_the_guide_to_lua_plugins(site) -> None:
     site.run("reed", "registry", "define", "page", "{}")
     site.run("reed", "snippet", "create", "page", "--name", "blog/intro", '{"body": "A few words, to be counted."}')
     guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Start and send")[2], re.MULTILINE)
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Start and call")[2], re.MULTILINE)
     assert len(commands) == 3
     printed = [site.run("sh", "-euc", command) for command in commands][-1]
     assert printed.strip() in guide
@@ -137,15 +137,15 @@ def test_embedding_a_core(site) -> None:
 def test_the_examples_of_the_lua_api() -> None:
     plugin, fragment = blocks("reference/lua-api.md", "lua")
     spec = {"name": "word-count", "version": "1.0.0", "actions": {"count": 1}, "cpu": 5, "seed": [1, 2]}
-    sandbox = Sandbox()
+    sandbox = LuaSandbox()
     prepared = strict_json.dumps({**spec, "settings": {}, "can_write": False})
-    sandbox.start({}, memory=16 * 1024 * 1024, prepared=prepared)
+    sandbox.start({}, memory=16 * 1024 * 1024, spec=prepared)
     assert sandbox.load("main.lua", plugin.encode()).kind == "run"
     answered = sandbox.call(1, b'{"content": {"body": "a few words"}}')
     assert (answered.kind, answered.results[1]) == ("done", b'{"words":3}')
     wrapped = f'local reed = require "reed"\nfunction fragment()\n{fragment}\nend\n'
-    other = Sandbox()
-    other.start({}, memory=16 * 1024 * 1024, prepared=prepared)
+    other = LuaSandbox()
+    other.start({}, memory=16 * 1024 * 1024, spec=prepared)
     assert other.load("main.lua", wrapped.encode()).kind == "done"
 
 

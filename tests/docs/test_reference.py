@@ -15,11 +15,11 @@ from typing import Any, get_type_hints
 import pytest
 
 from reed import config, document, errors
-from reed.cli import COMMANDS
-from reed.cli.parse import EVERYWHERE, Form, usage
+from reed.cli import COMMANDS, subcommands
+from reed.cli.parse import GLOBAL_OPTIONS, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
@@ -85,7 +85,7 @@ def test_a_setting_has_a_row_with_its_default(name: str) -> None:
 def test_a_setting_names_the_variable_and_the_flag_that_give_it(name: str) -> None:
     cells = " ".join(table_row(page("configuration.md"), name))
     variable, flag = config._variable(name), config._flag(name)
-    is_flag = any(option.name == flag for option in (*forms()["serve"].options, *EVERYWHERE))
+    is_flag = any(option.name == flag for option in (*SUBCOMMANDS["serve"].options, *GLOBAL_OPTIONS))
     assert f"`{variable}`" in cells
     assert (f"`{flag}`" in cells) == is_flag
 
@@ -152,21 +152,15 @@ def test_the_example_of_the_registry_is_read(tmp_path: Path) -> None:
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
-def forms() -> dict[str, Form]:
-    """Every command of the command line."""
-    found: dict[str, Form] = {}
-    for noun, (module, _) in COMMANDS.items():
-        of_module: dict[str, Form] = __import__(f"reed.cli.{module}", fromlist=["FORMS"]).FORMS
-        found |= {name: form for name, form in of_module.items() if name.split()[0] == noun}
-    return found
+SUBCOMMANDS = {name: each for noun in COMMANDS for name, each in subcommands(noun).items()}
 
 
-@pytest.mark.parametrize("name", forms())
+@pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
-    form = forms()[name]
+    subcommand = SUBCOMMANDS[name]
     text = section(page("command-line.md"), f"reed {name}")
-    assert f"    {usage(name, form)}\n" in text
-    for option in form.options:
+    assert f"    {usage(name, subcommand)}\n" in text
+    for option in subcommand.options:
         written = f"{option.name} {option.value}" if option.value else option.name
         assert f"`{written}`" in text, written
         assert not option.short or f"`{option.short}`" in text, option.short
@@ -174,13 +168,13 @@ def test_a_command_has_a_section_with_its_usage_and_options(name: str) -> None:
 
 def test_the_options_of_every_command_are_listed_once() -> None:
     text = section(page("command-line.md"), "Global options")
-    for option in EVERYWHERE:
+    for option in GLOBAL_OPTIONS:
         assert f"`{option.name}" in text
 
 
 def test_no_command_is_described_that_does_not_exist() -> None:
     described = re.findall(r"^### reed (.+)$", page("command-line.md"), re.MULTILINE)
-    assert sorted(described) == sorted(forms())
+    assert sorted(described) == sorted(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize("command", Command)
@@ -291,9 +285,9 @@ def sdk_names() -> list[str]:
     """Every function and constant that a Lua plugin is given."""
     lines: list[bytes] = []
     spec = {"name": "probe", "version": "1.0.0", "actions": {}, "cpu": 5, "seed": [1, 2], "settings": {}}
-    sandbox = Sandbox()
+    sandbox = LuaSandbox()
     log = {b"log": lambda _level, text: lines.append(text) or b""}
-    sandbox.start(log, memory=16 * 1024 * 1024, prepared=strict_json.dumps({**spec, "can_write": True}))
+    sandbox.start(log, memory=16 * 1024 * 1024, spec=strict_json.dumps({**spec, "can_write": True}))
     outcome = sandbox.load("main.lua", PROBE)
     assert outcome.kind == "done", outcome
     return sorted(b"".join(lines).decode().split())
@@ -326,10 +320,10 @@ require("reed").log.info(table.concat(names, " "))
 def test_the_functions_for_tests_are_documented() -> None:
     lines: list[bytes] = []
     spec = {"name": "probe", "version": "1.0.0", "actions": {}, "cpu": 5, "seed": [1, 2], "settings": {}}
-    sandbox = Sandbox()
+    sandbox = LuaSandbox()
     log = {b"log": lambda _level, text: lines.append(text) or b""}
-    sandbox.start(log, memory=16 * 1024 * 1024, prepared=strict_json.dumps({**spec, "can_write": False}))
-    sandbox.run("testing", *sandbox.shared)
+    sandbox.start(log, memory=16 * 1024 * 1024, spec=strict_json.dumps({**spec, "can_write": False}))
+    sandbox.run_sdk_file("testing", *sandbox.modules)
     assert sandbox.load("main.lua", TESTING_PROBE).kind == "done"
     names = b"".join(lines).decode().split()
     assert len(names) > 10
@@ -338,7 +332,7 @@ def test_the_functions_for_tests_are_documented() -> None:
 
 
 def test_the_methods_of_a_file_are_documented() -> None:
-    source = (Path(inspect.getfile(Sandbox)).parent / "sdk" / "files.lua").read_text(encoding="utf-8")
+    source = (Path(inspect.getfile(LuaSandbox)).parent / "sdk" / "files.lua").read_text(encoding="utf-8")
     methods = re.findall(r"^function file:(\w+)", source, re.MULTILINE)
     assert methods
     assert not [name for name in methods if f"`file:{name}(" not in section(page("lua-api.md"), "Files")]

@@ -18,7 +18,7 @@ import pytest
 
 from reed.errors import CallError
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import Outcome, Sandbox
+from reed.lua.sandbox import LuaSandbox, Outcome
 from reed.plugin_types import LUA
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
@@ -27,7 +27,7 @@ from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
 from reed.wire.plugins import PluginAnswer, PluginRegister
 from reed.zygote.client import Zygote
-from reed.zygote.request import Request
+from reed.zygote.request import SpawnRequest
 
 DEADLINE = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -229,7 +229,7 @@ class Workshop:
         )
         ruleset = self.walls.ruleset(rules)
         try:
-            return self.zygote.request(Request(what, rules, ruleset), output)
+            return self.zygote.request(SpawnRequest(what, rules, ruleset), output)
         finally:
             os.close(ruleset)
 
@@ -305,7 +305,7 @@ class Bench:
 
     def __init__(self, lua: str, cpu: float = 2.0) -> None:
         self.lines: list[str] = []
-        self.sandbox = Sandbox(lua)
+        self.sandbox = LuaSandbox(lua)
         prepared = {
             "name": "demo",
             "version": "1.0.0",
@@ -316,7 +316,7 @@ class Bench:
             "actions": {"try": 1},
         }
         services = {b"log": lambda level, text: self.lines.append(f"{level.decode()}: {text.decode()}")}
-        self.sandbox.start(services, memory=8 << 20, prepared=json.dumps(prepared).encode())
+        self.sandbox.start(services, memory=8 << 20, spec=json.dumps(prepared).encode())
 
     def load(self, source: str) -> Outcome:
         return self.sandbox.load("main.lua", source.encode())

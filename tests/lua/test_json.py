@@ -1,4 +1,4 @@
-"""JSON in Lua against Python's: the same texts are taken, the same values come back."""
+"""JSON in Lua compared with Python's: both accept the same texts, and decode the same values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reed.errors import Malformed
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 from reed.wire import strict_json
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ values = st.recursive(
 
 
 @cache
-def echoing() -> Sandbox:
-    sandbox = Sandbox()
+def echoing() -> LuaSandbox:
+    sandbox = LuaSandbox()
     prepared = {"name": "", "version": "", "actions": {"try": 1}, "settings": {}, "cpu": 2, "seed": [1, 2]}
-    sandbox.start({}, memory=8 << 20, prepared=json.dumps({**prepared, "can_write": False}).encode())
+    sandbox.start({}, memory=8 << 20, spec=json.dumps({**prepared, "can_write": False}).encode())
     assert sandbox.load("main.lua", ECHO).kind == "run"
     return sandbox
 
 
 def through_lua(text: bytes) -> bytes:
-    """The text decoded and encoded in Lua; Malformed as strict_json would raise it."""
+    """The text decoded and encoded in Lua; raises Malformed as strict_json does."""
     outcome = echoing().call(1, text)
     if outcome.kind == "error":
         raise Malformed(outcome.text())
@@ -54,7 +54,7 @@ def through_lua(text: bytes) -> bytes:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal, and of the same kind: 1 is neither 1.0 nor True."""
+    """Equal, and of the same type: 1 is neither 1.0 nor True."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
@@ -68,7 +68,7 @@ def same(a: Any, b: Any) -> bool:
 
 @given(values, st.booleans(), st.sampled_from([None, 1, "\t"]))
 @settings(max_examples=60, deadline=None)
-def test_a_value_survives(value: Any, ascii_only: bool, indent: Any) -> None:
+def test_decoding_and_encoding_keep_a_value(value: Any, ascii_only: bool, indent: Any) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     back = through_lua(text)
     assert same(json.loads(back), value)
@@ -77,7 +77,7 @@ def test_a_value_survives(value: Any, ascii_only: bool, indent: Any) -> None:
 
 @given(values, st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_broken_text_is_refused_as_python_refuses_it(value: Any, data: st.DataObject) -> None:
+def test_a_corrupted_text_is_accepted_or_rejected_as_in_python(value: Any, data: st.DataObject) -> None:
     text = bytearray(json.dumps(value, ensure_ascii=False).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, max(0, len(text) - 1)))
@@ -95,33 +95,32 @@ SPARKS = b'"\\{}[]:,0123456789.eE+-tfnu \x00\x7f\xff\xc3'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "line", "column"),
     [
-        ("", "unexpected end at line 1 column 1"),
-        ('{"a":1,\n "a":2}', "duplicate key 'a' at line 2 column 2"),
-        ("[1,]", "no JSON value at line 1 column 4"),
-        ("[NaN]", "no JSON value"),
-        ("-Infinity", "no JSON value"),
-        ("1e999", "number out of range"),
-        ("01", "no JSON value"),
-        ("[1] x", "extra data at line 1 column 5"),
-        ('"\\ud800"', "lone surrogate"),
-        ('"\\ud800\\u0041"', "lone surrogate"),
-        ('"\\udc00"', "lone surrogate"),
-        ('"a\nb"', "control character"),
-        ('"\\x"', "bad escape"),
-        ('"abc', "string without an end"),
-        ("[" * 73 + "]" * 73, "nested deeper than 72"),
-        ("1" * 4301, "integer of more than 4300 digits"),
-        ("{1:2}", "expected a key in quotes"),
-        ("\ufeff1", "no JSON value"),
-        ("'x'", "no JSON value"),
+        ("", 1, 1),
+        ('{"a":1,\n "a":2}', 2, 2),
+        ("[1,]", 1, 4),
+        ("[NaN]", 1, 2),
+        ("-Infinity", 1, 1),
+        ("1e999", 1, 1),
+        ("01", 1, 1),
+        ("[1] x", 1, 5),
+        ('"\\ud800"', 1, 2),
+        ('"\\ud800\\u0041"', 1, 2),
+        ('"\\udc00"', 1, 2),
+        ('"a\nb"', 1, 3),
+        ('"\\x"', 1, 2),
+        ('"abc', 1, 1),
+        ("[" * 73 + "]" * 73, 1, 73),
+        ("1" * 4301, 1, 1),
+        ("{1:2}", 1, 2),
+        ("\ufeff1", 1, 1),
+        ("'x'", 1, 1),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
-    with pytest.raises(Malformed, match=r"main\.lua:3: JSON: ") as refused:
+def test_invalid_json_is_rejected_with_line_and_column(text: str, line: int, column: int) -> None:
+    with pytest.raises(Malformed, match=rf"main\.lua:3: JSON: .+ at line {line} column {column}$"):
         through_lua(text.encode())
-    assert said in str(refused.value)
     with pytest.raises(Malformed):
         strict_json.loads(text.encode())
 
@@ -159,7 +158,7 @@ def test_a_number_keeps_its_digits(digits: str) -> None:
          "[1.8446744073709552e+19,7,false]"),
     ],
 )  # fmt: skip
-def test_what_plugins_do_with_numbers(bench: Bench, body: str, text: str) -> None:
+def test_numbers_in_a_plugin(bench: Bench, body: str, text: str) -> None:
     start = (
         't = json.decode \'{"n":1.50}\'; big = json.decode \'{"a":18446744073709551614,"b":18446744073709551615}\'\n'
     )
@@ -175,19 +174,19 @@ def test_what_plugins_do_with_numbers(bench: Bench, body: str, text: str) -> Non
         "json.number {}", "json.number '1e999'",
     ],
 )  # fmt: skip
-def test_a_mistake_with_a_number_is_the_plugins(bench: Bench, body: str) -> None:
+def test_wrong_use_of_a_number_is_an_error_in_the_plugin(bench: Bench, body: str) -> None:
     outcome = bench.run(f"big = json.decode '{{\"n\":18446744073709551614}}'\n{body}")
     assert outcome.kind == "error"
     assert outcome.text().startswith("main.lua:")
 
 
-def test_bytes_that_are_no_utf_8() -> None:
+def test_invalid_utf_8_is_rejected() -> None:
     for bad in (b'"\xff"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xc0\x80"'):
-        with pytest.raises(Malformed, match="not UTF-8"):
+        with pytest.raises(Malformed, match="UTF-8"):
             through_lua(bad)
 
 
-def test_the_deepest_that_is_taken() -> None:
+def test_72_levels_are_accepted() -> None:
     text = b"[" * 72 + b"]" * 72
     assert through_lua(text) == text
 
@@ -219,27 +218,26 @@ def test_encoding(bench: Bench, expression: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "path"),
     [
-        ("{ 1, a = 2 }", "an array with the key 'a'"),
-        ("{ 1, nil, 3 }", "an array with a hole before 3"),
-        ("{ [1.5] = 1 }", "the key 1.5 is no string"),
-        ("{ a = { f = print } }", ".a.f: a function has no place in JSON"),
+        ("{ 1, a = 2 }", ""),
+        ("{ 1, nil, 3 }", ""),
+        ("{ [1.5] = 1 }", ""),
+        ("{ a = { f = print } }", ".a.f: "),
         ("{ a = { { 0/0 } } }", ".a[1]: "),
-        ("1/0", "inf is no JSON number"),
-        ("'\\255'", "a string that is not UTF-8"),
-        ("loop", "nested deeper than 72 (a cycle?)"),
-        ("coroutine.create(print)", "a thread has no place in JSON"),
+        ("1/0", ""),
+        ("'\\255'", ""),
+        ("loop", ".loop"),
+        ("coroutine.create(print)", ""),
     ],
 )
-def test_what_cannot_be_encoded(bench: Bench, expression: str, said: str) -> None:
+def test_a_value_without_json_is_an_error_with_its_path(bench: Bench, expression: str, path: str) -> None:
     outcome = bench.run(f"local loop = {{}}; loop.loop = loop\nreturn json.encode({expression})")
     assert outcome.kind == "error"
-    assert outcome.text().startswith("main.lua:")
-    assert said in outcome.text()
+    assert outcome.text().startswith(f"main.lua:3: JSON: {path}")
 
 
-def test_the_marks_cannot_be_misused(bench: Bench) -> None:
+def test_null_and_marked_tables_cannot_be_changed(bench: Bench) -> None:
     outcome = bench.run("return { tostring(json.null), getmetatable(json.null), getmetatable(json.array()) }")
     assert outcome.text(1) == '["null","json null","json array"]'
     assert bench.call().kind == "done"

@@ -1,6 +1,6 @@
-"""Public Lua libraries run in a plugin as they are: those that a Debian package brings, and the constructs of others.
+"""Public Lua libraries run in a plugin unchanged: two from Debian packages, and the constructs that others use.
 
-Without apt-get and dpkg-deb, or where no package archive can be reached, those of packages are skipped.
+The packages are skipped without apt-get and dpkg-deb, or if no archive can be reached.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from reed.lua.files import Folder, read_source
-from reed.lua.sandbox import Sandbox
+from reed.lua.sandbox import LuaSandbox
 
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
 
 
 def unpacked(package: str, folder: Path) -> Path:
-    """Where the Lua files of a Debian package are."""
+    """The folder of the Lua files of a Debian package."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         pytest.skip("no apt-get and dpkg-deb here")
     folder.mkdir()
@@ -30,19 +30,19 @@ def unpacked(package: str, folder: Path) -> Path:
     except (subprocess.SubprocessError, OSError) as error:
         pytest.skip(f"{package} cannot be fetched: {error}")
     subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), "."], cwd=folder, check=True)
-    return folder / "usr/share/lua/5.1"  # the others hold links to these
+    return folder / "usr/share/lua/5.1"  # the other versions are links to this one
 
 
 def result(lua: str, folder: Path, body: str) -> Any:
-    """What a handler returns, in a plugin of this folder."""
-    sandbox, own = Sandbox(lua), Folder(str(folder))
+    """What a handler with this body returns, in a plugin with this folder."""
+    sandbox, own = LuaSandbox(lua), Folder(str(folder))
     prepared = {"name": "demo", "version": "1.0.0", "settings": {}, "cpu": 10, "seed": [1, 2]}
     prepared |= {"can_write": False, "actions": {"try": 1}}
     services = {
         b"source": lambda path: read_source(own, os.fsdecode(path)),
         b"log": lambda _level, _text: None,
     }
-    sandbox.start(services, memory=64 << 20, prepared=json.dumps(prepared).encode())
+    sandbox.start(services, memory=64 << 20, spec=json.dumps(prepared).encode())
     source = f'{OPEN}plugin.action("try", function(payload)\n{body}\nend)\nplugin.run()'
     outcome = sandbox.load("main.lua", source.encode())
     assert outcome.kind == "run", outcome
@@ -73,7 +73,7 @@ def test_luaunit(lua: str, tmp_path: Path) -> None:
 
 
 def test_the_pure_modules_of_penlight(tmp_path: Path) -> None:
-    """On Lua 5.4: this version of it assigns to variables of for loops."""
+    """In Lua 5.4: the packaged version assigns to variables of for loops."""
     modules = (
         "utils types class List Map OrderedMap Set MultiMap tablex stringx seq lexer template pretty func operator "
         "permute array2d data text sip url luabalanced import_into stringio"
@@ -94,8 +94,8 @@ def test_the_pure_modules_of_penlight(tmp_path: Path) -> None:
     ) == ["{2,4}", "Two Words", "{1,{2}}", "cat", "1\n2\n"]
 
 
-def test_a_library_in_one_file_with_an_environment_of_its_own(lua: str, tmp_path: Path) -> None:
-    """As LuLPeg is built: its modules are functions, _ENV is a table, and the standard names are required."""
+def test_a_library_in_one_file_with_its_own_environment(lua: str, tmp_path: Path) -> None:
+    """As in LuLPeg: modules are functions, _ENV is a table, and standard libraries are required."""
     (tmp_path / "one.lua").write_text(
         """
         local _ENV, loaded, packages, release, require_ = _ENV, {}, {}, true, require
@@ -124,8 +124,8 @@ def test_a_library_in_one_file_with_an_environment_of_its_own(lua: str, tmp_path
     assert result(lua, tmp_path, body) == [5, "1-2", 5, "string"]
 
 
-def test_a_library_in_many_files_that_finds_itself(lua: str, tmp_path: Path) -> None:
-    """As Stepets/utf8.lua is built: names made of `...`, folders with init.lua, code made at run time."""
+def test_a_library_in_many_files(lua: str, tmp_path: Path) -> None:
+    """As in Stepets/utf8.lua: names from `...`, folders with init.lua, code compiled at run time."""
     (tmp_path / "text" / "parts").mkdir(parents=True)
     (tmp_path / "text" / "init.lua").write_text(
         """
@@ -149,7 +149,7 @@ def test_a_library_in_many_files_that_finds_itself(lua: str, tmp_path: Path) -> 
 
 
 def test_a_template_library(lua: str, tmp_path: Path) -> None:
-    """As lua-resty-template is built: it takes what io and string have, looks for its host, and goes on without."""
+    """As in lua-resty-template: it keeps references to io and string, and probes for its host."""
     (tmp_path / "view.lua").write_text(
         """
         local setmetatable, loadstring, rawget, pcall = setmetatable, loadstring, rawget, pcall

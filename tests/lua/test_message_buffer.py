@@ -1,4 +1,4 @@
-"""Messages in a torn stream: what a writer's death left there costs that message alone."""
+"""Messages from a torn stream: a writer that dies costs only its last message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def packed(number: int, kind: int, text: str) -> bytes:
 
 
 def read(data: bytes, cut: int) -> tuple[list[PluginMessage], MessageBuffer]:
-    """The messages of a stream that comes in pieces of `cut` bytes."""
+    """The messages of a stream that arrives in pieces of `cut` bytes."""
     buffer, found = MessageBuffer("writer", "reader"), []
     for at in range(0, len(data), cut):
         buffer.feed(data[at : at + cut])
@@ -29,7 +29,7 @@ def read(data: bytes, cut: int) -> tuple[list[PluginMessage], MessageBuffer]:
 
 
 @given(MESSAGES, st.integers(1, 300))
-def test_whole_messages_come_as_they_were_sent(messages: list[tuple[int, str]], cut: int) -> None:
+def test_whole_messages_arrive_unchanged(messages: list[tuple[int, str]], cut: int) -> None:
     stream = [packed(number, *message) for number, message in enumerate(messages)]
     found, buffer = read(b"".join(stream), cut)
     assert [message.pack() for message in found] == stream
@@ -37,9 +37,7 @@ def test_whole_messages_come_as_they_were_sent(messages: list[tuple[int, str]], 
 
 
 @given(MESSAGES, st.data(), st.integers(1, 300))
-def test_a_torn_message_costs_that_message_alone(
-    messages: list[tuple[int, str]], data: st.DataObject, cut: int
-) -> None:
+def test_only_the_torn_message_is_lost(messages: list[tuple[int, str]], data: st.DataObject, cut: int) -> None:
     stream = [packed(number, *message) for number, message in enumerate(messages)]
     torn = data.draw(st.integers(0, len(stream) - 1))
     size = data.draw(st.integers(0, len(stream[torn]) - 1))
@@ -52,20 +50,20 @@ def test_a_torn_message_costs_that_message_alone(
 
 @given(st.binary(max_size=400), st.integers(1, 100))
 def test_garbage_is_dropped(garbage: bytes, cut: int) -> None:
-    """Whatever stands before a message: what could be the start of another one is given up for it."""
+    """A message after garbage is found, even if the garbage looks like the start of another one."""
     message = packed(1, 2, "text")
     found, _ = read(garbage + message + packed(2, 2, "next"), cut)
     assert message in [each.pack() for each in found]
 
 
-def test_another_plugins_message_is_none_of_this_fifo() -> None:
+def test_a_message_with_other_names_is_dropped() -> None:
     foreign = PluginMessage(1, "other", "reader", 1, b"{}").pack()
     found, buffer = read(foreign + packed(2, 1, "own"), 50)
     assert [message.timestamp for message in found] == [2]
     assert buffer.dropped == len(foreign)
 
 
-def test_a_length_beyond_the_limit_is_no_header() -> None:
+def test_a_header_with_a_length_beyond_the_limit_is_dropped() -> None:
     forged = bytearray(packed(1, 1, "x"))
     forged[78:82] = b"\xff\xff\xff\xff"
     found, _ = read(bytes(forged) + packed(2, 1, "own"), 4096)

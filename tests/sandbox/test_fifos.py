@@ -1,4 +1,4 @@
-"""A plugin writes self→*, reads *→self, and reaches no other FIFO, also of plugins that come later."""
+"""A plugin writes self→*, reads *→self, and opens no other FIFO; also FIFOs created later."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def opened(path: Path, flags: int) -> str:
 
 
 @KINDS
-def test_out_and_in_are_open_and_all_else_is_closed(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_opens_its_own_fifos_only(place, inside, needs, plugin_type: str) -> None:
     needs()
     fifos, own = place.runtime / "fifos", place.runtime / "peers" / "me"
-    held = os.open(fifos / "me→a", os.O_RDWR)  # as the core does
+    held = os.open(fifos / "me→a", os.O_RDWR)  # like the core
     jobs = [
         lambda: opened(own / "to" / "a", os.O_WRONLY),
         lambda: opened(own / "from" / "a", os.O_RDONLY),
@@ -40,7 +40,7 @@ def test_out_and_in_are_open_and_all_else_is_closed(place, inside, needs, plugin
 
 
 @KINDS
-def test_a_fifo_that_the_core_makes_later_is_reached_by_its_link(place, inside, needs, plugin_type: str) -> None:
+def test_a_fifo_created_later_is_opened_by_its_link(place, inside, needs, plugin_type: str) -> None:
     needs()
     fifos, links = place.runtime / "fifos", place.runtime / "peers" / "me"
     foreign = place.runtime / "peers" / "a"

@@ -1,4 +1,4 @@
-"""What Landlock holds of files, and seccomp of what Landlock does not know."""
+"""Files: what Landlock denies, and what seccomp denies because Landlock does not cover it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def done(job: Callable[..., object], *arguments: object) -> str:
 
 
 @KINDS
-def test_it_reads_its_own_folder_and_nothing_outside(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_reads_its_own_folder_only(place, inside, needs, plugin_type: str) -> None:
     needs()
     (place.plugin / "secret").symlink_to(place.secret)
     (place.plugin / "root").symlink_to("/")
@@ -59,7 +59,7 @@ def test_it_reads_its_own_folder_and_nothing_outside(place, inside, needs, plugi
 
 
 @KINDS
-def test_it_writes_nowhere_without_file_write(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_without_file_write_writes_nowhere(place, inside, needs, plugin_type: str) -> None:
     needs(3)
     (place.data / "x").write_text("kept")
     target = place.plugin / "main.lua"
@@ -83,7 +83,7 @@ def test_it_writes_nowhere_without_file_write(place, inside, needs, plugin_type:
 
 
 @KINDS
-def test_with_file_write_its_data_folder_is_its_own(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_with_file_write_writes_its_data_folder(place, inside, needs, plugin_type: str) -> None:
     needs(3)
     data = place.data
 
@@ -105,8 +105,8 @@ def test_with_file_write_its_data_folder_is_its_own(place, inside, needs, plugin
 
 
 @KINDS
-def test_a_data_folder_holds_files_and_folders_alone(place, inside, needs, plugin_type: str) -> None:
-    """Whoever reads it later, the core or a backup, meets no link out, no device and no FIFO."""
+def test_a_data_folder_takes_regular_files_and_folders_only(place, inside, needs, plugin_type: str) -> None:
+    """So the core or a backup that reads it meets no link out of it, no device and no FIFO."""
     needs(3)
     data = place.data
     rules = place.rules(plugin_type, ("file_write",))
@@ -130,8 +130,8 @@ def test_a_data_folder_holds_files_and_folders_alone(place, inside, needs, plugi
 
 
 @KINDS
-def test_the_attributes_of_no_file_are_changed(place, inside, needs, plugin_type: str) -> None:
-    """Landlock lets them be changed by any path: a store that everyone may read, a library that everyone may write."""
+def test_file_attributes_cannot_be_changed(place, inside, needs, plugin_type: str) -> None:
+    """Landlock does not deny chmod, chown, xattr and utime on any path."""
     needs()
     own = place.data / "x"
     own.write_text("x")
@@ -157,7 +157,7 @@ def test_the_attributes_of_no_file_are_changed(place, inside, needs, plugin_type
     assert inside(place.rules(plugin_type, ("file_write",)), lambda: by_descriptor(os.utime)) is None
 
 
-def test_devices_are_null_and_random_bytes(place, inside, needs) -> None:
+def test_only_the_devices_null_and_urandom_are_open(place, inside, needs) -> None:
     needs()
     jobs = [
         lambda: write("/dev/null"),
@@ -172,7 +172,7 @@ def test_devices_are_null_and_random_bytes(place, inside, needs) -> None:
     assert set(answers[3:]) <= {"EACCES", "ENXIO", "ENOENT"}
 
 
-def test_a_device_takes_no_commands(place, inside, needs) -> None:
+def test_an_ioctl_on_a_device_is_denied(place, inside, needs) -> None:
     needs(5)
 
     def entropy() -> int:
@@ -185,7 +185,7 @@ def test_a_device_takes_no_commands(place, inside, needs) -> None:
     assert inside(place.rules("native"), entropy) == "EACCES"
 
 
-def test_a_lua_plugin_may_still_import_what_python_brings(place, inside, needs) -> None:
+def test_a_lua_process_can_import_the_standard_library(place, inside, needs) -> None:
     needs()
     unused = next(name for name in ("colorsys", "sndhdr", "this", "chunk") if name not in sys.modules)
 
@@ -195,7 +195,7 @@ def test_a_lua_plugin_may_still_import_what_python_brings(place, inside, needs) 
     assert inside(place.rules("lua"), late) == unused
 
 
-def test_watching_folders_is_refused(place, inside, needs) -> None:
+def test_watching_a_folder_is_denied(place, inside, needs) -> None:
     needs()
     import ctypes
 
@@ -209,8 +209,8 @@ def test_watching_folders_is_refused(place, inside, needs) -> None:
 
 
 @pytest.mark.parametrize("version", range(1, 8))
-def test_each_abi_is_used_for_what_it_has(place, inside, needs, version: int) -> None:
-    """A newer kernel takes the rules of an older ABI: files are held by each of them."""
+def test_the_rules_of_every_landlock_abi_are_accepted(place, inside, needs, version: int) -> None:
+    """A newer kernel accepts the rules of an older ABI."""
     needs(version)
     inside.sandbox.layers = (layers := inside.sandbox.layers)._replace(landlock=version)
     try:

@@ -1,4 +1,4 @@
-"""The filter's program, run here as the kernel runs it: for both machines, each number, each test of arguments."""
+"""The filter's program in a BPF interpreter: both architectures, every number, every test of arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reed.sandbox import denied
-from reed.sandbox.filter import ALLOW, ENOSYS, EPERM, KILL, Filter, Kind, program
+from reed.sandbox.filter import ALLOW, ENOSYS, EPERM, KILL, Kind, SeccompFilter, program
 from reed.sandbox.kernel import SandboxError
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -21,7 +21,7 @@ PID, ADDRESS, LENGTH = os.getpid(), 0x7F12_3456_7000, 110
 
 
 def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """Run a BPF program over a struct seccomp_data."""
+    """Runs a BPF program over a struct seccomp_data."""
     data = struct.pack("=IIQ6Q", number, architecture, 0, *arguments, *(0,) * (6 - len(arguments)))
     instructions = list(struct.iter_unpack("=HBBI", code))
     at = accumulator = 0
@@ -46,7 +46,7 @@ def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int
 
 
 def filled(machine: str, kind: Kind) -> bytes:
-    code = Filter(program(machine, kind), ADDRESS)
+    code = SeccompFilter(program(machine, kind), ADDRESS)
     code.fill()
     return bytes(code)
 
@@ -90,7 +90,7 @@ def test_another_architecture_is_killed(machine: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_small_enough_and_its_holes_are_filled(machine: str, kind: Kind) -> None:
+def test_the_program_is_small_and_has_no_placeholders_left(machine: str, kind: Kind) -> None:
     code = filled(machine, kind)
     assert len(code) // 8 < 4096, "the kernel's limit"
     constants = {k for *_, k in struct.iter_unpack("=HBBI", code)}
@@ -138,7 +138,7 @@ def test_clone(machine: str) -> None:
     assert native("clone3") == lua("clone3") == ENOSYS
 
 
-def test_unix_signals_of_a_lua_plugin_are_for_itself(machine: str) -> None:
+def test_a_lua_plugin_may_signal_only_itself(machine: str) -> None:
     lua = Machine(machine, Kind(False))
     for call in ("kill", "tgkill"):
         assert lua(call, PID, 6, 6) == ALLOW
@@ -147,7 +147,7 @@ def test_unix_signals_of_a_lua_plugin_are_for_itself(machine: str) -> None:
     assert Machine(machine, Kind(True))("kill", 1, 15) == ALLOW, "what Landlock decides on"
 
 
-def test_what_is_for_oneself_alone(machine: str) -> None:
+def test_calls_that_are_allowed_only_for_the_own_process(machine: str) -> None:
     for each in (Machine(machine, Kind(True)), Machine(machine, Kind(False))):
         for call in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
             assert (each(call, 0), each(call, 1)) == (ALLOW, EPERM)
@@ -161,7 +161,7 @@ def test_what_is_for_oneself_alone(machine: str) -> None:
         assert each("utimensat", 3, 0x1000) == each("utimensat", 3, 0x1_0000_0000) == EPERM
 
 
-def test_fast_open_is_refused_where_there_is_tcp(machine: str) -> None:
+def test_tcp_fast_open_is_denied(machine: str) -> None:
     network = Machine(machine, Kind(True, network=True))
     for call, at in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
         arguments = [0, 0, 0, 0]
@@ -171,7 +171,7 @@ def test_fast_open_is_refused_where_there_is_tcp(machine: str) -> None:
         assert network(call, *arguments) == EPERM
 
 
-def test_a_machine_without_a_table_is_an_error() -> None:
+def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(SandboxError, match="riscv64"):
         program("riscv64", Kind(True))
 
@@ -188,7 +188,7 @@ def header_numbers(path: Path) -> dict[str, int]:
         ("aarch64", ["/usr/include/asm-generic/unistd.h"]),
     ],
 )
-def test_the_numbers_are_those_of_the_kernels_headers(machine: str, headers: list[str]) -> None:
+def test_the_numbers_match_the_kernel_headers(machine: str, headers: list[str]) -> None:
     path = next((Path(path) for path in headers if os.path.exists(path)), None)
     if path is None:
         pytest.skip("the kernel's headers are not installed")
@@ -210,5 +210,5 @@ def test_no_call_is_listed_twice() -> None:
         assert max(numbers) <= denied.LAST
 
 
-def test_the_pointer_fits_this_machine() -> None:
+def test_the_program_pointer_is_right() -> None:
     assert ctypes.sizeof(ctypes.c_void_p) == 8

@@ -1,4 +1,4 @@
-"""Sockets: TCP only where it was agreed on, nothing else but Unix sockets, and for Lua its own alone."""
+"""Sockets: Unix sockets, TCP to granted ports, and for Lua only its own socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tcp() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def own(place) -> Iterator[Path]:
-    """The plugin's own socket, and somebody else's beside it."""
+    """The plugin's own socket, next to another one."""
     path = place.runtime / "plugins" / "me.sock"
     with socket.socket(socket.AF_UNIX) as mine, socket.socket(socket.AF_UNIX) as foreign:
         mine.bind(str(path))
@@ -43,7 +43,7 @@ def connect(family: int, address: object) -> str:
 
 
 @KINDS
-def test_without_the_network_there_are_unix_sockets_at_most(place, inside, needs, tcp, plugin_type: str) -> None:
+def test_without_network_only_unix_sockets_are_allowed(place, inside, needs, tcp, plugin_type: str) -> None:
     needs(0)
     port = tcp.getsockname()[1]
     jobs = [
@@ -59,7 +59,7 @@ def test_without_the_network_there_are_unix_sockets_at_most(place, inside, needs
     assert inside(place.rules(plugin_type, network=()), *jobs) == ["EPERM"] * len(jobs)
 
 
-def test_the_network_is_the_agreed_ports_outwards(place, inside, needs, tcp) -> None:
+def test_network_allows_outgoing_tcp_to_the_granted_ports_only(place, inside, needs, tcp) -> None:
     needs(4)
     port = tcp.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -72,12 +72,12 @@ def test_the_network_is_the_agreed_ports_outwards(place, inside, needs, tcp) -> 
 
         def listen() -> str:
             with socket.socket() as ours:
-                ours.listen()  # takes a port by itself: Landlock does not see it
+                ours.listen()  # binds a port implicitly: Landlock does not cover it
             return "listens"
 
         def fast_open() -> str:
             with socket.socket() as ours:
-                ours.sendto(b"x", 0x20000000, ("127.0.0.1", closed))  # connects: Landlock does not see it
+                ours.sendto(b"x", 0x20000000, ("127.0.0.1", closed))  # connects: Landlock does not cover it
             return "connected"
 
         jobs = [
@@ -88,7 +88,7 @@ def test_the_network_is_the_agreed_ports_outwards(place, inside, needs, tcp) -> 
             fast_open,
             lambda: make(socket.AF_INET, socket.SOCK_DGRAM),
             lambda: make(socket.AF_INET6, socket.SOCK_DGRAM),
-            lambda: make(socket.AF_INET, socket.SOCK_STREAM, 262),  # MPTCP: Landlock does not see it
+            lambda: make(socket.AF_INET, socket.SOCK_STREAM, 262),  # MPTCP: Landlock does not cover it
             lambda: make(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP),
             lambda: make(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC),
         ]
@@ -97,7 +97,7 @@ def test_the_network_is_the_agreed_ports_outwards(place, inside, needs, tcp) -> 
 
 
 @KINDS
-def test_abstract_sockets_of_others_are_out_of_reach(place, inside, needs, plugin_type: str) -> None:
+def test_abstract_sockets_are_denied(place, inside, needs, plugin_type: str) -> None:
     needs(6)
     name = f"\0reed-sandbox-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -113,7 +113,7 @@ def test_a_native_plugin_connects_to_its_socket(place, inside, needs, own) -> No
     assert inside(place.rules("native"), lambda: connect(socket.AF_UNIX, str(own))) == "connected"
 
 
-def test_a_lua_plugin_keeps_its_connection_and_gets_no_other(place, inside, needs, own) -> None:
+def test_a_lua_plugin_keeps_its_connection_and_opens_no_other(place, inside, needs, own) -> None:
     needs()
     ours = socket.socket(socket.AF_UNIX)
     ours.connect(str(own))
@@ -127,17 +127,17 @@ def test_a_lua_plugin_keeps_its_connection_and_gets_no_other(place, inside, need
     ours.close()
 
 
-def test_a_lua_plugin_that_may_come_back_connects_to_its_own_socket_alone(place, inside, needs, own) -> None:
+def test_a_lua_plugin_reconnects_to_its_own_socket_only(place, inside, needs, own) -> None:
     needs()
 
-    def again(prepared) -> str:
+    def again(confinement) -> str:
         with socket.socket(socket.AF_UNIX) as ours:
-            prepared.own_socket.connect(ours.fileno())
+            confinement.own_socket.connect(ours.fileno())
             return str(ours.getpeername())
 
     jobs = [
-        lambda: again(inside.prepared),
-        lambda: again(inside.prepared),
+        lambda: again(inside.confinement),
+        lambda: again(inside.confinement),
         lambda: connect(socket.AF_UNIX, str(place.runtime / "core.sock")),
         lambda: connect(socket.AF_UNIX, str(own)),
         lambda: make(socket.AF_UNIX, socket.SOCK_DGRAM),
@@ -147,8 +147,8 @@ def test_a_lua_plugin_that_may_come_back_connects_to_its_own_socket_alone(place,
     assert inside(rules, *jobs) == [str(own), str(own), *["EPERM"] * 4]
 
 
-def test_what_the_zygote_has_prepared_is_made_one_plugins_own_after_the_fork(place, sandbox, needs, own) -> None:
-    """One preparation for all, the ruleset of another process, the path of the socket last of all."""
+def test_a_confinement_of_the_zygote_is_completed_after_the_fork(place, sandbox, needs, own) -> None:
+    """The ruleset comes from another process, and the socket's path is set after the fork."""
     needs()
     number = 77
     everyones = sandbox.prepare(place.rules("lua", own_socket=""), ruleset=number)
@@ -157,7 +157,7 @@ def test_what_the_zygote_has_prepared_is_made_one_plugins_own_after_the_fork(pla
     def live() -> bool:
         os.dup2(ruleset, number)
         everyones.own_socket.set_path(str(own))
-        everyones.confine()
+        everyones.apply()
         with pytest.raises(PermissionError):
             place.secret.read_text()
         (place.plugin / "main.lua").read_text()
@@ -180,8 +180,8 @@ def test_what_the_zygote_has_prepared_is_made_one_plugins_own_after_the_fork(pla
     os.close(ruleset)
 
 
-def test_the_address_of_its_own_socket_can_not_be_changed(place, inside, needs, own) -> None:
-    """By machine code, with the whole of the system's calls: not made writable, not replaced, not emptied."""
+def test_the_sealed_address_cannot_be_changed(place, inside, needs, own) -> None:
+    """No system call makes its page writable, replaces it or empties it."""
     needs()
     if not inside.sandbox.layers.sealed:
         pytest.skip("this kernel has no mseal")
@@ -192,7 +192,7 @@ def test_the_address_of_its_own_socket_can_not_be_changed(place, inside, needs, 
     page = os.sysconf("SC_PAGESIZE")
 
     def changed(function: str, *arguments: object) -> int:
-        address = ctypes.c_void_p(inside.prepared.own_socket.address)
+        address = ctypes.c_void_p(inside.confinement.own_socket.address)
         if getattr(libc, function)(address, ctypes.c_size_t(page), *arguments) in (-1, 2**64 - 1):
             raise OSError(ctypes.get_errno(), function)
         return 0

@@ -1,4 +1,4 @@
-"""Which layers hold is said truly, and `strict` refuses to do without one."""
+"""Probing the kernel's layers; `strict`, `auto` and `off`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reed.sandbox.probe import probe
 
 
 class OldKernel(Kernel):
-    """A kernel that says it has less: its Landlock up to `abi`, no mseal; without seccomp no close_range either."""
+    """Reports Landlock only up to `abi` and no mseal; without seccomp no close_range either."""
 
     def __init__(self, abi: int, *, seccomp: bool = True, machine: str = "") -> None:
         super().__init__(machine)
@@ -35,7 +35,7 @@ class OldKernel(Kernel):
         return super().control(option, *arguments)
 
 
-def test_this_kernel(sandbox) -> None:
+def test_the_layers_of_this_kernel_are_consistent(sandbox) -> None:
     layers = sandbox.layers.as_json()
     assert json.loads(json.dumps(layers)) == layers
     assert layers["no_new_privs"] is True
@@ -56,19 +56,19 @@ def test_this_kernel(sandbox) -> None:
         (99, []),
     ],
 )
-def test_what_an_older_kernel_lacks_is_said_in_words(abi: int, missing: list[str]) -> None:
+def test_the_missing_layers_of_older_kernels_are_named(abi: int, missing: list[str]) -> None:
     layers = probe(OldKernel(abi))
     assert layers.landlock == abi
     assert [text.partition(":")[0] for text in layers.missing] == [*missing, "sealed"]
 
 
-def test_no_seccomp_is_seen_and_so_is_a_machine_without_a_table() -> None:
+def test_missing_seccomp_is_detected() -> None:
     assert probe(OldKernel(7, seccomp=False)).seccomp is False
     assert probe(OldKernel(7, machine="riscv64")).seccomp is False
     assert any("seccomp" in text for text in probe(OldKernel(7, seccomp=False)).missing)
 
 
-def test_asking_changes_nothing() -> None:
+def test_probing_changes_nothing() -> None:
     with open("/proc/self/status", encoding="ascii") as file:
         before = [line for line in file if line.startswith(("Seccomp", "NoNewPrivs", "Cap"))]
     probe(Kernel())
@@ -76,7 +76,7 @@ def test_asking_changes_nothing() -> None:
         assert [line for line in file if line.startswith(("Seccomp", "NoNewPrivs", "Cap"))] == before
 
 
-def test_strict_names_what_is_missing_and_what_to_do(place) -> None:
+def test_strict_names_the_missing_layers(place) -> None:
     sandbox = Sandbox(OldKernel(3))
     with pytest.raises(SandboxError) as refused:
         sandbox.prepare(place.rules("native", mode="strict"))
@@ -86,14 +86,14 @@ def test_strict_names_what_is_missing_and_what_to_do(place) -> None:
     assert "sandbox: auto" in refused.value.hint
 
 
-def test_strict_is_content_with_a_kernel_that_has_all(place, inside, sandbox) -> None:
+def test_strict_starts_a_plugin_when_no_layer_is_missing(place, inside, sandbox) -> None:
     if sandbox.layers.missing:
         pytest.skip("this kernel lacks: " + "; ".join(sandbox.layers.missing))
     assert inside(place.rules("native", mode="strict"), lambda: "runs") == "runs"
 
 
-def test_auto_takes_what_there_is(place, inside, needs) -> None:
-    """No Landlock: the filter still holds. No filter: Landlock still holds."""
+def test_auto_applies_the_layers_that_exist(place, inside, needs) -> None:
+    """Without Landlock the filter is applied, without seccomp Landlock."""
     needs()
 
     def tries() -> list[str]:
@@ -130,12 +130,12 @@ def test_descriptors_are_closed_on_a_kernel_without_close_range(place, inside, p
     os.close(secret)
 
 
-def test_all_at_once_with_nothing_prepared(place, needs) -> None:
+def test_a_process_can_prepare_and_apply_its_own_confinement(place, needs) -> None:
     needs()
     pid = os.fork()
     if pid == 0:
         try:
-            Sandbox().prepare(place.rules("native")).confine()
+            Sandbox().prepare(place.rules("native")).apply()
             with pytest.raises(PermissionError):
                 place.secret.read_text()
             os._exit(0)
@@ -144,7 +144,7 @@ def test_all_at_once_with_nothing_prepared(place, needs) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_off_leaves_no_new_privs_and_limits(place, inside) -> None:
+def test_off_keeps_no_new_privs_and_limits(place, inside) -> None:
     def status() -> str:
         place.secret.read_text()
         with open("/proc/self/status", encoding="ascii") as file:
@@ -154,7 +154,7 @@ def test_off_leaves_no_new_privs_and_limits(place, inside) -> None:
 
 
 def test_a_layer_that_fails_is_named(place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that says it has Landlock, and then refuses: no process goes on without it."""
+    """The kernel reports Landlock, then rejects the ruleset: the process does not run without it."""
 
     class Liar(Kernel):
         def call(self, number: int, *arguments: int) -> int:
@@ -166,7 +166,7 @@ def test_a_layer_that_fails_is_named(place, monkeypatch: pytest.MonkeyPatch) -> 
         Sandbox(Liar()).prepare(place.rules("native"))
 
 
-def test_what_fails_leaves_no_descriptor_behind(place, sandbox, needs) -> None:
+def test_a_failed_prepare_leaks_no_descriptor(place, sandbox, needs) -> None:
     needs()
     before = os.listdir("/proc/self/fd")
     rules = place.rules("lua", own_socket="/" + "x" * 200)
@@ -178,13 +178,13 @@ def test_what_fails_leaves_no_descriptor_behind(place, sandbox, needs) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_a_path_that_is_not_there_is_no_error(place, inside, needs) -> None:
+def test_a_missing_path_is_ignored(place, inside, needs) -> None:
     needs()
     rules = place.rules("lua", ("file_write",))
     assert inside(rules._replace(read_paths=(*rules.read_paths, "/no/such/path")), lambda: "runs") == "runs"
 
 
-def test_a_layer_that_a_newer_kernel_has_may_be_withheld_by_a_seccomp_profile() -> None:
+def test_on_a_new_kernel_a_missing_layer_may_be_blocked_by_a_seccomp_profile() -> None:
     for release, withheld in (("6.9.1", False), ("6.10.0-rc1", True), ("6.18.44-x", True), ("7.0", True), ("?", False)):
         sealed = probe(OldKernel(7), release).missing[-1]
         assert sealed.startswith("sealed")

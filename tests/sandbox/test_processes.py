@@ -1,4 +1,4 @@
-"""Other processes: not signalled, not traced, not tuned; children and threads as the kind of plugin has them."""
+"""Other processes cannot be signalled, traced or tuned; children and threads by plugin type; limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from reed.sandbox.denied import KERNEL, KILLED, MACHINES, MOUNTS, TRACING
 
 KINDS = pytest.mark.parametrize("plugin_type", ["lua", "native"])
-CORE = os.getpid()  # the parent of every process that is confined here
+CORE = os.getpid()  # the parent of every confined process
 
 
 def done(job: Callable[..., object], *arguments: object) -> str:
@@ -25,7 +25,7 @@ def done(job: Callable[..., object], *arguments: object) -> str:
 
 
 def call(number: int, *arguments: int) -> int:
-    """A system call by its number."""
+    """Makes a system call by number."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     result: int = libc.syscall(*[ctypes.c_long(each) for each in (number, *arguments)])
@@ -52,7 +52,7 @@ def child(job: Callable[[], object]) -> int:
 
 
 @KINDS
-def test_the_core_gets_no_unix_signal(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_cannot_signal_the_core(place, inside, needs, plugin_type: str) -> None:
     needs(0 if plugin_type == "lua" else 6)
     pidfd = os.pidfd_open(CORE)
     jobs = [
@@ -61,7 +61,7 @@ def test_the_core_gets_no_unix_signal(place, inside, needs, plugin_type: str) ->
         lambda: done(os.kill, 1, 0),
         lambda: done(signal.pidfd_send_signal, pidfd, 0),
     ]
-    if group := os.getpgid(CORE):  # 0: it is outside of our PID namespace, and killpg would mean one's own
+    if group := os.getpgid(CORE):  # 0 if it is outside our PID namespace; killpg(0) would be our own group
         jobs.append(lambda: done(os.killpg, group, 0))
     assert inside(place.rules(plugin_type), *jobs, keep={pidfd}) == ["EPERM"] * len(jobs)
     os.close(pidfd)
@@ -73,7 +73,7 @@ def abort() -> None:
 
 
 @KINDS
-def test_it_may_signal_itself(place, inside, needs, plugin_type: str) -> None:
+def test_a_plugin_may_signal_itself(place, inside, needs, plugin_type: str) -> None:
     needs()
     got = []
 
@@ -88,7 +88,7 @@ def test_it_may_signal_itself(place, inside, needs, plugin_type: str) -> None:
 
 
 @KINDS
-def test_no_other_process_is_traced_or_tuned(place, inside, needs, plugin_type: str) -> None:
+def test_other_processes_cannot_be_traced_or_tuned(place, inside, needs, plugin_type: str) -> None:
     needs(0)
     jobs = [
         lambda: call(number(TRACING, "ptrace"), 16, CORE, 0, 0),  # PTRACE_ATTACH
@@ -113,13 +113,13 @@ def test_no_other_process_is_traced_or_tuned(place, inside, needs, plugin_type: 
 
 @KINDS
 @pytest.mark.parametrize("name", ["bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "keyctl", "personality"])
-def test_the_kernel_shows_less_of_itself(place, inside, needs, plugin_type: str, name: str) -> None:
+def test_kernel_interfaces_are_denied(place, inside, needs, plugin_type: str, name: str) -> None:
     needs(0)
     assert inside(place.rules(plugin_type), lambda: call(number(KERNEL, name), -1, 0, 0)) == "EPERM"
 
 
 @KINDS
-def test_files_are_seen_from_nowhere_else(place, inside, needs, plugin_type: str) -> None:
+def test_mounting_and_namespaces_are_denied(place, inside, needs, plugin_type: str) -> None:
     needs(0)
     names = ["mount", "umount2", "pivot_root", "chroot", "open_tree", "fsopen", "unshare", "setns", "open_by_handle_at"]
     jobs = [lambda name=name: call(number(MOUNTS, name), 0, 0, 0, 0, 0) for name in names]
@@ -127,13 +127,13 @@ def test_files_are_seen_from_nowhere_else(place, inside, needs, plugin_type: str
 
 
 @pytest.mark.parametrize("name", ["init_module", "kexec_load", "reboot"])
-def test_an_attack_on_the_machine_is_the_end(place, inside, needs, name: str) -> None:
+def test_an_attack_on_the_machine_kills_the_process(place, inside, needs, name: str) -> None:
     needs(0)
     answer = inside(place.rules("native"), lambda: call(number(KILLED, name), 0, 0, 0))
     assert answer == f"ended with {-signal.SIGSYS}"
 
 
-def test_calls_of_another_abi_and_of_the_future_are_unknown(place, inside, needs) -> None:
+def test_unknown_calls_return_enosys(place, inside, needs) -> None:
     needs(0)
     jobs = [lambda: call(469), lambda: call(999)]
     if os.uname().machine == "x86_64":
@@ -155,7 +155,7 @@ def test_a_native_plugin_has_children_but_no_namespaces(place, inside, needs) ->
     assert inside(rules, *jobs) == ["EPERM"] * 4
 
 
-def test_its_children_are_held_by_the_same_rules(place, inside, needs) -> None:
+def test_children_inherit_the_confinement(place, inside, needs) -> None:
     needs()
 
     def peek() -> None:
@@ -165,8 +165,8 @@ def test_its_children_are_held_by_the_same_rules(place, inside, needs) -> None:
     assert inside(place.rules("native"), lambda: child(peek)) == 0
 
 
-def test_no_child_leaves_the_process_group(place, inside, needs) -> None:
-    """By which the core ends a plugin with all that it has started."""
+def test_a_child_cannot_leave_the_process_group(place, inside, needs) -> None:
+    """The core kills a plugin with all its children by the process group."""
     needs(0)
 
     def leave() -> None:
@@ -190,7 +190,7 @@ def test_a_lua_plugin_has_no_children(place, inside, needs) -> None:
 
 
 @KINDS
-def test_threads_start(place, inside, needs, plugin_type: str) -> None:
+def test_threads_are_allowed(place, inside, needs, plugin_type: str) -> None:
     needs(0)
     got: list[int] = []
 
@@ -216,7 +216,7 @@ def open_descriptors() -> list[int]:
     return found
 
 
-def test_a_lua_plugin_has_open_what_it_is_to_keep(place, inside, needs) -> None:
+def test_a_lua_plugin_keeps_only_the_given_descriptors(place, inside, needs) -> None:
     needs(0)
     kept, secret = (os.open(place.secret, os.O_RDONLY) for _ in range(2))
     left = inside(place.rules("lua"), open_descriptors, keep={kept})
@@ -227,7 +227,7 @@ def test_a_lua_plugin_has_open_what_it_is_to_keep(place, inside, needs) -> None:
     os.close(secret)
 
 
-def test_a_native_plugin_gets_no_descriptor_through_its_exec(place, inside, needs) -> None:
+def test_a_native_plugin_inherits_no_descriptor_through_exec(place, inside, needs) -> None:
     needs(0)
     secret = os.open(place.secret, os.O_RDONLY)
     os.set_inheritable(secret, True)
@@ -237,7 +237,7 @@ def test_a_native_plugin_gets_no_descriptor_through_its_exec(place, inside, need
     os.close(secret)
 
 
-def test_limits_hold(place, inside, needs) -> None:
+def test_limits_are_enforced(place, inside, needs) -> None:
     needs(0)
     kinds = (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_DATA)
 

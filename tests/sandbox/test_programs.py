@@ -1,4 +1,4 @@
-"""Real programs run under the rules of a native plugin: a shell, Python, Rust with threads."""
+"""Real programs under the rules of a native plugin: a shell, Python, Rust with threads."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ fn main() {
 
 @pytest.fixture
 def run(sandbox, place):
-    """Run a program as a native plugin: confined between fork and exec."""
+    """Runs a program as a native plugin, confined between fork and exec."""
 
     def run(*command: str | Path, **more) -> subprocess.CompletedProcess[str]:
         rules = place.rules("native", ("file_write",), **more)
-        python = os.path.realpath(sys.base_prefix)  # this test's own interpreter, wherever it is
-        prepared = sandbox.prepare(rules._replace(run_paths=(*rules.run_paths, python)))
+        python = os.path.realpath(sys.base_prefix)  # the interpreter that runs this test
+        confinement = sandbox.prepare(rules._replace(run_paths=(*rules.run_paths, python)))
         try:
             return subprocess.run(
                 command,
-                preexec_fn=prepared.confine,
+                preexec_fn=confinement.apply,
                 start_new_session=True,
                 capture_output=True,
                 text=True,
@@ -57,7 +57,7 @@ def run(sandbox, place):
                 check=False,
             )
         finally:
-            prepared.close()
+            confinement.close()
 
     return run
 
@@ -121,8 +121,8 @@ def test_rust_with_threads(run, place, needs, tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
-def test_after_the_exec_all_of_it_still_holds(run, needs) -> None:
-    """No power of root, no new privileges, the filter in place, no descriptor but the three."""
+def test_the_confinement_survives_exec(run, needs) -> None:
+    """No capabilities, no new privileges, the filter, only the three standard descriptors."""
     needs()
     said = run("/bin/sh", "-c", "exec cat /proc/self/status").stdout
     status = dict(line.split(":", 1) for line in said.splitlines())
@@ -132,7 +132,7 @@ def test_after_the_exec_all_of_it_still_holds(run, needs) -> None:
     held = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(held, True)
     try:
-        assert run("/bin/ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3: the folder that ls lists
+        assert run("/bin/ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
     finally:
         os.close(held)
 
@@ -148,8 +148,8 @@ def test_a_setuid_program_gives_nothing(run, place, needs) -> None:
     assert run(program, "-u").stdout == "0\n"
 
 
-def test_the_limit_of_memory_is_the_programs_not_the_cores(run, needs) -> None:
-    """Far less than this process has for itself before the exec; the program itself comes to feel it."""
+def test_the_memory_limit_applies_to_the_program(run, needs) -> None:
+    """A limit below the size of this process before the exec works, and the program reaches it."""
     needs(0)
     assert run("/bin/echo", "well", memory=8 << 20).stdout == "well\n"
     ended = run("/bin/sh", "-c", "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done", memory=8 << 20)
@@ -157,7 +157,7 @@ def test_the_limit_of_memory_is_the_programs_not_the_cores(run, needs) -> None:
     assert "emory" in ended.stderr or ended.returncode < 0, ended
 
 
-def test_what_is_outside_its_folder_and_the_system_is_not_executed(run, place, needs) -> None:
+def test_only_its_folder_and_system_programs_are_executed(run, place, needs) -> None:
     needs()
     program = place.data / "true"
     shutil.copy("/bin/true", program)

@@ -1,4 +1,4 @@
-"""A registry of real plugins, with real processes on the real loop, whose clock the test turns forward by hand."""
+"""A registry of real plugins with real processes on a real loop, whose clock the test advances."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from reed.config import Config, PluginConfig, Timing
 from reed.errors import CallError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
+from reed.process_handle import read_stat
+from reed.supervision.callbacks import Process
 from reed.supervision.launch_spec import LaunchSpec, environment
 from reed.supervision.lifecycle import State
 from reed.supervision.orphans import become_subreaper
-from reed.supervision.plugin_process import PluginProcess
 from reed.supervision.registry_csv import COLUMNS
-from reed.supervision.supervisor import Callbacks, Plugin, Supervisor
+from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire.codes import Signal
 
 PATIENCE = 10.0  # real seconds until a test gives up
@@ -142,27 +143,37 @@ class World:
 
     def start_core(self) -> Supervisor:
         self.write_rows()
-        callbacks = Callbacks(
-            prepare=lambda name: None,
-            send_signal=self._send_signal,
-            on_state=self._on_state,
-            on_removed=self.removed.append,
-            on_added=self.added.append,
-        )
         log = logging.getLogger("tests.supervision")
         log.setLevel(logging.DEBUG)
         self.launcher = Executed()
         peer_log = PeerLog(log, self.loop)
-        self.supervisor = Supervisor(self.loop, self.config, self.launcher, callbacks, peer_log, random=lambda: 0.0)
+        self.supervisor = Supervisor(self.loop, self.config, self.launcher, self, peer_log, random=lambda: 0.0)
         self.supervisor.load_registry()
         return self.supervisor
 
-    def _send_signal(self, process: PluginProcess, kind: Signal, _data: bytes) -> bool:
+    # Callbacks of the supervisor.
+
+    def prepare(self, name: str) -> None: ...
+
+    def send_signal(self, process: Process, kind: Signal, _data: bytes) -> bool:
         self.sent.append((process.name, kind))
         return self.hears(process.name, kind)
 
-    def _on_state(self, name: str, _old: State, new: State) -> None:
+    def on_state(self, name: str, _old: State, new: State) -> None:
         self.changes.append((name, new))
+
+    def on_gone(self, process: Process, reason: str) -> None: ...
+
+    def on_replaced(self, name: str) -> None: ...
+
+    def when_idle(self, _process: Process, done: Callable[[], None]) -> None:
+        done()
+
+    def on_added(self, name: str) -> None:
+        self.added.append(name)
+
+    def on_removed(self, name: str) -> None:
+        self.removed.append(name)
 
     # While it runs.
 
@@ -224,12 +235,11 @@ class World:
 
     @staticmethod
     def gone(pid: int) -> bool:
-        """Is there no such process any more, or only its remains?"""
+        """Is the process gone or a zombie?"""
         try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return read_stat(pid).is_dead
         except OSError:
             return True
-        return state in "ZX"
 
     def states(self, name: str) -> list[State]:
         return [state for plugin, state in self.changes if plugin == name]

@@ -1,4 +1,4 @@
-"""The one table of phases and triggers: complete, closed, and what the drawing says."""
+"""The table of phases and triggers: complete, and as the drawing shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAIRS = list(itertools.product(Phase, Trigger))
 
 
 @pytest.mark.parametrize(("phase", "trigger"), PAIRS, ids=[f"{phase}-{trigger}" for phase, trigger in PAIRS])
-def test_every_pair_is_in_the_table_or_ignored_on_purpose(phase: Phase, trigger: Trigger) -> None:
+def test_every_pair_is_either_in_the_table_or_ignored(phase: Phase, trigger: Trigger) -> None:
     assert (trigger in TABLE[phase]) != (trigger in IGNORED[phase])
 
 
@@ -37,18 +37,18 @@ def test_every_effect_is_used_and_is_a_method_of_a_plugin() -> None:
     assert not [effect for effect in Effect if not callable(getattr(Plugin, f"_{effect.name.lower()}", None))]
 
 
-def test_every_phase_is_seen_as_a_state() -> None:
+def test_every_phase_has_a_state() -> None:
     assert {phase.state for phase in Phase} == set(State)
 
 
-def test_a_process_that_ends_is_started_again_unless_it_was_to_end() -> None:
+def test_an_exit_leads_to_backoff_unless_the_plugin_was_stopping() -> None:
     after = {phase: TABLE[phase][Trigger.EXITED][1] for phase in Phase if Trigger.EXITED in TABLE[phase]}
     running = [Phase.STARTING, Phase.ADOPTING, Phase.READY, Phase.BUSY, Phase.SLEEPING, Phase.WAKING]
     back = dict.fromkeys(running, Phase.BACKOFF)
     assert after == {**back, Phase.STOPPING: Phase.STOPPED, Phase.RESTARTING: Phase.STOPPED}
 
 
-def test_delays_grow_and_end() -> None:
+def test_backoff_delays_grow_and_end() -> None:
     backoff = Backoff(limit=5, window=60, random=lambda: 0.0)
     delays = [backoff.crash(now) for now in range(6)]
     assert delays == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, None])

@@ -1,4 +1,4 @@
-"""plugin.yaml and a plugin's folder: what is found, and what a person reads when it is wrong."""
+"""plugin.yaml and a plugin's folder: what is read and found, and errors with line and column."""
 
 from __future__ import annotations
 
@@ -40,12 +40,6 @@ def load(folder: Path, text: str) -> Manifest:
     return manifest.load(folder)
 
 
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(ManifestError) as caught:
-        load(folder, text)
-    return str(caught.value).removeprefix(f"{folder}/")
-
-
 def test_a_full_manifest(tmp_path: Path) -> None:
     found = load(tmp_path, FULL)
     assert (found.name, found.version, found.lua, found.description) == ("simple-seo", "1.2.0", "5.4", "SEO checks")
@@ -78,72 +72,37 @@ ONE = LEAST + "actions:\n  run: {command_id: 1}\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "line", "column"),
     [
-        (LEAST + "acions: {}\n", "plugin.yaml:3:1: acions: unknown key; did you mean 'actions'?"),
-        (
-            LEAST + "actions:\n  run:\n    comand_id: 1\n",
-            "plugin.yaml:5:5: actions.run.comand_id: unknown key; did you mean 'command_id'?",
-        ),
-        (LEAST + "actions:\n  run: {}\n", "plugin.yaml:4:8: actions.run: the key 'command_id' is missing"),
-        ("version: 1.0.0\n", "plugin.yaml:1:1: the key 'name' is missing"),
-        ("", "plugin.yaml: the key 'name' is missing"),
-        (
-            LEAST + "actions:\n  run: {command_id: 240}\n",
-            "plugin.yaml:4:21: actions.run.command_id: expected 1 to 239, found '240'",
-        ),
-        (
-            LEAST + "actions:\n  run: {command_id: 0xF0}\n",
-            "plugin.yaml:4:21: actions.run.command_id: expected 1 to 239, found '0xF0'",
-        ),
-        (
-            LEAST + "actions:\n  run: {command_id: 0x}\n",
-            "plugin.yaml:4:21: actions.run.command_id: expected a whole number from 1 to 239, found '0x'",
-        ),
-        (ONE + "  walk: {command_id: 1}\n", "plugin.yaml:5:22: actions.walk.command_id: 1 is the action 'run' already"),
-        (
-            LEAST + "actions:\n  Run: {command_id: 1}\n",
-            "plugin.yaml:4:3: actions.Run: expected the name of an action: a-z, then a-z 0-9 _ -, found 'Run'",
-        ),
-        (
-            LEAST + "actions:\n  run: {command_id: 1, input: sniped}\n",
-            "plugin.yaml:4:31: actions.run.input: expected snippet or json or bytes, found 'sniped'; "
-            "did you mean 'snippet'?",
-        ),
-        (
-            ONE + "events:\n  snippet.create: run\n",
-            "plugin.yaml:6:3: events.snippet.create: there is no such; did you mean 'snippet.created'?",
-        ),
-        (
-            ONE + "filters:\n  snippet.create: rum\n",
-            "plugin.yaml:6:19: filters.snippet.create: no action 'rum' here; did you mean 'run'?",
-        ),
-        (
-            ONE + "filters:\n  snippet.create: {action: rum, on_failure: pass}\n",
-            "plugin.yaml:6:28: filters.snippet.create.action: no action 'rum' here; did you mean 'run'?",
-        ),
-        (
-            ONE + "filters:\n  snippet.create: {action: run, on_failure: ignore}\n",
-            "plugin.yaml:6:45: filters.snippet.create.on_failure: expected refuse or pass, found 'ignore'",
-        ),
-        (
-            ONE + "filters:\n  snippet.create: {timeout: 2s}\n",
-            "plugin.yaml:6:19: filters.snippet.create: the key 'action' is missing",
-        ),
-        (LEAST + "lua: 5.1\n", "plugin.yaml:3:6: lua: expected 5.4 or 5.5, found '5.1'; did you mean '5.5'?"),
-        (
-            LEAST + "limits: {memory: 10}\n",
-            "plugin.yaml:3:18: limits.memory: expected 262144 to 1099511627776, found '10'",
-        ),
-        (
-            "name: a\nversion: one\n",
-            "plugin.yaml:2:10: version: expected a version such as 1.2.0, of at most 15 bytes, found 'one'",
-        ),
-        (LEAST + "name: b\n", "plugin.yaml:3:1: duplicate key 'name'; first on line 1"),
+        (LEAST + "acions: {}\n", 3, 1),
+        (LEAST + "actions:\n  run:\n    comand_id: 1\n", 5, 5),
+        (LEAST + "actions:\n  run: {}\n", 4, 8),
+        ("version: 1.0.0\n", 1, 1),
+        ("", 0, 0),
+        (LEAST + "actions:\n  run: {command_id: 240}\n", 4, 21),
+        (LEAST + "actions:\n  run: {command_id: 0xF0}\n", 4, 21),
+        (LEAST + "actions:\n  run: {command_id: 0x}\n", 4, 21),
+        (ONE + "  walk: {command_id: 1}\n", 5, 22),
+        (LEAST + "actions:\n  Run: {command_id: 1}\n", 4, 3),
+        (LEAST + "actions:\n  run: {command_id: 1, input: sniped}\n", 4, 31),
+        (ONE + "events:\n  snippet.create: run\n", 6, 3),
+        (ONE + "filters:\n  snippet.create: rum\n", 6, 19),
+        (ONE + "filters:\n  snippet.create: {action: rum, on_failure: pass}\n", 6, 28),
+        (ONE + "filters:\n  snippet.create: {action: run, on_failure: ignore}\n", 6, 45),
+        (ONE + "filters:\n  snippet.create: {timeout: 2s}\n", 6, 19),
+        (LEAST + "lua: 5.1\n", 3, 6),
+        (LEAST + "limits: {memory: 10}\n", 3, 18),
+        ("name: a\nversion: one\n", 2, 10),
+        (LEAST + "name: b\n", 3, 1),
     ],
 )
-def test_what_is_wrong_is_named_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
-    assert complaint(tmp_path, text) == message
+def test_an_invalid_manifest_is_an_error_with_line_and_column(
+    tmp_path: Path, text: str, line: int, column: int
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, text)
+    error = caught.value
+    assert (error.path, error.line, error.column) == (f"{tmp_path}/plugin.yaml", line, column)
 
 
 def test_a_manifest_is_read_again_when_its_file_changes(tmp_path: Path) -> None:
@@ -154,13 +113,10 @@ def test_a_manifest_is_read_again_when_its_file_changes(tmp_path: Path) -> None:
     (tmp_path / "plugin.yaml").write_text("name: a\nversion: 1.0.10\n")
     assert manifests.load(tmp_path).version == "1.0.10"
     (tmp_path / "plugin.yaml").unlink()
-    with pytest.raises(ManifestError, match="no such file"):
-        manifests.load(tmp_path)
-
-
-def test_no_manifest_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"plugin\.yaml: no such file; every plugin has one"):
-        manifest.load(tmp_path)
+    for load_again in (manifests.load, manifest.load):
+        with pytest.raises(ManifestError) as caught:
+            load_again(tmp_path)
+        assert caught.value.path == f"{tmp_path}/plugin.yaml"
 
 
 def row(**fields: str) -> registry_csv.Row:
@@ -193,17 +149,12 @@ def folder_of(root: Path, name: str, *files: str, text: str = "") -> Path:
     return folder
 
 
-def test_manifest_and_row_must_tell_of_the_same_plugin(tmp_path: Path) -> None:
-    folder_of(tmp_path, "seo", "main.lua", text="name: seo\nversion: 1.0.1\n")
+@pytest.mark.parametrize("text", ["name: seo\nversion: 1.0.1\n", "name: soe\nversion: 1.0.0\n"])
+def test_manifest_and_row_must_have_the_same_name_and_version(tmp_path: Path, text: str) -> None:
+    folder_of(tmp_path, "seo", "main.lua", text=text)
     with pytest.raises(ManifestError) as caught:
         specify(row(), config(tmp_path), Manifests())
-    assert str(caught.value) == (
-        f"{tmp_path}/seo/plugin.yaml: its version is 1.0.1, its row's ({tmp_path}/r.csv:2) 1.0.0; "
-        "make them the same in one of the two files"
-    )
-    (tmp_path / "seo/plugin.yaml").write_text("name: soe\nversion: 1.0.0\n")
-    with pytest.raises(ManifestError, match=r"its name is 'soe', its row's \(.*r\.csv:2\) 'seo'"):
-        specify(row(), config(tmp_path), Manifests())
+    assert caught.value.path == f"{tmp_path}/seo/plugin.yaml"
 
 
 def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
@@ -220,14 +171,11 @@ def test_row_manifest_and_settings_make_the_spec(tmp_path: Path) -> None:
     assert specify(row(), config(tmp_path), Manifests()).launch.data_dir is None, "only with file_write"
 
 
-def test_a_missing_folder_names_every_place_and_the_nearest(tmp_path: Path) -> None:
-    folder_of(tmp_path, "simple-seo", "main.lua")
+def test_a_missing_folder_is_an_error_that_names_every_place(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
-        discovery.find("simple-soe", [tmp_path, tmp_path / "more"])
-    assert str(caught.value) == (
-        f"{tmp_path}/simple-soe: no folder of this plugin, nor is there {tmp_path}/more/simple-soe; "
-        "did you mean 'simple-seo'?"
-    )
+        discovery.find("seo", [tmp_path, tmp_path / "more"])
+    assert caught.value.path == f"{tmp_path}/seo"
+    assert f"{tmp_path}/more/seo" in caught.value.message
 
 
 def test_the_first_folder_wins(tmp_path: Path) -> None:
@@ -253,20 +201,20 @@ def test_the_code_is_found(tmp_path: Path, files: list[str], kind: str, entry: s
     assert discovery.entry_point(folder, "p", TYPES[kind], entry) == folder / expected
 
 
-def test_code_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+def test_code_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "p")
-    with pytest.raises(ManifestError, match=r"p: no code there; looked for main\.lua and p\.lua; write it"):
-        discovery.entry_point(folder, "p", TYPES["lua"], "")
-    with pytest.raises(ManifestError, match="no code there; looked for p and target/release/p; build it"):
-        discovery.entry_point(folder, "p", TYPES["native"], "")
-    (folder / "p").write_text("")
-    with pytest.raises(ManifestError, match=r"p/p: is not executable; chmod \+x"):
-        discovery.entry_point(folder, "p", TYPES["native"], "")
-    with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        discovery.entry_point(folder, "p", TYPES["native"], "/bin/sh")
     (tmp_path / "outside.lua").write_text("")
-    with pytest.raises(ManifestError, match="leads out of the plugin's folder"):
-        discovery.entry_point(folder, "p", TYPES["lua"], "../outside.lua")
+
+    def path_in_error(kind: str, entry: str = "") -> str:
+        with pytest.raises(ManifestError) as caught:
+            discovery.entry_point(folder, "p", TYPES[kind], entry)
+        return caught.value.path
+
+    assert path_in_error("lua") == path_in_error("native") == str(folder)
+    assert path_in_error("native", "/bin/sh") == "/bin/sh"
+    assert path_in_error("lua", "../outside.lua") == f"{folder}/../outside.lua"
+    (folder / "p").write_text("")
+    assert path_in_error("native") == f"{folder}/p", "it is not executable"
 
 
 KEYS = st.sampled_from([*(FULL.replace(":", ": ").split()), "\n", "  ", "{", "}", ": "])

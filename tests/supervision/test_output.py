@@ -1,4 +1,4 @@
-"""What a plugin writes: lines in the log, in its file, and the last ones at hand."""
+"""The output of a plugin: in the core's log, in its file, and the last lines in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.supervision.output import LAST_LINES, LINE_BYTES, Capture, PluginLog
+from reed.supervision.output import LAST_LINES, LINE_BYTES, Capture, ErrorLines, PluginLog
 
 STAMP = "2001-09-09T01:46:40.000Z"
 
@@ -40,7 +40,7 @@ def through_a_pipe(loop: Loop, log: PluginLog, *pieces: bytes) -> None:
     capture.close()
 
 
-def test_lines_go_to_log_file_and_memory(tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_go_to_the_log_the_file_and_memory(tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     log = plugin_log(tmp_path / "seo.log", loop)
     with caplog.at_level(logging.INFO, "tests.output"):
         through_a_pipe(loop, log, b"one\ntw", b"o\n\nth", b"ree")
@@ -50,19 +50,21 @@ def test_lines_go_to_log_file_and_memory(tmp_path: Path, loop: Loop, caplog: pyt
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_no_text_is_shown_as_text(tmp_path: Path, loop: Loop) -> None:
+def test_unprintable_output_is_escaped(tmp_path: Path, loop: Loop) -> None:
     log = plugin_log(tmp_path / "seo.log", loop)
     through_a_pipe(loop, log, "caf\u00e9 \x1b[31mred\x00\ttab \u202e\u2066\u2028".encode() + b"\xff\n")
     assert list(log.last_lines) == ["café \\x1b[31mred\\x00 tab \\u202e\\u2066\\u2028\ufffd"]
 
 
-def test_a_line_without_end_is_cut_into_pieces(tmp_path: Path, loop: Loop) -> None:
+def test_a_long_line_is_cut_into_pieces(tmp_path: Path, loop: Loop) -> None:
     log = plugin_log(tmp_path / "seo.log", loop)
     through_a_pipe(loop, log, b"x" * (2 * LINE_BYTES + 5))
     assert [len(line) for line in log.last_lines] == [LINE_BYTES, LINE_BYTES, 5]
 
 
-def test_a_flood_does_not_flood_the_cores_log(tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_output_is_limited_in_the_cores_log(
+    tmp_path: Path, loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
     log = plugin_log(tmp_path / "seo.log", loop)
     with caplog.at_level(logging.INFO, "tests.output"):
         through_a_pipe(loop, log, b"".join(b"%d\n" % number for number in range(1000)))
@@ -72,7 +74,7 @@ def test_a_flood_does_not_flood_the_cores_log(tmp_path: Path, loop: Loop, caplog
     assert len(caplog.messages) == 100
 
 
-def test_the_file_is_bounded_and_the_one_before_is_kept(tmp_path: Path, loop: Loop) -> None:
+def test_the_file_is_rotated(tmp_path: Path, loop: Loop) -> None:
     log = plugin_log(tmp_path / "seo.log", loop, file_bytes=1000)
     for number in range(100):
         log.write([f"{number:04}"])
@@ -84,7 +86,7 @@ def test_the_file_is_bounded_and_the_one_before_is_kept(tmp_path: Path, loop: Lo
 
 
 @pytest.mark.parametrize("obstacle", [os.mkdir, lambda path: os.symlink("/dev/full", path)])
-def test_a_file_that_takes_nothing_costs_lines_of_the_file_alone(
+def test_a_file_that_cannot_be_written_loses_only_lines_of_the_file(
     tmp_path: Path, loop: Loop, obstacle: Callable[[Path], None]
 ) -> None:
     log = plugin_log(tmp_path / "seo.log", loop)
@@ -95,3 +97,37 @@ def test_a_file_that_takes_nothing_costs_lines_of_the_file_alone(
     os.rename(log.path, tmp_path / "away")
     log.write(["four"])
     assert log.path.read_text() == f"{STAMP} -- 3 lines are missing here\n{STAMP} four\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (
+            "starting\nerror: seo: main.lua:4: no database\n  \tmain.lua:4: in upvalue 'deep'\n  \tmain.lua:6: in main",
+            ["starting", "error: seo: main.lua:4: no database"],
+        ),
+        (
+            'Traceback (most recent call last):\n  File "/p/seo", line 7, in <module>\n    a()\n    ~^^\n'
+            "ValueError: no database",
+            ["ValueError: no database"],
+        ),
+        (
+            "thread 'main' panicked at src/main.rs:3:5:\nno database\nstack backtrace:\n   0: rust_begin_unwind\n"
+            "             at /rustc/x/lib.rs:1\nnote: run with `RUST_BACKTRACE=1` environment variable",
+            ["thread 'main' panicked at src/main.rs:3:5:", "no database"],
+        ),
+        (
+            "panic: no database\n\ngoroutine 1 [running]:\nmain.main()\n\t/p/main.go:4 +0x1d\nexit status 2",
+            ["panic: no database"],
+        ),
+        ("one\ntwo\nthree\nfour", ["two", "three", "four"]),
+        ("", []),
+    ],
+)
+def test_stack_traces_are_left_out(written: str, kept: list[str]) -> None:
+    at_once, in_pieces = ErrorLines(), ErrorLines()
+    lines = [line for line in written.split("\n") if line]
+    at_once.extend(lines)
+    for line in lines:
+        in_pieces.extend([line])
+    assert list(at_once) == list(in_pieces) == kept

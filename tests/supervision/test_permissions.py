@@ -1,4 +1,4 @@
-"""Who may do what: permissions of commands, and groups of people."""
+"""Permissions of commands, and groups of Unix users."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def test_no_permission_opens_the_commands_of_admins() -> None:
 
 
 def test_an_unknown_permission_names_the_nearest() -> None:
-    with pytest.raises(Malformed, match=r"unknown permission 'snipet_read'; did you mean 'snippet_read'\?"):
+    with pytest.raises(Malformed) as caught:
         permission("snipet_read")
+    assert "'snippet_read'" in caught.value.hint
 
 
 NOBODY = pwd.getpwnam("nobody")
@@ -43,7 +44,7 @@ def people(tmp_path: Path, text: str, owner: int = 1000) -> People:
     return People(config.load(tmp_path / "reed.yaml", {}, {}).groups, owner)
 
 
-def test_who_runs_the_core_and_root_are_admins() -> None:
+def test_root_and_the_user_of_the_core_are_admins() -> None:
     who = People({}, 1000).who
     owner, root, other = who(1000, 1000, []), who(0, 0, []), who(STRANGER, STRANGER, [])
     assert owner.is_admin
@@ -76,31 +77,19 @@ groups:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "column"),
     [
-        (
-            "groups: {editor: {permissions: [snippet_wri]}}",
-            "reed.yaml:1:33: groups.editor.permissions[0]: unknown permission 'snippet_wri'; "
-            "did you mean 'snippet_write'?",
-        ),
-        (
-            "groups: {editor: {users: [no-such-user]}}",
-            "reed.yaml:1:27: groups.editor.users[0]: no user 'no-such-user' on this machine; "
-            "expected a user's name or number",
-        ),
-        (
-            "groups: {editor: {unix_groups: [no-such-group]}}",
-            "reed.yaml:1:33: groups.editor.unix_groups[0]: no Unix group 'no-such-group' on this machine; "
-            "expected a group's name or number",
-        ),
+        ("groups: {editor: {permissions: [snippet_wri]}}", 33),
+        ("groups: {editor: {users: [no-such-user]}}", 27),
+        ("groups: {editor: {unix_groups: [no-such-group]}}", 33),
     ],
 )
-def test_what_is_wrong_in_groups_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_group_is_an_error_with_line_and_column(tmp_path: Path, text: str, column: int) -> None:
     with pytest.raises(ConfigError) as caught:
         people(tmp_path, text)
-    assert str(caught.value) == f"{tmp_path}/{message}"
+    assert (caught.value.path, caught.value.line, caught.value.column) == (f"{tmp_path}/reed.yaml", 1, column)
 
 
-def test_a_person_is_found_once() -> None:
+def test_people_are_cached() -> None:
     who = People({}, os.getuid()).who
     assert who(7, 7, [1, 2]) is who(7, 7, [2, 1])

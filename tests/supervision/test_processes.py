@@ -18,9 +18,10 @@ from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.plugin_types import NATIVE
+from reed.process_handle import start_time
 from reed.sandbox.confine import Sandbox
 from reed.supervision.launch_spec import LaunchSpec
-from reed.supervision.pidfile import kill_leftover, pid_in, start_time, write_pid_file
+from reed.supervision.pidfile import kill_leftover, running_pid, write_pid_file
 from reed.supervision.watched_process import WatchedProcess, memory_of
 from reed.zygote.launcher import ZygoteLauncher
 
@@ -99,7 +100,7 @@ def loop() -> Iterator[Loop]:
     assert not bugs
 
 
-def test_a_plugin_gets_its_environment_and_nothing_else(
+def test_a_plugin_inherits_nothing_but_its_environment(
     loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "of the core")
@@ -121,7 +122,7 @@ def test_a_plugin_gets_its_environment_and_nothing_else(
     assert set(lines[stdin + 1 :]) <= {"0", "1", "2", "10"}, "a shell reads its script from 10"
 
 
-def test_it_leads_a_session_and_is_bounded(loop: Loop, tmp_path: Path) -> None:
+def test_it_leads_a_session_and_has_limits(loop: Loop, tmp_path: Path) -> None:
     launched = Launched(loop, tmp_path, "#!/bin/sh\nexec sleep 1000", PluginLimits(memory=64 * MB))
     assert os.getsid(launched.pid) == os.getpgid(launched.pid) == launched.pid
     assert resource.prlimit(launched.pid, resource.RLIMIT_DATA) == (64 * MB, 64 * MB)
@@ -139,7 +140,7 @@ def test_it_leads_a_session_and_is_bounded(loop: Loop, tmp_path: Path) -> None:
         ("", "Exec format error"),
     ],
 )
-def test_what_cannot_be_executed_is_told(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
+def test_a_program_that_cannot_be_executed_is_reported(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
     launched = Launched(loop, tmp_path, script)
     assert launched.refusal == f"{tmp_path}/seo cannot be run: {reason}"
     assert not launched.pid
@@ -154,11 +155,11 @@ def test_what_cannot_be_executed_is_told(loop: Loop, tmp_path: Path, script: str
         ("exec sleep 0", "exit status 0"),
     ],
 )
-def test_an_end_is_told_in_words(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
+def test_the_reason_of_an_exit(loop: Loop, tmp_path: Path, script: str, reason: str) -> None:
     assert Launched(loop, tmp_path, f"#!/bin/sh\n{script}\n").wait() == reason
 
 
-def test_what_it_forked_dies_with_it(loop: Loop, tmp_path: Path, world: World) -> None:
+def test_its_process_group_dies_with_it(loop: Loop, tmp_path: Path, world: World) -> None:
     launched = Launched(loop, tmp_path, "#!/bin/sh\nsleep 1000 &\necho $!\nexit 0")
     grandchild = int(launched.line())
     assert launched.wait() == "exit status 0"
@@ -169,14 +170,14 @@ def test_what_it_forked_dies_with_it(loop: Loop, tmp_path: Path, world: World) -
     assert world.gone(grandchild)
 
 
-def test_signals_to_a_process_that_ended_reach_nobody(loop: Loop, tmp_path: Path) -> None:
+def test_signals_to_an_ended_process_are_ignored(loop: Loop, tmp_path: Path) -> None:
     launched = Launched(loop, tmp_path, "#!/bin/sh\nexit 0")
     launched.wait()
     launched.child.send(signal.SIGTERM)
     launched.child.kill()
 
 
-def test_a_process_that_was_never_there_ended_too(loop: Loop) -> None:
+def test_a_process_that_is_already_gone_has_ended(loop: Loop) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     ends: list[str] = []
@@ -185,29 +186,29 @@ def test_a_process_that_was_never_there_ended_too(loop: Loop) -> None:
     assert ends == ["ended before it was seen"]
 
 
-def test_memory_of_nobody_is_nothing() -> None:
+def test_the_memory_of_a_missing_process_is_zero() -> None:
     assert memory_of(2**22 + 1) == 0
 
 
-def test_a_pid_file_tells_one_process(tmp_path: Path) -> None:
+def test_a_pid_file_identifies_one_process(tmp_path: Path) -> None:
     path = tmp_path / "seo.pid"
     process = subprocess.Popen(["sleep", "1000"])
     try:
         write_pid_file(path, process.pid)
         assert path.read_text().split() == [str(process.pid), str(start_time(process.pid))]
-        assert pid_in(path) == process.pid
+        assert running_pid(path) == process.pid
         path.write_text(f"{process.pid} 12\n")
-        assert pid_in(path) is None, "another process has that pid now"
-        for unsound in ("", "x y", "1", "1 2 3", f"{process.pid}"):
-            path.write_text(unsound)
-            assert pid_in(path) is None
-        assert pid_in(tmp_path / "none.pid") is None
+        assert running_pid(path) is None, "the pid was reused"
+        for invalid in ("", "x y", "1", "1 2 3", f"{process.pid}"):
+            path.write_text(invalid)
+            assert running_pid(path) is None
+        assert running_pid(tmp_path / "none.pid") is None
     finally:
         process.kill()
         process.wait()
 
 
-def test_a_leftover_is_killed_only_when_it_is_the_same_process(tmp_path: Path) -> None:
+def test_a_leftover_is_killed_only_if_its_start_time_matches(tmp_path: Path) -> None:
     path = tmp_path / "seo.pid"
     process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     path.write_text(f"{process.pid} 1\n")
@@ -219,7 +220,7 @@ def test_a_leftover_is_killed_only_when_it_is_the_same_process(tmp_path: Path) -
     assert not path.exists()
 
 
-def test_a_core_kills_what_a_dead_core_left_behind(world: World) -> None:
+def test_a_core_kills_processes_of_an_earlier_core_that_it_cannot_adopt(world: World) -> None:
     world.plugin("seo")
     folder = world.root / "run/pid/plugins"
     folder.mkdir(parents=True)

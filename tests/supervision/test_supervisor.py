@@ -1,4 +1,4 @@
-"""Starting, stopping, crashing and hanging plugins: real processes, and a clock that the test turns forward."""
+"""Starting, stopping, crashing and hanging plugins: real processes, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.config import PluginConfig, PluginLimits, Timing
-from reed.errors import PluginNotFound, PluginOffline
-from reed.supervision.lifecycle import State
+from reed.errors import PluginNotFound, PluginOffline, RegistryError
+from reed.supervision.lifecycle import Phase, State
 from reed.wire.codes import Signal
 
 SLEEPER = "exec sleep 1000"
@@ -36,7 +36,7 @@ def test_a_start_is_done_when_the_plugin_is_ready(world: World) -> None:
     world.clock.now += 0.25
     world.says("seo", READY)
     assert (first.done, second.done) == (1, 1)
-    assert world.start("seo").done == 1, "it runs already"
+    assert world.start("seo").done == 1, "it already runs"
     assert world.states("seo") == [State.STARTING, State.READY]
     pid = world["seo"].pid
     assert pid is not None
@@ -51,7 +51,7 @@ def test_a_start_is_done_when_the_plugin_is_ready(world: World) -> None:
     assert f"-- seo 1.0.0 started, pid {pid}" in world.written("seo")
 
 
-def test_auto_start_starts_what_the_rows_say(world: World) -> None:
+def test_auto_start_follows_the_rows(world: World) -> None:
     world.plugin("yes", auto_start=True)
     world.plugin("no")
     world.start_core().auto_start()
@@ -59,18 +59,18 @@ def test_auto_start_starts_what_the_rows_say(world: World) -> None:
     assert world.added == ["yes", "no"]
 
 
-def test_an_unknown_plugin_is_named_with_the_nearest(world: World) -> None:
+def test_an_unknown_name_gets_the_nearest_as_its_hint(world: World) -> None:
     world.plugin("simple-seo")
     world.start_core()
     for answer in (world.start("simple-soe"), world.stop("simple-soe")):
         assert isinstance(answer.error, PluginNotFound)
-        assert str(answer.error) == "no plugin 'simple-soe' in the registry; did you mean 'simple-seo'?"
+        assert "'simple-seo'" in answer.error.hint
 
 
 # Plugins that cannot run.
 
 
-def test_a_plugin_without_a_folder_fails_alone(world: World) -> None:
+def test_invalid_plugins_do_not_affect_others(world: World) -> None:
     world.plugin("good")
     world.plugin("gone")
     world.plugin("bad", manifest="acions: {}\n")
@@ -83,36 +83,35 @@ def test_a_plugin_without_a_folder_fails_alone(world: World) -> None:
         "gone": State.FAILED,
         "bad": State.FAILED,
     }
-    assert world["gone"].reason.startswith(f"{world.root}/plugins/gone: no folder of this plugin;")
-    assert world["bad"].reason.endswith("plugin.yaml:3:1: acions: unknown key; did you mean 'actions'?")
+    assert world["gone"].reason.startswith(f"{world.root}/plugins/gone: ")
+    assert world["bad"].reason.startswith(f"{world.root}/plugins/bad/plugin.yaml:3:1: ")
     answer = world.start("bad")
     assert isinstance(answer.error, PluginOffline)
-    assert "plugin bad: " in str(answer.error)
-    assert "unknown key; did you mean 'actions'?" in str(answer.error)
+    assert world["bad"].reason in answer.error.message
     world.plugin("bad")
     world.make_ready("bad")
 
 
-def test_what_cannot_be_executed_fails_with_the_reason(world: World) -> None:
+def test_a_program_that_cannot_be_executed_fails_the_plugin(world: World) -> None:
     world.plugin("seo")
     (world.root / "plugins/seo/seo").write_text("#!/no/such/interpreter\n")
     world.start_core()
     answer = world.start("seo")
-    assert str(answer.error).startswith(f"plugin seo: {world.root}/plugins/seo/seo cannot be run: No such file")
+    assert isinstance(answer.error, PluginOffline)
+    assert f"{world.root}/plugins/seo/seo" in answer.error.message
     assert world["seo"].state is State.FAILED
     world.script("seo", SLEEPER)
     world.make_ready("seo")
 
 
-def test_who_waits_for_a_start_is_told_why_there_is_none(world: World) -> None:
+def test_a_failed_start_has_the_exit_status_and_the_last_lines(world: World) -> None:
     world.plugin("seo", "echo one; echo 'main.lua:3: unexpected symbol' >&2; exit 3")
     world.start_core()
     answer = world.start("seo")
     world.until_state("seo", State.BACKOFF)
-    assert str(answer.error) == (
-        "plugin seo: exit status 3; its last lines: one | main.lua:3: unexpected symbol; see `reed plugin logs seo`"
-    )
     assert isinstance(answer.error, PluginOffline)
+    assert "exit status 3" in answer.error.message
+    assert "one | main.lua:3: unexpected symbol" in answer.error.message
 
 
 def test_a_start_has_a_deadline(world: World) -> None:
@@ -126,19 +125,20 @@ def test_a_start_has_a_deadline(world: World) -> None:
     assert world["seo"].state is State.STARTING
     world.pass_time(0.2)
     assert world["seo"].state is State.FAILED
-    assert str(answer.error).startswith("plugin seo: killed: it was not ready within 5 s; its last lines: thinking")
+    assert isinstance(answer.error, PluginOffline)
+    assert "thinking" in answer.error.message
     world.until(lambda: world.gone(pid), "gone")
     assert world.supervisor.owner_of(pid) is None
-    assert "killed: it was not ready within 5 s" in world.written("seo")
+    assert world["seo"].reason in world.written("seo")
     world.pass_time(100)
-    assert world["seo"].state is State.FAILED, "only a start helps"
+    assert world["seo"].state is State.FAILED, "it is not retried"
     world.make_ready("seo")
 
 
 # Crashes.
 
 
-def test_a_killed_plugin_is_started_again(world: World) -> None:
+def test_a_killed_plugin_is_restarted(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     first = world.make_ready("seo")
@@ -159,7 +159,7 @@ def test_a_killed_plugin_is_started_again(world: World) -> None:
     assert (told["restarts"], told["last_error"], told["reason"]) == (1, "killed by SIGKILL", "")
 
 
-def test_five_restarts_in_a_minute_and_then_it_is_failed(world: World) -> None:
+def test_a_plugin_fails_after_five_restarts_in_a_minute(world: World) -> None:
     world.plugin("seo", "echo attempt; exit 7")
     world.start_core()
     world.start("seo")
@@ -169,16 +169,16 @@ def test_five_restarts_in_a_minute_and_then_it_is_failed(world: World) -> None:
         assert world["seo"].state is State.BACKOFF
         world.pass_time(0.02)
     world.until_state("seo", State.FAILED)
-    assert world["seo"].reason == "exit status 7; that was crash 6 within 60 s"
-    assert world["seo"].generation == 6
+    assert world["seo"].reason.startswith("exit status 7")
+    assert (world["seo"].generation, world["seo"].backoff.recent) == (6, 6)
     assert list(world["seo"].output.last_lines) == ["attempt"] * 6
     world.script("seo", SLEEPER)
     world.make_ready("seo")
     world.kill("seo")
-    world.until_state("seo", State.BACKOFF)  # the start forgave the crashes before it
+    world.until_state("seo", State.BACKOFF)  # the start reset the window
 
 
-def test_a_start_during_the_delay_is_at_once(world: World) -> None:
+def test_a_start_during_backoff_launches_at_once(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -186,10 +186,10 @@ def test_a_start_during_the_delay_is_at_once(world: World) -> None:
     world.until_state("seo", State.BACKOFF)
     world.make_ready("seo")
     world.pass_time(60)
-    assert world["seo"].generation == 2, "the planned restart was forgotten"
+    assert world["seo"].generation == 2, "the scheduled restart was cancelled"
 
 
-def test_a_stop_during_the_delay_ends_it(world: World) -> None:
+def test_a_stop_during_backoff_cancels_the_restart(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -222,12 +222,12 @@ def test_a_stop_is_done_when_the_process_is_gone(world: World) -> None:
     assert world["seo"].state is State.STOPPED
     assert world["seo"].reason == ""
     assert world.sent.count(("seo", Signal.SHUTDOWN_GRACEFUL)) == 1
-    assert world.stop("seo").done == 1, "it is stopped already"
+    assert world.stop("seo").done == 1, "it is already stopped"
     world.pass_time(100)
-    assert world["seo"].state is State.STOPPED, "it is not started again"
+    assert world["seo"].state is State.STOPPED, "it is not restarted"
 
 
-def test_a_plugin_that_ignores_all_is_killed_after_5_and_2_seconds(world: World) -> None:
+def test_a_stop_escalates_after_5_and_2_seconds(world: World) -> None:
     world.plugin("seo", "trap 'echo no' TERM; echo up; while :; do sleep 0.01; done")
     world.start_core()
     pid = world.make_ready("seo")
@@ -236,7 +236,7 @@ def test_a_plugin_that_ignores_all_is_killed_after_5_and_2_seconds(world: World)
     world.pass_time(4.9)
     assert list(world["seo"].output.last_lines) == ["up"]
     world.pass_time(0.2)
-    world.until(lambda: "no" in world["seo"].output.last_lines, "told by SIGTERM")
+    world.until(lambda: "no" in world["seo"].output.last_lines, "SIGTERM")
     world.pass_time(1.9)
     assert not world.gone(pid)
     world.pass_time(0.2)
@@ -244,7 +244,7 @@ def test_a_plugin_that_ignores_all_is_killed_after_5_and_2_seconds(world: World)
     assert world.gone(pid)
 
 
-def test_without_a_connection_it_gets_sigterm_at_once(world: World) -> None:
+def test_a_stop_without_a_connection_begins_with_sigterm(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -253,19 +253,19 @@ def test_without_a_connection_it_gets_sigterm_at_once(world: World) -> None:
     world.until(lambda: answer.done)
 
 
-def test_a_stop_before_it_was_ready_fails_the_start(world: World) -> None:
+def test_a_stop_fails_a_start_that_was_not_ready(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     start = world.start("seo")
     world.hears = lambda _name, _kind: False
     stop = world.stop("seo")
-    assert str(start.error).startswith("plugin seo: it was stopped before it was ready")
+    assert isinstance(start.error, PluginOffline)
     world.says("seo", READY)
     assert world["seo"].state is State.STOPPING, "too late"
     world.until(lambda: stop.done)
 
 
-def test_a_start_while_it_stops_follows_the_stop(world: World) -> None:
+def test_a_start_during_a_stop_follows_it(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     first = world.make_ready("seo")
@@ -278,11 +278,11 @@ def test_a_start_while_it_stops_follows_the_stop(world: World) -> None:
     assert world["seo"].pid != first
     stop, start = world.stop("seo"), world.start("seo")
     world.stop("seo")
-    assert isinstance(start.error, PluginOffline), "the last word holds"
+    assert isinstance(start.error, PluginOffline), "the last request wins"
     world.until_state("seo", State.STOPPED)
 
 
-def test_who_waits_for_a_stop_may_start_again(world: World) -> None:
+def test_the_callback_of_a_stop_may_start_the_plugin(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     first = world.make_ready("seo")
@@ -307,7 +307,7 @@ def test_shutdown_leaves_no_process(world: World) -> None:
     world.hears = lambda _name, _kind: False
     done: list[bool] = []
     world.supervisor.shutdown(lambda: done.append(True))
-    assert str(world.start("one").error) == "plugin one: the core is stopping"
+    assert isinstance(world.start("one").error, PluginOffline)
     world.until(lambda: done)
     assert all(world.gone(pid) for pid in pids)
     assert {plugin.state for plugin in world.supervisor.plugins.values()} == {State.STOPPED}
@@ -317,7 +317,7 @@ def test_shutdown_leaves_no_process(world: World) -> None:
 # Health and signals.
 
 
-def test_three_missed_checks_and_it_is_killed_and_started_again(world: World) -> None:
+def test_three_missed_health_checks_restart_the_plugin(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     pid = world.make_ready("seo")
@@ -330,14 +330,14 @@ def test_three_missed_checks_and_it_is_killed_and_started_again(world: World) ->
     assert world["seo"].state is State.READY
     world.pass_time(10)
     assert world["seo"].state is State.BACKOFF
-    assert world["seo"].reason == "killed: it did not answer 3 health checks"
+    assert world["seo"].reason.startswith("killed: ")
     assert world.sent.count(("seo", Signal.HEALTH_CHECK)) == 8
     world.until(lambda: world.gone(pid))
     world.pass_time(1)
     assert world["seo"].state is State.STARTING
 
 
-def test_a_check_that_was_not_sent_is_no_miss(world: World) -> None:
+def test_a_health_check_that_was_not_sent_is_no_miss(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -360,7 +360,7 @@ def test_signals_change_the_state(world: World) -> None:
     assert (told["last_error"], told["error_data"]) == ("out of words", "out of words")
 
 
-def test_a_sleeping_plugin_is_not_woken_by_checks(world: World) -> None:
+def test_health_checks_do_not_wake_a_sleeping_plugin(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -371,18 +371,18 @@ def test_a_sleeping_plugin_is_not_woken_by_checks(world: World) -> None:
     assert ("seo", Signal.HEALTH_CHECK) not in world.sent
 
 
-def test_a_hung_plugin_is_killed_when_the_core_says_so(world: World) -> None:
+def test_the_core_can_kill_a_hung_plugin(world: World) -> None:
     world.plugin("seo", "sleep 1000 & exec sleep 1000")
     world.start_core()
     pid = world.make_ready("seo")
     world.supervisor.kill("seo", "action validate did not end within 30 s")
     assert world["seo"].state is State.BACKOFF
     assert world["seo"].reason == "killed: action validate did not end within 30 s"
-    assert world.supervisor.owner_of(pid) is None, "what it still says is nobody's"
+    assert world.supervisor.owner_of(pid) is None, "it is ignored"
     world.until(lambda: world.gone(pid))
 
 
-def test_who_disconnects_must_come_back_or_end(world: World) -> None:
+def test_a_plugin_that_disconnects_must_reconnect_in_time(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     world.make_ready("seo")
@@ -394,7 +394,7 @@ def test_who_disconnects_must_come_back_or_end(world: World) -> None:
     world.supervisor.on_disconnect("seo")
     world.pass_time(6)
     assert world["seo"].state is State.BACKOFF
-    assert world["seo"].reason == "killed: it closed its connections and was not back within 5 s"
+    assert world["seo"].reason.startswith("killed: ")
 
 
 # Reload.
@@ -409,14 +409,15 @@ def reload(world: World) -> None:
         raise answers[0]
 
 
-def test_a_bad_registry_changes_nothing(world: World) -> None:
+def test_an_invalid_registry_changes_nothing(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     pid = world.make_ready("seo")
     before = dict(world.supervisor.plugins)
     world.rows = {"new": "new,lua"}
-    with pytest.raises(Exception, match=r"plugin-registry\.csv:2:5: 2 fields, expected 8"):
+    with pytest.raises(RegistryError) as caught:
         reload(world)
+    assert (caught.value.line, caught.value.column) == (2, 5)
     assert world.supervisor.plugins == before
     assert world["seo"].pid == pid
     assert (world.added, world.removed) == (["seo"], [])
@@ -432,7 +433,7 @@ def test_rows_come_and_go(world: World) -> None:
     reload(world)
     assert list(world.supervisor.plugins) == ["new"]
     assert world["new"].state is State.STARTING
-    assert str(world.start("old").error).startswith("plugin old is being stopped")
+    assert isinstance(world.start("old").error, PluginOffline)
     world.until(lambda: world.removed == ["old"])
     assert world.gone(pid)
     assert isinstance(world.start("old").error, PluginNotFound)
@@ -453,7 +454,7 @@ def test_a_row_with_another_socket_starts_a_new_plugin(world: World) -> None:
     assert world["seo"].state is State.STARTING
 
 
-def test_a_row_changed_in_the_rest_holds_at_once(world: World) -> None:
+def test_new_user_groups_apply_at_once(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     pid = world.make_ready("seo")
@@ -463,17 +464,17 @@ def test_a_row_changed_in_the_rest_holds_at_once(world: World) -> None:
     assert (world["seo"].pid, world["seo"].state) == (pid, State.READY)
 
 
-def test_a_broken_manifest_fails_what_does_not_run(world: World) -> None:
+def test_a_reload_with_an_invalid_manifest_fails_a_stopped_plugin(world: World) -> None:
     world.plugin("seo")
     world.start_core()
     for key in ("acions", "evnts"):
         world.plugin("seo", manifest=f"{key}: {{}}\n")
         reload(world)
         assert world["seo"].state is State.FAILED
-        assert f"{key}: unknown key" in world["seo"].reason
+        assert key in world["seo"].reason
 
 
-def test_what_failed_gets_another_chance(world: World) -> None:
+def test_a_reload_starts_a_repaired_plugin(world: World) -> None:
     world.plugin("seo", manifest="acions: {}\n", auto_start=True)
     world.start_core().auto_start()
     assert world["seo"].state is State.FAILED
@@ -482,7 +483,7 @@ def test_what_failed_gets_another_chance(world: World) -> None:
     assert world["seo"].state is State.STARTING
 
 
-def test_settings_and_timing_are_those_of_the_config(world: World) -> None:
+def test_settings_and_timing_come_from_the_configuration(world: World) -> None:
     world.timing = Timing(start_deadline=1, restart_limit=0)
     world.settings = {"seo": PluginConfig({"a": 2}, PluginLimits(memory=64 * 1024 * 1024))}
     world.plugin("seo", 'echo "$REED_SETTINGS"; exit 1', manifest="settings: {a: 1, b: 1}\n")
@@ -490,10 +491,10 @@ def test_settings_and_timing_are_those_of_the_config(world: World) -> None:
     world.start("seo")
     world.until_state("seo", State.FAILED)
     assert list(world["seo"].output.last_lines) == ['{"a":2,"b":1}']
-    assert world["seo"].reason == "exit status 1; that was crash 1 within 60 s"
+    assert world["seo"].reason.startswith("exit status 1")
 
 
-def test_the_data_folder_is_made_with_file_write(world: World) -> None:
+def test_file_write_creates_the_data_folder(world: World) -> None:
     world.plugin("seo", 'ls -ld "$REED_DATA_DIR"; ' + SLEEPER, permissions="file_write")
     world.start_core()
     world.start("seo")
@@ -519,7 +520,7 @@ DOZER = 'trap "exit 0" USR1; trap "exit 3" USR2; echo up; while :; do sleep 0.01
 
 
 def doze(world: World) -> None:
-    """A plugin that sleeps: SIGUSR1 ends it in order, SIGUSR2 as a crash does."""
+    """A sleeping plugin, which exits with status 0 on SIGUSR1 and 3 on SIGUSR2."""
     world.plugin("seo", DOZER)
     world.start_core()
     world.start("seo")
@@ -528,7 +529,7 @@ def doze(world: World) -> None:
     world.says("seo", SLEEPING)
 
 
-def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) -> None:
+def test_a_plugin_hibernates_when_its_process_exits_cleanly_asleep(world: World) -> None:
     doze(world)
     world.supervisor.wake("seo")
     assert ("seo", Signal.WAKE_UP) in world.sent
@@ -544,21 +545,21 @@ def test_who_ends_in_its_sleep_has_no_process_until_it_is_woken(world: World) ->
     assert world["seo"].state is State.READY
 
 
-def test_who_is_woken_on_its_way_to_deep_sleep_is_launched_again(world: World) -> None:
+def test_a_waking_plugin_whose_process_exits_is_launched_again(world: World) -> None:
     doze(world)
     world.supervisor.wake("seo")
     os.kill(world["seo"].pid or 0, signal.SIGUSR1)
     world.until(lambda: world["seo"].state is State.STARTING)
 
 
-def test_a_crash_in_its_sleep_is_a_crash(world: World) -> None:
+def test_a_crash_asleep_is_a_crash(world: World) -> None:
     doze(world)
     os.kill(world["seo"].pid or 0, signal.SIGUSR2)
     world.until(lambda: world["seo"].state is State.BACKOFF)
     assert world["seo"].reason == "exit status 3"
 
 
-def test_a_deep_sleeper_is_stopped_at_once(world: World) -> None:
+def test_a_hibernating_plugin_is_stopped_at_once(world: World) -> None:
     doze(world)
     os.kill(world["seo"].pid or 0, signal.SIGUSR1)
     world.until(lambda: world["seo"].pid is None)
@@ -566,14 +567,14 @@ def test_a_deep_sleeper_is_stopped_at_once(world: World) -> None:
     assert world["seo"].state is State.STOPPED
 
 
-def test_many_rows_are_read_again_in_slices_and_who_asks_meanwhile_gets_what_is_newer(world: World) -> None:
+def test_a_reload_runs_in_slices_and_requests_meanwhile_wait_for_the_next(world: World) -> None:
     for number in range(30):
         world.plugin(f"p{number}")
     world.start_core()
     answers: list[str] = []
     world.supervisor.reload(lambda _: answers.append("first"), pytest.fail)
     slices = iter(range(1000))
-    world.loop.now = lambda: world.clock() + next(slices)  # every step ends its slice
+    world.loop.now = lambda: world.clock() + next(slices)  # each step uses up its slice
     world.loop.turn(0)
     assert answers == []
     world.plugin("newer")
@@ -585,8 +586,8 @@ def test_many_rows_are_read_again_in_slices_and_who_asks_meanwhile_gets_what_is_
     assert "newer" in world.supervisor.plugins
 
 
-def test_the_deadline_of_a_start_counts_from_its_process_on(world: World) -> None:
-    """Many are started at once, and processes are made one after another: waiting in line is no fault of a plugin."""
+def test_the_deadline_of_a_start_begins_with_its_process(world: World) -> None:
+    """Processes are spawned one after another, and a plugin is not to blame for the queue."""
     world.plugin("seo", SLEEPER)
     line: list[Callable[[], None]] = []
     world.start_core()
@@ -600,3 +601,18 @@ def test_the_deadline_of_a_start_counts_from_its_process_on(world: World) -> Non
     assert world["seo"].state is State.STARTING
     world.pass_time(0.2)
     assert world["seo"].state is State.FAILED
+
+
+def test_a_stop_cancels_a_launch_that_has_no_process_yet(world: World) -> None:
+    world.plugin("seo", SLEEPER)
+    line: list[Callable[[], None]] = []
+    world.start_core()
+    world.launcher.in_line = line
+    start = world.start("seo")
+    assert world["seo"].phase is Phase.SPAWNING
+    assert world.stop("seo").done == 1
+    assert isinstance(start.error, PluginOffline)
+    assert world["seo"].state is State.STOPPED
+    line.pop()()
+    world.until(lambda: not world.supervisor._context.processes, "the late process killed and reaped")
+    assert world["seo"].state is State.STOPPED

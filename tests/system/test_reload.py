@@ -124,7 +124,7 @@ def test_a_broken_new_version_is_refused_and_the_old_one_goes_on(site) -> None:
             "plugin.yaml",
             "name: counter\nversion: 1.0.0\nactions:\n  number: {command_id: 1}\n  other: {command_id: 2}\n",
         ),
-        "its name is": ("plugin.yaml", "name: another\nversion: 1.0.0\n"),
+        "the name is": ("plugin.yaml", "name: another\nversion: 1.0.0\n"),
         "exit status 1": ("main.lua", LUA.format(number=2).replace("plugin.run()", "error('no')")),
     }
     with Client(site.socket_path) as admin:

@@ -109,7 +109,7 @@ plugin.action("snapshot", snapshot)
 
 plugin.action("list", function() return { snapshots = snapshots(), changes = changes, last = last } end)
 
-plugin.register_message_handler(reed.messages.CONTENT_ANALYZED, function()
+plugin.on_message(reed.messages.CONTENT_ANALYZED, function()
   changes = changes + 1
   local after = setting("after", 0)
   if after > 0 and changes >= after then

@@ -95,13 +95,7 @@ def _call_action(
 
 def snippet_input(record: Record) -> bytes:
     """The input of an action with `input: snippet`. The content is copied, not parsed (stored-bytes.md)."""
-    head = {
-        "id": record.id,
-        "type": record.snippet_type,
-        "name": record.semantic_name,
-        "version": record.version,
-    }
-    return strict_json.dumps(head)[:-1] + b',"content":' + bytes(record.content) + b"}"
+    return record.as_json(with_times=False)
 
 
 class _Broadcast:

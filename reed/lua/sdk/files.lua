@@ -1,11 +1,4 @@
---[[ io, for a plugin with the permission file_write: files of its own data folder, and nothing else.
-
-    io.open(path, mode)   "r" (also "rb"), "w", "a"; gives a file, or nil and the reason
-    io.lines(path)        line by line            io.list(folder)   the names in it, sorted
-    io.remove(path)       io.rename(from, to)     each gives true, or nil and the reason
-
-A file has read(…), lines(…), write(…), flush() (onto the disk) and close(). What is read is "a", "l", "L", "n" or a number
-of bytes; several of them give several values. ]]
+--[[ The library `io`, for a plugin with the permission file_write: only files of its own data folder (lua-api.md#files). ]]
 local guard, json, limits = ...
 
 local ask, blame, concat, find, format = guard.ask, guard.blame, table.concat, string.find, string.format
@@ -13,14 +6,14 @@ local gsub, select, setmetatable, sub, tostring, type, math_type = string.gsub, 
 local decode, tonumber, unpack = json.decode, tonumber, table.unpack
 local CHUNK = 32768
 
---- `text` (or true) of an operation, or nil and the reason.
+--- The text of a service (or true), or nil and the reason.
 local function try(operation, ...)
   local ok, text = ask(operation, ...)
   if ok then return text or true end
-  return nil, text and decode(text).message or "the host failed"
+  return nil, text and decode(text).message or "internal error of the host"
 end
 
---- A path as a text: nothing else crosses to the host.
+--- A path as a string; nothing else may cross to the host.
 local function path_of(value, operation)
   local kind = type(value)
   if kind == "string" or kind == "number" then return tostring(value) end
@@ -35,7 +28,7 @@ local function handle(self)
   return self.handle
 end
 
---- Reads on until `enough(buffer)` gives a position or the file ends; cuts the buffer after that position.
+--- Reads until `enough(buffer)` returns a position, or to the end of the file; returns the text up to that position.
 local function take(self, enough)
   local id, stop = handle(self), enough(self.buffer)
   while not stop and not self.ended do
@@ -61,7 +54,7 @@ local function read_all(self)
   end
 end
 
---- A number at the start of what follows: the longest text that may be one is taken.
+--- A number: takes the longest text that may be one.
 local function read_number(self)
   local text, reason = take(self, function(buffer)
     local _, stop = find(buffer, "^%s*[%w.+-]*")
@@ -83,13 +76,13 @@ local function read_one(self, what)
     text, reason = take(self, function(buffer) return (find(buffer, "\n", 1, true)) end)
     if text and what == "l" and sub(text, -1) == "\n" then return sub(text, 1, -2) end
   else
-    blame(format("read: '%s' is none of \"a\", \"l\", \"L\", \"n\" and a number of bytes", tostring(what)))
+    blame(format("read: expected \"a\", \"l\", \"L\", \"n\" or a number of bytes, found '%s'", tostring(what)))
   end
   if text == "" and what ~= 0 then return nil end
   return text, reason
 end
 
---- As Lua's: one value for each of `…`, up to the first that is nil.
+--- One value for each format, up to the first that is nil.
 function file:read(...)
   local count = select("#", ...)
   if count <= 1 then return read_one(self, (...) or "l") end
@@ -161,10 +154,10 @@ end
 function io.close(opened) return opened:close() end
 function io.remove(path) return try("file.remove", path_of(path, "io.remove")) end
 function io.rename(from, to) return try("file.rename", path_of(from, "io.rename"), path_of(to, "io.rename")) end
-open = io.open -- whatever a plugin makes of io
+open = io.open -- a plugin may replace io.open
 limits.streams(io)
 
---- The same names, for a plugin that may not write files: to read one does no harm, to call it does.
+--- Stubs for a plugin without the permission.
 local WHY = "this plugin lacks the permission file_write (plugin-registry.csv)"
 local denied = limits.streams(limits.lack({}, "io.", { "close", "lines", "list", "open", "remove", "rename" }, WHY), WHY)
 

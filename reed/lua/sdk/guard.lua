@@ -1,13 +1,12 @@
---[[ What a plugin can reach, and what stops it (sandbox.md#lua).
+--[[ The guards of the sandbox: what a plugin can reach, and what stops it (sandbox.md#lua).
 
-    away      python debug package io os.* dofile loadfile collectgarbage string.dump: nothing leads out of the sandbox
-    instead   os.time/date/clock, load for text alone, require of the plugin's own files, xpcall without its danger,
-              debug.traceback (limits.lua)
-    time      a count hook in every thread; once a job's time is over each further instruction raises again
-    memory    the host's limit; see `ask` for what happens at the limit
-    jobs      plugin code runs in a worker, a coroutine whose stack tells the line when it died
+    removed    python debug package io os.* dofile loadfile collectgarbage string.dump
+    replaced   os.time/date/clock, load (only text), require (only the plugin's own files), xpcall, debug.traceback
+    time       a count hook in every coroutine; once the job's time is used up, each further instruction raises an error
+    memory     the host's limit; `ask` says what happens at the limit
+    jobs       plugin code runs in a worker, a coroutine whose stack shows the line where it failed
 
-Everything here works on locals: a plugin may overwrite any global or library function, it harms itself alone. ]]
+All functions here use locals: a plugin that overwrites a global or a library function harms only itself. ]]
 local host, set_limit = ...
 
 local clock, create, resume, yield, close = os.clock, coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
@@ -19,38 +18,38 @@ local select, setmetatable, sub, tostring, type = select, setmetatable, string.s
 local collectgarbage, concat, format, math_type = collectgarbage, table.concat, string.format, math.type
 local globals = _G
 
---- limit(false) lifts the memory limit, limit(true) sets it again.
+--- limit(false) lifts the memory limit, limit(true) restores it.
 local function limit(on) pcall(set_limit, on) end
 
-local MEMORY = "not enough memory" -- Lua's own words
+local MEMORY = "not enough memory" -- Lua's own error value
 local guard = { raw_getmetatable = raw_getmetatable }
 
--- Asking the host -----------------------------------------------------------------------------------------------------
+-- Calling the host ----------------------------------------------------------------------------------------------------
 
-local deadline -- of the job that runs, by the clock of the process
+local deadline -- of the running job, in processor time
 
---- Calls the host with strings; gives `ok, text`. A Python exception must never become a value here: it would be a way
--- out. The host lifts the memory limit when its answer might not fit (a failed push ends the process), and says so. It
--- also says what it did for others meanwhile, in seconds: the job does not pay for that.
-local function asked(called, ok, text, lifted, for_others)
+local function answer(called, ok, text, lifted, uncharged)
   if lifted or not called then limit(true) end
   if not called then return false, nil end
-  if for_others and deadline then deadline = deadline + for_others end
+  if uncharged and deadline then deadline = deadline + uncharged end
   return ok, text
 end
 
+--- Calls a service of the host with strings; returns `ok, text`. A Python exception must never become a value here: it
+-- would be a way out. The host lifts the memory limit if its text might not fit (a failed push ends the process), and
+-- says so. It also returns the processor time that it spent for other plugins: the job is not charged for it.
 function guard.ask(operation, ...)
-  return asked(pcall(host, operation, ...))
+  return answer(pcall(host, operation, ...))
 end
 
 -- Time ----------------------------------------------------------------------------------------------------------------
 
-local TICK = 1000 -- instructions between two looks at the clock
-local seconds, limit_text = 0, "" -- the clock is a system call: a job that ends before its first tick asks for none
+local TICK = 1000 -- instructions between two readings of the clock
+local seconds, limit_text = 0, "" -- a job that ends before its first tick saves the system call for the clock
 local expired, place = false, nil
-local pcalls = 0 -- that are open now, one in another
+local pcalls = 0 -- depth of nested pcalls
 
---- "main.lua:12" of the innermost frame that is the plugin's own, or nil.
+--- "main.lua:12" of the innermost frame that is the plugin's, or nil.
 local function position(thread)
   for level = 0, 200 do
     local info
@@ -62,7 +61,7 @@ local function position(thread)
   end
 end
 
---- Raises an error at the plugin's line, whatever the SDK has on the stack above it.
+--- Raises an error with the line of the plugin that called the SDK.
 local function blame(message)
   local at = position()
   error(at and at .. ": " .. message or message, 0)
@@ -78,7 +77,7 @@ local function tick()
   if not expired then
     expired = true
     limit_text = format("time limit of %g s reached", seconds)
-    limit(false) -- or the way back up through ten thousand pcalls would be one collection each
+    limit(false) -- otherwise unwinding ten thousand pcalls could take a collection each
     place = position()
   end
   error(limit_text, 0)
@@ -86,11 +85,11 @@ end
 
 -- Jobs ----------------------------------------------------------------------------------------------------------------
 
--- How a job ended is told by these, never by what a thread yields: a plugin may yield whatever it has got hold of.
-local finished -- the worker that came to the end of its job
+-- These tell how a job ended, not what a coroutine yields: a plugin may yield anything that it holds.
+local finished -- the worker that reached the end of its job
 local parked = false -- main.lua waits in run()
-local worker, latest, current -- latest: the thread of the latest job; current: the plugin's handler that it runs
-local main -- runs main.lua
+local worker, latest, current -- latest: the coroutine of the latest job; current: the handler that it runs
+local main -- the coroutine of main.lua
 
 local function finish(...)
   finished = running()
@@ -107,7 +106,7 @@ local function watched(body)
   return thread
 end
 
---- The text of an error value, with its place. No metamethod of a plugin is called.
+--- The text of an error value, with its place. Calls no metamethod of a plugin.
 local function describe(value, at)
   local kind = type(value)
   local text = "error value is a " .. kind
@@ -120,7 +119,7 @@ local function describe(value, at)
   return text
 end
 
---- Where a dead thread was; where its handler stands, when that has left the stack by a tail call.
+--- Where a coroutine failed; the line of its handler if that has left the stack by a tail call.
 local function last_place(thread)
   local at = place or position(thread)
   if at or thread == main or not current then return at or "" end
@@ -128,87 +127,87 @@ local function last_place(thread)
   return info.short_src .. ":" .. info.linedefined
 end
 
---- What a dead thread died of. At the memory limit even this needs memory: the limit is lifted for it.
-local function died(thread, value)
-  limit(false)
+--- The outcome of a job that raised an error.
+local function failed(thread, value)
+  limit(false) -- this needs memory, and the job may be at its limit
   local at = last_place(thread)
   local failure = not expired and guard.failure(value)
   local text, stack = describe(value, at ~= "" and at), traceback(thread)
   limit(true)
   latest = nil
-  if not expired then close(thread) end -- runs what the plugin marked <close>; after a time-out no hook would stop that
+  if not expired then close(thread) end -- runs <close> handlers; after a time-out no hook would stop them
   if expired then return "time", at end
   if value == MEMORY then return "memory", at end
   if failure then return "fail", failure.status, failure.message end
   return "error", text, stack
 end
 
-local function ended(thread, ok, ...)
+local function outcome(thread, ok, ...)
   if ok and not expired then
     if finished == thread then return "done", ... end
     if thread == main and parked and status(thread) == "suspended" then return "run" end
   end
   local was_worker = thread == worker
   if was_worker then worker = nil end
-  if not ok or expired then return died(thread, (...)) end
+  if not ok or expired then return failed(thread, (...)) end
   if status(thread) == "dead" and not was_worker then return "done" end
   local text = status(thread) == "dead" and "coroutine.close of the handler" or "coroutine.yield outside of a coroutine"
   local at, stack = last_place(thread), traceback(thread)
-  close(thread) -- a plugin may have kept it: nobody goes on with it
+  close(thread) -- a plugin may have kept it, and must not resume it
   return "error", describe(text, at), stack
 end
 
-local function allow(given)
+local function start_clock(given)
   seconds, deadline, expired, place, pcalls, finished = given, nil, false, nil, 0, nil
 end
 
---- Runs job(a, b), `a` being the plugin's handler, with `seconds` of processor time. Gives "done" and its results, or
--- "error", text, stack, or "time", place, or "memory", place, or "fail", status, message.
+--- Runs job(a, b) with `seconds` of processor time; `a` is the plugin's handler. Returns "done" and its results, or
+-- "error", text, stack; "time", place; "memory", place; "fail", status, message.
 function guard.run(seconds, job, a, b)
-  allow(seconds)
+  start_clock(seconds)
   worker = worker or watched(work)
   latest, current = worker, a
-  return ended(worker, resume(worker, job, a, b))
+  return outcome(worker, resume(worker, job, a, b))
 end
 
---- Runs main.lua in a thread of its own: "run" when it called run(), "done" at its end, else as guard.run.
+--- Runs main.lua in a coroutine of its own: "run" if it waits in run(), "done" at its end, else as guard.run.
 function guard.run_main(seconds, chunk)
-  allow(seconds)
+  start_clock(seconds)
   main = watched(chunk)
   latest = main
-  return ended(main, resume(main))
+  return outcome(main, resume(main))
 end
 
---- Goes on after run(), when the plugin shuts down.
+--- Continues main.lua after run(), when the plugin shuts down.
 function guard.finish(seconds)
-  allow(seconds)
+  start_clock(seconds)
   latest = main
-  if parked and status(main) == "suspended" then return ended(main, resume(main)) end
+  if parked and status(main) == "suspended" then return outcome(main, resume(main)) end
   return "done"
 end
 
---- After a job that left not even the memory to say so: where it was. The host has lifted the limit.
-function guard.aftermath()
+--- The outcome of a job that ran out of memory outside of its coroutine. The host has lifted the limit.
+function guard.out_of_memory()
   local at = latest and last_place(latest) or ""
   worker, latest = nil, nil
   return "memory", at
 end
 
---- run(): parks main.lua until the shutdown.
+--- plugin.run(): suspends main.lua until the shutdown.
 function guard.park()
   if parked or running() ~= main then blame("run() is called once, at the end of main.lua") end
   parked = true
   yield()
 end
 
---- `{status, message}` of an error value that carries them, checked; set by reed.lua.
+--- `{status, message}` of a valid failure, or nil; reed.lua sets it.
 function guard.failure() end
 
---- Whether the time of the job is over: each further instruction of it raises.
-function guard.is_over() return expired end
+--- Whether the job's time is used up.
+function guard.is_expired() return expired end
 
---- Whether this thread runs, or waits for one that does.
-function guard.is_under_way(thread)
+--- Whether a coroutine runs, or waits for one that it has resumed.
+function guard.is_running(thread)
   local now = status(thread)
   return now == "running" or now == "normal"
 end
@@ -217,21 +216,20 @@ end
 
 local MAX_PCALLS = 100
 
-local function left(depth, ...)
+local function leave(depth, ...)
   pcalls = depth
   return ...
 end
 
---- Calls pcall or xpcall, not deeper than MAX_PCALLS: an error caught under ten thousand others takes Lua a walk over
--- all of them.
+--- Calls pcall or xpcall, nested at most MAX_PCALLS deep: Lua walks over all of them for each error that is caught.
 local function counted(protected, ...)
   local depth = pcalls
-  if depth >= MAX_PCALLS then error("pcall in pcall, deeper than " .. MAX_PCALLS, 0) end
+  if depth >= MAX_PCALLS then error("pcalls nested deeper than " .. MAX_PCALLS, 0) end
   pcalls = depth + 1
-  return left(depth, protected(...))
+  return leave(depth, protected(...))
 end
 
---- Coroutines carry the hook, and run under a pcall: a thread that dies in its hook would close its variables with hooks off.
+--- Coroutines get the hook, and run under a pcall: one that fails in its hook would run its <close> handlers without hooks.
 local function safe_coroutines()
   local function new(body)
     if type(body) ~= "function" then blame("bad argument #1 to 'create' (function expected)") end
@@ -247,15 +245,15 @@ local function safe_coroutines()
     if ok then return ... end
     error((...), 0)
   end
-  local function again(thread, ...)
-    return resumed(thread, left(pcalls, resume(thread, ...)))
+  local function resume_guarded(thread, ...)
+    return resumed(thread, leave(pcalls, resume(thread, ...)))
   end
   local library = globals.coroutine
   library.create = function(body) return new(body) end
-  library.resume = again
+  library.resume = resume_guarded
   library.wrap = function(body)
     local thread = new(body)
-    return function(...) return passed(again(thread, ...)) end
+    return function(...) return passed(resume_guarded(thread, ...)) end
   end
 end
 
@@ -281,7 +279,7 @@ local function safe_basics()
   globals.warn = function(...) guard.ask("log", "warn", concat({ ... })) end
 end
 
---- Takes the ways out away, once, before any plugin code is there.
+--- Removes the ways out, before any code of a plugin runs.
 local function seal()
   local os = globals.os
   globals.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
@@ -294,7 +292,7 @@ local function seal()
 end
 
 seal()
-collectgarbage("generational") -- a fork then leaves the SDK alone, and shares it with the zygote
+collectgarbage("generational") -- the collector of a fork then leaves the SDK's pages shared with the zygote
 guard.globals, guard.load, guard.limit, guard.blame = globals, load, limit, blame
 guard.counted, guard.traceback = counted, traceback
 return guard

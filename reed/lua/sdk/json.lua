@@ -1,10 +1,10 @@
---[[ JSON as RFC 8259 has it (protocol.md#json): strict in what it takes, and a round trip changes nothing.
+--[[ Strict JSON (RFC 8259; protocol.md#json): decoding and encoding again changes nothing.
 
-    null            json.null (true in a condition!)       []   a table marked as array: json.array()
+    null            json.null (true in a condition!)       []   a table marked as an array: json.array()
     1, -0, 1e3      integer, integer, float                {}   any other empty table, or json.object()
 
-Refused: duplicate keys, NaN, infinity, bad UTF-8, lone surrogates, nesting beyond 72 (64 of a content, and what answers
-put around it), holes in arrays, and keys that are no strings. How numbers keep their digits: see `numbers`. ]]
+Rejected: duplicate keys, NaN, infinity, invalid UTF-8, lone surrogates, more than 72 levels (64 of content, and those that
+answers put around it), arrays with gaps, and keys that are not strings. numbers.lua keeps the digits of numbers. ]]
 local guard, numbers = ...
 
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub,
@@ -27,7 +27,7 @@ local null = setmetatable({}, {
 
 -- Decoding ------------------------------------------------------------------------------------------------------------
 
-local value_at -- value_at(text, position, depth) gives the value, the position after it, and digits to remember
+local value_at -- value_at(text, position, depth) returns the value, the position after it, and digits to remember
 
 local function wrong(text, at, message)
   local line, start = 1, 0
@@ -45,12 +45,12 @@ local ESCAPES = {
   ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
 }
 
---- One escape; `at` is its backslash. Gives its text and the position after it.
+--- An escape sequence at its backslash: its text and the position after it.
 local function escape_at(text, at)
   local letter = sub(text, at + 1, at + 1)
   if ESCAPES[letter] then return ESCAPES[letter], at + 2 end
   local digits = match(text, "^u(%x%x%x%x)", at + 1)
-  if not digits then wrong(text, at, "bad escape in a string") end
+  if not digits then wrong(text, at, "invalid escape in a string") end
   local code = tonumber(digits, 16)
   if code < 0xD800 or code > 0xDFFF then return utf8_char(code), at + 6 end
   local low = code < 0xDC00 and tonumber(match(text, "^\\u([dD][c-fC-F]%x%x)", at + 6) or "", 16)
@@ -64,7 +64,7 @@ local function string_at(text, at)
   if stop and byte(text, stop) == 34 then return sub(text, at, stop - 1), stop + 1 end
   local parts, n = {}, 0
   while true do
-    if not stop then wrong(text, at - 1, "string without an end") end
+    if not stop then wrong(text, at - 1, "unterminated string") end
     n = n + 1
     parts[n] = sub(text, at, stop - 1)
     local code = byte(text, stop)
@@ -72,7 +72,7 @@ local function string_at(text, at)
     if code == 92 then
       n = n + 1
       parts[n], at = escape_at(text, stop)
-    elseif code == 127 then -- %c takes DEL too, JSON does not mind it
+    elseif code == 127 then -- %c matches DEL too, which JSON allows
       n, at = n + 1, stop + 1
       parts[n] = "\127"
     else
@@ -84,7 +84,7 @@ end
 
 local function number_at(text, at)
   local stop = match(text, "^-?%d+()", at)
-  if not stop or find(text, "^-?0%d", at) then wrong(text, at, "no JSON value") end
+  if not stop or find(text, "^-?0%d", at) then wrong(text, at, "expected a JSON value") end
   stop = match(text, "^%.%d+()", stop) or stop
   stop = match(text, "^[eE][+-]?%d+()", stop) or stop
   local number, digits = read_number(sub(text, at, stop - 1))
@@ -142,14 +142,14 @@ function value_at(text, at, depth)
   if not code then wrong(text, at, "unexpected end") end
   local word = WORDS[char(code)]
   if not word then return number_at(text, at) end
-  if sub(text, at, at + #word[1] - 1) ~= word[1] then wrong(text, at, "no JSON value") end
+  if sub(text, at, at + #word[1] - 1) ~= word[1] then wrong(text, at, "expected a JSON value") end
   return word[2], at + #word[1]
 end
 
 local function decode(text)
   if type(text) ~= "string" then error({ message = "JSON: expected a string, found a " .. type(text) }, 0) end
   local good, bad = utf8_len(text)
-  if not good then wrong(text, bad, "not UTF-8") end
+  if not good then wrong(text, bad, "invalid UTF-8") end
   local value, at = value_at(text, skip(text, 1), 0)
   at = skip(text, at)
   if at <= #text then wrong(text, at, "extra data") end
@@ -158,7 +158,7 @@ end
 
 -- Encoding ------------------------------------------------------------------------------------------------------------
 
-local encode_value -- encode_value(value, out, n, depth, path, key, digits) appends to `out`, gives the new n
+local encode_value -- encode_value(value, out, n, depth, path, key, digits) appends to `out`, returns the new n
 
 local function refuse(path, message)
   error({ message = format("JSON: %s%s", path == "" and "" or path .. ": ", message) }, 0)
@@ -171,16 +171,16 @@ local function escaped(letter)
 end
 
 local function quoted(text, path)
-  if not utf8_len(text) then refuse(path, "a string that is not UTF-8") end
+  if not utf8_len(text) then refuse(path, "invalid UTF-8 in a string") end
   if find(text, '["\\%c]') then text = gsub(text, '["\\%c]', escaped) end
   return '"' .. text .. '"'
 end
 
---- `digits`: as a number was written that once stood here.
+--- `digits`: how the number was written that was decoded here.
 local function number_text(number, path, digits)
   if digits and numbers.same(digits, number) then return digits end
   if math_type(number) == "integer" then return format("%d", number) end
-  if number ~= number or number == huge or number == -huge then refuse(path, tostring(number) .. " is no JSON number") end
+  if number ~= number or number == huge or number == -huge then refuse(path, tostring(number) .. " is not a JSON number") end
   return numbers.float_text(number)
 end
 
@@ -188,9 +188,9 @@ local function encode_array(list, out, n, depth, path)
   local count = rawlen(list)
   for key in next, list do
     if math_type(key) == "integer" and key > count then
-      refuse(path, format("an array with a hole before %d; json.null fills it", key))
+      refuse(path, format("array with a gap before index %d (use json.null)", key))
     elseif math_type(key) ~= "integer" or key < 1 then
-      refuse(path, format("an array with the key '%s'", tostring(key)))
+      refuse(path, format("array with the key '%s'", tostring(key)))
     end
   end
   local kept = spelled[list]
@@ -199,7 +199,7 @@ local function encode_array(list, out, n, depth, path)
   for i = 1, count do
     if i > 1 then n = n + 1; out[n] = "," end
     local item = rawget(list, i)
-    if item == nil then refuse(path, format("an array with a hole before %d; json.null fills it", i + 1)) end
+    if item == nil then refuse(path, format("array with a gap before index %d (use json.null)", i + 1)) end
     n = encode_value(item, out, n, depth, path, i, kept and kept[i])
   end
   n = n + 1
@@ -210,7 +210,7 @@ end
 local function encode_object(map, out, n, depth, path)
   local keys, count = {}, 0
   for key in next, map do
-    if type(key) ~= "string" then refuse(path, "the key " .. tostring(key) .. " is no string") end
+    if type(key) ~= "string" then refuse(path, "the key " .. tostring(key) .. " is not a string") end
     count = count + 1
     keys[count] = key
   end
@@ -245,7 +245,7 @@ function encode_value(value, out, n, depth, path, key, digits)
     local is_array = meta == array_meta or meta ~= object_meta and rawlen(value) > 0
     return (is_array and encode_array or encode_object)(value, out, n, depth + 1, path)
   else
-    refuse(path .. (key and "." .. tostring(key) or ""), "a " .. kind .. " has no place in JSON")
+    refuse(path .. (key and "." .. tostring(key) or ""), "cannot encode a " .. kind)
   end
   return n + 1
 end
@@ -258,7 +258,7 @@ end
 
 -- What plugins see ----------------------------------------------------------------------------------------------------
 
---- Raises a failure at the line of the plugin that called.
+--- Raises an error with the line of the plugin that called.
 local function checked(ok, result)
   if ok then return result end
   if type(result) == "table" then blame(result.message) end
@@ -267,25 +267,22 @@ end
 
 local json = { null = null }
 
---- The value of a JSON text; an error says what is wrong, at which line and column.
+--- The value of a JSON text; an error names line and column.
 function json.decode(text) return checked(pcall(decode, text)) end
 
---- The JSON text of a value: compact, keys in order.
+--- The JSON text of a value: compact, with sorted keys.
 function json.encode(value) return checked(pcall(encode, value)) end
 
---- Marks a table (or a new one) as an array, so that an empty one is written as [].
+--- Marks a table (or a new one) as an array: an empty one is encoded as [].
 function json.array(list) return setmetatable(list or {}, array_meta) end
 
 --- Marks a table (or a new one) as an object.
 function json.object(map) return setmetatable(map or {}, object_meta) end
 
---- A number with exactly these digits ("0.10", "18446744073709551615"), written so wherever it is put.
 json.number = numbers.of
-
---- The number of Lua for a number, exact or not; nil for anything else.
 json.tonumber = numbers.tonumber
 
---- True for an array: one that was marked, or a table with a first item.
+--- True for a table that was marked as an array, or has a first item.
 function json.is_array(value)
   if type(value) ~= "table" then return false end
   local meta = metatable_of(value)

@@ -1,22 +1,22 @@
---[[ What libraries look for, and a sandboxed plugin has not, or has in a safe form of its own.
+--[[ Safe replacements for what Lua libraries expect, and stubs for what a plugin lacks.
 
-    xpcall, debug.traceback    the handler runs after the error; what debug.traceback tells it is the stack of the error
-    package                    loaded, preload, path, config: tables and texts; no loader
-    os, debug, package, io …   other functions may be read; calling one raises an error that names the limit ]]
+    xpcall, debug.traceback    the handler runs after the error; debug.traceback gives it the stack of the error
+    package                    loaded, preload, path, config; no loader
+    os, debug, package, io …   the other functions are stubs: calling one raises an error that names the limit ]]
 local guard = ...
 
-local blame, counted, is_over, raw_traceback, raw_xpcall = guard.blame, guard.counted, guard.is_over, guard.traceback, guard.xpcall
+local blame, counted, is_expired, raw_traceback, raw_xpcall = guard.blame, guard.counted, guard.is_expired, guard.traceback, guard.xpcall
 local concat, format, gmatch, ipairs, math_type, pcall = table.concat, string.format, string.gmatch, ipairs, math.type, pcall
 local running, select, sub, type = coroutine.running, select, string.sub, type
 local globals = guard.globals
 local limits = {}
-local DEEPEST = 1 << 20
+local MAX_LEVEL = 1 << 20
 
 -- Errors with their stack ---------------------------------------------------------------------------------------------
 
-local caught, catcher -- the stack of the error that a handler of xpcall deals with, and the handler's thread
+local caught, catcher -- the stack of the error that an xpcall handler is called for, and the handler's coroutine
 
---- A stack without the SDK's own frames, which would tell a plugin's author nothing.
+--- A stack without the SDK's own frames.
 local function readable(stack)
   local lines = {}
   for line in gmatch(stack, "[^\n]+") do
@@ -25,13 +25,13 @@ local function readable(stack)
   return concat(lines, "\n")
 end
 
---- debug.traceback([thread,] [message [, level]]). It calls no metamethod.
+--- debug.traceback([thread,] [message [, level]]); calls no metamethod.
 local function traceback(thread, message, level)
   if type(thread) ~= "thread" then thread, message, level = nil, thread, message end
   local kind, stack = type(message), nil
   if kind ~= "nil" and kind ~= "string" and kind ~= "number" then return message end
   if math_type(level) ~= "integer" or level < 0 then level = thread and 0 or 1 end
-  if level > DEEPEST then level = DEEPEST end -- C takes fewer bits of it than Lua has
+  if level > MAX_LEVEL then level = MAX_LEVEL end -- in C it is an int
   if thread then stack = raw_traceback(thread, "", level)
   elseif caught and catcher == running() then stack = caught
   else stack = raw_traceback("", level + 1) end
@@ -50,20 +50,20 @@ local function outcome(handler, box, ok, ...)
   return handled(stack, thread, counted(pcall, handler, ...))
 end
 
---- As Lua's xpcall, but that the handler runs after the error, where the hook reaches it: an endless one is stopped.
+--- As Lua's xpcall, but the handler runs after the error, where the hook can stop it.
 function globals.xpcall(body, handler, ...)
   if type(handler) ~= "function" then blame("bad argument #2 to 'xpcall' (function expected)") end
   local box = {}
   local function keep(value)
-    if not is_over() then box.stack = raw_traceback("", 2) end
+    if not is_expired() then box.stack = raw_traceback("", 2) end
     return value
   end
   return outcome(handler, box, counted(raw_xpcall, body, keep, ...))
 end
 
--- What is not there ---------------------------------------------------------------------------------------------------
+-- Stubs ---------------------------------------------------------------------------------------------------------------
 
---- Sets functions in `library` that name the limit; gives the library.
+--- Adds functions to `library` that raise an error with the reason; returns the library.
 function limits.lack(library, prefix, names, why)
   for _, name in ipairs(names) do
     library[name] = function() blame(format("%s%s: %s", prefix, name, why)) end
@@ -72,24 +72,24 @@ function limits.lack(library, prefix, names, why)
 end
 
 local lack = limits.lack
-lack(globals, "", { "dofile", "loadfile" }, "a plugin loads the files of its folder by require")
-lack(globals.string, "string.", { "dump" }, "a plugin neither reads nor writes bytecode")
-lack(globals.os, "os.", { "execute", "exit", "tmpname", "setlocale" }, "a plugin has time, date, clock and difftime of os")
-lack(globals.os, "os.", { "getenv" }, "a plugin sees no environment; give it settings (reed.settings)")
-lack(globals.os, "os.", { "remove", "rename" }, "a plugin with the permission file_write has io.remove and io.rename")
+lack(globals, "", { "dofile", "loadfile" }, "a plugin loads the files of its folder with require")
+lack(globals.string, "string.", { "dump" }, "bytecode is not available to plugins")
+lack(globals.os, "os.", { "execute", "exit", "tmpname", "setlocale" }, "a plugin has only os.time, os.date, os.clock and os.difftime")
+lack(globals.os, "os.", { "getenv" }, "a plugin has no environment variables; use reed.settings")
+lack(globals.os, "os.", { "remove", "rename" }, "use io.remove and io.rename, with the permission file_write")
 globals.debug = lack({ traceback = traceback }, "debug.", { "debug", "gethook", "getinfo", "getlocal", "getmetatable",
   "getregistry", "getupvalue", "getuservalue", "sethook", "setlocal", "setmetatable", "setupvalue", "setuservalue",
-  "upvalueid", "upvaluejoin" }, "a plugin has traceback alone of debug")
+  "upvalueid", "upvaluejoin" }, "a plugin has only debug.traceback")
 
---- `package`, around the table of loaded modules.
+--- The library `package`, with the table of loaded modules.
 function limits.package(loaded)
   local package = { loaded = loaded, preload = {}, path = "?.lua;?/init.lua", cpath = "", config = "/\n;\n?\n!\n-\n" }
-  return lack(package, "package.", { "loadlib", "searchpath" }, "a plugin loads the files of its folder by require")
+  return lack(package, "package.", { "loadlib", "searchpath" }, "a plugin loads the files of its folder with require")
 end
 
---- What io has not, whether a plugin may write files or not: `why` by default, as there are no streams.
+--- Adds the stubs of `io` for standard streams, which no plugin has; returns `io`.
 function limits.streams(io, why)
-  why = why or "a plugin has no standard input or output; it has print and reed.log"
+  why = why or "a plugin has no standard input or output; use print or reed.log"
   lack(io, "io.", { "input", "output", "popen", "read", "tmpfile", "type", "write" }, why)
   for _, name in ipairs { "stdin", "stdout", "stderr" } do
     io[name] = lack({}, "io." .. name .. ":", { "close", "flush", "lines", "read", "seek", "setvbuf", "write" }, why)

@@ -1,11 +1,11 @@
---[[ JSON's numbers where a number of Lua does not write the same digits again.
+--[[ Numbers of JSON whose digits a Lua number would not keep.
 
-    1.50, 1E2, -0, 0.1000000000000000055511151231257827   a number of Lua; its table remembers the digits, and they are
-                                                          written again while that field holds the same value
-    18446744073709551615                                  an exact number, as it is beyond 64 bits: a value that takes
-                                                          part in arithmetic (as a float), comparison and ..
+    1.50, 1E2, -0, 0.1000000000000000055511151231257827   a Lua number; its table remembers the digits, and json.encode
+                                                          writes them as long as that field has the same value
+    18446744073709551615                                  an exact number, because it exceeds 64 bits: it supports
+                                                          comparison, `..` and arithmetic (as a float)
 
-Exact numbers can be copied like any value. They are tables to `type`; json.tonumber gives the number of Lua. ]]
+Exact numbers can be copied like any value. Their `type` is "table"; json.tonumber gives the nearest Lua number. ]]
 local guard = ...
 
 local find, format, gsub, huge, match, math_type = string.find, string.format, string.gsub, math.huge, string.match,
@@ -13,12 +13,12 @@ local find, format, gsub, huge, match, math_type = string.find, string.format, s
 local rawequal, setmetatable, sub, tonumber, tostring, type = rawequal, setmetatable, string.sub, tonumber, tostring, type
 local blame = guard.blame
 
-local MAX_DIGITS = 4300 -- of an integer, as the core has it
+local MAX_DIGITS = 4300 -- of an integer, as in the core
 local digits_of = setmetatable({}, { __mode = "k" }) -- exact number -> its digits
 local spelled = setmetatable({}, { __mode = "k" }) -- table -> field -> digits
 local numbers = { digits_of = digits_of, spelled = spelled }
 
---- The digits of a float (nil for infinity and NaN), with a point or an exponent, the fewest that give it back.
+--- The shortest digits of a float, with a point or an exponent; nil for infinity and NaN.
 local function float_text(number)
   for precision = 15, 17 do
     local text = format("%." .. precision .. "g", number)
@@ -29,7 +29,7 @@ numbers.float_text = float_text
 
 -- Exact numbers -------------------------------------------------------------------------------------------------------
 
---- The number of Lua for an operand; `tonumber` of a plugin's own globals is not asked.
+--- The Lua number of an operand.
 local function value(operand)
   local number = digits_of[operand] and tonumber(digits_of[operand]) or tonumber(operand)
   if not number then blame(format("attempt to calculate with a %s", type(operand))) end
@@ -44,7 +44,7 @@ local function text(operand)
   return digits_of[operand] or tostring(operand)
 end
 
---- -1, 0 or 1; integers digit by digit.
+--- -1, 0 or 1; integers are compared by their digits.
 local function compare(a, b)
   local x, y = digits_of[a] or tostring(a), digits_of[b] or tostring(b)
   if not (match(x, "^-?%d+$") and match(y, "^-?%d+$")) then
@@ -84,8 +84,8 @@ end
 
 -- Reading and writing -------------------------------------------------------------------------------------------------
 
---- The value of a JSON number; and its digits, where the value alone would not be written so again. nil and what is
--- wrong for one that is out of range.
+--- The value of a JSON number, and its digits if json.encode would write the value differently. For a number out of
+-- range: nil and the reason.
 function numbers.read(digits)
   local number = tonumber(digits)
   if math_type(number) == "integer" then return number, number == 0 and digits ~= "0" and digits or nil end
@@ -97,7 +97,7 @@ function numbers.read(digits)
   return number, float_text(number) ~= digits and digits or nil
 end
 
---- Has a table remember how the number in a field was written.
+--- Remembers how the number in a field of a table was written.
 function numbers.remember(container, field, digits)
   local fields = spelled[container]
   if not fields then
@@ -107,27 +107,27 @@ function numbers.remember(container, field, digits)
   fields[field] = digits
 end
 
---- The digits of a number, as they were read where it is still that number.
+--- Whether `digits` still stand for `number`.
 function numbers.same(digits, number)
   local before = tonumber(digits)
   return before == number and math_type(before) == math_type(number)
 end
 
---- A number with exactly these digits, to be written so wherever it is put.
+--- json.number: a number that is encoded with exactly these digits.
 function numbers.of(digits)
   if type(digits) == "number" then digits = math_type(digits) == "integer" and tostring(digits) or float_text(digits) end
   local whole = type(digits) == "string" and match(digits, "^-?%d+()")
   local stop = whole and (match(digits, "^%.%d+()", whole) or whole)
   stop = stop and (match(digits, "^[eE][+-]?%d+()", stop) or stop)
   if stop ~= #(digits or "") + 1 or find(digits, "^-?0%d") then
-    blame("json.number: this is no number as JSON writes it")
+    blame("json.number: expected the digits of a JSON number")
   end
   local number, other = numbers.read(digits)
   if number == nil then blame("json.number: " .. other) end
   return other and exact(digits) or number
 end
 
---- The number of Lua for a number or an exact number; nil for anything else.
+--- json.tonumber: the Lua number of a number or an exact number; nil for anything else.
 function numbers.tonumber(any)
   if type(any) == "number" then return any end
   return digits_of[any] and tonumber(digits_of[any]) or nil

@@ -1,6 +1,6 @@
---[[ What the host calls: load, call, signal, message, sleep, finish; and `require` for the plugin's own files.
+--[[ The functions that the host calls (load, call, signal, message, sleep, finish), and `require` for the plugin's own files.
 
-Each gives what guard.run gives: "done" and results, or "error", "time", "memory", "fail" with theirs. ]]
+A job returns what guard.run returns: "done" and results, or "error", "time", "memory", "fail" with theirs. ]]
 local guard, json, sdk, files, limits = ...
 
 local ask, globals, limit = guard.ask, guard.globals, guard.limit
@@ -14,43 +14,44 @@ local seconds = 2 -- of processor time for each job
 -- require -------------------------------------------------------------------------------------------------------------
 
 local loaded, loading = { reed = sdk.reed, ["reed-cms-plugin-sdk"] = sdk.reed, _G = globals }, {}
-local own_names = { json = json } -- where a plugin has no such file
+local builtin = { json = json } -- a file of the plugin with this name takes precedence
 local package = limits.package(loaded)
 
 globals.package = package
 for _, name in ipairs { "coroutine", "debug", "math", "os", "package", "string", "table", "utf8" } do loaded[name] = globals[name] end
 
---- The chunk of a Lua file: text alone; a byte order mark and a first line "#!…" are skipped.
+--- The chunk of a Lua file, which must be text; a byte order mark and a first line "#!…" are skipped.
 local function compile(source, name)
   if find(source, "^\xEF\xBB\xBF") then source = sub(source, 4) end
   if find(source, "^#") then source = gsub(source, "^#[^\n]*", "", 1) end
   local chunk, message = load(source, "@" .. name, "t", globals)
   if message and find(message, "assign to const variable", 1, true) and _VERSION ~= "Lua 5.4" then
-    message = message .. " (since Lua 5.5 the variable of a for loop is const; lua: \"5.4\" in plugin.yaml goes back)"
+    message = message .. " (since Lua 5.5 the variable of a for loop is const; plugin.yaml can set lua: \"5.4\")"
   end
   return chunk, message
 end
 
---- Source and path of a module in the plugin's folder, or nil and why not, or nil when there is no such file.
+--- Source and path of a module in the plugin's folder; nil if there is no such file; nil and the reason if it cannot be
+-- read.
 local function search(name)
   for _, pattern in ipairs { "%s.lua", "%s/init.lua" } do
     local path = format(pattern, (gsub(name, "%.", "/")))
     local ok, text = ask("source", path)
     if ok then return text, path end
-    local failure = text and decode(text) or { message = "the host failed" }
+    local failure = text and decode(text) or { message = "internal error of the host" }
     if failure.status ~= 404 then return nil, failure.message end
   end
 end
 
-local function checked(name)
+local function check_name(name)
   if type(name) ~= "string" then blame("require: expected a name, found a " .. type(name)) end
   if not find(name, "^[%w_][%w_-]*[%w_.-]*$") or find(name, "..", 1, true) then
-    blame(format("require: '%s' is no name of a module (words joined by dots)", name))
+    blame(format("require: '%s' is not a module name (words joined by dots)", name))
   end
-  if loading[name] and guard.is_under_way(loading[name]) then blame(format("require: '%s' requires itself", name)) end
+  if loading[name] and guard.is_running(loading[name]) then blame(format("require: '%s' requires itself", name)) end
 end
 
---- Runs the loader of a module; however that ends, another `require` may try again.
+--- Runs the loader of a module; if it fails, another `require` tries again.
 local function run(loader, name, place)
   local over <close> = setmetatable({}, { __close = function() loading[name] = nil end })
   loading[name] = running()
@@ -62,18 +63,18 @@ end
 
 local function required(name)
   if type(name) == "string" and loaded[name] ~= nil then return loaded[name] end
-  checked(name)
+  check_name(name)
   local preload = rawget(package, "preload")
   local loader = type(preload) == "table" and rawget(preload, name)
   if type(loader) == "function" then return run(loader, name, ":preload:") end
   local source, place = search(name)
   if not source then
     if place then blame(format("module '%s': %s", name, place)) end
-    if own_names[name] == nil then
+    if builtin[name] == nil then
       local path = gsub(name, "%.", "/")
       blame(format("module '%s' not found: %s/init.lua: no such file, and no %s.lua", name, path, path))
     end
-    loaded[name] = own_names[name]
+    loaded[name] = builtin[name]
     return loaded[name]
   end
   local chunk, message = compile(source, place)
@@ -84,16 +85,16 @@ end
 globals.require = function(name) return required(name) end
 globals.json = json
 
--- The host's entries --------------------------------------------------------------------------------------------------
+-- Called by the host --------------------------------------------------------------------------------------------------
 
 local host = {}
 
---- The host pushes a long text with the memory limit lifted; from here on it holds again.
+--- The host lifts the memory limit to push a long text; from here on it applies again.
 local function enter(lifted)
   if lifted then limit(true) end
 end
 
---- Before main.lua: the launch spec as JSON.
+--- Called before main.lua, with LuaLaunchSpec.for_lua.
 function host.prepare(text)
   local spec = decode(text)
   state.spec = spec
@@ -138,7 +139,7 @@ end
 function host.sleep(lifted)
   enter(lifted)
   if not state.on_sleep then return "done" end
-  return guard.run(seconds, sdk.rest, state.on_sleep)
+  return guard.run(seconds, sdk.sleep, state.on_sleep)
 end
 
 function host.finish(lifted)
@@ -146,6 +147,6 @@ function host.finish(lifted)
   return guard.finish(seconds)
 end
 
-function host.aftermath() return guard.aftermath() end
+function host.out_of_memory() return guard.out_of_memory() end
 
 return host

@@ -1,12 +1,12 @@
---[[ The SDK: what `require "reed"` gives (lua-api.md).
+--[[ The SDK, as returned by `require "reed"` (lua-api.md).
 
     local reed = require "reed"
     local plugin = reed.create_plugin { name = "hello", version = "1.0.0" }
     plugin.action("greet", function(payload) return { hello = json.decode(payload) } end)
     plugin.run()
 
-A handler gets the payload as a string; it returns a string as it is, or anything else to be written as JSON, and if it
-likes a status. Functions of a plugin take `plugin.f(…)` and `plugin:f(…)` alike. ]]
+A handler gets the payload as a string. It returns a string, or any other value to be encoded as JSON, and optionally a
+status. Functions of a plugin can be called as `plugin.f(…)` and `plugin:f(…)`. ]]
 local guard, json = ...
 
 local blame, error = guard.blame, error
@@ -17,14 +17,14 @@ local concat, find, gsub, math_type, sort, sub = table.concat, string.find, stri
 local decode, encode, ask = json.decode, json.encode, guard.ask
 local metatable_of = guard.raw_getmetatable
 
-local new_array, new_object = json.array, json.object -- the host's entries use nothing that a plugin can replace
+local new_array, new_object = json.array, json.object -- a plugin may replace those of `json`; the host must not call them
 local settings = new_object()
 local reed = { json = json, settings = settings }
 local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, created = false }
 
 -- Failures ------------------------------------------------------------------------------------------------------------
 
---- A failure has `status`, `code` and `message`; as text it reads "404: no snippet 'x'".
+--- A failure has `status`, `code` and `message`; `tostring` gives "404: no snippet 'x'".
 local failure_meta = {
   __metatable = "failure",
   __tostring = function(failure) return format("%d: %s", failure.status, failure.message) end,
@@ -34,23 +34,21 @@ local function is_failure_status(status)
   return math_type(status) == "integer" and status >= 400 and status <= 599
 end
 
---- `{status, message}` for the answer, if the value was raised by reed.fail. A plugin may have caught it and changed it:
--- what is no failure any more is an error like any other.
+--- `{status, message}` if the error value was raised by reed.fail, else nil. A plugin may have caught and changed it, so
+-- the fields are checked again.
 function guard.failure(value)
   if type(value) ~= "table" or metatable_of(value) ~= failure_meta or not rawget(value, "own") then return nil end
   local status, message = rawget(value, "status"), rawget(value, "message")
   if is_failure_status(status) and type(message) == "string" then return { status = status, message = message } end
 end
 
---- Ends this call with a status of its own (400 to 599) and a message to the caller.
+--- Ends the call with a status (400 to 599) and a message to the caller.
 function reed.fail(status, message)
-  if not is_failure_status(status) then
-    blame("reed.fail: the status must be a whole number from 400 to 599")
-  end
+  if not is_failure_status(status) then blame("reed.fail: the status must be an integer from 400 to 599") end
   error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
 end
 
---- Asks the host, and gives the text of its answer; what went wrong is raised as a failure.
+--- Calls a service of the host and returns its text; raises its error as a failure.
 local function request_text(operation, ...)
   local ok, text = ask(operation, ...)
   if ok then return text end
@@ -58,7 +56,7 @@ local function request_text(operation, ...)
   error(setmetatable(failure, failure_meta), 0)
 end
 
---- As `request_text`, for an answer that is JSON.
+--- As `request_text`, for a service that returns JSON.
 local function request(operation, ...)
   local text = request_text(operation, ...)
   return text and decode(text)
@@ -78,18 +76,18 @@ local function json_text(value, what)
 end
 
 reed.snippet = {
-  --- The snippet `{id, type, name, version, created_at, updated_at, content}`; a failure 404 if there is none.
+  --- The snippet `{id, type, name, version, created_at, updated_at, content}`; failure 404 if there is none.
   get = function(ref) return request("snippet.get", encode { expect(ref, "string", "snippet.get: ref") }) end,
 
-  --- A list of snippets in creation order, and the `after` of the next page ("" at the end).
-  -- options: type, after, limit (100; at most 1000)
+  --- Snippets in creation order, and the `after` of the next page ("" at the end).
+  -- options: type, after, limit (100 by default; at most 1000)
   list = function(options)
     local page = request("snippet.list", encode(expect(options, "table", "snippet.list: options", true) or json.object()))
     return page.snippets, page.cursor
   end,
 
-  --- A page as `reed export` writes it, a line for each snippet with the content as it is stored: text, a list of
-  -- their ids, the `after` of the next page, and a list of {id, name, bytes} of those too long for this plugin's memory.
+  --- A page in the format of `reed export`, with the content as stored: the lines, the ids of the snippets, the `after`
+  -- of the next page, and a list of {id, name, bytes} of those that were skipped as too long for this plugin's memory.
   -- options: type, after, limit, only_ids
   lines = function(options)
     options = expect(options, "table", "snippet.lines: options", true) or {}
@@ -102,8 +100,8 @@ reed.snippet = {
     return sub(text, head + 1), page.ids, page.cursor, page.skipped
   end,
 
-  --- As `list`, of a type's snippets whose top-level fields have these values: find("page", { path = "blog/intro" }).
-  -- options: after, limit (100; at most 1000)
+  --- As `list`, for the snippets of a type whose top-level fields have these values, as in
+  -- find("page", { path = "blog/intro" }). options: after, limit
   find = function(type_name, conditions, options)
     expect(type_name, "string", "snippet.find: type")
     options = expect(options, "table", "snippet.find: options", true) or {}
@@ -112,15 +110,19 @@ reed.snippet = {
     return page.snippets, page.cursor
   end,
 
-  --- The id of the new snippet. `content` is a table or a JSON text.
-  create = function(type_name, content, name)
+  --- The id of the new snippet. `content` is a table or a JSON text; `name` may be nil or "". The old order
+  -- create(type, content, name) is accepted too: no name is a table, or starts with a brace.
+  create = function(type_name, name, content)
     expect(type_name, "string", "snippet.create: type")
+    if type(name) == "table" or type(name) == "string" and (content == nil or find(name, "^%s*{")) then
+      name, content = content, name
+    end
     expect(name, "string", "snippet.create: name", true)
     return request("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
   end,
 
-  --- Writes a snippet as it once was, a table as `get` gives it: id, version and times are taken over, filters are not
-  -- asked. Gives 201 (new), 204 (an older version was replaced) or 200 (it is here alike), and a warning or "".
+  --- Writes a snippet as returned by `get`, with its id, version and times; runs no filters. Returns 201 (new), 204 (an
+  -- older version was replaced) or 200 (unchanged), and a warning or "".
   -- options: accept_unfit, overwrite, dry_run
   restore = function(record, options)
     expect(record, "table", "snippet.restore: record")
@@ -133,19 +135,19 @@ reed.snippet = {
     return answer[1], answer[2]
   end,
 
-  --- Merges `patch` (RFC 7396: json.null takes a field away); fails with 409 unless `if_version` is the version.
+  --- Applies a merge patch (RFC 7396: json.null removes a field); failure 409 unless `if_version`, if given, matches.
   update = function(ref, patch, if_version)
     expect(ref, "string", "snippet.update: ref")
     return request("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
   end,
 
-  --- Gives another name, or none (""); gives the id. A failure 409 if the name is in use.
+  --- Sets the name ("" removes it) and returns the id; failure 409 if the name is in use.
   rename = function(ref, name)
     expect(ref, "string", "snippet.rename: ref")
     return request("snippet.rename", encode { ref, expect(name, "string", "snippet.rename: name") })
   end,
 
-  --- Deletes; with `cascade` its bonds go too, else a bonded snippet is a failure 409.
+  --- Deletes a snippet, with `cascade` its bonds too; failure 409 for a bonded snippet without it.
   delete = function(ref, cascade)
     return request("snippet.delete", encode { expect(ref, "string", "snippet.delete: ref"), cascade and true or false })
   end,
@@ -160,12 +162,12 @@ reed.schema = {
     expect(parent, "string", "schema.unbond: parent")
     return request("schema.unbond", encode { parent, expect(child, "string", "schema.unbond: child") })
   end,
-  --- `{id, type, name, weight, path, children}`; without a root the list of all roots.
+  --- `{id, type, name, weight, path, children}`; without a root, the list of all roots.
   tree = function(root, depth) return request("schema.tree", encode { root or "", depth or 0 }) end,
 }
 
 reed.registry = {
-  --- Defines a type, or defines it anew. True when it was new.
+  --- Defines a type, or redefines it; true if it is new.
   define = function(name, definition)
     expect(name, "string", "registry.define: name")
     return request("registry.define", encode { name }, json_text(definition, "registry.define: definition"))
@@ -173,7 +175,7 @@ reed.registry = {
   get = function(name) return request("registry.get", encode { expect(name, "string", "registry.get: name") }) end,
   --- All definitions, by type name.
   list = function() return request("registry.list") end,
-  --- All definitions as `reed export` writes them, a line for each as it is stored; and how many they are.
+  --- All definitions in the format of `reed export`, and their number.
   lines = function()
     local text = request_text("registry.lines")
     return text, select(2, gsub(text, "\n", ""))
@@ -181,13 +183,13 @@ reed.registry = {
 }
 
 reed.search = {
-  --- `{total, hits = {{id, type, name, score, excerpt}, …}}`, the best first. options: type, limit, offset
+  --- `{total, hits = {{id, type, name, score, excerpt}, …}}`, best first. options: type, limit, offset
   query = function(text, options)
     expect(text, "string", "search.query: text")
     options = expect(options, "table", "search.query: options", true) or {}
     return request("search.query", encode { text, options.type or "", options.limit or 0, options.offset or 0 })
   end,
-  --- Indexes a snippet again, or everything; gives the number indexed.
+  --- Indexes a snippet again, or all of them; returns the number indexed.
   index = function(ref) return request("search.index", encode { ref or "" }) end,
 }
 
@@ -211,10 +213,10 @@ local function handler_of(fn, what)
   return fn
 end
 
---- Sets the handler of a command id (1 to 239; plugin.yaml names the same id).
+--- Sets the handler of a command id, 1 to 239.
 function methods.register_command(id, fn)
   if math_type(id) ~= "integer" or id < 1 or id > 239 then
-    blame("register_command: the id must be a whole number from 1 to 239")
+    blame("register_command: the id must be an integer from 1 to 239")
   end
   handler_of(fn, "register_command")
   local name = format("command-%d", id)
@@ -224,59 +226,62 @@ function methods.register_command(id, fn)
   state.actions[name], state.handlers[id] = id, fn
 end
 
---- Sets the handler of an action; plugin.yaml says its command id.
+--- Sets the handler of an action of plugin.yaml.
 function methods.action(name, fn)
   handler_of(fn, "action")
   local known = state.spec.actions
   local id = rawget(known, name)
-  if not id and state.spec.any_action then -- a test without its manifest
+  if not id and state.spec.any_action then -- a test without plugin.yaml
     id = 1
     while state.handlers[id] do id = id + 1 end
   elseif not id then
     local names = {}
     for action in pairs(known) do names[#names + 1] = action end
     sort(names)
-    blame(format("action '%s' is not in plugin.yaml (it has: %s)", tostring(name), concat(names, ", ")))
+    blame(format("plugin.yaml has no action '%s'; its actions: %s", tostring(name), concat(names, ", ")))
   end
   state.actions[name], state.handlers[id] = id, fn
 end
 
---- Sets the handler of a message type: fn(payload, source, type). Who asked by `request` gets what it returns, whatever
--- can be JSON; without that, or for nil, that it was done; an error, or reed.fail, as a failure.
-function methods.register_message_handler(message_type, fn)
+--- Sets the handler of a message type: fn(payload, source, type). A sender that waits (`request`) gets the returned value
+-- as JSON (RESPONSE_DATA), or RESPONSE_ACK for nil; an error, or reed.fail, becomes a failure there.
+function methods.on_message(message_type, fn)
   if math_type(message_type) ~= "integer" or message_type < 0 or message_type > 255 then
-    blame("register_message_handler: the type must be a whole number from 0 to 255")
+    blame("on_message: the type must be an integer from 0 to 255")
   end
-  state.messages[message_type] = handler_of(fn, "register_message_handler")
+  state.messages[message_type] = handler_of(fn, "on_message")
 end
+methods.register_message_handler = methods.on_message -- the name in ReedCMS's documents
 
---- fn(signal_type, data) is called for each signal of the core, before it is answered.
+--- fn(signal_type, data) is called for each signal of the core, before the SDK answers it.
 function methods.on_signal(fn) state.on_signal = handler_of(fn, "on_signal") end
 
 --- fn() is called before the plugin goes to sleep (plugin.yaml: sleep).
 function methods.on_sleep(fn) state.on_sleep = handler_of(fn, "on_sleep") end
 
---- Sends a signal to the core: reed.signals.BUSY and so on.
+--- Sends a signal to the core, such as reed.signals.BUSY.
 function methods.send_signal(signal_type, data)
   request("signal", encode { signal_type, data or "" })
 end
 
---- Sends a message to `target`; a payload is a table or a JSON text. True when its pipe has it, where it waits even
--- while the target does not run; false while it is queued, as the pipe is full. A failure 429 when the queue is full too.
-function methods.send_plugin_message(target, message_type, payload)
-  expect(target, "string", "send_plugin_message: target")
-  return request("message", encode { target, message_type }, json_text(payload or json.object(), "send_plugin_message: payload"))
+--- Sends a message to `target`; the payload is a table or a JSON text. True if the FIFO has it, where it stays even while
+-- the target does not run; false if it is queued because the FIFO is full. Failure 429 when the queue is full too.
+function methods.send_message(target, message_type, payload)
+  expect(target, "string", "send_message: target")
+  return request("message", encode { target, message_type }, json_text(payload or json.object(), "send_message: payload"))
 end
+methods.send_plugin_message = methods.send_message -- the name in ReedCMS's documents
 
---- Sends a message and waits for its answer, `timeout` seconds (5): nil for RESPONSE_ACK, the value of RESPONSE_DATA, a
--- failure for RESPONSE_ERROR, and a failure 504 without one. It is sent again after 1, 2, 4 s, and handled once.
+--- Sends a message and waits for its answer, up to `timeout` seconds (5 by default): nil for RESPONSE_ACK, the value of
+-- RESPONSE_DATA, a failure for RESPONSE_ERROR, failure 504 without an answer. The message is sent again after 1, 2, 4 s,
+-- and handled once.
 function methods.request(target, message_type, payload, timeout)
   expect(target, "string", "request: target")
   local text = json_text(payload or json.object(), "request: payload")
   return request("message.request", encode { target, message_type, timeout or 5 }, text)
 end
 
---- Serves calls until the core asks for the shutdown; what follows run() is done then.
+--- Serves calls until SHUTDOWN_GRACEFUL; then main.lua continues after run().
 function methods.run() guard.park() end
 
 reed.signals = { READY = 0x01, BUSY = 0x02, SLEEPING = 0x04, ERROR = 0x05,
@@ -284,17 +289,17 @@ reed.signals = { READY = 0x01, BUSY = 0x02, SLEEPING = 0x04, ERROR = 0x05,
 reed.messages = { KEYWORD_OPTIMIZED = 0x01, CONTENT_ANALYZED = 0x02,
   RESPONSE_ACK = 0xF0, RESPONSE_ERROR = 0xF1, RESPONSE_DATA = 0xF2 }
 
---- The plugin. `name` and `version` must be the manifest's; `socket_path` is accepted, and the core's own is used.
+--- The plugin. `name` and `version` must be those of plugin.yaml; `socket_path` is ignored.
 function reed.create_plugin(options)
   expect(options, "table", "create_plugin: options")
   local spec = state.spec
   for _, field in ipairs { "name", "version" } do
-    if spec[field] == "" then spec[field] = options[field] or "" end -- a test without its manifest
+    if spec[field] == "" then spec[field] = options[field] or "" end -- a test without plugin.yaml
     if options[field] ~= nil and options[field] ~= spec[field] then
-      blame(format("create_plugin: %s is '%s', the manifest says '%s'", field, tostring(options[field]), spec[field]))
+      blame(format("create_plugin: %s is '%s', but '%s' in plugin.yaml", field, tostring(options[field]), spec[field]))
     end
   end
-  if state.created then blame("create_plugin: a process holds one plugin, and it has been created") end
+  if state.created then blame("create_plugin: already called; a process runs one plugin") end
   state.created = true
   local plugin = { name = spec.name, version = spec.version, settings = reed.settings, log = reed.log }
   for _, noun in ipairs { "snippet", "schema", "registry", "search", "fail" } do plugin[noun] = reed[noun] end
@@ -316,12 +321,12 @@ function module.set_settings(given)
   for key, value in next, given do rawset(settings, key, value) end
 end
 
---- The job of a call: gives status and body.
+--- The job of a call; returns status and body.
 function module.answer(handler, payload)
   local body, status = handler(payload)
   if status == nil then status = 200
   elseif math_type(status) ~= "integer" or status < 200 or status > 599 then
-    error("the handler's status must be a whole number from 200 to 599", 0)
+    error("the handler's status must be an integer from 200 to 599", 0)
   end
   return status, type(body) == "string" and body or encode(body)
 end
@@ -330,15 +335,15 @@ end
 function module.notify(handler, signal) handler(signal[1], signal[2]) end
 
 --- The job of on_sleep.
-function module.rest(handler) handler() end
+function module.sleep(handler) handler() end
 
---- The job of a message: gives the answer's data, or nothing.
+--- The job of a message; returns the answer as JSON, or nothing.
 function module.receive(handler, message)
   local value = handler(message[1], message[2], message[3])
   if value ~= nil then return encode(value) end
 end
 
---- The manifest that is registered (protocol.md#plugin-connections).
+--- What the plugin registers (protocol.md#plugin-connections).
 function module.manifest()
   local actions, messages = new_object(), new_array()
   for name, id in pairs(state.actions) do actions[name] = { command_id = id } end

@@ -1,4 +1,4 @@
---[[ describe, it and assert for a plugin's own tests (reed/lua/testing.py runs them; tests/test_*.lua).
+--[[ describe, it and assert for a plugin's own tests, tests/test_*.lua (lua-api.md#tests).
 
     describe("validate", function()
       it("finds a missing title", function()
@@ -7,8 +7,7 @@
       end)
     end)
 
-`call(action, input)` calls a handler as the core does, and gives the decoded answer and its status; a failure is raised as
-the caller would get it. What a plugin asks of the core, a test gives it: `require("reed").snippet.get = function(ref) … end`. ]]
+There is no core: a test replaces what the plugin calls, as in `require("reed").snippet.get = function(ref) … end`. ]]
 local guard, json, sdk = ...
 
 local concat, error, format, ipairs, next, pcall = table.concat, error, string.format, ipairs, next, pcall
@@ -16,8 +15,8 @@ local rawequal, rawget, setmetatable, tostring, type = rawequal, rawget, setmeta
 local find, gsub = string.find, string.gsub
 local globals, state = guard.globals, sdk.state
 
-local cases, titles = {}, {} -- titles: of the describes that are open
-local before = {} -- functions to run before each `it`, by depth
+local cases, titles = {}, {} -- titles: of the enclosing describes
+local before = {} -- functions to run before each `it`, outermost first
 
 -- Collecting ----------------------------------------------------------------------------------------------------------
 
@@ -39,7 +38,7 @@ end
 
 -- Asserting -----------------------------------------------------------------------------------------------------------
 
---- A value as a test's reader wants to see it.
+--- A value as shown in a failed assertion.
 local function show(value)
   if type(value) == "string" then return format("%q", value) end
   if type(value) ~= "table" or value == json.null then return tostring(value) end
@@ -47,7 +46,7 @@ local function show(value)
   return ok and text or tostring(value)
 end
 
---- Deep equality: the same keys with the same values; integers and floats of one value are equal, as in Lua.
+--- Deep equality; integers and floats of one value are equal, as in Lua.
 local function same(a, b)
   if rawequal(a, b) or a == b then return true end
   if type(a) ~= "table" or type(b) ~= "table" then return false end
@@ -78,15 +77,15 @@ function check.matches(text, pattern)
   verify(type(text) == "string" and find(text, pattern), "expected a match of %s, found %s", show(pattern), show(text))
 end
 
---- `text` holds the plain text.
+--- `text` contains the plain text `part`.
 function check.contains(text, part)
   verify(type(text) == "string" and find(text, part, 1, true), "expected %s in %s", show(part), show(text))
 end
 
---- fn() raises an error; its text (or a failure's message) matches the pattern. Gives the error.
+--- fn() raises an error whose text (or a failure's message) matches the pattern; returns the error.
 function check.fails(fn, pattern)
   local ok, failure = pcall(fn)
-  verify(not ok, "expected an error, there was none")
+  verify(not ok, "expected an error, but there was none")
   local text = type(failure) == "table" and rawget(failure, "message") or tostring(failure)
   if pattern then verify(find(text, pattern), "expected an error that matches %s, found %s", show(pattern), show(text)) end
   return failure
@@ -102,6 +101,7 @@ globals.assert = setmetatable(check, {
 
 -- Calling -------------------------------------------------------------------------------------------------------------
 
+--- Calls a handler as the core does; returns the decoded answer and its status. A failure is raised.
 globals.call = function(action, input)
   local id = state.actions[action]
   if not id then guard.blame(format("the plugin has no action '%s'", tostring(action))) end
@@ -128,10 +128,10 @@ local function run_case(case)
   case.body()
 end
 
---- Runs one case in a worker, with a plugin's limits; gives what guard.run gives.
+--- Runs one case, within a plugin's limits; returns what guard.run returns.
 function runner.run(number, seconds) return guard.run(seconds, run_case, cases[number]) end
 
---- Runs a file of tests, which collects its cases.
+--- Runs a file of tests, which adds its cases.
 function runner.collect(name, source, seconds)
   local chunk, message = guard.load(gsub(source, "^#[^\n]*", "", 1), "@" .. name, "t", globals)
   if not chunk then return "error", message, "" end

@@ -15,7 +15,7 @@ if "reed.zygote" in sys.orig_argv:
             sys.path.insert(0, spec.folder)
             import attempts
 
-            found = attempts.results(json.loads(spec.prepared)["settings"])
+            found = attempts.results(json.loads(spec.for_lua)["settings"])
             os.write(1, b"ATTEMPTS " + json.dumps(found).encode() + b"\n")
         serve(self, spec, connect)
 

@@ -1,10 +1,10 @@
-"""The file that a command writes content to.
+"""Files that commands write content to.
 
-    FILE ── links of one's own are followed ─┬─ target: private temporary file beside it ── fsync ── rename
-                                             └─ appending: what is there stays
+    FILE ── the user's own links are followed ─┬─ replacing: private temporary file ── fsync ── rename
+                                               └─ appending: existing bytes stay
 
-In a folder that everyone may write to, as /tmp, a link or a FIFO that another user put there leads content elsewhere:
-it is refused, whatever fs.protected_symlinks says.
+In a world-writable folder such as /tmp, a link, FIFO or file of another user could redirect content: it is refused,
+whatever fs.protected_symlinks says.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def target(path: str) -> Iterator[BinaryIO]:
-    """Whole under its name, or not at all.
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when it is complete, or not at all.
 
-    - is standard output; what is no regular file, as a FIFO or /dev/null, is written straight.
+    "-" is standard output; a FIFO or a device such as /dev/null is written directly.
     """
     if path == "-":
         sys.stdout.flush()
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = _resolved(path)
+    path = _resolve(path)
     folder_path, name = os.path.split(path)
     folder = os.open(folder_path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -45,15 +45,15 @@ def target(path: str) -> Iterator[BinaryIO]:
             with os.fdopen(os.open(name, flags, dir_fd=folder), "wb") as file:
                 yield file
             return
-        with _replacing(name, folder, _mode_of(status)) as file:
+        with _temporary(name, folder, _mode(status)) as file:
             yield file
     finally:
         os.close(folder)
 
 
 def appending(path: str) -> IO[bytes]:
-    """The file, to write more to its end, not buffered; made private. Another user's is refused in such a folder."""
-    path = _resolved(path)
+    """An unbuffered file to append to; created private."""
+    path = _resolve(path)
     if (status := _status(path)) is not None:
         _refuse_planted(path, status)
     nofollow = 0 if status is not None and stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW
@@ -62,25 +62,25 @@ def appending(path: str) -> IO[bytes]:
 
 
 @contextmanager
-def _replacing(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
-    """A file that takes the place of `name` in `folder` when all was written; only its user may read it until then."""
-    new = f".{name[:200]}.{secrets.token_hex(8)}.new"
+def _temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
+    """A private file that is renamed to `name` in `folder` on success and removed on failure."""
+    temporary = f".{name[:200]}.{secrets.token_hex(8)}.new"
     try:
-        with os.fdopen(os.open(new, _CREATE, 0o600, dir_fd=folder), "wb") as file:
+        with os.fdopen(os.open(temporary, _CREATE, 0o600, dir_fd=folder), "wb") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=folder)
+            os.unlink(temporary, dir_fd=folder)
         raise
     os.fsync(folder)
 
 
-def _resolved(path: str) -> str:
-    """Where the links lead; each must be one's own, or in a folder that others may not write to."""
+def _resolve(path: str) -> str:
+    """Follow links; each must be the user's own or in a folder that others cannot write to."""
     for _ in range(_MAX_LINKS):
         status = _status(path)
         if status is None or stat.S_ISREG(status.st_mode):
@@ -88,11 +88,11 @@ def _resolved(path: str) -> str:
         _refuse_planted(path, status)
         if not stat.S_ISLNK(status.st_mode):
             return path
-        leads_to = os.path.join(os.path.dirname(path), os.readlink(path))
-        if not os.path.lexists(leads_to) and os.path.exists(path):
-            return path  # a link of /proc, as /dev/stdout is: what it shows is no path
-        path = leads_to
-    raise ReedError(f"{path}: too many links")
+        destination = os.path.join(os.path.dirname(path), os.readlink(path))
+        if not os.path.lexists(destination) and os.path.exists(path):
+            return path  # a magic link of /proc, as behind /dev/stdout: its text is not a path
+        path = destination
+    raise ReedError(f"{path}: too many levels of symbolic links")
 
 
 def _refuse_planted(path: str, status: os.stat_result) -> None:
@@ -100,7 +100,7 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
     if folder.st_mode & stat.S_IWOTH and status.st_uid not in {os.geteuid(), folder.st_uid}:
         kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
         raise ReedError(
-            f"{path}: is a {kind} of user {user_name(status.st_uid)}, in a folder that everyone may write to",
+            f"{path}: refused: a {kind} of user {user_name(status.st_uid)} in a world-writable folder",
             hint="name another file",
         )
 
@@ -112,8 +112,8 @@ def _status(path: str, folder: int | None = None) -> os.stat_result | None:
         return None
 
 
-def _mode_of(status: os.stat_result | None) -> int:
-    """That of the file that is replaced, if it is one's own, or what the umask leaves of a new one."""
+def _mode(status: os.stat_result | None) -> int:
+    """The mode of the replaced file if the user owns it, else that of a new file under the umask."""
     if status is not None and status.st_uid == os.geteuid():
         return stat.S_IMODE(status.st_mode)
     umask = os.umask(0o077)

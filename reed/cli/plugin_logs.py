@@ -1,4 +1,4 @@
-"""`reed plugin logs`: the end of a plugin's log, and what is written to it from now on."""
+"""`reed plugin logs`: the last lines of a plugin's log, and with --follow the new ones."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from reed.cli.parse import Args
 from reed.errors import CoreNotRunning, PluginNotFound
 from reed.text import safe
 
-_PAUSE = 0.1  # seconds between two looks
+_POLL_INTERVAL = 0.1  # seconds
 
 
 def show(args: Args, output: Output) -> int:
     path = _log_path(args)
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            for line in last_lines(file, args.number("--lines", 100)):
-                _log_line(output, line)
+            for line in deque(file, maxlen=args.number("--lines", 100)):
+                _print(output, line)
             if args.has("--follow"):
                 for line in follow(file, path):
-                    _log_line(output, line)
+                    _print(output, line)
                     output.stream.flush()
     except FileNotFoundError:
-        output.say(f"{args.word('NAME')} has written nothing yet ({path})")
+        output.info(f"{args.arg('NAME')} has no log yet ({path})")
     return 0
 
 
-def _log_line(output: Output, line: str) -> None:
+def _print(output: Output, line: str) -> None:
     if output.as_json:
         output.json(line.rstrip("\n"))
     else:
@@ -40,8 +40,8 @@ def _log_line(output: Output, line: str) -> None:
 
 
 def _log_path(args: Args) -> str:
-    """The core knows where it writes; when it does not run, the settings say."""
-    name = args.word("NAME")
+    """The path that the core reports; without a core, the one that the settings imply."""
+    name = args.arg("NAME")
     try:
         with connect(args) as core:
             return str(core.plugin_health(name)[0]["log"])
@@ -52,13 +52,8 @@ def _log_path(args: Args) -> str:
         return str(path)
 
 
-def last_lines(file: TextIO, count: int) -> list[str]:
-    """The last lines of a file; it is read to its end."""
-    return list(deque(file, maxlen=max(count, 0)))
-
-
 def follow(file: TextIO, path: str) -> Iterator[str]:
-    """Lines as they are written, for ever; also when the file is put aside and a new one begun under its name."""
+    """Yield lines as they are written, without end; continues with the new file after a log rotation."""
     current = file
     unfinished = ""
     while True:
@@ -68,14 +63,13 @@ def follow(file: TextIO, path: str) -> Iterator[str]:
             if unfinished.endswith("\n"):
                 yield unfinished
                 unfinished = ""
-            continue
-        if _is_another(current, path):
+        elif _is_rotated(current, path):
             current = open(path, encoding="utf-8", errors="replace")  # noqa: SIM115
-            continue
-        time.sleep(_PAUSE)
+        else:
+            time.sleep(_POLL_INTERVAL)
 
 
-def _is_another(file: TextIO, path: str) -> bool:
+def _is_rotated(file: TextIO, path: str) -> bool:
     try:
         return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:

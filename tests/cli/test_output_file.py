@@ -1,4 +1,4 @@
-"""Where a command writes content to: whole or not at all, and never where another user's link leads."""
+"""Output files: complete or absent, and never behind another user's link."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from reed.cli.target import appending, target
+from reed.cli.output_file import appending, replacing
 from reed.errors import ReedError
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="requires root: files of another user")
 OTHER = 12345
 
 
 def write(path: Path | str, content: bytes = b"content") -> None:
-    with target(os.fspath(path)) as file:
+    with replacing(os.fspath(path)) as file:
         file.write(content)
 
 
 @pytest.fixture
 def shared(tmp_path) -> Path:
-    """A folder like /tmp."""
+    """A world-writable folder like /tmp."""
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o1777)
@@ -49,10 +49,10 @@ def test_another_users_link_is_refused_in_a_folder_that_everyone_may_write_to(sh
 
 
 @as_root
-def test_another_users_fifo_is_refused_there(shared) -> None:
+def test_another_users_fifo_is_refused(shared) -> None:
     os.mkfifo(shared / "all.jsonl")
     os.chown(shared / "all.jsonl", OTHER, OTHER)
-    with pytest.raises(ReedError, match="is a file of user"):
+    with pytest.raises(ReedError, match=str(OTHER)):
         write(shared / "all.jsonl")
 
 
@@ -61,17 +61,17 @@ def test_a_link_to_another_users_link_is_refused(shared, tmp_path) -> None:
     (shared / "theirs").symlink_to(tmp_path / "treasure")
     os.lchown(shared / "theirs", OTHER, OTHER)
     (tmp_path / "mine").symlink_to(shared / "theirs")
-    with pytest.raises(ReedError, match="is a link of user"):
+    with pytest.raises(ReedError, match=str(OTHER)):
         write(tmp_path / "mine")
 
 
 @as_root
-def test_a_file_that_another_user_put_there_gives_neither_its_mode_nor_a_place_to_append(shared) -> None:
+def test_another_users_file_is_not_appended_to_and_its_mode_not_kept(shared) -> None:
     theirs = shared / "all.jsonl"
     theirs.touch()
     theirs.chmod(0o666)
     os.chown(theirs, OTHER, OTHER)
-    with pytest.raises(ReedError, match="is a file of user"):
+    with pytest.raises(ReedError, match=str(OTHER)):
         appending(os.fspath(theirs))
     old = os.umask(0o077)
     try:
@@ -81,7 +81,7 @@ def test_a_file_that_another_user_put_there_gives_neither_its_mode_nor_a_place_t
     assert (theirs.stat().st_uid, stat.S_IMODE(theirs.stat().st_mode)) == (0, 0o600)
 
 
-def test_more_is_appended_to_a_file_that_is_made_private(tmp_path) -> None:
+def test_appending_creates_a_private_file(tmp_path) -> None:
     for _ in range(2):
         with appending(os.fspath(tmp_path / "record")) as file:
             file.write(b"frame")
@@ -89,7 +89,7 @@ def test_more_is_appended_to_a_file_that_is_made_private(tmp_path) -> None:
     assert stat.S_IMODE((tmp_path / "record").stat().st_mode) == 0o600
 
 
-def test_links_of_ones_own_are_followed(shared, tmp_path) -> None:
+def test_the_users_own_links_are_followed(shared, tmp_path) -> None:
     (shared / "second").symlink_to(tmp_path / "file")
     (tmp_path / "first").symlink_to(shared / "second")
     write(tmp_path / "first", b"one")
@@ -98,17 +98,17 @@ def test_links_of_ones_own_are_followed(shared, tmp_path) -> None:
     assert (tmp_path / "first").is_symlink()
 
 
-def test_links_in_a_circle_are_an_error(tmp_path) -> None:
+def test_a_cycle_of_links_is_an_error(tmp_path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(ReedError, match="too many links"):
+    with pytest.raises(ReedError, match="/a: "):
         write(tmp_path / "a")
 
 
 def test_the_file_is_private_until_it_is_whole_and_keeps_its_mode(tmp_path) -> None:
     old = os.umask(0o027)
     try:
-        with target(str(tmp_path / "new")) as file:
+        with replacing(str(tmp_path / "new")) as file:
             file.write(b"content")
             file.flush()
             (unfinished,) = tmp_path.iterdir()
@@ -123,16 +123,16 @@ def test_the_file_is_private_until_it_is_whole_and_keeps_its_mode(tmp_path) -> N
     assert (tmp_path / "new").read_bytes() == b"again"
 
 
-def test_what_fails_leaves_nothing_behind(tmp_path) -> None:
+def test_a_failed_write_leaves_no_file_behind(tmp_path) -> None:
     (tmp_path / "file").write_text("old")
-    with contextlib.suppress(RuntimeError), target(str(tmp_path / "file")) as file:
+    with contextlib.suppress(RuntimeError), replacing(str(tmp_path / "file")) as file:
         file.write(b"half")
         raise RuntimeError
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_no_regular_file_is_written_straight(tmp_path) -> None:
+def test_fifos_and_devices_are_written_directly(tmp_path) -> None:
     os.mkfifo(tmp_path / "fifo")
     reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     try:

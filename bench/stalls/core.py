@@ -1,0 +1,90 @@
+"""A core that measures its own turns. Run as a program: REED_RUNTIME_DIR and REED_DATA_DIR say where it lives.
+
+    stdin            stdout
+    reset            {}                                      forget the longest turn, and the memory's peak
+    report           {"longest", "turns", "peak", "rss"}     seconds of processor time; bytes
+
+It works with any version of `reed.daemon`, so an older tree can be measured beside this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from reed.config import load
+from reed.daemon import Daemon
+
+
+class MeasuredLoop:
+    """Wraps `loop.turn`: thread_time stands still while a turn waits for something to happen."""
+
+    def __init__(self, loop: Any) -> None:
+        self.longest = 0.0
+        self.turns = 0
+        self._turn = loop.turn
+        loop.turn = self.turn
+
+    def turn(self, *arguments: Any) -> None:
+        began = time.thread_time()
+        self._turn(*arguments)
+        used = time.thread_time() - began
+        self.turns += 1
+        self.longest = max(self.longest, used)
+
+
+def main() -> None:
+    daemon = Daemon(load(None, os.environ, {}), logging.getLogger("reed"))
+    measured = MeasuredLoop(daemon.loop)
+
+    def obey() -> None:
+        words = os.read(0, 4096).decode().split()
+        if not words:
+            daemon.stop()
+            return
+        for word in words:
+            if word == "reset":
+                measured.longest, measured.turns = 0.0, 0
+                _forget_peak()
+                _answer({})
+            else:
+                _answer(
+                    {
+                        "longest": measured.longest,
+                        "turns": measured.turns,
+                        "peak": _status("VmHWM"),
+                        "rss": _status("VmRSS"),
+                    }
+                )
+
+    daemon.loop.watch(0, obey)
+    _answer({})
+    daemon.run()
+    daemon.close()
+
+
+def _answer(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def _forget_peak() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Another client: asks for one small snippet again and again, and notes how long each answer takes.
+
+python -m bench.stalls.probe SOCKET REF        stdin, stdout: `reset` and `report`, as of core.py
+report   {"count", "longest", "p999"}          seconds
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+
+from reed.client import Client
+
+_PAUSE = 0.001  # seconds between an answer and the next request
+
+
+def main(path: str, ref: str) -> None:
+    waits: list[float] = []
+    with Client(path, timeout=600) as client:
+        print("{}", flush=True)
+        while True:
+            if select.select([0], [], [], _PAUSE)[0]:
+                word = sys.stdin.readline().strip()
+                if not word:
+                    return
+                if word == "reset":
+                    waits.clear()
+                    print("{}", flush=True)
+                else:
+                    print(json.dumps(_report(waits)), flush=True)
+            began = time.monotonic()
+            client.snippet_get(ref)
+            waits.append(time.monotonic() - began)
+
+
+def _report(waits: list[float]) -> dict[str, float]:
+    ordered = sorted(waits)
+    if not ordered:
+        return {"count": 0, "longest": 0.0, "p999": 0.0}
+    return {
+        "count": len(ordered),
+        "longest": ordered[-1],
+        "p999": ordered[min(int(len(ordered) * 0.999), len(ordered) - 1)],
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

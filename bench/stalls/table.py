@@ -1,0 +1,164 @@
+"""`python -m bench stalls [--before DIR] [KIND …]`: the longest turn and the longest wait of another client, by kind.
+
+DIR is another checkout of reed, measured in the same run. The core has a processor, all others have the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.processes import HEADER, ROOT
+from bench.stalls.requests import MB, PROBE, Kind, kinds, run
+from reed.client import Client
+
+TURN_SECONDS, TURN_SECONDS_PER_MB = 0.010, 0.004  # what a turn may take
+MEMORY_PER_PAYLOAD, MEMORY_ALWAYS = 4, 8 * MB
+_TIMEOUT = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """What one request did to the core."""
+
+    outcome: str
+    turn: float  # seconds of processor time of the longest turn
+    wait: float  # seconds that the other client waited at the longest
+    grown: int  # bytes by which the core's memory grew at its peak
+    seconds: float  # until the request was answered
+
+    def is_within(self, kind: Kind) -> bool:
+        allowed = TURN_SECONDS + TURN_SECONDS_PER_MB * kind.payload / MB
+        return self.turn <= allowed and self.grown <= MEMORY_ALWAYS + MEMORY_PER_PAYLOAD * kind.payload
+
+
+class Measured:
+    """A program that answers `reset` and `report` (core.py, probe.py)."""
+
+    def __init__(self, arguments: list[str], environ: dict[str, str], folder: Path) -> None:
+        command = [sys.executable, *arguments]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, env=environ, cwd=folder, **pipes)
+        self._read()
+
+    def ask(self, word: str) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Core:
+    """A measured core of a tree, with another client that asks it for a small snippet all the time."""
+
+    def __init__(self, tree: Path, folder: Path) -> None:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("REED_")}
+        environ |= {"REED_RUNTIME_DIR": str(folder / "run"), "REED_DATA_DIR": str(folder / "data")}
+        (folder / "plugin-registry.csv").write_text(HEADER)
+        core = str(ROOT / "bench" / "stalls" / "core.py")
+        self._core = Measured(["-P", core], environ | {"PYTHONPATH": str(tree)}, folder)
+        self.socket = folder / "run" / "core.sock"
+        self.client = Client(self.socket, timeout=_TIMEOUT)
+        self.client.registry_define("probe", {})
+        self.client.snippet_create("probe", PROBE, {"text": "x" * 500})
+        probe = ["-m", "bench.stalls.probe", str(self.socket), PROBE]
+        self._probe = Measured(probe, environ | {"PYTHONPATH": str(ROOT)}, folder)
+
+    def measure(self, kind: Kind) -> Stall:
+        before = self._core.ask("report")["rss"]
+        self._core.ask("reset")
+        self._probe.ask("reset")
+        began = time.monotonic()
+        outcome = run(kind, self.client)
+        seconds = time.monotonic() - began
+        core, probe = self._core.ask("report"), self._probe.ask("report")
+        return Stall(outcome, core["longest"], probe["longest"], max(core["peak"] - before, 0), seconds)
+
+    def close(self) -> None:
+        self.client.close()
+        self._probe.close()
+        self._core.close()
+
+
+@contextmanager
+def core_of(tree: Path) -> Iterator[Core]:
+    with tempfile.TemporaryDirectory(prefix="reed-stalls-") as folder:
+        core = Core(tree, Path(folder))
+        try:
+            yield core
+        finally:
+            core.close()
+
+
+def measure(tree: Path, wanted: list[Kind]) -> dict[str, Stall]:
+    """By kind; what a kind needs is prepared first, on the same core."""
+    found: dict[str, Stall] = {}
+    prepared = set()
+    with core_of(tree) as core:
+        for kind in wanted:
+            if kind.prepare not in prepared:
+                kind.prepare(core.client)
+                prepared.add(kind.prepare)
+            found[kind.name] = core.measure(kind)
+            print(f"  {kind.name}: {found[kind.name].turn * 1e3:.1f} ms", file=sys.stderr, flush=True)
+    return found
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench stalls", description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help="the beginning of a kind's name; all by default")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, measured too")
+    options = parser.parse_args(words)
+    wanted = [kind for kind in kinds() if not options.kinds or kind.name.startswith(tuple(options.kinds))]
+    trees = {"before": options.before.resolve(), "after": ROOT} if options.before else {"": ROOT}
+    found = {name: measure(tree, wanted) for name, tree in trees.items()}
+    print(_table(wanted, found))
+    return 0
+
+
+def _table(wanted: list[Kind], found: dict[str, dict[str, Stall]]) -> str:
+    head = ["request", *(f"{name} {what}".strip() for name in found for what in ("turn", "wait", "memory", "answer"))]
+    rows = [head]
+    for kind in wanted:
+        row = [kind.name]
+        for stalls in found.values():
+            stall = stalls[kind.name]
+            row += [f"{stall.turn * 1e3:,.1f} ms", f"{stall.wait * 1e3:,.1f} ms", f"{stall.grown / MB:,.0f} MB"]
+            row += [f"{stall.seconds:.2f} s" + ("" if stall.outcome == "done" else " refused")]
+        row.append("" if stall.is_within(kind) else "over the bound")
+        rows.append(row)
+    widths = [max(len(row[at]) if at < len(row) else 0 for row in rows) for at in range(len(rows[-1]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=False))
+        )
+        for row in rows
+    )

@@ -1,0 +1,90 @@
+"""`reed export`: types, snippets and bonds as JSON lines (reed.wire.jsonl)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from reed.cli.options import connect
+from reed.cli.output import Output, plural
+from reed.cli.output_file import replacing
+from reed.cli.parse import Args, Option, Subcommand
+from reed.cli.progress import Progress
+from reed.client import Client, Request
+from reed.errors import CallError, NotFound
+from reed.wire import jsonl
+from reed.wire.codes import Command
+from reed.wire.common import JsonResponse
+from reed.wire.schema import SchemaTree
+
+_PAGE = 200
+
+
+def export(args: Args, output: Output) -> int:
+    path, only = args.arg("FILE"), args.text("--type") or ""
+    with connect(args) as core, replacing(path) as file:
+        progress = Progress(output, "exporting", core.stats()["store"].get("snippets", 0) if not only else 0)
+        counts = _write(core, file, only, progress)
+        progress.clear()
+    if path == "-":
+        return 0
+    if output.as_json:
+        output.json(counts)
+    elif output.is_terminal:
+        written = ", ".join(plural(counts[f"{each}s"], each) for each in ("snippet", "type", "bond"))
+        output.info(f"{written} exported to {path}")
+    else:
+        output.rows(counts.items())
+    return 0
+
+
+def _write(core: Client, file: BinaryIO, only: str, progress: Progress) -> dict[str, int]:
+    """Write types, snippets, then the bonds between these snippets; `only` is a type or ""."""
+    types = [each for each in core.registry_list() if only in ("", each.type_name)]
+    if only and not types:
+        core.registry_get(only)  # raises NotFound, with the nearest name
+    for each in types:
+        file.write(jsonl.of_type(each))
+    ids: list[str] = []
+    for record in core.snippets(only, _PAGE):
+        file.write(jsonl.of_snippet(record))
+        ids.append(record.id)
+        progress.update(len(ids), len(ids))
+    bonds = 0
+    for bond in _bonds(core, ids):
+        file.write(bond)
+        bonds += 1
+    return {"snippets": len(ids), "types": len(types), "bonds": bonds}
+
+
+def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
+    """Bonds of each snippet to its children, in their order; a snippet deleted during the export has none."""
+    exported = set(ids)
+    requests = (Request(Command.SCHEMA_TREE, SchemaTree(snippet_id, 1).pack(), snippet_id) for snippet_id in ids)
+    for request, response in core.pipelined(requests):
+        if isinstance(response, NotFound):
+            continue
+        if isinstance(response, CallError):
+            raise response
+        for child in json.loads(bytes(JsonResponse.unpack(response).json))["children"]:
+            if child["id"] in exported:
+                yield jsonl.of_bond(request.tag, child["id"], child["weight"], child["path"])
+
+
+SUBCOMMANDS = {
+    "export": Subcommand(
+        export,
+        "FILE",
+        "Write all types, snippets and bonds to a file of JSON lines; - is standard output",
+        (Option("--type", "T", "only snippets of this type, and the bonds between them"),),
+        """
+The file appears under its name when it is complete. `reed import FILE` reads it, into this core or another.
+
+  {"kind":"type","name":"page","definition":{…}}
+  {"kind":"snippet","id":"…","type":"page","name":"blog/intro","version":1,"created_at":…,"updated_at":…,"content":{…}}
+  {"kind":"bond","parent":"…","child":"…","weight":0,"path":""}
+
+Content that spans several lines is written as a string, under "content_text".""",
+    ),
+}

@@ -1,0 +1,159 @@
+"""`reed import`: options, input file and report. The import itself is in `importer`.
+
+Rejected lines are counted, the first ones printed, and the exit code is 1. The client reconnects when the core
+restarts; if the core dies, the command reports the last line that was processed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from reed.cli.importer import Import, problems_as_json
+from reed.cli.options import connect, standard_input, without_bom
+from reed.cli.output import Output, plural
+from reed.cli.parse import Args, Option, Subcommand, UsageError
+from reed.cli.plain_lines import Keys, Naming, NumberedLines, define_if_missing, require_field
+from reed.cli.progress import Progress
+from reed.client import Request
+from reed.errors import ReedError
+
+
+def import_file(args: Args, output: Output) -> int:
+    path, snippet_type = args.arg("FILE"), args.text("--type") or ""
+    _check_options(args, snippet_type)
+    since = time.monotonic()
+    naming = Naming(args.text("--name-field") or "")
+    with connect(args) as core, _open(path) as (file, total):
+        run = Import(
+            core,
+            path,
+            Progress(output, "importing", total),
+            update=args.has("--update"),
+            dry_run=args.has("--dry-run"),
+            new_ids=args.has("--new-ids"),
+        )
+        lines = _numbered(file, run)
+        requests = _plain_requests(run, args, output, naming, lines) if snippet_type else run.export_requests(lines)
+        try:
+            run.run(requests)
+        except (ReedError, KeyboardInterrupt):
+            run.problems.print_rest()
+            run.problems.note(_interrupted(run, snippet_type))
+            raise
+        run.progress.clear()
+    _report(run, naming, output, time.monotonic() - since)
+    return 1 if run.problems.rejected else 0
+
+
+def _check_options(args: Args, snippet_type: str) -> None:
+    for option in ("--name-field", "--key"):
+        if args.text(option) and not snippet_type:
+            raise UsageError(f"{option} requires --type", hint="lines of an export already have names and ids")
+    if snippet_type and args.has("--new-ids"):
+        raise UsageError("--new-ids cannot be combined with --type", hint="lines of plain content have no ids")
+
+
+def _plain_requests(run: Import, args: Args, output: Output, naming: Naming, lines: NumberedLines) -> Iterator[Request]:
+    """Requests for lines of plain content, after checking the named fields and defining a missing type."""
+    snippet_type, path, key = args.text("--type") or "", run.problems.path, args.text("--key") or ""
+    for field in (naming.field, key):
+        if field:
+            lines = require_field(lines, path, field)
+    keys = Keys(run.core, snippet_type, key) if key else None
+    lines, is_new = define_if_missing(run.core, snippet_type, lines, path, output, dry_run=run.dry_run)
+    if is_new and run.dry_run:
+        run.new_types.add(snippet_type)
+    return run.plain_requests(lines, snippet_type, naming, keys)
+
+
+def _report(run: Import, naming: Naming, output: Output, seconds: float) -> None:
+    problems = run.problems
+    problems.print_rest()
+    if unnamed := naming.summary():
+        problems.note(unnamed)
+    if output.as_json:
+        warnings, rejected = problems_as_json(problems.warnings), problems_as_json(problems.rejected)
+        report = {**run.counts, "warnings": warnings, "refused": rejected, **naming.as_json()}
+        output.json({"dry_run": True, **report} if run.dry_run else report)
+        return
+    if output.is_terminal:
+        output.info(f"{_summary(run)}, in {seconds:.2f} s")
+        return
+    output.rows([*run.counts.items(), ("warnings", len(problems.warnings)), ("refused", len(problems.rejected))])
+    if problems.rejected:
+        problems.note(_summary(run))
+
+
+def _interrupted(run: Import, snippet_type: str) -> str:
+    """What was imported before the interruption, and how to continue."""
+    hint = "to continue, run the same import again: snippets that are already the same stay unchanged"
+    if snippet_type:
+        hint += "; lines without a name or --key create another snippet"
+    if not run.processed:
+        return f"interrupted before the first response; {hint}"
+    return f"interrupted after line {run.processed}; lines up to it are done: {_summary(run)}; {hint}"
+
+
+def _summary(run: Import) -> str:
+    counts, problems = run.counts, run.problems
+    parts = [f"{plural(counts['snippets'], 'snippet')} imported"]
+    parts += [f"{counts[what]} {what}" for what in ("updated", "unchanged") if counts[what]]
+    parts += [plural(counts[f"{thing}s"], thing) for thing in ("type", "bond") if counts[f"{thing}s"]]
+    if problems.warnings:
+        parts.append(plural(len(problems.warnings), "warning"))
+    if problems.rejected:
+        parts.append(f"{plural(len(problems.rejected), 'line')} rejected")
+    return ("dry run, nothing written; expected: " if run.dry_run else "") + ", ".join(parts)
+
+
+def _numbered(file: BinaryIO, run: Import) -> NumberedLines:
+    """Lines that are not blank, with their numbers; draws the progress."""
+    read = 0
+    for number, line in enumerate(file, 1):
+        read += len(line)
+        run.progress.update(read, sum(run.counts.values()))
+        line = (line if number > 1 else without_bom(line)).strip()  # noqa: PLW2901
+        if line:
+            yield number, line
+
+
+@contextmanager
+def _open(path: str) -> Iterator[tuple[BinaryIO, int]]:
+    """The file and its size, 0 if unknown."""
+    if path == "-":
+        yield standard_input(), 0
+        return
+    with open(path, "rb") as file:
+        yield file, Path(path).stat().st_size
+
+
+SUBCOMMANDS = {
+    "import": Subcommand(
+        import_file,
+        "FILE",
+        "Read snippets from a file of JSON lines; - is standard input",
+        (
+            Option("--type", "T", "the lines are plain content of this type, which is defined if missing"),
+            Option("--name-field", "FIELD", "the field that gives the name, if it is valid and at most 31 bytes"),
+            Option("--key", "FIELD", "the field that identifies the snippet of the type, named or not"),
+            Option("--update", help="change existing snippets to what the file says, instead of rejecting the line"),
+            Option("--new-ids", help="lines of an export: create copies with new ids"),
+            Option("--dry-run", help="report what would happen, and write nothing"),
+        ),
+        """
+Without --type the lines are those of `reed export` and are restored: ids, versions, times and bonds. An identical
+snippet stays unchanged, an older version is replaced, a newer one is kept and its line rejected (--update writes the
+file's version). Content that no longer fits its type is restored with a warning. This requires the permission
+snippet_restore; with --new-ids, which creates copies, snippet_write is enough.
+
+With --type the lines are plain content. A line whose name or --key exists means that snippet; other lines create one.
+
+Rejected lines are printed with number and reason, the others are imported, and the exit code is 1.
+
+  reed import pages.jsonl --type page --name-field path --key path""",
+    ),
+}
