@@ -197,8 +197,6 @@ def test_errors_of_groups(tmp_path: Path, text: str, message: str) -> None:
     assert str(caught.value) == f"{tmp_path}/{message}"
 
 
-
-
 def test_errors_of_a_plugins_folder(tmp_path: Path) -> None:
     folder = tmp_path / "simple-seo"
     folder.mkdir()
