@@ -1,4 +1,4 @@
-"""SECURITY.md: every promise names tests, and each of them is there."""
+"""Every promise in SECURITY.md names existing tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ PROMISES = [part.strip() for part in re.split(r"^- ", PROMISED, flags=re.MULTILI
 
 
 def names_of_tests(path: Path) -> set[str]:
-    """The tests of a file that are run, skipped ones among them."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return {node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -28,10 +27,10 @@ def test_every_promise_names_existing_tests(promise: str) -> None:
     for file, test in named:
         assert (ROOT / file).is_file(), file
         assert test in names_of_tests(ROOT / file), f"{file} has no {test}"
-    assert len(named) == promise.count("::"), "one is not written as `tests/ROOM/FILE.py::test_name`"
+    assert len(named) == promise.count("::"), "a test is not written as `tests/ROOM/FILE.py::test_name`"
 
 
 def test_all_promises_are_checked() -> None:
     assert len(PROMISES) > 15
     assert REFERENCE.search(PROMISED)
-    assert not REFERENCE.search(TEXT.replace(PROMISED, "")), "what names tests stands among the promises"
+    assert not REFERENCE.search(TEXT.replace(PROMISED, "")), "a test is named outside the promises"

@@ -15,22 +15,22 @@ MESSAGE_MAGIC = 0x504C4D47  # "PLMG"; travels as 47 4D 4C 50
 
 
 class Flag(IntEnum):
-    """Bits of the header's flags. RESPONSE and ERROR are protocol.md's, the others reedcms-10.md's."""
+    """Bits of the header's flags."""
 
-    ASYNC = 0x01  # no response expected, not even an error
-    SIGNAL = 0x02  # the payload is a SignalMessage; never answered
+    ASYNC = 0x01  # no response, not even an error
+    SIGNAL = 0x02  # the payload is a SignalMessage; no response
     BROADCAST = 0x04  # to all plugins
     RESPONSE = 0x08
     ERROR = 0x10  # the payload is an ErrorResponse
 
 
-# Calls of a plugin's actions have command ids of their own, which the plugin chooses.
+# On a plugin connection these are the plugin's own actions.
 FIRST_ACTION_ID = 0x01
 LAST_ACTION_ID = 0xEF
 
 
 class Signal(IntEnum):
-    """signal_type of a SignalMessage: below 0x10 from a plugin to the core, from 0x10 on the other way."""
+    """signal_type of a SignalMessage. Those below 0x10 go from a plugin to the core, the others to a plugin."""
 
     PLUGIN_READY = 0x01
     PLUGIN_BUSY = 0x02
@@ -43,7 +43,7 @@ class Signal(IntEnum):
 
 
 class MessageType(IntEnum):
-    """message_type of a PluginMessage on a FIFO; types not named here are the plugins' own."""
+    """message_type of a PluginMessage on a FIFO. Plugins define the other numbers among themselves."""
 
     KEYWORD_OPTIMIZED = 0x01
     CONTENT_ANALYZED = 0x02

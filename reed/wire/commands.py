@@ -6,7 +6,7 @@
                     ├─ supervision.permissions  commands that a set of permissions opens
                     ├─ client                   requests that may be repeated, errors inside responses
                     ├─ cli.decode               payloads by their fields
-                    └─ tests                    what a new command still lacks
+                    └─ tests                    what a new command lacks (adding-a-command.md)
 
 Records are named, not imported: making all of them takes longer than a call of the command line.
 """

@@ -1,9 +1,11 @@
-"""Payloads that every part of the protocol shares: signals, errors, a status, a name, a ref.
+"""Payloads that several commands share: signals, errors, a status, a name, a ref.
 
-This module, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload: `pack()` gives
-its bytes, `unpack(payload)` reads them or raises Malformed. Records are tuples: made as fast as a struct is unpacked,
-and costing nothing to import. Text fields are `str`, JSON stays the bytes it came as. A tail is a view of the payload:
-see `frames` for how long it lives.
+This module, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload:
+
+    record.pack() ──► bytes ──► Record.unpack(payload), or Malformed
+
+Text fields are `str`; JSON stays bytes. A tail (the variable part at the end) is a view of the payload, valid as long
+as `frames` says.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class ErrorResponse(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The answer to UNBOND and DEFINE: a status, and an error text that is always empty."""
+    """A status and an error text, which is always empty."""
 
     status: int
     error: str = ""
@@ -68,8 +70,6 @@ class Done(NamedTuple):
 
 
 class JsonResponse(NamedTuple):
-    """status, then JSON with its length: TREE, REGISTER, HEALTH, PLUGIN_LIST, SYSTEM_STATS."""
-
     status: int
     json: Bytes
 
@@ -77,7 +77,7 @@ class JsonResponse(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> tuple[Bytes, Bytes]:
-        """The same, not joined: the JSON may be long."""
+        """The payload in parts, because long JSON is not worth copying."""
         return fill(structs.JSON_RESPONSE, self.status, len(self.json)), self.json
 
     @classmethod

@@ -1,14 +1,14 @@
-"""Frames: the 12-byte header with its payload, and the buffer that cuts them out of a stream.
+"""Frames: a 12-byte header and a payload, and the buffer that finds them in a stream (protocol.md#frames).
 
     0       4       5         6      7         8            12
     | magic | version | command | flags | reserved | payload_len | payload … |
 
-A ReceiveBuffer borrows what was read, gives its frames, and copies only what is left over:
+A ReceiveBuffer borrows the bytes that were read, returns their frames, and copies only an unfinished one:
 
     feed(view) ── next_frame() ── Frame, Frame, …, None ── keep()
 
-A frame's payload is a view. It is valid until `keep()`; who needs it longer takes `bytes(payload)`.
-Every error that `next_frame` raises is final for the stream: its frame boundaries are lost.
+A frame's payload is a view, valid until `keep()`. After an error of `next_frame` the stream is useless, because the
+next frame cannot be found.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
 
 
 def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
-    """One whole frame. Of payloads worth not copying: `in_parts`."""
+    """A whole frame. `in_parts` does not copy the payload."""
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
 
@@ -41,7 +41,7 @@ def header(command_id: int, payload_len: int, flags: int = 0) -> bytes:
 
 
 def in_parts(command_id: int, *payload: Bytes, flags: int = 0) -> tuple[Bytes, ...]:
-    """One whole frame, not joined: its header, and the parts of its payload as they are."""
+    """A whole frame as its header and the parts of its payload, uncopied."""
     return header(command_id, sum(map(len, payload)), flags), *payload
 
 
@@ -50,42 +50,42 @@ def is_response(flags: int) -> bool:
 
 
 class ReceiveBuffer:
-    """Bytes in, frames out; holds at most one unfinished frame between two turns."""
+    """Holds at most one unfinished frame between two turns."""
 
     __slots__ = ("_at", "_end", "_own", "_view", "command_id", "max_payload")
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
-        self.command_id = 0  # of the newest header read, so that an error can echo it
-        self._own: bytearray | None = None  # what `keep` copied; its views outlive it, it is never reused
+        self.command_id = 0  # of the last header, for the response to a bad one
+        self._own: bytearray | None = None  # copied by `keep`; never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
 
     def feed(self, data: memoryview) -> None:
-        """Lend `data` to the buffer; call it only after `next_frame` gave None and `keep` was called."""
+        """Lend `data` to the buffer. Call it only after `next_frame` returned None and `keep` was called."""
         if self._own is None:
             self._view = data
         else:
             self._view = _EMPTY  # a bytearray with a view of it cannot grow
             try:
                 self._own += data
-            except BufferError:  # of a frame that was put back, its holder still has the view: leave it that memory
+            except BufferError:  # a frame that was put back is still held, so its memory cannot be resized
                 self._own = self._own + data
             self._view = memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
 
     def alone(self, data: memoryview) -> Frame | None:
-        """The frame that `data` is, where it is one sound frame and nothing else: then it need not be fed."""
+        """Fast path: the frame if `data` is exactly one valid frame, which then need not be fed; otherwise None."""
         if len(data) < _HEADER_SIZE:
             return None
         magic, version, command_id, flags, _, length = HEADER.unpack_from(data)
-        sound = magic == MAGIC and version == VERSION and length <= self.max_payload
-        return Frame(command_id, flags, data[_HEADER_SIZE:]) if sound and length == len(data) - _HEADER_SIZE else None
+        valid = magic == MAGIC and version == VERSION and length <= self.max_payload
+        return Frame(command_id, flags, data[_HEADER_SIZE:]) if valid and length == len(data) - _HEADER_SIZE else None
 
     def next_frame(self) -> Frame | None:
-        """The next whole frame, or None when more must be read first."""
+        """The next whole frame; None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge."""
         start = self._at + _HEADER_SIZE
         if start > self._end:
             return None
@@ -105,32 +105,32 @@ class ReceiveBuffer:
 
     @property
     def rest(self) -> memoryview:
-        """What was not taken yet; valid until `keep()`."""
+        """The bytes after the last frame; valid until `keep()`."""
         return self._view[self._at :]
 
     def skip(self, size: int) -> None:
-        """These bytes of the rest were taken without `next_frame`: whole frames."""
+        """Skip this many bytes of the rest, which must be whole frames."""
         self._at += size
 
     def put_back(self, frame: Frame) -> None:
-        """The newest frame is not handled yet: `next_frame` gives it again."""
+        """Make `next_frame` return its last frame again."""
         self._at -= _HEADER_SIZE + len(frame.payload)
 
     def keep(self) -> None:
-        """Give the lent view back: whatever is left of it is copied."""
+        """Stop using the lent view: copy what is left of it."""
         if self._own is not None and self._at == 0:
-            return  # nothing was taken: the copy stands
+            return  # no frame was returned: the copy is still right
         self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None
         self._view = _EMPTY if self._own is None else memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
 
     def clear(self) -> None:
-        """Let go of what is left: no more comes."""
+        """Drop everything."""
         self._own, self._view = None, _EMPTY
         self._at = self._end = 0
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for the rest of their frame."""
+        """Bytes of an unfinished frame."""
         return self._end - self._at

@@ -1,4 +1,4 @@
-"""What a name may look like (protocol.md#fields). All of them fit a 32-byte field with its NUL."""
+"""What a name may look like (protocol.md#fields). Every name fits a field of 32 bytes with its NUL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from reed.errors import Malformed
 
-SLUG = r"[a-z][a-z0-9-]{0,30}"  # a plugin or a type
+SLUG = r"[a-z][a-z0-9-]{0,30}"  # plugins and types
 _PATTERNS = {
     "plugin name": re.compile(SLUG),
     "type name": re.compile(SLUG),
@@ -28,7 +28,7 @@ def is_semantic_name(text: str) -> bool:
 
 
 def check(kind: str, text: str) -> str:
-    """`text` if it is a sound name of that kind ("plugin name", "type name", "semantic name"), else Malformed."""
+    """Return `text` if it is valid; `kind` is "plugin name", "type name" or "semantic name"."""
     if _PATTERNS[kind].fullmatch(text) is None:
         raise Malformed(f"{text!r} is not a {kind}", hint=f"expected {_SHAPES[kind]}")
     return text

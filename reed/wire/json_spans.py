@@ -1,9 +1,8 @@
-"""Where the values of a JSON text stand, so that a change copies everything else byte by byte.
+"""Finds the values of a JSON text, so that a change can copy everything else byte by byte.
 
-    {"a": 1.50, "b": [2]}        members() gives key, value and place of each; text[begin:end] is the value as written
+    {"a": 1.50, "b": [2]}        members() yields key, value and span of each; text[begin:end] is the value as written
 
-Reading a number and writing it again may change its digits (1.50, 18446744073709551615 in a float): who only passes a
-value on takes its text from here.
+Decoding a number and encoding it again may change its digits (1.50, 18446744073709551615). See stored-bytes.md.
 """
 
 from __future__ import annotations
@@ -11,29 +10,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from json.decoder import scanstring  # type: ignore[attr-defined]  # nor this one
+from json.decoder import scanstring  # type: ignore[attr-defined]  # unknown to the stub
 from typing import NamedTuple
 
 from reed.wire.strict_json import Json
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the stub does not know it
+_SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # unknown to the stub
 
 
 class Member(NamedTuple):
-    """One key of an object and its value."""
+    """A key of an object and its value, with offsets into the text."""
 
     key: str
     value: Json
-    lead: int  # behind the brace or comma before it
+    lead: int  # after the brace or comma before the key
     start: int  # of the key's quotes
     begin: int  # of the value
-    end: int  # behind the value
+    end: int  # after the value
 
 
 def members(text: str, at: int = 0) -> Iterator[Member]:
-    """The members of the object that starts at `at` or behind spaces there. The text must be sound JSON, as
-    `strict_json` takes it."""
+    """The members of the object at `at`, or after white space there. The text must be valid (`strict_json`)."""
     lead = _after_space(text, at) + 1
     start = _after_space(text, lead)
     while text[start] != "}":
@@ -48,7 +46,7 @@ def members(text: str, at: int = 0) -> Iterator[Member]:
 
 
 def member_text(text: str, key: str) -> str | None:
-    """The value of a key as it is written; None when the object has no such key."""
+    """The value of a key as it is written; None if the object lacks the key."""
     for member in members(text):
         if member.key == key:
             return text[member.begin : member.end]
@@ -56,15 +54,12 @@ def member_text(text: str, key: str) -> str | None:
 
 
 def exact(text: str | bytes) -> Json:
-    """The value of a JSON text, its numbers as their digits: equal values are written alike but for spaces and order.
-
-    Raises ValueError for what is no JSON.
-    """
+    """The value of a JSON text with numbers as their digits, so that 1.0 and 1 differ. ValueError if not JSON."""
     return json.loads(text, parse_int=_digits, parse_float=_digits)
 
 
 def _digits(text: str) -> tuple[str]:
-    """A tuple, as no other value of JSON is one."""
+    """In a tuple, which no other JSON value is."""
     return (text,)
 
 

@@ -4,11 +4,10 @@
     {"kind":"snippet","id":"0190…","type":"page","name":"blog/intro","version":3,"created_at":…,"updated_at":…,"content":{…}}
     {"kind":"bond","parent":"0190…","child":"0190…","weight":0,"path":""}
 
-The definition and the content stand last, as the very bytes that are stored, so that neither side has to build them
-anew and a number keeps its digits. JSON that was laid out in lines, or has spaces around it, does not fit in: it
-travels as text, in "content_text" or "definition_text". A snippet with a UUID as its id is restored as it was; another
-id, or none, makes a new one, and only ties the bonds of the file. Lines that people write may have their keys in any
-order.
+The definition and the content come last and are copied, not encoded again, so that numbers keep their digits. JSON with
+line breaks, or with white space around it, cannot be copied into a line; it becomes a string, in "content_text" or
+"definition_text". An import restores a snippet whose id is a UUID. With another id, or none, it creates a snippet, and
+the id only connects the bonds of the file. Lines that people write may have their keys in any order.
 """
 
 from __future__ import annotations
@@ -24,29 +23,27 @@ from reed.wire.snippets import Record
 
 
 class Line(NamedTuple):
-    """A line of an export: what it says, and the bytes of its content or definition."""
-
-    about: dict[str, Any]
-    json: bytes = b""
+    fields: dict[str, Any]
+    json: bytes = b""  # the content or the definition
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """A field that is a string; Malformed when it is not."""
-        value = self.about.get(key, default)
+        """The value of a key; Malformed unless it is a string."""
+        value = self.fields.get(key, default)
         if not isinstance(value, str):
-            raise Malformed(f"{key!r} must be a string" if key in self.about else f"{key!r} is missing")
+            raise Malformed(f"{key!r} must be a string" if key in self.fields else f"{key!r} is missing")
         return value
 
     def number(self, key: str, default: int) -> int:
-        """A field that is a whole number; Malformed when it is not."""
-        value = self.about.get(key, default)
+        """The value of a key; Malformed unless it is a whole number."""
+        value = self.fields.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise Malformed(f"{key!r} must be a whole number")
         return value
 
 
 def of_type(definition: Definition) -> bytes:
-    about = {"kind": "type", "name": definition.type_name}
-    return _line(about, "definition", bytes(definition.definition))
+    fields = {"kind": "type", "name": definition.type_name}
+    return _line(fields, "definition", bytes(definition.definition))
 
 
 def of_snippet(record: Record) -> bytes:
@@ -58,10 +55,10 @@ def of_bond(parent: str, child: str, weight: int, path: str) -> bytes:
 
 
 def record(line: Line) -> Record:
-    """The snippet of a line with an id; what a person left out is that of a new one, made when its id was."""
+    """The snippet of a line with a UUID. Missing times are the time in the UUID, a missing version is 1."""
     snippet_id = line.text("id")
-    made_at = int(snippet_id[:8] + snippet_id[9:13], 16) * 1000
-    created_at = line.number("created_at", made_at)
+    id_time = int(snippet_id[:8] + snippet_id[9:13], 16) * 1000
+    created_at = line.number("created_at", id_time)
     return Record(
         snippet_id,
         line.text("type"),
@@ -74,37 +71,36 @@ def record(line: Line) -> Record:
 
 
 def bond(line: Line, parent: str, child: str) -> SchemaBond:
-    """The bond of a line, between these two."""
     return SchemaBond(parent, child, line.number("weight", 0), line.text("path", default=""))
 
 
-def _line(about: dict[str, Any], key: str, text: bytes) -> bytes:
+def _line(fields: dict[str, Any], key: str, text: bytes) -> bytes:
     if b"\n" in text or b"\r" in text or text != text.strip():
-        return _dumps({**about, f"{key}_text": text.decode()}) + b"\n"
-    return b'%b,"%b":%b}\n' % (_dumps(about)[:-1], key.encode(), text)
+        return _dumps({**fields, f"{key}_text": text.decode()}) + b"\n"
+    return b'%b,"%b":%b}\n' % (_dumps(fields)[:-1], key.encode(), text)
 
 
 def read(line: bytes) -> Line:
-    """Read a line; json.JSONDecodeError or Malformed says what is wrong with it."""
+    """Raises json.JSONDecodeError or Malformed."""
     text = line.decode()
     for key in ("content", "definition"):
-        # In a string its quotes would be escaped, so this is the key. What was nested in another key fails below.
+        # Inside a string the quotes would be escaped, so this is a key. If it is nested, the head is no object.
         head, found, tail = text.partition(f',"{key}":')
         if found:
-            about = _as_export_writes_it(head, tail)
-            if about is not None:
-                return Line(about, tail[:-1].encode())
+            fields = _exported_fields(head, tail)
+            if fields is not None:
+                return Line(fields, tail[:-1].encode())
     return _any_order(text)
 
 
-def _as_export_writes_it(head: str, tail: str) -> dict[str, Any] | None:
-    """What stands before the content, if the content is a whole JSON value and the line ends with it."""
+def _exported_fields(head: str, tail: str) -> dict[str, Any] | None:
+    """The keys before the content, if the content is one whole JSON value and the last in its line."""
     try:
-        about = json.loads(head + "}")
+        fields = json.loads(head + "}")
         _, end = json.JSONDecoder().raw_decode(tail)
     except ValueError:
         return None
-    return about if tail[end:] == "}" else None
+    return fields if tail[end:] == "}" else None
 
 
 def _any_order(text: str) -> Line:

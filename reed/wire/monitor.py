@@ -1,9 +1,6 @@
-"""What monitor.sock carries, and a file of `reed monitor --record`: each frame as it passed, behind a head of 45 bytes.
+"""The stream of monitor.sock and of `reed monitor --record`: frames, each after a head (protocol.md#monitor-stream).
 
-    | timestamp (Q, Unix microseconds) | direction (B) | connection (I) | peer (32s) | frame: 12 bytes, payload |
-
-Directions are the core's: IN came from the peer, OUT left for it (protocol.md#monitor-stream). For people who look, and
-for `reed plugin test NAME --replay F`.
+| timestamp (Q, Unix microseconds) | direction (B) | connection (I) | peer (32s) | frame: 12 bytes, payload |
 """
 
 from __future__ import annotations
@@ -14,17 +11,17 @@ from reed.errors import Malformed
 from reed.wire.codes import MAGIC
 from reed.wire.structs import HEADER, MONITORED, Bytes, fill, unpack_text
 
-IN, OUT = 0, 1
+IN, OUT = 0, 1  # received by the core, sent by the core
 
-_PEER = 32  # bytes of its field, with a NUL
-_HEAD = MONITORED.size
-_SHORTEST = _HEAD + HEADER.size
+_PEER_SIZE = 32  # with a NUL
+_HEAD_SIZE = MONITORED.size
+_MIN_SIZE = _HEAD_SIZE + HEADER.size
 
 
 class Monitored(NamedTuple):
     timestamp: int
     direction: int  # IN or OUT
-    connection: int  # which of the peer's; a number is used again when its connection is closed
+    connection: int  # tells the peer's connections apart; reused after a connection is closed
     peer: str
     command_id: int
     flags: int
@@ -32,21 +29,21 @@ class Monitored(NamedTuple):
 
     @classmethod
     def unpack_from(cls, data: memoryview) -> tuple[Monitored | None, memoryview]:
-        """The first one in `data` and what follows it; None while it is not whole."""
-        if len(data) < _SHORTEST:
+        """The first frame in `data` and the bytes after it; None if it is not whole yet."""
+        if len(data) < _MIN_SIZE:
             return None, data
         timestamp, direction, connection, peer = MONITORED.unpack_from(data)
-        magic, _, command_id, flags, _, length = HEADER.unpack_from(data, _HEAD)
+        magic, _, command_id, flags, _, length = HEADER.unpack_from(data, _HEAD_SIZE)
         if magic != MAGIC or direction > OUT:
-            raise Malformed("this is no record of `reed monitor`")
-        end = _SHORTEST + length
+            raise Malformed("not a recording of `reed monitor`")
+        end = _MIN_SIZE + length
         if len(data) < end:
             return None, data
-        found = cls(timestamp, direction, connection, unpack_text(peer), command_id, flags, data[_SHORTEST:end])
+        found = cls(timestamp, direction, connection, unpack_text(peer), command_id, flags, data[_MIN_SIZE:end])
         return found, data[end:]
 
 
 def head(timestamp: int, direction: int, connection: int, peer: str) -> bytes:
-    """What precedes a frame; `peer` is clipped to its field."""
-    clipped = peer.encode()[: _PEER - 1].decode("utf-8", "ignore")
+    """The head of a frame; `peer` is clipped to its field."""
+    clipped = peer.encode()[: _PEER_SIZE - 1].decode("utf-8", "ignore")
     return fill(MONITORED, timestamp, direction, connection, clipped.encode())

@@ -1,7 +1,4 @@
-"""Payloads of the commands on plugins, and the message of a FIFO (protocol.md#plugins).
-
-See `common` for how records work.
-"""
+"""Records of the commands on plugins, and of messages on FIFOs (protocol.md#plugins, protocol.md#messages)."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class PluginRegister(NamedTuple):
 class PluginSend(NamedTuple):
     plugin: str
     action: str
-    input: Bytes  # JSON, a ref, or bytes: as the action declares
+    input: Bytes  # JSON, or bytes if the action declares `input: bytes`
 
     def pack(self) -> bytes:
         names = pack_text(self.plugin, 32), pack_text(self.action, 32)
@@ -46,10 +43,10 @@ class PluginSend(NamedTuple):
 
 
 class PluginReload(NamedTuple):
-    """As short as it can be: nothing, the name, or both fields."""
+    """Packed as nothing, only the name, or both fields."""
 
-    plugin_name: str = ""  # empty: everything that changed
-    report: bool = False  # the response holds a report, as JSON
+    plugin_name: str = ""  # empty: all that changed
+    report: bool = False  # the response is a JSON report
 
     def pack(self) -> bytes:
         if self.report:
@@ -69,10 +66,10 @@ class PluginReload(NamedTuple):
 
 
 class PluginAnswer(NamedTuple):
-    """The answer to PLUGIN_SEND and to a call of an action: the body is all of the rest of the payload."""
+    """The response of an action."""
 
     status: int
-    body: Bytes
+    body: Bytes  # the rest of the payload
 
     def pack(self) -> bytes:
         return fill(structs.STATUS, self.status) + self.body
@@ -83,12 +80,12 @@ class PluginAnswer(NamedTuple):
 
 
 class PluginMessage(NamedTuple):
-    """What travels on a FIFO (reedcms-10.md#messages)."""
+    """A message on a FIFO (reedcms-10.md#messages)."""
 
     message_type: int
     source_plugin: str
     target_plugin: str
-    timestamp: int  # Unix microseconds; unique and rising within a FIFO
+    timestamp: int  # Unix microseconds; unique and increasing within a FIFO
     payload: Bytes  # JSON
 
     def pack(self) -> bytes:

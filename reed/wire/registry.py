@@ -1,4 +1,4 @@
-"""Payloads of the commands on types (protocol.md#types). See `common` for how records work."""
+"""Records of the commands on types (protocol.md#types)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,9 @@ class RegistryDefine(NamedTuple):
 
 
 class RegistryCheck(NamedTuple):
-    """Which snippets of a type do not fit its definition? Answered by a JSON object, a part of them at a time."""
-
     type_name: str
-    after: str = ""  # the cursor of the part before
-    limit: int = 0  # snippets in this part; 0: 1000, which is the most
+    after: str = ""  # the cursor of the previous response
+    limit: int = 0  # snippets to check; 0: 1000, the maximum
 
     def pack(self) -> bytes:
         return fill(structs.REGISTRY_CHECK, pack_text(self.type_name, 32), pack_text(self.after, 36), self.limit)

@@ -1,4 +1,4 @@
-"""Payloads of the commands on bonds (protocol.md#bonds). See `common` for how records work."""
+"""Records of the commands on bonds (protocol.md#bonds)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SchemaUnbond(NamedTuple):
 
 class SchemaTree(NamedTuple):
     root: str = ""  # empty: all roots
-    depth: int = 0  # 0: all
+    depth: int = 0  # levels; 0: all
 
     def pack(self) -> bytes:
         return fill(structs.SCHEMA_TREE, pack_text(self.root, 36), self.depth)

@@ -1,4 +1,4 @@
-"""Payloads of the commands on search (protocol.md#search). See `common` for how records work."""
+"""Records of the commands on search (protocol.md#search)."""
 
 from __future__ import annotations
 
@@ -89,10 +89,8 @@ class SearchPage(NamedTuple):
 
 
 class SearchIndexed(NamedTuple):
-    """The answer to SEARCH_INDEX."""
-
     status: int
-    indexed: int
+    indexed: int  # snippets
 
     def pack(self) -> bytes:
         return fill(structs.COUNT, self.status, self.indexed)

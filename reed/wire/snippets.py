@@ -1,4 +1,4 @@
-"""Payloads of the commands on snippets (01-09). See `common` for how records work."""
+"""Records of the commands on snippets (protocol.md#snippets)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SnippetDelete(NamedTuple):
 
 class SnippetRename(NamedTuple):
     ref: str
-    semantic_name: str  # empty: the snippet has no name afterwards
+    semantic_name: str  # empty: removes the name
 
     def pack(self) -> bytes:
         return fill(structs.SNIPPET_RENAME, pack_text(self.ref, 36), pack_text(self.semantic_name, 32))
@@ -70,11 +70,9 @@ class SnippetRename(NamedTuple):
 
 
 class SnippetWritten(NamedTuple):
-    """The answer to the writes; `error` is empty when it was done, but for a warning of RESTORE."""
-
     status: int
     snippet_id: str
-    error: str = ""
+    error: str = ""  # or a warning of SNIPPET_RESTORE
 
     def pack(self) -> bytes:
         text = clip(self.error) if self.error else b""
@@ -105,7 +103,7 @@ class Record(NamedTuple):
         return self.head() + self.content
 
     def head(self) -> bytes:
-        """What comes before the content."""
+        """The record without its content."""
         snippet_id, kind, name, version, created_at, updated_at, content = self
         texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
         return fill(structs.RECORD, *texts, version, created_at, updated_at, len(content))
@@ -120,7 +118,7 @@ class Record(NamedTuple):
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
-        """The record at the start of `payload`, and what follows it."""
+        """The record at the start of `payload`, and the bytes after it."""
         if len(payload) < structs.RECORD.size:
             raise Malformed(f"record: {len(payload)} bytes, expected at least {structs.RECORD.size}")
         fields = structs.RECORD.unpack_from(payload)
@@ -134,18 +132,16 @@ class Record(NamedTuple):
 
 
 class RestoreFlag(IntFlag):
-    """Bits of SNIPPET_RESTORE's flags."""
-
-    ACCEPT_UNFIT = 0x01  # content that does not fit its type is written, with a warning
-    OVERWRITE = 0x02  # also what is here in a newer version, or otherwise in the same
-    DRY_RUN = 0x04  # answer what would happen, and write nothing
+    ACCEPT_UNFIT = 0x01  # write content that does not fit its type, with a warning
+    OVERWRITE = 0x02  # replace a newer version, or a different snippet of the same version
+    DRY_RUN = 0x04  # respond as if written, and write nothing
 
 
 _RESTORE_FLAGS = int(RestoreFlag.ACCEPT_UNFIT | RestoreFlag.OVERWRITE | RestoreFlag.DRY_RUN)
 
 
 class SnippetRestore(NamedTuple):
-    """A snippet to be written as it once was: id, version and times included."""
+    """A snippet to write with its former id, version and times."""
 
     flags: int
     record: Record
@@ -171,7 +167,7 @@ class SnippetGot(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> tuple[bytes, Bytes]:
-        """The same, not joined: the content may be long."""
+        """The payload in parts, because long content is not worth copying."""
         return fill(structs.STATUS, self.status) + self.record.head(), self.record.content
 
     @classmethod
@@ -184,7 +180,7 @@ class SnippetGot(NamedTuple):
 
 class SnippetList(NamedTuple):
     snippet_type: str = ""  # empty: all
-    after: str = ""  # id of the last one seen
+    after: str = ""  # the cursor of the previous page
     limit: int = 0  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
@@ -199,8 +195,8 @@ class SnippetList(NamedTuple):
 
 class SnippetFind(NamedTuple):
     snippet_type: str
-    conditions: Bytes  # a JSON object: the value that each field must have
-    after: str = ""  # id of the last one seen
+    conditions: Bytes  # a JSON object {field: value}
+    after: str = ""  # the cursor of the previous page
     limit: int = 0  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
@@ -214,10 +210,8 @@ class SnippetFind(NamedTuple):
 
 
 class SnippetNames(NamedTuple):
-    """The response is JSON: an array of names, in their order."""
-
     prefix: str  # empty: all names
-    limit: int  # 0: 100
+    limit: int  # 0: 100; at most 1000
 
     def pack(self) -> bytes:
         return fill(structs.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
@@ -229,17 +223,15 @@ class SnippetNames(NamedTuple):
 
 
 class SnippetPage(NamedTuple):
-    """The answer to LIST and FIND."""
-
     status: int
-    cursor: str  # `after` for the next page; empty: the end
+    cursor: str  # `after` for the next page; empty at the end
     records: list[Record]
 
     def pack(self) -> bytes:
         return b"".join(self.parts())
 
     def parts(self) -> list[Bytes]:
-        """The same, not joined: contents may be long."""
+        """The payload in parts, because long contents are not worth copying."""
         cursor = pack_text(self.cursor, 36)
         parts: list[Bytes] = [fill(structs.SNIPPET_PAGE, self.status, len(self.records), cursor)]
         for record in self.records:

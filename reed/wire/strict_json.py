@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 has it, in UTF-8 (protocol.md#json).
+"""RFC 8259 JSON in UTF-8 (protocol.md#json).
 
-What the standard library lets pass and this refuses: NaN and Infinity (also as 1e999), duplicate keys, lone
-surrogates, UTF-16, and nesting beyond 64 (a depth of 100,000 is a RecursionError there).
+Rejects what the standard library accepts: NaN and Infinity (also as 1e999), duplicate keys, lone surrogates, UTF-16,
+and nesting beyond 64 levels (where 100,000 levels are a RecursionError).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from reed.errors import Malformed
 
 MAX_DEPTH = 64
-ENVELOPE = 8  # levels that an answer or a line may put around a content of MAX_DEPTH
+ENVELOPE = 8  # levels that a response or an exported line may add around a content of MAX_DEPTH
 
 Json = Any  # dict | list | str | int | float | bool | None, nested
 
-# A string that never ends is one token too: nothing here goes back, so the time is linear in any text.
+# An unterminated string is one token too. No part backtracks, so the time is linear for every text.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> Json:
-    """The value of a JSON text; Malformed says what is wrong and at which line and column."""
+    """The value of a JSON text; Malformed with line and column."""
     try:
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
@@ -38,11 +38,11 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
             whole = end == len(text)
         except StopIteration:
             whole = False
-        if not whole:  # white space around it, or no JSON
+        if not whole:  # white space around the value, or not JSON
             value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(f"JSON: {_what(text, error)}") from None
-    except ValueError:  # reading an integer takes quadratic time, so Python has a limit
+    except ValueError:  # Python limits the digits of an integer, because parsing them takes quadratic time
         raise Malformed(f"JSON: an integer of more than {sys.get_int_max_str_digits()} digits") from None
     if "\\" in text and _ESCAPED_SURROGATE.search(text):
         _check_surrogates(value)
@@ -50,7 +50,7 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
 
 
 def load_object(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> dict[str, Json]:
-    """As `loads`, for a text that must be a JSON object."""
+    """Like `loads`; Malformed unless the value is an object."""
     value = loads(data, max_depth)
     if not isinstance(value, dict):
         raise Malformed(f"JSON: expected an object, found {describe(value)}")
@@ -66,7 +66,7 @@ def dumps(value: Json) -> bytes:
 
 
 def describe(value: Json) -> str:
-    """The JSON name of a value's kind, with its article, for messages."""
+    """The kind of a value, with its article, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -80,9 +80,9 @@ def describe(value: Json) -> str:
 
 def _what(text: str, error: json.JSONDecodeError) -> str:
     if not text.strip():
-        return "there is nothing"
+        return "the text is empty"
     if text.startswith("\ufeff"):
-        return "a byte order mark before it"
+        return "starts with a byte order mark"
     return f"{error.msg} at line {error.lineno} column {error.colno}"
 
 
@@ -90,8 +90,8 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Malformed(f"JSON: duplicate key {twice!r}")
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise Malformed(f"JSON: duplicate key {duplicate!r}")
     return value
 
 
@@ -103,7 +103,7 @@ def _float(text: str) -> float:
 
 
 def _constant(text: str) -> Json:
-    raise Malformed(f"JSON: {text} is no JSON value")
+    raise Malformed(f"JSON: {text} is not a JSON value")
 
 
 def _check_depth(text: str, max_depth: int) -> None:
@@ -126,6 +126,6 @@ def _check_surrogates(value: Json) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
-# One value from a place on; `decode` looks for white space around it as well, by two patterns.
-_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # the stub does not know it
+# Faster than `decode`, which also matches white space around the value.
+_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # unknown to the stub
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

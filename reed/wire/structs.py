@@ -1,7 +1,7 @@
-"""Every fixed struct of the protocol, precompiled: little-endian, packed (protocol.md, reedcms-10.md).
+"""Every fixed struct of the protocol, little-endian and packed (protocol.md#commands, reedcms-10.md).
 
-One field a line, with its name as reedcms-10.md or protocol.md has it. Variable parts (JSON, text, paths) follow their
-struct. The modules with records (see `common`) are built on these; a hot path may use a Struct straight.
+A variable part (JSON, text, a path), called the tail, follows its struct, whose last field is the tail's length.
+Records (see `common`) pack and unpack these; hot paths use them directly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reed.errors import Malformed
 
 
 def _struct(*fields: str) -> Struct:
-    """A packed little-endian Struct of "FORMAT name" lines: the names are for the reader."""
+    """A Struct of "FORMAT name" fields; the names are for the reader."""
     return Struct("<" + "".join(field.split()[0] for field in fields))
 
 
@@ -26,7 +26,7 @@ HEADER = _struct(  # ReedMessage
     "B reserved",
     "I payload_len",
 )
-STATUS = _struct("H status")  # opens every response payload
+STATUS = _struct("H status")  # starts every response payload
 ERROR_RESPONSE = _struct("H status", "I error_code", "H error_len")  # + text
 SIGNAL_MESSAGE = _struct("B signal_type", "Q timestamp", "32s plugin_name", "H data_len")  # + data
 PLUGIN_MESSAGE = _struct(
@@ -47,7 +47,7 @@ SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON mer
 SNIPPET_DELETE = _struct("36s ref", "B cascade")
 SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
 SNIPPET_FIND = _struct("32s snippet_type", "36s after", "I limit", "I conditions_len")  # + JSON
-FLAGS = _struct("B flags")  # SNIPPET_RESTORE: + record
+FLAGS = _struct("B flags")  # SNIPPET_RESTORE; + record
 SNIPPET_RENAME = _struct("36s ref", "32s semantic_name")
 SNIPPET_NAMES = _struct("32s prefix", "I limit")
 SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
@@ -58,10 +58,10 @@ REGISTRY_CHECK = _struct("32s type_name", "36s after", "I limit")
 SEARCH_QUERY = _struct("32s snippet_type", "I limit", "I offset", "H query_len")  # + text
 PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len")  # + JSON
 PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
-PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or the name alone, or nothing
+PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or only the name, or nothing
 
 # Responses of the core.
-SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text; 01, 02, 03, 09
+SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text
 RECORD = _struct(
     "36s id",
     "32s snippet_type",
@@ -73,21 +73,21 @@ RECORD = _struct(
 )  # + JSON
 SNIPPET_PAGE = _struct("H status", "I count", "36s cursor")  # + records
 BONDED = _struct("H status", "36s bond_id", "H error_len")  # + text
-UNBONDED = _struct("H status", "H error_len")  # + text; UNBOND, DEFINE
+UNBONDED = _struct("H status", "H error_len")  # + text
 DEFINITION = _struct("32s type_name", "I definition_len")  # + JSON
-COUNT = _struct("H status", "I count")  # + what is counted
+COUNT = _struct("H status", "I count")  # + items
 JSON_RESPONSE = _struct("H status", "I json_len")  # + JSON
 SEARCH_PAGE = _struct("H status", "I total", "I count")  # + hits
 SEARCH_HIT = _struct("36s id", "32s snippet_type", "32s semantic_name", "f score", "H excerpt_len")  # + text
 
-# Not of the protocol: what precedes each frame on monitor.sock (reed.wire.monitor).
+# Precedes each frame on monitor.sock.
 MONITORED = _struct("Q timestamp", "B direction", "I connection", "32s peer")  # + frame
 
 Bytes = bytes | bytearray | memoryview
 
 
 def pack_text(text: str, size: int) -> bytes:
-    """UTF-8, zero-filled to `size`. A name leaves room for its NUL; a ref (36 bytes) needs none."""
+    """UTF-8, padded with zeros to `size`. A name must leave room for a NUL; a ref (36 bytes) need not."""
     raw = encode_text(text)
     room = size if size == REF.size else size - 1
     if len(raw) > room or 0 in raw:
@@ -96,7 +96,7 @@ def pack_text(text: str, size: int) -> bytes:
 
 
 def unpack_text(raw: bytes) -> str:
-    """The text before the first NUL; what follows it is ignored."""
+    """The text before the first NUL."""
     text, nul, _ = raw.partition(b"\0")
     if not nul and len(raw) != REF.size:
         raise Malformed("text field without a terminating NUL")
@@ -107,15 +107,15 @@ def unpack_text(raw: bytes) -> str:
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8; Malformed for a lone surrogate, as an argument in another encoding brings them."""
+    """UTF-8; Malformed for a lone surrogate, which Python makes of undecodable command line arguments."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise Malformed(f"{text[:60]!r} is no Unicode text") from None
+        raise Malformed(f"{text[:60]!r} is not Unicode text") from None
 
 
 def fill(layout: Struct, *fields: Any) -> bytes:
-    """The bytes of a struct; Malformed when a number is out of its field's range."""
+    """Pack a struct; Malformed if a number is out of its field's range."""
     try:
         return layout.pack(*fields)
     except (StructError, OverflowError) as error:
@@ -123,7 +123,7 @@ def fill(layout: Struct, *fields: Any) -> bytes:
 
 
 def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], memoryview]:
-    """The fields of a struct that ends with the length of the tail that follows, and that tail."""
+    """The fields of a struct whose last field is the length of the tail, and the tail."""
     if len(payload) < layout.size:
         raise Malformed(f"{what}: {len(payload)} bytes, expected at least {layout.size}")
     fields = layout.unpack_from(payload)
@@ -134,7 +134,7 @@ def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], m
 
 
 def exact(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
-    """The fields of a struct with no tail."""
+    """The fields of a struct that is the whole payload."""
     if len(payload) != layout.size:
         raise Malformed(f"{what}: {len(payload)} bytes, expected {layout.size}")
     return layout.unpack(payload)
@@ -148,13 +148,12 @@ def head(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
 
 
 def nothing_left(rest: Bytes, what: str) -> None:
-    """Malformed when bytes follow where a payload should end."""
+    """Malformed if bytes follow the end of a payload."""
     if len(rest):
         raise Malformed(f"{what}: {len(rest)} trailing bytes")
 
 
 def decode_text(tail: memoryview, what: str) -> str:
-    """A UTF-8 tail as text."""
     try:
         return str(tail, "utf-8")
     except UnicodeDecodeError as error:
@@ -162,6 +161,6 @@ def decode_text(tail: memoryview, what: str) -> str:
 
 
 def clip(text: str, room: int = 65535) -> bytes:
-    """UTF-8 of at most `room` bytes, cut between two characters: error texts and excerpts have a 16-bit length."""
+    """UTF-8 of at most `room` bytes (what a 16-bit length can tell), cut between two characters."""
     raw = text.encode("utf-8", "replace")
     return raw if len(raw) <= room else raw[:room].decode("utf-8", "ignore").encode()

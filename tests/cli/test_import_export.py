@@ -54,7 +54,7 @@ def test_keys_of_a_line_may_have_any_order(content, seed):
     seed.shuffle(fields)
     read = jsonl.read(json.dumps(dict(fields)).encode())
     assert json.loads(read.json) == content
-    assert read.about["extra"] == 1
+    assert read.fields["extra"] == 1
 
 
 @given(st.binary(max_size=40) | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -280,4 +280,4 @@ def test_import_and_export_of_real_pages(on_site, pages, tmp_path):
     assert told["unnamed"]["count"] == len(contents) - len(unique_names(contents))
     assert on_site("export", "real.jsonl", "--type", "real").code == 0
     exported = [jsonl.read(line) for line in (tmp_path / "real.jsonl").read_bytes().splitlines()]
-    assert [line.json for line in exported if line.about["kind"] == "snippet"] == contents
+    assert [line.json for line in exported if line.fields["kind"] == "snippet"] == contents

@@ -1,4 +1,4 @@
-"""A core of a few lines: a thread that answers each request of a connection as a test says."""
+"""A fake core: a thread that runs a test's conversation on each connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Conversation = Callable[[socket.socket], None]
 
 
 class FakeCore:
-    """Listens on `path`; every connection is led by the next of the conversations, the last one by all later ones."""
+    """Listens on `path`. Each connection runs the next conversation; the last one serves all later connections."""
 
     def __init__(self, path: Path, *conversations: Conversation) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class FakeCore:
                 return
             conversation = self._conversations[min(self.connections, len(self._conversations) - 1)]
             self.connections += 1
-            with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client may go first
+            with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client closed first
                 conversation(connection)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ def requests(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
 
 
 def answering(answer: Callable[[int, bytes], bytes]) -> Conversation:
-    """A conversation that answers every request with the frame that `answer(command_id, payload)` gives."""
+    """A conversation that answers every request with the frame `answer(command_id, payload)`."""
 
     def talk(connection: socket.socket) -> None:
         for command_id, _, payload in requests(connection):

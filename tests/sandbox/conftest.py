@@ -1,4 +1,4 @@
-"""Every claim is tried from inside: in a child process of its own, confined as a plugin's would be."""
+"""Jobs run in a child process that is confined like a plugin's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Job = Callable[[], Any]
 
 
 class Place(NamedTuple):
-    """A plugin `me` in a runtime folder with the plugins `a` and `b`, and something that is none of its business."""
+    """The plugin `me`, in a runtime folder with the plugins `a` and `b`, and a secret file."""
 
     root: Path
 
@@ -69,13 +69,13 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 def needs(sandbox: Sandbox) -> Callable[..., None]:
-    """Skip where this kernel is too old for a claim."""
+    """Skips a test if the kernel lacks a layer."""
 
     def check(abi: int = 1, *, seccomp: bool = True) -> None:
         if sandbox.layers.landlock < abi:
-            pytest.skip(f"this kernel has Landlock ABI {sandbox.layers.landlock}, the claim takes {abi}")
+            pytest.skip(f"this kernel has Landlock ABI {sandbox.layers.landlock}, this test needs {abi}")
         if seccomp and not sandbox.layers.seccomp:
-            pytest.skip("this kernel, or this machine, has no seccomp filter of ours")
+            pytest.skip("no seccomp filter for this kernel or architecture")
 
     return check
 
@@ -85,7 +85,7 @@ def name_of(error: OSError) -> str:
 
 
 def attempt(job: Job) -> Any:
-    """What the job gives, or the name of the error that the kernel answers with."""
+    """The job's result, or the name of its OSError."""
     try:
         return job()
     except OSError as error:
@@ -97,10 +97,10 @@ class Inside:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.confinement: Confinement  # in the child: what it was confined by
+        self.confinement: Confinement  # in the child
 
     def __call__(self, rules: Rules, *jobs: Job, keep: Collection[int] = ()) -> Any:
-        """The results of the jobs, tried one after the other in one child: a list, or the value if there is one job."""
+        """The results of the jobs, run in one child: a list, or the value of a single job."""
         read, write = os.pipe()
         confinement = self.confinement = self.sandbox.prepare(rules, keep={write, *keep})
         pid = os.fork()
@@ -109,18 +109,18 @@ class Inside:
                 os.setsid()
                 confinement.apply()
                 answer = {"results": [attempt(job) for job in jobs]}
-            except BaseException:  # noqa: BLE001 - told to the parent
+            except BaseException:  # noqa: BLE001 - sent to the parent
                 answer = {"trace": traceback.format_exc()}
             os.write(write, json.dumps(answer).encode())
             os._exit(0)
         confinement.close()
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
-            said = pipe.read()
+            data = pipe.read()
         _, status = os.waitpid(pid, 0)
-        if not said:
+        if not data:
             return f"ended with {os.waitstatus_to_exitcode(status)}"
-        answer = json.loads(said)
+        answer = json.loads(data)
         assert "trace" not in answer, answer["trace"]
         return answer["results"] if len(jobs) > 1 else answer["results"][0]
 

@@ -1,4 +1,4 @@
-"""A plugin writes self→*, reads *→self, and reaches no other FIFO, also of plugins that come later."""
+"""A plugin writes self→*, reads *→self, and opens no other FIFO; also FIFOs created later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def opened(path: Path, flags: int) -> str:
 def test_a_plugin_opens_its_own_fifos_only(place, inside, needs, plugin_type: str) -> None:
     needs()
     fifos, own = place.runtime / "fifos", place.runtime / "peers" / "me"
-    held = os.open(fifos / "me→a", os.O_RDWR)  # as the core does
+    held = os.open(fifos / "me→a", os.O_RDWR)  # like the core
     jobs = [
         lambda: opened(own / "to" / "a", os.O_WRONLY),
         lambda: opened(own / "from" / "a", os.O_RDONLY),

@@ -1,4 +1,4 @@
-"""What Landlock holds of files, and seccomp of what Landlock does not know."""
+"""Files: what Landlock denies, and what seccomp denies because Landlock does not cover it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_plugin_with_file_write_writes_its_data_folder(place, inside, needs, p
 
 @KINDS
 def test_a_data_folder_takes_regular_files_and_folders_only(place, inside, needs, plugin_type: str) -> None:
-    """Whoever reads it later, the core or a backup, meets no link out, no device and no FIFO."""
+    """So the core or a backup that reads it meets no link out of it, no device and no FIFO."""
     needs(3)
     data = place.data
     rules = place.rules(plugin_type, ("file_write",))
@@ -131,7 +131,7 @@ def test_a_data_folder_takes_regular_files_and_folders_only(place, inside, needs
 
 @KINDS
 def test_file_attributes_cannot_be_changed(place, inside, needs, plugin_type: str) -> None:
-    """Landlock lets them be changed by any path: a store that everyone may read, a library that everyone may write."""
+    """Landlock does not deny chmod, chown, xattr and utime on any path."""
     needs()
     own = place.data / "x"
     own.write_text("x")
@@ -210,7 +210,7 @@ def test_watching_a_folder_is_denied(place, inside, needs) -> None:
 
 @pytest.mark.parametrize("version", range(1, 8))
 def test_the_rules_of_every_landlock_abi_are_accepted(place, inside, needs, version: int) -> None:
-    """A newer kernel takes the rules of an older ABI: files are held by each of them."""
+    """A newer kernel accepts the rules of an older ABI."""
     needs(version)
     inside.sandbox.layers = (layers := inside.sandbox.layers)._replace(landlock=version)
     try:

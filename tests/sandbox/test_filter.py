@@ -1,4 +1,4 @@
-"""The filter's program, run here as the kernel runs it: for both machines, each number, each test of arguments."""
+"""The filter's program in a BPF interpreter: both architectures, every number, every test of arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PID, ADDRESS, LENGTH = os.getpid(), 0x7F12_3456_7000, 110
 
 
 def verdict(code: bytes, architecture: int, number: int, *arguments: int) -> int:
-    """Run a BPF program over a struct seccomp_data."""
+    """Runs a BPF program over a struct seccomp_data."""
     data = struct.pack("=IIQ6Q", number, architecture, 0, *arguments, *(0,) * (6 - len(arguments)))
     instructions = list(struct.iter_unpack("=HBBI", code))
     at = accumulator = 0

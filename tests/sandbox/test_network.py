@@ -1,4 +1,4 @@
-"""Sockets: TCP only where it was agreed on, nothing else but Unix sockets, and for Lua its own alone."""
+"""Sockets: Unix sockets, TCP to granted ports, and for Lua only its own socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tcp() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def own(place) -> Iterator[Path]:
-    """The plugin's own socket, and somebody else's beside it."""
+    """The plugin's own socket, next to another one."""
     path = place.runtime / "plugins" / "me.sock"
     with socket.socket(socket.AF_UNIX) as mine, socket.socket(socket.AF_UNIX) as foreign:
         mine.bind(str(path))
@@ -72,12 +72,12 @@ def test_network_allows_outgoing_tcp_to_the_granted_ports_only(place, inside, ne
 
         def listen() -> str:
             with socket.socket() as ours:
-                ours.listen()  # takes a port by itself: Landlock does not see it
+                ours.listen()  # binds a port implicitly: Landlock does not cover it
             return "listens"
 
         def fast_open() -> str:
             with socket.socket() as ours:
-                ours.sendto(b"x", 0x20000000, ("127.0.0.1", closed))  # connects: Landlock does not see it
+                ours.sendto(b"x", 0x20000000, ("127.0.0.1", closed))  # connects: Landlock does not cover it
             return "connected"
 
         jobs = [
@@ -88,7 +88,7 @@ def test_network_allows_outgoing_tcp_to_the_granted_ports_only(place, inside, ne
             fast_open,
             lambda: make(socket.AF_INET, socket.SOCK_DGRAM),
             lambda: make(socket.AF_INET6, socket.SOCK_DGRAM),
-            lambda: make(socket.AF_INET, socket.SOCK_STREAM, 262),  # MPTCP: Landlock does not see it
+            lambda: make(socket.AF_INET, socket.SOCK_STREAM, 262),  # MPTCP: Landlock does not cover it
             lambda: make(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP),
             lambda: make(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC),
         ]
@@ -148,7 +148,7 @@ def test_a_lua_plugin_reconnects_to_its_own_socket_only(place, inside, needs, ow
 
 
 def test_a_confinement_of_the_zygote_is_completed_after_the_fork(place, sandbox, needs, own) -> None:
-    """One preparation for all, the ruleset of another process, the path of the socket last of all."""
+    """The ruleset comes from another process, and the socket's path is set after the fork."""
     needs()
     number = 77
     everyones = sandbox.prepare(place.rules("lua", own_socket=""), ruleset=number)
@@ -181,7 +181,7 @@ def test_a_confinement_of_the_zygote_is_completed_after_the_fork(place, sandbox,
 
 
 def test_the_sealed_address_cannot_be_changed(place, inside, needs, own) -> None:
-    """By machine code, with the whole of the system's calls: not made writable, not replaced, not emptied."""
+    """No system call makes its page writable, replaces it or empties it."""
     needs()
     if not inside.sandbox.layers.sealed:
         pytest.skip("this kernel has no mseal")

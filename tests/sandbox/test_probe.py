@@ -1,4 +1,4 @@
-"""Which layers hold is said truly, and `strict` refuses to do without one."""
+"""Probing the kernel's layers; `strict`, `auto` and `off`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reed.sandbox.probe import probe
 
 
 class OldKernel(Kernel):
-    """A kernel that says it has less: its Landlock up to `abi`, no mseal; without seccomp no close_range either."""
+    """Reports Landlock only up to `abi` and no mseal; without seccomp no close_range either."""
 
     def __init__(self, abi: int, *, seccomp: bool = True, machine: str = "") -> None:
         super().__init__(machine)
@@ -93,7 +93,7 @@ def test_strict_starts_a_plugin_when_no_layer_is_missing(place, inside, sandbox)
 
 
 def test_auto_applies_the_layers_that_exist(place, inside, needs) -> None:
-    """No Landlock: the filter still holds. No filter: Landlock still holds."""
+    """Without Landlock the filter is applied, without seccomp Landlock."""
     needs()
 
     def tries() -> list[str]:
@@ -154,7 +154,7 @@ def test_off_keeps_no_new_privs_and_limits(place, inside) -> None:
 
 
 def test_a_layer_that_fails_is_named(place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that says it has Landlock, and then refuses: no process goes on without it."""
+    """The kernel reports Landlock, then rejects the ruleset: the process does not run without it."""
 
     class Liar(Kernel):
         def call(self, number: int, *arguments: int) -> int:

@@ -1,4 +1,4 @@
-"""Other processes: not signalled, not traced, not tuned; children and threads as the kind of plugin has them."""
+"""Other processes cannot be signalled, traced or tuned; children and threads by plugin type; limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from reed.sandbox.denied import KERNEL, KILLED, MACHINES, MOUNTS, TRACING
 
 KINDS = pytest.mark.parametrize("plugin_type", ["lua", "native"])
-CORE = os.getpid()  # the parent of every process that is confined here
+CORE = os.getpid()  # the parent of every confined process
 
 
 def done(job: Callable[..., object], *arguments: object) -> str:
@@ -25,7 +25,7 @@ def done(job: Callable[..., object], *arguments: object) -> str:
 
 
 def call(number: int, *arguments: int) -> int:
-    """A system call by its number."""
+    """Makes a system call by number."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     result: int = libc.syscall(*[ctypes.c_long(each) for each in (number, *arguments)])
@@ -61,7 +61,7 @@ def test_a_plugin_cannot_signal_the_core(place, inside, needs, plugin_type: str)
         lambda: done(os.kill, 1, 0),
         lambda: done(signal.pidfd_send_signal, pidfd, 0),
     ]
-    if group := os.getpgid(CORE):  # 0: it is outside of our PID namespace, and killpg would mean one's own
+    if group := os.getpgid(CORE):  # 0 if it is outside our PID namespace; killpg(0) would be our own group
         jobs.append(lambda: done(os.killpg, group, 0))
     assert inside(place.rules(plugin_type), *jobs, keep={pidfd}) == ["EPERM"] * len(jobs)
     os.close(pidfd)
@@ -166,7 +166,7 @@ def test_children_inherit_the_confinement(place, inside, needs) -> None:
 
 
 def test_a_child_cannot_leave_the_process_group(place, inside, needs) -> None:
-    """By which the core ends a plugin with all that it has started."""
+    """The core kills a plugin with all its children by the process group."""
     needs(0)
 
     def leave() -> None:

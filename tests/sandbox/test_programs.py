@@ -1,4 +1,4 @@
-"""Real programs run under the rules of a native plugin: a shell, Python, Rust with threads."""
+"""Real programs under the rules of a native plugin: a shell, Python, Rust with threads."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ fn main() {
 
 @pytest.fixture
 def run(sandbox, place):
-    """Run a program as a native plugin: confined between fork and exec."""
+    """Runs a program as a native plugin, confined between fork and exec."""
 
     def run(*command: str | Path, **more) -> subprocess.CompletedProcess[str]:
         rules = place.rules("native", ("file_write",), **more)
-        python = os.path.realpath(sys.base_prefix)  # this test's own interpreter, wherever it is
+        python = os.path.realpath(sys.base_prefix)  # the interpreter that runs this test
         confinement = sandbox.prepare(rules._replace(run_paths=(*rules.run_paths, python)))
         try:
             return subprocess.run(
@@ -122,7 +122,7 @@ def test_rust_with_threads(run, place, needs, tmp_path: Path) -> None:
 
 
 def test_the_confinement_survives_exec(run, needs) -> None:
-    """No power of root, no new privileges, the filter in place, no descriptor but the three."""
+    """No capabilities, no new privileges, the filter, only the three standard descriptors."""
     needs()
     said = run("/bin/sh", "-c", "exec cat /proc/self/status").stdout
     status = dict(line.split(":", 1) for line in said.splitlines())
@@ -132,7 +132,7 @@ def test_the_confinement_survives_exec(run, needs) -> None:
     held = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(held, True)
     try:
-        assert run("/bin/ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3: the folder that ls lists
+        assert run("/bin/ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
     finally:
         os.close(held)
 
@@ -149,7 +149,7 @@ def test_a_setuid_program_gives_nothing(run, place, needs) -> None:
 
 
 def test_the_memory_limit_applies_to_the_program(run, needs) -> None:
-    """Far less than this process has for itself before the exec; the program itself comes to feel it."""
+    """A limit below the size of this process before the exec works, and the program reaches it."""
     needs(0)
     assert run("/bin/echo", "well", memory=8 << 20).stdout == "well\n"
     ended = run("/bin/sh", "-c", "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done", memory=8 << 20)

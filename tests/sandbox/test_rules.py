@@ -1,4 +1,4 @@
-"""Rules are derived from the row and the manifest alone."""
+"""Rules derived from type, row, manifest and reed.yaml."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_the_network_is_closed_unless_ports_are_granted() -> None:
     assert rules("lua", network=(443,)).connect_tcp == ()
 
 
-def test_a_lua_plugin_reads_python_s_library_but_not_sys_path(
+def test_a_lua_plugin_reads_the_python_library_but_not_sys_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.syspath_prepend("/srv/site")  # where content may be kept
+    monkeypatch.syspath_prepend("/srv/site")  # may contain a site's content
     paths = rules("lua").read_paths
     assert "/srv/site" not in paths
     assert os.path.dirname(os.__file__) in paths

@@ -1,4 +1,4 @@
-"""The examples do what they say: those without an SDK, whose page shows their bytes, and those of the crate."""
+"""The example plugins: those without an SDK, with the bytes on their page, and those of the crate."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def examples(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def hello_c(examples: Path) -> Path:
     if not (shutil.which("gcc") and shutil.which("make")):
-        pytest.skip("gcc and make are not here")
+        pytest.skip("gcc and make are not installed")
     folder = examples / "hello-c"
     subprocess.run(
         ["make", "-s", "CC=gcc", "CFLAGS=-std=c11 -O2 -Wall -Wextra -Wpedantic -Werror"], cwd=folder, check=True
@@ -56,7 +56,7 @@ def hello_c(examples: Path) -> Path:
 @pytest.fixture(scope="module")
 def hello_python(examples: Path) -> Path:
     if not shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin"):
-        pytest.skip("no python3 where a plugin looks for it: /usr/local/bin, /usr/bin, /bin")
+        pytest.skip("no python3 in /usr/local/bin, /usr/bin or /bin")
     return examples / "hello-python"
 
 
@@ -132,5 +132,5 @@ def test_the_examples_of_the_crate_run(crate) -> None:
     assert "Ada" in greeted.stdout, greeted.stderr
     assert crate.reed("plugin", "send", "notebook", "notes", "{}").stdout == "[]\n"
     refused = crate.reed("plugin", "send", "notebook", "tell", '{"plugin": "hello", "note": 1}')
-    assert refused.returncode == 1  # hello keeps no notes, and says so through the FIFO
+    assert refused.returncode == 1  # hello has no handler for notes and sends ERROR through the FIFO
     assert "hello" in refused.stderr

@@ -1,4 +1,4 @@
-"""The golden vectors of tests/vectors/, encoded and decoded by reed.wire, and held against examples made by hand."""
+"""reed.wire encodes and decodes the golden vectors, and derive.py and the examples laid out by hand agree with them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ids(entry: dict[str, Any]) -> str:
 
 
 def value(key: str, given: Any) -> Any:
-    """A field of a vector as reed.wire has it."""
+    """The value of a record's field for the value of a vector's field."""
     if key in LISTS:
         return [build(LISTS[key], fields) for fields in given]
     if isinstance(given, dict):
@@ -91,7 +91,7 @@ def test_a_frame_is_encoded_and_decoded(entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", VECTORS["bad"], ids=ids)
-def test_a_bad_one_is_refused_with_its_error(entry: dict[str, Any]) -> None:
+def test_a_bad_payload_or_frame_is_rejected_with_its_error(entry: dict[str, Any]) -> None:
     data = bytes.fromhex(entry["hex"])
     with pytest.raises(errors.CallError) as caught:
         unpack(entry["reads"], data)
@@ -101,7 +101,7 @@ def test_a_bad_one_is_refused_with_its_error(entry: dict[str, Any]) -> None:
     assert answer == (entry["status"], entry["error_code"], str(caught.value))
 
 
-def test_every_constant_is_the_same() -> None:
+def test_constants_equal_those_of_the_vectors() -> None:
     constants = VECTORS["constants"]
     assert {member.name: member.value for member in codes.Command} == constants["commands"]
     assert {member.name: member.value for member in codes.Flag} == constants["flags"]
@@ -127,12 +127,12 @@ def test_every_record_has_a_vector() -> None:
     assert set(RECORDS) - parts_of_others <= {entry["record"] for entry in VECTORS["payloads"]}
 
 
-def test_the_file_is_what_derive_makes_of_it() -> None:
+def test_wire_json_is_the_output_of_derive() -> None:
     derived = runpy.run_path(str(FOLDER / "derive.py"))
     assert (FOLDER / "wire.json").read_text(encoding="utf-8") == derived["text"](), "run derive.py --write"
 
 
-def test_the_layouts_have_the_sizes_of_the_source() -> None:
+def test_structs_have_the_sizes_of_reedcms_10() -> None:
     layout_of = {entry["record"]: entry["layout"] for entry in VECTORS["payloads"]}
     sizes = {name: struct.calcsize(layout) for name, layout in layout_of.items() if " + " not in layout}
     assert sizes["SnippetCreate"] == structs.SNIPPET_CREATE.size == 68
@@ -142,7 +142,7 @@ def test_the_layouts_have_the_sizes_of_the_source() -> None:
     assert sizes["ErrorResponse"] == structs.ERROR_RESPONSE.size == 8
 
 
-def test_the_examples_laid_out_by_hand_say_the_same() -> None:
+def test_the_examples_laid_out_by_hand_equal_the_vectors() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8").split("## By hand")[1]
     blocks = re.findall(r"(?:^ {4}\S.*\n)+", text, re.MULTILINE)
     assert len(blocks) == len(HAND_MADE)

@@ -5,13 +5,13 @@ describe("greet", function()
     assert.same(call("greet", { name = "Ada" }), { greeting = "Hello, Ada!" })
   end)
 
-  it("takes its greeting from the settings", function()
+  it("uses the greeting of the settings", function()
     reed.settings.greeting = "Good morning"
     assert.equal(call("greet", { name = "Ada" }).greeting, "Good morning, Ada!")
     reed.settings.greeting = "Hello"
   end)
 
-  it("refuses what has no name", function()
+  it("rejects input without a name", function()
     local failure = assert.fails(function() call("greet", json.object()) end, "expected")
     assert.equal(failure.status, 422)
   end)

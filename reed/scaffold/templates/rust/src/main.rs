@@ -1,6 +1,6 @@
 //! @name@: what it does, in one line.
 //!
-//! | action | takes | answers |
+//! | action | input | output |
 //! |---|---|---|
 //! | greet | `{"name"}` | `{"greeting"}` |
 //! | count | a snippet | `{"words", "minutes"}` |
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_has_no_name() {
+    fn rejects_input_without_a_name() {
         assert!(greet(&json!({}), &json!({})).unwrap_err().to_string().contains("expected"));
     }
 
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_page_without_a_body() {
+    fn rejects_a_page_without_a_body() {
         assert!(count(&json!({}), &page(json!({"title": "About"}))).is_err());
     }
 }
