@@ -38,6 +38,11 @@ def test_the_type_is_recognised_by_its_files(tmp_path: Path, files: list[str], e
     assert type_of(tmp_path, "p", entry).name == expected
 
 
+@pytest.mark.parametrize("plugin_type", TYPES.values(), ids=lambda each: each.name)
+def test_only_a_type_with_a_command_executes_programs(plugin_type: PluginType) -> None:
+    assert bool(plugin_type.command) == plugin_type.profile.executes
+
+
 def no_tests(_project: Project) -> Iterator[tuple[str, str, str]]:
     yield "tests", "skipped", "none"
 
