@@ -37,6 +37,10 @@ class State(StrEnum):
     FAILED = "failed"  # it crashed too often or could not be started; START, or a reload once mended, helps
 
 
+PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})  # registered, and not stopping
+AT_REST = frozenset({State.STOPPED, State.FAILED})  # only START, or a reload, changes the state
+
+
 class Phase(StrEnum):
     """A state, or a part of one."""
 
