@@ -45,8 +45,8 @@ from reed.sandbox.confine import Sandbox
 from reed.store.base import Store
 from reed.store.sqlite import SqliteStore
 from reed.supervision.callbacks import Process
-from reed.supervision.groups import People
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import AT_REST, State
+from reed.supervision.permissions import People
 from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
@@ -289,7 +289,7 @@ class PluginCallbacks:
         return endpoint.send_signal(signal, data, process)
 
     def on_state(self, name: str, _old: State, new: State) -> None:
-        self._mesh.set_running(name, new not in {State.STOPPED, State.FAILED})
+        self._mesh.set_running(name, new not in AT_REST)
         self._mesh.set_sleeping(name, new is State.SLEEPING)
         self._endpoints[name].state_changed(new)
         self._hooks.events.state_changed(name)

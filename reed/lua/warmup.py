@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 
-from reed.lua.core_connection import CoreConnection
 from reed.lua.fifo import FifoPaths
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
@@ -81,7 +80,7 @@ class SimulatedCore:
     def start(self, host: Host) -> None:
         """From main.lua to READY."""
         host.load(self.spec, self._pipes)
-        host.register(CoreConnection(self._ours))
+        host.register(self._ours)
 
     def exchange(self, host: Host) -> None:
         """Sends calls, signals and messages, and has the host handle them."""
