@@ -75,7 +75,9 @@ def _cargo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _error_lines(done: subprocess.CompletedProcess[str]) -> str:
     """From the first error of the compiler or of a test on; without one, the last lines."""
     lines = (done.stdout + done.stderr).strip().splitlines()
-    first = next((number for number, line in enumerate(lines) if re.match(_ERROR, line)), max(0, len(lines) - _MAX_LINES))
+    first = next(
+        (number for number, line in enumerate(lines) if re.match(_ERROR, line)), max(0, len(lines) - _MAX_LINES)
+    )
     return "\n".join(lines[first : first + _MAX_LINES])
 
 
