@@ -25,7 +25,7 @@ from typing import Any
 from reed.config import Config
 from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
-from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.commands import content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.identity import Identity
@@ -196,10 +196,7 @@ class Daemon:
 
     def _command_handlers(self) -> dict[Command, Handle]:
         return {
-            **snippets.handlers(self.store, self._handlers.filters, self._prepared),
-            **schema.handlers(self.store),
-            **registry.handlers(self.store),
-            **search.handlers(self.store),
+            **content.handlers(self.store, self._handlers.filters, self._prepared),
             **plugins.handlers(
                 self.store,
                 self.supervisor,
