@@ -29,13 +29,8 @@ def export(args: Args, output: Output) -> int:
         progress.clear()
     if path == "-":
         return 0
-    if output.as_json:
-        output.json(counts)
-    elif output.is_terminal:
-        written = ", ".join(plural(counts[f"{each}s"], each) for each in ("snippet", "type", "bond"))
-        output.info(f"{written} exported to {path}")
-    else:
-        output.rows(counts.items())
+    written = ", ".join(plural(counts[f"{each}s"], each) for each in ("snippet", "type", "bond"))
+    output.show(counts, f"{written} exported to {path}", counts.items())
     return 0
 
 

@@ -75,16 +75,12 @@ def _report(run: Import, naming: Naming, output: Output, seconds: float) -> None
     problems.print_rest()
     if unnamed := naming.summary():
         problems.note(unnamed)
-    if output.as_json:
-        warnings, rejected = problems_as_json(problems.warnings), problems_as_json(problems.rejected)
-        report = {**run.counts, "warnings": warnings, "refused": rejected, **naming.as_json()}
-        output.json({"dry_run": True, **report} if run.dry_run else report)
-        return
-    if output.is_terminal:
-        output.info(f"{_summary(run)}, in {seconds:.2f} s")
-        return
-    output.rows([*run.counts.items(), ("warnings", len(problems.warnings)), ("refused", len(problems.rejected))])
-    if problems.rejected:
+    warnings, rejected = problems_as_json(problems.warnings), problems_as_json(problems.rejected)
+    report = {**run.counts, "warnings": warnings, "refused": rejected, **naming.as_json()}
+    value = {"dry_run": True, **report} if run.dry_run else report
+    counts = [*run.counts.items(), ("warnings", len(warnings)), ("refused", len(rejected))]
+    output.show(value, f"{_summary(run)}, in {seconds:.2f} s", counts)
+    if rejected and not output.as_json and not output.is_terminal:
         problems.note(_summary(run))
 
 

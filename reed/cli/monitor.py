@@ -35,10 +35,10 @@ def monitor(args: Args, output: Output) -> int:
     if from_file and record:
         raise UsageError("--from-file cannot be combined with --record", hint="copy the file instead")
     actions = {} if from_file else _actions(args, only)
-    chunks = _file_chunks(from_file) if from_file else _socket_chunks(args, output)
+    frames = recorded(from_file) if from_file else records(_socket_chunks(args, output))
     printed = 0
     with appending(record) if record else contextlib.nullcontext() as recording:
-        for frame, raw in records(chunks):
+        for frame, raw in frames:
             _learn_actions(actions, frame)
             if only and frame.peer != f"plugin {only}":
                 continue
@@ -65,11 +65,10 @@ def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
         rest = bytes(view)
 
 
-def read_file(path: str) -> Iterator[Monitored]:
-    """The frames of a file that --record wrote; ReedError names a file that is no recording."""
+def recorded(path: str) -> Iterator[tuple[Monitored, memoryview]]:
+    """The records of a file that --record wrote; ReedError names a file that is no recording."""
     try:
-        for frame, _ in records(_file_chunks(path)):
-            yield frame
+        yield from records(_file_chunks(path))
     except Malformed as error:
         raise ReedError(f"{path}: {error.message}", hint="record one with `reed monitor --record F`") from None
 

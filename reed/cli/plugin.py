@@ -15,6 +15,7 @@ from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, duration, error_as_json, milliseconds, print_error, size
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.cli.plugin_explain import describe_sandbox, explain
+from reed.cli.plugin_logs import logs
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
 from reed.text import safe
@@ -272,12 +273,6 @@ def signal(args: Args, output: Output) -> int:
         core.plugin_signal(name, SIGNALS[signal_name])
     output.done(f"signal {signal_name} sent to {name or 'all running plugins'}", {"name": name, "signal": signal_name})
     return 0
-
-
-def logs(args: Args, output: Output) -> int:
-    from reed.cli.plugin_logs import show
-
-    return show(args, output)
 
 
 _ALL = Option("--all", help="all running plugins, instead of NAME", replaces="NAME")

@@ -33,9 +33,7 @@ class Step(NamedTuple):
     def run(self) -> None:
         """Raises SandboxError."""
         try:
-            if self.function(*self.arguments) == -1:
-                error = ctypes.get_errno()
-                raise OSError(error, os.strerror(error))
+            checked(self.function(*self.arguments))
         except OSError as error:
             raise SandboxError(self.layer, f"{self.what}: {error.strerror}") from None
 

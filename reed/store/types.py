@@ -155,7 +155,7 @@ def _flag(place: str, value: Json) -> bool:
 
 def _depth(place: str, value: Json) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Invalid(f"{place}: expected a whole number from 0 on, found {strict_json.dumps(value).decode()[:40]}")
+        raise Invalid(f"{place}: expected a whole number, 0 or more, found {strict_json.dumps(value).decode()[:40]}")
     return value
 
 

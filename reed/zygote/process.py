@@ -100,7 +100,7 @@ class ZygoteProcess:
             if not self._spawn.receive(self._core):
                 os._exit(0)
             os.write(accepting, b"!")
-            self._spawn.become_plugin(self._host)
+            self._spawn.become(self._host)
         except BaseException as error:  # noqa: BLE001 - the core reads stderr
             sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()

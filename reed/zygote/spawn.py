@@ -2,7 +2,7 @@
 
     in the zygote   prepares one confinement for each kind of plugin, so that a fork only applies it
     receive         reads what to run, its flags, and three descriptors: report, output, ruleset
-    become_plugin   new session, streams, name · all layers of reed.sandbox · writes its pid to the report
+    become          new session, streams, name · all layers of reed.sandbox · writes its pid to the report
                     · Lua: closes the report and runs the host     · a program: execve closes the report
 
 If a step fails, the reason follows the pid in the report, and the process exits. The pid is written last, so that the
@@ -85,8 +85,8 @@ class Spawn:
             os.close(self._ruleset)
         return True
 
-    def become_plugin(self, host: Host) -> NoReturn:
-        """Or a worker. `host` is the one for Lua 5.5."""
+    def become(self, host: Host) -> NoReturn:
+        """Becomes the plugin or worker of the request. `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
         if isinstance(self._what, WorkerRequest):

@@ -1,4 +1,4 @@
-"""What Tab offers: asked as the shells ask, and through the shells themselves where they are installed."""
+"""Completion, by its subcommand and through the shells that are installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reed.plugin_types import LANGUAGES
 
 @pytest.fixture
 def offered(on_site):
-    """The candidates after the words, the last one unfinished."""
+    """Candidates for the last, unfinished argument."""
 
     def ask(*words: str) -> list[str]:
         return [line.partition("\t")[0] for line in on_site("completion", "words", "--", *words).out.splitlines()]
@@ -96,7 +96,7 @@ def test_an_unknown_shell_gets_the_nearest_name(on_site):
     assert "bash" in ran.err
 
 
-# What a shell offers for `reed plugin sta`, asked as it asks itself.
+# Completes `reed plugin sta` by the shell's own means.
 _ASK = {
     "bash": 'eval "$(reed completion bash)"; COMP_WORDS=(reed plugin sta); COMP_CWORD=2; _reed; echo "${COMPREPLY[@]}"',
     "zsh": (

@@ -10,7 +10,7 @@ from reed import config
 from reed.errors import ConfigError, ManifestError, RegistryError
 from reed.plugin_types import LUA, NATIVE
 from reed.supervision import discovery, manifest, registry_csv
-from reed.supervision.groups import People
+from reed.supervision.permissions import People
 
 HEADER = ",".join(registry_csv.COLUMNS)
 LEAST = "name: a\nversion: 1.0.0\n"

@@ -33,7 +33,7 @@ def told(driver, name="seo"):
     return [(event.kind, event.semantic_name, event.version) for event in waiting(driver, name)]
 
 
-def test_each_change_is_an_event_for_who_asked_for_it(driver):
+def test_each_change_is_an_event_for_its_subscribers(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"], "snippet.deleted": ["seo"]})
     snippet_id = driver.create("note", "a", {})
     driver.update("a", 0, {"n": 1})
@@ -50,14 +50,14 @@ def test_each_change_is_an_event_for_who_asked_for_it(driver):
     assert driver.store.events_waiting() == {}
 
 
-def test_who_makes_a_change_is_not_told_of_it(driver):
+def test_a_plugin_gets_no_event_for_its_own_change(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
     driver.store.create("note", "a", b"{}", lambda made: None, pytest.fail, by="seo")
     driver.store.commit()
     assert (told(driver, "seo"), told(driver, "backup")) == ([], [("snippet.created", "a", 1)])
 
 
-def test_an_event_is_seen_when_its_change_is_on_the_disk(driver):
+def test_an_event_is_visible_only_after_the_commit(driver):
     driver.store.subscribe(ALL)
     driver.start("create", "note", "a", {})
     assert driver.next_event("seo") is None
@@ -78,7 +78,7 @@ def test_a_refused_change_has_no_event(driver):
     assert told(driver) == [("snippet.created", "a", 1)]
 
 
-def test_what_was_not_told_is_there_after_a_restart_and_no_id_comes_twice(driver, open_store):
+def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, open_store):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {})
     driver.create("note", "b", {})
@@ -98,7 +98,7 @@ def test_what_was_not_told_is_there_after_a_restart_and_no_id_comes_twice(driver
     assert last.next_event("seo").id == second.id + 1
 
 
-def test_telling_costs_no_commit_of_its_own_with_a_fsync(driver):
+def test_an_acknowledgement_costs_no_fsync(driver):
     """What was told goes with the next write, or lazily: synchronous is FULL again afterwards."""
     driver.store.subscribe(ALL)
     for number in range(5):
@@ -115,7 +115,7 @@ def test_telling_costs_no_commit_of_its_own_with_a_fsync(driver):
     assert driver.store._database.writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_full_outbox_loses_the_oldest_and_says_so(open_store):
+def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):
     driver = open_store(max_events=3)
     driver.define("note", {})
     driver.store.subscribe(ALL)
@@ -130,7 +130,7 @@ def test_a_full_outbox_loses_the_oldest_and_says_so(open_store):
     assert [(event.semantic_name, event.lost) for event in waiting(driver)] == [("n7", 0), ("n8", 0), ("n9", 0)]
 
 
-def test_who_is_forgotten_loses_what_waits_in_slices(driver):
+def test_dropped_events_are_deleted_in_slices(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
     for _ in range(1200):
         driver.start("create", "note", "", {})
@@ -143,16 +143,16 @@ def test_who_is_forgotten_loses_what_waits_in_slices(driver):
     assert driver.store.events_waiting() == {"backup": 1200}
 
 
-def test_a_replacement_needs_the_very_snippet_that_was_seen(driver):
+def test_replace_requires_the_record_that_was_read(driver):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {"n": 1, "gone": True})
     seen = driver.preview("a", 0, {"n": 2})
     assert (seen.record.version, seen.content) == (1, b'{"n": 2, "gone": true}')
     driver.replace(seen.record, b'{"n":null}')
     assert driver.get("a").content == b'{"n":null}'
-    with pytest.raises(Conflict, match="has version 2, not 1: it was changed meanwhile"):
+    with pytest.raises(Conflict):
         driver.replace(seen.record, b"{}")
-    with pytest.raises(Conflict, match="has version 2, not 1"):
+    with pytest.raises(Conflict):
         driver.preview("a", 1, {})
     assert told(driver) == [("snippet.created", "a", 1), ("snippet.updated", "a", 2)]
     driver.delete("a", False)
@@ -186,7 +186,7 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_on_a_full_disk_every_acknowledged_write_has_its_event_and_no_other(open_store, small_disk):
+def test_on_a_full_disk_exactly_the_acknowledged_writes_have_events(open_store, small_disk):
     driver = open_store(small_disk / "reed.db")
     driver.define("note", {})
     driver.store.subscribe(ALL)

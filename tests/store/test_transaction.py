@@ -14,7 +14,7 @@ import pytest
 from reed.errors import Conflict, Invalid, NotFound, StoreFailed, StoreFull
 
 
-def test_an_answer_comes_with_the_commit(driver, open_store, tmp_path):
+def test_a_write_is_answered_after_the_commit(driver, open_store, tmp_path):
     answer = driver.start("create", "note", "intro", {})
     assert driver.store.dirty
     assert not answer.is_there
@@ -44,7 +44,7 @@ def test_writes_of_one_turn_see_each_other(driver):
             _ = answer.value
 
 
-def test_a_write_that_is_refused_harms_no_other(driver):
+def test_a_refused_write_does_not_affect_others(driver):
     good = [driver.start("create", "note", f"n{n}", {}) for n in range(3)]
     bad = [
         driver.start("create", "note", "n1", {}),
@@ -74,7 +74,7 @@ def test_a_callback_may_write_again(driver):
     assert seen == [driver.get("a").id]
 
 
-def test_a_bug_in_one_callback_keeps_no_answer_from_the_others(driver):
+def test_a_bug_in_one_callback_does_not_stop_the_others(driver):
     def bug(snippet_id: str) -> None:
         raise RuntimeError(snippet_id)
 
@@ -85,10 +85,10 @@ def test_a_bug_in_one_callback_keeps_no_answer_from_the_others(driver):
     assert other.value == driver.get("b").id
 
 
-def test_another_program_in_the_way_is_an_error_and_then_gone(driver, tmp_path):
+def test_a_lock_of_another_program_is_an_error_until_it_is_released(driver, tmp_path):
     other = sqlite3.connect(tmp_path / "reed.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreFailed, match="another program holds"):
+    with pytest.raises(StoreFailed):
         driver.create("note", "a", {})
     other.execute("ROLLBACK")
     other.close()
@@ -122,7 +122,7 @@ def fill(folder: Path, leave: int = 0) -> Path:
     return path
 
 
-def test_a_full_disk_costs_one_turn_and_nothing_else(open_store, small_disk):
+def test_a_full_disk_fails_only_the_writes_of_one_turn(open_store, small_disk):
     driver = open_store(small_disk / "reed.db")
     driver.define("page", {"searchable": {"title": 1}})
     driver.create("page", "kept", {"title": "Zebra"})
@@ -139,7 +139,7 @@ def test_a_full_disk_costs_one_turn_and_nothing_else(open_store, small_disk):
     ]
     driver.turn()
     for answer in answers:
-        with pytest.raises(StoreFull, match=r"the disk of .* is full; nothing was written"):
+        with pytest.raises(StoreFull):
             _ = answer.value
     assert not driver.store.dirty
 
@@ -167,7 +167,7 @@ def test_a_full_disk_costs_one_turn_and_nothing_else(open_store, small_disk):
     assert integrity(small_disk / "reed.db") == "ok"
 
 
-def test_an_index_that_finds_no_room_stops_no_search_and_no_loop(open_store, small_disk):
+def test_an_index_without_disk_space_blocks_neither_searches_nor_the_loop(open_store, small_disk):
     driver = open_store(small_disk / "reed.db")
     driver.define("page", {"searchable": {"title": 1}})
     driver.create("page", "one", {"title": "Zebra"})

@@ -88,14 +88,14 @@ def busy(open_store, monkeypatch):
     return Busy(open_store)
 
 
-def test_writes_alone_need_no_process(busy):
+def test_writes_without_jobs_need_no_process(busy):
     for _ in range(300):
         busy.driver.create("note", "", {"text": "words " * 500})
     assert checkpointers() == []
     assert log_size(busy.driver) < 600 * FRAME
 
 
-def test_many_writes_have_one_and_the_log_stays_short(busy):
+def test_writes_during_jobs_start_one_process_and_the_log_stays_short(busy):
     busy.write_until(lambda: len(checkpointers()) == 1)
     sizes: list[int] = []
 
@@ -115,7 +115,7 @@ def test_many_writes_have_one_and_the_log_stays_short(busy):
         assert database.execute("SELECT count(*) FROM snippets").fetchone() == (count,)
 
 
-def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
+def test_a_killed_checkpointer_is_replaced(busy):
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
     os.kill(first, signal.SIGKILL)
@@ -124,7 +124,7 @@ def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
     assert busy.driver.search("nothing", "", 0, 0).total == 0
 
 
-def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
+def test_a_checkpointer_that_does_not_answer_is_replaced(busy, monkeypatch):
     monkeypatch.setattr("reed.store.sqlite.wal._MAX_UNANSWERED", 200)
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
@@ -132,7 +132,7 @@ def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
     busy.write_until(lambda: checkpointers() not in ([], [first]))
 
 
-def test_one_that_ends_before_it_has_answered_is_not_tried_again(busy, monkeypatch):
+def test_a_checkpointer_that_cannot_run_is_not_started_again(busy, monkeypatch):
     monkeypatch.setattr(checkpointer, "__file__", "/nonexistent.py")
     busy.write_until(lambda: busy.store._checkpoints._loop is None)
     rounds = iter(range(20))
@@ -157,7 +157,7 @@ def test_jobs_and_the_index_wait_while_the_log_is_too_long(busy, monkeypatch):
     assert frames_in_log(busy) < 4000, "it has begun anew"
 
 
-def test_who_is_idle_gives_the_log_back_and_ends(driver, tmp_path):
+def test_an_idle_checkpointer_truncates_the_log_and_ends(driver, tmp_path):
     for _ in range(50):
         driver.create("note", "", {"text": "words " * 500})
     path = driver.store.stats()["path"]

@@ -17,8 +17,9 @@ from reed.store.base import Failed, HitPage, RecordPage, Restored, Store
 from reed.wire import strict_json
 from reed.wire.codes import Command
 from reed.wire.commands import WRITE_ERRORS
-from reed.wire.common import Done, JsonResponse, Name, Ref
+from reed.wire.common import Done, JsonResponse
 from reed.wire.registry import RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.requests import Name, Ref
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (
