@@ -142,7 +142,7 @@ def test_max_depth_limits_the_levels_below_each_snippet_of_the_type(driver):
         driver.bond("book", "c", 0, "")
     driver.bond("book", "d", 0, "")
     driver.create("note", "above", {})
-    driver.bond("above", "book", 0, "")  # what is above it does not count
+    driver.bond("above", "book", 0, "")  # levels above it do not count
     driver.define("tip", {"max_depth": 0})
     driver.create("tip", "tip", {})
     with pytest.raises(Invalid):
@@ -175,7 +175,7 @@ def test_random_bonds_never_form_a_cycle(family):
 
 
 def chain(driver, length):
-    """A chain of snippets, made by its ids; gives them."""
+    """The ids of a chain of bonded snippets, root first."""
     ids = [driver.start("create", "note", "", {}) for _ in range(length)]
     driver.turn()
     ids = [answer.value for answer in ids]

@@ -1,4 +1,4 @@
-"""The contract of a store (reed.store.base): each member is documented, and the store has no other public ones."""
+"""The contract of a store (reed.store.base): all members are documented, and the store has no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening the file of a store: what it refuses, and how it says so."""
+"""Opening the file of a store, and the errors of doing so."""
 
 from __future__ import annotations
 

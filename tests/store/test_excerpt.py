@@ -1,4 +1,4 @@
-"""Excerpts: the words around what was searched for, whatever the text and the query."""
+"""Excerpts: the words around the terms, for any text and query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SNIPPET_FIND: which values are equal, by an index and by a scan; unique fields; indexes that are built later."""
+"""SNIPPET_FIND: equality of values, by an index and by a scan; unique fields; building indexes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
 from reed.store.sqlite.transaction import Transaction
 
 INDEXED = {"indexed": ["a"]}
-VALUES = [  # JSON texts; each list holds one value
+VALUES = [  # JSON texts; those of a list are equal
     ['"x"', '"\\u0078"'],
     ['"X"'],
     ['"1"'],
@@ -135,7 +135,7 @@ def test_a_scan_runs_in_slices_on_a_snapshot(open_store):
     answer = driver.start("find", "page", b'{"a":1}', "", 1000)
     slices = 0
     while not answer.is_there:
-        driver.store.work(0.0)  # one step of it
+        driver.store.work(0.0)  # one step
         slices += 1
         if slices == 6:
             driver.store.create("page", "late", b'{"a":1}', lambda _: None, lambda _: None)
@@ -178,7 +178,7 @@ def test_a_unique_value_cannot_be_repeated(driver):
     assert (found(driver, {"slug": "c"}), found(driver, {"slug": "a"})) == ([one], [three])
     assert two not in found(driver, {})
     for content in ({}, {}, {"slug": None}, {"slug": None}):
-        driver.create("page", "", content)  # no value, no conflict
+        driver.create("page", "", content)  # missing fields and null do not conflict
 
 
 def test_two_of_one_turn_cannot_both_have_a_unique_value(driver):
@@ -227,7 +227,7 @@ def test_a_later_index_is_built_in_slices_during_writes(open_store):
             driver.start("update", ids[992], 0, {"a": 1})
             driver.start("delete", ids[11], False)
             driver.store.commit()
-            with pytest.raises(Conflict):  # its definition is under way
+            with pytest.raises(Conflict):  # a definition is in progress
                 driver.define("page", {})
             driver.define("note", INDEXED)
     assert slices > 8
@@ -281,7 +281,7 @@ def test_a_field_with_duplicates_cannot_become_unique(open_store):
     with pytest.raises(Conflict) as caught:
         driver.define("page", {"unique": ["slug"]})
     assert all(part in caught.value.message for part in ("slug", '"a"', "first", other))
-    driver.create("page", "", {"slug": "a"})  # it is as it was
+    driver.create("page", "", {"slug": "a"})  # the type is unchanged
     assert driver.definition("page").definition == b'{"indexed": ["slug"]}'
     assert len(found(driver, {"slug": "a"})) == 3
     driver.settle()
@@ -385,7 +385,7 @@ def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered
     driver.settle()
     answer = driver.start("define", "page", INDEXED)
     driver.store.commit()
-    driver.store.work(0.0)  # its transaction is open
+    driver.store.work(0.0)  # leaves its transaction open
     with monkeypatch.context() as patch:
         patch.setattr(Transaction, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
         written = driver.start("create", "page", "", {"a": 1})
@@ -411,8 +411,8 @@ def test_an_invalid_definition_of_indexes_is_refused(driver, definition):
         driver.define("x", definition)
 
 
-def test_a_store_of_the_version_before_gets_its_indexes(tmp_path, open_store):
-    """The tables as they were before there were indexes, with a snippet and a type in them."""
+def test_a_store_of_an_older_layout_gets_field_indexes(tmp_path, open_store):
+    """The layout before field indexes, with a snippet and a type."""
     path = tmp_path / "reed.db"
     before = next(number for number, each in enumerate(MIGRATIONS) if "field_indexes" in each[0])
     with sqlite3.connect(path, isolation_level=None) as old:
@@ -451,4 +451,4 @@ def test_real_pages_are_found_by_their_path(open_store, pages):
     began = time.monotonic()
     for answer, each in zip(answers, paths, strict=True):
         assert found(driver, {"path": each}) == [answer.value]
-    assert time.monotonic() - began < 60  # a deadline, no measure
+    assert time.monotonic() - began < 60  # a deadline, not a measurement

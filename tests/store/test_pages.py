@@ -1,4 +1,4 @@
-"""942 real pages: imported, found again, unchanged."""
+"""Import and search of 942 real pages."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_long_page_is_read_in_slices_on_a_snapshot(open_store, tmp_path):
     answer = driver.start("page", "", "", 1000)
     slices = 0
     while not answer.values:
-        driver.store.work(0.0)  # one step of it
+        driver.store.work(0.0)  # one step
         slices += 1
         if slices == 6:
             driver.store.create("page", "late", b"{}", lambda _: None, lambda _: None)

@@ -1,4 +1,4 @@
-"""The small parts: merge patches, ids, the cache of records."""
+"""Merge patches, ids, the record cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
 
 @pytest.mark.parametrize(
     ("target", "patch", "result"),
-    [  # RFC 7396, appendix A: those whose patch is an object, as a content's must be
+    [  # RFC 7396, appendix A: those whose patch is an object
         ({"a": "b"}, {"a": "c"}, {"a": "c"}),
         ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
         ({"a": "b"}, {"a": None}, {}),
@@ -67,7 +67,7 @@ def merged(target, patch, indent=None, patch_indent=None):
 
 
 def apply(target, patch):
-    """RFC 7396, as it is written there."""
+    """The pseudocode of RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     target = dict(target) if isinstance(target, dict) else {}

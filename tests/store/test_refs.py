@@ -1,4 +1,4 @@
-"""Names that change, and the beginnings of ids."""
+"""Renaming, and prefixes of ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reed.errors import Conflict, Malformed, NotFound
 
 
 class Clock:
-    """The milliseconds since 1970 that a test wants."""
+    """A clock that the test sets, in milliseconds since 1970."""
 
     def __init__(self) -> None:
         self.ms = 0x0190A5B27C3D

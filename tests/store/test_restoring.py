@@ -1,4 +1,4 @@
-"""Restoring snippets as they once were, and looking for those that do not fit their type any more."""
+"""SNIPPET_RESTORE, and the check for snippets that do not fit their type."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def test_a_restore_with_a_used_name_or_an_unknown_type_is_refused(driver):
     [
         record("0190a5b2-7c3d-4e4f-8a9b-0c1d2e3f4a5b"),  # a UUID version 4
         record("0190a5b2-7c3d-7e4f-ca9b-0c1d2e3f4a5b"),  # of another variant
-        record("00000000-0000-7000-8000-000000000000"),  # before the first cursor
-        record("ffffffff-ffff-7fff-bfff-ffffffffffff"),  # the last id there can be
+        record("00000000-0000-7000-8000-000000000000"),  # sequence number 0 is the cursor of the beginning
+        record("ffffffff-ffff-7fff-bfff-ffffffffffff"),  # leaves no room for new ids
         record("blog/intro"),
         record(""),
         record(version=0),
@@ -157,7 +157,7 @@ def test_new_ids_come_after_restored_ones(open_store):
 
 def test_a_restored_snippet_is_indexed_wherever_its_id_lies(driver):
     driver.create("page", "", {"title": "horse"})
-    driver.settle()  # the index is beyond the id that comes now
+    driver.settle()  # the index has passed the id that is restored next
     restore(driver, record())
     assert [hit.id for hit in driver.search("zebra", "", 0, 0).hits] == [OLD]
     restore(driver, record(version=4, content=b'{"title":"donkey"}'))
@@ -186,7 +186,7 @@ def test_a_restore_that_is_rolled_back_leaves_nothing(driver, monkeypatch):
     restore(driver, record(version=1))
     answers: list = []
     driver.store.restore(record(version=2), answers.append, answers.append)
-    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not on the disk yet
+    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not committed yet
     assert answers == []
     driver.store._transaction.fail(MemoryError())
     assert [type(answer).__name__ for answer in answers] == ["StoreFailed", "StoreFailed"]

@@ -230,7 +230,7 @@ def test_an_index_of_an_older_layout_is_built_again(driver, open_store, tmp_path
     driver.create("page", "two", {"title": "Strasse"})
     driver.settle()
     driver.store.close()
-    with sqlite3.connect(tmp_path / "reed.db") as file:  # as the layout before had it
+    with sqlite3.connect(tmp_path / "reed.db") as file:  # the older layout
         columns = ", ".join(f"w{number}" for number in range(16))
         (sequence,) = file.execute("SELECT sequence FROM snippets WHERE name = 'one'").fetchone()
         file.execute("DROP TABLE search")
@@ -378,7 +378,7 @@ def test_any_text_is_a_query(library, query):
 
 @given(SYNTAX | st.text())
 def test_no_input_is_fts5_syntax(query):
-    """Outside its quoted strings an expression has AND and stars, whatever was typed."""
+    """Outside quoted strings an expression has only AND and stars."""
     try:
         quoted = expression(parse(query)).split('"')
     except Malformed:
@@ -388,7 +388,7 @@ def test_no_input_is_fts5_syntax(query):
 
 
 def test_a_word_of_the_content_finds_it(library):
-    """What search drops must not be a word: each of these is found by itself."""
+    """Every word of a content can be found."""
     words = ["naïve", "x_y", "o'neil", "C++", "日本", "Ω", "3.14", "état", "ß", "ﬁ"]
     for number, word in enumerate(words):
         library.create("page", f"w{number}", {"title": word})
@@ -412,7 +412,7 @@ def test_indexing_runs_in_slices_after_writes(driver):
 
 
 def test_no_slice_merges_all_segments_at_once(driver, tmp_path):
-    """Merging lags behind here. FTS5 would then merge sixteen segments in one step, whatever their size."""
+    """Merging lags behind here: FTS5 itself would merge sixteen segments in one step, whatever their size."""
     rnd = random.Random(7)
     for _ in range(150):
         words = " ".join(f"word{rnd.randrange(1_000_000)}" for _ in range(3000))

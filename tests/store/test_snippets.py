@@ -1,4 +1,4 @@
-"""Create, update, delete, get and page, as a caller sees them (protocol.md#snippets)."""
+"""Create, update, delete, get and page, seen by a caller (protocol.md#snippets)."""
 
 from __future__ import annotations
 

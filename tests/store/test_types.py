@@ -1,4 +1,4 @@
-"""Definitions: what they may say, and what they check (protocol.md#types; store.md#content)."""
+"""Definitions of types, and checking content against them (protocol.md#types; store.md#content)."""
 
 from __future__ import annotations
 
