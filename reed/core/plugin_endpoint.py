@@ -35,18 +35,18 @@ from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
 from reed.supervision.launch_spec import Specification
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import AT_REST, State
 from reed.supervision.manifest import Action, Manifest
 from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginRegister
+from reed.wire.requests import SignalMessage
 
-_TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
@@ -267,7 +267,7 @@ class PluginEndpoint:
         origin: str = "",
     ) -> None:
         """Call an action; `origin`: the calling plugin, if a plugin calls. Raises PluginOffline and PluginBusy."""
-        if self.plugin.state not in _TAKES_CALLS:
+        if self.plugin.state in AT_REST:
             raise self.offline_error()
         config = self._context.config
         timeout = action.timeout or config.timing.call_timeout
@@ -293,7 +293,7 @@ class PluginEndpoint:
     # Its processes.
 
     def state_changed(self, new: State) -> None:
-        if new in {State.STOPPED, State.FAILED}:
+        if new in AT_REST:
             self.queue.set_accepting(False)
             self.queue.fail_waiting(lambda _: self.offline_error())
         else:
