@@ -54,6 +54,7 @@ class Limits:
     plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # buffered from and to one plugin
     plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # to other plugins, in flight for one plugin
     queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are dropped
+    worker_memory: Annotated[int, size(64 * MB, 1024 * 1024 * MB)] = 1024 * MB  # of one worker process
     log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # per second in the core's log, of one plugin or user
     log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB  # of the log file; then it is rotated
 
@@ -70,6 +71,8 @@ class Timing:
     term_grace: Annotated[float, seconds()] = 2.0  # from SIGTERM to SIGKILL
     restart_limit: Annotated[int, whole(0, 1000)] = 5  # restarts within the window; then the plugin has failed
     restart_window: Annotated[float, seconds()] = 60.0
+    search_timeout: Annotated[float, seconds()] = 2.0  # of a search in a worker; then ERR_JOB_TIMEOUT
+    job_timeout: Annotated[float, seconds()] = 10.0  # of any other job in a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Config:
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     log_file: Annotated[Path | None, path] = None  # None: stderr
     sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: every layer, or no plugin starts
+    workers: Annotated[int, whole(1, 64)] = field(default_factory=lambda: min(len(os.sched_getaffinity(0)), 2))
     socket_group: Annotated[str | None, text] = None  # a Unix group that may also open core.sock
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()

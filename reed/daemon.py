@@ -1,12 +1,12 @@
-"""The core as one process: the one place where the parts are built and joined.
+"""The core as one process: the only place where its parts are built and connected.
 
-    Daemon(config)   builds  runtime folder ── lock ── store ── loop ── supervisor ── links ── router ── core.sock
-        .run()       turns until `stop()`
+    Daemon(config)   builds  runtime folder ── lock ── store ── loop ── supervisor ── endpoints ── router ── core.sock
+        .run()       runs turns until `stop()`
         .reload()    reads the registry again
-        .close()     stops the plugins (their grace, SIGTERM, SIGKILL), closes the store, removes its files
+        .close()     releases everything
 
-News travels upward by callbacks that are connected here: the supervisor knows neither sockets nor calls, the links know
-no processes, the store knows nobody. Other programs may use Daemon as `reed.serve` does.
+Parts share a CoreContext and learn of each other through it. Supervision knows neither sockets nor calls: it reports
+changes to PluginCallbacks. A program may embed a Daemon, as `reed.serve` does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import logging
 import os
 import resource
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,12 +24,12 @@ from typing import Any
 from reed.config import Config
 from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
-from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.commands import content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.identity import Identity
 from reed.core.monitor import Monitor
-from reed.core.plugin_endpoint import EndpointTools, PluginEndpoint
+from reed.core.plugin_endpoint import CoreContext, PluginEndpoint
 from reed.core.plugin_hooks import PluginHooks
 from reed.core.quotas import Quotas
 from reed.core.response_cache import ResponseCache
@@ -44,282 +43,305 @@ from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
 from reed.store.base import Store
-from reed.store.sqlite import SqliteStore
+from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
+from reed.store.workers import Deadline, Deadlines
 from reed.supervision.callbacks import Process
-from reed.supervision.groups import People
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import AT_REST, State
+from reed.supervision.permissions import People
 from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
+from reed.wire.requests import SignalMessage
+from reed.workers.pool import WorkerPool
 from reed.zygote.launcher import ZygoteLauncher
 
 _SCRATCH_BYTES = 256 * 1024
-_OWN_DESCRIPTORS = 2048
-_DRAIN = 0.5  # seconds that calls have to end, before another core follows
-_DRAIN_LOOK = 0.002
+_RESERVED_DESCRIPTORS = 2048  # for plugins and the store
+_DRAIN_TIMEOUT = 0.5  # seconds for calls in flight before a restart
+_DRAIN_INTERVAL = 0.002
 
 
 class Daemon:
-    """A core. Building it takes the folder's lock and opens everything; `close()` gives it all back."""
+    """Construction takes the locks and opens everything; `close` releases it."""
 
     def __init__(
         self, config: Config, log: logging.Logger, inherited: int | None = None, *, owns_process: bool = False
     ) -> None:
-        """`inherited`: the descriptor that listens on core.sock already, of the core before this one (`hand_over`).
-        `owns_process`: nothing else runs in this process; the core becomes a child subreaper and reaps every orphan."""
-        self.config = config
-        self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, by who runs it
+        """`inherited`: the listening descriptor of core.sock, from the core before this one (`hand_over`).
+
+        `owns_process`: the process only runs this core, which becomes a child subreaper and reaps all orphans.
+        """
+        self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, set by `reed.serve`
         self.handed_over: int | None = None
-        self._inherited = inherited
-        self.log = log
-        self.links: dict[str, PluginEndpoint] = {}
-        self._has_new_pairs = False
-        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self.log = log  # for messages that no peer causes; `PeerLog` for all others
         check_system_calls(log.warning)
-        with contextlib.ExitStack() as exit_stack:
-            self._take_folders(exit_stack)
-            self._open_store(exit_stack)
-            self._build_registry(exit_stack)  # layer 1
-            self._build_core(exit_stack)  # layer 2
-            self._build_peers(exit_stack)  # layer 3
+        with contextlib.ExitStack() as stack:
+            self._folder = self._open_folders(config, stack)
+            self.config = replace(config, runtime_dir=self._folder.path)
+            self._context = self._open_loop(stack)
+            self.loop = self._context.loop
+            self._sandbox = Sandbox()
+            self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._context.log, self._on_zygote_death)
+            stack.callback(self._launcher.close)
+            self.store = self._open_store(stack)
+            self._build(stack)
             self.supervisor.load_registry()
-            self._handlers.refresh()
-            self.mesh.remove_stale()
-            self._start_listening(exit_stack)
-            self._undo = exit_stack.pop_all()
+            self._hooks.refresh()
+            self._mesh.remove_stale()
+            self._listener = self._listen(inherited, stack)
+            self._exit_stack = stack.pop_all()
         if owns_process:
             self.supervisor.orphans.reap_all()
         self._launcher.start()
-        self.supervisor.orphans.sweep()  # a core before this one may have left its spare process
+        self.supervisor.orphans.sweep()  # an earlier core may have left its spare process
         self.supervisor.auto_start()
 
     def run(self) -> None:
-        """Turn until `stop()`."""
         self.loop.run()
 
     def stop(self) -> None:
-        """Take no new connection, stop the plugins, and let `run()` end when they are gone."""
-        self._core_socket.stop_listening()
+        """Accept no more connections, stop the plugins, and let `run` return when they have exited."""
+        self._listener.stop_listening()
         self.supervisor.shutdown(self.loop.stop)
 
     def hand_over(self) -> None:
-        """Let `run()` end, for another core to follow in this process; `handed_over` listens on core.sock.
+        """Let `run` return for a restart in this process; `handed_over` is the listening descriptor of core.sock.
 
-        Calls that were begun have a short time to end; those that were not are refused as such. Plugins go on.
+        Calls in flight have a short time to finish, other requests are refused. Plugins keep running.
         """
-        self.handed_over = self._core_socket.hand_over(Restarting("the core restarts: not done", hint="ask again"))
-        self._end_when_idle(self.loop.now() + _DRAIN)
+        error = Restarting("the core is restarting and did not process this request", hint="retry")
+        self.handed_over = self._listener.hand_over(error)
+        self._stop_when_drained(self.loop.now() + _DRAIN_TIMEOUT)
 
-    def _end_when_idle(self, until: float) -> None:
-        if self._core_socket.connections and self.loop.now() < until:
-            self.loop.call_later(_DRAIN_LOOK, lambda: self._end_when_idle(until))
+    def reload(self) -> None:
+        """Read the registry again. An invalid file changes nothing; an invalid new version leaves the old one."""
+        self._reload_registry(_ignore, partial(self._context.log.error, "reload refused: %s", peer=THE_CORE))
+
+    def close(self) -> None:
+        self._exit_stack.close()
+
+    def _stop_when_drained(self, until: float) -> None:
+        if self._listener.connections and self.loop.now() < until:
+            self.loop.call_later(_DRAIN_INTERVAL, partial(self._stop_when_drained, until))
         else:
             self.loop.stop()
 
-    def reload(self) -> None:
-        """Read the registry again; a bad file changes nothing, a bad new version of a plugin leaves the old one."""
-        self._reload_registry(lambda _: None, lambda error: self._log.error("reload refused: %s", error, peer=THE_CORE))
+    # Construction.
 
-    def close(self) -> None:
-        """Close everything, in the reverse order of its opening."""
-        self._undo.close()
-
-    # Joining the parts.
-
-    def _take_folders(self, exit_stack: contextlib.ExitStack) -> None:
-        self._folder = RuntimeFolder.open(self.config.runtime_dir, group_id_of(self.config.socket_group))
-        exit_stack.callback(self._folder.close)
-        for warning in self._folder.warnings:
+    def _open_folders(self, config: Config, stack: contextlib.ExitStack) -> RuntimeFolder:
+        folder = RuntimeFolder.open(config.runtime_dir, group_id_of(config.socket_group))
+        stack.callback(folder.close)
+        for warning in folder.warnings:
             self.log.warning("%s", warning)
-        self.config = replace(self.config, runtime_dir=self._folder.path)
-        self.config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        exit_stack.callback(os.close, take_lock(self.config.data_dir))
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.callback(os.close, take_lock(config.data_dir))
+        return folder
 
-    def _open_store(self, exit_stack: contextlib.ExitStack) -> None:
-        self.loop = Loop(
-            commit=self._commit, on_exception=self._note_bug, fsync_seconds=lambda: self.store.fsync_seconds
-        )
-        exit_stack.callback(self.loop.close)
-        # `self.log` is for what whoever runs this core says, `self._log` for all that peers may cause.
-        self._log = PeerLog(self.log, self.loop, self.config.limits.log_lines)
-        exit_stack.callback(self._log.close)
-        path, max_events, loop = self.config.data_dir / "content.db", self.config.limits.queued_events, self.loop
-        self.store: Store = SqliteStore(
-            path,
-            max_events=max_events,
-            on_due=loop.request_commit,
-            on_news=lambda: self._handlers.events.deliver(),
-            warn=self.log.error,
-        )
-        exit_stack.callback(self.store.close)
-
-    def _build_registry(self, exit_stack: contextlib.ExitStack) -> None:
-        self._sandbox = Sandbox()
-        self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._log, self._zygote_died)
-        exit_stack.callback(self._launcher.close)
-        self.supervisor = Supervisor(self.loop, self.config, self._launcher, self, self._log)
-
-    def _build_core(self, exit_stack: contextlib.ExitStack) -> None:
-        log, loop, store, most_bytes = self._log, self.loop, self.store, self.config.limits.queued_bytes
+    def _open_loop(self, stack: contextlib.ExitStack) -> CoreContext:
         limits = self.config.limits
-        self._quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._flooded))
-        people = People(self.config.groups, os.geteuid())
-        self._identity = Identity(people, self.supervisor.owner_of, lambda name: self.links[name].caller, log)
-        caller_of = self._identity.caller_of
-        self._monitor = Monitor(self._folder.monitor_socket, most_bytes, loop, log, self._quotas, caller_of)
-        exit_stack.callback(self._monitor.close)
-        self._handlers = PluginHooks(store, self.links, self.supervisor.has_row, loop, most_bytes, log)
-        self._prepared = ResponseCache(store)
-        self._router = Router(self._command_handlers(), self._prepared, lambda: False, self._note_bug, log)
-        self._stats = Stats(self.config, loop, store, self.supervisor, self._router, self._sandbox_layers())
-        exit_stack.callback(self._close_links)
+        loop = Loop(commit=self._commit, on_exception=self._on_exception, fsync_seconds=self._fsync_seconds)
+        stack.callback(loop.close)
+        log = PeerLog(self.log, loop, limits.log_lines)
+        stack.callback(log.close)
+        quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._kill_flooding_plugin))
+        return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)))
 
-    def _build_peers(self, exit_stack: contextlib.ExitStack) -> None:
-        max_held = _fifos_to_hold(self.config.limits.connections)
-        self.mesh = Mesh(self._folder.fifos, self._folder.peers, self.loop, self.supervisor.wake, self._log, max_held)
-        exit_stack.callback(self.mesh.close)
-
-    def _start_listening(self, exit_stack: contextlib.ExitStack) -> None:
-        """From now on others may find this core."""
-        most = self.config.limits.connections
-        path, group_id, log = self._folder.core_socket, group_id_of(self.config.socket_group), self._log
-        self._core_socket = ClientListener(
-            path, group_id, most, self.loop, log, self._quotas, self._identity.caller_of, self._connect, self._inherited
+    def _open_store(self, stack: contextlib.ExitStack) -> Store:
+        timing = self.config.timing
+        store = SqliteStore(
+            self.config.data_dir / "content.db",
+            max_events=self.config.limits.queued_events,
+            on_due=self.loop.request_commit,
+            on_news=self._on_news,
+            warn=self.log.error,
+            workers=self._open_workers(HANDLERS, self.config.workers, stack),
+            indexer=self._open_workers(INDEXER_HANDLERS, 1, stack),
+            deadlines=Deadlines(
+                Deadline(timing.search_timeout, "timing.search_timeout"),
+                Deadline(timing.job_timeout, "timing.job_timeout"),
+            ),
         )
-        exit_stack.callback(self._core_socket.close)
-        write_pid_file(self._folder.core_pid_file, os.getpid())
-        exit_stack.callback(self._folder.core_pid_file.unlink, missing_ok=True)
+        stack.callback(store.close)
+        return store
 
-    def _close_links(self) -> None:
-        for link in self.links.values():
-            link.close()
+    def _open_workers(self, handlers: dict[str, str], count: int, stack: contextlib.ExitStack) -> WorkerPool:
+        memory = self.config.limits.worker_memory
+        launch = partial(self._launcher.launch_worker, memory, handlers)
+        pool = WorkerPool(self.loop, launch, count, memory, self._context.log)
+        stack.callback(pool.close)
+        return pool
 
-    def _command_handlers(self) -> dict[Command, Handle]:
+    def _build(self, stack: contextlib.ExitStack) -> None:
+        context, log = self._context, self._context.log
+        self._hooks = PluginHooks(context, self.store)
+        self._mesh = Mesh(
+            self._folder.fifos,
+            self._folder.peers,
+            self.loop,
+            self._wake,
+            log,
+            _max_fifos(self.config.limits.connections),
+        )
+        stack.callback(self._mesh.close)
+        self._callbacks = PluginCallbacks(context, self._hooks, self._mesh)
+        self.supervisor = context.supervisor = Supervisor(self.loop, self.config, self._launcher, self._callbacks, log)
+        people = People(self.config.groups, os.geteuid())
+        self._identity = Identity(people, self.supervisor.owner_of, self._callbacks.caller_of, log)
+        monitor = context.monitor = Monitor(context, self._folder.monitor_socket, self._identity.caller_of)
+        stack.callback(monitor.close)
+        stack.callback(self._callbacks.close)
+        cache = ResponseCache(self.store)
+        router = context.dispatcher = Router(
+            self._command_handlers(cache), cache, self._store_is_dirty, self._on_exception, log
+        )
+        layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
+        self._stats = Stats(context, self.store, router, layers)
+
+    def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
         return {
-            **snippets.handlers(self.store, self._handlers.filters, self._prepared),
-            **schema.handlers(self.store),
-            **registry.handlers(self.store),
-            **search.handlers(self.store),
+            **content.handlers(self.store, self._hooks.filters, cache),
             **plugins.handlers(
                 self.store,
                 self.supervisor,
-                self.links,
-                self._handlers.events,
+                self._context.endpoints,
+                self._hooks.events,
                 self._system_stats,
                 self._reload_registry,
             ),
         }
 
-    def _connect(self, sock: socket.socket, caller: Caller, on_closed: Callable[[Connection, str], None]) -> Connection:
-        return Connection(
-            self.loop,
-            sock,
-            caller,
-            self._router,
-            self.config.limits,
-            self._scratch,
-            self._log,
-            self._monitor,
-            self._quotas,
-            on_signal=self._signal_of_person,
-            on_closed=on_closed,
-        )
+    def _listen(self, inherited: int | None, stack: contextlib.ExitStack) -> ClientListener:
+        """From here on clients can find this core."""
+        path, group_id = self._folder.core_socket, group_id_of(self.config.socket_group)
+        caller_of = self._identity.caller_of
+        listener = ClientListener(self._context, path, group_id, caller_of, self._on_client_signal, inherited)
+        stack.callback(listener.close)
+        write_pid_file(self._folder.core_pid_file, os.getpid())
+        stack.callback(self._folder.core_pid_file.unlink, missing_ok=True)
+        return listener
 
-    def _signal_of_person(self, connection: Connection, frame: Frame) -> None:
-        """PLUGIN_SIGNAL with the flag SIGNAL: as the command, but never answered."""
+    # Callbacks of the parts.
+
+    def _on_client_signal(self, connection: Connection, frame: Frame) -> None:
+        """PLUGIN_SIGNAL with the flag SIGNAL, which gets no response."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
         message = SignalMessage.unpack(frame.payload)
-        signal_plugins(self.supervisor, self.links, message, broadcast=bool(frame.flags & Flag.BROADCAST))
-
-    def _sandbox_layers(self) -> dict[str, Any]:
-        return {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
+        broadcast = bool(frame.flags & Flag.BROADCAST)
+        signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
 
     def _system_stats(self) -> dict[str, Any]:
-        return self._stats(len(self._core_socket.connections), self._core_socket.accepted) | self.restarts
+        return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
-        def settled(tell: Callable[[Any], None], outcome: object) -> None:
-            self._apply_config()  # after a failure too: other plugins may have changed
+        def settle(tell: Callable[[Any], None], outcome: object) -> None:
+            self._callbacks.on_reloaded()  # also after a failure, because other plugins may have changed
             tell(outcome)
 
-        self.supervisor.reload(partial(settled, done), partial(settled, failed), report=report)
-
-    def _apply_config(self) -> None:
-        """After a reload: hooks follow the manifests, and who runs hears of the FIFOs that came."""
-        self._handlers.refresh()
-        if self._has_new_pairs:
-            self._has_new_pairs = False
-            announce_fifos(self.links)
-
-    # Callbacks of the supervisor.
-
-    def prepare(self, name: str) -> None:
-        self.links[name].listen()
-
-    def send_signal(self, process: Process, signal: Signal, data: bytes) -> bool:
-        """A plugin with a call in flight cannot answer a health check, so it gets none."""
-        link = self.links.get(process.name)
-        if link is None or (signal == Signal.HEALTH_CHECK and link.queue.is_working(process)):
-            return False
-        return link.send_signal(signal, data, process)
-
-    def on_state(self, name: str, _old: State, new: State) -> None:
-        self.mesh.set_running(name, new not in {State.STOPPED, State.FAILED})
-        self.mesh.set_sleeping(name, new is State.SLEEPING)
-        self.links[name].state_changed(new)
-        self._handlers.events.state_changed(name)
-        if new is State.STARTING:
-            self._handlers.refresh_later()
-
-    def on_gone(self, process: Process, reason: str) -> None:
-        if process.name in self.links:
-            self.links[process.name].process_ended(process, reason)
-
-    def on_replaced(self, name: str) -> None:
-        self.links[name].activate_process()
-        self._handlers.refresh()  # the manifest may differ
-
-    def when_idle(self, process: Process, done: Callable[[], None]) -> None:
-        if process.name in self.links:
-            self.links[process.name].when_idle(process, done)
-        else:
-            done()
-
-    def on_added(self, name: str) -> None:
-        loop, config, log, monitor = self.loop, self.config, self._log, self._monitor
-        tools = EndpointTools(loop, config, self.supervisor, self._router, self._scratch, monitor, self._quotas, log)
-        self.links[name] = PluginEndpoint(self.supervisor.plugins[name], tools)
-        self.mesh.add(name)
-        self._has_new_pairs = True
-        self._handlers.refresh_later()
-
-    def on_removed(self, name: str) -> None:
-        self.links.pop(name).close()
-        self.mesh.remove(name)
-        self._handlers.refresh_later()
+        self.supervisor.reload(partial(settle, done), partial(settle, failed), report=report)
 
     def _commit(self) -> None:
         self.store.commit()
         if self.store.has_work:
             self.loop.add_job(self.store.work)
 
-    def _flooded(self, plugin: str, why: str) -> None:
-        self.loop.call_soon(lambda: self.supervisor.kill(plugin, why))
+    def _fsync_seconds(self) -> float:
+        return self.store.fsync_seconds
 
-    def _zygote_died(self) -> None:
+    def _on_news(self) -> None:
+        self._hooks.events.deliver()
+
+    def _kill_flooding_plugin(self, name: str, reason: str) -> None:
+        self.loop.call_soon(partial(self.supervisor.kill, name, reason))
+
+    def _wake(self, name: str) -> None:
+        self.supervisor.wake(name)
+
+    def _on_zygote_death(self) -> None:
         self.supervisor.orphans.sweep()
 
-    def _note_bug(self, error: BaseException) -> None:
-        self._log.bug(error)
+    def _on_exception(self, error: BaseException) -> None:
+        self._context.log.bug(error)
 
 
-def _fifos_to_hold(connections: int) -> int:
-    """What the limit of descriptors leaves beside connections, and what plugins and the store need; half of it where
-    that is little."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(allowed - connections - _OWN_DESCRIPTORS, allowed // 2)
+class PluginCallbacks:
+    """The core's side of `supervision.callbacks.Callbacks`: an endpoint for each row, its FIFOs and its hooks."""
+
+    def __init__(self, context: CoreContext, hooks: PluginHooks, mesh: Mesh) -> None:
+        self._context = context
+        self._endpoints = context.endpoints
+        self._hooks = hooks
+        self._mesh = mesh
+        self._has_new_fifos = False
+
+    def caller_of(self, name: str) -> Caller:
+        return self._endpoints[name].caller
+
+    def on_reloaded(self) -> None:
+        """A reload has ended: hooks follow the manifests, and running plugins hear of new FIFOs."""
+        self._hooks.refresh()
+        if self._has_new_fifos:
+            self._has_new_fifos = False
+            announce_fifos(self._endpoints)
+
+    def close(self) -> None:
+        for endpoint in self._endpoints.values():
+            endpoint.close()
+
+    # From the supervisor.
+
+    def prepare(self, name: str) -> None:
+        self._endpoints[name].listen()
+
+    def send_signal(self, process: Process, signal: Signal, data: bytes) -> bool:
+        """A plugin with a call in flight cannot answer a health check, so it gets none."""
+        endpoint = self._endpoints.get(process.name)
+        if endpoint is None or (signal == Signal.HEALTH_CHECK and endpoint.queue.is_working(process)):
+            return False
+        return endpoint.send_signal(signal, data, process)
+
+    def on_state(self, name: str, _old: State, new: State) -> None:
+        self._mesh.set_running(name, new not in AT_REST)
+        self._mesh.set_sleeping(name, new is State.SLEEPING)
+        self._endpoints[name].state_changed(new)
+        self._hooks.events.state_changed(name)
+        if new is State.STARTING:
+            self._hooks.refresh_later()
+
+    def on_gone(self, process: Process, reason: str) -> None:
+        if process.name in self._endpoints:
+            self._endpoints[process.name].process_ended(process, reason)
+
+    def on_replaced(self, name: str) -> None:
+        self._endpoints[name].activate_process()
+        self._hooks.refresh()  # the manifest may differ
+
+    def when_idle(self, process: Process, done: Callable[[], None]) -> None:
+        if process.name in self._endpoints:
+            self._endpoints[process.name].when_idle(process, done)
+        else:
+            done()
+
+    def on_added(self, name: str) -> None:
+        self._endpoints[name] = PluginEndpoint(self._context.supervisor.plugins[name], self._context)
+        self._mesh.add(name)
+        self._has_new_fifos = True
+        self._hooks.refresh_later()
+
+    def on_removed(self, name: str) -> None:
+        self._endpoints.pop(name).close()
+        self._mesh.remove(name)
+        self._hooks.refresh_later()
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _max_fifos(connections: int) -> int:
+    """The descriptors that remain besides connections and reserved ones, but at least half of the limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(limit - connections - _RESERVED_DESCRIPTORS, limit // 2)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
 
 
 class ErrorCode(IntEnum):
@@ -67,13 +66,12 @@ class CallError(ReedError):
     status: int = 500
     error_code: int = ErrorCode.ERR_INTERNAL
 
+    def __init_subclass__(cls, *, status: int | None = None, code: ErrorCode | None = None) -> None:
+        cls.status = status or cls.status
+        cls.error_code = code or cls.error_code
+
     def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        status: int | None = None,
-        error_code: int | None = None,
+        self, message: str, *, hint: str = "", status: int | None = None, error_code: int | None = None
     ) -> None:
         super().__init__(message, hint=hint)
         if status is not None:
@@ -82,163 +80,96 @@ class CallError(ReedError):
             self.error_code = error_code
 
 
-class Malformed(CallError):
+class Malformed(CallError, status=400, code=ErrorCode.ERR_MALFORMED):
     """A payload that does not fit its struct, or contains invalid UTF-8 or JSON."""
 
-    status = 400
-    error_code = ErrorCode.ERR_MALFORMED
 
-
-class UnsupportedVersion(CallError):
+class UnsupportedVersion(CallError, status=505, code=ErrorCode.ERR_VERSION):
     """A frame of another protocol version; the connection is closed."""
 
-    status = 505
-    error_code = ErrorCode.ERR_VERSION
 
-
-class UnknownCommand(CallError):
+class UnknownCommand(CallError, status=501, code=ErrorCode.ERR_UNKNOWN_COMMAND):
     """A command id that the core does not have."""
 
-    status = 501
-    error_code = ErrorCode.ERR_UNKNOWN_COMMAND
 
-
-class TooLarge(CallError):
+class TooLarge(CallError, status=413, code=ErrorCode.ERR_TOO_LARGE):
     """A payload over the limit; the connection is closed."""
 
-    status = 413
-    error_code = ErrorCode.ERR_TOO_LARGE
 
-
-class NotFound(CallError):
+class NotFound(CallError, status=404, code=ErrorCode.ERR_NOT_FOUND):
     """No such snippet, bond or type."""
 
-    status = 404
-    error_code = ErrorCode.ERR_NOT_FOUND
 
-
-class Conflict(CallError):
+class Conflict(CallError, status=409, code=ErrorCode.ERR_CONFLICT):
     """A name in use, another version, a bond that would close a cycle, a bonded snippet."""
 
-    status = 409
-    error_code = ErrorCode.ERR_CONFLICT
 
-
-class Invalid(CallError):
+class Invalid(CallError, status=422, code=ErrorCode.ERR_INVALID):
     """Content that does not fit its type, or an invalid type definition."""
 
-    status = 422
-    error_code = ErrorCode.ERR_INVALID
 
-
-class PermissionDenied(CallError):
+class PermissionDenied(CallError, status=403, code=ErrorCode.ERR_PERMISSION_DENIED):
     """The caller lacks the permission for this command."""
 
-    status = 403
-    error_code = ErrorCode.ERR_PERMISSION_DENIED
 
-
-class PluginNotFound(CallError):
+class PluginNotFound(CallError, status=404, code=ErrorCode.ERR_PLUGIN_NOT_FOUND):
     """No row in the registry has this name."""
 
-    status = 404
-    error_code = ErrorCode.ERR_PLUGIN_NOT_FOUND
 
-
-class PluginOffline(CallError):
+class PluginOffline(CallError, status=503, code=ErrorCode.ERR_PLUGIN_OFFLINE):
     """The plugin is not running, or could not be started."""
 
-    status = 503
-    error_code = ErrorCode.ERR_PLUGIN_OFFLINE
 
-
-class PluginTimeout(CallError):
+class PluginTimeout(CallError, status=504, code=ErrorCode.ERR_PLUGIN_TIMEOUT):
     """The plugin did not respond in time."""
 
-    status = 504
-    error_code = ErrorCode.ERR_PLUGIN_TIMEOUT
 
-
-class PluginCrashed(CallError):
+class PluginCrashed(CallError, status=502, code=ErrorCode.ERR_PLUGIN_CRASHED):
     """The plugin's process exited while the call was in flight."""
 
-    status = 502
-    error_code = ErrorCode.ERR_PLUGIN_CRASHED
 
-
-class BadAnswer(CallError):
+class BadAnswer(CallError, status=502):
     """A plugin's response violates the protocol."""
 
-    status = 502
 
-
-class PluginBusy(CallError):
+class PluginBusy(CallError, status=429, code=ErrorCode.ERR_PLUGIN_BUSY):
     """A queue is full, or a caller is over a quota."""
 
-    status = 429
-    error_code = ErrorCode.ERR_PLUGIN_BUSY
 
-
-class ActionNotFound(CallError):
+class ActionNotFound(CallError, status=404, code=ErrorCode.ERR_ACTION_NOT_FOUND):
     """The plugin has no action of this name."""
 
-    status = 404
-    error_code = ErrorCode.ERR_ACTION_NOT_FOUND
 
-
-class StoreFull(CallError):
+class StoreFull(CallError, status=507, code=ErrorCode.ERR_STORE_FULL):
     """The disk is full; nothing was written, and reads work."""
 
-    status = 507
-    error_code = ErrorCode.ERR_STORE_FULL
 
-
-class StoreFailed(CallError):
+class StoreFailed(CallError, status=500, code=ErrorCode.ERR_STORE):
     """The store failed for another reason than a full disk."""
 
-    status = 500
-    error_code = ErrorCode.ERR_STORE
 
-
-class JobTimeout(CallError):
+class JobTimeout(CallError, status=504, code=ErrorCode.ERR_JOB_TIMEOUT):
     """A worker was stopped because its job took too long; a write was not carried out."""
 
-    status = 504
-    error_code = ErrorCode.ERR_JOB_TIMEOUT
 
-
-class JobMemory(CallError):
+class JobMemory(CallError, status=503, code=ErrorCode.ERR_JOB_MEMORY):
     """A worker was stopped because its job took too much memory; a write was not carried out."""
 
-    status = 503
-    error_code = ErrorCode.ERR_JOB_MEMORY
 
-
-class JobKilled(CallError):
+class JobKilled(CallError, status=503, code=ErrorCode.ERR_JOB_KILLED):
     """A worker could not be started, or died during the job; a write was not carried out."""
 
-    status = 503
-    error_code = ErrorCode.ERR_JOB_KILLED
 
-
-class Internal(CallError):
+class Internal(CallError, status=500, code=ErrorCode.ERR_INTERNAL):
     """A bug in the core: its traceback is in the log."""
 
-    status = 500
-    error_code = ErrorCode.ERR_INTERNAL
 
-
-class Restarting(CallError):
+class Restarting(CallError, status=503, code=ErrorCode.ERR_RESTARTING):
     """The core is restarting and did not process this request; retry."""
-
-    status = 503
-    error_code = ErrorCode.ERR_RESTARTING
 
 
 class FileError(ReedError):
     """An invalid registry, manifest, reed.yaml or import. `line` and `column` count from 1; 0 means the whole file."""
-
-    what: ClassVar[str] = "file"
 
     def __init__(self, path: str, message: str, *, line: int = 0, column: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -258,19 +189,13 @@ class FileError(ReedError):
 class RegistryError(FileError):
     """plugin-registry.csv is invalid."""
 
-    what = "plugin registry"
-
 
 class ManifestError(FileError):
     """plugin.yaml is invalid, or the plugin's folder is incomplete."""
 
-    what = "plugin manifest"
-
 
 class ConfigError(FileError):
     """reed.yaml, a REED_ variable or a flag is invalid."""
-
-    what = "configuration"
 
 
 class RuntimeFolderError(ReedError):

@@ -37,12 +37,9 @@ def start(args: Args, output: Output) -> int:
         print_error(f"warning: unknown variable {name}; {hint}")
     pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
     folder = used_folder(settings.runtime_dir)
-    if output.as_json:
-        output.json({"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)})
-    elif output.is_terminal:
-        output.info(f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}")
-    else:
-        output.rows([[pid, folder]])
+    value = {"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)}
+    text = f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}"
+    output.show(value, text, [[pid, folder]])
     return 0
 
 
@@ -69,13 +66,7 @@ def status(args: Args, output: Output) -> int:
 
     with connect(args) as core:
         stats = core.stats()
-    if output.as_json:
-        output.json(stats)
-    elif output.is_terminal:
-        for name, text in _describe(stats):
-            output.info(f"{name:14} {text}")
-    else:
-        output.rows(_flatten(stats, ""))
+    output.show(stats, "\n".join(f"{name:14} {text}" for name, text in _describe(stats)), _flatten(stats, ""))
     return 0
 
 
@@ -114,16 +105,9 @@ def init(args: Args, output: Output) -> int:
 
     folder = args.arg("DIR") or "."
     made, kept = make(folder)
-    if output.as_json:
-        output.json({"made": made, "kept": kept})
-    elif not output.is_terminal:
-        output.rows([[path] for path in made])
-    else:
-        for path in made:
-            output.info(f"created {path}")
-        for path in kept:
-            output.info(f"{path} already exists, left unchanged")
-        output.info(f"\nnext: {'' if folder == '.' else f'cd {folder} && '}reed start")
+    lines = [f"created {path}" for path in made] + [f"{path} already exists, left unchanged" for path in kept]
+    lines += ["", f"next: {'' if folder == '.' else f'cd {folder} && '}reed start"]
+    output.show({"made": made, "kept": kept}, "\n".join(lines), [[path] for path in made])
     return 0
 
 

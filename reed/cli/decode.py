@@ -1,9 +1,10 @@
-"""A frame in words: who sent what to whom, with the fields of its payload by their names in protocol.md.
+"""A monitored frame as kind, name and the fields of its payload (protocol.md).
 
-request    SNIPPET_GET ref=blog/intro
-response   SNIPPET_GET 404 ERR_NOT_FOUND no snippet blog/intro
-call       validate {"id": …}                a plugin's action: its name, where it is known
-signal     HEALTH_CHECK plugin_name=simple-seo
+request    SNIPPET_GET     ref=blog/intro
+response   SNIPPET_GET     status=404 error_code=ERR_NOT_FOUND message=…
+call       validate        input={"id": …}              an action of a plugin, by name if it is known
+answer     validate        status=200 body={"score": 9}
+signal     HEALTH_CHECK    plugin_name=simple-seo
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from reed.wire.structs import Bytes
 class Decoded(NamedTuple):
     kind: str  # request, response, call, answer or signal
     what: str  # the command, action or signal
-    fields: dict[str, Any]  # texts, numbers, and JSON as it is
+    fields: dict[str, Any]  # text, numbers, parsed JSON
 
 
 def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
-    """`actions`: (plugin, command_id) -> the action's name, as far as it is known."""
+    """`actions`: (plugin, command_id) -> name of the action, where known."""
     is_response = bool(frame.flags & Flag.RESPONSE)
     plugin = frame.peer.removeprefix("plugin ")
-    from_core = (frame.direction == IN) == is_response  # who asked
+    from_core = (frame.direction == IN) == is_response  # the core sent the request
     if plugin != frame.peer and from_core and not frame.flags & Flag.SIGNAL:
         what = actions.get((plugin, frame.command_id), f"action 0x{frame.command_id:02X}")
         return Decoded("answer" if is_response else "call", what, _call_fields(frame, is_response=is_response))
@@ -75,7 +76,7 @@ def _response_fields(frame: Monitored) -> dict[str, Any]:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    """The fields of a record and of a record inside it; of a list of records only how many there are."""
+    """The fields of a record and of a nested record; of a list of records only its length."""
     found: dict[str, Any] = {}
     for name, value in record._asdict().items():
         if isinstance(value, tuple):
@@ -93,7 +94,7 @@ def _error_fields(payload: Bytes) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """JSON as what it says, other bytes as text, or their number where they are no text."""
+    """Bytes as parsed JSON, as text, or as their number."""
     if not isinstance(value, bytes | bytearray | memoryview):
         return value
     try:

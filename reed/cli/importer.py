@@ -18,10 +18,17 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reed.cli.import_update import Change, WantedBond, bond_requests, existing_bonds, update
+from reed.cli.import_update import (
+    Change,
+    WantedBond,
+    bond_requests,
+    existing_bonds,
+    existing_snippet,
+    update_request,
+)
 from reed.cli.output import plural, print_error
 from reed.cli.plain_lines import Keys, Naming, NumberedLines
-from reed.cli.progress import Progress
+from reed.cli.progress import ProgressBar
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, PermissionDenied
 from reed.wire import jsonl
@@ -29,6 +36,7 @@ from reed.wire.codes import Command
 from reed.wire.json_spans import exact
 from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import Record, RestoreFlag, SnippetCreate, SnippetRestore, SnippetWritten
+from reed.wire.structs import REF, pack_text
 
 MAX_PRINTED = 20  # problems of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -39,7 +47,7 @@ _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RE
 class Problems:
     """Rejected lines and warnings, with file, line and column; the first of each kind are printed at once."""
 
-    def __init__(self, path: str, progress: Progress) -> None:
+    def __init__(self, path: str, progress: ProgressBar) -> None:
         self.path = path
         self.rejected: list[FileError] = []
         self.warnings: list[FileError] = []
@@ -63,11 +71,9 @@ class Problems:
         self._add(self.warnings, FileError(self.path, f"warning: {text}", line=number))
 
     def note(self, text: str) -> None:
-        """Print something about the whole file."""
         self._print(f"{self.path}: {text}")
 
     def print_rest(self) -> None:
-        """Print how many problems were not printed."""
         for problems, what in ((self.rejected, "rejected line"), (self.warnings, "warning")):
             if len(problems) > MAX_PRINTED:
                 self.note(f"{plural(len(problems) - MAX_PRINTED, f'more {what}')}; --json lists all")
@@ -87,8 +93,6 @@ def problems_as_json(problems: list[FileError]) -> list[dict[str, object]]:
 
 
 class Source(NamedTuple):
-    """The line of a request."""
-
     number: int
     kind: str  # "snippet", "type", "bond"
     name: str = ""
@@ -104,7 +108,7 @@ class Import:
         self,
         core: Client,
         path: str,
-        progress: Progress,
+        progress: ProgressBar,
         *,
         update: bool = False,
         dry_run: bool = False,
@@ -158,20 +162,34 @@ class Import:
             self._refs[source.old_id] = written.snippet_id
 
     def _apply_changes(self) -> None:
+        """Compare the lines so far with their snippets, on connections of its own: self.core is within a pipeline."""
         changes, self._changes = self._changes, []
-        if changes:
-            update(self.core, changes, self._on_outcome, self._on_existing, write=self._update, dry_run=self.dry_run)
+        if not changes:
+            return
+        path, timeout = self.core.path, self.core.timeout
+        with Client(path, timeout) as reader, Client(path, timeout) as writer:
+            for request, response in writer.pipelined(self._update_requests(reader, changes)):
+                if isinstance(response, CallError):
+                    self.problems.reject(request.tag.line, response)
+                else:
+                    self.counts["updated"] += 1
 
-    def _on_outcome(self, change: Change, outcome: str | Exception) -> None:
-        if isinstance(outcome, str):
-            self.counts[outcome] += 1
-        else:
-            self.problems.reject(change.line, outcome)
-
-    def _on_existing(self, change: Change, record: Record) -> None:
-        """Bonds of the file refer to the existing snippet."""
-        if change.old_id and change.old_id != record.id:
-            self._refs[change.old_id] = record.id
+    def _update_requests(self, reader: Client, changes: list[Change]) -> Iterator[Request]:
+        reads = (Request(Command.SNIPPET_GET, pack_text(change.ref, REF.size), change) for change in changes)
+        for read, response in reader.pipelined(reads):
+            change = read.tag
+            try:
+                record = existing_snippet(change, response)
+                if change.old_id and change.old_id != record.id:
+                    self._refs[change.old_id] = record.id
+                request = update_request(record, change, update=self._update, dry_run=self.dry_run)
+            except (CallError, ValueError) as error:
+                self.problems.reject(change.line, error)
+                continue
+            if request is None:
+                self.counts["unchanged"] += 1
+            else:
+                yield request
 
     # Lines of an export.
 
@@ -228,7 +246,6 @@ class Import:
             raise Malformed(f"duplicate name {source.name!r}: line {before} has it too")
 
     def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
-        """Define a missing type; redefine a different one only with `update`."""
         if self._types is None:
             with Client(self.core.path, self.core.timeout) as core:  # self.core is in the middle of a pipeline
                 self._types = {name: bytes(text) for name, text in core.registry_list()}

@@ -29,16 +29,15 @@ _MAX_FIELD = 400  # characters
 
 
 def monitor(args: Args, output: Output) -> int:
-    """Print frames until Ctrl-C, the end of the file, or --count."""
     only, count = args.arg("NAME"), args.number("--count")
     from_file, record = args.text("--from-file"), args.text("--record")
     if from_file and record:
         raise UsageError("--from-file cannot be combined with --record", hint="copy the file instead")
     actions = {} if from_file else _actions(args, only)
-    chunks = _file_chunks(from_file) if from_file else _socket_chunks(args, output)
+    frames = recorded(from_file) if from_file else records(_socket_chunks(args, output))
     printed = 0
     with appending(record) if record else contextlib.nullcontext() as recording:
-        for frame, raw in records(chunks):
+        for frame, raw in frames:
             _learn_actions(actions, frame)
             if only and frame.peer != f"plugin {only}":
                 continue
@@ -65,11 +64,10 @@ def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
         rest = bytes(view)
 
 
-def read_file(path: str) -> Iterator[Monitored]:
-    """The frames of a file that --record wrote; ReedError names a file that is no recording."""
+def recorded(path: str) -> Iterator[tuple[Monitored, memoryview]]:
+    """The records of a file that --record wrote; ReedError names a file that is no recording."""
     try:
-        for frame, _ in records(_file_chunks(path)):
-            yield frame
+        yield from records(_file_chunks(path))
     except Malformed as error:
         raise ReedError(f"{path}: {error.message}", hint="record one with `reed monitor --record F`") from None
 
@@ -101,7 +99,6 @@ def _socket_chunks(args: Args, output: Output) -> Iterator[bytes]:
 
 
 def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
-    """Names of all actions by plugin and command id; PluginNotFound if there is no plugin `only`."""
     with connect(args) as core:
         plugins = core.plugin_list()
     names = [plugin["name"] for plugin in plugins]
@@ -113,7 +110,6 @@ def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
 
 
 def _learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
-    """Take the names of actions from a plugin's registration."""
     decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
     manifest = decoded.fields.get("manifest") if decoded else None
     for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():

@@ -95,8 +95,6 @@ class Column:
 
 
 class Output:
-    """Standard output of a command."""
-
     def __init__(self, stream: TextIO, *, as_json: bool = False) -> None:
         self.stream = stream
         self.as_json = as_json
@@ -125,7 +123,6 @@ class Output:
             self.rows([_value(row, key) for key in keys] for row in rows)
 
     def rows(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Print tab-separated lines."""
         for row in rows:
             self.stream.write("\t".join(map(_cell, row)) + "\n")
 
@@ -133,14 +130,14 @@ class Output:
         text = _dumps(value, 2 if self.is_terminal else None)
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
-    def value(self, value: Any, key: str, text: str = "") -> None:
-        """Print one value: `{key: value}` with --json, `text` on a terminal, otherwise the bare value."""
+    def show(self, value: Any, text: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Print a result: `value` with --json, `text` on a terminal, `rows` into a pipe."""
         if self.as_json:
-            self.json({key: value})
-        elif text and self.is_terminal:
+            self.json(value)
+        elif self.is_terminal:
             self.info(text)
         else:
-            self.rows([[value]])
+            self.rows(rows)
 
     def info(self, text: str) -> None:
         """Print a line on a terminal only."""
@@ -156,11 +153,8 @@ class Output:
             self.stream.write(f"{'':9}{line}\n")
 
     def done(self, text: str, value: Mapping[str, Any]) -> None:
-        """Report an action without a result: `text` on a terminal, `value` with --json, nothing into a pipe."""
-        if self.as_json:
-            self.json(value)
-        else:
-            self.info(text)
+        """Report an action without a result; a pipe gets nothing."""
+        self.show(value, text, ())
 
     def text(self, data: bytes) -> None:
         """Print content: the very bytes into a pipe; on a terminal JSON laid out, anything else escaped."""
@@ -197,7 +191,6 @@ class Output:
 
 
 def print_error(text: str) -> None:
-    """Print `reed: …` on stderr."""
     name = paint("reed:", "red") if is_coloured(sys.stderr) else "reed:"
     print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
 

@@ -89,8 +89,6 @@ GLOBAL_OPTIONS = (
 
 
 class Args:
-    """Parsed arguments and options, by the names that the Subcommand declares."""
-
     def __init__(self, positionals: dict[str, list[str]], options: dict[str, list[str]]) -> None:
         self._positionals = positionals
         self._options = options
@@ -167,7 +165,7 @@ def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, 
 
 
 def expected_positionals(subcommand: Subcommand, given: Iterable[str]) -> list[str]:
-    """The positionals that are to be written beside these options."""
+    """The positionals that are required or optional beside the given options."""
     replaced = {option.replaces for option in subcommand.options if option.name in given}
     return [each for each in subcommand.positionals.split() if each.strip("[]…") not in replaced]
 

@@ -15,6 +15,7 @@ from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, duration, error_as_json, milliseconds, print_error, size
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.cli.plugin_explain import describe_sandbox, explain
+from reed.cli.plugin_logs import logs
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied, nearest
 from reed.text import safe
@@ -186,7 +187,6 @@ _CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON",
 
 
 def send(args: Args, output: Output) -> int:
-    """Print the answer as it came; a status of 400 or more is exit code 1."""
     if args.has("--all"):
         return _send_all(args.arg("ACTION"), args, output)
     name, action = args.arg("NAME"), args.arg("ACTION")
@@ -218,7 +218,6 @@ def _with_origin(error: CallError, name: str, action: str) -> CallError:
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
-    """Print the answers by plugin; exit code 1 if one failed."""
     with connect(args, timeout=None) as core:
         answers = core.plugin_send_all(action, _action_input(core, "", action, args.arg_list("INPUT")))
     output.text(json.dumps(answers, ensure_ascii=False).encode())
@@ -272,12 +271,6 @@ def signal(args: Args, output: Output) -> int:
         core.plugin_signal(name, SIGNALS[signal_name])
     output.done(f"signal {signal_name} sent to {name or 'all running plugins'}", {"name": name, "signal": signal_name})
     return 0
-
-
-def logs(args: Args, output: Output) -> int:
-    from reed.cli.plugin_logs import show
-
-    return show(args, output)
 
 
 _ALL = Option("--all", help="all running plugins, instead of NAME", replaces="NAME")

@@ -17,7 +17,7 @@ from reed.text import safe
 _POLL_INTERVAL = 0.1  # seconds
 
 
-def show(args: Args, output: Output) -> int:
+def logs(args: Args, output: Output) -> int:
     path = _log_path(args)
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

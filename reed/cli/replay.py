@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from reed.cli import fixtures
-from reed.cli.monitor import read_file
+from reed.cli.monitor import recorded
 from reed.client import Client
 from reed.errors import CallError
 from reed.supervision.manifest import Action, Manifest
@@ -46,7 +46,7 @@ def differences(core: Client, plugin: str, manifest: Manifest, path: str) -> tup
     """The number of calls in the file, and a description of each call that differs now."""
     actions = {action.command_id: action for action in manifest.actions.values()}
     count, different = 0, []
-    for call in recorded_calls(read_file(path), plugin):
+    for call in recorded_calls((frame for frame, _ in recorded(path)), plugin):
         count += 1
         action = actions.get(call.command_id)
         if action is None:
@@ -78,7 +78,6 @@ def _answer(frame: Monitored) -> RecordedAnswer:
 
 
 def _replay(core: Client, plugin: str, action: Action, call: RecordedCall) -> str:
-    """Repeat the call; the difference as text, "" if there is none."""
     recorded_id = new_id = ""
     data: Any = call.payload
     if action.input == "snippet":

@@ -14,7 +14,7 @@ def bond(args: Args, output: Output) -> int:
     parent, child = ref(args.arg("PARENT")), ref(args.arg("CHILD"))
     with connect(args) as core:
         bond_id = core.schema_bond(parent, child, args.number("--weight"), args.text("--path") or "")
-    output.value(bond_id, "id")
+    output.show({"id": bond_id}, bond_id, [[bond_id]])
     return 0
 
 
@@ -31,21 +31,13 @@ def tree(args: Args, output: Output) -> int:
     with connect(args) as core:
         found = core.schema_tree(root, args.number("--depth"))
     roots = found if isinstance(found, list) else [found]
-    if output.as_json:
-        output.json(found)
-    elif output.is_terminal:
-        for each in roots:
-            output.info("\n".join(_drawing(each)))
-        if not roots:
-            output.info("no bonds; create one with `reed schema bond PARENT CHILD`")
-    else:
-        for each in roots:
-            output.rows(_rows(each, 0))
+    lines = [line for each in roots for line in _drawing(each)]
+    text = "\n".join(lines) or "no bonds; create one with `reed schema bond PARENT CHILD`"
+    output.show(found, text, (row for each in roots for row in _rows(each, 0)))
     return 0
 
 
 def _drawing(node: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """One line per snippet, joined to its parent by box characters."""
     yield _label(node)
     children = node["children"]
     for number, child in enumerate(children):

@@ -34,7 +34,7 @@ def index(args: Args, output: Output) -> int:
     one = ref(args.arg("REF")) if args.arg_list("REF") else ""
     with connect(args, timeout=None) as core, elapsed(output, "indexing"):
         count = core.search_index(one)
-    output.value(count, "indexed", f"{plural(count, 'snippet')} indexed")
+    output.show({"indexed": count}, f"{plural(count, 'snippet')} indexed", [[count]])
     return 0
 
 

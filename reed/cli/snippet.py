@@ -16,40 +16,37 @@ _MAX_ATTEMPTS = 5  # of an update that conflicts with other updates
 
 
 def create(args: Args, output: Output) -> int:
-    kind, name = args.arg("TYPE"), (args.text("--name") or "").removeprefix("$")
+    snippet_type, name = args.arg("TYPE"), (args.text("--name") or "").removeprefix("$")
     content = json_input(args, "JSON")
     with connect(args) as core:
-        snippet_id = core.snippet_create(kind, name, content)
-    output.value(snippet_id, "id")
-    return 0
+        snippet_id = core.snippet_create(snippet_type, name, content)
+    return _print_id(output, snippet_id)
 
 
 def update(args: Args, output: Output) -> int:
-    wanted, patch = ref(args.arg("REF")), json_input(args, "JSON")
+    snippet, patch = ref(args.arg("REF")), json_input(args, "JSON")
     if_version = args.number("--if-version")
     with connect(args) as core:
         if output.as_json or output.is_terminal:
-            snippet_id, version = _update_versioned(core, wanted, patch, if_version)
+            snippet_id, version = _update_versioned(core, snippet, patch, if_version)
         else:
-            snippet_id, version = core.snippet_update(wanted, patch, if_version), 0
-    if output.as_json:
-        output.json({"id": snippet_id, "version": version or None})
-    else:
-        output.rows([[f"{snippet_id}  version {version}" if version else snippet_id]])
+            snippet_id, version = core.snippet_update(snippet, patch, if_version), 0
+    text = f"{snippet_id}  version {version}" if version else snippet_id
+    output.show({"id": snippet_id, "version": version or None}, text, [[snippet_id]])
     return 0
 
 
-def _update_versioned(core: Client, wanted: str, patch: bytes, if_version: int) -> tuple[str, int]:
+def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int) -> tuple[str, int]:
     """Update and return the id and the new version, 0 if unknown.
 
     The update is bound to the version before: reading afterwards could return the version of a later update.
     """
     if if_version:
-        return core.snippet_update(wanted, patch, if_version), if_version + 1
+        return core.snippet_update(snippet, patch, if_version), if_version + 1
     conflict: tuple[int, Conflict] | None = None  # with the version that the failed update was bound to
     for _ in range(_MAX_ATTEMPTS):
         try:
-            seen = core.snippet_get(wanted)
+            seen = core.snippet_get(snippet)
         except PermissionDenied:  # the caller may write but not read
             break
         if conflict is not None and conflict[0] == seen.version:
@@ -58,29 +55,32 @@ def _update_versioned(core: Client, wanted: str, patch: bytes, if_version: int) 
             return core.snippet_update(seen.id, patch, seen.version), seen.version + 1
         except Conflict as error:
             conflict = seen.version, error
-    return core.snippet_update(wanted, patch), 0
+    return core.snippet_update(snippet, patch), 0
 
 
 def rename(args: Args, output: Output) -> int:
-    wanted, name = ref(args.arg("REF")), args.arg("NAME").removeprefix("$")
+    snippet, name = ref(args.arg("REF")), args.arg("NAME").removeprefix("$")
     with connect(args) as core:
-        snippet_id = core.snippet_rename(wanted, name)
-    output.value(snippet_id, "id")
-    return 0
+        snippet_id = core.snippet_rename(snippet, name)
+    return _print_id(output, snippet_id)
 
 
 def delete(args: Args, output: Output) -> int:
-    wanted = ref(args.arg("REF"))
+    snippet = ref(args.arg("REF"))
     with connect(args) as core:
-        snippet_id = core.snippet_delete(wanted, cascade=args.has("--cascade"))
-    output.value(snippet_id, "id")
+        snippet_id = core.snippet_delete(snippet, cascade=args.has("--cascade"))
+    return _print_id(output, snippet_id)
+
+
+def _print_id(output: Output, snippet_id: str) -> int:
+    output.show({"id": snippet_id}, snippet_id, [[snippet_id]])
     return 0
 
 
 def get(args: Args, output: Output) -> int:
-    wanted = ref(args.arg("REF"))
+    snippet = ref(args.arg("REF"))
     with connect(args) as core:
-        record = core.snippet_get(wanted)
+        record = core.snippet_get(snippet)
     if output.as_json:
         output.json(as_json(record))
         return 0
@@ -92,13 +92,13 @@ def get(args: Args, output: Output) -> int:
 
 
 def list_snippets(args: Args, output: Output) -> int:
-    limit, kind = args.number("--limit"), args.text("--type") or ""
+    limit, snippet_type = args.number("--limit"), args.text("--type") or ""
     where = _conditions(args.texts("--where"))
-    if where is not None and not kind:
+    if where is not None and not snippet_type:
         raise UsageError("--where requires --type", hint="`reed registry list` lists the types")
     rows: list[dict[str, Any]] = []
     with connect(args) as core:
-        for record in core.snippets(kind, min(limit or 100, 100), where):
+        for record in core.snippets(snippet_type, min(limit or 100, 100), where):
             if output.as_json or output.is_terminal:
                 rows.append(as_json(record) if output.as_json else _row(record))
             else:
@@ -116,10 +116,10 @@ def _conditions(given: list[str]) -> bytes | None:
     from reed.wire import strict_json
 
     conditions: dict[str, bytes] = {}
-    for word in given:
-        field, equals, value = word.partition("=")
+    for condition in given:
+        field, equals, value = condition.partition("=")
         if not field or not equals:
-            raise UsageError(f"--where: expected FIELD=VALUE, found {word!r}")
+            raise UsageError(f"--where: expected FIELD=VALUE, found {condition!r}")
         if field in conditions:
             raise UsageError(f"--where: field {field} given twice", hint="all conditions must hold")
         conditions[field] = os.fsencode(value)

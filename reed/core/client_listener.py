@@ -15,10 +15,9 @@ from pathlib import Path
 from reed.core.calls import Caller
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
-from reed.core.quotas import Quotas
+from reed.core.plugin_endpoint import CoreContext
 from reed.errors import CallError, PluginBusy
-from reed.loop.loop import Loop
-from reed.peer_log import PeerLog
+from reed.wire.frames import Frame
 
 
 class ClientListener:
@@ -26,24 +25,23 @@ class ClientListener:
 
     def __init__(
         self,
+        context: CoreContext,
         path: Path,
         group_id: int | None,
-        max_connections: int,
-        loop: Loop,
-        log: PeerLog,
-        quotas: Quotas,
         caller_of: Callable[[Peer], Caller],
-        connect: Callable[[socket.socket, Caller, Callable[[Connection, str], None]], Connection],
+        on_signal: Callable[[Connection, Frame], None],
         inherited: int | None = None,
     ) -> None:
+        """`on_signal` gets frames with the flag SIGNAL. `inherited`: a descriptor that listens already."""
         self.connections: set[Connection] = set()
         self.accepted = 0
-        self._max_connections = max_connections
-        self._log = log
-        self._rates = quotas.rates
+        self._context = context
+        self._max_connections = context.config.limits.connections
+        self._log = context.log
+        self._rates = context.quotas.rates
         self._caller_of = caller_of
-        self._connect = connect
-        self._listener = Listener(loop, path, self._accept, log, quotas.rates, group_id, inherited)
+        self._on_signal = on_signal
+        self._listener = Listener(context.loop, path, self._accept, self._log, self._rates, group_id, inherited)
 
     def stop_listening(self) -> None:
         self._listener.close()
@@ -72,7 +70,9 @@ class ClientListener:
             )
             sock.close()
             return
-        connection = self._connect(sock, caller, self._closed)
+        connection = self._context.connection(
+            sock, caller, self._context.dispatcher, on_signal=self._on_signal, on_closed=self._closed
+        )
         self.connections.add(connection)
         error = connection.usage.too_many_connections()
         if len(self.connections) > self._max_connections:

@@ -139,10 +139,13 @@ class Connection:
             return
         size = self.stream.receive(self._scratch)
         if size > 0:
-            data = self._scratch[:size]
-            taken = 0 if self._buffer.pending else self._send_cached(data)
-            if taken < size:
-                self._buffer.feed(data[taken:] if taken else data)
+            data, buffer = self._scratch[:size], self._buffer
+            taken = 0 if buffer.pending else self._send_cached(data)
+            frame = None if taken or buffer.pending else buffer.alone(data)
+            if frame is not None and self._must_wait(frame) is None:  # most reads: one frame, not worth buffering
+                self._handle(frame)
+            elif taken < size:
+                buffer.feed(data[taken:])
                 self._read_frames()
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
@@ -169,9 +172,7 @@ class Connection:
 
     def _read_frames(self) -> None:
         """Handle the buffer's frames until no whole one is left or the connection must wait."""
-        buffer, stream, calls, monitor = self._buffer, self.stream, self._calls, self._monitor
-        must_defer, dispatch = self._dispatcher.must_defer, self._dispatcher.dispatch
-        max_calls = self._limits.queued_calls
+        buffer, stream = self._buffer, self.stream
         left = self._limits.frames_per_turn
         try:
             while not stream.closing:
@@ -182,33 +183,46 @@ class Connection:
                     if self._state is _BACKLOG:
                         self._enter(_OPEN)
                     break
-                command_id, flags, payload = frame
-                if not left or must_defer(command_id):
+                wait = self._must_wait(frame) if left else _BACKLOG
+                if wait is not None:
                     buffer.put_back(frame)
-                    self._enter(_BACKLOG)
-                    self._loop.call_soon(self._read_backlog)
-                    break
-                if stream.queued > _HIGH_WATER or len(calls) >= max_calls:
-                    buffer.put_back(frame)
-                    self._enter(_PAUSED)
-                    stream.pause()
+                    self._enter(wait)
+                    if wait is _BACKLOG:
+                        self._loop.call_soon(self._read_backlog)
+                    else:
+                        stream.pause()
                     break
                 left -= 1
                 if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
                     left = 0
-                if monitor.watched:
-                    self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
-                if flags & _CONTROL:
-                    self._read_control(frame)
-                    continue
-                call = Call(self, command_id, flags)
-                if call.expects_reply:
-                    calls.append(call)
-                dispatch(call, payload)
+                self._handle(frame)
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
         finally:
             buffer.keep()
+
+    def _must_wait(self, frame: Frame) -> ConnectionState | None:
+        """The state in which the connection must wait before it handles this frame, if it must."""
+        command_id, flags, _ = frame
+        if flags & _CONTROL:
+            return None
+        if self._dispatcher.must_defer(command_id):
+            return _BACKLOG
+        if self.stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls:
+            return _PAUSED
+        return None
+
+    def _handle(self, frame: Frame) -> None:
+        command_id, flags, payload = frame
+        if self._monitor.watched:
+            self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
+        if flags & _CONTROL:
+            self._read_control(frame)
+            return
+        call = Call(self, command_id, flags)
+        if call.expects_reply:
+            self._calls.append(call)
+        self._dispatcher.dispatch(call, payload)
 
     def _read_control(self, frame: Frame) -> None:
         """Handle a signal, or a plugin's response to a call of the core. Neither is answered."""

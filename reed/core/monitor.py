@@ -15,10 +15,8 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
-from reed.core.quotas import Quotas
-from reed.loop.loop import Loop
+from reed.core.plugin_endpoint import CoreContext
 from reed.loop.stream import Stream
-from reed.peer_log import PeerLog
 from reed.wire import monitor
 from reed.wire.structs import Bytes
 
@@ -26,25 +24,16 @@ from reed.wire.structs import Bytes
 class Monitor:
     """The socket and its watchers."""
 
-    def __init__(
-        self,
-        path: Path,
-        max_queued: int,
-        loop: Loop,
-        log: PeerLog,
-        quotas: Quotas,
-        caller_of: Callable[[Peer], Caller],
-    ) -> None:
-        """`max_queued`: unread bytes after which a watcher is disconnected."""
+    def __init__(self, context: CoreContext, path: Path, caller_of: Callable[[Peer], Caller]) -> None:
         self.watched = False
-        self._max_queued = max_queued
-        self._loop = loop
-        self._log = log
+        self._max_queued = context.config.limits.queued_bytes  # unread bytes after which a watcher is disconnected
+        self._loop = context.loop
+        self._log = context.log
         self._caller_of = caller_of
         self._watchers: list[Stream] = []
         self._scratch = memoryview(bytearray(64))
-        self._rates = quotas.rates
-        self._listener = Listener(loop, path, self._accept, log, quotas.rates)
+        self._rates = context.quotas.rates
+        self._listener = Listener(self._loop, path, self._accept, self._log, self._rates)
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
         """Send a whole frame, given in one or several parts, to all watchers."""

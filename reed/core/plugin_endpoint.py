@@ -21,7 +21,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from reed.config import Config
 from reed.core.call_queue import MAX_STATUS, Answered, CallQueue, PluginCall, status_error
@@ -34,57 +35,78 @@ from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
 from reed.supervision.launch_spec import Specification
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import AT_REST, State
 from reed.supervision.manifest import Action, Manifest
 from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginRegister
+from reed.wire.requests import SignalMessage
 
-_TAKES_CALLS = frozenset({State.STARTING, State.READY, State.BUSY, State.SLEEPING, State.BACKOFF, State.STOPPING})
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_JOINED = 16 * 1024  # bytes of a call's payload; below it copying costs less than sending two parts
 
 
-class EndpointTools(NamedTuple):
-    """What all endpoints share."""
+@dataclass(slots=True)
+class CoreContext:
+    """What the parts of a core share. The last three are set while the core is built; parts read them when used."""
 
     loop: Loop
     config: Config
-    supervisor: Supervisor
-    dispatcher: Dispatcher
-    scratch: memoryview
-    monitor: FrameTap
-    quotas: Quotas
     log: PeerLog
+    quotas: Quotas
+    scratch: memoryview  # the receive buffer of all connections
+    endpoints: dict[str, PluginEndpoint] = field(default_factory=dict)
+    supervisor: Supervisor = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    monitor: FrameTap = field(init=False)
+
+    def connection(
+        self,
+        sock: socket.socket,
+        caller: Caller,
+        dispatcher: Dispatcher,
+        *,
+        on_signal: Callable[[Connection, Frame], None],
+        on_closed: Callable[[Connection, str], None],
+        on_response: Callable[[Frame], None] | None = None,
+    ) -> Connection:
+        return Connection(
+            self.loop,
+            sock,
+            caller,
+            dispatcher,
+            self.config.limits,
+            self.scratch,
+            self.log,
+            self.monitor,
+            self.quotas,
+            on_signal=on_signal,
+            on_response=on_response,
+            on_closed=on_closed,
+        )
 
 
 class PluginConnection:
     """One connection of a plugin's process. It is a Channel of the queue, and the Dispatcher of the process's own
     requests: PLUGIN_REGISTER must come first."""
 
-    def __init__(self, endpoint: PluginEndpoint, process: Process, sock: socket.socket, tools: EndpointTools) -> None:
+    def __init__(self, endpoint: PluginEndpoint, process: Process, sock: socket.socket, context: CoreContext) -> None:
         self.in_flight: PluginCall | None = None
         self.process = process
         self.registered = False
         self._endpoint = endpoint
-        self._dispatcher = tools.dispatcher
-        self.connection = Connection(
-            tools.loop,
+        self._dispatcher = context.dispatcher
+        self.connection = context.connection(
             sock,
             caller_for(process.spec.row),
             self,
-            tools.config.limits,
-            tools.scratch,
-            tools.log,
-            tools.monitor,
-            tools.quotas,
             on_signal=lambda _, frame: endpoint.on_signal(self, frame.payload),
             on_response=self._on_response,
             on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
@@ -130,23 +152,23 @@ class PluginConnection:
 class PluginEndpoint:
     """The core's side of one plugin."""
 
-    def __init__(self, plugin: Plugin, tools: EndpointTools) -> None:
+    def __init__(self, plugin: Plugin, context: CoreContext) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
-        self.queue = CallQueue(self.name, tools.loop, self._notify_idle)
+        self.queue = CallQueue(self.name, context.loop, self._notify_idle)
         self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
         self._actions: dict[Process, dict[str, Action]] = {}  # what each process registered
         self._on_idle: dict[Process, Callable[[], None]] = {}
-        self._tools = tools
+        self._context = context
         self._listener: Listener | None = None
 
     # Its socket.
 
     def listen(self) -> None:
         if self._listener is None:
-            path = self.plugin.row.socket_path
-            self._listener = Listener(self._tools.loop, path, self._accept, self._tools.log, self._tools.quotas.rates)
+            context, path = self._context, self.plugin.row.socket_path
+            self._listener = Listener(context.loop, path, self._accept, context.log, context.quotas.rates)
 
     def close(self) -> None:
         for connection in list(self.connections):
@@ -156,14 +178,14 @@ class PluginEndpoint:
             self._listener = None
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
-        process = self._tools.supervisor.process_of(peer.pid)
+        process = self._context.supervisor.process_of(peer.pid)
         if process is None and self.plugin.is_launching:  # the process may connect before the core learns its pid
-            self._tools.loop.call_soon(lambda: self._accept(sock, peer))
+            self._context.loop.call_soon(lambda: self._accept(sock, peer))
             return
-        if refusal := self._tools.quotas.rates.connects(self.caller if process else None, peer.pid, peer.uid):
+        if refusal := self._context.quotas.rates.connects(self.caller if process else None, peer.pid, peer.uid):
             refuse(sock, refusal)
         elif process is None or process.name != self.name or not is_peer_alive(sock, peer):
-            self._tools.log.warning(
+            self._context.log.warning(
                 "%s: refused a connection of pid %d (uid %d): not a process of this plugin",
                 self.name,
                 peer.pid,
@@ -172,10 +194,10 @@ class PluginEndpoint:
             )
             sock.close()
         else:
-            connection = PluginConnection(self, process, sock, self._tools)
+            connection = PluginConnection(self, process, sock, self._context)
             self.connections.append(connection)
             if error := connection.connection.usage.too_many_connections():
-                self._tools.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
+                self._context.log.warning("%s: refused a connection: %s", self.name, error, peer=self.caller.name)
                 connection.connection.reject(error)
 
     def connection_closed(self, connection: PluginConnection, reason: str) -> None:
@@ -183,8 +205,8 @@ class PluginEndpoint:
         self.queue.remove_channel(connection)
         process = connection.process
         if connection.registered and process is self.plugin.process and not self._registered(process):
-            self._tools.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
-            self._tools.supervisor.on_disconnect(self.name)
+            self._context.log.info("%s: disconnected: %s", self.name, reason, peer=self.caller.name)
+            self._context.supervisor.on_disconnect(self.name)
         self._notify_idle()
 
     # Registration and signals.
@@ -207,8 +229,8 @@ class PluginEndpoint:
         reply = {
             "settings": dict(spec.launch.settings),
             "permissions": sorted(spec.row.required_permissions),
-            "limits": {"payload": self._tools.config.limits.payload},
-            "peers": [name for name in self._tools.supervisor.plugins if name != self.name],
+            "limits": {"payload": self._context.config.limits.payload},
+            "peers": [name for name in self._context.supervisor.plugins if name != self.name],
             "sleep": {"after": sleep.after, "mode": sleep.mode} if sleep else None,
         }
         call.reply(JsonResponse(200, strict_json.dumps(reply)).pack())
@@ -221,7 +243,7 @@ class PluginEndpoint:
             raise Malformed("a signal before PLUGIN_REGISTER")
         if message.signal_type >= Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
             raise Malformed(f"plugins cannot send signal 0x{message.signal_type:02X}")
-        self._tools.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
+        self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
     def send_signal(self, signal: Signal, data: bytes = b"", process: Process | None = None) -> bool:
         """Send a signal to `process` or to the active process; False if it has no connection."""
@@ -245,14 +267,14 @@ class PluginEndpoint:
         origin: str = "",
     ) -> None:
         """Call an action; `origin`: the calling plugin, if a plugin calls. Raises PluginOffline and PluginBusy."""
-        if self.plugin.state not in _TAKES_CALLS:
+        if self.plugin.state in AT_REST:
             raise self.offline_error()
-        config = self._tools.config
+        config = self._context.config
         timeout = action.timeout or config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
         self.queue.submit(call, _queue_limit(self.plugin.spec, config))
         if self.plugin.state is not _READY:
-            self._tools.supervisor.wake(self.name)
+            self._context.supervisor.wake(self.name)
 
     def action(self, name: str) -> Action:
         """The action that the active process registered or, before it registered, that plugin.yaml declares."""
@@ -271,7 +293,7 @@ class PluginEndpoint:
     # Its processes.
 
     def state_changed(self, new: State) -> None:
-        if new in {State.STOPPED, State.FAILED}:
+        if new in AT_REST:
             self.queue.set_accepting(False)
             self.queue.fail_waiting(lambda _: self.offline_error())
         else:

@@ -15,14 +15,13 @@ from collections.abc import Mapping
 
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound, nearest
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json
 from reed.wire.codes import Signal
-from reed.wire.common import SignalMessage
+from reed.wire.requests import SignalMessage
 
 _MAX_DATA = 65535  # data_len is a u16
-_RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
 def signal_plugins(
@@ -33,7 +32,7 @@ def signal_plugins(
         raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
     kind = Signal(message.signal_type)
     if broadcast:
-        targets = [endpoint for endpoint in endpoints.values() if endpoint.plugin.state in _RUNNING]
+        targets = [endpoint for endpoint in endpoints.values() if endpoint.plugin.state in PRESENT]
     elif message.plugin_name in endpoints:
         targets = [endpoints[message.plugin_name]]
     else:

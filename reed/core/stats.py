@@ -12,37 +12,32 @@ from dataclasses import asdict
 from typing import Any
 
 from reed import __version__
-from reed.config import Config
+from reed.core.plugin_endpoint import CoreContext
 from reed.core.router import Router
-from reed.loop.loop import Loop
 from reed.store.base import Store
-from reed.supervision.supervisor import Supervisor
 
 
 class Stats:
-    def __init__(
-        self, config: Config, loop: Loop, store: Store, supervisor: Supervisor, router: Router, sandbox: dict[str, Any]
-    ) -> None:
-        self._config = config
-        self._loop = loop
+    def __init__(self, context: CoreContext, store: Store, router: Router, sandbox: dict[str, Any]) -> None:
+        self._context = context
         self._store = store
-        self._supervisor = supervisor
         self._router = router
         self._sandbox = sandbox
-        self._started = loop.now()
+        self._started = context.loop.now()
 
     def __call__(self, connections: int, accepted: int) -> dict[str, Any]:
-        times = self._loop.times
+        config, loop = self._context.config, self._context.loop
+        times = loop.times
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "uptime_s": round(self._loop.now() - self._started, 3),
+            "uptime_s": round(loop.now() - self._started, 3),
             "memory_bytes": _memory_bytes(),
             "connections": connections,
             "accepted": accepted,
             "denied": self._router.denied,
             "store": self._store.stats(),
-            "plugins": Counter(str(plugin.state) for plugin in self._supervisor.plugins.values()),
+            "plugins": Counter(str(plugin.state) for plugin in self._context.supervisor.plugins.values()),
             "loop": {
                 "turns": times.turns,
                 "turn_ms": {
@@ -55,9 +50,9 @@ class Stats:
                 "disk_longest_ms": round(times.disk_longest * 1000, 3),
             },
             "sandbox": self._sandbox,
-            "limits": asdict(self._config.limits),
-            "runtime_dir": str(self._config.runtime_dir),
-            "data_dir": str(self._config.data_dir),
+            "limits": asdict(config.limits),
+            "runtime_dir": str(config.runtime_dir),
+            "data_dir": str(config.data_dir),
         }
 
 

@@ -19,7 +19,6 @@ from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
-_READ = 32768
 _MAX_RESPONSE = 0xFFFFFFFF  # a page with one content of the largest size is longer than a request may be
 _ERROR = int(Flag.ERROR)
 
@@ -30,28 +29,28 @@ class CoreGone(Exception):
     """The core has closed the connection, or was killed."""
 
 
-class CoreConnection:
-    """One registered connection."""
+def connected_socket(connect: Callable[[int], None]) -> socket.socket:
+    """A Unix socket that `connect(fd)` has connected. Raises OSError."""
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connect(connecting.fileno())
+    except OSError:
+        connecting.close()
+        raise
+    return connecting
 
-    def __init__(self, connected: socket.socket) -> None:
+
+class CoreConnection:
+    """One registered connection; it reads into `chunk`."""
+
+    def __init__(self, connected: socket.socket, chunk: memoryview) -> None:
         self._socket = connected
         self._fd = connected.fileno()
-        self._chunk = memoryview(bytearray(_READ))
+        self._chunk = chunk
         self._buffer = frames.ReceiveBuffer(_MAX_RESPONSE)
         self._fed = False  # the buffer borrows the chunk
         self._single: frames.Frame | None = None  # all that was read, when that was exactly one frame
         self.deferred: deque[frames.Frame] = deque()
-
-    @classmethod
-    def open(cls, connect: Callable[[int], None]) -> CoreConnection:
-        """Connects by `connect(fd)`. Raises OSError."""
-        connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connect(connecting.fileno())
-        except OSError:
-            connecting.close()
-            raise
-        return cls(connecting)
 
     def fileno(self) -> int:
         """-1 once it is closed."""

@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable
 
 from reed.errors import CallError, Malformed, PluginOffline
-from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginRegister
+from reed.wire.requests import SignalMessage
 from reed.wire.structs import Bytes
 
 RECONNECT_TIMEOUT = 10.0  # seconds (plugin-lifecycle.md#adoption)
 _MIN_PAUSE = 0.005  # seconds between two attempts; it doubles up to
 _MAX_PAUSE = 0.5
+_CHUNK = 32768  # bytes
 _STATUSES = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
@@ -41,6 +44,9 @@ class CoreSession:
 
     def __init__(self, set_settings: Callable[[bytes], None]) -> None:
         self._set_settings = set_settings
+        self._chunk = memoryview(
+            bytearray(_CHUNK)
+        )  # made in the zygote: a plugin pays only for the pages that it fills
         self.status = Signal.PLUGIN_READY  # the one sent last
         self.sleep: tuple[float, bool] | None = None  # seconds without work before it sleeps; whether deeply
         self._lost_at: float | None = None
@@ -49,10 +55,10 @@ class CoreSession:
 
     # Registration -----------------------------------------------------------------------------------------------------
 
-    def attach(self, connection: CoreConnection) -> None:
+    def attach(self, connected: socket.socket) -> None:
         """Registers on a new connection, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
-        status, self.connection = self.status, connection
-        peers = self.register(connection)
+        status, self.connection = self.status, CoreConnection(connected, self._chunk)
+        peers = self.register(self.connection)
         self.send_signal(Signal.PLUGIN_READY)
         if status == Signal.PLUGIN_BUSY:
             self.send_signal(status)
@@ -93,7 +99,7 @@ class CoreSession:
         if now < self._next_try:
             return self._next_try - now
         with contextlib.suppress(OSError, CoreGone):
-            self.attach(CoreConnection.open(connect))
+            self.attach(connected_socket(connect))
             return 0.0
         if self.connection is not None:
             self.connection.close()

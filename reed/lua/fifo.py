@@ -37,7 +37,7 @@ MAX_QUEUED_BYTES = 1024 * 1024  # payload before the newest message
 BLOCK_SECONDS = 60.0  # for which the FIFO of a writer of junk is not read
 JUNK_LIMIT = 2 * MAX_PAYLOAD  # bytes: two messages of the largest size, both torn
 REPEAT_COST = 4096  # bytes of junk that a repeated message counts as: it costs an answer
-_CHUNK = 16384  # bytes for each read(): a plugin pays for the pages that it touches
+CHUNK = 16384  # bytes for each read()
 _CHUNKS_PER_TURN = 8
 _REMEMBERED = 256  # messages of one FIFO
 _REMEMBERED_BYTES = 65536  # of their answers
@@ -122,10 +122,11 @@ class JunkMeter:
 class Inbound:
     """The FIFO from one plugin."""
 
-    __slots__ = ("_seen", "_seen_bytes", "buffer", "fd", "junk", "source")
+    __slots__ = ("_chunk", "_seen", "_seen_bytes", "buffer", "fd", "junk", "source")
 
-    def __init__(self, paths: FifoPaths, source: str) -> None:
+    def __init__(self, paths: FifoPaths, source: str, chunk: memoryview) -> None:
         self.source = source
+        self._chunk = chunk
         self.fd = paths.open_from(source)
         self.buffer = MessageBuffer(source, paths.plugin)
         self.junk = JunkMeter()
@@ -144,13 +145,13 @@ class Inbound:
             return False
         for _ in range(_CHUNKS_PER_TURN):
             try:
-                data = os.read(self.fd, _CHUNK)
+                size = os.readv(self.fd, [self._chunk])
             except BlockingIOError:
                 return True
-            if not data:
+            if not size:
                 return False
-            self.buffer.feed(data)
-            if len(data) < _CHUNK:
+            self.buffer.feed(self._chunk[:size])
+            if size < len(self._chunk):
                 break
         return True
 
@@ -158,12 +159,12 @@ class Inbound:
         """Reads the rest of a message that has begun, and not a byte more; does not wait for it."""
         while (missing := self.buffer.missing) > 0:
             try:
-                data = os.read(self.fd, min(missing, _CHUNK))
+                size = os.readv(self.fd, [self._chunk[:missing]])
             except BlockingIOError:
                 return
-            if not data:
+            if not size:
                 return
-            self.buffer.feed(data)
+            self.buffer.feed(self._chunk[:size])
 
     def is_new(self, timestamp: int) -> bool:
         """Whether a message was not seen before; remembers it."""

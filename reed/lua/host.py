@@ -15,15 +15,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
-from reed.lua.core_connection import CoreConnection, CoreGone
+from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
 from reed.lua.core_session import RECONNECT_TIMEOUT, CoreSession
 from reed.lua.dispatcher import Dispatcher, explain, log, log_error
-from reed.lua.fifo import FifoPaths
+from reed.lua.fifo import CHUNK, FifoPaths
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
@@ -32,7 +33,8 @@ from reed.lua.sandbox import LuaSandbox, Service
 from reed.lua.services import CoreServices
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
+from reed.wire.requests import SignalMessage
 
 _RECHECK_INTERVAL = 0.1  # seconds, when it is time to sleep and a message is partly read
 _FLUSH_TIMEOUT = 1.0  # seconds that the exit waits for full pipes
@@ -49,6 +51,7 @@ class Host:
     def __init__(self, sandbox: LuaSandbox) -> None:
         self._sandbox = sandbox
         self._session = CoreSession(sandbox.set_settings)
+        self._chunk = memoryview(bytearray(CHUNK))  # for FIFOs; a plugin pays only for the pages that it fills
         self._idle_since = 0.0
         self._started = 0.0
         self._dispatcher = Dispatcher(sandbox, self._session.send_signal, self._exit_with)
@@ -63,7 +66,7 @@ class Host:
         """Loads, registers and serves; exits. `connect(fd)` connects a Unix socket to the plugin's own."""
         self.load(spec)
         try:
-            self.register(CoreConnection.open(connect))
+            self.register(connected_socket(connect))
             while True:
                 with contextlib.suppress(CoreGone):
                     while True:
@@ -88,7 +91,8 @@ class Host:
         self._spec = self._dispatcher.spec = self._session.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
-        self._messaging = Messaging(paths or FifoPaths(spec.runtime_dir, spec.name), self._wait_in_job, log)
+        paths = paths or FifoPaths(spec.runtime_dir, spec.name)
+        self._messaging = Messaging(paths, self._wait_in_job, log, self._chunk)
         self._session.messaging = self._messaging
         self._services.update({b"message": self._messaging.send, b"message.request": self._messaging.request})
         if spec.data_dir is not None:
@@ -109,8 +113,8 @@ class Host:
         if missing:
             self._exit_with(f"{spec.entry} sets no handler for {', '.join(missing)}, declared in plugin.yaml")
 
-    def register(self, connection: CoreConnection) -> None:
-        self._session.attach(connection)
+    def register(self, connected: socket.socket) -> None:
+        self._session.attach(connected)
         self._start_polling()
 
     def _reconnect(self, connect: Callable[[int], None]) -> None:

@@ -50,7 +50,7 @@ class MessageBuffer:
             return _HEADER - len(self._bytes)
         return max(_HEADER + int.from_bytes(self._bytes[_LENGTH:_HEADER], "little") - len(self._bytes), 0)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         self._bytes += data
 
     def clear(self) -> None:

@@ -49,13 +49,14 @@ class _PendingRequest(NamedTuple):
 
 
 class Messaging:
-    """All FIFOs of one plugin. `wait(seconds)` polls and reads, as the host does between two jobs."""
+    """All FIFOs of one plugin, read into `chunk`. `wait(seconds)` polls and reads as the host does between jobs."""
 
-    def __init__(self, paths: FifoPaths, wait: Callable[[float], None], log: Log) -> None:
+    def __init__(self, paths: FifoPaths, wait: Callable[[float], None], log: Log, chunk: memoryview) -> None:
         self._plugin = paths.plugin
         self._paths = paths
         self._wait = wait
         self._log = log
+        self._chunk = chunk
         self._checked = 0  # FifoPaths.changed_at() at the last refresh
         self._peers: tuple[str, ...] = ()
         self.generation = 0  # counts up when `readers` may have changed
@@ -92,7 +93,7 @@ class Messaging:
     def _refresh_one(self, other: str) -> None:
         inbound = self._inbounds.get(other)
         if inbound is None:
-            self._inbounds[other] = Inbound(self._paths, other)
+            self._inbounds[other] = Inbound(self._paths, other, self._chunk)
         else:
             inbound.reopen(self._paths.open_from(other))
         outbound = self._outbounds.get(other)
@@ -286,7 +287,7 @@ class Messaging:
 
     def _open_inbound(self, target: str) -> None:
         try:
-            self._inbounds[target] = Inbound(self._paths, target)
+            self._inbounds[target] = Inbound(self._paths, target, self._chunk)
             self.generation += 1
         except OSError as error:
             raise self._unreachable(target, error) from None

@@ -9,15 +9,15 @@ import os
 import signal
 import socket
 
-from reed.lua.core_connection import CoreConnection
 from reed.lua.fifo import FifoPaths
 from reed.lua.host import Host
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import LuaSandbox
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginMessage
+from reed.wire.requests import SignalMessage
 
 _RUNS = 3
 _CALLS = 20
@@ -81,7 +81,7 @@ class SimulatedCore:
     def start(self, host: Host) -> None:
         """From main.lua to READY."""
         host.load(self.spec, self._pipes)
-        host.register(CoreConnection(self._ours))
+        host.register(self._ours)
 
     def exchange(self, host: Host) -> None:
         """Sends calls, signals and messages, and has the host handle them."""

@@ -17,7 +17,7 @@ from reed.errors import PluginOffline, ReedError
 from reed.supervision.adoption import REJOIN_TIMEOUT
 from reed.supervision.callbacks import Done, Failed, Process, SupervisionContext, Waiters
 from reed.supervision.launch_spec import Specification, specify
-from reed.supervision.lifecycle import Lifecycle, State, Trigger
+from reed.supervision.lifecycle import PRESENT, Lifecycle, State, Trigger
 from reed.supervision.manifest import Manifest
 from reed.supervision.output import PluginLog
 from reed.supervision.pidfile import PidFile, mark_hibernating, unmark_hibernating
@@ -29,7 +29,6 @@ from reed.supervision.watched_process import UNKNOWN_STATUS
 from reed.wire.codes import Signal
 
 _CLEAN_EXIT = ("exit status 0", UNKNOWN_STATUS)
-_PRESENT = frozenset({State.READY, State.BUSY, State.SLEEPING})
 
 
 class Plugin(Lifecycle):
@@ -148,7 +147,7 @@ class Plugin(Lifecycle):
         self._deadlines.clear()
         if self.state is State.STOPPED:
             self.reason = ""
-        if self.state not in _PRESENT:
+        if self.state not in PRESENT:
             self._health.stop()
             if self.process is not None:
                 self.process.drain_output()  # its last lines, before anyone hears of its exit

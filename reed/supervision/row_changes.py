@@ -14,7 +14,7 @@ one, because the file may have changed since this one began.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -23,14 +23,12 @@ from reed.loop.loop import Loop
 from reed.supervision import registry_csv
 from reed.supervision.callbacks import Done, SupervisionContext, nothing
 from reed.supervision.launch_spec import Specification
-from reed.supervision.lifecycle import State, Trigger
+from reed.supervision.lifecycle import AT_REST, State, Trigger
 from reed.supervision.plugin import Plugin
 from reed.supervision.registry_csv import Row
 from reed.supervision.reload_report import Pending, ReloadReport
 
-Steps = Generator[None, None, None]
-
-_AT_REST = frozenset({State.STOPPED, State.FAILED})
+Steps = Iterator[None]
 
 
 class RegistryReload:
@@ -95,8 +93,10 @@ class RowChanges:
     def steps(self) -> Steps:
         """Read the rows and change the plugins. Raises RegistryError before any change."""
         config = self._context.config
-        rows = yield from registry_csv.steps(config.registry, config.runtime_dir)
-        new = {row.plugin_name: row for row in rows}
+        new: dict[str, Row] = {}
+        for row in registry_csv.read_rows(config.registry, config.runtime_dir):
+            new[row.plugin_name] = row
+            yield
         self.report = ReloadReport()
         for name in [name for name in self.successors if name not in new]:
             self.successors.pop(name).cancel("its row was removed")
@@ -160,12 +160,12 @@ class RowChanges:
     def _update(self, plugin: Plugin, row: Row) -> None:
         """A plugin whose row exists, changed or not."""
         if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
-            self._add_successor(row, start=plugin.state not in _AT_REST)
+            self._add_successor(row, start=plugin.state not in AT_REST)
             self._remove(plugin)
             return
         before = plugin.spec
         plugin.set_row(row)
-        if plugin.state not in _AT_REST:
+        if plugin.state not in AT_REST:
             self.reload(plugin, self.report, before)
             return
         pending, had_failed = self.report.expect(plugin.name), plugin.state is State.FAILED

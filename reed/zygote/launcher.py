@@ -58,7 +58,9 @@ class ZygoteLauncher:
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
 
     def start(self) -> None:
-        """Starts the zygote; launches may be requested at once."""
+        """Starts the zygote, if there is none; launches may be requested at once."""
+        if self._zygote.alive:
+            return
         self._zygote.start()
         assert self._zygote.pid is not None
         self.zygotes.append(self._zygote.pid)
@@ -72,8 +74,7 @@ class ZygoteLauncher:
     ) -> None:
         ruleset = -1
         try:
-            if not self._zygote.alive:
-                self.start()
+            self.start()
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
@@ -87,11 +88,10 @@ class ZygoteLauncher:
         self._await_report(report, on_launched, on_failed)
 
     def launch_worker(
-        self, sock: socket.socket, memory: int, handlers: dict[str, str], on_failed: Callable[[str], None]
+        self, memory: int, handlers: dict[str, str], sock: socket.socket, on_failed: Callable[[str], None]
     ) -> None:
         """A worker (reed.workers) that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
-        if not self._zygote.alive:
-            self.start()
+        self.start()
         report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
         self._await_report(report, lambda _: None, on_failed)
 

@@ -1,4 +1,4 @@
-"""The command line on a core of its own: one core for the tests of a module, the commands run in this process."""
+"""Commands run in this process, against one core per test module."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ PYTHONPATH = str(Path(reed.__file__).parent.parent)
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
-
     code: int
     out: str
     err: str
 
 
 def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """`reed serve` on folders below `folder`; returns when it is ready."""
+    """Run `reed serve` in `folder`; returns when the core is ready."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind("")
         ready.settimeout(0.05)
@@ -50,7 +48,7 @@ def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(scope="module")
 def site_folder(tmp_path_factory):
-    """A site made by `reed init`, whose core runs as long as the module's tests. simple-seo is not there yet."""
+    """A site created by `reed init` with a running core and the plugin form-validator, but not simple-seo."""
     folder = tmp_path_factory.mktemp("site")
     assert main(["init", str(folder)]) == 0
     shutil.copytree(CONTRIB_PLUGINS / "form-validator", folder / "plugins/form-validator")
@@ -88,6 +86,6 @@ def run_reed(capfd, monkeypatch, tmp_path):
 
 @pytest.fixture
 def on_site(reed, site_folder, monkeypatch):
-    """As `reed`, with the module's core."""
+    """Like `reed`, against the core of the module."""
     monkeypatch.setenv("REED_RUNTIME_DIR", str(site_folder / "run"))
     return reed

@@ -1,4 +1,4 @@
-"""Types, snippets, bonds and search from the command line, against a real core."""
+"""Types, snippets, bonds and search against a real core."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PAGE = '{"schema": {"type": "object", "required": ["title"]}, "searchable": {"ti
 
 @pytest.fixture
 def site(on_site):
-    """`reed` on a core that knows pages."""
+    """`reed` against a core with the type page."""
     assert on_site("registry", "define", "page", PAGE).code == 0
     return on_site
 
 
 @pytest.fixture
 def typed(monkeypatch):
-    """Give the next command something on standard input."""
+    """Set the standard input of the next command."""
 
     def give(data: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -51,10 +51,10 @@ def test_json_input_from_a_file_and_standard_input(site, tmp_path, typed):
     assert site("snippet", "get", made.out.strip()).out == '{"title": "Typed"}\n'
     (tmp_path / "bad.json").write_text('{"title": "File",}')
     (tmp_path / "bad.yaml").write_text("title: [1\n")
-    assert "bad.json: JSON: " in site("snippet", "create", "page", "--file", "bad.json").err
+    assert "bad.json: " in site("snippet", "create", "page", "--file", "bad.json").err
     assert "bad.yaml:1:10: " in site("snippet", "create", "page", "--file", "bad.yaml").err
     (tmp_path / "empty.json").write_text("\n")
-    assert "empty.json: JSON: " in site("snippet", "create", "page", "--file", "empty.json").err
+    assert "empty.json: " in site("snippet", "create", "page", "--file", "empty.json").err
     gone = site("snippet", "create", "page", "--file", "gone.json")
     assert (gone.code, gone.err) == (1, "reed: gone.json: No such file or directory\n")
 
@@ -74,7 +74,7 @@ def test_an_update_with_an_old_version_is_refused(site):
     assert json.loads(site("snippet", "get", "v").out) == {"title": "Two"}
     late = site("snippet", "update", "v", '{"title": "Three"}', "--if-version=1")
     assert late.code == 1
-    assert "version 2, not 1" in late.err
+    assert "version 2" in late.err
 
 
 def test_errors_of_content_commands(site):
@@ -84,9 +84,9 @@ def test_errors_of_content_commands(site):
         (["snippet", "create", "pgae", "{}"], "did you mean 'page'?"),
         (["snippet", "create", "page", "--name", "taken", '{"title": 1}'], "taken"),
         (["snippet", "create", "page", '{"title": '], "JSON"),
-        (["snippet", "create", "page", "--name", "no way", '{"title": 1}'], "semantic name"),
+        (["snippet", "create", "page", "--name", "no way", '{"title": 1}'], "name"),
         (["snippet", "get", "tken"], "tken"),
-        (["snippet", "get", "x" * 50], "a name has at most 31 bytes"),
+        (["snippet", "get", "x" * 50], "31 bytes"),
         (["registry", "get", "pge"], "did you mean 'page'?"),
         (["registry", "define", "page", '{"shema": {}}'], "did you mean 'schema'?"),
     ):
@@ -215,11 +215,11 @@ def test_snippet_rename(site):
 
 def test_an_unambiguous_prefix_of_an_id_is_a_ref(site):
     snippet_id = site("snippet", "create", "page", '{"title": "Alone"}').out.strip()
-    beginning = snippet_id[:21]  # of those that were made in the same minute, the first 8 characters are the same
-    assert json.loads(site("snippet", "get", beginning).out) == {"title": "Alone"}
-    assert site("snippet", "update", beginning, '{"title": "Alone 2"}').out.strip() == snippet_id
+    prefix = snippet_id[:21]  # ids of the same minute share the first 8 characters
+    assert json.loads(site("snippet", "get", prefix).out) == {"title": "Alone"}
+    assert site("snippet", "update", prefix, '{"title": "Alone 2"}').out.strip() == snippet_id
     site("snippet", "create", "page", '{"title": "Another"}')
     ambiguous = site("snippet", "get", snippet_id[:8])
     assert ambiguous.code == 1
     assert "snippets" in ambiguous.err
-    assert site("snippet", "delete", beginning).out.strip() == snippet_id
+    assert site("snippet", "delete", prefix).out.strip() == snippet_id

@@ -18,9 +18,9 @@ from reed.client import Client
 from .conftest import PYTHONPATH
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
-STREAMS = {"export", "monitor", "top", "serve", "plugin logs"}  # a line for each thing, or no end
+STREAMS = {"export", "monitor", "top", "serve", "plugin logs"}  # print one document per line, or do not end
 
-# In this order, on one core: what succeeds.
+# Successful commands, in this order on one core.
 SUCCESSES = [
     ["registry", "define", "page", '{"description": "a page"}'],
     ["registry", "get", "page"],
@@ -69,7 +69,7 @@ def test_json_of_successful_commands(on_site, site_folder, tmp_path):
 
 
 def test_every_command_is_tested_with_json():
-    """What does not end is tried with an error, and what starts or stops a core below."""
+    """Streams are tested with an error, start and stop below."""
     tried = {" ".join(words[: 1 if words[0] in STREAMS | {"index", "search", "status"} else 2]) for words in SUCCESSES}
     known = {name for noun in COMMANDS for name in subcommands(noun)}
     for name in known - STREAMS - {"start", "stop"}:
@@ -149,7 +149,7 @@ def test_an_update_prints_the_new_version(on_site, second_core, monkeypatch):
 
 
 class Overtaken(Client):
-    """A client whose first updates come just after somebody else's."""
+    """A client whose first updates come right after another one's."""
 
     def __init__(self, path, others):
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""init, start, stop, status, and how commands end: exit codes, Ctrl-C, a reader that has gone."""
+"""init, serve, start, restart, stop, status; exit codes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_init_creates_a_site_and_never_overwrites(reed, tmp_path):
 
 
 def test_settings_in_the_comments_of_reed_yaml_are_valid(reed, tmp_path):
-    """Take the comment signs off: the file must still be read."""
+    """The file is valid without its comment signs."""
     reed("init")
     text = (tmp_path / "reed.yaml").read_text()
     settings = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and ":" in line]
@@ -126,7 +126,7 @@ def test_start_status_stop(reed, tmp_path):
     run = tmp_path / "run"
     assert reed("init").code == 0
     (tmp_path / "select.py").write_text("raise SystemExit('a file of the site was taken for a module')")
-    os.environ["REED_RUNTIME_DIR"] = str(run)  # put back by the fixture
+    os.environ["REED_RUNTIME_DIR"] = str(run)  # restored by the fixture
     try:
         started = reed("start", "--log-level", "debug")
         assert (started.code, started.err) == (0, "")
@@ -135,7 +135,8 @@ def test_start_status_stop(reed, tmp_path):
         assert os.getsid(pid) == pid
         again = reed("start")
         assert again.code == 1
-        assert f"a core (pid {pid}) runs on {run} already" in again.err
+        assert str(pid) in again.err
+        assert str(run) in again.err
         assert reed("--runtime-dir", str(run), "plugin", "list").code == 0
     finally:
         stopped = reed("stop")
@@ -144,11 +145,11 @@ def test_start_status_stop(reed, tmp_path):
     assert "ready on" in (tmp_path / "data/core.log").read_text()
     nothing = reed("stop")
     assert nothing.code == 3
-    assert "start it with: reed start" in nothing.err
+    assert "reed start" in nothing.err
 
 
 def test_restart_keeps_pid_options_and_log(reed, tmp_path, monkeypatch):
-    """From another folder, as cron would: what was relative to the first one stays so."""
+    """Restarted from another folder, as by cron: paths stay relative to the folder of the start."""
     reed("init")
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
     try:
@@ -165,7 +166,7 @@ def test_restart_keeps_pid_options_and_log(reed, tmp_path, monkeypatch):
         assert (status["runtime_dir"], status["data_dir"]) == (str(tmp_path / "run"), started["data_dir"])
         again = reed("start")
         assert again.code == 1
-        assert f"a core (pid {started['pid']}) runs on" in again.err
+        assert str(started["pid"]) in again.err
     finally:
         stopped = reed("stop")
     assert (stopped.code, stopped.err) == (0, "")
@@ -192,7 +193,6 @@ def test_a_failed_start_prints_the_reason(reed, tmp_path):
     (tmp_path / "plugin-registry.csv").write_text("plugin_name,what\n")
     ran = reed("start")
     assert ran.code == 1
-    assert "the core did not start" in ran.err
     assert "plugin-registry.csv:1" in ran.err
     (tmp_path / "reed.yaml").write_text("data_dri: x\n")
     ran = reed("start")
@@ -250,7 +250,6 @@ def test_a_closed_standard_output_is_an_error_of_one_line(site_folder):
 
 
 def test_ctrl_c_is_exit_code_130(tmp_path):
-    """In the middle of a call that is never answered."""
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "core.sock"))
         silent.listen()
@@ -283,7 +282,7 @@ def test_a_command_imports_no_unneeded_modules(tmp_path):
 
 
 def test_unwritable_output_is_exit_code_1():
-    """Also as the interpreter ends, which would try again and exit with 120; and where a command fails beside it."""
+    """The interpreter would flush again at exit and end with 120."""
     environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
     for words in (["--help"], ["--version"], ["--json", "--version"], ["plugin", "send", "--help"]):
         with open("/dev/full", "w") as full:

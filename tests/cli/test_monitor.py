@@ -31,14 +31,14 @@ def core(site_folder, on_site) -> Iterator[Client]:
         yield client
 
 
-class Watch:
-    """`reed monitor …` as a process of its own; entering it waits until the core lets it watch."""
+class Monitor:
+    """A process `reed monitor …`; entering waits until the core has accepted it."""
 
     def __init__(self, site_folder: Path, *words: str) -> None:
         self.site_folder = site_folder
         self.words = words
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Monitor:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reed", "monitor", *self.words],
             stdout=subprocess.PIPE,
@@ -61,29 +61,28 @@ class Watch:
         self.process.communicate()
 
     def lines(self) -> list[str]:
-        """What it printed by its end."""
         out, err = self.process.communicate(timeout=30)
         assert self.process.returncode == 0, err
         return out.splitlines()
 
 
 def test_requests_and_responses_are_decoded(site_folder, core):
-    with Watch(site_folder, "--count", "2") as watch:
+    with Monitor(site_folder, "--count", "2") as monitor:
         with pytest.raises(NotFound):
             core.snippet_get("no/such")
-        request, response = (line.split("\t") for line in watch.lines())
+        request, response = (line.split("\t") for line in monitor.lines())
     assert request[2:] == ["request", "SNIPPET_GET", "ref=no/such"]
     assert response[2:4] == ["response", "SNIPPET_GET"]
     assert response[4].startswith("status=404 error_code=ERR_NOT_FOUND")
 
 
 def test_find_and_rename_are_decoded(site_folder, core):
-    with Watch(site_folder, "--json", "--count", "4") as watch:
+    with Monitor(site_folder, "--json", "--count", "4") as monitor:
         with pytest.raises(NotFound):
             core.snippet_find("no-such", {"path": "a"})
         with pytest.raises(NotFound):
             core.snippet_rename("no/such", "other")
-        find, _, rename, refused = map(json.loads, watch.lines())
+        find, _, rename, refused = map(json.loads, monitor.lines())
     assert find["what"] == "SNIPPET_FIND"
     assert find["fields"] == {"snippet_type": "no-such", "conditions": {"path": "a"}, "after": "", "limit": 0}
     assert (rename["what"], rename["fields"]) == ("SNIPPET_RENAME", {"ref": "no/such", "semantic_name": "other"})
@@ -91,10 +90,10 @@ def test_find_and_rename_are_decoded(site_folder, core):
 
 
 def test_json_has_every_field(site_folder, core):
-    with Watch(site_folder, "--json", "--count", "2") as watch:
+    with Monitor(site_folder, "--json", "--count", "2") as monitor:
         with pytest.raises(NotFound):
             core.snippet_get("no/such")
-        request, response = map(json.loads, watch.lines())
+        request, response = map(json.loads, monitor.lines())
     assert (request["kind"], request["what"], request["fields"]) == ("request", "SNIPPET_GET", {"ref": "no/such"})
     assert (request["direction"], response["direction"]) == ("in", "out")
     assert response["kind"] == "response"
@@ -105,11 +104,11 @@ def test_json_has_every_field(site_folder, core):
 
 def test_a_plugin_call_and_its_answer_are_decoded(site_folder, core):
     core.plugin_start("simple-seo")
-    with Watch(site_folder, "simple-seo", "--json", "--count", "2") as watch:
+    with Monitor(site_folder, "simple-seo", "--json", "--count", "2") as monitor:
         core.registry_define("page", {"schema": {"type": "object"}})
         core.snippet_create("page", "words", PAGE)
         core.plugin_send("simple-seo", "validate", "words")
-        call, answer = map(json.loads, watch.lines())
+        call, answer = map(json.loads, monitor.lines())
     assert (call["kind"], call["what"], call["direction"], call["peer"]) == (
         "call",
         "validate",
@@ -123,10 +122,10 @@ def test_a_plugin_call_and_its_answer_are_decoded(site_folder, core):
 def test_a_recording_is_printed_and_replayed(site_folder, core, on_site, tmp_path):
     core.plugin_start("simple-seo")
     frames = tmp_path / "seo.frames"
-    with Watch(site_folder, "simple-seo", "--record", str(frames), "--count", "2") as watch:
+    with Monitor(site_folder, "simple-seo", "--record", str(frames), "--count", "2") as monitor:
         core.snippet_create("page", "again", PAGE)
         core.plugin_send("simple-seo", "validate", "again")
-        live = watch.lines()
+        live = monitor.lines()
     assert [line.split("\t")[2:4] for line in live] == [["call", "validate"], ["answer", "validate"]]
     assert len(on_site("monitor", "--from-file", frames).out.splitlines()) == 2
     plugins = ["--plugin-dir", str(site_folder / "plugins")]
@@ -144,14 +143,15 @@ def test_a_recording_is_printed_and_replayed(site_folder, core, on_site, tmp_pat
 
 def test_a_file_that_is_no_recording_is_an_error(on_site, tmp_path):
     (tmp_path / "letter").write_text("Dear reader, this is no record of any monitor, but long enough to be one.")
-    ran = on_site("monitor", "--read", tmp_path / "letter")
+    ran = on_site("monitor", "--from-file", tmp_path / "letter")
     assert ran.code == 1
-    assert ran.err.startswith("reed: ")
+    assert str(tmp_path / "letter") in ran.err
 
 
 def test_an_unknown_plugin_is_an_error(on_site):
     ran = on_site("monitor", "simple-soe")
-    assert (ran.code, ran.err) == (1, "reed: no plugin simple-soe; did you mean 'simple-seo'?\n")
+    assert ran.code == 1
+    assert "'simple-seo'" in ran.err
 
 
 def test_monitor_without_a_core(reed):

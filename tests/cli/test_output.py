@@ -1,4 +1,4 @@
-"""What arrives on a terminal, in a pipe, and as JSON."""
+"""Output on a terminal, into a pipe, and as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANY = st.text(st.characters(codec=None), max_size=60)
 
 
 class Terminal(io.StringIO):
-    """A terminal of 40 columns, as far as a table is concerned."""
+    """A terminal of unknown width."""
 
     def isatty(self):
         return True
@@ -167,7 +167,7 @@ def test_sizes_and_durations():
 
 
 def on_a_terminal(columns, *words, env=None):
-    """(exit code, what it printed) of a command whose stdout and stderr are a terminal."""
+    """(exit code, output) of a command whose stdout and stderr are a terminal."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
@@ -182,7 +182,7 @@ def on_a_terminal(columns, *words, env=None):
         while data := os.read(controller, 65536):
             printed += data
     except OSError:
-        pass  # the terminal's last user is gone
+        pass  # EIO: the command has exited
     os.close(controller)
     return process.wait(20), printed.decode()
 

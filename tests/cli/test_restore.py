@@ -1,4 +1,4 @@
-"""Export and import as a true restore, and what an import says about lines that it cannot take."""
+"""Import restores an export, and reports the lines that it rejects."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def written(tmp_path, *lines):
     return str(path)
 
 
-def told(ran):
+def report(ran):
     return json.loads(ran.out)
 
 
 def counts(ran):
-    return {what: count for what, count in told(ran).items() if isinstance(count, int) and count}
+    return {what: count for what, count in report(ran).items() if isinstance(count, int) and count}
 
 
 def test_changed_and_deleted_snippets_are_restored(on_site, core, tmp_path):
@@ -57,8 +57,8 @@ def test_changed_and_deleted_snippets_are_restored(on_site, core, tmp_path):
     ran = on_site("import", "kept.jsonl", "--json")
     assert ran.code == 1
     assert counts(ran) == {"snippets": 1, "unchanged": 1, "bonds": 1}
-    (refused,) = told(ran)["refused"]
-    assert "version 2, newer than 1" in refused["error"]
+    (refused,) = report(ran)["refused"]
+    assert "version 2" in refused["error"]
     assert core.snippet_get(ids[1]) == before[1]
     ran = on_site("import", "kept.jsonl", "--update", "--json")
     assert (ran.code, counts(ran)) == (0, {"updated": 1, "unchanged": 2})
@@ -72,7 +72,7 @@ def test_content_that_no_longer_fits_is_restored_with_a_warning(on_site, core, t
     path = written(tmp_path, snippet(OLD, "tight", '{"body":"b"}'))
     ran = on_site("import", path, "--json")
     assert (ran.code, counts(ran)) == (0, {"snippets": 1})
-    (warning,) = told(ran)["warnings"]
+    (warning,) = report(ran)["warnings"]
     assert (warning["line"], "title" in warning["error"]) == (1, True)
     assert f"{path}:1: warning: " in ran.err
     assert core.snippet_get(OLD).content == b'{"body":"b"}'
@@ -96,10 +96,10 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(on_site, core, tmp_path):
     tried = on_site("import", path, "--dry-run", "--json")
     assert on_site("export", "-").out == before
     done = on_site("import", path, "--json")
-    assert told(tried).pop("dry_run") is True
+    assert report(tried).pop("dry_run") is True
     for ran in (tried, done):
         assert ran.code == 1
-        what = told(ran)
+        what = report(ran)
         assert [what[each] for each in ("snippets", "types", "bonds")] == [3, 1, 1]
         assert [each["line"] for each in what["warnings"]] == [3]
         assert sorted(each["line"] for each in what["refused"]) == [5, 6]
@@ -116,7 +116,7 @@ def test_plain_content_is_identified_by_a_key(on_site, core, tmp_path):
     assert (again.code, counts(again)) == (0, {"unchanged": 20})
     path = written(tmp_path, lines[0].replace('"n": 0', '"n": 7.50'), *lines[1:], lines[3], '{"n": 1}\n')
     refused = on_site("import", path, "--type", "keyed", "--key", "path", "--json")
-    assert sorted(each["line"] for each in told(refused)["refused"]) == [1, 21, 22]
+    assert sorted(each["line"] for each in report(refused)["refused"]) == [1, 21, 22]
     changed = on_site("import", path, "--type", "keyed", "--key", "path", "--update", "--json")
     assert counts(changed) == {"updated": 1, "unchanged": 19}
     assert sum(b"7.50" in bytes(record.content) for record in core.snippets("keyed")) == 1
@@ -138,7 +138,7 @@ def test_reasons_of_lines_without_a_name(on_site, tmp_path):
     )
     ran = on_site("import", path, "--type", "unnamed", "--name-field", "p", "--json")
     assert ran.code == 0
-    unnamed = told(ran)["unnamed"]
+    unnamed = report(ran)["unnamed"]
     assert (unnamed["count"], unnamed["first"]) == (4, {"line": 2, "value": "no good"})
     assert sorted(unnamed["reasons"].values()) == [1, 1, 1, 1]
 
@@ -161,7 +161,7 @@ def test_deep_content_and_long_numbers_are_restored(on_site, core, tmp_path):
     )  # fmt: skip
     core.registry_define("deep", {})
     ran = on_site("import", path, "--json")
-    assert [each["line"] for each in told(ran)["refused"]] == [3]
+    assert [each["line"] for each in report(ran)["refused"]] == [3]
     assert core.snippet_get(OLD).content == deep.encode()
     assert core.snippet_get(OTHER).content == long_number.encode()
     assert core.snippet_get("exact").content == EXACT
@@ -189,7 +189,7 @@ def test_import_with_ids_that_are_not_uuidv7(on_site, core, tmp_path):
     assert child["name"] == "f/b"
     assert core.snippet_get("f/a").id != OLD
     ran = on_site("import", path, "--json")
-    assert [each["line"] for each in told(ran)["refused"]] == [1, 5]
+    assert [each["line"] for each in report(ran)["refused"]] == [1, 5]
     assert counts(ran) == {"unchanged": 2}
 
 
@@ -215,10 +215,10 @@ def test_redefining_a_type_reports_snippets_that_do_not_fit(on_site, core):
     ids = [core.snippet_create("loose", "", {"n": n}) for n in range(5)]
     ran = on_site("registry", "define", "loose", '{"schema": {"properties": {"n": {"maximum": 2}}}}')
     assert ran.code == 0
-    assert "2 of 5 snippets" in ran.err
+    assert "2 of 5" in ran.err
     assert ids[3] in ran.err
     ran = on_site("registry", "define", "loose", '{"schema": {"properties": {"n": {"maximum": 1}}}}', "--json")
-    assert (told(ran)["unfit"], told(ran)["checked"]) == (3, 5)
+    assert (report(ran)["unfit"], report(ran)["checked"]) == (3, 5)
     assert on_site("registry", "define", "loose", "{}").err == ""
 
 

@@ -1,4 +1,4 @@
-"""The queue of calls to one plugin: whose time is over is told so, in the order of the deadlines, and nobody else."""
+"""The call queue of one plugin: deadlines, late responses, and statuses out of range."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Clock:
 
 
 class FakeChannel:
-    """A connection that takes a call and keeps silent until it is told to answer."""
+    """Carries a call until the test answers."""
 
     def __init__(self) -> None:
         self.in_flight: PluginCall | None = None
@@ -52,7 +52,7 @@ class Calls:
         self.queue.submit(PluginCall(name, 1, b"{}", timeout, answered, failed), 100)
 
     def at(self, time: float) -> list[tuple[str, object]]:
-        """What has ended by that time, once the loop has had its turn."""
+        """The calls that have ended by that time."""
         self.clock.time = time
         self.loop.turn(0)
         assert not self.bugs
@@ -66,7 +66,7 @@ def calls():
     calls.loop.close()
 
 
-def test_the_shorter_timeout_ends_first_though_it_was_asked_later(calls):
+def test_the_earlier_deadline_expires_first_whatever_the_order_of_submission(calls):
     calls.ask("slow", 30)
     calls.ask("quick", 1)
     assert calls.at(100.9) == []
@@ -75,14 +75,14 @@ def test_the_shorter_timeout_ends_first_though_it_was_asked_later(calls):
     assert calls.at(130.1) == [("quick", PluginTimeout), ("slow", PluginTimeout)]
 
 
-def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
+def test_each_call_has_its_own_deadline(calls):
     channel = FakeChannel()
     calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
     calls.ask("first", 30)
     calls.queue.answer(channel, STATUS.pack(200) + b"{}")
     calls.at(110)
-    calls.ask("second", 30)  # held by the channel
+    calls.ask("second", 30)  # in flight
     calls.at(115)
     calls.ask("third", 30)  # waits for it
     assert calls.at(130.1) == [("first", 200)]
@@ -90,7 +90,7 @@ def test_each_call_has_its_own_time_though_one_timer_serves_all(calls):
     assert calls.at(145.1) == [("first", 200), ("second", PluginTimeout), ("third", PluginTimeout)]
 
 
-def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
+def test_a_call_whose_channel_closed_still_times_out(calls):
     channel = FakeChannel()
     calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
@@ -100,7 +100,7 @@ def test_a_call_whose_connection_closed_is_still_ended_by_its_timeout(calls):
     assert calls.at(105.1) == [("lost", PluginTimeout)]
 
 
-def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
+def test_a_call_in_flight_at_the_old_process_keeps_its_deadline(calls):
     before, now = FakeChannel(), FakeChannel()
     calls.queue.add_channel(before)
     calls.queue.set_accepting(True)
@@ -111,7 +111,7 @@ def test_a_call_that_the_process_before_holds_keeps_its_time(calls):
     assert now.sent == ["new"]
 
 
-def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
+def test_a_late_response_is_dropped_and_the_channel_carries_the_next_call(calls):
     channel = FakeChannel()
     calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)
@@ -127,7 +127,7 @@ def test_a_late_answer_is_dropped_and_the_lane_takes_the_next_call(calls):
 @pytest.mark.parametrize(
     ("status", "ends"), [(99, BadAnswer), (100, 100), (599, 599), (600, BadAnswer), (0, BadAnswer)]
 )
-def test_a_status_that_is_none_becomes_an_error(status: int, ends: object) -> None:
+def test_a_status_out_of_range_becomes_an_error(status: int, ends: object) -> None:
     calls, channel = Calls(), FakeChannel()
     calls.queue.add_channel(channel)
     calls.queue.set_accepting(True)

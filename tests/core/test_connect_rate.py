@@ -1,4 +1,4 @@
-"""Tokens with a clock of the test's own."""
+"""Connection rates on a fake clock."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Door:
     def _kill(self, plugin: str, _why: str) -> None:
         self.killed.append(plugin)
 
-    def lets_in(self, caller: Caller | None, pid: int, times: int = 1) -> int:
-        """So many of these connections."""
+    def accepted(self, caller: Caller | None, pid: int, times: int = 1) -> int:
+        """How many of these connections are accepted."""
         return sum(
             self.rates.refusal(pid) is None and self.rates.connects(caller, pid, uid=1000) is None for _ in range(times)
         )
@@ -44,21 +44,21 @@ def door() -> Door:
 
 
 def test_a_burst_and_then_the_rate(door):
-    assert door.lets_in(SEO, 7, 30) == 10
+    assert door.accepted(SEO, 7, 30) == 10
     for _ in range(20):
         door.now += 0.5
-        assert door.lets_in(SEO, 7, 30) == 5
+        assert door.accepted(SEO, 7, 30) == 5
 
 
-def test_all_processes_of_a_plugin_share_and_others_do_not_notice(door):
-    assert sum(door.lets_in(SEO, pid) for pid in range(100, 130)) == 10
-    assert door.lets_in(ANNA, 9, 30) == 20
-    assert door.lets_in(None, 8) == 0, "whoever has no name counts for its user"
-    assert door.lets_in(ROOT, 1, 10_000) == 10_000
+def test_all_processes_of_a_plugin_share_one_bucket(door):
+    assert sum(door.accepted(SEO, pid) for pid in range(100, 130)) == 10
+    assert door.accepted(ANNA, 9, 30) == 20
+    assert door.accepted(None, 8) == 0, "without a caller, it counts for the uid"
+    assert door.accepted(ROOT, 1, 10_000) == 10_000
 
 
-def test_what_it_is_told(door):
-    door.lets_in(SEO, 7, 10)
+def test_a_refusal_is_repeated_until_it_expires(door):
+    door.accepted(SEO, 7, 10)
     frame = door.rates.connects(SEO, 7, 1000)
     assert frame is not None
     error = ErrorResponse.unpack(memoryview(frame)[HEADER.size :])
@@ -69,19 +69,19 @@ def test_what_it_is_told(door):
     assert door.rates.refusal(7) is None
 
 
-def test_processes_of_another_pid_namespace_are_not_one(door):
-    assert door.lets_in(ANNA, 0, 30) == 20
-    assert door.lets_in(ROOT, 0, 30) == 30
+def test_processes_without_a_pid_are_not_treated_as_one(door):
+    assert door.accepted(ANNA, 0, 30) == 20
+    assert door.accepted(ROOT, 0, 30) == 30
 
 
-def test_a_plugin_that_goes_on_is_killed_once_and_a_user_is_not(door):
-    door.lets_in(SEO, 7, MAX_REFUSED + 20_000)
-    door.lets_in(ANNA, 9, MAX_REFUSED + 20_000)
+def test_only_a_plugin_that_floods_is_killed(door):
+    door.accepted(SEO, 7, MAX_REFUSED + 20_000)
+    door.accepted(ANNA, 9, MAX_REFUSED + 20_000)
     assert door.killed == ["seo"]
 
 
-def test_a_plugin_that_is_refused_now_and_then_is_not_killed(door):
+def test_a_plugin_that_is_refused_occasionally_is_not_killed(door):
     for _ in range(100):
-        door.lets_in(SEO, 7, MAX_REFUSED // 2)
+        door.accepted(SEO, 7, MAX_REFUSED // 2)
         door.now += 1.0
     assert door.killed == []

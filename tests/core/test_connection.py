@@ -1,4 +1,4 @@
-"""A connection: replies in order whatever the order they come in, fairness, back-pressure, and the end of a peer."""
+"""A connection: order of replies, states, fairness, back-pressure, and the end of a peer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import pytest
 from reed.config import Limits as SiteLimits
 from reed.core.calls import Call, Caller
 from reed.core.connect_rate import ConnectRates
-from reed.core.connection import Connection
+from reed.core.connection import Connection, ConnectionState
 from reed.core.quotas import Quotas
-from reed.errors import Internal
+from reed.errors import Internal, Restarting
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.wire import frames
 from reed.wire.codes import Flag
-from reed.wire.common import ErrorResponse, SignalMessage
+from reed.wire.common import ErrorResponse
 from reed.wire.frames import ReceiveBuffer
+from reed.wire.requests import SignalMessage
 
 CALLER = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 
@@ -33,9 +34,7 @@ class Limits:
     queued_calls: int = 100
 
 
-class Nobody:
-    """Watches."""
-
+class NoWatchers:
     watched = False
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: bytes | memoryview) -> None:
@@ -43,7 +42,7 @@ class Nobody:
 
 
 class Core:
-    """A connection on a loop of its own, with a dispatcher that keeps the calls until the test ends them."""
+    """A connection on its own loop; as the dispatcher, it keeps calls until the test ends them."""
 
     def __init__(self, limits: Limits | None = None, *, takes_responses: bool = False) -> None:
         self.bugs: list[BaseException] = []
@@ -51,8 +50,8 @@ class Core:
         self.signals: list[SignalMessage] = []
         self.closed: list[str] = []
         self.responses: list[bytes] = []
-        self.holds_reads = False
-        self.answered: dict[bytes, bytes] = {}  # what `cached_responses` gives at once
+        self.defers_reads = False
+        self.cached: dict[bytes, bytes] = {}  # responses by request
         self.loop = Loop(on_exception=self.bugs.append)
         mine, self.peer = socket.socketpair()
         self.peer.settimeout(5)
@@ -64,7 +63,7 @@ class Core:
             limits or Limits(),
             memoryview(bytearray(65536)),
             PeerLog(logging.getLogger("test"), self.loop),
-            Nobody(),
+            NoWatchers(),
             Quotas(
                 SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, PeerLog(logging.getLogger("test"), self.loop))
             ),
@@ -81,14 +80,14 @@ class Core:
         self.calls.append((call, bytes(payload)))
 
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """Requests of 13 bytes alone."""
+        """Requests of 13 bytes only."""
         found: list[bytes] = []
-        while room > sum(map(len, found)) and (answer := self.answered.get(bytes(data[13 * len(found) :][:13]))):
+        while room > sum(map(len, found)) and (answer := self.cached.get(bytes(data[13 * len(found) :][:13]))):
             found.append(answer)
         return found, 13 * len(found)
 
     def must_defer(self, command_id: int) -> bool:
-        return self.holds_reads and command_id == 4
+        return self.defers_reads and command_id == 4
 
     def turns(self, count: int = 20) -> None:
         for _ in range(count):
@@ -129,28 +128,29 @@ def test_replies_leave_in_the_order_of_the_requests(core):
     assert [frame.payload for frame in core.replies(3)] == [b"to 0", b"to 1", b"to 2"]
 
 
-def test_only_a_bounded_number_of_frames_is_taken_in_a_turn(core):
+def test_a_turn_handles_a_bounded_number_of_frames(core):
     core.peer.sendall(frames.encode(1) * 10)
     core.loop.turn(0)
-    assert len(core.calls) == 4
+    assert (len(core.calls), core.connection.state) == (4, ConnectionState.BACKLOG)
     core.loop.turn(0)
-    assert len(core.calls) == 8
+    assert (len(core.calls), core.connection.state) == (8, ConnectionState.BACKLOG)
     core.turns()
-    assert len(core.calls) == 10
+    assert (len(core.calls), core.connection.state) == (10, ConnectionState.OPEN)
 
 
-def test_a_read_and_what_follows_it_wait_while_writes_are_not_on_the_disk(core):
-    core.holds_reads = True
+def test_a_read_and_later_requests_wait_for_the_commit(core):
+    core.defers_reads = True
     core.peer.sendall(frames.encode(1) + frames.encode(4) + frames.encode(2))
     core.turns()
     assert [call.command_id for call, _ in core.calls] == [1]
-    core.holds_reads = False
+    assert core.connection.state is ConnectionState.BACKLOG
+    core.defers_reads = False
     core.turns()
     assert [call.command_id for call, _ in core.calls] == [1, 4, 2]
 
 
 @pytest.mark.parametrize("cuts", [[], [3], [14], [15], [16, 20], [40]])
-def test_responses_come_in_order_alone_among_others_and_in_pieces(cuts):
+def test_responses_arrive_in_order_however_the_stream_is_cut(cuts):
     core = Core(takes_responses=True)
     flags = int(Flag.RESPONSE)
     stream = frames.encode(1, b"one", flags) + frames.encode(2, b"request") + frames.encode(3, b"three", flags)
@@ -162,7 +162,7 @@ def test_responses_come_in_order_alone_among_others_and_in_pieces(cuts):
     core.end()
 
 
-def test_what_no_commit_has_to_come_before_is_written_at_once_and_in_its_order(core):
+def test_forwarded_replies_are_sent_before_the_commit_and_in_order(core):
     core.peer.sendall(frames.encode(1) + frames.encode(2) + frames.encode(3))
     core.turns()
     (first, _), (second, _), (third, _) = core.calls
@@ -176,7 +176,7 @@ def test_what_no_commit_has_to_come_before_is_written_at_once_and_in_its_order(c
     assert core.peer.recv(100).endswith(b"fourth")  # no turn has passed
 
 
-def test_a_reply_of_many_parts_is_one_frame_in_its_place_also_for_a_slow_reader(core):
+def test_a_reply_of_many_parts_is_one_frame_in_order_even_for_a_slow_reader(core):
     core.peer.sendall(frames.encode(1) + frames.encode(5) + frames.encode(2))
     core.turns()
     parts = [bytes([number % 251]) * 1500 for number in range(700)]
@@ -191,11 +191,11 @@ def test_a_reply_of_many_parts_is_one_frame_in_its_place_also_for_a_slow_reader(
     assert page_reply.payload == b"".join(parts)
 
 
-def test_a_peer_with_too_many_open_calls_is_not_read_until_one_ends():
+def test_too_many_calls_in_flight_pause_the_connection():
     core = Core(Limits(queued_calls=2))
     core.peer.sendall(frames.encode(1) * 5)
     core.turns()
-    assert len(core.calls) == 2
+    assert (len(core.calls), core.connection.state) == (2, ConnectionState.PAUSED)
     core.calls[0][0].reply(b"ok")
     core.turns()
     assert len(core.calls) == 3
@@ -206,7 +206,7 @@ def test_a_peer_with_too_many_open_calls_is_not_read_until_one_ends():
     core.end()
 
 
-def test_a_slow_reader_holds_up_itself_and_gets_everything_in_the_end(core):
+def test_a_slow_reader_delays_only_itself_and_gets_every_reply(core):
     core.peer.sendall(frames.encode(4) * 20)
     big = bytes(200_000)
     answered = 0
@@ -221,18 +221,18 @@ def test_a_slow_reader_holds_up_itself_and_gets_everything_in_the_end(core):
     assert got == 20
 
 
-def test_a_peer_that_ends_its_side_still_gets_its_replies(core):
+def test_a_draining_connection_sends_its_replies_and_closes(core):
     core.peer.sendall(frames.encode(4) * 2)
     core.peer.shutdown(socket.SHUT_WR)
     core.turns()
-    assert core.closed == []
+    assert (core.closed, core.connection.state) == ([], ConnectionState.DRAINING)
     core.calls[0][0].reply(b"one")
     core.turns()
     core.calls[1][0].reply(b"two")
     assert [frame.payload for frame in core.replies(2)] == [b"one", b"two"]
     core.turns()
     assert core.peer.recv(100) == b""
-    assert core.closed == ["the peer closed the connection"]
+    assert (len(core.closed), core.connection.state) == (1, ConnectionState.CLOSING)
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,11 @@ def test_a_peer_that_ends_its_side_still_gets_its_replies(core):
         (frames.header(4, 1 << 31), 413),
     ],
 )
-def test_what_is_no_frame_is_answered_after_the_replies_that_are_owed_and_closed(core, data, status):
+def test_invalid_input_is_rejected_after_the_replies_owed_and_closed(core, data, status):
     core.peer.sendall(frames.encode(4) + data)
     core.turns()
-    assert core.closed == []
+    assert (core.closed, core.connection.state) == ([], ConnectionState.DRAINING)
+    core.connection.drain()  # reads nothing any more
     core.calls[0][0].reply(b"first")
     first, last = core.replies(2)
     assert first.payload == b"first"
@@ -267,14 +268,36 @@ def test_async_and_signals_are_never_answered(core, caplog):
     assert len(caplog.messages) == 1
 
 
-def test_a_response_where_only_requests_may_come_is_logged_and_the_connection_goes_on(core, caplog):
+def test_an_unexpected_response_is_logged_and_ignored(core, caplog):
     core.peer.sendall(frames.encode(4, b"", Flag.RESPONSE) + frames.encode(4))
     core.turns()
     assert len(caplog.messages) == 1
     assert len(core.calls) == 1
 
 
-def test_a_reply_to_a_peer_that_has_gone_is_dropped(core):
+def test_no_request_begins_once_the_connection_stops_accepting(core):
+    core.peer.sendall(frames.encode(4, b"begun"))
+    core.turns()
+    core.peer.sendall(frames.encode(4, b"late") * 6)
+    core.connection.stop_accepting(Restarting("restarting"))
+    core.turns()
+    assert [payload for _, payload in core.calls] == [b"begun"]
+    core.calls[0][0].reply(b"done")
+    first, *others = core.replies(7)
+    assert first.payload == b"done"
+    assert {ErrorResponse.unpack(frame.payload).status for frame in others} == {Restarting("").status}
+    core.turns()
+    assert (core.peer.recv(100), core.connection.state) == (b"", ConnectionState.CLOSING)
+
+
+@pytest.mark.parametrize("state", [ConnectionState.OPEN, ConnectionState.BACKLOG, ConnectionState.DRAINING])
+def test_a_closed_connection_enters_no_other_state(core, state):
+    core.connection.close("the test says so")
+    with pytest.raises(RuntimeError):
+        core.connection._enter(state)
+
+
+def test_a_reply_to_a_disconnected_peer_is_dropped(core):
     core.peer.sendall(frames.encode(4))
     core.turns()
     core.peer.close()
@@ -292,9 +315,9 @@ def test_answering_twice_is_a_bug(core):
         core.calls[0][0].reply(b"twice")
 
 
-def test_what_was_answered_before_keeps_its_place_among_the_others(core):
+def test_cached_responses_keep_the_order_of_the_requests(core):
     known, other = frames.encode(4, b"k"), frames.encode(4, b"o")
-    core.answered[known] = frames.encode(4, b"known", int(Flag.RESPONSE))
+    core.cached[known] = frames.encode(4, b"known", int(Flag.RESPONSE))
     core.peer.sendall(known + known + other + known)
     assert [reply.payload for reply in core.replies(2)] == [b"known", b"known"]
     core.turns()
@@ -304,9 +327,9 @@ def test_what_was_answered_before_keeps_its_place_among_the_others(core):
     assert [reply.payload for reply in core.replies(2)] == [b"first", b"second"]
 
 
-def test_what_was_answered_before_is_found_behind_half_a_frame_too(core):
+def test_the_cache_is_asked_after_half_a_frame_too(core):
     known = frames.encode(4, b"k")
-    core.answered[known] = frames.encode(4, b"known", int(Flag.RESPONSE))
+    core.cached[known] = frames.encode(4, b"known", int(Flag.RESPONSE))
     core.peer.sendall(known + known[:5])
     assert [reply.payload for reply in core.replies(1)] == [b"known"]
     core.peer.sendall(known[5:])
@@ -317,10 +340,10 @@ def test_what_was_answered_before_is_found_behind_half_a_frame_too(core):
     assert [reply.payload for reply in core.replies(200)] == [b"known"] * 200
 
 
-def test_answers_that_nobody_reads_are_queued_and_bounded():
+def test_unread_cached_responses_are_queued_and_bounded():
     core = Core(Limits(queued_bytes=1 << 20))
     known = frames.encode(4, b"k")
-    core.answered[known] = frames.encode(4, bytes(10_000), int(Flag.RESPONSE))
+    core.cached[known] = frames.encode(4, bytes(10_000), int(Flag.RESPONSE))
     core.peer.sendall(known * 500)
     core.turns(100)
     assert core.connection.buffered_bytes < 1 << 20  # the rest of the requests waits unread or as calls

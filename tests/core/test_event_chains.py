@@ -1,4 +1,4 @@
-"""Chains of events with a clock of the test's own: who is in one, how deep, and how long it waits."""
+"""Chains of events on a fake clock: causes, depths and delays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reed.store.base import NO_CAUSE, Cause, Event
 
 
 class World:
-    """Plugins a, b and c; `calls` says whose calls each holds."""
+    """Plugins a, b and c; `calls` lists the plugins whose calls each has in flight."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,11 +33,11 @@ def world() -> World:
     return World()
 
 
-def test_a_change_of_a_plugin_that_handles_nothing_has_no_cause(world):
+def test_a_change_outside_any_event_has_no_cause(world):
     assert world.chains.cause_of("a", "s") == NO_CAUSE
 
 
-def test_each_answer_is_one_deeper_and_names_who_answered(world):
+def test_each_reaction_is_one_deeper_and_names_its_plugin(world):
     cause = NO_CAUSE
     for depth, name in enumerate("abab", 1):
         world.chains.begin(name, world.event(cause))
@@ -47,16 +47,16 @@ def test_each_answer_is_one_deeper_and_names_who_answered(world):
     assert set(cause.plugins) == {"a", "b"}
 
 
-def test_what_is_written_for_a_plugin_that_handles_an_event_is_its_answer(world):
+def test_a_write_in_a_call_of_a_plugin_that_handles_an_event_continues_the_chain(world):
     world.chains.begin("a", world.event(Cause(3, ("c",))))
     world.calls["b"] = {"a"}
-    world.calls["a"] = {"b"}  # a circle of calls ends
+    world.calls["a"] = {"b"}  # a cycle of calls
     assert world.chains.cause_of("b", "s") == Cause(4, ("c", "a", "b"))
     world.chains.end("a")
     assert world.chains.cause_of("b", "s") == NO_CAUSE
 
 
-def test_a_late_answer_counts_for_the_snippet_it_was_told_of_and_for_a_while(world):
+def test_a_late_reaction_counts_for_the_same_snippet_for_a_while(world):
     world.chains.begin("a", world.event(Cause(2, ("b",))))
     world.chains.end("a")
     assert world.chains.cause_of("a", "another") == NO_CAUSE
@@ -65,7 +65,7 @@ def test_a_late_answer_counts_for_the_snippet_it_was_told_of_and_for_a_while(wor
     assert world.chains.cause_of("a", "s") == NO_CAUSE
 
 
-def test_pauses_grow_for_who_is_in_the_chain_and_for_nobody_else(world, caplog):
+def test_delays_grow_for_plugins_in_the_chain_only(world, caplog):
     def pause(name: str, depth: int) -> float:
         return world.chains.delay(name, world.event(Cause(depth, ("a", "b"))))
 
@@ -80,4 +80,4 @@ def test_pauses_grow_for_who_is_in_the_chain_and_for_nobody_else(world, caplog):
     assert world.chains.slowed("c") == ""
     assert len(caplog.records) == 1
     world.now += 3 * MAX_DELAY
-    assert world.chains.slowed("a") == "", "it is over"
+    assert world.chains.slowed("a") == ""

@@ -1,4 +1,4 @@
-"""Deliveries with a clock and a plugin of the test's own: rests that grow, parking, and what a new process changes."""
+"""Deliveries on a fake clock: order, backoff, parking, and new processes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_one_at_a_time_in_order(core):
     assert core.endpoint.take()[0]["name"] == "c"
 
 
-def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, caplog):
+def test_a_failing_event_is_retried_with_backoff_and_then_parked(core, caplog):
     core.create("a", "b")
     for number in range(MAX_TRIES):
         event, answered, failed = core.endpoint.take()
@@ -107,7 +107,7 @@ def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, 
         assert core.endpoint.asked == []
         core.wait(rest * 0.1 + 0.001)
     core.wait(1000)
-    core.events.state_changed("seo")  # BUSY and READY again changes nothing
+    core.events.state_changed("seo")  # BUSY and READY again do not unpark it
     assert core.endpoint.asked == []
     now = core.figures()
     assert now["events_waiting"] == 2
@@ -121,7 +121,7 @@ def test_an_event_that_fails_is_tried_after_growing_rests_and_then_parked(core, 
     assert core.figures()["events_parked"] == ""
 
 
-def test_a_crash_or_a_full_queue_is_no_try(core):
+def test_a_crash_or_a_full_queue_does_not_count_as_a_try(core):
     core.create("a")
     for error in [PluginBusy("full"), PluginCrashed("gone")] * MAX_TRIES:
         core.endpoint.take()[2](error)
@@ -132,7 +132,7 @@ def test_a_crash_or_a_full_queue_is_no_try(core):
     assert core.figures() == {"events_waiting": 0, "events_parked": "", "events_slowed": ""}
 
 
-def test_a_new_process_is_told_at_once(core):
+def test_a_new_process_gets_the_event_at_once(core):
     core.create("a")
     core.endpoint.plugin.state = State.BACKOFF
     core.endpoint.take()[2](PluginCrashed("gone"))
@@ -143,7 +143,7 @@ def test_a_new_process_is_told_at_once(core):
     assert core.endpoint.take()[0]["name"] == "a"
 
 
-def test_an_event_that_the_manifest_no_longer_takes_is_dropped(core):
+def test_an_event_that_the_manifest_no_longer_lists_is_dropped(core):
     core.endpoint.plugin.state = State.STOPPED
     core.create("a", "b")
     core.endpoint.plugin.manifest = SimpleNamespace(events={})

@@ -1,4 +1,4 @@
-"""Filters on a real store, with plugins whose answers the test gives: order, races, and what a filter may answer."""
+"""Filters on a real store, with plugins that the test answers for: order, races, and valid answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PASS = Filter("check", on_failure="pass", timeout=2.0)
 
 
 class FakeEndpoint:
-    """A plugin that keeps what it is asked until the test answers."""
+    """A plugin whose calls the test answers."""
 
     def __init__(self, name: str, line: int, filters: dict[str, Filter], permissions: str) -> None:
         self.name = name
@@ -84,7 +84,7 @@ class Site:
         return endpoint
 
     def write(self, operation: str, *args: object, origin: CallOrigin | None = None) -> list[object]:
-        """What came of a write: its id or its error, once there is one."""
+        """The result of a write (its id or its error), filled in when it is known."""
         call = Call(origin or self.person, 1, 0)  # type: ignore[arg-type]
         came: list[object] = []
         writer: Any = self.store if self.filters.idle else self.filters.queue_for(call)
@@ -114,7 +114,7 @@ def site(tmp_path):
     store.close()
 
 
-def test_without_filters_the_store_is_written_at_once(site):
+def test_filters_are_idle_while_no_plugin_has_one(site):
     assert site.filters.idle
     site.add("seo", 2, create=REFUSE)
     assert not site.filters.idle
@@ -123,7 +123,7 @@ def test_without_filters_the_store_is_written_at_once(site):
     assert site.filters.idle
 
 
-def test_a_restore_waits_for_its_turn_and_is_not_filtered(site):
+def test_a_restore_keeps_its_place_and_is_not_filtered(site):
     seo = site.add("seo", 2, create=REFUSE, update=REFUSE)
     first = site.write("create", "page", "home", b'{"n":1}')
     at = 1_700_000_000_000_000
@@ -139,7 +139,7 @@ def test_a_restore_waits_for_its_turn_and_is_not_filtered(site):
     assert site.content("old") == {"n": 2}
 
 
-def test_a_filters_answer_is_written_digit_by_digit(site):
+def test_numbers_in_a_filters_content_keep_their_digits(site):
     seo = site.add("seo", 2, create=REFUSE)
     site.write("create", "page", "home", b'{"f":1.50}')
     _, answered, _ = seo._asked.pop()
@@ -150,7 +150,7 @@ def test_a_filters_answer_is_written_digit_by_digit(site):
     assert bytes(found[0].content) == b'{"f":1.50,"b":18446744073709551615,"e":1E2}'
 
 
-def test_filters_are_asked_in_the_registrys_order_and_the_store_has_the_last_word(site):
+def test_filters_run_in_the_registrys_order_before_the_store_validates(site):
     later, earlier = site.add("a", 3, create=REFUSE), site.add("b", 2, create=PASS)
     came = site.write("create", "page", "home", b'{ "n":1 }')
     assert earlier.asked == [
@@ -168,10 +168,10 @@ def test_filters_are_asked_in_the_registrys_order_and_the_store_has_the_last_wor
     assert came == []
     site.commit()
     assert came
-    assert bytes(site.store._snippets.find("home").content) == b'{ "n":1 }', "unchanged content is kept as it came"
+    assert bytes(site.store._snippets.find("home").content) == b'{ "n":1 }', "unchanged content keeps its bytes"
 
 
-def test_an_update_that_was_overtaken_is_filtered_again(site):
+def test_an_overtaken_update_is_filtered_again(site):
     seo = site.add("seo", 2, update=REFUSE)
     site.write("create", "page", "home", b'{"n":1}')
     site.commit()
@@ -187,7 +187,7 @@ def test_an_update_that_was_overtaken_is_filtered_again(site):
     assert site.content("home") == {"n": 5, "mine": True, "kept": None}
 
 
-def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_for_ever_ends(site):
+def test_an_overtaken_update_conflicts_with_if_version_or_after_too_many_rounds(site):
     seo = site.add("seo", 2, update=REFUSE)
     site.write("create", "page", "home", b"{}")
     site.commit()
@@ -204,8 +204,8 @@ def test_an_update_of_a_certain_version_is_a_conflict_instead_and_one_overtaken_
     assert seo.asked == []
 
 
-def test_what_was_seen_of_a_turn_that_failed_is_not_built_upon(site):
-    """The version is the same again later, but it stands for another content."""
+def test_a_preview_of_a_turn_that_failed_is_a_conflict(site):
+    """The version number is used again later, for other content."""
     seo = site.add("seo", 2, update=REFUSE)
     site.write("create", "page", "home", b"{}")
     site.commit()
@@ -220,7 +220,7 @@ def test_what_was_seen_of_a_turn_that_failed_is_not_built_upon(site):
     assert site.content("home") == {"other": 1}
 
 
-def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(site):
+def test_the_writes_of_a_connection_keep_their_order(site):
     seo = site.add("seo", 2, create=REFUSE)
     first = site.write("create", "page", "a", b"{}")
     update = site.write("update", "a", 0, b'{"n":1}')
@@ -237,7 +237,7 @@ def test_the_writes_of_a_connection_keep_their_order_and_wait_for_nobody_else(si
     assert isinstance(again[0], NotFound)
 
 
-def test_many_writes_that_wait_are_no_recursion_and_too_many_are_refused(site):
+def test_many_waiting_writes_do_not_recurse_and_too_many_are_refused(site):
     seo = site.add("seo", 2, create=REFUSE)
     site.filters._max_bytes = 10_000_000
     first = site.write("create", "page", "a", b"{}")
@@ -291,7 +291,7 @@ def test_a_plugin_passes_its_own_filter_and_not_that_of_another(site):
     assert isinstance(came[0], str)
 
 
-def test_permissions_hold_for_filters_too(site):
+def test_filters_need_permissions(site):
     blind = site.add("blind", 2, create=REFUSE, permissions="")
     came = site.write("create", "page", "", b"{}")
     assert (blind.asked, "snippet_read" in str(came[0])) == ([], True)
@@ -337,7 +337,7 @@ def test_any_answer_is_a_result_or_an_error(answer):
     assert all(isinstance(reason, str) for reason in found.reasons)
 
 
-def test_a_rename_passes_the_filters_of_updates(site):
+def test_a_rename_is_filtered_as_an_update(site):
     (snippet_id,) = made(site, "old", b'{ "n":1e0 }')
     seo = site.add("seo", 2, create=REFUSE, update=REFUSE)
     came = site.write("rename", "old", "new")
@@ -359,7 +359,7 @@ def test_a_rename_passes_the_filters_of_updates(site):
     assert site.content(snippet_id) == {"n": 2}
 
 
-def test_a_rename_that_is_overtaken_is_filtered_again(site):
+def test_an_overtaken_rename_is_filtered_again(site):
     made(site, "old", b'{"n":1}')
     seo = site.add("seo", 2, update=REFUSE)
     came = site.write("rename", "old", "new")

@@ -1,4 +1,4 @@
-"""PLUGIN_SEND inside the core: what it counts against its caller is given back, however it ends."""
+"""PLUGIN_SEND counts against its caller's quota until it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EDITOR = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)),
 
 
 class CallOrigin:
-    """A connection that keeps the answers."""
+    """A connection that records the responses."""
 
     caller = EDITOR
     buffered_bytes = 0
@@ -46,7 +46,7 @@ class CallOrigin:
 
 
 class Odd:
-    """A plugin's link in which a lookup raises."""
+    """An endpoint whose lookup of an action raises."""
 
     name = "odd"
     plugin = SimpleNamespace(state=State.READY)
@@ -73,22 +73,21 @@ class Core:
         self.origin.newest = call = Call(self.origin, int(Command.PLUGIN_SEND), flags)
         self._router.dispatch(call, memoryview(PluginSend("odd", "act", b"{}").pack()))
 
-    def told(self) -> list[int]:
-        """The status of each answer."""
+    def statuses(self) -> list[int]:
         return [ErrorResponse.unpack(answer[HEADER.size :]).status for answer in self.origin.answers]
 
 
 @pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 500), (ActionNotFound("none"), 404)])
-def test_a_call_that_ends_with_an_error_or_a_bug_is_under_way_no_longer(error, status) -> None:
+def test_a_failed_call_is_no_longer_in_flight(error, status) -> None:
     core = Core(error)
     core.loop.close()
     for _ in range(3):
         core.send()
-    assert core.told() == [status] * 3
+    assert core.statuses() == [status] * 3
     assert core.origin.usage.calls == 0
 
 
-def test_so_is_one_that_nobody_waits_for() -> None:
+def test_a_failed_async_call_is_no_longer_in_flight() -> None:
     core = Core(ZeroDivisionError())
     for _ in range(3):
         core.send(int(Flag.ASYNC))

@@ -1,4 +1,4 @@
-"""Replies that were made before: the same bytes for the same request, and nothing that is no longer so."""
+"""The response cache returns the same bytes for the same request, and nothing outdated."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_the_same_request_gets_the_same_frame():
     assert replies.lookup(MAY_GET, memoryview(request * 3), len(answer) + 1) == ([answer] * 2, 2 * len(request))
 
 
-def test_who_may_not_read_gets_none():
+def test_callers_without_the_permission_get_nothing():
     replies, request, _ = prepared(Store())
     assert replies.lookup(frozenset({1, 2}), memoryview(request), ROOM) == ([], 0)
 
 
-def test_after_a_change_the_store_is_asked_first():
+def test_a_change_of_the_store_invalidates_entries():
     store = Store()
     replies, request, answer = prepared(store)
     store.changes = 2
@@ -51,16 +51,16 @@ def test_after_a_change_the_store_is_asked_first():
     assert replies.lookup(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
 
 
-def test_another_request_ends_it():
+def test_lookup_stops_at_the_first_other_request():
     replies, request, answer = prepared(Store())
     other = frames.encode(GET, b"other")
     assert replies.lookup(MAY_GET, memoryview(request + other + request), ROOM) == ([answer], len(request))
-    for flags in Flag:  # a flag makes another request of it
+    for flags in Flag:  # flags are part of the request
         assert replies.lookup(MAY_GET, memoryview(frames.encode(GET, b"intro", int(flags))), ROOM) == ([], 0)
 
 
 @given(st.binary(max_size=200), st.integers(0, 40))
-def test_whatever_follows_only_whole_requests_are_answered(rest, cut):
+def test_only_whole_requests_are_answered(rest, cut):
     replies, request, answer = prepared(Store())
     data = request + request[:cut] + rest
     answers, taken = replies.lookup(MAY_GET, memoryview(data), ROOM)

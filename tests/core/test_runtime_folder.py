@@ -1,4 +1,4 @@
-"""The runtime folder: made, refused or locked, and nothing is changed in one that is refused."""
+"""The runtime folder: creation, checks, lock; a refused folder is not changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mode_of(path) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
-def test_it_is_made_private_with_all_its_subfolders(tmp_path):
+def test_the_folder_is_created_private_with_all_subfolders(tmp_path):
     folder = RuntimeFolder.open(tmp_path / "run")
     assert mode_of(tmp_path / "run") == 0o700
     for name in ("plugins", "fifos", "pid", "pid/plugins"):
@@ -30,7 +30,7 @@ def test_it_is_made_private_with_all_its_subfolders(tmp_path):
     folder.close()
 
 
-def test_with_a_group_its_members_may_enter(tmp_path):
+def test_members_of_the_socket_group_may_enter(tmp_path):
     folder = RuntimeFolder.open(tmp_path / "run", group_id=os.getegid())
     assert mode_of(tmp_path / "run") == 0o750
     folder.close()
@@ -44,7 +44,7 @@ def test_a_second_core_is_refused_until_the_first_one_ends(tmp_path):
     RuntimeFolder.open(tmp_path / "run").close()
 
 
-def test_the_lock_goes_with_a_killed_core_though_its_children_live(tmp_path):
+def test_the_lock_of_a_killed_core_is_free_although_its_children_live(tmp_path):
     program = f"""
 import subprocess, sys
 from pathlib import Path
@@ -68,7 +68,7 @@ sys.stdin.read()
         core.stdout.close()
 
 
-def test_a_link_is_refused_and_what_it_points_to_is_left_alone(tmp_path):
+def test_a_link_is_refused_and_its_target_is_unchanged(tmp_path):
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     (tmp_path / "run").symlink_to(target)
@@ -95,7 +95,7 @@ def test_another_users_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o777, 0o702])
-def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
+def test_a_folder_writable_by_others_is_refused(tmp_path, mode):
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(mode)
     with pytest.raises(RuntimeFolderError, match=f"{mode:04o}"):
@@ -103,7 +103,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path, mode):
     assert mode_of(tmp_path / "run") == mode
 
 
-def test_a_parent_that_everyone_may_write_to_needs_the_sticky_bit(tmp_path):
+def test_a_world_writable_parent_needs_the_sticky_bit(tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(RuntimeFolderError, match="/open:"):
@@ -112,7 +112,7 @@ def test_a_parent_that_everyone_may_write_to_needs_the_sticky_bit(tmp_path):
     RuntimeFolder.open(tmp_path / "open" / "run").close()
 
 
-def test_a_file_in_its_place_and_a_missing_parent_are_told(tmp_path):
+def test_a_file_in_its_place_and_a_missing_parent_are_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RuntimeFolderError, match="/file:"):
         RuntimeFolder.open(tmp_path / "file")
@@ -120,7 +120,7 @@ def test_a_file_in_its_place_and_a_missing_parent_are_told(tmp_path):
         RuntimeFolder.open(tmp_path / "a" / "b")
 
 
-def test_every_folder_above_needs_the_sticky_bit_too(tmp_path):
+def test_every_world_writable_ancestor_needs_the_sticky_bit(tmp_path):
     (tmp_path / "open" / "a" / "b").mkdir(parents=True)
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "link").symlink_to(tmp_path / "open" / "a")
@@ -132,8 +132,8 @@ def test_every_folder_above_needs_the_sticky_bit_too(tmp_path):
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can make a volume, and become another user")
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
-def test_on_a_volume_of_others_a_private_folder_below_it_is_used(tmp_path, mode):
-    """As a container's emptyDir is: root's, open to everyone, and the core's user may not change its mode."""
+def test_on_a_shared_volume_a_private_subfolder_is_used(tmp_path, mode):
+    """As a container's emptyDir: owned by root, world-writable, and the core's user cannot change its mode."""
     volume = tmp_path / "volume"
     volume.mkdir()
     if mode == 0o775:
@@ -160,8 +160,8 @@ def test_on_a_volume_of_others_a_private_folder_below_it_is_used(tmp_path, mode)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-def test_a_folder_that_another_user_opened_for_everyone_is_refused(tmp_path):
-    """Its owner could put another one in the place of a folder below it."""
+def test_a_world_writable_folder_of_another_user_is_refused(tmp_path):
+    """Its owner could replace a folder below it."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     theirs.chmod(0o777)
@@ -179,7 +179,7 @@ def test_a_folder_that_another_user_opened_for_everyone_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-def test_a_socket_group_that_the_cores_user_is_not_in_is_named(tmp_path):
+def test_a_socket_group_without_the_cores_user_is_named(tmp_path):
     group = grp.getgrgid(2)
 
     def as_another_user() -> None:
@@ -193,7 +193,7 @@ def test_a_socket_group_that_the_cores_user_is_not_in_is_named(tmp_path):
 
 
 def in_child(action, groups=()) -> None:
-    """Run it in a process of user 12345; what it raises fails the test."""
+    """Run `action` in a process of user 12345; an exception fails the test."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -202,7 +202,7 @@ def in_child(action, groups=()) -> None:
             os.setuid(12345)
             action()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 - a child must not go on as the test
+        except BaseException:  # noqa: BLE001 - the child must not continue as the test
             traceback.print_exc()
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

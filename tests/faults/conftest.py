@@ -1,11 +1,11 @@
-"""What every fault is judged by: a core with a client at work, and a table of what was lost.
+"""Fault injection: a core with a client at work, and a table of what was lost.
 
-    with ground.fault("kill -9 of a plugin", "502, and started again") as fault:
+    with ground.fault("kill -9 of a plugin", "502, restarted") as fault:
         …; fault.injected()
 
-    ground      a real core, and a companion: a client in a process of its own that writes and reads all the while
-    after it    the core lives · every write that was acknowledged is there · PRAGMA integrity_check says ok
-                · no traceback in the log · how long the companion's reads took (p99) is told, and judged by faults.sh
+    ground      a real core, and a companion: a client in its own process that writes and reads during the fault
+    afterwards  the core runs · every acknowledged write is there · PRAGMA integrity_check passes · no traceback in
+                the log · the p99 of the companion's reads is printed; contrib/faults.sh fails if it is too long
 
 REED_FAULTS=N injects N times as much as CI does (sh contrib/faults.sh).
 """
@@ -29,8 +29,8 @@ from reed.client import Client
 from reed.errors import NotFound
 
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
-PATIENCE = 20.0
-MOST_P99 = 50.0  # milliseconds, of other clients' reads while something goes wrong
+TIMEOUT = 20.0  # seconds
+MAX_P99 = 50.0  # milliseconds, of other clients' reads during a fault
 ROWS = pytest.StashKey[list["Row"]]()
 
 COMPANION = """
@@ -97,8 +97,6 @@ def main(do, on_shutdown=lambda: sys.exit(0)):
 
 @dataclass
 class Row:
-    """A line of the table."""
-
     fault: str
     expected: str
     times: int = 0
@@ -111,23 +109,21 @@ class Row:
 
 @dataclass
 class Companion:
-    """The client at work, in a process of its own."""
-
     process: subprocess.Popen[str]
 
     def end(self) -> dict:
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.stdout is not None
-        said = json.loads(self.process.stdout.read())
+        report = json.loads(self.process.stdout.read())
         self.process.stdout.close()
-        assert self.process.wait(PATIENCE) == 0
-        return said
+        assert self.process.wait(TIMEOUT) == 0
+        return report
 
 
 @dataclass
 class Ground:
-    """A site and its core, for one fault after the other."""
+    """A site and its core."""
 
     site: object  # tests/conftest.py
     rows: list[Row]
@@ -143,7 +139,7 @@ class Ground:
         self.plugins.append(f'{name},lua,{{}},1.0.0,"{permissions}","admin",{str(auto).lower()},"a fault"')
 
     def native(self, name: str, code: str, permissions: str = "snippet_read", auto: bool = True) -> None:
-        """A plugin in Python, without an SDK: `code` ends with main(…)."""
+        """A native plugin in Python without an SDK; `code` ends with main(…)."""
         folder = self.site.root / "plugins" / name
         folder.mkdir()
         (folder / "plugin.yaml").write_text(f"name: {name}\nversion: 1.0.0\nactions: {{do: {{command_id: 1}}}}\n")
@@ -152,7 +148,7 @@ class Ground:
         self.plugins.append(f'{name},native,{{}},1.0.0,"{permissions}","admin",{str(auto).lower()},"a fault"')
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Client:
-        """Start the core with these plugins; the auto-started ones are ready when this returns."""
+        """Start the core, and wait until the auto-started plugins are ready."""
         self.site.set_rows(*self.plugins)
         if self.config:
             self.site.config.write_text(self.config)
@@ -176,7 +172,7 @@ class Ground:
 
     @contextlib.contextmanager
     def fault(self, name: str, expected: str, *, traceback: bool = False) -> Iterator[Row]:
-        """What is done inside goes wrong while the companion works. The core must run when it ends."""
+        """Run the companion during the block, then check the core and the companion's writes."""
         row = Row(name, expected)
         self.rows.append(row)
         companion = self.companion()
@@ -202,21 +198,21 @@ class Ground:
         assert process.stdout.readline() == "at work\n"
         return Companion(process)
 
-    def judge(self, row: Row, said: dict) -> None:
+    def judge(self, row: Row, report: dict) -> None:
         assert row.times, "nothing was injected"
         assert self.site.process.poll() is None, f"the core ended:\n{self.site.log.read_text()}"
         with self.client() as client:
-            missing = [name for name, number in said["kept"].items() if not holds(client, name, number)]
+            missing = [name for name, number in report["kept"].items() if not holds(client, name, number)]
         row.lost = str(len(missing))
-        assert said["kept"], "the companion wrote nothing"
-        times = sorted(said["times"])
+        assert report["kept"], "the companion wrote nothing"
+        times = sorted(report["times"])
         row.p99 = times[int(0.99 * (len(times) - 1))] * 1000
-        assert not missing, f"acknowledged, and gone: {missing[:5]}"
+        assert not missing, f"acknowledged writes are lost: {missing[:5]}"
 
-    def until(self, true: Callable[[], object], why: str = "", patience: float = PATIENCE) -> None:
-        deadline = time.monotonic() + patience
-        while not true():
-            assert time.monotonic() < deadline, why or "it did not come true"
+    def until(self, reached: Callable[[], object], why: str = "", timeout: float = TIMEOUT) -> None:
+        deadline = time.monotonic() + timeout
+        while not reached():
+            assert time.monotonic() < deadline, why or "timed out"
             time.sleep(0.005)
 
     def state(self, client: Client, name: str) -> str:
@@ -225,12 +221,12 @@ class Ground:
     def plugin_pid(self, client: Client, name: str) -> int:
         return int(client.plugin_health(name)[0]["pid"] or 0)
 
-    def below(self) -> list[int]:
-        """All processes that the core has for children, and theirs."""
+    def descendants(self) -> list[int]:
+        """The core's child processes, and theirs."""
         return descendants(self.pid)
 
     def zombies(self) -> list[int]:
-        """Its own children that nobody waited for; what a plugin does not wait for is the plugin's."""
+        """The core's own children that it has not reaped."""
         return [pid for pid in children(self.pid) if state_of(pid) == "Z"]
 
 
@@ -242,7 +238,7 @@ def holds(client: Client, name: str, number: int) -> bool:
 
 
 def state_of(pid: int) -> str:
-    """R, S, T, Z …, and "" when there is no such process."""
+    """R, S, T, Z …; "" if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -259,21 +255,21 @@ def descendants(pid: int) -> list[int]:
     return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
-def is_sound(path: Path) -> bool:
-    """PRAGMA integrity_check; when the core has stopped, in the same way as it would open the file."""
+def passes_integrity_check(path: Path) -> bool:
+    """Only while no core has the file open."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.fixture
 def times() -> Callable[[int, int], int]:
-    """So many in CI, and more by REED_FAULTS, but no more than `most`."""
-    return lambda few, most=1_000_000_000: min(few * FACTOR, max(few, most))
+    """times(few, limit): `few` in CI, multiplied by REED_FAULTS up to `limit`."""
+    return lambda few, limit=1_000_000_000: min(few * FACTOR, max(few, limit))
 
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Callable[[str, str], Row]:
-    """A line of the table for a fault that needs no ground."""
+    """A line of the table for a fault without a companion."""
 
     def add(name: str, expected: str) -> Row:
         rows = request.config.stash.setdefault(ROWS, [])
@@ -285,14 +281,14 @@ def row(request: pytest.FixtureRequest) -> Callable[[str, str], Row]:
 
 @pytest.fixture
 def ground(site, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    made = Ground(site, request.config.stash.setdefault(ROWS, []))
-    yield made
+    ground = Ground(site, request.config.stash.setdefault(ROWS, []))
+    yield ground
     if site.process is not None and site.process.poll() is None:
-        below = descendants(site.process.pid)
+        pids = descendants(site.process.pid)
         assert site.stop() == 0
-        made.until(lambda: all(state_of(pid) in "ZX" for pid in below), "a process outlived its core", 3)
+        ground.until(lambda: all(state_of(pid) in "ZX" for pid in pids), "a process outlived its core", 3)
     if site.data_dir.is_dir():
-        assert is_sound(site.data_dir / "content.db")
+        assert passes_integrity_check(site.data_dir / "content.db")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -311,7 +307,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """sh contrib/faults.sh asks for the whole judgement; the tests, on machines of all kinds, do not judge by time."""
-    slow = [row for row in session.config.stash.get(ROWS, []) if row.p99 is not None and row.p99 >= MOST_P99]
+    """Only contrib/faults.sh (REED_FAULTS_P99) fails on slow reads; tests run on machines of all kinds."""
+    slow = [row for row in session.config.stash.get(ROWS, []) if row.p99 is not None and row.p99 >= MAX_P99]
     if slow and os.environ.get("REED_FAULTS_P99"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

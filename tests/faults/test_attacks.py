@@ -1,7 +1,7 @@
-"""Hostile Lua through a real core, on 5.5 and 5.4: an error for its caller, and nothing for anyone else.
+"""Hostile Lua in a plugin's process, on 5.5 and 5.4: only its own call fails.
 
-The guards themselves are tested one by one in tests/lua/test_guards.py; here, that they hold in a plugin's process, and
-that what only the process can end (a pattern that never ends) is ended.
+tests/lua/test_guards.py tests the guards one by one. Here, code runs too that only the
+core can end (an endless pattern).
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ BOMBS = (
 
 
 @pytest.mark.parametrize("lua", ["5.5", "5.4"])
-def test_hostile_lua_costs_its_own_call_alone(ground, times, lua) -> None:
+def test_hostile_lua_fails_only_its_own_call(ground, times, lua) -> None:
     ground.config = "timing: {restart_limit: 1000, start_deadline: 15s}\n"
     ground.lua("hostile", DO, MANIFEST.format(lua))
     client = ground.start()
     for what, attacks in (("escapes", ESCAPES), ("endless loops", ENDLESS), ("memory bombs", BOMBS)):
         rounds = times(1, 20)
         chosen = attacks * rounds if rounds > 1 or lua == "5.5" else attacks[::3]  # in CI, fewer on 5.4
-        with ground.fault(f"Lua {lua}: {what}", "an error for that call alone") as fault:
+        with ground.fault(f"Lua {lua}: {what}", "only that call fails") as fault:
             for attack in chosen:
                 with pytest.raises(CallError) as error:
                     client.plugin_send("hostile", "do", attack)

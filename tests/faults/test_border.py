@@ -1,4 +1,4 @@
-"""What one plugin does to another through its FIFO, to itself through its errors, and to callers by its statuses."""
+"""Invalid data in a FIFO, odd ways to end a handler, and statuses out of range: only the culprit is affected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from reed.errors import CallError
 
-# A neighbour without an SDK: it writes `argument` again and again, until the pipe takes no more for a second.
+# A neighbour without an SDK: it writes until the pipe has been full for a second.
 NEIGHBOUR = r"""
 import select
 def do(argument):
@@ -33,7 +33,7 @@ plugin.action("do", function() return { alive = true, heard = heard } end)
 MANIFEST = "limits: {cpu: 0.2}\nactions: {do: {command_id: 1}}\n"
 
 
-def test_rubbish_in_a_fifo_costs_its_writer_alone(ground) -> None:
+def test_invalid_data_in_a_fifo_cuts_off_only_its_writer(ground) -> None:
     ground.config = "sandbox: off\n"  # the native plugins are Python
     kinds = ("letters", "magics", "headers", "repeats")
     for number, _ in enumerate(kinds):
@@ -41,13 +41,13 @@ def test_rubbish_in_a_fifo_costs_its_writer_alone(ground) -> None:
     ground.lua("victim", VICTIM, MANIFEST)
     client = ground.start()
     before = ground.plugin_pid(client, "victim")
-    with ground.fault("rubbish in a neighbour's FIFO", "its writer is cut off, the reader lives") as fault:
+    with ground.fault("invalid data in a FIFO", "the writer is cut off, the reader lives") as fault:
         for number, kind in enumerate(kinds):
             written = client.plugin_send(f"writer{number}", "do", kind).body
-            assert int(bytes(written)) < 40 << 20, "the reader reads it no more"
+            assert int(bytes(written)) < 40 << 20, "the reader still reads it"
             assert b'"alive":true' in bytes(client.plugin_send("victim", "do", {}).body), kind
             fault.injected()
-    assert ground.plugin_pid(client, "victim") == before, "nobody ended it"
+    assert ground.plugin_pid(client, "victim") == before
     assert ground.state(client, "victim") == "ready"
 
 
@@ -70,7 +70,7 @@ def test_no_ending_of_a_handler_ends_its_process(ground) -> None:
     ground.lua("odd", code, MANIFEST)
     client = ground.start()
     before = ground.plugin_pid(client, "odd")
-    with ground.fault("a handler that ends in an odd way", "an error for that call alone") as fault:
+    with ground.fault("a handler that ends in an odd way", "only that call fails") as fault:
         for ending in ENDINGS:
             body = f"reed = require 'reed'\nlocal _, failure = pcall(reed.fail, 404, 'x')\n{ending}"
             with pytest.raises(CallError) as error:
@@ -84,7 +84,7 @@ def test_no_ending_of_a_handler_ends_its_process(ground) -> None:
 STATUSES = (0, 99, 600, 65535)
 
 
-def test_a_status_that_is_none_does_not_pass(ground) -> None:
+def test_a_status_out_of_range_does_not_reach_the_caller(ground) -> None:
     lines = ("def odd(status):", "    send(1, struct.pack('<H', status) + b'1', 8)", "while True:")
     loop = ("    command, flags, payload = receive()", "    if command == 1: odd(json.loads(payload))")
     more = ("    elif payload[0] == 0x10: sys.exit(0)", "    else: ready()")
@@ -97,5 +97,5 @@ def test_a_status_that_is_none_does_not_pass(ground) -> None:
                 client.plugin_send("odd", "do", status)
             assert error.value.status == 502
             assert "odd" in str(error.value)
-            assert client.plugin_send("odd", "do", 299).status == 299, "the next answer passes"
+            assert client.plugin_send("odd", "do", 299).status == 299, "the next answer is rejected too"
             fault.injected()

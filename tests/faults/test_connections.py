@@ -1,4 +1,4 @@
-"""Connections in a loop, crowds of them, and descriptors that are passed along: nobody else goes without."""
+"""Floods of connections and passed descriptors: others are still served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reed.wire.codes import Command
 
 CROWD = 2000
 GET = frames.encode(Command.SNIPPET_GET, b"none".ljust(36, b"\0"))
-# Connects to core.sock without a pause, from a thread; `do` says how often it has, and what it was told last.
+# Connects to core.sock in a thread; `do` returns how often, and the last response.
 LOOPING = """
 import threading
 PAUSE = 0.0005
@@ -39,7 +39,7 @@ def connect_in_a_loop():
 threading.Thread(target=connect_in_a_loop, daemon=True).start()
 main(lambda _: [COUNT[0], TOLD[0]])
 """
-# The same without a pause, from so many processes.
+# The same without a pause, from several processes.
 FLOODING = """
 def flood(processes):
     for _ in range(processes):
@@ -51,7 +51,7 @@ def flood(processes):
                 other.close()
 main(flood)
 """
-# Passes descriptors along with its next frames, on its own socket.
+# Passes descriptors with frames on the plugin's own socket.
 PASSING = """
 import array
 def pass_descriptors(count):
@@ -72,7 +72,7 @@ main(pass_descriptors)
 
 
 def connects_at_once(path: Path) -> socket.socket:
-    """A connection without waiting for one: BlockingIOError where the queue is full."""
+    """Connect without waiting; BlockingIOError if the backlog is full."""
     sock = socket.socket(socket.AF_UNIX)
     sock.setblocking(False)
     try:
@@ -83,13 +83,13 @@ def connects_at_once(path: Path) -> socket.socket:
     return sock
 
 
-def test_a_crowd_that_connects_at_once_waits_and_is_served(ground, row) -> None:
+def test_many_simultaneous_connections_are_all_served(ground, row) -> None:
     if int(Path("/proc/sys/net/core/somaxconn").read_text()) <= CROWD:
-        pytest.skip("a crowd: net.core.somaxconn lets fewer wait")
+        pytest.skip("net.core.somaxconn is too small")
     ground.config = f"limits: {{user_connections: {CROWD + 100}}}\n"
     ground.start()
-    line = row("2,000 connections at once", "all wait, and are served")
-    os.kill(ground.pid, signal.SIGSTOP)  # so that none is accepted meanwhile
+    line = row("2,000 connections at once", "all are served")
+    os.kill(ground.pid, signal.SIGSTOP)  # so that all wait in the backlog
     try:
         crowd = [connects_at_once(ground.site.socket_path) for _ in range(CROWD)]
     finally:
@@ -105,7 +105,7 @@ def test_a_crowd_that_connects_at_once_waits_and_is_served(ground, row) -> None:
     line.lost = "0"
 
 
-def test_a_plugin_that_connects_in_a_loop_starves_nobody(ground, times) -> None:
+def test_a_plugin_that_connects_in_a_loop_does_not_starve_others(ground, times) -> None:
     ground.config = "sandbox: off\nlimits: {plugin_connects: 50}\n"
     ground.native("looping", LOOPING)
     client = ground.start()
@@ -125,24 +125,26 @@ def test_a_plugin_that_connects_in_a_loop_starves_nobody(ground, times) -> None:
                 assert sock.recv(100)
         after = so_far()[0], client.stats()["accepted"]
         fault.injected(after[0] - before[0])
-    assert after[1] - before[1] < (after[0] - before[0]) / 2 + 300, "it was refused before it cost much"
+    assert after[1] - before[1] < (after[0] - before[0]) / 2 + 300, (
+        "most connections were looked up before they were refused"
+    )
     assert "plugin looping" in ground.site.log.read_text()
     assert ground.site.log.read_text().count("connections a second") < 5
 
 
-def test_a_plugin_that_connects_faster_than_it_is_refused_is_killed(ground) -> None:
+def test_a_plugin_that_floods_core_sock_is_killed(ground) -> None:
     ground.config = "sandbox: off\nlimits: {plugin_connects: 50}\n"
     ground.native("flooding", FLOODING)
     client = ground.start()
-    with ground.fault("a plugin that floods core.sock", "killed, and its processes with it") as fault:
+    with ground.fault("a plugin that floods core.sock", "killed with its processes") as fault:
         client.plugin_send("flooding", "do", 4)
-        ground.until(lambda: client.plugin_health("flooding")[0]["restarts"] > 0, patience=60)
+        ground.until(lambda: client.plugin_health("flooding")[0]["restarts"] > 0, timeout=60)
         fault.injected(4)
     assert "flooding: killed: 2000 connections within a second" in ground.site.log.read_text()
-    ground.until(lambda: len(ground.below()) <= 4, "its processes went on")
+    ground.until(lambda: len(ground.descendants()) <= 4, "its processes live on")
 
 
-def test_a_program_that_connects_as_often_as_its_row_lets_it_is_not_refused(ground) -> None:
+def test_a_plugin_within_its_connect_rate_is_not_refused(ground) -> None:
     ground.config = "sandbox: off\nlimits: {plugin_connects: 100}\n"
     ground.native(
         "calm",
@@ -169,7 +171,7 @@ def descriptors(pid: int) -> int:
 
 
 @pytest.mark.parametrize("name", ["core.sock", "monitor.sock"])
-def test_descriptors_that_are_passed_along_do_not_stay(ground, times, name) -> None:
+def test_passed_descriptors_do_not_stay_open(ground, times, name) -> None:
     client = ground.start()
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
@@ -179,10 +181,10 @@ def test_descriptors_that_are_passed_along_do_not_stay(ground, times, name) -> N
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(20)
                 sock.connect(str(ground.site.runtime_dir / name))
-                for part in (GET[:10], GET[10:], GET):  # also in the middle of a frame, and left unread
+                for part in (GET[:10], GET[10:], GET):  # also in the middle of a frame
                     try:
                         sock.sendmsg([part], rights)
-                    except OSError:  # the kernel does not let them through (Linux 6.16)
+                    except OSError:  # rejected by the kernel (Linux 6.16)
                         break
             fault.injected(150)
         ground.until(lambda: client.stats()["connections"] <= 2)
@@ -191,7 +193,7 @@ def test_descriptors_that_are_passed_along_do_not_stay(ground, times, name) -> N
     ground.until(lambda: descriptors(ground.pid) <= before + 2, "descriptors stayed open")
 
 
-def test_descriptors_that_a_plugin_passes_on_its_own_socket_do_not_stay(ground) -> None:
+def test_descriptors_passed_on_a_plugins_socket_do_not_stay_open(ground) -> None:
     ground.config = "sandbox: off\n"
     ground.native("passing", PASSING)
     client = ground.start()
@@ -203,20 +205,20 @@ def test_descriptors_that_a_plugin_passes_on_its_own_socket_do_not_stay(ground) 
     ground.until(lambda: descriptors(ground.pid) <= before + 2, "descriptors stayed open")
 
 
-def test_a_socket_that_lingers_holds_the_core_up_no_longer(ground) -> None:
-    """Whoever closes the last descriptor of such a socket waits until all in it is sent: here for ever."""
+def test_a_passed_lingering_socket_does_not_block_the_core(ground) -> None:
+    """Closing its last descriptor blocks until everything is sent: here, for 30 s."""
     ground.start()
     with socket.socket(socket.AF_UNIX) as sock, socket.create_server(("127.0.0.1", 0)) as server:
         try:
             sock.getsockopt(socket.SOL_SOCKET, 83)  # SO_PASSRIGHTS
         except OSError:
-            pytest.skip("a lingering socket: the kernel lacks SO_PASSRIGHTS (Linux 6.16)")
+            pytest.skip("the kernel lacks SO_PASSRIGHTS (Linux 6.16)")
         sock.connect(str(ground.site.socket_path))
         lingering = socket.create_connection(server.getsockname())
         held, _ = server.accept()
         lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
         fill(lingering)
-        with ground.fault("a socket that lingers, passed along", "not let through") as fault:
+        with ground.fault("a passed socket that lingers", "rejected by the kernel") as fault:
             with pytest.raises(PermissionError):
                 sock.sendmsg([GET], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [lingering.fileno()]))])
             fault.injected()

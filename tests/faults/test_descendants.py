@@ -1,6 +1,6 @@
-"""What a plugin forks, daemonises or leaves behind is gone when it is, within a second, whatever holds it back.
+"""Processes that a plugin forks or daemonises end within a second of the plugin.
 
-The sandbox is off: with it, a plugin in Lua cannot fork at all.
+The sandbox is off, since it forbids fork.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ if not os.fork():
 CODE = """
 def note():
     with open({notes!r}, "a") as file: file.write(f"{{os.getpid()}}\\n")
-def wait_for_notes(count):  # whose parent has ended is nobody's, and may be killed at any time
+def wait_for_notes(count):  # an orphan may be killed at any time, so parents wait
     while not os.path.exists({notes!r}) or len(open({notes!r}).readlines()) < count: time.sleep(0.001)
 def do(way):
     if not os.fork():
@@ -89,17 +89,17 @@ def noted(notes: Path) -> list[int]:
 
 
 def forking(notes: Path) -> str:
-    """The code of a plugin whose action `do` forks in one of the ways."""
+    """The code of a plugin whose action `do` forks in the given way."""
     return CODE.format(notes=str(notes), ways=FORKING) + "main(do)"
 
 
-def test_what_a_plugin_forked_is_gone_within_a_second_of_its_stop(ground, times, tmp_path) -> None:
+def test_processes_that_a_plugin_forked_end_within_a_second_of_its_stop(ground, times, tmp_path) -> None:
     notes = tmp_path / "notes"
     ground.config = QUICK
     ground.native("forks", forking(notes), auto=False)
     client = ground.start()
     for way in FORKING:
-        with ground.fault(f"a plugin forks: {way}", "gone within 1 s of its stop") as fault:
+        with ground.fault(f"a plugin forks: {way}", "ended within 1 s of its stop") as fault:
             for _ in range(times(1, 20)):
                 notes.unlink(missing_ok=True)
                 client.plugin_start("forks")
@@ -108,12 +108,12 @@ def test_what_a_plugin_forked_is_gone_within_a_second_of_its_stop(ground, times,
                 client.plugin_stop("forks")
                 deadline = time.monotonic() + 1.0
                 while left := [pid for pid in noted(notes) if running(pid)]:
-                    assert time.monotonic() < deadline, f"left: {left}"
+                    assert time.monotonic() < deadline, f"still running: {left}"
                 fault.injected()
         ground.until(lambda: not ground.zombies(), f"zombies stay: {ground.zombies()}")
 
 
-def test_a_plugin_that_ignores_shutdown_and_sigterm_is_killed_when_its_graces_are_over(ground) -> None:
+def test_a_plugin_that_ignores_shutdown_and_sigterm_is_killed_after_its_grace_periods(ground) -> None:
     ground.config = QUICK
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmain(lambda _: None, on_shutdown=lambda: None)"
     ground.native("deaf", deaf)
@@ -124,32 +124,32 @@ def test_a_plugin_that_ignores_shutdown_and_sigterm_is_killed_when_its_graces_ar
         pid = ground.plugin_pid(client, "deaf")
         began = time.monotonic()
         client.plugin_stop("deaf")
-        assert time.monotonic() - began >= 0.5, "it had its time"
+        assert time.monotonic() - began >= 0.5, "killed before its grace periods were over"
         assert not running(pid)
         fault.injected()
 
 
 @pytest.mark.parametrize("end", ["kill -9", "stop of the core"])
-def test_what_a_plugin_left_behind_goes_also_when_it_is_killed_or_the_core_stops(ground, end, tmp_path) -> None:
+def test_daemons_of_a_plugin_end_when_it_is_killed_or_the_core_stops(ground, end, tmp_path) -> None:
     notes = tmp_path / "notes"
     ground.config = QUICK
     ground.native("forks", forking(notes))
     client = ground.start()
     client.plugin_send("forks", "do", "daemons of a daemon")
     ground.until(lambda: len(noted(notes)) == 4 + 12 + 36)
-    with ground.fault(f"a plugin with daemons: {end}", "all are gone") as fault:
+    with ground.fault(f"a plugin with daemons: {end}", "all have ended") as fault:
         if end == "kill -9":
             os.kill(ground.plugin_pid(client, "forks"), signal.SIGKILL)
         else:
             assert ground.site.stop() == 0
-        ground.until(lambda: not any(running(pid) for pid in noted(notes)), "left behind", 3)
+        ground.until(lambda: not any(running(pid) for pid in noted(notes)), "a daemon still runs", 3)
         if end != "kill -9":
             ground.site.start()
         fault.injected()
 
 
-def test_orphans_of_a_plugin_that_runs_are_left_alone_and_their_remains_are_cleared(ground, tmp_path) -> None:
-    """Work in the background is the plugin's own business, as long as it stays in the plugin's session."""
+def test_orphans_of_a_running_plugin_live_on_and_are_reaped(ground, tmp_path) -> None:
+    """A plugin may have background processes that stay in its session."""
     notes = tmp_path / "notes"
     ground.config = QUICK
     ground.native("forks", forking(notes))
@@ -157,7 +157,7 @@ def test_orphans_of_a_plugin_that_runs_are_left_alone_and_their_remains_are_clea
     client = ground.start()
     client.plugin_send("forks", "do", "a child")
     ground.until(lambda: noted(notes))
-    with ground.fault("a neighbour's end, with an orphan of another there", "the orphan lives on") as fault:
+    with ground.fault("a plugin stops while another one has an orphan", "the orphan lives on") as fault:
         client.plugin_stop("other")
         client.plugin_start("other")
         client.plugin_stop("other")
@@ -165,24 +165,24 @@ def test_orphans_of_a_plugin_that_runs_are_left_alone_and_their_remains_are_clea
         os.kill(noted(notes)[0], signal.SIGKILL)
         client.plugin_start("other")
         client.plugin_stop("other")
-        ground.until(lambda: not ground.zombies(), "its remains stay")
+        ground.until(lambda: not ground.zombies(), "the orphan stays as a zombie")
         fault.injected()
 
 
-def test_the_zygotes_death_leaves_no_zombie(ground, times) -> None:
+def test_a_killed_zygote_leaves_no_zombie(ground, times) -> None:
     ground.lua("tool", "", "")
     client = ground.start()
-    with ground.fault("kill -9 of the zygote", "another one, no zombie") as fault:
+    with ground.fault("kill -9 of the zygote", "replaced, no zombie") as fault:
         for _ in range(times(2, 20)):
             os.kill(zygote(ground, client), signal.SIGKILL)
             client.plugin_stop("tool")
             client.plugin_start("tool")
-            ground.until(lambda: not ground.zombies(), "its spare stays as a zombie")
+            ground.until(lambda: not ground.zombies(), "the spare stays as a zombie")
             fault.injected()
 
 
 def zygote(ground, client) -> int:
-    """Its pid. Where the last one was killed, the next launch but one starts it: its spare is there still."""
+    """Its pid. After a kill, the first launch uses the spare that is left, and the second one starts a new zygote."""
     deadline = time.monotonic() + 10
     while True:
         for pid in children(ground.pid):

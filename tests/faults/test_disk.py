@@ -1,4 +1,4 @@
-"""The disk: full at each write, and a power cut after each."""
+"""A full disk, and power cuts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from reed.errors import CallError, NotFound, StoreFull
 
 AS_ROOT = os.geteuid() == 0
 KB = 1024
-TURNS = 90  # enough for checkpoints to fall among them
-BLOCK = 512  # bytes that a disk writes whole or not at all
-# Writes turns of a few snippets into a store, and says on stdout what was acknowledged. strace records what it does.
+TURNS = 90  # enough for some checkpoints
+BLOCK = 512  # bytes that a disk writes atomically
+# Writes a few snippets in each turn, and prints those that are acknowledged. strace records its system calls.
 WRITER = """
 import json, os, random, sys, time
 from reed.store.sqlite import SqliteStore
@@ -45,7 +45,7 @@ for turn in range(int(sys.argv[2])):
     os.write(1, (" ".join(said) + " ").encode())
 os._exit(0)
 """
-# The same beside long reads, for which a process of its own copies the log into the file, and the log begins anew.
+# The same with long reads, during which another process runs the checkpoints.
 BUSY_WRITER = (
     WRITER.replace("rnd =", """
 import reed.store.sqlite.wal as checkpoints
@@ -69,20 +69,20 @@ END = re.compile(r"(\d+) +<\.\.\. f\w+sync resumed>\) += 0")
 def small_disk(ground):
     """A tmpfs of 32 MB for the data folder."""
     if not AS_ROOT:
-        pytest.skip("full disks: only root can mount a small tmpfs")
+        pytest.skip("only root can mount a small tmpfs")
     folder = ground.site.data_dir
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("full disks: mounting a tmpfs is not allowed here")
+        pytest.skip("mounting a tmpfs is not allowed here")
     yield folder
     if ground.site.process is not None and ground.site.process.poll() is None:
         assert ground.site.stop() == 0
-    with_files = is_sound(folder / "content.db")
+    with_files = passes_integrity_check(folder / "content.db")
     subprocess.run(["umount", folder], check=True)
     assert with_files
 
 
-def is_sound(path: Path) -> bool:
+def passes_integrity_check(path: Path) -> bool:
     connection = sqlite3.connect(path)
     try:
         return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -90,15 +90,15 @@ def is_sound(path: Path) -> bool:
         connection.close()
 
 
-def test_a_disk_that_fills_at_any_write_refuses_with_507_and_loses_nothing(ground, small_disk, times) -> None:
-    """The room that is left shrinks from turn to turn, so that another write meets the end each time."""
+def test_a_full_disk_refuses_writes_with_507_and_loses_nothing(ground, small_disk, times) -> None:
+    """The free space differs in each turn, so that a different write fails."""
     client = ground.start()
     ballast = small_disk / "ballast"
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     kept: dict[str, bytes] = {}
-    with ground.fault("a full disk, at each write", "507, reads go on, writes again when there is room") as fault:
-        for turn in range(times(5, 12)):  # after some twenty the content itself, and its index, fill the disk
+    with ground.fault("a full disk, at each write", "507, reads continue, writes resume when there is space") as fault:
+        for turn in range(times(5, 12)):  # after some twenty, the content itself fills the disk
             fill(ballast, rnd.randrange(0, 96 * KB))
             for number in range(1000):
                 name = f"{turn}/{number}"
@@ -115,29 +115,25 @@ def test_a_disk_that_fills_at_any_write_refuses_with_507_and_loses_nothing(groun
             assert not some or bytes(client.snippet_get(some).content) == kept[some], f"seed {seed}"
             ballast.unlink()
             client.snippet_create("page", "", b"{}")
-            for name in list(kept)[:-5]:  # make room for the next turn
+            for name in list(kept)[:-5]:  # free space for the next turn
                 client.snippet_delete(name)
                 del kept[name]
         for name, content in kept.items():
             assert bytes(client.snippet_get(name).content) == content, f"seed {seed}"
-        wait_for_room(ground, client)
+        ground.until(lambda: created(client))
 
 
 def fill(ballast: Path, left: int) -> None:
-    """Take all of the disk but `left` bytes."""
+    """Fill the disk up to `left` bytes."""
     with ballast.open("wb") as file:
         status = os.statvfs(ballast)
-        room = status.f_bavail * status.f_frsize - left
-        while room > 0:
+        free = status.f_bavail * status.f_frsize - left
+        while free > 0:
             try:
-                os.posix_fallocate(file.fileno(), 0, room)
+                os.posix_fallocate(file.fileno(), 0, free)
                 return
-            except OSError:  # the companion took some meanwhile
-                room -= 16 * KB
-
-
-def wait_for_room(ground, client: Client) -> None:
-    ground.until(lambda: created(client))
+            except OSError:  # the companion has written meanwhile
+                free -= 16 * KB
 
 
 def created(client: Client) -> bool:
@@ -148,21 +144,21 @@ def created(client: Client) -> bool:
     return True
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="power cuts: the writes are recorded by strace")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace records the writes")
 @pytest.mark.parametrize("busy", [False, True], ids=["alone", "beside long reads"])
 def test_a_power_cut_at_any_moment_keeps_every_acknowledged_write(tmp_path, times, row, busy) -> None:
-    """The writes of a store are recorded, and replayed up to a cut.
+    """Record the writes of a store and replay them up to a cut.
 
-    What a file's last fsync came after is on the disk. Of what was written to it since, each block is
-    there or not, in any combination. Then the next core opens the files. Some cuts are within a checkpoint.
+    Writes before a file's last fsync are on the disk; of later ones, any combination of blocks is. Then a store opens
+    the files. Some cuts fall within a checkpoint.
     """
     name = "a power cut, beside long reads" if busy else "a power cut, at any write or fsync"
-    line = row(name, "acknowledged writes are there, integrity_check ok")
+    line = row(name, "acknowledged writes are there, integrity_check passes")
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     calls = record(tmp_path, BUSY_WRITER if busy else WRITER, 2 * TURNS if busy else TURNS, seed)
     processes = {process for process, what, name, *_ in calls if what == "fdatasync" and name == "reed.db"}
-    assert len(processes) == (2 if busy else 1), "who copies the log"
+    assert len(processes) == (2 if busy else 1), "the wrong process ran the checkpoints"
     disk = Disk(rnd)
     moments = set(rnd.sample(range(len(calls)), min(len(calls), times(100, 5000))))
     lost = 0
@@ -176,7 +172,7 @@ def test_a_power_cut_at_any_moment_keeps_every_acknowledged_write(tmp_path, time
 
 
 class Event(NamedTuple):
-    """What a process did: a write or a truncation where it began; a sync where it began, and its "end"."""
+    """A system call: a write, a truncation, the start of a sync, or its "end"."""
 
     process: str
     what: str
@@ -192,7 +188,7 @@ def record(folder: Path, writer: str, turns: int, seed: int) -> list[Event]:
     strace = ["strace", "-f", "-y", "-xx", "-s", "100000", "-e", asked, "-o", str(trace)]
     done = subprocess.run([*strace, *command], check=False, capture_output=True)
     if done.returncode and b"ptrace" in done.stderr:
-        pytest.skip("power cuts: strace may not trace here")
+        pytest.skip("strace cannot trace here")
     assert done.returncode == 0, done.stderr
     events: list[Event] = []
     syncing: dict[str, str] = {}
@@ -218,7 +214,7 @@ def decoded(text: str) -> bytes:
 
 
 class Disk:
-    """Files as they are on the disk, and what was written since their last fsync."""
+    """The durable contents of files, and the writes since their last fsync."""
 
     def __init__(self, rnd: random.Random) -> None:
         self.kept: list[str] = []  # names that were acknowledged
@@ -235,7 +231,7 @@ class Disk:
         elif what in {"fsync", "fdatasync"}:
             self._synced[process, name] = len(pending), self._after(name, 1.0)
         elif what == "end":
-            # What was written before it began is on the disk now; another's sync may have ended meanwhile.
+            # Writes before its start are durable now; another process's sync may have ended meanwhile.
             count, after = self._synced.pop((process, name))
             if count:
                 self._durable[name] = after
@@ -248,7 +244,7 @@ class Disk:
             pending.append((where, data if what == "pwrite64" else None))
 
     def _after(self, name: str, share: float) -> bytes:
-        """The file with so much of what is pending."""
+        """The file with that share of the pending blocks, chosen at random."""
         made = bytearray(self._durable.get(name, b""))
         for where, data in self._pending.get(name, []):
             if data is None:
@@ -262,7 +258,7 @@ class Disk:
         return bytes(made)
 
     def missing_after_cut(self, folder: Path, why: str) -> list[str]:
-        """Open what a cut leaves as the next core does; what was acknowledged, and is not there."""
+        """The acknowledged names that a store does not find after a cut."""
         from reed.store.sqlite import SqliteStore
 
         shutil.rmtree(folder, ignore_errors=True)
@@ -275,7 +271,7 @@ class Disk:
             with contextlib.suppress(NotFound):
                 store.get(name, lambda record: found.update({record.semantic_name: bytes(record.content)}), fail)
         store.close()
-        assert is_sound(folder / "reed.db"), why
+        assert passes_integrity_check(folder / "reed.db"), why
         return [name for name in self.kept if not found.get(name, b"").startswith(b'{"title": "%s ' % name.encode())]
 
 

@@ -1,4 +1,4 @@
-"""Plugins that answer each other's events by writing: noticed, slowed down, named; and others are not."""
+"""Plugins that write in reaction to each other's events are slowed down and named; others are not."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from reed.client import Client
 
 EVENTS = "actions:\n  hear: {command_id: 1}\n  write: {command_id: 2}\nevents: {snippet.updated: hear}\n"
 WRITES = "snippet_read,snippet_write,plugin_send"
-# Counts what it is told of, and answers by writing into the same snippet.
-ANSWERS = """
+# Counts its events, and writes into the same snippet.
+REACTS = """
 local heard = 0
 plugin.action("hear", function(text)
     heard = heard + 1
@@ -19,7 +19,7 @@ plugin.action("hear", function(text)
 end)
 plugin.action("write", function() return heard end)
 """
-# Answers by having another plugin write: it is told of that, since the change is not its own.
+# Has another plugin write, and gets an event of that change, since it is not its own.
 HAS_WRITTEN = """
 def hear(event):
     ref = json.dumps(event["snippet_id"]).encode()
@@ -57,23 +57,23 @@ def starts(ground, client: Client) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_plugins_that_answer_each_other_are_slowed_down_and_named(ground, count) -> None:
+def test_plugins_that_react_to_each_other_are_slowed_down_and_named(ground, count) -> None:
     names = ["ping", "pong", "pang"][:count]
     for name in names:
-        ground.lua(name, ANSWERS % name, EVENTS, WRITES)
+        ground.lua(name, REACTS % name, EVENTS, WRITES)
     ground.lua("listener", LISTENS, EVENTS)
     client = ground.start()
-    with ground.fault(f"{count} plugins that answer each other's events", "slowed down, and named") as fault:
+    with ground.fault(f"{count} plugins react to each other's events", "slowed down and named") as fault:
         starts(ground, client)
         ground.until(lambda: all(slowed(client, name) for name in names))
         fault.injected(count)
         for name in names:
             named = [other for other in names if other in slowed(client, name)]
             assert name in named
-            assert len(named) >= 2, "two of three may be a loop of their own"
+            assert len(named) >= 2, "no chain of at least two plugins"
         ground.until(lambda: "the next event waits 0.1 s" in " ".join(slowed(client, name) for name in names))
         before = version(client)
-        assert before < 500, "it takes hundreds of versions a second without a pause"
+        assert before < 500, "there was no delay: hundreds of versions a second"
         assert slowed(client, "listener") == ""
         client.snippet_create("page", "other", b"{}")
         client.snippet_update("other", b'{"a":1}')
@@ -86,22 +86,22 @@ def test_plugins_that_answer_each_other_are_slowed_down_and_named(ground, count)
     ground.until(lambda: json.loads(bytes(client.plugin_send("listener", "write", None).body)) >= before)
 
 
-def test_a_plugin_that_has_another_one_write_is_noticed_too(ground) -> None:
+def test_a_chain_through_a_call_of_another_plugin_is_noticed(ground) -> None:
     ground.config = "sandbox: off\n"
     ground.native("asker", HAS_WRITTEN, WRITES)
     with (ground.site.root / "plugins" / "asker" / "plugin.yaml").open("a") as manifest:
         manifest.write("events: {snippet.updated: do}\n")
     ground.lua("writer", WRITER, "actions: {write: {command_id: 1}}\n", WRITES)
     client = ground.start()
-    with ground.fault("a plugin that answers its own updates", "slowed down, and both are named") as fault:
+    with ground.fault("a plugin reacts to a change that it caused through another", "slowed down, both named") as fault:
         starts(ground, client)
         ground.until(lambda: slowed(client, "asker"))
         assert "asker, writer" in slowed(client, "asker")
         fault.injected()
 
 
-def test_an_answer_that_needs_no_answer_is_not_slowed_down(ground, times) -> None:
-    """What settles after an answer or two is not a loop, however often it happens."""
+def test_reactions_that_settle_are_not_slowed_down(ground, times) -> None:
+    """A reaction that ends after a write or two is no loop, however often it happens."""
     settles = """
 plugin.action("hear", function(text)
     local event = json.decode(text)

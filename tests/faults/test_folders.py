@@ -1,4 +1,4 @@
-"""Folders and files that somebody prepared, descriptors that run out, and people who have no business here."""
+"""Prepared files and folders, exhausted descriptors, and unknown users."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_twenty_cores_started_at_once(ground, tmp_path) -> None:
     client = ground.start()
     client.close()
     assert ground.site.stop() == 0
-    with (tmp_path / "nothing").open("w") as nothing:
+    with (tmp_path / "stdout").open("w") as stdout:
         cores = [
             subprocess.Popen(
-                ground.site.command(), cwd=ground.site.root, stderr=subprocess.PIPE, stdout=nothing, text=True
+                ground.site.command(), cwd=ground.site.root, stderr=subprocess.PIPE, stdout=stdout, text=True
             )
             for _ in range(20)
         ]
@@ -55,12 +55,12 @@ def test_twenty_cores_started_at_once(ground, tmp_path) -> None:
             losers.append(core.communicate()[1].strip().splitlines())
     assert all(len(lines) == 1 and "another core" in lines[0] for lines in losers), losers
     ground.until(ground.site.socket_path.exists)
-    with ground.fault("twenty cores started at once", "one runs, 19 say so in one line") as fault:
+    with ground.fault("twenty cores started at once", "one runs, 19 fail with one line") as fault:
         fault.injected(20)
 
 
-def test_stale_and_wrong_typed_files_are_replaced_or_refused_by_name(ground, times, tmp_path) -> None:
-    """Whatever stands in the way, it is never followed, and what a link leads to stays as it is."""
+def test_stale_files_are_replaced_and_wrong_types_refused_by_name(ground, times, tmp_path) -> None:
+    """Links are never followed."""
     ground.lua("tool", ECHO, ACTIONS)
     ground.lua("other", ECHO, ACTIONS)
     ground.start().close()
@@ -84,7 +84,7 @@ def test_stale_and_wrong_typed_files_are_replaced_or_refused_by_name(ground, tim
         assert treasure.read_text() == "unchanged", f"{kind} at {name}"
         clear(ground.site.runtime_dir / name)
     ground.site.start()
-    with ground.fault("stale and wrong-typed files in its folder", "replaced, or refused by name") as fault:
+    with ground.fault("stale and wrong-typed files in the runtime folder", "replaced, or refused by name") as fault:
         with ground.client() as client:
             client.plugin_start("tool")
             assert client.plugin_send("tool", "echo", 1).body == b"1"
@@ -116,8 +116,8 @@ def clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="prepared folders: only root can act as another user")
-def test_a_runtime_folder_that_another_user_prepared_is_refused(ground, tmp_path) -> None:
+@pytest.mark.skipif(not AS_ROOT, reason="only root can act as another user")
+def test_a_runtime_folder_prepared_by_another_user_is_refused(ground, tmp_path) -> None:
     run = ground.site.runtime_dir
     victim = tmp_path / "victim"
     victim.mkdir()
@@ -149,12 +149,12 @@ def test_a_runtime_folder_that_another_user_prepared_is_refused(ground, tmp_path
         assert not list(victim.iterdir())
     clear(run)
     ground.start()
-    with ground.fault("a runtime folder that another user prepared", "refused in one line, nothing touched") as fault:
+    with ground.fault("a runtime folder that another user prepared", "refused with one line, unchanged") as fault:
         fault.injected(4)
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="wrong users: only root can become another user")
-def test_wrong_users_on_core_sock_get_nothing(ground, times) -> None:
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_unknown_users_get_nothing_on_core_sock(ground, times) -> None:
     client = ground.start()
     open_up(ground)
 
@@ -171,13 +171,13 @@ def test_wrong_users_on_core_sock_get_nothing(ground, times) -> None:
                 with pytest.raises(PermissionDenied, match="nobody"):
                     ask()
 
-    def knock() -> None:
+    def connect() -> None:
         with pytest.raises(ReedError, match="permission denied"):
             Client(ground.site.socket_path).stats()
 
-    with ground.fault("wrong users on core.sock", "no way in; 403 where the way is open") as fault:
+    with ground.fault("unknown users on core.sock", "cannot connect; 403 if they can") as fault:
         for _ in range(times(2, 50)):
-            as_nobody(knock)
+            as_nobody(connect)
             fault.injected()
             os.chmod(ground.site.socket_path, 0o666)
             os.chmod(ground.site.runtime_dir, 0o755)
@@ -195,7 +195,7 @@ def open_up(ground) -> None:
 
 
 def as_nobody(action: Callable[[], None]) -> None:
-    """Run it in a process of another user; what it raises fails the test."""
+    """Run `action` in a process of user nobody; an exception fails the test."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -204,17 +204,17 @@ def as_nobody(action: Callable[[], None]) -> None:
             os.setuid(pwd.getpwnam("nobody").pw_uid)
             action()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 - a child must not go on as the test
+        except BaseException:  # noqa: BLE001 - the child must not continue as the test
             traceback.print_exc()
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_descriptors_run_out(ground, times) -> None:
-    """Those who are in are served; those who wait are let in when there is room."""
+def test_the_core_survives_running_out_of_descriptors(ground, times) -> None:
+    """Open connections are served; others wait until descriptors are free."""
     ground.lua("tool", ECHO, ACTIONS)
     client = ground.start("--log-level=error", wrapper=("prlimit", "--nofile=256:256"))
-    with ground.fault("descriptors run out", "who is in is served; the others wait") as fault:
+    with ground.fault("no descriptor is left", "open connections are served, others wait") as fault:
         for _ in range(times(1, 50)):
             crowd = []
             for _ in range(400):
@@ -230,13 +230,12 @@ def test_descriptors_run_out(ground, times) -> None:
             fault.injected()
 
 
-def test_a_fifo_that_is_full_of_garbage(ground, times) -> None:
-    """The reader drops what is no message, and hears the next one."""
+def test_a_reader_recovers_from_a_fifo_full_of_garbage(ground, times) -> None:
     ground.lua("teller", TELLER, "actions:\n  tell: {command_id: 1, timeout: 20s}\n")
     ground.lua("listener", LISTENER, "")
     client = ground.start()
     rnd = random.Random()
-    with ground.fault("a FIFO full of garbage, its reader stopped", "dropped; the next message is heard") as fault:
+    with ground.fault("a FIFO full of garbage, its reader suspended", "dropped; the next message arrives") as fault:
         for _ in range(times(3, 200)):
             pid = ground.plugin_pid(client, "listener")
             os.kill(pid, signal.SIGSTOP)

@@ -12,15 +12,15 @@ from pathlib import Path
 from reed.wire import frames, structs
 from reed.wire.codes import Command, Flag
 
-FRAMES = 20_000  # as often as REED_FAULTS says
+FRAMES = 20_000  # multiplied by REED_FAULTS
 BATCH = 200
-END = frames.encode(0x7F, b"end of the batch")  # no command: answered by 501, in order
+END = frames.encode(0x7F, b"end of the batch")  # an unknown command: answered with 501, in order
 TAILS = [b"", b"{}", b'{"a":1}', b'{"searchable":{"a":1}}', b"[", b'"x"', b'{"a":1,"a":2}', b'{"a":"\\ud800"}', b"\xff"]
 WORDS = [b"page", b"hello", b"x", b"simple-seo", b"../../etc", b"", b"\xff" * 8, "é→".encode(), b"NULL", b"%s%n"]
 
 
 def request_sizes() -> dict[Command, int]:
-    """The size of the fixed part of each request: its struct, and for SNIPPET_RESTORE that of the record."""
+    """The size of each request's fixed part; for SNIPPET_RESTORE with the record's."""
     vectors = json.loads((Path(__file__).parent.parent / "vectors" / "wire.json").read_text(encoding="utf-8"))
     layouts = {entry["record"]: entry["layout"] for entry in vectors["payloads"]}
     sizes = {}
@@ -34,7 +34,7 @@ SIZES = request_sizes()
 
 
 class Sender:
-    """Sends frames and reads the answers; connects again whenever the core closed."""
+    """Sends frames and reads the responses; reconnects when the core closes."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class Sender:
         self._sock.connect(self._path)
 
     def send(self, batch: list[bytes]) -> None:
-        """Send a batch and wait for the answer to its end, or for the core to close."""
+        """Send a batch, and wait for the response to END or until the core closes."""
         try:
             self._sock.sendall(b"".join(batch) + END)
             tail = b""
@@ -66,7 +66,7 @@ class Sender:
 
 
 def fields(rnd: random.Random, size: int) -> bytes:
-    """Bytes that look like the fields of a request, or like nothing."""
+    """Bytes that resemble the fields of a request, or random ones."""
     if rnd.random() < 0.3:
         return rnd.randbytes(size)
     made = b"".join(rnd.choice(WORDS).ljust(rnd.choice([4, 32, 32, 36, 36]), b"\0") for _ in range(4))
@@ -83,14 +83,14 @@ def random_frame(rnd: random.Random) -> bytes:
         payload = payload[:-4] + length + tail
     flags = rnd.choice([0, 0, 0, 0, Flag.ASYNC, Flag.SIGNAL, Flag.BROADCAST, Flag.RESPONSE, rnd.randrange(256)])
     frame = frames.encode(command, payload, flags)
-    if rnd.random() < 0.002:  # few: each of these ends its connection
+    if rnd.random() < 0.002:  # rarely, since each of these closes the connection
         mutated = bytearray(frame)
-        mutated[rnd.randrange(8)] ^= 1 << rnd.randrange(8)  # not the length: the core would rightly wait for more
+        mutated[rnd.randrange(8)] ^= 1 << rnd.randrange(8)  # not the length: the core would wait for more
         return bytes(mutated)
     return frame
 
 
-def test_random_frames_leave_the_core_alive_without_a_traceback(ground, times):
+def test_random_frames_cause_no_crash_and_no_traceback(ground, times):
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     ground.plugins.append('simple-seo,lua,{},1.2.0,"snippet_read","admin",false,"is not there"')
@@ -105,9 +105,9 @@ def test_random_frames_leave_the_core_alive_without_a_traceback(ground, times):
     assert ground.site.reed("status").returncode == 0
 
 
-def test_forged_lengths_and_stalled_headers_cost_nothing_and_hold_nobody_up(ground, times):
+def test_forged_lengths_and_stalled_headers_take_no_memory_and_delay_nobody(ground, times):
     ground.start()
-    with ground.fault("forged lengths, stalled half-headers", "no memory, nobody waits") as fault:
+    with ground.fault("forged lengths, stalled half-headers", "no memory taken, nobody waits") as fault:
         for _ in range(times(1, 50)):
             before = memory(ground.pid)
             stalled = []
@@ -124,13 +124,13 @@ def test_forged_lengths_and_stalled_headers_cost_nothing_and_hold_nobody_up(grou
             fault.injected(200)
 
 
-def test_slow_readers_get_everything_and_hold_up_themselves_alone(ground, times):
-    """They ask for far more than the sockets hold, and read it byte by byte, so to say."""
+def test_slow_readers_get_everything_and_delay_only_themselves(ground, times):
+    """They request far more than the sockets hold, and read it in small pieces."""
     client = ground.start()
     client.snippet_create("page", "big", b'{"body":"%s"}' % (b"x" * 100_000))
     get = frames.encode(Command.SNIPPET_GET, b"big".ljust(36, b"\0"))
     record = len(client.call(Command.SNIPPET_GET, b"big".ljust(36, b"\0"))) + 12
-    with ground.fault("slow readers", "each gets all of its answers") as fault:
+    with ground.fault("slow readers", "each gets all of its responses") as fault:
         for _ in range(times(1, 50)):
             slow = []
             for _ in range(20):

@@ -1,6 +1,6 @@
-"""Who is who: what a plugin makes is the plugin's, under any core and in any way; what others make is theirs.
+"""Identity: processes that a plugin creates, in whatever way, count as the plugin; those of others do not.
 
-Run under `setpriv --no-new-privs` as well (contrib/test.sh): no_new_privs must tell nothing about anybody.
+contrib/test.sh also runs these tests under `setpriv --no-new-privs`, which must make no difference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from reed.client import Client
 
-# A native plugin that outlives its core: it looks for the next one, as the SDKs do, and may fork meanwhile.
+# A native plugin that outlives its core: it reconnects to the next one, as the SDKs do, and may fork meanwhile.
 CODE = """
 import ctypes, json, os, signal, socket, struct, sys, time
 HEADER = struct.Struct("<IBBBBI")
@@ -39,7 +39,7 @@ def receive(sock):
     return command, flags, read(sock, size)
 
 def status_of(path, *request):
-    "What the core answers: a status, or 0 when it closes the connection."
+    "The status in the response, or 0 if the core closes the connection."
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(path)
         sock.settimeout(5)
@@ -96,7 +96,7 @@ def leave_session(name):
 WAYS = {"fork_twice": fork_twice, "clone_parent": clone_parent, "leave_session": leave_session}
 
 def between_cores(old):
-    "Made while no core lives; speaks to the next one."
+    "A process that is forked while no core runs and connects to the next core."
     def until_the_next():
         while core_pid() in (0, old): time.sleep(0.005)
     fork_twice("between", until_the_next)
@@ -135,7 +135,7 @@ DENIED = {"create": 403, "list": 403, "stop": 403, "monitor": 0}
 
 @pytest.fixture(params=["auto", "off"])
 def attacker(request, ground):
-    """A core with a plugin that may do nothing but write its own files; gives the client."""
+    """A client of a core whose plugin has only the permission file_write."""
     ground.config = f"sandbox: {request.param}\ntiming: {{start_deadline: 15s}}\n"
     folder = ground.site.root / "plugins" / "forks"
     folder.mkdir()
@@ -151,51 +151,51 @@ def attacker(request, ground):
 
 
 def report(ground, name: str) -> dict:
-    """What a process of the plugin wrote, once it is there."""
+    """The report of a process of the plugin, once it is written."""
     path = ground.site.data_dir / "plugins" / "forks" / name
     ground.until(path.exists, f"no report from {name}\n{ground.site.log.read_text()}")
     return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("way", ["fork_twice", "clone_parent", "leave_session"])
-def test_what_an_adopted_plugin_makes_has_no_more_permissions_than_the_plugin(ground, attacker, way) -> None:
+def test_children_of_an_adopted_plugin_have_no_more_permissions_than_the_plugin(ground, attacker, way) -> None:
     pid = ground.plugin_pid(attacker, "forks")
     ground.site.kill()
     ground.site.start()
     client = ground.client()
     client.plugin_start("forks")
-    assert ground.plugin_pid(client, "forks") == pid, "adopted"
-    with ground.fault(f"an adopted plugin's child, {way}, uses core.sock", "denied; gone with its plugin") as fault:
+    assert ground.plugin_pid(client, "forks") == pid, "not adopted"
+    with ground.fault(f"an adopted plugin's child, {way}, uses core.sock", "denied; ends with its plugin") as fault:
         client.plugin_send("forks", "do", way)
         found = report(ground, way)
         made = found.pop("pid")
         assert found == DENIED
         assert json.loads(client.plugin_send("forks", "do", str(ground.site.socket_path)).body) == DENIED
         client.plugin_stop("forks")
-        if not (way == "leave_session" and "off" in ground.site.config.read_text()):  # in no session of a plugin
-            ground.until(lambda: not runs(made), "it outlived its plugin")
+        if not (way == "leave_session" and "off" in ground.site.config.read_text()):  # in a session of its own
+            ground.until(lambda: not runs(made), "the child outlived its plugin")
         elif runs(made):
             os.kill(made, signal.SIGKILL)
         fault.injected()
 
 
-def test_what_a_plugin_makes_while_no_core_lives_has_no_permissions_and_goes_with_it(ground, attacker) -> None:
+def test_children_forked_between_two_cores_have_no_permissions_and_end_with_the_plugin(ground, attacker) -> None:
     pid = ground.plugin_pid(attacker, "forks")
     ground.site.kill()
     ground.site.start()
     client = ground.client()
     client.plugin_start("forks")
-    assert ground.plugin_pid(client, "forks") == pid, "adopted"
-    with ground.fault("a child made while no core lived uses core.sock", "denied; gone with its plugin") as fault:
+    assert ground.plugin_pid(client, "forks") == pid, "not adopted"
+    with ground.fault("a child forked between two cores uses core.sock", "denied; ends with its plugin") as fault:
         found = report(ground, "between")
         made = found.pop("pid")
         assert found == DENIED
         client.plugin_stop("forks")
-        ground.until(lambda: not runs(made), "it outlived its plugin")
+        ground.until(lambda: not runs(made), "the child outlived its plugin")
         fault.injected()
 
 
-def test_the_children_of_a_plugin_that_died_with_its_core_are_killed_by_the_next(ground, attacker) -> None:
+def test_the_next_core_kills_the_children_of_a_plugin_that_died_with_its_core(ground, attacker) -> None:
     attacker.plugin_send("forks", "do", "fork_twice")
     made = report(ground, "fork_twice")["pid"]
     pid = ground.plugin_pid(attacker, "forks")
@@ -205,7 +205,7 @@ def test_the_children_of_a_plugin_that_died_with_its_core_are_killed_by_the_next
         os.kill(pid, signal.SIGKILL)
         ground.site.kill()
         ground.site.start()
-        ground.until(lambda: not runs(made), "it outlived its plugin")
+        ground.until(lambda: not runs(made), "the child outlived its plugin")
         fault.injected()
 
 
@@ -258,8 +258,8 @@ print(json.dumps([*ended, worker.wait()]))
 """
 
 
-def test_a_child_of_a_program_that_embeds_the_core_is_its_users_own(site) -> None:
-    """It is admin as the program's user is, and no sweep takes it for a plugin's."""
+def test_a_child_of_a_program_that_embeds_the_core_has_its_users_permissions(site) -> None:
+    """It is an admin as the program's user is, and is not killed as a plugin's orphan."""
     site.add_lua_plugin("tool", 'local reed = require "reed"\nreed.create_plugin{name="tool",version="1.0.0"}.run()\n')
     site.set_rows('tool,lua,{},1.0.0,"","admin",false,""')
     site.config.write_text(f"runtime_dir: {site.runtime_dir}\ndata_dir: {site.data_dir}\nregistry: {site.registry}\n")
@@ -278,8 +278,8 @@ def test_a_child_of_a_program_that_embeds_the_core_is_its_users_own(site) -> Non
     assert status == 0
 
 
-def test_what_was_started_before_the_core_in_its_process_is_left_alone(site) -> None:
-    """`sh -c 'sleep & exec reed serve'`: the sleep is a child of the core, in a session of its own."""
+def test_children_started_before_the_core_in_its_process_are_left_alone(site) -> None:
+    """`sh -c 'sleep & exec reed serve'`: the sleep is a child of the core, in its own session."""
     notes = site.root / "pid"
     script = f'setsid sleep 1000 & echo $! >{notes}; exec "$@"'
     site.add_lua_plugin("tool", 'local reed = require "reed"\nreed.create_plugin{name="tool",version="1.0.0"}.run()\n')
@@ -303,7 +303,7 @@ def test_what_was_started_before_the_core_in_its_process_is_left_alone(site) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
-def test_as_pid_1_the_core_waits_for_orphans_of_others(site) -> None:
+def test_as_pid_1_the_core_reaps_orphans_of_others(site) -> None:
     site.start(wrapper=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"))
     (core,) = children(site.process.pid)
     enter = ["nsenter", f"--target={core}", "--pid", "--mount"]
@@ -317,7 +317,7 @@ def test_as_pid_1_the_core_waits_for_orphans_of_others(site) -> None:
     site.process = None
 
 
-def test_a_core_that_carries_the_mark_itself_is_refused(site) -> None:
+def test_a_core_that_carries_the_mark_of_plugins_is_refused(site) -> None:
     done = subprocess.run(
         ["sh", "-c", 'ulimit -x 0 2>/dev/null || exec prlimit --locks=0 "$@"; exec "$@"', "sh", *site.command()],
         cwd=site.root,

@@ -1,4 +1,4 @@
-"""Processes that die or stop: plugins, the core in the middle of writes, all of them at once."""
+"""Killed and suspended processes: plugins, the core during writes, and all at once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ACTIONS = "actions:\n  echo: {command_id: 1}\n"
 OFTEN = "timing: {restart_limit: 1000, health_interval: 200ms, health_misses: 3, start_deadline: 15s}\n"
 
 
-def test_calls_of_a_plugin_that_is_killed_are_all_answered_and_it_starts_again(ground, times) -> None:
+def test_every_call_to_a_killed_plugin_is_answered_and_it_restarts(ground, times) -> None:
     ground.config = OFTEN
     ground.lua("tool", ECHO, ACTIONS)
     client = ground.start()
     payload = struct.pack("<32s32sI", b"tool", b"echo", 1) + b"1"
     statuses: dict[int, int] = {}
-    with ground.fault("kill -9 of a plugin with 50 calls", "each call answered: 200 or 502") as fault:
+    with ground.fault("kill -9 of a plugin with 50 calls", "each call gets 200 or 502") as fault:
         for _ in range(times(4, 400)):
             client.plugin_start("tool")
             pid = ground.plugin_pid(client, "tool")
@@ -43,13 +43,13 @@ def test_calls_of_a_plugin_that_is_killed_are_all_answered_and_it_starts_again(g
         assert client.plugin_send("tool", "echo", 1).body == b"1"
 
 
-def test_what_was_acknowledged_survives_kill_9_of_the_core_in_the_middle_of_writes(ground, times) -> None:
+def test_acknowledged_writes_survive_kill_9_of_the_core(ground, times) -> None:
     ground.lua("tool", ECHO, ACTIONS)
     ground.start().close()
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     kept: dict[str, int] = {}
-    with ground.fault("kill -9 of the core, writes under way", "acknowledged writes are there") as fault:
+    with ground.fault("kill -9 of the core during writes", "acknowledged writes are there") as fault:
         for turn in range(times(3, 200)):
             kept |= cut_short(ground, f"t{turn}", rnd.randrange(1, 400))
             ground.site.start()
@@ -59,8 +59,8 @@ def test_what_was_acknowledged_survives_kill_9_of_the_core_in_the_middle_of_writ
         assert not missing, f"seed {seed}: {missing[:5]}"
 
 
-def test_all_at_once(ground, times) -> None:
-    """The core, the zygote and every plugin: what a power switch would do to the processes."""
+def test_acknowledged_writes_survive_kill_9_of_all_processes(ground, times) -> None:
+    """The core, the zygote and every plugin."""
     ground.config = OFTEN
     ground.lua("tool", ECHO, ACTIONS)
     ground.lua("other", ECHO, ACTIONS)
@@ -76,7 +76,7 @@ def test_all_at_once(ground, times) -> None:
             fault.injected()
 
 
-def test_a_plugin_that_crashes_for_ever_is_failed_with_its_last_lines(ground, times) -> None:
+def test_a_plugin_in_a_crash_loop_fails_with_its_last_lines(ground, times) -> None:
     ground.config = "timing: {restart_limit: 2, start_deadline: 15s}\n"
     ground.lua("crash", 'plugin.action("echo", function() end)\nerror("no way")', ACTIONS, auto=False)
     ground.lua("tool", ECHO, ACTIONS)
@@ -91,7 +91,7 @@ def test_a_plugin_that_crashes_for_ever_is_failed_with_its_last_lines(ground, ti
             fault.injected(3)
 
 
-def test_a_plugin_that_is_stopped_by_sigstop_is_found_hanging_and_started_again(ground, times) -> None:
+def test_a_plugin_stopped_by_sigstop_is_killed_and_restarted(ground, times) -> None:
     ground.config = OFTEN
     ground.lua("tool", ECHO, ACTIONS)
     client = ground.start()
@@ -106,12 +106,12 @@ def test_a_plugin_that_is_stopped_by_sigstop_is_found_hanging_and_started_again(
         assert "health checks" in ground.site.log.read_text()
 
 
-def test_a_core_that_was_stopped_by_sigstop_goes_on_and_blames_no_plugin(ground, times) -> None:
+def test_a_core_stopped_by_sigstop_continues_and_kills_no_plugin(ground, times) -> None:
     ground.config = OFTEN
     ground.lua("tool", ECHO, ACTIONS)
     client = ground.start()
     pid = ground.plugin_pid(client, "tool")
-    with ground.fault("SIGSTOP of the core for a second", "goes on, no plugin killed") as fault:
+    with ground.fault("SIGSTOP of the core for a second", "continues, no plugin killed") as fault:
         for _ in range(times(1, 30)):
             os.kill(ground.pid, signal.SIGSTOP)
             time.sleep(1.0)
@@ -123,9 +123,9 @@ def test_a_core_that_was_stopped_by_sigstop_goes_on_and_blames_no_plugin(ground,
 
 
 def cut_short(ground, name: str, after: int, *, everyone: bool = False) -> dict[str, int]:
-    """Writes that were acknowledged when the core was killed: `after` so many of them, with 64 more under way."""
+    """Kill the core after `after` acknowledged writes, with 64 more in flight; returns the acknowledged ones."""
     kept: dict[str, int] = {}
-    victims = [ground.pid, *(ground.below() if everyone else [])]
+    victims = [ground.pid, *(ground.descendants() if everyone else [])]
     with Client(ground.site.socket_path) as client:
         contents = ((f"{name}/{number}", number) for number in range(1_000_000))
         requests = (created(*content) for content in contents)

@@ -1,4 +1,4 @@
-"""Whatever a peer does, its lines in the core's log are bounded, counted, and cannot pass for somebody else's."""
+"""A peer's lines in the core's log are limited, counted, and cannot be forged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
 
-MOST_BYTES = 400 * 1024  # of the core's log, in the few seconds that a test takes
+MAX_LOG_BYTES = 400 * 1024  # in the few seconds of a test
 LUA_FLOOD = """
 plugin.action("do", function(count)
   for number = 1, count do reed.log.error("%d %s", number, ("x"):rep(1000)) end
@@ -37,7 +37,7 @@ FLOODS = {
         other = socket.socket(socket.AF_UNIX)
         other.connect(os.environ["REED_RUNTIME_DIR"] + "/core.sock")
         try: other.sendall(b"x" * 20); other.recv(1)
-        except OSError: pass  # refused: too many in a second
+        except OSError: pass  # refused: too many a second
         time.sleep(0.001)""",
 }
 NATIVE_FLOOD = """
@@ -60,12 +60,12 @@ def test_a_lua_handler_that_logs_in_a_loop(ground, times) -> None:
     ground.config = "timing: {start_deadline: 15s}\n"
     ground.lua("chatty", LUA_FLOOD, MANIFEST)
     client = ground.start()
-    with ground.fault("log.error in a loop", "bounded in every log, and counted") as fault:
+    with ground.fault("log.error in a loop", "limited in every log, and counted") as fault:
         for _ in range(times(2, 20)):
             client.plugin_send("chatty", "do", 5000)
             fault.injected(5000)
         ground.until(lambda: suppressed(ground, "chatty") > 5000)
-    assert ground.site.log.stat().st_size < MOST_BYTES
+    assert ground.site.log.stat().st_size < MAX_LOG_BYTES
     assert sum(path.stat().st_size for path in ground.site.data_dir.glob("logs/chatty.log*")) < 3 * 1024 * 1024
 
 
@@ -75,20 +75,20 @@ def test_a_native_plugin_that_floods_the_log(ground, what) -> None:
     ground.native("loud", NATIVE_FLOOD.format(FLOODS[what].strip()))
     ground.native("neighbour", "main(lambda _: 1)")
     client = ground.start()
-    with ground.fault(f"a flood of the log: {what}", "bounded, and counted") as fault:
+    with ground.fault(f"a flood of the log: {what}", "limited, and counted") as fault:
         client.plugin_send("loud", "do", 2000)
         fault.injected(2000)
         ground.until(lambda: suppressed(ground, "loud") > 1000)
         client.plugin_send("neighbour", "do", 1)
         os.kill(ground.plugin_pid(client, "loud"), signal.SIGKILL)
         ground.until(lambda: ground.site.log.read_text().count("loud: ready after") == 2, "the flood hid a crash")
-    assert ground.site.log.stat().st_size < MOST_BYTES
+    assert ground.site.log.stat().st_size < MAX_LOG_BYTES
 
 
-def test_a_person_who_sends_what_is_refused(ground, times) -> None:
+def test_failing_async_commands_on_new_connections_do_not_flood_the_log(ground, times) -> None:
     ground.start()
     bad = frames.encode(Command.SNIPPET_DELETE, b"none".ljust(36, b"\0"), flags=Flag.ASYNC)
-    with ground.fault("ASYNC commands that fail, on ever new connections", "bounded, and counted") as fault:
+    with ground.fault("failing ASYNC commands on new connections", "limited, and counted") as fault:
         for _ in range(times(50, 1000)):
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(ground.site.socket_path))
@@ -97,10 +97,10 @@ def test_a_person_who_sends_what_is_refused(ground, times) -> None:
                 assert sock.recv(1) == b""
             fault.injected(40)
         ground.until(lambda: "more log lines suppressed" in ground.site.log.read_text())
-    assert ground.site.log.stat().st_size < MOST_BYTES
+    assert ground.site.log.stat().st_size < MAX_LOG_BYTES
 
 
-def test_text_of_a_plugin_forges_no_line_and_moves_no_cursor(ground) -> None:
+def test_a_plugins_text_forges_no_log_line_and_no_escape_sequence(ground) -> None:
     ground.config = "timing: {start_deadline: 15s}\nsandbox: off\n"
     data = HOSTILE.encode()
     ground.native(
@@ -127,7 +127,7 @@ def test_text_of_a_plugin_forges_no_line_and_moves_no_cursor(ground) -> None:
         assert "disk burns" not in line or " liar: " in line, line
 
 
-def test_an_error_of_a_plugin_forges_no_line_on_the_terminal(ground) -> None:
+def test_a_plugins_error_forges_no_line_on_the_terminal(ground) -> None:
     ground.config = "timing: {start_deadline: 15s}\n"
     fail = 'reed.fail(422, "no \\27[2J\\u{202E}\\nreed: all is well\\n2026-01-01 00:00:00,000 ERROR   forged")'
     ground.lua("liar", f'plugin.action("do", function() {fail} end)', MANIFEST)

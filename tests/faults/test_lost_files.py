@@ -1,4 +1,4 @@
-"""The store's files are deleted, replaced or cut short while the core runs: no write is acknowledged into nothing."""
+"""The store's files are deleted, replaced or truncated while the core runs: no acknowledged write is lost."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_no_write_is_acknowledged_into_a_file_that_is_gone(ground, name) -> None:
+def test_no_write_is_acknowledged_once_the_file_is_gone(ground, name) -> None:
     client = ground.start()
     client.snippet_create("page", "kept", b'{"title":"before"}')
     damage, file = DAMAGE[name]
     path = ground.site.data_dir / file
-    with ground.fault(name, "writes refused by name, reads go on") as fault:
+    with ground.fault(name, "writes refused by name, reads continue") as fault:
         damage(path)
         fault.injected()
         for _ in range(3):
@@ -48,8 +48,8 @@ def test_no_write_is_acknowledged_into_a_file_that_is_gone(ground, name) -> None
 
 
 @pytest.mark.parametrize("file", ["content.db-wal", "content.db-shm"])
-def test_a_log_that_was_moved_away_is_noticed_soon(ground, file) -> None:
-    """Not at once: only deleting is. What was acknowledged meanwhile is in the file."""
+def test_a_moved_wal_is_noticed_soon(ground, file) -> None:
+    """Unlike a deletion, it is not noticed at once. Writes acknowledged until then are in the database."""
     client = ground.start()
     path = ground.site.data_dir / file
     acknowledged = []
@@ -61,7 +61,7 @@ def test_a_log_that_was_moved_away_is_noticed_soon(ground, file) -> None:
             return str(path) in str(error)
         return False
 
-    with ground.fault(f"{file} moved away", "writes refused soon, and none is lost") as fault:
+    with ground.fault(f"{file} moved away", "writes refused soon, none is lost") as fault:
         path.rename(path.with_suffix(".moved"))
         ground.until(is_refused)
         fault.injected()
@@ -72,13 +72,15 @@ def test_a_log_that_was_moved_away_is_noticed_soon(ground, file) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 0.5], ids=["to nothing", "to half"])
-def test_a_log_that_was_cut_short_never_grows_again(ground, row, left) -> None:
-    """What was in it is gone; what comes after it would be too, and the file would be damaged by the rest."""
+def test_a_truncated_wal_never_grows_again(ground, row, left) -> None:
+    """Its content is lost. Later writes would be lost too, and the rest would damage the database."""
     client = ground.start()
-    for number in range(10):  # SQLite copies nothing of it yet
+    for number in range(10):  # too few for a checkpoint
         client.snippet_create("page", f"kept/{number}", b"{}")
     log = ground.site.data_dir / "content.db-wal"
-    line = row(f"its log truncated {'to half' if left else 'to nothing'}", "writes refused by name; sound after it")
+    line = row(
+        f"its log truncated {'to half' if left else 'to nothing'}", "writes refused by name; the database stays valid"
+    )
     size = int(log.stat().st_size * left)
     os.truncate(log, size)
     for number in range(20):
@@ -91,13 +93,13 @@ def test_a_log_that_was_cut_short_never_grows_again(ground, row, left) -> None:
     ground.site.no_tracebacks()
     line.lost = "what the log held"
     ground.site.kill()
-    ground.site.start()  # and its end finds the file sound
+    ground.site.start()  # the fixture's end checks the file
     with ground.client() as after:
         after.registry_define("page", b"{}")
         after.snippet_create("page", "", b"{}")
 
 
-def test_a_data_folder_that_is_moved_away_and_back(ground, times) -> None:
+def test_a_data_folder_moved_away_and_back_takes_writes_again(ground, times) -> None:
     client = ground.start()
     folder = ground.site.data_dir
     kept = []
@@ -116,13 +118,13 @@ def test_a_data_folder_that_is_moved_away_and_back(ground, times) -> None:
         assert all(after.snippet_get(name) for name in kept)
 
 
-def test_what_was_acknowledged_before_it_was_moved_is_in_the_file_that_was_moved(ground) -> None:
-    """Without its log, which stays behind beside the file that took its place."""
+def test_a_moved_database_contains_every_acknowledged_write(ground) -> None:
+    """Its WAL stays behind, next to the file that replaced it."""
     client = ground.start()
     path, moved = ground.site.data_dir / "content.db", ground.site.data_dir / "moved.db"
     shutil.copy(path, path.with_suffix(".backup"))
     acknowledged = [client.snippet_create("page", "", b'{"n":%d}' % number) for number in range(50)]
-    with ground.fault("content.db moved, and a backup put there", "both files are whole") as fault:
+    with ground.fault("content.db moved, and a backup put there", "both files are complete") as fault:
         path.rename(moved)
         path.with_suffix(".backup").rename(path)
         with pytest.raises(StoreFailed):
@@ -135,7 +137,7 @@ def test_what_was_acknowledged_before_it_was_moved_is_in_the_file_that_was_moved
 
 
 def contents_of(ground, path: Path) -> set[str]:
-    """The ids in that file, as a core finds them that is given it alone, and its log where it has one."""
+    """The ids that a core finds in that file and, if it exists, its WAL."""
     folder = ground.site.root / f"opened-{path.stem}"
     folder.mkdir()
     for suffix in ("", "-wal"):
@@ -149,11 +151,11 @@ def contents_of(ground, path: Path) -> set[str]:
     return found
 
 
-def test_all_can_be_exported_from_a_core_whose_file_was_deleted(ground) -> None:
+def test_everything_can_be_exported_after_the_database_was_deleted(ground) -> None:
     client = ground.start()
     parent, child = (client.snippet_create("page", name, b"{}") for name in ("parent", "child"))
     client.schema_bond(parent, child)
-    with ground.fault("export after content.db was deleted", "content and bonds are all there") as fault:
+    with ground.fault("export after content.db was deleted", "content and bonds are complete") as fault:
         (ground.site.data_dir / "content.db").unlink()
         with pytest.raises(StoreFailed):
             client.snippet_create("page", "", b"{}")
@@ -166,12 +168,12 @@ def test_all_can_be_exported_from_a_core_whose_file_was_deleted(ground) -> None:
         assert client.search("parent") is not None
 
 
-def test_a_core_whose_file_is_gone_rests(ground) -> None:
-    """It does not try over and over what cannot be written: the index, the outbox."""
+def test_a_core_without_its_database_idles(ground) -> None:
+    """It does not retry writes of the index and the outbox in every turn."""
     client = ground.start()
     for number in range(20):
         client.snippet_create("page", "", b'{"title":"word%d"}' % number)
-    with ground.fault("an idle core without its file", "no turn after turn") as fault:
+    with ground.fault("an idle core without its file", "no busy loop") as fault:
         (ground.site.data_dir / "content.db").unlink()
         with pytest.raises(StoreFailed):
             client.snippet_create("page", "", b"{}")

@@ -1,4 +1,4 @@
-"""Memory that a peer made the core take is given back when the peer is gone."""
+"""Memory that a peer made the core allocate is freed when the peer disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MB = 1024 * 1024
 
 
 def half_sent(ground, count: int, size: int) -> list[socket.socket]:
-    """So many connections, each with a request that lacks its last byte."""
+    """`count` connections, each with a request that lacks its last byte."""
     crowd = []
     for _ in range(count):
         sock = socket.socket(socket.AF_UNIX)
@@ -25,9 +25,9 @@ def half_sent(ground, count: int, size: int) -> list[socket.socket]:
 
 
 @pytest.mark.parametrize(("count", "size"), [(20, 10 * MB), (1000, 200_000)], ids=["large", "many"])
-def test_requests_that_never_became_whole_leave_nothing(ground, row, count, size) -> None:
+def test_memory_of_incomplete_requests_is_freed(ground, row, count, size) -> None:
     client = ground.start()
-    line = row(f"{count:,} half-sent requests, closed", "memory is given back")
+    line = row(f"{count:,} half-sent requests, closed", "memory is freed")
     before = client.stats()["memory_bytes"]
     for _ in range(2):
         crowd = half_sent(ground, count, size)

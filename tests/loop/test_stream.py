@@ -1,4 +1,4 @@
-"""Streams: nothing is lost or reordered by short writes, and a slow reader is closed."""
+"""Streams: short writes, slow and stalled readers, and the end of the input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reed.loop.stream import Stream
 
 
 class Pair:
-    """A stream with the other end of its socket, on a loop with a clock of its own."""
+    """A stream and the other end of its socket, on a fake clock."""
 
     def __init__(self, **options) -> None:
         self.bugs: list[BaseException] = []
@@ -53,7 +53,7 @@ def pair():
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20_000), min_size=1, max_size=30))
-def test_what_is_sent_arrives_whole_and_in_order_through_short_writes(parts):
+def test_data_arrives_complete_and_in_order_despite_short_writes(parts):
     pair = Pair()
     for part in parts:
         pair.stream.send(memoryview(part) if len(part) % 2 else part)
@@ -63,13 +63,13 @@ def test_what_is_sent_arrives_whole_and_in_order_through_short_writes(parts):
     pair.end()
 
 
-def test_thousands_of_parts_go_out_in_one_turn_or_more(pair):
+def test_thousands_of_parts_are_sent(pair):
     for number in range(5000):
         pair.stream.send(b"%04d" % (number % 10_000))
     assert pair.read_all(20_000) == b"".join(b"%04d" % number for number in range(5000))
 
 
-def test_a_reader_that_lets_too_much_pile_up_is_closed():
+def test_a_slow_reader_is_disconnected_at_max_queued():
     pair = Pair(max_queued=100_000)
     for _ in range(30):
         pair.stream.send(bytes(10_000))
@@ -79,7 +79,7 @@ def test_a_reader_that_lets_too_much_pile_up_is_closed():
     pair.end()
 
 
-def test_a_reader_that_reads_nothing_for_long_is_closed_and_one_that_reads_is_not():
+def test_only_a_stalled_reader_is_disconnected():
     pair = Pair(stall_seconds=60)
     pair.stream.send(bytes(1_000_000))
     pair.loop.turn(0)
@@ -95,7 +95,7 @@ def test_a_reader_that_reads_nothing_for_long_is_closed_and_one_that_reads_is_no
     pair.end()
 
 
-def test_drained_is_told_after_a_short_write_was_made_good():
+def test_on_drained_is_called_once_a_blocked_stream_is_empty():
     drained: list[str] = []
     pair = Pair(on_drained=lambda: drained.append("drained"))
     pair.stream.send(b"short")
@@ -108,7 +108,7 @@ def test_drained_is_told_after_a_short_write_was_made_good():
     pair.end()
 
 
-def test_the_end_of_the_other_side_is_read_as_zero_and_writing_to_it_closes(pair):
+def test_end_of_input_reads_as_zero_and_a_failed_write_closes(pair):
     buffer = memoryview(bytearray(100))
     assert pair.stream.receive(buffer) == -1
     pair.other.send(b"last words")
@@ -121,7 +121,7 @@ def test_the_end_of_the_other_side_is_read_as_zero_and_writing_to_it_closes(pair
     assert pair.stream.receive(buffer) == 0
 
 
-def test_sending_to_a_closed_stream_is_dropped(pair):
+def test_a_closed_stream_drops_what_is_sent(pair):
     pair.stream.close("enough")
     pair.stream.send(b"late")
     pair.stream.close("again")

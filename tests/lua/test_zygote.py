@@ -1,4 +1,4 @@
-"""The zygote: it answers each request once, ends with its core, and its death is told."""
+"""The zygote: requests, its end with the core, its death, prefaulting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IDLE = 'require("reed").create_plugin {}.run()\n'
 
 @pytest.fixture
 def own_zygote(zygote: Zygote) -> Iterator[Zygote]:
-    """A zygote that may be killed (the other fixture has made this process a subreaper)."""
+    """A zygote that a test may kill (the other fixture has made this process a subreaper)."""
     own = Zygote()
     own.start()
     yield own
@@ -41,12 +41,11 @@ def own_zygote(zygote: Zygote) -> Iterator[Zygote]:
 
 
 def children() -> set[int]:
-    """The pids of this process's children."""
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
 def test_many_requests_at_once(workshop: Workshop) -> None:
-    """None of the plugins finds a core, so each ends by itself: with its reason, and as our child."""
+    """No plugin finds a core, so each exits with a reason, as our child."""
     reading, writing = os.pipe()
     reports = [workshop.request(workshop.spec(IDLE), writing) for _ in range(60)]
     os.close(writing)
@@ -59,8 +58,8 @@ def test_many_requests_at_once(workshop: Workshop) -> None:
     assert lines == [f"error: demo: no core listens on {workshop.folder}/demo.sock"] * 60
 
 
-def test_it_ends_when_its_core_is_gone(zygote: Zygote) -> None:
-    """As after kill -9 of the core: nobody tells it anything, its socket closes."""
+def test_the_zygote_exits_when_its_core_dies(zygote: Zygote) -> None:
+    """After kill -9 of the core only its socket closes."""
     own = Zygote()
     own.start()
     assert own.pid is not None
@@ -73,8 +72,8 @@ def test_it_ends_when_its_core_is_gone(zygote: Zygote) -> None:
     own.stop()
 
 
-def test_its_death_is_told_to_those_who_wait(own_zygote: Zygote, workshop: Workshop) -> None:
-    """It is stopped while it still imports, before it has made a process that could take the request."""
+def test_a_pending_request_fails_when_the_zygote_dies(own_zygote: Zygote, workshop: Workshop) -> None:
+    """It is stopped while it still imports, before a spare could read the request."""
     assert own_zygote.pid is not None
     os.kill(own_zygote.pid, signal.SIGSTOP)
     workshop.zygote = own_zygote
@@ -89,8 +88,7 @@ def test_its_death_is_told_to_those_who_wait(own_zygote: Zygote, workshop: Works
     assert workshop.start_in_vain("error('alive')") == (1, "error: demo: main.lua:1: alive\n")
 
 
-def test_a_zygote_that_is_killed_leaves_nothing_behind(own_zygote: Zygote) -> None:
-    """The process that it has made beforehand ends with the core's end of the socket."""
+def test_the_spare_exits_after_the_zygote_was_killed(own_zygote: Zygote) -> None:
     before = children()
     until = time.monotonic() + DEADLINE_MS / 1000
     while not (spares := children() - before):
@@ -102,14 +100,14 @@ def test_a_zygote_that_is_killed_leaves_nothing_behind(own_zygote: Zygote) -> No
         assert os.waitstatus_to_exitcode(os.waitpid(spare, 0)[1]) == 0
 
 
-def test_a_request_that_is_too_large(workshop: Workshop) -> None:
+def test_a_request_beyond_the_limit_is_rejected(workshop: Workshop) -> None:
     spec = workshop.spec(IDLE, settings={"text": "x" * MAX_REQUEST})
     with pytest.raises(ReedError, match="a launch spec of"):
         workshop.request(spec, 2)
 
 
-def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, zygote: Zygote) -> None:
-    """A zygote that held the core's socket would keep clients waiting at a dead core."""
+def test_the_zygote_inherits_no_descriptor_of_its_core(tmp_path: Path, zygote: Zygote) -> None:
+    """If it held the core's socket, clients would wait for a dead core."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "core.sock"))
         listener.listen()
@@ -121,7 +119,7 @@ def test_it_keeps_nothing_of_its_core_open(tmp_path: Path, zygote: Zygote) -> No
         own.stop()
 
 
-def test_who_lingers_in_the_memory_that_an_exec_leaves_ends_by_itself() -> None:
+def test_the_address_space_holder_exits_by_itself() -> None:
     before = children()
     child = os.fork()
     if child == 0:
@@ -131,9 +129,9 @@ def test_who_lingers_in_the_memory_that_an_exec_leaves_ends_by_itself() -> None:
         finally:
             os._exit(1)
     until = time.monotonic() + DEADLINE_MS / 1000
-    while not (lingering := children() - before - {child}):
+    while not (holders := children() - before - {child}):
         assert time.monotonic() < until
-    (pid,) = lingering
+    (pid,) = holders
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert Path(f"/proc/{child}/comm").read_text() == "sleep\n"
     os.kill(child, signal.SIGKILL)
@@ -164,8 +162,8 @@ def test_learn_finds_nothing_when_the_start_fails(capfd: pytest.CaptureFixture[s
     assert "it fails" in capfd.readouterr().err
 
 
-def test_a_libc_without_mallopt_ends_no_zygote(monkeypatch) -> None:
-    """musl has none, nor mallinfo2."""
+def test_a_libc_without_mallopt_is_accepted(monkeypatch) -> None:
+    """musl has neither mallopt nor mallinfo2."""
 
     class Musl:
         malloc = free = None

@@ -1,4 +1,4 @@
-"""Two plugins, writer and reader, each in Lua or in Rust, whose messages are numbered."""
+"""Two plugins, writer and reader, each in Lua or Rust, that exchange numbered messages."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Pair:
         return json.loads(bytes(self.core.plugin_send(name, action, payload).body))
 
     def post(self, first: int, last: int) -> None:
-        """The writer sends these numbers, and the pipe has them."""
+        """Have the writer send these numbers."""
         assert self.call("writer", "post", {"from": first, "to": last}) == {"sent": last - first + 1}
 
     def figures(self, name: str) -> dict:
@@ -93,7 +93,7 @@ class Pair:
         return Path(self.site.data_dir) / "plugins" / name
 
     def got(self) -> list[int]:
-        """The numbers that the reader has handled, in their order."""
+        """The numbers that the reader has handled, in order."""
         path = self.data("reader") / "got"
         return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -111,7 +111,7 @@ class Pair:
         self.until(lambda: self.figures(name)["state"] in wanted, f"{name} never {wanted}")
 
     def shut_gate(self, name: str) -> None:
-        """Its next `post`, or message with a number, waits."""
+        """Make the plugin's next `post`, or its handler of a number, wait."""
         (self.data(name) / "posted").unlink(missing_ok=True)
         (self.data(name) / "gate").touch()
 
@@ -122,26 +122,26 @@ class Pair:
         (self.data(name) / "gate").unlink()
 
     def posted(self) -> dict:
-        """What the writer answered to `post`, also where no core takes its answer."""
+        """The writer's answer to `post`, even without a core to send it to."""
         path = self.data("writer") / "posted"
-        self.until(lambda: path.exists() and path.read_text().endswith("}"), "it posts still")
+        self.until(lambda: path.exists() and path.read_text().endswith("}"), "the writer is still posting")
         return json.loads(path.read_text())
 
-    def stop_there(self, name: str) -> None:
-        """SIGSTOP: it does and reads nothing from here on."""
+    def suspend(self, name: str) -> None:
+        """SIGSTOP."""
         os.kill(self.figures(name)["pid"], signal.SIGSTOP)
 
-    def go_on(self, name: str) -> None:
+    def resume(self, name: str) -> None:
         os.kill(self.figures(name)["pid"], signal.SIGCONT)
 
     def kill(self, name: str) -> None:
-        """Kill -9. Returns when the core knows."""
+        """Kill -9, and wait until the core knows."""
         pid = self.figures(name)["pid"]
         os.kill(pid, signal.SIGKILL)
         self.until(lambda: self.figures(name)["pid"] != pid, f"the end of {name} was not seen")
 
     def bring_to(self, name: str, state: str) -> None:
-        """A plugin that was ready, in that state, where it does and reads nothing any more."""
+        """Bring a ready plugin to that state and, unless it has no process then, stop it there with SIGSTOP."""
         if state == "backoff":
             self.kill(name)
             return
@@ -153,14 +153,14 @@ class Pair:
         elif state in ("busy", "sleeping"):
             self.call(name, "say", state)
             self.state(name, state)
-        self.stop_there(name)
+        self.suspend(name)
         hold.unlink(missing_ok=True)
         if state == "stopping":
             self.core.plugin_signal(name, Signal.SHUTDOWN_GRACEFUL)
         assert self.figures(name)["state"] == state
 
     def kill_and_wait(self, name: str, state: str) -> None:
-        """Kill -9 in that state, and wait until its next process is ready."""
+        """Kill -9 in that state, and wait until the next process is ready."""
         if state != "backoff":
             self.kill(name)
         if state == "stopping":
@@ -170,16 +170,13 @@ class Pair:
 
 @pytest.fixture(scope="session")
 def numbers(plugin_build) -> Path:
-    """The plugin of the tests in Rust, built once."""
+    """The Rust plugin of these tests, built once."""
     return plugin_build(Path(__file__).parent / "numbers")
 
 
 @pytest.fixture
 def pair_of(site, request):
-    """Makes a running pair: pair_of("lua", "rust") has its writer in Lua and its reader in Rust.
-
-    `reader` is added to the reader's manifest.
-    """
+    """pair_of("lua", "rust") starts a writer in Lua and a reader in Rust; `reader` is added to its manifest."""
     made: list[Pair] = []
 
     def make(*languages: str, reader: str = "") -> Pair:

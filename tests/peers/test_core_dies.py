@@ -1,4 +1,4 @@
-"""The core dies, or a plugin gets new code, while two plugins in Lua and Rust have messages and calls under way."""
+"""The core dies, or a plugin gets new code, while messages and calls of Lua and Rust plugins are in flight."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ ROUNDS = 3
 DEEP_SLEEP = "sleep: {after: 200ms, mode: deep}\n"
 
 
-def in_the_pipe(pair) -> int:
-    """Bytes."""
+def bytes_in_pipe(pair) -> int:
     pipe = os.open(pair.site.runtime_dir / "fifos/writer→reader", os.O_RDONLY | os.O_NONBLOCK)
     try:
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
@@ -34,7 +33,7 @@ def in_the_pipe(pair) -> int:
 
 
 def next_core(pair) -> None:
-    """The core is killed, and the next one runs."""
+    """Kill the core and start the next one."""
     pair.core.close()
     pair.site.kill()
     pair.site.start()
@@ -49,34 +48,34 @@ def adopted(pair, pids: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("reads", ["stopped", "busy"])
 @pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
-def test_what_no_pipe_has_room_for_outlives_the_core(pair_of, languages, reads) -> None:
-    """The reader is stopped, or in a long handler with some messages that it has read."""
+def test_messages_queued_in_the_writer_survive_the_core(pair_of, languages, reads) -> None:
+    """The reader is suspended, or is in a long handler and has read some messages."""
     pair = pair_of(*languages)
     pids = {name: pair.figures(name)["pid"] for name in ("writer", "reader")}
     first = 1
     if reads == "stopped":
-        pair.stop_there("reader")
+        pair.suspend("reader")
     else:
         pair.shut_gate("reader")
         pair.post(1, 1)
         pair.at_gate("reader")
         first = 2
-    told = pair.call("writer", "post", {"from": first, "to": MESSAGES, "padding": PADDING})
-    assert told == {"sent": MESSAGES - first + 1}
-    assert 0 < in_the_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
+    posted = pair.call("writer", "post", {"from": first, "to": MESSAGES, "padding": PADDING})
+    assert posted == {"sent": MESSAGES - first + 1}
+    assert 0 < bytes_in_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
     next_core(pair)
     if reads == "stopped":
-        pair.go_on("reader")
+        pair.resume("reader")
     else:
         pair.open_gate("reader")
-    pair.gets(list(range(1, MESSAGES + 1)), "those that the writer has are sent")
+    pair.gets(list(range(1, MESSAGES + 1)), "the writer sends what it has queued")
     assert pair.call("writer", "ask", 21) == 42
     adopted(pair, pids)
 
 
 @contextmanager
 def about_to_post(pair, first: int, last: int) -> Iterator[None]:
-    """The writer is about to post these, and its reader sleeps deeply. In the end the core is killed."""
+    """The writer is about to post these numbers and its reader is in deep sleep; the core is killed at the end."""
     with ThreadPoolExecutor(1) as others, Client(pair.site.socket_path) as other:
         pair.shut_gate("writer")
         asked = {"from": first, "to": last, "padding": PADDING}
@@ -93,9 +92,9 @@ def about_to_post(pair, first: int, last: int) -> Iterator[None]:
 
 @pytest.fixture(params=LANGUAGES, ids="-".join)
 def pair_without_reader(pair_of, request):
-    """The writer has more to send than its pipe takes, its reader sleeps deeply, and the core was killed.
+    """The writer has more to send than the pipe holds, the reader is in deep sleep, and the core was killed.
 
-    The core stood still while it was written, so that it woke nobody.
+    The core was suspended while the writer wrote, so it did not wake the reader.
     """
     pair = pair_of(*request.param, reader=DEEP_SLEEP)
     pair.pid = pair.figures("writer")["pid"]
@@ -103,22 +102,21 @@ def pair_without_reader(pair_of, request):
         pair.site.process.send_signal(signal.SIGSTOP)
         pair.open_gate("writer")
         assert pair.posted() == {"sent": MESSAGES}
-        assert 0 < in_the_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
+        assert 0 < bytes_in_pipe(pair) < MESSAGES * PADDING / 2, "the rest is in the writer"
     return pair
 
 
-def test_what_has_no_reader_wakes_it_at_the_next_core(pair_without_reader) -> None:
+def test_the_next_core_wakes_the_reader_of_waiting_messages(pair_without_reader) -> None:
     pair = pair_without_reader
     pair.site.start()
     pair.core = Client(pair.site.socket_path)
-    pair.gets(list(range(1, MESSAGES + 1)), "those that the writer has are sent")
+    pair.gets(list(range(1, MESSAGES + 1)), "the writer sends what it has queued")
     adopted(pair, {"writer": pair.pid})
     log = (pair.site.data_dir / "logs/writer.log").read_text()
-    assert log.count("FIFO to reader") <= 1, "that is told once, and not in each turn"
+    assert log.count("FIFO to reader") <= 1, "logged once, not in each turn"
 
 
 def test_a_writer_without_a_reader_ends_when_no_core_comes_back(pair_without_reader) -> None:
-    """What it says waits for a core too, as much as a pipe holds: with more it would wait for ever."""
     pair = pair_without_reader
     process = os.pidfd_open(pair.pid)
     try:
@@ -129,8 +127,8 @@ def test_a_writer_without_a_reader_ends_when_no_core_comes_back(pair_without_rea
 
 
 @pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
-def test_what_was_refused_while_nobody_read_is_not_sent_later(pair_of, languages) -> None:
-    """Where the sandbox lets the writer write alone; else the pipe takes it."""
+def test_a_refused_message_is_not_sent_later(pair_of, languages) -> None:
+    """Messages are refused only if the sandbox lets the writer open the FIFO write-only."""
     pair = pair_of(*languages, reader=DEEP_SLEEP)
     pair.post(1, 1)
     pair.gets([1])

@@ -1,7 +1,7 @@
-"""Kill -9 of reader and writer in any state, in Lua and in Rust: no unread message is lost, and the order stays.
+"""Kill -9 of reader and writer in every state, in Lua and Rust: no unread message is lost or reordered.
 
-What the reader had read dies with it, and so does the one message that the writer was writing. A plugin is brought to
-a state and stopped there (SIGSTOP): then it has read nothing of what is sent to it.
+Messages that the reader had read are lost with it, and so is a message that the writer was writing. A plugin is brought
+to a state and suspended there (SIGSTOP), so that it has not read what is sent to it.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def test_kill_of_the_writer_in_any_state(pair_of, languages) -> None:
     pair = pair_of(*languages)
     sent: list[int] = []
     for round_, state in enumerate(STATES):
-        pair.stop_there("reader")
+        pair.suspend("reader")
         first = round_ * 2 * BATCH + 1
         pair.post(first, first + BATCH - 1)
         pair.bring_to("writer", state)
         pair.kill_and_wait("writer", state)
         pair.post(first + BATCH, first + 2 * BATCH - 1)
         sent += range(first, first + 2 * BATCH)
-        pair.go_on("reader")
+        pair.resume("reader")
         pair.gets(sent, f"the writer was killed while {state}")
         assert pair.call("writer", "ask", 21) == 42, state
 
@@ -53,11 +53,11 @@ def test_kill_of_the_writer_in_any_state(pair_of, languages) -> None:
 @pytest.mark.parametrize("order", [("reader", "writer"), ("writer", "reader")], ids=" then ".join)
 @pytest.mark.parametrize("languages", LANGUAGES, ids=" to ".join)
 def test_kill_of_both(pair_of, languages, order) -> None:
-    """The core holds their FIFO while neither has a process."""
+    """The core holds the FIFO while neither plugin has a process."""
     pair = pair_of(*languages)
     for name in order:
-        (pair.data(name) / "hold").touch()  # so that none comes back before the other is gone
-    pair.stop_there("reader")
+        (pair.data(name) / "hold").touch()  # neither restarts before the other is killed
+    pair.suspend("reader")
     pair.post(1, BATCH)
     for name in order:
         pair.kill(name)
@@ -71,7 +71,7 @@ def test_kill_of_both(pair_of, languages, order) -> None:
 
 @pytest.mark.parametrize("languages", LANGUAGES, ids=" to ".join)
 def test_kill_of_the_reader_in_the_middle_of_a_stream(pair_of, languages) -> None:
-    """What it had read is lost, in one piece; what comes after it does so in order."""
+    """One contiguous run of messages is lost: those that the reader had read."""
     pair = pair_of(*languages)
     total, last = 1500, 0
 
@@ -87,40 +87,40 @@ def test_kill_of_the_reader_in_the_middle_of_a_stream(pair_of, languages) -> Non
     pair.state("reader", "ready")
     writing.join(60)
     assert not writing.is_alive()
-    pair.post(total + 1, total + 50)  # the dead process may have read all that was sent before
+    pair.post(total + 1, total + 50)  # the dead process may have read all earlier ones
     pair.until(lambda: pair.got()[-1:] == [total + 50], "the last number did not come")
     gaps = 0
     for number in pair.got():
         assert number > last
         gaps += number != last + 1
         last = number
-    assert gaps <= 1, "what was lost is what the dead process had read"
+    assert gaps <= 1, "more than one gap"
 
 
 @pytest.mark.parametrize("languages", LANGUAGES, ids=" to ".join)
-def test_a_writer_that_dies_within_a_message_costs_that_message_alone(pair_of, languages) -> None:
+def test_a_writer_that_dies_within_a_message_loses_only_that_message(pair_of, languages) -> None:
     pair = pair_of(*languages)
-    pair.stop_there("reader")
+    pair.suspend("reader")
     pair.post(1, 3)
     torn = {"from": 4, "to": 4, "padding": 300_000}  # more than a pipe holds
     assert pair.call("writer", "post", torn) == {"sent": 1}
     pair.kill("writer")
     pair.state("writer", "ready")
-    pair.post(5, 8)  # they wait in the writer: the pipe is full
-    pair.go_on("reader")
+    pair.post(5, 8)  # queued in the writer, since the pipe is full
+    pair.resume("reader")
     pair.gets([1, 2, 3, 5, 6, 7, 8])
     assert pair.call("writer", "ask", 21) == 42
 
 
 @pytest.mark.parametrize("languages", [("lua", "lua"), ("rust", "rust")], ids=" to ".join)
-def test_a_writer_is_told_that_the_queue_is_full(pair_of, languages) -> None:
+def test_a_full_queue_answers_429(pair_of, languages) -> None:
     pair = pair_of(*languages)
-    pair.stop_there("reader")
-    told = pair.call("writer", "post", {"from": 1, "to": 100_000})
-    assert told["status"] == 429
-    assert told["sent"] > 1000
-    pair.go_on("reader")
-    pair.gets(list(range(1, told["sent"] + 1)))
+    pair.suspend("reader")
+    answer = pair.call("writer", "post", {"from": 1, "to": 100_000})
+    assert answer["status"] == 429
+    assert answer["sent"] > 1000
+    pair.resume("reader")
+    pair.gets(list(range(1, answer["sent"] + 1)))
 
 
 PLUGIN = """

@@ -1,4 +1,4 @@
-"""The second names of FIFOs: the same pipes, in two folders of each plugin's own."""
+"""The hard links to FIFOs in the folders of each plugin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mesh(tmp_path: Path):
 
 
 def links(root: Path) -> dict[str, str]:
-    """Every link, and the FIFO that it is."""
+    """Every link, and the FIFO that it links to."""
     fifos = {path.stat().st_ino: path.name for path in (root / "fifos").iterdir()}
     found = (root / "peers").glob("*/*/*")
     return {str(path.relative_to(root / "peers")): fifos.get(path.lstat().st_ino, "nothing") for path in found}
@@ -36,7 +36,7 @@ def links(root: Path) -> dict[str, str]:
 ALL = {"a/to/b": "a→b", "b/from/a": "a→b", "b/to/a": "b→a", "a/from/b": "b→a"}
 
 
-def test_each_fifo_has_one_with_its_writer_and_one_with_its_reader(mesh: Mesh, tmp_path: Path) -> None:
+def test_each_fifo_has_a_link_for_its_writer_and_its_reader(mesh: Mesh, tmp_path: Path) -> None:
     mesh.add("a")
     assert sorted(os.listdir(tmp_path / "peers/a")) == ["from", "to"]
     mesh.add("b")
@@ -44,7 +44,7 @@ def test_each_fifo_has_one_with_its_writer_and_one_with_its_reader(mesh: Mesh, t
     assert {os.stat(path).st_mode & 0o777 for path in (tmp_path / "peers").rglob("*") if path.is_dir()} == {0o700}
 
 
-def test_a_folder_stays_the_same_while_others_come_and_go(mesh: Mesh, tmp_path: Path) -> None:
+def test_a_plugins_folder_keeps_its_inode_while_others_come_and_go(mesh: Mesh, tmp_path: Path) -> None:
     mesh.add("a")
     granted = (tmp_path / "peers/a/to").stat().st_ino
     mesh.add("b")
@@ -56,7 +56,7 @@ def test_a_folder_stays_the_same_while_others_come_and_go(mesh: Mesh, tmp_path: 
     assert (tmp_path / "peers/a/to").stat().st_ino == granted
 
 
-def test_the_next_core_finds_its_links_and_replaces_what_leads_elsewhere(mesh: Mesh, tmp_path: Path) -> None:
+def test_wrong_links_are_replaced(mesh: Mesh, tmp_path: Path) -> None:
     for folder in ("a/to", "a/from", "gone/to"):
         (tmp_path / "peers" / folder).mkdir(parents=True)
     os.mkfifo(tmp_path / "peers/a/to/b")
@@ -69,7 +69,7 @@ def test_the_next_core_finds_its_links_and_replaces_what_leads_elsewhere(mesh: M
     assert sorted(os.listdir(tmp_path / "peers")) == ["a", "b"]
 
 
-def test_who_looks_again_when_the_folder_of_fifos_changes_finds_the_links(mesh: Mesh, tmp_path: Path) -> None:
+def test_the_fifo_folders_time_changes_after_its_links_exist(mesh: Mesh, tmp_path: Path) -> None:
     mesh.add("a")
     os.utime(tmp_path / "fifos", (1, 1))
     mesh.add("b")

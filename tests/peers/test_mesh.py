@@ -1,4 +1,4 @@
-"""The mesh: a FIFO for every ordered pair, held while a side runs, watched while its reader sleeps."""
+"""The mesh: a FIFO for every ordered pair, held while one of them runs, watched while the reader sleeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reed.peers.mesh import Mesh
 
 
 class Plugins:
-    """A mesh in a folder of its own, on a loop of its own."""
+    """A mesh on its own loop."""
 
     def __init__(self, path, max_held: int = 1000) -> None:
         self.path = path
@@ -52,7 +52,7 @@ def plugins(tmp_path):
     plugins.end()
 
 
-def test_every_ordered_pair_gets_a_private_fifo_and_those_of_a_removed_plugin_go(plugins):
+def test_every_ordered_pair_has_a_private_fifo_until_a_plugin_is_removed(plugins):
     plugins.add("a", "b", "c")
     assert plugins.names() == {"a→b", "a→c", "b→a", "b→c", "c→a", "c→b"}
     for name in plugins.names():
@@ -63,7 +63,7 @@ def test_every_ordered_pair_gets_a_private_fifo_and_those_of_a_removed_plugin_go
     assert plugins.names() == {"a→c", "c→a"}
 
 
-def test_what_an_earlier_registry_left_is_removed(plugins):
+def test_fifos_of_plugins_not_in_the_registry_are_removed(plugins):
     os.mkfifo(plugins.path / "gone→a", 0o600)
     plugins.add("a", "b")
     plugins.mesh.remove_stale()
@@ -83,7 +83,7 @@ def test_only_the_pairs_of_running_plugins_are_held(plugins):
     assert plugins.mesh.held == 0
 
 
-def test_no_more_are_held_than_descriptors_are_to_spare(tmp_path, caplog):
+def test_the_number_of_held_fifos_is_limited(tmp_path, caplog):
     plugins = Plugins(tmp_path / "fifos", max_held=4)
     plugins.add("a", "b", "c", "d")
     plugins.mesh.set_running("a", True)
@@ -95,20 +95,20 @@ def test_no_more_are_held_than_descriptors_are_to_spare(tmp_path, caplog):
     plugins.end()
 
 
-def test_what_is_unread_waits_while_writer_and_reader_die_and_come_again(plugins):
+def test_unread_messages_survive_writer_and_reader(plugins):
     plugins.add("a", "b")
     plugins.mesh.set_running("a", True)
     writer = plugins.open("a→b", os.O_WRONLY)
     os.write(writer, b"message")
     os.close(writer)
     plugins.add("c")
-    plugins.add("a", "b")  # again, as after a restart: nothing is made anew
+    plugins.add("a", "b")  # again, as after a restart: nothing is created
     reader = plugins.open("a→b", os.O_RDONLY)
     assert os.read(reader, 100) == b"message"
     os.close(reader)
 
 
-def test_a_restarted_core_reopens_the_same_fifo(tmp_path):
+def test_a_restarted_core_keeps_the_same_fifo(tmp_path):
     first = Plugins(tmp_path / "fifos")
     first.add("a", "b")
     inode = os.stat(tmp_path / "fifos" / "a→b").st_ino
@@ -126,7 +126,7 @@ def test_a_restarted_core_reopens_the_same_fifo(tmp_path):
     second.end()
 
 
-def test_a_message_wakes_a_sleeping_reader_and_nobody_else(plugins):
+def test_a_message_wakes_only_its_sleeping_reader(plugins):
     plugins.add("a", "b", "c")
     plugins.mesh.set_running("a", True)
     plugins.mesh.set_running("b", True)
@@ -149,7 +149,7 @@ def test_a_message_wakes_a_sleeping_reader_and_nobody_else(plugins):
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "open to others"])
-def test_what_is_no_fifo_of_ours_is_refused_by_name(tmp_path, kind):
+def test_anything_but_a_private_fifo_is_refused_by_name(tmp_path, kind):
     (tmp_path / "fifos").mkdir(mode=0o700)
     path = tmp_path / "fifos" / "a→b"
     if kind == "file":

@@ -1,4 +1,4 @@
-"""Plugins that write to each other through a real core: both ways, across deaths, with torn messages, and with Rust."""
+"""Plugins that exchange messages: both ways, across deaths, with torn messages, and with Rust."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Pair:
         return next(each["pid"] for each in self.core.plugin_health(name) if each["name"] == name)
 
     def kill(self, name: str) -> None:
-        """Kill -9, and wait until its next process is there."""
+        """Kill -9, and wait until the next process is ready."""
         old = self.pid(name)
         os.kill(old, signal.SIGKILL)
         self.until(lambda: self.running(name, old), f"{name} was not started again")
@@ -110,7 +110,7 @@ def test_a_stopped_reader_finds_its_messages(pair) -> None:
     pair.gets("right", list(range(1, 201)))
 
 
-def test_unread_messages_outlive_the_writer(pair) -> None:
+def test_unread_messages_survive_the_writer(pair) -> None:
     pair.core.plugin_stop("right")
     pair.call("left", "tell", {"from": 1, "to": 100})
     pair.kill("left")
@@ -119,7 +119,7 @@ def test_unread_messages_outlive_the_writer(pair) -> None:
     pair.gets("right", list(range(1, 151)))
 
 
-def test_unread_messages_outlive_the_reader(pair) -> None:
+def test_unread_messages_survive_the_reader(pair) -> None:
     os.kill(pair.pid("right"), signal.SIGSTOP)
     pair.call("left", "tell", {"from": 1, "to": 300})
     pair.kill("right")
@@ -127,11 +127,11 @@ def test_unread_messages_outlive_the_reader(pair) -> None:
     assert pair.call("left", "ask", 3) == [6]
 
 
-def test_a_request_outlives_the_death_of_whom_it_asks(pair) -> None:
+def test_a_request_survives_the_death_of_its_receiver(pair) -> None:
     reader = pair.pid("right")
     os.kill(reader, signal.SIGSTOP)
     pid = os.fork()
-    if pid == 0:  # in the meantime: the reader dies with the question in its pipe
+    if pid == 0:  # meanwhile the reader dies with the request in its pipe
         time.sleep(0.3)
         os.kill(reader, signal.SIGKILL)
         os._exit(0)
@@ -139,16 +139,16 @@ def test_a_request_outlives_the_death_of_whom_it_asks(pair) -> None:
     os.waitpid(pid, 0)
 
 
-def test_back_pressure_is_told(pair) -> None:
+def test_back_pressure_answers_429(pair) -> None:
     pair.core.plugin_stop("right")
-    told = pair.call("left", "tell", {"from": 1, "to": 100_000})
-    assert told["status"] == 429
-    assert told["sent"] > 1024
+    answer = pair.call("left", "tell", {"from": 1, "to": 100_000})
+    assert answer["status"] == 429
+    assert answer["sent"] > 1024
     pair.core.plugin_start("right")
-    pair.gets("right", list(range(1, told["sent"] + 1)))
+    pair.gets("right", list(range(1, answer["sent"] + 1)))
 
 
-def test_a_torn_message_costs_itself_alone(pair) -> None:
+def test_a_torn_message_loses_only_itself(pair) -> None:
     pair.core.plugin_stop("right")
     pair.call("left", "tell", {"from": 1, "to": 3})
     torn = PluginMessage(1, "left", "right", 1, b'"%b"' % (b"x" * 3000)).pack()[:500]
@@ -161,7 +161,7 @@ def test_a_torn_message_costs_itself_alone(pair) -> None:
 
 
 def test_lua_to_rust_to_lua(site) -> None:
-    """A Lua plugin tells analytics (Rust), and analytics tells backup (Lua)."""
+    """A Lua plugin asks analytics (Rust), and analytics sends a message to backup (Lua)."""
     if not (CONTRIB / "analytics/target/release/analytics").is_file():
         pytest.skip("analytics is not built: cargo build --release in contrib/plugins/analytics")
     site.set_rows(
@@ -178,7 +178,7 @@ def test_lua_to_rust_to_lua(site) -> None:
             assert pair.call("left", "analyze") == {"done": True}
         except CallError as error:
             pytest.fail(f"{error}\n{site.log.read_text()[-2000:]}")
-        pair.until(lambda: pair.call("backup", "list", {})["changes"] == 1, "backup was not told")
+        pair.until(lambda: pair.call("backup", "list", {})["changes"] == 1, "no message reached backup")
     site.no_tracebacks()
 
 

@@ -13,7 +13,7 @@ from reed.core.calls import Call, Caller, Handle
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
 from reed.store.base import Failed, Store
-from reed.supervision.lifecycle import State
+from reed.supervision.lifecycle import PRESENT, State
 from reed.wire import strict_json
 from reed.wire.codes import Flag, Permission
 from reed.wire.plugins import PluginAnswer, PluginSend
@@ -21,7 +21,6 @@ from reed.wire.snippets import Record
 from reed.wire.structs import Bytes
 
 Endpoints = dict[str, PluginEndpoint]
-_RUNNING = frozenset({State.READY, State.BUSY, State.SLEEPING})
 _BROADCAST = int(Flag.BROADCAST)
 
 
@@ -43,7 +42,7 @@ def plugin_send(store: Store, endpoints: Endpoints) -> Handle:
             receivers = [
                 each
                 for each in endpoints.values()
-                if each.plugin.state in _RUNNING and request.action in each.actions and _may_send(call.caller, each)
+                if each.plugin.state in PRESENT and request.action in each.actions and _may_send(call.caller, each)
             ]
             _Broadcast(store, call.forward, request, call.caller.plugin, receivers)
             return

@@ -203,6 +203,10 @@ end
 --- `{status, message}` of a valid failure, or nil; reed.lua sets it.
 function guard.failure() end
 
+--- Called once the whole SDK is loaded: makes its objects old, which minor collections do not touch, so that a fork keeps
+-- their pages shared with the zygote. Called earlier, the growth of the heap would switch Lua to major collections.
+function guard.age_heap() collectgarbage("generational") end
+
 --- Whether the job's time is used up.
 function guard.is_expired() return expired end
 
@@ -292,7 +296,6 @@ local function seal()
 end
 
 seal()
-collectgarbage("generational") -- the collector of a fork then leaves the SDK's pages shared with the zygote
 guard.globals, guard.load, guard.limit, guard.blame = globals, load, limit, blame
 guard.counted, guard.traceback = counted, traceback
 return guard

@@ -149,4 +149,6 @@ end
 
 function host.out_of_memory() return guard.out_of_memory() end
 
+guard.age_heap()
+
 return host

@@ -1,4 +1,4 @@
-//! A plugin with a type of its own: it keeps notes that other plugins send, and gives them out.
+//! A plugin that implements [`ReedPlugin`]: it stores notes that other plugins send, and returns them.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -33,8 +33,7 @@ impl ReedPlugin for Notebook {
     }
 
     fn actions(&self) -> Vec<Action> {
-        let action = |name: &str, command_id| Action { name: name.to_owned(), command_id };
-        vec![action("notes", NOTES), action("tell", TELL)]
+        vec![Action::new("notes", NOTES), Action::new("tell", TELL)]
     }
 
     fn handle_command(&self, ctx: &Context<'_>, command_id: u8, input: &Input<'_>) -> Result<Reply, Error> {
@@ -43,7 +42,8 @@ impl ReedPlugin for Notebook {
             TELL => {
                 let input = input.json()?;
                 let plugin = input.get("plugin").and_then(Value::as_str);
-                let plugin = plugin.ok_or_else(|| Error::fail(422, "\"plugin\" is missing: whom to tell"))?;
+                let plugin =
+                    plugin.ok_or_else(|| Error::fail(422, "expected {\"plugin\": NAME, \"note\": …}"))?;
                 let note = input.get("note").unwrap_or(&Value::Null);
                 Ok(ctx.request(plugin, MSG_NOTE, note, Duration::from_secs(5))?.into())
             }
@@ -53,7 +53,7 @@ impl ReedPlugin for Notebook {
 
     fn handle_plugin_message(&self, _ctx: &Context<'_>, message: &PluginMessage) -> Result<Answer, Error> {
         if message.message_type != MSG_NOTE {
-            return Err(Error::fail(404, "only notes are kept here"));
+            return Err(Error::fail(404, "only notes are stored here"));
         }
         let note = strict_json::parse(&message.payload)?;
         let count = self.with_notes(|notes| {

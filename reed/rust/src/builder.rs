@@ -1,30 +1,34 @@
-//! A plugin of closures.
+//! A plugin made of closures.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::call::{Action, Input, Reply};
 use crate::context::Context;
 use crate::error::Error;
-use crate::plugin::{Action, Answer, Input, ReedPlugin, Reply, Sleep, no_handler};
+use crate::message::Answer;
+use crate::plugin::{RECONNECT_TIMEOUT, ReedPlugin, no_message_handler};
+use crate::registration::Sleep;
 use crate::wire::codes::Signal;
 use crate::wire::message::PluginMessage;
 
 type OnCommand = Box<dyn Fn(&Context<'_>, &Input<'_>) -> Result<Reply, Error> + Send + Sync>;
-type OnSignal = Box<dyn Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync>;
 type OnMessage = Box<dyn Fn(&Context<'_>, &PluginMessage) -> Result<Answer, Error> + Send + Sync>;
+type OnSignal = Box<dyn Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync>;
 type OnSleep = Box<dyn Fn(&Context<'_>) -> Result<(), Error> + Send + Sync>;
-type Figures = Box<dyn Fn() -> Value + Send + Sync>;
+type Metrics = Box<dyn Fn() -> Value + Send + Sync>;
 
-/// A plugin that is put together of closures, and run.
+/// A plugin made of closures by a [`PluginBuilder`].
 ///
 /// ```no_run
 /// use reed_plugin::{Plugin, json};
 ///
 /// fn main() -> std::process::ExitCode {
-///     Plugin::new("hello", "1.0.0")
+///     Plugin::builder("hello", "1.0.0")
 ///         .action("greet", 0x01, |_ctx, input| Ok(json!({"hello": input.json()?})))
 ///         .run()
 /// }
@@ -33,103 +37,141 @@ pub struct Plugin {
     name: String,
     version: String,
     actions: Vec<Action>,
-    commands: BTreeMap<u8, OnCommand>,
-    messages: BTreeMap<u8, OnMessage>,
+    on_command: BTreeMap<u8, OnCommand>,
+    on_message: BTreeMap<u8, OnMessage>,
     on_signal: Option<OnSignal>,
     on_sleep: Option<OnSleep>,
-    figures: Option<Figures>,
-    workers: usize,
+    metrics: Option<Metrics>,
+    concurrency: usize,
     sleep: Option<Sleep>,
-    patience: Duration,
+    reconnect_timeout: Duration,
 }
 
 impl Plugin {
-    /// A plugin with the name and version of its row.
-    pub fn new(name: &str, version: &str) -> Plugin {
-        Plugin {
-            name: name.to_owned(),
-            version: version.to_owned(),
+    /// Starts a plugin with the name and version of its row in plugin-registry.csv.
+    pub fn builder(name: impl Into<String>, version: impl Into<String>) -> PluginBuilder {
+        PluginBuilder(Plugin {
+            name: name.into(),
+            version: version.into(),
             actions: Vec::new(),
-            commands: BTreeMap::new(),
-            messages: BTreeMap::new(),
+            on_command: BTreeMap::new(),
+            on_message: BTreeMap::new(),
             on_signal: None,
             on_sleep: None,
-            figures: None,
-            workers: 1,
+            metrics: None,
+            concurrency: 1,
             sleep: None,
-            patience: Duration::from_secs(10),
-        }
+            reconnect_timeout: RECONNECT_TIMEOUT,
+        })
     }
 
-    /// An action, with the id that plugin.yaml gives it. The handler gives a JSON value, a [`Reply`] or `()`.
+    /// The former name of [`Plugin::builder`].
+    #[allow(clippy::new_ret_no_self)]
+    #[deprecated(since = "0.2.0", note = "renamed to `builder`")]
+    pub fn new(name: &str, version: &str) -> PluginBuilder {
+        Plugin::builder(name, version)
+    }
+}
+
+/// Collects the handlers and options of a [`Plugin`].
+#[derive(Debug)]
+#[must_use = "a plugin does nothing until `run`"]
+pub struct PluginBuilder(Plugin);
+
+impl PluginBuilder {
+    /// Adds an action, with its id in plugin.yaml. The handler returns a JSON value, a [`Reply`] or `()`.
     pub fn action<R: Into<Reply>>(
         mut self,
-        name: &str,
+        name: impl Into<String>,
         command_id: u8,
         handler: impl Fn(&Context<'_>, &Input<'_>) -> Result<R, Error> + Send + Sync + 'static,
-    ) -> Plugin {
-        self.actions.push(Action { name: name.to_owned(), command_id });
-        self.commands.insert(command_id, Box::new(move |ctx, input| handler(ctx, input).map(Into::into)));
+    ) -> PluginBuilder {
+        self.0.actions.push(Action::new(name, command_id));
+        let handler: OnCommand = Box::new(move |ctx, input| handler(ctx, input).map(Into::into));
+        self.0.on_command.insert(command_id, handler);
         self
     }
 
-    /// A handler for one type of messages of other plugins. It gives an [`Answer`], a JSON value (sent as DATA) or
+    /// Adds a handler for a type of messages of other plugins. It returns an [`Answer`], a JSON value (sent as DATA) or
     /// `()` (sent as ACK).
     pub fn on_message<A: Into<Answer>>(
         mut self,
         message_type: u8,
         handler: impl Fn(&Context<'_>, &PluginMessage) -> Result<A, Error> + Send + Sync + 'static,
-    ) -> Plugin {
-        self.messages
-            .insert(message_type, Box::new(move |ctx, message| handler(ctx, message).map(Into::into)));
+    ) -> PluginBuilder {
+        let handler: OnMessage = Box::new(move |ctx, message| handler(ctx, message).map(Into::into));
+        self.0.on_message.insert(message_type, handler);
         self
     }
 
-    /// Called for each signal of the core, before the SDK answers it.
+    /// Sets what is called for each signal of the core, before the SDK answers it.
     pub fn on_signal(
         mut self,
         handler: impl Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync + 'static,
-    ) -> Plugin {
-        self.on_signal = Some(Box::new(handler));
+    ) -> PluginBuilder {
+        self.0.on_signal = Some(Box::new(handler));
         self
     }
 
-    /// Called before the plugin goes to sleep.
+    /// Sets what is called before the plugin sleeps.
     pub fn on_sleep(
         mut self,
         handler: impl Fn(&Context<'_>) -> Result<(), Error> + Send + Sync + 'static,
-    ) -> Plugin {
-        self.on_sleep = Some(Box::new(handler));
+    ) -> PluginBuilder {
+        self.0.on_sleep = Some(Box::new(handler));
         self
     }
 
-    /// Figures of its own, for `reed plugin health`.
-    pub fn figures(mut self, figures: impl Fn() -> Value + Send + Sync + 'static) -> Plugin {
-        self.figures = Some(Box::new(figures));
+    /// Sets the plugin's own metrics, for `reed plugin health`.
+    pub fn metrics(mut self, metrics: impl Fn() -> Value + Send + Sync + 'static) -> PluginBuilder {
+        self.0.metrics = Some(Box::new(metrics));
         self
     }
 
-    /// Takes so many calls at the same time, each on a connection and a thread of its own.
-    pub fn workers(mut self, count: usize) -> Plugin {
-        self.workers = count.max(1);
+    /// Sets how many calls are handled at the same time, each on a thread and a connection of its own.
+    pub fn concurrency(mut self, calls: usize) -> PluginBuilder {
+        self.0.concurrency = calls.max(1);
         self
     }
 
-    /// Sleeps when it was idle for a time, unless the core says otherwise.
-    pub fn sleep(mut self, sleep: Sleep) -> Plugin {
-        self.sleep = Some(sleep);
+    /// Sets when the idle plugin sleeps, unless the core sets it.
+    pub fn sleep(mut self, sleep: Sleep) -> PluginBuilder {
+        self.0.sleep = Some(sleep);
         self
     }
 
-    /// How long to look for the core when it is gone; 10 s unless told otherwise.
-    pub fn patience(mut self, patience: Duration) -> Plugin {
-        self.patience = patience;
+    /// Sets how long the plugin tries to reconnect to the core before it ends; 10 s by default.
+    pub fn reconnect_timeout(mut self, timeout: Duration) -> PluginBuilder {
+        self.0.reconnect_timeout = timeout;
         self
     }
 
-    /// Serves calls, signals and messages until the core asks for the shutdown.
+    /// Returns the plugin, for [`serve`](crate::serve).
+    pub fn build(self) -> Plugin {
+        self.0
+    }
+
+    /// Runs the plugin until the core ends it.
     pub fn run(self) -> ExitCode {
-        crate::run(&self)
+        crate::host::run(&self.0)
+    }
+
+    /// The former name of [`PluginBuilder::metrics`].
+    #[deprecated(since = "0.2.0", note = "renamed to `metrics`")]
+    pub fn figures(self, figures: impl Fn() -> Value + Send + Sync + 'static) -> PluginBuilder {
+        self.metrics(figures)
+    }
+
+    /// The former name of [`PluginBuilder::concurrency`].
+    #[deprecated(since = "0.2.0", note = "renamed to `concurrency`")]
+    pub fn workers(self, count: usize) -> PluginBuilder {
+        self.concurrency(count)
+    }
+
+    /// The former name of [`PluginBuilder::reconnect_timeout`].
+    #[deprecated(since = "0.2.0", note = "renamed to `reconnect_timeout`")]
+    pub fn patience(self, patience: Duration) -> PluginBuilder {
+        self.reconnect_timeout(patience)
     }
 }
 
@@ -147,7 +189,7 @@ impl ReedPlugin for Plugin {
     }
 
     fn handle_command(&self, ctx: &Context<'_>, command_id: u8, input: &Input<'_>) -> Result<Reply, Error> {
-        match self.commands.get(&command_id) {
+        match self.on_command.get(&command_id) {
             Some(handler) => handler(ctx, input),
             None => Err(Error::fail(404, format!("no action with id 0x{command_id:02X}"))),
         }
@@ -158,33 +200,47 @@ impl ReedPlugin for Plugin {
     }
 
     fn handle_plugin_message(&self, ctx: &Context<'_>, message: &PluginMessage) -> Result<Answer, Error> {
-        match self.messages.get(&message.message_type) {
+        match self.on_message.get(&message.message_type) {
             Some(handler) => handler(ctx, message),
-            None => Err(no_handler(message)),
+            None => Err(no_message_handler(message)),
         }
     }
 
     fn message_types(&self) -> Vec<u8> {
-        self.messages.keys().copied().collect()
+        self.on_message.keys().copied().collect()
     }
 
     fn on_sleep(&self, ctx: &Context<'_>) -> Result<(), Error> {
         self.on_sleep.as_ref().map_or(Ok(()), |handler| handler(ctx))
     }
 
-    fn figures(&self) -> Value {
-        self.figures.as_ref().map_or(Value::Null, |figures| figures())
+    fn metrics(&self) -> Value {
+        self.metrics.as_ref().map_or(Value::Null, |metrics| metrics())
     }
 
-    fn workers(&self) -> usize {
-        self.workers
+    fn concurrency(&self) -> usize {
+        self.concurrency
     }
 
     fn sleep(&self) -> Option<Sleep> {
         self.sleep
     }
 
-    fn patience(&self) -> Duration {
-        self.patience
+    fn reconnect_timeout(&self) -> Duration {
+        self.reconnect_timeout
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("actions", &self.actions)
+            .field("message_types", &self.message_types())
+            .field("concurrency", &self.concurrency)
+            .field("sleep", &self.sleep)
+            .field("reconnect_timeout", &self.reconnect_timeout)
+            .finish_non_exhaustive()
     }
 }

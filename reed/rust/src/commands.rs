@@ -1,12 +1,14 @@
-//! The core's commands: what a plugin may ask of the core, as far as its row's permissions go.
+//! The core's commands, as far as the permissions in the plugin's row allow them.
 //!
-//! They travel on the connection that the handler's call came on. Calls that arrive while a command waits are queued,
-//! and handled after it.
+//! They are sent on the connection on which the handler's call arrived. Calls that arrive during a command are handled
+//! after it.
+
+use std::fmt;
 
 use serde_json::Value;
 
-use crate::context::Context;
 use crate::error::Error;
+use crate::snippet::{Page, Snippet};
 use crate::strict_json;
 use crate::wire::codes::{Command, ErrorCode};
 use crate::wire::common::{Done, JsonResponse, pack_name, pack_ref};
@@ -14,85 +16,42 @@ use crate::wire::registry::{Definition, RegistryCheck, RegistryGot, RegistryPage
 use crate::wire::schema::{SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond};
 use crate::wire::search::{SearchIndexed, SearchPage, SearchQuery};
 use crate::wire::snippets::{
-    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetPage, SnippetRename,
+    Record, SnippetCreate, SnippetDelete, SnippetFind, SnippetGot, SnippetList, SnippetRename,
     SnippetRestore, SnippetUpdate, SnippetWritten,
 };
 
-/// A piece of content.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snippet {
-    /// UUID in text.
-    pub id: String,
-    /// Its type.
-    pub snippet_type: String,
-    /// Its semantic name; may be empty.
-    pub name: String,
-    /// 1, 2, …
-    pub version: u32,
-    /// A JSON object.
-    pub content: Value,
+/// Sends commands to the core: a [`Context`](crate::Context), or a test's substitute.
+pub(crate) trait Request {
+    /// Returns the payload of the response.
+    fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error>;
 }
 
-impl Snippet {
-    fn of(record: Record) -> Result<Snippet, Error> {
-        Ok(Snippet {
-            id: record.id,
-            snippet_type: record.snippet_type,
-            name: record.semantic_name,
-            version: record.version,
-            content: strict_json::parse(&record.content)?,
-        })
-    }
-
-    /// The snippet that the core looked up for an action with `input: snippet`.
-    pub fn from_input(input: &[u8]) -> Result<Snippet, Error> {
-        let mut value = strict_json::parse_around_content(input)?;
-        let text = |key: &str| match value.get(key) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Null) => Ok(String::new()),
-            _ => Err(Error::malformed("input", format!("no snippet: {key:?} is missing"))),
-        };
-        let (id, snippet_type, name) = (text("id")?, text("type")?, text("name")?);
-        let version = value.get("version").and_then(Value::as_u64).unwrap_or_default();
-        let content = value.get_mut("content").map(Value::take).filter(Value::is_object);
-        let content =
-            content.ok_or_else(|| Error::malformed("input", "no snippet: \"content\" is missing"))?;
-        Ok(Snippet { id, snippet_type, name, version: u32::try_from(version).unwrap_or(u32::MAX), content })
-    }
-
-    /// A text of its content; empty when there is none.
-    pub fn text(&self, field: &str) -> &str {
-        self.content.get(field).and_then(Value::as_str).unwrap_or_default()
+impl fmt::Debug for dyn Request + '_ {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the core")
     }
 }
 
-/// One page of a list of snippets.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// In creation order.
-    pub snippets: Vec<Snippet>,
-    /// `after` of the next page; empty at the end.
-    pub after: String,
-}
-
-/// `ctx.snippet()`: commands on snippets. A `reference` is a UUID or a semantic name.
-pub struct SnippetCommands<'a>(pub(crate) &'a Context<'a>);
+/// Commands on snippets: [`Context::snippet`](crate::Context::snippet). A `reference` is a UUID or a semantic name.
+#[derive(Clone, Copy, Debug)]
+pub struct SnippetCommands<'a>(pub(crate) &'a dyn Request);
 
 impl SnippetCommands<'_> {
-    /// The snippet; 404 when there is none. Needs snippet_read, as do `list` and `find`.
+    /// A snippet; status 404 if there is none. Needs snippet_read, as do `list` and `find`.
     pub fn get(&self, reference: &str) -> Result<Snippet, Error> {
-        let payload = self.0.ask(Command::SnippetGet, &pack_ref(reference)?)?;
-        Snippet::of(SnippetGot::unpack(&payload)?.record)
+        let payload = self.0.request(Command::SnippetGet, &pack_ref(reference)?)?;
+        Snippet::from_record(SnippetGot::unpack(&payload)?.record)
     }
 
-    /// A page of at most `limit` snippets (0: 100; at most 1000) of a type ("": all), behind `after` ("": from the start).
+    /// A page of the snippets of a type (all types if empty) after the cursor `after` (from the start if empty). `limit`
+    /// 0 is 100; at most 1000.
     pub fn list(&self, snippet_type: &str, after: &str, limit: u32) -> Result<Page, Error> {
         let list = SnippetList { snippet_type: snippet_type.to_owned(), after: after.to_owned(), limit };
-        self.page(Command::SnippetList, &list.pack()?)
+        Page::decode(&self.0.request(Command::SnippetList, &list.pack()?)?)
     }
 
-    /// As `list`, of a type's snippets whose top-level fields equal `conditions`: `json!({"path": "blog/intro"})`. Fields
-    /// that the type names as `indexed` or `unique` are found by an index, others by reading all snippets of the type.
+    /// As `list`, but only snippets whose top-level fields equal `conditions`: `json!({"path": "blog/intro"})`. An index
+    /// finds fields that the type declares as `indexed` or `unique`; for others all snippets of the type are read.
     pub fn find(
         &self,
         snippet_type: &str,
@@ -106,10 +65,11 @@ impl SnippetCommands<'_> {
             limit,
             conditions: strict_json::text(conditions),
         };
-        self.page(Command::SnippetFind, &find.pack()?)
+        Page::decode(&self.0.request(Command::SnippetFind, &find.pack()?)?)
     }
 
-    /// The id of a new snippet; `name` may be empty. Needs snippet_write, as do `update`, `rename` and `delete`.
+    /// Creates a snippet and returns its id; `name` may be empty. Needs snippet_write, as do `update`, `rename` and
+    /// `delete`.
     pub fn create(&self, snippet_type: &str, name: &str, content: &Value) -> Result<String, Error> {
         let create = SnippetCreate {
             snippet_type: snippet_type.to_owned(),
@@ -119,36 +79,31 @@ impl SnippetCommands<'_> {
         self.write(Command::SnippetCreate, &create.pack()?)
     }
 
-    /// Gives a snippet another name, or none (""). 409 if the name is in use.
+    /// Sets the name of a snippet, or removes it (empty). Status 409 if the name is in use.
     pub fn rename(&self, reference: &str, name: &str) -> Result<String, Error> {
         let rename = SnippetRename { reference: reference.to_owned(), semantic_name: name.to_owned() };
         self.write(Command::SnippetRename, &rename.pack()?)
     }
 
-    /// Merges a patch (RFC 7396: null takes a field away). 409 unless it has that version (0: any).
+    /// Applies a merge patch (RFC 7396: null removes a field). Status 409 unless the snippet has the version
+    /// `if_version` (0: any).
     pub fn update(&self, reference: &str, patch: &Value, if_version: u32) -> Result<String, Error> {
         let update =
             SnippetUpdate { reference: reference.to_owned(), if_version, patch: strict_json::text(patch) };
         self.write(Command::SnippetUpdate, &update.pack()?)
     }
 
-    /// Deletes it; with `cascade` its bonds too, else a bonded snippet is a 409.
+    /// Deletes a snippet. Status 409 if it has bonds, unless `cascade` deletes them too.
     pub fn delete(&self, reference: &str, cascade: bool) -> Result<String, Error> {
         let delete = SnippetDelete { reference: reference.to_owned(), cascade };
         self.write(Command::SnippetDelete, &delete.pack()?)
     }
 
-    /// Writes a snippet as it once was, with its id, version and times; `flags` are those of
-    /// [`restore`](crate::wire::snippets::restore). The status is 201 (new), 204 (an older version was replaced) or 200
-    /// (it is there alike), and `error` then is a warning. Needs snippet_restore.
+    /// Writes a snippet with the id, version and times of `record`; `flags` are those of
+    /// [`restore`](crate::wire::snippets::restore). The status is 201 (created), 204 (replaced an older version) or 200
+    /// (unchanged), and `error` is a warning. Needs snippet_restore.
     pub fn restore(&self, record: &Record, flags: u8) -> Result<SnippetWritten, Error> {
         self.written(Command::SnippetRestore, &SnippetRestore { flags, record: record.clone() }.pack()?)
-    }
-
-    fn page(&self, command: Command, payload: &[u8]) -> Result<Page, Error> {
-        let page = SnippetPage::unpack(&self.0.ask(command, payload)?)?;
-        let snippets: Result<_, _> = page.records.into_iter().map(Snippet::of).collect();
-        Ok(Page { snippets: snippets?, after: page.cursor })
     }
 
     fn write(&self, command: Command, payload: &[u8]) -> Result<String, Error> {
@@ -156,7 +111,7 @@ impl SnippetCommands<'_> {
     }
 
     fn written(&self, command: Command, payload: &[u8]) -> Result<SnippetWritten, Error> {
-        let written = SnippetWritten::unpack(&self.0.ask(command, payload)?)?;
+        let written = SnippetWritten::unpack(&self.0.request(command, payload)?)?;
         if written.status >= 300 {
             return Err(Error::Refused {
                 what: format!("{command:?}"),
@@ -169,59 +124,62 @@ impl SnippetCommands<'_> {
     }
 }
 
-/// `ctx.schema()`: commands on bonds.
-pub struct SchemaCommands<'a>(pub(crate) &'a Context<'a>);
+/// Commands on bonds: [`Context::schema`](crate::Context::schema).
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaCommands<'a>(pub(crate) &'a dyn Request);
 
 impl SchemaCommands<'_> {
-    /// Bonds a child to a parent; gives the bond's id. Needs schema_write, as does `unbond`.
+    /// Bonds a child to a parent and returns the bond's id. Needs schema_write, as does `unbond`.
     pub fn bond(&self, parent: &str, child: &str, weight: i32, path: &str) -> Result<String, Error> {
         let bond =
             SchemaBond { parent: parent.to_owned(), child: child.to_owned(), weight, path: path.to_owned() };
-        Ok(SchemaBonded::unpack(&self.0.ask(Command::SchemaBond, &bond.pack()?)?)?.bond_id)
+        Ok(SchemaBonded::unpack(&self.0.request(Command::SchemaBond, &bond.pack()?)?)?.bond_id)
     }
 
-    /// Takes the bond away.
+    /// Removes a bond.
     pub fn unbond(&self, parent: &str, child: &str) -> Result<(), Error> {
         let unbond = SchemaUnbond { parent: parent.to_owned(), child: child.to_owned() };
-        Done::unpack(&self.0.ask(Command::SchemaUnbond, &unbond.pack()?)?)?;
+        Done::unpack(&self.0.request(Command::SchemaUnbond, &unbond.pack()?)?)?;
         Ok(())
     }
 
-    /// `{id, type, name, weight, path, children}` of a root ("": the list of all), so many levels deep (0: all). Needs
-    /// schema_read.
+    /// `{id, type, name, weight, path, children}` of a root, or the list of all roots (empty), down to `depth` levels
+    /// (0: all). Needs schema_read.
     pub fn tree(&self, root: &str, depth: u8) -> Result<Value, Error> {
         let tree = SchemaTree { root: root.to_owned(), depth };
-        strict_json::parse(&JsonResponse::unpack(&self.0.ask(Command::SchemaTree, &tree.pack()?)?)?.json)
+        json_response(&self.0.request(Command::SchemaTree, &tree.pack()?)?)
     }
 }
 
-/// `ctx.registry()`: commands on types.
-pub struct RegistryCommands<'a>(pub(crate) &'a Context<'a>);
+/// Commands on types: [`Context::registry`](crate::Context::registry).
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryCommands<'a>(pub(crate) &'a dyn Request);
 
 impl RegistryCommands<'_> {
-    /// Defines a type, or defines it anew; true when it was new. Needs registry_write.
+    /// Defines a type, or redefines it; true if it is new. Needs registry_write.
     pub fn define(&self, type_name: &str, definition: &Value) -> Result<bool, Error> {
         let definition =
             Definition { type_name: type_name.to_owned(), definition: strict_json::text(definition) };
-        Ok(Done::unpack(&self.0.ask(Command::RegistryDefine, &definition.pack()?)?)?.status == 201)
+        let payload = self.0.request(Command::RegistryDefine, &definition.pack()?)?;
+        Ok(Done::unpack(&payload)?.status == 201)
     }
 
     /// The definition of a type. Needs registry_read, as does `list`.
     pub fn get(&self, type_name: &str) -> Result<Value, Error> {
-        let got = RegistryGot::unpack(&self.0.ask(Command::RegistryGet, &pack_name(type_name)?)?)?;
+        let got = RegistryGot::unpack(&self.0.request(Command::RegistryGet, &pack_name(type_name)?)?)?;
         strict_json::parse(&got.definition.definition)
     }
 
-    /// `{checked, unfit, first, cursor}`: which snippets do not fit their type, a part of them at a time; `after` is the
-    /// cursor of the part before. Needs snippet_read.
+    /// Checks up to 1000 snippets of a type against its definition: `{checked, unfit, first, cursor}`. `after` is the
+    /// cursor of the previous part. Needs snippet_read.
     pub fn check(&self, type_name: &str, after: &str) -> Result<Value, Error> {
         let check = RegistryCheck { type_name: type_name.to_owned(), after: after.to_owned(), limit: 0 };
-        strict_json::parse(&JsonResponse::unpack(&self.0.ask(Command::RegistryCheck, &check.pack()?)?)?.json)
+        json_response(&self.0.request(Command::RegistryCheck, &check.pack()?)?)
     }
 
     /// All types with their definitions.
     pub fn list(&self) -> Result<Vec<(String, Value)>, Error> {
-        let page = RegistryPage::unpack(&self.0.ask(Command::RegistryList, &[])?)?;
+        let page = RegistryPage::unpack(&self.0.request(Command::RegistryList, &[])?)?;
         page.definitions
             .into_iter()
             .map(|each| Ok((each.type_name, strict_json::parse(&each.definition)?)))
@@ -229,17 +187,74 @@ impl RegistryCommands<'_> {
     }
 }
 
-/// `ctx.search()`: commands on the search index.
-pub struct SearchCommands<'a>(pub(crate) &'a Context<'a>);
+/// Commands on the search index: [`Context::search`](crate::Context::search).
+#[derive(Clone, Copy, Debug)]
+pub struct SearchCommands<'a>(pub(crate) &'a dyn Request);
 
 impl SearchCommands<'_> {
-    /// What is found, the best first. Needs search_read.
+    /// Searches; the best hits come first. Needs search_read.
     pub fn query(&self, query: &SearchQuery) -> Result<SearchPage, Error> {
-        SearchPage::unpack(&self.0.ask(Command::SearchQuery, &query.pack()?)?)
+        SearchPage::unpack(&self.0.request(Command::SearchQuery, &query.pack()?)?)
     }
 
-    /// Indexes a snippet again ("": everything); gives the number indexed. Needs search_write.
+    /// Indexes a snippet again, or everything (empty); returns the number of snippets. Needs search_write.
     pub fn index(&self, reference: &str) -> Result<u32, Error> {
-        Ok(SearchIndexed::unpack(&self.0.ask(Command::SearchIndex, &pack_ref(reference)?)?)?.indexed)
+        let payload = self.0.request(Command::SearchIndex, &pack_ref(reference)?)?;
+        Ok(SearchIndexed::unpack(&payload)?.indexed)
+    }
+}
+
+fn json_response(payload: &[u8]) -> Result<Value, Error> {
+    strict_json::parse(&JsonResponse::unpack(payload)?.json)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::wire::fields::{REF, Writer};
+    use serde_json::json;
+
+    const ID: &str = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b";
+
+    /// Answers every command with the same payload, and keeps the last request.
+    struct FakeCore {
+        response: Vec<u8>,
+        request: RefCell<(Option<Command>, Vec<u8>)>,
+    }
+
+    impl Request for FakeCore {
+        fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
+            self.request.replace((Some(command), payload.to_vec()));
+            Ok(self.response.clone())
+        }
+    }
+
+    fn written(status: u16) -> FakeCore {
+        let response = Writer::new().u16(status).text(ID, REF).unwrap().clipped16("").done();
+        FakeCore { response, request: RefCell::default() }
+    }
+
+    #[test]
+    fn create_sends_type_name_and_content_and_returns_the_id() {
+        let core = written(201);
+        let id = SnippetCommands(&core).create("page", "intro", &json!({"n": 1.50})).unwrap();
+        assert_eq!(id, ID);
+        let (command, payload) = core.request.into_inner();
+        let expected = SnippetCreate {
+            snippet_type: "page".to_owned(),
+            semantic_name: "intro".to_owned(),
+            content: b"{\"n\":1.5}".to_vec(),
+        };
+        assert_eq!((command, payload), (Some(Command::SnippetCreate), expected.pack().unwrap()));
+    }
+
+    #[test]
+    fn a_write_with_an_error_status_fails() {
+        let error = SnippetCommands(&written(409)).delete(ID, false).unwrap_err();
+        assert_eq!((error.status(), error.code()), (409, ErrorCode::Conflict as u32));
     }
 }

@@ -1,13 +1,14 @@
-//! What a handler is given: the plugin's place in the world, the core's commands, and the other plugins.
+//! What a handler works with: the plugin's settings, the core's commands, and the other plugins.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::commands::{RegistryCommands, SchemaCommands, SearchCommands, SnippetCommands};
+use crate::commands::{RegistryCommands, Request, SchemaCommands, SearchCommands, SnippetCommands};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::log;
@@ -15,44 +16,44 @@ use crate::shared::Shared;
 use crate::strict_json;
 use crate::wire::codes::{Command, Signal};
 
-/// How long a command to the core may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a handler works with.
+/// The plugin's settings, the core's commands, and the other plugins.
 pub struct Context<'a> {
-    pub(crate) shared: &'a Shared<'a>,
+    pub(crate) shared: &'a Shared,
     pub(crate) connection: &'a RefCell<Connection>,
 }
 
 impl Context<'_> {
     /// The plugin's name.
     pub fn name(&self) -> &str {
-        &self.shared.environment.name
+        &self.shared.info.name
     }
 
-    /// Its settings: those of plugin.yaml, with those of reed.yaml over them.
+    /// The settings: those of plugin.yaml, overridden by those of reed.yaml.
     pub fn settings(&self) -> Arc<Value> {
         self.shared.registration().settings
     }
 
-    /// What its row lets it do.
+    /// The permissions in the plugin's row.
     pub fn permissions(&self) -> Arc<[String]> {
         self.shared.registration().permissions
     }
 
-    /// Its own folder, to read.
+    /// The plugin's own folder, read-only.
     pub fn plugin_dir(&self) -> &Path {
         &self.shared.environment.plugin_dir
     }
 
-    /// A folder to write in; only with the permission file_write.
+    /// A writable folder, for a plugin with the permission file_write.
     pub fn data_dir(&self) -> Option<&Path> {
         self.shared.environment.data_dir.as_deref()
     }
 
-    /// Writes a line to the core's log.
+    /// Writes a line to the plugin's log.
+    #[deprecated(since = "0.2.0", note = "use `log::info` or another level")]
     pub fn log(&self, line: &str) {
-        log::line(line);
+        log::info(line);
     }
 
     /// Commands on snippets.
@@ -75,37 +76,56 @@ impl Context<'_> {
         SearchCommands(self)
     }
 
-    /// Sends a message to another plugin, and does not wait for an answer. When its pipe is full the message is queued;
-    /// when the queue is full as well, that is the error [`Error::QueueFull`]. Gives the message's timestamp.
+    /// Sends a message to another plugin without waiting for an answer, and returns the message's timestamp. If the FIFO
+    /// is full the message is queued; if the queue is full too the error is [`Error::QueueFull`].
     pub fn send_message(&self, target: &str, message_type: u8, payload: &Value) -> Result<u64, Error> {
-        self.shared.figures.message_sent();
+        self.shared.metrics.message_sent();
         self.shared.peers.send(target, message_type, &strict_json::text(payload))
     }
 
-    /// Sends a message to another plugin and waits for its answer: null for an ACK, what it holds for DATA, an error for
-    /// ERROR or after that time. Without workers, calls and messages that come meanwhile wait.
+    /// Sends a message to another plugin and waits for its answer: null for an ACK, the data for DATA, an error for ERROR
+    /// and after the timeout, which is at most one hour. With a concurrency of 1, calls and messages that arrive meanwhile wait.
     pub fn request(
         &self,
         target: &str,
         message_type: u8,
         payload: &Value,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<Value, Error> {
-        self.shared.figures.message_sent();
-        self.shared.peers.request(target, message_type, &strict_json::text(payload), within)
+        self.shared.metrics.message_sent();
+        self.shared.peers.request(target, message_type, &strict_json::text(payload), timeout)
     }
 
-    /// Sends a signal to the core: BUSY holds calls back until READY; ERROR is shown in `reed plugin status` with its data.
+    /// Sends a signal to the core. After BUSY the core holds calls back until READY; `reed plugin status` shows the data
+    /// of ERROR.
     pub fn send_signal(&self, signal: Signal, data: &[u8]) -> Result<(), Error> {
         self.shared.send_signal(&mut *self.borrow()?, signal, data)
     }
 
-    /// Asks the core for anything else, by the bytes of [`wire`](crate::wire): gives the payload of its response.
-    pub fn ask(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Sends any command to the core, with a payload of [`wire`](crate::wire), and returns the payload of the response.
+    pub fn command(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
         self.borrow()?.request(command, payload, COMMAND_TIMEOUT)
     }
 
-    fn borrow(&self) -> Result<std::cell::RefMut<'_, Connection>, Error> {
+    /// The former name of [`Context::command`].
+    #[deprecated(since = "0.2.0", note = "renamed to `command`")]
+    pub fn ask(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
+        self.command(command, payload)
+    }
+
+    fn borrow(&self) -> Result<RefMut<'_, Connection>, Error> {
         self.connection.try_borrow_mut().map_err(|_| Error::fail(500, "the connection is in use"))
+    }
+}
+
+impl Request for Context<'_> {
+    fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
+        self.command(command, payload)
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Context").field("name", &self.name()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What the core tells a native plugin when it starts it: environment variables.
+//! The environment variables that the core sets for a native plugin.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,39 +8,55 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::strict_json;
 
-/// Where a plugin runs.
+/// Where a plugin runs: its name, socket and folders.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Environment {
-    /// `REED_PLUGIN_NAME`: the name in its row.
+    /// `REED_PLUGIN_NAME`: the name in its row of plugin-registry.csv.
     pub name: String,
-    /// `REED_SOCKET`: where the core listens for this plugin.
+    /// `REED_SOCKET`: the socket on which the core listens for this plugin.
     pub socket: PathBuf,
-    /// `REED_RUNTIME_DIR`: sockets and FIFOs.
+    /// `REED_RUNTIME_DIR`: the folder of sockets and FIFOs.
     pub runtime_dir: PathBuf,
-    /// `REED_PLUGIN_DIR`: the plugin's own folder, to read.
+    /// `REED_PLUGIN_DIR`: the plugin's own folder, read-only.
     pub plugin_dir: PathBuf,
-    /// `REED_DATA_DIR`: a folder to write in; only with the permission file_write.
+    /// `REED_DATA_DIR`: a writable folder, for a plugin with the permission file_write.
     pub data_dir: Option<PathBuf>,
-    /// `REED_SETTINGS`: JSON; those that the core gives when the plugin registers take their place.
+    /// `REED_SETTINGS`: JSON. The settings in the core's answer to the registration replace it.
     pub settings: Value,
 }
 
 impl Environment {
-    /// Reads the variables.
+    /// An environment for tests, with empty settings, no data folder, and `runtime_dir` as the plugin's folder.
+    pub fn new(
+        name: impl Into<String>,
+        socket: impl Into<PathBuf>,
+        runtime_dir: impl Into<PathBuf>,
+    ) -> Environment {
+        let runtime_dir = runtime_dir.into();
+        Environment {
+            name: name.into(),
+            socket: socket.into(),
+            plugin_dir: runtime_dir.clone(),
+            runtime_dir,
+            data_dir: None,
+            settings: Value::Object(serde_json::Map::new()),
+        }
+    }
+
+    /// Reads the environment variables.
     pub fn from_env() -> Result<Environment, Error> {
-        let settings = match env::var("REED_SETTINGS") {
-            Ok(text) if !text.is_empty() => strict_json::parse(text.as_bytes())
-                .map_err(|error| Error::Environment { variable: "REED_SETTINGS", why: error.to_string() })?,
-            _ => Value::Object(serde_json::Map::new()),
-        };
-        Ok(Environment {
-            name: text("REED_PLUGIN_NAME")?,
-            socket: text("REED_SOCKET")?.into(),
-            runtime_dir: text("REED_RUNTIME_DIR")?.into(),
-            plugin_dir: env::var_os("REED_PLUGIN_DIR").map(PathBuf::from).unwrap_or_default(),
-            data_dir: env::var_os("REED_DATA_DIR").filter(|path| !path.is_empty()).map(PathBuf::from),
-            settings,
-        })
+        let (name, socket, runtime_dir) =
+            (text("REED_PLUGIN_NAME")?, text("REED_SOCKET")?, text("REED_RUNTIME_DIR")?);
+        let mut environment = Environment::new(name, socket, runtime_dir);
+        environment.plugin_dir = env::var_os("REED_PLUGIN_DIR").map(PathBuf::from).unwrap_or_default();
+        environment.data_dir =
+            env::var_os("REED_DATA_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        if let Some(settings) = env::var("REED_SETTINGS").ok().filter(|settings| !settings.is_empty()) {
+            environment.settings = strict_json::parse(settings.as_bytes())
+                .map_err(|error| Error::Environment { variable: "REED_SETTINGS", why: error.to_string() })?;
+        }
+        Ok(environment)
     }
 }
 

@@ -1,7 +1,4 @@
-//! Everything that can go wrong, as one enum: what happened, where, and what to do next.
-//!
-//! An error that a handler gives back becomes the answer to its call: [`Error::status`] and [`Error::code`] travel with
-//! its text. A handler makes its own with [`Error::fail`].
+//! The error type of the crate: what happened, where, and what to do.
 
 use std::fmt;
 use std::io;
@@ -9,90 +6,93 @@ use std::time::Duration;
 
 use crate::wire::codes::ErrorCode;
 
-/// What went wrong. Its text says what, where, and what to do next.
+/// What went wrong. Its text says what happened, where, and what to do.
+///
+/// An error that a handler returns is the answer to its call: [`Error::status`], [`Error::code`] and the text are sent
+/// to the caller. A handler creates its own errors with [`Error::fail`].
 #[non_exhaustive]
 pub enum Error {
-    /// The environment that the core gives a plugin lacks something: was it started by the core?
+    /// An environment variable that the core sets is missing or invalid: the core did not start this process.
     Environment {
         /// The variable, such as `REED_SOCKET`.
         variable: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with its value.
         why: String,
     },
-    /// The operating system refused.
+    /// A system call failed.
     Io {
-        /// What was tried, with its path.
+        /// The operation, with its path.
         what: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Bytes that do not fit their struct, or hold bad UTF-8 or JSON; or a text too long for its field.
+    /// Invalid bytes, UTF-8 or JSON, or a text that is too long for its field.
     Malformed {
-        /// Which struct or text.
+        /// The struct or text.
         what: String,
         /// What is wrong with it.
         why: String,
     },
     /// A frame of another protocol version.
     Version {
-        /// The version found.
+        /// The version in the frame.
         found: u8,
     },
-    /// A payload beyond the limit.
+    /// A payload over the limit.
     TooLarge {
         /// Its size in bytes.
         size: u64,
-        /// The most there may be.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// The core, or another plugin, said no.
+    /// The core, or another plugin, rejected a request.
     Refused {
-        /// What was asked.
+        /// The request.
         what: String,
         /// HTTP status.
         status: u16,
-        /// ReedCMS error code; 0 where there is none.
+        /// ReedCMS error code; 0 if the answer has none.
         code: u32,
-        /// Its own words.
+        /// The text of the answer.
         message: String,
     },
-    /// A handler's own refusal: see [`Error::fail`].
+    /// A handler rejected its call: [`Error::fail`].
     Failed {
         /// HTTP status, 400 to 599.
         status: u16,
-        /// What the caller is told.
+        /// The text for the caller.
         message: String,
     },
-    /// No answer came in time.
+    /// No answer arrived before the deadline.
     Timeout {
-        /// What was asked.
+        /// The request.
         what: String,
-        /// How long it was waited for.
+        /// The timeout.
         after: Duration,
     },
     /// There is no FIFO to or from that plugin.
     NoFifo {
-        /// The other plugin.
+        /// The name that was given.
         plugin: String,
-        /// A plugin with a name like it; may be empty.
+        /// The plugin with the most similar name; empty if none is similar.
         nearest: String,
     },
-    /// The pipe to that plugin is full, and so is the queue before it.
+    /// The FIFO to that plugin is full, and so is the queue for it.
     QueueFull {
-        /// The plugin that does not read.
+        /// The plugin that does not read its messages.
         plugin: String,
-        /// Messages that wait for it.
+        /// Messages in the queue.
         waiting: usize,
     },
-    /// The core is gone.
+    /// The connection to the core is closed.
     Disconnected {
-        /// What was under way.
+        /// The operation that failed.
         what: String,
     },
 }
 
 impl Error {
-    /// The answer of a handler that cannot do what was asked: an HTTP status from 400 to 599 and what to tell the caller.
+    /// Rejects a call, with an HTTP status from 400 to 599 (any other becomes 500) and a text for the caller.
     pub fn fail(status: u16, message: impl Into<String>) -> Error {
         let status = if (400..600).contains(&status) { status } else { 500 };
         Error::Failed { status, message: message.into() }
@@ -106,7 +106,11 @@ impl Error {
         Error::Io { what: what.into(), source: source.into() }
     }
 
-    /// The HTTP status that this error has as an answer.
+    pub(crate) fn disconnected(what: &str) -> Error {
+        Error::Disconnected { what: what.to_owned() }
+    }
+
+    /// The HTTP status that a caller gets for this error.
     pub fn status(&self) -> u16 {
         match self {
             Error::Refused { status, .. } | Error::Failed { status, .. } => *status,
@@ -121,7 +125,7 @@ impl Error {
         }
     }
 
-    /// The ReedCMS error code that this error has as an answer.
+    /// The ReedCMS error code that a caller gets for this error.
     pub fn code(&self) -> u32 {
         let code = match self {
             Error::Refused { code, .. } if *code != 0 => return *code,
@@ -138,18 +142,24 @@ impl Error {
         code as u32
     }
 
-    /// What to do next; empty where the text of the error says all there is.
-    pub fn next(&self) -> &'static str {
+    /// What to do about this error; empty if its text says so already.
+    pub fn hint(&self) -> &'static str {
         match self {
             Error::Environment { .. } => {
-                "a plugin is started by the core: `reed plugin start NAME`, or `reed plugin test NAME`"
+                "the core starts plugins: `reed plugin start NAME`, or `reed plugin test NAME`"
             }
-            Error::NoFifo { .. } => "its row must be in plugin-registry.csv: `reed plugin list` shows them",
-            Error::QueueFull { .. } => "try again later, or drop what is old",
-            Error::Disconnected { .. } => "the plugin reconnects by itself; ask again after that",
-            Error::Version { .. } => "this SDK speaks version 1",
+            Error::NoFifo { .. } => "plugins need a row in plugin-registry.csv; see `reed plugin list`",
+            Error::QueueFull { .. } => "retry later",
+            Error::Disconnected { .. } => "the plugin reconnects; retry",
+            Error::Version { .. } => "this SDK implements version 1",
             _ => "",
         }
+    }
+
+    /// The former name of [`Error::hint`].
+    #[deprecated(since = "0.2.0", note = "renamed to `hint`")]
+    pub fn next(&self) -> &'static str {
+        self.hint()
     }
 }
 
@@ -159,30 +169,30 @@ impl fmt::Display for Error {
             Error::Environment { variable, why } => write!(out, "{variable}: {why}")?,
             Error::Io { what, source } => write!(out, "{what}: {source}")?,
             Error::Malformed { what, why } => write!(out, "{what}: {why}")?,
-            Error::Version { found } => write!(out, "protocol version {found}")?,
-            Error::TooLarge { size, limit } => write!(out, "{size} bytes; the limit is {limit}")?,
+            Error::Version { found } => write!(out, "unsupported protocol version {found}")?,
+            Error::TooLarge { size, limit } => write!(out, "{size} bytes exceed the limit of {limit}")?,
             Error::Refused { what, status, message, .. } => write!(out, "{what}: {status} {message}")?,
             Error::Failed { message, .. } => out.write_str(message)?,
             Error::Timeout { what, after } => write!(out, "{what}: no answer within {after:?}")?,
-            Error::NoFifo { plugin, nearest } if nearest.is_empty() => {
-                write!(out, "no FIFO for plugin {plugin:?}")?
-            }
             Error::NoFifo { plugin, nearest } => {
-                write!(out, "no FIFO for plugin {plugin:?}; did you mean {nearest:?}?")?
+                write!(out, "no FIFO for plugin {plugin:?}")?;
+                if !nearest.is_empty() {
+                    write!(out, "; did you mean {nearest:?}?")?;
+                }
             }
             Error::QueueFull { plugin, waiting } => {
-                write!(out, "plugin {plugin} does not read: {waiting} messages wait for it")?
+                write!(out, "the FIFO to {plugin} is full, and {waiting} messages are queued for it")?;
             }
-            Error::Disconnected { what } => write!(out, "{what}: the core is gone")?,
+            Error::Disconnected { what } => write!(out, "{what}: the connection to the core is closed")?,
         }
-        match self.next() {
+        match self.hint() {
             "" => Ok(()),
-            next => write!(out, "; {next}"),
+            hint => write!(out, "; {hint}"),
         }
     }
 }
 
-/// As its text: so that `fn main() -> Result<(), Error>` says what a person can read.
+/// The same text as Display, so that `fn main() -> Result<(), Error>` prints something readable.
 impl fmt::Debug for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)

@@ -1,10 +1,10 @@
-//! Running a plugin: the main thread's turn, the lanes beside it, sleep, and the end.
+//! Runs a plugin: the turn of the main thread, further workers, sleep, and the end.
 //!
 //! ```text
-//! main thread   lane 0 (signals and calls), all FIFOs, the sleep timer
-//! other lanes   calls, one each; only where the plugin asks for workers
+//! main thread    worker 0 (signals and calls), all FIFOs, the sleep timer
+//! other threads  workers 1, 2, …: calls; only with a concurrency above 1
 //!
-//! one turn      frames ── messages ── wait for (core, bell, FIFOs, full pipes, time to sleep) ── receive
+//! one turn       frames ── messages ── poll (core, wakers, FIFOs, full pipes, time to sleep) ── receive
 //! ```
 
 use std::os::fd::OwnedFd;
@@ -18,42 +18,49 @@ use rustix::event::{PollFd, PollFlags};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inbound::PAUSE;
-use crate::lane::{Lane, wait};
 use crate::log;
-use crate::plugin::{ReedPlugin, Sleep};
+use crate::plugin::{self, ReedPlugin};
+use crate::registration::Sleep;
 use crate::shared::Shared;
+use crate::sys;
 use crate::wire::codes::Signal;
+use crate::worker::Worker;
 
-/// How long the end waits for pipes that are full.
+/// How long the end of the process is delayed by full FIFOs.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
+/// When an idle plugin with queued messages or partly read ones checks again whether it can sleep.
+const SLEEP_RETRY: Duration = Duration::from_millis(100);
 
-/// Runs a plugin in the environment that the core gave it. What went wrong is the last line on standard error.
+/// Runs a plugin in the environment that the core set. Logs an error at the end.
 pub fn run(plugin: &dyn ReedPlugin) -> ExitCode {
     match Environment::from_env().and_then(|environment| serve(plugin, environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::line(&error.to_string());
+            log::error(error);
             ExitCode::FAILURE
         }
     }
 }
 
-/// As [`run`], in an environment of one's own: for tests. Ends when the core asks for it, when the plugin sleeps deeply,
-/// or with an error when the core is gone.
+/// As [`run`], in another environment, for tests. Returns when the core ends the plugin or at the start of a deep sleep;
+/// fails when the core does not come back.
 pub fn serve(plugin: &dyn ReedPlugin, environment: Environment) -> Result<(), Error> {
-    let shared = Shared::new(plugin, environment)?;
-    let lane = Lane::open(&shared)?;
-    lane.say(Signal::Ready)?;
-    lane.look_at_peers();
+    let shared = Shared::new(plugin::info(plugin), environment)?;
+    let worker = Worker::connect(plugin, &shared)?;
+    worker.signal(Signal::Ready)?;
+    shared.refresh_peers();
     let outcome = thread::scope(|scope| {
-        for number in 1..plugin.workers() {
-            let name = format!("lane {number}");
-            let spawned = thread::Builder::new().name(name).spawn_scoped(scope, || serve_beside(&shared));
+        for number in 1..plugin.concurrency() {
+            let run = || match Worker::connect(plugin, &shared) {
+                Ok(worker) => worker.serve(),
+                Err(error) => log::error(format_args!("worker: {error}; the concurrency is lower")),
+            };
+            let spawned = thread::Builder::new().name(format!("worker {number}")).spawn_scoped(scope, run);
             if let Err(error) = spawned {
-                log::line(&format!("starting a thread: {error}; fewer calls run at the same time"));
+                log::error(format_args!("worker: start a thread: {error}; the concurrency is lower"));
             }
         }
-        let outcome = Main::new(&lane).serve();
+        let outcome = MainThread::new(&worker).serve();
         shared.stop();
         outcome
     });
@@ -61,31 +68,23 @@ pub fn serve(plugin: &dyn ReedPlugin, environment: Environment) -> Result<(), Er
     outcome
 }
 
-fn serve_beside(shared: &Shared<'_>) {
-    match Lane::open(shared) {
-        Ok(lane) => lane.serve(),
-        Err(error) => log::line(&format!("a second connection: {error}; fewer calls run at the same time")),
-    }
-}
-
-/// The main thread.
-struct Main<'a> {
-    lane: &'a Lane<'a>,
-    shared: &'a Shared<'a>,
+struct MainThread<'a> {
+    worker: &'a Worker<'a>,
+    shared: &'a Shared,
     fifos: Vec<(String, Arc<OwnedFd>)>,
-    generation: u64,
+    generation: u64, // of `fifos`
 }
 
-impl<'a> Main<'a> {
-    fn new(lane: &'a Lane<'a>) -> Main<'a> {
-        Main { lane, shared: lane.shared, fifos: Vec::new(), generation: u64::MAX }
+impl<'a> MainThread<'a> {
+    fn new(worker: &'a Worker<'a>) -> MainThread<'a> {
+        MainThread { worker, shared: worker.shared, fifos: Vec::new(), generation: u64::MAX }
     }
 
     fn serve(&mut self) -> Result<(), Error> {
         loop {
             match self.turn() {
                 Ok(()) if self.shared.is_stopping() => {
-                    self.lane.finish();
+                    self.worker.finish();
                     return Ok(());
                 }
                 Ok(()) => {}
@@ -96,28 +95,28 @@ impl<'a> Main<'a> {
     }
 
     fn reconnect(&mut self, why: &Error) -> Result<(), Error> {
-        self.lane.reconnect(why)?;
-        self.lane.look_at_peers();
-        let was_busy = self.shared.mood() == Signal::Busy;
-        self.tell(Signal::Ready);
+        self.worker.reconnect(why)?;
+        self.shared.refresh_peers();
+        let was_busy = self.shared.status() == Signal::Busy;
+        self.try_signal(Signal::Ready);
         if was_busy {
-            self.tell(Signal::Busy);
+            self.try_signal(Signal::Busy);
         }
         Ok(())
     }
 
-    /// A core that is gone again by now is not told: the next turn finds that out, and looks for the one after it.
-    fn tell(&self, signal: Signal) {
-        if let Err(error) = self.lane.say(signal) {
-            log::line(&format!("{signal:?} was not told: {error}"));
+    /// If the new core has gone too, the next turn finds out and reconnects again.
+    fn try_signal(&self, signal: Signal) {
+        if let Err(error) = self.worker.signal(signal) {
+            log::warn(format_args!("signal {signal:?}: {error}"));
         }
     }
 
     fn turn(&mut self) -> Result<(), Error> {
-        self.lane.handle_frames()?;
+        self.worker.handle_frames()?;
         while let Some(message) = self.shared.peers.next() {
-            self.lane.handle_message(&message)?;
-            self.lane.handle_frames()?;
+            self.worker.handle_message(&message)?;
+            self.worker.handle_frames()?;
         }
         if self.shared.is_stopping() {
             return Ok(());
@@ -129,68 +128,66 @@ impl<'a> Main<'a> {
         self.wait(until_sleep)
     }
 
-    /// Waits for something to do, and receives it.
-    fn wait(&mut self, within: Option<Duration>) -> Result<(), Error> {
-        let generation = self.shared.peers.generation();
+    /// Waits until there is something to do, and receives it.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        let peers = &self.shared.peers;
+        let generation = peers.generation();
         if generation != self.generation {
-            self.fifos = self.shared.peers.readers();
+            self.fifos = peers.readers();
             self.generation = generation;
         }
-        let (blocked, is_stuck) = (self.shared.peers.blocked(), self.shared.peers.is_stuck());
-        let connection = self.lane.connection.borrow();
+        let (blocked, has_failed, paused) = (peers.blocked(), peers.has_failed_writes(), peers.paused());
+        let must_retry = has_failed || !paused.is_empty();
+        let timeout = if must_retry { Some(timeout.unwrap_or(PAUSE).min(PAUSE)) } else { timeout };
+        let connection = self.worker.connection.borrow();
         let mut fds = vec![
             PollFd::new(connection.stream(), PollFlags::IN),
-            PollFd::new(self.shared.peers.bell.fd(), PollFlags::IN),
-            PollFd::new(self.shared.stop_bell.fd(), PollFlags::IN),
+            PollFd::new(peers.waker.fd(), PollFlags::IN),
+            PollFd::new(self.shared.stop_waker.fd(), PollFlags::IN),
         ];
         let first_fifo = fds.len();
-        let paused = self.shared.peers.paused();
-        let within =
-            if paused.is_empty() && !is_stuck { within } else { Some(within.unwrap_or(PAUSE).min(PAUSE)) };
         let fifos: Vec<_> = self.fifos.iter().filter(|(source, _)| !paused.contains(source)).collect();
         fds.extend(fifos.iter().map(|(_, fd)| PollFd::new(&**fd, PollFlags::IN)));
         fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
-        wait(&mut fds, within)?;
+        sys::poll(&mut fds, timeout)?;
         let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        let (from_core, rung) = (is_ready(0), is_ready(1));
+        let (from_core, woken) = (is_ready(0), is_ready(1));
         let fifos = fifos.into_iter().enumerate().filter(|(at, _)| is_ready(first_fifo + at));
         let ready: Vec<&str> = fifos.map(|(_, (source, _))| source.as_str()).collect();
         drop(connection);
-        if rung {
-            self.shared.peers.bell.silence();
+        if woken {
+            peers.waker.reset();
         }
-        if !blocked.is_empty() || is_stuck {
-            self.shared.peers.flush();
+        if !blocked.is_empty() || has_failed {
+            peers.flush();
         }
         if !ready.is_empty() {
-            self.shared.peers.receive(ready.into_iter());
+            peers.receive(ready.into_iter());
         }
-        if from_core { self.lane.receive() } else { Ok(()) }
+        if from_core { self.worker.receive() } else { Ok(()) }
     }
 
-    // Sleep.
-
-    /// How long until it is time to sleep, or to leave where it sleeps deeply and was disturbed; `None` when it never is.
+    /// The time until the plugin sleeps, or until its process ends if it sleeps deeply already; None if it does not
+    /// sleep.
     fn until_sleep(&self) -> Option<Duration> {
         let sleep = self.shared.registration().sleep?;
-        let left = match (self.shared.mood(), sleep) {
-            (Signal::Ready, _) => sleep.after().saturating_sub(self.shared.figures.idle()),
+        let left = match (self.shared.status(), sleep) {
+            (Signal::Ready, _) => sleep.after().saturating_sub(self.shared.metrics.idle_for()),
             (Signal::Sleeping, Sleep::Deep(_)) => Duration::ZERO,
             _ => return None,
         };
-        // While a thread works, or a message is half read, look again a little later.
-        let is_busy = left.is_zero() && !self.shared.peers.is_quiet();
-        Some(if is_busy { Duration::from_millis(100).min(sleep.after()) } else { left })
+        let must_wait = left.is_zero() && !self.shared.peers.is_idle();
+        Some(if must_wait { SLEEP_RETRY.min(sleep.after()) } else { left })
     }
 
-    /// What comes on the way to a deep sleep is handled first. If it did not wake the plugin, as a health check does
-    /// not, the next turn leaves.
+    /// A deep sleep ends the process, after it has handled what the core sent meanwhile. If that was no reason to wake
+    /// up (a health check), the next turn ends the process.
     fn sleep(&self) -> Result<(), Error> {
-        if self.shared.mood() != Signal::Sleeping {
-            self.lane.fall_asleep()?;
+        if self.shared.status() != Signal::Sleeping {
+            self.worker.fall_asleep()?;
         }
         let Some(Sleep::Deep(_)) = self.shared.registration().sleep else { return Ok(()) };
-        if self.lane.sleeps_undisturbed()? && self.shared.peers.is_quiet() {
+        if self.worker.is_undisturbed()? && self.shared.peers.is_idle() {
             self.shared.stop();
         }
         Ok(())

@@ -1,65 +1,143 @@
-//! Messages in: one FIFO for each plugin that may write to this one, and which of its messages were seen.
+//! Incoming messages: the FIFO from one plugin, and which of its messages were seen before.
 //!
-//! A `request` whose answer does not come is sent again, with the timestamp that names it. So each message's timestamp
-//! is kept for a while, with the answer that it got: a repeat is not handled twice; it gets the same answer again.
+//! A plugin whose request gets no answer sends it again, with the same timestamp. So the timestamps of the latest
+//! messages are kept, with their answers: a repeated message is not handled again, and gets the same answer.
+//!
+//! A plugin that fills its FIFO with garbage is not read for a while (`GarbageMeter`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::fifo::{End, Fifo};
-use crate::places::Places;
-use crate::rubbish::{CUT, REPEAT, Rubbish};
+use crate::fifo::{End, Fifo, FifoPaths};
+use crate::wire::codes::MAX_PAYLOAD;
 use crate::wire::message::{MessageBuffer, PluginMessage};
 
-/// Messages of one FIFO that are remembered.
-const REMEMBERED: usize = 256;
-/// How long a FIFO that has no writer is left alone (where the sandbox allows reading only).
+/// How long a FIFO that cannot be read now is not polled.
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 
-/// What to do with a message that came.
+const MAX_SEEN: usize = 256;
+const MAX_SEEN_BYTES: usize = 64 * 1024; // of their answers
+
+const GARBAGE_PAUSE: Duration = Duration::from_secs(60);
+const MAX_GARBAGE: f64 = 2.0 * MAX_PAYLOAD as f64; // bytes: two torn messages of the maximum size
+const REPEAT_COST: u64 = 4096; // bytes of garbage that a repeated message counts as: it costs an answer
+
+/// A message that was read.
 pub(crate) enum Arrival {
     New(PluginMessage),
-    /// The one with this timestamp was seen before.
+    /// The timestamp of a message that was seen before.
     Repeat(u64),
 }
 
+/// An answer: message type and payload.
+type Answer = (u8, Vec<u8>);
+
+/// Timestamps of the latest messages with their answers, oldest first.
+#[derive(Debug, Default)]
 struct Seen {
-    timestamp: u64,
-    answer: Option<(u8, Vec<u8>)>,
+    messages: VecDeque<(u64, Option<Answer>)>,
+    answer_bytes: usize,
+}
+
+impl Seen {
+    /// False if the timestamp is there already.
+    fn insert(&mut self, timestamp: u64) -> bool {
+        if self.messages.iter().any(|(seen, _)| *seen == timestamp) {
+            return false;
+        }
+        if self.messages.len() == MAX_SEEN {
+            self.drop_oldest();
+        }
+        self.messages.push_back((timestamp, None));
+        true
+    }
+
+    fn set_answer(&mut self, timestamp: u64, answer: Answer) {
+        if let Some((_, kept)) = self.messages.iter_mut().find(|(seen, _)| *seen == timestamp) {
+            self.answer_bytes += answer.1.len();
+            *kept = Some(answer);
+            while self.answer_bytes > MAX_SEEN_BYTES && self.messages.len() > 1 {
+                self.drop_oldest();
+            }
+        }
+    }
+
+    fn answer_to(&self, timestamp: u64) -> Option<Answer> {
+        self.messages.iter().find(|(seen, _)| *seen == timestamp)?.1.clone()
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, Some((_, payload)))) = self.messages.pop_front() {
+            self.answer_bytes -= payload.len();
+        }
+    }
+}
+
+/// A leaky bucket: garbage fills it, and it empties within [`GARBAGE_PAUSE`]. A plugin that dies while it writes, or
+/// that repeats its requests, stays far below the limit.
+#[derive(Debug)]
+struct GarbageMeter {
+    level: f64,
+    updated_at: Instant,
+}
+
+impl GarbageMeter {
+    fn new(now: Instant) -> GarbageMeter {
+        GarbageMeter { level: 0.0, updated_at: now }
+    }
+
+    /// Whether the bucket overflows; it is empty afterwards.
+    fn add(&mut self, bytes: u64, now: Instant) -> bool {
+        let leaked =
+            now.duration_since(self.updated_at).as_secs_f64() * MAX_GARBAGE / GARBAGE_PAUSE.as_secs_f64();
+        self.level = (self.level - leaked).max(0.0) + bytes as f64;
+        self.updated_at = now;
+        let overflows = self.level > MAX_GARBAGE;
+        if overflows {
+            self.level = 0.0;
+        }
+        overflows
+    }
 }
 
 /// The FIFO from one plugin.
+#[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) fifo: Fifo,
     source: String,
     buffer: MessageBuffer,
-    seen: VecDeque<Seen>,
+    seen: Seen,
     paused_until: Option<Instant>,
-    rubbish: Rubbish,
-    judged: u64,  // bytes dropped that were counted as rubbish
-    repeats: u64, // since then
+    garbage: GarbageMeter,
+    counted: u64, // dropped bytes that the meter has
+    repeats: u64, // that the meter does not have yet
 }
 
 impl Inbound {
-    pub(crate) fn open(places: &Places, source: &str) -> Result<Inbound, Error> {
-        let opened = places.open(End::Read, source);
-        let fifo = opened.map_err(|error| {
-            Error::io(format!("opening {}", places.path(End::Read, source).display()), error)
-        })?;
-        let buffer = MessageBuffer::new(source, places.name())?;
-        let rubbish = Rubbish::new(Instant::now());
-        let (source, seen) = (source.to_owned(), VecDeque::new());
-        Ok(Inbound { fifo, source, buffer, seen, paused_until: None, rubbish, judged: 0, repeats: 0 })
+    pub(crate) fn open(paths: &FifoPaths, source: &str) -> Result<Inbound, Error> {
+        let fifo = paths
+            .open(End::Read, source)
+            .map_err(|error| Error::io(format!("open {}", paths.path(End::Read, source).display()), error))?;
+        Ok(Inbound {
+            fifo,
+            source: source.to_owned(),
+            buffer: MessageBuffer::new(source, paths.plugin())?,
+            seen: Seen::default(),
+            paused_until: None,
+            garbage: GarbageMeter::new(Instant::now()),
+            counted: 0,
+            repeats: 0,
+        })
     }
 
-    /// Reads once what is there, at most a chunk; whether there was something. While another process of this plugin,
-    /// which came before this one, reads it still, it is left alone; so is one whose writer is cut off.
+    /// Reads once, at most a chunk; whether there was something. Pauses while an older process of this plugin holds the
+    /// lock, and while there is no writer.
     pub(crate) fn receive(&mut self, chunk: &mut [u8]) -> Result<bool, Error> {
         if self.is_paused() {
             return Ok(false);
         }
-        if !self.fifo.is_ours_to_read() {
+        if !self.fifo.try_lock() {
             self.paused_until = Some(Instant::now() + PAUSE);
             return Ok(false);
         }
@@ -73,75 +151,104 @@ impl Inbound {
                 self.buffer.feed(chunk.get(..size).unwrap_or_default());
                 Ok(true)
             }
-            Err(error) => Err(Error::io(format!("reading the FIFO from {}", self.source), error)),
+            Err(error) => Err(Error::io(format!("read the FIFO from {}", self.source), error)),
         }
     }
 
-    /// The next message of what was read.
+    /// The next message in the buffer.
     pub(crate) fn next(&mut self) -> Option<Arrival> {
         let message = self.buffer.next_message()?;
-        if self.seen.iter().any(|seen| seen.timestamp == message.timestamp) {
-            self.repeats += 1;
-            return Some(Arrival::Repeat(message.timestamp));
+        if self.seen.insert(message.timestamp) {
+            return Some(Arrival::New(message));
         }
-        if self.seen.len() == REMEMBERED {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(Seen { timestamp: message.timestamp, answer: None });
-        Some(Arrival::New(message))
+        self.repeats += 1;
+        Some(Arrival::Repeat(message.timestamp))
     }
 
-    /// Keeps the answer that a message got.
-    pub(crate) fn answered(&mut self, timestamp: u64, message_type: u8, payload: Vec<u8>) {
-        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.timestamp == timestamp) {
-            seen.answer = Some((message_type, payload));
-        }
+    /// Keeps the answer to a message, for repeats of the message.
+    pub(crate) fn set_answer(&mut self, timestamp: u64, message_type: u8, payload: Vec<u8>) {
+        self.seen.set_answer(timestamp, (message_type, payload));
     }
 
-    /// The answer that a message got, if it has one: type and payload.
+    /// The answer to a message: type and payload; None if there is none (yet).
     pub(crate) fn answer_to(&self, timestamp: u64) -> Option<(u8, Vec<u8>)> {
-        self.seen.iter().find(|seen| seen.timestamp == timestamp)?.answer.clone()
+        self.seen.answer_to(timestamp)
     }
 
-    /// Counts what was read and of no use; when it was too much, its writer is cut off, and this says so.
-    pub(crate) fn judge(&mut self) -> Option<String> {
+    /// Counts the garbage since the last time. Over the limit, pauses the FIFO and returns a line for the log.
+    pub(crate) fn check_garbage(&mut self) -> Option<String> {
         let dropped = self.buffer.dropped();
-        let useless = dropped - self.judged + self.repeats * REPEAT;
-        (self.judged, self.repeats) = (dropped, 0);
+        let garbage = dropped - self.counted + self.repeats * REPEAT_COST;
+        (self.counted, self.repeats) = (dropped, 0);
         let now = Instant::now();
-        if useless == 0 || !self.rubbish.add(useless, now) {
+        if garbage == 0 || !self.garbage.add(garbage, now) {
             return None;
         }
         self.buffer.clear();
-        self.judged = self.buffer.dropped();
-        self.paused_until = Some(now + CUT);
-        let what = "what is no message, or always the same one";
-        Some(format!("{} fills its FIFO with {what}: not read for {} s", self.source, CUT.as_secs()))
+        self.counted = self.buffer.dropped();
+        self.paused_until = Some(now + GARBAGE_PAUSE);
+        let seconds = GARBAGE_PAUSE.as_secs();
+        Some(format!(
+            "{} fills its FIFO with garbage or repeated messages; it is not read for {seconds} s",
+            self.source
+        ))
     }
 
-    /// Whether to wait for it now.
+    /// Whether the FIFO is not to be polled now.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Bytes that belonged to no whole message.
+    /// Bytes that belonged to no complete message.
     pub(crate) fn dropped(&self) -> u64 {
         self.buffer.dropped()
     }
 
-    /// Whether a part of a message was read, and its rest was not.
-    pub(crate) fn is_in_the_middle(&self) -> bool {
+    /// Whether the buffer holds an incomplete message.
+    pub(crate) fn has_partial_message(&self) -> bool {
         self.buffer.pending() > 0
     }
 
-    /// Opens the FIFO anew if another one is in its place; what was read of the old one's last message is void.
-    pub(crate) fn renew(&mut self, places: &Places) -> Result<(), Error> {
+    /// Opens the FIFO again if the core replaced it, and drops an incomplete message of the old one.
+    pub(crate) fn reopen_if_replaced(&mut self, paths: &FifoPaths) -> Result<(), Error> {
         if !self.fifo.is_current() {
-            let renewed = Inbound::open(places, &self.source)?;
-            self.fifo = renewed.fifo;
-            self.buffer = renewed.buffer;
-            self.judged = 0;
+            let reopened = Inbound::open(paths, &self.source)?;
+            self.fifo = reopened.fifo;
+            self.buffer = reopened.buffer;
+            self.counted = 0;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn torn_messages_are_tolerated_and_floods_are_not() {
+        let now = Instant::now();
+        let mut meter = GarbageMeter::new(now);
+        assert!(!meter.add(2 * MAX_PAYLOAD as u64, now));
+        assert!(meter.add(1, now));
+        assert!(!meter.add(2 * MAX_PAYLOAD as u64, now + GARBAGE_PAUSE), "the overflow emptied it");
+        assert!(!meter.add(MAX_PAYLOAD as u64, now + GARBAGE_PAUSE * 3 / 2), "half has leaked");
+        assert!(meter.add(MAX_PAYLOAD as u64 + 1, now + GARBAGE_PAUSE * 3 / 2));
+    }
+
+    #[test]
+    fn the_oldest_answers_are_dropped_first() {
+        let mut seen = Seen::default();
+        let answer = (0xF0, vec![0; MAX_SEEN_BYTES / 2]);
+        for timestamp in 1..=3 {
+            assert!(seen.insert(timestamp));
+            seen.set_answer(timestamp, answer.clone());
+        }
+        assert!(!seen.insert(3));
+        assert_eq!([1, 2, 3].map(|timestamp| seen.answer_to(timestamp).is_some()), [false, true, true]);
+        for timestamp in 10..10 + MAX_SEEN as u64 {
+            seen.insert(timestamp);
+        }
+        assert_eq!((seen.answer_to(3), seen.answer_bytes), (None, 0));
     }
 }

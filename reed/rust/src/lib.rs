@@ -1,31 +1,31 @@
 //! Plugins for ReedCMS in Rust.
 //!
-//! A plugin is a process of its own. The core starts it, hands it calls, tells it signals, and answers its questions; other
-//! plugins send it messages. This crate does the talking. What a plugin does is yours.
+//! A plugin is a process that the core starts. The core sends it calls and signals, and answers its commands; other
+//! plugins send it messages. This crate implements the protocol; a plugin provides the handlers.
 //!
 //! # A complete plugin
 //!
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use reed_plugin::{Error, Plugin, json};
+//! use reed_plugin::{Error, Plugin, json, log};
 //!
 //! fn main() -> ExitCode {
-//!     Plugin::new("word-count", "1.0.0")
-//!         .action("count", 0x01, |ctx, input| {
+//!     Plugin::builder("word-count", "1.0.0")
+//!         .action("count", 0x01, |_ctx, input| {
 //!             let snippet = input.snippet()?;
 //!             let words = snippet.text("body").split_whitespace().count();
 //!             if words == 0 {
 //!                 return Err(Error::fail(422, format!("{} has no words", snippet.id)));
 //!             }
-//!             ctx.log(&format!("{}: {words} words", snippet.id));
+//!             log::info(format_args!("{}: {words} words", snippet.id));
 //!             Ok(json!({"words": words}))
 //!         })
 //!         .run()
 //! }
 //! ```
 //!
-//! Beside it stands `plugin.yaml`:
+//! Its folder also has a `plugin.yaml`:
 //!
 //! ```yaml
 //! name: word-count
@@ -34,106 +34,138 @@
 //!   count: {command_id: 1, input: snippet, description: Counts the words of a snippet}
 //! ```
 //!
-//! and in plugin-registry.csv a row of the type `native`. Then:
+//! plugin-registry.csv needs a row for it, of the type `native`. Then:
 //!
 //! ```text
-//! cargo build --release          the core finds target/release/NAME in the plugin's folder
+//! cargo build --release          the core runs target/release/NAME in the plugin's folder
 //! reed plugin reload
 //! reed plugin send word-count count blog/intro
 //! ```
 //!
 //! # Calls
 //!
-//! [`Plugin::action`] names an action and the `command_id` that plugin.yaml gives it. Its handler gets a [`Context`] and an
-//! [`Input`], and gives a JSON value, a [`Reply`] (bytes, another status) or `()`.
+//! [`PluginBuilder::action`] adds an action, with its `command_id` in plugin.yaml. The handler gets a [`Context`] and an
+//! [`Input`], and returns a JSON value, a [`Reply`] (bytes, or another status) or `()`.
 //!
-//! An error is the answer too: [`Error::fail`] for the handler's own, and `?` for those of the core: a snippet that is not
-//! there is the caller's 404. A panic is that call's 500, and the plugin lives; so leave `panic = "abort"` out of Cargo.toml.
+//! An error is the answer to the call. Handlers create their own with [`Error::fail`] and pass on those of the core with
+//! `?`: if a snippet does not exist, the caller gets status 404. A panic is status 500, and the plugin continues, so do
+//! not set `panic = "abort"` in Cargo.toml.
 //!
-//! Calls come one after the other. [`Plugin::workers`] takes several at the same time, each on a connection and a thread of
-//! its own. Handlers are `Fn`, so what changes stands in a `Mutex` or an atomic.
+//! Calls run one after the other. With [`PluginBuilder::concurrency`] several run at the same time, each on a thread and
+//! a connection of its own. Handlers are `Fn`, so keep mutable state in a `Mutex` or an atomic.
 //!
-//! # Asking the core
+//! # Commands of the core
 //!
-//! [`Context::snippet`], [`Context::schema`], [`Context::registry`] and [`Context::search`] are the core's commands, as far as
-//! the plugin's row permits:
+//! [`Context::snippet`], [`Context::schema`], [`Context::registry`] and [`Context::search`] give the core's commands, as
+//! far as the permissions in the plugin's row allow them; [`Context::command`] sends any other.
 //!
 //! ```no_run
 //! # use reed_plugin::{Context, Error, json};
 //! # fn handler(ctx: &Context<'_>) -> Result<(), Error> {
+//! let id = ctx.snippet().create("page", "blog/intro", &json!({"title": "Hello", "draft": true}))?;
 //! let intro = ctx.snippet().get("blog/intro")?;
-//! ctx.snippet().update(&intro.id, &json!({"draft": false}), intro.version)?;
+//! ctx.snippet().update(&id, &json!({"draft": false}), intro.version)?;
 //! # Ok(()) }
 //! ```
 //!
-//! # Other plugins
+//! # Messages between plugins
 //!
-//! [`Context::send_message`] sends and goes on; [`Context::request`] waits for the answer, and sends again when the other one
-//! was restarted meanwhile. [`Plugin::on_message`] handles one type of messages: `()` answers with an ACK, a JSON value with
-//! DATA, an error with ERROR, and [`Answer::None`] not at all. A message that comes a second time is not handled a second
-//! time. When the pipe is full messages are queued; when the queue is full, that is [`Error::QueueFull`].
+//! ```no_run
+//! # use std::time::Duration;
+//! # use reed_plugin::{Context, Error, Plugin, Value, json, strict_json};
+//! // the plugin "other"
+//! let other = Plugin::builder("other", "1.0.0").on_message(0x20, |_ctx, message| {
+//!     let payload = strict_json::parse(&message.payload)?;
+//!     let number = payload.get("number").and_then(Value::as_i64).unwrap_or_default();
+//!     Ok(json!({"doubled": number * 2}))
+//! });
 //!
-//! Two plugins that request from each other at the same time wait for each other in vain, unless they have workers.
+//! // a handler of another plugin
+//! # fn handler(ctx: &Context<'_>) -> Result<(), Error> {
+//! ctx.send_message("other", 0x20, &json!({"number": 21}))?;
+//! let answer = ctx.request("other", 0x20, &json!({"number": 21}), Duration::from_secs(5))?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Context::send_message`] does not wait for an answer. [`Context::request`] does, and sends the message again if no
+//! answer arrives, in case the other plugin was restarted. What the handler returns is the answer: `()` an ACK, a JSON
+//! value DATA, an error ERROR; [`Answer::None`] sends none. A message that arrives again is not handled again.
+//!
+//! If the FIFO is full, up to 1,024 messages or 1 MiB are queued for each target; beyond that sending fails with
+//! [`Error::QueueFull`]. The same number of received messages is held for their handlers; further ones stay in their
+//! FIFOs.
+//!
+//! Two plugins that request from each other at the same time run into the timeout, unless their concurrency is above 1.
 //!
 //! # Signals and sleep
 //!
-//! The SDK answers HEALTH_CHECK, RELOAD_CONFIG, WAKE_UP and SHUTDOWN_GRACEFUL by itself; [`Plugin::on_signal`] is called
-//! before that. [`Context::send_signal`] tells the core BUSY, READY or ERROR.
+//! The SDK answers HEALTH_CHECK, RELOAD_CONFIG, WAKE_UP and SHUTDOWN_GRACEFUL; [`PluginBuilder::on_signal`] is called
+//! before. [`Context::send_signal`] sends BUSY, READY or ERROR to the core.
 //!
-//! A plugin that was idle for the time that plugin.yaml names (or [`Plugin::sleep`]) is told by [`Plugin::on_sleep`]. In light
-//! sleep it stays and waits, in deep sleep its process ends; a call, a message or WAKE_UP wakes it.
+//! A plugin sleeps when it was idle for the time in plugin.yaml, or in [`PluginBuilder::sleep`];
+//! [`PluginBuilder::on_sleep`] is called before. In a light sleep the process waits, in a deep sleep it ends; a call, a
+//! message or WAKE_UP wakes it.
 //!
-//! # When the core goes
+//! # Restart of the core
 //!
-//! The plugin looks for it for 10 s ([`Plugin::patience`]), registers again and goes on. Messages of other plugins wait in
-//! their pipes. When no core comes back it ends.
+//! If the core ends, the plugin tries to reconnect for 10 s ([`PluginBuilder::reconnect_timeout`]), then ends as well.
+//! After a reconnect it registers again and continues. Messages of other plugins wait in their FIFOs meanwhile.
 //!
-//! # Lines for the log
+//! # Log
 //!
-//! What a plugin writes to its standard output and error goes to the core's log under its name, line by line:
-//! `reed plugin logs NAME -f`. [`Context::log`] writes such a line.
+//! [`log::debug`], [`log::info`], [`log::warn`] and [`log::error`] write to the plugin's log: `reed plugin logs NAME -f`.
+//! So does everything on standard output and error.
 //!
-//! # A type of one's own
+//! # Other types, and tests
 //!
-//! [`Plugin`] is one implementation of [`ReedPlugin`]; a type of yours is as good: implement the trait and call [`run`].
-//! Handlers can be tested by themselves, and [`serve`] runs a plugin in an [`Environment`] that a test made.
+//! [`Plugin`] is one implementation of [`ReedPlugin`]; a type of your own can implement the trait too and be run by
+//! [`run`]. Tests can call handlers with [`Input::new`] and [`Snippet::new`]; [`serve`] runs a plugin in an
+//! [`Environment`] that the test creates.
 //!
-//! # The protocol
+//! # Protocol
 //!
-//! [`wire`] has every struct of the protocol, without any I/O.
+//! [`wire`] has the structs of the protocol that a plugin sends and receives, without any I/O.
 
-mod bell;
 mod builder;
-mod clock;
+mod call;
 mod commands;
 mod connection;
 mod context;
 mod environment;
 mod error;
 mod fifo;
-mod figures;
 mod host;
 mod inbound;
-mod lane;
-mod locks;
-mod log;
-mod nearest;
+pub mod log;
+mod message;
+mod metrics;
 mod outbound;
 mod peers;
-mod places;
 mod plugin;
-mod rubbish;
+mod registration;
 mod shared;
+mod snippet;
 pub mod strict_json;
+mod sys;
 pub mod wire;
+mod worker;
 
-pub use builder::Plugin;
-pub use commands::{Page, RegistryCommands, SchemaCommands, SearchCommands, Snippet, SnippetCommands};
+pub use builder::{Plugin, PluginBuilder};
+pub use call::{Action, Input, Reply};
+pub use commands::{RegistryCommands, SchemaCommands, SearchCommands, SnippetCommands};
 pub use context::Context;
 pub use environment::Environment;
 pub use error::Error;
 pub use host::{run, serve};
-pub use plugin::{Action, Answer, Input, ReedPlugin, Reply, Sleep};
+pub use message::Answer;
+pub use plugin::ReedPlugin;
+pub use registration::Sleep;
 pub use serde_json::{Value, json};
+pub use snippet::{Page, Snippet};
 pub use wire::codes::{Signal, messages};
 pub use wire::message::PluginMessage;
+
+/// The examples of the README are compiled with those of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

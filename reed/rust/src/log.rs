@@ -1,8 +1,60 @@
-//! Lines for the core's log: it takes what a plugin writes to its standard error, under the plugin's name.
+//! Lines for the plugin's log, by level.
+//!
+//! The core reads what a plugin writes to its standard output and error, and stores it under the plugin's name:
+//! `reed plugin logs NAME -f`. Each function writes `level: message`; further lines of a message are indented.
+//!
+//! ```
+//! reed_plugin::log::warn(format_args!("{} pages have no title", 3));
+//! ```
 
+use std::fmt::Display;
 use std::io::Write;
 
-pub(crate) fn line(text: &str) {
-    // There is nobody to tell when standard error is closed; `eprintln!` would end the plugin.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+use crate::wire::fields::truncate;
+
+const MAX_MESSAGE: usize = 8192; // bytes
+
+/// Logs what only the plugin's author needs.
+pub fn debug(message: impl Display) {
+    write("debug", &message);
+}
+
+/// Logs what the plugin does.
+pub fn info(message: impl Display) {
+    write("info", &message);
+}
+
+/// Logs what the operator should look at.
+pub fn warn(message: impl Display) {
+    write("warn", &message);
+}
+
+/// Logs what failed.
+pub fn error(message: impl Display) {
+    write("error", &message);
+}
+
+fn write(level: &str, message: &dyn Display) {
+    // A closed standard error is not the plugin's end, as it would be with `eprintln!`.
+    let _ = std::io::stderr().write_all(entry(level, message).as_bytes());
+}
+
+fn entry(level: &str, message: &dyn Display) -> String {
+    let message = message.to_string();
+    format!("{level}: {}\n", truncate(&message, MAX_MESSAGE).replace('\n', "\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_MESSAGE, entry};
+
+    #[test]
+    fn entries_have_a_level_and_indented_further_lines() {
+        assert_eq!(entry("warn", &"one\ntwo"), "warn: one\n  two\n");
+    }
+
+    #[test]
+    fn long_messages_are_truncated() {
+        assert_eq!(entry("info", &"x".repeat(MAX_MESSAGE + 1)).len(), "info: \n".len() + MAX_MESSAGE);
+    }
 }

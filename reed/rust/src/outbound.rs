@@ -1,118 +1,113 @@
-//! Messages out: one FIFO for each plugin that is written to, and what its pipe has no room for.
+//! Outgoing messages: the FIFO to one plugin, and the queue for what its pipe has no room for.
 //!
 //! ```text
-//! push ─┬─ the pipe takes it            done
-//!       ├─ the pipe is full             queued; goes out when the pipe has room
-//!       ├─ nobody reads it              an error: the plugin is told; what is queued is tried again
-//!       └─ the queue is full as well    QueueFull: the plugin is told
+//! push ─┬─ written to the pipe
+//!       ├─ the pipe is full          queued; written when the pipe has room
+//!       ├─ the write fails           an error for the caller; queued messages are retried
+//!       └─ the queue is full as well Error::QueueFull
 //! ```
 //!
-//! A message whose first part is in the pipe is finished before anything else.
+//! A message that is partly written is completed before any other.
 
 use std::collections::VecDeque;
 
 use crate::error::Error;
-use crate::fifo::{End, Fifo};
-use crate::places::Places;
+use crate::fifo::{End, Fifo, FifoPaths};
 use crate::wire::codes::MAX_PAYLOAD;
-use crate::wire::message::{MESSAGE_HEADER, PluginMessage};
+use crate::wire::message::PluginMessage;
 
-/// Messages that wait for a pipe with room.
-const QUEUED_MESSAGES: usize = 1024;
-/// Bytes that wait, beside the newest message.
-const QUEUED_BYTES: usize = 4 * 1024 * 1024;
+const MAX_QUEUED_MESSAGES: usize = 1024;
+const MAX_QUEUED_BYTES: usize = 1024 * 1024; // the newest message may exceed it
 
 /// The FIFO to one plugin.
+#[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) fifo: Fifo,
     target: String,
     queue: VecDeque<Vec<u8>>,
-    sent: usize, // of the first in the queue
-    bytes: usize,
+    written: usize, // bytes of the first message in the queue
+    queued_bytes: usize,
     last_timestamp: u64,
-    /// The last write failed: such a pipe is always ready, and must not be waited for.
-    is_stuck: bool,
+    write_failed: bool, // the last one: poll always reports such a pipe as ready, so it must not be polled
 }
 
 impl Outbound {
-    pub(crate) fn open(places: &Places, target: &str) -> std::io::Result<Outbound> {
+    pub(crate) fn open(paths: &FifoPaths, target: &str) -> std::io::Result<Outbound> {
         Ok(Outbound {
-            fifo: places.open(End::Write, target)?,
+            fifo: paths.open(End::Write, target)?,
             target: target.to_owned(),
             queue: VecDeque::new(),
-            sent: 0,
-            bytes: 0,
+            written: 0,
+            queued_bytes: 0,
             last_timestamp: 0,
-            is_stuck: false,
+            write_failed: false,
         })
     }
 
-    /// A timestamp that this FIFO has not had.
-    pub(crate) fn stamp(&mut self, now: u64) -> u64 {
+    /// A timestamp that no earlier message in this FIFO has.
+    pub(crate) fn unique_timestamp(&mut self, now: u64) -> u64 {
         self.last_timestamp = now.max(self.last_timestamp + 1);
         self.last_timestamp
     }
 
-    /// Sends a message, or queues it.
+    /// Writes or queues a message.
     pub(crate) fn push(&mut self, message: &PluginMessage) -> Result<(), Error> {
         if message.payload.len() > MAX_PAYLOAD {
             let size = message.payload.len() as u64;
             return Err(Error::TooLarge { size, limit: MAX_PAYLOAD as u64 });
         }
         self.flush()?;
-        if self.queue.len() >= QUEUED_MESSAGES || self.bytes > QUEUED_BYTES {
+        if self.queue.len() >= MAX_QUEUED_MESSAGES || self.queued_bytes > MAX_QUEUED_BYTES {
             return Err(Error::QueueFull { plugin: self.target.clone(), waiting: self.queue.len() });
         }
         let bytes = message.pack()?;
-        debug_assert!(bytes.len() >= MESSAGE_HEADER);
-        self.bytes += bytes.len();
+        self.queued_bytes += bytes.len();
         self.queue.push_back(bytes);
         let flushed = self.flush();
-        if flushed.is_err() && (self.queue.len() > 1 || self.sent == 0) {
-            // The plugin is told that this one did not go.
-            self.bytes -= self.queue.pop_back().map_or(0, |last| last.len());
+        if flushed.is_err() && (self.queue.len() > 1 || self.written == 0) {
+            // The caller gets an error, so this message must not be sent later.
+            self.queued_bytes -= self.queue.pop_back().map_or(0, |last| last.len());
         }
         flushed
     }
 
-    /// Writes what the pipe has room for.
+    /// Writes as much of the queue as the pipe has room for.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         while let Some(first) = self.queue.front() {
-            let rest = first.get(self.sent..).unwrap_or_default();
-            let written = self.fifo.write(rest);
-            self.is_stuck = written.is_err();
-            self.sent += written
-                .map_err(|error| Error::io(format!("writing to the FIFO to {}", self.target), error))?;
-            if self.sent < first.len() {
+            let written = self.fifo.write(first.get(self.written..).unwrap_or_default());
+            self.write_failed = written.is_err();
+            self.written +=
+                written.map_err(|error| Error::io(format!("write to the FIFO to {}", self.target), error))?;
+            if self.written < first.len() {
                 break;
             }
-            self.bytes -= first.len();
-            self.sent = 0;
+            self.queued_bytes -= first.len();
+            self.written = 0;
             self.queue.pop_front();
         }
         Ok(())
     }
 
-    /// Messages that are not in the pipe yet.
+    /// Messages in the queue.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Messages wait for a pipe that is full.
+    /// Whether messages are queued because the pipe is full.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.waiting() > 0 && !self.is_stuck
+        self.waiting() > 0 && !self.write_failed
     }
 
-    /// Messages wait for a pipe that nobody reads.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.waiting() > 0 && self.is_stuck
+    /// Whether messages are queued because the last write failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.waiting() > 0 && self.write_failed
     }
 
-    /// Opens the FIFO anew if another one is in its place; the message that was half sent is sent again whole.
-    pub(crate) fn renew(&mut self, places: &Places) -> std::io::Result<()> {
+    /// Opens the FIFO again if the core replaced it; a partly written message is then sent again from its start.
+    pub(crate) fn reopen_if_replaced(&mut self, paths: &FifoPaths) -> std::io::Result<()> {
         if !self.fifo.is_current() {
-            self.fifo = places.open(End::Write, &self.target)?;
-            self.sent = 0;
+            self.fifo = paths.open(End::Write, &self.target)?;
+            self.written = 0;
         }
         Ok(())
     }

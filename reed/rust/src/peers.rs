@@ -1,15 +1,15 @@
-//! Messages between plugins: all FIFOs of this plugin, and requests that wait for their answers.
+//! Messages between plugins: all FIFOs of this plugin, and its requests to other plugins.
 //!
 //! ```text
-//! send ─────────── Outbound ── fifos/self→B                      fifos/B→self ── Inbound ─┬─ an answer ── its request
-//! request ── send, wait on its bell, send again now and then                              ├─ a repeat ── answered as before
-//! main thread: flush (pipes with room again)                                              └─ new ── inbox ── main thread
+//! send ────────── Outbound ── fifos/self→B            fifos/B→self ── Inbound ─┬─ an answer ── wakes its request
+//! request ── send, wait, send again after 1, 2, 4 … s                          ├─ a repeat ── the same answer again
+//! main thread: flush, when a pipe has room again                               └─ new ── inbox ── main thread
 //! ```
 //!
-//! The main thread handles messages. A handler that waits in `request`, on whatever thread, reads the FIFO of its answer
-//! itself (`ask`); what else it finds there goes to the inbox. Locks are held for reading and writing only, never while waiting.
+//! The main thread handles messages. A handler that waits in `request`, on any thread, reads the FIFO of its answer
+//! itself; other messages that it finds there go to the inbox. Locks are held during reads and writes, never during a
+//! wait.
 
-mod ask;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,150 +18,183 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use serde_json::json;
+use rustix::event::{PollFd, PollFlags};
 
-use crate::bell::Bell;
-use crate::clock::now_micros;
-use crate::connection::timespec;
 use crate::error::Error;
-use crate::fifo::End;
+use crate::fifo::{End, FifoPaths};
 use crate::inbound::{Arrival, Inbound, PAUSE};
-use crate::locks::lock;
 use crate::log;
+use crate::message::{self, Answer};
 use crate::outbound::Outbound;
-use crate::places::Places;
-use crate::plugin::Answer;
-use crate::strict_json;
+use crate::sys::{self, Waker, lock};
 use crate::wire::codes::messages;
 use crate::wire::message::PluginMessage;
 use requests::Requests;
 
 const CHUNK: usize = 64 * 1024;
-/// Chunks read from one FIFO before the others have their turn.
-const CHUNKS_A_TURN: usize = 4;
+/// Chunks that are read from one FIFO before the next one.
+const CHUNKS_PER_FIFO: usize = 4;
 
-/// Messages in the inbox; further ones stay in their pipes until a handler that waits is done.
-const MOST_UNHANDLED: usize = 8192;
+const MAX_INBOX_MESSAGES: usize = 1024;
+const MAX_INBOX_BYTES: usize = 1024 * 1024; // the newest messages may exceed it
 
-#[derive(Default)]
+/// Messages to be handled. While it is full nothing is read, and further messages stay in their pipes.
+#[derive(Debug, Default)]
+struct Inbox {
+    messages: VecDeque<PluginMessage>,
+    bytes: usize,
+}
+
+impl Inbox {
+    fn push(&mut self, message: PluginMessage) {
+        self.bytes += message.payload.len();
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<PluginMessage> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.payload.len();
+        Some(message)
+    }
+
+    fn is_full(&self) -> bool {
+        self.messages.len() >= MAX_INBOX_MESSAGES || self.bytes > MAX_INBOX_BYTES
+    }
+}
+
+#[derive(Debug, Default)]
 struct Reading {
     by_source: BTreeMap<String, Inbound>,
-    inbox: VecDeque<PluginMessage>,
+    inbox: Inbox,
     chunk: Vec<u8>,
 }
 
 /// All FIFOs of one plugin.
+#[derive(Debug)]
 pub(crate) struct Peers {
-    places: Places,
-    looked_at: Mutex<Option<SystemTime>>,
+    paths: FifoPaths,
+    refreshed_at: Mutex<Option<SystemTime>>,
     writing: Mutex<BTreeMap<String, Outbound>>,
     reading: Mutex<Reading>,
     requests: Requests,
-    /// Wakes the main thread: for the inbox, or for a pipe that got full.
-    pub(crate) bell: Bell,
+    /// Wakes the main thread when a message is in the inbox or a pipe is full.
+    pub(crate) waker: Waker,
     generation: AtomicU64,
 }
 
 impl Peers {
-    pub(crate) fn new(places: Places) -> Result<Peers, Error> {
+    pub(crate) fn new(paths: FifoPaths) -> Result<Peers, Error> {
         Ok(Peers {
-            places,
-            looked_at: Mutex::default(),
+            paths,
+            refreshed_at: Mutex::default(),
             writing: Mutex::default(),
             reading: Mutex::default(),
             requests: Requests::default(),
-            bell: Bell::new()?,
+            waker: Waker::new()?,
             generation: AtomicU64::new(0),
         })
     }
 
-    // The FIFOs.
+    // FIFOs
 
-    /// Opens the FIFOs that lead here, and anew those that were replaced; `known` are the other plugins, if the core
-    /// said so.
-    pub(crate) fn look(&self, known: Option<&[String]>) {
-        *lock(&self.looked_at) = self.places.changed_at();
-        let sources = match known.map_or_else(|| self.places.others(End::Read), |known| Ok(known.to_vec())) {
+    /// Opens the FIFOs from other plugins, and opens those again that were replaced. Without `known`, the other plugins
+    /// are found by their FIFOs.
+    pub(crate) fn refresh(&self, known: Option<&[String]>) {
+        *lock(&self.refreshed_at) = self.paths.changed_at();
+        let sources = match known.map_or_else(|| self.paths.others(End::Read), |known| Ok(known.to_vec())) {
             Ok(sources) => sources,
-            Err(error) => return log::line(&format!("which plugins may send to this one: {error}")),
+            Err(error) => return log::error(format_args!("list the FIFOs of other plugins: {error}")),
         };
         let mut reading = lock(&self.reading);
         reading.by_source.retain(|source, _| sources.contains(source));
         for source in sources {
             let outcome = match reading.by_source.get_mut(&source) {
-                Some(inbound) => inbound.renew(&self.places),
-                None => Inbound::open(&self.places, &source)
+                Some(inbound) => inbound.reopen_if_replaced(&self.paths),
+                None => Inbound::open(&self.paths, &source)
                     .map(|inbound| drop(reading.by_source.insert(source, inbound))),
             };
             if let Err(error) = outcome {
-                log::line(&error.to_string());
+                log::error(error);
             }
         }
         drop(reading);
-        lock(&self.writing).retain(|_, outbound| match outbound.renew(&self.places) {
+        lock(&self.writing).retain(|target, outbound| match outbound.reopen_if_replaced(&self.paths) {
             Ok(()) => true,
             Err(error) => {
-                log::line(&format!("{error}: {} messages are lost", outbound.waiting()));
+                let lost = outbound.waiting();
+                log::error(format_args!("open the FIFO to {target}: {error}; {lost} messages are lost"));
                 false
             }
         });
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// As [`Peers::look`], if FIFOs came or went since.
-    pub(crate) fn look_again(&self, known: Option<&[String]>) {
-        if self.places.changed_at() != *lock(&self.looked_at) {
-            self.look(known);
+    /// Refreshes if FIFOs were added or removed since the last time.
+    pub(crate) fn refresh_if_changed(&self, known: Option<&[String]>) {
+        if self.paths.changed_at() != *lock(&self.refreshed_at) {
+            self.refresh(known);
         }
     }
 
-    /// Counts up when the set of FIFOs has changed.
+    /// A number that changes with `readers`.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// What the main thread waits for: FIFOs to read.
+    /// The FIFOs to poll for reading, with their sources.
     pub(crate) fn readers(&self) -> Vec<(String, Arc<OwnedFd>)> {
         let reading = lock(&self.reading);
         let inbounds = reading.by_source.iter();
         inbounds.map(|(source, inbound)| (source.clone(), Arc::clone(&inbound.fifo.fd))).collect()
     }
 
-    /// What the main thread waits for: pipes that are full.
+    /// Sources of the FIFOs that are not to be polled now.
+    pub(crate) fn paused(&self) -> Vec<String> {
+        let reading = lock(&self.reading);
+        let paused = reading.by_source.iter().filter(|(_, inbound)| inbound.is_paused());
+        paused.map(|(source, _)| source.clone()).collect()
+    }
+
+    /// The full pipes, to poll for writing.
     pub(crate) fn blocked(&self) -> Vec<Arc<OwnedFd>> {
         let writing = lock(&self.writing);
         let blocked = writing.values().filter(|outbound| outbound.is_blocked());
         blocked.map(|outbound| Arc::clone(&outbound.fifo.fd)).collect()
     }
 
-    /// Whether messages wait for a pipe that nobody reads: now and then `flush` tries again.
-    pub(crate) fn is_stuck(&self) -> bool {
-        lock(&self.writing).values().any(Outbound::is_stuck)
+    /// Whether messages are queued for a FIFO whose last write failed: `flush` is to be retried after a while.
+    pub(crate) fn has_failed_writes(&self) -> bool {
+        lock(&self.writing).values().any(Outbound::has_failed)
     }
 
-    /// Whether nothing is under way: nothing queued, nothing half read.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether no message is queued or partly read.
+    pub(crate) fn is_idle(&self) -> bool {
         let reading = lock(&self.reading);
-        let silent = reading.inbox.is_empty() && !reading.by_source.values().any(Inbound::is_in_the_middle);
+        let is_read = reading.inbox.messages.is_empty()
+            && !reading.by_source.values().any(Inbound::has_partial_message);
         drop(reading);
-        silent && lock(&self.writing).values().all(|outbound| outbound.waiting() == 0)
+        is_read && self.queued() == 0
     }
 
-    /// Bytes of torn messages that were dropped, and messages that wait for a pipe.
-    pub(crate) fn figures(&self) -> (u64, usize) {
+    fn queued(&self) -> usize {
+        lock(&self.writing).values().map(Outbound::waiting).sum()
+    }
+
+    /// Bytes dropped on receipt, and messages queued for sending.
+    pub(crate) fn metrics(&self) -> (u64, usize) {
         let dropped = lock(&self.reading).by_source.values().map(Inbound::dropped).sum();
-        (dropped, lock(&self.writing).values().map(Outbound::waiting).sum())
+        (dropped, self.queued())
     }
 
-    // Out.
+    // Sending
 
-    /// Sends a message; gives its timestamp.
+    /// Sends a message; returns its timestamp.
     pub(crate) fn send(&self, target: &str, message_type: u8, payload: &[u8]) -> Result<u64, Error> {
-        self.send_then(target, message_type, payload, |_| {})
+        self.send_with(target, message_type, payload, |_| {})
     }
 
-    fn send_then(
+    /// As `send`; `before` gets the timestamp before the message is sent.
+    fn send_with(
         &self,
         target: &str,
         message_type: u8,
@@ -170,17 +203,17 @@ impl Peers {
     ) -> Result<u64, Error> {
         let mut writing = lock(&self.writing);
         let outbound = self.outbound(&mut writing, target)?;
-        let timestamp = outbound.stamp(now_micros());
+        let timestamp = outbound.unique_timestamp(sys::now_micros());
         before(timestamp);
         outbound.push(&self.message(target, message_type, timestamp, payload))?;
         if outbound.waiting() > 0 {
-            self.bell.ring();
+            self.waker.wake();
         }
         Ok(timestamp)
     }
 
     fn message(&self, target: &str, message_type: u8, timestamp: u64, payload: &[u8]) -> PluginMessage {
-        let (source, target) = (self.places.name().to_owned(), target.to_owned());
+        let (source, target) = (self.paths.plugin().to_owned(), target.to_owned());
         PluginMessage { message_type, source, target, timestamp, payload: payload.to_vec() }
     }
 
@@ -190,10 +223,9 @@ impl Peers {
         target: &str,
     ) -> Result<&'a mut Outbound, Error> {
         if !writing.contains_key(target) {
-            let opened = Outbound::open(&self.places, target);
-            let outbound = opened.map_err(|error| match error.kind() {
+            let outbound = Outbound::open(&self.paths, target).map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => self.no_fifo(target),
-                _ => Error::io(format!("opening {}", self.places.path(End::Write, target).display()), error),
+                _ => Error::io(format!("open {}", self.paths.path(End::Write, target).display()), error),
             })?;
             writing.insert(target.to_owned(), outbound);
         }
@@ -201,133 +233,150 @@ impl Peers {
     }
 
     fn no_fifo(&self, target: &str) -> Error {
-        // Without a list there is no nearest name; that there is no such plugin stands all the same.
-        let others = self.places.others(End::Write).unwrap_or_default();
-        let known = others.iter().map(String::as_str);
-        Error::NoFifo { plugin: target.to_owned(), nearest: crate::nearest::nearest(target, known) }
+        // If the list cannot be read the error has no suggestion.
+        let others = self.paths.others(End::Write).unwrap_or_default();
+        Error::NoFifo { plugin: target.to_owned(), nearest: nearest(target, &others) }
     }
 
-    /// Writes to the pipes that have room again. Of one that fails it tells once.
+    /// Writes queued messages to the pipes that have room. Logs the first of several failures in a row.
     pub(crate) fn flush(&self) {
         for outbound in lock(&self.writing).values_mut() {
-            let was_stuck = outbound.is_stuck();
+            let had_failed = outbound.has_failed();
             match outbound.flush() {
-                Err(error) if !was_stuck => log::line(&error.to_string()),
+                Err(error) if !had_failed => log::error(error),
                 _ => {}
             }
         }
     }
 
-    /// Before the end: waits a little for full pipes, and tells what did not go out.
-    pub(crate) fn flush_within(&self, within: Duration) {
-        let deadline = Instant::now() + within;
+    /// Before the process ends: waits for full pipes until the deadline, and logs what was not sent.
+    pub(crate) fn flush_within(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
         loop {
             self.flush();
-            let (blocked, is_stuck) = (self.blocked(), self.is_stuck());
+            let (blocked, has_failed) = (self.blocked(), self.has_failed_writes());
             let left = deadline.saturating_duration_since(Instant::now());
-            if blocked.is_empty() && !is_stuck {
+            if blocked.is_empty() && !has_failed {
                 return;
             }
             if left.is_zero() {
-                let waiting: usize = lock(&self.writing).values().map(Outbound::waiting).sum();
-                return log::line(&format!("{waiting} messages were not sent: their pipes are full"));
+                return log::error(format_args!("{} messages were not sent: FIFO full", self.queued()));
             }
             let mut fds: Vec<_> = blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)).collect();
-            let within = if is_stuck { left.min(PAUSE) } else { left };
-            if poll(&mut fds, Some(&timespec(within))).is_err() {
+            let timeout = if has_failed { left.min(PAUSE) } else { left };
+            if sys::poll(&mut fds, Some(timeout)).is_err() {
                 return;
             }
         }
     }
 
-    // In.
+    // Receiving
 
-    /// Reads these FIFOs.
+    /// Reads the FIFOs from these plugins.
     pub(crate) fn receive<'a>(&self, sources: impl Iterator<Item = &'a str>) {
-        let mut repeated = BTreeSet::new(); // a repeat is answered once, however often it stands there
+        let mut repeated = BTreeSet::new(); // several repeats of one message get one answer
         let mut reading = lock(&self.reading);
         let Reading { by_source, inbox, chunk } = &mut *reading;
-        if inbox.len() >= MOST_UNHANDLED {
-            return; // the pipes hold the rest
-        }
         chunk.resize(CHUNK, 0);
         for source in sources {
             let Some(inbound) = by_source.get_mut(source) else { continue };
-            for _ in 0..CHUNKS_A_TURN {
+            for _ in 0..CHUNKS_PER_FIFO {
+                if inbox.is_full() {
+                    break;
+                }
                 match inbound.receive(chunk) {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        log::line(&error.to_string());
+                        log::error(error);
                         break;
                     }
                 }
                 while let Some(arrival) = inbound.next() {
                     match arrival {
                         Arrival::New(message) if messages::is_answer(message.message_type) => {
-                            self.requests.answered(&message);
+                            self.requests.complete(&message);
                         }
-                        Arrival::New(message) => inbox.push_back(message),
+                        Arrival::New(message) => inbox.push(message),
                         Arrival::Repeat(timestamp) => drop(repeated.insert((source, timestamp))),
                     }
                 }
-                if let Some(why) = inbound.judge() {
-                    log::line(&why);
+                if let Some(line) = inbound.check_garbage() {
+                    log::error(line);
                     break;
                 }
             }
         }
         let answer_to = |(source, timestamp): (&'a str, u64)| {
-            let (kind, payload) = by_source.get(source)?.answer_to(timestamp)?; // none while it is being handled
-            Some((source, kind, payload))
+            let (message_type, payload) = by_source.get(source)?.answer_to(timestamp)?; // None: still being handled
+            Some((source, message_type, payload))
         };
-        let again: Vec<_> = repeated.into_iter().filter_map(answer_to).collect();
+        let answers: Vec<_> = repeated.into_iter().filter_map(answer_to).collect();
         drop(reading);
-        for (target, message_type, payload) in again {
+        for (target, message_type, payload) in answers {
             if let Err(error) = self.send(target, message_type, &payload) {
-                log::line(&error.to_string());
+                log::error(error);
             }
         }
     }
 
     /// The next message to handle.
     pub(crate) fn next(&self) -> Option<PluginMessage> {
-        lock(&self.reading).inbox.pop_front()
+        lock(&self.reading).inbox.pop()
     }
 
-    /// Whether nothing more can be read until messages were handled.
-    fn is_full(&self) -> bool {
-        lock(&self.reading).inbox.len() >= MOST_UNHANDLED
-    }
-
-    /// FIFOs that are to be left alone for a moment.
-    pub(crate) fn paused(&self) -> Vec<String> {
-        let reading = lock(&self.reading);
-        let paused = reading.by_source.iter().filter(|(_, inbound)| inbound.is_paused());
-        paused.map(|(source, _)| source.clone()).collect()
-    }
-
-    /// Answers a message, and keeps the answer for its repeats.
+    /// Answers a message, and keeps the answer for repeats of the message.
     pub(crate) fn answer(
         &self,
         message: &PluginMessage,
         outcome: &Result<Answer, Error>,
     ) -> Result<(), Error> {
-        let asked = message.timestamp;
-        let (kind, body) = match outcome {
-            Ok(Answer::None) => return Ok(()),
-            Ok(Answer::Ack) => (messages::RESPONSE_ACK, json!({"in_reply_to": asked})),
-            Ok(Answer::Data(data)) => (messages::RESPONSE_DATA, json!({"in_reply_to": asked, "data": data})),
-            Err(error) => {
-                let body =
-                    json!({"in_reply_to": asked, "status": error.status(), "error": error.to_string()});
-                (messages::RESPONSE_ERROR, body)
-            }
+        let Some((message_type, payload)) = message::encode(outcome, message.timestamp) else {
+            return Ok(());
         };
-        let body = strict_json::text(&body);
         if let Some(inbound) = lock(&self.reading).by_source.get_mut(&message.source) {
-            inbound.answered(asked, kind, body.clone());
+            inbound.set_answer(message.timestamp, message_type, payload.clone());
         }
-        self.send(&message.source, kind, &body).map(drop)
+        self.send(&message.source, message_type, &payload).map(drop)
+    }
+}
+
+/// The most similar name, if less than half of its characters differ; else an empty text.
+fn nearest(name: &str, known: &[String]) -> String {
+    let ranked = known.iter().map(|other| (strsim::levenshtein(name, other), other));
+    let best = ranked.min().filter(|(distance, other)| distance * 2 < other.chars().count());
+    best.map(|(_, other)| other.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inbox, MAX_INBOX_BYTES, MAX_INBOX_MESSAGES, PluginMessage, nearest};
+
+    #[test]
+    fn only_a_similar_name_is_suggested() {
+        let known = ["analytics", "backup", "simple-seo"].map(str::to_owned);
+        assert_eq!(nearest("analitics", &known), "analytics");
+        assert_eq!(nearest("zzz", &known), "");
+    }
+
+    #[test]
+    fn the_inbox_is_bounded_by_messages_and_bytes() {
+        let message = |size| PluginMessage {
+            message_type: 1,
+            source: "a".to_owned(),
+            target: "b".to_owned(),
+            timestamp: 1,
+            payload: vec![0; size],
+        };
+        let mut inbox = Inbox::default();
+        for _ in 0..MAX_INBOX_MESSAGES {
+            assert!(!inbox.is_full());
+            inbox.push(message(1));
+        }
+        assert!(inbox.is_full());
+        while inbox.pop().is_some() {}
+        assert_eq!(inbox.bytes, 0);
+        inbox.push(message(MAX_INBOX_BYTES + 1));
+        assert!(inbox.is_full());
     }
 }

@@ -1,11 +1,9 @@
-//! JSON as RFC 8259 has it, in UTF-8, and as the protocol wants it: no duplicate keys, nesting at most 64.
+//! Strict JSON (RFC 8259, UTF-8): no duplicate keys, at most 64 levels of nesting, no numbers out of range.
 //!
-//! serde_json refuses NaN, lone surrogates and everything beside UTF-8 itself. What it lets pass, a second look at the
-//! text finds.
+//! serde_json rejects NaN, lone surrogates and invalid UTF-8; the rest is checked in a second pass over the text.
 //!
-//! A number keeps its digits: 18446744073709551615 and 1.50 are written as they were read (an exponent as 1e+2, where
-//! that was 1E2). `as_i64`, `as_u64` and
-//! `as_f64` of a [`Value`] give the nearest number of Rust, or none.
+//! Numbers keep their digits: 18446744073709551615 and 1.50 are written as they were read (but 1E2 as 1e+2). `as_i64`,
+//! `as_u64` and `as_f64` of a [`Value`] return the nearest number of Rust, or None.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,20 +12,19 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// The deepest nesting of objects and arrays.
+/// The maximum nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
-/// Levels that a call or an answer may put around a content.
+/// Levels that a call or an answer adds around a snippet's content.
 const ENVELOPE: usize = 8;
-/// Digits of an integer that the core takes.
-const MAX_DIGITS: usize = 4300;
+const MAX_DIGITS: usize = 4300; // of an integer, as in the core
 
-/// The value of a JSON text.
+/// Parses a JSON text.
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     parse_within(text, MAX_DEPTH)
 }
 
-/// As [`parse`], for a text in which a content of the deepest nesting may stand: the input of a call.
+/// As [`parse`], for a text that contains a snippet's content, such as the input of a call: allows 8 more levels.
 pub fn parse_around_content(text: &[u8]) -> Result<Value, Error> {
     parse_within(text, MAX_DEPTH + ENVELOPE)
 }
@@ -38,12 +35,12 @@ fn parse_within(text: &[u8], max_depth: usize) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// The text of a value.
+/// The compact JSON text of a value.
 pub fn text(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Duplicate keys, depth and numbers out of range, in a text that serde_json has accepted.
+/// Checks keys, depth and numbers of a text that serde_json has accepted.
 fn check(text: &[u8], max_depth: usize) -> Result<(), Error> {
     let mut open: Vec<HashSet<Cow<'_, [u8]>>> = Vec::new();
     let mut at = 0;
@@ -75,24 +72,24 @@ fn check(text: &[u8], max_depth: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Behind the number whose first digit is at `at`.
+/// The offset after the number whose first digit is at `at`.
 fn number_end(text: &[u8], at: usize) -> Result<usize, Error> {
     let rest = text.get(at..).unwrap_or_default();
     let is_part = |byte: &u8| byte.is_ascii_digit() || b".eE+-".contains(byte);
     let size = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
     let digits = std::str::from_utf8(rest.get(..size).unwrap_or_default()).unwrap_or_default();
-    let is_wrong = if digits.contains(['.', 'e', 'E']) {
+    let out_of_range = if digits.contains(['.', 'e', 'E']) {
         !digits.parse::<f64>().is_ok_and(f64::is_finite)
     } else {
         size > MAX_DIGITS
     };
-    if is_wrong {
+    if out_of_range {
         return Err(Error::malformed("JSON", "number out of range"));
     }
     Ok(at + size)
 }
 
-/// Behind the closing quote of the string whose inside starts at `at`.
+/// The offset after the closing quote of a string whose opening quote is before `at`.
 fn string_end(text: &[u8], mut at: usize) -> usize {
     while let Some(byte) = text.get(at) {
         match byte {
@@ -109,7 +106,7 @@ fn is_key(text: &[u8], end: usize) -> bool {
     rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
 }
 
-/// The string that a quoted text means: `"a"` and `"\u0061"` are one key.
+/// Resolves escapes: `"a"` and `"\u0061"` are the same key.
 fn unescaped(string: &[u8]) -> Cow<'_, [u8]> {
     if string.contains(&b'\\') {
         if let Ok(text) = serde_json::from_slice::<String>(string) {
@@ -121,12 +118,12 @@ fn unescaped(string: &[u8]) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // a test may
+    #![allow(clippy::unwrap_used)]
 
     use super::*;
 
     #[test]
-    fn a_number_keeps_its_digits() {
+    fn numbers_keep_their_digits() {
         let long = "7".repeat(400);
         for digits in [
             "18446744073709551615",
@@ -146,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_of_the_deepest_nesting_is_read_in_its_envelope() {
+    fn content_of_the_maximum_depth_is_parsed_within_an_envelope() {
         let deepest = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert!(parse(deepest.as_bytes()).is_ok());
         let envelope = format!("{{\"content\":{deepest}}}");

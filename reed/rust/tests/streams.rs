@@ -1,6 +1,6 @@
-//! Frames and messages cut anywhere, torn anywhere, and mixed with anything.
+//! Frames, messages and JSON from random, torn and invalid bytes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
@@ -9,11 +9,11 @@ use reed_plugin::wire::codes::{Command, MAX_PAYLOAD};
 use reed_plugin::wire::fields::{NAME, Reader, Writer};
 use reed_plugin::wire::frames::{Frame, FrameBuffer, encode};
 use reed_plugin::wire::message::{MESSAGE_HEADER, MessageBuffer, PluginMessage};
-use reed_plugin::wire::snippets::{SnippetCreate, SnippetGot, SnippetPage};
+use reed_plugin::wire::snippets::{SnippetGot, SnippetPage, SnippetWritten};
 use reed_plugin::{Error, json, strict_json};
 
 #[test]
-fn frames_come_whole_however_they_are_cut() {
+fn frames_are_complete_wherever_the_stream_is_cut() {
     for seed in 1..300 {
         let mut random = Random::new(seed);
         let sent: Vec<Frame> = (0..1 + random.below(8))
@@ -27,10 +27,10 @@ fn frames_come_whole_however_they_are_cut() {
         for frame in &sent {
             bytes.extend(encode(frame.command_id, &frame.payload, frame.flags).unwrap());
         }
-        let most = 1 + random.below(40);
+        let max = 1 + random.below(40);
         let mut buffer = FrameBuffer::default();
         let mut found = Vec::new();
-        for piece in random.pieces(&bytes, most) {
+        for piece in random.pieces(&bytes, max) {
             buffer.feed(piece);
             while let Some(frame) = buffer.next_frame().unwrap() {
                 found.push(frame);
@@ -41,17 +41,17 @@ fn frames_come_whole_however_they_are_cut() {
 }
 
 #[test]
-fn a_length_beyond_the_limit_is_refused_before_its_bytes_come() {
+fn a_payload_over_the_limit_is_rejected_at_its_header() {
     let mut buffer = FrameBuffer::new(10);
     buffer.feed(&encode(Command::SnippetGet as u8, &[0; 11], 0).unwrap()[..12]);
     assert!(matches!(buffer.next_frame(), Err(Error::TooLarge { size: 11, limit: 10 })));
 }
 
 #[test]
-fn no_bytes_make_a_record_panic() {
+fn random_bytes_cause_no_panic() {
     for seed in 1..3000 {
         let bytes = Random::new(seed).bytes(300);
-        let _ = (SnippetCreate::unpack(&bytes), SnippetGot::unpack(&bytes), SnippetPage::unpack(&bytes));
+        let _ = (SnippetWritten::unpack(&bytes), SnippetGot::unpack(&bytes), SnippetPage::unpack(&bytes));
         let _ = (PluginMessage::unpack(&bytes), strict_json::parse(&bytes));
         let mut buffer = FrameBuffer::default();
         buffer.feed(&bytes);
@@ -63,7 +63,7 @@ fn no_bytes_make_a_record_panic() {
 }
 
 #[test]
-fn a_name_leaves_room_for_its_nul_and_a_ref_does_not() {
+fn names_need_a_terminating_nul_and_references_do_not() {
     assert!(Writer::new().text(&"n".repeat(32), NAME).is_err());
     assert!(Writer::new().text(&"r".repeat(36), 36).is_ok());
     assert!(Writer::new().text("a\0b", NAME).is_err());
@@ -87,9 +87,9 @@ fn message(random: &mut Random, number: u64, target: &str) -> PluginMessage {
 }
 
 fn read(random: &mut Random, buffer: &mut MessageBuffer, bytes: &[u8]) -> Vec<PluginMessage> {
-    let most = 1 + random.below(300);
+    let max = 1 + random.below(300);
     let mut found = Vec::new();
-    for piece in random.pieces(bytes, most) {
+    for piece in random.pieces(bytes, max) {
         buffer.feed(piece);
         while let Some(message) = buffer.next_message() {
             found.push(message);
@@ -98,9 +98,9 @@ fn read(random: &mut Random, buffer: &mut MessageBuffer, bytes: &[u8]) -> Vec<Pl
     found
 }
 
-/// The writer dies in the middle of a message, again and again: each death costs that message, and no other.
+/// A writer that dies within a message loses only that message.
 #[test]
-fn a_torn_message_costs_itself_alone() {
+fn only_torn_messages_are_lost() {
     for seed in 1..2000 {
         let mut random = Random::new(seed);
         let mut bytes = Vec::new();
@@ -128,9 +128,9 @@ fn a_torn_message_costs_itself_alone() {
     }
 }
 
-/// The reader starts in the middle of a message, or finds what is none of its own.
+/// The reader starts within a message, or finds messages of another FIFO.
 #[test]
-fn what_is_not_a_message_of_this_fifo_is_dropped() {
+fn foreign_bytes_are_dropped() {
     for seed in 1..500 {
         let mut random = Random::new(seed);
         let foreign = message(&mut random, 1, "someone-else").pack().unwrap();
@@ -147,7 +147,7 @@ fn what_is_not_a_message_of_this_fifo_is_dropped() {
 }
 
 #[test]
-fn a_length_that_cannot_be_costs_that_message_alone() {
+fn only_a_message_with_an_invalid_length_is_lost() {
     let mut random = Random::new(5);
     let first = message(&mut random, 1, "analytics");
     let mut bytes = first.pack().unwrap();
@@ -162,19 +162,9 @@ fn a_length_that_cannot_be_costs_that_message_alone() {
 fn json_is_strict() {
     assert_eq!(strict_json::parse(br#"{"a":{"a":[1,{"a":2}]},"b":"{\"a\":"}"#).unwrap()["b"], "{\"a\":");
     for bad in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"b":1, "b" :2}}]"#] {
-        let error = strict_json::parse(bad.as_bytes()).unwrap_err();
-        assert!(error.to_string().contains("duplicate key"), "{error}");
+        assert_eq!(strict_json::parse(bad.as_bytes()).unwrap_err().status(), 400, "{bad}");
     }
-    assert!(strict_json::parse("[".repeat(64).add("]".repeat(64)).as_bytes()).is_ok());
-    assert!(strict_json::parse("[".repeat(65).add("]".repeat(65)).as_bytes()).is_err());
-}
-
-trait Add {
-    fn add(self, more: String) -> String;
-}
-impl Add for String {
-    fn add(mut self, more: String) -> String {
-        self.push_str(&more);
-        self
-    }
+    let nested = |levels| "[".repeat(levels) + &"]".repeat(levels);
+    assert!(strict_json::parse(nested(64).as_bytes()).is_ok());
+    assert!(strict_json::parse(nested(65).as_bytes()).is_err());
 }

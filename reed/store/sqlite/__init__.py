@@ -1,14 +1,16 @@
-"""The embedded store: one SQLite file with WAL and FTS5, all writes through one connection (store.md).
+"""The embedded store: two SQLite files with WAL, content and search index (store.md).
 
 store          SqliteStore: the contract
 transaction    the transaction of a turn, and the callers that wait for it
-database       the file: opening, tables, migrations, errors        file_guard   its files must stay at their path
-snippets, types, bonds, outbox    the tables of these names         tree         bonds as JSON
-field_indexes  indexes of fields, unique fields                     find         snippets by the values of fields
-search_index   keeps the full-text index up to date                 search       queries it
-jobs           long reads in slices, on snapshots
-wal            checkpoint policy; checkpointer: the process for it
-scheduler      which of all this runs between two turns
+database       content.db: opening, tables, migrations, errors      file_guard   its files must stay at their path
+lookup         snippets, read through a connection                  snippets, types, bonds, outbox   the writes
+field_indexes  indexes of fields, unique fields
+search_index   what is to be indexed, and who waits for it          wal          when the log is copied into the file
+scheduler      what the loop does between two turns
+
+In a worker's process:
+source         opens the files         reading      long reads, which use find, tree, search
+indexing       writes the search index
 """
 
 from reed.store.sqlite.store import SqliteStore

@@ -1,24 +1,21 @@
-//! Keywords, found on this machine: YAKE ranks the phrases of one text by how and where they stand in it; what follows
-//! makes a list of them that a reader would have written.
+//! Keywords without a model: YAKE ranks the phrases of a text by their frequency and positions; then they are filtered
+//! and merged.
 //!
 //! ```text
-//! title, description, body ── plain text ── YAKE: ranked phrases ── no stop words inside, nothing generic
-//!                                                                ── the title's words first, rare phrases last
-//!                                                                ── one of each family: "menu entry", not "menu" too
-//!                                                                ── pieces joined: "static site" and "site generator"
+//! title, description, body ── plain text ── YAKE: ranked phrases
+//!     ── without stop words and generic words       ── one of each family: "menu entry", not also "menu"
+//!     ── words of the title first, rare ones last   ── merged: "static site" and "site generator"
 //! ```
 
 use yake_rust::{Config, StopWords, get_n_best};
 
-/// Phrases that YAKE is asked for, to choose from.
-const CANDIDATES: usize = 60;
-/// Bytes of the text that are looked at: enough to know what it is about.
-const LONGEST_TEXT: usize = 24_000;
+const CANDIDATES: usize = 60; // phrases of YAKE
+const MAX_TEXT: usize = 24_000; // bytes
 
-/// So many keywords do without words that stand in the text by chance.
+/// Words that occur once are used only if there are fewer keywords than this.
 const ENOUGH: usize = 4;
 
-/// Words that say nothing about a text, whatever it is about.
+/// Words that fit any text.
 const GENERIC: &str = "additional allow allowing allows also applicable appropriate argument arguments assuming attempt \
     attempts available avoid avoids back based begin behavior below bool boolean call called calls case \
     cases cause causes change check checks classifies classify common complete configure configured \
@@ -44,27 +41,27 @@ fn is_generic(word: &str) -> bool {
     GENERIC.split(' ').any(|generic| generic == word)
 }
 
-/// A phrase, and how good it is: 1 for the best.
+/// A phrase and its score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keyword {
-    /// In lower case, as it stands in the text otherwise.
+    /// In lower case.
     pub text: String,
-    /// 0 to 1.
+    /// 0 to 1; the best has 1.
     pub score: f64,
 }
 
-/// A text to find keywords of.
+/// The input.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
-    /// Its title; may be empty.
+    /// May be empty.
     pub title: &'a str,
-    /// Its description; may be empty.
+    /// May be empty.
     pub description: &'a str,
     /// Plain text.
     pub body: &'a str,
 }
 
-/// Languages whose stop words are known.
+/// The languages with a list of stop words.
 pub const LANGUAGES: &[&str] = &["en", "de"];
 
 /// At most `count` keywords, the best first.
@@ -75,13 +72,13 @@ pub fn keywords(text: Text<'_>, language: &str, count: usize) -> Vec<Keyword> {
     let whole = format!("{}.\n\n{}.\n\n{}", text.title, text.description, text.body);
     let config = Config { ngrams: 3, ..Config::default() };
     let ranked = get_n_best(CANDIDATES, clip(&whole), &stop_words, &config);
-    let places = Places::of(&text);
+    let parts = Parts::of(&text);
     let mut candidates: Vec<Candidate> = ranked
         .iter()
-        .filter_map(|item| Candidate::new(&item.keyword, item.score, &places, &stop_words))
+        .filter_map(|item| Candidate::new(&item.keyword, item.score, &parts, &stop_words))
         .collect();
     candidates.sort_by(|a, b| a.score.total_cmp(&b.score));
-    let chosen = join_pieces(one_of_each_family(candidates, count), &places);
+    let chosen = merge_overlapping(one_of_each_family(candidates, count), &parts);
     let best = chosen.first().map_or(1.0, |first| first.score);
     chosen
         .into_iter()
@@ -90,67 +87,65 @@ pub fn keywords(text: Text<'_>, language: &str, count: usize) -> Vec<Keyword> {
 }
 
 fn clip(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST_TEXT);
+    let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text.get(..end).unwrap_or(text)
 }
 
-/// The text in lower case, by the parts that tell how much a phrase matters.
-struct Places {
+/// The parts of the text in lower case.
+struct Parts {
     title: String,
     description: String,
     body: String,
 }
 
-impl Places {
-    fn of(text: &Text<'_>) -> Places {
+impl Parts {
+    fn of(text: &Text<'_>) -> Parts {
         let flat = |text: &str| text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
-        Places { title: flat(text.title), description: flat(text.description), body: flat(text.body) }
+        Parts { title: flat(text.title), description: flat(text.description), body: flat(text.body) }
     }
-}
 
-impl Places {
-    /// How often a phrase is there.
+    /// How often a phrase occurs.
     fn times(&self, text: &str) -> usize {
         [&self.title, &self.description, &self.body].iter().map(|part| part.matches(text).count()).sum()
     }
 
-    /// What a phrase's score is multiplied by: less is better. None for one that is there by chance.
+    /// The factor for a phrase's score, where less is better; None for a phrase that is no keyword.
     fn weight(&self, text: &str, words: usize, times: usize) -> Option<f64> {
         let in_title = self.title.contains(text);
         let in_description = self.description.contains(text);
         let is_adverb = |word: &str| word.len() > 5 && word.ends_with("ly");
-        let is_deed = |word: &str| word.len() > 5 && word.ends_with("ing");
+        let is_gerund = |word: &str| word.len() > 5 && word.ends_with("ing");
         let is_rare = times < 2 && !in_title && !in_description;
         let no_noun = ["ing", "ed", "ly", "izes", "ates", "ines"].iter().any(|ending| text.ends_with(ending));
         let is_clause =
-            words > 1 && text.split(' ').any(is_adverb) || text.split(' ').rev().skip(1).any(is_deed);
+            words > 1 && text.split(' ').any(is_adverb) || text.split(' ').rev().skip(1).any(is_gerund);
         if is_rare && words > 2 || (no_noun || is_clause) && !in_title {
             return None;
         }
-        let of_title = if in_title { 0.3 } else { 1.0 };
-        let of_description = if in_description { 0.6 } else { 1.0 };
-        let of_length = if words == 2 { 0.7 } else { 1.0 };
-        let of_chance = if is_rare { 10.0 / words as f64 } else { 1.0 };
-        Some(of_title * of_description * of_length * of_chance)
+        let title_factor = if in_title { 0.3 } else { 1.0 };
+        let description_factor = if in_description { 0.6 } else { 1.0 };
+        let length_factor = if words == 2 { 0.7 } else { 1.0 };
+        let rarity_factor = if is_rare { 10.0 / words as f64 } else { 1.0 };
+        Some(title_factor * description_factor * length_factor * rarity_factor)
     }
 }
 
-/// A phrase that may become a keyword. The lower its score, the better.
+/// A phrase that may become a keyword. A lower score is better.
 #[derive(Debug)]
 struct Candidate {
     text: String,
     stems: Vec<String>,
     score: f64,
     times: usize,
-    most: usize, // how many keywords there may be with this one among them
+    max_keywords: usize, // it is used only if there are fewer
 }
 
 impl Candidate {
-    /// None for a phrase that no reader would have written.
-    fn new(phrase: &str, score: f64, places: &Places, stop_words: &StopWords) -> Option<Candidate> {
+    /// None for a phrase that is no keyword.
+    fn new(phrase: &str, score: f64, parts: &Parts, stop_words: &StopWords) -> Option<Candidate> {
         let text = phrase.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         let words: Vec<&str> = text.split(' ').collect();
         let is_empty_word = |word: &&str| {
@@ -164,24 +159,21 @@ impl Candidate {
         if words.is_empty() || !words.iter().all(is_sound) || words.iter().any(is_empty_word) {
             return None;
         }
-        let times = places.body.matches(&text).count();
-        let weight = places.weight(&text, words.len(), times)?;
+        let times = parts.body.matches(&text).count();
+        let weight = parts.weight(&text, words.len(), times)?;
         let stems = words.iter().map(|word| stem(word)).collect();
-        // A word that stands there once is better than nothing, and worse than most.
         let is_last_resort = words.len() == 1 && times < 2 && weight > 1.0;
-        let most = if is_last_resort { ENOUGH } else { usize::MAX };
-        Some(Candidate { score: (score + 1e-6) * weight, text, stems, times, most })
+        let max_keywords = if is_last_resort { ENOUGH } else { usize::MAX };
+        Some(Candidate { score: (score + 1e-6) * weight, text, stems, times, max_keywords })
     }
-}
 
-impl Candidate {
-    /// Whether the other one has all words of this one.
+    /// Whether the other phrase has all words of this one.
     fn is_within(&self, other: &Candidate) -> bool {
         self.stems.iter().all(|stem| other.stems.contains(stem))
     }
 }
 
-/// A word without the ending of its plural.
+/// A word without a plural ending.
 fn stem(word: &str) -> String {
     match word.strip_suffix("ies") {
         Some(start) if start.len() > 2 => format!("{start}y"),
@@ -190,7 +182,7 @@ fn stem(word: &str) -> String {
     }
 }
 
-/// Of phrases that share all their words, the more telling one: the longer, if the text has it often enough.
+/// Of phrases that contain one another, keeps the longer one if it occurs at least half as often.
 fn one_of_each_family(candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
     for candidate in candidates {
@@ -204,17 +196,17 @@ fn one_of_each_family(candidates: Vec<Candidate>, count: usize) -> Vec<Candidate
                 chosen.insert(at.min(chosen.len()), Candidate { score, ..candidate });
             }
             Some(_) => {}
-            None if chosen.len() < count.min(candidate.most) => chosen.push(candidate),
+            None if chosen.len() < count.min(candidate.max_keywords) => chosen.push(candidate),
             None => {}
         }
     }
     chosen
 }
 
-/// Phrases of two words that are one of three: where one goes on as the other begins, wherever the text has it. A piece
-/// of what is longer still goes.
-fn join_pieces(mut chosen: Vec<Candidate>, places: &Places) -> Vec<Candidate> {
-    while let Some((first, second, joined)) = next_joint(&chosen, places) {
+/// Merges two phrases into one of three words if one always continues the other in the text. Of a longer phrase only the
+/// longer part is kept.
+fn merge_overlapping(mut chosen: Vec<Candidate>, parts: &Parts) -> Vec<Candidate> {
+    while let Some((first, second, joined)) = next_overlap(&chosen, parts) {
         let (kept, dropped) = (first.min(second), first.max(second));
         if joined.split(' ').count() > 3 {
             let shorter = |at: &usize| chosen.get(*at).map_or(0, |one| one.stems.len());
@@ -231,8 +223,8 @@ fn join_pieces(mut chosen: Vec<Candidate>, places: &Places) -> Vec<Candidate> {
     chosen
 }
 
-/// Two phrases of which one is never there without the other right behind it, and what they are together.
-fn next_joint(chosen: &[Candidate], places: &Places) -> Option<(usize, usize, String)> {
+/// Two phrases that overlap wherever one of them occurs, and the merged phrase.
+fn next_overlap(chosen: &[Candidate], parts: &Parts) -> Option<(usize, usize, String)> {
     for (first, a) in chosen.iter().enumerate() {
         for (second, b) in chosen.iter().enumerate() {
             let Some((last, (head, rest))) = a.text.rsplit(' ').next().zip(b.text.split_once(' ')) else {
@@ -243,8 +235,8 @@ fn next_joint(chosen: &[Candidate], places: &Places) -> Option<(usize, usize, St
                 continue;
             }
             let joined = format!("{} {rest}", a.text);
-            let times = places.times(&joined);
-            if times > 0 && (times == places.times(&a.text) || times == places.times(&b.text)) {
+            let times = parts.times(&joined);
+            if times > 0 && (times == parts.times(&a.text) || times == parts.times(&b.text)) {
                 return Some((first, second, joined));
             }
         }
@@ -270,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn they_are_what_the_text_is_about() {
+    fn keywords_are_the_topics_of_the_text() {
         let found = found(5);
         assert!(found.iter().any(|one| one.starts_with("page bundle")), "{found:?}");
         assert!(found.contains(&"page resources".to_owned()), "{found:?}");
     }
 
     #[test]
-    fn there_is_one_of_each_family() {
+    fn related_phrases_give_one_keyword() {
         let found = found(10);
         assert!(!found.contains(&"page".to_owned()), "{found:?}");
         assert_eq!(found.iter().filter(|one| one.starts_with("page bundle")).count(), 1, "{found:?}");
@@ -285,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_phrase_are_one() {
+    fn overlapping_phrases_are_merged() {
         let text = Text {
             title: "About",
             description: "A fast static site generator",
@@ -297,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_of_nothing() {
+    fn texts_without_words_have_no_keywords() {
         for body in ["", " ", "the of and", "1 2 3", "…"] {
             assert_eq!(keywords(Text { title: "", description: "", body }, "xx", 5), []);
         }
     }
 
     #[test]
-    fn a_plural_is_its_singular() {
+    fn plurals_have_the_stem_of_the_singular() {
         assert_eq!(["bundles", "queries", "class", "bus"].map(stem), ["bundle", "query", "class", "bus"]);
     }
 }

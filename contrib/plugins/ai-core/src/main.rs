@@ -1,13 +1,13 @@
 //! ai-core: keywords, a better title and a better description for content.
 //!
 //! ```text
-//! snippet ── plain text ─┬─ keywords on this machine (YAKE)  ── title, description ─┐
-//!                        └─ a model on a server, if settings name one ──────────────┤
-//!           written back, if asked to ◀─────────────────────────────────────────────┤
-//!           MSG_KEYWORD_OPTIMIZED to analytics ◀────────────────────────────────────┘
+//! snippet ── plain text ─┬─ keywords by YAKE, on this machine ── title, description ─┐
+//!                        └─ a model on a server, if one is configured ───────────────┤
+//!           written to the snippet, if requested ◀───────────────────────────────────┤
+//!           MSG_KEYWORD_OPTIMIZED to analytics ◀─────────────────────────────────────┘
 //! ```
 //!
-//! When the server fails, this machine's own answer is given, with the reason.
+//! If the server fails, the answer is that of this machine, with the reason.
 
 mod keywords;
 mod plain;
@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keywords::{Keyword, LANGUAGES, Text, keywords};
 use plain::{plain, sentences};
-use reed_plugin::{Context, Error, Plugin, Snippet, Value, json, messages};
+use reed_plugin::{Context, Error, Plugin, Snippet, Value, json, log, messages};
 use server::{Models, Server};
 
-const KEYWORDS: u64 = 8;
+const DEFAULT_COUNT: u64 = 8; // keywords
 
-/// The names of a snippet's fields: the setting `fields`.
+/// The setting `fields`: the names of a snippet's fields.
 struct Fields {
     title: String,
     description: String,
@@ -34,7 +34,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(settings: &Value) -> Fields {
+    fn from_settings(settings: &Value) -> Fields {
         let field = |key: &str| {
             let named = settings.get("fields").and_then(|fields| fields.get(key)).and_then(Value::as_str);
             named.unwrap_or(key).to_owned()
@@ -59,17 +59,17 @@ struct AiCore {
 }
 
 impl AiCore {
-    /// Keywords, title and description; written back when `write` says so.
+    /// Finds keywords, title and description; with `write`, writes the keywords to the snippet.
     fn optimize(&self, ctx: &Context<'_>, snippet: &Snippet, write: bool) -> Result<Value, Error> {
         let settings = ctx.settings();
-        let fields = Fields::of(&settings);
+        let fields = Fields::from_settings(&settings);
         let body = plain(snippet.text(&fields.body));
-        let mut found = self.find(ctx, &settings, &fields, snippet, &body)?;
+        let mut found = self.find(&settings, &fields, snippet, &body)?;
         if write {
             self.write(ctx, &fields, snippet, &found)?;
         }
         self.optimized.fetch_add(1, Ordering::Relaxed);
-        self.tell_analytics(ctx, &settings, snippet, &found, &body);
+        self.notify_analytics(ctx, &settings, snippet, &found, &body);
         if let Some(found) = found.as_object_mut() {
             found.insert("id".to_owned(), json!(snippet.id));
             found.insert("written".to_owned(), json!(write));
@@ -77,36 +77,29 @@ impl AiCore {
         Ok(found)
     }
 
-    fn find(
-        &self,
-        ctx: &Context<'_>,
-        settings: &Value,
-        fields: &Fields,
-        snippet: &Snippet,
-        body: &str,
-    ) -> Result<Value, Error> {
+    fn find(&self, settings: &Value, fields: &Fields, snippet: &Snippet, body: &str) -> Result<Value, Error> {
         let (title, description) = (snippet.text(&fields.title), snippet.text(&fields.description));
-        let count = count_of(settings);
+        let count = keyword_count(settings);
         let mut reason = None;
-        if let Some(server) = Server::of(settings)? {
-            match self.models.ask(&server, title, description, body, count) {
-                Ok(said) => {
-                    let or = |said: String, own: &str| if said.is_empty() { own.to_owned() } else { said };
+        if let Some(server) = Server::from_settings(settings)? {
+            match self.models.request(&server, title, description, body, count) {
+                Ok(answer) => {
+                    let or = |new: String, old: &str| if new.is_empty() { old.to_owned() } else { new };
                     return Ok(json!({
                         "by": server.model,
-                        "keywords": said.keywords,
-                        "title": or(said.title, title),
-                        "description": or(said.description, description),
+                        "keywords": answer.keywords,
+                        "title": or(answer.title, title),
+                        "description": or(answer.description, description),
                     }));
                 }
                 Err(error) => {
                     self.fell_back.fetch_add(1, Ordering::Relaxed);
-                    ctx.log(&error.to_string());
+                    log::warn(&error);
                     reason = Some(error.to_string());
                 }
             }
         }
-        let found = keywords(Text { title, description, body }, language_of(settings), count);
+        let found = keywords(Text { title, description, body }, language(settings), count);
         let sentences = sentences(body);
         let mut answer = json!({
             "by": "this machine",
@@ -120,7 +113,7 @@ impl AiCore {
         Ok(answer)
     }
 
-    /// The keywords alone: a title and a description are for a person to choose.
+    /// Writes only the keywords: a title and a description are suggestions for a person.
     fn write(
         &self,
         ctx: &Context<'_>,
@@ -141,8 +134,8 @@ impl AiCore {
         Ok(())
     }
 
-    /// MSG_KEYWORD_OPTIMIZED. An analytics that is not there is a line in the log: the keywords are found all the same.
-    fn tell_analytics(
+    /// Sends MSG_KEYWORD_OPTIMIZED. Logs a failure: the call succeeds without analytics.
+    fn notify_analytics(
         &self,
         ctx: &Context<'_>,
         settings: &Value,
@@ -162,19 +155,19 @@ impl AiCore {
             "sentences": sentences(body).len(),
         });
         if let Err(error) = ctx.send_message(analytics, messages::KEYWORD_OPTIMIZED, &message) {
-            ctx.log(&format!("MSG_KEYWORD_OPTIMIZED of {}: {error}", snippet.id));
+            log::warn(format_args!("MSG_KEYWORD_OPTIMIZED of {}: {error}", snippet.id));
         }
     }
 
-    /// What there is to say about a snippet, without changing or telling anything.
+    /// Ranks keywords and gives hints; writes and sends nothing.
     fn analyze(&self, ctx: &Context<'_>, snippet: &Snippet) -> Result<Value, Error> {
         let settings = ctx.settings();
-        let fields = Fields::of(&settings);
+        let fields = Fields::from_settings(&settings);
         let (title, description) = (snippet.text(&fields.title), snippet.text(&fields.description));
         let body = plain(snippet.text(&fields.body));
         let sentences = sentences(&body);
         let found =
-            keywords(Text { title, description, body: &body }, language_of(&settings), count_of(&settings));
+            keywords(Text { title, description, body: &body }, language(&settings), keyword_count(&settings));
         let (better_title, better_description) =
             (suggest::title(title, &found), suggest::description(description, &sentences));
         let mut hints = Vec::new();
@@ -186,7 +179,7 @@ impl AiCore {
             hints.push(format!("description: {length} characters; better: {better_description}"));
         }
         if let Some(best) = missing_in_title(title, &found) {
-            hints.push(format!("title: it does not name {best:?}, which the text is about"));
+            hints.push(format!("title: it does not contain {best:?}, the main topic of the text"));
         }
         self.analyzed.fetch_add(1, Ordering::Relaxed);
         let ranked: Vec<Value> =
@@ -212,12 +205,12 @@ impl AiCore {
     }
 }
 
-fn count_of(settings: &Value) -> usize {
-    let count = settings.get("count").and_then(Value::as_u64).unwrap_or(KEYWORDS);
+fn keyword_count(settings: &Value) -> usize {
+    let count = settings.get("count").and_then(Value::as_u64).unwrap_or(DEFAULT_COUNT);
     usize::try_from(count.clamp(1, 50)).unwrap_or(8)
 }
 
-fn language_of(settings: &Value) -> &str {
+fn language(settings: &Value) -> &str {
     let language = settings.get("language").and_then(Value::as_str).unwrap_or("en");
     if LANGUAGES.contains(&language) { language } else { "en" }
 }
@@ -229,15 +222,15 @@ fn words(plain: &str) -> usize {
 fn missing_in_title<'a>(title: &str, found: &'a [Keyword]) -> Option<&'a str> {
     let title = title.to_lowercase();
     let best = found.first()?;
-    let named = best.text.split(' ').any(|word| title.contains(word));
-    (!title.is_empty() && !named).then_some(best.text.as_str())
+    let contained = best.text.split(' ').any(|word| title.contains(word));
+    (!title.is_empty() && !contained).then_some(best.text.as_str())
 }
 
-fn plugin() -> Plugin {
+fn main() -> ExitCode {
     let all = Arc::new(AiCore::default());
     let (optimize, apply, analyze, stats) = (all.clone(), all.clone(), all.clone(), all.clone());
-    let (figures, sleepy) = (all.clone(), all);
-    Plugin::new("ai-core", "1.0.0")
+    let (metrics, on_sleep) = (all.clone(), all);
+    Plugin::builder("ai-core", "1.0.0")
         .action("optimize", 0x01, move |ctx, input| {
             let write = ctx.settings().get("write_back").and_then(Value::as_bool).unwrap_or(false);
             optimize.optimize(ctx, &input.snippet()?, write)
@@ -245,20 +238,17 @@ fn plugin() -> Plugin {
         .action("apply", 0x04, move |ctx, input| apply.optimize(ctx, &input.snippet()?, true))
         .action("analyze", 0x02, move |ctx, input| analyze.analyze(ctx, &input.snippet()?))
         .action("stats", 0x03, move |_, _| Ok(stats.stats()))
-        .figures(move || figures.stats())
+        .metrics(move || metrics.stats())
         .on_sleep(move |_| {
-            sleepy.models.forget();
+            on_sleep.models.clear_cache();
             Ok(())
         })
-}
-
-fn main() -> ExitCode {
-    plugin().run()
+        .run()
 }
 
 #[cfg(test)]
 mod pages {
-    //! Keywords of real pages, for a person to read: `REED_PAGES=pages.jsonl cargo test --release pages -- --nocapture`
+    //! Prints keywords of real pages: `REED_PAGES=pages.jsonl cargo test --release pages -- --nocapture`
 
     use crate::keywords::{Text, keywords};
     use crate::plain::{plain, sentences};
@@ -268,10 +258,10 @@ mod pages {
     #[test]
     fn real_pages_have_keywords() {
         let Ok(path) = std::env::var("REED_PAGES") else {
-            return eprintln!("skipped: REED_PAGES names no pages");
+            return eprintln!("skipped: REED_PAGES is not set");
         };
         let pages = std::fs::read_to_string(path).unwrap();
-        let (mut all, mut with) = (0, 0);
+        let (mut pages_read, mut pages_with_keywords) = (0, 0);
         let started = std::time::Instant::now();
         for (number, line) in pages.lines().enumerate() {
             let page = strict_json::parse(line.as_bytes()).unwrap();
@@ -279,8 +269,8 @@ mod pages {
             let body = plain(text("body"));
             let parts = Text { title: text("title"), description: text("description"), body: &body };
             let found = keywords(parts, "en", 8);
-            all += 1;
-            with += usize::from(found.len() >= 3);
+            pages_read += 1;
+            pages_with_keywords += usize::from(found.len() >= 3);
             if number % 47 == 7 {
                 let words: Vec<_> = found.iter().map(|one| one.text.as_str()).collect();
                 println!("{} => {}", text("title"), words.join(", "));
@@ -288,7 +278,10 @@ mod pages {
                 println!("    {}", suggest::description(text("description"), &sentences(&body)));
             }
         }
-        println!("{with} of {all} pages have three keywords or more; {:?}", started.elapsed());
-        assert!(with * 10 >= all * 8);
+        println!(
+            "{pages_with_keywords} of {pages_read} pages have three keywords or more; {:?}",
+            started.elapsed()
+        );
+        assert!(pages_with_keywords * 10 >= pages_read * 8);
     }
 }

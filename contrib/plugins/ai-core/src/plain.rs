@@ -1,7 +1,6 @@
-//! Markdown to plain text: what a reader reads, without code, markup and addresses.
+//! Markdown to plain text, without code, markup and addresses.
 
-/// The paragraphs of a Markdown text. Code is left out; a mark of punctuation stands where it was, so that the words
-/// around it are not read as one phrase.
+/// The paragraphs of a Markdown text. A comma replaces inline code, so that the words around it are no phrase.
 pub fn plain(markdown: &str) -> String {
     let mut out = String::with_capacity(markdown.len());
     let mut fence: Option<&str> = None;
@@ -27,11 +26,11 @@ fn is_table_rule(line: &str) -> bool {
     line.len() > 2 && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' ' | '='))
 }
 
-/// Adds a line; a heading, an item of a list and a row of a table end as a sentence does.
+/// Adds a line. Headings, list items and table rows become sentences.
 fn add_line(out: &mut String, line: &str) {
     let text = line.trim_start_matches(['#', '>', '*', '-', '+', ':', '|', ' ']);
-    let is_own = line.is_empty() || text.len() < line.len();
-    if is_own && !out.is_empty() && !out.ends_with("\n\n") {
+    let is_block = line.is_empty() || text.len() < line.len();
+    if is_block && !out.is_empty() && !out.ends_with("\n\n") {
         let ended = out.trim_end().ends_with(['.', '!', '?', ':']);
         out.truncate(out.trim_end().len());
         out.push_str(if ended { "\n\n" } else { ".\n\n" });
@@ -43,7 +42,7 @@ fn add_line(out: &mut String, line: &str) {
     }
 }
 
-/// Adds the words of a line: the text of links and images, nothing of code, tags and templates.
+/// Adds the text of a line, its links and images; skips code, tags and templates.
 fn add_inline(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -71,24 +70,24 @@ fn add_inline(out: &mut String, text: &str) {
     }
 }
 
-/// Whether an underscore stands at the edge of a word.
+/// Whether an underscore is at the start or end of a word.
 fn is_emphasis(before: &str, rest: &str) -> bool {
     let joins = |c: char| c.is_alphanumeric() || c == '_';
     !before.chars().next_back().is_some_and(joins) || !rest.chars().nth(1).is_some_and(joins)
 }
 
-/// What follows a part between two marks, if the text starts with one.
+/// The text after `open … close`, if it starts with that.
 fn skip<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     let inside = text.strip_prefix(open)?;
     inside.get(inside.find(close)? + close.len()..)
 }
 
-/// The sentences of a plain text, each in one line. A piece without an end or with few words is none.
+/// The complete sentences of a plain text that have at least 4 words.
 pub fn sentences(plain: &str) -> Vec<String> {
     let mut found = Vec::new();
     for paragraph in plain.split("\n\n") {
         let mut sentence = String::new();
-        let without_gaps = paragraph.replace("(, )", ""); // where code stood in brackets
+        let without_gaps = paragraph.replace("(, )", ""); // code in parentheses
         for word in without_gaps.split_whitespace() {
             if !sentence.is_empty() {
                 sentence.push(' ');
@@ -114,12 +113,12 @@ mod tests {
     use super::{plain, sentences};
 
     #[test]
-    fn words_stay_and_code_goes() {
+    fn code_and_markup_are_removed() {
         let text = "# Page *bundles*\n\nA [page bundle](/x) holds `index.md` and ![a cat](c.png).\n\n```go\nfunc x()\n```\n\
                     - one <b>item</b>\n- {{< ref x >}} two\n\n| a | b |\n|---|---|\n| c | d |\n";
         let found = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
-        for gone in ["index.md", "func", "/x", "c.png", "<b>", "ref x", "---", "["] {
-            assert!(!found.contains(gone), "{gone}: {found}");
+        for removed in ["index.md", "func", "/x", "c.png", "<b>", "ref x", "---", "["] {
+            assert!(!found.contains(removed), "{removed}: {found}");
         }
         for kept in ["Page bundles.", "A page bundle holds", "a cat", "one item", "two", "c , d"] {
             assert!(found.contains(kept), "{kept}: {found}");
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_markup_is_text() {
+    fn incomplete_markup_is_text() {
         assert_eq!(plain("a ` b < c [d"), "a ` b < c d\n");
         assert_eq!(plain("```\nnever closed"), "");
         assert_eq!(plain(""), "");
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_end_where_they_end() {
+    fn sentences_are_split_at_their_ends() {
         let found = sentences(
             "One two three four, e.g. five. \"Is this the second one?\" Short.\n\nNo end of this here",
         );

@@ -1,10 +1,10 @@
-//! A model on an OpenAI-compatible server: asked for keywords, title and description of a text.
+//! Keywords, title and description of a text by a model on an OpenAI-compatible server.
 //!
 //! ```text
-//! ask ── cache ─┬─ known            the same answer
-//!               └─ POST /chat/completions ─┬─ 200, JSON in its message     kept, given
-//!                                          ├─ 429, 5xx, no answer in time  again after a growing pause
-//!                                          └─ anything else                an error
+//! request ── cache ─┬─ hit               the cached answer
+//!                   └─ POST /chat/completions ─┬─ 200 with JSON in its message   cached
+//!                                              ├─ 429, 5xx, timeout              retried with exponential backoff
+//!                                              └─ anything else                  an error
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -15,34 +15,34 @@ use std::time::Duration;
 
 use reed_plugin::{Error, Value, json, strict_json};
 
-const CACHED: usize = 256;
-const LONGEST_TEXT: usize = 12_000; // characters
-const LONGEST_ANSWER: u64 = 256 * 1024;
+const MAX_CACHED: usize = 256;
+const MAX_TEXT: usize = 12_000; // characters
+const MAX_ANSWER: u64 = 256 * 1024; // bytes
 
 const TASK: &str = "You write metadata for web content. Answer with one JSON object and nothing else: \
     {\"keywords\": [most important first, lower case], \"title\": at most 60 characters, \
     \"description\": 50 to 160 characters}. Use the language of the content.";
 
-/// What a server is asked with: the plugin's setting `server`.
+/// The setting `server`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Server {
     /// Such as `http://127.0.0.1:11434/v1`.
     pub url: String,
-    /// The name of the model.
+    /// The model's name.
     pub model: String,
-    /// Sent as a bearer token; empty for none.
+    /// The bearer token; empty for none.
     pub key: String,
-    /// For each try.
+    /// Of each attempt.
     pub timeout: Duration,
-    /// Tries after the first one.
+    /// Attempts after the first.
     pub retries: u32,
-    /// Before the second try; each next pause is twice as long.
-    pub pause: Duration,
+    /// The delay before the first retry; it doubles with each retry.
+    pub retry_delay: Duration,
 }
 
 impl Server {
-    /// The server that the settings name, if they do.
-    pub fn of(settings: &Value) -> Result<Option<Server>, Error> {
+    /// None if no server is configured.
+    pub fn from_settings(settings: &Value) -> Result<Option<Server>, Error> {
         let Some(server) = settings.get("server").filter(|server| !server.is_null()) else { return Ok(None) };
         let text = |key: &str| server.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let url = text("url");
@@ -54,7 +54,7 @@ impl Server {
             let hint = "https needs `cargo build --release --features tls`";
             return Err(Error::fail(
                 500,
-                format!("setting server.url is {url:?}; expected {}…; {hint}", known.join("… or ")),
+                format!("setting server.url: expected {}…, found {url:?}; {hint}", known.join("… or ")),
             ));
         }
         let seconds = |key: &str, default: f64| {
@@ -68,12 +68,12 @@ impl Server {
             key: text("key"),
             timeout: seconds("timeout", 10.0),
             retries: u32::try_from(retries).unwrap_or(2),
-            pause: seconds("pause", 0.2),
+            retry_delay: seconds("pause", 0.2),
         }))
     }
 
-    fn request(&self, title: &str, description: &str, body: &str, count: usize) -> Value {
-        let body: String = body.chars().take(LONGEST_TEXT).collect();
+    fn prompt(&self, title: &str, description: &str, body: &str, count: usize) -> Value {
+        let body: String = body.chars().take(MAX_TEXT).collect();
         let content =
             format!("At most {count} keywords.\n\nTitle: {title}\nDescription: {description}\n\n{body}");
         json!({
@@ -84,18 +84,18 @@ impl Server {
     }
 }
 
-/// What a model said.
+/// The answer of a model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct Suggestion {
     /// The most important first.
     pub keywords: Vec<String>,
-    /// Empty when it gave none.
+    /// May be empty.
     pub title: String,
-    /// Empty when it gave none.
+    /// May be empty.
     pub description: String,
 }
 
-/// Asks servers, and keeps their answers.
+/// Requests to servers, with a cache of their answers.
 #[derive(Default)]
 pub struct Models {
     cache: Mutex<Cache>,
@@ -103,58 +103,58 @@ pub struct Models {
 
 #[derive(Default)]
 struct Cache {
-    known: HashMap<u64, Said>,
+    answers: HashMap<u64, Suggestion>,
     order: VecDeque<u64>,
-    pub asked: u64,
-    pub found: u64,
-    pub retried: u64,
-    pub failed: u64,
+    misses: u64,
+    hits: u64,
+    retries: u64,
+    failures: u64,
 }
 
 enum Outcome {
-    Said(Said),
-    Again(String),
+    Done(Suggestion),
+    Retry(String),
     Failed(String),
 }
 
 impl Models {
-    /// The model's keywords (at most `count`), title and description.
-    pub fn ask(
+    /// Returns at most `count` keywords, a title and a description.
+    pub fn request(
         &self,
         server: &Server,
         title: &str,
         description: &str,
         body: &str,
         count: usize,
-    ) -> Result<Said, Error> {
-        let request = server.request(title, description, body, count).to_string();
+    ) -> Result<Suggestion, Error> {
+        let request = server.prompt(title, description, body, count).to_string();
         let mut hasher = DefaultHasher::new();
         (&server.url, &request).hash(&mut hasher);
         let key = hasher.finish();
-        if let Some(said) = self.with_cache(|cache| cache.find(key)) {
-            return Ok(said);
+        if let Some(answer) = self.with_cache(|cache| cache.get(key)) {
+            return Ok(answer);
         }
-        let mut pause = server.pause;
+        let mut delay = server.retry_delay;
         let mut why = String::new();
         for attempt in 0..=server.retries {
             if attempt > 0 {
-                self.with_cache(|cache| cache.retried += 1);
-                thread::sleep(pause);
-                pause *= 2;
+                self.with_cache(|cache| cache.retries += 1);
+                thread::sleep(delay);
+                delay *= 2;
             }
             match post(server, &request, count) {
-                Outcome::Said(said) => {
-                    self.with_cache(|cache| cache.keep(key, said.clone()));
-                    return Ok(said);
+                Outcome::Done(answer) => {
+                    self.with_cache(|cache| cache.insert(key, answer.clone()));
+                    return Ok(answer);
                 }
-                Outcome::Again(reason) => why = format!("{reason}, {} times", attempt + 1),
+                Outcome::Retry(reason) => why = format!("{reason}, {} times", attempt + 1),
                 Outcome::Failed(reason) => {
                     why = reason;
                     break;
                 }
             }
         }
-        self.with_cache(|cache| cache.failed += 1);
+        self.with_cache(|cache| cache.failures += 1);
         Err(Error::fail(502, format!("{}: {why}", server.url)))
     }
 
@@ -162,19 +162,19 @@ impl Models {
     pub fn json(&self) -> Value {
         self.with_cache(|cache| {
             json!({
-                "asked": cache.asked,
-                "from_cache": cache.found,
-                "retried": cache.retried,
-                "failed": cache.failed,
-                "kept": cache.known.len(),
+                "asked": cache.misses,
+                "from_cache": cache.hits,
+                "retried": cache.retries,
+                "failed": cache.failures,
+                "kept": cache.answers.len(),
             })
         })
     }
 
-    /// Before a sleep: what can be asked again is given back.
-    pub fn forget(&self) {
+    /// Frees the cache before the plugin sleeps.
+    pub fn clear_cache(&self) {
         self.with_cache(|cache| {
-            cache.known = HashMap::new();
+            cache.answers = HashMap::new();
             cache.order = VecDeque::new();
         });
     }
@@ -185,23 +185,20 @@ impl Models {
 }
 
 impl Cache {
-    fn find(&mut self, key: u64) -> Option<Said> {
-        let said = self.known.get(&key).cloned();
-        if said.is_some() {
-            self.found += 1;
-        } else {
-            self.asked += 1;
-        }
-        said
+    fn get(&mut self, key: u64) -> Option<Suggestion> {
+        let answer = self.answers.get(&key).cloned();
+        let counter = if answer.is_some() { &mut self.hits } else { &mut self.misses };
+        *counter += 1;
+        answer
     }
 
-    fn keep(&mut self, key: u64, said: Said) {
-        if self.known.insert(key, said).is_none() {
+    fn insert(&mut self, key: u64, answer: Suggestion) {
+        if self.answers.insert(key, answer).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > CACHED {
+        if self.order.len() > MAX_CACHED {
             if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
+                self.answers.remove(&oldest);
             }
         }
     }
@@ -218,39 +215,37 @@ fn post(server: &Server, request: &str, count: usize) -> Outcome {
     }
     let mut response = match post.send(request) {
         Ok(response) => response,
-        Err(error) => return Outcome::Again(error.to_string()),
+        Err(error) => return Outcome::Retry(error.to_string()),
     };
     let status = response.status().as_u16();
     match status {
         200 => {}
-        429 | 500..=599 => return Outcome::Again(format!("it answered {status}")),
+        429 | 500..=599 => return Outcome::Retry(format!("status {status}")),
         _ => {
-            return Outcome::Failed(format!(
-                "it answered {status}; see the setting server (url, model, key)"
-            ));
+            return Outcome::Failed(format!("status {status}; check the setting server (url, model, key)"));
         }
     }
-    let text = match response.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec() {
+    let text = match response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec() {
         Ok(text) => text,
-        Err(error) => return Outcome::Again(format!("reading its answer: {error}")),
+        Err(error) => return Outcome::Retry(format!("read the answer: {error}")),
     };
-    read(&text, count).map_or_else(Outcome::Failed, Outcome::Said)
+    decode(&text, count).map_or_else(Outcome::Failed, Outcome::Done)
 }
 
-/// The answer of the server, and in it that of the model, which may stand between fences.
-fn read(text: &[u8], count: usize) -> Result<Said, String> {
-    let answer = strict_json::parse(text).map_err(|error| format!("its answer: {error}"))?;
+/// Decodes the server's answer, and in it that of the model, which may be in a fenced block.
+fn decode(text: &[u8], count: usize) -> Result<Suggestion, String> {
+    let answer = strict_json::parse(text).map_err(|error| format!("invalid answer: {error}"))?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str);
-    let content = content.ok_or("its answer has no choices[0].message.content")?;
+    let content = content.ok_or("the answer has no choices[0].message.content")?;
     let object = match (content.find('{'), content.rfind('}')) {
         (Some(start), Some(end)) => content.get(start..=end).unwrap_or_default(),
-        _ => return Err("the model answered without a JSON object".to_owned()),
+        _ => return Err("the model's answer has no JSON object".to_owned()),
     };
-    let said =
+    let answer =
         strict_json::parse(object.as_bytes()).map_err(|error| format!("the model's answer: {error}"))?;
-    let text = |key: &str| said.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
     let mut keywords: Vec<String> = Vec::new();
-    for keyword in said.get("keywords").and_then(Value::as_array).into_iter().flatten() {
+    for keyword in answer.get("keywords").and_then(Value::as_array).into_iter().flatten() {
         let keyword = keyword.as_str().unwrap_or_default().trim().to_lowercase();
         if !keyword.is_empty() && keyword.chars().count() <= 60 && !keywords.contains(&keyword) {
             keywords.push(keyword);
@@ -260,7 +255,7 @@ fn read(text: &[u8], count: usize) -> Result<Said, String> {
         return Err("the model's answer has no keywords".to_owned());
     }
     keywords.truncate(count);
-    Ok(Said { keywords, title: text("title"), description: text("description") })
+    Ok(Suggestion { keywords, title: text("title"), description: text("description") })
 }
 
 #[cfg(test)]
@@ -273,11 +268,11 @@ mod tests {
     use super::{Models, Server};
     use reed_plugin::{Value, json};
 
-    /// A server that gives these answers in turn (status, body), and tells what it was asked. Status 0: none at all.
+    /// A server that returns these answers in turn (status, body) and passes on the requests. Status 0 is no answer.
     fn server(answers: Vec<(u16, String)>) -> (Server, Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let (told, asked) = channel();
+        let (sender, requests) = channel();
         std::thread::spawn(move || {
             let mut silent = Vec::new();
             for (status, body) in answers {
@@ -295,7 +290,7 @@ mod tests {
                     let size = stream.read(&mut chunk).unwrap();
                     request.extend_from_slice(&chunk[..size]);
                 }
-                told.send(String::from_utf8(request).unwrap()).unwrap();
+                sender.send(String::from_utf8(request).unwrap()).unwrap();
                 if status == 0 {
                     silent.push(stream);
                     continue;
@@ -313,9 +308,9 @@ mod tests {
             key: "secret".to_owned(),
             timeout: Duration::from_millis(500),
             retries: 2,
-            pause: Duration::from_millis(1),
+            retry_delay: Duration::from_millis(1),
         };
-        (server, asked)
+        (server, requests)
     }
 
     fn message(content: &str) -> (u16, String) {
@@ -325,59 +320,60 @@ mod tests {
     const GOOD: &str = "```json\n{\"keywords\": [\"Reed\", \"reed\", \"plugin\"], \"title\": \"T\", \"description\": \"D\"}\n```";
 
     #[test]
-    fn it_is_asked_once_and_remembered() {
-        let (server, asked) = server(vec![message(GOOD)]);
+    fn answers_are_cached() {
+        let (server, requests) = server(vec![message(GOOD)]);
         let models = Models::default();
         for _ in 0..3 {
-            let said = models.ask(&server, "Title", "", "Body", 5).unwrap();
+            let answer = models.request(&server, "Title", "", "Body", 5).unwrap();
             assert_eq!(
-                (said.keywords, said.title),
+                (answer.keywords, answer.title),
                 (vec!["reed".to_owned(), "plugin".to_owned()], "T".to_owned())
             );
         }
-        let request = asked.recv().unwrap();
+        let request = requests.recv().unwrap();
         assert!(request.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("authorization: bearer secret"), "{request}");
         assert!(request.contains("Title: Title"), "{request}");
-        assert!(asked.recv().is_err(), "asked again");
+        assert!(requests.recv().is_err(), "requested again");
         assert_eq!(models.json()["from_cache"], 2);
     }
 
     #[test]
-    fn it_is_asked_again_after_errors_and_silence() {
-        let (server, _asked) = server(vec![(500, String::new()), (0, String::new()), message(GOOD)]);
+    fn errors_and_timeouts_are_retried() {
+        let (server, _requests) = server(vec![(500, String::new()), (0, String::new()), message(GOOD)]);
         let models = Models::default();
-        assert!(models.ask(&server, "a", "b", "c", 1).is_ok());
+        assert!(models.request(&server, "a", "b", "c", 1).is_ok());
         assert_eq!(models.json()["retried"], 2);
     }
 
     #[test]
-    fn it_gives_up_with_the_reason() {
+    fn failures_have_a_reason() {
         let busy = || (429, String::new());
         for (answers, reason) in [
-            (vec![busy(), busy(), busy()], "it answered 429, 3 times"),
-            (vec![(401, String::new())], "it answered 401; see the setting server"),
-            (vec![message("no JSON here")], "without a JSON object"),
+            (vec![busy(), busy(), busy()], "status 429, 3 times"),
+            (vec![(401, String::new())], "status 401; check the setting server"),
+            (vec![message("no JSON here")], "has no JSON object"),
             (vec![message("{\"keywords\": []}")], "no keywords"),
             (vec![(200, "{}".to_owned())], "no choices[0]"),
-            (vec![(200, "<html>".to_owned())], "its answer: JSON"),
+            (vec![(200, "<html>".to_owned())], "invalid answer: JSON"),
         ] {
-            let (server, _asked) = server(answers);
-            let error = Models::default().ask(&server, "", "", "", 5).unwrap_err();
+            let (server, _requests) = server(answers);
+            let error = Models::default().request(&server, "", "", "", 5).unwrap_err();
             assert_eq!(error.status(), 502);
             assert!(error.to_string().contains(reason), "{error}");
         }
     }
 
     #[test]
-    fn settings_name_a_server_or_none() {
-        assert_eq!(Server::of(&json!({})).unwrap(), None);
-        assert_eq!(Server::of(&json!({"server": {"url": ""}})).unwrap(), None);
-        let server = Server::of(&json!({"server": {"url": "http://x/v1/", "model": "m", "timeout": 2}}))
-            .unwrap()
-            .unwrap();
+    fn a_server_is_optional() {
+        assert_eq!(Server::from_settings(&json!({})).unwrap(), None);
+        assert_eq!(Server::from_settings(&json!({"server": {"url": ""}})).unwrap(), None);
+        let server =
+            Server::from_settings(&json!({"server": {"url": "http://x/v1/", "model": "m", "timeout": 2}}))
+                .unwrap()
+                .unwrap();
         assert_eq!((server.url.as_str(), server.timeout), ("http://x/v1", Duration::from_secs(2)));
         let bad: Value = json!({"server": {"url": "ftp://x"}});
-        assert!(Server::of(&bad).unwrap_err().to_string().contains("expected http://"));
+        assert!(Server::from_settings(&bad).unwrap_err().to_string().contains("expected http://"));
     }
 }

@@ -1,29 +1,29 @@
-//! A better title and description: what a search engine shows whole, and what says more than the one there is.
+//! A better title and description: more informative, and short enough for a search engine to show in full.
 
 use crate::keywords::Keyword;
 
-/// Characters that a title may have.
+/// The length of a good title in characters.
 const TITLE: std::ops::RangeInclusive<usize> = 15..=60;
-/// Characters that a description should have.
+/// The length of a good description in characters.
 const DESCRIPTION: std::ops::RangeInclusive<usize> = 50..=160;
 
-/// The title as it is, when it is good; longer by the best keyword when it says too little; cut when it is too long.
+/// Keeps a good title, adds the best keyword to a short one, and truncates a long one.
 pub fn title(title: &str, keywords: &[Keyword]) -> String {
     let title = title.trim();
     let length = title.chars().count();
     if length > *TITLE.end() {
-        return cut(title, *TITLE.end());
+        return truncate(title, *TITLE.end());
     }
     if TITLE.contains(&length) {
         return title.to_owned();
     }
     let lower = title.to_lowercase();
-    let more = keywords.iter().take(3).find(|keyword| {
+    let addition = keywords.iter().take(3).find(|keyword| {
         !lower.contains(&keyword.text) && !keyword.text.contains(&lower) && keyword.text.contains(' ')
     });
-    match more {
+    match addition {
         Some(keyword) if title.is_empty() => capitalized(&keyword.text),
-        Some(keyword) => cut(&format!("{title}: {}", keyword.text), *TITLE.end()),
+        Some(keyword) => truncate(&format!("{title}: {}", keyword.text), *TITLE.end()),
         None => keywords
             .first()
             .filter(|_| title.is_empty())
@@ -31,7 +31,7 @@ pub fn title(title: &str, keywords: &[Keyword]) -> String {
     }
 }
 
-/// The description as it is, when it is good; else as many of the first sentences as there is room for.
+/// Keeps a good description, adds the first sentences to a short one, and truncates a long one.
 pub fn description(description: &str, sentences: &[String]) -> String {
     let description = description.trim();
     let length = description.chars().count();
@@ -39,7 +39,7 @@ pub fn description(description: &str, sentences: &[String]) -> String {
         return description.to_owned();
     }
     if length > *DESCRIPTION.end() {
-        return cut(description, *DESCRIPTION.end());
+        return truncate(description, *DESCRIPTION.end());
     }
     let mut longer = description.to_owned();
     for sentence in sentences {
@@ -55,19 +55,19 @@ pub fn description(description: &str, sentences: &[String]) -> String {
         }
         longer.push_str(plain);
     }
-    cut(&longer, *DESCRIPTION.end())
+    truncate(&longer, *DESCRIPTION.end())
 }
 
-/// At most so many characters, whole words, with an ellipsis where something is missing.
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+/// Truncates a text to `max` characters, at a word if possible, and adds an ellipsis.
+fn truncate(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
         return text.to_owned();
     }
     let mut kept = String::new();
     let mut length = 0;
     for word in text.split_whitespace() {
         let size = word.chars().count() + usize::from(!kept.is_empty());
-        if length + size > most - 1 {
+        if length + size > max - 1 {
             break;
         }
         if !kept.is_empty() {
@@ -77,7 +77,7 @@ fn cut(text: &str, most: usize) -> String {
         length += size;
     }
     if kept.is_empty() {
-        kept = text.chars().take(most - 1).collect();
+        kept = text.chars().take(max - 1).collect();
     }
     kept.truncate(kept.trim_end_matches([',', ';', ':', '.', '-']).len());
     kept.push('…');
@@ -91,7 +91,7 @@ fn capitalized(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, description, title};
+    use super::{description, title, truncate};
     use crate::keywords::Keyword;
 
     fn words(all: &[&str]) -> Vec<Keyword> {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn titles() {
+    fn titles_are_kept_extended_or_truncated() {
         assert_eq!(title("How to deploy a site", &words(&["deploy"])), "How to deploy a site");
         assert_eq!(title("RelRef", &words(&["relref", "relative url"])), "RelRef: relative url");
         assert_eq!(title("", &words(&["relative url"])), "Relative url");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions() {
+    fn descriptions_are_kept_extended_or_truncated() {
         let good = "Use page bundles to keep a page and its resources in one folder.";
         assert_eq!(description(good, &[]), good);
         let sentences = ["A folder with a page and all that belongs to it.".to_owned(), "More.".to_owned()];
@@ -118,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_ends_at_a_word() {
-        assert_eq!(cut("one two three", 9), "one two…");
-        assert_eq!(cut("ünbreakable", 5), "ünbr…");
-        assert_eq!(cut("short", 5), "short");
+    fn texts_are_truncated_at_a_word() {
+        assert_eq!(truncate("one two three", 9), "one two…");
+        assert_eq!(truncate("ünbreakable", 5), "ünbr…");
+        assert_eq!(truncate("short", 5), "short");
     }
 }

@@ -1,32 +1,32 @@
-//! The statistics of a snippet's texts. Its strings, however nested, are read as Markdown.
+//! Statistics of a snippet's texts. All strings in its content, at any depth, are Markdown.
 
 use reed_plugin::{Value, json};
 
-const WORDS_A_MINUTE: u64 = 220;
+const WORDS_PER_MINUTE: u64 = 220;
 
-/// What was counted.
+/// The counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// Outside of code.
+    /// Outside code blocks.
     pub words: u64,
-    /// Ends of sentences: full stops, question and exclamation marks.
+    /// Counted by their ends: full stops, question and exclamation marks.
     pub sentences: u64,
-    /// Lines that start with #.
+    /// Lines that start with `#`.
     pub headings: u64,
     /// `[text](target)` and `[text][target]`
     pub links: u64,
     /// `![text](target)`
     pub images: u64,
-    /// Between fences.
+    /// Fenced.
     pub code_blocks: u64,
 }
 
 impl Content {
-    /// Of everything in a snippet's content.
+    /// Counts everything in a snippet's content.
     pub fn of(content: &Value) -> Content {
-        let mut counted = Content::default();
-        counted.add_value(content);
-        counted
+        let mut counts = Content::default();
+        counts.add_value(content);
+        counts
     }
 
     fn add_value(&mut self, value: &Value) {
@@ -65,12 +65,12 @@ impl Content {
         }
     }
 
-    /// Minutes that a reader needs, at least one where there is a word.
+    /// Rounded up.
     pub fn reading_minutes(&self) -> u64 {
-        self.words.div_ceil(WORDS_A_MINUTE)
+        self.words.div_ceil(WORDS_PER_MINUTE)
     }
 
-    /// As an answer has it.
+    /// The answer of the action `analyze`.
     pub fn json(&self) -> Value {
         json!({
             "words": self.words,

@@ -1,37 +1,38 @@
-//! The figures as lines of text for people.
+//! The metrics as lines of text.
 
 use std::fmt::Write;
 
 use reed_plugin::wire::codes::Command;
 use reed_plugin::wire::common::{JsonResponse, pack_name};
-use reed_plugin::{Context, Error, Value, strict_json};
+use reed_plugin::{Context, Error, Value, log, strict_json};
 
-use crate::figures::Figures;
+use crate::metrics::Metrics;
 
-/// The health of all plugins as the core tells it; null when it does not.
+/// The answer to PLUGIN_HEALTH for all plugins; null after a failure.
 pub fn health(ctx: &Context<'_>) -> Value {
-    let asked: Result<Value, Error> = pack_name("")
-        .and_then(|every_plugin| ctx.ask(Command::PluginHealth, &every_plugin))
+    let health: Result<Value, Error> = pack_name("")
+        .and_then(|all_plugins| ctx.command(Command::PluginHealth, &all_plugins))
         .and_then(|payload| strict_json::parse(&JsonResponse::unpack(&payload)?.json));
-    asked.unwrap_or_else(|error| {
-        ctx.log(&format!("the health of the plugins: {error}"));
+    health.unwrap_or_else(|error| {
+        log::warn(format_args!("health of the plugins: {error}"));
         Value::Null
     })
 }
 
-/// The report.
-pub fn text(figures: &Figures, health: &Value, top: usize) -> String {
-    let all = figures.json(top);
+/// The report, with the `top` most frequent events, snippets and keywords.
+pub fn text(metrics: &Metrics, health: &Value, top: usize) -> String {
+    let all = metrics.json(top);
     let mut out = String::new();
     section(
         &mut out,
         "events",
-        figures.top_events(top).into_iter().map(|(name, count)| {
+        metrics.top_events(top).into_iter().map(|(name, count)| {
             let latency =
                 all.get("events").and_then(|events| events.get(name)).and_then(|one| one.get("latency_ms"));
-            let took = |part: &str| latency.and_then(|took| took.get(part)).and_then(Value::as_f64);
-            match (took("p50"), took("p99")) {
-                (Some(half), Some(most)) => format!("{count:>8}  {name}  (p50 {half} ms, p99 {most} ms)"),
+            let latency_of =
+                |part: &str| latency.and_then(|latency| latency.get(part)).and_then(Value::as_f64);
+            match (latency_of("p50"), latency_of("p99")) {
+                (Some(p50), Some(p99)) => format!("{count:>8}  {name}  (p50 {p50} ms, p99 {p99} ms)"),
                 _ => format!("{count:>8}  {name}"),
             }
         }),
@@ -74,7 +75,7 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     if lines.peek().is_none() {
         return;
     }
-    // Writing to a String cannot fail.
+    // Writes to a String do not fail.
     let _ = writeln!(out, "{title}");
     for line in lines {
         let _ = writeln!(out, "  {line}");
@@ -84,19 +85,19 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
 #[cfg(test)]
 mod tests {
     use super::text;
-    use crate::figures::Figures;
+    use crate::metrics::Metrics;
     use reed_plugin::json;
 
     #[test]
-    fn a_report_reads_well() {
-        let mut figures = Figures::default();
-        figures.record(&json!({"event": "view", "count": 12, "latency_ms": 3})).unwrap();
-        figures.keywords(["page bundle"].into_iter());
+    fn a_report_has_a_section_for_each_kind() {
+        let mut metrics = Metrics::default();
+        metrics.record(&json!({"event": "view", "count": 12, "latency_ms": 3})).unwrap();
+        metrics.keywords(["page bundle"].into_iter());
         let health = json!([{"name": "ai-core", "state": "ready", "calls": 4, "errors": 0}]);
-        let report = text(&figures, &health, 5);
+        let report = text(&metrics, &health, 5);
         assert!(report.starts_with("events\n        12  view  (p50 3 ms, p99 3 ms)\n"), "{report}");
         assert!(report.contains("page bundle"), "{report}");
         assert!(report.contains("ready  ai-core, 4 calls, 0 errors"), "{report}");
-        assert_eq!(text(&Figures::default(), &json!(null), 5).lines().next(), Some("content"));
+        assert_eq!(text(&Metrics::default(), &json!(null), 5).lines().next(), Some("content"));
     }
 }

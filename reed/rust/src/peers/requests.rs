@@ -1,137 +1,177 @@
-//! Requests to other plugins: those that wait for their answers.
+//! Requests to other plugins: a message is sent, and its answer awaited.
 //!
-//! A request is named by the timestamp of its message. Its answer (ACK, ERROR or DATA) holds that timestamp as
-//! `in_reply_to`; whichever thread reads the answer rings the bell of the one that waits.
+//! A request is known by the timestamp of its message; its answer (ACK, ERROR or DATA) has that timestamp as
+//! `in_reply_to`. The thread that reads the answer wakes the thread that waits for it.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
 
-use crate::bell::Bell;
+use super::Peers;
 use crate::error::Error;
-use crate::locks::lock;
+use crate::inbound::{Inbound, PAUSE};
 use crate::log;
-use crate::strict_json;
-use crate::wire::codes::messages;
+use crate::message;
+use crate::sys::{self, Waker, lock};
 use crate::wire::message::PluginMessage;
 
-/// When a request is sent again for the first time; each next pause is twice as long.
-const FIRST_REPEAT: Duration = Duration::from_secs(1);
+/// When a request is sent again for the first time; each interval is twice as long as the one before.
+const FIRST_RESEND: Duration = Duration::from_secs(1);
 
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The other plugin, and the timestamp of the message.
 type Key = (String, u64);
 type Outcome = Result<Value, Error>;
 
+#[derive(Debug)]
 struct Waiter {
-    bell: Arc<Bell>,
+    waker: Arc<Waker>,
     outcome: Option<Outcome>,
 }
 
-/// All requests that wait.
-#[derive(Default)]
+/// All requests in flight.
+#[derive(Debug, Default)]
 pub(crate) struct Requests {
     waiters: Mutex<HashMap<Key, Waiter>>,
 }
 
 impl Requests {
-    /// A request that is about to be sent.
-    pub(crate) fn begin(&self, target: &str) -> Result<Pending<'_>, Error> {
-        Ok(Pending {
-            requests: self,
-            key: (target.to_owned(), 0),
-            bell: Arc::new(Bell::new()?),
-            pause: FIRST_REPEAT,
-            repeat_at: Instant::now() + FIRST_REPEAT,
-        })
-    }
-
-    /// An answer came. Nobody waits for it when the request was given up, or was a message that wanted none.
-    pub(crate) fn answered(&self, message: &PluginMessage) {
-        let answer = match strict_json::parse_around_content(&message.payload) {
-            Ok(answer) => answer,
-            Err(error) => return log::line(&format!("an answer of {}: {error}", message.source)),
-        };
-        let asked = answer.get("in_reply_to").and_then(Value::as_u64).unwrap_or_default();
-        if let Some(waiter) = lock(&self.waiters).get_mut(&(message.source.clone(), asked)) {
-            waiter.outcome = Some(read(message, answer));
-            waiter.bell.ring();
+    /// Gives an answer to its request. Ignores the answer if no request waits for it: after a timeout, or if the message
+    /// was sent without a request.
+    pub(crate) fn complete(&self, answer: &PluginMessage) {
+        match message::decode(answer) {
+            Ok((in_reply_to, outcome)) => {
+                if let Some(waiter) = lock(&self.waiters).get_mut(&(answer.source.clone(), in_reply_to)) {
+                    waiter.outcome = Some(outcome);
+                    waiter.waker.wake();
+                }
+            }
+            Err(error) => log::error(format_args!("an answer of {}: {error}", answer.source)),
         }
     }
 }
 
-fn read(message: &PluginMessage, mut answer: Value) -> Outcome {
-    match message.message_type {
-        messages::RESPONSE_ACK => Ok(Value::Null),
-        messages::RESPONSE_DATA => Ok(answer.get_mut("data").map_or(Value::Null, Value::take)),
-        _ => {
-            let status = answer.get("status").and_then(Value::as_u64);
-            let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
-            let said = answer.get("error").and_then(Value::as_str).unwrap_or("it gave no reason");
-            let what = format!("a message to {}", message.source);
-            Err(Error::Refused { what, status, code: 0, message: said.to_owned() })
-        }
-    }
-}
-
-/// One request, until it is dropped.
-pub(crate) struct Pending<'a> {
+/// A request in flight, until it is dropped.
+struct Pending<'a> {
     requests: &'a Requests,
     key: Key,
-    bell: Arc<Bell>,
-    pause: Duration,
-    repeat_at: Instant,
+    waker: Arc<Waker>,
 }
 
-impl Pending<'_> {
-    /// The timestamp that its message was given.
-    pub(crate) fn is_called(&mut self, timestamp: u64) {
+impl<'a> Pending<'a> {
+    /// `register` follows when the timestamp is known.
+    fn new(requests: &'a Requests, target: &str) -> Result<Pending<'a>, Error> {
+        Ok(Pending { requests, key: (target.to_owned(), 0), waker: Arc::new(Waker::new()?) })
+    }
+
+    fn register(&mut self, timestamp: u64) {
         self.key.1 = timestamp;
-        let waiter = Waiter { bell: Arc::clone(&self.bell), outcome: None };
+        let waiter = Waiter { waker: Arc::clone(&self.waker), outcome: None };
         lock(&self.requests.waiters).insert(self.key.clone(), waiter);
     }
 
-    pub(crate) fn target(&self) -> &str {
-        &self.key.0
-    }
-
-    pub(crate) fn timestamp(&self) -> u64 {
-        self.key.1
-    }
-
-    pub(crate) fn bell(&self) -> &OwnedFd {
-        self.bell.fd()
-    }
-
-    pub(crate) fn is_answered(&self) -> bool {
-        lock(&self.requests.waiters).get(&self.key).is_some_and(|waiter| waiter.outcome.is_some())
-    }
-
-    /// When to send it once more.
-    pub(crate) fn repeat_at(&self) -> Instant {
-        self.repeat_at
-    }
-
-    /// Whether to send it once more now; plans the next time.
-    pub(crate) fn must_repeat(&mut self, now: Instant) -> bool {
-        if now < self.repeat_at {
-            return false;
-        }
-        self.pause *= 2;
-        self.repeat_at = now + self.pause;
-        true
-    }
-
-    /// The answer; null for an ACK.
-    pub(crate) fn answer(&self) -> Outcome {
-        let waiter = lock(&self.requests.waiters).remove(&self.key);
-        waiter.and_then(|waiter| waiter.outcome).unwrap_or(Ok(Value::Null))
+    fn take_outcome(&self) -> Option<Outcome> {
+        lock(&self.requests.waiters).get_mut(&self.key)?.outcome.take()
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         lock(&self.requests.waiters).remove(&self.key);
+    }
+}
+
+impl Peers {
+    /// Sends a message and waits for its answer: null for an ACK. Sends the message again while no answer arrives, in
+    /// case the other plugin died with it.
+    pub(crate) fn request(
+        &self,
+        target: &str,
+        message_type: u8,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        if timeout > MAX_TIMEOUT {
+            let why = format!("{timeout:?} exceeds the maximum of {MAX_TIMEOUT:?}");
+            return Err(Error::malformed("timeout of a request", why));
+        }
+        let answers = self.open_answers(target)?;
+        let mut pending = Pending::new(&self.requests, target)?;
+        let timestamp =
+            self.send_with(target, message_type, payload, |timestamp| pending.register(timestamp))?;
+        let start = Instant::now();
+        let (deadline, mut interval, mut resend_at) = (start + timeout, FIRST_RESEND, start + FIRST_RESEND);
+        loop {
+            if let Some(outcome) = pending.take_outcome() {
+                return outcome;
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                let what = format!("message 0x{message_type:02X} to {target}");
+                return Err(Error::Timeout { what, after: timeout });
+            }
+            if now >= resend_at {
+                interval *= 2;
+                resend_at = now + interval;
+                self.send_again(target, message_type, timestamp, payload)?;
+            }
+            self.await_answer(&pending, &answers, deadline.min(resend_at) - now)?;
+        }
+    }
+
+    fn send_again(
+        &self,
+        target: &str,
+        message_type: u8,
+        timestamp: u64,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        let mut writing = lock(&self.writing);
+        let outbound = self.outbound(&mut writing, target)?;
+        if outbound.waiting() > 0 {
+            return Ok(()); // the first copy may still be queued
+        }
+        outbound.push(&self.message(target, message_type, timestamp, payload))
+    }
+
+    /// The FIFO from a plugin; opens it if necessary.
+    fn open_answers(&self, target: &str) -> Result<Arc<OwnedFd>, Error> {
+        let mut reading = lock(&self.reading);
+        if !reading.by_source.contains_key(target) {
+            let inbound = Inbound::open(&self.paths, target).map_err(|_| self.no_fifo(target))?;
+            reading.by_source.insert(target.to_owned(), inbound);
+            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.waker.wake();
+        }
+        let inbound = reading.by_source.get(target).ok_or_else(|| self.no_fifo(target))?;
+        Ok(Arc::clone(&inbound.fifo.fd))
+    }
+
+    /// Waits until the answer is there, the FIFO is readable, a full pipe has room or the time is over; then reads.
+    fn await_answer(&self, pending: &Pending<'_>, answers: &OwnedFd, timeout: Duration) -> Result<(), Error> {
+        let target = pending.key.0.as_str();
+        let blocked = self.blocked();
+        let mut fds = vec![PollFd::new(pending.waker.fd(), PollFlags::IN)];
+        fds.extend(blocked.iter().map(|fd| PollFd::new(&**fd, PollFlags::OUT)));
+        let mut timeout = timeout;
+        if lock(&self.reading).inbox.is_full() || self.paused().iter().any(|source| source == target) {
+            timeout = timeout.min(PAUSE);
+        } else {
+            fds.push(PollFd::new(answers, PollFlags::IN));
+        }
+        sys::poll(&mut fds, Some(timeout))?;
+        drop(fds);
+        self.flush();
+        self.receive(std::iter::once(target));
+        if !lock(&self.reading).inbox.messages.is_empty() {
+            self.waker.wake();
+        }
+        Ok(())
     }
 }

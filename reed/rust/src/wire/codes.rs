@@ -1,21 +1,21 @@
-//! Every id of the protocol: commands, flags, signals, message types, error codes.
+//! The ids of the protocol: commands, flags, signals, message types, error codes.
 
-/// Version of the protocol.
+/// The version of the protocol.
 pub const VERSION: u8 = 1;
-/// "REED"; travels as `44 45 45 52`.
+/// "REED"; its bytes are `44 45 45 52`.
 pub const MAGIC: u32 = 0x5245_4544;
-/// "PLMG"; travels as `47 4D 4C 50`.
+/// "PLMG"; its bytes are `47 4D 4C 50`.
 pub const MESSAGE_MAGIC: u32 = 0x504C_4D47;
-/// The longest payload of a frame or a message, in bytes, unless the core says otherwise.
+/// The maximum payload of a frame or a message in bytes, unless the core is configured otherwise.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
-/// Actions have ids of their own, from 1 to this.
+/// The ids of actions are 1 to this.
 pub const LAST_ACTION_ID: u8 = 0xEF;
 
-/// Bits of a frame's flags.
+/// The flags of a frame.
 pub mod flags {
-    /// No response is expected, not even an error.
+    /// There is no response, not even an error.
     pub const ASYNC: u8 = 0x01;
-    /// The payload is a [`SignalMessage`](crate::wire::common::SignalMessage); never answered.
+    /// The payload is a [`SignalMessage`](crate::wire::common::SignalMessage); there is no response.
     pub const SIGNAL: u8 = 0x02;
     /// To all plugins.
     pub const BROADCAST: u8 = 0x04;
@@ -25,9 +25,10 @@ pub mod flags {
     pub const ERROR: u8 = 0x10;
 }
 
-/// Commands to the core. F0, F2 and F3 travel on plugin connections in both directions.
+/// Commands of the core. It sends F2 and F3 to plugins as well.
 #[allow(missing_docs)] // the names are protocol.md's
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Command {
     SnippetCreate = 0x01,
@@ -59,30 +60,31 @@ pub enum Command {
     SystemStats = 0xF9,
 }
 
-/// A signal's type: below 0x10 from a plugin to the core, from 0x10 on the other way.
+/// Signals: below 0x10 from a plugin to the core, from 0x10 on from the core to a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Signal {
-    /// The plugin takes calls.
+    /// The plugin accepts calls.
     Ready = 0x01,
-    /// The plugin works: calls wait until it is ready again.
+    /// The plugin is busy: the core holds calls back until READY.
     Busy = 0x02,
-    /// The plugin sleeps: a call, a message or [`Signal::WakeUp`] wakes it.
+    /// The plugin sleeps; a call, a message or [`Signal::WakeUp`] wakes it.
     Sleeping = 0x04,
-    /// Something went wrong in the plugin; the data say what.
+    /// Something failed in the plugin; the data are the text of the error.
     Error = 0x05,
-    /// Finish the calls, close the connection, and end.
+    /// The plugin must finish its calls, close the connection, and end.
     ShutdownGraceful = 0x10,
-    /// The settings are others.
+    /// The settings have changed.
     ReloadConfig = 0x12,
-    /// Is it alive?
+    /// The plugin must send its status.
     HealthCheck = 0x13,
-    /// Wake from sleep.
+    /// The plugin must wake up.
     WakeUp = 0x15,
 }
 
 impl Signal {
-    /// The signal of that type, if there is one.
+    /// The signal with that id.
     pub fn from_u8(signal_type: u8) -> Option<Signal> {
         Some(match signal_type {
             0x01 => Signal::Ready,
@@ -98,20 +100,20 @@ impl Signal {
     }
 }
 
-/// Types of messages between plugins that the protocol names. All others are the plugins' own.
+/// The message types that ReedCMS defines. Plugins define all others.
 pub mod messages {
-    /// ai-core to analytics: keywords were found for a snippet.
+    /// From ai-core to analytics: the keywords of a snippet.
     pub const KEYWORD_OPTIMIZED: u8 = 0x01;
-    /// analytics to backup: statistics of content.
+    /// From analytics to backup: the statistics of a snippet.
     pub const CONTENT_ANALYZED: u8 = 0x02;
-    /// The answer "received".
+    /// An answer: the message was handled.
     pub const RESPONSE_ACK: u8 = 0xF0;
-    /// The answer "failed".
+    /// An answer: the handler failed.
     pub const RESPONSE_ERROR: u8 = 0xF1;
-    /// The answer with data.
+    /// An answer: the result of the handler.
     pub const RESPONSE_DATA: u8 = 0xF2;
 
-    /// Whether a message of this type answers another.
+    /// Whether this is the type of an answer.
     pub fn is_answer(message_type: u8) -> bool {
         (RESPONSE_ACK..=RESPONSE_DATA).contains(&message_type)
     }
@@ -120,6 +122,7 @@ pub mod messages {
 /// ReedCMS error codes.
 #[allow(missing_docs)] // the names are protocol.md's
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u32)]
 pub enum ErrorCode {
     PluginNotFound = 10001,
@@ -142,7 +145,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code that goes with the status of a plugin's own refusal.
+    /// The code for an HTTP status.
     pub fn of_status(status: u16) -> ErrorCode {
         match status {
             400 => ErrorCode::Malformed,

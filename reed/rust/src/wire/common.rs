@@ -1,29 +1,29 @@
-//! Payloads that every part of the protocol shares: signals, errors, a status, a name, a ref.
+//! Payloads of several commands: signals, errors, a status, a name, a reference.
 
 use crate::error::Error;
 use crate::wire::fields::{NAME, REF, Reader, Writer};
 
-/// A signal, to or from the core.
+/// A signal, in either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignalMessage {
     /// A [`Signal`](crate::wire::codes::Signal).
     pub signal_type: u8,
     /// Unix microseconds.
     pub timestamp: u64,
-    /// Source, or target.
+    /// The sender, or the receiver.
     pub plugin_name: String,
-    /// What else there is to say; at most 65,535 bytes.
+    /// At most 65,535 bytes.
     pub data: Vec<u8>,
 }
 
 impl SignalMessage {
-    /// Its bytes.
+    /// Encodes the payload.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
         let writer = Writer::new().u8(self.signal_type).u64(self.timestamp).text(&self.plugin_name, NAME)?;
         Ok(writer.tail16(&self.data)?.done())
     }
 
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<SignalMessage, Error> {
         let mut reader = Reader::new(payload, "signal");
         let (signal_type, timestamp, plugin_name) = (reader.u8()?, reader.u64()?, reader.text(NAME)?);
@@ -32,24 +32,24 @@ impl SignalMessage {
     }
 }
 
-/// The answer to a call that could not be fulfilled; the frame's flag ERROR is set.
+/// The answer to a request that failed; its frame has the flag ERROR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// ReedCMS error code.
     pub error_code: u32,
-    /// What happened.
+    /// The text of the error.
     pub message: String,
 }
 
 impl ErrorResponse {
-    /// Its bytes; a text too long is cut.
+    /// Encodes the payload; truncates a long text.
     pub fn pack(&self) -> Vec<u8> {
         Writer::new().u16(self.status).u32(self.error_code).clipped16(&self.message).done()
     }
 
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<ErrorResponse, Error> {
         let mut reader = Reader::new(payload, "error response");
         let (status, error_code) = (reader.u16()?, reader.u32()?);
@@ -58,22 +58,17 @@ impl ErrorResponse {
     }
 }
 
-/// The answer to UNBOND and DEFINE: a status, and an error text that is always empty.
+/// The answer to SCHEMA_UNBOND and REGISTRY_DEFINE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
     /// HTTP status.
     pub status: u16,
-    /// Empty.
+    /// Always empty.
     pub error: String,
 }
 
 impl Done {
-    /// Its bytes.
-    pub fn pack(&self) -> Vec<u8> {
-        Writer::new().u16(self.status).clipped16(&self.error).done()
-    }
-
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<Done, Error> {
         let mut reader = Reader::new(payload, "response");
         let status = reader.u16()?;
@@ -82,7 +77,7 @@ impl Done {
     }
 }
 
-/// A status, then JSON with its length: TREE, REGISTER, HEALTH, PLUGIN_LIST, SYSTEM_STATS.
+/// A status and JSON: the answer to SCHEMA_TREE, PLUGIN_REGISTER, PLUGIN_HEALTH, PLUGIN_LIST and SYSTEM_STATS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonResponse {
     /// HTTP status.
@@ -92,12 +87,12 @@ pub struct JsonResponse {
 }
 
 impl JsonResponse {
-    /// Its bytes.
+    /// Encodes the payload.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
         Ok(Writer::new().u16(self.status).tail32(&self.json)?.done())
     }
 
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<JsonResponse, Error> {
         let mut reader = Reader::new(payload, "response");
         let status = reader.u16()?;
@@ -106,33 +101,12 @@ impl JsonResponse {
     }
 }
 
-/// The request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH.
+/// Encodes the request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH.
 pub fn pack_name(name: &str) -> Result<Vec<u8>, Error> {
     Ok(Writer::new().text(name, NAME)?.done())
 }
 
-/// Reads the request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH.
-pub fn unpack_name(payload: &[u8]) -> Result<String, Error> {
-    let mut reader = Reader::new(payload, "name");
-    let name = reader.text(NAME)?;
-    reader.end()?;
-    Ok(name)
-}
-
-/// The request of SNIPPET_GET and SEARCH_INDEX.
+/// Encodes the request of SNIPPET_GET and SEARCH_INDEX.
 pub fn pack_ref(reference: &str) -> Result<Vec<u8>, Error> {
     Ok(Writer::new().text(reference, REF)?.done())
-}
-
-/// Reads the request of SNIPPET_GET and SEARCH_INDEX.
-pub fn unpack_ref(payload: &[u8]) -> Result<String, Error> {
-    let mut reader = Reader::new(payload, "ref");
-    let reference = reader.text(REF)?;
-    reader.end()?;
-    Ok(reference)
-}
-
-/// Reads the request of a command that has no payload; `what` names it in the error.
-pub fn unpack_nothing(payload: &[u8], what: &'static str) -> Result<(), Error> {
-    Reader::new(payload, what).end()
 }

@@ -1,29 +1,30 @@
-//! How the fields of a packed little-endian struct are read and written.
+//! The fields of a packed little-endian struct.
 //!
-//! A [`Reader`] walks a payload from its start; [`Reader::tail`] takes the variable part that must end it. A
-//! [`Writer`] is the other way round. Names are 32 bytes with a NUL, refs 36 bytes without one.
+//! A [`Reader`] decodes a payload field by field; [`Reader::tail`] is the variable part at its end. A [`Writer`] encodes
+//! one. Names have 32 bytes with a terminating NUL, references 36 bytes without one.
 
 use crate::error::Error;
 
-/// Size of a name's field: at most 31 bytes of UTF-8 and a NUL.
+/// The size of a name: at most 31 bytes of UTF-8 and a NUL.
 pub const NAME: usize = 32;
-/// Size of a ref's field: a UUID in text fills it, a semantic name is zero-filled.
+/// The size of a reference: a UUID in text form, or a semantic name padded with zeros.
 pub const REF: usize = 36;
 
-/// Reads the fields of one payload.
+/// Decodes the fields of a payload.
+#[derive(Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     what: &'static str,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `payload`; `what` names the struct in errors.
+    /// A reader of `payload`; errors name the struct as `what`.
     pub fn new(payload: &'a [u8], what: &'static str) -> Reader<'a> {
         Reader { rest: payload, what }
     }
 
-    /// The error that says what is wrong with this payload.
-    pub fn wrong(&self, why: impl Into<String>) -> Error {
+    /// An error about this payload.
+    pub fn malformed(&self, why: impl Into<String>) -> Error {
         Error::malformed(self.what, why)
     }
 
@@ -34,7 +35,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(head)
             }
-            _ => Err(self.wrong(format!("{} bytes are left where {size} are needed", self.rest.len()))),
+            _ => Err(self.malformed(format!("{size} bytes expected, {} left", self.rest.len()))),
         }
     }
 
@@ -74,12 +75,12 @@ impl<'a> Reader<'a> {
         Ok(f32::from_le_bytes(self.array()?))
     }
 
-    /// A text of a fixed field: what stands before its first NUL. Only a ref may do without one.
+    /// The text in a field of `size` bytes, up to its first NUL. Only a reference may have no NUL.
     pub fn text(&mut self, size: usize) -> Result<String, Error> {
         let raw = self.take(size)?;
         let end = raw.iter().position(|byte| *byte == 0);
         if end.is_none() && size != REF {
-            return Err(self.wrong("a text field without a terminating NUL"));
+            return Err(self.malformed("a text field has no terminating NUL"));
         }
         let text = raw.get(..end.unwrap_or(size)).unwrap_or(raw);
         self.utf8(text, "text field")
@@ -88,52 +89,54 @@ impl<'a> Reader<'a> {
     fn utf8(&self, bytes: &[u8], field: &str) -> Result<String, Error> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(error) => Err(self.wrong(format!("{field} is not UTF-8 at byte {}", error.valid_up_to()))),
+            Err(error) => {
+                Err(self.malformed(format!("{field} is not UTF-8 at byte {}", error.valid_up_to())))
+            }
         }
     }
 
-    /// A length that was read, as a size of memory.
+    /// `I`, as a length.
     pub fn len32(&mut self) -> Result<usize, Error> {
         Ok(self.u32()? as usize)
     }
 
-    /// A text of `size` bytes that other fields may follow.
+    /// A text of `size` bytes; other fields may follow.
     pub fn long_text(&mut self, size: usize) -> Result<String, Error> {
         let raw = self.take(size)?;
         self.utf8(raw, "text")
     }
 
-    /// The rest of the payload, which must have the length that was read before it.
+    /// The rest of the payload, which must have `size` bytes.
     pub fn tail(&mut self, size: usize) -> Result<&'a [u8], Error> {
         if self.rest.len() != size {
             let found = self.rest.len();
-            return Err(self.wrong(format!("{found} bytes follow the struct, its length field says {size}")));
+            return Err(self.malformed(format!("{found} bytes follow, but the length field is {size}")));
         }
         self.take(size)
     }
 
-    /// As [`Reader::tail`], for a text.
+    /// As [`Reader::tail`], as a text.
     pub fn text_tail(&mut self, size: usize) -> Result<String, Error> {
         let raw = self.tail(size)?;
         self.utf8(raw, "text")
     }
 
-    /// Everything that is left.
+    /// The rest of the payload.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
 
-    /// Nothing may be left.
+    /// Fails unless the payload is at its end.
     pub fn end(&self) -> Result<(), Error> {
         match self.rest.len() {
             0 => Ok(()),
-            more => Err(self.wrong(format!("{more} trailing bytes"))),
+            more => Err(self.malformed(format!("{more} trailing bytes"))),
         }
     }
 }
 
-/// Writes the fields of one payload, one after the other.
-#[derive(Default)]
+/// Encodes the fields of a payload.
+#[derive(Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
@@ -149,7 +152,7 @@ impl Writer {
         self.bytes
     }
 
-    /// Bytes as they are.
+    /// Raw bytes.
     pub fn bytes(mut self, bytes: &[u8]) -> Writer {
         self.bytes.extend_from_slice(bytes);
         self
@@ -185,7 +188,7 @@ impl Writer {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// A text in a field of `size` bytes, zero-filled; a name leaves room for its NUL, a ref needs none.
+    /// A text in a field of `size` bytes, padded with zeros. All but references must leave room for a NUL.
     pub fn text(mut self, text: &str, size: usize) -> Result<Writer, Error> {
         let room = if size == REF { size } else { size.saturating_sub(1) };
         if text.len() > room || text.contains('\0') {
@@ -215,13 +218,18 @@ impl Writer {
         }
     }
 
-    /// `H` length, then as much of an error text or excerpt as fits, cut between two characters.
+    /// `H` length, then the text, truncated to 65,535 bytes.
     pub fn clipped16(self, text: &str) -> Writer {
-        let mut end = text.len().min(usize::from(u16::MAX));
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let kept = text.get(..end).unwrap_or_default();
-        self.u16(kept.len() as u16).bytes(kept.as_bytes())
+        let text = truncate(text, usize::from(u16::MAX));
+        self.u16(text.len() as u16).bytes(text.as_bytes())
     }
+}
+
+/// The start of a text, at most `max` bytes, cut between two characters.
+pub(crate) fn truncate(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }

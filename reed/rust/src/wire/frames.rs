@@ -1,27 +1,27 @@
-//! Frames: the 12-byte header with its payload, and the buffer that cuts them out of a stream.
+//! Frames: a 12-byte header and a payload, and the buffer that cuts them from a stream.
 //!
 //! ```text
 //! 0       4       5         6      7         8            12
 //! | magic | version | command | flags | reserved | payload_len | payload … |
 //! ```
 //!
-//! Every error that [`FrameBuffer::next_frame`] gives is final for the stream: its frame boundaries are lost.
+//! After an error of [`FrameBuffer::next_frame`] the stream is unusable: its frame boundaries are lost.
 
 use crate::error::Error;
 use crate::wire::codes::{MAGIC, MAX_PAYLOAD, VERSION};
 use crate::wire::fields::{Reader, Writer};
 
-/// Size of the header.
+/// The size of the header.
 pub const HEADER: usize = 12;
 
-/// A header and its payload.
+/// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Which command, or which action.
+    /// A [`Command`](crate::wire::codes::Command), or the id of an action.
     pub command_id: u8,
     /// Bits of [`flags`](crate::wire::codes::flags).
     pub flags: u8,
-    /// What follows the header.
+    /// The bytes after the header.
     pub payload: Vec<u8>,
 }
 
@@ -32,16 +32,17 @@ impl Frame {
     }
 }
 
-/// One whole frame as bytes.
+/// Encodes a frame.
 pub fn encode(command_id: u8, payload: &[u8], flags: u8) -> Result<Vec<u8>, Error> {
     let writer = Writer::new().u32(MAGIC).u8(VERSION).u8(command_id).u8(flags).u8(0);
     Ok(writer.tail32(payload)?.done())
 }
 
-/// Bytes in, frames out.
+/// Cuts frames from a stream of bytes.
+#[derive(Debug)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
-    start: usize,
+    start: usize, // of the next frame
     max_payload: usize,
 }
 
@@ -52,12 +53,12 @@ impl Default for FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// An empty buffer that refuses longer payloads than that.
+    /// An empty buffer that rejects payloads of more than `max_payload` bytes.
     pub fn new(max_payload: usize) -> FrameBuffer {
         FrameBuffer { bytes: Vec::new(), start: 0, max_payload }
     }
 
-    /// Adds what was read.
+    /// Appends bytes that were read.
     pub fn feed(&mut self, data: &[u8]) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -66,7 +67,7 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(data);
     }
 
-    /// The next whole frame, or `None` when more must be read first.
+    /// The next complete frame, or None until more bytes are there.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Error> {
         let rest = self.bytes.get(self.start..).unwrap_or_default();
         if rest.len() < HEADER {
@@ -75,7 +76,7 @@ impl FrameBuffer {
         let mut reader = Reader::new(rest, "frame");
         let magic = reader.u32()?;
         if magic != MAGIC {
-            return Err(reader.wrong(format!("bad magic 0x{magic:08X}")));
+            return Err(reader.malformed(format!("bad magic 0x{magic:08X}")));
         }
         let version = reader.u8()?;
         if version != VERSION {
@@ -94,7 +95,7 @@ impl FrameBuffer {
         Ok(Some(Frame { command_id, flags, payload }))
     }
 
-    /// Gives memory back that one long frame needed.
+    /// Frees the memory that a long frame needed.
     pub fn shrink(&mut self) {
         self.feed(&[]);
         self.bytes.shrink_to_fit();

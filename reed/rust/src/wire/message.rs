@@ -1,52 +1,52 @@
-//! What travels on a FIFO: a header of 82 bytes and JSON; and the buffer that finds messages in a torn stream.
+//! Messages between plugins: a header of 82 bytes and JSON, and the buffer that cuts them from a FIFO.
 //!
 //! ```text
 //! 0       4         5      6              38             70          78            82
 //! | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |
 //! ```
 //!
-//! A writer that died in the middle of a message leaves a torn one, and what follows it starts with a sound header:
-//! magic, version and the two names of this FIFO. Such a header holds bytes that no JSON text can hold, so wherever one
-//! shows up, what was before it is dropped: the torn message is lost, and no other.
+//! A plugin that dies while it writes leaves a torn message, and the next message follows with a complete header: magic,
+//! version, and the two names of this FIFO. No JSON text contains the bytes of such a header, so wherever one appears,
+//! what was before it is dropped. Only the torn message is lost.
 
 use crate::error::Error;
 use crate::wire::codes::{MAX_PAYLOAD, MESSAGE_MAGIC, VERSION};
 use crate::wire::fields::{NAME, Reader, Writer};
 
-/// Size of the header.
+/// The size of the header.
 pub const MESSAGE_HEADER: usize = 82;
-/// Magic and version: how every message starts.
+/// Magic and version: the start of every message.
 const START: [u8; 5] = [0x47, 0x4D, 0x4C, 0x50, VERSION];
 
 /// A message from one plugin to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginMessage {
-    /// One of [`messages`](crate::wire::codes::messages), or the plugins' own.
+    /// One of [`messages`](crate::wire::codes::messages), or a type that the plugins define.
     pub message_type: u8,
-    /// Who sent it.
+    /// The plugin that sends it.
     pub source: String,
-    /// To whom.
+    /// The plugin that receives it.
     pub target: String,
-    /// Unix microseconds; unique and rising within a FIFO, so it names the message.
+    /// Unix microseconds; unique and increasing within a FIFO, so it identifies the message.
     pub timestamp: u64,
     /// JSON.
     pub payload: Vec<u8>,
 }
 
 impl PluginMessage {
-    /// Its bytes.
+    /// Encodes the message.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
         let writer = Writer::new().u32(MESSAGE_MAGIC).u8(VERSION).u8(self.message_type);
         let writer = writer.text(&self.source, NAME)?.text(&self.target, NAME)?.u64(self.timestamp);
         Ok(writer.tail32(&self.payload)?.done())
     }
 
-    /// Reads its bytes.
+    /// Decodes the message.
     pub fn unpack(bytes: &[u8]) -> Result<PluginMessage, Error> {
         let mut reader = Reader::new(bytes, "plugin message");
         let (magic, version, message_type) = (reader.u32()?, reader.u8()?, reader.u8()?);
         if magic != MESSAGE_MAGIC || version != VERSION {
-            return Err(reader.wrong(format!("magic 0x{magic:08X}, version {version}")));
+            return Err(reader.malformed(format!("magic 0x{magic:08X}, version {version}")));
         }
         let (source, target, timestamp) = (reader.text(NAME)?, reader.text(NAME)?, reader.u64()?);
         let size = reader.len32()?;
@@ -55,12 +55,13 @@ impl PluginMessage {
     }
 }
 
-/// Bytes of one FIFO in, its messages out.
+/// Cuts messages from the bytes of a FIFO.
+#[derive(Debug)]
 pub struct MessageBuffer {
     bytes: Vec<u8>,
-    start: usize,    // what is before it was given or dropped
-    searched: usize, // from `start`: no second header begins before this
-    names: Vec<u8>,  // both, as they stand in a sound header
+    start: usize,    // of the first bytes that were neither returned nor dropped
+    searched: usize, // from `start`: no second header starts before this
+    names: Vec<u8>,  // both, as encoded in a header
     dropped: u64,
 }
 
@@ -71,29 +72,29 @@ impl MessageBuffer {
         Ok(MessageBuffer { bytes: Vec::new(), start: 0, searched: 1, names, dropped: 0 })
     }
 
-    /// Adds what was read.
+    /// Appends bytes that were read.
     pub fn feed(&mut self, data: &[u8]) {
         self.bytes.drain(..self.start);
         self.start = 0;
         self.bytes.extend_from_slice(data);
     }
 
-    /// Bytes that belonged to no whole message and were dropped.
+    /// The number of dropped bytes: they belonged to no complete message.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Drops what waits: its rest will not be read.
+    /// Drops an incomplete message.
     pub fn clear(&mut self) {
         self.drop_until(None);
     }
 
-    /// Bytes that wait for the rest of their message.
+    /// The number of bytes of an incomplete message.
     pub fn pending(&self) -> usize {
         self.rest().len()
     }
 
-    /// The next whole message, or `None` when more must be read first.
+    /// The next complete message, or None until more bytes are there.
     pub fn next_message(&mut self) -> Option<PluginMessage> {
         loop {
             self.drop_until(self.first_header(0));
@@ -128,27 +129,27 @@ impl MessageBuffer {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Where, from `from` on, a sound header starts; or what may be one, cut off by the end of what was read.
+    /// The offset, at least `from`, of a header, or of the start of one at the end of the buffer.
     fn first_header(&self, from: usize) -> Option<usize> {
         let bytes = self.rest().get(from..).unwrap_or_default();
         let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == START[0]);
-        let mut headers = starts.filter(|(at, _)| self.agrees(bytes.get(*at..).unwrap_or_default()));
+        let mut headers = starts.filter(|(at, _)| self.may_be_header(bytes.get(*at..).unwrap_or_default()));
         headers.next().map(|(at, _)| from + at)
     }
 
-    /// Where, before `end`, another header starts. Where only JSON can be, magic and version alone tell.
+    /// The offset, before `end`, of another header. Within JSON, magic and version are enough to recognize one.
     fn second_header(&self, end: usize) -> Option<usize> {
         let rest = self.rest();
         let bytes = rest.get(self.searched..rest.len().min(end + START.len())).unwrap_or_default();
         let starts = bytes.windows(START.len()).enumerate().filter(|(_, window)| *window == START);
         let mut headers = starts.map(|(at, _)| self.searched + at).filter(|at| {
-            *at < end && (*at >= MESSAGE_HEADER || self.agrees(rest.get(*at..).unwrap_or_default()))
+            *at < end && (*at >= MESSAGE_HEADER || self.may_be_header(rest.get(*at..).unwrap_or_default()))
         });
-        headers.next().or_else(|| self.cut_by_a_start(end))
+        headers.next().or_else(|| self.partial_start(end))
     }
 
-    /// Where the payload ends with the first bytes of a magic, as no JSON text does.
-    fn cut_by_a_start(&self, end: usize) -> Option<usize> {
+    /// The offset of a partial magic at the end of the payload: no JSON text ends with one.
+    fn partial_start(&self, end: usize) -> Option<usize> {
         let payload = self.rest().get(MESSAGE_HEADER..end)?;
         let lengths = (1..START.len()).rev();
         let mut cuts =
@@ -156,15 +157,15 @@ impl MessageBuffer {
         cuts.next().map(|length| end - length)
     }
 
-    /// Whether these bytes are those of a sound header, as far as they go.
-    fn agrees(&self, bytes: &[u8]) -> bool {
+    /// Whether these bytes are a header of this FIFO, or the start of one.
+    fn may_be_header(&self, bytes: &[u8]) -> bool {
         let same = |part: &[u8], whole: &[u8]| part.iter().zip(whole).all(|(a, b)| a == b);
         same(bytes, &START) && same(bytes.get(START.len() + 1..).unwrap_or_default(), &self.names)
     }
 
-    /// Drops what is before that place; all there is when there is none.
-    fn drop_until(&mut self, place: Option<usize>) {
-        let count = place.unwrap_or(self.rest().len());
+    /// Drops the bytes before an offset, or everything.
+    fn drop_until(&mut self, offset: Option<usize>) {
+        let count = offset.unwrap_or(self.rest().len());
         if count > 0 {
             self.start += count;
             self.dropped += count as u64;

@@ -1,13 +1,18 @@
-//! BYTES: the wire protocol without any I/O. Bytes in, frames and records out.
+//! The wire protocol without any I/O: ids, frames, messages, and a record for each payload.
 //!
 //! ```text
-//! codes     ids, flags, signals, error codes         fields    how a struct's fields are read and written
-//! frames    header + payload, cut out of a stream    message   what travels on a FIFO
-//! common, snippets, schema, registry, search, plugins: a record for each payload, with `pack` and `unpack`
+//! codes     ids, flags, signals, error codes         fields    how the fields of a struct are encoded
+//! frames    header and payload, cut from a stream    message   what is sent through a FIFO
+//! common, snippets, schema, registry, search, plugins: the payloads
 //! ```
 //!
-//! A plugin that only handles calls and messages needs none of this. It is public for programs that speak the
-//! protocol themselves: tests, tools, a core of one's own.
+//! `pack` encodes what a plugin sends, `unpack` decodes what it receives. Plugins rarely need this module: [`Context`]
+//! covers calls, commands and messages; [`Context::command`] takes these payloads.
+//!
+//! The records have public fields and no `#[non_exhaustive]`: they change only with the version of the protocol.
+//!
+//! [`Context`]: crate::Context
+//! [`Context::command`]: crate::Context::command
 
 pub mod codes;
 pub mod common;

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::wire::fields::{NAME, REF, Reader, Writer};
 
-/// A type's name and its definition; by itself the payload of REGISTRY_DEFINE.
+/// REGISTRY_DEFINE: a type's name and its definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
     /// a-z, then a-z 0-9 -.
@@ -13,21 +13,9 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The bytes of REGISTRY_DEFINE.
+    /// Encodes the payload of REGISTRY_DEFINE.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.pack_into(Writer::new())?.done())
-    }
-
-    /// Reads the bytes of REGISTRY_DEFINE.
-    pub fn unpack(payload: &[u8]) -> Result<Definition, Error> {
-        let mut reader = Reader::new(payload, "REGISTRY_DEFINE");
-        let definition = Definition::unpack_from(&mut reader)?;
-        reader.end()?;
-        Ok(definition)
-    }
-
-    fn pack_into(&self, writer: Writer) -> Result<Writer, Error> {
-        writer.text(&self.type_name, NAME)?.tail32(&self.definition)
+        Ok(Writer::new().text(&self.type_name, NAME)?.tail32(&self.definition)?.done())
     }
 
     fn unpack_from(reader: &mut Reader<'_>) -> Result<Definition, Error> {
@@ -37,30 +25,21 @@ impl Definition {
     }
 }
 
-/// REGISTRY_CHECK: which snippets do not fit the definition of their type? A part of them at a time.
+/// REGISTRY_CHECK: checks a part of a type's snippets against its definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryCheck {
-    /// The type.
+    /// The name of the type.
     pub type_name: String,
-    /// The cursor of the part before; empty: from the start.
+    /// The cursor of the previous part; empty for the first.
     pub after: String,
-    /// Snippets in this part; 0: 1000, which is the most.
+    /// The number of snippets; 0 for 1000, which is the maximum.
     pub limit: u32,
 }
 
 impl RegistryCheck {
-    /// Its bytes.
+    /// Encodes the payload.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
         Ok(Writer::new().text(&self.type_name, NAME)?.text(&self.after, REF)?.u32(self.limit).done())
-    }
-
-    /// Reads its bytes.
-    pub fn unpack(payload: &[u8]) -> Result<RegistryCheck, Error> {
-        let mut reader = Reader::new(payload, "REGISTRY_CHECK");
-        let check =
-            RegistryCheck { type_name: reader.text(NAME)?, after: reader.text(REF)?, limit: reader.u32()? };
-        reader.end()?;
-        Ok(check)
     }
 }
 
@@ -74,12 +53,7 @@ pub struct RegistryGot {
 }
 
 impl RegistryGot {
-    /// Its bytes.
-    pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.definition.pack_into(Writer::new().u16(self.status))?.done())
-    }
-
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<RegistryGot, Error> {
         let mut reader = Reader::new(payload, "REGISTRY_GET");
         let got = RegistryGot { status: reader.u16()?, definition: Definition::unpack_from(&mut reader)? };
@@ -98,16 +72,7 @@ pub struct RegistryPage {
 }
 
 impl RegistryPage {
-    /// Its bytes.
-    pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        let mut writer = Writer::new().u16(self.status).u32(self.definitions.len() as u32);
-        for definition in &self.definitions {
-            writer = definition.pack_into(writer)?;
-        }
-        Ok(writer.done())
-    }
-
-    /// Reads its bytes.
+    /// Decodes the payload.
     pub fn unpack(payload: &[u8]) -> Result<RegistryPage, Error> {
         let mut reader = Reader::new(payload, "REGISTRY_LIST");
         let (status, count) = (reader.u16()?, reader.u32()?);

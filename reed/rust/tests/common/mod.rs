@@ -1,5 +1,5 @@
-//! What the tests share: a small random generator, and a core that does what it is told.
-#![allow(dead_code, unreachable_pub)] // each test uses a part
+//! Shared by the tests: a random generator, a scripted core, and another plugin.
+#![allow(dead_code, unreachable_pub)] // each test crate uses a part
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use reed_plugin::wire::codes::{Command, flags};
 use reed_plugin::wire::common::{JsonResponse, SignalMessage};
+use reed_plugin::wire::fields::{NAME, REF, Reader, Writer};
 use reed_plugin::wire::frames::{Frame, FrameBuffer, encode};
-use reed_plugin::wire::plugins::PluginRegister;
-use reed_plugin::{Environment, Error, ReedPlugin, Signal, Value, json};
+use reed_plugin::wire::snippets::{Record, SnippetRestore};
+use reed_plugin::{Environment, Error, PluginBuilder, Signal, Value, json};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-/// xorshift64*: enough for tests, and the same numbers for the same seed.
+/// xorshift64*
 pub struct Random(u64);
 
 impl Random {
@@ -38,15 +39,15 @@ impl Random {
         (self.next() % limit.max(1) as u64) as usize
     }
 
-    pub fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1)).map(|_| self.next() as u8).collect()
+    pub fn bytes(&mut self, max: usize) -> Vec<u8> {
+        (0..self.below(max + 1)).map(|_| self.next() as u8).collect()
     }
 
-    /// A text cut into pieces of random size.
-    pub fn pieces<'a>(&mut self, mut bytes: &'a [u8], most: usize) -> Vec<&'a [u8]> {
+    /// Cuts bytes into pieces of random size.
+    pub fn pieces<'a>(&mut self, mut bytes: &'a [u8], max: usize) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !bytes.is_empty() {
-            let (piece, rest) = bytes.split_at((1 + self.below(most)).min(bytes.len()));
+            let (piece, rest) = bytes.split_at((1 + self.below(max)).min(bytes.len()));
             pieces.push(piece);
             bytes = rest;
         }
@@ -56,13 +57,13 @@ impl Random {
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
-/// A runtime folder, with the socket of one plugin and its FIFOs.
+/// A runtime folder with the socket of one plugin and its FIFOs; the test plays the core.
 pub struct FakeCore {
     pub folder: PathBuf,
     pub name: &'static str,
     listener: Option<UnixListener>,
     held: Vec<std::os::fd::OwnedFd>,
-    /// What PLUGIN_REGISTER is answered with.
+    /// The answer to PLUGIN_REGISTER.
     pub answer: Value,
 }
 
@@ -71,7 +72,7 @@ impl FakeCore {
         FakeCore::below("", name, peers)
     }
 
-    /// In a folder below the temporary one.
+    /// In a subfolder of the temporary folder.
     pub fn below(path: &str, name: &'static str, peers: &[&str]) -> FakeCore {
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let folder =
@@ -110,8 +111,8 @@ impl FakeCore {
         self.listener = Some(UnixListener::bind(short).unwrap());
     }
 
-    /// As if the core had died: nobody listens.
-    pub fn vanish(&mut self) {
+    /// Closes the listener, as the end of a core does.
+    pub fn close(&mut self) {
         self.listener = None;
     }
 
@@ -120,37 +121,30 @@ impl FakeCore {
     }
 
     pub fn environment(&self) -> Environment {
-        Environment {
-            name: self.name.to_owned(),
-            socket: self.socket(),
-            runtime_dir: self.folder.clone(),
-            plugin_dir: self.folder.clone(),
-            data_dir: None,
-            settings: json!({}),
-        }
+        Environment::new(self.name, self.socket(), &self.folder)
     }
 
-    /// Runs a plugin on a thread of its own.
-    pub fn start(&self, plugin: impl ReedPlugin + 'static) -> JoinHandle<Result<(), Error>> {
-        let environment = self.environment();
+    /// Runs a plugin on a thread.
+    pub fn start(&self, plugin: PluginBuilder) -> JoinHandle<Result<(), Error>> {
+        let (plugin, environment) = (plugin.build(), self.environment());
         std::thread::spawn(move || reed_plugin::serve(&plugin, environment))
     }
 
-    /// Takes the plugin's next connection, without a word.
-    pub fn accept(&self) -> Line {
+    /// Accepts the plugin's next connection.
+    pub fn accept(&self) -> CoreEnd {
         let listener = self.listener.as_ref().unwrap();
         assert!(is_readable(listener, Duration::from_secs(10)), "the plugin does not connect");
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Line { stream, buffer: FrameBuffer::default(), answer: self.answer.clone() }
+        CoreEnd { stream, buffer: FrameBuffer::default(), answer: self.answer.clone() }
     }
 
-    /// Takes the plugin's next connection up to READY.
-    pub fn ready(&self) -> Line {
-        let mut line = self.accept();
-        line.register();
-        assert_eq!(line.signal().0, Signal::Ready);
-        line
+    /// Accepts the plugin's next connection and handles its registration and READY.
+    pub fn ready(&self) -> CoreEnd {
+        let mut core = self.accept();
+        core.register();
+        assert_eq!(core.signal().0, Signal::Ready);
+        core
     }
 }
 
@@ -160,14 +154,50 @@ impl Drop for FakeCore {
     }
 }
 
+/// PLUGIN_REGISTER, as the core decodes it.
+pub struct Register {
+    pub name: String,
+    pub version: String,
+    pub pid: u32,
+    pub manifest: Value,
+}
+
+impl Register {
+    fn unpack(payload: &[u8]) -> Register {
+        let mut reader = Reader::new(payload, "PLUGIN_REGISTER");
+        let (name, version, pid) =
+            (reader.text(NAME).unwrap(), reader.text(16).unwrap(), reader.u32().unwrap());
+        let size = reader.len32().unwrap();
+        Register { name, version, pid, manifest: serde_json::from_slice(reader.tail(size).unwrap()).unwrap() }
+    }
+}
+
+/// Payloads that the core encodes.
+pub fn snippet_got(record: &Record) -> Vec<u8> {
+    Writer::new().u16(200).bytes(&encoded(record)).done()
+}
+
+pub fn snippet_page(cursor: &str, records: &[Record]) -> Vec<u8> {
+    let writer = Writer::new().u16(200).u32(records.len() as u32).text(cursor, REF).unwrap();
+    records.iter().fold(writer, |writer, record| writer.bytes(&encoded(record))).done()
+}
+
+pub fn snippet_written(status: u16, id: &str, error: &str) -> Vec<u8> {
+    Writer::new().u16(status).text(id, REF).unwrap().clipped16(error).done()
+}
+
+fn encoded(record: &Record) -> Vec<u8> {
+    SnippetRestore { flags: 0, record: record.clone() }.pack().unwrap()[1..].to_vec()
+}
+
 /// The core's end of one connection.
-pub struct Line {
+pub struct CoreEnd {
     stream: UnixStream,
     buffer: FrameBuffer,
     pub answer: Value,
 }
 
-impl Line {
+impl CoreEnd {
     pub fn send(&mut self, command_id: u8, payload: &[u8], flags: u8) {
         self.stream.write_all(&encode(command_id, payload, flags).unwrap()).unwrap();
     }
@@ -178,7 +208,7 @@ impl Line {
                 return Some(frame);
             }
             let mut chunk = [0; 65536];
-            match self.stream.read(&mut chunk).expect("the plugin says nothing") {
+            match self.stream.read(&mut chunk).expect("the plugin sends nothing") {
                 0 => return None,
                 size => self.buffer.feed(&chunk[..size]),
             }
@@ -190,23 +220,23 @@ impl Line {
     }
 
     /// Answers PLUGIN_REGISTER.
-    pub fn register(&mut self) -> PluginRegister {
+    pub fn register(&mut self) -> Register {
         let frame = self.frame();
         self.answer_registration(frame)
     }
 
-    /// As if the core died right after its answer to PLUGIN_REGISTER: whatever is sent to it fails.
+    /// Answers PLUGIN_REGISTER and ends like a core that dies: everything sent to it fails.
     pub fn register_and_die(mut self) {
         let frame = self.frame();
         self.stream.shutdown(Shutdown::Read).unwrap();
         self.answer_registration(frame);
     }
 
-    fn answer_registration(&mut self, frame: Frame) -> PluginRegister {
+    fn answer_registration(&mut self, frame: Frame) -> Register {
         assert_eq!((frame.command_id, frame.flags), (Command::PluginRegister as u8, 0));
         let json = self.answer.to_string().into_bytes();
         self.send(frame.command_id, &JsonResponse { status: 200, json }.pack().unwrap(), flags::RESPONSE);
-        PluginRegister::unpack(&frame.payload).unwrap()
+        Register::unpack(&frame.payload)
     }
 
     pub fn signal(&mut self) -> (Signal, Vec<u8>) {
@@ -230,7 +260,7 @@ impl Line {
         self.send(Command::PluginSignal as u8, &message.pack().unwrap(), flags::SIGNAL);
     }
 
-    /// Calls an action: status, and the body as JSON.
+    /// Calls an action; returns the status and the body, or the error's code and message.
     pub fn call(&mut self, command_id: u8, input: &[u8]) -> (u16, Value) {
         self.send(command_id, input, 0);
         self.answer_of(command_id)
@@ -248,15 +278,15 @@ impl Line {
         (status, serde_json::from_slice(&frame.payload[2..]).unwrap())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Ends the plugin.
     pub fn shut_down(mut self, plugin: JoinHandle<Result<(), Error>>) {
         self.send_signal(Signal::ShutdownGraceful);
-        assert!(self.try_frame().is_none(), "nothing comes after the shutdown");
+        assert!(self.try_frame().is_none(), "nothing is sent after the shutdown");
         plugin.join().unwrap().unwrap();
     }
 }
 
-/// The other plugin's end of a pair of FIFOs.
+/// Another plugin: its ends of a pair of FIFOs.
 pub struct Peer {
     out: std::os::fd::OwnedFd,
     input: std::os::fd::OwnedFd,
@@ -299,7 +329,7 @@ impl Peer {
         }
     }
 
-    /// The next message of the plugin: type, timestamp, JSON.
+    /// The plugin's next message: type, timestamp, JSON.
     pub fn receive(&mut self) -> (u8, u64, Value) {
         loop {
             if let Some(message) = self.buffer.next_message() {
@@ -313,13 +343,13 @@ impl Peer {
         }
     }
 
-    /// Whether something is in the pipe within that time.
-    pub fn is_readable(&self, within: Duration) -> bool {
-        is_readable(&self.input, within)
+    /// Whether there is something to read within that time.
+    pub fn is_readable(&self, timeout: Duration) -> bool {
+        is_readable(&self.input, timeout)
     }
 }
 
-fn is_readable(fd: &impl AsFd, within: Duration) -> bool {
-    let time = Timespec { tv_sec: within.as_secs() as i64, tv_nsec: i64::from(within.subsec_nanos()) };
+fn is_readable(fd: &impl AsFd, timeout: Duration) -> bool {
+    let time = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&time)).unwrap() > 0
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use reed_plugin::{Error, Plugin, Snippet, Value, json};
 
 fn main() -> ExitCode {
-    Plugin::new("@name@", env!("CARGO_PKG_VERSION"))
+    Plugin::builder("@name@", env!("CARGO_PKG_VERSION"))
         .action("greet", 1, |ctx, input| greet(&ctx.settings(), &input.json()?))
         .action("count", 2, |ctx, input| count(&ctx.settings(), &input.snippet()?))
         .run()
@@ -38,8 +38,7 @@ mod tests {
     use super::*;
 
     fn page(content: Value) -> Snippet {
-        let (id, name) = ("0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b".to_owned(), "about".to_owned());
-        Snippet { id, snippet_type: "page".to_owned(), name, version: 1, content }
+        Snippet::new("page", "about", content)
     }
 
     #[test]
@@ -51,7 +50,7 @@ mod tests {
 
     #[test]
     fn rejects_input_without_a_name() {
-        assert!(greet(&json!({}), &json!({})).unwrap_err().to_string().contains("expected"));
+        assert_eq!(greet(&json!({}), &json!({})).unwrap_err().status(), 422);
     }
 
     #[test]
@@ -64,6 +63,6 @@ mod tests {
 
     #[test]
     fn rejects_a_page_without_a_body() {
-        assert!(count(&json!({}), &page(json!({"title": "About"}))).is_err());
+        assert_eq!(count(&json!({}), &page(json!({"title": "About"}))).unwrap_err().status(), 422);
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted, in bounded memory.
+//! Counters in bounded memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -7,55 +7,55 @@ use reed_plugin::{Error, Value, json};
 use crate::content::Content;
 use crate::latency::Latency;
 
-const MOST_EVENTS: usize = 1000;
-const MOST_KEPT: usize = 10_000;
-const LONGEST_NAME: usize = 64;
+const MAX_EVENTS: usize = 1000;
+const MAX_ENTRIES: usize = 10_000;
+const MAX_NAME: usize = 64; // bytes
 
-/// One kind of event.
+/// The events of one name.
 #[derive(Default)]
 struct Event {
     count: u64,
     latency: Option<Box<Latency>>,
 }
 
-/// Everything since the start.
+/// All counters since the start of the process.
 #[derive(Default)]
-pub struct Figures {
+pub struct Metrics {
     events: BTreeMap<String, Event>,
-    about: Counts,
+    snippets: Counts,
     keywords: Counts,
     analyzed: Latest,
 }
 
-impl Figures {
-    /// Counts an event; gives how often it happened.
+impl Metrics {
+    /// Counts an event; returns its count.
     pub fn record(&mut self, input: &Value) -> Result<Value, Error> {
-        let wrong = |why: String| Err(Error::fail(422, why));
+        let invalid = |why: String| Err(Error::fail(422, why));
         let Some(name) = input.get("event").and_then(Value::as_str).filter(|name| !name.is_empty()) else {
-            return wrong("\"event\" is missing: the name of what happened".to_owned());
+            return invalid("expected {\"event\": NAME}".to_owned());
         };
-        if name.len() > LONGEST_NAME {
-            return wrong(format!("the event's name has {} bytes; at most {LONGEST_NAME}", name.len()));
+        if name.len() > MAX_NAME {
+            return invalid(format!(
+                "the name of the event has {} bytes; the maximum is {MAX_NAME}",
+                name.len()
+            ));
         }
         let times = match input.get("count") {
             None => 1,
             Some(count) => match count.as_u64() {
                 Some(count) => count,
-                None => return wrong(format!("\"count\" is {count}; expected a whole number")),
+                None => return invalid(format!("\"count\" is {count}; expected a whole number")),
             },
         };
         let took = match input.get("latency_ms") {
             None => None,
             Some(took) => match took.as_f64().filter(|took| *took >= 0.0) {
                 Some(took) => Some(took),
-                None => return wrong(format!("\"latency_ms\" is {took}; expected milliseconds")),
+                None => return invalid(format!("\"latency_ms\" is {took}; expected milliseconds")),
             },
         };
-        if !self.events.contains_key(name) && self.events.len() >= MOST_EVENTS {
-            return Err(Error::fail(
-                429,
-                format!("{MOST_EVENTS} kinds of events are counted; that is the most"),
-            ));
+        if !self.events.contains_key(name) && self.events.len() >= MAX_EVENTS {
+            return Err(Error::fail(429, format!("{MAX_EVENTS} names of events are in use, the maximum")));
         }
         let event = self.events.entry(name.to_owned()).or_default();
         event.count += times;
@@ -64,36 +64,36 @@ impl Figures {
         }
         let count = event.count;
         if let Some(snippet) = input.get("snippet").and_then(Value::as_str) {
-            self.about.add(snippet, times);
+            self.snippets.add(snippet, times);
         }
         Ok(json!({"event": name, "count": count}))
     }
 
-    /// Keeps the statistics of a snippet.
+    /// Stores the statistics of a snippet.
     pub fn analyzed(&mut self, id: &str, content: Content) {
-        self.analyzed.keep(id, content);
+        self.analyzed.insert(id, content);
     }
 
-    /// Counts the keywords that were found for a snippet.
+    /// Counts the keywords of a snippet.
     pub fn keywords<'a>(&mut self, keywords: impl Iterator<Item = &'a str>) {
         for keyword in keywords {
             self.keywords.add(keyword, 1);
         }
     }
 
-    /// All of it, with so many of the most frequent snippets and keywords.
+    /// All counters, with the `top` most frequent snippets and keywords.
     pub fn json(&self, top: usize) -> Value {
         let events: BTreeMap<String, Value> =
             self.events.iter().map(|(name, event)| (name.clone(), event_json(event))).collect();
         json!({
             "events": events,
-            "snippets": self.about.top(top),
+            "snippets": self.snippets.top(top),
             "keywords": self.keywords.top(top),
             "content": self.analyzed.json(),
         })
     }
 
-    /// Events by how often they happened: name, count.
+    /// The most frequent events: name, count.
     pub fn top_events(&self, top: usize) -> Vec<(&str, u64)> {
         let mut events: Vec<_> =
             self.events.iter().map(|(name, event)| (name.as_str(), event.count)).collect();
@@ -113,20 +113,20 @@ fn event_json(event: &Event) -> Value {
             "p50": rounded(latency.percentile(0.5)),
             "p90": rounded(latency.percentile(0.9)),
             "p99": rounded(latency.percentile(0.99)),
-            "max": rounded(latency.longest()),
+            "max": rounded(latency.max()),
         },
     })
 }
 
-/// How often each of many words came up. When there are too many, those that came up once make room.
+/// How often each word occurred. When it is full, words that occurred once are dropped.
 #[derive(Default)]
 struct Counts(HashMap<String, u64>);
 
 impl Counts {
     fn add(&mut self, word: &str, times: u64) {
-        if self.0.len() >= MOST_KEPT && !self.0.contains_key(word) {
+        if self.0.len() >= MAX_ENTRIES && !self.0.contains_key(word) {
             self.0.retain(|_, count| *count > 1);
-            if self.0.len() >= MOST_KEPT {
+            if self.0.len() >= MAX_ENTRIES {
                 return;
             }
         }
@@ -140,7 +140,7 @@ impl Counts {
     }
 }
 
-/// The newest statistics of each snippet; the oldest make room.
+/// The latest statistics of each snippet. When it is full, the oldest snippet is dropped.
 #[derive(Default)]
 struct Latest {
     by_id: HashMap<String, Content>,
@@ -148,11 +148,11 @@ struct Latest {
 }
 
 impl Latest {
-    fn keep(&mut self, id: &str, content: Content) {
+    fn insert(&mut self, id: &str, content: Content) {
         if self.by_id.insert(id.to_owned(), content).is_none() {
             self.order.push_back(id.to_owned());
         }
-        if self.order.len() > MOST_KEPT {
+        if self.order.len() > MAX_ENTRIES {
             if let Some(oldest) = self.order.pop_front() {
                 self.by_id.remove(&oldest);
             }
@@ -176,25 +176,25 @@ impl Latest {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, MOST_EVENTS, MOST_KEPT};
+    use super::{MAX_ENTRIES, MAX_EVENTS, Metrics};
     use crate::content::Content;
     use reed_plugin::json;
 
     #[test]
-    fn events_are_counted_and_measured() {
-        let mut figures = Figures::default();
+    fn events_and_latencies_are_recorded() {
+        let mut metrics = Metrics::default();
         let view = json!({"event": "view", "snippet": "intro", "latency_ms": 4});
-        assert_eq!(figures.record(&view).unwrap()["count"], 1);
-        assert_eq!(figures.record(&json!({"event": "view", "count": 9})).unwrap()["count"], 10);
-        let all = figures.json(5);
+        assert_eq!(metrics.record(&view).unwrap()["count"], 1);
+        assert_eq!(metrics.record(&json!({"event": "view", "count": 9})).unwrap()["count"], 10);
+        let all = metrics.json(5);
         assert_eq!(all["events"]["view"]["latency_ms"]["p50"], 4.0);
         assert_eq!(all["snippets"], json!([["intro", 1]]));
-        assert_eq!(figures.top_events(5), [("view", 10)]);
+        assert_eq!(metrics.top_events(5), [("view", 10)]);
     }
 
     #[test]
-    fn what_is_no_event_is_refused() {
-        let mut figures = Figures::default();
+    fn invalid_events_are_rejected() {
+        let mut metrics = Metrics::default();
         for bad in [
             json!(null),
             json!({"event": ""}),
@@ -202,23 +202,23 @@ mod tests {
             json!({"event": "x", "count": -1}),
             json!({"event": "x", "latency_ms": "slow"}),
         ] {
-            assert_eq!(figures.record(&bad).unwrap_err().status(), 422, "{bad}");
+            assert_eq!(metrics.record(&bad).unwrap_err().status(), 422, "{bad}");
         }
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut figures = Figures::default();
-        for number in 0..MOST_EVENTS {
-            figures.record(&json!({"event": format!("e{number}")})).unwrap();
+        let mut metrics = Metrics::default();
+        for number in 0..MAX_EVENTS {
+            metrics.record(&json!({"event": format!("e{number}")})).unwrap();
         }
-        assert_eq!(figures.record(&json!({"event": "one more"})).unwrap_err().status(), 429);
-        for number in 0..MOST_KEPT + 5 {
-            figures.analyzed(&number.to_string(), Content { words: 1, ..Content::default() });
-            figures.keywords([number.to_string().as_str(), "often"].into_iter());
+        assert_eq!(metrics.record(&json!({"event": "one more"})).unwrap_err().status(), 429);
+        for number in 0..MAX_ENTRIES + 5 {
+            metrics.analyzed(&number.to_string(), Content { words: 1, ..Content::default() });
+            metrics.keywords([number.to_string().as_str(), "often"].into_iter());
         }
-        let all = figures.json(1);
-        assert_eq!(all["content"]["snippets"], MOST_KEPT);
-        assert_eq!(all["keywords"], json!([["often", MOST_KEPT + 5]]));
+        let all = metrics.json(1);
+        assert_eq!(all["content"]["snippets"], MAX_ENTRIES);
+        assert_eq!(all["keywords"], json!([["often", MAX_ENTRIES + 5]]));
     }
 }

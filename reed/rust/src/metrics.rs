@@ -1,14 +1,15 @@
-//! What a plugin counts of itself.
+//! Counters for `reed plugin health`, and how long the plugin has been idle.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Counters since the start; any thread may count.
-pub(crate) struct Figures {
+/// Counters since the start of the process, shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Metrics {
     started: Instant,
-    last_work: AtomicU64, // milliseconds after the start
+    last_active: AtomicU64, // milliseconds after the start
     active: AtomicUsize,
     calls: AtomicU64,
     errors: AtomicU64,
@@ -16,11 +17,11 @@ pub(crate) struct Figures {
     received: AtomicU64,
 }
 
-impl Figures {
-    pub(crate) fn new() -> Figures {
-        Figures {
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        Metrics {
             started: Instant::now(),
-            last_work: AtomicU64::new(0),
+            last_active: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -29,10 +30,10 @@ impl Figures {
         }
     }
 
-    /// Something is being done until what this gives is dropped.
-    pub(crate) fn work(&self) -> Work<'_> {
+    /// The plugin is active until the guard is dropped.
+    pub(crate) fn activity(&self) -> Activity<'_> {
         self.active.fetch_add(1, Ordering::Relaxed);
-        Work(self)
+        Activity(self)
     }
 
     pub(crate) fn call_answered(&self, failed: bool) {
@@ -48,17 +49,16 @@ impl Figures {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How long nothing was done; none while something is.
-    pub(crate) fn idle(&self) -> Duration {
+    pub(crate) fn idle_for(&self) -> Duration {
         if self.active.load(Ordering::Relaxed) > 0 {
             return Duration::ZERO;
         }
-        let last = Duration::from_millis(self.last_work.load(Ordering::Relaxed));
+        let last = Duration::from_millis(self.last_active.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(last)
     }
 
-    /// As the answer to PLUGIN_HEALTH has them.
-    pub(crate) fn json(&self, dropped: u64, waiting: usize, own: &Value) -> Value {
+    /// The answer to PLUGIN_HEALTH. `own` are the plugin's own metrics.
+    pub(crate) fn to_json(&self, bytes_dropped: u64, messages_waiting: usize, own: &Value) -> Value {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         json!({
             "pid": std::process::id(),
@@ -67,20 +67,20 @@ impl Figures {
             "errors": count(&self.errors),
             "messages_sent": count(&self.sent),
             "messages_received": count(&self.received),
-            "messages_waiting": waiting,
-            "bytes_dropped": dropped,
+            "messages_waiting": messages_waiting,
+            "bytes_dropped": bytes_dropped,
             "own": own,
         })
     }
 }
 
-/// See [`Figures::work`].
-pub(crate) struct Work<'a>(&'a Figures);
+/// See [`Metrics::activity`].
+pub(crate) struct Activity<'a>(&'a Metrics);
 
-impl Drop for Work<'_> {
+impl Drop for Activity<'_> {
     fn drop(&mut self) {
         let now = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_work.store(now, Ordering::Relaxed);
+        self.0.last_active.store(now, Ordering::Relaxed);
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
