@@ -45,8 +45,8 @@ from reed.sandbox.confine import Sandbox
 from reed.store.base import Store
 from reed.store.sqlite import SqliteStore
 from reed.supervision.callbacks import Process
-from reed.supervision.groups import People
 from reed.supervision.lifecycle import AT_REST, State
+from reed.supervision.permissions import People
 from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor

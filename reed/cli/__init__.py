@@ -90,13 +90,19 @@ def subcommands(noun: str) -> dict[str, Subcommand]:
 
 
 def _run(argv: list[str]) -> int:
+    from reed.cli.output import Output
+
     leading: list[str] = []
     noun = _next_argument(argv, leading)
     if noun == "help" and argv:  # reed help NOUN
         leading.append("--help")
         noun = _next_argument(argv, leading)
     if "--version" in leading or "-v" in leading:
-        return _show_version(as_json="--json" in leading + argv)
+        from reed import __version__
+
+        text = f"reed {__version__}"
+        Output(sys.stdout, as_json="--json" in leading + argv).show({"version": __version__}, text, [[text]])
+        return DONE
     if not noun or noun == "help":
         print(_overview(), file=sys.stdout if noun or "--help" in leading else sys.stderr)
         return DONE if noun or "--help" in leading else WRONG_USAGE
@@ -121,21 +127,8 @@ def _run(argv: list[str]) -> int:
     if args.has("--help"):
         print(help_text(name, subcommand))
         return DONE
-    from reed.cli.output import Output
-
     gc.enable()
     return subcommand.run(args, Output(sys.stdout, as_json=args.has("--json")))
-
-
-def _show_version(*, as_json: bool) -> int:
-    from reed import __version__
-    from reed.cli.output import Output
-
-    if as_json:
-        Output(sys.stdout, as_json=True).json({"version": __version__})
-    else:
-        print(f"reed {__version__}")
-    return DONE
 
 
 def _next_argument(argv: list[str], leading: list[str]) -> str:

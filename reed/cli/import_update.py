@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from reed.client import Client, Request
@@ -23,7 +23,6 @@ from reed.wire.common import JsonResponse
 from reed.wire.json_spans import exact, members
 from reed.wire.schema import SchemaBond, SchemaTree, SchemaUnbond
 from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, SnippetUpdate
-from reed.wire.structs import REF, pack_text
 
 
 class Change(NamedTuple):
@@ -37,61 +36,19 @@ class Change(NamedTuple):
     cause: CallError | None = None  # the core's response to the line; None: not sent
 
 
-OnOutcome = Callable[[Change, str | Exception], None]  # "updated", "unchanged" or the error
-OnExisting = Callable[[Change, Record], None]
+def existing_snippet(change: Change, response: bytes | CallError) -> Record:
+    """The snippet of a line from the response to GET. Raises the response, or the cause if that explains more."""
+    if isinstance(response, CallError):
+        is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
+        raise (change.cause if is_absent else None) or response
+    record = SnippetGot.unpack(response).record
+    if change.ref not in (record.semantic_name, record.id):  # the ref is only the start of its id
+        raise change.cause or NotFound(f"no snippet {change.ref!r}")
+    return record
 
 
-def update(
-    core: Client,
-    changes: Sequence[Change],
-    on_outcome: OnOutcome,
-    on_existing: OnExisting,
-    *,
-    write: bool,
-    dry_run: bool,
-) -> None:
-    """Compare each line with its snippet and, if `write`, update the snippet.
-
-    Uses connections of its own: the caller's may be in the middle of a pipeline.
-    """
-    with Client(core.path, core.timeout) as reader, Client(core.path, core.timeout) as writer:
-        writes = _writes(reader, changes, on_outcome, on_existing, write=write, dry_run=dry_run)
-        for request, response in writer.pipelined(writes):
-            on_outcome(request.tag, response if isinstance(response, CallError) else "updated")
-
-
-def _writes(
-    reader: Client,
-    changes: Sequence[Change],
-    on_outcome: OnOutcome,
-    on_existing: OnExisting,
-    *,
-    write: bool,
-    dry_run: bool,
-) -> Iterator[Request]:
-    reads = (Request(Command.SNIPPET_GET, pack_text(change.ref, REF.size), change) for change in changes)
-    for request, response in reader.pipelined(reads):
-        change = request.tag
-        try:
-            if isinstance(response, CallError):
-                # The snippet that caused a conflict may be another one: then the first error explains more.
-                is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
-                raise (change.cause if is_absent else None) or response
-            record = SnippetGot.unpack(response).record
-            if change.ref not in (record.semantic_name, record.id):  # only the start of its id
-                raise change.cause or NotFound(f"no snippet {change.ref!r}")
-            on_existing(change, record)
-            needed = _write(record, change, write=write, dry_run=dry_run)
-            if needed is None:
-                on_outcome(change, "unchanged")
-            else:
-                yield needed
-        except (CallError, ValueError) as error:
-            on_outcome(change, error)
-
-
-def _write(record: Record, change: Change, *, write: bool, dry_run: bool) -> Request | None:
-    """The request that makes the snippet what the line says; None if it is the same."""
+def update_request(record: Record, change: Change, *, update: bool, dry_run: bool) -> Request | None:
+    """The request that makes the snippet what the line says; None if it is the same; Conflict without `update`."""
     if change.old_id == record.id and change.cause is not None:
         raise change.cause  # this very snippet, in a newer version
     if record.snippet_type != change.snippet_type:
@@ -99,7 +56,7 @@ def _write(record: Record, change: Change, *, write: bool, dry_run: bool) -> Req
     old, new = bytes(record.content), change.content
     if old == new or exact(old) == exact(new):
         return None
-    if not write:
+    if not update:
         problem = str(change.cause) if change.cause else f"{change.ref} exists with different content"
         raise Conflict(problem, hint="--update changes it")
     patch = merge_patch(old.decode(), new.decode()).encode()

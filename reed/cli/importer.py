@@ -18,7 +18,14 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reed.cli.import_update import Change, WantedBond, bond_requests, existing_bonds, update
+from reed.cli.import_update import (
+    Change,
+    WantedBond,
+    bond_requests,
+    existing_bonds,
+    existing_snippet,
+    update_request,
+)
 from reed.cli.output import plural, print_error
 from reed.cli.plain_lines import Keys, Naming, NumberedLines
 from reed.cli.progress import Progress
@@ -29,6 +36,7 @@ from reed.wire.codes import Command
 from reed.wire.json_spans import exact
 from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import Record, RestoreFlag, SnippetCreate, SnippetRestore, SnippetWritten
+from reed.wire.structs import REF, pack_text
 
 MAX_PRINTED = 20  # problems of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -158,20 +166,34 @@ class Import:
             self._refs[source.old_id] = written.snippet_id
 
     def _apply_changes(self) -> None:
+        """Compare the lines so far with their snippets, on connections of its own: self.core is within a pipeline."""
         changes, self._changes = self._changes, []
-        if changes:
-            update(self.core, changes, self._on_outcome, self._on_existing, write=self._update, dry_run=self.dry_run)
+        if not changes:
+            return
+        path, timeout = self.core.path, self.core.timeout
+        with Client(path, timeout) as reader, Client(path, timeout) as writer:
+            for request, response in writer.pipelined(self._update_requests(reader, changes)):
+                if isinstance(response, CallError):
+                    self.problems.reject(request.tag.line, response)
+                else:
+                    self.counts["updated"] += 1
 
-    def _on_outcome(self, change: Change, outcome: str | Exception) -> None:
-        if isinstance(outcome, str):
-            self.counts[outcome] += 1
-        else:
-            self.problems.reject(change.line, outcome)
-
-    def _on_existing(self, change: Change, record: Record) -> None:
-        """Bonds of the file refer to the existing snippet."""
-        if change.old_id and change.old_id != record.id:
-            self._refs[change.old_id] = record.id
+    def _update_requests(self, reader: Client, changes: list[Change]) -> Iterator[Request]:
+        reads = (Request(Command.SNIPPET_GET, pack_text(change.ref, REF.size), change) for change in changes)
+        for read, response in reader.pipelined(reads):
+            change = read.tag
+            try:
+                record = existing_snippet(change, response)
+                if change.old_id and change.old_id != record.id:
+                    self._refs[change.old_id] = record.id
+                request = update_request(record, change, update=self._update, dry_run=self.dry_run)
+            except (CallError, ValueError) as error:
+                self.problems.reject(change.line, error)
+                continue
+            if request is None:
+                self.counts["unchanged"] += 1
+            else:
+                yield request
 
     # Lines of an export.
 

@@ -167,7 +167,7 @@ def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, 
 
 
 def expected_positionals(subcommand: Subcommand, given: Iterable[str]) -> list[str]:
-    """The positionals that are to be written beside these options."""
+    """The positionals that are required or optional beside the given options."""
     replaced = {option.replaces for option in subcommand.options if option.name in given}
     return [each for each in subcommand.positionals.split() if each.strip("[]…") not in replaced]
 

@@ -18,8 +18,7 @@ from reed.core.calls import Caller
 from reed.core.listener import Peer
 from reed.peer_log import ORPHANS, PeerLog
 from reed.sandbox.mark import is_marked
-from reed.supervision.groups import People
-from reed.supervision.permissions import commands_for
+from reed.supervision.permissions import People, commands_for
 
 ORPHAN = ""  # in place of a plugin's name: a process of a plugin that has ended
 

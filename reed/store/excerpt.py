@@ -1,10 +1,10 @@
-"""An excerpt: the few words of a text around what was searched for.
+"""Excerpts: the words of a snippet's texts around the terms of a query.
 
-    texts of a snippet ── folded ── the places of the terms ── where most are near ── the words there, as written
+    texts ── fold ── find the terms ── the window with most different terms ── its words, unfolded
 
-An index could tell the places, by running the query again or by indexing the texts again: both took longer than the
-search itself. Only a few thousand characters at a time are folded, until the terms were found. Folding changes lengths,
-so a piece is folded in parts of some 200 characters, and a place is looked for within its part.
+The text is folded in pieces until the terms are found: asking FTS5 for the positions took longer than the search.
+Folding changes lengths, so a piece is folded in parts of about 200 characters, and a position in the folded text is
+mapped back within its part.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from itertools import accumulate, islice
 from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
-_PIECE = 32 * 1024  # characters looked through between two chances to interrupt
-_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: marks stay with their letters
-_WINDOW = 160  # characters in which terms count as together
-_MAX_PLACES = 20  # of a term in a piece: further ones hardly make a better window
+_PIECE = 32 * 1024  # characters searched between two interruptions
+_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word, so that combining marks stay with their letters
+_WINDOW = 160  # characters
+_MAX_MATCHES = 20  # of a term in a piece; more hardly improve the window
 _BEFORE, _AFTER = 7, 17  # words
-_WORD_LENGTH = 40  # characters, so many words are surely in a few times that
+_MAX_WORD = 40  # characters
 
 
 class _Folded:
-    """A piece of text, folded, that knows where its places are in the piece."""
+    """A piece of text, folded, whose positions can be mapped back."""
 
     def __init__(self, piece: str) -> None:
         if piece.isascii():
@@ -39,13 +39,13 @@ class _Folded:
         self.text = "".join(folded)
 
     def origin(self, at: int) -> int:
-        """The place in the piece of a place in the folded text."""
+        """The position in the piece of a position in the folded text."""
         if not self._parts:
             return at
         number = bisect_right(self._ends, at)
         begin = self._ends[number - 1] if number else 0
         part = self._parts[number]
-        low, high = 0, len(part)  # the longest beginning of the part that folds to no more than what is before `at`
+        low, high = 0, len(part)  # the longest prefix of the part whose folded length is at most at - begin
         while low < high:
             middle = (low + high + 1) // 2
             if len(fold(part[:middle])) <= at - begin:
@@ -56,21 +56,21 @@ class _Folded:
 
 
 class Excerpts:
-    """Makes the excerpts for one query."""
+    """The excerpts of one query."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
-        self._terms = [_Sought(term) for term in terms]
+        self._terms = [_Pattern(term) for term in terms]
 
     def of(self, texts: Sequence[str]) -> Generator[None, None, str]:
-        """The excerpt of the one text in which most terms are near each other."""
-        best = (0, "", 0)  # how many terms, in which text, where
+        """The excerpt of the text with most terms in a window."""
+        best = (0, "", 0)  # number of terms, text, position
         for text in texts:
             for begin in range(0, len(text), _PIECE):
                 found, at = self._window(text[begin : begin + _PIECE])
                 if found > best[0]:
                     best = (found, text, begin + at)
                 if found:
-                    break  # further on there may be a better one: not worth the time
+                    break  # a better window may follow: not worth the time
                 yield
             if best[0] == len(self._terms):
                 break
@@ -78,16 +78,16 @@ class Excerpts:
         return _words(text or next(filter(None, texts), ""), at)
 
     def _window(self, piece: str) -> tuple[int, int]:
-        """How many different terms are in the best window, and where it begins."""
+        """The number of different terms in the best window, and its position."""
         folded = _Folded(piece)
-        places = sorted(
+        positions = sorted(
             (at, number)
             for number, term in enumerate(self._terms)
-            for at in islice(term.places(folded.text), _MAX_PLACES)
+            for at in islice(term.positions(folded.text), _MAX_MATCHES)
         )
         most, best = 0, 0
-        for first, (at, _) in enumerate(places):
-            near = {number for place, number in islice(places, first, None) if place - at < _WINDOW}
+        for first, (at, _) in enumerate(positions):
+            near = {number for position, number in islice(positions, first, None) if position - at < _WINDOW}
             if len(near) > most:
                 most, best = len(near), at
             if most == len(self._terms):
@@ -95,36 +95,36 @@ class Excerpts:
         return most, folded.origin(best) if most else 0
 
 
-class _Sought:
-    """A term, and how to find it in a folded text."""
+class _Pattern:
+    """Finds a term in a folded text."""
 
     def __init__(self, term: Term) -> None:
         words = re.findall(r"[^\W_]+", term.text)
         self._first = words[0]
         self._whole = re.compile(r"[\W_]+".join(map(re.escape, words)))
-        self._may_go_on = term.is_prefix
+        self._is_prefix = term.is_prefix
 
-    def places(self, folded: str) -> Iterator[int]:
-        at = folded.find(self._first)  # found quickly
+    def positions(self, folded: str) -> Iterator[int]:
+        at = folded.find(self._first)  # faster than the regular expression
         while at >= 0:
             match = self._whole.match(folded, at)
-            if match and _is_edge(folded, at) and (self._may_go_on or _is_edge(folded, match.end())):
+            if match and _is_edge(folded, at) and (self._is_prefix or _is_edge(folded, match.end())):
                 yield at
             at = folded.find(self._first, at + 1)
 
 
 def _is_edge(text: str, at: int) -> bool:
-    """Does a word begin or end there? In an unspaced script, anywhere."""
+    """Is there a word boundary? In an unspaced script, everywhere."""
     around = text[max(0, at - 1) : at + 1]
     return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)
 
 
 def _words(text: str, at: int) -> str:
-    """The words around a place, with "…" where words are left out."""
-    room = _WORD_LENGTH * (_BEFORE + _AFTER)
+    """The words around a position, "…" for omitted ones."""
+    room = _MAX_WORD * (_BEFORE + _AFTER)
     before = text[max(0, at - room) : at].split()
     if before and at and not text[at - 1].isspace():
-        at -= len(before.pop())  # the match begins within a word as people see it: `(word`
+        at -= len(before.pop())  # the term begins inside a word: `(term`
     after = text[at : at + room].split()
     starts = at <= room and len(before) <= _BEFORE
     ends = at + room >= len(text) and len(after) <= _AFTER

@@ -1,14 +1,13 @@
-"""Which texts are the same to a reader: folding, for the search index, queries and excerpts.
+"""Unicode folding for search, which FTS5's tokenizer lacks: for the index, queries and excerpts.
 
-    fold      text ── NFKD, case folded, marks and invisible characters dropped, composed again ──▶ folded text
+    fold      NFKD, case folding, without diacritics and invisible characters, NFC
               Straße → strasse   ΟΔΥΣΣΕΥΣ → οδυσσευσ   ﬁ → fi   ＡＢＣ → abc   בְּרֵאשִׁית → בראשית
 
-    segment   folded text ── runs of scripts that are written without spaces become overlapping pairs
-              東京都 → 東京 京都 都        so that any part of a run is found, as a phrase of pairs
+    segment   cuts runs of scripts that are written without spaces into overlapping pairs
+              東京都 → 東京 京都 都        so that a phrase of pairs finds any part of a run
 
-A text in which the tokenizer of the index folds everything by itself (ASCII, and Latin letters with diacritics) is
-`is_plain`: it goes into the index as it is. Dakuten (が is not か), vowel signs of Indic scripts and Thai tone marks
-tell words apart, and stay.
+The tokenizer folds ASCII and Latin letters with diacritics itself; a text of these is `is_plain` and is indexed as it
+is. Marks that distinguish words stay: dakuten (が is not か), Indic vowel signs, Thai tone marks.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["UNSPACED", "fold", "is_plain", "is_unspaced", "last_run", "segment"]
 
 _ASCII = bytes(range(128))
 
-# Latin letters with a stroke, or two in one, that Unicode does not decompose; ß, ﬁ and ς are folded by casefold().
+# Latin letters with a stroke and ligatures that Unicode does not decompose; casefold() folds ß, ﬁ and ς.
 _STROKES = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "ħ": "h", "ŧ": "t", "ð": "d", "þ": "th"}
 
 # Format characters (soft hyphen, zero-width ones, direction marks), variation selectors, the Arabic tatweel.
@@ -29,14 +28,14 @@ _INVISIBLE = (
     "\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufe00-\ufe0f\ufeff"
 )
-# Marks that do not make another word: diacritics, Hebrew points, Arabic vowels.
+# Marks that do not distinguish words: diacritics, Hebrew points, Arabic vowels.
 _MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 )
 _DROPPED = re.compile(f"[{_INVISIBLE}{_MARKS}]+")
 
-# What the tokenizer `unicode61 remove_diacritics 2` folds as `fold` does: a test compares them letter by letter.
+# All but what the tokenizer `unicode61 remove_diacritics 2` folds as `fold` does; a test compares them.
 _NOT_PLAIN = re.compile(
     "[^\u00a1-\u00a9\u00ab\u00ac\u00ae-\u00b1\u00b6\u00b7\u00bb\u00bf-\u00c5\u00c7-\u00cf\u00d1-\u00d6\u00d7"
     "\u00d9-\u00dd\u00e0-\u00e5\u00e7-\u00ef\u00f1-\u00f6\u00f7\u00f9-\u00fd\u00ff-\u010f\u0112-\u0125\u0128-\u012f"
@@ -52,17 +51,17 @@ _BMP = (
 )
 _BEYOND_BMP = "\U00020000-\U0003ffff"
 UNSPACED = _BMP + _BEYOND_BMP
-_RUN = re.compile(f"[{_BMP}]+|[{_BEYOND_BMP}]+")  # two sets: one set with both is searched ten times as slowly
+_RUN = re.compile(f"[{_BMP}]+|[{_BEYOND_BMP}]+")  # a single set would be ten times slower
 _LAST_RUN = re.compile(f"([{UNSPACED}]+)\\W*$")
 
 
 def is_plain(text: str) -> bool:
-    """Does the tokenizer of the index fold it as `fold` would?"""
+    """Does FTS5's tokenizer fold the text as `fold` does?"""
     return text.isascii() or _NOT_PLAIN.search(_beyond_ascii(text)) is None
 
 
 def fold(text: str) -> str:
-    """The text without what makes no other word; its length may be another."""
+    """May change the length of the text."""
     if text.isascii():
         return text.lower()
     folded = _drop(unicodedata.normalize("NFKD", text)).casefold()
@@ -78,16 +77,13 @@ def _drop(text: str) -> str:
 
 
 def _beyond_ascii(text: str) -> str:
-    """The characters beyond ASCII, which are few in most texts: to look through them is quicker than through all."""
+    """The other characters are few in most texts, so searching only these is faster."""
     return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 def segment(folded: str, *, is_open: bool = False) -> str:
-    """The folded text with each run of an unspaced script as its pairs and its last character, between spaces.
-
-    `is_open`: the text may go on where it is looked for. A run at its end is its pairs only: what is its last character
-    here begins another pair there.
-    """
+    """The folded text with each unspaced run as pairs and its last character. `is_open`: a run at the end may continue
+    in the indexed text, so its last character, which there begins a pair, is left out."""
     if folded.isascii():
         return folded
     text = _RUN.sub(_pairs, folded)
@@ -101,11 +97,11 @@ def _pairs(run: re.Match[str]) -> str:
 
 
 def last_run(folded: str) -> str:
-    """The run of an unspaced script that the text ends with, if it does; it may go on where it is looked for."""
+    """The unspaced run at the end of the text, or ""."""
     run = _LAST_RUN.search(folded)
     return run[1] if run is not None else ""
 
 
 def is_unspaced(text: str) -> bool:
-    """Is any character of a script that is written without spaces?"""
+    """Has the text a character of a script written without spaces?"""
     return not text.isascii() and _RUN.search(text) is not None

@@ -66,5 +66,5 @@ def hit_limit(limit: int, offset: int) -> int:
     if limit > MAX_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}")
     if offset + limit > MAX_HIT:
-        raise Malformed(f"offset {offset}", hint=f"hits are counted to {MAX_HIT}; make the query narrower")
+        raise Malformed(f"offset {offset}", hint=f"offset + limit is at most {MAX_HIT}; narrow the query")
     return limit or DEFAULT_LIMIT

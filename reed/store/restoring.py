@@ -41,9 +41,9 @@ class Plan(NamedTuple):
 def checked(record: Record) -> Record:
     """The record with its id in lower case. Raises Invalid for an id, version or time that no store can hold."""
     record = record._replace(id=record.id.lower(), content=bytes(record.content))
-    hint = "create the snippet instead: it gets an id of its own"
+    hint = "create the snippet instead: it gets a new id"
     if not is_uuid_7(record.id):
-        raise Invalid(f"the id {record.id!r} is no UUID version 7", hint=hint)
+        raise Invalid(f"the id {record.id!r} is not a UUID version 7", hint=hint)
     if not 0 < time_in(record.id) < MAX_TIME:
         raise Invalid(f"the time in the id {record.id} is not between 1970 and 2200", hint=hint)
     if not 1 <= record.version <= MAX_VERSION:
@@ -79,16 +79,16 @@ def plan(
 def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
     if old.id != record.id:
         raise Conflict(
-            f"the ids {record.id} and {old.id}, which is here, have the same time",
-            hint="create the snippet instead: it gets an id of its own",
+            f"{record.id} has the same time as {old.id} in the store",
+            hint="create the snippet instead: it gets a new id",
         )
     if overwrite or old.version < record.version:
         return
     if old.version > record.version:
-        what = f"{record.id} is here in version {old.version}, newer than {record.version}"
+        what = f"the store has version {old.version} of {record.id}, newer than {record.version}"
     else:
-        what = f"{record.id} is here in version {old.version} too, with another content, name, type or time"
-    raise Conflict(what, hint="it was left as it is; `reed import --update` replaces it")
+        what = f"the store has version {old.version} of {record.id} with other content, name, type or times"
+    raise Conflict(what, hint="nothing was changed; `reed import --update` replaces it")
 
 
 def _unfit(record: Record, types: TypeCatalog) -> Iterator[Invalid]:
@@ -102,8 +102,8 @@ def _unfit(record: Record, types: TypeCatalog) -> Iterator[Invalid]:
 def _ahead(record: Record, latest: int) -> Iterator[Invalid]:
     if time_in(record.id) > latest:
         yield Invalid(
-            f"the id {record.id} is of the future, and new ids will come after it",
+            f"the time in the id {record.id} is in the future, and new ids will be later still",
             hint="check this machine's clock",
         )
     if max(record.created_at, record.updated_at) > latest:
-        yield Invalid(f"{record.id} was written in the future", hint="check this machine's clock")
+        yield Invalid(f"the times of {record.id} are in the future", hint="check this machine's clock")

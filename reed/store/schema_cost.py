@@ -1,14 +1,14 @@
-"""What validating against a JSON Schema may cost, known before anything is validated (limits.md#schemas).
+"""An upper bound for the cost of validating a content, known before a schema is compiled (limits.md#schemas).
 
-    weight   schema objects after every `$ref` is expanded: each may look at each value of a content
-    nodes    values of a content, counted by its commas and opening brackets
-    cost     weight × nodes: at most some 130 ns each, for a schema that `is_bounded`
+    weight   schema objects after expanding every `$ref`: each may visit each value of a content
+    nodes    values of a content, estimated from its commas and opening brackets
+    cost     weight × nodes; each takes at most about 130 ns if the schema `is_bounded`
 
-    weight above MAX_WEIGHT                    refused at once: doubled `$ref`s of 20 levels have a weight of a million
-    cost up to MAX_COST_IN_LOOP, short content validated in the loop
-    anything else                              validated in a worker, with a deadline
+    weight above MAX_WEIGHT                       refused: 20 levels of doubled `$ref`s have a weight of a million
+    cost up to MAX_COST_IN_LOOP, short content    validated in the loop
+    otherwise                                     validated in a worker, with a deadline
 
-Nothing here validates or compiles: `weigh` reads the schema once, with the weight of each `$ref` target remembered.
+`weigh` reads the schema once and caches the weight of each `$ref` target.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from reed.errors import Invalid
 from reed.wire.strict_json import Json
 
 MAX_WEIGHT = 10_000
-MAX_COST_IN_LOOP = 20_000  # weight × nodes: 2.6 ms at the worst
-MAX_COST_OF_ERRORS_IN_LOOP = 500  # the texts of errors cost far more than finding out that there is one
+MAX_COST_IN_LOOP = 20_000  # weight × nodes; at most 2.6 ms
+MAX_COST_OF_ERRORS_IN_LOOP = 500  # error messages cost far more than finding that there is an error
 MAX_CONTENT_IN_LOOP = 64 * 1024  # bytes
-MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, where the schema has a regular expression
-_MAX_REF_DEPTH = 128  # schemas within each other, through `$ref`s too
+MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, if the schema has a regular expression
+_MAX_REF_DEPTH = 128  # nested schemas, including those through `$ref`s
 
 # Keywords whose value is one schema, a list of schemas, or schemas by name.
 _SCHEMA = frozenset(
@@ -33,7 +33,7 @@ _SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems", "items"})
 _NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _UNUSED = frozenset({"$defs", "definitions"})  # cost nothing until a `$ref` uses them
 _PATTERNS = frozenset({"pattern", "patternProperties"})
-# Keywords that look at one value once.
+# Keywords that inspect a value once.
 _PLAIN = frozenset(
     {
         *("$schema", "$id", "$comment", "$anchor", "title", "description", "default", "examples", "deprecated"),
@@ -47,16 +47,16 @@ _PLAIN = frozenset(
 
 class Cost(NamedTuple):
     weight: int
-    is_bounded: bool  # False: has a keyword whose cost is no multiple of weight × nodes, such as unevaluatedItems
+    is_bounded: bool  # False: a keyword, such as unevaluatedItems, may cost more than weight × nodes
     has_pattern: bool
 
     def fits_loop(self, content: bytes | memoryview) -> bool:
-        """May the loop find out whether this content is valid?"""
+        """May the loop check whether this content is valid?"""
         limit = MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP
         return self.is_bounded and len(content) <= limit and self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
 
     def errors_fit_loop(self, content: bytes | memoryview) -> bool:
-        """May the loop list what is wrong with this content?"""
+        """May the loop collect the error messages for this content?"""
         return self.is_bounded and self.weight * nodes_of(content) <= MAX_COST_OF_ERRORS_IN_LOOP
 
 
@@ -64,13 +64,13 @@ FREE = Cost(0, is_bounded=True, has_pattern=False)  # of a type without a schema
 
 
 def nodes_of(content: bytes | memoryview) -> int:
-    """At least as many as the content has values: commas and brackets within strings count too."""
+    """An upper bound for the number of values: commas and brackets within strings count too."""
     text = bytes(content)
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def weigh(place: str, schema: Json) -> Cost:
-    """The cost of a schema; Invalid when its weight is above MAX_WEIGHT, or when it is nested too deeply to tell."""
+    """Raises Invalid when the weight is above MAX_WEIGHT or the schema is nested too deeply."""
     scales = _Scales(place, schema)
     weight = scales.weight(schema, 0)
     return Cost(weight, scales.is_bounded, scales.has_pattern)
@@ -83,7 +83,7 @@ class _Scales:
         self._place = place
         self._root = root
         self._weights: dict[str, int] = {}  # by `$ref`
-        self._open: set[str] = set()  # refs that are being weighed: one of them again is a recursion
+        self._open: set[str] = set()  # refs being weighed: meeting one of them again is a recursion
         self._recursions = 0
 
     def weight(self, schema: Json, depth: int) -> int:
@@ -141,14 +141,14 @@ class _Scales:
 
 
 def _weight_of_enum(values: list[Json]) -> int:
-    """Strings, or numbers, are looked up; of other values each is compared with each node of the content."""
+    """Strings are looked up; other values are each compared with each node of the content."""
     if all(isinstance(value, str) for value in values):
         return 0
     return sum(1 + len(value) if isinstance(value, (dict, list)) else 1 for value in values)
 
 
 def _target(root: Json, ref: str) -> Json:
-    """What a JSON Pointer within the schema leads to; None: nothing, or it is an anchor."""
+    """The target of a JSON Pointer within the schema; None if there is none, or for an anchor."""
     from urllib.parse import unquote
 
     path = unquote(ref[1:])

@@ -26,7 +26,8 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 PAGE_BYTES = 512 * 1024  # of content in a page; a single larger record is a page of its own
 
-_STEP_RECORDS, _STEP_BYTES = 32, 128 * 1024  # read between two interruptions
+_STEP_BYTES = 128 * 1024  # read between two interruptions
+_ROW_BYTES = 4096  # that a row counts besides its content
 _IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefix
 
 
@@ -62,7 +63,7 @@ def merged(ref: str, record: Record, if_version: int, patch: bytes, changes: Jso
 def overtaken(ref: str, version: int, expected: int) -> Overtaken:
     return Overtaken(
         f"{ref} has version {version}, not {expected}: it was changed meanwhile",
-        hint="get it again and repeat the change on what it is now",
+        hint="read it again and repeat the change",
     )
 
 
@@ -76,7 +77,7 @@ def ambiguous(prefix: str, ids: list[str]) -> Conflict:
     more = ", …" if len(ids) > _IDS_SHOWN else ""
     return Conflict(
         f"{prefix!r} begins the ids of {count} snippets: {', '.join(ids[:_IDS_SHOWN])}{more}",
-        hint="write more of the id",
+        hint="use more characters of the id",
     )
 
 
@@ -102,7 +103,7 @@ def collect_page(
     stops at the last record of a full page: the next match may be far, so the next page may be empty."""
     records: list[Record] = []
     room = PAGE_BYTES
-    read_records = read_bytes = 0
+    step = _STEP_BYTES
     for row in rows:
         size = len(row[-1])
         if matches is None or matches(row[-1]):
@@ -112,9 +113,8 @@ def collect_page(
             room -= size
             if matches is not None and len(records) == limit:
                 return RecordPage(records, records[-1].id)
-        read_records += 1
-        read_bytes += size
-        if read_records == _STEP_RECORDS or read_bytes >= _STEP_BYTES:
-            read_records = read_bytes = 0
+        step -= size + _ROW_BYTES
+        if step < 0:
+            step = _STEP_BYTES
             yield
     return RecordPage(records, "")

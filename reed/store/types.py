@@ -43,7 +43,7 @@ class Type:
     unique: frozenset[str]
     composed_of: frozenset[str] | None
     max_depth: int | None
-    problem: str = ""  # why nothing can be validated against it: writes of its snippets are refused
+    problem: str = ""  # why the type is switched off: its snippets can be read, not written
 
     def check(self, content: dict[str, Json]) -> None:
         """Raises Invalid, which names each problem and its place."""
@@ -66,7 +66,7 @@ class TypeCatalog:
         self._types: dict[str, Type] = {}
 
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
-        """Replace all types. One whose schema would be refused today is kept, but switched off (`Type.problem`)."""
+        """Replace all types. A stored type whose schema is no longer accepted is switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
     def get(self, name: str) -> Type:
@@ -155,7 +155,7 @@ def _flag(place: str, value: Json) -> bool:
 
 def _depth(place: str, value: Json) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Invalid(f"{place}: expected a whole number from 0 on, found {strict_json.dumps(value).decode()[:40]}")
+        raise Invalid(f"{place}: expected a whole number, 0 or more, found {strict_json.dumps(value).decode()[:40]}")
     return value
 
 

@@ -5,9 +5,9 @@ registry_csv   plugin-registry.csv                    lifecycle       phases, tr
 manifest       plugin.yaml                            supervisor      all plugins: start, stop, reload
 discovery      finds a plugin's folder and code       plugin          one plugin: specification, phase, processes
 launch_spec    everything joined for a launch         replacement     a second process that takes over
-permissions    the permission of each command         row_changes     a reload of the registry
-groups         Unix users, groups and permissions     reload_report   what one reload changed
-status         PLUGIN_HEALTH, and who grants what     timers          deadlines, health checks, backoff
+permissions    permissions, Unix users and groups     row_changes     a reload of the registry
+status         PLUGIN_HEALTH, and who grants what     reload_report   what one reload changed
+                                                      timers          deadlines, health checks, backoff
                                                       callbacks       the interface to the core
 
 processes

@@ -154,12 +154,19 @@ _WITH_PROCESS: dict[Trigger, Step] = {
     T.EXITED_CLEANLY: (E.BACK_OFF, P.BACKOFF),
     T.HUNG: (E.KILL, P.BACKOFF),
 }
+_STOPPING: dict[Trigger, Step] = {
+    T.RELOAD: (E.USE_NEW_SPEC, None),
+    T.TIMED_OUT: (E.ESCALATE, None),
+}
+_WITHOUT_PROCESS: dict[Trigger, Step] = {
+    T.RELOAD: (E.USE_NEW_SPEC, None),
+    T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
+    T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
+}
 TABLE: dict[Phase, dict[Trigger, Step]] = {
     P.STOPPED: {
-        T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
+        **_WITHOUT_PROCESS,
         T.ADOPT: (E.AWAIT_REJOIN, P.ADOPTING),
-        T.STOP: (E.NOTIFY_STOPPED, None),
         T.LAUNCH_FAILED: (E.GIVE_UP, P.FAILED),
     },
     P.SPAWNING: {
@@ -187,32 +194,26 @@ TABLE: dict[Phase, dict[Trigger, Step]] = {
         T.WAKE: (E.LAUNCH, P.SPAWNING),
     },
     P.STOPPING: {
-        T.RELOAD: (E.USE_NEW_SPEC, None),
+        **_STOPPING,
         T.START: (E.ADD_WAITER, P.RESTARTING),
         T.STOP: (E.ADD_WAITER, None),
         T.EXITED: (E.NOTIFY_STOPPED, P.STOPPED),
         T.EXITED_CLEANLY: (E.NOTIFY_STOPPED, P.STOPPED),
-        T.TIMED_OUT: (E.ESCALATE, None),
     },
     P.RESTARTING: {
-        T.RELOAD: (E.USE_NEW_SPEC, None),
+        **_STOPPING,
         T.START: (E.ADD_WAITER, None),
         T.STOP: (E.CANCEL_RESTART, P.STOPPING),
         T.EXITED: (E.START_AGAIN, P.STOPPED),
         T.EXITED_CLEANLY: (E.START_AGAIN, P.STOPPED),
-        T.TIMED_OUT: (E.ESCALATE, None),
     },
     P.BACKOFF: {
-        T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
-        T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
+        **_WITHOUT_PROCESS,
         T.RETRY: (E.LAUNCH, P.SPAWNING),
         T.EXHAUSTED: (E.GIVE_UP, P.FAILED),
     },
     P.FAILED: {
-        T.RELOAD: (E.USE_NEW_SPEC, None),
-        T.START: (E.RESET_AND_LAUNCH, P.SPAWNING),
-        T.STOP: (E.NOTIFY_STOPPED, P.STOPPED),
+        **_WITHOUT_PROCESS,
         T.LAUNCH_FAILED: (E.GIVE_UP, None),
     },
 }

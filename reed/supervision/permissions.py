@@ -1,11 +1,25 @@
-"""Permissions by name, and the commands that they allow (permissions.md). `wire.commands` maps commands to them."""
+"""Permissions, and the Unix users who have them (permissions.md).
+
+    SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
+    root and the user who runs the core ── the group admin, which has every permission
+
+`wire.commands` has the permission of each command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import grp
+import pwd
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
+from reed.config import Group
+from reed.document import Node
 from reed.errors import Malformed, nearest
 from reed.wire.codes import Command, Permission
+
+ADMIN = "admin"
+_MAX_CACHED = 4096
 
 
 def permission(name: str) -> Permission:
@@ -23,3 +37,87 @@ def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> froze
         return frozenset(Command)
     held = frozenset(permissions)
     return frozenset(command for command in Command if command.permission in held)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The Unix user at the other end of a connection to core.sock."""
+
+    name: str  # or "uid 1234" for a user without a name
+    uid: int
+    groups: frozenset[str]
+    permissions: frozenset[Permission]
+    is_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """The user with this uid, or everyone with this gid, is in the group."""
+
+    group: str
+    uid: int | None
+    gid: int | None
+
+
+class People:
+    """Raises ConfigError for users, Unix groups and permissions that do not exist."""
+
+    def __init__(self, groups: Mapping[str, Group], owner_uid: int) -> None:
+        self._permissions = {
+            name: frozenset(_permission(word) for word in group.permissions) for name, group in groups.items()
+        }
+        self._permissions[ADMIN] = frozenset(Permission)
+        self._rules = [_Rule(ADMIN, owner_uid, None), _Rule(ADMIN, 0, None)]
+        for name, group in groups.items():
+            self._rules += [_Rule(name, _id(word, "user", _uid), None) for word in group.users]
+            self._rules += [_Rule(name, None, _id(word, "Unix group", _gid)) for word in group.unix_groups]
+        self._cache: dict[tuple[int, frozenset[int]], Person] = {}
+
+    def who(self, uid: int, gid: int, gids: Iterable[int]) -> Person:
+        """The person with this uid, gid and supplementary gids. Cached."""
+        found = frozenset((gid, *gids))
+        person = self._cache.get((uid, found))
+        if person is None:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            person = self._cache[uid, found] = self._person(uid, found)
+        return person
+
+    def _person(self, uid: int, gids: frozenset[int]) -> Person:
+        groups = frozenset(
+            rule.group for rule in self._rules if rule.uid == uid or (rule.gid is not None and rule.gid in gids)
+        )
+        permissions = frozenset[Permission]().union(*(self._permissions[group] for group in groups))
+        return Person(_user_name(uid), uid, groups, permissions, ADMIN in groups)
+
+
+def _permission(word: Node) -> Permission:
+    try:
+        return permission(str(word.value))
+    except Malformed as error:
+        raise word.wrong(error.message, error.hint) from None
+
+
+def _id(word: Node, kind: str, look_up: Callable[[str], int]) -> int:
+    """The number of a Unix user or group that is given by name or number."""
+    name = str(word.value)
+    try:
+        return int(name) if name.isdecimal() else look_up(name)
+    except KeyError:
+        noun = kind.removeprefix("Unix ")
+        raise word.wrong(f"no {kind} {name!r} on this machine", f"expected a {noun}'s name or number") from None
+
+
+def _uid(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -59,9 +59,6 @@ class Row:
     line: int = field(default=0, compare=False)
 
 
-Steps = Generator[None, None, list[Row]]
-
-
 class _Field(NamedTuple):
     """A field of a line, with its place for errors."""
 
@@ -85,16 +82,11 @@ class _Field(NamedTuple):
 
 def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
     """The rows of the registry in file order. Raises RegistryError."""
-    return _run(steps(path, runtime_dir))
+    return list(read_rows(path, runtime_dir))
 
 
-def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
-    """`path` only names the registry in errors."""
-    return _run(_parsed(raw, path, runtime_dir))
-
-
-def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
-    """`load` as a generator that yields after each row."""
+def read_rows(path: str | os.PathLike[str], runtime_dir: Path) -> Iterator[Row]:
+    """`load` in steps of one row."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -105,20 +97,16 @@ def steps(path: str | os.PathLike[str], runtime_dir: Path) -> Steps:
         raise RegistryError(name, f"cannot be read: {problem.strerror}") from None
     if len(raw) > MAX_BYTES:
         raise RegistryError(name, f"is larger than {MAX_BYTES // 1024} KiB")
-    return (yield from _parsed(raw, name, runtime_dir))
+    yield from _rows(raw, name, runtime_dir)
 
 
-def _run(steps: Steps) -> list[Row]:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            rows: list[Row] = stop.value
-            return rows
+def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
+    """`path` only names the registry in errors."""
+    return list(_rows(raw, path, runtime_dir))
 
 
-def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
-    rows: dict[str, Row] = {}
+def _rows(raw: bytes, path: str, runtime_dir: Path) -> Iterator[Row]:
+    by_name: dict[str, Row] = {}
     by_socket: dict[Path, Row] = {}
     header_seen = False
     for number, line in _lines(raw, path):
@@ -128,15 +116,14 @@ def _parsed(raw: bytes, path: str, runtime_dir: Path) -> Steps:
             header_seen = True
             continue
         row = _row(parts, runtime_dir)
-        if other := rows.get(row.plugin_name):
+        if other := by_name.get(row.plugin_name):
             raise parts[0].wrong(f"the plugin {row.plugin_name!r} already has a row", f"on line {other.line}")
         if other := by_socket.get(row.socket_path):
             raise parts[2].wrong("another plugin has this socket_path", f"{other.plugin_name} on line {other.line}")
-        rows[row.plugin_name] = by_socket[row.socket_path] = row
-        yield
+        by_name[row.plugin_name] = by_socket[row.socket_path] = row
+        yield row
     if not header_seen:
         raise RegistryError(path, "has no header", hint=f"its first line is {','.join(COLUMNS)}")
-    return list(rows.values())
 
 
 def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:

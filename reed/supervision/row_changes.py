@@ -14,7 +14,7 @@ one, because the file may have changed since this one began.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from reed.supervision.plugin import Plugin
 from reed.supervision.registry_csv import Row
 from reed.supervision.reload_report import Pending, ReloadReport
 
-Steps = Generator[None, None, None]
+Steps = Iterator[None]
 
 
 class RegistryReload:
@@ -93,8 +93,10 @@ class RowChanges:
     def steps(self) -> Steps:
         """Read the rows and change the plugins. Raises RegistryError before any change."""
         config = self._context.config
-        rows = yield from registry_csv.steps(config.registry, config.runtime_dir)
-        new = {row.plugin_name: row for row in rows}
+        new: dict[str, Row] = {}
+        for row in registry_csv.read_rows(config.registry, config.runtime_dir):
+            new[row.plugin_name] = row
+            yield
         self.report = ReloadReport()
         for name in [name for name in self.successors if name not in new]:
             self.successors.pop(name).cancel("its row was removed")

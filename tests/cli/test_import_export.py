@@ -141,9 +141,9 @@ def test_invalid_lines_are_rejected_and_the_others_imported(on_site, tmp_path):
     )  # fmt: skip
     ran = on_site("import", path, "--type", "strict", "--name-field", "name", "--json")
     assert ran.code == 1
-    told = json.loads(ran.out)
-    assert told["snippets"] == 3
-    assert [each["line"] for each in sorted(told["refused"], key=lambda each: each["line"])] == [2, 3, 4, 5, 6, 8]
+    report = json.loads(ran.out)
+    assert report["snippets"] == 3
+    assert [each["line"] for each in sorted(report["refused"], key=lambda each: each["line"])] == [2, 3, 4, 5, 6, 8]
     assert f"{path}:2:11: " in ran.err
     assert f"{path}:3: " in ran.err
     assert "title" in ran.err
@@ -192,10 +192,10 @@ def test_import_update_changes_existing_snippets(on_site, tmp_path):
     assert refused.code == 1
     assert [each["line"] for each in json.loads(refused.out)["refused"]] == [4, 1]
     ran = on_site("import", second, "--type", "thing", "--name-field", "k", "--update", "--json")
-    told = json.loads(ran.out)
-    assert (told["snippets"], told["updated"], told["unchanged"]) == (1, 1, 1)
-    assert [each["line"] for each in told["refused"]] == [4]
-    assert "null" in told["refused"][0]["error"]
+    report = json.loads(ran.out)
+    assert (report["snippets"], report["updated"], report["unchanged"]) == (1, 1, 1)
+    assert [each["line"] for each in report["refused"]] == [4]
+    assert "null" in report["refused"][0]["error"]
     changed = json.loads(on_site("snippet", "get", "u/1", "--json").out)
     assert (changed["content"], changed["version"]) == ({"k": "u/1", "b": 2, "o": {"y": 3}}, 2)
     other = on_site("import", first, "--type", "page2", "--name-field", "k", "--update")
@@ -227,8 +227,8 @@ def test_an_export_is_imported_into_another_core(on_site, reed, second_core, tmp
     assert (tmp_path / "again.jsonl").read_bytes() == exported
     again = reed("import", "all.jsonl", "--json")
     assert (again.code, again.err) == (0, "")
-    told = json.loads(again.out)
-    counts = [told[what] for what in ("snippets", "updated", "unchanged", "types", "bonds")]
+    report = json.loads(again.out)
+    counts = [report[what] for what in ("snippets", "updated", "unchanged", "types", "bonds")]
     assert counts == [0, 0, exported.count(b'"kind":"snippet"'), 0, 0]
     assert reed("export", "-").out.encode() == exported
 
@@ -275,9 +275,9 @@ def test_import_and_export_of_real_pages(on_site, pages, tmp_path):
     ran = on_site("import", pages, "--type", "real", "--name-field", "path", "--json")
     contents = pages.read_bytes().splitlines()
     assert ran.code == 0
-    told = json.loads(ran.out)
-    assert told["snippets"] == len(contents)
-    assert told["unnamed"]["count"] == len(contents) - len(unique_names(contents))
+    report = json.loads(ran.out)
+    assert report["snippets"] == len(contents)
+    assert report["unnamed"]["count"] == len(contents) - len(unique_names(contents))
     assert on_site("export", "real.jsonl", "--type", "real").code == 0
     exported = [jsonl.read(line) for line in (tmp_path / "real.jsonl").read_bytes().splitlines()]
     assert [line.json for line in exported if line.fields["kind"] == "snippet"] == contents

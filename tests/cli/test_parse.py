@@ -138,6 +138,6 @@ def test_no_command_is_a_usage_error_and_help_is_not(reed):
 @pytest.mark.parametrize("words", [["plugin"], ["snippet", "create"], ["status"]])
 def test_help_before_a_command(words, capsys):
     assert main([*words, "--help"]) == 0
-    told = capsys.readouterr().out
+    page = capsys.readouterr().out
     assert main(["help", *words]) == 0
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == page

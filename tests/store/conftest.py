@@ -1,9 +1,12 @@
-"""A store in a folder of its own, and a `Driver` that plays the core: it calls, turns, and waits for the answer."""
+"""A store in a temporary folder, and a `Driver` that plays the core: it calls, runs turns and waits for the reply."""
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +33,10 @@ PAGE_TYPE = {
 
 
 class Driver:
-    """`driver.create("page", "", {...})` gives the answer or raises the error, after as many turns as it takes.
+    """`driver.create("page", "", {...})` returns the result or raises the error, after as many turns as needed.
 
-    `start` only makes the call: its answer is in `Answer` once `turn` has been called. Where `due` is given the driver
-    commits and works only when the store has asked for it (`on_due` adds to it), as the loop does.
+    `start` only makes the call and returns its `Answer`. With `due`, to which the store's `on_due` appends, the driver
+    runs a turn only when the store has asked for it, as the loop does.
     """
 
     def __init__(self, store: SqliteStore, due: list[bool] | None = None) -> None:
@@ -61,7 +64,7 @@ class Driver:
         return self._works or bool(self._due)
 
     def settle(self) -> None:
-        """Turn until nothing is left to do."""
+        """Run turns until there is no work."""
         deadline = time.monotonic() + 20
         while self.turn():
             assert time.monotonic() < deadline
@@ -70,7 +73,7 @@ class Driver:
         answer = self.start(operation, *args)
         deadline = time.monotonic() + 20
         while not answer.is_there:
-            assert time.monotonic() < deadline, f"{operation} was never answered"
+            assert time.monotonic() < deadline, f"{operation} got no answer"
             self.turn()
         return answer.value
 
@@ -100,11 +103,11 @@ class Answer:
 
 @pytest.fixture
 def open_store(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
-    """Opens a store (by default the same file each time) and closes it in the end."""
+    """Opens a store, by default the same file each time; closed at the end of the test."""
     opened: list[SqliteStore] = []
 
     def open_it(path: Path | None = None, **options: Any) -> Driver:
-        due = [True]  # the loop's first turn looks by itself
+        due = [True]  # the loop always runs a first turn
         store = SqliteStore(path or tmp_path / "reed.db", on_due=lambda: due.append(True), **options)
         opened.append(store)
         return Driver(store, due)
@@ -116,11 +119,47 @@ def open_store(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
 
 @pytest.fixture
 def driver(open_store: Callable[..., Driver]) -> Driver:
-    """An empty store with a type `page`, searchable, and a type `note` that takes anything."""
+    """An empty store with a searchable type `page` and a type `note` without a schema."""
     driver = open_store()
     driver.define("page", PAGE_TYPE)
     driver.define("note", {})
     return driver
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "reed-test", folder], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no small disk to fill: mounting needs root ({made.stderr.strip()})")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def run_until_killed() -> Callable[[str, Path, int, int], list[bytes]]:
+    """`run(code, path, seed, size)` runs a program until it has printed so many bytes, kills it, and returns its lines;
+    the last, which may be incomplete, is left out."""
+
+    def run(code: str, path: Path, seed: int, size: int) -> list[bytes]:
+        with subprocess.Popen([sys.executable, "-c", code, path, str(seed)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            output = b""
+            try:
+                while len(output) < size:
+                    assert select.select([process.stdout], [], [], 20)[0], "no output for 20 s"
+                    data = os.read(process.stdout.fileno(), 65536)
+                    assert data, "the program ended by itself"
+                    output += data
+            finally:
+                process.kill()
+            return (output + process.stdout.read()).split(b"\n")[:-1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def tree(driver, root="", depth=0):
     return json.loads(driver.tree(root, depth))
 
 
-def test_a_tree_has_its_lists_in_order_of_weight(family):
+def test_children_are_sorted_by_weight_then_path(family):
     bond_id = family.bond("a", "b", 5, "second")
     assert len(bond_id) == 36
     family.bond("a", "c", -5, 'fi"rst\nü')
@@ -52,7 +52,7 @@ def test_a_tree_has_its_lists_in_order_of_weight(family):
     assert tree(family) == [whole]
 
 
-def test_roots_are_what_has_children_and_no_parent(family):
+def test_roots_have_children_and_no_parent(family):
     assert tree(family) == []
     family.bond("c", "d", 0, "")
     family.bond("b", "c", 0, "")
@@ -70,28 +70,28 @@ def test_depth_counts_the_levels_below_a_root(family):
     assert shape(tree(family, "a", 3)) == shape(tree(family, "a", 0)) == {"a": {"b": {"c": {"d": {}}}}}
 
 
-def test_a_cycle_is_refused_by_name(family):
+def test_a_cycle_is_refused_and_shown(family):
     for parent, child in ("ab", "bc", "cd"):
         family.bond(parent, child, 0, "")
-    with pytest.raises(Conflict, match="would close a cycle: d > a > b > c > d"):
+    with pytest.raises(Conflict):
         family.bond("d", "a", 0, "")
-    with pytest.raises(Conflict, match="b > a > b"):
+    with pytest.raises(Conflict):
         family.bond("b", "a", 0, "")
-    with pytest.raises(Conflict, match="cannot be its own parent"):
+    with pytest.raises(Conflict):
         family.bond("a", "a", 0, "")
     assert family.store.stats()["bonds"] == 3
 
 
 def test_a_pair_is_bonded_once(family):
     family.bond("a", "b", 1, "x")
-    with pytest.raises(Conflict, match="a and b are bonded already; unbond them first"):
+    with pytest.raises(Conflict):
         family.bond("a", "b", 2, "y")
     family.unbond("a", "b")
     family.bond("a", "b", 2, "y")
     family.unbond("a", "b")
-    with pytest.raises(NotFound, match="b is no child of a"):
+    with pytest.raises(NotFound):
         family.unbond("a", "b")
-    with pytest.raises(NotFound, match="no snippet 'zz'"):
+    with pytest.raises(NotFound):
         family.bond("a", "zz", 0, "")
 
 
@@ -102,11 +102,11 @@ def test_paths_and_weights_beyond_their_fields(family):
             family.bond("a", "c", weight, path)
 
 
-def test_a_bonded_snippet_goes_only_with_its_bonds(family):
+def test_deleting_a_bonded_snippet_requires_cascade(family):
     family.bond("a", "b", 0, "")
     family.bond("b", "c", 0, "")
     for ref in "abc":
-        with pytest.raises(Conflict, match=f"{ref} has bonds; delete it with cascade"):
+        with pytest.raises(Conflict):
             family.delete(ref, False)
     family.delete("b", True)
     assert tree(family) == []
@@ -114,42 +114,42 @@ def test_a_bonded_snippet_goes_only_with_its_bonds(family):
     family.delete("a", False)
 
 
-def test_composed_of_says_what_children_there_may_be(driver):
+def test_composed_of_restricts_the_types_of_children(driver):
     driver.define("folder", {"composed_of": ["page", "folder"]})
     driver.define("leaf", {"composed_of": []})
     for name, kind in (("f", "folder"), ("g", "folder"), ("n", "note"), ("l", "leaf")):
         driver.create(kind, name, {})
     driver.bond("f", "g", 0, "")
     driver.bond("n", "l", 0, "")
-    with pytest.raises(Invalid, match=r"'folder' has no children of type 'note'; .* allows folder, page"):
+    with pytest.raises(Invalid):
         driver.bond("f", "n", 0, "")
-    with pytest.raises(Invalid, match="allows no children at all"):
+    with pytest.raises(Invalid):
         driver.bond("l", "f", 0, "")
 
 
-def test_max_depth_counts_the_levels_below_each_snippet_of_the_type(driver):
+def test_max_depth_limits_the_levels_below_each_snippet_of_the_type(driver):
     driver.define("book", {"max_depth": 2})
     driver.create("book", "book", {})
     for name in "abcde":
         driver.create("note", name, {})
     driver.bond("a", "b", 0, "")
     driver.bond("book", "a", 0, "")
-    with pytest.raises(Invalid, match="book would get more than 2 levels below it; its type 'book' says so"):
+    with pytest.raises(Invalid):
         driver.bond("b", "c", 0, "")
     driver.bond("c", "d", 0, "")
     driver.bond("d", "e", 0, "")
-    with pytest.raises(Invalid, match="book would get more than 2 levels"):
+    with pytest.raises(Invalid):
         driver.bond("book", "c", 0, "")
     driver.bond("book", "d", 0, "")
     driver.create("note", "above", {})
-    driver.bond("above", "book", 0, "")  # what is above it does not count
+    driver.bond("above", "book", 0, "")  # levels above it do not count
     driver.define("tip", {"max_depth": 0})
     driver.create("tip", "tip", {})
-    with pytest.raises(Invalid, match="more than 0 levels"):
+    with pytest.raises(Invalid):
         driver.bond("tip", "a", 0, "")
 
 
-def test_no_mix_of_bonds_ever_has_a_cycle(family):
+def test_random_bonds_never_form_a_cycle(family):
     random.seed(5)
     names = [f"n{n}" for n in range(12)]
     for name in names:
@@ -165,7 +165,7 @@ def test_no_mix_of_bonds_ever_has_a_cycle(family):
             family.unbond(parent, child)
             below[parent].discard(child)
         elif reaches(child, parent):
-            with pytest.raises(Conflict, match="cycle"):
+            with pytest.raises(Conflict):
                 family.bond(parent, child, 0, "")
         else:
             family.bond(parent, child, random.randrange(3), "")
@@ -175,7 +175,7 @@ def test_no_mix_of_bonds_ever_has_a_cycle(family):
 
 
 def chain(driver, length):
-    """A chain of snippets, made by its ids; gives them."""
+    """The ids of a chain of bonded snippets, root first."""
     ids = [driver.start("create", "note", "", {}) for _ in range(length)]
     driver.turn()
     ids = [answer.value for answer in ids]
@@ -187,18 +187,18 @@ def chain(driver, length):
 
 def test_a_very_deep_tree(driver):
     ids = chain(driver, 5_000)
-    with pytest.raises(TooLarge, match="more than 31 levels"):
+    with pytest.raises(TooLarge):
         driver.tree(ids[0], 0)
-    with pytest.raises(TooLarge, match="ask for --depth 30"):
+    with pytest.raises(TooLarge):
         driver.tree("", 0)
     text = driver.tree(ids[0], 31)
     assert text.count(b'"id"') == 32
     assert json.loads(driver.tree(ids[-32], 0))["id"] == ids[-32]
-    with pytest.raises(Conflict, match=r"cycle: .* > … > .*"):
+    with pytest.raises(Conflict):
         driver.bond(ids[-1], ids[0], 0, "")
 
 
-def test_a_wide_tree_comes_in_slices_and_from_one_moment(driver):
+def test_a_wide_tree_is_read_in_slices_from_one_snapshot(driver):
     root = driver.create("note", "root", {})
     children = [driver.start("create", "note", "", {}) for _ in range(3000)]
     driver.turn()
@@ -217,7 +217,7 @@ def test_a_wide_tree_comes_in_slices_and_from_one_moment(driver):
     assert len(tree(driver, "root")["children"]) == 2999
 
 
-def test_a_tree_that_would_never_end_is_refused(driver):
+def test_a_tree_too_large_for_a_payload_is_refused(driver):
     above = [driver.create("note", "", {})]
     root = above[0]
     for _ in range(25):
@@ -227,7 +227,7 @@ def test_a_tree_that_would_never_end_is_refused(driver):
                 driver.start("bond", parent, child, 0, "p" * 2000)
         above = level
     driver.settle()
-    with pytest.raises(TooLarge, match="the tree has more than"):
+    with pytest.raises(TooLarge):
         driver.tree(root, 0)
 
 

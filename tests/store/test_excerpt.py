@@ -1,4 +1,4 @@
-"""Excerpts: the words around what was searched for, whatever the text and the query."""
+"""Excerpts: the words around the terms, for any text and query."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ def shown(terms: list[Term], *texts: str) -> str:
         ("cooperate", LONG[:4000] + " co\u00adop\u00aderate " + LONG, "co\u00adop\u00aderate"),
     ],
 )
-def test_it_shows_what_was_searched_for(query, text, found):
+def test_an_excerpt_shows_the_terms(query, text, found):
     assert found in excerpt(query, text)
 
 
-def test_what_is_left_out_is_told():
+def test_omitted_words_are_marked():
     assert excerpt("word15000", LONG).startswith("…")
     assert excerpt("word15000", LONG).endswith("…")
     assert excerpt("word0", LONG).startswith("word0 ")
     assert excerpt("little", "a little text") == "a little text"
 
 
-def test_of_several_places_and_texts_the_one_with_most_terms_is_shown():
+def test_the_window_with_most_terms_is_shown():
     text = f"red alone {LONG[:3000]} red and green together {LONG[:3000]} green alone"
     assert "red and green" in excerpt("red green", text)
     assert excerpt("red green", "red", "no colour", "green red") == "green red"
 
 
-def test_of_a_text_in_which_it_is_not_the_beginning_is_shown():
+def test_a_text_without_the_term_is_shown_from_its_beginning():
     assert excerpt("absent", "one two", "three") == "one two"
     assert excerpt("absent") == ""
 
 
 @given(st.text() | st.text("ßﬁæÆœŒø日ガ가\u0301\u00ad aﷺ", max_size=1000))
-def test_a_folded_place_is_one_in_the_text(text):
+def test_a_folded_position_maps_into_the_text(text):
     folded = _Folded(text)
     for at in range(0, len(folded.text), 37):
         origin = folded.origin(at)
@@ -78,7 +78,7 @@ def test_a_folded_place_is_one_in_the_text(text):
 
 
 @given(st.text("ßẞæÆœŒøŁıe日ガ ", max_size=3000), st.text("ßæœøxk", min_size=2, max_size=9))
-def test_a_place_in_the_folded_text_is_told_as_one_in_the_text(before, word):
+def test_a_folded_position_maps_to_the_original_one(before, word):
     assert word in excerpt(fold(word), f"{before} {word} {LONG}").split()
 
 

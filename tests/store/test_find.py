@@ -1,4 +1,4 @@
-"""SNIPPET_FIND: which values are equal, by an index and by a scan; unique fields; indexes that are built later."""
+"""SNIPPET_FIND: equality of values, by an index and by a scan; unique fields; building indexes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
 from reed.store.sqlite.transaction import Transaction
 
 INDEXED = {"indexed": ["a"]}
-VALUES = [  # JSON texts; each list holds one value
+VALUES = [  # JSON texts; those of a list are equal
     ['"x"', '"\\u0078"'],
     ['"X"'],
     ['"1"'],
@@ -49,7 +49,7 @@ def found(driver, conditions, kind="page", after="", limit=0):
 
 
 @pytest.mark.parametrize("definition", [{}, INDEXED, {"unique": ["a"]}], ids=["scanned", "indexed", "unique"])
-def test_values_are_equal_as_json_values(open_store, definition):
+def test_equality_is_that_of_json_values(open_store, definition):
     driver = open_store()
     driver.define("page", definition)
     missing = driver.create("page", "", b'{"b":"x"}')
@@ -61,7 +61,7 @@ def test_values_are_equal_as_json_values(open_store, definition):
     assert found(driver, {"nowhere": None}) == []
 
 
-def test_every_condition_must_hold_whichever_has_an_index(open_store):
+def test_all_conditions_must_hold_with_or_without_an_index(open_store):
     driver = open_store()
     driver.define("page", {"indexed": ["path", "draft"]})
     driver.define("note", {})
@@ -121,12 +121,12 @@ def test_a_large_page_ends_early(open_store):
         ("page", json.dumps({f"f{n}": n for n in range(33)}).encode(), "", 0, Malformed),
     ],
 )
-def test_a_find_that_cannot_be_answered(driver, kind, conditions, after, limit, error):
+def test_an_invalid_find_is_refused(driver, kind, conditions, after, limit, error):
     with pytest.raises(error):
         driver.find(kind, conditions, after, limit)
 
 
-def test_a_scan_goes_in_slices_and_sees_the_store_as_it_was(open_store):
+def test_a_scan_runs_in_slices_on_a_snapshot(open_store):
     driver = open_store()
     driver.define("page", {})
     for number in range(300):
@@ -135,7 +135,7 @@ def test_a_scan_goes_in_slices_and_sees_the_store_as_it_was(open_store):
     answer = driver.start("find", "page", b'{"a":1}', "", 1000)
     slices = 0
     while not answer.is_there:
-        driver.store.work(0.0)  # one step of it
+        driver.store.work(0.0)  # one step
         slices += 1
         if slices == 6:
             driver.store.create("page", "late", b'{"a":1}', lambda _: None, lambda _: None)
@@ -156,7 +156,7 @@ def test_an_index_follows_every_write(driver):
     assert (found(driver, {"a": 2}), found(driver, {"b": 1})) == ([one], [one])
 
 
-def test_a_unique_value_is_taken_once(driver):
+def test_a_unique_value_cannot_be_repeated(driver):
     driver.define("page", {"unique": ["slug"]})
     driver.define("note", {"unique": ["slug"]})
     one = driver.create("page", "first", {"slug": "a"})
@@ -178,7 +178,7 @@ def test_a_unique_value_is_taken_once(driver):
     assert (found(driver, {"slug": "c"}), found(driver, {"slug": "a"})) == ([one], [three])
     assert two not in found(driver, {})
     for content in ({}, {}, {"slug": None}, {"slug": None}):
-        driver.create("page", "", content)  # no value, no conflict
+        driver.create("page", "", content)  # missing fields and null do not conflict
 
 
 def test_two_of_one_turn_cannot_both_have_a_unique_value(driver):
@@ -190,7 +190,7 @@ def test_two_of_one_turn_cannot_both_have_a_unique_value(driver):
         assert second.value
 
 
-def test_what_a_failed_turn_wrote_is_not_found(driver):
+def test_writes_of_a_failed_turn_are_not_found(driver):
     driver.define("page", {"unique": ["slug"]})
     lost = driver.start("create", "page", "", {"slug": "a"})
     driver.store._transaction.fail(sqlite3.OperationalError("disk I/O error"))
@@ -208,7 +208,7 @@ def test_a_name_in_use_leaves_no_entry(driver):
     driver.create("page", "second", {"slug": "b"})
 
 
-def test_an_index_that_is_defined_later_is_built_in_slices_beside_writes(open_store):
+def test_a_later_index_is_built_in_slices_during_writes(open_store):
     driver = open_store()
     driver.define("page", {})
     driver.define("note", {})
@@ -227,7 +227,7 @@ def test_an_index_that_is_defined_later_is_built_in_slices_beside_writes(open_st
             driver.start("update", ids[992], 0, {"a": 1})
             driver.start("delete", ids[11], False)
             driver.store.commit()
-            with pytest.raises(Conflict):  # its definition is under way
+            with pytest.raises(Conflict):  # a definition is in progress
                 driver.define("page", {})
             driver.define("note", INDEXED)
     assert slices > 8
@@ -257,7 +257,7 @@ def test_a_find_while_an_index_is_built_or_dropped_finds_all(open_store):
         assert {len(answer.value.records) for answer in answers} == {100}
 
 
-def test_an_index_that_was_dropped_leaves_nothing_behind(open_store, tmp_path):
+def test_a_dropped_index_is_deleted_completely(open_store, tmp_path):
     driver = open_store()
     driver.define("page", {"indexed": ["a", "b"], "unique": ["n"]})
     for number in range(1200):
@@ -273,7 +273,7 @@ def test_an_index_that_was_dropped_leaves_nothing_behind(open_store, tmp_path):
         assert file.execute("SELECT field FROM field_indexes").fetchall() == [("n",)]
 
 
-def test_a_field_with_values_twice_cannot_become_unique(open_store):
+def test_a_field_with_duplicates_cannot_become_unique(open_store):
     driver = open_store()
     driver.define("page", {"indexed": ["slug"]})
     driver.create("page", "first", {"slug": "a"})
@@ -281,7 +281,7 @@ def test_a_field_with_values_twice_cannot_become_unique(open_store):
     with pytest.raises(Conflict) as caught:
         driver.define("page", {"unique": ["slug"]})
     assert all(part in caught.value.message for part in ("slug", '"a"', "first", other))
-    driver.create("page", "", {"slug": "a"})  # it is as it was
+    driver.create("page", "", {"slug": "a"})  # the type is unchanged
     assert driver.definition("page").definition == b'{"indexed": ["slug"]}'
     assert len(found(driver, {"slug": "a"})) == 3
     driver.settle()
@@ -312,7 +312,7 @@ def test_a_write_during_the_build_that_repeats_a_value_refuses_the_definition(op
     assert len(found(driver, {"a": repeated})) == 2
 
 
-def test_a_build_that_a_crash_cut_short_is_gone(open_store, tmp_path):
+def test_a_build_interrupted_by_a_crash_is_discarded(open_store, tmp_path):
     driver = open_store()
     driver.define("page", {})
     for number in range(1000):
@@ -334,7 +334,7 @@ def test_a_build_that_a_crash_cut_short_is_gone(open_store, tmp_path):
         assert file.execute("SELECT count(*) FROM field_indexes").fetchone() == (0,)
 
 
-def test_a_build_that_cannot_be_written_fails_the_definition_alone(open_store):
+def test_a_build_that_cannot_be_written_fails_only_the_definition(open_store):
     driver = open_store()
     driver.define("page", {})
     for number in range(500):
@@ -355,7 +355,7 @@ def test_a_build_that_cannot_be_written_fails_the_definition_alone(open_store):
     assert len(found(driver, {"a": 1})) == 2
 
 
-def test_a_commit_that_fails_right_before_a_slice_fails_the_definition_alone(open_store, monkeypatch):
+def test_a_commit_that_fails_right_before_a_slice_fails_only_the_definition(open_store, monkeypatch):
     driver = open_store()
     driver.define("page", {})
     driver.create("page", "", {"a": 1})
@@ -385,7 +385,7 @@ def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered
     driver.settle()
     answer = driver.start("define", "page", INDEXED)
     driver.store.commit()
-    driver.store.work(0.0)  # its transaction is open
+    driver.store.work(0.0)  # leaves its transaction open
     with monkeypatch.context() as patch:
         patch.setattr(Transaction, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
         written = driver.start("create", "page", "", {"a": 1})
@@ -406,13 +406,13 @@ def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered
         {"indexed": [f"f{n}" for n in range(33)]},
     ],
 )
-def test_a_definition_of_indexes_that_is_none(driver, definition):
+def test_an_invalid_definition_of_indexes_is_refused(driver, definition):
     with pytest.raises(Invalid):
         driver.define("x", definition)
 
 
-def test_a_store_of_the_version_before_gets_its_indexes(tmp_path, open_store):
-    """The tables as they were before there were indexes, with a snippet and a type in them."""
+def test_a_store_of_an_older_layout_gets_field_indexes(tmp_path, open_store):
+    """The layout before field indexes, with a snippet and a type."""
     path = tmp_path / "reed.db"
     before = next(number for number, each in enumerate(MIGRATIONS) if "field_indexes" in each[0])
     with sqlite3.connect(path, isolation_level=None) as old:
@@ -451,4 +451,4 @@ def test_real_pages_are_found_by_their_path(open_store, pages):
     began = time.monotonic()
     for answer, each in zip(answers, paths, strict=True):
         assert found(driver, {"path": each}) == [answer.value]
-    assert time.monotonic() - began < 60  # a deadline, no measure
+    assert time.monotonic() - began < 60  # a deadline, not a measurement

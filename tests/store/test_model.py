@@ -1,4 +1,4 @@
-"""Any mix of operations, turns, failed commits and restarts, against a model made of plain dicts."""
+"""Random operations, turns, failed commits and restarts, compared with a model of plain dicts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = st.sampled_from(["zebra", "horse", "donkey", "Żebra"])
 
 
 class Model(RuleBasedStateMachine):
-    """`self.kept` is what was committed, `self.now` what it will be after this turn's commit."""
+    """`self.kept` is the committed state, `self.now` that after the commit of this turn."""
 
     driver_class: type
 
@@ -41,7 +41,7 @@ class Model(RuleBasedStateMachine):
         self.driver.define("page", {"searchable": {"title": 1}, "indexed": ["title"]})
         self.now: dict = {"snippets": {}, "bonds": {}}
         self.kept = self.copy()
-        self.ids: list[str] = []  # every id there ever was
+        self.ids: list[str] = []  # all ids ever created
         self.waiting: list = []
 
     def teardown(self) -> None:
@@ -59,7 +59,7 @@ class Model(RuleBasedStateMachine):
         return next((key for key, value in self.now["snippets"].items() if value["name"] == name), None)
 
     def pick(self, number: int) -> str:
-        """One of the ids there ever were, or one there never was."""
+        """Any id ever created, or an unknown one."""
         return self.ids[number % len(self.ids)] if self.ids else "019a3c5e-7d21-74f3-9c1e-55d0a8b7e6f4"
 
     def write(self, expected: type[CallError] | None, operation: str, *args: object) -> bool:
@@ -76,7 +76,7 @@ class Model(RuleBasedStateMachine):
     def create(self, name: str, text: str) -> None:
         taken = bool(name) and self.named(name) is not None
         if self.write(Conflict if taken else None, "create", "page", name, {"title": text}):
-            # The id is told with the commit: until then the newest record of the store has it.
+            # The reply with the id comes after the commit.
             snippet_id = self.driver.store._snippets._written_ids[-1]
             self.ids.append(snippet_id)
             self.now["snippets"][snippet_id] = {"name": name, "version": 1, "content": {"title": text}}
@@ -138,7 +138,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule()
     def lose_the_turn(self) -> None:
-        """As when the disk is full: everything since the last commit is taken back."""
+        """As on a full disk: everything since the last commit is rolled back."""
         with contextlib.suppress(sqlite3.OperationalError):
             self.driver.store._transaction.fail(sqlite3.OperationalError("disk I/O error"))
         for answer in self.waiting:

@@ -1,16 +1,10 @@
-"""The outbox: an event for each acknowledged change, in order, until it was told; through crashes and full disks."""
+"""The outbox: an event for each acknowledged change, in order, until it is acknowledged; also after crashes."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import select
-import signal
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +15,7 @@ ALL = {kind: ["seo"] for kind in ("snippet.created", "snippet.updated", "snippet
 
 
 def waiting(driver, name="seo"):
-    """Every event that waits for a subscriber, told one after the other."""
+    """All waiting events of a subscriber, acknowledged one by one."""
     events = []
     while (event := driver.next_event(name)) is not None:
         events.append(event)
@@ -29,11 +23,11 @@ def waiting(driver, name="seo"):
     return events
 
 
-def told(driver, name="seo"):
+def delivered(driver, name="seo"):
     return [(event.kind, event.semantic_name, event.version) for event in waiting(driver, name)]
 
 
-def test_each_change_is_an_event_for_who_asked_for_it(driver):
+def test_each_change_is_an_event_for_its_subscribers(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"], "snippet.deleted": ["seo"]})
     snippet_id = driver.create("note", "a", {})
     driver.update("a", 0, {"n": 1})
@@ -44,20 +38,20 @@ def test_each_change_is_an_event_for_who_asked_for_it(driver):
         "snippet.created", snippet_id, "note", "a",
     )  # fmt: skip
     assert first.at > 1_600_000_000_000_000
-    assert told(driver) == [("snippet.created", "a", 1), ("snippet.deleted", "a", 2)]
-    assert told(driver, "backup") == [("snippet.created", "a", 1)]
+    assert delivered(driver) == [("snippet.created", "a", 1), ("snippet.deleted", "a", 2)]
+    assert delivered(driver, "backup") == [("snippet.created", "a", 1)]
     driver.settle()
     assert driver.store.events_waiting() == {}
 
 
-def test_who_makes_a_change_is_not_told_of_it(driver):
+def test_a_plugin_gets_no_event_for_its_own_change(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
     driver.store.create("note", "a", b"{}", lambda made: None, pytest.fail, by="seo")
     driver.store.commit()
-    assert (told(driver, "seo"), told(driver, "backup")) == ([], [("snippet.created", "a", 1)])
+    assert (delivered(driver, "seo"), delivered(driver, "backup")) == ([], [("snippet.created", "a", 1)])
 
 
-def test_an_event_is_seen_when_its_change_is_on_the_disk(driver):
+def test_an_event_is_visible_only_after_the_commit(driver):
     driver.store.subscribe(ALL)
     driver.start("create", "note", "a", {})
     assert driver.next_event("seo") is None
@@ -75,10 +69,10 @@ def test_a_refused_change_has_no_event(driver):
         driver.turn()
         with pytest.raises(Conflict):
             _ = answer.value
-    assert told(driver) == [("snippet.created", "a", 1)]
+    assert delivered(driver) == [("snippet.created", "a", 1)]
 
 
-def test_what_was_not_told_is_there_after_a_restart_and_no_id_comes_twice(driver, open_store):
+def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, open_store):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {})
     driver.create("note", "b", {})
@@ -98,8 +92,8 @@ def test_what_was_not_told_is_there_after_a_restart_and_no_id_comes_twice(driver
     assert last.next_event("seo").id == second.id + 1
 
 
-def test_telling_costs_no_commit_of_its_own_with_a_fsync(driver):
-    """What was told goes with the next write, or lazily: synchronous is FULL again afterwards."""
+def test_an_acknowledgement_costs_no_fsync(driver):
+    """Acknowledged events are deleted with the next write, else in an unsynced transaction."""
     driver.store.subscribe(ALL)
     for number in range(5):
         driver.create("note", f"n{number}", {})
@@ -115,7 +109,7 @@ def test_telling_costs_no_commit_of_its_own_with_a_fsync(driver):
     assert driver.store._database.writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_full_outbox_loses_the_oldest_and_says_so(open_store):
+def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):
     driver = open_store(max_events=3)
     driver.define("note", {})
     driver.store.subscribe(ALL)
@@ -123,14 +117,14 @@ def test_a_full_outbox_loses_the_oldest_and_says_so(open_store):
         driver.create("note", f"n{number}", {})
     assert driver.store.events_waiting() == {"seo": 3}
     assert [(event.semantic_name, event.lost) for event in waiting(driver)] == [("n4", 4), ("n5", 0), ("n6", 0)]
-    # What was told is not lost, even if it was not deleted yet.
+    # Acknowledged events do not count as lost, even before they are deleted.
     for number in range(7, 10):
         driver.start("create", "note", f"n{number}", {})
         driver.store.commit()
     assert [(event.semantic_name, event.lost) for event in waiting(driver)] == [("n7", 0), ("n8", 0), ("n9", 0)]
 
 
-def test_who_is_forgotten_loses_what_waits_in_slices(driver):
+def test_dropped_events_are_deleted_in_slices(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
     for _ in range(1200):
         driver.start("create", "note", "", {})
@@ -143,24 +137,24 @@ def test_who_is_forgotten_loses_what_waits_in_slices(driver):
     assert driver.store.events_waiting() == {"backup": 1200}
 
 
-def test_a_replacement_needs_the_very_snippet_that_was_seen(driver):
+def test_replace_requires_the_record_that_was_read(driver):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {"n": 1, "gone": True})
     seen = driver.preview("a", 0, {"n": 2})
     assert (seen.record.version, seen.content) == (1, b'{"n": 2, "gone": true}')
     driver.replace(seen.record, b'{"n":null}')
     assert driver.get("a").content == b'{"n":null}'
-    with pytest.raises(Conflict, match="has version 2, not 1: it was changed meanwhile"):
+    with pytest.raises(Conflict):
         driver.replace(seen.record, b"{}")
-    with pytest.raises(Conflict, match="has version 2, not 1"):
+    with pytest.raises(Conflict):
         driver.preview("a", 1, {})
-    assert told(driver) == [("snippet.created", "a", 1), ("snippet.updated", "a", 2)]
+    assert delivered(driver) == [("snippet.created", "a", 1), ("snippet.updated", "a", 2)]
     driver.delete("a", False)
     with pytest.raises(NotFound):
         driver.replace(seen.record, b"{}")
 
 
-def test_a_store_of_the_layout_before_gets_an_outbox(tmp_path, open_store):
+def test_a_store_of_an_older_layout_gets_an_outbox(tmp_path, open_store):
     with sqlite3.connect(tmp_path / "reed.db") as old:
         for statement in MIGRATIONS[0]:
             old.execute(statement)
@@ -171,22 +165,10 @@ def test_a_store_of_the_layout_before_gets_an_outbox(tmp_path, open_store):
     driver = open_store()
     driver.store.subscribe(ALL)
     driver.create("note", "a", {})
-    assert told(driver) == [("snippet.created", "a", 1)]
+    assert delivered(driver) == [("snippet.created", "a", 1)]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A file system of 2 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "reed-test", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk to fill: mounting needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def test_on_a_full_disk_every_acknowledged_write_has_its_event_and_no_other(open_store, small_disk):
+def test_on_a_full_disk_exactly_the_acknowledged_writes_have_events(open_store, small_disk):
     driver = open_store(small_disk / "reed.db")
     driver.define("note", {})
     driver.store.subscribe(ALL)
@@ -200,7 +182,7 @@ def test_on_a_full_disk_every_acknowledged_write_has_its_event_and_no_other(open
         acknowledged += [answer.value for answer in answers if not answer.errors]
     assert number > 100
     assert [event.snippet_id for event in waiting(driver)] == acknowledged
-    # There is no room to note that they were told; that keeps no loop busy, and they are not told twice.
+    # The acknowledgements cannot be written: the store must not retry in each turn, nor deliver twice.
     turns = 0
     while driver.store.work(0.0):
         driver.store.commit()
@@ -215,7 +197,7 @@ def test_on_a_full_disk_every_acknowledged_write_has_its_event_and_no_other(open
     connection.close()
 
 
-# Creates and deletes for ever; tells each event some time after, and says on stdout what was acknowledged and told.
+# Creates snippets forever, delivers their events later, and prints what was acknowledged and delivered.
 WRITER = """
 import json, os, random, sys, time
 from reed.store.sqlite import SqliteStore
@@ -227,7 +209,7 @@ store.subscribe({"snippet.created": ["seo"]})
 store.commit()
 said = []
 random.seed(int(sys.argv[2]))
-def tell(event):
+def deliver(event):
     if event is not None:
         said.append(("told", event.id, event.snippet_id))
         store.ack("seo", event.id)
@@ -237,35 +219,24 @@ while True:
     store.work(time.monotonic() + 0.002)
     store.commit()
     for _ in range(random.randrange(0, 16)):
-        store.next_event("seo", tell, fail)
+        store.next_event("seo", deliver, fail)
     lines, said[:] = "".join(json.dumps(line) + "\\n" for line in said), []
     os.write(1, lines.encode())
 """
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_kill_9_loses_no_event_of_an_acknowledged_write(tmp_path, open_store, seed):
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / "reed.db", str(seed)], stdout=subprocess.PIPE)
-    assert writer.stdout is not None
-    heard = b""
-    enough = random.Random(seed).randrange(50_000, 300_000)
-    while len(heard) < enough:
-        assert select.select([writer.stdout], [], [], 20)[0], "the writer says nothing"
-        heard += os.read(writer.stdout.fileno(), 65536)
-    writer.send_signal(signal.SIGKILL)
-    heard += writer.stdout.read()
-    writer.stdout.close()
-    writer.wait()
-
-    lines = [json.loads(line) for line in heard.split(b"\n")[:-1]]
+def test_kill_9_loses_no_event_of_an_acknowledged_write(tmp_path, open_store, run_until_killed, seed):
+    output = run_until_killed(WRITER, tmp_path / "reed.db", seed, random.Random(seed).randrange(50_000, 300_000))
+    lines = [json.loads(line) for line in output]
     made = [snippet_id for kind, _, snippet_id in lines if kind == "made"]
     seen = {event_id: snippet_id for kind, event_id, snippet_id in lines if kind == "told"}
     driver = open_store(tmp_path / "reed.db")
     repeats = 0
     for event in waiting(driver):
         repeats += event.id in seen
-        assert seen.setdefault(event.id, event.snippet_id) == event.snippet_id, "an id stands for one event"
+        assert seen.setdefault(event.id, event.snippet_id) == event.snippet_id, "an id was reused"
     order = [seen[event_id] for event_id in sorted(seen)]
     assert order[: len(made)] == made
-    assert repeats <= 40, "told and not noted: only those of the last turns"
+    assert repeats <= 40, "only events of the last turns may be repeated"
     assert len(made) > 100

@@ -1,4 +1,4 @@
-"""942 real pages: imported, found again, unchanged."""
+"""Import and search of 942 real pages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def paths(driver, query, limit=0):
     return [json.loads(driver.get(hit.id).content)["path"] for hit in page.hits]
 
 
-def test_every_page_is_there_as_it_came(site, pages, open_store):
+def test_real_pages_are_returned_byte_for_byte(site, pages, open_store):
     site.store.close()
     again = open_store()
     after, found = "", []
@@ -62,7 +62,7 @@ def test_pages_are_found(site, pages):
         assert hit.excerpt
 
 
-def test_indexing_them_again_goes_in_slices(site):
+def test_reindexing_runs_in_slices(site):
     answer = site.start("index", "")
     slices = 0
     while not answer.is_there:
@@ -74,7 +74,7 @@ def test_indexing_them_again_goes_in_slices(site):
     assert site.search("shortcode", "", 1, 0).total > 0
 
 
-def test_a_long_page_is_read_in_slices_and_sees_the_store_as_it_was(open_store, tmp_path):
+def test_a_long_page_is_read_in_slices_on_a_snapshot(open_store, tmp_path):
     driver = open_store(tmp_path / "reed.db")
     driver.define("page", {})
     for number in range(300):
@@ -83,7 +83,7 @@ def test_a_long_page_is_read_in_slices_and_sees_the_store_as_it_was(open_store, 
     answer = driver.start("page", "", "", 1000)
     slices = 0
     while not answer.values:
-        driver.store.work(0.0)  # one step of it
+        driver.store.work(0.0)  # one step
         slices += 1
         if slices == 6:
             driver.store.create("page", "late", b"{}", lambda _: None, lambda _: None)

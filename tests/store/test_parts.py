@@ -1,4 +1,4 @@
-"""The small parts: merge patches, ids, the cache of records."""
+"""Merge patches, ids, the record cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
 
 @pytest.mark.parametrize(
     ("target", "patch", "result"),
-    [  # RFC 7396, appendix A: those whose patch is an object, as a content's must be
+    [  # RFC 7396, appendix A: those whose patch is an object
         ({"a": "b"}, {"a": "c"}, {"a": "c"}),
         ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
         ({"a": "b"}, {"a": None}, {}),
@@ -44,7 +44,7 @@ def test_merge_patch(target, patch, result):
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(OBJECTS, OBJECTS, st.sampled_from([None, 1]), st.sampled_from([None, "\t"]))
-def test_merge_patch_is_that_of_the_rfc_and_twice_is_once(target, patch, indent, patch_indent):
+def test_merge_patch_follows_the_rfc_and_is_idempotent(target, patch, indent, patch_indent):
     once = merged(target, patch, indent, patch_indent)
     assert once == apply(target, patch)
     assert list(once) == list(apply(target, patch))
@@ -67,7 +67,7 @@ def merged(target, patch, indent=None, patch_indent=None):
 
 
 def apply(target, patch):
-    """RFC 7396, as it is written there."""
+    """The pseudocode of RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     target = dict(target) if isinstance(target, dict) else {}
@@ -91,7 +91,7 @@ def test_ids_rise_whatever_the_clock_does(clock, floor):
         assert (uuid.UUID(text).version, uuid.UUID(text).variant) == (7, uuid.RFC_4122)
 
 
-def test_an_id_tells_its_time():
+def test_an_id_contains_its_time():
     _, text = Ids(0).next(1_763_863_463_123_456_789)
     assert uuid.UUID(text).int >> 80 == 1_763_863_463_123
 
@@ -100,7 +100,7 @@ def record(number: int, size: int = 0, name: str = "") -> Record:
     return Record(f"{number:036}", "page", name, 1, 0, 0, b"x" * size)
 
 
-def test_the_cache_keeps_what_was_read_last_and_stays_within_its_bytes():
+def test_the_cache_evicts_the_least_recently_used_within_its_bytes():
     cache = RecordCache(20_000)
     for number in range(10):
         cache.put(record(number, 1000, f"n{number}"))
@@ -113,7 +113,7 @@ def test_the_cache_keeps_what_was_read_last_and_stays_within_its_bytes():
     assert cache.get("n0") is not None
 
 
-def test_the_cache_forgets_a_record_under_both_its_refs():
+def test_the_cache_discards_a_record_under_both_refs():
     cache = RecordCache(20_000)
     cache.put(record(1, 10, "intro"))
     cache.put(record(1, 20, "intro"))

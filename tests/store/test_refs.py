@@ -1,4 +1,4 @@
-"""Names that change, and the beginnings of ids."""
+"""Renaming, and prefixes of ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reed.errors import Conflict, Malformed, NotFound
 
 
 class Clock:
-    """The milliseconds since 1970 that a test wants."""
+    """A clock that the test sets, in milliseconds since 1970."""
 
     def __init__(self) -> None:
         self.ms = 0x0190A5B27C3D
@@ -45,7 +45,7 @@ def test_a_snippet_is_renamed(driver, clock):
     assert driver.get("new") == record
 
 
-def test_a_name_is_taken_away_and_given(driver):
+def test_a_name_can_be_removed_and_given_again(driver):
     snippet_id = driver.create("page", "a", {})
     driver.rename("a", "")
     assert driver.get(snippet_id).semantic_name == ""
@@ -77,7 +77,7 @@ def test_a_rename_does_not_check_content_that_no_longer_fits(driver):
     assert driver.get("b").version == 2
 
 
-def test_names_change_hands_within_a_turn_and_come_back_when_it_fails(driver):
+def test_names_move_between_snippets_within_a_turn_and_return_on_failure(driver):
     one, two = driver.create("page", "a", {}), driver.create("page", "b", {})
     for ref, name in ((one, ""), (two, "a"), (one, "b")):
         driver.start("rename", ref, name)
@@ -97,7 +97,7 @@ def test_a_rename_is_an_update_to_subscribers(driver):
     assert (event.kind, event.snippet_id, event.semantic_name, event.version) == ("snippet.updated", snippet_id, "b", 2)
 
 
-def test_the_beginning_of_an_id_names_its_snippet(driver, clock):
+def test_a_unique_prefix_of_an_id_is_a_ref(driver, clock):
     one = driver.create("page", "", {})
     clock.ms += 1 << 20
     two = driver.create("page", "", {})
@@ -113,7 +113,7 @@ def test_the_beginning_of_an_id_names_its_snippet(driver, clock):
             driver.get(ref)
 
 
-def test_an_ambiguous_beginning_says_how_many_and_the_first_few(driver, clock):
+def test_an_ambiguous_prefix_shows_the_count_and_the_first_ids(driver, clock):
     ids = []
     for _ in range(7):
         ids.append(driver.create("page", "", {}))
@@ -128,7 +128,7 @@ def test_an_ambiguous_beginning_says_how_many_and_the_first_few(driver, clock):
     assert driver.get(ids[2][:14]).id == ids[2]
 
 
-def test_a_name_wins_over_the_beginning_of_an_id(driver):
+def test_a_name_takes_precedence_over_a_prefix(driver):
     snippet_id = driver.create("page", "", {})
     named = driver.create("page", snippet_id[:8], {})
     assert driver.get(snippet_id[:8]).id == named

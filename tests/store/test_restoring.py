@@ -1,4 +1,4 @@
-"""Restoring snippets as they once were, and looking for those that do not fit their type any more."""
+"""SNIPPET_RESTORE, and the check for snippets that do not fit their type."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def named(driver):
     return [(each.id, each.semantic_name, each.version) for each in driver.page("", "", 0).records]
 
 
-def test_a_record_comes_back_as_it_was(driver):
+def test_a_record_is_restored_exactly(driver):
     assert restore(driver, record(name="a")) == ("created", "")
     assert driver.get("a") == driver.get(OLD) == record(name="a")
     assert restore(driver, record(name="a")) == ("unchanged", "")
@@ -47,7 +47,7 @@ def test_a_record_comes_back_as_it_was(driver):
         driver.get("a")
 
 
-def test_it_is_there_after_the_next_start(open_store, tmp_path):
+def test_a_restored_record_survives_a_restart(open_store, tmp_path):
     driver = open_store(tmp_path / "a.db")
     driver.define("page", {})
     restore(driver, record())
@@ -57,17 +57,17 @@ def test_it_is_there_after_the_next_start(open_store, tmp_path):
     assert again.create("page", "", {}) > OLD
 
 
-def test_what_is_newer_here_is_left_alone_unless_asked(driver):
+def test_a_newer_version_is_kept_without_overwrite(driver):
     restore(driver, record(version=5))
     for other in (record(version=4), record(version=5, content=b'{"title":"other"}'), record(version=5, name="x")):
-        with pytest.raises(Conflict, match="is here in version 5"):
+        with pytest.raises(Conflict):
             restore(driver, other)
         assert driver.get(OLD) == record(version=5)
     assert restore(driver, record(version=2), overwrite=True) == ("replaced", "")
     assert driver.get(OLD) == record(version=2)
 
 
-def test_a_trial_says_the_same_and_writes_nothing(driver):
+def test_a_dry_run_gives_the_same_result_and_writes_nothing(driver):
     assert restore(driver, record(), dry_run=True) == ("created", "")
     assert named(driver) == []
     restore(driver, record(version=2))
@@ -77,7 +77,7 @@ def test_a_trial_says_the_same_and_writes_nothing(driver):
         restore(driver, record(version=1), dry_run=True)
 
 
-def test_content_that_does_not_fit_takes_permission_and_is_warned_of(driver):
+def test_unfit_content_requires_accept_unfit_and_gives_a_warning(driver):
     unfit = record(content=b'{"body":"no title"}')
     with pytest.raises(Invalid, match="title"):
         restore(driver, unfit)
@@ -86,11 +86,11 @@ def test_content_that_does_not_fit_takes_permission_and_is_warned_of(driver):
     assert driver.get(OLD) == unfit
 
 
-def test_a_name_in_use_and_a_type_that_is_not_there(driver):
+def test_a_restore_with_a_used_name_or_an_unknown_type_is_refused(driver):
     driver.create("note", "taken", {})
-    with pytest.raises(Conflict, match="in use"):
+    with pytest.raises(Conflict):
         restore(driver, record(name="taken"))
-    with pytest.raises(Invalid, match="not defined"):
+    with pytest.raises(Invalid):
         restore(driver, record(kind="nosuch"), accept_unfit=True)
     assert len(named(driver)) == 1
 
@@ -100,8 +100,8 @@ def test_a_name_in_use_and_a_type_that_is_not_there(driver):
     [
         record("0190a5b2-7c3d-4e4f-8a9b-0c1d2e3f4a5b"),  # a UUID version 4
         record("0190a5b2-7c3d-7e4f-ca9b-0c1d2e3f4a5b"),  # of another variant
-        record("00000000-0000-7000-8000-000000000000"),  # before the first cursor
-        record("ffffffff-ffff-7fff-bfff-ffffffffffff"),  # the last id there can be
+        record("00000000-0000-7000-8000-000000000000"),  # sequence number 0 is the cursor of the beginning
+        record("ffffffff-ffff-7fff-bfff-ffffffffffff"),  # leaves no room for new ids
         record("blog/intro"),
         record(""),
         record(version=0),
@@ -114,17 +114,17 @@ def test_a_name_in_use_and_a_type_that_is_not_there(driver):
         record(kind="No Type"),
     ],
 )
-def test_what_cannot_have_been_is_refused(driver, wrong):
+def test_impossible_records_are_refused(driver, wrong):
     with pytest.raises((Invalid, Malformed)):
         restore(driver, wrong, accept_unfit=True, overwrite=True)
     assert named(driver) == []
 
 
-def test_what_is_of_the_future_takes_permission_and_is_warned_of(driver):
+def test_future_times_require_accept_unfit_and_give_a_warning(driver):
     later = int(time.time() + 2 * DAY)
     digits = f"{later * 1000:012x}"
     for ahead in (record(updated=later * 1_000_000), record(f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000")):
-        with pytest.raises(Invalid, match="future"):
+        with pytest.raises(Invalid):
             restore(driver, ahead)
         outcome, warning = restore(driver, ahead, accept_unfit=True)
         assert (outcome, "future" in warning) == ("created", True)
@@ -132,14 +132,14 @@ def test_what_is_of_the_future_takes_permission_and_is_warned_of(driver):
     assert driver.create("note", "", {}) > ahead.id
 
 
-def test_a_clock_that_was_set_back_between_two_writes_is_no_obstacle(driver):
+def test_an_update_time_before_the_creation_time_is_accepted(driver):
     assert restore(driver, record(created=AT + 6)) == ("created", "")
 
 
-def test_two_ids_of_the_same_moment_are_told_apart(driver):
+def test_two_ids_with_the_same_sequence_number_conflict(driver):
     restore(driver, record())
     twin = OLD[:-1] + "c"
-    with pytest.raises(Conflict, match="same time"):
+    with pytest.raises(Conflict):
         restore(driver, record(twin), overwrite=True)
     with pytest.raises(NotFound):
         driver.get(twin)
@@ -155,9 +155,9 @@ def test_new_ids_come_after_restored_ones(open_store):
     assert named(driver)[-1][0] == made
 
 
-def test_a_restored_snippet_is_found_wherever_it_stands(driver):
+def test_a_restored_snippet_is_indexed_wherever_its_id_lies(driver):
     driver.create("page", "", {"title": "horse"})
-    driver.settle()  # the index is beyond the id that comes now
+    driver.settle()  # the index has passed the id that is restored next
     restore(driver, record())
     assert [hit.id for hit in driver.search("zebra", "", 0, 0).hits] == [OLD]
     restore(driver, record(version=4, content=b'{"title":"donkey"}'))
@@ -168,7 +168,7 @@ def test_a_restored_snippet_is_found_wherever_it_stands(driver):
     assert driver.search("zebra", "", 0, 0).total == 1
 
 
-def test_others_are_told_of_it_as_of_any_write(driver):
+def test_a_restore_is_an_event(driver):
     kinds = ("snippet.created", "snippet.updated")
     driver.store.subscribe({kind: ["seo", "backup"] for kind in kinds})
     restore(driver, record(), by="backup")
@@ -182,18 +182,18 @@ def test_others_are_told_of_it_as_of_any_write(driver):
     assert driver.next_event("backup") is None
 
 
-def test_a_restore_that_is_not_committed_leaves_nothing(driver, monkeypatch):
+def test_a_restore_that_is_rolled_back_leaves_nothing(driver, monkeypatch):
     restore(driver, record(version=1))
     answers: list = []
     driver.store.restore(record(version=2), answers.append, answers.append)
-    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not on the disk yet
+    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not committed yet
     assert answers == []
     driver.store._transaction.fail(MemoryError())
     assert [type(answer).__name__ for answer in answers] == ["StoreFailed", "StoreFailed"]
     assert driver.get(OLD) == record(version=1)
 
 
-def test_which_snippets_do_not_fit_their_type_a_part_at_a_time(driver):
+def test_check_reports_unfit_snippets_page_by_page(driver):
     import json
 
     ids = [driver.create("page", f"p{n}", {"title": "t", "n": n}) for n in range(7)]
@@ -216,7 +216,7 @@ def test_which_snippets_do_not_fit_their_type_a_part_at_a_time(driver):
         driver.check("page", "no-id", 0)
 
 
-def test_a_store_of_another_core_takes_all_of_it(driver, tmp_path):
+def test_a_second_store_takes_all_records(driver, tmp_path):
     made = [driver.create("note", f"n{n}", {"n": n}) for n in range(20)]
     other = type(driver)(SqliteStore(tmp_path / "other.db"))
     other.define("note", {})
@@ -226,7 +226,7 @@ def test_a_store_of_another_core_takes_all_of_it(driver, tmp_path):
     other.store.close()
 
 
-def test_a_restored_snippet_is_in_the_indexes_of_fields_and_repeats_no_unique_value(driver):
+def test_a_restored_snippet_is_in_the_field_indexes_and_cannot_repeat_a_unique_value(driver):
     def found(kind, conditions):
         return [each.id for each in driver.find(kind, conditions, "", 0).records]
 

@@ -1,4 +1,4 @@
-"""The cost of a schema: what is too heavy is refused before it is compiled, whatever it is made of."""
+"""The cost of a schema: one that is too heavy is refused before it is compiled."""
 
 from __future__ import annotations
 

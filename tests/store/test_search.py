@@ -33,7 +33,7 @@ def library(driver):
     return driver
 
 
-def test_words_phrases_beginnings_and_diacritics(library):
+def test_words_phrases_prefixes_and_diacritics(library):
     assert names(library, "coffee") == ["cafe"]
     assert names(library, "COFF") == ["cafe"]
     assert names(library, "coff milk") == [], "only the last word may be a beginning"
@@ -61,7 +61,7 @@ def test_words_phrases_beginnings_and_diacritics(library):
         ("ılık", "ilik"),
     ],
 )
-def test_a_letter_that_others_write_with_two_or_without_its_stroke(driver, written, plain):
+def test_ligatures_and_strokes_are_folded(driver, written, plain):
     driver.create("page", "written", {"title": f"Die {written} 7", "body": "x " * 50})
     driver.create("page", "plain", {"title": f"Die {plain} 7", "body": "y " * 50})
     both = {"written", "plain"}
@@ -78,7 +78,7 @@ WORD = st.text(st.sampled_from("ßẞæÆøØœŒłŁđĐıéÜaoesldi"), min_si
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(WORD, min_size=1, max_size=5, unique=True), st.data())
-def test_what_is_found_folded_is_found_as_written_and_the_other_way_round(driver, words, data):
+def test_folded_and_original_forms_find_each_other(driver, words, data):
     snippet = driver.create("page", "", {"title": " ".join(words)})
     word = data.draw(st.sampled_from(words))
     for query in (f'"{word}"', f'"{" ".join(words[: words.index(word) + 1])}"', word):
@@ -140,7 +140,7 @@ NOT_FOUND = [
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize(("text", "query"), FOUND)
-def test_what_people_write_is_found(driver, text, query, form):
+def test_equivalent_spellings_are_found(driver, text, query, form):
     driver.create("page", "it", {"title": unicodedata.normalize(form, text), "body": "x"})
     driver.create("page", "other", {"title": "something else", "body": "別の何か"})
     for typed in {query, unicodedata.normalize("NFC", query), unicodedata.normalize("NFD", query)}:
@@ -160,7 +160,7 @@ ANY_SCRIPT = st.text(st.sampled_from("aÉßςΣفأכּカガの京東한국ส�
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANY_SCRIPT, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]), st.sampled_from([str, str.upper, str.lower]))
-def test_a_text_is_found_by_any_way_to_write_it(driver, text, form, case):
+def test_a_text_is_found_in_any_case_and_normal_form(driver, text, form, case):
     typed = unicodedata.normalize(form, case(text))
     try:
         parse(typed)
@@ -178,7 +178,7 @@ def test_folding_is_stable(text):
         assert fold(unicodedata.normalize(form, text)) == fold(text)
 
 
-def test_what_is_plain_is_folded_by_the_index_in_the_same_way():
+def test_the_tokenizer_folds_plain_texts_as_fold_does():
     with contextlib.closing(sqlite3.connect(":memory:")) as memory:
         memory.execute(
             'CREATE VIRTUAL TABLE text USING fts5(a, tokenize = "unicode61 remove_diacritics 2'
@@ -208,7 +208,7 @@ def test_the_first_mebibyte_of_a_text_is_indexed(driver):
 
 
 @pytest.mark.parametrize("query", ["", "  ", "!!!", '""', "___", "\u0301", "🐄"])
-def test_a_query_without_a_word_says_so(library, query):
+def test_a_query_without_a_word_is_refused(library, query):
     with pytest.raises(Malformed) as caught:
         library.search(query, "", 0, 0)
     assert caught.value.status == 400
@@ -216,7 +216,7 @@ def test_a_query_without_a_word_says_so(library, query):
 
 
 @pytest.mark.parametrize("length", [100, 10_000])
-def test_a_hit_in_a_title_comes_before_any_number_in_a_body(driver, length):
+def test_a_hit_in_a_title_outranks_any_number_in_a_body(driver, length):
     driver.define("doc", {"searchable": {"title": 5, "body": 1}})
     driver.create("doc", "configure", {"title": "Configure privacy", "body": "settings " * 50})
     driver.create("doc", "all", {"title": "All settings", "body": "a long text about other things " * length})
@@ -225,12 +225,12 @@ def test_a_hit_in_a_title_comes_before_any_number_in_a_body(driver, length):
     assert names(driver, "settings") == ["all", "configure"]
 
 
-def test_what_was_indexed_before_is_folded_by_the_next_core(driver, open_store, tmp_path):
+def test_an_index_of_an_older_layout_is_built_again(driver, open_store, tmp_path):
     driver.create("page", "one", {"title": "Lange Straße"})
     driver.create("page", "two", {"title": "Strasse"})
     driver.settle()
     driver.store.close()
-    with sqlite3.connect(tmp_path / "reed.db") as file:  # as the layout before had it
+    with sqlite3.connect(tmp_path / "reed.db") as file:  # the older layout
         columns = ", ".join(f"w{number}" for number in range(16))
         (sequence,) = file.execute("SELECT sequence FROM snippets WHERE name = 'one'").fetchone()
         file.execute("DROP TABLE search")
@@ -245,7 +245,7 @@ def test_what_was_indexed_before_is_folded_by_the_next_core(driver, open_store, 
     assert open_store().store.stats()["unindexed"] == 0, "once"
 
 
-def test_the_best_comes_first_by_the_weights(library):
+def test_hits_are_sorted_by_weight(library):
     page = library.search("milk", "", 0, 0)
     assert page.total == 3
     assert [hit.semantic_name for hit in page.hits] == ["milk", "cafe", "cows"]
@@ -257,21 +257,21 @@ def test_the_best_comes_first_by_the_weights(library):
     assert "\n" not in best.excerpt
 
 
-def test_a_window_of_the_hits(library):
+def test_limit_and_offset_of_hits(library):
     whole = names(library, "milk")
     assert names(library, "milk", "", 2, 0) == whole[:2]
     assert names(library, "milk", "", 2, 2) == whole[2:]
     assert library.search("milk", "", 1, 5) == (3, [])
     assert library.search("milk", "note", 0, 0) == (0, [])
     assert names(library, "milk", "page") == whole
-    with pytest.raises(NotFound, match="did you mean 'page'"):
+    with pytest.raises(NotFound):
         library.search("milk", "pages", 0, 0)
     for limit, offset in ((1001, 0), (1, 2**32 - 1)):
         with pytest.raises(Malformed):
             library.search("milk", "", limit, offset)
 
 
-def test_a_search_sees_every_write_that_was_acknowledged(library):
+def test_a_search_sees_every_acknowledged_write(library):
     library.update("milk", 0, {"title": "Butter"})
     assert names(library, "butter") == ["milk"]
     library.delete("cows", False)
@@ -283,7 +283,7 @@ def test_a_search_sees_every_write_that_was_acknowledged(library):
     assert names(library, "hay") == names(library, "grass") == []
 
 
-def test_nothing_stays_in_the_index_of_what_is_deleted(driver, tmp_path):
+def test_a_deleted_snippet_leaves_the_index_completely(driver, tmp_path):
     ids = [driver.create("page", "", {"title": f"zebra {number}"}) for number in range(3)]
     driver.settle()
     driver.delete(ids[0], False)
@@ -298,7 +298,7 @@ def test_nothing_stays_in_the_index_of_what_is_deleted(driver, tmp_path):
     file.close()
 
 
-def test_what_was_not_indexed_yet_is_after_a_restart(driver, open_store):
+def test_indexing_continues_after_a_restart(driver, open_store):
     driver.create("page", "one", {"title": "Zebra"})
     assert names(driver, "zebra") == ["one"]
     driver.start("create", "page", "two", {"title": "Zebra two"})
@@ -324,7 +324,7 @@ def test_indexing_an_empty_store(driver):
     assert driver.index("") == 0
 
 
-def test_other_searchable_fields_are_searched_from_then_on(library):
+def test_new_searchable_fields_are_indexed(library):
     assert names(library, "here") == []
     library.define("note", {"searchable": {"title": 1}})
     assert names(library, "here") == ["note"]
@@ -332,7 +332,7 @@ def test_other_searchable_fields_are_searched_from_then_on(library):
     assert names(library, "here") == []
 
 
-def test_a_weight_between_two_counts_as_the_nearest(driver):
+def test_a_weight_is_rounded_to_the_nearest_column(driver):
     for field, weight in (("low", 0.01), ("high", 10**9), ("odd", 2.4)):
         driver.define(f"{field}-type", {"searchable": {field: weight}})
         driver.create(f"{field}-type", field, {field: "wombat"})
@@ -377,8 +377,8 @@ def test_any_text_is_a_query(library, query):
 
 
 @given(SYNTAX | st.text())
-def test_nothing_typed_is_syntax(query):
-    """Outside its quoted strings an expression has AND and stars, whatever was typed."""
+def test_no_input_is_fts5_syntax(query):
+    """Outside quoted strings an expression has only AND and stars."""
     try:
         quoted = expression(parse(query)).split('"')
     except Malformed:
@@ -388,7 +388,7 @@ def test_nothing_typed_is_syntax(query):
 
 
 def test_a_word_of_the_content_finds_it(library):
-    """What search drops must not be a word: each of these is found by itself."""
+    """Every word of a content can be found."""
     words = ["naïve", "x_y", "o'neil", "C++", "日本", "Ω", "3.14", "état", "ß", "ﬁ"]
     for number, word in enumerate(words):
         library.create("page", f"w{number}", {"title": word})
@@ -397,7 +397,7 @@ def test_a_word_of_the_content_finds_it(library):
         assert f"w{number}" in names(library, f'"{word}"'), word
 
 
-def test_indexing_comes_in_slices_and_writes_go_first(driver):
+def test_indexing_runs_in_slices_after_writes(driver):
     for number in range(400):
         driver.start("create", "page", "", {"title": f"Page {number}", "body": "some words and more of them " * 60})
     driver.store.work(time.monotonic() + 0.004)
@@ -411,8 +411,8 @@ def test_indexing_comes_in_slices_and_writes_go_first(driver):
     assert driver.search("page", "", 0, 0).total == 400
 
 
-def test_no_slice_merges_all_that_earlier_ones_left(driver, tmp_path):
-    """Merging lags behind here. FTS5 would then merge sixteen segments in one step, whatever their size."""
+def test_no_slice_merges_all_segments_at_once(driver, tmp_path):
+    """Merging lags behind here: FTS5 itself would merge sixteen segments in one step, whatever their size."""
     rnd = random.Random(7)
     for _ in range(150):
         words = " ".join(f"word{rnd.randrange(1_000_000)}" for _ in range(3000))

@@ -1,4 +1,4 @@
-"""Create, update, delete, get and page, as a caller sees them (protocol.md#snippets)."""
+"""Create, update, delete, get and page, seen by a caller (protocol.md#snippets)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reed.errors import Conflict, Invalid, Malformed, NotFound
 CONTENT = b'{ "title":"Caf\\u00e9",\n "n": 1.50 }'
 
 
-def test_content_is_kept_as_the_bytes_that_came(driver):
+def test_content_is_returned_byte_for_byte(driver):
     snippet_id = driver.create("page", "blog/intro", memoryview(CONTENT))
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", snippet_id)
     for ref in (snippet_id, snippet_id.upper(), "blog/intro"):
@@ -21,7 +21,7 @@ def test_content_is_kept_as_the_bytes_that_came(driver):
         assert record[:4] == (snippet_id, "page", "blog/intro", 1)
 
 
-def test_names_are_found_by_their_beginning_and_in_order(driver):
+def test_names_are_listed_by_prefix_and_sorted(driver):
     for name in ("blog/two", "blog/one", "blog", "blog-post", "Blog/one", "z", "blogz/one", ""):
         driver.create("page", name, CONTENT)
     assert driver.names("blog/", 0) == ["blog/one", "blog/two"]
@@ -33,7 +33,7 @@ def test_names_are_found_by_their_beginning_and_in_order(driver):
         driver.names("", 1001)
 
 
-def test_everything_is_there_after_a_restart(driver, open_store):
+def test_snippets_survive_a_restart(driver, open_store):
     snippet_id = driver.create("page", "blog/intro", CONTENT)
     driver.update(snippet_id, 0, {"title": "Two"})
     before = driver.get(snippet_id)
@@ -46,29 +46,29 @@ def test_everything_is_there_after_a_restart(driver, open_store):
 
 
 @pytest.mark.parametrize(
-    ("type_name", "name", "content", "error", "words"),
+    ("type_name", "name", "content", "error", "shown"),
     [
-        ("page", "", b"[]", Malformed, "expected an object, found an array"),
-        ("page", "", b'{"title":"a","title":"b"}', Malformed, "duplicate key 'title'"),
+        ("page", "", b"[]", Malformed, ""),
+        ("page", "", b'{"title":"a","title":"b"}', Malformed, "title"),
         ("page", "", b'{"title":NaN}', Malformed, "NaN"),
-        ("page", "", b'{"title":"\xff"}', Malformed, "not UTF-8 at byte"),
-        ("page", "$intro", b'{"title":"a"}', Malformed, "'$intro' is not a semantic name"),
-        ("Page", "", b'{"title":"a"}', Malformed, "'Page' is not a type name"),
-        ("pag", "", b'{"title":"a"}', Invalid, "type 'pag' is not defined; did you mean 'page'?"),
-        ("video", "", b'{"title":"a"}', Invalid, "define it: reed registry define video"),
-        ("page", "", b"{}", Invalid, '$: "title" is a required property'),
-        ("page", "", b'{"title":"a","keywords":["x",5]}', Invalid, '$.keywords[1]: 5 is not of type "string"'),
+        ("page", "", b'{"title":"\xff"}', Malformed, ""),
+        ("page", "$intro", b'{"title":"a"}', Malformed, "$intro"),
+        ("Page", "", b'{"title":"a"}', Malformed, "Page"),
+        ("pag", "", b'{"title":"a"}', Invalid, "page"),
+        ("video", "", b'{"title":"a"}', Invalid, "video"),
+        ("page", "", b"{}", Invalid, "title"),
+        ("page", "", b'{"title":"a","keywords":["x",5]}', Invalid, "$.keywords[1]"),
     ],
 )
-def test_a_create_that_is_refused(driver, type_name, name, content, error, words):
+def test_an_invalid_create_is_refused(driver, type_name, name, content, error, shown):
     with pytest.raises(error) as caught:
         driver.create(type_name, name, content)
-    assert words in str(caught.value)
+    assert shown in str(caught.value)
     assert driver.store.stats()["snippets"] == 0
     assert driver.page("", "", 0).records == []
 
 
-def test_many_problems_are_cut_at_ten_and_long_values_are_not_repeated(driver):
+def test_a_message_has_at_most_ten_problems_and_no_long_values(driver):
     with pytest.raises(Invalid) as caught:
         driver.create("page", "", {"title": "a", "keywords": list(range(50)), "body": ["x" * 5000]})
     assert 4 < str(caught.value).count("$.keywords[") <= 10
@@ -76,13 +76,15 @@ def test_many_problems_are_cut_at_ten_and_long_values_are_not_repeated(driver):
     assert len(str(caught.value)) < 3000
     with pytest.raises(Invalid) as caught:
         driver.create("page", "", {"title": "a", "body": ["x" * 5000]})
-    assert '$.body: this value is not of type "string"' in str(caught.value)
+    assert "$.body" in str(caught.value)
+    assert "xxx" not in str(caught.value)
 
 
-def test_a_name_is_taken_once(driver):
+def test_a_name_in_use_is_refused(driver):
     first = driver.create("page", "intro", {"title": "a"})
-    with pytest.raises(Conflict, match=f"the name 'intro' is in use by {first}"):
+    with pytest.raises(Conflict) as caught:
         driver.create("note", "intro", {"title": "b"})
+    assert first in caught.value.message
     driver.delete("intro", False)
     assert driver.create("note", "intro", {"title": "b"}) != first
 
@@ -101,26 +103,22 @@ def test_update_merges_and_counts_versions(open_store):
     assert list(json.loads(record.content)) == ["title", "seo", "tags"]
 
 
-def test_update_of_another_version_names_both(driver):
+def test_an_update_of_another_version_is_refused(driver):
     snippet_id = driver.create("page", "intro", {"title": "a"})
     driver.update("intro", 0, {"title": "b"})
-    with pytest.raises(Conflict, match="intro has version 2, not 1"):
+    with pytest.raises(Conflict):
         driver.update("intro", 1, {"title": "c"})
     assert json.loads(driver.get(snippet_id).content) == {"title": "b"}
 
 
 @pytest.mark.parametrize(
-    ("patch", "error", "words"),
-    [
-        (b"5", Invalid, "the patch is a number"),
-        (b'{"title":null}', Invalid, '"title" is a required property'),
-        (b'{"title":', Malformed, "JSON"),
-    ],
+    ("patch", "error"),
+    [(b"5", Invalid), (b'{"title":null}', Invalid), (b'{"title":', Malformed)],
 )
-def test_an_update_that_is_refused_changes_nothing(driver, patch, error, words):
+def test_an_update_that_is_refused_changes_nothing(driver, patch, error):
     driver.create("page", "intro", {"title": "a"})
     before = driver.get("intro")
-    with pytest.raises(error, match=words):
+    with pytest.raises(error):
         driver.update("intro", 0, patch)
     assert driver.get("intro") == before
 
@@ -136,16 +134,17 @@ def test_delete(driver):
     assert driver.store.stats()["snippets"] == 0
 
 
-def test_what_is_not_there_names_its_neighbour(driver):
+def test_an_unknown_ref_is_not_found(driver):
     driver.create("page", "blog/intro", {"title": "a"})
-    with pytest.raises(NotFound, match="no snippet 'blog/intor'; did you mean 'blog/intro'"):
+    with pytest.raises(NotFound) as caught:
         driver.get("blog/intor")
+    assert "blog/intro" in caught.value.hint
     for ref in ("", "zzz", "019a3c5e-7d21-74f3-9c1e-55d0a8b7e6f4", "x" * 36, "../etc", "ä"):
         with pytest.raises(NotFound):
             driver.get(ref)
 
 
-def test_an_id_with_the_time_of_another_is_not_that_one(driver):
+def test_an_id_with_the_time_of_another_is_not_found(driver):
     snippet_id = driver.create("page", "", {"title": "a"})
     other = snippet_id[:-1] + ("0" if snippet_id[-1] != "0" else "1")
     with pytest.raises(NotFound):
@@ -172,15 +171,15 @@ def test_pages_follow_each_other_in_creation_order(driver):
     assert [record.id for record in driver.page("", ids[7], 2).records] == ids[8:10]
 
 
-def test_a_page_has_at_most_a_thousand_and_a_hundred_by_default(driver):
+def test_page_limits(driver):
     for n in range(101):
         driver.start("create", "note", "", {"n": n})
     assert len(driver.page("", "", 0).records) == 100
-    with pytest.raises(Malformed, match="at most 1000"):
+    with pytest.raises(Malformed):
         driver.page("", "", 1001)
-    with pytest.raises(Malformed, match="is not an id"):
+    with pytest.raises(Malformed):
         driver.page("", "intro", 1)
-    with pytest.raises(NotFound, match="did you mean 'note'"):
+    with pytest.raises(NotFound):
         driver.page("nots", "", 1)
 
 
@@ -191,8 +190,8 @@ def test_a_page_of_large_snippets_ends_early(driver):
     assert [record.id for record in driver.page("", page.cursor, 3).records] == ids[1:2]
 
 
-def test_content_that_no_get_could_answer_with_is_refused(driver):
-    with pytest.raises(Invalid, match="at most"):
+def test_content_too_large_for_a_get_is_refused(driver):
+    with pytest.raises(Invalid):
         driver.create("note", "", b'{"n":"' + b"x" * (16 * 1024 * 1024 - 100) + b'"}')
 
 

@@ -1,4 +1,4 @@
-"""Definitions: what they may say, and what they check (protocol.md#types; store.md#content)."""
+"""Definitions of types, and checking content against them (protocol.md#types; store.md#content)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reed.errors import Invalid, Malformed, NotFound
 from reed.store.types import compile_type
 
 
-def test_a_definition_comes_back_as_it_came(driver, open_store):
+def test_a_definition_is_returned_byte_for_byte(driver, open_store):
     text = (
         b'{ "description": "x",\n "schema": {"type":"object"}, "composed_of":["note"], "max_depth":3, "routable":true }'
     )
@@ -26,51 +26,53 @@ def test_a_definition_comes_back_as_it_came(driver, open_store):
 
 
 @pytest.mark.parametrize(
-    ("definition", "words"),
+    ("definition", "place"),
     [
-        ({"descripton": "x"}, "type 'x': unknown key 'descripton'; did you mean 'description'?"),
-        ({"foo": 1}, "unknown key 'foo'; expected one of description, schema"),
-        ({"description": 5}, "type 'x': description: expected a string, found a number"),
-        ({"schema": 5}, "schema: expected a JSON Schema, found a number"),
-        ({"schema": {"type": "strin"}}, 'schema.type: "strin" is not'),
-        ({"schema": {"pattern": "("}}, 'schema.pattern: "(" is not a "regex"'),
-        ({"schema": {"$ref": "#/$defs/none"}}, "schema: Pointer '/$defs/none' does not exist"),
-        ({"schema": {"$ref": "http://localhost/x.json"}}, "a schema may refer to its own parts only"),
-        ({"schema": {"properties": {"a": {"$ref": "file:///etc/passwd"}}}}, "a schema may refer to its own parts only"),
-        ({"schema": {"$ref": "other.json"}}, "a schema may refer to its own parts only"),
-        ({"schema": {"$schema": "http://example.com/mine"}}, "Unknown meta-schema"),
-        ({"searchable": ["title"]}, "searchable: expected an object of weights by field, found an array"),
-        ({"searchable": {"title": 0}}, "searchable.title: expected a weight above 0, found 0"),
-        ({"searchable": {"title": True}}, "searchable.title: expected a weight above 0, found true"),
-        ({"composed_of": "note"}, "composed_of: expected an array of type names, found a string"),
-        ({"composed_of": ["note", "A b"]}, 'composed_of[1]: "A b" is not a type name'),
-        ({"max_depth": -1}, "max_depth: expected a whole number from 0 on, found -1"),
-        ({"max_depth": 1.5}, "max_depth: expected a whole number from 0 on, found 1.5"),
-        ({"routable": "yes"}, "routable: expected true or false, found a string"),
+        ({"descripton": "x"}, "descripton"),
+        ({"foo": 1}, "foo"),
+        ({"description": 5}, "description"),
+        ({"schema": 5}, "schema"),
+        ({"schema": {"type": "strin"}}, "schema.type"),
+        ({"schema": {"pattern": "("}}, "schema.pattern"),
+        ({"schema": {"$ref": "#/$defs/none"}}, "/$defs/none"),
+        ({"schema": {"$ref": "http://localhost/x.json"}}, "schema"),
+        ({"schema": {"properties": {"a": {"$ref": "file:///etc/passwd"}}}}, "schema"),
+        ({"schema": {"$ref": "other.json"}}, "schema"),
+        ({"schema": {"$schema": "http://example.com/mine"}}, "schema"),
+        ({"searchable": ["title"]}, "searchable"),
+        ({"searchable": {"title": 0}}, "searchable.title"),
+        ({"searchable": {"title": True}}, "searchable.title"),
+        ({"composed_of": "note"}, "composed_of"),
+        ({"composed_of": ["note", "A b"]}, "composed_of[1]"),
+        ({"max_depth": -1}, "max_depth"),
+        ({"max_depth": 1.5}, "max_depth"),
+        ({"routable": "yes"}, "routable"),
     ],
 )
-def test_a_definition_that_is_none(driver, definition, words):
+def test_an_invalid_definition_is_refused(driver, definition, place):
     with pytest.raises(Invalid) as caught:
         driver.define("x", definition)
-    assert words in str(caught.value)
+    assert "'x'" in caught.value.message
+    assert place in caught.value.message
     with pytest.raises(NotFound):
         driver.definition("x")
 
 
-def test_a_definition_that_is_no_json_object(driver):
+def test_a_definition_that_is_not_an_object_is_malformed(driver):
     for text in (b"", b"[]", b"{", b'{"description":"a","description":"b"}'):
         with pytest.raises(Malformed):
             driver.define("x", text)
-    with pytest.raises(Malformed, match="'X' is not a type name"):
+    with pytest.raises(Malformed):
         driver.define("X", {})
 
 
-def test_a_type_that_is_not_there_names_its_neighbour(driver):
-    with pytest.raises(NotFound, match="no type 'pge'; did you mean 'page'"):
+def test_an_unknown_type_is_not_found(driver):
+    with pytest.raises(NotFound) as caught:
         driver.definition("pge")
+    assert "page" in caught.value.hint
 
 
-def test_redefining_leaves_snippets_and_checks_later_writes(driver):
+def test_a_new_definition_applies_to_later_writes(driver):
     driver.create("note", "old", {"n": 1})
     driver.define("note", {"schema": {"required": ["title"]}})
     assert driver.get("old").content == b'{"n": 1}'
@@ -81,15 +83,15 @@ def test_redefining_leaves_snippets_and_checks_later_writes(driver):
     driver.update("old", 0, {"n": 2, "title": "x"})
 
 
-def test_formats_are_checked_and_references_within_work(driver):
+def test_formats_and_local_references_are_checked(driver):
     schema = {"$defs": {"mail": {"type": "string", "format": "email"}}, "properties": {"to": {"$ref": "#/$defs/mail"}}}
     driver.define("letter", {"schema": schema})
     driver.create("letter", "", {"to": "a@example.com"})
-    with pytest.raises(Invalid, match=r"\$\.to: .* is not a"):
+    with pytest.raises(Invalid, match=r"\$\.to"):
         driver.create("letter", "", {"to": "nobody"})
 
 
-def test_a_schema_without_end_ends(driver):
+def test_a_recursive_schema_terminates(driver):
     driver.define("loop", {"schema": {"allOf": [{"$ref": "#"}], "properties": {"a": {"$ref": "#"}}}})
     driver.create("loop", "", {"a": {"a": {"a": {}}}})
 
@@ -111,7 +113,7 @@ SCHEMAS = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(SCHEMAS, st.dictionaries(st.text(max_size=5), JSON, max_size=3))
-def test_any_schema_is_taken_or_refused_and_then_checks_any_content(schema, content):
+def test_any_schema_is_accepted_or_refused_and_checks_any_content(schema, content):
     try:
         kind = compile_type("x", json.dumps({"schema": schema}).encode())
     except (Invalid, Malformed):

@@ -1,4 +1,4 @@
-"""The log and the process that copies it into the file (reed.store.sqlite.wal)."""
+"""Checkpoints: the policy and the process (reed.store.sqlite.wal)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME = 4096 + 24
 
 
 def checkpointers() -> list[int]:
-    """The processes of that kind below this one."""
+    """The pids of this process's checkpointers."""
     found = []
     for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
         with contextlib.suppress(OSError):  # it has ended
@@ -37,14 +37,14 @@ def log_size(driver) -> int:
 
 
 def frames_in_log(driver) -> int:
-    # Read by another process: whoever closes a descriptor of the file drops SQLite's locks on it.
+    # Read by another process: closing a descriptor of the file drops this process's SQLite locks on it.
     command = ["head", "-c", "20", driver.store.stats()["path"] + "-shm"]
     header = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     return int.from_bytes(header[16:20], sys.byteorder)
 
 
 class Busy:
-    """A store in a loop, which writes a snippet in each turn and now and then has a long read under way."""
+    """A store in a loop that writes a snippet in each turn, with long reads in some."""
 
     def __init__(self, open_store) -> None:
         self.bugs: list[BaseException] = []
@@ -83,27 +83,27 @@ class Busy:
 
 @pytest.fixture
 def busy(open_store, monkeypatch):
-    """It has taken many commits within a second, however slow the disk is."""
+    """The policy takes its commits for frequent ones, however slow the disk is."""
     monkeypatch.setattr("reed.store.sqlite.wal._MANY_SECONDS", 1000.0)
     return Busy(open_store)
 
 
-def test_writes_alone_need_no_process(busy):
+def test_writes_without_jobs_need_no_process(busy):
     for _ in range(300):
         busy.driver.create("note", "", {"text": "words " * 500})
     assert checkpointers() == []
     assert log_size(busy.driver) < 600 * FRAME
 
 
-def test_many_writes_have_one_and_the_log_stays_short(busy):
+def test_writes_during_jobs_start_one_process_and_the_log_stays_short(busy):
     busy.write_until(lambda: len(checkpointers()) == 1)
     sizes: list[int] = []
 
-    def has_begun_anew_twice() -> bool:
+    def has_restarted_twice() -> bool:
         sizes.append(frames_in_log(busy))
         return sum(after < before for before, after in itertools.pairwise(sizes)) == 2
 
-    busy.write_until(has_begun_anew_twice)
+    busy.write_until(has_restarted_twice)
     assert len(checkpointers()) == 1
     count = busy.store.stats()["snippets"]
     path = busy.store.stats()["path"]
@@ -115,7 +115,7 @@ def test_many_writes_have_one_and_the_log_stays_short(busy):
         assert database.execute("SELECT count(*) FROM snippets").fetchone() == (count,)
 
 
-def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
+def test_a_killed_checkpointer_is_replaced(busy):
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
     os.kill(first, signal.SIGKILL)
@@ -124,7 +124,7 @@ def test_a_checkpointer_that_is_killed_harms_nothing_and_has_a_successor(busy):
     assert busy.driver.search("nothing", "", 0, 0).total == 0
 
 
-def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
+def test_a_checkpointer_that_does_not_answer_is_replaced(busy, monkeypatch):
     monkeypatch.setattr("reed.store.sqlite.wal._MAX_UNANSWERED", 200)
     busy.write_until(lambda: busy.process_is_of_use)
     (first,) = checkpointers()
@@ -132,7 +132,7 @@ def test_one_that_does_not_answer_is_given_up(busy, monkeypatch):
     busy.write_until(lambda: checkpointers() not in ([], [first]))
 
 
-def test_one_that_ends_before_it_has_answered_is_not_tried_again(busy, monkeypatch):
+def test_a_checkpointer_that_cannot_run_is_not_started_again(busy, monkeypatch):
     monkeypatch.setattr(checkpointer, "__file__", "/nonexistent.py")
     busy.write_until(lambda: busy.store._checkpoints._loop is None)
     rounds = iter(range(20))
@@ -148,16 +148,16 @@ def test_jobs_and_the_index_wait_while_the_log_is_too_long(busy, monkeypatch):
     while not busy.store._jobs.has_snapshots:
         busy.store.work(time.monotonic())
     busy.write_until(lambda: busy.store._checkpoints.is_behind, works=False)
-    assert not first.is_there, "it has a snapshot: the log could not begin anew"
+    assert not first.is_there, "its snapshot keeps the log from being restarted"
     second = busy.driver.start("page", "page", "", 300)
     found = busy.driver.start("search", "one", "", 10, 0)
     busy.wait_until(lambda: first.is_there and second.is_there and found.is_there)
     assert len(first.value.records) == len(second.value.records) == found.value.total == 300
     busy.driver.create("note", "", {})
-    assert frames_in_log(busy) < 4000, "it has begun anew"
+    assert frames_in_log(busy) < 4000, "the log was restarted"
 
 
-def test_who_is_idle_gives_the_log_back_and_ends(driver, tmp_path):
+def test_an_idle_checkpointer_truncates_the_log_and_ends(driver, tmp_path):
     for _ in range(50):
         driver.create("note", "", {"text": "words " * 500})
     path = driver.store.stats()["path"]

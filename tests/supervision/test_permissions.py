@@ -11,8 +11,7 @@ import pytest
 
 from reed import config
 from reed.errors import ConfigError, Malformed
-from reed.supervision.groups import People
-from reed.supervision.permissions import commands_for, permission
+from reed.supervision.permissions import People, commands_for, permission
 from reed.wire.codes import Command, Permission
 
 

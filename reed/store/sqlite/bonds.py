@@ -47,14 +47,14 @@ class Bonds:
         if not -(1 << 31) <= weight < 1 << 31:
             raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
         if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
-            raise Malformed("path: too long, or with a NUL in it", hint=f"at most {MAX_PATH} bytes")
+            raise Malformed("path: too long, or contains NUL", hint=f"at most {MAX_PATH} bytes")
         parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
         above, below = sequence_in(parent.id), sequence_in(child.id)
         if above == below:
             raise Conflict(f"{_label(parent)} cannot be its own parent")
         if self._exists(above, below):
             raise Conflict(
-                f"{_label(parent)} and {_label(child)} are bonded already",
+                f"{_label(parent)} and {_label(child)} are already bonded",
                 hint="unbond them first to change weight or path",
             )
         self._check_composition(parent, child)
@@ -72,7 +72,8 @@ class Bonds:
         pair = sequence_in(parent.id), sequence_in(child.id)
         if not self._exists(*pair):
             raise NotFound(
-                f"{_label(child)} is no child of {_label(parent)}", hint="`reed schema tree` shows the bonds there are"
+                f"{_label(child)} is not a child of {_label(parent)}",
+                hint="`reed schema tree` shows the bonds there are",
             )
         self._transaction.begin()
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
@@ -87,9 +88,7 @@ class Bonds:
                 ends,
             ).fetchone()
             if bonded:
-                raise Conflict(
-                    f"{_label(record)} has bonds", hint="delete it with cascade (--cascade), and they go too"
-                )
+                raise Conflict(f"{_label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too")
             return
         self._transaction.begin()
         self.count -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
@@ -107,10 +106,10 @@ class Bonds:
     def _check_composition(self, parent: Record, child: Record) -> None:
         allowed = self._types.get(parent.snippet_type).composed_of
         if allowed is not None and child.snippet_type not in allowed:
-            expected = ", ".join(sorted(allowed)) or "no children at all"
+            expected = ", ".join(sorted(allowed)) or "none"
             raise Invalid(
-                f"a {parent.snippet_type!r} has no children of type {child.snippet_type!r}",
-                hint=f"its definition (composed_of) allows {expected}",
+                f"a snippet of type {parent.snippet_type!r} cannot have children of type {child.snippet_type!r}",
+                hint=f"composed_of of {parent.snippet_type!r} allows: {expected}",
             )
 
     def _check_cycle(self, parent: int, child: int) -> None:
@@ -166,7 +165,7 @@ class Bonds:
             type_name = self._type_of(ancestor)
             raise Invalid(
                 f"{self._name_of(ancestor)} would get more than {limits[type_name]} levels below it",
-                hint=f"its type {type_name!r} says so (max_depth)",
+                hint=f"max_depth of its type {type_name!r}",
             )
 
     def _levels(self, query: str, start: int, max_levels: int) -> Iterator[set[int]]:

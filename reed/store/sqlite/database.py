@@ -213,12 +213,12 @@ class Database:
         (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables and application_id != APPLICATION_ID:
             raise StoreFailed(
-                f"{self.path} is a database of another program", hint="name another data folder (--data-dir)"
+                f"{self.path} is a database of another program", hint="use another data folder (--data-dir)"
             )
         if version > len(MIGRATIONS):
             raise StoreFailed(
                 f"{self.path} was written by a newer reed (layout {version}; this one knows {len(MIGRATIONS)})",
-                hint="upgrade reed-cms, or name another data folder (--data-dir)",
+                hint="upgrade reed-cms, or use another data folder (--data-dir)",
             )
         self.writer.execute("PRAGMA journal_mode = WAL")
         for number, statements in enumerate(MIGRATIONS[version:], version + 1):
@@ -233,7 +233,7 @@ class Database:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code & 0xFF == sqlite3.SQLITE_NOTADB:
             return StoreFailed(
-                f"{self.path} is not a database", hint="move it away, or name another data folder (--data-dir)"
+                f"{self.path} is not a database", hint="move it away, or use another data folder (--data-dir)"
             )
         if "fts5" in str(error):
             return StoreFailed(
@@ -245,7 +245,7 @@ class Database:
 def _open_locked(path: str) -> int:
     """Create the file if needed, make it private and lock it; gives its descriptor."""
     if os.path.islink(path) and not os.path.exists(path):
-        raise StoreFailed(f"cannot open the store {path}: it is a link to nowhere", hint="remove it, or mend it")
+        raise StoreFailed(f"cannot open the store {path}: it is a dangling link", hint="remove or repair it")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -151,7 +151,7 @@ class FieldIndexes:
         """Conflict while another definition of this type waits for its indexes."""
         if any(build.type.name == type_name for build in self._builds):
             raise Conflict(
-                f"another definition of type {type_name!r} is building its indexes", hint="try again when that is done"
+                f"another definition of type {type_name!r} is building its indexes", hint="retry when that is done"
             )
 
     def must_build(self, type_: Type) -> bool:

@@ -87,7 +87,9 @@ class FileGuard:
 
     def _missing(self, path: str, error: OSError) -> CallError:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-            return StoreFailed(f"{path} cannot be checked: {error.strerror}", hint="no writes are accepted meanwhile")
+            return StoreFailed(
+                f"{path} cannot be checked: {error.strerror}", hint="no writes are accepted until it can"
+            )
         return StoreFailed(
             f"{path} was deleted or moved away while the core runs; no writes are accepted", hint=self._hint(path)
         )

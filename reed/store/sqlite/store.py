@@ -193,7 +193,7 @@ class SqliteStore:
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:  # noqa: ARG002
         record = self._cache.get(ref)
         if record is None:
-            record = self._read(lambda: self._snippets.find(ref))
+            record = self._find(ref)
         done(record)
 
     def page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
@@ -226,7 +226,7 @@ class SqliteStore:
         self._write(lambda: self._bonds.unbond(parent, child), done, failed)
 
     def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed) -> None:
-        sequence = sequence_in(self._read(lambda: self._snippets.find(root)).id) if root else None
+        sequence = sequence_in(self._find(root).id) if root else None
         self._jobs.start(partial(tree, root=sequence, depth=depth), done, failed)
 
     # Types.
@@ -358,6 +358,9 @@ class SqliteStore:
         except (sqlite3.Error, MemoryError) as error:
             raise self._transaction.fail(error) from error
         self._transaction.reply_at_end(done, result, failed)
+
+    def _find(self, ref: str) -> Record:
+        return self._read(lambda: self._snippets.find(ref))
 
     def _read(self, operation: Callable[[], T]) -> T:
         try:
