@@ -105,7 +105,7 @@ class Daemon:
     def stop(self) -> None:
         """Accept no more connections, stop the plugins, and let `run` return when they have exited."""
         self._listener.stop_listening()
-        self.supervisor.shutdown(self.loop.stop)
+        self.supervisor.shutdown(lambda: self.store.when_idle(self.loop.stop))
 
     def hand_over(self) -> None:
         """Let `run` return for a restart in this process; `handed_over` is the listening descriptor of core.sock.
@@ -114,7 +114,9 @@ class Daemon:
         """
         error = Restarting("the core is restarting and did not process this request", hint="retry")
         self.handed_over = self._listener.hand_over(error)
-        self._stop_when_drained(self.loop.now() + _DRAIN_TIMEOUT)
+        self._is_store_idle = False
+        self.store.when_idle(self._on_store_idle)
+        self._stop_when_drained(self.loop.now() + _DRAIN_TIMEOUT, self.loop.now() + self.config.timing.job_timeout + 1)
 
     def reload(self) -> None:
         """Read the registry again. An invalid file changes nothing; an invalid new version leaves the old one."""
@@ -123,9 +125,14 @@ class Daemon:
     def close(self) -> None:
         self._exit_stack.close()
 
-    def _stop_when_drained(self, until: float) -> None:
+    def _on_store_idle(self) -> None:
+        self._is_store_idle = True
+
+    def _stop_when_drained(self, calls_until: float, writes_until: float) -> None:
+        """Calls have a short time to finish; writes that were begun as long as a worker may take."""
+        until = calls_until if self._is_store_idle else writes_until
         if self._listener.connections and self.loop.now() < until:
-            self.loop.call_later(_DRAIN_INTERVAL, partial(self._stop_when_drained, until))
+            self.loop.call_later(_DRAIN_INTERVAL, partial(self._stop_when_drained, calls_until, writes_until))
         else:
             self.loop.stop()
 
@@ -194,9 +201,7 @@ class Daemon:
         stack.callback(monitor.close)
         stack.callback(self._callbacks.close)
         cache = ResponseCache(self.store)
-        router = context.dispatcher = Router(
-            self._command_handlers(cache), cache, self._store_is_dirty, self._on_exception, log
-        )
+        router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         self._stats = Stats(context, self.store, router, layers)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from reed.errors import CallError
+from reed.store.workers import Origin
 from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
@@ -45,6 +46,7 @@ class CallOrigin(Protocol):
     """The connection that a call came on."""
 
     caller: Caller
+    origin: Origin
 
     @property
     def usage(self) -> CallCounter: ...
@@ -52,13 +54,16 @@ class CallOrigin(Protocol):
     def release(self, *, immediate: bool) -> None:
         """Send the finished replies in the order of the requests; `immediate`: before this turn's commit."""
 
+    def end_write(self, size: int) -> None:
+        """A write with a payload of so many bytes is answered."""
+
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
 
 class Call:
     """One request. The parts of its response must not change until they are sent."""
 
-    __slots__ = ("_counter", "command_id", "connection", "expects_reply", "flags", "response")
+    __slots__ = ("_counter", "command_id", "connection", "expects_reply", "flags", "response", "write_size")
 
     def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
         self.connection = connection
@@ -66,6 +71,7 @@ class Call:
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
         self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
+        self.write_size: int | None = None  # of the payload of a write; None: it is no write
         self._counter: CallCounter | None = None
 
     def count(self) -> None:
@@ -77,6 +83,10 @@ class Call:
     @property
     def caller(self) -> Caller:
         return self.connection.caller
+
+    @property
+    def origin(self) -> Origin:
+        return self.connection.origin
 
     def reply(self, *payload: Bytes) -> None:
         """End the call with a response payload (status and body). Several parts are sent without joining them."""
@@ -96,6 +106,8 @@ class Call:
         self.response = frame
         if self._counter is not None:
             self._counter.end_call()
+        if self.write_size is not None:
+            self.connection.end_write(self.write_size)
         if self.expects_reply:
             self.connection.release(immediate=immediate)
 
@@ -118,9 +130,6 @@ class Dispatcher(Protocol):
     """Handles the requests of a connection."""
 
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def must_defer(self, command_id: int) -> bool:
-        """Whether the command reads the store while writes of this turn are not committed."""
-
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """About `room` bytes of cached response frames to the leading requests in `data`, and the size of these
         requests in bytes."""

@@ -23,8 +23,10 @@ from reed.errors import CallError, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
+from reed.store.workers import Origin
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
+from reed.wire.commands import STORE_READS, STORE_WRITES
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
@@ -34,23 +36,27 @@ from reed.wire.structs import Bytes
 class ConnectionState(Enum):
     OPEN = "open"  # input is read and handled as it arrives
     BACKLOG = "backlog"  # whole frames wait in the buffer for the next turn
+    WAITING = "waiting"  # the next frame reads the store, and writes of this connection are not answered yet
     PAUSED = "paused"  # nothing is read until replies have left or calls have ended
     DRAINING = "draining"  # the input has ended; the connection closes after its last reply
     CLOSING = "closing"  # the stream is closed; its descriptor goes at the end of the turn
 
 
-_OPEN, _BACKLOG, _PAUSED, _DRAINING, _CLOSING = ConnectionState
+_OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 
 _TRANSITIONS = {
-    (_OPEN, _BACKLOG),  # the frame limit or the time of the turn is spent, or a read waits for the turn's commit
-    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls are in flight
+    (_OPEN, _BACKLOG),  # the frame limit or the time of the turn is spent
+    (_OPEN, _WAITING),  # a read follows a write
+    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls or bytes of writes are in flight
     (_OPEN, _DRAINING),  # the peer has ended its side, or sent what is no frame
     (_BACKLOG, _BACKLOG),
     (_BACKLOG, _OPEN),  # no whole frame is left
+    (_BACKLOG, _WAITING),
     (_BACKLOG, _PAUSED),
     (_BACKLOG, _DRAINING),
+    (_WAITING, _BACKLOG),  # the writes are answered
     (_PAUSED, _BACKLOG),  # replies have left or calls have ended
-    *((state, _CLOSING) for state in (_OPEN, _BACKLOG, _PAUSED, _DRAINING)),
+    *((state, _CLOSING) for state in (_OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING)),
 }
 
 _RESPONSE = int(Flag.RESPONSE)
@@ -78,7 +84,10 @@ class Connection:
         "_quotas",
         "_scratch",
         "_state",
+        "_write_bytes",
+        "_writes",
         "caller",
+        "origin",
         "stream",
         "usage",
     )
@@ -101,6 +110,7 @@ class Connection:
     ) -> None:
         """`scratch`: the receive buffer that all connections share; its contents are valid during one callback."""
         self.caller = caller
+        self.origin = Origin(caller.name, id(self))
         self._loop = loop
         self._dispatcher = dispatcher
         self._limits = limits
@@ -113,6 +123,8 @@ class Connection:
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self._calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self._writes = 0  # in flight
+        self._write_bytes = 0  # of their payloads
         self._state = _OPEN
         self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self.usage: Usage = quotas.enter(self, caller)
@@ -124,8 +136,8 @@ class Connection:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of incomplete requests and of unread responses."""
-        return self._buffer.pending + self.stream.queued
+        """Bytes of incomplete requests, of unread responses, and of writes in flight."""
+        return self._buffer.pending + self.stream.queued + self._write_bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in _TRANSITIONS:
@@ -136,6 +148,8 @@ class Connection:
 
     def _on_readable(self) -> None:
         if self._state is not _OPEN:
+            if self._state is _WAITING:
+                self.stream.pause()
             return
         size = self.stream.receive(self._scratch)
         if size > 0:
@@ -189,7 +203,7 @@ class Connection:
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
-                    else:
+                    elif wait is _PAUSED:
                         stream.pause()
                     break
                 left -= 1
@@ -206,9 +220,9 @@ class Connection:
         command_id, flags, _ = frame
         if flags & _CONTROL:
             return None
-        if self._dispatcher.must_defer(command_id):
-            return _BACKLOG
-        if self.stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls:
+        if self._writes and command_id in STORE_READS:
+            return _WAITING
+        if self._is_full():
             return _PAUSED
         return None
 
@@ -222,7 +236,19 @@ class Connection:
         call = Call(self, command_id, flags)
         if call.expects_reply:
             self._calls.append(call)
+        if command_id in STORE_WRITES:
+            call.write_size = len(payload)
+            self._writes += 1
+            self._write_bytes += call.write_size
         self._dispatcher.dispatch(call, payload)
+
+    def _is_full(self) -> bool:
+        """Must the peer read its replies, or calls end, before the next request?"""
+        return (
+            self.stream.queued > _HIGH_WATER
+            or len(self._calls) >= self._limits.queued_calls
+            or self._write_bytes > self._limits.payload
+        )
 
     def _read_control(self, frame: Frame) -> None:
         """Handle a signal, or a plugin's response to a call of the core. Neither is answered."""
@@ -273,6 +299,12 @@ class Connection:
         elif self._state is _DRAINING and not calls:
             self._loop.schedule_flush(self)
 
+    def end_write(self, size: int) -> None:
+        self._writes -= 1
+        self._write_bytes -= size
+        if self._state is _WAITING and not self._writes:
+            self._continue()
+
     def send(self, *parts: Bytes) -> None:
         """Queue a frame, given in one or several parts, for this turn's flush."""
         if self._monitor.watched:
@@ -301,14 +333,13 @@ class Connection:
         """Replies have left or a call has ended: a paused connection may continue, a draining one may close."""
         if self._state is _DRAINING:
             self.flush()
-        elif (
-            self._state is _PAUSED
-            and self.stream.queued <= _HIGH_WATER
-            and len(self._calls) < self._limits.queued_calls
-        ):
-            self._enter(_BACKLOG)
-            self.stream.watch(self._on_readable)
-            self._loop.call_soon(self._read_backlog)
+        elif self._state is _PAUSED and not self._is_full():
+            self._continue()
+
+    def _continue(self) -> None:
+        self._enter(_BACKLOG)
+        self.stream.watch(self._on_readable)
+        self._loop.call_soon(self._read_backlog)
 
     def log_async_failure(self, call: Call, error: CallError) -> None:
         self._log_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
@@ -359,9 +390,6 @@ class _RejectingDispatcher:
 
     def __init__(self, error: CallError) -> None:
         self._error = error
-
-    def must_defer(self, _command_id: int) -> bool:
-        return False
 
     def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
         return [], 0

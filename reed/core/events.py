@@ -134,7 +134,7 @@ class Delivery:
         if not self.parked and self._backoff is None:
             self._in_flight = True
             try:
-                self._store.next_event(self._name, partial(self._send, endpoint), self._read_failed)
+                self._store.next_event(self._name, self._send, self._read_failed)
             except CallError as error:
                 self._read_failed(error)
 
@@ -142,8 +142,10 @@ class Delivery:
         self._closed = True
         self._cancel_backoff()
 
-    def _send(self, endpoint: PluginEndpoint, event: Event | None) -> None:
-        if event is None:
+    def _send(self, event: Event | None) -> None:
+        # Looked up again: the store may answer later, when the plugin has another endpoint or has stopped.
+        endpoint = self._endpoints.get(self._name)
+        if event is None or self._closed or endpoint is None or endpoint.plugin.state not in _TAKES_EVENTS:
             self._in_flight = False
             return
         action = endpoint.plugin.manifest.events.get(event.kind) if endpoint.plugin.manifest else None

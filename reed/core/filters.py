@@ -26,7 +26,9 @@ from reed.core.calls import Call, CallOrigin
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, ErrorCode, Invalid, Malformed, PermissionDenied, PluginBusy, nearest
 from reed.peer_log import PeerLog
-from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store
+from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store, T
+from reed.store.schema_cost import MAX_CONTENT_IN_LOOP
+from reed.store.workers import THE_STORE, Origin
 from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
 from reed.wire.json_spans import member_text
@@ -157,7 +159,7 @@ class Filters:
 class WriteQueue:
     """The writes of one connection, one after the other, with the write methods of Store.
 
-    The next write begins once the store has the one before it or it was refused; the turn's commit is not awaited.
+    The next write begins once the one before it is answered.
     """
 
     def __init__(self, filters: Filters, store: Store, max_bytes: int, on_empty: Callable[[], None]) -> None:
@@ -171,32 +173,56 @@ class WriteQueue:
         self._advancing = False
 
     def create(
-        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, *, by: str = ""
+        self,
+        type_name: str,
+        name: str,
+        content: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
     ) -> None:
         def filtered(content: bytes) -> None:
-            self._write(lambda: self._store.create(type_name, name, content, done, failed, by=by), failed)
+            ended, refused = self._ended(done), self._refuse(failed)
+            self._run(
+                lambda: self._store.create(type_name, name, content, ended, refused, by=by, origin=origin), refused
+            )
 
         def begin() -> None:
-            strict_json.load_object(content)
+            if len(content) <= MAX_CONTENT_IN_LOOP:  # the store looks at a longer one, in a worker
+                strict_json.load_object(content)
             about = {"type": type_name, "name": name, "id": None}
             self._filters.run("snippet.create", about, content, by, filtered, self._refuse(failed))
 
         self._add(begin, len(content), failed)
 
-    def update(self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def update(
+        self,
+        ref: str,
+        if_version: int,
+        patch: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
         def preview(seen: Done[Preview]) -> None:
-            self._store.preview(ref, if_version, patch, seen, self._refuse(failed))
+            self._store.preview(ref, if_version, patch, seen, self._refuse(failed), origin=origin)
 
-        self._change(preview, None, len(patch), done, failed, by=by, if_version=if_version)
+        self._change(preview, None, len(patch), done, failed, by=by, origin=origin, if_version=if_version)
 
-    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def rename(
+        self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
+    ) -> None:
         def preview(seen: Done[Preview]) -> None:
             def found(record: Record) -> None:
                 seen(Preview(record, bytes(record.content)))
 
             self._store.get(ref, found, self._refuse(failed))
 
-        self._change(preview, name, 0, done, failed, by=by)
+        self._change(preview, name, 0, done, failed, by=by, origin=origin)
 
     def _change(
         self,
@@ -207,6 +233,7 @@ class WriteQueue:
         failed: Failed,
         *,
         by: str,
+        origin: Origin,
         if_version: int = 0,
     ) -> None:
         """Update content and, unless `name` is None, the name; `preview` looks up the result before the filters."""
@@ -229,29 +256,39 @@ class WriteQueue:
             self._filters.run("snippet.update", about, preview.content, by, filtered, self._refuse(failed))
 
         def write(preview: Preview, content: bytes) -> None:
-            try:
-                self._store.replace(preview.record, content, done, failed, name=name, by=by)
-            except Overtaken as error:
-                if if_version or rounds >= _MAX_ROUNDS:
-                    self._refuse(failed)(error)
-                else:
-                    self._run(begin, failed)
-            except CallError as error:
-                self._refuse(failed)(error)
+            record, ended = preview.record, self._ended(done)
+            self._run(
+                lambda: self._store.replace(record, content, ended, refused, name=name, by=by, origin=origin), refused
+            )
+
+        def refused(error: CallError) -> None:
+            if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:
+                self._run(begin, self._refuse(failed))
             else:
-                self._finish()
+                self._refuse(failed)(error)
 
         self._add(begin, size, failed)
 
-    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "") -> None:
+    def delete(
+        self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
+    ) -> None:
         def begin() -> None:
-            self._write(lambda: self._store.delete(ref, cascade, done, failed, by=by), failed)
+            self._store.delete(ref, cascade, self._ended(done), self._refuse(failed), by=by, origin=origin)
 
         self._add(begin, 0, failed)
 
-    def restore(self, record: Record, done: Done[Restored], failed: Failed, *, by: str = "", **how: bool) -> None:
+    def restore(
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+        **how: bool,
+    ) -> None:
         def begin() -> None:
-            self._write(lambda: self._store.restore(record, done, failed, by=by, **how), failed)
+            self._store.restore(record, self._ended(done), self._refuse(failed), by=by, origin=origin, **how)
 
         self._add(begin, len(record.content), failed)
 
@@ -260,7 +297,7 @@ class WriteQueue:
         if self._waiting and self._bytes + size > self._max_bytes:
             raise PluginBusy(f"{len(self._waiting)} writes of this connection wait for filters", hint="try again later")
         self._bytes += size
-        self._waiting.append((partial(self._run, begin, failed), size))
+        self._waiting.append((partial(self._run, begin, self._refuse(failed)), size))
         self._advance()
 
     def _advance(self) -> None:
@@ -290,7 +327,16 @@ class WriteQueue:
         try:
             begin()
         except CallError as error:
-            self._refuse(failed)(error)
+            failed(error)
+
+    def _ended(self, done: Done[T]) -> Done[T]:
+        """A callback that answers the write and begins the next one."""
+
+        def ended(result: T) -> None:
+            done(result)
+            self._finish()
+
+        return ended
 
     def _refuse(self, failed: Failed) -> Failed:
         """A callback that fails the write and begins the next one."""
@@ -300,13 +346,6 @@ class WriteQueue:
             self._finish()
 
         return refused
-
-    def _write(self, write: Callable[[], None], failed: Failed) -> None:
-        try:
-            write()
-        except CallError as error:
-            failed(error)
-        self._finish()
 
 
 class FilterResult(NamedTuple):

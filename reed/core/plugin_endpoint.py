@@ -111,9 +111,6 @@ class PluginConnection:
             on_closed=lambda _, reason: endpoint.connection_closed(self, reason),
         )
 
-    def must_defer(self, command_id: int) -> bool:
-        return self._dispatcher.must_defer(command_id)
-
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         return self._dispatcher.cached_responses(caller, data, room) if self.registered else ([], 0)
 

@@ -61,20 +61,20 @@ class ResponseCache:
             start = stop
         return responses, start
 
-    def snippet_got(self, payload: bytes, record: Record) -> tuple[Bytes, ...]:
-        """The response frame to SNIPPET_GET of `payload` with the record that the store returned. A short frame is
-        cached; a long one comes in parts, uncopied."""
+    def snippet_got(self, payload: bytes, record: Record, changes: int) -> tuple[Bytes, ...]:
+        """The response frame to SNIPPET_GET of `payload` with the record that the store returned. `changes`: the
+        store's change counter when it was asked. A short frame is cached; a long one comes in parts, uncopied."""
         if len(record.content) > _MAX_CONTENT:
             return frames.in_parts(Command.SNIPPET_GET, *SnippetGot(200, record).parts(), flags=Flag.RESPONSE)
         request = frames.encode(Command.SNIPPET_GET, payload)
         entry = self._entries.get(request)
         if entry is not None and entry.record is record:
-            self._entries[request] = entry._replace(changes=self._store.changes)
+            self._entries[request] = entry._replace(changes=changes)
             return (entry.frame,)
         frame = frames.encode(Command.SNIPPET_GET, SnippetGot(200, record).pack(), Flag.RESPONSE)
         self._size += len(frame)
         if self._size > _MAX_SIZE:
             self._entries.clear()
             self._size = len(frame)
-        self._entries[request] = _Entry(frame, record, self._store.changes)
+        self._entries[request] = _Entry(frame, record, changes)
         return (frame,)

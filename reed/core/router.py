@@ -1,9 +1,9 @@
 """Sends each command to its handler, if the caller may use it (protocol.md#commands, permissions.md).
 
-cached_responses? ── must_defer? ── dispatch ─┬─ unknown command     501
-                                              ├─ not permitted       403, logged with caller and command
-                                              ├─ handler             replies now or later, or raises a CallError
-                                              └─ other exception     500 for the caller, traceback in the log
+cached_responses? ── dispatch ─┬─ unknown command     501
+                               ├─ not permitted       403, logged with caller and command
+                               ├─ handler             replies now or later, or raises a CallError
+                               └─ other exception     500 for the caller, traceback in the log
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.wire.codes import Command
 
-_READS = frozenset(int(command) for command in Command if command.access == "reads")
-
 
 class Router:
     """The dispatcher of every connection. `handlers` comes from the modules in commands/."""
@@ -26,20 +24,14 @@ class Router:
         self,
         handlers: Mapping[Command, Handle],
         cache: ResponseCache,
-        store_is_dirty: Callable[[], bool],
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handle] = {int(command): handle for command, handle in handlers.items()}
         self._cache = cache
-        self._store_is_dirty = store_is_dirty
         self._on_exception = on_exception
         self._log = log
         self.denied = 0  # requests without permission since the start
-
-    def must_defer(self, command_id: int) -> bool:
-        """Whether a read must wait for this turn's commit: until then it could see writes that may still fail."""
-        return command_id in _READS and self._store_is_dirty()
 
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """See ResponseCache."""

@@ -113,3 +113,7 @@ def record_of(name: str) -> Any:
     """The record class of a row's `request` or `response`, with `pack()` and `unpack(payload)`."""
     module, _, record = name.partition(".")
     return getattr(__import__(f"reed.wire.{module}", fromlist=[record]), record)
+
+
+STORE_READS = frozenset(int(command) for command in Command if command.access == _READS)
+STORE_WRITES = frozenset(int(command) for command in Command if command.access == _WRITES)

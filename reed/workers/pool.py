@@ -243,6 +243,14 @@ class WorkerPool:
         self._hand_out()
 
     def _tell(self, job: Job, outcome: int, value: Any) -> None:
+        try:
+            self._deliver(job, outcome, value)
+        except Exception as bug:  # noqa: BLE001
+            self._log.bug(bug)
+            with suppress(Exception):  # its caller may have its answer already
+                job.failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+
+    def _deliver(self, job: Job, outcome: int, value: Any) -> None:
         if outcome == Outcome.DONE:
             job.done(value)
         elif outcome == Outcome.FAILED:

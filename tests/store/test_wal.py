@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from reed.loop.loop import Loop
-from reed.store.sqlite import checkpointer
 from reed.store.sqlite.checkpointer import COPY_ALL, PROGRESS, Progress
 
 FRAME = 4096 + 24

@@ -85,21 +85,22 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
                 overwrite=bool(flags & RestoreFlag.OVERWRITE),
                 dry_run=bool(flags & RestoreFlag.DRY_RUN),
                 by=call.caller.plugin,
+                origin=call.origin,
             )
         except CallError as error:
             failed(error)
 
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
-        ref = Ref.unpack(request).ref
-        store.get(ref, lambda record: call.reply_with(*cache.snippet_got(request, record)), call.fail)
+        ref, changes = Ref.unpack(request).ref, store.changes
+        store.get(ref, lambda record: call.reply_with(*cache.snippet_got(request, record, changes)), call.fail)
 
     def page(call: Call, payload: memoryview) -> None:
-        store.page(*SnippetList.unpack(payload), _page(call), call.fail)
+        store.page(*SnippetList.unpack(payload), _page(call), call.fail, origin=call.origin)
 
     def find(call: Call, payload: memoryview) -> None:
         kind, conditions, after, limit = SnippetFind.unpack(payload)
-        store.find(kind, bytes(conditions), after, limit, _page(call), call.fail)
+        store.find(kind, bytes(conditions), after, limit, _page(call), call.fail, origin=call.origin)
 
     def names(call: Call, payload: memoryview) -> None:
         def done(found: list[str]) -> None:
@@ -120,6 +121,10 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
     }
 
 
+def _json(call: Call) -> base.Done[bytes]:
+    return lambda json: call.reply(*JsonResponse(200, json).parts())
+
+
 def _page(call: Call) -> base.Done[RecordPage]:
     return lambda found: call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
@@ -130,7 +135,7 @@ def _write(call: Call, status: int, write: Callable[..., None], *arguments: obje
 
     failed = _failed(call)
     try:
-        write(*arguments, done, failed, by=call.caller.plugin)
+        write(*arguments, done, failed, by=call.caller.plugin, origin=call.origin)
     except CallError as error:
         failed(error)
 
@@ -150,15 +155,17 @@ def _failed(call: Call) -> Failed:
 def _bond_handlers(store: Store) -> dict[Command, Handle]:
     def bond(call: Call, payload: memoryview) -> None:
         request = SchemaBond.unpack(payload)
-        store.bond(*request, lambda bond_id: call.reply(SchemaBonded(201, bond_id).pack()), call.fail)
+        store.bond(
+            *request, lambda bond_id: call.reply(SchemaBonded(201, bond_id).pack()), call.fail, origin=call.origin
+        )
 
     def unbond(call: Call, payload: memoryview) -> None:
         parent, child = SchemaUnbond.unpack(payload)
-        store.unbond(parent, child, lambda _: call.reply(Done(200).pack()), call.fail)
+        store.unbond(parent, child, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin)
 
     def tree(call: Call, payload: memoryview) -> None:
         root, depth = SchemaTree.unpack(payload)
-        store.tree(root, depth, lambda json: call.reply(*JsonResponse(200, json).parts()), call.fail)
+        store.tree(root, depth, _json(call), call.fail, origin=call.origin)
 
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
 
@@ -166,7 +173,11 @@ def _bond_handlers(store: Store) -> dict[Command, Handle]:
 def _type_handlers(store: Store) -> dict[Command, Handle]:
     def define(call: Call, payload: memoryview) -> None:
         name, definition = RegistryDefine.unpack(payload)
-        store.define(name, bytes(definition), lambda is_new: call.reply(Done(201 if is_new else 200).pack()), call.fail)
+
+        def done(is_new: bool) -> None:
+            call.reply(Done(201 if is_new else 200).pack())
+
+        store.define(name, bytes(definition), done, call.fail, origin=call.origin)
 
     def get(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name
@@ -178,7 +189,7 @@ def _type_handlers(store: Store) -> dict[Command, Handle]:
 
     def check(call: Call, payload: memoryview) -> None:
         name, after, limit = RegistryCheck.unpack(payload)
-        store.check(name, after, limit, lambda json: call.reply(*JsonResponse(200, json).parts()), call.fail)
+        store.check(name, after, limit, _json(call), call.fail, origin=call.origin)
 
     return {
         Command.REGISTRY_DEFINE: define,
@@ -193,7 +204,7 @@ def _search_handlers(store: Store) -> dict[Command, Handle]:
         def done(found: HitPage) -> None:
             call.reply(SearchPage(200, found.total, found.hits).pack())
 
-        store.search(*SearchQuery.unpack(payload), done, call.fail)
+        store.search(*SearchQuery.unpack(payload), done, call.fail, origin=call.origin)
 
     def index(call: Call, payload: memoryview) -> None:
         ref = Ref.unpack(payload).ref
