@@ -190,9 +190,9 @@ def core(site):
 
 @pytest.fixture(scope="session")
 def cargo_build(tmp_path_factory) -> Callable[..., Path]:
-    """Builds a crate of the tests; gives the folder of what was built. What crates share is built once."""
+    """Builds a crate; returns the folder of its programs. Shared dependencies are built once."""
     if not shutil.which("cargo"):
-        pytest.skip("cargo is not here: what is written in Rust is left out")
+        pytest.skip("cargo is not installed")
     target = os.environ.get("REED_TESTS_TARGET") or str(tmp_path_factory.mktemp("cargo"))
 
     def build(folder: Path, *flags: str) -> Path:
@@ -213,7 +213,7 @@ def cargo_build(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def plugin_build(cargo_build, tmp_path_factory) -> Callable[[Path], Path]:
-    """Builds a plugin of the tests, a crate that is called as its folder; gives its program."""
+    """Builds a plugin of the tests, a crate with the name of its folder; returns the program."""
 
     def build(source: Path) -> Path:
         folder = tmp_path_factory.mktemp(source.name)
