@@ -249,7 +249,7 @@ class Workshop:
         sleep: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Launched:
-        """A plugin that is READY; `answered` (settings), `peers` and `sleep` are the core's answer to its registration."""
+        """A plugin that is READY; `answered` (settings), `peers` and `sleep` answer its registration."""
         spec = self.spec(main, **fields)
         with self.listening() as listener:
             pid, output = self.start(spec)
