@@ -152,7 +152,7 @@ AUTHOR_SUBCOMMANDS = {
         "NAME",
         "Write a new plugin that works as it is: manifest, code, README, tests",
         (
-            Option("--lang", "LANGUAGE", "lua or rust; a name such as new-lua-plugin implies it"),
+            Option("--lang", "LANGUAGE", "such as lua or rust; a name such as new-lua-plugin implies it"),
             Option("--dir", "DIR", "the folder to make it in (the first plugin folder: plugins)"),
             Option("--register", help="add its row to plugin-registry.csv too; else it is shown"),
             *_SITE,

@@ -33,7 +33,8 @@ from reed.lua.sandbox import LuaSandbox, Service
 from reed.lua.services import CoreServices
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
+from reed.wire.requests import SignalMessage
 
 _RECHECK_INTERVAL = 0.1  # seconds, when it is time to sleep and a message is partly read
 _FLUSH_TIMEOUT = 1.0  # seconds that the exit waits for full pipes

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import subprocess
 
 _MAX_LINES = 30  # of cargo's output
-_ERROR = re.compile(r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at")
+_ERROR = r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at"
 
 
 def _build(project: Project) -> Result | None:
@@ -75,7 +75,9 @@ def _cargo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _error_lines(done: subprocess.CompletedProcess[str]) -> str:
     """From the first error of the compiler or of a test on; without one, the last lines."""
     lines = (done.stdout + done.stderr).strip().splitlines()
-    first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), max(0, len(lines) - _MAX_LINES))
+    first = next(
+        (number for number, line in enumerate(lines) if re.match(_ERROR, line)), max(0, len(lines) - _MAX_LINES)
+    )
     return "\n".join(lines[first : first + _MAX_LINES])
 
 

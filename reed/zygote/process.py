@@ -5,7 +5,7 @@
        └── a pipe tells that the spare has a request: the next spare is made
 
 A spare always waits, so that a start waits neither for a fork nor for page faults (prefault.py). It reads the request
-and its descriptors from the core's socket itself: what the zygote did for it would change pages, which then become
+and its descriptors from the core's socket itself: if the zygote did this, it would write to pages, which then become
 the plugin's own (cow_heap.py).
 
 The core starts the zygote before it opens anything. Zygote and spare end when the core's end of the socket closes.

@@ -8,7 +8,7 @@ import pytest
 
 from reed import config
 from reed.errors import ConfigError, ManifestError, RegistryError
-from reed.plugin_types import LUA, NATIVE
+from reed.plugin_types import LUA, NATIVE, TYPES
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.permissions import People
 
@@ -39,7 +39,7 @@ def changed(**fields: str) -> str:
             changed(plugin_name="SEO"),
             "r.csv:2:1: 'SEO' is not a plugin name; expected a-z, then a-z 0-9 -, at most 31 characters",
         ),
-        (changed(plugin_type="Lua"), "r.csv:2:5: expected lua or native, found 'Lua'; did you mean 'lua'?"),
+        (changed(plugin_type="Lua"), f"r.csv:2:5: expected {' or '.join(TYPES)}, found 'Lua'; did you mean 'lua'?"),
         (
             changed(socket_path="/etc/seo.sock"),
             "r.csv:2:9: expected a socket_path such as /tmp/reed-cms/plugins/NAME.sock, found '/etc/seo.sock'",

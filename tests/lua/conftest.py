@@ -24,8 +24,9 @@ from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginRegister
+from reed.wire.requests import SignalMessage
 from reed.zygote.client import Zygote
 from reed.zygote.request import SpawnRequest
 

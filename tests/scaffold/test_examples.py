@@ -13,8 +13,9 @@ import pytest
 import reed
 from reed.wire import frames
 from reed.wire.codes import Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginRegister
+from reed.wire.requests import SignalMessage
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 PAGE = (CONTRIB / "docs" / "guide" / "plugin-without-sdk.md").read_text(encoding="utf-8")
