@@ -26,8 +26,6 @@ from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, 
 
 
 class Change(NamedTuple):
-    """A line whose snippet exists."""
-
     line: int
     ref: str  # its name or id
     snippet_type: str
@@ -37,7 +35,7 @@ class Change(NamedTuple):
 
 
 def existing_snippet(change: Change, response: bytes | CallError) -> Record:
-    """The snippet of a line from the response to GET. Raises the response, or the cause if that explains more."""
+    """The snippet in the response to GET. Raises the response, or the cause if that explains more."""
     if isinstance(response, CallError):
         is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
         raise (change.cause if is_absent else None) or response
@@ -48,7 +46,7 @@ def existing_snippet(change: Change, response: bytes | CallError) -> Record:
 
 
 def update_request(record: Record, change: Change, *, update: bool, dry_run: bool) -> Request | None:
-    """The request that makes the snippet what the line says; None if it is the same; Conflict without `update`."""
+    """The request that changes the snippet to what the line says; None if it is the same. Conflict without `update`."""
     if change.old_id == record.id and change.cause is not None:
         raise change.cause  # this very snippet, in a newer version
     if record.snippet_type != change.snippet_type:
@@ -108,7 +106,6 @@ ExistingBonds = Mapping[tuple[str, str], ExistingBond]  # by the parent's ref as
 
 
 def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
-    """The bonds below the parents of the wanted ones."""
     found: dict[tuple[str, str], ExistingBond] = {}
     parents = dict.fromkeys(each.bond.parent for each in wanted)
     requests = (Request(Command.SCHEMA_TREE, SchemaTree(parent, 1).pack(), parent) for parent in parents)

@@ -28,7 +28,7 @@ from reed.cli.import_update import (
 )
 from reed.cli.output import plural, print_error
 from reed.cli.plain_lines import Keys, Naming, NumberedLines
-from reed.cli.progress import Progress
+from reed.cli.progress import ProgressBar
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, PermissionDenied
 from reed.wire import jsonl
@@ -47,7 +47,7 @@ _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RE
 class Problems:
     """Rejected lines and warnings, with file, line and column; the first of each kind are printed at once."""
 
-    def __init__(self, path: str, progress: Progress) -> None:
+    def __init__(self, path: str, progress: ProgressBar) -> None:
         self.path = path
         self.rejected: list[FileError] = []
         self.warnings: list[FileError] = []
@@ -71,11 +71,9 @@ class Problems:
         self._add(self.warnings, FileError(self.path, f"warning: {text}", line=number))
 
     def note(self, text: str) -> None:
-        """Print something about the whole file."""
         self._print(f"{self.path}: {text}")
 
     def print_rest(self) -> None:
-        """Print how many problems were not printed."""
         for problems, what in ((self.rejected, "rejected line"), (self.warnings, "warning")):
             if len(problems) > MAX_PRINTED:
                 self.note(f"{plural(len(problems) - MAX_PRINTED, f'more {what}')}; --json lists all")
@@ -95,8 +93,6 @@ def problems_as_json(problems: list[FileError]) -> list[dict[str, object]]:
 
 
 class Source(NamedTuple):
-    """The line of a request."""
-
     number: int
     kind: str  # "snippet", "type", "bond"
     name: str = ""
@@ -112,7 +108,7 @@ class Import:
         self,
         core: Client,
         path: str,
-        progress: Progress,
+        progress: ProgressBar,
         *,
         update: bool = False,
         dry_run: bool = False,
@@ -250,7 +246,6 @@ class Import:
             raise Malformed(f"duplicate name {source.name!r}: line {before} has it too")
 
     def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
-        """Define a missing type; redefine a different one only with `update`."""
         if self._types is None:
             with Client(self.core.path, self.core.timeout) as core:  # self.core is in the middle of a pipeline
                 self._types = {name: bytes(text) for name, text in core.registry_list()}
