@@ -24,7 +24,7 @@ from typing import Any
 from reed.config import Config
 from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
-from reed.core.commands import plugins, registry, schema, search, snippets
+from reed.core.commands import content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.identity import Identity
@@ -52,8 +52,8 @@ from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import SignalMessage
 from reed.wire.frames import Frame
+from reed.wire.requests import SignalMessage
 from reed.zygote.launcher import ZygoteLauncher
 
 _SCRATCH_BYTES = 256 * 1024
@@ -182,10 +182,7 @@ class Daemon:
 
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
         return {
-            **snippets.handlers(self.store, self._hooks.filters, cache),
-            **schema.handlers(self.store),
-            **registry.handlers(self.store),
-            **search.handlers(self.store),
+            **content.handlers(self.store, self._hooks.filters, cache),
             **plugins.handlers(
                 self.store,
                 self.supervisor,

@@ -41,9 +41,10 @@ from reed.supervision.registry_csv import Row
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire import frames, strict_json
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.frames import Frame
 from reed.wire.plugins import PluginRegister
+from reed.wire.requests import SignalMessage
 
 _READY = State.READY
 _ERROR = int(Flag.ERROR)

@@ -15,9 +15,8 @@ from reed.core.response_cache import ResponseCache
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.wire.codes import Command
-from reed.wire.commands import StoreAccess
 
-_READS = frozenset(int(command) for command in Command if command.access is StoreAccess.READS)
+_READS = frozenset(int(command) for command in Command if command.access == "reads")
 
 
 class Router:

@@ -19,7 +19,7 @@ from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json
 from reed.wire.codes import Signal
-from reed.wire.common import SignalMessage
+from reed.wire.requests import SignalMessage
 
 _MAX_DATA = 65535  # data_len is a u16
 

@@ -22,8 +22,9 @@ from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginRegister
+from reed.wire.requests import SignalMessage
 from reed.wire.structs import Bytes
 
 RECONNECT_TIMEOUT = 10.0  # seconds (plugin-lifecycle.md#adoption)

@@ -15,8 +15,9 @@ from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import LuaSandbox
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import JsonResponse, SignalMessage
+from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginMessage
+from reed.wire.requests import SignalMessage
 
 _RUNS = 3
 _CALLS = 20

@@ -26,7 +26,7 @@ class Step(NamedTuple):
     """One call that confines a process, prepared before the fork."""
 
     layer: str
-    what: str
+    action: str  # for the error message
     function: Callable[..., Any]  # returns -1 and sets errno, as libc does, or raises OSError
     arguments: tuple[Any, ...]  # bytes or ctypes buffers rather than addresses, to keep the memory alive
 
@@ -35,7 +35,7 @@ class Step(NamedTuple):
         try:
             checked(self.function(*self.arguments))
         except OSError as error:
-            raise SandboxError(self.layer, f"{self.what}: {error.strerror}") from None
+            raise SandboxError(self.layer, f"{self.action}: {error.strerror}") from None
 
 
 class Kernel:

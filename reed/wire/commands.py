@@ -13,8 +13,8 @@ Records are named, not imported: making all of them takes longer than a call of 
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum, StrEnum
-from typing import Any
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
 
 from reed.errors import CallError, Conflict, Invalid, NotFound
 
@@ -36,13 +36,11 @@ class Permission(StrEnum):
     PLUGIN_SEND = "plugin_send"
 
 
-class StoreAccess(Enum):
-    NONE = "–"
-    READS = "reads"  # waits until the writes of the turn are on the disk
-    WRITES = "writes"
+Access = Literal["–", "reads", "writes"]  # to the store; a read waits until the writes of the turn are on the disk
 
-
-_READS, _WRITES, _NONE = StoreAccess.READS, StoreAccess.WRITES, StoreAccess.NONE
+_NONE: Access = "–"
+_READS: Access = "reads"
+_WRITES: Access = "writes"
 _ADMIN = None  # no permission opens it
 _WRITTEN, _JSON, _STATUS = "snippets.SnippetWritten", "common.JsonResponse", ""
 
@@ -53,13 +51,13 @@ class Command(IntEnum):
     request: str  # "MODULE.RECORD" below reed.wire; "": no payload
     response: str  # the same; "": only a status
     permission: Permission | None  # None: only the group admin, and REGISTER only a plugin
-    access: StoreAccess
+    access: Access
     is_idempotent: bool  # a client may repeat it when the connection ended without a response
 
     SNIPPET_CREATE = 0x01, "snippets.SnippetCreate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
     SNIPPET_UPDATE = 0x02, "snippets.SnippetUpdate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
     SNIPPET_DELETE = 0x03, "snippets.SnippetDelete", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
-    SNIPPET_GET = 0x04, "common.Ref", "snippets.SnippetGot", Permission.SNIPPET_READ, _READS, True
+    SNIPPET_GET = 0x04, "requests.Ref", "snippets.SnippetGot", Permission.SNIPPET_READ, _READS, True
     SNIPPET_LIST = 0x05, "snippets.SnippetList", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
     SNIPPET_FIND = 0x07, "snippets.SnippetFind", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
     SNIPPET_RESTORE = 0x08, "snippets.SnippetRestore", _WRITTEN, Permission.SNIPPET_RESTORE, _WRITES, False
@@ -69,18 +67,18 @@ class Command(IntEnum):
     SCHEMA_UNBOND = 0x11, "schema.SchemaUnbond", "common.Done", Permission.SCHEMA_WRITE, _WRITES, False
     SCHEMA_TREE = 0x12, "schema.SchemaTree", _JSON, Permission.SCHEMA_READ, _READS, True
     REGISTRY_DEFINE = 0x20, "registry.RegistryDefine", "common.Done", Permission.REGISTRY_WRITE, _WRITES, False
-    REGISTRY_GET = 0x21, "common.Name", "registry.RegistryGot", Permission.REGISTRY_READ, _READS, True
+    REGISTRY_GET = 0x21, "requests.Name", "registry.RegistryGot", Permission.REGISTRY_READ, _READS, True
     REGISTRY_LIST = 0x22, "", "registry.RegistryPage", Permission.REGISTRY_READ, _READS, True
     # It reads contents and names snippets, so it takes the permission to read snippets.
     REGISTRY_CHECK = 0x23, "registry.RegistryCheck", _JSON, Permission.SNIPPET_READ, _READS, True
     SEARCH_QUERY = 0x30, "search.SearchQuery", "search.SearchPage", Permission.SEARCH_READ, _READS, True
-    SEARCH_INDEX = 0x31, "common.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
+    SEARCH_INDEX = 0x31, "requests.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
     PLUGIN_REGISTER = 0xF0, "plugins.PluginRegister", _JSON, _ADMIN, _NONE, False
-    PLUGIN_HEALTH = 0xF2, "common.Name", _JSON, Permission.SYSTEM_STATS, _NONE, True
-    PLUGIN_SIGNAL = 0xF3, "common.SignalMessage", _STATUS, _ADMIN, _NONE, False
+    PLUGIN_HEALTH = 0xF2, "requests.Name", _JSON, Permission.SYSTEM_STATS, _NONE, True
+    PLUGIN_SIGNAL = 0xF3, "requests.SignalMessage", _STATUS, _ADMIN, _NONE, False
     PLUGIN_LIST = 0xF4, "", _JSON, Permission.SYSTEM_STATS, _NONE, True
-    PLUGIN_START = 0xF5, "common.Name", _STATUS, _ADMIN, _NONE, False
-    PLUGIN_STOP = 0xF6, "common.Name", _STATUS, _ADMIN, _NONE, False
+    PLUGIN_START = 0xF5, "requests.Name", _STATUS, _ADMIN, _NONE, False
+    PLUGIN_STOP = 0xF6, "requests.Name", _STATUS, _ADMIN, _NONE, False
     # The core looks up the snippet that an action takes.
     PLUGIN_SEND = 0xF7, "plugins.PluginSend", "plugins.PluginAnswer", Permission.PLUGIN_SEND, _READS, False
     PLUGIN_RELOAD = 0xF8, "plugins.PluginReload", _STATUS, _ADMIN, _NONE, False
@@ -92,7 +90,7 @@ class Command(IntEnum):
         request: str = "",
         response: str = "",
         permission: Permission | None = None,
-        access: StoreAccess = StoreAccess.NONE,
+        access: Access = _NONE,
         is_idempotent: bool = False,
     ) -> Command:
         command = int.__new__(cls, number)

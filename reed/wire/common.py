@@ -1,6 +1,6 @@
-"""Payloads that several commands share: signals, errors, a status, a name, a ref.
+"""Responses that several commands share: an error, a status, JSON.
 
-This module, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload:
+This module, `requests`, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload:
 
     record.pack() ──► bytes ──► Record.unpack(payload), or Malformed
 
@@ -14,24 +14,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError, Malformed
 from reed.wire import structs
-from reed.wire.structs import Bytes, clip, decode_text, exact, fill, pack_text, split, unpack_text
-
-
-class SignalMessage(NamedTuple):
-    signal_type: int
-    timestamp: int  # Unix microseconds
-    plugin_name: str  # source, or target
-    data: Bytes = b""
-
-    def pack(self) -> bytes:
-        name = pack_text(self.plugin_name, 32)
-        fixed = fill(structs.SIGNAL_MESSAGE, self.signal_type, self.timestamp, name, len(self.data))
-        return fixed + self.data
-
-    @classmethod
-    def unpack(cls, payload: Bytes) -> SignalMessage:
-        (signal_type, timestamp, name, _), data = split(structs.SIGNAL_MESSAGE, payload, "signal")
-        return cls(signal_type, timestamp, unpack_text(name), data)
+from reed.wire.structs import Bytes, clip, decode_text, fill, split
 
 
 class ErrorResponse(NamedTuple):
@@ -84,32 +67,6 @@ class JsonResponse(NamedTuple):
     def unpack(cls, payload: Bytes) -> JsonResponse:
         (status, _), text = split(structs.JSON_RESPONSE, payload, "response")
         return cls(status, text)
-
-
-class Name(NamedTuple):
-    """A request that is only the name of a type or a plugin; empty: all plugins."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        return pack_text(self.name, 32)
-
-    @classmethod
-    def unpack(cls, payload: Bytes) -> Name:
-        return cls(unpack_text(exact(structs.NAME, payload, "name")[0]))
-
-
-class Ref(NamedTuple):
-    """A request that is only a ref; empty: all snippets."""
-
-    ref: str
-
-    def pack(self) -> bytes:
-        return pack_text(self.ref, 36)
-
-    @classmethod
-    def unpack(cls, payload: Bytes) -> Ref:
-        return cls(unpack_text(exact(structs.REF, payload, "ref")[0]))
 
 
 def unpack_status(payload: Bytes) -> int:

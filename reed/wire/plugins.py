@@ -7,7 +7,8 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.wire import structs
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
-from reed.wire.common import Name, unpack_status
+from reed.wire.common import unpack_status
+from reed.wire.requests import Name
 from reed.wire.structs import Bytes, exact, fill, pack_text, split, unpack_text
 
 

@@ -1,7 +1,8 @@
-"""ZYGOTE: the process from which every plugin's process is forked, and then confined (process-creation.md).
+"""ZYGOTE: the process from which processes of plugins and workers are forked (process-creation.md).
 
 core ── launcher ── client ══ request ══ process ── fork ── spawn ─┬─ runs Lua: reed.lua.host
-         the core's side  │   the zygote's side                    └─ executes a program
+         the core's side  │   the zygote's side                    ├─ executes a program
+                                                                   └─ runs the core's jobs: reed.workers
 
 clone     fork by clone(2); a faster exec
 cow_heap  keeps pages shared with the zygote

@@ -36,7 +36,7 @@ class RuleFlags(NamedTuple):
 class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset with its paths and ports; -1: none."""
 
-    what: LuaLaunchSpec | Program
+    program: LuaLaunchSpec | Program
     rules: Rules
     ruleset: int = -1
 
@@ -45,7 +45,7 @@ class SpawnRequest(NamedTuple):
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
         kind = EXECUTE if rules.executes else RUN_LUA
-        return kind + marshal.dumps(((*self.what,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
+        return kind + marshal.dumps(((*self.program,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
 
 
 class WorkerRequest(NamedTuple):

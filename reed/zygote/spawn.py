@@ -1,7 +1,7 @@
 """Turns a spare process into a plugin's (process-creation.md#start-of-a-process).
 
     in the zygote   prepares one confinement for each kind of plugin, so that a fork only applies it
-    receive         reads what to run, its flags, and three descriptors: report, output, ruleset
+    receive         reads the task, its rule flags, and three descriptors: report, output, ruleset
     become          new session, streams, name · all layers of reed.sandbox · writes its pid to the report
                     · Lua: closes the report and runs the host     · a program: execve closes the report
 
@@ -38,7 +38,7 @@ _CONTROL = socket.CMSG_SPACE(4 * 3)
 class Spawn:
     """Made in the zygote, used once in each fork."""
 
-    _what: LuaLaunchSpec | Program | WorkerRequest
+    _task: LuaLaunchSpec | Program | WorkerRequest
     _flags: RuleFlags
     _output: int
     _pid_reported = False
@@ -72,11 +72,11 @@ class Spawn:
             return False
         message = marshal.loads(memoryview(self._request)[1:size])
         if self._request[:1] == WORK:
-            self._what = WorkerRequest(*message)
+            self._task = WorkerRequest(*message)
         else:
-            what, flags = message
+            task, flags = message
             self._flags = RuleFlags(*flags)
-            self._what = Program(*what) if self._flags.executes else LuaLaunchSpec(*what)
+            self._task = Program(*task) if self._flags.executes else LuaLaunchSpec(*task)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -89,35 +89,35 @@ class Spawn:
         """Becomes the plugin or worker of the request. `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
-        if isinstance(self._what, WorkerRequest):
-            self._become_worker(self._what)
-        what, flags = self._what, self._flags
+        if isinstance(self._task, WorkerRequest):
+            self._become_worker(self._task)
+        task, flags = self._task, self._flags
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
         confinement = self._confinements[flags.executes, flags.network, flags.mode]
         try:
-            if isinstance(what, Program):
-                self._execute(what, confinement)
-            name_process(f"reed:{what.name}")
-            if what.lua != "5.5":
-                host = Host(LuaSandbox(what.lua))
-            self.confine(what)
+            if isinstance(task, Program):
+                self._execute(task, confinement)
+            name_process(f"reed:{task.name}")
+            if task.lua != "5.5":
+                host = Host(LuaSandbox(task.lua))
+            self.confine(task)
         except SandboxError as error:
             self._fail(str(error))
         except OSError as error:
-            program = what.argv[0] if isinstance(what, Program) else what.entry
+            program = task.argv[0] if isinstance(task, Program) else task.entry
             self._fail(f"{program} cannot be run: {error.strerror}")
         self._report_pid()
         os.close(self._report)
         assert confinement.own_socket is not None
-        host.run(what, confinement.own_socket.connect)
+        host.run(task, confinement.own_socket.connect)
 
-    def confine(self, what: LuaLaunchSpec) -> None:
-        """Confines this process as the request says. Raises SandboxError."""
+    def confine(self, task: LuaLaunchSpec) -> None:
+        """Raises SandboxError."""
         confinement = self._confinements[False, self._flags.network, self._flags.mode]
         assert confinement.own_socket is not None
-        confinement.own_socket.set_path(self._address(what.socket_path))
-        confinement.apply(self._size + what.memory + _ROOM)
+        confinement.own_socket.set_path(self._address(task.socket_path))
+        confinement.apply(self._size + task.memory + _ROOM)
 
     def _address(self, path: str) -> str:
         """The socket's address: a path longer than connect(2) takes goes through a descriptor of its folder."""

@@ -12,9 +12,10 @@ import pytest
 
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, Name, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.frames import ReceiveBuffer
 from reed.wire.plugins import PluginAnswer, PluginSend
+from reed.wire.requests import Name, SignalMessage
 
 ACTIONS = {
     "validate": {"command_id": 1, "input": "snippet", "description": ""},

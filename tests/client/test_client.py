@@ -12,9 +12,10 @@ from reed.client import Client, NoAnswer, core_socket
 from reed.errors import CallError, CoreNotRunning, ErrorCode, ReedError
 from reed.wire import frames, structs
 from reed.wire.codes import Command, Flag, Signal
-from reed.wire.common import Done, ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import Done, ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginSend
 from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.requests import SignalMessage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchHit, SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (

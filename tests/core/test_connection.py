@@ -19,8 +19,9 @@ from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.wire import frames
 from reed.wire.codes import Flag
-from reed.wire.common import ErrorResponse, SignalMessage
+from reed.wire.common import ErrorResponse
 from reed.wire.frames import ReceiveBuffer
+from reed.wire.requests import SignalMessage
 
 CALLER = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 

@@ -185,7 +185,7 @@ def test_a_command_of_the_protocol_has_its_id_and_name(command: Command) -> None
 
 def test_the_properties_of_the_commands_are_those_of_the_table() -> None:
     rows = [
-        f"| {command:02X} | {command.name} | {command.permission or 'admin'} | {command.access.value} "
+        f"| {command:02X} | {command.name} | {command.permission or 'admin'} | {command.access} "
         f"| {'yes' if command.is_idempotent else 'no'} |"
         for command in Command
     ]

@@ -13,8 +13,9 @@ import pytest
 import reed
 from reed.wire import frames
 from reed.wire.codes import Flag, Signal
-from reed.wire.common import ErrorResponse, JsonResponse, SignalMessage
+from reed.wire.common import ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginRegister
+from reed.wire.requests import SignalMessage
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 PAGE = (CONTRIB / "docs" / "guide" / "plugin-without-sdk.md").read_text(encoding="utf-8")
@@ -108,7 +109,7 @@ MANIFESTS = {
 
 @pytest.fixture
 def crate(site, cargo_build):
-    """A site with both examples as its plugins."""
+    """A site with both examples as plugins."""
     built = cargo_build(Path(reed.__file__).parent / "rust", "--examples") / "examples"
     for name, manifest in MANIFESTS.items():
         folder = site.root / "plugins" / name

@@ -12,9 +12,10 @@ from reed.errors import CallError, Malformed
 from reed.wire import structs
 from reed.wire.codes import Command
 from reed.wire.commands import record_of
-from reed.wire.common import Done, ErrorResponse, JsonResponse, Name, Ref, SignalMessage
+from reed.wire.common import Done, ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginReload, PluginSend
 from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.requests import Name, Ref, SignalMessage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchHit, SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (

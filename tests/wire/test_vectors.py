@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from reed import errors
-from reed.wire import codes, common, frames, plugins, registry, schema, search, snippets, strict_json, structs
+from reed.wire import codes, common, frames, plugins, registry, requests, schema, search, snippets, strict_json, structs
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 VECTORS = json.loads((FOLDER / "wire.json").read_text(encoding="utf-8"))
 PAYLOADS = {entry["name"]: entry for entry in VECTORS["payloads"]}
 RECORDS = {
     name: cls
-    for module in (common, plugins, registry, schema, search, snippets)
+    for module in (common, plugins, registry, requests, schema, search, snippets)
     for name, cls in vars(module).items()
     if isinstance(cls, type) and hasattr(cls, "pack")
 }

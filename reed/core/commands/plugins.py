@@ -16,8 +16,9 @@ from reed.supervision.reload_report import ReloadReport, Reported
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json, structs
 from reed.wire.codes import Command, Flag
-from reed.wire.common import JsonResponse, Name, SignalMessage
+from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginReload
+from reed.wire.requests import Name, SignalMessage
 
 ReloadRegistry = Callable[[Reported, Callable[[ReedError], None], bool], None]
 _OK = structs.STATUS.pack(200)

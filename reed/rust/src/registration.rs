@@ -13,6 +13,7 @@ use crate::wire::plugins::PluginRegister;
 
 /// When an idle plugin sleeps (plugin.yaml: `sleep`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sleep {
     /// After this time the plugin frees memory and waits; a call, a message or WAKE_UP wakes it.
     Light(Duration),
@@ -75,7 +76,6 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Before the core has answered.
     pub(crate) fn new(settings: Value, sleep: Option<Sleep>) -> Registration {
         Registration { settings: Arc::new(settings), permissions: Arc::default(), sleep, peers: None }
     }

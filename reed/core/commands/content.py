@@ -1,4 +1,4 @@
-"""SNIPPET_CREATE, UPDATE, DELETE, GET, LIST, FIND, RESTORE, RENAME, NAMES (protocol.md#snippets).
+"""The commands that the store carries out: SNIPPET_, SCHEMA_, REGISTRY_ and SEARCH_ (protocol.md#commands).
 
 While plugins filter writes, a write passes through `filters` on its way to the store. Filters are not called for a
 restore, but it keeps its place in their queue.
@@ -12,11 +12,16 @@ from reed.core.calls import Call, Handle
 from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
-from reed.store.base import Done, Failed, RecordPage, Restored, Store
+from reed.store import base
+from reed.store.base import Failed, HitPage, RecordPage, Restored, Store
 from reed.wire import strict_json
 from reed.wire.codes import Command
 from reed.wire.commands import WRITE_ERRORS
-from reed.wire.common import JsonResponse, Ref
+from reed.wire.common import Done, JsonResponse
+from reed.wire.registry import RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
+from reed.wire.requests import Name, Ref
+from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
+from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (
     RestoreFlag,
     SnippetCreate,
@@ -30,11 +35,21 @@ from reed.wire.snippets import (
     SnippetUpdate,
     SnippetWritten,
 )
+from reed.wire.structs import nothing_left
 
 _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 
 
 def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
+    return {
+        **_snippet_handlers(store, filters, cache),
+        **_bond_handlers(store),
+        **_type_handlers(store),
+        **_search_handlers(store),
+    }
+
+
+def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
     def writer(call: Call) -> Store | WriteQueue:
         return store if filters.idle else filters.queue_for(call)
 
@@ -105,7 +120,7 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Comma
     }
 
 
-def _page(call: Call) -> Done[RecordPage]:
+def _page(call: Call) -> base.Done[RecordPage]:
     return lambda found: call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
 
@@ -130,3 +145,58 @@ def _failed(call: Call) -> Failed:
             call.fail(error)
 
     return failed
+
+
+def _bond_handlers(store: Store) -> dict[Command, Handle]:
+    def bond(call: Call, payload: memoryview) -> None:
+        request = SchemaBond.unpack(payload)
+        store.bond(*request, lambda bond_id: call.reply(SchemaBonded(201, bond_id).pack()), call.fail)
+
+    def unbond(call: Call, payload: memoryview) -> None:
+        parent, child = SchemaUnbond.unpack(payload)
+        store.unbond(parent, child, lambda _: call.reply(Done(200).pack()), call.fail)
+
+    def tree(call: Call, payload: memoryview) -> None:
+        root, depth = SchemaTree.unpack(payload)
+        store.tree(root, depth, lambda json: call.reply(*JsonResponse(200, json).parts()), call.fail)
+
+    return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
+
+
+def _type_handlers(store: Store) -> dict[Command, Handle]:
+    def define(call: Call, payload: memoryview) -> None:
+        name, definition = RegistryDefine.unpack(payload)
+        store.define(name, bytes(definition), lambda is_new: call.reply(Done(201 if is_new else 200).pack()), call.fail)
+
+    def get(call: Call, payload: memoryview) -> None:
+        name = Name.unpack(payload).name
+        store.definition(name, lambda found: call.reply(RegistryGot(200, found).pack()), call.fail)
+
+    def list_all(call: Call, payload: memoryview) -> None:
+        nothing_left(payload, "REGISTRY_LIST")
+        store.definitions(lambda found: call.reply(RegistryPage(200, found).pack()), call.fail)
+
+    def check(call: Call, payload: memoryview) -> None:
+        name, after, limit = RegistryCheck.unpack(payload)
+        store.check(name, after, limit, lambda json: call.reply(*JsonResponse(200, json).parts()), call.fail)
+
+    return {
+        Command.REGISTRY_DEFINE: define,
+        Command.REGISTRY_GET: get,
+        Command.REGISTRY_LIST: list_all,
+        Command.REGISTRY_CHECK: check,
+    }
+
+
+def _search_handlers(store: Store) -> dict[Command, Handle]:
+    def query(call: Call, payload: memoryview) -> None:
+        def done(found: HitPage) -> None:
+            call.reply(SearchPage(200, found.total, found.hits).pack())
+
+        store.search(*SearchQuery.unpack(payload), done, call.fail)
+
+    def index(call: Call, payload: memoryview) -> None:
+        ref = Ref.unpack(payload).ref
+        store.index(ref, lambda indexed: call.reply(SearchIndexed(200, indexed).pack()), call.fail)
+
+    return {Command.SEARCH_QUERY: query, Command.SEARCH_INDEX: index}
