@@ -1,4 +1,4 @@
-"""What tests of every room share: a real core in folders of its own, and the real pages where they are there."""
+"""Shared fixtures: a real core in its own folders, and the real pages if they are available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_TEMPORARY_FOLDER = 40  # bytes: many tests bind a socket of their own be
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The same surroundings wherever the tests are started from."""
+    """The same environment wherever the tests are started from."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's `trap "" INT`, or `&` in a script
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(tempfile.gettempdir()) > LONGEST_TEMPORARY_FOLDER and os.access("/tmp", os.W_OK):
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Site:
-    """A site's folders under `root`, and the core that runs on them. Nothing of it touches /tmp/reed-cms."""
+    """A site's folders under `root` and its core, none of which uses /tmp/reed-cms."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class Site:
         return self.runtime_dir / "core.sock"
 
     def set_rows(self, *rows: str) -> None:
-        """Write the registry; a row has everything but its socket_path, for which {} stands."""
+        """Write the registry. A row has {} for its socket_path."""
         lines = [row.replace("{}", f"/tmp/reed-cms/plugins/{row.split(',', 1)[0]}.sock", 1) for row in rows]
         self.registry.write_text(HEADER + "".join(f"{line}\n" for line in lines))
 
@@ -68,13 +68,13 @@ class Site:
         return folder
 
     def allow_python(self, name: str) -> None:
-        """Let a native plugin in Python run this one, with what it imports, wherever that is installed."""
+        """Allow a native plugin in Python to run this interpreter and its libraries."""
         paths = {sys.prefix, sys.base_prefix, *(path for path in sys.path if path)}
         with self.config.open("a") as file:
             file.write(f"plugins: {{{name}: {{paths: {json.dumps(sorted(paths))}}}}}\n")
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
-        """Start the core and return when core.sock answers; AssertionError with its log when it ends instead.
+        """Start the core and return when core.sock answers. Raises AssertionError with its log if it ends instead.
 
         `wrapper`: a command that executes the core, which is given as its last words.
         """
@@ -140,10 +140,10 @@ class Site:
 
 
 class Load:
-    """Calls without a pause, on a connection of its own, until `end` or an error; each answer is kept."""
+    """Calls without pause on its own connection until `end` or an error, and keeps each response."""
 
     def __init__(self, socket_path: Path, call: Callable[[Client, int], Any]) -> None:
-        """`call` is given how many there were before it."""
+        """`call` gets the number of earlier calls."""
         self.answers: list[Any] = []
         self.errors: list[Exception] = []
         self._call = call
@@ -168,13 +168,13 @@ class Load:
 
 @pytest.fixture
 def under_load(site) -> Callable[[Callable[[Client, int], Any]], list[Load]]:
-    """Starts four that make the same call."""
+    """Starts four of them with the same call."""
     return lambda call: [Load(site.socket_path, call) for _ in range(4)]
 
 
 @pytest.fixture
 def site(tmp_path):
-    """A site whose core is not started yet; whatever runs at the end is stopped."""
+    """A site whose core is not started yet; it is stopped at the end."""
     site = Site(tmp_path / "site")
     yield site
     if site.process is not None and site.process.poll() is None:
@@ -190,7 +190,7 @@ def core(site):
 
 @pytest.fixture(scope="session")
 def cargo_build(tmp_path_factory) -> Callable[..., Path]:
-    """Builds a crate of the tests; gives the folder of what was built. What crates share is built once."""
+    """Builds a crate of the tests and returns the output folder. Shared dependencies are built once."""
     if not shutil.which("cargo"):
         pytest.skip("cargo is not here: what is written in Rust is left out")
     target = os.environ.get("REED_TESTS_TARGET") or str(tmp_path_factory.mktemp("cargo"))
@@ -213,7 +213,7 @@ def cargo_build(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def plugin_build(cargo_build, tmp_path_factory) -> Callable[[Path], Path]:
-    """Builds a plugin of the tests, a crate that is called as its folder; gives its program."""
+    """Builds a plugin of the tests, a crate named like its folder, and returns the executable."""
 
     def build(source: Path) -> Path:
         folder = tmp_path_factory.mktemp(source.name)
@@ -227,7 +227,7 @@ def plugin_build(cargo_build, tmp_path_factory) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def pages() -> Path:
-    """The real content: pages.jsonl."""
+    """The real content, pages.jsonl."""
     named = os.environ.get("REED_PAGES")
     path = Path(named) if named else Path(__file__).parents[2] / "shared" / "data" / "pages.jsonl"
     if not path.is_file():

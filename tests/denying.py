@@ -1,4 +1,4 @@
-"""Run a program where the kernel refuses some system calls, as a container's seccomp profile does.
+"""Run a program with some system calls refused, as by a container's seccomp profile.
 
     python denying.py ENOSYS pidfd_open,pidfd_send_signal PROGRAM ARGUMENT…
 
@@ -38,7 +38,7 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 
 def program(error: int, calls: list[str]) -> bytes:
-    """BPF: each call that is named gets the error, all others are allowed."""
+    """BPF: the named calls fail with the error, all others are allowed."""
     found = []
     for call in calls:
         name, _, argument = call.partition(":")
@@ -52,7 +52,7 @@ def program(error: int, calls: list[str]) -> bytes:
 
 
 def install(code: bytes) -> None:
-    """For this process and all that come from it."""
+    """For this process and its descendants."""
     libc = ctypes.CDLL(None, use_errno=True)
     memory = ctypes.create_string_buffer(code, len(code))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(memory)))

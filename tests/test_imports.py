@@ -1,6 +1,6 @@
-"""Imports point one way (architecture.md#layers): every import under reed/ is read, each wrong one named.
+"""Imports point one way (architecture.md#layers).
 
-The checker is tested itself, on small trees that are wrong in one way each.
+The checker itself is tested on small trees with one violation each.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def room_of(module: str) -> str:
 
 
 def imported(path: Path, root: Path, modules: set[str]) -> Iterator[tuple[int, str]]:
-    """(line, absolute module) of every import, wherever in the file it stands."""
+    """(line, absolute module) of every import in a file."""
     package = module_name(path, root).split(".")
     if path.name != "__init__.py":
         package.pop()
@@ -96,7 +96,7 @@ def imported(path: Path, root: Path, modules: set[str]) -> Iterator[tuple[int, s
 
 
 def problems(root: Path) -> list[str]:
-    """Everything that is wrong in the tree of the package `reed` at `root`, one line each."""
+    """The violations in the package `reed` at `root`, one line each."""
     files = sorted(root.rglob("*.py"))
     modules = {module_name(path, root) for path in files}
     found = []
@@ -172,7 +172,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
     return root / "reed"
 
 
-def test_a_sound_tree_has_no_problems(tmp_path: Path) -> None:
+def test_a_valid_tree_has_no_problems(tmp_path: Path) -> None:
     assert problems(tree(tmp_path, SOUND)) == []
 
 
@@ -205,7 +205,7 @@ def test_a_sound_tree_has_no_problems(tmp_path: Path) -> None:
         ("wire/long.py", "\n" * 400, "401 lines, at most 400"),
     ],
 )
-def test_a_wrong_tree_is_told(tmp_path: Path, name: str, text: str, says: str) -> None:
+def test_an_invalid_tree_is_reported(tmp_path: Path, name: str, text: str, says: str) -> None:
     files = {**SOUND, "client.py": "", "peers/pairs.py": "", name: text}
     (line,) = problems(tree(tmp_path, files)) if "cycle" in says else problems(tree(tmp_path, files))[:1]
     assert says in line

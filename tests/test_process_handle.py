@@ -1,4 +1,4 @@
-"""A process that is not mistaken for a later one with its pid, with a pidfd and without."""
+"""ProcessHandle with and without pidfds: it recognises a reused pid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 @pytest.fixture(params=[None, errno.EPERM, errno.ENOSYS], ids=["pidfd", "EPERM", "ENOSYS"])
 def refused(request, monkeypatch) -> bool:
-    """The calls as they are here, and refused as a seccomp profile does."""
+    """With the pidfd calls of this kernel, and with calls refused as by a seccomp profile."""
     if request.param is None:
         return False
 
@@ -40,7 +40,7 @@ def sleeper():
     process.communicate()
 
 
-def test_it_gets_unix_signals_and_is_waited_for(refused, sleeper) -> None:
+def test_unix_signals_and_waiting(refused, sleeper) -> None:
     with ProcessHandle(sleeper.pid) as process:
         assert (process.fd < 0) == refused
         assert process.is_same()
@@ -59,7 +59,7 @@ def test_it_gets_unix_signals_and_is_waited_for(refused, sleeper) -> None:
     sleeper.returncode = -signal.SIGTERM
 
 
-def test_another_process_with_its_pid_is_not_it(refused, sleeper) -> None:
+def test_a_reused_pid_is_recognised(refused, sleeper) -> None:
     started = start_time(sleeper.pid)
     assert started is not None
     with pytest.raises(ProcessLookupError):
@@ -74,7 +74,7 @@ def test_another_process_with_its_pid_is_not_it(refused, sleeper) -> None:
     assert sleeper.poll() is None
 
 
-def test_a_peer_that_has_ended_is_seen_to_be_gone(refused, tmp_path: Path) -> None:
+def test_a_peer_that_has_ended_is_recognised(refused, tmp_path: Path) -> None:
     listener = bind(tmp_path / "sock", None)
     listener.settimeout(20)
     code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); sys.stdin.read()"

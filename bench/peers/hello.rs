@@ -6,7 +6,7 @@ use reed_plugin::{Plugin, json};
 
 fn main() -> ExitCode {
     let name = std::env::var("REED_PLUGIN_NAME").unwrap_or_default();
-    Plugin::new(&name, "1.0.0")
+    Plugin::builder(name, "1.0.0")
         .action("greet", 0x01, |_ctx, input| Ok(json!({"hello": input.json()?})))
         .run()
 }

@@ -167,7 +167,6 @@ def _plugins(core: Client, _given: list[str], _last: str) -> list[Candidate]:
 
 
 def _actions(core: Client, given: list[str], _last: str) -> list[Candidate]:
-    """Actions of the given plugin, or of all."""
     found = [plugin["actions"] for plugin in core.plugin_list() if plugin["name"] in given or not given]
     return [(name, action.get("description") or "") for actions in found for name, action in actions.items()]
 

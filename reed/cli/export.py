@@ -10,7 +10,7 @@ from reed.cli.options import connect
 from reed.cli.output import Output, plural
 from reed.cli.output_file import replacing
 from reed.cli.parse import Args, Option, Subcommand
-from reed.cli.progress import Progress
+from reed.cli.progress import ProgressBar
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
 from reed.wire import jsonl
@@ -24,7 +24,7 @@ _PAGE = 200
 def export(args: Args, output: Output) -> int:
     path, only = args.arg("FILE"), args.text("--type") or ""
     with connect(args) as core, replacing(path) as file:
-        progress = Progress(output, "exporting", core.stats()["store"].get("snippets", 0) if not only else 0)
+        progress = ProgressBar(output, "exporting", core.stats()["store"].get("snippets", 0) if not only else 0)
         counts = _write(core, file, only, progress)
         progress.clear()
     if path == "-":
@@ -34,7 +34,7 @@ def export(args: Args, output: Output) -> int:
     return 0
 
 
-def _write(core: Client, file: BinaryIO, only: str, progress: Progress) -> dict[str, int]:
+def _write(core: Client, file: BinaryIO, only: str, progress: ProgressBar) -> dict[str, int]:
     """Write types, snippets, then the bonds between these snippets; `only` is a type or ""."""
     types = [each for each in core.registry_list() if only in ("", each.type_name)]
     if only and not types:
@@ -54,11 +54,11 @@ def _write(core: Client, file: BinaryIO, only: str, progress: Progress) -> dict[
 
 
 def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
-    """Bonds of each snippet to its children, in their order; a snippet deleted during the export has none."""
+    """The bonds of each snippet to its children, in their order."""
     exported = set(ids)
     requests = (Request(Command.SCHEMA_TREE, SchemaTree(snippet_id, 1).pack(), snippet_id) for snippet_id in ids)
     for request, response in core.pipelined(requests):
-        if isinstance(response, NotFound):
+        if isinstance(response, NotFound):  # deleted during the export
             continue
         if isinstance(response, CallError):
             raise response

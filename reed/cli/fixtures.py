@@ -14,7 +14,7 @@ from typing import Any
 
 from reed.cli.importer import Import
 from reed.cli.output import Output
-from reed.cli.progress import Progress
+from reed.cli.progress import ProgressBar
 from reed.client import Client
 from reed.errors import CallError, NotFound
 from reed.supervision.manifest import Manifest
@@ -49,7 +49,7 @@ def load(core: Client, folder: Path, manifest: Manifest) -> tuple[dict[str, str]
 
 
 def _import(core: Client, path: Path) -> str:
-    run = Import(core, str(path), Progress(Output(io.StringIO()), "importing"))
+    run = Import(core, str(path), ProgressBar(Output(io.StringIO()), "importing"))
     with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):  # it is told in the report
         numbered = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
         run.run(run.export_requests(numbered))

@@ -17,7 +17,7 @@ from reed.cli.options import connect, standard_input, without_bom
 from reed.cli.output import Output, plural
 from reed.cli.parse import Args, Option, Subcommand, UsageError
 from reed.cli.plain_lines import Keys, Naming, NumberedLines, define_if_missing, require_field
-from reed.cli.progress import Progress
+from reed.cli.progress import ProgressBar
 from reed.client import Request
 from reed.errors import ReedError
 
@@ -31,7 +31,7 @@ def import_file(args: Args, output: Output) -> int:
         run = Import(
             core,
             path,
-            Progress(output, "importing", total),
+            ProgressBar(output, "importing", total),
             update=args.has("--update"),
             dry_run=args.has("--dry-run"),
             new_ids=args.has("--new-ids"),
@@ -58,7 +58,6 @@ def _check_options(args: Args, snippet_type: str) -> None:
 
 
 def _plain_requests(run: Import, args: Args, output: Output, naming: Naming, lines: NumberedLines) -> Iterator[Request]:
-    """Requests for lines of plain content, after checking the named fields and defining a missing type."""
     snippet_type, path, key = args.text("--type") or "", run.problems.path, args.text("--key") or ""
     for field in (naming.field, key):
         if field:
@@ -85,7 +84,6 @@ def _report(run: Import, naming: Naming, output: Output, seconds: float) -> None
 
 
 def _interrupted(run: Import, snippet_type: str) -> str:
-    """What was imported before the interruption, and how to continue."""
     hint = "to continue, run the same import again: snippets that are already the same stay unchanged"
     if snippet_type:
         hint += "; lines without a name or --key create another snippet"

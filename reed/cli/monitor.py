@@ -29,7 +29,6 @@ _MAX_FIELD = 400  # characters
 
 
 def monitor(args: Args, output: Output) -> int:
-    """Print frames until Ctrl-C, the end of the file, or --count."""
     only, count = args.arg("NAME"), args.number("--count")
     from_file, record = args.text("--from-file"), args.text("--record")
     if from_file and record:
@@ -100,7 +99,6 @@ def _socket_chunks(args: Args, output: Output) -> Iterator[bytes]:
 
 
 def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
-    """Names of all actions by plugin and command id; PluginNotFound if there is no plugin `only`."""
     with connect(args) as core:
         plugins = core.plugin_list()
     names = [plugin["name"] for plugin in plugins]
@@ -112,7 +110,6 @@ def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
 
 
 def _learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
-    """Take the names of actions from a plugin's registration."""
     decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
     manifest = decoded.fields.get("manifest") if decoded else None
     for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():

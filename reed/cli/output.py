@@ -95,8 +95,6 @@ class Column:
 
 
 class Output:
-    """Standard output of a command."""
-
     def __init__(self, stream: TextIO, *, as_json: bool = False) -> None:
         self.stream = stream
         self.as_json = as_json
@@ -125,7 +123,6 @@ class Output:
             self.rows([_value(row, key) for key in keys] for row in rows)
 
     def rows(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Print tab-separated lines."""
         for row in rows:
             self.stream.write("\t".join(map(_cell, row)) + "\n")
 
@@ -194,7 +191,6 @@ class Output:
 
 
 def print_error(text: str) -> None:
-    """Print `reed: …` on stderr."""
     name = paint("reed:", "red") if is_coloured(sys.stderr) else "reed:"
     print(f"{name} {safe_lines(text, indent='  ')}", file=sys.stderr)
 

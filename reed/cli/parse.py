@@ -89,8 +89,6 @@ GLOBAL_OPTIONS = (
 
 
 class Args:
-    """Parsed arguments and options, by the names that the Subcommand declares."""
-
     def __init__(self, positionals: dict[str, list[str]], options: dict[str, list[str]]) -> None:
         self._positionals = positionals
         self._options = options

@@ -167,7 +167,6 @@ def define_if_missing(
 
 
 def infer(sample: list[bytes], path: str) -> dict[str, Any]:
-    """A definition for the objects among the lines."""
     fields: dict[str, None] = {}
     for line in sample:
         try:

@@ -187,7 +187,6 @@ _CHANGES = (Column("RESULT", "result"), Column("NAME", "name"), Column("REASON",
 
 
 def send(args: Args, output: Output) -> int:
-    """Print the answer as it came; a status of 400 or more is exit code 1."""
     if args.has("--all"):
         return _send_all(args.arg("ACTION"), args, output)
     name, action = args.arg("NAME"), args.arg("ACTION")
@@ -219,7 +218,6 @@ def _with_origin(error: CallError, name: str, action: str) -> CallError:
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
-    """Print the answers by plugin; exit code 1 if one failed."""
     with connect(args, timeout=None) as core:
         answers = core.plugin_send_all(action, _action_input(core, "", action, args.arg_list("INPUT")))
     output.text(json.dumps(answers, ensure_ascii=False).encode())

@@ -93,7 +93,6 @@ def _find(asked: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _answers(plugin: dict[str, Any], sandbox: dict[str, Any]) -> list[dict[str, Any]]:
-    """All answers, what is allowed first."""
     found = [_command(plugin, command) for command in Command]
     found += [_files(plugin), _network(plugin, sandbox)]
     return sorted(found, key=lambda answer: not answer["may"])

@@ -16,8 +16,8 @@ _WIDTH = 30
 _CLEAR = "\r\x1b[K"
 
 
-class Progress:
-    """A progress bar; hidden in a pipe and with --json. `total` 0: unknown, only the count is shown."""
+class ProgressBar:
+    """Hidden in a pipe and with --json. Without a `total` only the count is shown."""
 
     def __init__(self, output: Output, what: str, total: int = 0) -> None:
         self._visible = not output.as_json and sys.stderr.isatty()
@@ -42,7 +42,6 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Erase the line, so that another can be printed."""
         if self._drawn:
             self._drawn = False
             sys.stderr.write(_CLEAR)
@@ -51,7 +50,6 @@ class Progress:
 
 @contextmanager
 def elapsed(output: Output, what: str) -> Iterator[None]:
-    """Show the seconds during one long call."""
     if output.as_json or not sys.stderr.isatty():
         yield
         return

@@ -78,7 +78,6 @@ def _answer(frame: Monitored) -> RecordedAnswer:
 
 
 def _replay(core: Client, plugin: str, action: Action, call: RecordedCall) -> str:
-    """Repeat the call; the difference as text, "" if there is none."""
     recorded_id = new_id = ""
     data: Any = call.payload
     if action.input == "snippet":

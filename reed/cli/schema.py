@@ -38,7 +38,6 @@ def tree(args: Args, output: Output) -> int:
 
 
 def _drawing(node: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """One line per snippet, joined to its parent by box characters."""
     yield _label(node)
     children = node["children"]
     for number, child in enumerate(children):

@@ -22,8 +22,6 @@ _COLOURS = {"ready": "green", "busy": "yellow", "sleeping": "blue", "backoff": "
 
 
 class Sample:
-    """The figures of one moment."""
-
     def __init__(self, at: float, stats: dict[str, Any], plugins: list[dict[str, Any]]) -> None:
         self.at = at
         self.stats = stats

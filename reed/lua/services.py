@@ -11,28 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.errors import CallError, Internal, Malformed
-from reed.wire import common, jsonl, strict_json
+from reed.wire import jsonl, strict_json
 from reed.wire.codes import Command
-from reed.wire.commands import WRITE_ERRORS
-from reed.wire.registry import RegistryDefine, RegistryGot, RegistryPage
-from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
-from reed.wire.search import SearchIndexed, SearchPage, SearchQuery
-from reed.wire.snippets import (
-    Record,
-    SnippetCreate,
-    SnippetDelete,
-    SnippetFind,
-    SnippetGot,
-    SnippetList,
-    SnippetPage,
-    SnippetRename,
-    SnippetRestore,
-    SnippetUpdate,
-    SnippetWritten,
-)
-from reed.wire.structs import Bytes, pack_text
+from reed.wire.commands import WRITE_ERRORS, record_of
+from reed.wire.snippets import Record
+from reed.wire.structs import Bytes
 
 Request = Callable[[int, bytes], Bytes]
+
+_load, _dump = strict_json.loads, strict_json.dumps
 
 
 class CoreServices:
@@ -40,6 +27,11 @@ class CoreServices:
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._records = {  # imported in the zygote, once for all plugins
+            command: (record_of(command.request) if command.request else None, record_of(command.response))
+            for command in Command
+            if command < Command.PLUGIN_REGISTER
+        }
 
     def table(self) -> dict[bytes, Callable[..., bytes]]:
         """The methods by the SDK's names, such as b"snippet.get"."""
@@ -47,24 +39,23 @@ class CoreServices:
         return {name.replace("_", ".").encode(): getattr(self, name) for name in names}
 
     def snippet_get(self, arguments: bytes) -> bytes:
-        (ref,) = strict_json.loads(arguments)
-        return SnippetGot.unpack(self._request(Command.SNIPPET_GET, pack_text(ref, 36))).record.as_json()
+        return bytes(self._ask(Command.SNIPPET_GET, *_load(arguments)).record.as_json())
 
     def snippet_list(self, arguments: bytes) -> bytes:
         options = strict_json.load_object(arguments)
-        query = SnippetList(options.pop("type", ""), options.pop("after", ""), options.pop("limit", 0))
+        query = options.pop("type", ""), options.pop("after", ""), options.pop("limit", 0)
         if options:
             raise Malformed(f"snippet.list: unknown option {next(iter(options))!r}", hint="options: type, after, limit")
-        return _page(self._request(Command.SNIPPET_LIST, _packed(query)))
+        return _page(self._ask(Command.SNIPPET_LIST, *query))
 
     def snippet_find(self, arguments: bytes, conditions: bytes) -> bytes:
-        kind, after, limit = strict_json.loads(arguments)
-        return _page(self._request(Command.SNIPPET_FIND, _packed(SnippetFind(kind, conditions, after, limit))))
+        kind, after, limit = _load(arguments)
+        return _page(self._ask(Command.SNIPPET_FIND, kind, conditions, after, limit))
 
     def snippet_lines(self, arguments: bytes) -> bytes:
         """A page as lines of an export, after a line {"ids", "cursor", "skipped"}; skipped: longer than `max_line`."""
-        kind, after, limit, only_ids, max_line = strict_json.loads(arguments)
-        page = SnippetPage.unpack(self._request(Command.SNIPPET_LIST, _packed(SnippetList(kind, after, limit))))
+        kind, after, limit, only_ids, max_line = _load(arguments)
+        page = self._ask(Command.SNIPPET_LIST, kind, after, limit)
         parts: list[bytes] = []
         skipped: list[dict[str, Any]] = []
         for record in () if only_ids else page.records:
@@ -74,66 +65,50 @@ class CoreServices:
             else:
                 parts.append(line)
         ids = [record.id for record in page.records]
-        head = strict_json.dumps({"ids": ids, "cursor": page.cursor, "skipped": skipped})
-        return b"\n".join((head, b"".join(parts)))
+        return b"\n".join((_dump({"ids": ids, "cursor": page.cursor, "skipped": skipped}), b"".join(parts)))
 
     def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
-        kind, name = strict_json.loads(arguments)
-        return self._written(Command.SNIPPET_CREATE, SnippetCreate(kind, name, content))
+        return _dump(self._ask(Command.SNIPPET_CREATE, *_load(arguments), content).snippet_id)
 
     def snippet_restore(self, arguments: bytes, content: bytes) -> bytes:
-        flags, snippet_id, kind, name, version, created_at, updated_at = strict_json.loads(arguments)
-        request = SnippetRestore(flags, Record(snippet_id, kind, name, version, created_at, updated_at, content))
-        answer = SnippetWritten.unpack(self._request(Command.SNIPPET_RESTORE, _packed(request)))
-        _check(answer.status, answer.error)
-        return strict_json.dumps([answer.status, answer.error])
+        flags, *fields = _load(arguments)
+        answer = self._ask(Command.SNIPPET_RESTORE, flags, Record._make([*fields, content]))
+        return _dump([answer.status, answer.error])
 
     def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
-        ref, if_version = strict_json.loads(arguments)
-        return self._written(Command.SNIPPET_UPDATE, SnippetUpdate(ref, if_version, patch))
+        return _dump(self._ask(Command.SNIPPET_UPDATE, *_load(arguments), patch).snippet_id)
 
     def snippet_rename(self, arguments: bytes) -> bytes:
-        return self._written(Command.SNIPPET_RENAME, SnippetRename(*strict_json.loads(arguments)))
+        return _dump(self._ask(Command.SNIPPET_RENAME, *_load(arguments)).snippet_id)
 
     def snippet_delete(self, arguments: bytes) -> bytes:
-        return self._written(Command.SNIPPET_DELETE, SnippetDelete(*strict_json.loads(arguments)))
+        return _dump(self._ask(Command.SNIPPET_DELETE, *_load(arguments)).snippet_id)
 
     def schema_bond(self, arguments: bytes) -> bytes:
-        request = SchemaBond(*strict_json.loads(arguments))
-        answer = SchemaBonded.unpack(self._request(Command.SCHEMA_BOND, _packed(request)))
-        _check(answer.status, answer.error)
-        return strict_json.dumps(answer.bond_id)
+        return _dump(self._ask(Command.SCHEMA_BOND, *_load(arguments)).bond_id)
 
     def schema_unbond(self, arguments: bytes) -> bytes:
-        self._done(Command.SCHEMA_UNBOND, SchemaUnbond(*strict_json.loads(arguments)))
+        self._ask(Command.SCHEMA_UNBOND, *_load(arguments))
         return b"true"
 
     def schema_tree(self, arguments: bytes) -> bytes:
-        request = SchemaTree(*strict_json.loads(arguments))
-        answer = self._request(Command.SCHEMA_TREE, _packed(request))
-        return bytes(common.JsonResponse.unpack(answer).json)
+        return bytes(self._ask(Command.SCHEMA_TREE, *_load(arguments)).json)
 
     def registry_define(self, arguments: bytes, definition: bytes) -> bytes:
-        (name,) = strict_json.loads(arguments)
-        status = self._done(Command.REGISTRY_DEFINE, RegistryDefine(name, definition))
-        return b"true" if status == 201 else b"false"
+        return _dump(self._ask(Command.REGISTRY_DEFINE, *_load(arguments), definition).status == 201)
 
     def registry_get(self, arguments: bytes) -> bytes:
-        (name,) = strict_json.loads(arguments)
-        answer = RegistryGot.unpack(self._request(Command.REGISTRY_GET, pack_text(name, 32)))
-        return bytes(answer.definition.definition)
+        return bytes(self._ask(Command.REGISTRY_GET, *_load(arguments)).definition.definition)
 
     def registry_list(self) -> bytes:
-        page = RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b""))
-        pairs = [strict_json.dumps(name) + b":" + text for name, text in page.definitions]
+        pairs = [_dump(name) + b":" + text for name, text in self._ask(Command.REGISTRY_LIST).definitions]
         return b"{%b}" % b",".join(pairs)
 
     def registry_lines(self) -> bytes:
-        return b"".join(map(jsonl.of_type, RegistryPage.unpack(self._request(Command.REGISTRY_LIST, b"")).definitions))
+        return b"".join(map(jsonl.of_type, self._ask(Command.REGISTRY_LIST).definitions))
 
     def search_query(self, arguments: bytes) -> bytes:
-        request = SearchQuery(*strict_json.loads(arguments))
-        page = SearchPage.unpack(self._request(Command.SEARCH_QUERY, _packed(request)))
+        page = self._ask(Command.SEARCH_QUERY, *_load(arguments))
         hits = [
             {
                 "id": hit.id,
@@ -144,38 +119,25 @@ class CoreServices:
             }
             for hit in page.hits
         ]
-        return strict_json.dumps({"total": page.total, "hits": hits})
+        return _dump({"total": page.total, "hits": hits})
 
     def search_index(self, arguments: bytes) -> bytes:
-        (ref,) = strict_json.loads(arguments)
-        answer = self._request(Command.SEARCH_INDEX, pack_text(ref or "", 36))
-        return strict_json.dumps(SearchIndexed.unpack(answer).indexed)
+        return _dump(self._ask(Command.SEARCH_INDEX, *_load(arguments)).indexed)
 
-    def _written(self, command: Command, request: Any) -> bytes:
-        answer = SnippetWritten.unpack(self._request(command, _packed(request)))
-        _check(answer.status, answer.error)
-        return strict_json.dumps(answer.snippet_id)
-
-    def _done(self, command: Command, request: Any) -> int:
-        answer = common.Done.unpack(self._request(command, _packed(request)))
-        _check(answer.status, answer.error)
-        return answer.status
-
-
-def _packed(request: Any) -> bytes:
-    """The payload of a request record; a value of the wrong type is the plugin's error, not the host's."""
-    try:
-        return bytes(request.pack())
-    except (struct.error, TypeError, AttributeError, OverflowError) as error:
-        raise Malformed(f"{type(request).__name__}: {error}") from None
+    def _ask(self, command: Command, *fields: Any) -> Any:
+        """The response record; `fields` are those of the request record. Raises CallError."""
+        request, response = self._records[command]
+        try:
+            payload = bytes(request(*fields).pack()) if request else b""
+        except (struct.error, TypeError, AttributeError, OverflowError) as error:  # a value of a wrong type
+            raise Malformed(f"{command.name}: {error}") from None
+        answer = response.unpack(self._request(command, payload))
+        status = getattr(answer, "status", 200)
+        if status >= 400:
+            raise CallError(answer.error, status=status, error_code=WRITE_ERRORS.get(status, Internal).error_code)
+        return answer
 
 
-def _check(status: int, error: str) -> None:
-    if status >= 400:
-        raise CallError(error, status=status, error_code=WRITE_ERRORS.get(status, Internal).error_code)
-
-
-def _page(answer: Bytes) -> bytes:
-    page = SnippetPage.unpack(answer)
+def _page(page: Any) -> bytes:
     records = b",".join(map(Record.as_json, page.records))
-    return b'{"cursor":%b,"snippets":[%b]}' % (strict_json.dumps(page.cursor), records)
+    return b'{"cursor":%b,"snippets":[%b]}' % (_dump(page.cursor), records)

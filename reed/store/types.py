@@ -58,6 +58,15 @@ class Type:
             hint=f"`reed registry get {self.name}` shows what is expected",
         )
 
+    def check_child(self, child_type: str) -> None:
+        """Raises Invalid unless snippets of this type may have children of that type."""
+        if self.composed_of is not None and child_type not in self.composed_of:
+            allowed = ", ".join(sorted(self.composed_of)) or "none"
+            raise Invalid(
+                f"a snippet of type {self.name!r} cannot have children of type {child_type!r}",
+                hint=f"composed_of of {self.name!r} allows: {allowed}",
+            )
+
 
 class TypeCatalog:
     """All defined types, in memory."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.cli import COMMANDS, main
+from reed.cli import COMMANDS, main, subcommands
 from reed.cli.parse import Option, Subcommand, UsageError, help_text, parse
 
 TRY = Subcommand(
@@ -51,6 +51,15 @@ def test_an_alias_works_and_is_not_shown():
     with pytest.raises(UsageError) as caught:
         parse("try", subcommand, ["--evry", "3"])
     assert "--every" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("noun", "old", "new"), [("top", "--every", "--interval"), ("monitor", "--read", "--from-file")]
+)
+def test_old_names_of_options_work_and_are_hidden(noun, old, new):
+    subcommand = subcommands(noun)[noun]
+    assert parse(noun, subcommand, [old, "1"]).text(new) == "1"
+    assert old not in help_text(noun, subcommand)
 
 
 def test_defaults():

@@ -26,7 +26,7 @@ from reed.supervision.registry_csv import COLUMNS
 from reed.supervision.supervisor import Plugin, Supervisor
 from reed.wire.codes import Signal
 
-PATIENCE = 10.0  # real seconds until a test gives up
+TIMEOUT = 10.0  # real seconds
 SLEEPER = "exec sleep 1000"
 
 
@@ -40,7 +40,7 @@ class Clock:
 
 @dataclass
 class Answer:
-    """How a start or stop ended."""
+    """The result of a start or stop."""
 
     done: int = 0
     error: CallError | None = None
@@ -52,11 +52,11 @@ class Answer:
         self.error = error
 
 
-class Executed:
-    """A launcher that executes at once, in this process: no zygote, no sandbox (tests/system has those)."""
+class DirectLauncher:
+    """A launcher without zygote and sandbox; tests/system has those."""
 
     zygotes: tuple[int, ...] = ()
-    in_line: list[Callable[[], None]] | None = None  # launches that are held back, when they are
+    queue: list[Callable[[], None]] | None = None  # holds launches back, unless it is None
 
     def is_launching(self) -> bool:
         return False
@@ -72,15 +72,15 @@ class Executed:
             on_failed(f"{spec.entry} cannot be run: {error.strerror}")
             return
         process.returncode = 0  # its pidfd waits for it
-        if self.in_line is None:
+        if self.queue is None:
             on_launched(process.pid)
         else:
-            self.in_line.append(lambda: on_launched(process.pid))
+            self.queue.append(lambda: on_launched(process.pid))
 
 
 @dataclass
 class World:
-    """A core's folders, and a supervisor over what is in them. `hears`: what a signal sent to a plugin does."""
+    """A core's folders and its supervisor. `hears` is called for each signal sent to a plugin."""
 
     root: Path
     clock: Clock
@@ -145,7 +145,7 @@ class World:
         self.write_rows()
         log = logging.getLogger("tests.supervision")
         log.setLevel(logging.DEBUG)
-        self.launcher = Executed()
+        self.launcher = DirectLauncher()
         peer_log = PeerLog(log, self.loop)
         self.supervisor = Supervisor(self.loop, self.config, self.launcher, self, peer_log, random=lambda: 0.0)
         self.supervisor.load_registry()
@@ -181,8 +181,8 @@ class World:
         return self.supervisor.plugins[name]
 
     def until(self, true: Callable[[], object], why: str = "") -> None:
-        """Turn the loop, with its clock standing still, until it is true."""
-        deadline = time.monotonic() + PATIENCE
+        """Run turns, with the clock stopped, until the condition is true."""
+        deadline = time.monotonic() + TIMEOUT
         while not true():
             assert time.monotonic() < deadline, f"still not {why or 'true'}: {self.changes}"
             self.loop.turn(0.02)
@@ -192,7 +192,7 @@ class World:
         self.until(lambda: self[name].state is state, f"{name} {state}")
 
     def pass_time(self, seconds: float) -> None:
-        """Let time go by, and what is due happen."""
+        """Advance the clock, and run what is due."""
         self.clock.now += seconds
         self.loop.turn(0)
         assert not self.bugs, self.bugs
@@ -219,7 +219,7 @@ class World:
         return answer
 
     def make_ready(self, name: str) -> int:
-        """Start it, and have it say READY; gives its pid."""
+        """Start the plugin, send READY, and return its pid."""
         self.start(name)
         self.until(lambda: self[name].pid is not None)
         self.says(name, Signal.PLUGIN_READY)
@@ -251,7 +251,7 @@ class World:
 
 @pytest.fixture(scope="session", autouse=True)
 def subreaper() -> None:
-    """As a core: what the zygote makes becomes this process's child."""
+    """Like a core, so that processes of the zygote become children of this process."""
     become_subreaper()
 
 
@@ -266,10 +266,10 @@ def world(tmp_path: Path) -> Iterator[World]:
         made.hears = lambda _name, _signal: False
         closed: list[bool] = []
         made.supervisor.shutdown(lambda: closed.append(True))
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not closed and time.monotonic() < deadline:
             loop.turn(0.02)
             clock.now += 0.5
-        assert closed, "a plugin's process outlived its core"
+        assert closed, "a plugin's process survived its core"
     loop.close()
     assert not bugs

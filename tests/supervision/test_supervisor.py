@@ -591,7 +591,7 @@ def test_the_deadline_of_a_start_begins_with_its_process(world: World) -> None:
     world.plugin("seo", SLEEPER)
     line: list[Callable[[], None]] = []
     world.start_core()
-    world.launcher.in_line = line
+    world.launcher.queue = line
     world.start("seo")
     world.pass_time(20)
     assert world["seo"].state is State.STARTING
@@ -607,7 +607,7 @@ def test_a_stop_cancels_a_launch_that_has_no_process_yet(world: World) -> None:
     world.plugin("seo", SLEEPER)
     line: list[Callable[[], None]] = []
     world.start_core()
-    world.launcher.in_line = line
+    world.launcher.queue = line
     start = world.start("seo")
     assert world["seo"].phase is Phase.SPAWNING
     assert world.stop("seo").done == 1

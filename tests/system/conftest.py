@@ -1,4 +1,4 @@
-"""What tests with a real daemon share: a plugin in Rust that keeps a count."""
+"""Fixtures of tests with a real daemon: a Rust plugin with a counter."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def counter(plugin_build) -> Path:
-    """Its program, built once: `number` (1) says the number beside it, `count` (2) counts."""
+    """The executable, built once: `number` (1) returns the number in the file beside it, `count` (2) increments."""
     return plugin_build(Path(__file__).parent / "counter")

@@ -1,4 +1,4 @@
-"""The plugin backup: a snapshot that `reed import` restores, and one that messages of a neighbour bring about."""
+"""The plugin backup: a snapshot that `reed import` restores, and snapshots triggered by messages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONTENTS = (
 
 @pytest.fixture
 def second_site(site):
-    """Another core's folders."""
+    """The folders of another core."""
     second = type(site)(site.root.parent / "second")
     yield second
     if second.process is not None:
@@ -46,11 +46,11 @@ def second_site(site):
 
 
 def everything(core: Client) -> list[object]:
-    """All that is kept, byte by byte."""
+    """All stored content, byte by byte."""
     return [core.registry_list(), list(core.snippets()), core.schema_tree()]
 
 
-def test_a_snapshot_is_restored_by_import(site, second_site) -> None:
+def test_import_restores_a_snapshot(site, second_site) -> None:
     site.set_rows(*ROW)
     site.add_lua_plugin("teller", TELLER, "actions:\n  tell: {command_id: 1, input: json}\n")
     site.config.write_text("plugins:\n  backup:\n    settings: {after: 2, keep: 2, page: 2}\n")
@@ -83,7 +83,7 @@ def test_a_snapshot_is_restored_by_import(site, second_site) -> None:
     site.no_tracebacks()
 
 
-def test_messages_bring_about_a_snapshot(site) -> None:
+def test_messages_trigger_a_snapshot(site) -> None:
     site.set_rows(*ROW)
     site.add_lua_plugin("teller", TELLER, "actions:\n  tell: {command_id: 1, input: json}\n")
     site.config.write_text("plugins:\n  backup:\n    settings: {after: 2, keep: 2}\n")

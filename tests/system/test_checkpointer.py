@@ -1,4 +1,4 @@
-"""The process that copies the store's log while much is written beside long reads: it comes, and never stays behind."""
+"""The checkpointer: a process that runs during heavy writes with long reads, and ends with its core."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTE = {"text": "some words " * 300}
 
 @contextlib.contextmanager
 def load(core) -> Iterator[None]:
-    """Somebody writes and somebody searches for what is everywhere, all the time, as long as there is a core."""
+    """Constant writes and broad searches, until the core ends."""
     over = threading.Event()
 
     def run(work) -> None:
@@ -49,7 +49,7 @@ def load(core) -> Iterator[None]:
 
 
 def children(pid: int) -> dict[int, str]:
-    """Command lines of a process' children, by pid; empty for a zombie."""
+    """Command lines of a process's children by pid; empty for a zombie."""
     found: dict[int, str] = {}
     with contextlib.suppress(FileNotFoundError):  # it is gone
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -86,7 +86,7 @@ def test_it_ends_with_its_core(core, way) -> None:
         core.no_tracebacks()
 
 
-def test_one_that_is_killed_has_a_successor_and_nobody_notices(core) -> None:
+def test_a_killed_checkpointer_is_replaced(core) -> None:
     pid = core.process.pid
     with load(core), Client(core.socket_path) as client:
         wait_until(lambda: checkpointers(pid), "no checkpointer came")

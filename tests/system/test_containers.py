@@ -1,4 +1,4 @@
-"""Where containers are narrow: refused system calls, small limits, other people's volumes, read-only roots."""
+"""Restricted containers: refused system calls, low limits, foreign volumes, read-only roots."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def until(true: Callable[[], object], what: str) -> None:
 
 
 def denying(error: str, *calls: str) -> tuple[str, ...]:
-    """What runs a program where these system calls are refused."""
+    """A command prefix that refuses these system calls."""
     wrapper = (sys.executable, str(DENYING), error, ",".join(calls))
     tried = subprocess.run([*wrapper, "/bin/true"], capture_output=True, check=False)
     if tried.returncode:
@@ -43,7 +43,7 @@ def denying(error: str, *calls: str) -> tuple[str, ...]:
 
 
 def mounting(script: str) -> tuple[str, ...]:
-    """What runs a program in a mount namespace of its own, after the script."""
+    """A command prefix that runs the script in a new mount namespace first."""
     if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
         pytest.skip("no mount namespace can be made here")
     return ("unshare", "-m", "sh", "-ec", f'{script}\nexec "$@"', "sh")
@@ -56,7 +56,7 @@ def run(*command: object, **more) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(site, *wrapper: str, **more) -> str:
-    """The one line that a core says which cannot start."""
+    """The one line of a core that cannot start."""
     ended = run(*wrapper, *site.command(), cwd=site.root, **more)
     assert ended.returncode == 1, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if "descriptors are allowed" not in line]
@@ -92,9 +92,7 @@ def pid_of_echo(site) -> int:
     [("pidfd_open",), ("pidfd_send_signal",), ("waitid:3",), ("pidfd_open", "pidfd_send_signal", "waitid:3")],
     ids="+".join,
 )
-def test_without_pidfds_plugins_run_end_and_are_started_again_and_the_core_restarts_and_stops(
-    echo, error: str, calls: tuple[str, ...]
-) -> None:
+def test_everything_works_without_pidfds(echo, error: str, calls: tuple[str, ...]) -> None:
     wrapper = denying(error, *calls)
     echo.start(wrapper=wrapper)
     assert answers(echo)
@@ -126,14 +124,14 @@ def test_without_pidfds_plugins_run_end_and_are_started_again_and_the_core_resta
     [("setsid", "setsid"), ("prlimit64", "prlimit64"), ("epoll_create1", "epoll_create1"), ("flock", "core.lock")],
 )
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
-def test_a_call_that_nothing_replaces_is_named_in_one_line(site, error: str, call: str, named: str) -> None:
+def test_a_required_system_call_that_is_refused_is_named_in_one_line(site, error: str, call: str, named: str) -> None:
     line = refusal(site, *denying(error, call))
     assert named in line
     assert call.removesuffix("64") in line
     assert "seccomp" in line
 
 
-def test_a_core_in_the_background_says_so_too(site) -> None:
+def test_a_core_in_the_background_names_it_too(site) -> None:
     environ = {**os.environ, "REED_RUNTIME_DIR": str(site.runtime_dir), "REED_DATA_DIR": str(site.data_dir)}
     ended = run(*denying("EPERM", "setsid"), sys.executable, "-m", "reed", "start", cwd=site.root, env=environ)
     assert ended.returncode == 1
@@ -141,7 +139,7 @@ def test_a_core_in_the_background_says_so_too(site) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_an_ignored_sigchld_of_the_parent_changes_nothing(echo) -> None:
+def test_a_parent_that_ignores_sigchld_changes_nothing(echo) -> None:
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
     )
@@ -166,14 +164,14 @@ def test_64_descriptors_are_enough_for_a_plugin(echo) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is not here")
-def test_too_few_descriptors_are_one_line(site) -> None:
+def test_too_few_descriptors_are_reported_in_one_line(site) -> None:
     assert "ulimit -n" in refusal(site, "prlimit", "--nofile=12:12")
 
 
 # Folders.
 
 
-def test_a_working_directory_that_was_deleted_is_named_as_the_cause(site, tmp_path) -> None:
+def test_a_deleted_working_directory_is_named_as_the_cause(site, tmp_path) -> None:
     gone = tmp_path / "gone"
     for verb in ("serve", "start"):
         gone.mkdir()
@@ -185,7 +183,7 @@ def test_a_working_directory_that_was_deleted_is_named_as_the_cause(site, tmp_pa
 
 
 @as_root
-def test_a_full_disk_below_the_runtime_folder_is_one_line_and_a_core_that_runs_goes_on(echo) -> None:
+def test_a_full_disk_below_the_runtime_folder_is_reported_and_a_running_core_continues(echo) -> None:
     run_dir = echo.runtime_dir
     run_dir.mkdir(mode=0o700)
     small = f"mount -t tmpfs -o size=64k,mode=700 none {run_dir}"
@@ -208,8 +206,8 @@ def test_a_full_disk_below_the_runtime_folder_is_one_line_and_a_core_that_runs_g
     echo.no_tracebacks()
 
 
-def test_a_runtime_folder_of_any_length(echo, tmp_path) -> None:
-    """The core, a Lua plugin, a client and a monitor; also when the plugin looks for the next core."""
+def test_the_runtime_folder_may_have_a_long_path_with_real_processes(echo, tmp_path) -> None:
+    """The core, a Lua plugin that reconnects, a client and a monitor."""
     deep = tmp_path / ("deep" * 40)
     deep.mkdir()
     echo.runtime_dir = deep / "run"
@@ -234,7 +232,7 @@ def test_a_runtime_folder_of_any_length(echo, tmp_path) -> None:
 
 @as_root
 def test_a_restart_needs_no_folder_for_temporary_files(echo, tmp_path) -> None:
-    """A root that is read-only, /tmp too: but for the runtime folder and the data folder."""
+    """The root and /tmp are read-only; only the runtime folder and the data folder are writable."""
     script = [
         "mount -o remount,ro,bind /",
         "for each in /tmp /var/tmp; do mount -o remount,ro,bind $each 2>/dev/null || true; done",
@@ -253,7 +251,7 @@ def test_a_restart_needs_no_folder_for_temporary_files(echo, tmp_path) -> None:
 
 
 @as_root
-def test_without_proc_it_says_what_to_mount(site) -> None:
+def test_a_missing_proc_is_reported(site) -> None:
     assert "mount -t proc" in refusal(site, *mounting("umount -l /proc"))
 
 
@@ -261,7 +259,7 @@ def test_without_proc_it_says_what_to_mount(site) -> None:
 
 
 @as_root
-def test_a_core_in_another_namespace_is_named_as_such(echo) -> None:
+def test_a_core_in_another_pid_namespace_is_recognised(echo) -> None:
     echo.start()
     environ = {**os.environ, "REED_RUNTIME_DIR": str(echo.runtime_dir)}
     for flags, kind in ((["--pid", "--mount-proc"], "PID"), (["--time", "--boottime", "1000"], "time")):

@@ -1,4 +1,4 @@
-"""The core is killed, and the next one adopts the plugins that ran: they go on, and so do their messages."""
+"""The core is killed and the next one adopts its plugins and their messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def until(true: Callable[[], object]) -> None:
 
 
 def start_counter(site, auto_start: str = "false", program: Path | None = None) -> int:
-    """A core with a plugin, in Lua or that program, which has counted to 1; the plugin's pid."""
+    """A core with a plugin, in Lua or that executable, which has counted to 1; returns the plugin's pid."""
     row = ROW.replace("AUTO", auto_start)
     if program is None:
         site.add_lua_plugin("counter", COUNTER, MANIFEST)
@@ -73,7 +73,7 @@ def test_a_plugin_outlives_its_core_and_is_adopted(site, language, request) -> N
     site.no_tracebacks()
 
 
-def test_an_adopted_plugin_that_ends_is_started_again(site) -> None:
+def test_an_adopted_plugin_that_exits_is_restarted(site) -> None:
     pid = start_counter(site)
     site.kill()
     site.start()
@@ -94,7 +94,7 @@ def test_an_adopted_plugin_that_ends_is_started_again(site) -> None:
     ],
     ids=["code", "settings", "permissions"],
 )
-def test_what_changed_meanwhile_is_started_anew(site, change) -> None:
+def test_a_plugin_that_changed_meanwhile_is_restarted(site, change) -> None:
     pid = start_counter(site)
     site.kill()
     change(site)
@@ -105,7 +105,7 @@ def test_what_changed_meanwhile_is_started_anew(site, change) -> None:
         assert core.plugin_send("counter", "count").body in (b"1", b"10")
 
 
-def test_what_has_no_row_any_more_is_killed(site) -> None:
+def test_a_plugin_without_a_row_is_killed(site) -> None:
     pid = start_counter(site)
     site.kill()
     site.set_rows()
@@ -113,7 +113,7 @@ def test_what_has_no_row_any_more_is_killed(site) -> None:
     until(lambda: gone(pid))
 
 
-def test_another_process_with_the_pid_is_left_alone(site) -> None:
+def test_a_process_that_reuses_the_pid_is_not_touched(site) -> None:
     pid = start_counter(site, auto_start="true")
     site.kill()
     os.kill(pid, signal.SIGKILL)
@@ -124,7 +124,7 @@ def test_another_process_with_the_pid_is_left_alone(site) -> None:
         assert core.plugin_send("counter", "count").body == b"1"
 
 
-def test_messages_in_the_pipe_outlive_the_core(site) -> None:
+def test_unread_messages_survive_the_core(site) -> None:
     site.add_lua_plugin(
         "sender",
         """
@@ -167,7 +167,7 @@ plugin.run()
 
 @pytest.mark.parametrize("end", ["killed", "restarted"])
 @pytest.mark.parametrize("mode", ["light", "deep"])
-def test_what_sleeps_while_the_core_goes_is_woken_by_a_call(site, mode: str, end: str) -> None:
+def test_a_call_wakes_a_plugin_that_slept_when_the_core_died(site, mode: str, end: str) -> None:
     site.add_lua_plugin("counter", COUNTER, MANIFEST + f"sleep: {{after: 100ms, mode: {mode}}}\n")
     site.set_rows(ROW.replace("AUTO", "false"))
     site.start()

@@ -1,4 +1,4 @@
-"""`reed plugin explain` on a real core: what a plugin may do, why, and what to change."""
+"""`reed plugin explain` on a real core: permissions, their reasons, and what to change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def explain(site):
     return lambda *words: site.reed("plugin", "explain", *words)
 
 
-def test_everything_that_there_is_to_be_allowed_has_a_reason(explain, site) -> None:
+def test_explain_covers_every_permission(explain, site) -> None:
     rows = [line.split("\t") for line in explain("seo").stdout.splitlines()]
     assert {what for what, *_ in rows} == {*(command.name for command in Command), "FILE_WRITE", "NETWORK"}
     allowed = {what for what, may, *_ in rows if may == "yes"}
@@ -65,7 +65,7 @@ def test_everything_that_there_is_to_be_allowed_has_a_reason(explain, site) -> N
         (("shy", "network"), "NETWORK", False, "25", "{plugins}/shy/plugin.yaml plugins.shy.network"),
     ],
 )
-def test_one_question_has_one_answer(explain, site, words: tuple[str, ...], what, may, why, change) -> None:
+def test_explain_answers_one_question(explain, site, words: tuple[str, ...], what, may, why, change) -> None:
     places = {"registry": site.registry, "data": site.data_dir, "plugins": site.root / "plugins"}
     ran = explain(*words)
     assert ran.returncode == (0 if may else 1)
@@ -79,7 +79,7 @@ def test_one_question_has_one_answer(explain, site, words: tuple[str, ...], what
     assert answer["change"] in ran.stdout
 
 
-def test_what_is_not_known_is_told_with_the_nearest(explain) -> None:
+def test_explain_suggests_the_nearest_name(explain) -> None:
     ran = explain("seo", "snipet_get")
     assert ran.returncode == 2
     assert "did you mean 'snippet_get'?" in ran.stderr
@@ -88,7 +88,7 @@ def test_what_is_not_known_is_told_with_the_nearest(explain) -> None:
     assert "did you mean 'seo'?" in ran.stderr
 
 
-def test_what_a_reload_changes_is_explained_at_once(explain, site) -> None:
+def test_explain_follows_a_reload(explain, site) -> None:
     site.set_rows('seo,lua,{},1.0.0,"snippet_write","editor",false,""')
     assert site.reed("plugin", "reload").returncode == 0
     assert explain("seo", "snippet_delete").returncode == 0

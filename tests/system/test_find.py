@@ -1,4 +1,4 @@
-"""Finding and renaming through a real core: by clients, by a Lua plugin, over kill -9, and while others are served."""
+"""Find and rename through a real core: clients, a Lua plugin, kill -9, and concurrent requests."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_lua_plugin_finds_and_renames(site):
     site.no_tracebacks()
 
 
-def test_what_a_plugins_row_does_not_say_it_may_not(site):
+def test_a_plugin_needs_the_permissions_in_its_row(site):
     site.add_lua_plugin("librarian", MAIN, MANIFEST)
     site.set_rows('librarian,lua,{},1.0.0,"snippet_read","admin",true,"a test"')
     site.start()
@@ -114,7 +114,7 @@ def test_indexes_and_names_survive_kill_9(site):
     site.no_tracebacks()
 
 
-def test_a_core_that_is_killed_while_it_builds_an_index_has_the_definition_from_before(site):
+def test_a_core_killed_while_building_an_index_has_the_old_definition(site):
     site.start()
     with Client(site.socket_path) as client:
         client.registry_define("page", {})
@@ -140,8 +140,8 @@ def test_a_core_that_is_killed_while_it_builds_an_index_has_the_definition_from_
     site.no_tracebacks()
 
 
-def test_others_are_served_while_an_index_is_built_and_while_a_type_is_scanned(site):
-    """Reads that come after a long find, or a definition, are answered before it."""
+def test_other_requests_are_served_during_an_index_build_and_a_scan(site):
+    """Reads after a long find or definition get their response before it."""
     site.start()
     with Client(site.socket_path) as slow, Client(site.socket_path) as quick:
         quick.registry_define("page", {})
@@ -166,7 +166,7 @@ def test_others_are_served_while_an_index_is_built_and_while_a_type_is_scanned(s
         assert quick.snippet_find("page", {"n": 799}).records[0].version == 1
 
 
-def test_the_beginning_of_an_id_is_looked_up_again_after_each_change(core):
+def test_an_id_prefix_is_resolved_again_after_each_change(core):
     with Client(core.socket_path) as client:
         client.registry_define("page", {})
         one = client.snippet_create("page", "", {"n": 1})
@@ -186,7 +186,7 @@ def test_the_beginning_of_an_id_is_looked_up_again_after_each_change(core):
 
 
 @pytest.mark.parametrize("conditions", [b"[]", b"{", b'"x"', b'{"a":NaN}'])
-def test_conditions_that_are_none_are_refused_and_the_connection_goes_on(core, conditions):
+def test_invalid_conditions_are_refused_and_the_connection_stays_open(core, conditions):
     with Client(core.socket_path) as client:
         client.registry_define("page", {})
         with pytest.raises(CallError) as caught:

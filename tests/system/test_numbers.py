@@ -1,4 +1,4 @@
-"""Numbers keep their digits, and contents of every depth are read: through Lua, a filter, an update and the list."""
+"""Numbers keep their digits and contents their depth through Lua, a filter, an update and the list."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def contents(core: Client, kind: str) -> list[bytes]:
 
 
 def in_order(content: bytes) -> bytes:
-    """As Lua writes an object: its keys in order, its numbers as they were."""
+    """An object as Lua encodes it: keys in order, numbers unchanged."""
     text = content.decode()
     parts = sorted((member.key, text[member.start : member.end]) for member in members(text))
     return ("{" + ",".join(part for _, part in parts) + "}").encode()
@@ -104,7 +104,7 @@ plugin.run()
 """
 
 
-def test_numbers_and_depths_in_messages_and_in_answers_of_all(site) -> None:
+def test_numbers_and_depths_in_messages_and_broadcast_responses(site) -> None:
     site.set_rows('echo,lua,{},1.0.0,"","admin",true,""', 'teller,lua,{},1.0.0,"","admin",true,""')
     site.add_lua_plugin("echo", ANSWERER, "actions:\n  ask: {command_id: 1, input: json}\n")
     site.add_lua_plugin("teller", TELLER, "actions:\n  ask: {command_id: 1, input: json}\n")

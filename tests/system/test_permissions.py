@@ -1,6 +1,6 @@
-"""The whole matrix of permission x command, through a real core: plugins on both sockets, people in groups, admins.
+"""Every permission x command through a real core: plugins on both sockets, people in groups, admins.
 
-Each command is asked with an empty payload: refused is 403, anything else means that it was let in.
+Each command is sent with an empty payload; any status but 403 means that it is allowed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def ask(sock: socket.socket, command: int) -> int:
 
 
 def opened(path: Path) -> set[int]:
-    """The commands that this process is let into."""
+    """The commands that this process may use."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(20)
         sock.connect(str(path))
@@ -59,7 +59,7 @@ def opened(path: Path) -> set[int]:
 
 
 def as_user(uid: int, gids: list[int], job: Callable[[], object]) -> str:
-    """What the job gives, as text, in a process of that user."""
+    """The result of a job in a process of that user, as text."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -68,7 +68,7 @@ def as_user(uid: int, gids: list[int], job: Callable[[], object]) -> str:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             answer = repr(job())
-        except BaseException as error:  # noqa: BLE001 - told to the parent
+        except BaseException as error:  # noqa: BLE001 - reported to the parent
             answer = repr(error)
         os.write(writing, answer.encode())
         os._exit(0)
@@ -91,7 +91,7 @@ result = [[c for c in {commands} if ask({path!r}, c) != 403], [c for c in {comma
 """
 
 
-def test_a_plugin_may_what_its_row_says_on_either_socket(site) -> None:
+def test_a_plugin_has_the_permissions_of_its_row_on_both_sockets(site) -> None:
     rows, names = [], {}
     for permission in OPENS:
         name = names[permission] = f"p-{permission.replace('_', '-')}".rstrip("-")
@@ -121,7 +121,7 @@ def test_a_plugin_may_what_its_row_says_on_either_socket(site) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-def test_people_may_what_their_group_says(site) -> None:
+def test_people_have_the_permissions_of_their_group(site) -> None:
     users = {permission: FIRST_UID + number for number, permission in enumerate(OPENS)}
     groups = {
         f"g{uid}": {"users": [str(uid)], "permissions": [permission] if permission else []}
@@ -152,7 +152,7 @@ def test_people_may_what_their_group_says(site) -> None:
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-def test_whom_a_row_lets_send_is_kept_to_and_told(site) -> None:
+def test_user_groups_restrict_calls_and_are_explained(site) -> None:
     site.add_lua_plugin(
         "tool",
         'local p = require("reed").create_plugin{name = "tool", version = "1.0.0"}\n'

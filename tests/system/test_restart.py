@@ -1,4 +1,4 @@
-"""`reed restart` under load: no acknowledged write is lost or done twice, every read is answered, plugins go on."""
+"""`reed restart` under load: writes are neither lost nor repeated, reads get a response, plugins keep running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ plugin.run()
 
 
 class Writer:
-    """Creates one snippet after the other; `acknowledged` were, `unknown` may have been made or not."""
+    """Creates snippets one by one. Those in `unknown` may have been created or not."""
 
     def __init__(self, core, letter: str, over: threading.Event) -> None:
         self.acknowledged: list[str] = []
@@ -104,7 +104,7 @@ def test_five_restarts_under_load(site) -> None:
 
 
 def importing(site, *flags: str) -> subprocess.Popen[str]:
-    """`reed import` of what is written to its standard input."""
+    """`reed import` of its standard input."""
     return subprocess.Popen(
         [sys.executable, "-m", "reed", "import", "-", "--type", "page", *flags],
         stdin=subprocess.PIPE,
@@ -115,8 +115,8 @@ def importing(site, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def test_an_import_goes_on_over_restarts(site) -> None:
-    """Its lines have no names: one that were sent twice would be there twice."""
+def test_an_import_continues_across_restarts(site) -> None:
+    """The lines have no names, so a line that is sent twice would create two snippets."""
     site.set_rows()
     site.start()
     over = threading.Event()
@@ -149,7 +149,7 @@ def test_an_import_goes_on_over_restarts(site) -> None:
     site.no_tracebacks()
 
 
-def test_an_import_that_the_core_died_of_says_how_to_go_on(site) -> None:
+def test_an_import_interrupted_by_a_crash_says_how_to_continue(site) -> None:
     site.set_rows()
     site.start()
     lines = [json.dumps({"n": f"page-{number}", "text": "x" * 500}) + "\n" for number in range(3000)]
@@ -172,7 +172,7 @@ def test_an_import_that_the_core_died_of_says_how_to_go_on(site) -> None:
     assert done <= 2000
 
 
-def test_a_restart_that_could_not_start_is_refused(site) -> None:
+def test_a_restart_with_an_invalid_site_is_refused(site) -> None:
     site.set_rows()
     site.start()
     for path, text, reason in (
@@ -192,7 +192,7 @@ def test_a_restart_that_could_not_start_is_refused(site) -> None:
         assert core.stats()["restarts"] == 1
 
 
-def test_no_core_no_restart(site) -> None:
+def test_a_restart_needs_a_running_core(site) -> None:
     none = site.reed("restart")
     assert none.returncode == 3
     assert "core not running" in none.stderr

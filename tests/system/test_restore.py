@@ -1,4 +1,4 @@
-"""Who may restore: it goes past filters and types, and forges versions and times."""
+"""Restore needs its own permission: it skips filters and types, and sets versions and times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def core(site):
         yield client
 
 
-def test_who_may_write_may_not_restore(core, site) -> None:
+def test_snippet_write_does_not_allow_restore(core, site) -> None:
     record = {
         "id": OLD, "type": "page", "name": "old", "version": 5,
         "created_at": 1_700_000_000_000_000, "updated_at": 1_700_000_000_000_001, "content": {"n": 1},

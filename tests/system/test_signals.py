@@ -1,4 +1,4 @@
-"""All eight signals of reedcms-10.md through a real core: who gets them, with which data, and what they bring about."""
+"""All eight signals of reedcms-10.md through a real core: receivers, data and effects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reed.client import Client
 from reed.errors import CallError, Malformed, PluginNotFound
 from reed.wire.codes import Signal
 
-# A plugin without any SDK: it keeps every signal as it came, and sends what it is told to.
+# A plugin without an SDK that records every signal and sends signals on request.
 NATIVE = """#!/usr/bin/python3
 import json, os, socket, struct, time
 NAME = os.environ["REED_PLUGIN_NAME"]
@@ -106,7 +106,7 @@ def figures(client: Client, name: str) -> dict:
 
 
 def until(client: Client, name: str, state: str) -> None:
-    """Each look is a round trip, and the deadline is generous."""
+    """Each attempt is a round trip."""
     deadline = time.monotonic() + 15
     while (now := figures(client, name))["state"] != state:
         assert time.monotonic() < deadline, now
@@ -126,7 +126,7 @@ def test_signals_of_the_core_reach_a_plugin_with_time_name_and_data(client):
     assert figures(client, "raw")["signals"] == 1 + len(sent), "READY answers each"
 
 
-def test_wake_reload_health_and_shutdown_as_a_person_types_them(site, client):
+def test_signals_from_the_command_line(site, client):
     for word in ("wake", "reload", "health"):
         done = site.reed("plugin", "signal", "raw", word)
         assert (done.returncode, done.stderr) == (0, "")
@@ -152,7 +152,7 @@ def test_wake_reload_health_and_shutdown_as_a_person_types_them(site, client):
         client.plugin_signal("raw", Signal.PLUGIN_READY)
 
 
-def test_busy_holds_calls_back_until_ready(client, site):
+def test_calls_wait_while_a_plugin_is_busy(client, site):
     call(client, "quiet", "busy")
     until(client, "quiet", "busy")
     answers: list[object] = []
@@ -166,7 +166,7 @@ def test_busy_holds_calls_back_until_ready(client, site):
     deadline = time.monotonic() + 10
     while figures(client, "quiet")["calls"] < 2:
         assert time.monotonic() < deadline
-    client.plugin_signal("quiet", Signal.HEALTH_CHECK)  # is answered by BUSY: the call waits on
+    client.plugin_signal("quiet", Signal.HEALTH_CHECK)  # answered by BUSY, so the call keeps waiting
     client.plugin_signal("quiet", Signal.WAKE_UP)
     assert figures(client, "quiet")["state"] == "busy"
     assert answers == []
@@ -176,7 +176,7 @@ def test_busy_holds_calls_back_until_ready(client, site):
     assert figures(client, "quiet")["state"] == "ready"
 
 
-def test_error_is_shown_with_its_data_and_costs_nothing(client, site):
+def test_plugin_error_is_shown_with_its_data(client, site):
     call(client, "quiet", "fail")
     now = figures(client, "quiet")
     assert (now["state"], now["error_data"]) == ("ready", "no key for the server")
@@ -203,7 +203,7 @@ def test_a_signal_that_only_the_core_may_send_is_logged_and_ignored(client, site
     assert "0x10" in site.log.read_text()
 
 
-def test_reload_brings_the_settings_that_the_folder_has_now(client, site):
+def test_reload_config_carries_the_new_settings(client, site):
     assert call(client, "quiet", "limit") == {"limit": 3}
     pid = figures(client, "quiet")["pid"]
     manifest = site.root / "plugins/quiet/plugin.yaml"

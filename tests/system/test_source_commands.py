@@ -1,4 +1,4 @@
-"""reedcms-10.md#command-line: every line of it, typed as it stands, into a shell in the folder of a site."""
+"""Every line of reedcms-10.md#command-line, typed into a shell in the folder of a site."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import reed
 from reed.config import BUNDLED_PLUGINS
 
 ROOT = Path(__file__).parents[2]
-# Those of the installed package, whose crate is beside them; in a checkout those of the checkout.
+# Bundled plugins of the installed package, or of the checkout.
 CONTRIB = BUNDLED_PLUGINS if BUNDLED_PLUGINS.is_dir() else ROOT / "contrib/plugins"
 BLOCK = """
 # Plugin lifecycle (works for both LUA and Rust)
@@ -42,7 +42,7 @@ exec {sys.executable} -c 'import sys; from reed.cli import main; sys.exit(main()
 
 @pytest.fixture
 def typed(site):
-    """Types a line into a shell, as a person in the site's folder would."""
+    """Runs a line in a shell in the site's folder."""
     command = site.root / "bin/reed"
     command.parent.mkdir()
     command.write_text(COMMAND)

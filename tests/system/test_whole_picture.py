@@ -1,4 +1,4 @@
-"""The whole picture of ReedCMS-10: five plugins side by side, and what one finds reaches the others.
+"""ReedCMS-10 as a whole: five plugins side by side, and messages between them.
 
 ai-core optimize ── MSG_KEYWORD_OPTIMIZED ──▶ analytics ── MSG_CONTENT_ANALYZED ──▶ backup
 """
@@ -18,7 +18,7 @@ from reed.client import Client
 from reed.config import BUNDLED_PLUGINS
 
 ROOT = Path(__file__).parents[2]
-# Those of the installed package, whose crate is beside them; in a checkout those of the checkout.
+# Bundled plugins of the installed package, or of the checkout.
 CONTRIB = BUNDLED_PLUGINS if BUNDLED_PLUGINS.is_dir() else ROOT / "contrib/plugins"
 GUIDE = (ROOT / "contrib/docs/guide/bundled-plugins.md").read_text(encoding="utf-8")
 ROWS = (
@@ -76,7 +76,7 @@ def contents(core: Client) -> list[tuple[str, str, object]]:
 
 
 @pytest.mark.slow
-def test_what_ai_core_finds_reaches_analytics_and_backup(five) -> None:
+def test_results_of_ai_core_reach_analytics_and_backup(five) -> None:
     five.start()
     with Client(five.socket_path) as core:
         core.registry_define("page", PAGE)

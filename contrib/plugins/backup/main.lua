@@ -1,10 +1,10 @@
---[[ backup: snapshots of everything that is kept, in the plugin's data folder.
+--[[ backup: snapshots of all content, in the plugin's data folder.
 
-    snapshot   types, then snippets by the page, then the bonds between them, into a file that gets its name when it is
-               whole; what could not be read is named in the answer and in the log
-    list       the snapshots, the newest first, and how many changes analytics has told since the last one
+    snapshot   writes types, snippets and bonds to a file that is renamed once it is complete; snippets that were skipped
+               are in the answer and in the log
+    list       the snapshots, newest first, and the number of changes since the last one
 
-analytics tells MSG_CONTENT_ANALYZED; after `after` of them a snapshot is taken.
+A change is a message MSG_CONTENT_ANALYZED of analytics. After `after` changes a snapshot is taken.
 ]]
 local reed = require "reed"
 
@@ -15,14 +15,14 @@ local UNFINISHED = "unfinished.jsonl"
 local DEFAULTS = { keep = 7, after = 0, page = 50 }
 local changes, last = 0, json.null
 
---- A setting that is a whole number of at least `least`, else its default.
+--- A setting if it is an integer of at least `least`, else its default.
 local function setting(key, least)
   local value = reed.settings[key]
   if math.type(value) == "integer" and value >= least then return value end
   return DEFAULTS[key]
 end
 
---- The snapshots that are there, the newest first: their names say when.
+--- The names of the snapshots, newest first.
 local function snapshots()
   local found = json.array()
   for _, name in ipairs(assert(io.list())) do
@@ -32,14 +32,14 @@ local function snapshots()
   return found
 end
 
---- A name that sorts after all that are there.
+--- A name that sorts after that of the newest snapshot.
 local function new_name(newest)
   local stem = os.date("!snapshot-%Y%m%d-%H%M%S")
   local name, number = stem .. ".jsonl", 0
   while newest and name <= newest do
     number = number + 1
     name = ("%s_%03d.jsonl"):format(stem, number)
-    if number == 999 then reed.fail(409, "the newest snapshot is " .. newest .. ", later than now: is the clock right?") end
+    if number == 999 then reed.fail(409, "the newest snapshot, " .. newest .. ", is in the future; check the clock") end
   end
   return name
 end
@@ -48,8 +48,8 @@ local function bond_line(parent, child)
   return json.encode { kind = "bond", parent = parent, child = child.id, weight = child.weight, path = child.path } .. "\n"
 end
 
---- Types, then snippets by the page, then the bonds between those that were written: ids rise with time. Lines are
--- written as the core has the bytes: nothing of a content is looked at. Gives what was too long for the memory here.
+--- Writes types, then snippets, then the bonds between the snippets that were written (ids rise with time). Content is
+-- written as stored, without decoding it. Returns the snippets that were skipped as too long for this plugin's memory.
 local function write_all(write)
   local types, count = reed.registry.lines()
   write("types", types, count)
@@ -59,7 +59,7 @@ local function write_all(write)
     write("snippets", text, #ids - #too_long)
     for _, snippet in ipairs(too_long) do
       skipped[#skipped + 1], left_out[snippet.id] = snippet, true
-      reed.log.warn("%s (%s) is not in the snapshot: %d bytes are too many for limits.memory", snippet.id, snippet.name,
+      reed.log.warn("%s (%s) was skipped: %d bytes are too much for limits.memory", snippet.id, snippet.name,
         snippet.bytes)
     end
     newest, after = ids[#ids] or newest, cursor
@@ -68,7 +68,7 @@ local function write_all(write)
     local _, ids, cursor = reed.snippet.lines { after = after, limit = 1000, only_ids = true }
     for _, id in ipairs(ids) do
       local ok, tree = pcall(reed.schema.tree, id, 1)
-      if not ok and tree.status ~= 404 then error(tree, 0) end -- one that was deleted meanwhile has none
+      if not ok and tree.status ~= 404 then error(tree, 0) end -- 404: deleted meanwhile
       for _, child in ipairs(ok and tree.children or {}) do
         if id <= newest and child.id <= newest and not left_out[id] and not left_out[child.id] then
           write("bonds", bond_line(id, child), 1)
@@ -80,7 +80,7 @@ local function write_all(write)
   return skipped
 end
 
---- Removes the oldest snapshots beyond `keep`; gives their names.
+--- Removes the oldest snapshots beyond `keep`; returns their names.
 local function prune()
   local removed, all = json.array(), snapshots()
   for i = setting("keep", 1) + 1, #all do
@@ -99,7 +99,7 @@ local function snapshot()
     counts[kind], counts.bytes = counts[kind] + count, counts.bytes + #text
   end)
   assert(file:flush())
-  assert(io.rename(UNFINISHED, name)) -- whole under its name, or not at all
+  assert(io.rename(UNFINISHED, name)) -- so a snapshot is complete or absent
   counts.file, counts.removed = name, prune()
   changes, last = 0, counts
   return counts

@@ -1,13 +1,13 @@
---[[ A form as its snippet defines it, and what is wrong with that (action check).
+--[[ Reads the definition of a form from its snippet, and reports its problems (action check).
 
     {"title": "Contact", "honeypot": "website", "unknown_fields": "refuse", "fields": [
       {"name": "email", "label": "E-mail", "type": "email", "required": true},
       {"name": "plz", "label": "Postcode", "pattern": "%d%d%d%d%d", "message": "Five digits, please."},
       {"name": "topic", "type": "select", "options": ["Order", {"value": "other", "label": "Something else"}]}]}
 
-`read` gives the form with everything filled in, and a list of problems: an error makes the form unusable, a warning not.
-A pattern is a Lua pattern for the whole value, of single characters, classes and at most three repetitions, and
-its values have at most 200 characters: so every match ends soon. ]]
+`read` returns the form with its defaults, and a list of problems; an error makes the form unusable, a warning does not.
+A pattern is a Lua pattern for the whole value. So that matching takes bounded time, it has only single characters, classes
+and at most three repetitions, and its values have at most 200 characters. ]]
 local values = require "values"
 local format = string.format
 
@@ -16,9 +16,9 @@ local definition = {}
 local KEYS = { name = "string", label = "string", type = "string", required = "boolean", min = true, max = true, pattern = "string",
   options = "table", message = "string", help = "string", same_as = "string", placeholder = "string", default = true }
 local FORM_KEYS = { title = "string", description = "string", fields = "table", honeypot = "string", unknown_fields = "string" }
-local PATTERN_LENGTH, PATTERN_REPEATS, PATTERN_VALUE = 100, 3, 200 -- together they bound how long a match may take
+local PATTERN_LENGTH, PATTERN_REPEATS, PATTERN_VALUE = 100, 3, 200 -- together they bound the time of a match
 
---- How many letters must change to make `b` of `a`.
+--- Levenshtein distance.
 local function distance(a, b)
   local row = {}
   for j = 0, #b do row[j] = j end
@@ -34,7 +34,7 @@ local function distance(a, b)
   return row[#b]
 end
 
---- "did you mean 'x'?", or what there is.
+--- "Did you mean “x”?", or the known names.
 local function nearest(name, known)
   local names, best, least = {}, nil, 3
   for candidate in pairs(known) do
@@ -43,17 +43,17 @@ local function nearest(name, known)
     if far < least or far == least and best and candidate < best then best, least = candidate, far end
   end
   table.sort(names)
-  return best and format("Did you mean “%s”?", best) or "There are: " .. table.concat(names, ", ") .. "."
+  return best and format("Did you mean “%s”?", best) or "Known names: " .. table.concat(names, ", ") .. "."
 end
 
 --- What is wrong with a pattern, or nil.
 function definition.pattern_problem(pattern)
   if #pattern > PATTERN_LENGTH then return format("it has more than %d characters", PATTERN_LENGTH) end
   local bare = pattern:gsub("%%%%", "")
-  if bare:find("%%[bf%d]") then return "%b, %f and %1 are not taken" end
-  if bare:gsub("%%.", ""):find("[()]") then return "groups ( ) are not taken" end
+  if bare:find("%%[bf%d]") then return "%b, %f and %1 are not allowed" end
+  if bare:gsub("%%.", ""):find("[()]") then return "groups ( ) are not allowed" end
   local _, repeats = bare:gsub("%%.", "x"):gsub("%[[^%]]*%]", "x"):gsub("[*+?-]", "")
-  if repeats > PATTERN_REPEATS then return format("it repeats more than %d times", PATTERN_REPEATS) end
+  if repeats > PATTERN_REPEATS then return format("it has more than %d repetitions", PATTERN_REPEATS) end
   local ok, message = pcall(string.find, "", "^" .. pattern .. "$")
   if not ok then return (message:gsub("^.-:%d+: ", "")) end
 end
@@ -66,13 +66,13 @@ function Reader:problem(field, code, severity, message, hint)
   if severity == "error" then self.ok = false end
 end
 
---- Keys that are known, and hold what they should.
+--- Reports unknown keys and values of a wrong type.
 function Reader:keys(map, known, where, field)
   for key, value in pairs(map) do
     local kind = known[key]
     if not kind then
       self:problem(field, "key-unknown", "warning",
-        format("%s has the key “%s”, which says nothing.", where, tostring(key)), nearest(tostring(key), known))
+        format("%s has the unknown key “%s”.", where, tostring(key)), nearest(tostring(key), known))
     elseif kind ~= true and value ~= json.null and type(value) ~= kind then
       self:problem(field, "key-kind", "error",
         format("“%s” of %s is a %s.", key, where, type(value)), format("It must be a %s.", kind))
@@ -95,12 +95,12 @@ function Reader:bounds(field)
     if not good then
       self:problem(name, "bound", "error",
         format("“%s” of %s is %s.", key, name, json.encode(bound)),
-        format("A %s is bounded by its own kind: characters, choices, a number, a date.", type_name))
+        format("For a %s it must fit the type: a number of characters or choices, a number, a date or a time.", type_name))
       field[key] = nil
     end
   end
   if field.min and field.max and field.min > field.max then
-    self:problem(name, "bounds-crossed", "error", format("%s: min is above max.", name), "Nothing can satisfy both.")
+    self:problem(name, "bounds-crossed", "error", format("%s: min is above max.", name), "No value can satisfy both.")
   end
 end
 
@@ -109,7 +109,7 @@ function Reader:options(field)
   if not values.WITH_OPTIONS[field.type] then
     if field.options then
       self:problem(name, "options-unused", "warning",
-        format("%s has options, and is a %s.", name, field.type), "Options are for select, radio and checkboxes.")
+        format("%s has options, but is a %s.", name, field.type), "Only select, radio and checkboxes have options.")
     end
     return
   end
@@ -123,14 +123,14 @@ function Reader:options(field)
         format("%s has an option without a value.", name), 'An option is a text, or {"value", "label"}.')
     elseif seen[value] then
       self:problem(name, "option-twice", "warning",
-        format("%s has the option “%s” twice.", name, value), "Take one out.")
+        format("%s has the option “%s” twice.", name, value), "Remove one.")
     else
       list[#list + 1], seen[value] = { value = value, label = tostring(label) }, true
     end
   end
   if #list == 0 then
     self:problem(name, "options-missing", "error",
-      format("%s has no options.", name), "A visitor could choose nothing.")
+      format("%s has no options.", name), "A visitor has nothing to choose from.")
   end
   field.options = list
 end
@@ -138,17 +138,17 @@ end
 function Reader:pattern(field)
   if not field.pattern then return end
   local wrong = definition.pattern_problem(field.pattern)
-  if not values.WITH_PATTERN[field.type] then wrong = format("a %s takes none", field.type) end
+  if not values.WITH_PATTERN[field.type] then wrong = format("a %s has no pattern", field.type) end
   if wrong then
     self:problem(field.name, "pattern", "error", format("The pattern of %s cannot be used: %s.", field.name, wrong),
-      "A Lua pattern such as %d%d%d%d%d or [A-Z]+-%d+; it is for the whole value.")
+      "Use a Lua pattern for the whole value, such as %d%d%d%d%d or [A-Z]+-%d+.")
     field.pattern = nil
     return
   end
   field.max = math.min(field.max or PATTERN_VALUE, PATTERN_VALUE)
   if not field.message then
     self:problem(field.name, "pattern-message", "warning",
-      format("%s has a pattern and no message.", field.name), "Say in `message` what a visitor should enter.")
+      format("%s has a pattern but no message.", field.name), "Describe in `message` what a visitor should enter.")
   end
 end
 
@@ -156,16 +156,16 @@ function Reader:field(map, number)
   local where = "field " .. number
   if type(map) ~= "table" or json.is_array(map) then
     return self:problem("", "field-kind", "error",
-      format("Field %d is no object.", number), 'A field is {"name", "type", …}.')
+      format("Field %d is not an object.", number), 'A field is {"name", "type", …}.')
   end
   local name = type(map.name) == "string" and map.name or ""
   if not name:find("^[%a_][%w_-]*$") or #name > 64 then
     return self:problem(name, "name", "error",
-      format("Field %d has no usable name.", number), "Letters, digits, _ and -, at most 64, and a letter first.")
+      format("Field %d has no valid name.", number), "A name has letters, digits, _ and -, starts with a letter, and has at most 64 characters.")
   end
   if self.by_name[name] then
     return self:problem(name, "name-twice", "error",
-      format("Two fields have the name %s.", name), "Each answer needs a place of its own.")
+      format("Two fields have the name %s.", name), "Each field needs a name of its own.")
   end
   self:keys(map, KEYS, name, name)
   map.type = map.type or "text"
@@ -186,7 +186,7 @@ function Reader:field(map, number)
   self.fields[#self.fields + 1] = map
 end
 
---- Reads the content of a form snippet: the form {fields, by_name, honeypot, unknown_fields, ok} and its problems.
+--- Reads the content of a form snippet; returns the form {fields, by_name, honeypot, unknown_fields, ok, problems}.
 function definition.read(content)
   local form = setmetatable({ fields = {}, by_name = {}, problems = json.array(), ok = true }, Reader)
   if type(content) ~= "table" or not json.is_array(content.fields) then
@@ -198,18 +198,18 @@ function definition.read(content)
   for _, field in ipairs(form.fields) do
     if field.same_as and not form.by_name[field.same_as] then
       form:problem(field.name, "same-as", "error",
-        format("%s must be the same as %s, which is no field.", field.name, field.same_as),
+        format("%s must be the same as %s, but there is no such field.", field.name, field.same_as),
         nearest(field.same_as, form.by_name))
     end
   end
   form.honeypot, form.unknown_fields = content.honeypot, content.unknown_fields
   if form.honeypot and form.by_name[form.honeypot] then
     form:problem(form.honeypot, "honeypot", "error",
-      format("The honeypot %s is a field too.", form.honeypot), "Visitors would fall into it.")
+      format("The honeypot %s is also a field.", form.honeypot), "A visitor who fills it in would be taken for a robot.")
   end
   if form.unknown_fields and form.unknown_fields ~= "refuse" and form.unknown_fields ~= "ignore" then
     form:problem("", "unknown-fields", "error",
-      "unknown_fields is neither refuse nor ignore.", "refuse is the default.")
+      "unknown_fields is neither refuse nor ignore.", "The default is refuse.")
   end
   return form
 end

@@ -1,9 +1,9 @@
---[[ form-validator: what a visitor sent, against the fields of a form snippet.
+--[[ form-validator: checks what a visitor sent against the fields of a form snippet.
 
     validate {"form": REF, "data": {…}}   {"valid", "spam", "errors": [{"field","label","code","message"}], "values": {…}}
     check REF                             {"ok", "problems": [{"field","code","severity","message","hint"}]}
 
-`values` holds the clean values of the fields that are right: trimmed, numbers as numbers, unknown fields left out.
+`values` has the normalised values of the valid fields: trimmed, numbers as numbers, without unknown fields.
 ]]
 local reed = require "reed"
 local definition = require "definition"
@@ -25,7 +25,7 @@ local function fill(text, parts)
   return (text:gsub("{(%a+)}", function(name) return parts[name] ~= nil and tostring(parts[name]) or nil end))
 end
 
---- The message of a code, in the visitor's language; a field's own message stands for all that is wrong with its value.
+--- The message of a code in the configured language. A field's own message replaces all but "required".
 local function message_of(code, field, parts)
   if field.message and code ~= "required" then return field.message end
   local own = reed.settings.messages or {}
@@ -52,7 +52,7 @@ local function missing_code(field)
   return values.WITH_OPTIONS[field.type] and "choose" or "required"
 end
 
---- Checks one field; keeps its value when it is right.
+--- Checks one field and keeps its value if it is valid.
 local function check_field(field, sent, result)
   if values.is_empty(sent) and not (field.type == "checkbox" and sent == false and not field.required) then
     if field.required then report(result.errors, field, missing_code(field)) end
@@ -92,7 +92,7 @@ end
 local function read_form(ref)
   local ok, snippet = pcall(reed.snippet.get, ref)
   if not ok then
-    if type(snippet) == "table" and snippet.status == 404 then reed.fail(404, "there is no form “" .. ref .. "”") end
+    if type(snippet) == "table" and snippet.status == 404 then reed.fail(404, "no form “" .. ref .. "”") end
     error(snippet, 0)
   end
   local form = definition.read(snippet.content)
@@ -112,8 +112,8 @@ plugin.action("validate", function(payload)
     return result
   end
   local request = json.decode(payload)
-  local sound = type(request) == "table" and type(request.form) == "string" and type(request.data) == "table"
-  if not sound or json.is_array(request.data) then
+  local valid = type(request) == "table" and type(request.form) == "string" and type(request.data) == "table"
+  if not valid or json.is_array(request.data) then
     reed.fail(422, 'expected {"form": REF, "data": {…}}')
   end
   local form, data = read_form(request.form), request.data

@@ -1,4 +1,4 @@
---[[ What a visitor reads, by language and code. {label}, {min}, {max} and {options} are filled in. ]]
+--[[ Messages to visitors, by language and code, with the placeholders {label}, {min}, {max}, {options} and {other}. ]]
 return {
   en = {
     required = "Please fill in “{label}”.",
@@ -6,7 +6,7 @@ return {
     choose = "Please choose “{label}”.",
     kind = "“{label}” cannot be read; please enter it again.",
     line_break = "“{label}” must be on one line.",
-    characters = "“{label}” has characters that cannot be used.",
+    characters = "“{label}” has characters that are not allowed.",
     too_short = "“{label}” is too short: at least {min} characters, please.",
     too_long = "“{label}” is too long: at most {max} characters, please.",
     too_small = "“{label}” must be {min} or more.",
@@ -23,7 +23,7 @@ return {
     date = "“{label}” must be a date: 2025-12-31.",
     time = "“{label}” must be a time: 18:30.",
     option = "“{label}” must be one of these: {options}.",
-    pattern = "“{label}” does not have the form that is asked for.",
+    pattern = "“{label}” does not have the required format.",
     same = "“{label}” must be the same as “{other}”.",
     unknown = "The form has no field “{label}”.",
     too_big = "The form is too large: at most {max} kB, please.",

@@ -1,10 +1,10 @@
---[[ The types of a field: each reads what was sent and gives the clean value, or nil and the code of a message.
+--[[ The types of a field. Each returns the normalised value, or nil and the code of a message.
 
-What a browser sends is text, what a program sends may be a number or a list: both are taken. min and max bound what
-is natural for the type: characters, the number, the date, or how many were chosen. ]]
+A browser sends text, a program may send numbers or lists; both are accepted. min and max bound the number of characters,
+the number, the date or time, or the number of choices, depending on the type. ]]
 local values = {}
 
---- "1" where a text is expected is "1", 1 too; anything else is no text.
+--- A string, or a number as text; nil for anything else.
 local function text_of(value)
   if type(value) == "string" then return value end
   if json.tonumber(value) then return tostring(value) end
@@ -16,7 +16,7 @@ local function line(value)
   local text = text_of(value)
   if not text then return nil, "kind" end
   text = trim(text)
-  if text:find("[\r\n]") then return nil, "line_break" end -- a line break in a subject or an address writes mail headers
+  if text:find("[\r\n]") then return nil, "line_break" end -- a line break could add mail headers
   if text:find("%c") or not utf8.len(text) then return nil, "characters" end
   return text
 end
@@ -36,12 +36,12 @@ local function length(text, field, max)
   return text
 end
 
---- A text type: a clean line that `looks` is content with.
-local function checked(code, looks)
+--- A text type: one line that `is_valid` accepts.
+local function checked(code, is_valid)
   return function(value, field, limits)
     local text, wrong = line(value)
     if not text then return nil, wrong end
-    if not looks(text) then return nil, code end
+    if not is_valid(text) then return nil, code end
     return length(text, field, limits.text_max)
   end
 end
@@ -66,7 +66,7 @@ end
 
 local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 
---- A real day of the calendar.
+--- Whether the text is an existing date.
 function values.is_date(text)
   local year, month, day = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)$")
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
@@ -80,12 +80,12 @@ function values.is_time(text)
   return hour ~= nil and tonumber(hour) < 24 and tonumber(minute) < 60
 end
 
---- Dates and times are compared as text: their order is the same.
-local function moment(code, is)
+--- A date or time, compared as text.
+local function moment(code, is_valid)
   return function(value, field)
     local text, wrong = line(value)
     if not text then return nil, wrong end
-    if not is(text) then return nil, code end
+    if not is_valid(text) then return nil, code end
     if field.min and text < field.min then return nil, "too_early" end
     if field.max and text > field.max then return nil, "too_late" end
     return text
@@ -161,12 +161,12 @@ values.TYPES = {
   checkboxes = several,
 }
 
---- Types whose min and max are numbers of characters or of choices, whole and not negative.
+--- Types whose min and max are numbers of characters or choices.
 values.COUNTED = { text = true, textarea = true, email = true, url = true, tel = true, checkboxes = true }
 values.WITH_OPTIONS = { select = true, radio = true, checkboxes = true }
 values.WITH_PATTERN = { text = true, tel = true, email = true, url = true }
 
---- Nothing was sent, or nothing but space.
+--- Whether nothing was sent, or only white space.
 function values.is_empty(value)
   if value == nil or value == json.null or value == false then return true end
   if type(value) == "string" then return not value:find("%S") end

@@ -1,9 +1,9 @@
---[[ What an editor can do better: each check looks at one thing, and reports `(code, severity, field, message, hint, line)`.
+--[[ The checks of a page. Each calls `report(code, severity, field, message, hint, line)` for its issues.
 
-    error -20    a search result cannot show the page well      warning -8    it costs readers      notice -3    polish
+    error -20    search results cannot show the page well      warning -8    it costs readers      notice -3    polish
 
-The page that the checks get: title, description, path, keywords (a list), body, page (markdown.read), words (of the prose),
-sentences, first (the first paragraph), stems (of title, description, first paragraph, body). ]]
+A page has title, description, path, keywords (a list), body, page (markdown.read), words (of the prose), sentences, first
+(the first paragraph) and stems (of title, description, first paragraph, body). ]]
 local words = require "words"
 local format = string.format
 
@@ -13,7 +13,7 @@ checks.PENALTY = { error = 20, warning = 8, notice = 3 }
 
 local function plural(count, noun) return format("%d %s%s", count, noun, count == 1 and "" or "s") end
 
---- A text in quotes, cut to a glance.
+--- A text in quotation marks, cut to 48 characters.
 local function quoted(text)
   if utf8.len(text) and utf8.len(text) > 50 then text = text:sub(1, utf8.offset(text, 48) - 1) .. "…" end
   return "“" .. text .. "”"
@@ -31,7 +31,7 @@ local function lines(list)
   return (#list > 1 and "lines " or "line ") .. text .. (#list > 5 and " and more" or "")
 end
 
---- A word that stands twice in a row, as in "the the".
+--- A word that is doubled, as in "the the".
 local function doubled(text)
   local before
   for word in words.lower(text):gmatch("%S+") do
@@ -45,15 +45,15 @@ function checks.title(page, settings, report)
   local length = utf8.len(title) or #title
   if title == "" then
     return report("title-missing", "error", "title", "The page has no title.",
-      format("Say in %d to %d characters what a reader finds here.", settings.title_min, settings.title_max))
+      format("Describe the page in %d to %d characters.", settings.title_min, settings.title_max))
   end
   if length < settings.title_min then
     report("title-short", "warning", "title", format("The title has %s.", plural(length, "character")),
-      format("From %d on it can say what sets this page apart.", settings.title_min))
+      format("Use at least %d to distinguish this page from others.", settings.title_min))
   elseif length > settings.title_max then
     report("title-long", "warning", "title",
       format("The title has %d characters; search results cut it at about %d.", length, settings.title_max),
-      "Put what matters first, and drop what the site's name says already.")
+      "Put the important words first, and leave out the name of the site.")
   end
   if #title > 8 and title == title:upper() and title:find("%u") then
     report("title-capitals", "notice", "title", "The title is all in capitals.", "Write it as a sentence.")
@@ -63,7 +63,7 @@ function checks.title(page, settings, report)
     local stem = words.stem(word)
     if seen[stem] and #word > 3 then
       report("title-repeats", "notice", "title",
-        format("The title says %s twice.", quoted(word)), "Once is enough, for readers and for ranking.")
+        format("The title contains %s twice.", quoted(word)), "Once is enough for readers and for ranking.")
       break
     end
     seen[stem] = true
@@ -76,26 +76,26 @@ function checks.description(page, settings, report)
   if text == "" then
     return report("description-missing", "error", "description",
       "The page has no description.",
-      format("One or two sentences, %d to %d characters: search results show them under the title.",
+      format("Write one or two sentences of %d to %d characters; search results show them under the title.",
         settings.description_min, settings.description_max))
   end
   if length < settings.description_min then
     report("description-short", "warning", "description",
       format("The description has %s.", plural(length, "character")),
-      format("At %d to %d it fills its place in a search result.", settings.description_min, settings.description_max))
+      format("Use %d to %d to fill its place in a search result.", settings.description_min, settings.description_max))
   elseif length > settings.description_max then
     report("description-long", "warning", "description",
       format("The description has %d characters; search results cut it at about %d.", length, settings.description_max),
-      "Keep the first sentence, and move the rest into the page.")
+      "Keep the first sentence and move the rest to the page.")
   end
   if words.lower(text) == words.lower(page.title) then
     report("description-is-title", "warning", "description",
-      "The description repeats the title.", "Say what the reader gets from the page.")
+      "The description repeats the title.", "Describe what the reader gets from the page.")
   end
   local word = doubled(text)
   if word then
     report("description-doubled", "notice", "description",
-      format("“%s %s” in the description.", word, word), "Drop one of them.")
+      format("“%s %s” in the description.", word, word), "Remove one of them.")
   end
 end
 
@@ -113,13 +113,13 @@ function checks.headings(page, settings, report)
   end
   if #empty > 0 then
     report("heading-empty", "warning", "body",
-      format("A heading without text (%s).", lines(empty)), "Name the section, or take the heading out.",
+      format("A heading without text (%s).", lines(empty)), "Name the section, or remove the heading.",
       empty[1].line)
   end
   if #top > 1 or #top == 1 and page.title ~= "" then
     report("heading-first-level", "notice", "body",
       format("%s of the first level in the body (%s).", plural(#top, "heading"), lines(top)),
-      "The title is the page's only one; begin sections with ##.", top[1].line)
+      "Only the title has the first level; start sections with ##.", top[1].line)
   end
   if #skipped > 0 then
     report("heading-order", "warning", "body",
@@ -128,12 +128,12 @@ function checks.headings(page, settings, report)
   end
   if #doubles > 0 then
     report("heading-twice", "notice", "body",
-      format("The heading %s comes more than once (%s).", quoted(doubles[1].text), lines(doubles)),
-      "Different names make different entries in a table of contents.", doubles[1].line)
+      format("The heading %s occurs more than once (%s).", quoted(doubles[1].text), lines(doubles)),
+      "Use different headings, so that a table of contents has different entries.", doubles[1].line)
   end
   if #headings == 0 and #page.words > settings.section_words_max then
     report("heading-missing", "warning", "body",
-      format("%d words without a heading.", #page.words), "Headings let a reader find the part that matters.")
+      format("%d words without a heading.", #page.words), "Add headings, so that a reader finds the relevant part.")
   end
 end
 
@@ -153,17 +153,17 @@ function checks.links_and_images(page, _, report)
   if #without_alt > 0 then
     report("image-alt-missing", "warning", "body",
       format("%s without a text (%s).", plural(#without_alt, "image"), lines(without_alt)),
-      "Say in ![…] what the picture shows; it is read aloud, and found.", without_alt[1].line)
+      "Describe the picture in ![…]; screen readers and search engines use the text.", without_alt[1].line)
   end
   if #no_text > 0 then
     report("link-text-missing", "warning", "body",
-      format("%s without a text (%s).", plural(#no_text, "link"), lines(no_text)), "Name where the link leads.",
+      format("%s without a text (%s).", plural(#no_text, "link"), lines(no_text)), "Name the target of the link.",
       no_text[1].line)
   end
   if #no_target > 0 then
     report("link-target-missing", "warning", "body",
       format("The link %s leads nowhere (%s).", quoted(no_target[1].text), lines(no_target)),
-      "Give it an address, or make it plain text.", no_target[1].line)
+      "Add an address, or make it plain text.", no_target[1].line)
   end
   if #vague > 0 then
     report("link-text-vague", "notice", "body",
@@ -176,12 +176,12 @@ function checks.body(page, settings, report)
   local count = #page.words
   if count == 0 then
     return report("body-missing", "warning", "body",
-      "The page has no text.", "A page that only lists others needs a sentence that says so.")
+      "The page has no text.", "Add at least a sentence, even to a page that only lists others.")
   end
   if count < settings.body_words_min then
     report("body-short", "notice", "body",
       format("The page has %s.", plural(count, "word")),
-      format("Below %d words a page seldom answers a question; join it with another, or say more.", settings.body_words_min))
+      format("A page below %d words seldom answers a question; extend it, or merge it with another.", settings.body_words_min))
   end
   local long, doubles = {}, {}
   for _, paragraph in ipairs(page.page.paragraphs) do
@@ -193,11 +193,11 @@ function checks.body(page, settings, report)
   if #long > 0 then
     report("paragraph-long", "notice", "body",
       format("%s of more than %d words (%s).", plural(#long, "paragraph"), settings.paragraph_words_max, lines(long)),
-      "Break it where a new thought begins.", long[1].line)
+      "Split it where a new thought starts.", long[1].line)
   end
   if #doubles > 0 then
     report("word-doubled", "notice", "body",
-      format("“%s %s” (%s).", doubles[1].word, doubles[1].word, lines(doubles)), "Drop one of them.",
+      format("“%s %s” (%s).", doubles[1].word, doubles[1].word, lines(doubles)), "Remove one of them.",
       doubles[1].line)
   end
 end
@@ -206,15 +206,15 @@ function checks.readability(page, settings, report)
   if #page.words < 100 then return end
   if page.sentence_words > settings.sentence_words_max then
     report("sentences-long", "notice", "body", format("A sentence has %.0f words on average.", page.sentence_words),
-      format("Below %d they are read once, not twice.", settings.sentence_words_max))
+      format("Shorten sentences to below %d words.", settings.sentence_words_max))
   end
   if page.reading_ease and page.reading_ease < settings.reading_ease_min then
     report("hard-to-read", "notice", "body",
-      format("The reading ease is %d of 100.", page.reading_ease), "Shorter words and sentences raise it.")
+      format("The reading ease is %d of 100.", page.reading_ease), "Use shorter words and sentences.")
   end
 end
 
---- The words of a keyword in a text, as stems, in any place and order.
+--- Whether a text, given as stems, contains all words of a keyword, in any order.
 local function mentions(stems, keyword)
   for stem in keyword:gmatch("%S+") do
     if not stems:find(" " .. stem .. " ", 1, true) then return false end
@@ -234,7 +234,7 @@ function checks.keywords(page, settings, report)
     local stem = words.stems(keyword):sub(2, -2)
     if seen[stem] then
       report("keyword-twice", "notice", "keywords",
-        format("The keyword %s is there twice.", quoted(keyword)), "Take one out.")
+        format("The keyword %s is listed twice.", quoted(keyword)), "Remove one.")
     end
     seen[stem] = true
     if not mentions(page.stems.all, stem) then absent[#absent + 1] = quoted(keyword) end
@@ -242,20 +242,20 @@ function checks.keywords(page, settings, report)
     if #page.words >= 100 and count / #page.words > settings.keyword_density_max then
       report("keyword-stuffed", "warning", "keywords",
         format("%s makes up %.0f%% of the text.", quoted(keyword), 100 * count / #page.words),
-        "Write for readers: use other words for it, or a pronoun.")
+        "Write for readers: use synonyms or pronouns.")
     end
   end
   if #absent > 0 then
     report("keyword-unused", "warning", "keywords",
       format("The page does not use %s.", table.concat(absent, ", ", 1, math.min(#absent, 3))),
-      "Use the word where it belongs, or take the keyword out.")
+      "Use the word on the page, or remove the keyword.")
   end
   local focus = words.stems(list[1]):sub(2, -2)
   local early = page.stems.title .. page.stems.description .. page.stems.first
   if mentions(page.stems.all, focus) and not mentions(early, focus) then
     report("keyword-late", "notice", "title",
       format("%s is in neither title, description nor first paragraph.", quoted(list[1])),
-      "A reader looks there for the word that was searched.")
+      "Use it there, where a reader looks for the word that was searched.")
   end
 end
 
@@ -265,11 +265,11 @@ function checks.path(page, _, report)
   if path:find("[%u]") or path:find("[%s]") then
     report("path-letters", "notice", "path",
       format("The path %s has capitals or spaces.", quoted(path)),
-      "Small letters and hyphens are typed without a slip.")
+      "Use lower-case letters and hyphens.")
   end
   if #path > 75 then
     report("path-long", "notice", "path",
-      format("The path has %d characters.", #path), "Leave out what the folders above say already.")
+      format("The path has %d characters.", #path), "Leave out what the folders above already contain.")
   end
 end
 

@@ -1,4 +1,4 @@
---[[ simple-seo: what an editor can do better on a page, and what the page is about.
+--[[ simple-seo: suggestions for an editor, and the keywords of a page.
 
     validate   {"score": 0..100, "issues": [{"code","severity","field","message","hint","line"?}], "stats": {…}}
     keywords   {"keywords": [{"keyword","count","score"}], "declared": […], "words": n}
@@ -22,7 +22,7 @@ end
 
 local function trim(text) return text:match("^%s*(.-)%s*$") end
 
---- The fields of a snippet that the checks look at, whatever its type calls them.
+--- The fields of a snippet that the checks use; `names` maps them to the names in its type.
 local function fields_of(payload, names)
   local snippet = json.decode(payload)
   local content = type(snippet) == "table" and snippet.content
@@ -48,7 +48,7 @@ local function fields_of(payload, names)
   }
 end
 
---- The prose of a page in one text, and by its parts.
+--- Parses the body and adds its prose.
 local function read(page)
   page.page = markdown.read(page.body)
   local texts = {}

@@ -1,18 +1,18 @@
---[[ Reads Markdown as an editor's readers see it: prose, headings, images and links; no code, no front matter.
+--[[ Reads the visible parts of Markdown: prose, headings, images and links, without code and front matter.
 
     local page = markdown.read(text)
     page.headings     {level, text, line}              page.images     {alt, target, line}
     page.paragraphs   {text, line}                     page.links      {text, target, line}
 
-Line by line, so that a page of 100,000 characters takes milliseconds. Inline code is left out of paragraphs (its words are
-names, not prose) and kept in headings and link texts. ]]
+It works line by line, so a page of 100,000 characters takes milliseconds. Inline code is removed from paragraphs, because
+its words are not prose, and kept in headings and link texts. ]]
 local find, gsub, match, sub = string.find, string.gsub, string.match, string.sub
 
 local markdown = {}
 
 -- Blocks --------------------------------------------------------------------------------------------------------------
 
---- The line after the front matter (--- YAML ---, +++ TOML +++); 1 where there is none.
+--- The first line after the front matter (--- YAML ---, +++ TOML +++).
 local function body_start(lines)
   local fence = match(lines[1] or "", "^(%-%-%-)%s*$") or match(lines[1] or "", "^(%+%+%+)%s*$")
   if not fence then return 1 end
@@ -22,7 +22,7 @@ local function body_start(lines)
   return 1
 end
 
---- The fence that a line opens ("```", "~~~~"), or nil. A fence may stand in a list or a quotation.
+--- The fence that a line opens ("```", "~~~~"), or nil; also within a list or a quotation.
 local function opening_fence(line)
   local fence, info = match(line, "^[%s>]*(```+)([^`]*)$")
   if not fence then fence, info = match(line, "^[%s>]*(~~~+)(.*)$") end
@@ -35,7 +35,7 @@ local function closes(line, fence)
   return closing and #closing >= #fence and sub(closing, 1, 1) == sub(fence, 1, 1)
 end
 
---- A line without HTML comments; `open` tells that one goes on.
+--- A line without HTML comments, and whether a comment continues after it; `open`: one started before it.
 local function without_comments(line, open)
   if open then
     local _, stop = find(line, "-->", 1, true)
@@ -53,7 +53,7 @@ end
 
 local function trim(text) return (gsub(gsub(text, "^%s+", ""), "%s+$", "")) end
 
---- The alt text of an <img …> tag, or nil when it has no alt attribute.
+--- The alt text of an <img …> tag, or nil without an alt attribute.
 local function alt_of(tag)
   return match(tag, "%f[%w][aA][lL][tT]%s*=%s*\"([^\"]*)\"") or match(tag, "%f[%w][aA][lL][tT]%s*=%s*'([^']*)'")
 end
@@ -85,7 +85,7 @@ local function links_of(line, number, page)
   end))
 end
 
---- What a reader sees of a line: no markup, no template tags, no inline code.
+--- The visible text of a line, without markup and inline code.
 local function plain(line)
   line = gsub(line, "``.-``", " ")
   line = gsub(line, "`[^`]*`", " ")
@@ -132,7 +132,7 @@ function Reader:heading(level, text, number)
   return true
 end
 
---- A line outside of code. Gives true when it may be followed by indented code.
+--- Handles a line outside of code; returns true if indented code may follow.
 function Reader:line(line, number)
   if not find(line, "%S") then
     self:end_paragraph()
@@ -146,8 +146,8 @@ function Reader:line(line, number)
     text, self.text = self.text, nil
     return self:heading(sub(underline, 1, 1) == "=" and 1 or 2, text, number - 1)
   end
-  if find(line, "^%s*[-*_|:+ ]+$") then return self:end_paragraph() end -- a rule, or a table's second line
-  if find(line, "^ ? ? ?%[[^%]]+%]:%s") then return end -- where a reference leads
+  if find(line, "^%s*[-*_|:+ ]+$") then return self:end_paragraph() end -- a rule, or the second line of a table
+  if find(line, "^ ? ? ?%[[^%]]+%]:%s") then return end -- the definition of a reference
   local item = match(line, "^%s*[-*+]%s+(.*)$") or match(line, "^%s*%d+[.)]%s+(.*)$")
   if item then
     self:end_paragraph()

@@ -1,4 +1,4 @@
---[[ English words that say nothing of what a page is about: grammar first, then the small change of documentation. ]]
+--[[ English stop words: grammar first, then common words of documentation. ]]
 local text = [[
 a about above across actually after again against all almost also although always am among an and another any anybody anyone
 anything are aren't around as at back be became because become becomes been before behind being below best better between both

@@ -1,24 +1,24 @@
---[[ Words: cutting text into them, sentences, reading ease, and which of them a page is about. ]]
+--[[ Words, sentences, reading ease and keywords of a text. ]]
 local find, gmatch, gsub, lower, match, sub = string.find, string.gmatch, string.gsub, string.lower, string.match, string.sub
 local stop_words = require "stop_words"
 
 local words = {}
 
---- Lower case, for ASCII and the letters of Latin-1 (Ä is ä); other letters stay as they are.
+--- Lower case for ASCII and Latin-1 (Ä becomes ä); other letters do not change.
 function words.lower(text)
   text = lower(text)
   if not find(text, "\195", 1, true) then return text end
   return (gsub(text, "\195([\128-\150\152-\158])", function(byte) return "\195" .. string.char(byte:byte() + 32) end))
 end
 
---- Typographic marks as plain ones: ’ is ', a dash or “ parts words, … ends a sentence. Byte by byte, as Lua sees UTF-8.
+--- Replaces typographic characters: ’ by ', dashes and quotation marks by spaces, … by a full stop.
 local function simple(text)
   if not find(text, "[\194\226]") then return text end
   text = gsub(gsub(text, "\226\128\153", "'"), "\226\128\166", ".")
   return (gsub(gsub(text, "\226\128[\147-\165]", " "), "\194[\160\171\187]", " "))
 end
 
---- Letters, with those beyond ASCII; a word may hold ' and - within.
+--- Letters and digits, also beyond ASCII, with ' and - within.
 local WORD = "[%w\128-\255][%w\128-\255'%-]*"
 
 --- A list of the words of a text, in lower case.
@@ -34,7 +34,7 @@ end
 --- The number of words of a text.
 function words.count(text) return select(2, gsub(text, WORD, "")) end
 
---- Sentences of a text, as their numbers of words. An end is . ! or ? before a space or the end.
+--- The number of words of each sentence. A sentence ends with . ! or ? before a space or the end of the text.
 function words.sentences(text)
   local list = {}
   text = simple(text)
@@ -48,7 +48,7 @@ function words.sentences(text)
   return list
 end
 
---- Syllables of an English word, by its groups of vowels.
+--- The number of syllables of an English word, estimated by its groups of vowels.
 local function syllables(word)
   if #word <= 3 then return 1 end
   local stem = gsub(word, "e$", "")
@@ -57,7 +57,7 @@ local function syllables(word)
   return count > 0 and count or 1
 end
 
---- Flesch reading ease (0 to 100: the higher, the easier) of English words.
+--- Flesch reading ease of English words, 0 (hard) to 100 (easy).
 function words.reading_ease(list, sentences)
   if #list == 0 or sentences == 0 then return 100 end
   local known, total = {}, 0
@@ -83,7 +83,7 @@ function words.stem(word)
   return word
 end
 
---- A text as its stems, with a space at both ends: " page bundle ". Whole words are found in it by plain search.
+--- The stems of a text with a space at both ends, as in " page bundle ", for plain searches of whole words.
 function words.stems(text)
   local list = words.list(text)
   for i, word in ipairs(list) do list[i] = words.stem(word) end
@@ -99,7 +99,7 @@ end
 local Ranking = {}
 Ranking.__index = Ranking
 
---- Adds a text: its words, and phrases of two and three words that no stop word parts.
+--- Adds the words of a text, and phrases of two and three words without a stop word.
 function Ranking:add(text, weight)
   for sentence in gmatch(text .. ".", "([^.!?,;:()\"]+)") do
     local before, last = nil, nil
@@ -132,7 +132,7 @@ function Ranking:count(stem, word, weight)
   entry.forms[word] = (entry.forms[word] or 0) + 1
 end
 
---- The form that is used most; of two, the one that comes first in the alphabet.
+--- The most frequent form; of equally frequent ones, the first in the alphabet.
 local function commonest(forms)
   local best, most
   for form, count in pairs(forms) do
@@ -141,13 +141,13 @@ local function commonest(forms)
   return best
 end
 
---- Phrases that come twice, and words: a phrase counts for more than its parts, for it says more.
+--- A phrase scores higher than its words, because it is more specific; one that occurs once scores 0.
 local function score(entry)
   if entry.words > 1 and entry.count < 2 then return 0 end
   return math.sqrt(entry.weight) * (1 + 0.6 * (entry.words - 1)) * math.log(1 + entry.count)
 end
 
---- A part of what is chosen already, or a longer form of it that says little more.
+--- Whether the entry is part of a chosen one, or a rare extension of one.
 local function is_part(entry, chosen)
   local this = " " .. entry.stem .. " "
   for _, other in ipairs(chosen) do
@@ -158,7 +158,7 @@ local function is_part(entry, chosen)
   return false
 end
 
---- The best `limit` keywords of weighted texts `{{text, weight}, …}`: `{keyword, count, score}`, the best first.
+--- The best `limit` keywords of weighted texts `{{text, weight}, …}`, as `{keyword, count, score}`, best first.
 function words.keywords(texts, limit)
   local ranking = setmetatable({ entries = {} }, Ranking)
   for _, part in ipairs(texts) do ranking:add(part[1], part[2]) end

@@ -207,3 +207,54 @@ impl SearchCommands<'_> {
 fn json_response(payload: &[u8]) -> Result<Value, Error> {
     strict_json::parse(&JsonResponse::unpack(payload)?.json)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::wire::fields::{REF, Writer};
+    use serde_json::json;
+
+    const ID: &str = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b";
+
+    /// Answers every command with the same payload, and keeps the last request.
+    struct FakeCore {
+        response: Vec<u8>,
+        request: RefCell<(Option<Command>, Vec<u8>)>,
+    }
+
+    impl Request for FakeCore {
+        fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
+            self.request.replace((Some(command), payload.to_vec()));
+            Ok(self.response.clone())
+        }
+    }
+
+    fn written(status: u16) -> FakeCore {
+        let response = Writer::new().u16(status).text(ID, REF).unwrap().clipped16("").done();
+        FakeCore { response, request: RefCell::default() }
+    }
+
+    #[test]
+    fn create_sends_type_name_and_content_and_returns_the_id() {
+        let core = written(201);
+        let id = SnippetCommands(&core).create("page", "intro", &json!({"n": 1.50})).unwrap();
+        assert_eq!(id, ID);
+        let (command, payload) = core.request.into_inner();
+        let expected = SnippetCreate {
+            snippet_type: "page".to_owned(),
+            semantic_name: "intro".to_owned(),
+            content: b"{\"n\":1.5}".to_vec(),
+        };
+        assert_eq!((command, payload), (Some(Command::SnippetCreate), expected.pack().unwrap()));
+    }
+
+    #[test]
+    fn a_write_with_an_error_status_fails() {
+        let error = SnippetCommands(&written(409)).delete(ID, false).unwrap_err();
+        assert_eq!((error.status(), error.code()), (409, ErrorCode::Conflict as u32));
+    }
+}

@@ -84,7 +84,7 @@ impl Context<'_> {
     }
 
     /// Sends a message to another plugin and waits for its answer: null for an ACK, the data for DATA, an error for ERROR
-    /// and after the timeout. With a concurrency of 1, calls and messages that arrive meanwhile wait.
+    /// and after the timeout, which is at most one hour. With a concurrency of 1, calls and messages that arrive meanwhile wait.
     pub fn request(
         &self,
         target: &str,

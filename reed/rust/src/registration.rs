@@ -13,6 +13,7 @@ use crate::wire::plugins::PluginRegister;
 
 /// When an idle plugin sleeps (plugin.yaml: `sleep`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sleep {
     /// After this time the plugin frees memory and waits; a call, a message or WAKE_UP wakes it.
     Light(Duration),

@@ -50,6 +50,7 @@ fn demo() -> PluginBuilder {
             let id = ctx.snippet().rename(&found.snippets[0].id, "found")?;
             Ok(json!({"id": id, "after": found.after}))
         })
+        .action("wait", 12, |ctx, _| ctx.request("peer", 7, &Value::Null, Duration::MAX))
         .action("made", 8, |_, _| Ok(Reply::from(json!(1)).with_status(201)))
         .on_message(9, |_, message| Ok(json!({"from": message.source})))
         .on_message(10, |_, _| Ok(Answer::None))
@@ -259,6 +260,15 @@ fn messages_to_a_full_fifo_are_queued_up_to_a_limit() {
         assert!(timestamp > last);
         last = timestamp;
     }
+    link.shut_down(plugin);
+}
+
+#[test]
+fn a_request_has_a_maximum_timeout() {
+    let core = FakeCore::new("demo", &["peer"]);
+    let plugin = core.start(demo());
+    let mut link = core.ready();
+    assert_eq!(link.call(12, b"").0, 400);
     link.shut_down(plugin);
 }
 

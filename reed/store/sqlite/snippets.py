@@ -29,7 +29,7 @@ from reed.store.snippets import (
     start_after,
 )
 from reed.store.sqlite.field_indexes import FieldIndexes
-from reed.store.sqlite.transaction import Transaction
+from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire import identifiers, strict_json
 from reed.wire.snippets import Record
@@ -71,8 +71,7 @@ class Snippets:
         self._cache = cache
         self._fields = fields
         self._written_ids: list[str] = []  # in this transaction
-        self.count: int = self._writer.execute("SELECT count(*) FROM snippets").fetchone()[0]
-        self._committed_count = self.count
+        self.count = RowCount(transaction, "snippets")
         transaction.join(self)
 
     # Writes. Each gives the new record.
@@ -92,7 +91,7 @@ class Snippets:
         except sqlite3.IntegrityError:
             raise name_in_use(name, self.find(name).id) from None
         self._fields.put(type_name, sequence, entries, is_new=True)
-        self.count += 1
+        self.count.value += 1
         self._written_ids.append(snippet_id)
         return record  # not cached: most records of an import are not read soon
 
@@ -155,7 +154,7 @@ class Snippets:
         sequence = sequence_in(record.id)
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence,))
         self._fields.delete(record.snippet_type, sequence)
-        self.count -= 1
+        self.count.value -= 1
         self._cache.discard(record.id)
 
     def plan_restore(self, record: Record, *, accept_unfit: bool, overwrite: bool) -> restoring.Plan:
@@ -180,7 +179,7 @@ class Snippets:
         if old is None:
             self._writer.execute(_INSERT, (sequence, *record))
             self._ids.reserve(sequence)
-            self.count += 1
+            self.count.value += 1
         else:
             self._writer.execute(_OVERWRITE, (*record, sequence))
             if old.snippet_type != record.snippet_type:
@@ -190,10 +189,7 @@ class Snippets:
         self._cache.discard(record.id)
 
     def settle(self, committed: bool) -> None:
-        if committed:
-            self._committed_count = self.count
-        else:
-            self.count = self._committed_count
+        if not committed:
             for snippet_id in self._written_ids:
                 self._cache.discard(snippet_id)
         self._written_ids.clear()

@@ -292,8 +292,8 @@ class SqliteStore:
             if ref:
                 self._index.changed(sequence_in(self._snippets.find(ref).id))
                 return 1
-            self._index.reindex(self._snippets.count)
-            return self._snippets.count
+            self._index.reindex(self._snippets.count.value)
+            return self._snippets.count.value
 
         def wait(count: int) -> None:
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
@@ -335,9 +335,9 @@ class SqliteStore:
         return {
             "path": self._database.path,
             "bytes": self._database.size(),
-            "snippets": self._snippets.count,
+            "snippets": self._snippets.count.value,
             "types": len(self._types),
-            "bonds": self._bonds.count,
+            "bonds": self._bonds.count.value,
             "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
             "commits": self._transaction.commits,

@@ -62,7 +62,7 @@ before_each(function()
 end)
 
 describe("snapshot", function()
-  it("writes types, snippets by the page, and bonds between them", function()
+  it("writes types, snippets and bonds", function()
     local answer = call("snapshot", {})
     assert.same({ answer.types, answer.snippets, answer.bonds }, { 2, 7, 1 })
     assert.same(asked, { 3, 3, 1, 7 })
@@ -80,14 +80,14 @@ describe("snapshot", function()
     assert.contains(text, '"nothing":null')
   end)
 
-  it("names what is too long for it, and leaves out its bonds", function()
+  it("skips and names snippets that are too long, and their bonds", function()
     too_long = 3
     local answer = call("snapshot", {})
     assert.same({ answer.types, answer.snippets, answer.bonds }, { 2, 6, 0 })
     assert.same(answer.skipped, { { id = "id-3", name = "", bytes = 99 } })
   end)
 
-  it("keeps the newest", function()
+  it("keeps the newest snapshots", function()
     reed.settings.keep = 2
     files["notes.txt"] = "mine"
     local first, second, third = call("snapshot", {}).file, call("snapshot", {}).file, call("snapshot", {})
@@ -97,7 +97,7 @@ describe("snapshot", function()
     assert.equal(files["notes.txt"], "mine")
   end)
 
-  it("leaves no file under a snapshot's name when it fails", function()
+  it("leaves no snapshot behind when it fails", function()
     reed.snippet.lines = function() error("the core is gone", 0) end
     assert.fails(function() call("snapshot", {}) end, "the core is gone")
     assert.same(call("list", {}).snapshots, json.array())

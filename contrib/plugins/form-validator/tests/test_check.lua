@@ -12,7 +12,7 @@ local function codes(fields, extra)
 end
 
 describe("check", function()
-  it("is content with a good form", function()
+  it("has no problems with a good form", function()
     local found, report = codes({
       { name = "email", label = "E-mail", type = "email", required = true, help = "We never share it." },
       { name = "plz", label = "Postcode", pattern = "%d%d%d%d%d", message = "Five digits." },
@@ -48,7 +48,7 @@ describe("check", function()
     { { { name = "a", label = "x", type = "number", pattern = "%d", message = "m" } }, "e:pattern" },
     { { { name = "a", label = "x", same_as = "b" } }, "e:same-as" },
   }
-  it("finds each mistake", function()
+  it("reports each problem", function()
     for _, case in ipairs(CASES) do assert.equal((codes(json.array(case[1]))), case[2]) end
     assert.equal((codes({ { name = "a", label = "x" } }, { honeypot = "a" })), "e:honeypot")
     assert.equal((codes({ { name = "a", label = "x" } }, { unknown_fields = "keep" })), "e:unknown-fields")
@@ -56,13 +56,13 @@ describe("check", function()
     assert.equal(check({ fields = "none" }).problems[1].code, "fields-missing")
   end)
 
-  it("names the nearest", function()
+  it("suggests the nearest name", function()
     local _, report = codes { { name = "a", label = "x", type = "emial" } }
     assert.contains(report.problems[1].hint, "“email”")
     assert.is_false(report.ok)
   end)
 
-  it("a pattern that passes ends soon", function()
+  it("accepts only patterns that match in bounded time", function()
     local definition = require "definition"
     for _, pattern in ipairs { "a*a*a*b", "[%w-]+@[%w-]+%.%a+", "%a%a-%d+" } do
       assert.is_nil(definition.pattern_problem(pattern))

@@ -11,7 +11,7 @@ local function validate(data, fields)
   return (call("validate", { form = "forms/contact", data = json.object(data) }))
 end
 
---- The code of the only error that one field's value has, or its clean value.
+--- "!" and the code of the only error for a field with this value, or its normalised value.
 local function one(field, value)
   field.name, field.label = "f", "F"
   local result = validate({ f = value }, { field })
@@ -42,7 +42,7 @@ describe("validate", function()
     for _, case in ipairs(CASES) do assert.same(one({ type = case[1] }, case[2]), case[3]) end
   end)
 
-  it("keeps bounds", function()
+  it("checks min and max", function()
     assert.equal(one({ type = "text", min = 3 }, "ab"), "!too_short")
     assert.equal(one({ type = "text", max = 3 }, "äöüß"), "!too_long")
     assert.equal(one({ type = "number", min = 1 }, "0"), "!too_small")
@@ -52,7 +52,7 @@ describe("validate", function()
     assert.equal(one({ type = "date", min = "2025-01-01", max = "2025-12-31" }, "2025-06-01"), "2025-06-01")
   end)
 
-  it("keeps to the options", function()
+  it("accepts only options", function()
     local options = { "red", { value = "b", label = "Blue" } }
     assert.equal(one({ type = "select", options = options }, "b"), "b")
     assert.equal(one({ type = "radio", options = options }, "Blue"), "!option")
@@ -64,7 +64,7 @@ describe("validate", function()
     assert.equal(result.errors[1].message, "“Colour” must be one of these: red, Blue.")
   end)
 
-  it("asks for what is required, in words of its type", function()
+  it("requires a value, with a message for each type", function()
     for _, case in ipairs { { "text", "required" }, { "checkbox", "accept" }, { "select", "choose" } } do
       for _, empty in ipairs { "", "  ", json.null, false } do
         assert.equal(one({ type = case[1], required = true, options = { "a" } }, empty), "!" .. case[2])
@@ -75,7 +75,7 @@ describe("validate", function()
     assert.is_false(validate({ f = false }, { { name = "f", type = "checkbox" } }).values.f)
   end)
 
-  it("matches a pattern over the whole value, with the form's own words", function()
+  it("matches the whole value against a pattern, and uses the form's message", function()
     local field = { pattern = "%d%d%d%d%d", message = "Five digits, please." }
     assert.equal(one(field, "12345"), "12345")
     assert.equal(one(field, "123456"), "!pattern")
@@ -88,7 +88,7 @@ describe("validate", function()
     assert.equal(validate({ a = "x", b = "y" }, fields).errors[1].message, "“Again” must be the same as “Mail”.")
   end)
 
-  it("refuses unknown fields, or leaves them out", function()
+  it("rejects or ignores unknown fields", function()
     local result = validate({ f = "x", admin = true }, { { name = "f" } })
     assert.equal(result.errors[1].code, "unknown")
     assert.is_nil(result.values.admin)
@@ -98,20 +98,20 @@ describe("validate", function()
     assert.same(result.values, { f = "x" })
   end)
 
-  it("knows a robot by the honeypot", function()
+  it("recognises a robot by the honeypot", function()
     form = { honeypot = "website", fields = { { name = "f", required = true } } }
     local result = call("validate", { form = "forms/contact", data = { f = "x", website = "http://spam" } })
     assert.same(result, { valid = false, spam = true, errors = {}, values = {} })
     assert.is_true(call("validate", { form = "forms/contact", data = { f = "x", website = "" } }).valid)
   end)
 
-  it("bounds the size", function()
+  it("limits the size", function()
     form = { fields = { { name = "f", type = "textarea" } } }
     local result = call("validate", { form = "forms/contact", data = { f = ("x"):rep(70000) } })
     assert.equal(result.errors[1].message, "The form is too large: at most 64 kB, please.")
   end)
 
-  it("speaks German, and your own words", function()
+  it("uses German and custom messages", function()
     reed.settings.language = "de"
     assert.equal(validate({}, { { name = "f", label = "Name", required = true } }).errors[1].message, "Bitte „Name“ ausfüllen.")
     reed.settings.messages = { required = "{label}?" }
@@ -119,7 +119,7 @@ describe("validate", function()
     reed.settings.language, reed.settings.messages = nil, nil
   end)
 
-  it("says what is wrong with the request", function()
+  it("rejects invalid requests", function()
     assert.equal(assert.fails(function() call("validate", { form = "forms/none", data = json.object() }) end, "no form").status, 404)
     for _, request in ipairs { "[]", "{}", '{"form":1,"data":{}}', '{"form":"x","data":[1]}' } do
       assert.equal(assert.fails(function() call("validate", request) end, "expected").status, 422)

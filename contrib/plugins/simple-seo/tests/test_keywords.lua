@@ -11,7 +11,7 @@ describe("keywords", function()
   local body = "Page bundles hold the images of a page. A page bundle is a folder. `inline.Code` is not a word.\n\n```go\ncode code code code\n```\n\n"
     .. "## Leaf bundles\n\nA leaf bundle has no children. The and of it are you for them. Images belong to the leaf bundle."
 
-  it("ranks what the page is about", function()
+  it("ranks keywords", function()
     local list, answer = keywords { title = "Page bundles", body = body, keywords = { "bundles" } }
     assert.matches(list[1], "bundle")
     local all = " " .. table.concat(list, " ") .. " "
@@ -26,21 +26,21 @@ describe("keywords", function()
     assert.equal(answer.keywords[1].keyword, "template")
   end)
 
-  it("takes words that are the names of functions", function()
+  it("accepts words that are names of functions", function()
     assert.same((keywords { title = "count add", body = "count add. add count." })[1] ~= nil, true)
   end)
 
-  it("has none for a page of nothing", function()
+  it("finds none on an empty page", function()
     assert.equal(json.encode(call("keywords", { content = {} })), '{"declared":[],"keywords":[],"words":0}')
   end)
 end)
 
 describe("words", function()
-  it("knows letters beyond ASCII", function()
+  it("handles letters beyond ASCII", function()
     assert.same(words.list("Über die Wälder, co-op's “naïve” ÉTÉ"), { "über", "die", "wälder", "co-op's", "naïve", "été" })
   end)
 
-  it("cuts sentences", function()
+  it("splits sentences", function()
     assert.same(words.sentences("One two. Version 1.5 is out! Yes? (And so.) the rest"), { 2, 5, 1, 2, 2 })
   end)
 
@@ -51,7 +51,7 @@ describe("words", function()
     end
   end)
 
-  it("says how easy a text is", function()
+  it("computes the reading ease", function()
     local easy = words.reading_ease(words.list("The cat sat on the mat"), 1)
     local hard = words.reading_ease(words.list("Organizational internationalization necessitates considerations"), 1)
     assert.is_true(easy > 90 and hard < 10)

@@ -14,7 +14,7 @@ describe("markdown", function()
     assert.equal(page.headings[3].line, 6)
   end)
 
-  it("leaves out code", function()
+  it("removes code", function()
     local page = markdown.read(table.concat({
       "before", "```md", "# no heading", "![](no.png)", "~~~", "```", "between `# inline` us", "", "    # indented", "",
       "~~~~", "```", "~~~", "# still no", "~~~~", "- item", "  ```", "  # no", "  ```", "after",
@@ -24,17 +24,17 @@ describe("markdown", function()
     assert.same(texts(page.paragraphs), { "before", "between us", "item", "after" })
   end)
 
-  it("leaves out indented code right below a heading or a fence, and none that goes on with a paragraph", function()
+  it("removes indented code after a heading or a fence, but not indented lines of a paragraph", function()
     local page = markdown.read("## A\n    # code\n    more\ntext\n    goes on\n```\n```\n    code\n")
     assert.same(texts(page.headings), { "A" })
     assert.same(texts(page.paragraphs), { "text goes on" })
   end)
 
-  it("takes an open fence to the end", function()
+  it("treats an unclosed fence as code up to the end", function()
     assert.same(texts(markdown.read("a\n\n```\nb\n# c").paragraphs), { "a" })
   end)
 
-  it("leaves out front matter, comments, template tags and HTML", function()
+  it("removes front matter, comments, template tags and HTML", function()
     local page = markdown.read("---\ntitle: x\n# no\n---\n\nseen <!-- # not\n\n## seen --> {{< figure src=\"a.png\" >}}again <b>bold</b>\n")
     assert.same(page.headings, {})
     assert.same(texts(page.paragraphs), { "seen", "again bold" })
@@ -53,12 +53,12 @@ describe("markdown", function()
     assert.equal(page.links[3].target, "")
   end)
 
-  it("keeps lists, quotations and tables apart", function()
+  it("separates lists, quotations and tables", function()
     local page = markdown.read("intro\ngoes on\n* one\n* two\n  more\n\n> [!note]\n> quoted\n\n| a | b |\n|---|:-:|\n| c | d |\n")
     assert.same(texts(page.paragraphs), { "intro goes on", "one", "two more", "quoted", ". a . b .", ". c . d ." })
   end)
 
-  it("takes anything", function()
+  it("accepts any text", function()
     for _, text in ipairs { "", "\n", "```", "#", "[", "![", "---", "<!--", "\r\n\r\n", ("["):rep(2000), ("*"):rep(2000), ("<a "):rep(500), "\255\254" } do
       assert.equal(type(markdown.read(text)), "table")
     end

@@ -26,7 +26,7 @@ local function issue_of(report, code)
 end
 
 describe("validate", function()
-  it("has nothing to say about a good page", function()
+  it("reports nothing for a good page", function()
     local report = validate()
     assert.same(report.issues, json.array())
     assert.equal(report.score, 100)
@@ -80,33 +80,33 @@ describe("validate", function()
     end)
   end
 
-  it("names the line", function()
+  it("names the lines", function()
     local report = validate { body = "one\n\n## Two\n\n![](a.png)\n\n![](b.png)\n" .. TEXT }
     local issue = issue_of(report, "image-alt-missing")
     assert.equal(issue.line, 5)
     assert.contains(issue.message, "2 images without a text (lines 5 and 7)")
   end)
 
-  it("puts errors first, and never goes below 0", function()
+  it("sorts errors first, and the score is at least 0", function()
     local report = validate { title = "", description = "", body = "# \n\n####\n![](a)\n[]()", keywords = { "a b", "c d" }, path = "A b" }
     assert.equal(report.issues[1].severity, "error")
     assert.equal(report.issues[#report.issues].severity, "notice")
     assert.is_true(report.score >= 0 and report.score < 50)
   end)
 
-  it("takes its bounds and field names from the settings", function()
+  it("uses the bounds and field names of the settings", function()
     reed.settings.title_max, reed.settings.fields = 20, { title = "headline" }
     local report = validate { headline = "A headline of 32 characters here" }
     assert.contains(issue_of(report, "title-long").message, "32 characters")
     reed.settings.title_max, reed.settings.fields = nil, nil
   end)
 
-  it("refuses what is no snippet", function()
+  it("rejects anything but a snippet", function()
     assert.equal(assert.fails(function() call("validate", "[]") end, "expected a snippet").status, 422)
     assert.fails(function() call("validate", "{") end, "JSON")
   end)
 
-  it("takes fields of any kind", function()
+  it("accepts fields of any type", function()
     for _, value in ipairs { 1, true, json.null, json.array(), json.object() } do
       assert.equal(type(validate { title = value, body = value, keywords = value, path = value }.score), "number")
     end

@@ -23,6 +23,8 @@ use crate::wire::message::PluginMessage;
 /// When a request is sent again for the first time; each interval is twice as long as the one before.
 const FIRST_RESEND: Duration = Duration::from_secs(1);
 
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// The other plugin, and the timestamp of the message.
 type Key = (String, u64);
 type Outcome = Result<Value, Error>;
@@ -95,6 +97,10 @@ impl Peers {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Value, Error> {
+        if timeout > MAX_TIMEOUT {
+            let why = format!("{timeout:?} exceeds the maximum of {MAX_TIMEOUT:?}");
+            return Err(Error::malformed("timeout of a request", why));
+        }
         let answers = self.open_answers(target)?;
         let mut pending = Pending::new(&self.requests, target)?;
         let timestamp =

@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error about this payload.
-    pub fn wrong(&self, why: impl Into<String>) -> Error {
+    pub fn malformed(&self, why: impl Into<String>) -> Error {
         Error::malformed(self.what, why)
     }
 
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(head)
             }
-            _ => Err(self.wrong(format!("{size} bytes expected, {} left", self.rest.len()))),
+            _ => Err(self.malformed(format!("{size} bytes expected, {} left", self.rest.len()))),
         }
     }
 
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
         let raw = self.take(size)?;
         let end = raw.iter().position(|byte| *byte == 0);
         if end.is_none() && size != REF {
-            return Err(self.wrong("a text field has no terminating NUL"));
+            return Err(self.malformed("a text field has no terminating NUL"));
         }
         let text = raw.get(..end.unwrap_or(size)).unwrap_or(raw);
         self.utf8(text, "text field")
@@ -89,7 +89,9 @@ impl<'a> Reader<'a> {
     fn utf8(&self, bytes: &[u8], field: &str) -> Result<String, Error> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(error) => Err(self.wrong(format!("{field} is not UTF-8 at byte {}", error.valid_up_to()))),
+            Err(error) => {
+                Err(self.malformed(format!("{field} is not UTF-8 at byte {}", error.valid_up_to())))
+            }
         }
     }
 
@@ -108,7 +110,7 @@ impl<'a> Reader<'a> {
     pub fn tail(&mut self, size: usize) -> Result<&'a [u8], Error> {
         if self.rest.len() != size {
             let found = self.rest.len();
-            return Err(self.wrong(format!("{found} bytes follow, but the length field is {size}")));
+            return Err(self.malformed(format!("{found} bytes follow, but the length field is {size}")));
         }
         self.take(size)
     }
@@ -128,7 +130,7 @@ impl<'a> Reader<'a> {
     pub fn end(&self) -> Result<(), Error> {
         match self.rest.len() {
             0 => Ok(()),
-            more => Err(self.wrong(format!("{more} trailing bytes"))),
+            more => Err(self.malformed(format!("{more} trailing bytes"))),
         }
     }
 }

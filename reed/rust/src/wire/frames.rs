@@ -76,7 +76,7 @@ impl FrameBuffer {
         let mut reader = Reader::new(rest, "frame");
         let magic = reader.u32()?;
         if magic != MAGIC {
-            return Err(reader.wrong(format!("bad magic 0x{magic:08X}")));
+            return Err(reader.malformed(format!("bad magic 0x{magic:08X}")));
         }
         let version = reader.u8()?;
         if version != VERSION {

@@ -46,7 +46,7 @@ impl PluginMessage {
         let mut reader = Reader::new(bytes, "plugin message");
         let (magic, version, message_type) = (reader.u32()?, reader.u8()?, reader.u8()?);
         if magic != MESSAGE_MAGIC || version != VERSION {
-            return Err(reader.wrong(format!("magic 0x{magic:08X}, version {version}")));
+            return Err(reader.malformed(format!("magic 0x{magic:08X}, version {version}")));
         }
         let (source, target, timestamp) = (reader.text(NAME)?, reader.text(NAME)?, reader.u64()?);
         let size = reader.len32()?;
