@@ -154,12 +154,13 @@ class Connection:
         size = self.stream.receive(self._scratch)
         if size > 0:
             data, buffer = self._scratch[:size], self._buffer
-            taken = 0 if buffer.pending else self._send_cached(data)
-            frame = None if taken or buffer.pending else buffer.alone(data)
-            if frame is not None and self._must_wait(frame) is None:  # most reads: one frame, not worth buffering
-                self._handle(frame)
-            elif taken < size:
-                buffer.feed(data[taken:])
+            if not buffer.pending:
+                if taken := self._send_cached(data):
+                    data = data[taken:]
+                elif (frame := buffer.alone(data)) is not None and self._handle(frame) is None:
+                    return  # most reads: one frame, not worth buffering
+            if data:
+                buffer.feed(data)
                 self._read_frames()
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
@@ -197,50 +198,45 @@ class Connection:
                     if self._state is _BACKLOG:
                         self._enter(_OPEN)
                     break
-                wait = self._must_wait(frame) if left else _BACKLOG
+                wait = self._handle(frame) if left else _BACKLOG
                 if wait is not None:
                     buffer.put_back(frame)
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
-                    elif wait is _PAUSED:
+                    else:
                         stream.pause()
                     break
                 left -= 1
                 if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
                     left = 0
-                self._handle(frame)
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
         finally:
             buffer.keep()
 
-    def _must_wait(self, frame: Frame) -> ConnectionState | None:
-        """The state in which the connection must wait before it handles this frame, if it must."""
-        command_id, flags, _ = frame
-        if flags & _CONTROL:
-            return None
-        if self._writes and command_id in STORE_READS:
-            return _WAITING
-        if self._is_full():
-            return _PAUSED
-        return None
-
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, frame: Frame) -> ConnectionState | None:
+        """Handle a frame; if the connection must wait before it, returns the state to wait in."""
         command_id, flags, payload = frame
+        is_request = not flags & _CONTROL
+        if is_request and self._writes and command_id in STORE_READS:
+            return _WAITING
+        if is_request and self._is_full():
+            return _PAUSED
         if self._monitor.watched:
             self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
-        if flags & _CONTROL:
+        if is_request:
+            call = Call(self, command_id, flags)
+            if call.expects_reply:
+                self._calls.append(call)
+            if command_id in STORE_WRITES:
+                call.write_size = len(payload)
+                self._writes += 1
+                self._write_bytes += call.write_size
+            self._dispatcher.dispatch(call, payload)
+        else:
             self._read_control(frame)
-            return
-        call = Call(self, command_id, flags)
-        if call.expects_reply:
-            self._calls.append(call)
-        if command_id in STORE_WRITES:
-            call.write_size = len(payload)
-            self._writes += 1
-            self._write_bytes += call.write_size
-        self._dispatcher.dispatch(call, payload)
+        return None
 
     def _is_full(self) -> bool:
         """Must the peer read its replies, or calls end, before the next request?"""

@@ -183,17 +183,17 @@ class WriteQueue:
         by: str = "",
         origin: Origin = THE_STORE,
     ) -> None:
+        ended, refused = self._ended(done), self._refuse(failed)
+
         def filtered(content: bytes) -> None:
-            ended, refused = self._ended(done), self._refuse(failed)
-            self._run(
-                lambda: self._store.create(type_name, name, content, ended, refused, by=by, origin=origin), refused
-            )
+            create = partial(self._store.create, type_name, name, content, ended, refused)
+            self._run(partial(create, by=by, origin=origin), refused)
 
         def begin() -> None:
             if len(content) <= MAX_CONTENT_IN_LOOP:  # the store looks at a longer one, in a worker
                 strict_json.load_object(content)
             about = {"type": type_name, "name": name, "id": None}
-            self._filters.run("snippet.create", about, content, by, filtered, self._refuse(failed))
+            self._filters.run("snippet.create", about, content, by, filtered, refused)
 
         self._add(begin, len(content), failed)
 
@@ -256,10 +256,8 @@ class WriteQueue:
             self._filters.run("snippet.update", about, preview.content, by, filtered, self._refuse(failed))
 
         def write(preview: Preview, content: bytes) -> None:
-            record, ended = preview.record, self._ended(done)
-            self._run(
-                lambda: self._store.replace(record, content, ended, refused, name=name, by=by, origin=origin), refused
-            )
+            replace = partial(self._store.replace, preview.record, content, self._ended(done), refused)
+            self._run(partial(replace, name=name, by=by, origin=origin), refused)
 
         def refused(error: CallError) -> None:
             if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:

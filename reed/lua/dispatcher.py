@@ -1,6 +1,6 @@
 """Runs the plugin's handlers within their limits, and turns the outcome into an answer.
 
-    a call or a message ── CPU timer ── Lua ── Outcome ── the handler's answer, or an error with plugin, action, line
+    a call or a message ── CPU timer ── Lua ── JobOutcome ── the handler's answer, or an error with plugin, action, line
                                                  └── memory that stays nearly full: the process exits
 
 A failing handler fails only its own call.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from reed.errors import ErrorCode
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
-from reed.lua.sandbox import LuaSandbox, Outcome
+from reed.lua.sandbox import JobOutcome, LuaSandbox
 from reed.wire.codes import Flag, Signal
 from reed.wire.common import ErrorResponse
 from reed.wire.plugins import PluginMessage
@@ -56,7 +56,7 @@ def log_error(text: str, stack: str = "") -> None:
     log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
 
-def explain(spec: LuaLaunchSpec, outcome: Outcome) -> str:
+def explain(spec: LuaLaunchSpec, outcome: JobOutcome) -> str:
     """Why a job failed, and where."""
     if outcome.kind == "fail":
         return f"{outcome.text(1)} ({outcome.results[0]})"
@@ -72,7 +72,7 @@ def _memory_limit(spec: LuaLaunchSpec) -> str:
     return f"memory limit of {spec.memory / 1024 / 1024:g} MB"
 
 
-class Dispatcher:
+class HandlerDispatcher:
     """`spec` and `names` are set when the plugin is loaded."""
 
     spec: LuaLaunchSpec

@@ -39,23 +39,23 @@ class Folder:
 
     def open(self, path: str, flags: int) -> int:
         """A descriptor of a regular file, or of a folder."""
-        with _Walk(self._fd, path) as walk:
-            fd = walk.open(flags)
+        with _PathResolver(self._fd, path) as resolver:
+            fd = resolver.open(flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode) and not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
             raise PermissionDenied(f"{path}: not a regular file")
         return fd
 
     def remove(self, path: str) -> None:
-        with _Walk(self._fd, path) as walk:
-            os.unlink(walk.to_last(), dir_fd=walk.folder)
+        with _PathResolver(self._fd, path) as resolver:
+            os.unlink(resolver.to_last(), dir_fd=resolver.folder)
 
     def rename(self, source: str, target: str) -> None:
-        with _Walk(self._fd, source) as old, _Walk(self._fd, target) as new:
+        with _PathResolver(self._fd, source) as old, _PathResolver(self._fd, target) as new:
             os.rename(old.to_last(), new.to_last(), src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
 
-class _Walk:
+class _PathResolver:
     """Resolves a path below a folder. As a context manager it closes what it opened, and converts OSError."""
 
     def __init__(self, root: int, path: str) -> None:
@@ -69,7 +69,7 @@ class _Walk:
         self._folders = [os.dup(root)]
         self._links = 0
 
-    def __enter__(self) -> _Walk:
+    def __enter__(self) -> _PathResolver:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:

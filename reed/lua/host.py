@@ -23,7 +23,7 @@ from typing import NoReturn
 from reed.errors import CallError
 from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
 from reed.lua.core_session import RECONNECT_TIMEOUT, CoreSession
-from reed.lua.dispatcher import Dispatcher, explain, log, log_error
+from reed.lua.dispatcher import HandlerDispatcher, explain, log, log_error
 from reed.lua.fifo import CHUNK, FifoPaths
 from reed.lua.files import Folder, data_files, read_source
 from reed.lua.launch_spec import LuaLaunchSpec
@@ -54,7 +54,7 @@ class Host:
         self._chunk = memoryview(bytearray(CHUNK))  # for FIFOs; a plugin pays only for the pages that it fills
         self._idle_since = 0.0
         self._started = 0.0
-        self._dispatcher = Dispatcher(sandbox, self._session.send_signal, self._exit_with)
+        self._dispatcher = HandlerDispatcher(sandbox, self._session.send_signal, self._exit_with)
         self._services: dict[bytes, Service] = {  # everything that Lua can call
             **CoreServices(self._session.request).table(),
             b"log": log,

@@ -14,7 +14,7 @@ import select
 import time
 
 from reed.lua.core_connection import CoreConnection, CoreGone, OnFrame
-from reed.lua.dispatcher import Dispatcher
+from reed.lua.dispatcher import HandlerDispatcher
 from reed.lua.messaging import Messaging
 
 _RETRY_INTERVAL = 0.2  # seconds
@@ -27,7 +27,7 @@ class Poller:
     """
 
     def __init__(
-        self, connection: CoreConnection, messaging: Messaging, on_other_frame: OnFrame, dispatcher: Dispatcher
+        self, connection: CoreConnection, messaging: Messaging, on_other_frame: OnFrame, dispatcher: HandlerDispatcher
     ) -> None:
         self._dispatcher = dispatcher
         self._connection = connection

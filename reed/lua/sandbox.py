@@ -25,7 +25,7 @@ _SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """How a job in Lua ended: its kind, and the results of that kind.
 
     done    results         run     main.lua waits in run()     none    there is no handler
@@ -77,25 +77,25 @@ class LuaSandbox:
         self._entries[b"prepare"](spec)
         self._limit(True)
 
-    def load(self, name: str, source: bytes) -> Outcome:
+    def load(self, name: str, source: bytes) -> JobOutcome:
         """Runs main.lua, up to run() or its end."""
         return self.enter(self._entries[b"load"], name.encode(), source)
 
-    def call(self, command_id: int, payload: bytes) -> Outcome:
+    def call(self, command_id: int, payload: bytes) -> JobOutcome:
         """Runs the handler of a command id: "done" with status and body."""
         return self._enter(self._call, len(payload), command_id, payload)
 
-    def signal(self, signal_type: int, data: bytes) -> Outcome:
+    def signal(self, signal_type: int, data: bytes) -> JobOutcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
-    def message(self, source: str, message_type: int, payload: bytes) -> Outcome:
+    def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
         """Runs the handler of a message type: "done" with the JSON of what it returned, or with nothing."""
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
 
-    def sleep(self) -> Outcome:
+    def sleep(self) -> JobOutcome:
         return self.enter(self._entries[b"sleep"])
 
-    def finish(self) -> Outcome:
+    def finish(self) -> JobOutcome:
         """Runs main.lua from run() to its end."""
         return self.enter(self._entries[b"finish"])
 
@@ -125,12 +125,12 @@ class LuaSandbox:
             source = file.read()
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
-    def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> Outcome:
-        """Calls into Lua; returns an Outcome whatever the plugin does."""
+    def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> JobOutcome:
+        """Calls into Lua; returns an JobOutcome whatever the plugin does."""
         size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
         return self._enter(entry, size, *arguments)
 
-    def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> Outcome:
+    def _enter(self, entry: Callable[..., Any], size: int, *arguments: int | bytes) -> JobOutcome:
         self._lift(size)
         self.uncharged = 0.0
         try:
@@ -139,10 +139,10 @@ class LuaSandbox:
             self._limit(False)
             result = self._entries[b"out_of_memory"]()
         except self._lua_error as error:
-            return Outcome("error", (str(error).encode(), b""))
+            return JobOutcome("error", (str(error).encode(), b""))
         if isinstance(result, tuple):
-            return Outcome(result[0].decode(), result[1:])
-        return Outcome(result.decode(), ())
+            return JobOutcome(result[0].decode(), result[1:])
+        return JobOutcome(result.decode(), ())
 
     def _host(self, operation: bytes, *arguments: bytes) -> tuple[bool, bytes | None, bool, float]:
         """What `guard.ask` calls: (ok, text, whether the limit was lifted, uncharged seconds). Never raises."""

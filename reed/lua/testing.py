@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reed.errors import NotFound, ReedError
 from reed.lua.files import Folder, read_source
 from reed.lua.launch_spec import CPU, MEMORY
-from reed.lua.sandbox import LuaSandbox, Outcome, Service
+from reed.lua.sandbox import JobOutcome, LuaSandbox, Service
 from reed.wire import strict_json
 
 
@@ -106,11 +106,11 @@ def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tup
     return sandbox, runner
 
 
-def _job(sandbox: LuaSandbox, function: Callable[..., Any], *arguments: object) -> Outcome:
+def _job(sandbox: LuaSandbox, function: Callable[..., Any], *arguments: object) -> JobOutcome:
     return sandbox.enter(lambda *_: function(*arguments))
 
 
-def _check(outcome: Outcome) -> None:
+def _check(outcome: JobOutcome) -> None:
     if outcome.kind in ("done", "run"):
         return
     place = f"{outcome.text()}: " if outcome.text() else ""

@@ -57,6 +57,15 @@ class Type:
         hint = f"`reed registry get {self.name}` shows what is expected"
         return Invalid(f"the content does not fit its type {self.name!r}: {problems}", hint=hint)
 
+    def check_child(self, child_type: str) -> None:
+        """Raises Invalid unless snippets of this type may have children of that type."""
+        if self.composed_of is not None and child_type not in self.composed_of:
+            allowed = ", ".join(sorted(self.composed_of)) or "none"
+            raise Invalid(
+                f"a snippet of type {self.name!r} cannot have children of type {child_type!r}",
+                hint=f"composed_of of {self.name!r} allows: {allowed}",
+            )
+
 
 class TypeCatalog:
     """All defined types, in memory."""
@@ -81,8 +90,8 @@ class TypeCatalog:
             raise NotFound(f"no type {name!r}", hint=self._hint(name))
         return found
 
-    def of_new(self, name: str) -> Type:
-        """The type of a snippet to be created, or Invalid."""
+    def require(self, name: str) -> Type:
+        """The type for a write, or Invalid: it is not defined, or switched off."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)

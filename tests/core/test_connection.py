@@ -23,6 +23,7 @@ from reed.wire.common import ErrorResponse
 from reed.wire.frames import ReceiveBuffer
 from reed.wire.requests import SignalMessage
 
+CREATE, GET, LIST, PLUGIN_LIST = 0x01, 0x04, 0x05, 0xF4
 CALLER = Caller("somebody", "", frozenset(), frozenset(), frozenset(range(256)), is_admin=True)
 
 
@@ -50,7 +51,6 @@ class Core:
         self.signals: list[SignalMessage] = []
         self.closed: list[str] = []
         self.responses: list[bytes] = []
-        self.defers_reads = False
         self.cached: dict[bytes, bytes] = {}  # responses by request
         self.loop = Loop(on_exception=self.bugs.append)
         mine, self.peer = socket.socketpair()
@@ -85,9 +85,6 @@ class Core:
         while room > sum(map(len, found)) and (answer := self.cached.get(bytes(data[13 * len(found) :][:13]))):
             found.append(answer)
         return found, 13 * len(found)
-
-    def must_defer(self, command_id: int) -> bool:
-        return self.defers_reads and command_id == 4
 
     def turns(self, count: int = 20) -> None:
         for _ in range(count):
@@ -138,15 +135,41 @@ def test_a_turn_handles_a_bounded_number_of_frames(core):
     assert (len(core.calls), core.connection.state) == (10, ConnectionState.OPEN)
 
 
-def test_a_read_and_later_requests_wait_for_the_commit(core):
-    core.defers_reads = True
-    core.peer.sendall(frames.encode(1) + frames.encode(4) + frames.encode(2))
+def test_a_read_waits_for_the_writes_of_its_connection_and_later_requests_for_it(core):
+    core.peer.sendall(frames.encode(CREATE) + frames.encode(CREATE) + frames.encode(GET) + frames.encode(CREATE))
     core.turns()
-    assert [call.command_id for call, _ in core.calls] == [1]
-    assert core.connection.state is ConnectionState.BACKLOG
-    core.defers_reads = False
+    assert [call.command_id for call, _ in core.calls] == [CREATE, CREATE]
+    assert core.connection.state is ConnectionState.WAITING
+    core.calls[1][0].reply(b"second")
     core.turns()
-    assert [call.command_id for call, _ in core.calls] == [1, 4, 2]
+    assert len(core.calls) == 2
+    core.calls[0][0].fail(Internal("a failed write has ended too"))
+    core.turns()
+    assert [call.command_id for call, _ in core.calls] == [CREATE, CREATE, GET, CREATE]
+
+
+def test_a_connection_that_waits_costs_nothing_however_much_its_peer_sends(core):
+    core.peer.sendall(frames.encode(CREATE) + frames.encode(GET))
+    core.turns()
+    core.peer.sendall(frames.encode(GET) * 10)
+    core.turns()
+    turns = core.loop.times.turns
+    core.loop.turn(0.01)
+    assert core.loop.times.turns == turns + 1  # that turn waited: nothing was readable
+    core.calls[0][0].reply(b"written")
+    core.turns()
+    assert len(core.calls) == 12
+
+
+def test_writes_in_flight_are_bounded_by_their_bytes():
+    core = Core(Limits(payload=1000))
+    core.peer.sendall(frames.encode(CREATE, bytes(600)) * 4)
+    core.turns()
+    assert (len(core.calls), core.connection.state) == (2, ConnectionState.PAUSED)
+    core.calls[0][0].reply(b"written")
+    core.turns()
+    assert len(core.calls) == 3
+    core.end()
 
 
 @pytest.mark.parametrize("cuts", [[], [3], [14], [15], [16, 20], [40]])
@@ -177,7 +200,7 @@ def test_forwarded_replies_are_sent_before_the_commit_and_in_order(core):
 
 
 def test_a_reply_of_many_parts_is_one_frame_in_order_even_for_a_slow_reader(core):
-    core.peer.sendall(frames.encode(1) + frames.encode(5) + frames.encode(2))
+    core.peer.sendall(frames.encode(PLUGIN_LIST) + frames.encode(LIST) + frames.encode(PLUGIN_LIST))
     core.turns()
     parts = [bytes([number % 251]) * 1500 for number in range(700)]
     (plugin, _), (page, _), (last, _) = core.calls
@@ -187,7 +210,7 @@ def test_a_reply_of_many_parts_is_one_frame_in_order_even_for_a_slow_reader(core
     plugin.forward(b"first")
     first, page_reply, last_reply = core.replies(3)
     assert (first.payload, last_reply.payload) == (b"first", b"last")
-    assert (page_reply.command_id, page_reply.flags) == (5, int(Flag.RESPONSE))
+    assert (page_reply.command_id, page_reply.flags) == (LIST, int(Flag.RESPONSE))
     assert page_reply.payload == b"".join(parts)
 
 
@@ -259,7 +282,9 @@ def test_invalid_input_is_rejected_after_the_replies_owed_and_closed(core, data,
 
 def test_async_and_signals_are_never_answered(core, caplog):
     signal = SignalMessage(0x15, 1, "analytics").pack()
-    core.peer.sendall(frames.encode(0xF3, signal, Flag.SIGNAL) + frames.encode(1, b"", Flag.ASYNC) + frames.encode(4))
+    core.peer.sendall(
+        frames.encode(0xF3, signal, Flag.SIGNAL) + frames.encode(GET, b"", Flag.ASYNC) + frames.encode(GET)
+    )
     core.turns()
     assert [message.plugin_name for message in core.signals] == ["analytics"]
     core.calls[0][0].fail(Internal("nobody hears this"))

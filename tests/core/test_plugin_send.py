@@ -67,7 +67,7 @@ class Core:
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
         self.origin = CallOrigin(self.quotas)
         table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
-        self._router = Router(table, None, lambda: False, self.bugs.append, log)
+        self._router = Router(table, None, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:
         self.origin.newest = call = Call(self.origin, int(Command.PLUGIN_SEND), flags)

@@ -25,7 +25,7 @@ def record(content: bytes = b"{}") -> Record:
 
 def prepared(store: Store, ref: bytes = b"intro") -> tuple[ResponseCache, bytes, bytes]:
     replies = ResponseCache(store)  # type: ignore[arg-type]
-    (answer,) = replies.snippet_got(ref, record())
+    (answer,) = replies.snippet_got(ref, record(), store.changes)
     return replies, frames.encode(GET, ref), answer
 
 
@@ -46,9 +46,19 @@ def test_a_change_of_the_store_invalidates_entries():
     replies, request, answer = prepared(store)
     store.changes = 2
     assert replies.lookup(MAY_GET, memoryview(request), ROOM) == ([], 0)
-    (changed,) = replies.snippet_got(b"intro", record(b'{"new": true}'))
+    (changed,) = replies.snippet_got(b"intro", record(b'{"new": true}'), store.changes)
     assert changed != answer
     assert replies.lookup(MAY_GET, memoryview(request), ROOM) == ([changed], len(request))
+
+
+def test_a_record_that_was_asked_for_before_a_change_is_not_cached_as_the_current_one():
+    """A store may answer late."""
+    store = Store()
+    replies = ResponseCache(store)  # type: ignore[arg-type]
+    asked_at = store.changes
+    store.changes = 2
+    replies.snippet_got(b"intro", record(), asked_at)
+    assert replies.lookup(MAY_GET, memoryview(frames.encode(GET, b"intro")), ROOM) == ([], 0)
 
 
 def test_lookup_stops_at_the_first_other_request():
@@ -72,7 +82,7 @@ def test_only_whole_requests_are_answered(rest, cut):
 def test_large_replies_are_neither_kept_nor_copied():
     replies = ResponseCache(Store())  # type: ignore[arg-type]
     large = record(bytes(100_000))
-    parts = replies.snippet_got(b"large", large)
+    parts = replies.snippet_got(b"large", large, 1)
     assert parts[-1] is large.content
     assert b"".join(parts) == frames.encode(GET, SnippetGot(200, large).pack(), int(Flag.RESPONSE))
     assert replies.lookup(MAY_GET, memoryview(frames.encode(GET, b"large")), ROOM) == ([], 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reed.errors import CallError
-from reed.lua.dispatcher import Dispatcher
+from reed.lua.dispatcher import HandlerDispatcher
 from reed.lua.fifo import FifoPaths
 from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.messaging import Messaging
@@ -17,14 +17,14 @@ from reed.wire.common import ErrorResponse
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
 
 
-def dispatcher(main: str) -> tuple[Dispatcher, str]:
+def dispatcher(main: str) -> tuple[HandlerDispatcher, str]:
     """A dispatcher with this main.lua loaded, and the error if it could not be loaded."""
     fields = {"name": "demo", "version": "1.0.0", "folder": "/", "entry": "/main.lua", "socket_path": ""}
     limits = {"cpu": 0.05, "memory": 2 << 20}
     spec = LuaLaunchSpec.of({**fields, "runtime_dir": "", "actions": {"try": 1}, "limits": limits})
     sandbox = LuaSandbox()
     sandbox.start({}, memory=spec.memory, spec=spec.for_lua)
-    made = Dispatcher(sandbox, lambda *_: None, lambda _: None)
+    made = HandlerDispatcher(sandbox, lambda *_: None, lambda _: None)
     made.spec, made.names = spec, {1: "try"}
     outcome = sandbox.load("main.lua", main.encode())
     return made, "" if outcome.kind in ("run", "done") else outcome.text()

@@ -1,4 +1,4 @@
-"""A fake core: it listens on a plugin's socket and speaks with reed.wire; and the real zygote."""
+"""The real zygote, and a fake core that listens on a plugin's socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from reed.errors import CallError
 from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import LuaSandbox, Outcome
+from reed.lua.sandbox import JobOutcome, LuaSandbox
 from reed.plugin_types import LUA
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
@@ -37,7 +37,7 @@ OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = 
 
 
 class FakeCore:
-    """The core's end of one plugin connection. `answers` maps a command of the plugin to the payload it gets."""
+    """The core's end of one plugin connection. `answers` maps a command of the plugin to its response payload."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -65,7 +65,7 @@ class FakeCore:
         return PluginRegister.unpack(payload)
 
     def answer_registration(self, settings: dict[str, Any] | None = None, **more: Any) -> bytes:
-        """Answers the registration that comes next; gives its payload."""
+        """Answers the next registration; returns its payload."""
         command, _, payload = self.frame()
         assert command == Command.PLUGIN_REGISTER
         answer = {"settings": settings, "permissions": [], "limits": {}, **more}
@@ -86,7 +86,7 @@ class FakeCore:
         return message.signal_type, bytes(message.data)
 
     def response(self) -> tuple[int, bytes]:
-        """The status and body of the next response; requests that come before it are answered from `answers`."""
+        """The status and body of the next response; earlier requests of the plugin are answered from `answers`."""
         while True:
             command, flags, payload = self.frame()
             if flags & Flag.RESPONSE:
@@ -119,7 +119,7 @@ class FakeCore:
 
 
 class Launched:
-    """A plugin process of the real zygote, and the fake core it registered at."""
+    """A plugin process of the real zygote, and the fake core that it registered with."""
 
     def __init__(self, pid: int, core: FakeCore, output: int, registered: PluginRegister) -> None:
         self.pid = pid
@@ -129,18 +129,18 @@ class Launched:
         self._status: int | None = None
 
     def exit_status(self) -> int:
-        """Waits for the end of the process; negative: the Unix signal that killed it."""
+        """Waits until the process exits; negative: the Unix signal that killed it."""
         if self._status is None:
             self._status = wait_for(self.pid)
         return self._status
 
     def output(self) -> str:
-        """Everything that the process wrote, once it has ended."""
+        """Everything that the process wrote, once it has exited."""
         self.exit_status()
         return read_all(self._output)
 
     def stop_reading(self) -> None:
-        """From here on nobody reads what the process writes."""
+        """Closes the read end of the process's output."""
         with open(os.devnull, "rb") as null:
             os.dup2(null.fileno(), self._output)
 
@@ -162,7 +162,7 @@ def read_all(descriptor: int) -> str:
 
 
 def born(report: int) -> tuple[int, str]:
-    """What the pipe of a request tells: the pid, and why there is no plugin; (0, "") when the zygote died."""
+    """The pid from the report of a spawn request, and the reason if it failed; (0, "") if the zygote died."""
     said = b""
     waiting = select.poll()
     waiting.register(report, select.POLLIN)
@@ -173,11 +173,11 @@ def born(report: int) -> tuple[int, str]:
             pid, _, reason = said.decode().partition("\n")
             return int(pid or 0), reason
         said += data
-    raise AssertionError("the zygote says nothing")
+    raise AssertionError("no report from the zygote")
 
 
 class Workshop:
-    """Makes plugins in a folder and launches them through one zygote."""
+    """Writes plugins into a folder and launches them through one zygote."""
 
     def __init__(self, zygote: Zygote, folder: Path) -> None:
         self.zygote = zygote
@@ -216,7 +216,7 @@ class Workshop:
         return pid, reading
 
     def request(self, spec: dict[str, Any], output: int) -> int:
-        """Asks the zygote for a process, confined as the core would have it."""
+        """Requests a process from the zygote, confined as by the core."""
         what = LuaLaunchSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
@@ -237,7 +237,7 @@ class Workshop:
     born = staticmethod(born)
 
     def start_in_vain(self, main: str, **fields: Any) -> tuple[int, str]:
-        """The exit status and the output of a plugin that does not get as far as its registration."""
+        """The exit status and the output of a plugin that exits before its registration."""
         pid, output = self.start(self.spec(main, **fields))
         return wait_for(pid), read_all(output)
 
@@ -249,7 +249,7 @@ class Workshop:
         sleep: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Launched:
-        """A plugin that has registered and is READY; `peers` and `sleep` are what the core says then."""
+        """A plugin that is READY; `answered` (settings), `peers` and `sleep` answer its registration."""
         spec = self.spec(main, **fields)
         with self.listening() as listener:
             pid, output = self.start(spec)
@@ -259,7 +259,7 @@ class Workshop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[socket.socket]:
-        """A core's listening socket, in the place of an older one's."""
+        """A core's listening socket; replaces an older one."""
         path = self.folder / "demo.sock"
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
@@ -269,7 +269,7 @@ class Workshop:
             yield listener
 
     def next_core(self, **said: Any) -> FakeCore:
-        """A core that has just started: the plugin that runs already has registered at it and is READY."""
+        """A new core, with which the running plugin has registered and is READY."""
         with self.listening() as listener:
             core = FakeCore(listener.accept()[0])
         self._closing.callback(core.close)
@@ -302,7 +302,7 @@ def workshop(zygote: Zygote, tmp_path: Path) -> Iterator[Workshop]:
 
 
 class Bench:
-    """A sandbox in this process, to try pieces of Lua in."""
+    """A sandbox in this process, to run pieces of Lua in."""
 
     def __init__(self, lua: str, cpu: float = 2.0) -> None:
         self.lines: list[str] = []
@@ -319,7 +319,7 @@ class Bench:
         services = {b"log": lambda level, text: self.lines.append(f"{level.decode()}: {text.decode()}")}
         self.sandbox.start(services, memory=8 << 20, spec=json.dumps(prepared).encode())
 
-    def load(self, source: str) -> Outcome:
+    def load(self, source: str) -> JobOutcome:
         return self.sandbox.load("main.lua", source.encode())
 
     def handler(self, body: str) -> None:
@@ -327,10 +327,10 @@ class Bench:
         outcome = self.load(OPEN + f'plugin.action("try", function(payload)\n{body}\nend)\nplugin.run()')
         assert outcome.kind == "run", outcome
 
-    def call(self, payload: bytes = b"") -> Outcome:
+    def call(self, payload: bytes = b"") -> JobOutcome:
         return self.sandbox.call(1, payload)
 
-    def run(self, body: str, payload: bytes = b"") -> Outcome:
+    def run(self, body: str, payload: bytes = b"") -> JobOutcome:
         self.handler(body)
         return self.call(payload)
 
@@ -348,5 +348,5 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 @pytest.fixture(params=["5.5", "5.4"])
 def hurried(request: pytest.FixtureRequest) -> Bench:
-    """A bench whose handlers have next to no time."""
+    """A bench whose handlers have little time."""
     return Bench(request.param, cpu=0.05)

@@ -79,9 +79,9 @@ class Neighbour:
             rest = rest[os.write(self.ends[0], rest[:4096]) :]
 
     def receive(self) -> tuple[int, Any, int]:
-        """The next message of demo: type, payload, timestamp."""
+        """The next message from demo: type, payload, timestamp."""
         while (message := self.buffer.next_message()) is None:
-            assert select.select([self.ends[1]], [], [], 10)[0], "nothing came of demo"
+            assert select.select([self.ends[1]], [], [], 10)[0], "demo sends nothing"
             self.buffer.feed(os.read(self.ends[1], 65536))
         return message.message_type, json.loads(bytes(message.payload)), message.timestamp
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.ids import Ids, sequence_in
+from reed.store.sqlite.database import label
 from reed.store.sqlite.snippets import Snippets
-from reed.store.sqlite.transaction import Transaction
+from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
@@ -38,12 +39,9 @@ class Bonds:
         self._snippets = snippets
         self._ids = ids
         self._clock = clock
-        self.count: int = self._writer.execute("SELECT count(*) FROM bonds").fetchone()[0]
-        self._committed_count = self.count
-        transaction.join(self)
+        self.count = RowCount(transaction, "bonds")
 
     def bond(self, parent_ref: str, child_ref: str, weight: int, path: str) -> str:
-        """Gives the bond's id."""
         if not -(1 << 31) <= weight < 1 << 31:
             raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
         if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
@@ -57,14 +55,14 @@ class Bonds:
                 f"{_label(parent)} and {_label(child)} are already bonded",
                 hint="unbond them first to change weight or path",
             )
-        self._check_composition(parent, child)
+        self._types.current.get(parent.snippet_type).check_child(child.snippet_type)
         self._check_cycle(above, below)
         self._check_depth(above, below)
         now = self._clock()
         _, bond_id = self._ids.next(now)
         self._transaction.begin()
         self._writer.execute("INSERT INTO bonds VALUES (?, ?, ?, ?, ?)", (above, weight, path, below, bond_id))
-        self.count += 1
+        self.count.value += 1
         return bond_id
 
     def unbond(self, parent_ref: str, child_ref: str) -> None:
@@ -77,7 +75,7 @@ class Bonds:
             )
         self._transaction.begin()
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
-        self.count -= 1
+        self.count.value -= 1
 
     def delete_of(self, record: Record, cascade: bool) -> None:
         """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""
@@ -91,26 +89,11 @@ class Bonds:
                 raise Conflict(f"{_label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too")
             return
         self._transaction.begin()
-        self.count -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
-
-    def settle(self, committed: bool) -> None:
-        if committed:
-            self._committed_count = self.count
-        else:
-            self.count = self._committed_count
+        self.count.value -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
 
     def _exists(self, parent: int, child: int) -> bool:
         found = self._writer.execute("SELECT 1 FROM bonds WHERE child = ? AND parent = ?", (child, parent))
         return found.fetchone() is not None
-
-    def _check_composition(self, parent: Record, child: Record) -> None:
-        allowed = self._types.current.get(parent.snippet_type).composed_of
-        if allowed is not None and child.snippet_type not in allowed:
-            expected = ", ".join(sorted(allowed)) or "none"
-            raise Invalid(
-                f"a snippet of type {parent.snippet_type!r} cannot have children of type {child.snippet_type!r}",
-                hint=f"composed_of of {parent.snippet_type!r} allows: {expected}",
-            )
 
     def _check_cycle(self, parent: int, child: int) -> None:
         came_down: dict[int, int] = {child: child}  # snippet -> the one it was reached from
@@ -181,8 +164,7 @@ class Bonds:
         return str(type_name)
 
     def _name_of(self, sequence: int) -> str:
-        found = self._writer.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
-        return str(found[0] or found[1])
+        return label(self._writer, sequence)
 
 
 def _label(record: Record) -> str:

@@ -120,7 +120,7 @@ class Database:
             try:
                 self.writer = self._connect()
                 opened.callback(self.writer.close)
-                self._prepare()
+                self._check_and_migrate()
                 self.reader = self._connect()
                 opened.callback(self.reader.close)
                 self.reader.execute("SELECT generation FROM reindex").fetchone()  # opens all files
@@ -152,7 +152,7 @@ class Database:
         self._opened.close()
 
     def size(self) -> int:
-        """Bytes on the disk, including the log."""
+        """Bytes, including the log."""
         sizes = 0
         for path in (self.path, self.path + "-wal"):
             try:
@@ -182,7 +182,6 @@ class Database:
         return self._guard.uncopied_frames
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
-        """The error to send for an error of SQLite."""
         if isinstance(error, MemoryError):
             return StoreFailed("the store ran out of memory", hint="nothing was written")
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
@@ -213,8 +212,7 @@ class Database:
             connection.execute(setting)
         return connection
 
-    def _prepare(self) -> None:
-        """Check that this is a store, and apply the missing migrations."""
+    def _check_and_migrate(self) -> None:
         (application_id,) = self.writer.execute("PRAGMA application_id").fetchone()
         (version,) = self.writer.execute("PRAGMA user_version").fetchone()
         (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -250,7 +248,6 @@ class Database:
 
 
 def _open_locked(path: str) -> int:
-    """Create the file if needed, make it private and lock it; gives its descriptor."""
     if os.path.islink(path) and not os.path.exists(path):
         raise StoreFailed(f"cannot open the store {path}: it is a dangling link", hint="remove or repair it")
     try:
@@ -279,3 +276,9 @@ def _cannot_open(path: str, error: OSError, hint: str) -> StoreFailed:
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         hint = "raise the limit of open files: ulimit -n"
     return StoreFailed(f"cannot open the store {path}: {error.strerror}", hint=hint)
+
+
+def label(connection: sqlite3.Connection, sequence: int) -> str:
+    """The name, or the id, of a snippet in a message."""
+    name, snippet_id = connection.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
+    return str(name or snippet_id)

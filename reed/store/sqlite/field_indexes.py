@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
 from reed.store.field_values import FieldValue, key_of, values_of
+from reed.store.sqlite.database import label
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
 
@@ -100,7 +101,7 @@ class FieldIndexes:
     # Writes of snippets.
 
     def check(self, type_name: str, sequence: int, content: Valued) -> list[Entry]:
-        """The entries of a snippet before it is written; Conflict when it repeats a unique value."""
+        """The entries of a snippet; Conflict when it repeats a unique value."""
         indexes = self._live.get(type_name)
         if not indexes:
             return []
@@ -111,13 +112,13 @@ class FieldIndexes:
                 if other is not None:
                     raise Conflict(
                         f"{entry.field_index.field} is unique among snippets of type {type_name!r}:"
-                        f" {entry.shown} is the value of {self._label(other)}",
+                        f" {entry.shown} is the value of {label(self._writer, other)}",
                         hint="choose another value, or change that snippet",
                     )
         return entries
 
     def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
-        """Write the entries from `check`, those that differ from the stored ones."""
+        """Write the entries from `check`."""
         if type_name not in self._live:
             return
         stored = {} if is_new else dict(self._writer.execute(_ENTRIES, (sequence,)).fetchall())
@@ -132,16 +133,15 @@ class FieldIndexes:
     def _compare_with_build(self, entry: Entry, sequence: int) -> None:
         """A write that repeats a value of an index being built succeeds, and makes the definition fail."""
         build = next(build for build in self._builds if entry.field_index in build.indexes)
-        build.conflict = build.conflict or self._conflict(entry, sequence)
+        build.conflict = build.conflict or self._duplicate(entry, sequence)
 
-    def _conflict(self, entry: Entry, sequence: int) -> Conflict | None:
-        """The error of a definition if another snippet has the same value in a unique field."""
+    def _duplicate(self, entry: Entry, sequence: int) -> Conflict | None:
         other = self._other(entry, sequence) if entry.field_index.is_unique else None
         if other is None:
             return None
+        first, second = label(self._writer, other), label(self._writer, sequence)
         return Conflict(
-            f"{entry.field_index.field} cannot be unique: {entry.shown} is the value of {self._label(other)} and"
-            f" {self._label(sequence)}",
+            f"{entry.field_index.field} cannot be unique: {entry.shown} is the value of {first} and {second}",
             hint="change or delete one of them first",
         )
 
@@ -178,7 +178,7 @@ class FieldIndexes:
                 self._writer.execute("UPDATE field_indexes SET is_ready = 1 WHERE id = ?", (index.id,))
         else:
             self._insert(type_, is_ready=True)
-        wanted = _wanted(type_)
+        wanted = _unique_by_field(type_)
         for index in self._live.get(type_.name, ()):
             if index.is_ready and self._is_kept(index, wanted):
                 self._writer.execute(
@@ -189,8 +189,7 @@ class FieldIndexes:
         self._load()
 
     def _missing(self, type_: Type) -> dict[str, bool]:
-        """Fields without a usable index, and whether they are unique."""
-        wanted = _wanted(type_)
+        wanted = _unique_by_field(type_)
         ready = {index.field for index in self._live.get(type_.name, ()) if self._is_kept(index, wanted)}
         return {field: is_unique for field, is_unique in wanted.items() if field not in ready}
 
@@ -216,7 +215,6 @@ class FieldIndexes:
         return bool(self._builds or (self._dropped and not self._is_paused))
 
     def work(self, until: float) -> None:
-        """Run a slice of the oldest build, or of a deletion."""
         self._transaction.commit()  # so that a failing slice does not fail the turn's writes
         if not self.has_work:  # that commit failed, and the build with it
             return
@@ -242,7 +240,7 @@ class FieldIndexes:
                 break
             sequence, content = row
             for entry in _entries(build.indexes, values_of(content, [index.field for index in build.indexes])):
-                build.conflict = build.conflict or self._conflict(entry, sequence)
+                build.conflict = build.conflict or self._duplicate(entry, sequence)
                 self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
             build.at = sequence
             if time.monotonic() >= until:
@@ -286,21 +284,16 @@ class FieldIndexes:
             build.failed(error or StoreFailed("an index could not be written", hint="define the type again"))
 
     def _other(self, entry: Entry, sequence: int) -> int | None:
-        """Another snippet with the same value, which is not null."""
         if entry.key == _NULL:
             return None
         found = self._writer.execute(_OTHER, (entry.field_index.id, entry.key, sequence)).fetchone()
         return None if found is None else int(found[0])
-
-    def _label(self, sequence: int) -> str:
-        found = self._writer.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
-        return str(found[0] or found[1])
 
 
 def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> list[Entry]:
     return [Entry(index, *values[index.field]) for index in indexes if index.field in values]
 
 
-def _wanted(type_: Type) -> dict[str, bool]:
-    """The fields that a definition indexes, and whether they are unique."""
+def _unique_by_field(type_: Type) -> dict[str, bool]:
+    """Maps each indexed field to whether it is unique."""
     return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}

@@ -28,10 +28,25 @@ _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, faile
 
 
 class Part(Protocol):
-    """A part of the store that keeps something in memory about the file."""
+    """What keeps in memory something about the file."""
 
     def settle(self, committed: bool) -> None:
         """The transaction has ended: committed, or rolled back."""
+
+
+class RowCount:
+    """The number of rows of a table, kept in memory."""
+
+    def __init__(self, transaction: Transaction, table: str) -> None:
+        self.value: int = transaction.writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        self._committed = self.value
+        transaction.join(self)
+
+    def settle(self, committed: bool) -> None:
+        if committed:
+            self._committed = self.value
+        else:
+            self.value = self._committed
 
 
 class Transaction:

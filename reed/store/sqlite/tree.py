@@ -55,11 +55,11 @@ class TooManyNodes(Exception):
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes: float = math.inf) -> bytes:
     """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge, NotFound or TooManyNodes."""
-    walk = _Walk(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1, max_nodes)
+    writer = _TreeWriter(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1, max_nodes)
     if root is not None:
-        walk.add(root)
-        return walk.text()
-    walk.write("[")
+        writer.add(root)
+        return writer.text()
+    writer.write("[")
     parent = -1
     first = True
     while True:
@@ -67,17 +67,17 @@ def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes
         if found is None:
             break
         parent = found
-        walk.count()
+        writer.count()
         if connection.execute(_HAS_PARENT, (parent,)).fetchone() is None:
             if not first:
-                walk.write(",")
+                writer.write(",")
             first = False
-            walk.add(parent)
-    walk.write("]")
-    return walk.text()
+            writer.add(parent)
+    writer.write("]")
+    return writer.text()
 
 
-class _Walk:
+class _TreeWriter:
     def __init__(self, connection: sqlite3.Connection, depth: int, max_levels: int, max_nodes: float) -> None:
         self._connection = connection
         self._depth = depth

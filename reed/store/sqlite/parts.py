@@ -1,0 +1,144 @@
+"""The parts of a SqliteStore, and the two ways to run an operation: in the turn's transaction, or as a read."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reed.errors import CallError
+from reed.store import contents
+from reed.store.base import (
+    Done,
+    Failed,
+    T,
+)
+from reed.store.contents import Contents
+from reed.store.ids import Ids
+from reed.store.record_cache import RecordCache
+from reed.store.sqlite.bonds import Bonds
+from reed.store.sqlite.database import Database
+from reed.store.sqlite.field_indexes import FieldIndexes
+from reed.store.sqlite.lookup import Lookup
+from reed.store.sqlite.outbox import DEFAULT_MAX_EVENTS, Outbox
+from reed.store.sqlite.scheduler import Scheduler
+from reed.store.sqlite.search_index import SearchIndex
+from reed.store.sqlite.snippets import Snippets
+from reed.store.sqlite.transaction import Transaction
+from reed.store.sqlite.types import Types
+from reed.store.sqlite.wal import WalCheckpoints
+from reed.store.workers import DEADLINES, Deadlines, InlineWorkers, Origin, Workers
+
+DEFAULT_CACHE = 16 * 1024 * 1024  # bytes
+
+_LAST_SEQUENCE = (
+    "SELECT max((SELECT coalesce(max(sequence), 0) FROM snippets), (SELECT coalesce(max(sequence), 0) FROM stale))"
+)
+
+_READING = "reed.store.sqlite.reading"
+HANDLERS = {
+    "search": f"{_READING}:run_search",
+    "page": f"{_READING}:read_page",
+    "find": f"{_READING}:find_page",
+    "tree": f"{_READING}:read_tree",
+    "check": f"{_READING}:check_type",
+    **contents.HANDLERS,
+}
+INDEXER_HANDLERS = {
+    "index": "reed.store.sqlite.indexing:run_index",
+    "checkpoint": f"{_READING}:run_checkpoint",
+}
+
+
+class Parts:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        cache_bytes: int = DEFAULT_CACHE,
+        max_events: int = DEFAULT_MAX_EVENTS,
+        on_due: Callable[[], None] = lambda: None,
+        on_news: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
+        workers: Workers | None = None,
+        indexer: Workers | None = None,
+        deadlines: Deadlines = DEADLINES,
+    ) -> None:
+        """Opens `path`, or creates it. Raises StoreFailed or StoreFull.
+
+        `clock` gives nanoseconds since 1970. At most `max_events` wait for a subscriber. `on_due`, `on_news`: see
+        `reed.store.base`. `warn` is called when the files are lost, from when on writes fail, and when they are back.
+        `workers` run HANDLERS, and `indexer`, of which there must be one, INDEXER_HANDLERS; without them this process
+        does that, at once.
+        """
+        self.changes = 0
+        self._clock = clock
+        self._on_due = on_due
+        self._on_news = on_news
+        self._deadlines = deadlines
+        self._workers: Workers = workers or InlineWorkers(HANDLERS)
+        self._database = Database(str(path), warn)
+        try:
+            self._build(cache_bytes, max_events, indexer or InlineWorkers(INDEXER_HANDLERS))
+        except (sqlite3.Error, CallError) as error:
+            self._database.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._database.error(error) from error
+            raise
+
+    def _build(self, cache_bytes: int, max_events: int, indexer: Workers) -> None:
+        database, deadline = self._database, self._deadlines.job
+        ids = Ids(*database.writer.execute(_LAST_SEQUENCE).fetchone())
+        self._cache = RecordCache(cache_bytes)
+        self._transaction = transaction = Transaction(database, self._on_due)
+        transaction.join(self)
+        self._lookup = Lookup(database.reader)
+        self._types = Types(transaction)
+        self._fields = FieldIndexes(transaction)
+        self._contents = Contents(self._workers, deadline)
+        self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
+        self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
+        self._index = SearchIndex(transaction, ids, database.source, indexer, deadline)
+        self._outbox = Outbox(transaction, max_events)
+        self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
+        self._scheduler = Scheduler(transaction, self._index, self._fields, self._outbox, self._checkpoints)
+        self._writes = 0  # that were begun, so that a late content can tell whether anything may have changed
+        self._has_changed = False  # in this transaction
+        self._when_idle: list[Callable[[], None]] = []
+
+    @property
+    def has_work(self) -> bool:
+        return self._scheduler.has_work
+
+    @property
+    def fsync_seconds(self) -> float:
+        return self._transaction.fsync_seconds
+
+    def settle(self, committed: bool) -> None:
+        """The transaction has ended: from now on reads give something else."""
+        self.changes += committed and self._has_changed
+        self._has_changed = False
+
+    def _write(self, operation: Callable[[], T], done: Done[T], failed: Failed) -> None:
+        self._writes += 1
+        self._has_changed = True
+        try:
+            result = operation()
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._transaction.fail(error) from error
+        self._transaction.reply_at_end(done, result, failed)
+
+    def _read(self, operation: Callable[[], T]) -> T:
+        try:
+            return operation()
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._database.error(error) from error
+
+    def _read_in_worker(
+        self, kind: str, arguments: tuple[Any, ...], done: Done[Any], failed: Failed, origin: Origin
+    ) -> None:
+        arguments = (tuple(self._database.source), *arguments)
+        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)

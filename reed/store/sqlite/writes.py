@@ -1,0 +1,333 @@
+"""Writes: contents are checked first (see `contents`), then everything is written into the turn's transaction.
+
+A content may be in a worker meanwhile. So a write has two halves, `begin` and `write`; the second looks again whether
+what the first has seen still holds, and begins again if not.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from reed.errors import CallError, Invalid, JobMemory, JobTimeout
+from reed.store import contents, restoring
+from reed.store.base import (
+    Done,
+    Failed,
+    Preview,
+    Restored,
+)
+from reed.store.contents import Content
+from reed.store.ids import sequence_in
+from reed.store.snippets import overtaken
+from reed.store.sqlite.reads import Reads
+from reed.store.types import Type, compile_type
+from reed.store.workers import THE_STORE, Origin
+from reed.wire import identifiers
+from reed.wire.snippets import Record
+
+MAX_RETRIES = 5  # of a write whose snippet was changed while its content was in a worker
+
+
+class Writes(Reads):
+    # Snippets.
+
+    def create(
+        self,
+        type_name: str,
+        name: str,
+        content: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def begin() -> None:
+            if name:
+                identifiers.check("semantic name", name)
+            type_ = self._types.current.require(type_name)
+            self._contents.check(type_, content, write, failed, origin)
+
+        def write(checked: Content) -> None:
+            if self._types.current.require(type_name) is checked.type:
+                self._write(lambda: insert(checked), done, failed)
+            else:  # it was redefined meanwhile
+                begin()
+
+        def insert(checked: Content) -> str:
+            record = self._snippets.create(name, checked)
+            self._index.created()
+            self._outbox.add("snippet.created", record, record.created_at, by)
+            return record.id
+
+        self._contents.in_order(origin, begin, failed)
+
+    def update(
+        self,
+        ref: str,
+        if_version: int,
+        patch: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def begin(retries: int = MAX_RETRIES) -> None:
+            old = self._read(lambda: self._snippets.find(ref))
+            if if_version and if_version != old.version:
+                raise overtaken(ref, old.version, if_version)
+            type_ = self._types.current.require(old.snippet_type)
+            seen = self._writes
+
+            def write(content: Content) -> None:
+                if self._is_current(old, content, seen):
+                    self._write(lambda: self._replaced(self._snippets.replace(old, content), by), done, failed)
+                elif retries:
+                    begin(retries - 1)
+                else:
+                    raise overtaken(ref, old.version + 1, old.version)
+
+            self._contents.merge(type_, bytes(old.content), patch, write, failed, origin)
+
+        self._contents.in_order(origin, begin, failed)
+
+    def preview(
+        self,
+        ref: str,
+        if_version: int,
+        patch: bytes,
+        done: Done[Preview],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def begin() -> None:
+            old = self._find(ref)
+            if if_version and if_version != old.version:
+                raise overtaken(ref, old.version, if_version)
+            self._contents.merge(
+                None, bytes(old.content), patch, lambda content: done(Preview(old, content.text)), failed, origin
+            )
+
+        self._contents.in_order(origin, begin, failed)
+
+    def replace(
+        self,
+        seen: Record,
+        content: bytes,
+        done: Done[str],
+        failed: Failed,
+        *,
+        name: str | None = None,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def begin() -> None:
+            check_seen()
+            type_ = self._types.current.require(seen.snippet_type)
+            if name is not None and content == seen.content:
+                write(Content(content, type_))  # a rename is valid even if the content no longer fits its type
+            else:
+                self._contents.check(type_, content, write, failed, origin)
+
+        def write(checked: Content) -> None:
+            check_seen()
+            if self._types.current.require(seen.snippet_type) is checked.type:
+                self._write(lambda: self._replaced(self._snippets.replace(seen, checked, name), by), done, failed)
+            else:
+                begin()
+
+        def check_seen() -> None:
+            # The whole record is compared: after a ROLLBACK the same version may get another content.
+            current = self._read(lambda: self._snippets.find(seen.id))
+            if current != seen:
+                raise overtaken(seen.id, current.version, seen.version)
+
+        self._contents.in_order(origin, begin, failed)
+
+    def rename(
+        self,
+        ref: str,
+        name: str,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        # The search index has no names.
+        def rename() -> str:
+            return self._replaced(self._snippets.rename(ref, name), by, is_indexed=True)
+
+        self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
+
+    def _is_current(self, old: Record, content: Content, seen: int) -> bool:
+        """May the content be written in place of `old`, or was one or its type changed since `seen`?"""
+        if self._writes == seen:
+            return True
+        current = self._read(lambda: self._snippets.find(old.id))
+        return current == old and self._types.current.require(old.snippet_type) is content.type
+
+    def _replaced(self, record: Record, by: str, *, is_indexed: bool = False) -> str:
+        if not is_indexed:
+            self._index.changed(sequence_in(record.id))
+        self._outbox.add("snippet.updated", record, record.updated_at, by)
+        return record.id
+
+    def delete(
+        self,
+        ref: str,
+        cascade: bool,
+        done: Done[str],
+        failed: Failed,
+        *,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def delete() -> str:
+            record = self._snippets.find(ref)
+            self._bonds.delete_of(record, cascade)
+            self._snippets.delete(record)
+            self._index.changed(sequence_in(record.id))
+            self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
+            return record.id
+
+        self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
+
+    def restore(
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        accept_unfit: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        by: str = "",
+        origin: Origin = THE_STORE,
+    ) -> None:
+        record = restoring.checked(record)
+
+        def begin() -> None:
+            if self._read(lambda: self._snippets.find_at(record.id)) == record:
+                unchanged = Restored(record.id, "unchanged")
+                if dry_run or not self._transaction.is_open:
+                    done(unchanged)
+                else:
+                    self._write(lambda: unchanged, done, failed)
+                return
+            type_ = self._types.current.require(record.snippet_type)
+            self._contents.check(type_, bytes(record.content), write, failed, origin, accept_unfit=True)
+
+        def write(content: Content) -> None:
+            plan = self._read(
+                lambda: self._snippets.plan_restore(record, content, accept_unfit=accept_unfit, overwrite=overwrite)
+            )
+            if dry_run:
+                done(plan.result)
+            elif self._types.current.require(record.snippet_type) is not content.type:
+                begin()
+            else:
+                self._write(lambda: restored(plan, content), done, failed)
+
+        def restored(plan: restoring.Plan, content: Content) -> Restored:
+            self._snippets.restore(plan, content)
+            self._index.changed(sequence_in(record.id))
+            kind = "snippet.created" if plan.old is None else "snippet.updated"
+            self._outbox.add(kind, plan.record, self._clock() // 1000, by)
+            return plan.result
+
+        self._contents.in_order(origin, begin, failed)
+
+    # Bonds.
+
+    def bond(
+        self,
+        parent: str,
+        child: str,
+        weight: int,
+        path: str,
+        done: Done[str],
+        failed: Failed,
+        *,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        def bond() -> str:
+            return self._bonds.bond(parent, child, weight, path)
+
+        self._contents.in_order(origin, lambda: self._write(bond, done, failed), failed)
+
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, *, origin: Origin = THE_STORE) -> None:
+        def unbond() -> None:
+            self._bonds.unbond(parent, child)
+
+        self._contents.in_order(origin, lambda: self._write(unbond, done, failed), failed)
+
+    # Types and the search index.
+
+    def define(
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, *, origin: Origin = THE_STORE
+    ) -> None:
+        """Takes effect when the field indexes that it needs are built."""
+        definition = bytes(definition)
+
+        def begin() -> None:
+            new = compile_type(type_name, definition, for_loop=True)
+            if new.schema is None or new.schema.is_compiled:
+                build(new)
+                return
+            # It belongs into a worker, or is no JSON Schema: try it there.
+            self._workers.submit(
+                "try_type",
+                (type_name, definition),
+                lambda _: contents.run(lambda: build(new), failed),
+                lambda error: failed(_refused(new, error)),
+                origin=origin,
+                deadline=self._deadlines.job,
+            )
+
+        def build(new: Type) -> None:
+            self._fields.check_idle(type_name)
+            try:
+                if self._fields.must_build(new):
+                    self._fields.build(new, lambda: apply(new), failed)
+                else:
+                    apply(new)
+            except (sqlite3.Error, MemoryError) as error:
+                raise self._transaction.fail(error) from error
+
+        def apply(new: Type) -> None:
+            self._write(lambda: self._define(new), done, failed)
+
+        self._contents.in_order(origin, begin, failed)
+
+    def _define(self, new: Type) -> bool:
+        old = self._types.define(new)
+        self._index.redefined(new, old)
+        self._fields.redefined(new)
+        return old is None
+
+    def index(self, ref: str, done: Done[int], failed: Failed) -> None:
+        def mark() -> int:
+            self._transaction.begin()  # even if there is nothing to mark: the reply comes after the COMMIT
+            if ref:
+                self._index.changed(sequence_in(self._snippets.find(ref).id))
+                return 1
+            self._index.reindex(self._snippets.count)
+            return self._snippets.count
+
+        def wait(count: int) -> None:
+            self._index.when_caught_up(lambda error: failed(error) if error else done(count))
+
+        self._write(mark, wait, failed)
+
+
+def _refused(new: Type, error: CallError) -> CallError:
+    """A definition that could not be tried within the deadline is refused, for good."""
+    if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
+        return error
+    return Invalid(
+        f"type {new.name!r}: schema: validating takes too long: {error.message}",
+        hint="a definition that refers to itself twice for the same value never ends; make it simpler",
+    )
