@@ -157,10 +157,7 @@ class Filters:
 
 
 class WriteQueue:
-    """The writes of one connection, one after the other, with the write methods of Store.
-
-    The next write begins once the one before it is answered.
-    """
+    """The writes of one connection, with the write methods of Store. Each begins once the one before is answered."""
 
     def __init__(self, filters: Filters, store: Store, max_bytes: int, on_empty: Callable[[], None]) -> None:
         self._filters = filters
