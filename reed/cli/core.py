@@ -35,7 +35,8 @@ def start(args: Args, output: Output) -> int:
     unknown = {} if output.as_json else unknown_variables(os.environ)
     for name, hint in unknown.items():
         print_error(f"warning: unknown variable {name}; {hint}")
-    pid = launch(settings, [f"{name}={value}" for name in _FLAGS for value in args.texts(name)])
+    names = ("--runtime-dir", *(option.name for option in _SETTINGS))
+    pid = launch(settings, [f"{name}={value}" for name in names for value in args.texts(name)])
     folder = used_folder(settings.runtime_dir)
     value = {"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)}
     text = f"core started (pid {pid}): runtime folder {folder}, log {log_path(settings)}"
@@ -111,16 +112,6 @@ def init(args: Args, output: Output) -> int:
     return 0
 
 
-_FLAGS = (
-    "--runtime-dir",
-    "--data-dir",
-    "--registry",
-    "--plugin-dir",
-    "--config",
-    "--sandbox",
-    "--log-level",
-    "--log-file",
-)
 _SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
     Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),

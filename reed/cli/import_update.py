@@ -25,44 +25,45 @@ from reed.wire.schema import SchemaBond, SchemaTree, SchemaUnbond
 from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, SnippetUpdate
 
 
-class Change(NamedTuple):
-    line: int
-    ref: str  # its name or id
-    snippet_type: str
-    content: bytes
+class ImportLine(NamedTuple):
+    number: int
+    kind: str  # "snippet", "type", "bond"
+    ref: str = ""  # name of the snippet, or its id in the store
     old_id: str = ""  # in the file
-    cause: CallError | None = None  # the core's response to the line; None: not sent
+    snippet_type: str = ""
+    content: bytes = b""
+    cause: CallError | None = None  # the response that said that the snippet exists; None: its key says so
 
 
-def existing_snippet(change: Change, response: bytes | CallError) -> Record:
+def existing_snippet(line: ImportLine, response: bytes | CallError) -> Record:
     """The snippet in the response to GET. Raises the response, or the cause if that explains more."""
     if isinstance(response, CallError):
         is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
-        raise (change.cause if is_absent else None) or response
+        raise (line.cause if is_absent else None) or response
     record = SnippetGot.unpack(response).record
-    if change.ref not in (record.semantic_name, record.id):  # the ref is only the start of its id
-        raise change.cause or NotFound(f"no snippet {change.ref!r}")
+    if line.ref not in (record.semantic_name, record.id):  # the ref is only the start of its id
+        raise line.cause or NotFound(f"no snippet {line.ref!r}")
     return record
 
 
-def update_request(record: Record, change: Change, *, update: bool, dry_run: bool) -> Request | None:
+def update_request(record: Record, line: ImportLine, *, update: bool, dry_run: bool) -> Request | None:
     """The request that changes the snippet to what the line says; None if it is the same. Conflict without `update`."""
-    if change.old_id == record.id and change.cause is not None:
-        raise change.cause  # this very snippet, in a newer version
-    if record.snippet_type != change.snippet_type:
-        raise Conflict(f"{change.ref!r} exists with type {record.snippet_type}, not {change.snippet_type}")
-    old, new = bytes(record.content), change.content
+    if line.old_id == record.id and line.cause is not None:
+        raise line.cause  # this very snippet, in a newer version
+    if record.snippet_type != line.snippet_type:
+        raise Conflict(f"{line.ref!r} exists with type {record.snippet_type}, not {line.snippet_type}")
+    old, new = bytes(record.content), line.content
     if old == new or exact(old) == exact(new):
         return None
     if not update:
-        problem = str(change.cause) if change.cause else f"{change.ref} exists with different content"
+        problem = str(line.cause) if line.cause else f"{line.ref} exists with different content"
         raise Conflict(problem, hint="--update changes it")
     patch = merge_patch(old.decode(), new.decode()).encode()
     if dry_run:
         now = max(time.time_ns() // 1000, record.created_at)
         changed = record._replace(version=record.version + 1, updated_at=now, content=new)
-        return Request(Command.SNIPPET_RESTORE, SnippetRestore(RestoreFlag.DRY_RUN, changed).pack(), change)
-    return Request(Command.SNIPPET_UPDATE, SnippetUpdate(record.id, record.version, patch).pack(), change)
+        return Request(Command.SNIPPET_RESTORE, SnippetRestore(RestoreFlag.DRY_RUN, changed).pack(), line)
+    return Request(Command.SNIPPET_UPDATE, SnippetUpdate(record.id, record.version, patch).pack(), line)
 
 
 def merge_patch(old: str, new: str) -> str:

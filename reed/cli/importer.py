@@ -1,9 +1,9 @@
 """One run of `reed import`: lines become pipelined requests, and responses are counted.
 
-    line of an export     id is a UUID ── RESTORE; no id, or another one ── CREATE
-    line of plain content its key exists ── Change; otherwise CREATE
-    name already in use   Change: unchanged if the content is the same, written with `update`
-    bonds                 after all snippets
+    line of an export      id is a UUID ── RESTORE; no id, or another one ── CREATE
+    line of plain content  its key exists ── compare with that snippet; otherwise CREATE
+    name already in use    compare with that snippet: unchanged if the content is the same, written with `update`
+    bonds                  after all snippets
 
 A successful response means the snippet is on disk. An invalid line does not affect the others. A dry run uses RESTORE
 with its flag, under a synthetic id for a line that would be created.
@@ -16,10 +16,9 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from reed.cli.import_update import (
-    Change,
+    ImportLine,
     WantedBond,
     bond_requests,
     existing_bonds,
@@ -40,7 +39,7 @@ from reed.wire.structs import REF, pack_text
 
 MAX_PRINTED = 20  # problems of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_BATCH = 256  # changes
+_BATCH = 256  # lines whose snippet exists
 _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RESTORE
 
 
@@ -92,15 +91,6 @@ def problems_as_json(problems: list[FileError]) -> list[dict[str, object]]:
     return [{"line": each.line, "column": each.column, "error": each.message} for each in problems]
 
 
-class Source(NamedTuple):
-    number: int
-    kind: str  # "snippet", "type", "bond"
-    name: str = ""
-    old_id: str = ""  # in the file
-    snippet_type: str = ""
-    content: bytes = b""
-
-
 class Import:
     """`update`: existing snippets become what the file says. `new_ids`: ids of the file only connect its bonds."""
 
@@ -123,31 +113,30 @@ class Import:
         self.new_types: set[str] = set()  # that a dry run would define
         self._update = update
         self._new_ids = new_ids
-        self._changes: list[Change] = []
+        self._existing: list[ImportLine] = []
         self._bonds: list[tuple[int, jsonl.Line]] = []
         self._refs: dict[str, str] = {}  # id in the file -> ref in the store, where they differ
         self._types: dict[str, bytes] | None = None
         self._claimed_names: dict[str, int] = {}  # dry run: name -> line
 
     def run(self, requests: Iterator[Request]) -> None:
-        """Send the requests of all lines, then changes and bonds, which depend on their responses."""
+        """Send the requests of all lines, compare existing snippets on the way, and create the bonds in the end."""
         for request, response in self.core.pipelined(requests):
             self._handle(request.tag, response)
             self.processed = request.tag.number
-            if len(self._changes) >= _BATCH:
-                self._apply_changes()
-        self._apply_changes()
+            if len(self._existing) >= _BATCH:
+                self._update_existing()
+        self._update_existing()
         for request, response in self.core.pipelined(self._bond_requests()):
             if request.command == Command.SCHEMA_BOND or isinstance(response, CallError):
                 self._handle(request.tag, response)
 
-    def _handle(self, source: Source, response: bytes | CallError) -> None:
+    def _handle(self, source: ImportLine, response: bytes | CallError) -> None:
         if isinstance(response, PermissionDenied) and source.kind == "snippet":
             raise response  # every further line would fail alike
         if isinstance(response, CallError):
-            if isinstance(response, Conflict) and source.kind == "snippet" and source.name:
-                number, _, name, old_id, snippet_type, content = source
-                self._changes.append(Change(number, name, snippet_type, content, old_id, response))
+            if isinstance(response, Conflict) and source.kind == "snippet" and source.ref:
+                self._existing.append(source._replace(cause=response))
             else:
                 self.problems.reject(source.number, response)
             return
@@ -161,30 +150,30 @@ class Import:
         if source.old_id and source.old_id != written.snippet_id and not self.dry_run:
             self._refs[source.old_id] = written.snippet_id
 
-    def _apply_changes(self) -> None:
+    def _update_existing(self) -> None:
         """Compare the lines so far with their snippets, on connections of its own: self.core is within a pipeline."""
-        changes, self._changes = self._changes, []
-        if not changes:
+        lines, self._existing = self._existing, []
+        if not lines:
             return
         path, timeout = self.core.path, self.core.timeout
         with Client(path, timeout) as reader, Client(path, timeout) as writer:
-            for request, response in writer.pipelined(self._update_requests(reader, changes)):
+            for request, response in writer.pipelined(self._update_requests(reader, lines)):
                 if isinstance(response, CallError):
-                    self.problems.reject(request.tag.line, response)
+                    self.problems.reject(request.tag.number, response)
                 else:
                     self.counts["updated"] += 1
 
-    def _update_requests(self, reader: Client, changes: list[Change]) -> Iterator[Request]:
-        reads = (Request(Command.SNIPPET_GET, pack_text(change.ref, REF.size), change) for change in changes)
+    def _update_requests(self, reader: Client, lines: list[ImportLine]) -> Iterator[Request]:
+        reads = (Request(Command.SNIPPET_GET, pack_text(line.ref, REF.size), line) for line in lines)
         for read, response in reader.pipelined(reads):
-            change = read.tag
+            line = read.tag
             try:
-                record = existing_snippet(change, response)
-                if change.old_id and change.old_id != record.id:
-                    self._refs[change.old_id] = record.id
-                request = update_request(record, change, update=self._update, dry_run=self.dry_run)
+                record = existing_snippet(line, response)
+                if line.old_id and line.old_id != record.id:
+                    self._refs[line.old_id] = record.id
+                request = update_request(record, line, update=self._update, dry_run=self.dry_run)
             except (CallError, ValueError) as error:
-                self.problems.reject(change.line, error)
+                self.problems.reject(line.number, error)
                 continue
             if request is None:
                 self.counts["unchanged"] += 1
@@ -215,12 +204,12 @@ class Import:
                 f"unknown kind {kind!r}, expected type, snippet or bond", hint="--type NAME imports plain content"
             )
         name, snippet_type = line.text("name", default=""), line.text("type")
-        source = Source(number, kind, name, line.text("id", default=""), snippet_type, line.json)
+        source = ImportLine(number, kind, name, line.text("id", default=""), snippet_type, line.json)
         if self._new_ids or _UUID.fullmatch(source.old_id) is None:
             return self._create(source)
         return self._restore(source, jsonl.record(line), RestoreFlag.ACCEPT_UNFIT)
 
-    def _restore(self, source: Source, record: Record, flags: int) -> Request | None:
+    def _restore(self, source: ImportLine, record: Record, flags: int) -> Request | None:
         if self.dry_run:
             flags |= RestoreFlag.DRY_RUN
             self._claim_name(source)
@@ -231,19 +220,19 @@ class Import:
             flags |= RestoreFlag.OVERWRITE
         return Request(Command.SNIPPET_RESTORE, SnippetRestore(flags, record).pack(), source)
 
-    def _create(self, source: Source) -> Request | None:
+    def _create(self, source: ImportLine) -> Request | None:
         if not self.dry_run:
-            payload = SnippetCreate(source.snippet_type, source.name, source.content).pack()
+            payload = SnippetCreate(source.snippet_type, source.ref, source.content).pack()
             return Request(Command.SNIPPET_CREATE, payload, source)
         now = time.time_ns() // 1000
-        record = Record(_synthetic_id(), source.snippet_type, source.name, 1, now, now, source.content)
+        record = Record(_synthetic_id(), source.snippet_type, source.ref, 1, now, now, source.content)
         return self._restore(source, record, 0)
 
-    def _claim_name(self, source: Source) -> None:
+    def _claim_name(self, source: ImportLine) -> None:
         """Detect names used twice within the file, which in a dry run the core cannot."""
-        before = self._claimed_names.setdefault(source.name, source.number) if source.name else source.number
+        before = self._claimed_names.setdefault(source.ref, source.number) if source.ref else source.number
         if before != source.number:
-            raise Malformed(f"duplicate name {source.name!r}: line {before} has it too")
+            raise Malformed(f"duplicate name {source.ref!r}: line {before} has it too")
 
     def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
         if self._types is None:
@@ -259,7 +248,9 @@ class Import:
             self.counts["types"] += 1
             self.new_types.add(name)
             return None
-        return Request(Command.REGISTRY_DEFINE, RegistryDefine(name, line.json).pack(), Source(number, "type", name))
+        return Request(
+            Command.REGISTRY_DEFINE, RegistryDefine(name, line.json).pack(), ImportLine(number, "type", name)
+        )
 
     def _bond_requests(self) -> Iterator[Request]:
         wanted: list[WantedBond] = []
@@ -274,7 +265,7 @@ class Import:
             try:
                 for command, payload in bond_requests(each, existing, update=self._update):
                     if not self.dry_run:
-                        yield Request(command, payload, Source(each.line, "bond"))
+                        yield Request(command, payload, ImportLine(each.line, "bond"))
                     elif command == Command.SCHEMA_BOND:
                         self.counts["bonds"] += 1
             except CallError as error:
@@ -290,10 +281,10 @@ class Import:
                 content = exact(line)
                 found = keys.find(number, content) if keys else ""
                 if found:
-                    self._changes.append(Change(number, found, snippet_type, line))
+                    self._existing.append(ImportLine(number, "snippet", found, "", snippet_type, line))
                     continue
                 name = naming.name(number, content)
-                request = self._create(Source(number, "snippet", name, "", snippet_type, line))
+                request = self._create(ImportLine(number, "snippet", name, "", snippet_type, line))
             except (ValueError, Malformed, RecursionError) as error:
                 self.problems.reject(number, error)
                 continue

@@ -39,15 +39,9 @@ def config(args: Args) -> Config:
     """The settings that `reed serve` would use with the same options."""
     from reed.config import load
 
-    overrides = {
-        "runtime_dir": args.text("--runtime-dir"),
-        "data_dir": args.text("--data-dir"),
-        "registry": args.text("--registry"),
-        "plugin_dirs": args.texts("--plugin-dir") or None,
-        "sandbox": args.text("--sandbox"),
-        "log_file": args.text("--log-file"),
-        "log_level": args.text("--log-level"),
-    }
+    names = ("runtime_dir", "data_dir", "registry", "sandbox", "log_file", "log_level")
+    overrides: dict[str, Any] = {name: args.text(f"--{name.replace('_', '-')}") for name in names}
+    overrides["plugin_dirs"] = args.texts("--plugin-dir") or None
     return load(args.text("--config"), os.environ, overrides)
 
 
