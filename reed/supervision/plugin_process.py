@@ -193,7 +193,6 @@ class PluginProcess:
         self._supervision.on_exit(pid)
 
     def _make_fifo(self) -> Path:
-        """A FIFO under the first free name."""
         folder = self._runtime_dir / "output"
         folder.mkdir(mode=0o700, exist_ok=True)
         number = self.generation

@@ -75,7 +75,6 @@ class WatchedProcess:
         return self._adopted is None or start_time(self.pid) == self._adopted
 
     def send(self, number: signal.Signals) -> None:
-        """Send a Unix signal to the process, unless it has ended."""
         if not self.ended and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send(number)
