@@ -38,12 +38,10 @@ class Node:
     key_column: int = 0
 
     def wrong(self, message: str, hint: str = "") -> FileError:
-        """An error about this value."""
         message = f"{self.field}: {message}" if self.field else message
         return self.error(self.path, message, line=self.line, column=self.column, hint=hint)
 
     def wrong_key(self, message: str, hint: str = "") -> FileError:
-        """An error about its key."""
         return replace(self, line=self.key_line, column=self.key_column).wrong(message, hint)
 
     def expected(self, what: str) -> FileError:
@@ -55,7 +53,6 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """A description for messages."""
         if isinstance(self.value, dict):
             return "a mapping"
         if isinstance(self.value, list):

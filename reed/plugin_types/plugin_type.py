@@ -49,11 +49,9 @@ class PluginType(NamedTuple):
     template_files: Mapping[str, Path] = {}  # added to the template: path in the new folder, and file to copy
 
     def places(self, name: str, entry: str) -> list[str]:
-        """The paths below its folder where the code of the plugin `name` may be."""
         return [entry] if entry else [place.replace(NAME, name) for place in self.entry_points]
 
     def owns(self, folder: Path, name: str, entry: str) -> bool:
-        """Whether this folder looks like a plugin of this type."""
         if entry:
             return bool(self.suffix) and entry.endswith(self.suffix)
         return any((folder / place).is_file() for place in self.places(name, ""))

@@ -1,6 +1,6 @@
 """SANDBOX: the confinement of a plugin's process, permanent and before any of its code runs (sandbox.md).
 
-    rules_for(profile, permissions, …) ── Rules ── Sandbox.prepare ── Confinement.apply, in the plugin's own process
+    rules_for ── Rules ── Sandbox.prepare ── Confinement.apply, in the plugin's own process
 
     mark         identifies a plugin's process and all its descendants
     limits       rlimits, descriptors, no_new_privs, capabilities

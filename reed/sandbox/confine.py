@@ -22,8 +22,6 @@ from reed.sandbox.rules import Rules
 
 
 class Confinement:
-    """The confinement of one plugin's process."""
-
     __slots__ = ("kernel", "own_socket", "ruleset", "steps")
 
     def __init__(self, kernel: Kernel, own_socket: OwnSocket | None) -> None:
@@ -44,7 +42,6 @@ class Confinement:
             step.run()
 
     def close(self) -> None:
-        """Call it in the parent, after the fork."""
         if self.ruleset >= 0:
             os.close(self.ruleset)
         if self.own_socket is not None:

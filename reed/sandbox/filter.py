@@ -62,8 +62,6 @@ Verdict = int | Alternatives
 
 
 class Kind(NamedTuple):
-    """The parameters of a filter."""
-
     executes: bool  # otherwise it stays one process
     network: bool = False  # TCP sockets
     own_socket: bool = False  # one process: it may create a Unix socket and connect it to one address

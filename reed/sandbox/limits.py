@@ -28,7 +28,6 @@ _CAP_SYS_RESOURCE = 24
 
 
 def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
-    """Sets soft and hard limits, never above the current hard limit."""
     yield _limit(kernel, "core dumps", resource.RLIMIT_CORE, 0)
     yield _limit(kernel, "open files", resource.RLIMIT_NOFILE, rules.open_files)
     if rules.processes is not None:

@@ -22,7 +22,6 @@ _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 def mark(kernel: Kernel) -> Iterator[Step]:
-    """Marks this process and all its future descendants."""
     yield Step("mark", "mark the process", kernel.setrlimit, (RLIMIT_LOCKS, struct.pack("=QQ", 0, 0)))
 
 

@@ -1,8 +1,8 @@
 """The one address that a Lua plugin may connect to, so that it can reconnect after the core died.
 
-A seccomp filter sees only where the address of connect(2) is in memory, not its contents. So the address gets a page of
-its own, made read-only and sealed (mseal, Linux 6.10), and the filter allows only this page. Nothing in this process
-can change, unmap or replace it, not even machine code injected through a bug in Lua; before Linux 6.10 such code could.
+A seccomp filter sees where the address of connect(2) is in memory, not its contents. So the filter allows only a page
+that holds this address, is read-only and sealed (mseal). Before Linux 6.10, without mseal, machine code that was
+injected through a bug in Lua could replace the page.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ def _content(path: str) -> bytes:
 
 
 def has_mseal(kernel: Kernel) -> bool:
-    """Whether this kernel has mseal."""
     try:
         kernel.call(_MSEAL, 0, 0, 0)
     except OSError:

@@ -34,7 +34,7 @@ _NETWORK = (
 
 
 class Profile(NamedTuple):
-    """What every plugin of a type may do (reed.plugin_types)."""
+    """What a plugin type may do (reed.plugin_types)."""
 
     executes: bool  # it executes programs, forks, and may have the network; otherwise it stays one process
     read_paths: tuple[str, ...] = ()

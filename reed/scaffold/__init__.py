@@ -34,7 +34,6 @@ def language_of(name: str) -> str:
 
 
 def row(name: str, language: str) -> str:
-    """The line of plugin-registry.csv for a new plugin."""
     kind = LANGUAGES[language].name
     path = f"/tmp/reed-cms/plugins/{name}.sock"
     return f'{name},{kind},{path},{VERSION},"snippet_read","editor,admin",true,"What {name} does, in one line"'

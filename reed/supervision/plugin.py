@@ -58,7 +58,7 @@ class Plugin(Lifecycle):
 
     @property
     def row(self) -> Row:
-        """The row that the process was launched from, with the people of the newest row."""
+        """The row that the process was launched from, with the columns of the newest one that apply at once."""
         return self.spec.row if self.spec else self.newest_row
 
     @property
@@ -88,7 +88,7 @@ class Plugin(Lifecycle):
         self.handle(Trigger.LAUNCH_FAILED, str(error))
 
     def set_row(self, row: Row) -> None:
-        """Changes of people apply at once, the rest to the next process."""
+        """Columns such as user_groups apply at once, the rest to the next process."""
         self.newest_row = row
         if self.spec is not None:
             self.spec = self.spec.with_row(row)

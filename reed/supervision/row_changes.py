@@ -158,7 +158,7 @@ class RowChanges:
             pending.done(otherwise)
 
     def _update(self, plugin: Plugin, row: Row) -> None:
-        """A plugin whose row exists, changed or not."""
+        """The row of the plugin may have changed, or its files."""
         if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
             self._add_successor(row, start=plugin.state not in AT_REST)
             self._remove(plugin)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from reed.errors import Malformed
 from reed.wire import structs
 from reed.wire.common import unpack_status
-from reed.wire.structs import Bytes, exact, fill, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.structs import (
+    Bytes,
+    exact,
+    fill,
+    head,
+    nothing_left,
+    pack_text,
+    split,
+    split_item,
+    unpack_items,
+    unpack_text,
+)
 
 
 class RegistryDefine(NamedTuple):
@@ -48,11 +58,8 @@ class Definition(NamedTuple):
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Definition, memoryview]:
-        name, length = head(structs.DEFINITION, payload, "definition")
-        end = structs.DEFINITION.size + length
-        if len(payload) < end:
-            raise Malformed(f"definition of {length} bytes is cut off")
-        return cls(unpack_text(name), payload[structs.DEFINITION.size : end]), payload[end:]
+        (name, _), definition, rest = split_item(structs.DEFINITION, payload, "definition")
+        return cls(unpack_text(name), definition), rest
 
 
 class RegistryGot(NamedTuple):
@@ -82,9 +89,4 @@ class RegistryPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> RegistryPage:
         status, count = head(structs.COUNT, payload, "REGISTRY_LIST")
         rest = memoryview(payload)[structs.COUNT.size :]
-        definitions = []
-        for _ in range(count):
-            definition, rest = Definition.unpack_from(rest)
-            definitions.append(definition)
-        nothing_left(rest, "REGISTRY_LIST")
-        return cls(status, definitions)
+        return cls(status, unpack_items(Definition.unpack_from, count, rest, "REGISTRY_LIST"))

@@ -14,9 +14,10 @@ from reed.wire.structs import (
     exact,
     fill,
     head,
-    nothing_left,
     pack_text,
     split,
+    split_item,
+    unpack_items,
     unpack_text,
 )
 
@@ -58,13 +59,9 @@ class SearchHit(NamedTuple):
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[SearchHit, memoryview]:
-        snippet_id, kind, name, score, length = head(structs.SEARCH_HIT, payload, "hit")
-        end = structs.SEARCH_HIT.size + length
-        if len(payload) < end:
-            raise Malformed(f"excerpt of {length} bytes is cut off")
-        excerpt = decode_text(payload[structs.SEARCH_HIT.size : end], "excerpt")
+        (snippet_id, kind, name, score, _), excerpt, rest = split_item(structs.SEARCH_HIT, payload, "hit")
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
-        return cls(*texts, score, excerpt), payload[end:]
+        return cls(*texts, score, decode_text(excerpt, "excerpt")), rest
 
 
 class SearchPage(NamedTuple):
@@ -80,12 +77,7 @@ class SearchPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> SearchPage:
         status, total, count = head(structs.SEARCH_PAGE, payload, "SEARCH_QUERY")
         rest = memoryview(payload)[structs.SEARCH_PAGE.size :]
-        hits = []
-        for _ in range(count):
-            hit, rest = SearchHit.unpack_from(rest)
-            hits.append(hit)
-        nothing_left(rest, "SEARCH_QUERY")
-        return cls(status, total, hits)
+        return cls(status, total, unpack_items(SearchHit.unpack_from, count, rest, "SEARCH_QUERY"))
 
 
 class SearchIndexed(NamedTuple):

@@ -8,7 +8,20 @@ from typing import Any, NamedTuple
 from reed.errors import Malformed
 from reed.wire import strict_json, structs
 from reed.wire.common import unpack_status
-from reed.wire.structs import Bytes, clip, decode_text, exact, fill, head, nothing_left, pack_text, split, unpack_text
+from reed.wire.structs import (
+    Bytes,
+    clip,
+    decode_text,
+    exact,
+    fill,
+    head,
+    nothing_left,
+    pack_text,
+    split,
+    split_item,
+    unpack_items,
+    unpack_text,
+)
 
 
 class SnippetCreate(NamedTuple):
@@ -119,16 +132,10 @@ class Record(NamedTuple):
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
         """The record at the start of `payload`, and the bytes after it."""
-        if len(payload) < structs.RECORD.size:
-            raise Malformed(f"record: {len(payload)} bytes, expected at least {structs.RECORD.size}")
-        fields = structs.RECORD.unpack_from(payload)
-        snippet_id, kind, name, version, created_at, updated_at, length = fields
-        end = structs.RECORD.size + length
-        if len(payload) < end:
-            raise Malformed(f"record: content of {length} bytes is cut off")
-        content = payload[structs.RECORD.size : end]
+        fields, content, rest = split_item(structs.RECORD, payload, "record")
+        snippet_id, kind, name, version, created_at, updated_at, _ = fields
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
-        return cls(*texts, version, created_at, updated_at, content), payload[end:]
+        return cls(*texts, version, created_at, updated_at, content), rest
 
 
 class RestoreFlag(IntFlag):
@@ -242,9 +249,4 @@ class SnippetPage(NamedTuple):
     def unpack(cls, payload: Bytes) -> SnippetPage:
         status, count, cursor = head(structs.SNIPPET_PAGE, payload, "SNIPPET_LIST")
         rest = memoryview(payload)[structs.SNIPPET_PAGE.size :]
-        records = []
-        for _ in range(count):
-            record, rest = Record.unpack_from(rest)
-            records.append(record)
-        nothing_left(rest, "SNIPPET_LIST")
-        return cls(status, unpack_text(cursor), records)
+        return cls(status, unpack_text(cursor), unpack_items(Record.unpack_from, count, rest, "SNIPPET_LIST"))

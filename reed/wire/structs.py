@@ -6,9 +6,10 @@ Records (see `common`) pack and unpack these; hot paths use them directly.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from struct import error as StructError
-from typing import Any
+from typing import Any, TypeVar
 
 from reed.errors import Malformed
 
@@ -84,6 +85,7 @@ SEARCH_HIT = _struct("36s id", "32s snippet_type", "32s semantic_name", "f score
 MONITORED = _struct("Q timestamp", "B direction", "I connection", "32s peer")  # + frame
 
 Bytes = bytes | bytearray | memoryview
+Item = TypeVar("Item")
 
 
 def pack_text(text: str, size: int) -> bytes:
@@ -131,6 +133,27 @@ def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], m
     if len(tail) != fields[-1]:
         raise Malformed(f"{what}: {len(tail)} bytes follow the struct, its length field says {fields[-1]}")
     return fields, tail
+
+
+def split_item(layout: Struct, payload: memoryview, what: str) -> tuple[tuple[Any, ...], memoryview, memoryview]:
+    """Like `split`, for an item of a list: also the bytes after it."""
+    fields = head(layout, payload, what)
+    end = layout.size + fields[-1]
+    if len(payload) < end:
+        raise Malformed(f"{what}: its tail of {fields[-1]} bytes is cut off")
+    return fields, payload[layout.size : end], payload[end:]
+
+
+def unpack_items(
+    unpack_from: Callable[[memoryview], tuple[Item, memoryview]], count: int, payload: memoryview, what: str
+) -> list[Item]:
+    """The items of a list that is the rest of a payload."""
+    items = []
+    for _ in range(count):
+        item, payload = unpack_from(payload)
+        items.append(item)
+    nothing_left(payload, what)
+    return items
 
 
 def exact(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:

@@ -15,8 +15,6 @@ import gc
 
 
 class _MallInfo(ctypes.Structure):
-    """glibc's mallinfo2(3)."""
-
     _fields_ = [
         (name, ctypes.c_size_t)
         for name in (

@@ -33,8 +33,6 @@ class ReadWatcher(Protocol):
 
 
 class _Launch(NamedTuple):
-    """A launch in flight."""
-
     on_launched: Callable[[int], None]
     on_failed: Callable[[str], None]
     report: bytearray

@@ -30,8 +30,6 @@ _RUN = struct.Struct("=QQ")  # address and length in bytes
 
 
 class Prefault:
-    """The runs of pages that `learn` found."""
-
     def __init__(self, runs: bytes) -> None:
         self._madvise = ctypes.PyDLL(None).madvise
         self._madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int

@@ -4,11 +4,9 @@
        ^                                                                                       └─ executes a program
        └── a pipe tells that the spare has a request: the next spare is made
 
-A spare always waits, so that a start waits neither for a fork nor for page faults (prefault.py). It reads the request
-and its descriptors from the core's socket itself: if the zygote did this, it would write to pages, which then become
-the plugin's own (cow_heap.py).
-
-The core starts the zygote before it opens anything. Zygote and spare end when the core's end of the socket closes.
+A spare always waits, so that a start waits neither for a fork nor for page faults. It reads the request itself, because
+pages that the zygote writes to are copied for each plugin (cow_heap.py). Both end when the core's end of the socket
+closes.
 """
 
 from __future__ import annotations
@@ -93,7 +91,6 @@ class ZygoteProcess:
         return bool(byte)
 
     def _be_the_spare(self, accepting: int) -> NoReturn:
-        """Waits for a request, then becomes its plugin."""
         try:
             name_process("reed:spare")
             self._prefault.touch()

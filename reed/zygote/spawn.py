@@ -113,7 +113,7 @@ class Spawn:
         host.run(task, confinement.own_socket.connect)
 
     def confine(self, task: LuaLaunchSpec) -> None:
-        """Confines this process as the request says. Raises SandboxError."""
+        """Raises SandboxError."""
         confinement = self._confinements[False, self._flags.network, self._flags.mode]
         assert confinement.own_socket is not None
         confinement.own_socket.set_path(self._address(task.socket_path))

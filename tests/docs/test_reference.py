@@ -1,7 +1,4 @@
-"""Every setting, key, command, option, error, permission, limit and SDK function is on its reference page.
-
-What a page must have comes from the program itself: a new setting or command fails here until it is documented.
-"""
+"""Every setting, key, command, option, error, permission, limit and SDK function is on its reference page."""
 
 from __future__ import annotations
 

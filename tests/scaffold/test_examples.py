@@ -109,7 +109,7 @@ MANIFESTS = {
 
 @pytest.fixture
 def crate(site, cargo_build):
-    """A site with both examples as its plugins."""
+    """A site with both examples as plugins."""
     built = cargo_build(Path(reed.__file__).parent / "rust", "--examples") / "examples"
     for name, manifest in MANIFESTS.items():
         folder = site.root / "plugins" / name

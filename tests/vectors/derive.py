@@ -1,9 +1,7 @@
-"""The golden vectors, derived a second time: `python derive.py` prints wire.json, with `--write` it renews the file.
+"""Prints wire.json; with `--write` it writes the file.
 
-This script knows nothing of `reed`. Every format below was typed from the tables of protocol.md and the
-constants from reedcms-10.md, so that a slip in reed/wire and one here would have to be the same slip to go unseen.
-The worked examples of README.md were laid out by hand, byte by byte, and tests/wire/test_vectors.py holds them against
-what comes out here.
+This script does not import `reed`. Its formats were typed from protocol.md and its constants from reedcms-10.md, so
+that an error in reed/wire is found unless the same error was made here.
 """
 
 from __future__ import annotations
@@ -58,18 +56,18 @@ RECORD = "<36s32s32sIQQI"
 HIT = "<36s32s32sfH"
 DEFINITION = "<32sI"
 
-# record, name, format, fields in order of the format ("…_len" and the like are left out: the tail's length fills the
-# last place), the tail's field or None.
+# Entries are: record, name, format, fields in the order of the format but for the length of the tail, which comes last,
+# and the name of the tail's field, or None.
 Fields = dict[str, Any]
 
 
 def raw(value: Any) -> bytes:
-    """A tail's bytes: text, or {"hex": …} for what is no text."""
+    """The bytes of a tail, which is text or {"hex": …}."""
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
 
 
 def pack(layout: str, fields: Fields, tail: str | None = None) -> bytes:
-    """The struct, with the length of the field `tail` in its last place and that field behind it."""
+    """The struct, with the length of the tail as its last field, and the tail."""
     values = [value.encode() if isinstance(value, str) else value for key, value in fields.items() if key != tail]
     if tail is None:
         return struct.pack(layout, *values)
@@ -81,7 +79,7 @@ def frame(command: int, flags: int, payload: bytes) -> bytes:
 
 
 def simple() -> list[tuple[str, str, str, Fields, str | None]]:
-    """Payloads of one struct, most with a tail."""
+    """Payloads of one struct and perhaps a tail."""
     content = '{"title":"Grüße","draft":false}'
     written = "<H36sH"
     return [
@@ -168,7 +166,7 @@ def signals() -> list[tuple[str, str, str, Fields, str | None]]:
 
 
 def compound() -> list[dict[str, Any]]:
-    """Payloads that hold records, hits or definitions, and those with a magic of their own."""
+    """Payloads that contain records, hits or definitions, and messages."""
     one: Fields = {"id": ID, "snippet_type": "page", "semantic_name": "blog/intro", "version": 3,
                    "created_at": WHEN, "updated_at": LATER, "content": '{ "title": "kept as it came" }'}  # fmt: skip
     two: Fields = {"id": OTHER, "snippet_type": "page", "semantic_name": "", "version": 1,
@@ -196,7 +194,7 @@ def compound() -> list[dict[str, Any]]:
     def status(number: int) -> bytes:
         return number.to_bytes(2, "little")
 
-    def letter(fields: Fields) -> bytes:
+    def message_bytes(fields: Fields) -> bytes:
         data = {"magic": 0x504C4D47, "version": 1, **fields}
         return pack("<IBB32s32sQI", data, "payload")
 
@@ -224,13 +222,13 @@ def compound() -> list[dict[str, Any]]:
         entry("PluginAnswer", "bytes", "<H + body", {"status": 200, "body": {"hex": "89504e470d0a1a0a"}},
               status(200) + bytes.fromhex("89504e470d0a1a0a")),
         entry("PluginAnswer", "status alone: PLUGIN_START", "<H + body", {"status": 200, "body": ""}, status(200)),
-        entry("PluginMessage", "KEYWORD_OPTIMIZED", "<IBB32s32sQI", message, letter(message)),
-        entry("PluginMessage", "ACK", "<IBB32s32sQI", answer, letter(answer)),
+        entry("PluginMessage", "KEYWORD_OPTIMIZED", "<IBB32s32sQI", message, message_bytes(message)),
+        entry("PluginMessage", "ACK", "<IBB32s32sQI", answer, message_bytes(answer)),
     ]  # fmt: skip
 
 
 def frames(payloads: dict[str, str]) -> list[dict[str, Any]]:
-    """A frame for each flag, and each pair of them that the protocol uses."""
+    """A frame for each combination of flags that the protocol uses."""
 
     def entry(name: str, command: str, flags: list[str], payload: str) -> dict[str, Any]:
         data = bytes.fromhex(payload)
@@ -253,7 +251,7 @@ def frames(payloads: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def bad(payloads: dict[str, str]) -> list[dict[str, Any]]:
-    """What must be refused, with which error, and whether the connection outlives it."""
+    """What must be rejected, with which error, and whether the connection stays open."""
     get = frame(0x04, 0, ID.encode())
     create = bytes.fromhex(payloads["create, with a name"])
 

@@ -20,7 +20,7 @@ type OnCommand = Box<dyn Fn(&Context<'_>, &Input<'_>) -> Result<Reply, Error> + 
 type OnMessage = Box<dyn Fn(&Context<'_>, &PluginMessage) -> Result<Answer, Error> + Send + Sync>;
 type OnSignal = Box<dyn Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync>;
 type OnSleep = Box<dyn Fn(&Context<'_>) -> Result<(), Error> + Send + Sync>;
-type Metrics = Box<dyn Fn() -> Value + Send + Sync>;
+type OnMetrics = Box<dyn Fn() -> Value + Send + Sync>;
 
 /// A plugin made of closures by a [`PluginBuilder`].
 ///
@@ -41,7 +41,7 @@ pub struct Plugin {
     on_message: BTreeMap<u8, OnMessage>,
     on_signal: Option<OnSignal>,
     on_sleep: Option<OnSleep>,
-    metrics: Option<Metrics>,
+    metrics: Option<OnMetrics>,
     concurrency: usize,
     sleep: Option<Sleep>,
     reconnect_timeout: Duration,

@@ -72,7 +72,6 @@ impl Connection {
         self.stream.write_all(&frame).map_err(|_| Error::disconnected("write"))
     }
 
-    /// The next received call or signal.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Error> {
         if let Some(frame) = self.deferred.pop_front() {
             return Ok(Some(frame));
@@ -105,7 +104,6 @@ impl Connection {
         }
     }
 
-    /// Whether something can be read within that time.
     pub(crate) fn is_readable(&self, timeout: Duration) -> Result<bool, Error> {
         sys::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(timeout))
     }
@@ -144,7 +142,6 @@ impl Connection {
         }
     }
 
-    /// Frees memory before the plugin sleeps.
     pub(crate) fn shrink(&mut self) {
         self.buffer.shrink();
         self.deferred.shrink_to_fit();

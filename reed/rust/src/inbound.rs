@@ -3,7 +3,7 @@
 //! A plugin whose request gets no answer sends it again, with the same timestamp. So the timestamps of the latest
 //! messages are kept, with their answers: a repeated message is not handled again, and gets the same answer.
 //!
-//! A plugin that fills its FIFO with garbage is not read for a while (`GarbageMeter`).
+//! A plugin that fills its FIFO with junk is not read for a while (`JunkMeter`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 const MAX_SEEN: usize = 256;
 const MAX_SEEN_BYTES: usize = 64 * 1024; // of their answers
 
-const GARBAGE_PAUSE: Duration = Duration::from_secs(60);
-const MAX_GARBAGE: f64 = 2.0 * MAX_PAYLOAD as f64; // bytes: two torn messages of the maximum size
-const REPEAT_COST: u64 = 4096; // bytes of garbage that a repeated message counts as: it costs an answer
+const JUNK_PAUSE: Duration = Duration::from_secs(60);
+const MAX_JUNK: f64 = 2.0 * MAX_PAYLOAD as f64; // bytes: two torn messages of the maximum size
+const REPEAT_COST: u64 = 4096; // bytes of junk that a repeated message counts as: it costs an answer
 
 /// A message that was read.
 pub(crate) enum Arrival {
@@ -30,13 +30,13 @@ pub(crate) enum Arrival {
     Repeat(u64),
 }
 
-/// An answer: message type and payload.
-type Answer = (u8, Vec<u8>);
+/// Message type and payload of an answer.
+pub(crate) type SentAnswer = (u8, Vec<u8>);
 
 /// Timestamps of the latest messages with their answers, oldest first.
 #[derive(Debug, Default)]
 struct Seen {
-    messages: VecDeque<(u64, Option<Answer>)>,
+    messages: VecDeque<(u64, Option<SentAnswer>)>,
     answer_bytes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Seen {
         true
     }
 
-    fn set_answer(&mut self, timestamp: u64, answer: Answer) {
+    fn set_answer(&mut self, timestamp: u64, answer: SentAnswer) {
         if let Some((_, kept)) = self.messages.iter_mut().find(|(seen, _)| *seen == timestamp) {
             self.answer_bytes += answer.1.len();
             *kept = Some(answer);
@@ -63,7 +63,7 @@ impl Seen {
         }
     }
 
-    fn answer_to(&self, timestamp: u64) -> Option<Answer> {
+    fn answer_to(&self, timestamp: u64) -> Option<SentAnswer> {
         self.messages.iter().find(|(seen, _)| *seen == timestamp)?.1.clone()
     }
 
@@ -74,26 +74,25 @@ impl Seen {
     }
 }
 
-/// A leaky bucket: garbage fills it, and it empties within [`GARBAGE_PAUSE`]. A plugin that dies while it writes, or
+/// A leaky bucket: junk fills it, and it empties within [`JUNK_PAUSE`]. A plugin that dies while it writes, or
 /// that repeats its requests, stays far below the limit.
 #[derive(Debug)]
-struct GarbageMeter {
+struct JunkMeter {
     level: f64,
     updated_at: Instant,
 }
 
-impl GarbageMeter {
-    fn new(now: Instant) -> GarbageMeter {
-        GarbageMeter { level: 0.0, updated_at: now }
+impl JunkMeter {
+    fn new(now: Instant) -> JunkMeter {
+        JunkMeter { level: 0.0, updated_at: now }
     }
 
     /// Whether the bucket overflows; it is empty afterwards.
     fn add(&mut self, bytes: u64, now: Instant) -> bool {
-        let leaked =
-            now.duration_since(self.updated_at).as_secs_f64() * MAX_GARBAGE / GARBAGE_PAUSE.as_secs_f64();
+        let leaked = now.duration_since(self.updated_at).as_secs_f64() * MAX_JUNK / JUNK_PAUSE.as_secs_f64();
         self.level = (self.level - leaked).max(0.0) + bytes as f64;
         self.updated_at = now;
-        let overflows = self.level > MAX_GARBAGE;
+        let overflows = self.level > MAX_JUNK;
         if overflows {
             self.level = 0.0;
         }
@@ -109,7 +108,7 @@ pub(crate) struct Inbound {
     buffer: MessageBuffer,
     seen: Seen,
     paused_until: Option<Instant>,
-    garbage: GarbageMeter,
+    junk: JunkMeter,
     counted: u64, // dropped bytes that the meter has
     repeats: u64, // that the meter does not have yet
 }
@@ -125,7 +124,7 @@ impl Inbound {
             buffer: MessageBuffer::new(source, paths.plugin())?,
             seen: Seen::default(),
             paused_until: None,
-            garbage: GarbageMeter::new(Instant::now()),
+            junk: JunkMeter::new(Instant::now()),
             counted: 0,
             repeats: 0,
         })
@@ -155,7 +154,6 @@ impl Inbound {
         }
     }
 
-    /// The next message in the buffer.
     pub(crate) fn next(&mut self) -> Option<Arrival> {
         let message = self.buffer.next_message()?;
         if self.seen.insert(message.timestamp) {
@@ -170,26 +168,26 @@ impl Inbound {
         self.seen.set_answer(timestamp, (message_type, payload));
     }
 
-    /// The answer to a message: type and payload; None if there is none (yet).
-    pub(crate) fn answer_to(&self, timestamp: u64) -> Option<(u8, Vec<u8>)> {
+    /// The answer to a message; None if there is none (yet).
+    pub(crate) fn answer_to(&self, timestamp: u64) -> Option<SentAnswer> {
         self.seen.answer_to(timestamp)
     }
 
-    /// Counts the garbage since the last time. Over the limit, pauses the FIFO and returns a line for the log.
-    pub(crate) fn check_garbage(&mut self) -> Option<String> {
+    /// Counts the junk since the last time. Over the limit, pauses the FIFO and returns a line for the log.
+    pub(crate) fn check_junk(&mut self) -> Option<String> {
         let dropped = self.buffer.dropped();
-        let garbage = dropped - self.counted + self.repeats * REPEAT_COST;
+        let junk = dropped - self.counted + self.repeats * REPEAT_COST;
         (self.counted, self.repeats) = (dropped, 0);
         let now = Instant::now();
-        if garbage == 0 || !self.garbage.add(garbage, now) {
+        if junk == 0 || !self.junk.add(junk, now) {
             return None;
         }
         self.buffer.clear();
         self.counted = self.buffer.dropped();
-        self.paused_until = Some(now + GARBAGE_PAUSE);
-        let seconds = GARBAGE_PAUSE.as_secs();
+        self.paused_until = Some(now + JUNK_PAUSE);
+        let seconds = JUNK_PAUSE.as_secs();
         Some(format!(
-            "{} fills its FIFO with garbage or repeated messages; it is not read for {seconds} s",
+            "{} fills its FIFO with junk or repeated messages; it is not read for {seconds} s",
             self.source
         ))
     }
@@ -199,12 +197,10 @@ impl Inbound {
         self.paused_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Bytes that belonged to no complete message.
     pub(crate) fn dropped(&self) -> u64 {
         self.buffer.dropped()
     }
 
-    /// Whether the buffer holds an incomplete message.
     pub(crate) fn has_partial_message(&self) -> bool {
         self.buffer.pending() > 0
     }
@@ -228,12 +224,12 @@ mod tests {
     #[test]
     fn torn_messages_are_tolerated_and_floods_are_not() {
         let now = Instant::now();
-        let mut meter = GarbageMeter::new(now);
+        let mut meter = JunkMeter::new(now);
         assert!(!meter.add(2 * MAX_PAYLOAD as u64, now));
         assert!(meter.add(1, now));
-        assert!(!meter.add(2 * MAX_PAYLOAD as u64, now + GARBAGE_PAUSE), "the overflow emptied it");
-        assert!(!meter.add(MAX_PAYLOAD as u64, now + GARBAGE_PAUSE * 3 / 2), "half has leaked");
-        assert!(meter.add(MAX_PAYLOAD as u64 + 1, now + GARBAGE_PAUSE * 3 / 2));
+        assert!(!meter.add(2 * MAX_PAYLOAD as u64, now + JUNK_PAUSE), "the overflow emptied it");
+        assert!(!meter.add(MAX_PAYLOAD as u64, now + JUNK_PAUSE * 3 / 2), "half has leaked");
+        assert!(meter.add(MAX_PAYLOAD as u64 + 1, now + JUNK_PAUSE * 3 / 2));
     }
 
     #[test]

@@ -50,7 +50,6 @@ impl Outbound {
         self.last_timestamp
     }
 
-    /// Writes or queues a message.
     pub(crate) fn push(&mut self, message: &PluginMessage) -> Result<(), Error> {
         if message.payload.len() > MAX_PAYLOAD {
             let size = message.payload.len() as u64;
@@ -88,7 +87,6 @@ impl Outbound {
         Ok(())
     }
 
-    /// Messages in the queue.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }

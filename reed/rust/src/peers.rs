@@ -272,7 +272,6 @@ impl Peers {
 
     // Receiving
 
-    /// Reads the FIFOs from these plugins.
     pub(crate) fn receive<'a>(&self, sources: impl Iterator<Item = &'a str>) {
         let mut repeated = BTreeSet::new(); // several repeats of one message get one answer
         let mut reading = lock(&self.reading);
@@ -301,7 +300,7 @@ impl Peers {
                         Arrival::Repeat(timestamp) => drop(repeated.insert((source, timestamp))),
                     }
                 }
-                if let Some(line) = inbound.check_garbage() {
+                if let Some(line) = inbound.check_junk() {
                     log::error(line);
                     break;
                 }
@@ -320,7 +319,6 @@ impl Peers {
         }
     }
 
-    /// The next message to handle.
     pub(crate) fn next(&self) -> Option<PluginMessage> {
         lock(&self.reading).inbox.pop()
     }

@@ -76,7 +76,6 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Before the core has answered.
     pub(crate) fn new(settings: Value, sleep: Option<Sleep>) -> Registration {
         Registration { settings: Arc::new(settings), permissions: Arc::default(), sleep, peers: None }
     }

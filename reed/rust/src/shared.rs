@@ -76,7 +76,6 @@ impl Shared {
         connection.send(Command::PluginSignal as u8, &message.pack()?, flags::SIGNAL)
     }
 
-    /// Opens new and replaced FIFOs.
     pub(crate) fn refresh_peers(&self) {
         self.peers.refresh(self.registration().peers.as_deref());
     }

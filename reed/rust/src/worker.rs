@@ -122,7 +122,6 @@ impl<'a> Worker<'a> {
         Context { shared: self.shared, connection: &self.connection }
     }
 
-    /// Handles the frames that were received.
     pub(crate) fn handle_frames(&self) -> Result<(), Error> {
         loop {
             let next = self.connection.borrow_mut().next()?;
@@ -234,7 +233,6 @@ impl<'a> Worker<'a> {
         self.shared.send_signal(&mut self.connection.borrow_mut(), signal, &[])
     }
 
-    /// Signals READY if the plugin sleeps.
     pub(crate) fn wake(&self) -> Result<(), Error> {
         if self.shared.status() == Signal::Sleeping { self.signal(Signal::Ready) } else { Ok(()) }
     }
