@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
@@ -32,43 +33,20 @@ _MAX_LATENCIES = 512  # of the newest calls
 _MIN_STATUS, MAX_STATUS = 100, 599  # of HTTP
 
 
+@dataclass(slots=True, eq=False)
 class PluginCall:
     """One call of an action. It ends once, with `answered` or `failed`."""
 
-    __slots__ = (
-        "action",
-        "answered",
-        "command_id",
-        "deadline",
-        "ended",
-        "failed",
-        "origin",
-        "payload",
-        "started_at",
-        "timeout",
-    )
-
-    def __init__(
-        self,
-        action: str,
-        command_id: int,
-        payload: bytes,
-        timeout: float,
-        answered: Answered,
-        failed: Failed,
-        origin: str = "",
-    ) -> None:
-        """`timeout` in seconds; `origin`: the calling plugin, if a plugin calls."""
-        self.action = action
-        self.command_id = command_id
-        self.payload = payload
-        self.timeout = timeout
-        self.answered = answered
-        self.failed = failed
-        self.origin = origin
-        self.started_at = 0.0
-        self.deadline = 0.0  # by the loop's clock
-        self.ended = False
+    action: str
+    command_id: int
+    payload: bytes
+    timeout: float  # seconds
+    answered: Answered
+    failed: Failed
+    origin: str = ""  # the calling plugin, if a plugin calls
+    started_at: float = 0.0
+    deadline: float = 0.0  # by the loop's clock
+    ended: bool = False
 
 
 def status_error(plugin: str, action: str, status: int) -> CallError:

@@ -11,8 +11,9 @@ else out of that backlog, so a plugin that goes on at such a rate is killed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
 
+from reed.config import Limits
 from reed.core.calls import Caller
 from reed.errors import PluginBusy
 from reed.peer_log import PeerLog
@@ -27,39 +28,28 @@ _LOG_INTERVAL = 10.0  # seconds between two log lines about the same peer
 _MAX_ENTRIES = 1000  # buckets, and refused processes, above which idle ones are swept
 
 
-class RateLimits(Protocol):
-    """The settings of reed.yaml that apply here: connections per second, which is also the size of a burst."""
-
-    @property
-    def user_connects(self) -> int: ...
-    @property
-    def plugin_connects(self) -> int: ...
-
-
+@dataclass(slots=True)
 class _Bucket:
     """The tokens of one plugin or one user."""
 
-    __slots__ = ("count", "logged_at", "plugin", "refilled_at", "refused", "tokens", "window_start")
-
-    def __init__(self, plugin: str, tokens: float, now: float) -> None:
-        self.plugin = plugin
-        self.tokens = tokens
-        self.refilled_at = now
-        self.window_start = now
-        self.count = 0  # refused connections in the second from `window_start`
-        self.refused = 0  # since the last log line
-        self.logged_at = now - _LOG_INTERVAL
+    plugin: str
+    tokens: float
+    refilled_at: float
+    window_start: float
+    logged_at: float
+    count: int = 0  # refused connections in the second from `window_start`
+    refused: int = 0  # since the last log line
 
 
 class ConnectRates:
     def __init__(
         self,
-        limits: RateLimits,
+        limits: Limits,
         now: Callable[[], float],
         log: PeerLog,
         on_flood: Callable[[str, str], None] = lambda _plugin, _why: None,
     ) -> None:
-        """`on_flood(plugin, why)` must kill that plugin."""
+        """A rate in `limits` is also the size of a burst. `on_flood(plugin, why)` must kill that plugin."""
         self._limits = limits
         self._now = now
         self._log = log
@@ -127,5 +117,5 @@ class ConnectRates:
         if bucket is None:
             if len(self._buckets) >= _MAX_ENTRIES:  # a bucket is full again after a second
                 self._buckets = {key: each for key, each in self._buckets.items() if now - each.refilled_at < 1}
-            bucket = self._buckets[key] = _Bucket(plugin, rate, now)
+            bucket = self._buckets[key] = _Bucket(plugin, rate, now, now, now - _LOG_INTERVAL)
         return bucket

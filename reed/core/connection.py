@@ -140,12 +140,13 @@ class Connection:
         size = self.stream.receive(self._scratch)
         if size > 0:
             data, buffer = self._scratch[:size], self._buffer
-            taken = 0 if buffer.pending else self._send_cached(data)
-            frame = None if taken or buffer.pending else buffer.alone(data)
-            if frame is not None and self._must_wait(frame) is None:  # most reads: one frame, not worth buffering
-                self._handle(frame)
-            elif taken < size:
-                buffer.feed(data[taken:])
+            if not buffer.pending:
+                if taken := self._send_cached(data):
+                    data = data[taken:]
+                elif (frame := buffer.alone(data)) is not None and self._handle(frame) is None:
+                    return  # most reads: one frame, not worth buffering
+            if data:
+                buffer.feed(data)
                 self._read_frames()
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
@@ -183,7 +184,7 @@ class Connection:
                     if self._state is _BACKLOG:
                         self._enter(_OPEN)
                     break
-                wait = self._must_wait(frame) if left else _BACKLOG
+                wait = self._handle(frame) if left else _BACKLOG
                 if wait is not None:
                     buffer.put_back(frame)
                     self._enter(wait)
@@ -195,34 +196,29 @@ class Connection:
                 left -= 1
                 if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
                     left = 0
-                self._handle(frame)
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
         finally:
             buffer.keep()
 
-    def _must_wait(self, frame: Frame) -> ConnectionState | None:
-        """The state in which the connection must wait before it handles this frame, if it must."""
-        command_id, flags, _ = frame
-        if flags & _CONTROL:
-            return None
-        if self._dispatcher.must_defer(command_id):
-            return _BACKLOG
-        if self.stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls:
-            return _PAUSED
-        return None
-
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, frame: Frame) -> ConnectionState | None:
+        """Handle a frame; if the connection must wait before it, returns the state to wait in."""
         command_id, flags, payload = frame
+        is_request = not flags & _CONTROL
+        if is_request and self._dispatcher.must_defer(command_id):
+            return _BACKLOG
+        if is_request and (self.stream.queued > _HIGH_WATER or len(self._calls) >= self._limits.queued_calls):
+            return _PAUSED
         if self._monitor.watched:
             self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
-        if flags & _CONTROL:
+        if is_request:
+            call = Call(self, command_id, flags)
+            if call.expects_reply:
+                self._calls.append(call)
+            self._dispatcher.dispatch(call, payload)
+        else:
             self._read_control(frame)
-            return
-        call = Call(self, command_id, flags)
-        if call.expects_reply:
-            self._calls.append(call)
-        self._dispatcher.dispatch(call, payload)
+        return None
 
     def _read_control(self, frame: Frame) -> None:
         """Handle a signal, or a plugin's response to a call of the core. Neither is answered."""

@@ -34,7 +34,6 @@ from reed.errors import ActionNotFound, CallError, Conflict, Malformed, Permissi
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
-from reed.supervision.launch_spec import Specification
 from reed.supervision.lifecycle import AT_REST, State
 from reed.supervision.manifest import Action, Manifest
 from reed.supervision.permissions import commands_for
@@ -272,7 +271,9 @@ class PluginEndpoint:
         config = self._context.config
         timeout = action.timeout or config.timing.call_timeout
         call = PluginCall(action.name, action.command_id, payload, timeout, answered, failed, origin)
-        self.queue.submit(call, _queue_limit(self.plugin.spec, config))
+        spec = self.plugin.spec
+        limit = spec.launch.limits.calls if spec else None
+        self.queue.submit(call, config.limits.queued_calls if limit is None else limit)
         if self.plugin.state is not _READY:
             self._context.supervisor.wake(self.name)
 
@@ -366,9 +367,3 @@ def registered_actions(manifest: Manifest, registration: dict[str, Any]) -> dict
             )
         found[name] = declared or Action(name=name, command_id=command_id)
     return found
-
-
-def _queue_limit(spec: Specification | None, config: Config) -> int:
-    """The number of calls that may wait: the plugin's own limit or the core's."""
-    own = spec.launch.limits.calls if spec else None
-    return config.limits.queued_calls if own is None else own

@@ -15,27 +15,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from reed.core import connect_rate
+from reed.config import Limits
 from reed.core.calls import Caller
 from reed.core.connect_rate import ConnectRates
 from reed.errors import PluginBusy
-
-
-class QuotaLimits(connect_rate.RateLimits, Protocol):
-    """The settings of reed.yaml that apply here."""
-
-    @property
-    def user_connections(self) -> int: ...
-    @property
-    def user_bytes(self) -> int: ...
-    @property
-    def user_calls(self) -> int: ...
-    @property
-    def plugin_connections(self) -> int: ...
-    @property
-    def plugin_bytes(self) -> int: ...
-    @property
-    def plugin_calls(self) -> int: ...
 
 
 class Buffered(Protocol):
@@ -50,7 +33,7 @@ class Usage:
 
     __slots__ = ("_caller", "_limits", "_quotas", "calls", "connections")
 
-    def __init__(self, caller: Caller, limits: QuotaLimits, quotas: Quotas) -> None:
+    def __init__(self, caller: Caller, limits: Limits, quotas: Quotas) -> None:
         self.connections: set[Buffered] = set()
         self.calls = 0
         self._caller = caller
@@ -90,7 +73,7 @@ class Usage:
 class Quotas:
     """The usage of every caller that is connected or has calls in flight."""
 
-    def __init__(self, limits: QuotaLimits, rates: ConnectRates) -> None:
+    def __init__(self, limits: Limits, rates: ConnectRates) -> None:
         self.rates = rates
         self._limits = limits
         self._usages: dict[str, Usage] = {}

@@ -30,7 +30,6 @@ _payload_len = Struct("<I").unpack_from
 
 class _Entry(NamedTuple):
     frame: bytes
-    command_id: int
     record: Record
     changes: int  # the store's change counter when this was the current response
 
@@ -44,9 +43,9 @@ class ResponseCache:
         self._size = 0
 
     def lookup(self, commands: frozenset[int], data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """The response frames to the leading requests in `data` that are cached and among `commands`, up to about
-        `room` bytes; and the size of these requests in bytes."""
-        if len(data) < _HEADER_SIZE or data[_COMMAND_AT] != _GET:
+        """The response frames to the leading requests in `data` that are cached, up to about `room` bytes; and the
+        size of these requests in bytes. `commands`: the caller's."""
+        if len(data) < _HEADER_SIZE or data[_COMMAND_AT] != _GET or _GET not in commands:
             return [], 0
         responses: list[bytes] = []
         entries, changes = self._entries, self._store.changes
@@ -55,7 +54,7 @@ class ResponseCache:
         while room > 0 and start + _HEADER_SIZE <= end:
             stop = start + _HEADER_SIZE + _payload_len(requests, start + _PAYLOAD_LEN_AT)[0]
             entry = entries.get(requests[start:stop])
-            if entry is None or entry.changes != changes or entry.command_id not in commands:
+            if entry is None or entry.changes != changes:
                 break
             responses.append(entry.frame)
             room -= len(entry.frame)
@@ -77,5 +76,5 @@ class ResponseCache:
         if self._size > _MAX_SIZE:
             self._entries.clear()
             self._size = len(frame)
-        self._entries[request] = _Entry(frame, int(Command.SNIPPET_GET), record, self._store.changes)
+        self._entries[request] = _Entry(frame, record, self._store.changes)
         return (frame,)

@@ -37,6 +37,11 @@ class RuntimeFolder:
 
     def __init__(self, path: Path, lock_fd: int, warnings: list[str]) -> None:
         self.path = path
+        self.core_socket = path / "core.sock"
+        self.monitor_socket = path / "monitor.sock"
+        self.core_pid_file = path / "pid" / "core.pid"
+        self.fifos = path / "fifos"
+        self.peers = path / "peers"
         self.warnings = warnings  # for the operator
         self._lock_fd = lock_fd
 
@@ -66,26 +71,6 @@ class RuntimeFolder:
             finally:
                 os.close(subfolder_fd)
         return cls(path, lock_fd, warnings)
-
-    @property
-    def core_socket(self) -> Path:
-        return self.path / "core.sock"
-
-    @property
-    def monitor_socket(self) -> Path:
-        return self.path / "monitor.sock"
-
-    @property
-    def core_pid_file(self) -> Path:
-        return self.path / "pid" / "core.pid"
-
-    @property
-    def fifos(self) -> Path:
-        return self.path / "fifos"
-
-    @property
-    def peers(self) -> Path:
-        return self.path / "peers"
 
     def close(self) -> None:
         """Release the lock; the files stay for the next core."""

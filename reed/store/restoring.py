@@ -67,7 +67,7 @@ def plan(
         _check_older(record, old, overwrite=overwrite)
     if record.semantic_name:
         identifiers.check("semantic name", record.semantic_name)
-    types.of_new(record.snippet_type)
+    types.require(record.snippet_type)
     check_length(bytes(record.content))
     problems = [*_unfit(record, types), *_ahead(record, now + MAX_AHEAD)]
     if problems and not accept_unfit:
@@ -94,7 +94,7 @@ def _check_older(record: Record, old: Record, *, overwrite: bool) -> None:
 def _unfit(record: Record, types: TypeCatalog) -> Iterator[Invalid]:
     value = strict_json.load_object(record.content)
     try:
-        types.of_new(record.snippet_type).check(value)
+        types.require(record.snippet_type).check(value)
     except Invalid as error:
         yield error
 

@@ -35,13 +35,13 @@ def check_new(types: TypeCatalog, type_name: str, name: str, content: bytes) -> 
     """Raises Malformed or Invalid unless a snippet may be created so."""
     if name:
         identifiers.check("semantic name", name)
-    types.of_new(type_name).check(strict_json.load_object(content))
+    types.require(type_name).check(strict_json.load_object(content))
     check_length(content)
 
 
 def check_content(types: TypeCatalog, type_name: str, content: bytes, value: dict[str, Json]) -> None:
     """Raises Invalid unless a snippet of this type may have the content, whose value is given."""
-    types.of_new(type_name).check(value)
+    types.require(type_name).check(value)
     check_length(content)
 
 

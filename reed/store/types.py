@@ -86,8 +86,8 @@ class TypeCatalog:
             raise NotFound(f"no type {name!r}", hint=self._hint(name))
         return found
 
-    def of_new(self, name: str) -> Type:
-        """The type of a snippet to be created, or Invalid."""
+    def require(self, name: str) -> Type:
+        """The type for a write, or Invalid: it is not defined, or switched off."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)

@@ -170,7 +170,7 @@ class Supervisor:
     def process_of(self, pid: int) -> Process | None:
         """The plugin's process with this pid, unless it was dropped. The pid is not reused before it is reaped."""
         process = self._context.processes.get(pid)
-        return process if process is not None and process.is_there else None
+        return process if process is not None and process.exists else None
 
     def owner_of(self, pid: int) -> str | None:
         """The plugin whose process has this pid."""

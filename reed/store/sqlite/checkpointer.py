@@ -54,7 +54,8 @@ def main() -> None:
         try:
             while request := core.recv(1):
                 if request == COPY_ALL or _progress(header).left >= _MIN_FRAMES:
-                    _checkpoint(connection)
+                    # Copies the frames that no reader's snapshot holds back; an error ends the process.
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 core.send(PROGRESS.pack(*_progress(header)))
         except TimeoutError:  # no commits: the core does not wait for this
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -65,11 +66,6 @@ def main() -> None:
 def _progress(header: mmap.mmap) -> Progress:
     (frames,), (copied,) = FRAMES.unpack_from(header), _COPIED.unpack_from(header)
     return Progress(frames, frames - copied)
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Copy the frames that no reader's snapshot holds back. A sqlite3.Error ends the process."""
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 if __name__ == "__main__":

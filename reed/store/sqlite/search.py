@@ -68,11 +68,11 @@ def search(
     excerpts = Excerpts(terms)
     hits = []
     for score, sequence in best[offset:]:
-        snippet_id, kind, name = connection.execute(_HIT, (-sequence,)).fetchone()
+        snippet_id, type_, name = connection.execute(_HIT, (-sequence,)).fetchone()
         written, *texts = connection.execute(_TEXTS, (-sequence,)).fetchone()
         shown = json.loads(written) if written else [text for text in texts if text]
         excerpt = yield from excerpts.of(shown)
-        hits.append(SearchHit(snippet_id, kind, name, score, excerpt))
+        hits.append(SearchHit(snippet_id, type_, name, score, excerpt))
     return HitPage(total, hits)
 
 

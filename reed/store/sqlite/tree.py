@@ -52,11 +52,11 @@ class _Node(NamedTuple):
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[bytes]:
     """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge or NotFound."""
-    walk = _Walk(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1)
+    writer = _TreeWriter(connection, depth, MAX_LEVELS if root is not None else MAX_LEVELS - 1)
     if root is not None:
-        yield from walk.add(root)
-        return walk.text()
-    walk.write("[")
+        yield from writer.add(root)
+        return writer.text()
+    writer.write("[")
     parent = -1
     first = True
     while True:
@@ -66,15 +66,15 @@ def tree(connection: sqlite3.Connection, root: int | None, depth: int) -> Steps[
         parent = found
         if connection.execute(_HAS_PARENT, (parent,)).fetchone() is None:
             if not first:
-                walk.write(",")
+                writer.write(",")
             first = False
-            yield from walk.add(parent)
+            yield from writer.add(parent)
         yield
-    walk.write("]")
-    return walk.text()
+    writer.write("]")
+    return writer.text()
 
 
-class _Walk:
+class _TreeWriter:
     def __init__(self, connection: sqlite3.Connection, depth: int, max_levels: int) -> None:
         self._connection = connection
         self._depth = depth

@@ -90,7 +90,7 @@ class WalCheckpoints:
 
     def work(self) -> None:
         """Copy the last pages, so that SQLite restarts the log. No transaction may be open."""
-        self._on_due()
+        self._on_due()  # the loop then runs its commit step, which accounts for the wait for the disk
         self._transaction.checkpoint()
         self._is_long = self.is_behind = self.has_work = False
         self._core_frames = _CORE_FRAMES
