@@ -110,7 +110,7 @@ class CoreConnection:
         if not size:
             raise CoreGone
         data = self._chunk[:size]
-        self._single = None if self._buffer.pending else self._buffer.alone(data)
+        self._single = None if self._buffer.pending else self._buffer.single_frame(data)
         if self._single is None:
             self._buffer.feed(data)
             self._fed = True
