@@ -111,7 +111,7 @@ def frame_or_error(buffer: ReceiveBuffer) -> Frame | CallError | None:
 
 
 @given(FRAMES, st.integers(0, 20), st.integers(0, 255), st.integers(0, 50))
-def test_single_frame_returns_what_feed_and_next_frame_would(plain: list[Plain], at: int, byte: int, missing: int) -> None:
+def test_single_frame_equals_feed_and_next_frame(plain: list[Plain], at: int, byte: int, missing: int) -> None:
     whole = bytearray(stream_of(plain[:2]))
     if at < len(whole):
         whole[at] = byte
