@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from reed.core.calls import Caller
 from reed.core.connect_rate import ConnectRates
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
@@ -72,6 +73,19 @@ class Listener:
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # inherited by accepted sockets
         loop.watch(self._sock.fileno(), self._accept)
+
+    def admits(self, sock: socket.socket, peer: Peer, caller: Caller) -> bool:
+        """Whether the connection may stay; if its caller connects too often or its process has ended, it is closed."""
+        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
+            refuse(sock, refusal)
+            return False
+        if is_peer_alive(sock, peer):
+            return True
+        self._log.warning(
+            "refused a connection of pid %d (uid %d): the process has ended", peer.pid, peer.uid, peer=caller.name
+        )
+        sock.close()
+        return False
 
     def hand_over(self) -> int:
         """Stop accepting; returns the listening descriptor. New connections wait in its backlog for the next core."""
