@@ -61,7 +61,6 @@ class PeerLog:
             self._log.error("%s", safe_lines(f"a bug in the core; the core continues\n{lines}", indent="    "))
 
     def close(self) -> None:
-        """Log the pending counts."""
         for peer in list(self._buckets):
             self._report(peer)
 
@@ -95,7 +94,6 @@ class PeerLog:
             bucket.suppressed = 0
 
     def _drop_idle(self, now: float) -> None:
-        """Drop buckets that are full again."""
         for peer, bucket in list(self._buckets.items()):
             if not bucket.suppressed and now - bucket.at >= _BURST_SECONDS:
                 del self._buckets[peer]

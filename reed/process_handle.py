@@ -53,7 +53,6 @@ class ProcessHandle:
         self.started = found
 
     def send(self, number: int) -> None:
-        """Send a Unix signal. Raises ProcessLookupError or PermissionError."""
         import signal
 
         if self.fd >= 0:

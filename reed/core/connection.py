@@ -143,7 +143,7 @@ class Connection:
             if not buffer.pending:
                 if taken := self._send_cached(data):
                     data = data[taken:]
-                elif (frame := buffer.alone(data)) is not None and self._handle(frame) is None:
+                elif (frame := buffer.single_frame(data)) is not None and self._handle(frame) is None:
                     return  # most reads: one frame, not worth buffering
             if data:
                 buffer.feed(data)

@@ -41,7 +41,7 @@ def connected_socket(connect: Callable[[int], None]) -> socket.socket:
 
 
 class CoreConnection:
-    """One registered connection; it reads into `chunk`."""
+    """It reads into `chunk`."""
 
     def __init__(self, connected: socket.socket, chunk: memoryview) -> None:
         self._socket = connected
@@ -57,21 +57,21 @@ class CoreConnection:
         return self._fd
 
     def ready_frame(self) -> frames.Frame | None:
-        """The next frame that was read; its payload is valid until the next call. Raises CoreGone."""
+        """Its payload is valid until the next call. Raises CoreGone."""
         if self._fd < 0:
             raise CoreGone  # what is deferred needs no answer any more
         return self.deferred.popleft() if self.deferred else self._buffered()
 
     def defer_frames(self, on_other_frame: OnFrame) -> None:
-        """Moves the frames that were read to `deferred`, except those that `on_other_frame` handles (True)."""
+        """Defers the frames that were read, except those that `on_other_frame` handles (True)."""
         while (frame := self._buffered()) is not None:
             if not on_other_frame(frame):
                 self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
 
     def request(self, command: int, payload: bytes, on_other_frame: OnFrame = lambda _frame: False) -> memoryview:
-        """The payload of the core's response; an ErrorResponse is raised as CallError.
+        """The payload of the response; an ErrorResponse is raised as CallError.
 
-        A frame that comes before it goes to `on_other_frame`, and is deferred unless that handles it (True).
+        A frame before it is deferred unless `on_other_frame` handles it (True).
         """
         self.send(frames.encode(command, payload))
         while True:
@@ -102,7 +102,7 @@ class CoreConnection:
         self._fd = -1
 
     def fill(self) -> None:
-        """Reads once; blocks until there is something. Raises CoreGone."""
+        """Reads once, blocking. Raises CoreGone."""
         try:
             size = self._socket.recv_into(self._chunk)
         except ConnectionResetError:
@@ -110,7 +110,7 @@ class CoreConnection:
         if not size:
             raise CoreGone
         data = self._chunk[:size]
-        self._single = None if self._buffer.pending else self._buffer.alone(data)
+        self._single = None if self._buffer.pending else self._buffer.single_frame(data)
         if self._single is None:
             self._buffer.feed(data)
             self._fed = True

@@ -56,7 +56,7 @@ class CoreSession:
     # Registration -----------------------------------------------------------------------------------------------------
 
     def attach(self, connected: socket.socket) -> None:
-        """Registers on a new connection, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
+        """Registers, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
         status, self.connection = self.status, CoreConnection(connected, self._chunk)
         peers = self.register(self.connection)
         self.send_signal(Signal.PLUGIN_READY)
@@ -66,7 +66,7 @@ class CoreSession:
         self._lost_at = None
 
     def register(self, connection: CoreConnection) -> list[str]:
-        """Registers and applies the answer (settings, sleep); returns the names of the other plugins."""
+        """Registers and applies the answer; returns the names of the other plugins."""
         spec = self.spec
         self.messaging.mark_checked()
         request = PluginRegister(spec.name, spec.version, os.getpid(), self.manifest)
@@ -83,7 +83,7 @@ class CoreSession:
             self._set_settings(strict_json.dumps(settings))
 
     def refresh(self, connection: CoreConnection) -> None:
-        """Opens new FIFOs, if there are any: registers again, as only the core knows which plugins there are."""
+        """Opens new FIFOs. Registers again for that, as only the core knows the plugins."""
         if self.messaging.has_changed():
             self.messaging.refresh(self.register(connection))
 
@@ -112,7 +112,6 @@ class CoreSession:
     # For the plugin ---------------------------------------------------------------------------------------------------
 
     def request(self, command: int, payload: bytes) -> Bytes:
-        """A command of the plugin to the core."""
         if self.connection is None:
             raise CallError(
                 "no connection to the core yet: call it from a handler, not while main.lua loads", status=503
@@ -124,7 +123,7 @@ class CoreSession:
             raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
 
     def answer_health_check(self, frame: frames.Frame) -> bool:
-        """Answers a health check while Lua waits for the core, so that a long job is not taken for a hang."""
+        """Also during a job that waits for the core, so that it is not taken for a hang."""
         if self.connection is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
             return False
         self.send_signal(self.status)
@@ -142,7 +141,7 @@ class CoreSession:
         self.send_signal(known, str(data).encode())
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
-        """Drops the signal if the core is gone; the next turn notices that."""
+        """Drops the signal if the core is gone."""
         if self.connection is None:
             raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
         if signal_type in _STATUSES:

@@ -44,7 +44,7 @@ _CODES = {
 
 
 def log(level: bytes, text: bytes) -> None:
-    """Writes an entry to stdout, which the core reads; further lines are indented."""
+    """One entry on stdout, which the core reads; further lines are indented."""
     entry = b"%b: %b" % (level, text[:_MAX_LOG_ENTRY].replace(b"\n", b"\n  "))
     with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
         os.write(1, entry + b"\n")
@@ -57,7 +57,6 @@ def log_error(text: str, stack: str = "") -> None:
 
 
 def explain(spec: LuaLaunchSpec, outcome: JobOutcome) -> str:
-    """Why a job failed, and where."""
     if outcome.kind == "fail":
         return f"{outcome.text(1)} ({outcome.results[0]})"
     if outcome.kind == "error":
@@ -117,7 +116,6 @@ class HandlerDispatcher:
         return _ERROR_RESPONSE, error.pack()
 
     def handle_message(self, message: PluginMessage, messaging: Messaging) -> None:
-        """Runs the handler of another plugin's message, and replies."""
         self._messages += 1
         payload, kind = bytes(message.payload), message.message_type
         if len(payload) > self.spec.memory:
@@ -143,7 +141,7 @@ class HandlerDispatcher:
     def _message_failed(
         self, messaging: Messaging, message: PluginMessage, status: int, reason: str, stack: str = ""
     ) -> None:
-        """Replies with the error, and reports it to the core too: the sender may not wait for a reply."""
+        """Reports the error to the core too, as the sender may not wait for a reply."""
         self._errors += 1
         text = f"{self.spec.name}: message 0x{message.message_type:02X} from {message.source_plugin}: {reason}"
         log_error(text, stack)
@@ -160,14 +158,14 @@ class HandlerDispatcher:
             signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
 
     def disarm_timer(self) -> None:
-        """Between two jobs: the host's own work is charged to no job."""
+        """Between two jobs."""
         if self._armed_at > -math.inf:
             self._armed_at = -math.inf
             signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     @contextlib.contextmanager
     def uncharged(self) -> Iterator[None]:
-        """Inside a job: what the host does within this context is not charged to it."""
+        """Within this context the host works for others; the running job is not charged for it."""
         left, _ = signal.setitimer(signal.ITIMER_PROF, 0.0)
         began = time.process_time()
         try:
@@ -178,7 +176,7 @@ class HandlerDispatcher:
                 signal.setitimer(signal.ITIMER_PROF, left)
 
     def check_memory(self) -> None:
-        """After a failed call: exits if the plugin keeps so much that no further call would fit."""
+        """After a failed call: exits if no further call would fit."""
         if self._sandbox.memory_used() < _FULL * self.spec.memory:
             return
         self._sandbox.collect()

@@ -47,8 +47,6 @@ Answer = tuple[int, bytes]  # message type and payload
 
 
 class FifoPaths:
-    """Where the FIFOs of one plugin are."""
-
     def __init__(self, runtime_dir: str, plugin: str) -> None:
         self._fifos = os.path.join(runtime_dir, "fifos")
         self._links = os.path.join(runtime_dir, "peers", plugin)
@@ -90,10 +88,9 @@ class FifoPaths:
 
 
 class JunkMeter:
-    """A leaky bucket for the useless bytes of one writer: no message, or one that was read before.
+    """A leaky bucket for the invalid and repeated bytes of one writer: JUNK_LIMIT in BLOCK_SECONDS.
 
-    It overflows at JUNK_LIMIT and empties within BLOCK_SECONDS. A writer that dies within messages, and one that asks
-    again for its answers, stay far below the limit.
+    A writer that dies within messages, and one that repeats its requests, stay far below the limit.
     """
 
     __slots__ = ("_blocked_until", "_clock", "_level", "_updated")
@@ -105,7 +102,7 @@ class JunkMeter:
         self._blocked_until = 0.0
 
     def add(self, size: int) -> bool:
-        """True if it overflows: the writer is blocked from now on."""
+        """True if it overflows, which blocks the writer."""
         now = self._clock()
         self._level = max(self._level - (now - self._updated) * JUNK_LIMIT / BLOCK_SECONDS, 0.0) + size
         self._updated = now
@@ -120,8 +117,6 @@ class JunkMeter:
 
 
 class Inbound:
-    """The FIFO from one plugin."""
-
     __slots__ = ("_chunk", "_seen", "_seen_bytes", "buffer", "fd", "junk", "source")
 
     def __init__(self, paths: FifoPaths, source: str, chunk: memoryview) -> None:
@@ -134,8 +129,8 @@ class Inbound:
         self._seen_bytes = 0
 
     def receive(self) -> bool:
-        """Reads up to a turn's share. False if the FIFO should be left alone for a while: another process of this
-        plugin reads it, it has no writer, or its writer is blocked.
+        """Reads up to a turn's share. False to pause: another process of this plugin reads the FIFO, it has no writer,
+        or its writer is blocked.
         """
         if self.junk.is_blocked:
             return False
@@ -156,7 +151,7 @@ class Inbound:
         return True
 
     def drain(self) -> None:
-        """Reads the rest of a message that has begun, and not a byte more; does not wait for it."""
+        """Reads only the rest of a partial message, without waiting for it."""
         while (missing := self.buffer.missing) > 0:
             try:
                 size = os.readv(self.fd, [self._chunk[:missing]])
@@ -179,7 +174,7 @@ class Inbound:
         return self._seen.get(timestamp)
 
     def remember(self, timestamp: int, answer: Answer) -> None:
-        """Keeps the answer to a message for its repeats; beyond the limit the oldest are dropped."""
+        """Keeps an answer for repeats of its message; beyond the limit, drops the oldest."""
         if timestamp in self._seen:
             self._seen[timestamp] = answer
             self._seen_bytes += len(answer[1])
@@ -191,7 +186,7 @@ class Inbound:
         self._seen_bytes -= len(answer[1]) if answer else 0
 
     def reopen(self, fd: int) -> None:
-        """Switches to the FIFO that has the name now. If it is another one, a partial message is dropped."""
+        """Switches to the FIFO of that name; if it was replaced, drops a partial message."""
         if not os.path.sameopenfile(self.fd, fd):
             self.buffer.clear()
         os.close(self.fd)
@@ -199,8 +194,6 @@ class Inbound:
 
 
 class Outbound:
-    """The FIFO to one plugin."""
-
     __slots__ = ("_queue", "_queued_bytes", "_sent", "_target", "fd", "is_broken")
 
     def __init__(self, fd: int, target: str) -> None:
@@ -213,11 +206,10 @@ class Outbound:
 
     @property
     def queued(self) -> int:
-        """Messages that are not in the pipe yet."""
         return len(self._queue)
 
     def push(self, message: PluginMessage) -> None:
-        """Sends a message after those that are queued, or queues it. Raises PluginBusy, PluginOffline, TooLarge."""
+        """Raises PluginBusy, PluginOffline, TooLarge."""
         if len(message.payload) > MAX_PAYLOAD:
             raise TooLarge(f"message of {len(message.payload)} bytes", hint=f"the limit is {MAX_PAYLOAD}")
         self.flush()
@@ -259,7 +251,7 @@ class Outbound:
                 self._sent = 0
 
     def reopen(self, fd: int) -> None:
-        """Switches to the FIFO that has the name now. If it is another one, a partial message is sent again whole."""
+        """Switches to the FIFO of that name; if it was replaced, sends a partial message again."""
         if not os.path.sameopenfile(self.fd, fd):
             self._sent = 0
         os.close(self.fd)

@@ -80,7 +80,6 @@ class _PathResolver:
 
     @property
     def folder(self) -> int:
-        """The descriptor of the current folder."""
         return self._folders[-1]
 
     def to_last(self) -> str:
@@ -97,7 +96,6 @@ class _PathResolver:
                 return "."
 
     def open(self, flags: int) -> int:
-        """Opens the file at the end of all links."""
         while True:
             name = self.to_last()
             try:
@@ -121,7 +119,6 @@ class _PathResolver:
         os.close(self._folders.pop())
 
     def _expand_link(self, name: str) -> None:
-        """Replaces the name of a link by the names of its target."""
         try:
             target = os.readlink(name, dir_fd=self.folder)
         except OSError as error:
@@ -143,7 +140,6 @@ def _converted(path: str, error: OSError) -> ReedError:
 
 
 def read_source(folder: Folder, path: str) -> bytes:
-    """A Lua file of the plugin's folder."""
     fd = folder.open(path, os.O_RDONLY)
     try:
         source = os.read(fd, min(os.fstat(fd).st_size, MAX_SOURCE) + 1)

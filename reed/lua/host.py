@@ -63,7 +63,7 @@ class Host:
         }
 
     def run(self, spec: LuaLaunchSpec, connect: Callable[[int], None]) -> NoReturn:
-        """Loads, registers and serves; exits. `connect(fd)` connects a Unix socket to the plugin's own."""
+        """`connect(fd)` connects a Unix socket to the plugin's own."""
         self.load(spec)
         try:
             self.register(connected_socket(connect))
@@ -80,7 +80,6 @@ class Host:
             self._exit_with(f"no core listens on {spec.socket_path}")
 
     def close(self) -> None:
-        """Closes what `load` opened."""
         self._folder.close()
         self._messaging.close()
 
@@ -118,7 +117,7 @@ class Host:
         self._start_polling()
 
     def _reconnect(self, connect: Callable[[int], None]) -> None:
-        """Reconnects, and handles messages between the attempts; exits after RECONNECT_TIMEOUT."""
+        """Handles messages between the attempts; exits after RECONNECT_TIMEOUT."""
         log(b"warn", f"connection to the core lost; reconnecting for up to {RECONNECT_TIMEOUT:g} s".encode())
         self._connection.close()
         try:
@@ -141,7 +140,7 @@ class Host:
     # Serving ----------------------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Handles one frame or one message, or goes to sleep, or waits. Raises CoreGone."""
+        """One frame or one message; else sleeps or waits. Raises CoreGone."""
         connection = self._connection
         if (frame := connection.ready_frame()) is not None:
             self._handle_frame(connection, frame)
@@ -153,7 +152,7 @@ class Host:
             self._poller.wait(left)
 
     def _handle_message(self) -> bool:
-        """Handles one message of the inbox; False if it is empty."""
+        """False if the inbox is empty."""
         message = self._messaging.next_message()
         if message is None:
             return False
@@ -204,7 +203,7 @@ class Host:
             self._idle_since = time.monotonic()
 
     def _reload(self, data: bytes) -> None:
-        """Applies the settings that came with RELOAD_CONFIG; malformed ones change nothing."""
+        """Malformed settings change nothing."""
         try:
             self._session.apply_settings(strict_json.loads(data))
         except CallError as error:
@@ -227,7 +226,7 @@ class Host:
     # Sleep ------------------------------------------------------------------------------------------------------------
 
     def _until_sleep(self) -> float | None:
-        """Seconds until it is time to sleep; None if it never is, or the plugin is asleep or busy."""
+        """Seconds; None if the plugin does not sleep, is asleep or busy."""
         if self._session.sleep is None or self._session.status != Signal.PLUGIN_READY:
             return None
         left = self._idle_since + self._session.sleep[0] - time.monotonic()
@@ -254,14 +253,14 @@ class Host:
             self._shut_down()
 
     def _wake(self) -> None:
-        """Work arrived: sends READY if the plugin was asleep."""
+        """Sends READY if the plugin was asleep."""
         if self._session.status == Signal.PLUGIN_SLEEPING:
             self._session.send_signal(Signal.PLUGIN_READY)
 
     # Exiting ----------------------------------------------------------------------------------------------------------
 
     def _shut_down(self) -> NoReturn:
-        """Frames before the signal have been answered. Messages that were read are handled: nobody else will."""
+        """Handles the messages that were read, as no other process can."""
         self._messaging.drain()
         while (message := self._messaging.next_message()) is not None:
             self._dispatcher.handle_message(message, self._messaging)
@@ -274,6 +273,6 @@ class Host:
         os._exit(0)
 
     def _exit_with(self, reason: str, stack: str = "") -> NoReturn:
-        """Logs the reason. A fork of the zygote has nothing else to clean up."""
+        """A fork of the zygote has nothing to clean up."""
         log_error(f"{self._spec.name}: {reason}", stack)
         os._exit(1)

@@ -13,8 +13,6 @@ CPU = 2.0  # seconds of processor time for each call, by default
 
 
 class LuaLaunchSpec(NamedTuple):
-    """One plugin as the core wants it to run."""
-
     name: str
     version: str
     folder: str

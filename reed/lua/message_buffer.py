@@ -38,12 +38,11 @@ class MessageBuffer:
 
     @property
     def pending(self) -> int:
-        """Bytes of a partial message."""
         return len(self._bytes)
 
     @property
     def missing(self) -> int:
-        """Bytes that the partial message lacks, as far as they are known; 0 without one."""
+        """Bytes that a partial message lacks, as far as known."""
         if not self._bytes:
             return 0
         if len(self._bytes) < _HEADER:
@@ -58,7 +57,6 @@ class MessageBuffer:
         self._drop_to(len(self._bytes))
 
     def next_message(self) -> PluginMessage | None:
-        """The next whole message, or None until more is read."""
         while True:
             self._drop_to(self._first_header(0))
             if len(self._bytes) < _HEADER:
@@ -86,8 +84,7 @@ class MessageBuffer:
     def _first_header(self, start: int) -> int:
         """Where a valid header starts, or the beginning of one at the end of the data; else the end.
 
-        A writer may send anything, so whole headers are searched by their names, in C; only the end is searched byte by
-        byte.
+        A writer may send anything: whole headers are searched by their names, in C, and only the end byte by byte.
         """
         names = self._bytes.find(self._names, start + _NAMES)
         while names >= 0:
@@ -112,7 +109,7 @@ class MessageBuffer:
         return next((end - len(start) for start in _PREFIXES if tail.endswith(start)), -1)
 
     def _matches(self, at: int) -> bool:
-        """Whether the bytes from there on match a valid header, as far as they go."""
+        """Whether a valid header is there, as far as the bytes go."""
         start = self._bytes[at : at + len(_START)]
         names = self._bytes[at + _NAMES : at + _NAMES + len(self._names)]
         return _START.startswith(start) and self._names.startswith(names)

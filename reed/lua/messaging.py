@@ -42,8 +42,6 @@ Log = Callable[[bytes, bytes], None]
 
 
 class _PendingRequest(NamedTuple):
-    """A plugin has one at a time."""
-
     target: str
     timestamp: int
 
@@ -71,15 +69,14 @@ class Messaging:
     # The FIFOs --------------------------------------------------------------------------------------------------------
 
     def mark_checked(self) -> None:
-        """Called before the core is asked for the plugins: a FIFO that is made later counts as a change."""
+        """Called before the core is asked for its plugins, so that a later FIFO counts as a change."""
         self._checked = self._paths.changed_at()
 
     def has_changed(self) -> bool:
-        """Whether FIFOs were made or removed since the last refresh."""
         return self._paths.changed_at() != self._checked
 
     def refresh(self, peers: Iterable[str]) -> None:
-        """Opens the FIFOs from these plugins, and reopens those that were replaced."""
+        """Opens the FIFOs from these plugins; reopens replaced ones."""
         self._peers = tuple(peers)
         self.generation += 1
         for gone in self._inbounds.keys() - set(self._peers):
@@ -101,25 +98,25 @@ class Messaging:
             outbound.reopen(self._paths.open_to(other))
 
     def readers(self) -> dict[int, str]:
-        """The descriptors to poll for reading, and the plugins that write to them."""
+        """Descriptors to poll for reading -> the plugins that write to them."""
         return {inbound.fd: source for source, inbound in self._inbounds.items()}
 
     def is_full(self) -> bool:
-        """Whether reading pauses until messages were handled; the pipes hold the rest."""
+        """Whether reading pauses; the pipes hold the rest."""
         return len(self._inbox) >= MAX_QUEUED or self._inbox_bytes > MAX_QUEUED_BYTES
 
     def writers(self) -> list[int]:
-        """The descriptors to poll for writing: full pipes for which messages are queued."""
+        """Descriptors to poll for writing: of full pipes with a queue."""
         if not self._outbounds:
             return []
         return [each.fd for each in self._outbounds.values() if each.queued and not each.is_broken]
 
     def must_retry(self) -> bool:
-        """Whether messages are queued for a broken pipe: `flush` retries from time to time."""
+        """Whether a broken pipe has a queue, which `flush` must retry."""
         return bool(self._outbounds) and any(each.queued and each.is_broken for each in self._outbounds.values())
 
     def is_idle(self) -> bool:
-        """Nothing is queued in either direction, and no message is partly read."""
+        """Nothing is queued or partly read."""
         queued = any(each.queued for each in self._outbounds.values())
         return not (self._inbox or queued or any(each.buffer.pending for each in self._inbounds.values()))
 
@@ -136,20 +133,20 @@ class Messaging:
     # Receiving --------------------------------------------------------------------------------------------------------
 
     def receive(self, source: str) -> bool:
-        """Reads one FIFO; False if it should be left alone for a while (Inbound.receive)."""
+        """As Inbound.receive."""
         inbound = self._inbounds[source]
         readable = inbound.receive()
         self._sort(inbound)
         return readable
 
     def drain(self) -> None:
-        """Before the process exits: reads the rest of messages that have begun, and nothing else any more."""
+        """Before the process exits: completes partial messages."""
         for inbound in self._inbounds.values():
             inbound.drain()
             self._sort(inbound)
 
     def _sort(self, inbound: Inbound) -> None:
-        """Sorts what was read: answers, repeats, new messages. A repeat is answered once, however often it was read."""
+        """Answers, repeats and new messages. A repeat is answered once, however often it was read."""
         dropped, repeats = inbound.buffer.dropped, 0
         repeated: set[int] = set()
         while (message := inbound.buffer.next_message()) is not None:
@@ -172,7 +169,6 @@ class Messaging:
             self._log(b"error", text.encode())
 
     def next_message(self) -> PluginMessage | None:
-        """The next message for the plugin's handlers."""
         if not self._inbox:
             return None
         message = self._inbox.popleft()
@@ -180,7 +176,7 @@ class Messaging:
         return message
 
     def _accept_answer(self, message: PluginMessage) -> None:
-        """Keeps the answer to the pending request; drops any other."""
+        """Drops an answer that no request waits for."""
         if self._pending is None or self._pending.target != message.source_plugin:
             return
         try:
@@ -212,7 +208,7 @@ class Messaging:
         self._send_answer(source, (message_type, payload))
 
     def _send_answer(self, source: str, answer: Answer | None) -> None:
-        """Sends an answer, if there is one yet. A failure is only logged: the sender repeats its request."""
+        """A failure is only logged: the sender repeats its request."""
         if answer is None:
             return
         try:
@@ -235,8 +231,8 @@ class Messaging:
     def request(self, arguments: bytes, payload: bytes) -> bytes | None:
         """Sends a message and waits for its answer; `arguments` is the JSON [target, type, seconds].
 
-        Returns None for ACK, the JSON of DATA; raises an ERROR as CallError. Everything else that arrives waits, so two
-        plugins whose handlers request each other both time out. Raises PluginTimeout, and what `send` raises.
+        None for ACK, JSON for DATA; an ERROR is raised as CallError. Everything else that arrives waits, so two plugins
+        whose handlers request each other both time out. Raises PluginTimeout, and as `send`.
         """
         *address, seconds = strict_json.loads(arguments)
         target, message_type = _checked(*address)
@@ -271,7 +267,7 @@ class Messaging:
             now = time.monotonic()
 
     def _push(self, target: str, message_type: int, payload: bytes) -> int:
-        """Sends a message; returns its timestamp: Unix microseconds, strictly increasing."""
+        """Returns the timestamp: Unix microseconds, strictly increasing."""
         outbound = self._outbound(target)
         self._last_timestamp = max(time.time_ns() // 1000, self._last_timestamp + 1)
         outbound.push(PluginMessage(message_type, self._plugin, target, self._last_timestamp, payload))
@@ -301,7 +297,7 @@ class Messaging:
         return PluginOffline(f"no FIFO to {target}", hint=nearest(target, self._peers) or hint)
 
     def flush(self) -> None:
-        """Writes to the pipes that have room again; logs the first failure of a pipe."""
+        """Logs only the first failure of a pipe."""
         for target, outbound in self._outbounds.items():
             was_broken = outbound.is_broken
             try:
@@ -311,7 +307,7 @@ class Messaging:
                     self._log(b"error", f"messages to {target}: {error}".encode())
 
     def log_unsent(self) -> None:
-        """Before the process exits: logs the messages that are still queued."""
+        """Before the process exits."""
         for target, outbound in self._outbounds.items():
             if outbound.queued:
                 why = "nobody reads the FIFO" if outbound.is_broken else "the FIFO is full"
@@ -328,7 +324,7 @@ def _checked(target: object, message_type: object) -> tuple[str, int]:
 
 
 def _result(answer: PluginMessage) -> bytes | None:
-    """What `request` returns or raises for an answer."""
+    """As `request` returns or raises it."""
     body = strict_json.load_object(answer.payload, _DEPTH)
     if answer.message_type == MessageType.RESPONSE_ACK:
         return None

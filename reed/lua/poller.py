@@ -23,7 +23,7 @@ _RETRY_INTERVAL = 0.2  # seconds
 class Poller:
     """`on_other_frame` handles a frame of the core during a job, if it can.
 
-    What others send, in any amount, is read here: that time is charged to no job.
+    Reading what others send is charged to no job.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Poller:
         self._poll = select.poll()
 
     def wait(self, seconds: float | None) -> None:
-        """Waits until something arrives, or for so long. Raises CoreGone."""
+        """Raises CoreGone."""
         self._dispatcher.disarm_timer()
         if self._turn(seconds):
             self._connection.fill()
 
     def wait_in_job(self, seconds: float) -> None:
-        """As `wait`, inside a job. If the core is gone, the next turn notices that."""
+        """If the core is gone, the next turn notices that."""
         self._connection.defer_frames(self._on_other_frame)
         with self._dispatcher.uncharged():
             core_is_readable = self._turn(seconds)
@@ -58,7 +58,7 @@ class Poller:
             self._connection.defer_frames(self._on_other_frame)
 
     def flush_within(self, seconds: float) -> None:
-        """Before the process exits: waits for full pipes, up to `seconds`."""
+        """Before the process exits: waits for full pipes."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             writers, must_retry = self._messaging.writers(), self._messaging.must_retry()
@@ -96,7 +96,7 @@ class Poller:
         return core_is_readable
 
     def _readers_poll(self) -> select.poll:
-        """The poll object for reading; rebuilt only when its descriptors change."""
+        """Rebuilt only when its descriptors change."""
         generation = -1 if self._messaging.is_full() else self._messaging.generation
         core = self._connection.fileno()
         if generation < 0 or generation != self._generation or core != self._core:

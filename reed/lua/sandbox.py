@@ -36,7 +36,6 @@ class JobOutcome(NamedTuple):
     results: tuple[Any, ...]
 
     def text(self, at: int = 0) -> str:
-        """Result number `at` as text."""
         value = self.results[at] if at < len(self.results) else b""
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -78,7 +77,6 @@ class LuaSandbox:
         self._limit(True)
 
     def load(self, name: str, source: bytes) -> JobOutcome:
-        """Runs main.lua, up to run() or its end."""
         return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
@@ -89,7 +87,7 @@ class LuaSandbox:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
-        """Runs the handler of a message type: "done" with the JSON of what it returned, or with nothing."""
+        """Runs the handler of a message type: "done" with JSON, or with nothing."""
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
 
     def sleep(self) -> JobOutcome:
@@ -117,7 +115,6 @@ class LuaSandbox:
         self._limit(True)
 
     def run_sdk_file(self, name: str, *arguments: Any) -> Any:
-        """Runs sdk/NAME.lua; returns what it returns."""
         return self._chunk(name, *arguments)
 
     def _chunk(self, name: str, *arguments: Any) -> Any:
@@ -126,7 +123,7 @@ class LuaSandbox:
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> JobOutcome:
-        """Calls into Lua; returns an JobOutcome whatever the plugin does."""
+        """Calls into Lua; returns a JobOutcome whatever the plugin does."""
         size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
         return self._enter(entry, size, *arguments)
 
@@ -181,7 +178,6 @@ def failure(error: ReedError) -> bytes:
 
 
 def _no_source(path: bytes) -> bytes:
-    """`require` in a sandbox without a folder."""
     raise NotFound(f"{path.decode(errors='replace')}: no such file")
 
 

@@ -83,7 +83,7 @@ def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
 
 
 def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[LuaSandbox, Any]:
-    """A runtime with main.lua loaded, and the runner of sdk/testing.lua."""
+    """A runtime with main.lua, and the runner of sdk/testing.lua."""
     sandbox = LuaSandbox(plugin.lua)
     runner = sandbox.run_sdk_file("testing", *sandbox.modules)
     services: dict[bytes, Service] = {

@@ -26,7 +26,6 @@ _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 
 def warm_up() -> None:
-    """Loads the plugin, registers it with a simulated core, and has it answer calls and messages."""
     for _ in range(_RUNS):
         core, host = SimulatedCore(), Host(LuaSandbox())
         core.start(host)
@@ -84,7 +83,6 @@ class SimulatedCore:
         host.register(self._ours)
 
     def exchange(self, host: Host) -> None:
-        """Sends calls, signals and messages, and has the host handle them."""
         check = SignalMessage(Signal.HEALTH_CHECK, 1, self.spec.name).pack()
         signal_frame = frames.encode(Command.PLUGIN_SIGNAL, check, Flag.SIGNAL)
         for number in range(_CALLS):

@@ -67,7 +67,6 @@ def code_fingerprint(folder: Path, entry: Path, *, whole: bool) -> str:
 
 
 def fingerprint(data: bytes | bytearray) -> str:
-    """32 hexadecimal digits."""
     return blake2b(data, digest_size=16).hexdigest()
 
 

@@ -80,7 +80,6 @@ class Orphans:
         self.sweep()
 
     def sweep(self) -> None:
-        """Sweep now, and again soon while something remains."""
         self._pause = _FIRST_INTERVAL
         self._until = self._loop.now() + _STOP_TIMEOUT
         self._sweep()

@@ -146,7 +146,6 @@ class Capture:
         return f"; its last lines: {lines}" if lines else ""
 
     def drain(self) -> None:
-        """Read what is in the pipe now."""
         left = DRAIN_BYTES
         while self._fd >= 0 and left > 0:
             size = self._read()
@@ -162,7 +161,6 @@ class Capture:
         self._read()
 
     def _read(self) -> int:
-        """Read one piece; returns its length."""
         try:
             data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:

@@ -99,7 +99,6 @@ def _permission(word: Node) -> Permission:
 
 
 def _id(word: Node, kind: str, look_up: Callable[[str], int]) -> int:
-    """The number of a Unix user or group that is given by name or number."""
     name = str(word.value)
     try:
         return int(name) if name.isdecimal() else look_up(name)

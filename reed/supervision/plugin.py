@@ -25,10 +25,7 @@ from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginContext, Plugin
 from reed.supervision.registry_csv import Row
 from reed.supervision.replacement import Replacement
 from reed.supervision.timers import Backoff, Deadlines, HealthCheck
-from reed.supervision.watched_process import UNKNOWN_STATUS
 from reed.wire.codes import Signal
-
-_CLEAN_EXIT = ("exit status 0", UNKNOWN_STATUS)
 
 
 class Plugin(Lifecycle):
@@ -302,9 +299,9 @@ class Plugin(Lifecycle):
         self.process = None
         self.handle(Trigger.LAUNCH_FAILED, reason)
 
-    def exited(self, _process: PluginProcess, reason: str) -> None:
+    def exited(self, process: PluginProcess, reason: str) -> None:
         self.process = None
-        self.handle(Trigger.EXITED_CLEANLY if reason in _CLEAN_EXIT else Trigger.EXITED, reason)
+        self.handle(Trigger.EXITED_CLEANLY if process.exited_cleanly else Trigger.EXITED, reason)
 
     def _new_process(self, spec: Specification) -> PluginProcess:
         self.process = self.last_process = PluginProcess(self._processes, spec, self)

@@ -71,7 +71,11 @@ class PluginProcess:
         return self._handle.pid if self._handle else None
 
     @property
-    def is_there(self) -> bool:
+    def exited_cleanly(self) -> bool:
+        return self._handle is not None and self._handle.exited_cleanly
+
+    @property
+    def exists(self) -> bool:
         """Does the process exist, and has it not been dropped?"""
         return self._handle is not None and not self.dropped and self._handle.is_same()
 
@@ -189,7 +193,6 @@ class PluginProcess:
         self._supervision.on_exit(pid)
 
     def _make_fifo(self) -> Path:
-        """A FIFO under the first free name."""
         folder = self._runtime_dir / "output"
         folder.mkdir(mode=0o700, exist_ok=True)
         number = self.generation

@@ -142,7 +142,6 @@ def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(line: str, number: int, path: str) -> list[_Field]:
-    """Split a line by RFC 4180, strictly."""
     found = []
     at = 0
     while True:

@@ -59,7 +59,6 @@ class Replacement:
         return self._draining[-1]
 
     def complete(self) -> None:
-        """The newest version is active."""
         self.refused = ""
         self._waiters.done()
 
@@ -145,7 +144,6 @@ class Draining:
         self._deadline: Timer | None = None
 
     def finish(self) -> None:
-        """End the process once it has no call in flight."""
         self._context.callbacks.when_idle(self._process, self.end)
 
     def end(self) -> None:

@@ -52,7 +52,6 @@ class RegistryReload:
         self._loop.add_job(self._work)
 
     def _work(self, until: float) -> bool:
-        """Runs until about `until`; returns whether work remains."""
         assert self._steps is not None
         try:
             for _ in self._steps:
@@ -158,7 +157,6 @@ class RowChanges:
             pending.done(otherwise)
 
     def _update(self, plugin: Plugin, row: Row) -> None:
-        """The row of the plugin may have changed, or its files."""
         if (row.plugin_type, row.socket_path) != (plugin.row.plugin_type, plugin.row.socket_path):
             self._add_successor(row, start=plugin.state not in AT_REST)
             self._remove(plugin)

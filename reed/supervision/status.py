@@ -56,7 +56,6 @@ def permission_report(plugin: Plugin, config: Config) -> dict[str, Any]:
 
 
 def _members(config: Config, name: str) -> list[str]:
-    """The members of a group, each with its place in reed.yaml."""
     group = config.groups.get(name)
     if group is None:
         return []

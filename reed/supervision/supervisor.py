@@ -161,7 +161,6 @@ class Supervisor:
             plugin.signalled(process, _TRIGGER_OF[signal])
 
     def on_disconnect(self, name: str) -> None:
-        """The plugin's last connection was closed."""
         if name in self.plugins:
             self.plugins[name].handle(Trigger.DISCONNECTED)
 
@@ -170,10 +169,9 @@ class Supervisor:
     def process_of(self, pid: int) -> Process | None:
         """The plugin's process with this pid, unless it was dropped. The pid is not reused before it is reaped."""
         process = self._context.processes.get(pid)
-        return process if process is not None and process.is_there else None
+        return process if process is not None and process.exists else None
 
     def owner_of(self, pid: int) -> str | None:
-        """The plugin whose process has this pid."""
         process = self.process_of(pid)
         return None if process is None else process.name
 
@@ -182,7 +180,6 @@ class Supervisor:
         return name in self.plugins or name in self._changes.successors
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
-        """`status.health` of one plugin or of all, for PLUGIN_HEALTH."""
         chosen = [plugin for plugin in self.plugins.values() if not name or plugin.name == name]
         now = self._context.loop.now()
         return [status.health(plugin, now, fresh=len(chosen) <= _MAX_MEASURED) for plugin in chosen]

@@ -83,7 +83,6 @@ class HealthCheck:
         self.answer()
 
     def answer(self) -> None:
-        """The plugin has sent something."""
         self.misses = 0
         self._sent = False
 

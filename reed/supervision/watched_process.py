@@ -17,7 +17,6 @@ from collections.abc import Callable
 from reed.loop.loop import Loop
 from reed.process_handle import ProcessHandle, start_time
 
-UNKNOWN_STATUS = "ended, its exit status is unknown"  # of an adopted process
 _POLL_INTERVAL = 0.05  # seconds
 _REASON_OF = {
     "SIGPROF": "killed by SIGPROF: it exceeded its processor time inside one library call",
@@ -61,6 +60,7 @@ class WatchedProcess:
         self.pid = pid
         self._adopted = adopted
         self.ended = False
+        self.exited_cleanly = False  # with status 0, or unknown for an adopted process
         self._on_end = on_end
         self._process: ProcessHandle | None = None
         try:
@@ -75,7 +75,6 @@ class WatchedProcess:
         return self._adopted is None or start_time(self.pid) == self._adopted
 
     def send(self, number: signal.Signals) -> None:
-        """Send a Unix signal to the process, unless it has ended."""
         if not self.ended and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send(number)
@@ -96,8 +95,9 @@ class WatchedProcess:
         try:
             result = self._process.wait()
             reason = _reason(result) if result else "ended"
+            self.exited_cleanly = result is not None and (result.si_code, result.si_status) == (os.CLD_EXITED, 0)
         except ChildProcessError:
-            reason = UNKNOWN_STATUS
+            reason, self.exited_cleanly = "ended, its exit status is unknown", True
         self._process.close()
         self._process = None
         self._end(reason)

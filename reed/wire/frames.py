@@ -76,7 +76,7 @@ class ReceiveBuffer:
         self._at = 0
         self._end = len(self._view)
 
-    def alone(self, data: memoryview) -> Frame | None:
+    def single_frame(self, data: memoryview) -> Frame | None:
         """Fast path: the frame if `data` is exactly one valid frame, which then need not be fed; otherwise None."""
         if len(data) < _HEADER_SIZE:
             return None
@@ -117,7 +117,7 @@ class ReceiveBuffer:
         self._at -= _HEADER_SIZE + len(frame.payload)
 
     def keep(self) -> None:
-        """Stop using the lent view: copy what is left of it."""
+        """Stop using the lent view: copy its unread bytes."""
         if self._own is not None and self._at == 0:
             return  # no frame was returned: the copy is still right
         self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None

@@ -19,6 +19,7 @@ from reed.cli import main
 
 CONTRIB_PLUGINS = Path(__file__).parents[2] / "contrib/plugins"
 PYTHONPATH = str(Path(reed.__file__).parent.parent)
+ENVIRON = {**os.environ, "PYTHONPATH": PYTHONPATH}
 
 
 class Ran(NamedTuple):
@@ -36,7 +37,7 @@ def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", "reed", "serve", f"--runtime-dir={folder / 'run'}", *flags],
             cwd=folder,
             stderr=(folder / "core.log").open("ab"),
-            env={**os.environ, "PYTHONPATH": PYTHONPATH, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
+            env={**ENVIRON, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
         )
         for _ in range(400):
             with contextlib.suppress(TimeoutError):

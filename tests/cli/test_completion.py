@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import reed
 from reed.cli import COMMANDS, main
 from reed.plugin_types import LANGUAGES
+
+from .conftest import ENVIRON
 
 
 @pytest.fixture
@@ -115,10 +116,9 @@ def test_the_shell_completes(shell, tmp_path):
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m reed "$@"\n')
     command.chmod(0o755)
     environ = {
-        **os.environ,
+        **ENVIRON,
         "PATH": f"{command.parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
-        "PYTHONPATH": str(Path(reed.__file__).parent.parent),
     }
     ran = subprocess.run(
         [program, "-c", _ASK[shell]], check=False, env=environ, capture_output=True, text=True, timeout=60

@@ -8,12 +8,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reed
 from reed.cli.import_update import merge_patch
 from reed.cli.plain_lines import infer
 from reed.client import Client
@@ -23,6 +21,8 @@ from reed.wire.identifiers import is_semantic_name
 from reed.wire.jsonl import Line
 from reed.wire.registry import Definition
 from reed.wire.snippets import Record
+
+from .conftest import ENVIRON
 
 NAMES = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_./-]{0,30}\Z")
 JSON = st.recursive(
@@ -170,7 +170,7 @@ def test_export_into_a_pipe(site_folder):
     done = subprocess.run(
         [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "export", "/dev/stdout"],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(reed.__file__).parent.parent)},
+        env=ENVIRON,
         timeout=60,
         check=True,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from reed.cli import COMMANDS, subcommands
 from reed.cli.snippet import _update_versioned
 from reed.client import Client
 
-from .conftest import PYTHONPATH
+from .conftest import ENVIRON
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
 STREAMS = {"export", "monitor", "top", "serve", "plugin logs"}  # print one document per line, or do not end
@@ -178,6 +177,6 @@ def test_a_full_standard_output_is_reported_on_stderr(site_folder):
     with open("/dev/full", "wb") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "status", "--json"],
-            stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": PYTHONPATH}, check=False, timeout=20,
+            stdout=full, stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=20,
         )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (1, b"reed: No space left on device\n")

@@ -18,9 +18,10 @@ from reed.supervision.permissions import commands_for
 from reed.supervision.registry_csv import load as load_rows
 from reed.wire.codes import Command, Permission
 
+from .conftest import ENVIRON
+
 DOCS = Path(__file__).parents[2] / "contrib/docs"
 CONFIGURATION = (DOCS / "reference/configuration.md").read_text(encoding="utf-8")
-ENVIRON = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parent.parent)}
 
 
 def command(*words, **more):

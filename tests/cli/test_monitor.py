@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import reed
 from reed.client import Client
 from reed.errors import NotFound
+
+from .conftest import ENVIRON
 
 ROOT = Path(__file__).parents[2]
 PAGE = {"title": "Words", "description": "About words.", "keywords": ["word"], "path": "words", "body": "Some words."}
@@ -45,8 +46,7 @@ class Monitor:
             stderr=subprocess.PIPE,
             text=True,
             env={
-                **os.environ,
-                "PYTHONPATH": str(Path(reed.__file__).parent.parent),
+                **ENVIRON,
                 "REED_RUNTIME_DIR": str(self.site_folder / "run"),
             },
         )

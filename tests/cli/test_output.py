@@ -13,14 +13,14 @@ import subprocess
 import sys
 import termios
 import unicodedata
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reed
 from reed.cli.output import Column, JsonText, Output, clip, duration, pad, size, width
 from reed.text import safe, safe_lines
+
+from .conftest import ENVIRON
 
 ANY = st.text(st.characters(codec=None), max_size=60)
 
@@ -174,7 +174,7 @@ def on_a_terminal(columns, *words, env=None):
         [sys.executable, "-m", "reed", *words],
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "PYTHONPATH": str(Path(reed.__file__).parent.parent), **(env or {})},
+        env={**ENVIRON, **(env or {})},
     )
     os.close(terminal)
     printed = b""

@@ -9,13 +9,12 @@ import select
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import reed
 
-PYTHONPATH = str(Path(reed.__file__).parent.parent)
+from .conftest import ENVIRON
 
 
 def read_until(terminal: int, wanted: str, most: int = 100_000) -> str:
@@ -35,8 +34,7 @@ def test_top_draws_until_ctrl_c(site_folder):
         stdout=slave,
         stderr=slave,
         env={
-            **os.environ,
-            "PYTHONPATH": PYTHONPATH,
+            **ENVIRON,
             "REED_RUNTIME_DIR": str(site_folder / "run"),
             "TERM": "xterm",
             "COLUMNS": "140",
@@ -67,7 +65,7 @@ def test_top_requires_rich(site_folder):
         stderr=subprocess.PIPE,
         text=True,
         timeout=30,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH, "REED_RUNTIME_DIR": str(site_folder / "run")},
+        env={**ENVIRON, "REED_RUNTIME_DIR": str(site_folder / "run")},
     )
     os.close(slave)
     os.close(master)

@@ -111,16 +111,16 @@ def frame_or_error(buffer: ReceiveBuffer) -> Frame | CallError | None:
 
 
 @given(FRAMES, st.integers(0, 20), st.integers(0, 255), st.integers(0, 50))
-def test_alone_returns_what_feed_and_next_frame_would(plain: list[Plain], at: int, byte: int, missing: int) -> None:
+def test_single_frame_equals_feed_and_next_frame(plain: list[Plain], at: int, byte: int, missing: int) -> None:
     whole = bytearray(stream_of(plain[:2]))
     if at < len(whole):
         whole[at] = byte
     data = memoryview(whole)[: max(0, len(whole) - missing)]
     buffer = ReceiveBuffer(max_payload=30)
-    alone = buffer.alone(data)
+    single = buffer.single_frame(data)
     buffer.feed(data)
     found = frame_or_error(buffer)
-    assert alone == (found if isinstance(found, Frame) and not buffer.pending else None)
+    assert single == (found if isinstance(found, Frame) and not buffer.pending else None)
 
 
 @given(FRAMES, st.data())

@@ -66,9 +66,7 @@ describe("check", function()
     local definition = require "definition"
     for _, pattern in ipairs { "a*a*a*b", "[%w-]+@[%w-]+%.%a+", "%a%a-%d+" } do
       assert.is_nil(definition.pattern_problem(pattern))
-      local started = os.clock()
-      assert.is_nil((("a"):rep(200) .. "!"):find("^" .. pattern .. "$"))
-      assert.is_true(os.clock() - started < 1)
+      assert.is_nil((("a"):rep(200) .. "!"):find("^" .. pattern .. "$")) -- or the test exceeds its processor time
     end
   end)
 end)
