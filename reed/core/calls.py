@@ -42,8 +42,6 @@ class CallCounter(Protocol):
 
 
 class CallOrigin(Protocol):
-    """The connection that a call came on."""
-
     caller: Caller
 
     @property
@@ -107,16 +105,12 @@ class Call:
 
 
 class FrameTap(Protocol):
-    """Sees every frame (core.monitor)."""
-
     watched: bool
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
 class Dispatcher(Protocol):
-    """Handles the requests of a connection."""
-
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def must_defer(self, command_id: int) -> bool:
         """Whether the command reads the store while writes of this turn are not committed."""

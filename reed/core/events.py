@@ -40,8 +40,6 @@ _NOT_COUNTED = (PluginCrashed, PluginOffline, PluginBusy)  # these failures say 
 
 
 class Events:
-    """The deliveries to all plugins."""
-
     def __init__(self, store: Store, endpoints: Mapping[str, PluginEndpoint], loop: Loop, log: PeerLog) -> None:
         self.store = store
         self.endpoints = endpoints
@@ -67,7 +65,6 @@ class Events:
             self.chains.drop(name)
 
     def deliver(self) -> None:
-        """After a commit: deliver the events that it made."""
         for name in self.store.pop_ready():
             self._delivery(name).pump()
 
@@ -218,7 +215,6 @@ class Delivery:
 
 
 def payload_of(event: Event) -> bytes:
-    """The JSON that the plugin's action gets."""
     payload: dict[str, Any] = {
         "id": event.id,
         "event": event.kind,

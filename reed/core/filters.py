@@ -44,8 +44,6 @@ _MAX_REASON_LENGTH = 300  # characters
 
 
 class _Step(NamedTuple):
-    """One plugin's filter."""
-
     endpoint: PluginEndpoint
     filter: Filter
 

@@ -49,8 +49,6 @@ class Peer(NamedTuple):
 
 
 class Listener:
-    """A listening Unix socket in the runtime folder."""
-
     def __init__(
         self,
         loop: Loop,
@@ -93,7 +91,6 @@ class Listener:
         return self._sock.detach()
 
     def close(self) -> None:
-        """Stop accepting and remove the socket file."""
         if not self._closed:
             self._stop()
             self._sock.close()

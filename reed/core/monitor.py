@@ -22,8 +22,6 @@ from reed.wire.structs import Bytes
 
 
 class Monitor:
-    """The socket and its watchers."""
-
     def __init__(self, context: CoreContext, path: Path, caller_of: Callable[[Peer], Caller]) -> None:
         self.watched = False
         self._max_queued = context.config.limits.queued_bytes  # unread bytes after which a watcher is disconnected
