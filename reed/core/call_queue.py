@@ -50,7 +50,6 @@ class PluginCall:
 
 
 def status_error(plugin: str, action: str, status: int) -> CallError:
-    """The error for a response whose status is out of range."""
     return BadAnswer(
         f"plugin {plugin}, action {action}: invalid status {status}",
         hint=f"a plugin answers with {_MIN_STATUS} to {MAX_STATUS}, an error with 400 to {MAX_STATUS}",
@@ -70,8 +69,6 @@ class Channel(Protocol):
 
 
 class CallQueue:
-    """The calls to one plugin, and their figures."""
-
     def __init__(self, name: str, loop: Loop, on_ended: Callable[[], None] = lambda: None) -> None:
         """`on_ended` is called after each call."""
         self.calls = 0
@@ -141,14 +138,12 @@ class CallQueue:
         self._dispatch()
 
     def fail(self, channel: Channel, error: CallError) -> None:
-        """End the channel's call with the plugin's ErrorResponse."""
         call, channel.in_flight = channel.in_flight, None
         if call is not None:
             self._fail([call], lambda _: error)
         self._dispatch()
 
     def fail_in_flight(self, process: object, error_for: Callable[[PluginCall], CallError]) -> None:
-        """Fail the calls of a process that has ended."""
         calls = [call for its_process, call in self._disconnected if its_process is process]
         self._disconnected = [each for each in self._disconnected if each[0] is not process]
         for channel in self._channels + self._retired:
@@ -178,7 +173,6 @@ class CallQueue:
         )
 
     def origins(self) -> set[str]:
-        """The plugins whose calls are in flight."""
         calls = [channel.in_flight for channel in self._channels + self._retired]
         return {call.origin for call in calls if call is not None and call.origin and not call.ended}
 
@@ -209,7 +203,6 @@ class CallQueue:
         self._expiry = self._loop.call_later(when - now, self._expire_calls)
 
     def _expire_calls(self) -> None:
-        """Fail the calls whose deadline has passed, and arm the timer for the next deadline."""
         self._expiry, self._expires_at = None, math.inf
         now = self._loop.now()
         carried = [channel.in_flight for channel in self._channels + self._retired if channel.in_flight is not None]

@@ -43,8 +43,6 @@ class CallCounter(Protocol):
 
 
 class CallOrigin(Protocol):
-    """The connection that a call came on."""
-
     caller: Caller
     origin: Origin
 
@@ -119,16 +117,12 @@ class Call:
 
 
 class FrameTap(Protocol):
-    """Sees every frame (core.monitor)."""
-
     watched: bool
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None: ...
 
 
 class Dispatcher(Protocol):
-    """Handles the requests of a connection."""
-
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """About `room` bytes of cached response frames to the leading requests in `data`, and the size of these

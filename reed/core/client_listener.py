@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reed.core.calls import Caller
 from reed.core.connection import Connection
-from reed.core.listener import Listener, Peer, is_peer_alive, refuse
+from reed.core.listener import Listener, Peer
 from reed.core.plugin_endpoint import CoreContext
 from reed.errors import CallError, PluginBusy
 from reed.wire.frames import Frame
@@ -38,10 +38,11 @@ class ClientListener:
         self._context = context
         self._max_connections = context.config.limits.connections
         self._log = context.log
-        self._rates = context.quotas.rates
         self._caller_of = caller_of
         self._on_signal = on_signal
-        self._listener = Listener(context.loop, path, self._accept, self._log, self._rates, group_id, inherited)
+        self._listener = Listener(
+            context.loop, path, self._accept, self._log, context.quotas.rates, group_id, inherited
+        )
 
     def stop_listening(self) -> None:
         self._listener.close()
@@ -59,17 +60,9 @@ class ClientListener:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
-        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
-            refuse(sock, refusal)
+        if not self._listener.admits(sock, peer, caller):
             return
-        is_alive = is_peer_alive(sock, peer)
         self.accepted += 1
-        if not is_alive:
-            self._log.warning(
-                "refused a connection of pid %d (uid %d): the process has ended", peer.pid, peer.uid, peer=caller.name
-            )
-            sock.close()
-            return
         connection = self._context.connection(
             sock, caller, self._context.dispatcher, on_signal=self._on_signal, on_closed=self._closed
         )

@@ -30,8 +30,6 @@ _MAX_ENTRIES = 1000  # buckets, and refused processes, above which idle ones are
 
 @dataclass(slots=True)
 class _Bucket:
-    """The tokens of one plugin or one user."""
-
     plugin: str
     tokens: float
     refilled_at: float

@@ -353,7 +353,6 @@ class Connection:
         self._resume()
 
     def drain(self) -> None:
-        """Read and handle what the peer has sent so far."""
         for _ in range(_MAX_DRAIN_READS):
             self._on_readable()
 
@@ -382,8 +381,6 @@ class Connection:
 
 
 class _RejectingDispatcher:
-    """Fails every request with the same error."""
-
     def __init__(self, error: CallError) -> None:
         self._error = error
 

@@ -28,8 +28,6 @@ _MAX_RECENT = 64  # handled events that are remembered for each plugin
 
 
 class _Handled(NamedTuple):
-    """An event that a plugin has answered."""
-
     snippet_id: str
     cause: Cause
     until: float
@@ -69,7 +67,6 @@ class EventChains:
         return seconds
 
     def cause_of(self, plugin: str, snippet_id: str) -> Cause:
-        """The cause of a change that the plugin makes now."""
         found = self._handled_by(plugin, {plugin})
         if found is None:
             now = self._now()

@@ -40,49 +40,46 @@ _NOT_COUNTED = (PluginCrashed, PluginOffline, PluginBusy)  # these failures say 
 
 
 class Events:
-    """The deliveries to all plugins."""
-
     def __init__(self, store: Store, endpoints: Mapping[str, PluginEndpoint], loop: Loop, log: PeerLog) -> None:
-        self._store = store
-        self._endpoints = endpoints
-        self._loop = loop
-        self._log = log
+        self.store = store
+        self.endpoints = endpoints
+        self.loop = loop
+        self.log = log
         self.chains = EventChains(endpoints, loop.now, log)
         self._deliveries: dict[str, Delivery] = {}
 
     def refresh(self) -> None:
         """Subscribe the plugins to the events in their manifests, and drop those whose rows are gone."""
         subscribers: dict[str, list[str]] = {kind: [] for kind in EVENTS}
-        for name, endpoint in self._endpoints.items():
+        for name, endpoint in self.endpoints.items():
             for kind in _kinds(endpoint):
                 if _can_deliver(endpoint):
                     subscribers[kind].append(name)
-        self._store.subscribe(subscribers, self.chains.cause_of)
-        for name, count in list(self._store.events_waiting().items()):
-            if name not in self._endpoints:
-                self._log.warning("%s: removed from the registry; its %d events are dropped", name, count, peer=name)
-                self._store.drop_events(name)
-        for name in [name for name in self._deliveries if name not in self._endpoints]:
+        self.store.subscribe(subscribers, self.chains.cause_of)
+        for name, count in list(self.store.events_waiting().items()):
+            if name not in self.endpoints:
+                self.log.warning("%s: removed from the registry; its %d events are dropped", name, count, peer=name)
+                self.store.drop_events(name)
+        for name in [name for name in self._deliveries if name not in self.endpoints]:
             self._deliveries.pop(name).close()
             self.chains.drop(name)
 
     def deliver(self) -> None:
-        """After a commit: deliver the events that it made."""
-        for name in self._store.pop_ready():
+        for name in self.store.pop_ready():
             self._delivery(name).pump()
 
     def state_changed(self, name: str) -> None:
-        if self._endpoints[name].plugin.state in _TAKES_EVENTS:
+        if self.endpoints[name].plugin.state in _TAKES_EVENTS:
             self._delivery(name).pump()
 
     def figures(self, name: str) -> dict[str, Any]:
         """For PLUGIN_HEALTH: how many events wait, and why they are not delivered (empty if nothing is wrong)."""
-        endpoint = self._endpoints[name]
+        endpoint = self.endpoints[name]
         why = self._deliveries[name].parked if name in self._deliveries else ""
         if _kinds(endpoint) and not _can_deliver(endpoint):
             why = "its row lacks snippet_read: no events are delivered"
         return {
-            "events_waiting": self._store.events_waiting().get(name, 0),
+            "events_waiting": self.store.events_waiting().get(name, 0),
             "events_parked": why,
             "events_slowed": self.chains.slowed(name),
         }
@@ -90,30 +87,21 @@ class Events:
     def _delivery(self, name: str) -> Delivery:
         delivery = self._deliveries.get(name)
         if delivery is None:
-            delivery = Delivery(name, self._store, self._endpoints, self.chains, self._loop, self._log)
-            self._deliveries[name] = delivery
+            delivery = self._deliveries[name] = Delivery(name, self)
         return delivery
 
 
 class Delivery:
     """The events of one plugin. `parked` says why no more are delivered."""
 
-    def __init__(
-        self,
-        name: str,
-        store: Store,
-        endpoints: Mapping[str, PluginEndpoint],
-        chains: EventChains,
-        loop: Loop,
-        log: PeerLog,
-    ) -> None:
+    def __init__(self, name: str, events: Events) -> None:
         self.parked = ""
         self._name = name
-        self._store = store
-        self._endpoints = endpoints  # looked up by name, since a changed row replaces the endpoint
-        self._chains = chains
-        self._loop = loop
-        self._log = log
+        self._store = events.store
+        self._endpoints = events.endpoints  # looked up by name, since a changed row replaces the endpoint
+        self._chains = events.chains
+        self._loop = events.loop
+        self._log = events.log
         self._in_flight = False
         self._delayed_id = 0  # the event whose delay is over
         self._backoff: Timer | None = None
@@ -229,7 +217,6 @@ class Delivery:
 
 
 def payload_of(event: Event) -> bytes:
-    """The JSON that the plugin's action gets."""
     payload: dict[str, Any] = {
         "id": event.id,
         "event": event.kind,

@@ -46,8 +46,6 @@ _MAX_REASON_LENGTH = 300  # characters
 
 
 class _Step(NamedTuple):
-    """One plugin's filter."""
-
     endpoint: PluginEndpoint
     filter: Filter
 

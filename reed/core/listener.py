@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from reed.core.calls import Caller
 from reed.core.connect_rate import ConnectRates
 from reed.errors import RuntimeFolderError
 from reed.loop.loop import Loop
@@ -48,8 +49,6 @@ class Peer(NamedTuple):
 
 
 class Listener:
-    """A listening Unix socket in the runtime folder."""
-
     def __init__(
         self,
         loop: Loop,
@@ -73,13 +72,25 @@ class Listener:
             self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # inherited by accepted sockets
         loop.watch(self._sock.fileno(), self._accept)
 
+    def admits(self, sock: socket.socket, peer: Peer, caller: Caller) -> bool:
+        """Whether the connection may stay; if its caller connects too often or its process has ended, it is closed."""
+        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
+            refuse(sock, refusal)
+            return False
+        if is_peer_alive(sock, peer):
+            return True
+        self._log.warning(
+            "refused a connection of pid %d (uid %d): the process has ended", peer.pid, peer.uid, peer=caller.name
+        )
+        sock.close()
+        return False
+
     def hand_over(self) -> int:
         """Stop accepting; returns the listening descriptor. New connections wait in its backlog for the next core."""
         self._stop()
         return self._sock.detach()
 
     def close(self) -> None:
-        """Stop accepting and remove the socket file."""
         if not self._closed:
             self._stop()
             self._sock.close()

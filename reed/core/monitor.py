@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reed.core.calls import Caller
-from reed.core.listener import Listener, Peer, is_peer_alive, refuse
+from reed.core.listener import Listener, Peer
 from reed.core.plugin_endpoint import CoreContext
 from reed.loop.stream import Stream
 from reed.wire import monitor
@@ -22,8 +22,6 @@ from reed.wire.structs import Bytes
 
 
 class Monitor:
-    """The socket and its watchers."""
-
     def __init__(self, context: CoreContext, path: Path, caller_of: Callable[[Peer], Caller]) -> None:
         self.watched = False
         self._max_queued = context.config.limits.queued_bytes  # unread bytes after which a watcher is disconnected
@@ -32,8 +30,7 @@ class Monitor:
         self._caller_of = caller_of
         self._watchers: list[Stream] = []
         self._scratch = memoryview(bytearray(64))
-        self._rates = context.quotas.rates
-        self._listener = Listener(self._loop, path, self._accept, self._log, self._rates)
+        self._listener = Listener(self._loop, path, self._accept, self._log, context.quotas.rates)
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
         """Send a whole frame, given in one or several parts, to all watchers."""
@@ -49,10 +46,9 @@ class Monitor:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         caller = self._caller_of(peer)
-        if refusal := self._rates.connects(caller, peer.pid, peer.uid):
-            refuse(sock, refusal)
+        if not self._listener.admits(sock, peer, caller):
             return
-        if not caller.is_admin or not is_peer_alive(sock, peer):
+        if not caller.is_admin:
             self._log.warning("%s may not monitor: only the group admin may", caller.name, peer=caller.name)
             sock.close()
             return

@@ -146,8 +146,6 @@ class PluginConnection:
 
 
 class PluginEndpoint:
-    """The core's side of one plugin."""
-
     def __init__(self, plugin: Plugin, context: CoreContext) -> None:
         self.plugin = plugin
         self.name = plugin.row.plugin_name
@@ -285,7 +283,6 @@ class PluginEndpoint:
 
     @property
     def actions(self) -> dict[str, Action]:
-        """The actions that the active process registered."""
         return self._actions.get(self.plugin.process, {}) if self.plugin.process else {}
 
     # Its processes.
@@ -300,7 +297,6 @@ class PluginEndpoint:
             self.caller = caller_for(self.plugin.row)
 
     def activate_process(self) -> None:
-        """A replacement has become the active process."""
         self.caller = caller_for(self.plugin.row)
         self.queue.remap(lambda call: self.action(call.action).command_id)
         self.queue.set_channels(self._registered(self.plugin.process))

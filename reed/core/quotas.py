@@ -22,8 +22,6 @@ from reed.errors import PluginBusy
 
 
 class Buffered(Protocol):
-    """A connection, as far as it counts here."""
-
     @property
     def buffered_bytes(self) -> int: ...
 

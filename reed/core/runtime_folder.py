@@ -33,8 +33,6 @@ _SUBFOLDERS = ("plugins", "fifos", "peers", "output", "pid", "pid/plugins")
 
 
 class RuntimeFolder:
-    """An open, checked and locked runtime folder."""
-
     def __init__(self, path: Path, lock_fd: int, warnings: list[str]) -> None:
         self.path = path
         self.core_socket = path / "core.sock"
@@ -192,7 +190,6 @@ def _check_ancestors(path: Path) -> list[str]:
 
 
 def _check(path: Path, fd: int) -> None:
-    """Refuse a folder that another user owns or can write to."""
     status = os.fstat(fd)
     if status.st_uid != os.geteuid():
         raise RuntimeFolderError(

@@ -57,6 +57,5 @@ class Stats:
 
 
 def _memory_bytes() -> int:
-    """The resident memory of this process."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -64,8 +64,6 @@ class _Epoll(selectors.EpollSelector):
 
 
 class _Watch:
-    """The callbacks of a descriptor."""
-
     __slots__ = ("on_readable", "on_writable", "registered")
 
     def __init__(self) -> None:
@@ -184,7 +182,6 @@ class Loop:
             self._jobs.append(job)
 
     def request_commit(self) -> None:
-        """Call `commit` at the end of this turn."""
         self._commit_due = True
 
     def schedule_flush(self, stream: Flushable) -> None:
@@ -192,7 +189,6 @@ class Loop:
         self._to_flush.append(stream)
 
     def schedule_close(self, thing: Closable) -> None:
-        """Call `thing.close()` at the end of this turn."""
         self._to_close.append(thing)
 
     def over_budget(self) -> bool:
@@ -202,7 +198,6 @@ class Loop:
     # The turn.
 
     def run(self) -> None:
-        """Run turns until `stop()`."""
         self._running = True
         while self._running:
             self.turn()
@@ -237,7 +232,6 @@ class Loop:
         self._watches.clear()
 
     def _ready(self, max_wait: float | None) -> Sequence[tuple[int, int]]:
-        """The previous turn's leftovers, or else what the kernel reports."""
         if self._leftover:
             ready, self._leftover = self._leftover, ()
             return ready
@@ -278,7 +272,6 @@ class Loop:
         return wait if max_wait is None else min(wait, max_wait)
 
     def _run_rescheduled(self) -> None:
-        """Run each rescheduled callback once, until the budget is spent."""
         for _ in range(len(self._rescheduled)):
             self._call(self._rescheduled.popleft())
             if self.now() >= self._read_deadline:

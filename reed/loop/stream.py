@@ -94,7 +94,6 @@ class Stream:
             return 0
 
     def send(self, *parts: Part) -> None:
-        """Queue `parts` for this turn's flush."""
         if self.closing:
             return
         for part in parts:
@@ -122,7 +121,6 @@ class Stream:
             self.send(memoryview(part)[sent:])
 
     def flush(self) -> None:
-        """Write as much as the socket takes."""
         self._scheduled = False
         queue = self._queue
         while queue:

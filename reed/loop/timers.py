@@ -68,7 +68,6 @@ class Timers:
         return self.earliest
 
     def pop_due(self, now: float) -> Callback | None:
-        """The callback of the earliest timer that is due, or None."""
         when = self.next_deadline()
         if when is None or when > now:
             return None

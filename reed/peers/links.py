@@ -63,7 +63,6 @@ class Links:
         shutil.rmtree(f"{self._path}/{name}", ignore_errors=True)
 
     def remove_stale(self, names: Set[str]) -> None:
-        """Remove the folders and links of plugins that are not among `names`."""
         for name in os.listdir(self._path):
             if name not in names:
                 self.remove_folders(name)

@@ -53,7 +53,6 @@ class Mesh:
 
     @property
     def held(self) -> int:
-        """The number of FIFOs that the core has open."""
         return len(self._held)
 
     def add(self, name: str) -> None:
@@ -83,7 +82,6 @@ class Mesh:
         self._sleeping.discard(name)
 
     def remove_stale(self) -> None:
-        """Remove the FIFOs of plugins that are no longer in the registry."""
         wanted = {fifo_name(writer, reader) for writer in self._names for reader in self._names - {writer}}
         for name in os.listdir(self._folder):
             if ARROW in name and name not in wanted:
