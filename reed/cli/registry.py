@@ -85,7 +85,7 @@ SUBCOMMANDS = {
         """
 A definition may have: description, schema (a JSON Schema), searchable ({field: weight}), indexed ([field, …]: indexes
 for `snippet list --where`), unique ([field, …]: indexed, and no two snippets of the type may share a value),
-composed_of ([type, …]), max_depth, routable. Existing snippets stay unchanged; the command reports how many do not fit.
+composed_of ([type, …]), max_depth. Existing snippets stay unchanged; the command reports how many do not fit.
 Indexes are built before the command returns; a unique field with duplicate values is refused (409).
 
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",

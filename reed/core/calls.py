@@ -52,6 +52,8 @@ class CallOrigin(Protocol):
     def release(self, *, immediate: bool) -> None:
         """Send the finished replies in the order of the requests; `immediate`: before this turn's commit."""
 
+    def begin_job(self) -> None: ...
+    def end_job(self) -> None: ...
     def end_write(self, size: int) -> None:
         """A write with a payload of so many bytes is answered."""
 
@@ -61,7 +63,7 @@ class CallOrigin(Protocol):
 class Call:
     """One request. The parts of its response must not change until they are sent."""
 
-    __slots__ = ("_counter", "command_id", "connection", "expects_reply", "flags", "response", "write_size")
+    __slots__ = ("_counter", "_is_job", "command_id", "connection", "expects_reply", "flags", "response", "write_size")
 
     def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
         self.connection = connection
@@ -71,12 +73,19 @@ class Call:
         self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
         self.write_size: int | None = None  # of the payload of a write; None: it is no write
         self._counter: CallCounter | None = None
+        self._is_job = False
 
     def count(self) -> None:
         """Count the call against its caller's quota until it ends. Raises PluginBusy if the quota is used up."""
         usage = self.connection.usage
         usage.begin_call()
         self._counter = usage
+
+    def count_job(self) -> None:
+        """`count` a call that a worker may have to carry out; a connection may have so many in flight."""
+        self.count()
+        self._is_job = True
+        self.connection.begin_job()
 
     @property
     def caller(self) -> Caller:
@@ -104,6 +113,8 @@ class Call:
         self.response = frame
         if self._counter is not None:
             self._counter.end_call()
+        if self._is_job:
+            self.connection.end_job()
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:

@@ -47,7 +47,7 @@ _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 _TRANSITIONS = {
     (_OPEN, _BACKLOG),  # the frame limit or the time of the turn is spent
     (_OPEN, _WAITING),  # a read follows a write
-    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls or bytes of writes are in flight
+    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls, jobs or bytes of writes are in flight
     (_OPEN, _DRAINING),  # the peer has ended its side, or sent what is no frame
     (_BACKLOG, _BACKLOG),
     (_BACKLOG, _OPEN),  # no whole frame is left
@@ -64,6 +64,7 @@ _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
 _FRAMES_PER_CLOCK_READ = 4
 _HIGH_WATER = 256 * 1024  # bytes of queued replies above which no frame is handled
 _MAX_DRAIN_READS = 100
+_MAX_JOBS = 64  # of one connection in flight: a worker does them one after the other
 _PEER_CLOSED = "the peer closed the connection"
 
 
@@ -74,6 +75,7 @@ class Connection:
         "_buffer",
         "_calls",
         "_dispatcher",
+        "_jobs",
         "_limits",
         "_log",
         "_loop",
@@ -123,6 +125,7 @@ class Connection:
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self._calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self._jobs = 0  # calls in flight that a worker may have to carry out
         self._writes = 0  # in flight
         self._write_bytes = 0  # of their payloads
         self._state = _OPEN
@@ -204,7 +207,7 @@ class Connection:
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
-                    else:
+                    elif wait is _PAUSED:
                         stream.pause()
                     break
                 left -= 1
@@ -239,11 +242,11 @@ class Connection:
         return None
 
     def _is_full(self) -> bool:
-        """Must the peer read its replies, or calls end, before the next request?"""
         return (
             self.stream.queued > _HIGH_WATER
             or len(self._calls) >= self._limits.queued_calls
             or self._write_bytes > self._limits.payload
+            or self._jobs >= _MAX_JOBS
         )
 
     def _read_control(self, frame: Frame) -> None:
@@ -294,6 +297,12 @@ class Connection:
             self._resume()
         elif self._state is _DRAINING and not calls:
             self._loop.schedule_flush(self)
+
+    def begin_job(self) -> None:
+        self._jobs += 1
+
+    def end_job(self) -> None:
+        self._jobs -= 1
 
     def end_write(self, size: int) -> None:
         self._writes -= 1

@@ -55,7 +55,7 @@ class Usage:
         """Count a call until `end_call`. Raises PluginBusy if the quota is used up."""
         limit = self._limits.plugin_calls if self._caller.plugin else self._limits.user_calls
         if self.calls >= limit:
-            raise self._error("calls", f"{self.calls} plugin calls in flight", limit)
+            raise self._error("calls", f"{self.calls} calls in flight", limit)
         self.calls += 1
 
     def end_call(self) -> None:

@@ -15,6 +15,7 @@ from reed.wire.snippets import Record
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+MAX_SHORT_PAGE = 100  # records that need no worker; a thousand of 5 KB took 15 ms
 PAGE_BYTES = 512 * 1024  # of content in a page; a single larger record is a page of its own
 
 _IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefix
@@ -23,7 +24,7 @@ _IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefi
 def overtaken(ref: str, version: int, expected: int) -> Overtaken:
     return Overtaken(
         f"{ref} has version {version}, not {expected}: it was changed meanwhile",
-        hint="get it again and repeat the change on what it is now",
+        hint="read it again and repeat the change",
     )
 
 

@@ -6,8 +6,7 @@
      "indexed":     [field, …] with an index for SNIPPET_FIND                   (absent: none)
      "unique":      [field, …], indexed; no two snippets have the same value    (absent: none)
      "composed_of": [type, …] allowed as children                               (absent: any; []: no children)
-     "max_depth":   levels allowed below a snippet                              (absent: any)
-     "routable":    true or false, not used by the store}
+     "max_depth":   levels allowed below a snippet                              (absent: any)}
 
 A weight is rounded to the nearest of `search_text.WEIGHTS`.
 """
@@ -27,6 +26,7 @@ from reed.wire.registry import Definition
 from reed.wire.strict_json import Json
 
 _MAX_INDEXED = 32  # fields
+_IGNORED = frozenset({"routable"})  # definitions of older versions have it
 MAX_DEFINITION = 1024 * 1024  # bytes
 MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer schema is compiled in workers only
 
@@ -141,6 +141,8 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
     fields = strict_json.load_object(definition)
     if without_schema:
         fields.pop("schema", None)
+    for key in _IGNORED & fields.keys():
+        del fields[key]
     for key, value in fields.items():
         reader = _READERS.get(key)
         if reader is None:
@@ -173,12 +175,6 @@ def columns_of(definition: bytes) -> Columns:
 def _text(place: str, value: Json) -> str:
     if not isinstance(value, str):
         raise Invalid(f"{place}: expected a string, found {strict_json.describe(value)}")
-    return value
-
-
-def _flag(place: str, value: Json) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid(f"{place}: expected true or false, found {strict_json.describe(value)}")
     return value
 
 
@@ -236,5 +232,4 @@ _READERS: dict[str, Callable[[str, Json], Any]] = {
     "unique": _fields,
     "composed_of": _type_names,
     "max_depth": _depth,
-    "routable": _flag,
 }

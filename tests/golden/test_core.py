@@ -55,7 +55,7 @@ def test_quota() -> None:
 
     with pytest.raises(CallError) as error:
         quotas.enter(Connection(), SEO).begin_call()
-    assert str(error.value) == "plugin seo has 0 plugin calls in flight; limits.plugin_calls in reed.yaml is 0"
+    assert str(error.value) == "plugin seo has 0 calls in flight; limits.plugin_calls in reed.yaml is 0"
 
 
 def test_runtime_folder_in_use(tmp_path: Path) -> None:

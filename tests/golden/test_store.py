@@ -120,7 +120,6 @@ def call(store: SqliteStore, operation: str, *args: Any) -> Any:
             "type 'x': composed_of[1]: \"A b\" is not a type name; expected a-z, then a-z 0-9 -",
         ),
         (("define", "x", {"max_depth": -1}), "type 'x': max_depth: expected a whole number, 0 or more, found -1"),
-        (("define", "x", {"routable": "yes"}), "type 'x': routable: expected true or false, found a string"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

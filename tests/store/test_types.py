@@ -46,7 +46,6 @@ def test_a_definition_is_returned_byte_for_byte(driver, open_store):
         ({"composed_of": ["note", "A b"]}, "composed_of[1]"),
         ({"max_depth": -1}, "max_depth"),
         ({"max_depth": 1.5}, "max_depth"),
-        ({"routable": "yes"}, "routable"),
     ],
 )
 def test_an_invalid_definition_is_refused(driver, definition, place):

@@ -14,6 +14,7 @@ from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
 from reed.store import base
 from reed.store.base import Failed, HitPage, RecordPage, Restored, Store
+from reed.store.snippets import MAX_SHORT_PAGE
 from reed.wire import strict_json
 from reed.wire.codes import Command
 from reed.wire.commands import WRITE_ERRORS
@@ -96,10 +97,14 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
         store.get(ref, lambda record: call.reply_with(*cache.snippet_got(request, record, changes)), call.fail)
 
     def page(call: Call, payload: memoryview) -> None:
-        store.page(*SnippetList.unpack(payload), _page(call), call.fail, origin=call.origin)
+        kind, after, limit = SnippetList.unpack(payload)
+        if limit > MAX_SHORT_PAGE:
+            call.count_job()
+        store.page(kind, after, limit, _page(call), call.fail, origin=call.origin)
 
     def find(call: Call, payload: memoryview) -> None:
         kind, conditions, after, limit = SnippetFind.unpack(payload)
+        call.count_job()
         store.find(kind, bytes(conditions), after, limit, _page(call), call.fail, origin=call.origin)
 
     def names(call: Call, payload: memoryview) -> None:
@@ -165,6 +170,7 @@ def _bond_handlers(store: Store) -> dict[Command, Handle]:
 
     def tree(call: Call, payload: memoryview) -> None:
         root, depth = SchemaTree.unpack(payload)
+        call.count_job()
         store.tree(root, depth, _json(call), call.fail, origin=call.origin)
 
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
@@ -189,6 +195,7 @@ def _type_handlers(store: Store) -> dict[Command, Handle]:
 
     def check(call: Call, payload: memoryview) -> None:
         name, after, limit = RegistryCheck.unpack(payload)
+        call.count_job()
         store.check(name, after, limit, _json(call), call.fail, origin=call.origin)
 
     return {
@@ -201,6 +208,8 @@ def _type_handlers(store: Store) -> dict[Command, Handle]:
 
 def _search_handlers(store: Store) -> dict[Command, Handle]:
     def query(call: Call, payload: memoryview) -> None:
+        call.count_job()
+
         def done(found: HitPage) -> None:
             call.reply(SearchPage(200, found.total, found.hits).pack())
 

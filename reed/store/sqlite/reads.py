@@ -14,7 +14,7 @@ from reed.store.base import (
 from reed.store.field_values import conditions_of
 from reed.store.ids import sequence_in
 from reed.store.query import hit_limit, parse
-from reed.store.snippets import page_limit, start_after
+from reed.store.snippets import MAX_SHORT_PAGE, page_limit, start_after
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.parts import Parts
 from reed.store.sqlite.tree import TooManyNodes, tree
@@ -23,7 +23,6 @@ from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
 
-MAX_SHORT_PAGE = 100  # records; a thousand of 5 KB took 15 ms
 MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
 MAX_SMALL_TREE = 100  # nodes
 
