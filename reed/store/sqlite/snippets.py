@@ -20,7 +20,7 @@ from reed.store.record_cache import RecordCache
 from reed.store.snippets import name_in_use
 from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.lookup import COLUMNS, Lookup
-from reed.store.sqlite.transaction import Transaction
+from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
@@ -53,8 +53,7 @@ class Snippets:
         self._fields = fields
         self._lookup = Lookup(transaction.writer)
         self._written: dict[str, Record | None] = {}  # in this transaction; None: deleted, or not to be cached
-        self.count: int = self._writer.execute("SELECT count(*) FROM snippets").fetchone()[0]
-        self._committed_count = self.count
+        self.count = RowCount(transaction, "snippets")
         transaction.join(self)
 
     # Writes. Each gives the new record.
@@ -74,7 +73,7 @@ class Snippets:
         except sqlite3.IntegrityError:
             raise name_in_use(name, self._lookup.holder_of(name) or "") from None
         self._fields.put(type_name, sequence, entries, is_new=True)
-        self.count += 1
+        self.count.value += 1
         self._written[snippet_id] = None
         return record  # not cached: most records of an import are not read soon
 
@@ -115,7 +114,7 @@ class Snippets:
         sequence = sequence_in(record.id)
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence,))
         self._fields.delete(record.snippet_type, sequence)
-        self.count -= 1
+        self.count.value -= 1
         self._written[record.id] = None
 
     def plan_restore(self, record: Record, content: Content, *, accept_unfit: bool, overwrite: bool) -> restoring.Plan:
@@ -138,7 +137,7 @@ class Snippets:
         if old is None:
             self._writer.execute(_INSERT, (sequence, *record))
             self._ids.reserve(sequence)
-            self.count += 1
+            self.count.value += 1
         else:
             self._writer.execute(_OVERWRITE, (*record, sequence))
             if old.snippet_type != record.snippet_type:
@@ -161,12 +160,9 @@ class Snippets:
 
     def settle(self, committed: bool) -> None:
         if committed:
-            self._committed_count = self.count
             for snippet_id, record in self._written.items():
                 if record is None:
                     self._cache.discard(snippet_id)
                 else:
                     self._cache.put(record)
-        else:
-            self.count = self._committed_count
         self._written.clear()

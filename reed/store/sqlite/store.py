@@ -72,9 +72,9 @@ class SqliteStore(Writes):
         return {
             "path": self._database.path,
             "bytes": self._database.size(),
-            "snippets": self._snippets.count,
+            "snippets": self._snippets.count.value,
             "types": len(self._types.committed),
-            "bonds": self._bonds.count,
+            "bonds": self._bonds.count.value,
             "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
             "commits": self._transaction.commits,

@@ -314,8 +314,8 @@ class Writes(Reads):
             if ref:
                 self._index.changed(sequence_in(self._snippets.find(ref).id))
                 return 1
-            self._index.reindex(self._snippets.count)
-            return self._snippets.count
+            self._index.reindex(self._snippets.count.value)
+            return self._snippets.count.value
 
         def wait(count: int) -> None:
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
