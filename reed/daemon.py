@@ -166,6 +166,7 @@ class Daemon:
             warn=self.log.error,
             workers=self._open_workers(HANDLERS, self.config.workers, stack),
             indexer=self._open_workers(INDEXER_HANDLERS, 1, stack),
+            call_later=self.loop.call_later,
             deadlines=Deadlines(
                 Deadline(timing.search_timeout, "timing.search_timeout"),
                 Deadline(timing.job_timeout, "timing.job_timeout"),

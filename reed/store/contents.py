@@ -62,13 +62,15 @@ class Contents:
     def __init__(self, workers: Workers, deadline: Deadline) -> None:
         self._workers = workers
         self._deadline = deadline
-        self._away: dict[
-            Origin, deque[Callable[[], None]]
-        ] = {}  # a content is in a worker: the writes that wait for it
+        # Of an origin whose content is in a worker: the writes that wait for it.
+        self._away: dict[Origin, deque[Callable[[], None]]] = {}
 
     @property
     def is_idle(self) -> bool:
         return not self._away
+
+    def has_away(self, origin: Origin) -> bool:
+        return bool(self._away) and origin in self._away
 
     def in_order(self, origin: Origin, write: Callable[[], None], failed: Failed) -> None:
         """Begin a write: now, or when the contents of this origin before it are back."""
@@ -194,7 +196,21 @@ def check_length(content: bytes) -> None:
 def _fits_loop(type_: Type, text: bytes) -> bool:
     if type_.schema is None:
         return len(text) <= MAX_CONTENT_IN_LOOP
-    return type_.schema.is_compiled and type_.schema.cost.fits_loop(text)
+    return type_.schema.fits_loop(text)
+
+
+def check_in_loop(type_: Type, text: bytes) -> Content | None:
+    """The content, checked; None: that belongs into a worker. Raises Malformed, Invalid."""
+    schema = type_.schema
+    if not (len(text) <= MAX_CONTENT_IN_LOOP if schema is None else schema.fits_loop(text)):
+        return None
+    value = strict_json.load_object(text)
+    if schema is None or schema.is_valid(value):
+        return Content(text, type_)
+    content = _check_in_loop(type_, text, value)
+    if content is not None and content.problem is not None:
+        raise content.problem
+    return content
 
 
 def _check_in_loop(type_: Type, text: bytes, value: Json) -> Content | None:

@@ -11,6 +11,7 @@ The library is imported where a schema is compiled: it takes 12 MB, which a work
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reed.errors import Invalid
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 
 class Schema:
-    __slots__ = ("_place", "_schema", "_validator", "cost")
+    __slots__ = ("_place", "_schema", "_validator", "cost", "is_compiled", "is_valid")
+
+    is_valid: Callable[[Json], bool]  # of a content; once it is compiled
 
     def __init__(self, place: str, schema: Json) -> None:
         """`place` begins the text of errors. Raises Invalid if validating would take too long."""
@@ -36,10 +39,11 @@ class Schema:
         self._place = place
         self._schema: Json = schema  # until it is compiled
         self._validator: jsonschema_rs.Validator | None = None
+        self.is_compiled = False
 
-    @property
-    def is_compiled(self) -> bool:
-        return self._validator is not None
+    def fits_loop(self, content: bytes) -> bool:
+        """May the loop validate this content?"""
+        return self.is_compiled and self.cost.fits_loop(content)
 
     def compile(self) -> None:
         """Raises Invalid unless it is a JSON Schema."""
@@ -70,10 +74,6 @@ class Schema:
         except (ValueError, jsonschema_rs.ValidationError):  # a pattern that may be slow, or an error for `compile`
             return
 
-    def is_valid(self, content: Json) -> bool:
-        assert self._validator is not None
-        return self._validator.is_valid(content)
-
     def problems(self, content: Json, nodes: int = 0) -> str:
         """What is wrong with a content that is not valid; of one with many nodes only the first."""
         import jsonschema_rs
@@ -94,6 +94,8 @@ class Schema:
         self._validator = jsonschema_rs.validator_for(
             self._schema, validate_formats=True, pattern_options=patterns, offline=True
         )
+        self.is_valid = self._validator.is_valid  # bound here: one call less for each write
+        self.is_compiled = True
         self._schema = None
 
     def _refused(self, why: str) -> Invalid:

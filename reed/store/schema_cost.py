@@ -53,8 +53,10 @@ class Cost(NamedTuple):
 
     def fits_loop(self, content: bytes | memoryview) -> bool:
         """May the loop check whether this content is valid?"""
-        limit = MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP
-        return self.is_bounded and len(content) <= limit and self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
+        size = len(content)
+        if not self.is_bounded or size > (MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP):
+            return False
+        return self.weight * size <= MAX_COST_IN_LOOP or self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
 
     def errors_fit_loop(self, content: bytes | memoryview) -> bool:
         """May the loop collect the error messages for this content?"""

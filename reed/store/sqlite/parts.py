@@ -24,7 +24,7 @@ from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.lookup import Lookup
 from reed.store.sqlite.outbox import DEFAULT_MAX_EVENTS, Outbox
 from reed.store.sqlite.scheduler import Scheduler
-from reed.store.sqlite.search_index import SearchIndex
+from reed.store.sqlite.search_index import CallLater, SearchIndex
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import Transaction
 from reed.store.sqlite.types import Types
@@ -66,19 +66,21 @@ class Parts:
         workers: Workers | None = None,
         indexer: Workers | None = None,
         deadlines: Deadlines = DEADLINES,
+        call_later: CallLater | None = None,
     ) -> None:
         """Opens `path`, or creates it. Raises StoreFailed or StoreFull.
 
         `clock` gives nanoseconds since 1970. At most `max_events` wait for a subscriber. `on_due`, `on_news`: see
         `reed.store.base`. `warn` is called when the files are lost, from when on writes fail, and when they are back.
         `workers` run HANDLERS, and `indexer`, of which there must be one, INDEXER_HANDLERS; without them this process
-        does that, at once.
+        does that, at once. `call_later`: the loop's.
         """
         self.changes = 0
         self._clock = clock
         self._on_due = on_due
         self._on_news = on_news
         self._deadlines = deadlines
+        self._call_later = call_later
         self._workers: Workers = workers or InlineWorkers(HANDLERS)
         self._database = Database(str(path), warn)
         try:
@@ -101,7 +103,7 @@ class Parts:
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
-        self._index = SearchIndex(transaction, ids, database.source, indexer, deadline)
+        self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
         self._scheduler = Scheduler(transaction, self._index, self._fields, self._outbox, self._checkpoints)

@@ -1,6 +1,7 @@
 """The core's side of the search index: what has to be indexed, and who waits for it (store.md#search-index).
 
     writes          in their transaction, a row in `stale` for each changed or deleted snippet; nothing for a new one
+    pause           indexing begins when no write came for a moment, unless a search waits or too much is behind
     the indexer     a worker that reads what is committed and writes the index (`indexing`), a slice for each job
     its answers     how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from reed.errors import CallError
@@ -23,9 +25,12 @@ from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
 
 SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
+PAUSE_SECONDS = 0.02  # without writes: the indexer takes the disk and a processor from them
+MAX_BEHIND = 50_000  # snippets, for which writes wait no longer
 _MAX_TRIMMED = 500  # rows of `stale` deleted at a time
 
 Ready = Callable[[CallError | None], None]
+CallLater = Callable[[float, Callable[[], None]], object]
 
 
 class _Waiter(NamedTuple):
@@ -35,8 +40,15 @@ class _Waiter(NamedTuple):
 
 class SearchIndex:
     def __init__(
-        self, transaction: Transaction, ids: Ids, source: Source, indexer: Workers, deadline: Deadline
+        self,
+        transaction: Transaction,
+        ids: Ids,
+        source: Source,
+        indexer: Workers,
+        deadline: Deadline,
+        call_later: CallLater | None,
     ) -> None:
+        """Without `call_later` indexing begins at once."""
         self._transaction = transaction
         self._writer = transaction.writer
         self._ids = ids
@@ -44,6 +56,9 @@ class SearchIndex:
         self._indexer = indexer
         self._deadline = deadline
         self._waiters: deque[_Waiter] = deque()
+        self._call_later = call_later
+        self._is_pausing = False  # a timer runs
+        self._writes = 0  # committed transactions with something to index
         self._is_running = False  # a job is out
         self._is_touched = False  # something to index was written in this transaction
         self._added = 0  # snippets to index, by this transaction
@@ -127,7 +142,22 @@ class SearchIndex:
     def _ended(self, error: CallError | None) -> None:
         is_touched, self._is_touched = self._is_touched, False
         if is_touched and error is None:
+            self._writes += 1
+            self._start_in_pause()
+
+    def _start_in_pause(self) -> None:
+        if self._call_later is None or self._waiters or self._left > MAX_BEHIND:
             self._start()
+        elif not self._is_pausing and not self._is_running:
+            self._is_pausing = True
+            self._call_later(PAUSE_SECONDS, partial(self._pause_ended, self._writes))
+
+    def _pause_ended(self, writes: int) -> None:
+        self._is_pausing = False
+        if self._writes == writes:
+            self._start()
+        else:
+            self._start_in_pause()
 
     # Searches.
 
@@ -161,7 +191,7 @@ class SearchIndex:
         while self._waiters and self._has(self._waiters[0].needs):
             self._waiters.popleft().ready(None)
         if is_left or not is_current:
-            self._start()
+            self._start_in_pause()
         if self.has_work:
             self._transaction.wake()
 
