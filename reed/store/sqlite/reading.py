@@ -9,6 +9,7 @@ import sqlite3
 from typing import Any
 from urllib.parse import quote
 
+from reed.errors import StoreFailed
 from reed.store import fitting
 from reed.store.query import Term
 from reed.store.sqlite.find import Find
@@ -54,7 +55,13 @@ def run_search(
     source: Source, terms: list[tuple[Any, ...]], type_name: str, columns: list[int], limit: int, offset: int
 ) -> tuple[int, Rows]:
     with snapshot(source, with_index=True) as connection:
-        page = search(connection, [Term(*term) for term in terms], type_name, columns, limit, offset)
+        try:
+            page = search(connection, [Term(*term) for term in terms], type_name, columns, limit, offset)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            path = Source(*source).index_path
+            raise StoreFailed(f"{path} is damaged: {error}", hint="`reed search index` makes it again") from error
     return page.total, [tuple(hit) for hit in page.hits]
 
 
