@@ -48,7 +48,7 @@ class Source(NamedTuple):
 @contextmanager
 def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that reads what is committed by now, in one transaction; with the search index as `index_file`.
-    It is kept open for the next job."""
+    It is kept open for the next job. Raises sqlite3.Error, StoreFailed."""
     source = Source(*source)
     try:
         connection = _connection(source)
@@ -59,9 +59,9 @@ def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Co
             yield connection
         finally:
             connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
+    except sqlite3.Error:
         close_connections()
-        raise file_error(source.path, error) from error
+        raise
 
 
 def is_disk_full(path: str) -> bool:
@@ -78,6 +78,15 @@ def file_error(path: str, error: sqlite3.Error) -> CallError:
     if code == sqlite3.SQLITE_CORRUPT:
         return StoreFailed(f"{path} is damaged: {error}", hint="restore a backup, or `reed export` what is left")
     return StoreFailed(f"{path}: {error}", hint="see the disk and the log")
+
+
+@contextmanager
+def errors_of(path: str) -> Iterator[None]:
+    """Turns errors of SQLite into CallErrors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise file_error(path, error) from error
 
 
 def close_connections() -> None:
