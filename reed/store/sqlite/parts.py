@@ -106,7 +106,9 @@ class Parts:
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
-        self._scheduler = Scheduler(transaction, self._index, self._fields, self._outbox, self._checkpoints)
+        self._scheduler = Scheduler(
+            transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
+        )
         self._writes = 0  # that were begun, so that a late content can tell whether anything may have changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []

@@ -234,6 +234,7 @@ class Writes(Reads):
             plan = self._read(
                 lambda: self._snippets.plan_restore(record, content, accept_unfit=accept_unfit, overwrite=overwrite)
             )
+            self._bonds.check_restored(record)
             if dry_run:
                 done(plan.result)
             elif self._types.current.require(record.snippet_type) is not content.type:
