@@ -44,6 +44,7 @@ HANDLERS = {
     "find": f"{_READING}:find_page",
     "tree": f"{_READING}:read_tree",
     "check": f"{_READING}:check_type",
+    "field_values": "reed.store.sqlite.field_indexes:read_field_values",
     **contents.HANDLERS,
 }
 INDEXER_HANDLERS = {
@@ -99,7 +100,7 @@ class Parts:
         transaction.join(self)
         self._lookup = Lookup(database.reader)
         self._types = Types(transaction)
-        self._fields = FieldIndexes(transaction)
+        self._fields = FieldIndexes(transaction, database.source, self._workers, deadline)
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
