@@ -7,6 +7,7 @@ store ── submit(kind, arguments) ──▶ a worker runs the function that H
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -61,6 +62,8 @@ class InlineWorkers:
     def __init__(self, handlers: Mapping[str, str]) -> None:
         """`handlers`: "module:function" by kind."""
         self._handlers = handlers
+        self._jobs: deque[Callable[[], None]] = deque()  # submitted by the answer to another one
+        self._is_running = False
 
     def submit(
         self,
@@ -72,13 +75,24 @@ class InlineWorkers:
         origin: Origin,  # noqa: ARG002
         deadline: Deadline,  # noqa: ARG002
     ) -> None:
-        module, _, name = self._handlers[kind].partition(":")
+        def run() -> None:
+            module, _, name = self._handlers[kind].partition(":")
+            try:
+                value = getattr(importlib.import_module(module), name)(*arguments)
+            except CallError as error:
+                failed(error)
+            else:
+                done(value)
+
+        self._jobs.append(run)
+        if self._is_running:
+            return
+        self._is_running = True
         try:
-            value = getattr(importlib.import_module(module), name)(*arguments)
-        except CallError as error:
-            failed(error)
-        else:
-            done(value)
+            while self._jobs:
+                self._jobs.popleft()()
+        finally:
+            self._is_running = False
 
     def hold(self, callback: Callable[[Release], None]) -> None:
         callback(lambda: None)

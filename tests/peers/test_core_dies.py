@@ -79,7 +79,7 @@ def about_to_post(pair, first: int, last: int) -> Iterator[None]:
     with ThreadPoolExecutor(1) as others, Client(pair.site.socket_path) as other:
         pair.shut_gate("writer")
         asked = {"from": first, "to": last, "padding": PADDING}
-        told = others.submit(other.plugin_send, "writer", "post", asked)
+        answer = others.submit(other.plugin_send, "writer", "post", asked)
         pair.at_gate("writer")
         asleep = ("sleeping", None)
         pair.until(lambda: (pair.figures("reader")["state"], pair.figures("reader")["pid"]) == asleep, "it is awake")
@@ -87,7 +87,7 @@ def about_to_post(pair, first: int, last: int) -> Iterator[None]:
         pair.core.close()
         pair.site.kill()
         with pytest.raises(NoAnswer):
-            told.result(30)
+            answer.result(30)
 
 
 @pytest.fixture(params=LANGUAGES, ids="-".join)

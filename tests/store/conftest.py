@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
+import random
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reed.errors import CallError
-from reed.store.sqlite import SqliteStore
+from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
+from reed.store.workers import Deadline, InlineWorkers, Origin, Release
 
 PAGE_TYPE = {
     "description": "A page of a site",
@@ -32,6 +35,38 @@ PAGE_TYPE = {
 }
 
 
+class LateWorkers:
+    """Workers that answer in later turns, in any order but for the jobs of one connection: one job in each turn."""
+
+    def __init__(self, seed: int, handlers: Mapping[str, str]) -> None:
+        self._random = random.Random(seed)
+        self._inline = InlineWorkers(handlers)
+        self._jobs: list[tuple[Origin, Callable[[], None]]] = []
+        self._holds: list[Callable[[Release], None]] = []
+
+    def submit(self, kind: str, arguments: Any, done: Any, failed: Any, *, origin: Origin, deadline: Deadline) -> None:
+        def job() -> None:
+            values = marshal.loads(marshal.dumps(arguments))  # as a process of its own would get them
+            self._inline.submit(kind, values, done, failed, origin=origin, deadline=deadline)
+
+        self._jobs.append((origin, job))
+
+    def hold(self, callback: Callable[[Release], None]) -> None:
+        self._holds.append(callback)
+
+    def turn(self) -> bool:
+        """True while something is left."""
+        first: dict[Origin, int] = {}
+        for number, (origin, _) in enumerate(self._jobs):
+            first.setdefault(origin, number)
+        if first:
+            _, job = self._jobs.pop(self._random.choice(list(first.values())))
+            job()
+        elif self._holds:
+            self._holds.pop(0)(lambda: None)
+        return bool(self._jobs or self._holds)
+
+
 class Driver:
     """`driver.create("page", "", {...})` returns the result or raises the error, after as many turns as needed.
 
@@ -39,8 +74,9 @@ class Driver:
     runs a turn only when the store has asked for it, as the loop does.
     """
 
-    def __init__(self, store: SqliteStore, due: list[bool] | None = None) -> None:
+    def __init__(self, store: SqliteStore, due: list[bool] | None = None, workers: Sequence[LateWorkers] = ()) -> None:
         self.store = store
+        self._workers = workers
         self._due = due
         self._works = False
 
@@ -54,14 +90,15 @@ class Driver:
         return answer
 
     def turn(self) -> bool:
-        if self._due is not None and not self._due and not self._works:
+        is_working = sum(workers.turn() for workers in self._workers) > 0
+        if not self._workers and self._due is not None and not self._due and not self._works:
             return False
         if self._due is not None:
             self._due.clear()
         self.store.work(time.monotonic() + 0.004)
         self.store.commit()
         self._works = self.store.has_work
-        return self._works or bool(self._due)
+        return is_working or self._works or bool(self._due)
 
     def settle(self) -> None:
         """Run turns until there is no work."""
@@ -106,11 +143,14 @@ def open_store(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
     """Opens a store, by default the same file each time; closed at the end of the test."""
     opened: list[SqliteStore] = []
 
-    def open_it(path: Path | None = None, **options: Any) -> Driver:
+    def open_it(path: Path | None = None, *, late: int | None = None, **options: Any) -> Driver:
+        """`late`: workers that answer later, in an order that follows from this number."""
         due = [True]  # the loop always runs a first turn
+        workers = [] if late is None else [LateWorkers(late, HANDLERS), LateWorkers(late, INDEXER_HANDLERS)]
+        options |= dict(zip(("workers", "indexer"), workers, strict=False))
         store = SqliteStore(path or tmp_path / "reed.db", on_due=lambda: due.append(True), **options)
         opened.append(store)
-        return Driver(store, due)
+        return Driver(store, due, workers)
 
     yield open_it
     for store in opened:

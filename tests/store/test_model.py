@@ -77,7 +77,7 @@ class Model(RuleBasedStateMachine):
         taken = bool(name) and self.named(name) is not None
         if self.write(Conflict if taken else None, "create", "page", name, {"title": text}):
             # The reply with the id comes after the commit.
-            snippet_id = self.driver.store._snippets._written_ids[-1]
+            snippet_id = list(self.driver.store._snippets._written)[-1]
             self.ids.append(snippet_id)
             self.now["snippets"][snippet_id] = {"name": name, "version": 1, "content": {"title": text}}
 

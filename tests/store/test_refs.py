@@ -81,6 +81,7 @@ def test_names_move_between_snippets_within_a_turn_and_return_on_failure(driver)
     one, two = driver.create("page", "a", {}), driver.create("page", "b", {})
     for ref, name in ((one, ""), (two, "a"), (one, "b")):
         driver.start("rename", ref, name)
+    assert (driver.get("a").id, driver.get("b").id) == (one, two), "reads see what is committed"
     driver.store._transaction.fail(MemoryError())
     assert (driver.get("a").id, driver.get("b").id) == (one, two)
     for ref, name in ((one, ""), (two, "a"), (one, "b")):

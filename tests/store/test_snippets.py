@@ -174,6 +174,7 @@ def test_pages_follow_each_other_in_creation_order(driver):
 def test_page_limits(driver):
     for n in range(101):
         driver.start("create", "note", "", {"n": n})
+    driver.turn()
     assert len(driver.page("", "", 0).records) == 100
     with pytest.raises(Malformed):
         driver.page("", "", 1001)

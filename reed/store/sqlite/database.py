@@ -25,7 +25,7 @@ from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
 from reed.store.sqlite.file_guard import FileGuard
-from reed.store.sqlite.source import Source
+from reed.store.sqlite.source import Source, is_disk_full
 
 APPLICATION_ID = 0x52454544  # "REED"
 WEIGHT_COLUMNS = 16  # of the table `search`
@@ -190,7 +190,7 @@ class Database:
         is_io_error = code & 0xFF == sqlite3.SQLITE_IOERR
         if is_io_error and (problem := self.file_problem()):
             return problem
-        if code & 0xFF == sqlite3.SQLITE_FULL or (is_io_error and self._disk_is_full()):
+        if code & 0xFF == sqlite3.SQLITE_FULL or (is_io_error and is_disk_full(self.path)):
             return StoreFull(
                 f"the disk of {self.path} is full", hint="nothing was written; free some space and try again"
             )
@@ -202,11 +202,6 @@ class Database:
             )
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return StoreFailed(f"{self.path}: {error} ({name})", hint="nothing was written; see the disk and the log")
-
-    def _disk_is_full(self) -> bool:
-        # Growing the shared-memory file on a full disk is an I/O error to SQLite, not SQLITE_FULL.
-        found = os.statvfs(os.path.dirname(self.path) or ".")
-        return found.f_bavail * found.f_frsize < 64 * 1024
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_CACHED_STATEMENTS)

@@ -45,6 +45,7 @@ _STALE = (
     " WHERE mark > ? ORDER BY mark"
 )
 _NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
+_PROGRESS = "SELECT generation, indexed_to, mark FROM state"
 _RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
 
 
@@ -54,15 +55,38 @@ class Progress(NamedTuple):
     mark: int = 0  # … or changed, up to this row of `stale`
 
 
-def read_progress(source: Source) -> Progress:
-    """How far the index is; the beginning if there is none."""
-    try:
-        with closing(connect(f"file:{quote(source.index_path)}?mode=ro")) as index:
-            if _layout(index) == (_APPLICATION_ID, LAYOUT):
-                return Progress(*index.execute("SELECT generation, indexed_to, mark FROM state").fetchone())
-    except sqlite3.Error:
-        pass
-    return Progress()
+class OpenIndex:
+    """The core's own connection. It reads how far the index is, and keeps the files beside it: on a full disk nobody
+    could make them again to search."""
+
+    def __init__(self, source: Source) -> None:
+        self._path = source.index_path
+        self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)
+
+    def progress(self) -> Progress:
+        """The beginning if there is no index."""
+        self.refresh()
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                if _layout(self._connection) == (_APPLICATION_ID, LAYOUT):
+                    return Progress(*self._connection.execute(_PROGRESS).fetchone())
+        return Progress()
+
+    def refresh(self) -> None:
+        """Open the file that is there now."""
+        with suppress(OSError, sqlite3.Error):
+            found = os.stat(self._path)
+            if self._connection is None or self._file != (found.st_dev, found.st_ino):
+                self.close()
+                self._file = found.st_dev, found.st_ino
+                self._connection = connect(f"file:{quote(self._path)}?mode=ro")
+                self._connection.execute(_PROGRESS).fetchone()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:

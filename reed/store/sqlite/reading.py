@@ -9,12 +9,13 @@ import sqlite3
 from typing import Any
 from urllib.parse import quote
 
+from reed.errors import StoreFailed
 from reed.store import fitting
 from reed.store.query import Term
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.lookup import Lookup
 from reed.store.sqlite.search import search
-from reed.store.sqlite.source import Source, connect, snapshot
+from reed.store.sqlite.source import Source, connect, errors_of, snapshot
 from reed.store.sqlite.tree import tree
 from reed.store.types import compile_type
 
@@ -24,25 +25,25 @@ Rows = list[tuple[Any, ...]]
 
 
 def read_page(source: Source, type_name: str, after: int, limit: int) -> tuple[Rows, str]:
-    with snapshot(source) as connection:
+    with errors_of(source[0]), snapshot(source) as connection:
         page = Lookup(connection).page(type_name, after, limit)
     return [tuple(record) for record in page.records], page.cursor
 
 
 def find_page(source: Source, type_name: str, conditions: dict[str, str], after: int, limit: int) -> tuple[Rows, str]:
-    with snapshot(source) as connection:
+    with errors_of(source[0]), snapshot(source) as connection:
         page = Find(type_name, conditions, after, limit).page(connection)
     return [tuple(record) for record in page.records], page.cursor
 
 
 def read_tree(source: Source, root: int | None, depth: int) -> bytes:
-    with snapshot(source) as connection:
+    with errors_of(source[0]), snapshot(source) as connection:
         return tree(connection, root, depth)
 
 
 def check_type(source: Source, type_name: str, definition: bytes, after: int, limit: int) -> bytes:
     type_ = compile_type(type_name, definition)
-    with snapshot(source) as connection:
+    with errors_of(source[0]), snapshot(source) as connection:
         rows = connection.execute(_OF_TYPE, (type_name, after, fitting.MAX_SNIPPETS + 1))
         try:
             return fitting.check(rows, type_, limit)
@@ -53,8 +54,14 @@ def check_type(source: Source, type_name: str, definition: bytes, after: int, li
 def run_search(
     source: Source, terms: list[tuple[Any, ...]], type_name: str, columns: list[int], limit: int, offset: int
 ) -> tuple[int, Rows]:
-    with snapshot(source, with_index=True) as connection:
-        page = search(connection, [Term(*term) for term in terms], type_name, columns, limit, offset)
+    with errors_of(source[0]), snapshot(source, with_index=True) as connection:
+        try:
+            page = search(connection, [Term(*term) for term in terms], type_name, columns, limit, offset)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            path = Source(*source).index_path
+            raise StoreFailed(f"{path} is damaged: {error}", hint="`reed search index` makes it again") from error
     return page.total, [tuple(hit) for hit in page.hits]
 
 

@@ -37,7 +37,8 @@ class Scheduler:
         return self._checkpoints.has_work or self._outbox.has_work or any(part.has_work for part in self._parts)
 
     def work(self, until: float) -> None:
-        if self._checkpoints.has_work and not self._transaction.is_open:
+        if self._checkpoints.has_work:
+            self._transaction.commit()
             self._checkpoints.work()
             return
         try:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError
 from reed.store.ids import Ids
-from reed.store.sqlite.indexing import Progress, read_progress
+from reed.store.sqlite.indexing import OpenIndex, Progress
 from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
@@ -64,7 +64,8 @@ class SearchIndex:
         self._added = 0  # snippets to index, by this transaction
         self._left = 0  # snippets to index, by committed ones
         self._committed = Progress()  # what the index has to reach to have all that is committed
-        self._progress = read_progress(source)
+        self._index = OpenIndex(source)
+        self._progress = self._index.progress()
         self._load()
         transaction.join(self)
         transaction.on_end.append(self._ended)
@@ -183,6 +184,7 @@ class SearchIndex:
     def _done(self, answer: tuple[tuple[int, int, int], int, bool]) -> None:
         progress, count, is_left = answer
         self._is_running = False
+        self._index.refresh()
         self._progress = Progress(*progress)
         is_current = self._has(self._committed)
         self._left = 0 if is_current and not is_left else max(self._left - count, 0)
@@ -199,6 +201,9 @@ class SearchIndex:
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             waiter.ready(error)
+
+    def close(self) -> None:
+        self._index.close()
 
     # Tidying.
 

@@ -160,9 +160,9 @@ class Snippets:
 
     def settle(self, committed: bool) -> None:
         if committed:
-            for snippet_id, record in self._written.items():
-                if record is None:
-                    self._cache.discard(snippet_id)
-                else:
+            for snippet_id in self._written:  # all of them first: a name may have gone from one to another
+                self._cache.discard(snippet_id)
+            for record in self._written.values():
+                if record is not None:
                     self._cache.put(record)
         self._written.clear()

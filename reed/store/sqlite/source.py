@@ -48,7 +48,7 @@ class Source(NamedTuple):
 @contextmanager
 def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that reads what is committed by now, in one transaction; with the search index as `index_file`.
-    It is kept open for the next job."""
+    It is kept open for the next job. Raises sqlite3.Error, StoreFailed."""
     source = Source(*source)
     try:
         connection = _connection(source)
@@ -59,19 +59,34 @@ def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Co
             yield connection
         finally:
             connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
+    except sqlite3.Error:
         close_connections()
-        raise file_error(source.path, error) from error
+        raise
+
+
+def is_disk_full(path: str) -> bool:
+    """Growing the shared-memory file on a full disk is an I/O error to SQLite, not SQLITE_FULL."""
+    found = os.statvfs(os.path.dirname(path) or ".")
+    return found.f_bavail * found.f_frsize < 64 * 1024
 
 
 def file_error(path: str, error: sqlite3.Error) -> CallError:
     """The error to send for an error of SQLite in a worker."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_disk_full(path)):
         return StoreFull(f"the disk of {path} is full", hint="free some space and try again")
     if code == sqlite3.SQLITE_CORRUPT:
         return StoreFailed(f"{path} is damaged: {error}", hint="restore a backup, or `reed export` what is left")
     return StoreFailed(f"{path}: {error}", hint="see the disk and the log")
+
+
+@contextmanager
+def errors_of(path: str) -> Iterator[None]:
+    """Turns errors of SQLite into CallErrors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise file_error(path, error) from error
 
 
 def close_connections() -> None:

@@ -21,6 +21,7 @@ from reed.store.base import (
     no_cause,
 )
 from reed.store.sqlite.parts import HANDLERS, INDEXER_HANDLERS
+from reed.store.sqlite.source import close_connections
 from reed.store.sqlite.writes import Writes
 
 __all__ = ["HANDLERS", "INDEXER_HANDLERS", "SqliteStore"]
@@ -84,4 +85,6 @@ class SqliteStore(Writes):
 
     def close(self) -> None:
         self.commit()
+        self._index.close()
+        close_connections()  # of InlineWorkers
         self._database.close()
