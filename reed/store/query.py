@@ -54,14 +54,16 @@ def parse(query: str) -> list[Term]:
         is_phrase = number % 2 == 1
         for typed in [piece] if is_phrase else piece.split():
             text = fold(typed)
-            words = list(_WORD.finditer(text))[:room]
+            words = list(_WORD.finditer(text))
+            is_cut = len(words) > room
+            words = words[:room]
             if not any(map(str.isalnum, text)) or not words:
                 continue
             for first in range(0, len(words), MAX_PHRASE):
                 part = words[first : first + MAX_PHRASE]
                 # The whole text, with its punctuation, unless it was cut.
                 begin = part[0].start() if first else 0
-                end = part[-1].end() if first + MAX_PHRASE < len(words) or len(words) == room else len(text)
+                end = part[-1].end() if is_cut or first + MAX_PHRASE < len(words) else len(text)
                 last = text[begin:end]
                 room -= 0 if last in texts else len(part)
                 texts[last] = None

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
+from reed.store.snippets import PAGE_BYTES
 
 CONTENT = b'{ "title":"Caf\\u00e9",\n "n": 1.50 }'
 
