@@ -21,7 +21,7 @@ from reed.store.base import Failed
 from reed.store.field_values import FieldValue, values_of
 from reed.store.merge_patch import merge
 from reed.store.schema_cost import MAX_CONTENT_IN_LOOP, nodes_of
-from reed.store.types import Type, compile_type
+from reed.store.types import Type, compile_type, outline_of
 from reed.store.workers import Deadline, Origin, Workers
 from reed.wire import strict_json
 from reed.wire.frames import MAX_PAYLOAD
@@ -263,12 +263,15 @@ def explain_content(name: str, definition: bytes, text: bytes) -> str:
     return schema.problems(strict_json.loads(text), nodes_of(text))
 
 
-def try_type(name: str, definition: bytes) -> None:
-    """Raises Invalid unless the definition compiles. Some contents must be validated before the deadline."""
+def try_type(name: str, definition: bytes) -> tuple[bytes, tuple[Any, ...] | None]:
+    """Its outline and cost (see `outline_of`). Raises Invalid unless the definition compiles. Some contents must be
+    validated before the deadline."""
     schema = _type(name, definition).schema
     if schema is not None:
         for probe in _probes():
             schema.is_valid(probe)
+    outline, cost = outline_of(name, definition)
+    return outline, None if cost is None else tuple(cost)
 
 
 def _probes() -> Iterator[Json]:

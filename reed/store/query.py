@@ -4,6 +4,9 @@
 
 Terms are words and "phrases", folded as the indexed texts are. The last term matches as a prefix, unless it is a phrase
 or a single letter, which would match nearly everything.
+
+What a query may cost is bounded: it is cut at MAX_QUERY characters and MAX_WORDS words, equal terms count once, and a
+longer phrase than MAX_PHRASE words becomes several phrases, which need not follow one another.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from typing import NamedTuple
 from reed.errors import Malformed
 from reed.store.folding import UNSPACED, fold, last_run, segment
 
+MAX_QUERY = 1024  # characters; the rest is ignored
+MAX_PHRASE = 8  # words: matching a phrase of 32 equal words takes FTS5 seconds in a long text
 MAX_WORDS = 32  # words, and characters of unspaced scripts, in a query; the rest is ignored
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
@@ -40,8 +45,9 @@ class Term(NamedTuple):
 
 def parse(query: str) -> list[Term]:
     """Raises Malformed when the query has no word."""
-    clean = query.replace("\0", " ").encode("utf-8", "replace").decode()
-    terms: list[Term] = []
+    clean = query[:MAX_QUERY].replace("\0", " ").encode("utf-8", "replace").decode()
+    texts: dict[str, None] = {}  # of the terms, in their order
+    last = ""
     is_beginning = False
     room = MAX_WORDS
     for number, piece in enumerate(clean.split('"')):
@@ -49,16 +55,25 @@ def parse(query: str) -> list[Term]:
         for typed in [piece] if is_phrase else piece.split():
             text = fold(typed)
             words = list(_WORD.finditer(text))
-            if room <= 0 or not any(map(str.isalnum, text)):
+            is_cut = len(words) > room
+            words = words[:room]
+            if not any(map(str.isalnum, text)) or not words:
                 continue
-            terms.append(Term(text if len(words) <= room else text[: words[room - 1].end()]))
-            room -= len(words)
+            for first in range(0, len(words), MAX_PHRASE):
+                part = words[first : first + MAX_PHRASE]
+                # The whole text, with its punctuation, unless it was cut.
+                begin = part[0].start() if first else 0
+                end = part[-1].end() if is_cut or first + MAX_PHRASE < len(words) else len(text)
+                last = text[begin:end]
+                room -= 0 if last in texts else len(part)
+                texts[last] = None
             is_beginning = not is_phrase and len(words[-1][0]) > 1
-    if not terms:
+    if not texts:
         raise Malformed("the query has no word to search for", hint="search for letters or digits")
     if is_beginning:
-        terms[-1] = Term(terms[-1].text, is_beginning=True)
-    return terms
+        del texts[last]
+        return [*map(Term, texts), Term(last, is_beginning=True)]
+    return list(map(Term, texts))
 
 
 def hit_limit(limit: int, offset: int) -> int:

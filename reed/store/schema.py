@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reed.errors import Invalid
-from reed.store.schema_cost import MAX_COST_OF_ERRORS, weigh
+from reed.store.schema_cost import MAX_COST_OF_ERRORS, Cost, weigh
 from reed.wire import strict_json
 from reed.wire.strict_json import Json
 
@@ -40,6 +40,13 @@ class Schema:
         self._schema: Json = schema  # until it is compiled
         self._validator: jsonschema_rs.Validator | None = None
         self.is_compiled = False
+
+    @classmethod
+    def for_workers(cls, cost: Cost) -> Schema:
+        """Stands for a schema that this process has not read."""
+        schema = cls.__new__(cls)
+        schema.cost, schema.is_compiled = cost, False
+        return schema
 
     def fits_loop(self, content: bytes) -> bool:
         """May the loop validate this content?"""

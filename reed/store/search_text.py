@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 
 from reed.wire.strict_json import Json
 
 WEIGHTS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 50, 100)  # as many as the index has columns
 MAX_TEXT = 1024 * 1024  # bytes of text indexed for a snippet: writing one row cannot be interrupted
+_BOUNDS = [math.sqrt(low * high) for low, high in pairwise(WEIGHTS)]
 
 Columns = tuple[tuple[str, int], ...]  # (searchable field, number of its weight in WEIGHTS)
 
 
 def nearest_column(weight: float) -> int:
     # By ratio: 70 is nearer to 50 than to 100, as 7 is to 5 than to 10.
-    return min(range(len(WEIGHTS)), key=lambda column: abs(math.log(weight) - math.log(WEIGHTS[column])))
+    return bisect_left(_BOUNDS, weight)
 
 
 def texts_by_column(columns: Columns, content: bytes) -> list[str]:

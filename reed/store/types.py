@@ -20,6 +20,7 @@ from typing import Any
 
 from reed.errors import Invalid, NotFound, nearest
 from reed.store.schema import Schema
+from reed.store.schema_cost import Cost, weigh
 from reed.store.search_text import Columns, nearest_column
 from reed.wire import identifiers, strict_json
 from reed.wire.registry import Definition
@@ -28,7 +29,8 @@ from reed.wire.strict_json import Json
 _MAX_INDEXED = 32  # fields
 _IGNORED = frozenset({"routable"})  # definitions of older versions have it
 MAX_DEFINITION = 1024 * 1024  # bytes
-MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer schema is compiled in workers only
+MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is read and compiled in workers only
+MAX_OUTLINE = 64 * 1024  # bytes of a definition without its schema and description
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +132,19 @@ def _compile_stored(name: str, definition: bytes) -> Type:
         return replace(compile_type(name, definition, without_schema=True), problem=error.message)
 
 
+def check_definition(name: str, definition: bytes) -> None:
+    """Raises Malformed for a wrong name, Invalid for a definition that is too long."""
+    identifiers.check("type name", name)
+    if len(definition) > MAX_DEFINITION:
+        raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
+
+
 def compile_type(name: str, definition: bytes, *, for_loop: bool = False, without_schema: bool = False) -> Type:
     """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
 
     `for_loop`: the schema is compiled only if that is short, and only so that validating is linear (see `schema`).
     """
-    identifiers.check("type name", name)
-    if len(definition) > MAX_DEFINITION:
-        raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
+    check_definition(name, definition)
     fields = strict_json.load_object(definition)
     if without_schema:
         fields.pop("schema", None)
@@ -164,6 +171,26 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
         composed_of=fields.get("composed_of"),
         max_depth=fields.get("max_depth"),
     )
+
+
+def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
+    """A valid definition without its schema and description, and the schema's cost: what the loop needs of a long one.
+    Raises Malformed, Invalid."""
+    fields = strict_json.load_object(definition)
+    schema = fields.pop("schema", None)
+    fields.pop("description", None)
+    outline = strict_json.dumps(fields)
+    if len(outline) > MAX_OUTLINE:
+        raise Invalid(
+            f"type {name!r}: {len(outline)} bytes besides its schema and description", hint=f"at most {MAX_OUTLINE}"
+        )
+    return outline, None if schema is None else weigh("schema", schema)
+
+
+def from_outline(name: str, definition: bytes, outline: bytes, cost: Cost | None) -> Type:
+    """The type of a definition from its outline. `cost`: of its schema, which is compiled in workers only."""
+    schema = None if cost is None else Schema.for_workers(cost)
+    return replace(compile_type(name, outline), definition=definition, schema=schema)
 
 
 def columns_of(definition: bytes) -> Columns:

@@ -379,6 +379,7 @@ def test_a_write_into_a_turn_whose_slice_is_lost_leaves_no_definition_unanswered
     driver.settle()
     answer = driver.start("define", "page", INDEXED)
     driver.store.commit()
+    driver.store.work(0.0)  # has the snippets read
     driver.store.work(0.0)  # leaves its transaction open
     with monkeypatch.context() as patch:
         patch.setattr(Transaction, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
@@ -446,3 +447,26 @@ def test_real_pages_are_found_by_their_path(open_store, pages):
     for answer, each in zip(answers, paths, strict=True):
         assert found(driver, {"path": each}) == [answer.value]
     assert time.monotonic() - began < 60  # a deadline, not a measurement
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_what_is_written_between_reading_and_writing_an_index_counts(driver, monkeypatch, is_undone):
+    driver.define("page", {})
+    changed = driver.create("page", "", {"a": 1})
+    deleted = driver.create("page", "", {"a": 1})
+    answer = driver.start("define", "page", INDEXED)
+    driver.store.commit()
+    driver.store.work(0.0)  # has the snippets read
+    driver.start("update", changed, 0, {"a": 2})
+    driver.start("delete", deleted, False)
+    if is_undone:
+        with monkeypatch.context() as patch:
+            patch.setattr(Transaction, "_sync", lambda turn, statement: (_ for _ in ()).throw(MemoryError()))
+            driver.store.commit()
+    driver.settle()
+    assert answer.value is False
+    driver.store.create("page", "", b'{"a":3}', lambda _: None, lambda _: None)
+    driver.store.commit()
+    expected = {1: [changed, deleted], 2: []} if is_undone else {1: [], 2: [changed]}
+    for value, ids in expected.items():
+        assert [record.id for record in driver.find("page", {"a": value}, "", 0).records] == ids

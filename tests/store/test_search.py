@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reed.errors import Malformed, NotFound, StoreFailed
 from reed.store.folding import fold, is_plain, segment
-from reed.store.query import parse
+from reed.store.query import MAX_QUERY, MAX_WORDS, parse
 from reed.store.sqlite.database import MIGRATIONS
 from reed.store.sqlite.search import expression
 
@@ -272,7 +272,8 @@ def test_a_store_of_the_layout_before_is_indexed_again(driver, open_store, tmp_p
         file.execute("INSERT INTO progress SELECT max(sequence) FROM snippets")
         file.execute(f"CREATE VIRTUAL TABLE search USING fts5({columns}, written UNINDEXED)")
         file.execute("INSERT INTO stale VALUES (7, 7)")
-        file.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+        before = next(number for number, each in enumerate(MIGRATIONS) if "DROP TABLE progress" in each)
+        file.execute(f"PRAGMA user_version = {before}")
         file.commit()
     assert names(open_store(), "strasse") == ["one"]
 
@@ -455,3 +456,20 @@ def test_a_search_does_not_starve_under_writes(driver):
         driver.start("create", "page", "", {"title": f"horse {number}"})
         driver.turn()
     assert answer.value.total == 300
+
+
+@pytest.mark.parametrize(
+    ("query", "terms"),
+    [
+        ("a " * 100, ["a"]),
+        ("a_" * 100, ["a_" * 7 + "a"]),
+        ("a_" * 12, ["a_" * 7 + "a", "a_" * 4]),
+        ("b a b", ["a", "b"]),
+        ('"one two" "one  two" one', ["one two", "one  two", "one"]),
+        ("x" * 2000, ["x" * MAX_QUERY]),
+        (" ".join(f"w{n}" for n in range(40)), [f"w{n}" for n in range(MAX_WORDS)]),
+        ('"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"', ["1 2 3 4 5 6 7 8", "9 10 11 12 13 14 15 16", "17"]),
+    ],
+)
+def test_what_a_query_may_cost_is_bounded(query, terms):
+    assert sorted(term.text for term in parse(query)) == sorted(terms)

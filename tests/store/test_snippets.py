@@ -8,6 +8,7 @@ import re
 import pytest
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
+from reed.store.snippets import PAGE_BYTES
 
 CONTENT = b'{ "title":"Caf\\u00e9",\n "n": 1.50 }'
 
@@ -210,3 +211,16 @@ def test_creation_order_holds_when_the_clock_goes_back(open_store):
     again = open_store(clock=lambda: now[0])
     ids.append(again.create("note", "", {}))
     assert [record.id for record in again.page("", "", 0).records] == ids == sorted(ids)
+
+
+def test_a_record_larger_than_a_page_is_a_page_of_its_own(driver):
+    driver.define("note", {})
+    small, large, last = (driver.create("note", "", {"text": "x" * size}) for size in (10, 2 * PAGE_BYTES, 10))
+    pages = []
+    after = ""
+    while not pages or after:
+        page = driver.page("note", after, 100)
+        pages.append([record.id for record in page.records])
+        after = page.cursor
+    assert pages == [[small], [large], [last]]
+    assert len(driver.page("note", small, 100).records[0].content) > 2 * PAGE_BYTES

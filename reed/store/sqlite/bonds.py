@@ -2,6 +2,9 @@
 
 The check for a cycle searches down from the child and up from the parent, one step each in turn, and ends when either
 side is exhausted. So adding a leaf or a new root is cheap in a tree of any size.
+
+A deleted snippet's bonds go with it: up to MAX_DELETED at once, more in slices after the COMMIT, from `remains`. Until
+then nothing sees them, since reads join `snippets`, and the walks of the checks pass over them.
 """
 
 from __future__ import annotations
@@ -18,9 +21,16 @@ from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
 MAX_PATH = 65535  # bytes
+MAX_DELETED = 1000  # bonds in one slice; 20,000 would take 60 ms
 
 _CHILDREN = "SELECT child FROM bonds WHERE parent = ?"
 _PARENTS = "SELECT parent FROM bonds WHERE child = ?"
+_DELETE = {
+    end: f"DELETE FROM bonds WHERE (parent, child) IN (SELECT parent, child FROM bonds WHERE {end} = ? LIMIT ?)"
+    for end in ("parent", "child")
+}
+_HAS_CHILD = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = child WHERE parent = ? LIMIT 1"
+_HAS_PARENT = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = parent WHERE child = ? LIMIT 1"
 _CYCLE_ENDS = 4  # snippets shown at each end of a long cycle
 
 
@@ -40,6 +50,13 @@ class Bonds:
         self._ids = ids
         self._clock = clock
         self.count = RowCount(transaction, "bonds")
+        self._is_paused = False
+        self._load()
+        transaction.join(self)
+
+    def _load(self) -> None:
+        self._remains = {sequence for (sequence,) in self._writer.execute("SELECT sequence FROM bond_remains")}
+        self._is_changed = False  # `_remains`, in this transaction
 
     def bond(self, parent_ref: str, child_ref: str, weight: int, path: str) -> str:
         if not -(1 << 31) <= weight < 1 << 31:
@@ -79,17 +96,53 @@ class Bonds:
 
     def delete_of(self, record: Record, cascade: bool) -> None:
         """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""
-        ends = (sequence_in(record.id),) * 2
+        sequence = sequence_in(record.id)
         if not cascade:
-            (bonded,) = self._writer.execute(
-                "SELECT EXISTS (SELECT 1 FROM bonds WHERE parent = ?) OR EXISTS (SELECT 1 FROM bonds WHERE child = ?)",
-                ends,
-            ).fetchone()
-            if bonded:
+            if any(self._writer.execute(query, (sequence,)).fetchone() for query in (_HAS_CHILD, _HAS_PARENT)):
                 raise Conflict(f"{_label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too")
             return
         self._transaction.begin()
-        self.count.value -= self._writer.execute("DELETE FROM bonds WHERE parent = ? OR child = ?", ends).rowcount
+        if not self._delete_some(sequence):
+            self._writer.execute("INSERT INTO bond_remains VALUES (?)", (sequence,))
+            self._remains.add(sequence)
+            self._is_changed = True
+
+    def check_restored(self, record: Record) -> None:
+        """Conflict while bonds of a snippet that had this id are being deleted."""
+        if sequence_in(record.id) in self._remains:
+            raise Conflict(f"{record.id} was deleted, and its bonds are still being deleted", hint="retry")
+
+    def _delete_some(self, sequence: int) -> bool:
+        """Delete up to MAX_DELETED bonds of a snippet; True if it has no more."""
+        room = MAX_DELETED
+        for delete in _DELETE.values():
+            deleted = self._writer.execute(delete, (sequence, room)).rowcount
+            self.count.value -= deleted
+            room -= deleted
+        return room > 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._remains) and not self._is_paused
+
+    def work(self, _until: float) -> None:
+        """Delete some bonds of a deleted snippet."""
+        self._transaction.commit()
+        if not self.has_work:  # that commit failed
+            return
+        sequence = next(iter(self._remains))
+        self._transaction.begin_unsynced()
+        self._is_changed = True
+        if self._delete_some(sequence):
+            self._writer.execute("DELETE FROM bond_remains WHERE sequence = ?", (sequence,))
+            self._remains.discard(sequence)
+
+    def settle(self, committed: bool) -> None:
+        if self._is_changed and not committed:
+            self._load()
+            self._is_paused = True  # wait for another write to succeed
+        elif committed:
+            self._is_changed = self._is_paused = False
 
     def _exists(self, parent: int, child: int) -> bool:
         found = self._writer.execute("SELECT 1 FROM bonds WHERE child = ? AND parent = ?", (child, parent))
@@ -111,7 +164,7 @@ class Bonds:
         while queue:
             at = queue.popleft()
             for (other,) in self._writer.execute(query, (at,)):
-                if other not in came_from:
+                if other not in came_from and other not in self._remains:
                     came_from[other] = at
                     queue.append(other)
                     yield other
@@ -157,7 +210,7 @@ class Bonds:
         while level and max_levels > 0:
             yield level
             max_levels -= 1
-            level = {other for at in level for (other,) in self._writer.execute(query, (at,))}
+            level = {other for at in level for (other,) in self._writer.execute(query, (at,))} - self._remains
 
     def _type_of(self, sequence: int) -> str:
         (type_name,) = self._writer.execute("SELECT type FROM snippets WHERE sequence = ?", (sequence,)).fetchone()

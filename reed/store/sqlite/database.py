@@ -2,6 +2,7 @@
 
     snippets  `sequence` is the first 60 bits of the id (see `store.ids`), so rows lie in creation order
     bonds     parent and child are sequence numbers; rows lie in the order in which `tree` shows them
+    bond_remains   deleted snippets, some of whose bonds are still to be deleted (see `bonds`)
     types     name and definition, byte for byte
     stale     snippets changed or deleted since they were indexed, in this order (see `search_index`)
     reindex   one row: in another generation, snippets beyond `after` are indexed again
@@ -89,6 +90,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE reindex (generation INTEGER NOT NULL, after INTEGER NOT NULL)",
         "INSERT INTO reindex VALUES (1, 0)",
     ),
+    ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
 )
 
 _SETTINGS = (

@@ -9,12 +9,16 @@ is built in slices, and the definition takes effect at the end:
     DEFINE ── rows, not ready ── entries of existing snippets ── rows ready, definition written ── done
                writes add entries from here on  └─ a unique value occurs twice: Conflict, index dropped
 
+    workers read the values of existing snippets, some at a time; the loop writes their entries, except those of
+    snippets that were written since the worker began to read
+
 An index that is neither ready nor being built (dropped, or left by a crash) is deleted in slices. Uniqueness ignores
 missing fields and null.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -25,10 +29,13 @@ from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
 from reed.store.field_values import FieldValue, key_of, values_of
 from reed.store.sqlite.database import label
+from reed.store.sqlite.source import Source, snapshot
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
+from reed.store.workers import THE_STORE, Deadline, Workers
 
 _DELETE_BATCH = 500  # entries
+_MAX_READ, _READ_SECONDS = 1000, 0.1  # snippets that a worker reads in one job
 _NULL = key_of("null")
 
 _PUT = "INSERT OR REPLACE INTO field_entries (sequence, index_id, key) VALUES (?, ?, ?)"
@@ -61,6 +68,9 @@ class Entry(NamedTuple):
     shown: str  # the value, in a message
 
 
+Row = tuple[int, dict[str, tuple[bytes, str]]]  # sequence, FieldValues by field
+
+
 @dataclass(slots=True, eq=False)
 class _Build:
     type: Type
@@ -69,13 +79,21 @@ class _Build:
     failed: Failed
     end: int  # the last snippet when the build began; later ones are added by their writes
     at: int = 0  # snippets up to this one have entries
+    rows: deque[Row] = dataclasses.field(default_factory=deque)  # that a worker has read, beyond `at`
+    is_last: bool = False  # there are no more rows than these
+    reading: int = 0  # number of the job that reads; 0: none does
+    written: set[int] = dataclasses.field(default_factory=set)  # snippets, since that job was begun
     is_complete: bool = False
     conflict: Conflict | None = None  # a unique value that occurs twice
 
 
 class FieldIndexes:
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, source: Source, workers: Workers, deadline: Deadline) -> None:
         self._transaction = transaction
+        self._source = source
+        self._workers = workers
+        self._deadline = deadline
+        self._jobs = 0
         self._writer = transaction.writer
         self._live: dict[str, list[FieldIndex]] = {}  # by type: ready, or being built
         self._dropped: list[int] = []
@@ -121,6 +139,7 @@ class FieldIndexes:
         """Write the entries from `check`."""
         if type_name not in self._live:
             return
+        self._note_written(type_name, sequence)
         stored = {} if is_new else dict(self._writer.execute(_ENTRIES, (sequence,)).fetchall())
         for entry in entries:
             if stored.pop(entry.field_index.id, None) != entry.key:
@@ -147,7 +166,13 @@ class FieldIndexes:
 
     def delete(self, type_name: str, sequence: int) -> None:
         if type_name in self._live:
+            self._note_written(type_name, sequence)
             self._writer.execute("DELETE FROM field_entries WHERE sequence = ?", (sequence,))
+
+    def _note_written(self, type_name: str, sequence: int) -> None:
+        for build in self._builds:
+            if build.type.name == type_name:
+                build.written.add(sequence)
 
     # Definitions.
 
@@ -212,7 +237,9 @@ class FieldIndexes:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._builds or (self._dropped and not self._is_paused))
+        if self._builds:
+            return not self._builds[0].reading
+        return bool(self._dropped) and not self._is_paused
 
     def work(self, until: float) -> None:
         self._transaction.commit()  # so that a failing slice does not fail the turn's writes
@@ -221,6 +248,9 @@ class FieldIndexes:
         build = self._builds[0] if self._builds else None
         if build is not None and build.is_complete:
             self._finish(build)
+            return
+        if build is not None and not build.rows:
+            self._read(build)
             return
         self._transaction.begin_unsynced()
         self._has_written = True
@@ -231,21 +261,40 @@ class FieldIndexes:
         if build.conflict is not None:
             self._give_up(build, build.conflict)
 
+    def _read(self, build: _Build) -> None:
+        """Have a worker read what comes next. No transaction is open, so it sees all writes but those in `written`."""
+        self._jobs += 1
+        job = build.reading = self._jobs
+        build.written.clear()
+
+        def done(answer: tuple[list[Row], bool]) -> None:
+            if build.reading == job:
+                build.reading = 0
+                rows, build.is_last = answer
+                build.rows.extend(rows)
+                build.is_complete = build.is_last and not rows
+                self._transaction.wake()
+
+        def failed(error: CallError) -> None:
+            if build.reading == job:
+                build.reading = 0
+                self._give_up(build, error)
+
+        names = [index.field for index in build.indexes]
+        arguments = (tuple(self._source), build.type.name, names, build.at, build.end)
+        self._workers.submit("field_values", arguments, done, failed, origin=THE_STORE, deadline=self._deadline)
+
     def _build_slice(self, build: _Build, until: float) -> None:
-        rows = self._writer.execute(_NEXT, (build.type.name, build.at, build.end))
-        while build.conflict is None:
-            row = rows.fetchone()
-            if row is None:
-                build.is_complete = True
-                break
-            sequence, content = row
-            for entry in _entries(build.indexes, values_of(content, [index.field for index in build.indexes])):
-                build.conflict = build.conflict or self._duplicate(entry, sequence)
-                self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
+        while build.rows and build.conflict is None:
+            sequence, values = build.rows.popleft()
+            if sequence not in build.written:
+                for entry in _entries(build.indexes, {name: FieldValue(*value) for name, value in values.items()}):
+                    build.conflict = build.conflict or self._duplicate(entry, sequence)
+                    self._writer.execute(_PUT, (sequence, entry.field_index.id, entry.key))
             build.at = sequence
             if time.monotonic() >= until:
                 break
-        rows.close()
+        build.is_complete = build.is_last and not build.rows
 
     def _finish(self, build: _Build) -> None:
         try:
@@ -275,6 +324,10 @@ class FieldIndexes:
                 if (self._has_written and number == 0) or any(index.id not in stored for index in build.indexes):
                     self._builds.remove(build)
                     self._failed_builds.append(build)
+                else:  # writes in `written` are undone: read again
+                    build.reading = 0
+                    build.rows.clear()
+                    build.is_last = build.is_complete = False
             self._load()
         self._has_written = False
 
@@ -297,3 +350,23 @@ def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> li
 def _unique_by_field(type_: Type) -> dict[str, bool]:
     """Maps each indexed field to whether it is unique."""
     return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}
+
+
+# In a worker.
+
+
+def read_field_values(source: Source, type_name: str, names: list[str], after: int, end: int) -> tuple[list[Row], bool]:
+    """The values of some snippets beyond `after`, and whether they are the last ones."""
+    until = time.monotonic() + _READ_SECONDS
+    found: list[Row] = []
+    with snapshot(source) as connection:
+        rows = connection.execute(_NEXT, (type_name, after, end))
+        try:
+            for sequence, content in rows:
+                values = {name: (value.key, value.shown) for name, value in values_of(content, names).items()}
+                found.append((sequence, values))
+                if len(found) >= _MAX_READ or time.monotonic() >= until:
+                    return found, False
+        finally:
+            rows.close()
+    return found, True

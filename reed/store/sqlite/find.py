@@ -32,7 +32,7 @@ _SCAN = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER B
 class Entries(NamedTuple):
     """The entries of one index that satisfy its condition."""
 
-    size: int  # at most _MAX_COUNTED
+    size: int
     index_id: int
     field: str
     key: bytes
@@ -44,13 +44,14 @@ class Find(NamedTuple):
     after: int  # sequence number
     limit: int
 
-    def entries(self, connection: sqlite3.Connection) -> Entries | None:
-        """The smallest set of entries that contains every match; None without an index."""
+    def entries(self, connection: sqlite3.Connection, max_counted: int = _MAX_COUNTED) -> Entries | None:
+        """The smallest set of entries that contains every match; None without an index. Their size is at most
+        `max_counted`."""
         found: list[Entries] = []
         for index_id, field in connection.execute(_INDEXES, (self.type_name,)).fetchall():
             if field in self.conditions:
                 key = key_of(self.conditions[field])
-                (size,) = connection.execute(_COUNT, (index_id, key, _MAX_COUNTED)).fetchone()
+                (size,) = connection.execute(_COUNT, (index_id, key, max_counted)).fetchone()
                 found.append(Entries(size, index_id, field, key))
         return min(found, default=None)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reed.errors import NotFound, nearest
 from reed.store.base import RecordPage
 from reed.store.ids import UUID_LENGTH, sequence_in, sequence_of, sequence_range
-from reed.store.snippets import MAX_IDS_COUNTED, ambiguous, collect_page
+from reed.store.snippets import MAX_IDS_COUNTED, PAGE_BYTES, ambiguous, collect_page
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
@@ -17,12 +18,27 @@ COLUMNS = "id, type, name, version, created_at, updated_at, content"
 _AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
 _BY_NAME = f"SELECT {COLUMNS} FROM snippets WHERE name = ? AND name != ''"
-_PAGE = f"SELECT {COLUMNS} FROM snippets WHERE sequence > ? ORDER BY sequence"
-_PAGE_OF_TYPE = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence"
+_LISTED = (
+    "sequence, length(content), id, type, name, version, created_at, updated_at,"
+    f" CASE WHEN length(content) <= {PAGE_BYTES} THEN content END"
+)
+_PAGE = f"SELECT {_LISTED} FROM snippets WHERE sequence > ? ORDER BY sequence"
+_PAGE_OF_TYPE = f"SELECT {_LISTED} FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence"
+_CONTENT = "SELECT content FROM snippets WHERE sequence = ?"
 _BY_PREFIX = "SELECT id FROM snippets WHERE sequence BETWEEN ? AND ? AND substr(id, 1, ?) = ? ORDER BY sequence LIMIT ?"
 _NAMES = "SELECT name FROM snippets WHERE name != '' AND name >= ? AND name < ? ORDER BY name LIMIT ?"
 _NAMES_FROM = "SELECT name FROM snippets WHERE name != '' AND name >= ? ORDER BY name LIMIT 8"
 _NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER BY name DESC LIMIT 8"
+
+
+class _Unread:
+    """A content too large for the page."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
 
 
 class Lookup:
@@ -61,9 +77,17 @@ class Lookup:
         """Records beyond the sequence number `after`, in creation order."""
         rows = self._execute(_PAGE_OF_TYPE, (type_name, after)) if type_name else self._execute(_PAGE, (after,))
         try:
-            return collect_page(rows, limit)
+            return collect_page(self._listed(rows), limit)
         finally:
             rows.close()  # an open statement keeps its snapshot
+
+    def _listed(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Columns of a Record. A content larger than a page is read only if it is the first: else the page ends
+        before it."""
+        for number, (sequence, size, *row, content) in enumerate(rows):
+            if content is None:
+                content = _Unread(size) if number else self._execute(_CONTENT, (sequence,)).fetchone()[0]  # noqa: PLW2901
+            yield (*row, content)
 
     def _by_prefix(self, prefix: str) -> Any:
         """The row of the only snippet whose id has this prefix; Conflict when there are several."""

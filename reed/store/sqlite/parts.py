@@ -44,6 +44,7 @@ HANDLERS = {
     "find": f"{_READING}:find_page",
     "tree": f"{_READING}:read_tree",
     "check": f"{_READING}:check_type",
+    "field_values": "reed.store.sqlite.field_indexes:read_field_values",
     **contents.HANDLERS,
 }
 INDEXER_HANDLERS = {
@@ -99,14 +100,16 @@ class Parts:
         transaction.join(self)
         self._lookup = Lookup(database.reader)
         self._types = Types(transaction)
-        self._fields = FieldIndexes(transaction)
+        self._fields = FieldIndexes(transaction, database.source, self._workers, deadline)
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
-        self._scheduler = Scheduler(transaction, self._index, self._fields, self._outbox, self._checkpoints)
+        self._scheduler = Scheduler(
+            transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
+        )
         self._writes = 0  # that were begun, so that a late content can tell whether anything may have changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []

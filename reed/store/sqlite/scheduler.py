@@ -2,14 +2,16 @@
 
 1. the end of a checkpoint; nothing else in that turn
 2. deleting acknowledged events, in the transaction of the turn's writes
-3. round robin: indexes of fields, rows of `stale` that are indexed
+3. round robin: indexes of fields, rows of `stale` that are indexed, bonds of deleted snippets
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
+from collections.abc import Iterable
 
+from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.outbox import Outbox
 from reed.store.sqlite.search_index import SearchIndex
@@ -21,15 +23,14 @@ class Scheduler:
     def __init__(
         self,
         transaction: Transaction,
-        index: SearchIndex,
-        fields: FieldIndexes,
         outbox: Outbox,
         checkpoints: WalCheckpoints,
+        parts: Iterable[SearchIndex | FieldIndexes | Bonds],
     ) -> None:
         self._transaction = transaction
         self._outbox = outbox
         self._checkpoints = checkpoints
-        self._parts: deque[SearchIndex | FieldIndexes] = deque((index, fields))
+        self._parts = deque(parts)
 
     @property
     def has_work(self) -> bool:

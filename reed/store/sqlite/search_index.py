@@ -105,13 +105,11 @@ class SearchIndex:
         self._first_mark = self._first_mark or self._last_mark
         self._touch(1)
 
-    def redefined(self, new: Type, old: Type | None) -> None:
-        """Index the type's snippets again if its searchable fields have changed."""
+    def redefined(self, new: Type, old: Type | None, count: int) -> None:
+        """Index the type's snippets again if its searchable fields have changed; `count` is as of `reindex`."""
         if old is not None and sorted(old.columns) != sorted(new.columns):
             (first,) = self._writer.execute("SELECT min(sequence) FROM snippets WHERE type = ?", (new.name,)).fetchone()
             if first is not None:
-                query = "SELECT count(*) FROM snippets WHERE sequence >= ?"
-                (count,) = self._writer.execute(query, (first,)).fetchone()
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:

@@ -36,7 +36,13 @@ _NEXT = (
 )
 _ROOT = "SELECT sequence, id, type, name, 0, '', 1 FROM snippets WHERE sequence = ?"
 _NEXT_PARENT = "SELECT min(parent) FROM bonds WHERE parent > ?"
-_HAS_PARENT = "SELECT 1 FROM bonds WHERE child = ? LIMIT 1"
+# Bonds of a deleted snippet may be there for a while (see `bonds`).
+_IS_NO_ROOT = (
+    "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM snippets WHERE sequence = ?1) OR EXISTS"
+    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.parent WHERE bonds.child = ?1)"
+    " OR NOT EXISTS"
+    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.child WHERE bonds.parent = ?1)"
+)
 
 
 class _Node(NamedTuple):
@@ -68,7 +74,7 @@ def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes
             break
         parent = found
         writer.count()
-        if connection.execute(_HAS_PARENT, (parent,)).fetchone() is None:
+        if connection.execute(_IS_NO_ROOT, (parent,)).fetchone() is None:
             if not first:
                 writer.write(",")
             first = False

@@ -21,7 +21,7 @@ from reed.store.contents import Content, check_in_loop
 from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.reads import Reads
-from reed.store.types import Type, compile_type
+from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline
 from reed.store.workers import THE_STORE, Origin
 from reed.wire import identifiers
 from reed.wire.snippets import Record
@@ -234,6 +234,7 @@ class Writes(Reads):
             plan = self._read(
                 lambda: self._snippets.plan_restore(record, content, accept_unfit=accept_unfit, overwrite=overwrite)
             )
+            self._bonds.check_restored(record)
             if dry_run:
                 done(plan.result)
             elif self._types.current.require(record.snippet_type) is not content.type:
@@ -283,16 +284,19 @@ class Writes(Reads):
         definition = bytes(definition)
 
         def begin() -> None:
-            new = compile_type(type_name, definition, for_loop=True)
-            if new.schema is None or new.schema.is_compiled:
-                build(new)
-                return
+            if len(definition) <= MAX_DEFINITION_IN_LOOP:
+                new = compile_type(type_name, definition, for_loop=True)
+                if new.schema is None or new.schema.is_compiled:
+                    build(new)
+                    return
+            else:
+                check_definition(type_name, definition)
             # It belongs into a worker, or is no JSON Schema: try it there.
             self._workers.submit(
                 "try_type",
                 (type_name, definition),
-                lambda _: contents.run(lambda: build(new), failed),
-                lambda error: failed(_refused(new, error)),
+                lambda answer: contents.run(lambda: build(from_outline(type_name, definition, *answer)), failed),
+                lambda error: failed(_refused(type_name, error)),
                 origin=origin,
                 deadline=self._deadlines.job,
             )
@@ -314,7 +318,7 @@ class Writes(Reads):
 
     def _define(self, new: Type) -> bool:
         old = self._types.define(new)
-        self._index.redefined(new, old)
+        self._index.redefined(new, old, self._snippets.count.value)
         self._fields.redefined(new)
         return old is None
 
@@ -333,11 +337,11 @@ class Writes(Reads):
         self._write(mark, wait, failed)
 
 
-def _refused(new: Type, error: CallError) -> CallError:
+def _refused(type_name: str, error: CallError) -> CallError:
     """A definition that could not be tried within the deadline is refused, for good."""
     if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
         return error
     return Invalid(
-        f"type {new.name!r}: schema: validating takes too long: {error.message}",
+        f"type {type_name!r}: schema: validating takes too long: {error.message}",
         hint="a definition that refers to itself twice for the same value never ends; make it simpler",
     )
