@@ -60,7 +60,10 @@ class Forked(InlineWorkers):
         if kind == "checkpoint":
             done(None)
 
-rnd =""", 1).replace("SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], indexer=Forked(INDEXER_HANDLERS))")  # fmt: skip
+rnd =""", 1)  # fmt: skip
+BUSY_WRITER = BUSY_WRITER.replace(
+    "SqliteStore(sys.argv[1])", "SqliteStore(sys.argv[1], indexer=Forked(INDEXER_HANDLERS))"
+)
 # PID pwrite64(fd<path>, "data", length, where …), ftruncate(fd<path>, where …), fdatasync(fd<path> …); and its end
 CALL = re.compile(r'(\d+) +(\w+)\((\d+)<([^>]*)>(?:, "([^"]*)", \d+)?(?:, (\d+))?(\) += \d+| <unfinished)')
 END = re.compile(r"(\d+) +<\.\.\. f\w+sync resumed>\) += 0")
