@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
-from reed.store.snippets import MAX_CONTENT
+from reed.store.contents import MAX_CONTENT
 
 CONTRIB = Path(__file__).parents[2] / "contrib/plugins"
 ROW = (
