@@ -128,12 +128,16 @@ class Config:
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     log_file: Annotated[Path | None, path] = None  # None: stderr
     sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: every layer, or no plugin starts
-    workers: Annotated[int, whole(1, 64)] = field(default_factory=lambda: min(len(os.sched_getaffinity(0)), 2))
+    workers: Annotated[int, whole(0, 64)] = 0  # processes for long jobs, at most; 0: one, or two with two processors
     socket_group: Annotated[str | None, text] = None  # a Unix group that may also open core.sock
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()
     plugins: Annotated[dict[str, PluginConfig], entries(record(PluginConfig), *_PLUGIN)] = field(default_factory=dict)
     timing: Annotated[Timing, record(Timing)] = Timing()
+
+    @property
+    def max_workers(self) -> int:
+        return self.workers or min(len(os.sched_getaffinity(0)), 2)
 
     def plugin(self, name: str) -> PluginConfig:
         return self.plugins.get(name) or PluginConfig()

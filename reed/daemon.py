@@ -164,7 +164,7 @@ class Daemon:
             on_due=self.loop.request_commit,
             on_news=self._on_news,
             warn=self.log.error,
-            workers=self._open_workers(HANDLERS, self.config.workers, stack),
+            workers=self._open_workers(HANDLERS, self.config.max_workers, stack),
             indexer=self._open_workers(INDEXER_HANDLERS, 1, stack),
             call_later=self.loop.call_later,
             deadlines=Deadlines(

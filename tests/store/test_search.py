@@ -1,4 +1,4 @@
-"""Search and its index (protocol.md#search; store.md#search)."""
+"""Search and its index (protocol.md#search; store.md#search-index)."""
 
 from __future__ import annotations
 

@@ -143,7 +143,17 @@ class Parts:
             raise self._database.error(error) from error
 
     def _read_in_worker(
-        self, kind: str, arguments: tuple[Any, ...], done: Done[Any], failed: Failed, origin: Origin
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Done[Any],
+        in_loop: Callable[[], None] | None,
+        failed: Failed,
+        origin: Origin,
     ) -> None:
+        """`in_loop` reads it here, if the file is lost: no worker could open it, and nothing must be lost with it."""
+        if in_loop is not None and self._database.file_problem():
+            self._read(in_loop)
+            return
         arguments = (tuple(self._database.source), *arguments)
         self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)

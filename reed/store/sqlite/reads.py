@@ -57,7 +57,14 @@ class Reads(Parts):
         if limit <= MAX_SHORT_PAGE:
             done(self._read(lambda: self._lookup.page(type_name, start, limit)))
         else:
-            self._read_in_worker("page", (type_name, start, limit), lambda page: done(_page(*page)), failed, origin)
+            self._read_in_worker(
+                "page",
+                (type_name, start, limit),
+                lambda page: done(_page(*page)),
+                lambda: done(self._lookup.page(type_name, start, limit)),
+                failed,
+                origin,
+            )
 
     def find(
         self,
@@ -76,7 +83,14 @@ class Reads(Parts):
         if entries is not None and entries.size <= MAX_SHORT_FIND:
             done(self._read(lambda: find.page(self._database.reader)))
         else:
-            self._read_in_worker("find", tuple(find), lambda page: done(_page(*page)), failed, origin)
+            self._read_in_worker(
+                "find",
+                tuple(find),
+                lambda page: done(_page(*page)),
+                lambda: done(find.page(self._database.reader)),
+                failed,
+                origin,
+            )
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:  # noqa: ARG002
         limit = page_limit(limit)
@@ -87,7 +101,14 @@ class Reads(Parts):
         try:
             text = self._read(lambda: tree(self._database.reader, sequence, depth, MAX_SMALL_TREE))
         except TooManyNodes:
-            self._read_in_worker("tree", (sequence, depth), done, failed, origin)
+            self._read_in_worker(
+                "tree",
+                (sequence, depth),
+                done,
+                lambda: done(tree(self._database.reader, sequence, depth)),
+                failed,
+                origin,
+            )
         else:
             done(text)
 
@@ -115,7 +136,7 @@ class Reads(Parts):
         origin: Origin = THE_STORE,
     ) -> None:
         type_, start = self._types.committed.get(type_name), start_after(after)
-        self._read_in_worker("check", (type_name, type_.definition, start, limit), done, failed, origin)
+        self._read_in_worker("check", (type_name, type_.definition, start, limit), done, None, failed, origin)
 
     def search(
         self,

@@ -16,7 +16,7 @@ from reed.errors import CallError, StoreFailed, StoreFull
 
 BUSY_MILLISECONDS = 1000
 
-_open: dict[Source, sqlite3.Connection] = {}  # one, for the source that was asked for last
+_open: dict[Source, sqlite3.Connection] = {}  # one, kept for the next job
 _attached: list[Source] = []  # the index file that it has attached, if any
 
 
