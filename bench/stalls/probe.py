@@ -1,7 +1,7 @@
 """Another client: asks for one small snippet again and again, and notes how long each answer takes.
 
 python -m bench.stalls.probe SOCKET REF        stdin, stdout: `reset` and `report`, as of core.py
-report   {"count", "longest", "p999"}          seconds
+report   {"count", "p99", "p999", "longest"}   seconds
 """
 
 from __future__ import annotations
@@ -36,14 +36,12 @@ def main(path: str, ref: str) -> None:
 
 
 def _report(waits: list[float]) -> dict[str, float]:
-    ordered = sorted(waits)
-    if not ordered:
-        return {"count": 0, "longest": 0.0, "p999": 0.0}
-    return {
-        "count": len(ordered),
-        "longest": ordered[-1],
-        "p999": ordered[min(int(len(ordered) * 0.999), len(ordered) - 1)],
-    }
+    ordered = sorted(waits) or [0.0]
+
+    def quantile(part: float) -> float:
+        return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
+
+    return {"count": len(waits), "p99": quantile(0.99), "p999": quantile(0.999), "longest": ordered[-1]}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Kind:
     name: str
     request: Callable[[Client], Any]
     prepare: Callable[[Client], Any] = lambda _: None  # once for all kinds that share it
-    payload: int = 0  # bytes of the request or of its answer, where they are many
+    payload: int = 0  # bytes of the request, of its answer, and of a content that it rewrites, where they are many
 
 
 def run(kind: Kind, client: Client) -> str:
@@ -62,7 +62,7 @@ def _searches() -> list[Kind]:
         client.registry_define("text", {"searchable": {"title": 5, "body": 1}})
         client.snippet_create("text", "", {"title": "long", "body": long_text})
         client.snippet_create("text", "", {"title": "a", "body": "a " * 500_000})
-        _create_many(client, "text", 30_000, lambda number: {"title": f"page {number}", "body": "common a b c"})
+        store_many(client, "text", 30_000, lambda number: {"title": f"page {number}", "body": "common a b c"})
         client.search("common", limit=1)
 
     return [
@@ -103,9 +103,9 @@ def _contents() -> list[Kind]:
             "patch: 600,000 keys",
             lambda client: client.snippet_update("large", json.loads(patch)),
             store_large,
-            len(patch),
+            len(patch) + len(keys),
         ),
-        Kind("rename: 8 MB", lambda client: client.snippet_rename("large", "larger"), store_large),
+        Kind("rename: 8 MB", lambda client: client.snippet_rename("large", "larger"), store_large, len(keys)),
     ]
 
 
@@ -180,9 +180,9 @@ def _many() -> list[Kind]:
     def store_bonds(client: Client) -> None:
         client.registry_define("node", {})
         client.snippet_create("node", "hub", {})
-        ids = _create_many(client, "node", 20_000, lambda number: {"n": number, "text": "x" * 100})
+        ids = store_many(client, "node", 20_000, lambda number: {"n": number, "text": "x" * 100})
         client.snippet_create("node", "fan", {})
-        _send_all(client, [Request(Command.SCHEMA_BOND, SchemaBond("hub", child, 0, "").pack()) for child in ids])
+        send_all(client, [Request(Command.SCHEMA_BOND, SchemaBond("hub", child, 0, "").pack()) for child in ids])
 
     return [
         Kind("tree: 20,000 children", lambda client: client.schema_tree("hub", 2), store_bonds, 2 * MB),
@@ -200,24 +200,24 @@ def _many() -> list[Kind]:
 def _floods() -> list[Kind]:
     def gets(client: Client) -> None:
         request = Request(Command.SNIPPET_GET, pack_text(PROBE, REF.size))
-        _send_all(client, [request] * 20_000)
+        send_all(client, [request] * 20_000)
 
     def creates(client: Client) -> None:
         client.registry_define("plain", PLAIN)
-        _create_many(client, "plain", 5_000, lambda number: {"title": f"{number}", "body": "some words of a page"})
+        store_many(client, "plain", 5_000, lambda number: {"title": f"{number}", "body": "some words of a page"})
 
     return [Kind("flood: 20,000 GETs in flight", gets), Kind("flood: 5,000 CREATEs in flight", creates)]
 
 
-def _create_many(client: Client, type_name: str, count: int, content: Callable[[int], Any]) -> list[str]:
+def store_many(client: Client, type_name: str, count: int, content: Callable[[int], Any]) -> list[str]:
     requests = [
         Request(Command.SNIPPET_CREATE, SnippetCreate(type_name, "", json.dumps(content(number)).encode()).pack())
         for number in range(count)
     ]
-    return [SnippetWritten.unpack(answer).snippet_id for answer in _send_all(client, requests)]
+    return [SnippetWritten.unpack(answer).snippet_id for answer in send_all(client, requests)]
 
 
-def _send_all(client: Client, requests: list[Request]) -> list[bytes]:
+def send_all(client: Client, requests: list[Request]) -> list[bytes]:
     answers = []
     for _, answer in client.pipelined(requests):
         if isinstance(answer, ReedError):

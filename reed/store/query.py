@@ -64,6 +64,8 @@ def parse(query: str) -> list[Term]:
                 # The whole text, with its punctuation, unless it was cut.
                 begin = part[0].start() if first else 0
                 end = part[-1].end() if is_cut or first + MAX_PHRASE < len(words) else len(text)
+                if first and not any(map(str.isalnum, text[begin:end])):
+                    continue  # marks of a letter before them
                 last = text[begin:end]
                 room -= 0 if last in texts else len(part)
                 texts[last] = None

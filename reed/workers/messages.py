@@ -30,10 +30,11 @@ class Outcome(IntEnum):
     BUG = 4
 
 
-def encode(first: Outcome | str, value: Any) -> bytes:
-    """A message. `value` may hold None, numbers, texts, bytes, tuples, lists and dicts; else ValueError."""
+def encode(first: Outcome | str, value: Any) -> tuple[bytes, bytes]:
+    """A message, in two parts: joining them would copy up to 32 MB. `value` may hold None, numbers, texts, bytes,
+    tuples, lists and dicts; else ValueError."""
     body = marshal.dumps((first if isinstance(first, str) else int(first), value))
-    return HEADER.pack(len(body)) + body
+    return HEADER.pack(len(body)), body
 
 
 class Reader:

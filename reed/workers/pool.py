@@ -42,7 +42,7 @@ Launch = Callable[[socket.socket, Callable[[str], None]], None]
 
 class Job(NamedTuple):
     kind: str
-    message: bytes
+    message: tuple[bytes, bytes]
     origin: Origin
     deadline: Deadline
     done: Callable[[Any], None]
@@ -177,7 +177,7 @@ class WorkerPool:
     def _give(self, worker: _Worker, job: Job) -> None:
         worker.job = job
         self._set_timer(worker, job.deadline.seconds, self._overdue)
-        worker.stream.send(job.message)
+        worker.stream.send(*job.message)
 
     def _end_job(self, worker: _Worker) -> Job | None:
         job, worker.job = worker.job, None

@@ -34,11 +34,12 @@ def run(sock: socket.socket, memory: int, handlers: dict[str, str]) -> NoReturn:
     _confine(memory)
     sock.setblocking(True)
     found: dict[str, Handler] = {}
-    sock.sendall(encode(Outcome.READY, os.getpid()))
+    sock.sendall(b"".join(encode(Outcome.READY, os.getpid())))
     while (job := _receive(sock)) is not None:
         kind, arguments = job
         reply, goes_on = _outcome(kind, arguments, found, handlers)
-        sock.sendall(reply)
+        for part in reply:
+            sock.sendall(part)
         if not goes_on:
             break
     os._exit(0)
@@ -74,7 +75,7 @@ def _receive_exactly(sock: socket.socket, size: int) -> bytearray | None:
 
 def _outcome(
     kind: str, arguments: tuple[Any, ...], found: dict[str, Handler], handlers: dict[str, str]
-) -> tuple[bytes, bool]:
+) -> tuple[tuple[bytes, bytes], bool]:
     """The message for the core, and whether this process may take another job."""
     try:
         if kind not in found:

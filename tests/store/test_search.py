@@ -464,6 +464,7 @@ def test_a_search_does_not_starve_under_writes(driver):
         ("a " * 100, ["a"]),
         ("a_" * 100, ["a_" * 7 + "a"]),
         ("a_" * 12, ["a_" * 7 + "a", "a_" * 4]),
+        ("1ส1ส1ส1สี", ["1ส1ส1ส1ส"]),
         ("b a b", ["a", "b"]),
         ('"one two" "one  two" one', ["one two", "one  two", "one"]),
         ("x" * 2000, ["x" * MAX_QUERY]),

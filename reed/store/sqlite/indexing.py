@@ -20,6 +20,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
+from reed.errors import StoreFailed
 from reed.store.folding import fold, is_plain, segment
 from reed.store.search_text import WEIGHTS, Columns, texts_by_column
 from reed.store.sqlite.source import Source, close_connections, connect, file_error, snapshot
@@ -104,6 +105,8 @@ def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int
             return _Indexing(source, last, until).run()
     except sqlite3.Error as error:
         raise file_error(source.index_path, error) from error
+    except OSError as error:
+        raise StoreFailed(f"{source.index_path}: {error.strerror}", hint="see the data folder") from error
 
 
 class _Indexing:
