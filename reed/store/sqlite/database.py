@@ -237,6 +237,11 @@ class Database:
             return StoreFailed(
                 f"{self.path} is not a database", hint="move it away, or use another data folder (--data-dir)"
             )
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+            try:  # SQLite does not say so when no descriptor is left
+                os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError as cause:
+                return _cannot_open(self.path, cause, "check its folder")
         if "fts5" in str(error):
             return StoreFailed(
                 f"the SQLite of this Python ({sqlite3.sqlite_version}) lacks FTS5", hint="install one with it"
