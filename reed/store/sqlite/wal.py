@@ -18,7 +18,8 @@ from reed.store.workers import THE_STORE, Deadline, Release, Workers
 
 LONG = 1000  # frames, of 4 KB
 BEHIND = 8000
-_CORE_FRAMES = 100  # that the core copies itself: about as many are written while a worker waits for the disk
+_CORE_FRAMES = 100  # that the core copies itself, which takes about 1 ms
+_MAX_PASSES = 8  # of the indexer, one right after the other: each has only what was written during the one before
 
 
 class WalCheckpoints:
@@ -31,7 +32,6 @@ class WalCheckpoints:
         self._readers = readers
         self._deadline = deadline
         self._is_running = False
-        self._core_frames = _CORE_FRAMES
         self.has_work = False  # the core is to copy the rest
         transaction.on_end.append(self._ended)
 
@@ -45,11 +45,12 @@ class WalCheckpoints:
         else:
             self._readers.hold(self._copy)
 
-    def _copy(self, release: Release) -> None:
+    def _copy(self, release: Release, passes: int = 1) -> None:
         def done(_: None) -> None:
-            self.has_work = self._transaction.database.uncopied_frames <= self._core_frames
-            # The next time more will do, so that the core does not chase a busy log for ever.
-            self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
+            self.has_work = self._transaction.database.uncopied_frames <= _CORE_FRAMES
+            if not self.has_work and passes < _MAX_PASSES:
+                self._copy(release, passes + 1)
+                return
             self._is_running = self.has_work
             release()
             self._transaction.wake()
