@@ -25,7 +25,7 @@ from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
 
 SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
-PAUSE_SECONDS = 0.02  # without writes: the indexer takes the disk and a processor from them
+PAUSE_SECONDS = 0.1  # without writes: the indexer takes the disk and a processor from them
 MAX_BEHIND = 50_000  # snippets, for which writes wait no longer
 _MAX_TRIMMED = 500  # rows of `stale` deleted at a time
 
