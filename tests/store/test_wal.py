@@ -47,6 +47,17 @@ def test_under_constant_writes_the_log_begins_anew_again_and_again(busy):
     assert os.stat(busy.store.stats()["path"] + "-wal").st_size < 300 * FRAME
 
 
+def test_on_a_disk_that_is_slower_than_the_writes_the_log_begins_anew_too(busy, monkeypatch):
+    """While the indexer copies, more is written than the core would copy by itself."""
+    monkeypatch.setattr(wal, "_MAX_PASSES", 1)
+    monkeypatch.setattr(wal, "_CORE_FRAMES", 1)
+    longest = 0
+    for _ in range(300):
+        write(busy)
+        longest = max(longest, frames(busy))
+    assert frames(busy) < longest < 1200
+
+
 def test_constant_reads_do_not_hold_the_log_back(busy):
     """Each read of a worker has a snapshot. Above BEHIND no further one begins until the log is copied."""
     write(busy, 3)

@@ -32,6 +32,7 @@ class WalCheckpoints:
         self._readers = readers
         self._deadline = deadline
         self._is_running = False
+        self._core_frames = _CORE_FRAMES
         self.has_work = False  # the core is to copy the rest
         transaction.on_end.append(self._ended)
 
@@ -47,10 +48,12 @@ class WalCheckpoints:
 
     def _copy(self, release: Release, passes: int = 1) -> None:
         def done(_: None) -> None:
-            self.has_work = self._transaction.database.uncopied_frames <= _CORE_FRAMES
+            self.has_work = self._transaction.database.uncopied_frames <= self._core_frames
             if not self.has_work and passes < _MAX_PASSES:
                 self._copy(release, passes + 1)
                 return
+            # On a slow disk writes outrun the indexer: then the core copies more, or the log would grow without end.
+            self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
             self._is_running = self.has_work
             release()
             self._transaction.wake()
