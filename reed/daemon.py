@@ -158,14 +158,18 @@ class Daemon:
 
     def _open_store(self, stack: contextlib.ExitStack) -> Store:
         timing = self.config.timing
+        self._pools = {
+            "workers": self._open_workers(HANDLERS, self.config.max_workers, stack),
+            "indexer": self._open_workers(INDEXER_HANDLERS, 1, stack),
+        }
         store = SqliteStore(
             self.config.data_dir / "content.db",
             max_events=self.config.limits.queued_events,
             on_due=self.loop.request_commit,
             on_news=self._on_news,
             warn=self.log.error,
-            workers=self._open_workers(HANDLERS, self.config.max_workers, stack),
-            indexer=self._open_workers(INDEXER_HANDLERS, 1, stack),
+            workers=self._pools["workers"],
+            indexer=self._pools["indexer"],
             call_later=self.loop.call_later,
             deadlines=Deadlines(
                 Deadline(timing.search_timeout, "timing.search_timeout"),
@@ -204,7 +208,8 @@ class Daemon:
         cache = ResponseCache(self.store)
         router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
-        self._stats = Stats(context, self.store, router, layers)
+        pools = {name: pool.stats for name, pool in self._pools.items()}
+        self._stats = Stats(context, self.store, router, pools, layers)
 
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
         return {
