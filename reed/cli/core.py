@@ -126,6 +126,7 @@ def init(args: Args, output: Output) -> int:
 
 _SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
+    Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
     Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
     Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
     Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),

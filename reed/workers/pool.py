@@ -172,14 +172,14 @@ class WorkerPool:
         for caller, connections in self._waiting.items():
             if is_penalty_busy and caller in self._penalties:
                 continue
-            for connection, jobs in connections.items():
-                if Origin(caller, connection) not in self._busy:
+            for jobs in connections.values():
+                if jobs[0].origin not in self._busy:
                     return jobs[0]
         return None
 
     def _take(self, job: Job) -> None:
         """Take it off the queue; its caller and connection go to the end."""
-        caller, connection = job.origin
+        caller, connection, _ = job.origin
         connections = self._waiting.pop(caller)
         jobs = connections.pop(connection)
         jobs.popleft()
