@@ -158,6 +158,7 @@ class Daemon:
         return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)))
 
     def _open_store(self, stack: contextlib.ExitStack) -> Store:
+        self._pools: dict[str, WorkerPool] = {}
         timing, runtime_dir = self.config.timing, self.config.runtime_dir
         context = StoreContext(
             loop=self.loop,
@@ -178,11 +179,14 @@ class Daemon:
         stack.callback(store.close)
         return store
 
-    def _open_workers(self, stack: contextlib.ExitStack, handlers: Mapping[str, str], count: int) -> WorkerPool:
+    def _open_workers(
+        self, stack: contextlib.ExitStack, handlers: Mapping[str, str], count: int, name: str = "workers"
+    ) -> WorkerPool:
         memory = self.config.limits.worker_memory
         launch = partial(self._launcher.launch_worker, memory, dict(handlers))
         pool = WorkerPool(self.loop, launch, count, memory, self._context.log)
         stack.callback(pool.close)
+        self._pools[name] = pool
         return pool
 
     def _build(self, stack: contextlib.ExitStack) -> None:
@@ -207,7 +211,8 @@ class Daemon:
         cache = ResponseCache(self.store)
         router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
-        self._stats = Stats(context, self.store, router, layers)
+        pools = {name: pool.stats for name, pool in self._pools.items()}
+        self._stats = Stats(context, self.store, router, pools, layers)
 
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
         return {

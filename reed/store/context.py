@@ -29,7 +29,9 @@ class StoreLoop(Protocol):
     def request_commit(self) -> None: ...
 
 
-OpenWorkers = Callable[[Mapping[str, str], int], Workers]  # handlers ("module:function" by kind), processes at most
+class OpenWorkers(Protocol):
+    def __call__(self, handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
+        """A pool of at most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

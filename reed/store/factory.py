@@ -36,7 +36,7 @@ def _open_sqlite(context: StoreContext) -> Store:
         on_news=context.on_news,
         warn=context.warn,
         workers=context.open_workers(HANDLERS, context.max_workers),
-        indexer=context.open_workers(INDEXER_HANDLERS, 1),
+        indexer=context.open_workers(INDEXER_HANDLERS, 1, "indexer"),
         call_later=context.loop.call_later,
         deadlines=context.deadlines,
     )
