@@ -207,7 +207,7 @@ def test_a_write_that_finds_no_server_says_that_nothing_was_written(
     assert caught.value.status == 503
     assert "nothing was written" in str(caught.value)
     assert caught.value.hint or "retry" in str(caught.value)
-    failed = core.reed("snippet", "create", "page", "a/name", "{}")
+    failed = core.reed("snippet", "create", "page", "{}", "--name", "a/name")
     assert failed.returncode != 0
     assert "nothing was written" in failed.stderr
     server.start()
