@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -19,10 +20,13 @@ from reed.peer_log import THE_CORE, PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
+from reed.supervision.orphans import reap_sessions
 from reed.zygote.client import Zygote
 from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
 _REPORT_BYTES = 4096
+_EXIT_SECONDS = 1.0
+_EXIT_POLL = 0.001
 
 
 class ReadWatcher(Protocol):
@@ -100,6 +104,9 @@ class ZygoteLauncher:
             self._loop.unwatch(report)
             os.close(report)
         self._launches.clear()
+        until = time.monotonic() + _EXIT_SECONDS
+        while reap_sessions(self.zygotes) and time.monotonic() < until:  # the spare, as no sweep of orphans will follow
+            time.sleep(_EXIT_POLL)
 
     def _zygote_died(self) -> None:
         self._loop.unwatch(self._zygote.fileno())
