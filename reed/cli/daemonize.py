@@ -1,22 +1,21 @@
 """A core in the background: started, found again, stopped.
 
-`start` is told that the core is ready by systemd's protocol (NOTIFY_SOCKET), which `reed serve` speaks anyway.
+`start` waits until the core serves or has exited (`reed.core_process`), and leaves it running.
 `stop` finds it by <runtime folder>/pid/core.pid, "PID STARTTIME": a pid with another start time is somebody else's.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reed import core_process
 from reed.client import Client, core_socket
+from reed.core_process import STOP_TIMEOUT, wait_for_exit
 from reed.errors import CoreNotRunning, ReedError, RuntimeFolderError
 from reed.process_handle import ProcessHandle, owner, runs, start_time
 from reed.runtime_paths import used_folder
@@ -25,10 +24,7 @@ from reed.system_calls import needed, require_proc
 if TYPE_CHECKING:
     from reed.config import Config
 
-_START_TIME = 30.0  # seconds until the core must be ready: it may have a big store to look through
-_STOP_TIME = 30.0  # until it must be gone: its plugins have 5 + 2 seconds
-_LOOK_EVERY = 0.02
-_LOG_LINES = 10
+_POLL_INTERVAL = 0.02  # seconds between two looks at the figures of a core that restarts
 
 
 def launch(config: Config, flags: Sequence[str]) -> int:
@@ -37,42 +33,16 @@ def launch(config: Config, flags: Sequence[str]) -> int:
     if (pid := _who_runs(socket_path)) is not None:
         raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_file = log_path(config)
-    with log_file.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        written = log.tell()
-        ready.bind("")  # the kernel chooses an abstract name
-        ready.settimeout(_LOOK_EVERY)
-        with needed("setsid", "a core in the background"):
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed", "serve", *flags, f"--log-file={log_file}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
-            )
-        if not _is_ready(process, ready):
-            raise ReedError("the core did not start\n" + _last_lines(log_file, written), hint=f"its log is {log_file}")
-    process.returncode = 0  # it goes on without us
-    return process.pid
+    log = log_path(config)
+    with needed("setsid", "a core in the background"):
+        core = core_process.start(core_process.command(*flags, f"--log-file={log}"), log=log, new_session=True)
+    core.detach()
+    return core.pid
 
 
 def log_path(config: Config) -> Path:
     """Where a core in the background logs."""
     return config.log_file or config.data_dir / "core.log"
-
-
-def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:
-    until = time.monotonic() + _START_TIME
-    while time.monotonic() < until:
-        try:
-            if ready.recv(64) == b"READY=1":
-                return True
-        except TimeoutError:
-            if process.poll() is not None:
-                return False
-    process.terminate()
-    return False
 
 
 def _who_runs(socket_path: str) -> int | None:
@@ -83,26 +53,15 @@ def _who_runs(socket_path: str) -> int | None:
         return None
 
 
-def _last_lines(path: Path, since: int) -> str:
-    with path.open("rb") as file:
-        file.seek(since)
-        lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
-    return "\n".join(f"    {line}" for line in lines) if lines else "    (it wrote nothing)"
-
-
 def terminate(runtime_dir: str) -> int:
     """Send the core of a runtime folder SIGTERM and wait until it is gone; its pid."""
     pid, started = _found(runtime_dir)
-    if not _signal(pid, started, signal.SIGTERM):
-        return pid
-    until = time.monotonic() + _STOP_TIME
-    while runs(pid, started):
-        if time.monotonic() > until:
+    with _handle(pid, started) as process:
+        if process is not None and _signal(process, signal.SIGTERM) and not wait_for_exit(process, STOP_TIMEOUT):
             raise ReedError(
-                f"the core (pid {pid}) got SIGTERM and still runs after {_STOP_TIME:g} s",
+                f"the core (pid {pid}) got SIGTERM and still runs after {STOP_TIMEOUT:g} s",
                 hint=f"look at its log, or end it: kill -9 {pid}",
             )
-        time.sleep(_LOOK_EVERY)
     return pid
 
 
@@ -111,17 +70,18 @@ def restart(runtime_dir: str) -> int:
     pid, started = _found(runtime_dir)
     with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
-        if not _signal(pid, started, signal.SIGUSR2):
-            raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
-        until = time.monotonic() + _STOP_TIME
+        with _handle(pid, started) as process:
+            if process is None or not _signal(process, signal.SIGUSR2):
+                raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
+        until = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < until:
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL)
             now = core.stats()
             if now["restarts"] > before["restarts"]:
                 return pid
             if now["restarts_refused"] > before["restarts_refused"]:
                 raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="the old one goes on")
-    raise ReedError(f"the core (pid {pid}) did not restart within {_STOP_TIME:g} s", hint="its log says more")
+    raise ReedError(f"the core (pid {pid}) did not restart within {STOP_TIMEOUT:g} s", hint="its log says more")
 
 
 def _found(runtime_dir: str) -> tuple[int, int]:
@@ -153,14 +113,26 @@ def _none_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
     )
 
 
-def _signal(pid: int, started: int, number: signal.Signals) -> bool:
-    """Send that very process a Unix signal; False when it is gone."""
+@contextlib.contextmanager
+def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
+    """None when that very process is gone."""
     try:
-        with ProcessHandle(pid, started) as process:
-            process.send(number)
+        process = ProcessHandle(pid, started)
+    except ProcessLookupError:
+        yield None
+        return
+    with process:
+        yield process
+
+
+def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
+    """Send a Unix signal; False when the process is gone."""
+    try:
+        process.send(number)
     except PermissionError:
         raise ReedError(
-            f"the core (pid {pid}) belongs to user {owner(f'/proc/{pid}')}", hint="that user, or root, may do that"
+            f"the core (pid {process.pid}) belongs to user {owner(f'/proc/{process.pid}')}",
+            hint="that user, or root, may do that",
         ) from None
     except ProcessLookupError:
         return False

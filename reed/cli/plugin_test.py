@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reed.cli import fixtures, trial_rows
-from reed.cli.ephemeral_core import EphemeralCore
 from reed.cli.fifo_check import FifoCheck
 from reed.cli.output import plural
 from reed.cli.output_check import difference
@@ -28,6 +27,8 @@ from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType, Project
 from reed.supervision import discovery, manifest
 from reed.supervision.manifest import Action
+from reed.testing.forked_core import ForkedCore
+from reed.testing.rows import make_row, registry_text
 from reed.wire import strict_json
 from reed.wire.codes import Signal
 
@@ -100,7 +101,7 @@ class PluginTest:
 
     def _row_checks(self) -> Iterator[Check]:
         found = trial_rows.registered(self.name, self._site.registry, self._config.runtime_dir)
-        self._row = found or trial_rows.made_up(self._folder, self._manifest, self._config.runtime_dir)
+        self._row = found or make_row(self._folder, self._manifest, trial_rows.READING)
         self.kind = self._row.plugin_type
         if found is None:
             allowed = ", ".join(trial_rows.READING)
@@ -128,15 +129,15 @@ class PluginTest:
     # While it runs.
 
     def _running_checks(self) -> Iterator[Check]:
-        self._config.registry.write_text(trial_rows.EMPTY, encoding="utf-8")
-        with EphemeralCore(self._config) as core:
+        self._config.registry.write_text(registry_text(), encoding="utf-8")
+        with ForkedCore(self._config) as core:
             self._core = core
             refs, problem = fixtures.load(
                 core, self._folder, self._manifest
             )  # before the plugin's filters could refuse it
             if (self._folder / fixtures.FILE).is_file() or problem:
                 yield Check("content", FAILED if problem else OK, problem or f"{self._folder / fixtures.FILE}")
-            self._config.registry.write_text(trial_rows.text(self._row, self._config.runtime_dir), encoding="utf-8")
+            self._config.registry.write_text(trial_rows.text(self._row), encoding="utf-8")
             core.plugin_reload()
             registered = self._registration()
             yield registered
