@@ -33,7 +33,7 @@ ARROWS = {
     "store": "errors wire",
     "document": "errors",
     "readers": "errors document",
-    "config": "errors document readers",
+    "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors sandbox lua",
     "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
@@ -45,7 +45,7 @@ ARROWS = {
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
-    "serve": "errors system_calls process_handle config supervision daemon log_file text",
+    "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
     " serve scaffold testing text",
@@ -64,6 +64,7 @@ ONLY_IN = {
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
+    "psycopg": {"store"},
     "logging": {
         "peer_log.py",
         "log_file.py",

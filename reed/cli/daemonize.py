@@ -1,7 +1,7 @@
-"""A core in the background: started, found again, stopped.
+"""Start, stop and restart a core in the background.
 
-`start` waits until the core serves or has exited (`reed.core_process`), and leaves it running.
-`stop` finds it by <runtime folder>/pid/core.pid, "PID STARTTIME": a pid with another start time is somebody else's.
+A core is found by its pid file, <runtime folder>/pid/core.pid, which holds "PID STARTTIME"; the start time detects a
+pid that was reused by another process.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from reed.system_calls import needed, require_proc
 if TYPE_CHECKING:
     from reed.config import Config
 
-_POLL_INTERVAL = 0.02  # seconds between two looks at the figures of a core that restarts
+_POLL_INTERVAL = 0.02  # seconds, of the figures of a core that restarts
 
 
 def launch(config: Config, flags: Sequence[str]) -> int:
-    """Start `reed serve` with these flags; its pid, when it is ready. ReedError shows why it is not."""
+    """Start `reed serve` with these flags and return its pid once it is ready; ReedError shows the end of its log."""
     socket_path = core_socket(config.runtime_dir)
-    if (pid := _who_runs(socket_path)) is not None:
-        raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
+    if (pid := _running_pid(socket_path)) is not None:
+        raise RuntimeFolderError(
+            f"a core (pid {pid}) already runs on {config.runtime_dir}", hint="`reed stop` stops it"
+        )
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = log_path(config)
     with needed("setsid", "a core in the background"):
@@ -41,11 +43,10 @@ def launch(config: Config, flags: Sequence[str]) -> int:
 
 
 def log_path(config: Config) -> Path:
-    """Where a core in the background logs."""
     return config.log_file or config.data_dir / "core.log"
 
 
-def _who_runs(socket_path: str) -> int | None:
+def _running_pid(socket_path: str) -> int | None:
     try:
         with Client(socket_path, timeout=5) as core:
             return int(core.stats()["pid"])
@@ -54,25 +55,25 @@ def _who_runs(socket_path: str) -> int | None:
 
 
 def terminate(runtime_dir: str) -> int:
-    """Send the core of a runtime folder SIGTERM and wait until it is gone; its pid."""
-    pid, started = _found(runtime_dir)
+    """Stop the core of a runtime folder and return its pid."""
+    pid, started = _find_core(runtime_dir)
     with _handle(pid, started) as process:
         if process is not None and _signal(process, signal.SIGTERM) and not wait_for_exit(process, STOP_TIMEOUT):
             raise ReedError(
-                f"the core (pid {pid}) got SIGTERM and still runs after {STOP_TIMEOUT:g} s",
-                hint=f"look at its log, or end it: kill -9 {pid}",
+                f"the core (pid {pid}) did not stop within {STOP_TIMEOUT:g} s after SIGTERM",
+                hint=f"see its log, or kill it: kill -9 {pid}",
             )
     return pid
 
 
 def restart(runtime_dir: str) -> int:
-    """Send the core of a runtime folder SIGUSR2 and wait until it runs anew; its pid. ReedError says why not."""
-    pid, started = _found(runtime_dir)
+    """Restart the core of a runtime folder and return its pid; ReedError if it refuses."""
+    pid, started = _find_core(runtime_dir)
     with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
         with _handle(pid, started) as process:
             if process is None or not _signal(process, signal.SIGUSR2):
-                raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
+                raise CoreNotRunning(f"the core (pid {pid}) has exited", hint="start it with: reed start")
         until = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
@@ -80,12 +81,12 @@ def restart(runtime_dir: str) -> int:
             if now["restarts"] > before["restarts"]:
                 return pid
             if now["restarts_refused"] > before["restarts_refused"]:
-                raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="the old one goes on")
-    raise ReedError(f"the core (pid {pid}) did not restart within {STOP_TIMEOUT:g} s", hint="its log says more")
+                raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="it keeps running")
+    raise ReedError(f"the core (pid {pid}) did not restart within {STOP_TIMEOUT:g} s", hint="see its log")
 
 
-def _found(runtime_dir: str) -> tuple[int, int]:
-    """The pid and start time of the core that runs on a runtime folder."""
+def _find_core(runtime_dir: str) -> tuple[int, int]:
+    """The pid and start time of the core on a runtime folder."""
     require_proc()
     path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
@@ -93,29 +94,29 @@ def _found(runtime_dir: str) -> tuple[int, int]:
     except PermissionError as error:
         raise ReedError(
             f"{error.filename}: permission denied; the folder belongs to user {owner(runtime_dir)}",
-            hint="that user, or root, may do that",
+            hint="run the command as that user or root",
         ) from None
     if found is None or not runs(*found):
-        raise _none_found(runtime_dir, found)
+        raise _not_found(runtime_dir, found)
     return found
 
 
-def _none_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
-    """There is no core, or one that answers and whose process is not what the file says it is, seen from here."""
+def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
+    """The error for a core that does not run, or that answers but whose process is not visible here."""
     path = core_socket(runtime_dir)
-    if found is None or _who_runs(path) is None:
+    if found is None or _running_pid(path) is None:
         return CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
     kind = "time" if start_time(found[0]) is not None else "PID"
     return ReedError(
-        f"a core answers on {path}, but its process (pid {found[0]} in its pid file) is not to be found here: "
-        f"it runs in another {kind} namespace, as in a container",
-        hint="run this command in there",
+        f"a core answers on {path}, but its process (pid {found[0]} in its pid file) is not visible here: "
+        f"it runs in another {kind} namespace, such as a container",
+        hint="run this command there",
     )
 
 
 @contextlib.contextmanager
 def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
-    """None when that very process is gone."""
+    """A handle to the process with this start time; None if it has exited."""
     try:
         process = ProcessHandle(pid, started)
     except ProcessLookupError:
@@ -126,13 +127,13 @@ def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
 
 
 def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
-    """Send a Unix signal; False when the process is gone."""
+    """Send a Unix signal; False if the process has exited."""
     try:
         process.send(number)
     except PermissionError:
+        pid = process.pid
         raise ReedError(
-            f"the core (pid {process.pid}) belongs to user {owner(f'/proc/{process.pid}')}",
-            hint="that user, or root, may do that",
+            f"the core (pid {pid}) belongs to user {owner(f'/proc/{pid}')}", hint="run the command as that user or root"
         ) from None
     except ProcessLookupError:
         return False
@@ -140,7 +141,6 @@ def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
 
 
 def _read_pid_file(path: Path) -> tuple[int, int] | None:
-    """The pid and the start time in the file."""
     try:
         pid, started = map(int, path.read_text("ascii").split())
     except (FileNotFoundError, NotADirectoryError, ValueError):

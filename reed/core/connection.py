@@ -112,7 +112,7 @@ class Connection:
     ) -> None:
         """`scratch`: the receive buffer that all connections share; its contents are valid during one callback."""
         self.caller = caller
-        self.origin = Origin(caller.name, id(self))
+        self.origin = Origin(caller.name, id(self), caller.plugin)
         self._loop = loop
         self._dispatcher = dispatcher
         self._limits = limits

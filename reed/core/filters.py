@@ -168,56 +168,37 @@ class WriteQueue:
         self._advancing = False
 
     def create(
-        self,
-        type_name: str,
-        name: str,
-        content: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         ended, refused = self._ended(done), self._refuse(failed)
 
         def filtered(content: bytes) -> None:
-            create = partial(self._store.create, type_name, name, content, ended, refused)
-            self._run(partial(create, by=by, origin=origin), refused)
+            self._run(partial(self._store.create, type_name, name, content, ended, refused, origin), refused)
 
         def begin() -> None:
             if len(content) <= MAX_CONTENT_IN_LOOP:  # the store looks at a longer one, in a worker
                 strict_json.load_object(content)
             about = {"type": type_name, "name": name, "id": None}
-            self._filters.run("snippet.create", about, content, by, filtered, refused)
+            self._filters.run("snippet.create", about, content, origin.plugin, filtered, refused)
 
         self._add(begin, len(content), failed)
 
     def update(
-        self,
-        ref: str,
-        if_version: int,
-        patch: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def preview(seen: Done[Preview]) -> None:
             self._store.preview(ref, if_version, patch, seen, self._refuse(failed), origin=origin)
 
-        self._change(preview, None, len(patch), done, failed, by=by, origin=origin, if_version=if_version)
+        self._change(preview, None, len(patch), done, failed, origin=origin, if_version=if_version)
 
-    def rename(
-        self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
-    ) -> None:
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def preview(seen: Done[Preview]) -> None:
             def found(record: Record) -> None:
                 seen(Preview(record, bytes(record.content)))
 
             self._store.get(ref, found, self._refuse(failed))
 
-        self._change(preview, name, 0, done, failed, by=by, origin=origin)
+        self._change(preview, name, 0, done, failed, origin=origin)
 
     def _change(
         self,
@@ -227,7 +208,6 @@ class WriteQueue:
         done: Done[str],
         failed: Failed,
         *,
-        by: str,
         origin: Origin,
         if_version: int = 0,
     ) -> None:
@@ -247,12 +227,12 @@ class WriteQueue:
                 "id": record.id,
                 "version": record.version,
             }
-            filtered = partial(write, preview)
-            self._filters.run("snippet.update", about, preview.content, by, filtered, self._refuse(failed))
+            filtered, refuse = partial(write, preview), self._refuse(failed)
+            self._filters.run("snippet.update", about, preview.content, origin.plugin, filtered, refuse)
 
         def write(preview: Preview, content: bytes) -> None:
-            replace = partial(self._store.replace, preview.record, content, self._ended(done), refused)
-            self._run(partial(replace, name=name, by=by, origin=origin), refused)
+            replace = partial(self._store.replace, name=name, origin=origin)
+            self._run(partial(replace, preview.record, content, self._ended(done), refused), refused)
 
         def refused(error: CallError) -> None:
             if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:
@@ -262,26 +242,17 @@ class WriteQueue:
 
         self._add(begin, size, failed)
 
-    def delete(
-        self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
-    ) -> None:
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def begin() -> None:
-            self._store.delete(ref, cascade, self._ended(done), self._refuse(failed), by=by, origin=origin)
+            self._store.delete(ref, cascade, self._ended(done), self._refuse(failed), origin=origin)
 
         self._add(begin, 0, failed)
 
     def restore(
-        self,
-        record: Record,
-        done: Done[Restored],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
-        **how: bool,
+        self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, **how: bool
     ) -> None:
         def begin() -> None:
-            self._store.restore(record, self._ended(done), self._refuse(failed), by=by, origin=origin, **how)
+            self._store.restore(record, self._ended(done), self._refuse(failed), origin=origin, **how)
 
         self._add(begin, len(record.content), failed)
 

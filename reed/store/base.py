@@ -91,8 +91,7 @@ class Overtaken(Conflict):
 
 class Store(Protocol):
     """`ref` is a semantic name, an id, or a unique prefix of an id (at least 8 characters). `type_name` "" means every
-    type. `by` names the plugin that makes a change; it gets no event for its own change. `origin`: whose operation it
-    is (see `workers`)."""
+    type. `origin`: whose operation it is (see `workers`); a plugin gets no event for its own change."""
 
     changes: int  # differs whenever a read that is begun now may give another result than before
 
@@ -107,40 +106,17 @@ class Store(Protocol):
     # Snippets. `content` and `patch` are JSON texts; content is stored byte for byte.
 
     def create(
-        self,
-        type_name: str,
-        name: str,
-        content: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Gives the id."""
 
     def update(
-        self,
-        ref: str,
-        if_version: int,
-        patch: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or the current version. Gives the id."""
 
     def preview(
-        self,
-        ref: str,
-        if_version: int,
-        patch: bytes,
-        done: Done[Preview],
-        failed: Failed,
-        *,
-        origin: Origin = THE_STORE,
+        self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """What `update` would write, without writing it."""
 
@@ -152,19 +128,14 @@ class Store(Protocol):
         failed: Failed,
         *,
         name: str | None = None,
-        by: str = "",
         origin: Origin = THE_STORE,
     ) -> None:
         """Write the content, and `name` unless None; Overtaken unless `seen` is the current record."""
 
-    def rename(
-        self, ref: str, name: str, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
-    ) -> None:
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         """A new version with this name; "" removes the name."""
 
-    def delete(
-        self, ref: str, cascade: bool, done: Done[str], failed: Failed, *, by: str = "", origin: Origin = THE_STORE
-    ) -> None:
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
 
     def restore(
@@ -176,7 +147,6 @@ class Store(Protocol):
         accept_unfit: bool = False,
         overwrite: bool = False,
         dry_run: bool = False,
-        by: str = "",
         origin: Origin = THE_STORE,
     ) -> None:
         """Write a record with its own id, version and times: see `restoring`."""
@@ -185,14 +155,7 @@ class Store(Protocol):
         """The current record."""
 
     def page(
-        self,
-        type_name: str,
-        after: str,
-        limit: int,
-        done: Done[RecordPage],
-        failed: Failed,
-        *,
-        origin: Origin = THE_STORE,
+        self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Records in creation order that follow the id `after`."""
 
@@ -204,7 +167,6 @@ class Store(Protocol):
         limit: int,
         done: Done[RecordPage],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         """As `page`, only records whose fields equal those of `conditions`, a JSON object."""
@@ -222,21 +184,20 @@ class Store(Protocol):
         path: str,
         done: Done[str],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         """Gives the id of the bond."""
 
-    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, *, origin: Origin = THE_STORE) -> None:
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
         """NotFound when there is no such bond."""
 
-    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, *, origin: Origin = THE_STORE) -> None:
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE) -> None:
         """The bonds below `root` as JSON, all trees if it is ""; `depth` 0 means every level."""
 
     # Types.
 
     def define(
-        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, *, origin: Origin = THE_STORE
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Gives True when the type is new."""
 
@@ -247,7 +208,7 @@ class Store(Protocol):
         """All definitions, sorted by name."""
 
     def check(
-        self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, *, origin: Origin = THE_STORE
+        self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Snippets that do not fit their type, page by page: see `fitting`."""
 
@@ -261,7 +222,6 @@ class Store(Protocol):
         offset: int,
         done: Done[HitPage],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         """Sees every write committed before it."""

@@ -21,6 +21,7 @@ class Origin(NamedTuple):
 
     caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
     connection: int = 0
+    plugin: str = ""  # its name, if the caller is one
 
 
 THE_STORE = Origin("the store")  # work that no caller asked for

@@ -18,6 +18,7 @@ from reed.errors import CallError, Conflict, ErrorCode, Invalid, Malformed, NotF
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.sqlite import SqliteStore
+from reed.store.workers import Origin
 from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
@@ -93,7 +94,9 @@ class Site:
         came: list[object] = []
         writer: Any = self.store if self.filters.idle else self.filters.queue_for(call)
         try:
-            getattr(writer, operation)(*args, came.append, came.append, by=call.caller.plugin)
+            getattr(writer, operation)(
+                *args, came.append, came.append, origin=Origin("somebody", plugin=call.caller.plugin)
+            )
         except CallError as error:
             came.append(error)
         return came

@@ -10,6 +10,7 @@ import pytest
 
 from reed.errors import Conflict, NotFound, StoreFull
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.workers import Origin
 
 ALL = {kind: ["seo"] for kind in ("snippet.created", "snippet.updated", "snippet.deleted")}
 
@@ -46,7 +47,7 @@ def test_each_change_is_an_event_for_its_subscribers(driver):
 
 def test_a_plugin_gets_no_event_for_its_own_change(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
-    driver.store.create("note", "a", b"{}", lambda made: None, pytest.fail, by="seo")
+    driver.store.create("note", "a", b"{}", lambda made: None, pytest.fail, origin=Origin("seo", plugin="seo"))
     driver.store.commit()
     assert (delivered(driver, "seo"), delivered(driver, "backup")) == ([], [("snippet.created", "a", 1)])
 

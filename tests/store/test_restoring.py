@@ -8,6 +8,7 @@ import pytest
 
 from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound
 from reed.store.sqlite import SqliteStore
+from reed.store.workers import Origin
 from reed.wire.snippets import Record
 
 OLD = "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b"
@@ -171,9 +172,9 @@ def test_a_restored_snippet_is_indexed_wherever_its_id_lies(driver):
 def test_a_restore_is_an_event(driver):
     kinds = ("snippet.created", "snippet.updated")
     driver.store.subscribe({kind: ["seo", "backup"] for kind in kinds})
-    restore(driver, record(), by="backup")
-    restore(driver, record(), by="backup")
-    restore(driver, record(version=9), by="backup")
+    restore(driver, record(), origin=Origin("backup", plugin="backup"))
+    restore(driver, record(), origin=Origin("backup", plugin="backup"))
+    restore(driver, record(version=9), origin=Origin("backup", plugin="backup"))
     seen = []
     while (event := driver.next_event("seo")) is not None:
         seen.append((event.kind, event.snippet_id, event.version))

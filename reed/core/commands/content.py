@@ -85,7 +85,6 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
                 accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
                 overwrite=bool(flags & RestoreFlag.OVERWRITE),
                 dry_run=bool(flags & RestoreFlag.DRY_RUN),
-                by=call.caller.plugin,
                 origin=call.origin,
             )
         except CallError as error:
@@ -140,7 +139,7 @@ def _write(call: Call, status: int, write: Callable[..., None], *arguments: obje
 
     failed = _failed(call)
     try:
-        write(*arguments, done, failed, by=call.caller.plugin, origin=call.origin)
+        write(*arguments, done, failed, origin=call.origin)
     except CallError as error:
         failed(error)
 

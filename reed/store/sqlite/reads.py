@@ -42,14 +42,7 @@ class Reads(Parts):
         return record
 
     def page(
-        self,
-        type_name: str,
-        after: str,
-        limit: int,
-        done: Done[RecordPage],
-        failed: Failed,
-        *,
-        origin: Origin = THE_STORE,
+        self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         limit, start = page_limit(limit), start_after(after)
         if type_name:
@@ -74,7 +67,6 @@ class Reads(Parts):
         limit: int,
         done: Done[RecordPage],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         limit, start = page_limit(limit), start_after(after)
@@ -96,7 +88,7 @@ class Reads(Parts):
         limit = page_limit(limit)
         done(self._read(lambda: self._lookup.names(prefix, limit)))
 
-    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, *, origin: Origin = THE_STORE) -> None:
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE) -> None:
         sequence = sequence_in(self._find(root).id) if root else None
         try:
             text = self._read(lambda: tree(self._database.reader, sequence, depth, MAX_SMALL_TREE))
@@ -126,14 +118,7 @@ class Reads(Parts):
         done(found)
 
     def check(
-        self,
-        type_name: str,
-        after: str,
-        limit: int,
-        done: Done[bytes],
-        failed: Failed,
-        *,
-        origin: Origin = THE_STORE,
+        self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         type_, start = self._types.committed.get(type_name), start_after(after)
         self._read_in_worker("check", (type_name, type_.definition, start, limit), done, None, failed, origin)
@@ -146,7 +131,6 @@ class Reads(Parts):
         offset: int,
         done: Done[HitPage],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         limit = hit_limit(limit, offset)

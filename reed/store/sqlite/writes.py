@@ -33,15 +33,7 @@ class Writes(Reads):
     # Snippets.
 
     def create(
-        self,
-        type_name: str,
-        name: str,
-        content: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         # Most are short, and checked at once. The closures of the others refer to each other, which the garbage
         # collector has to find out: a third of a CREATE's time.
@@ -50,7 +42,7 @@ class Writes(Reads):
                 identifiers.check("semantic name", name)
             checked = check_in_loop(self._types.current.require(type_name), content)
             if checked is not None:
-                self._write(partial(self._insert, name, checked, by), done, failed)
+                self._write(partial(self._insert, name, checked, origin), done, failed)
                 return
 
         def begin() -> None:
@@ -60,28 +52,20 @@ class Writes(Reads):
 
         def write(checked: Content) -> None:
             if self._types.current.require(type_name) is checked.type:
-                self._write(partial(self._insert, name, checked, by), done, failed)
+                self._write(partial(self._insert, name, checked, origin), done, failed)
             else:  # it was redefined meanwhile
                 begin()
 
         self._contents.in_order(origin, begin, failed)
 
-    def _insert(self, name: str, content: Content, by: str) -> str:
+    def _insert(self, name: str, content: Content, origin: Origin) -> str:
         record = self._snippets.create(name, content)
         self._index.created()
-        self._outbox.add("snippet.created", record, record.created_at, by)
+        self._outbox.add("snippet.created", record, record.created_at, origin.plugin)
         return record.id
 
     def update(
-        self,
-        ref: str,
-        if_version: int,
-        patch: bytes,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
+        self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def begin(retries: int = MAX_RETRIES) -> None:
             old = self._read(lambda: self._snippets.find(ref))
@@ -92,7 +76,7 @@ class Writes(Reads):
 
             def write(content: Content) -> None:
                 if self._is_current(old, content, seen):
-                    self._write(lambda: self._replaced(self._snippets.replace(old, content), by), done, failed)
+                    self._write(lambda: self._replaced(self._snippets.replace(old, content), origin), done, failed)
                 elif retries:
                     begin(retries - 1)
                 else:
@@ -103,14 +87,7 @@ class Writes(Reads):
         self._contents.in_order(origin, begin, failed)
 
     def preview(
-        self,
-        ref: str,
-        if_version: int,
-        patch: bytes,
-        done: Done[Preview],
-        failed: Failed,
-        *,
-        origin: Origin = THE_STORE,
+        self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def begin() -> None:
             old = self._find(ref)
@@ -130,7 +107,6 @@ class Writes(Reads):
         failed: Failed,
         *,
         name: str | None = None,
-        by: str = "",
         origin: Origin = THE_STORE,
     ) -> None:
         def begin() -> None:
@@ -144,7 +120,7 @@ class Writes(Reads):
         def write(checked: Content) -> None:
             check_seen()
             if self._types.current.require(seen.snippet_type) is checked.type:
-                self._write(lambda: self._replaced(self._snippets.replace(seen, checked, name), by), done, failed)
+                self._write(lambda: self._replaced(self._snippets.replace(seen, checked, name), origin), done, failed)
             else:
                 begin()
 
@@ -156,19 +132,10 @@ class Writes(Reads):
 
         self._contents.in_order(origin, begin, failed)
 
-    def rename(
-        self,
-        ref: str,
-        name: str,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
-    ) -> None:
+    def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         # The search index has no names.
         def rename() -> str:
-            return self._replaced(self._snippets.rename(ref, name), by, is_indexed=True)
+            return self._replaced(self._snippets.rename(ref, name), origin, is_indexed=True)
 
         self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
 
@@ -179,28 +146,19 @@ class Writes(Reads):
         current = self._read(lambda: self._snippets.find(old.id))
         return current == old and self._types.current.require(old.snippet_type) is content.type
 
-    def _replaced(self, record: Record, by: str, *, is_indexed: bool = False) -> str:
+    def _replaced(self, record: Record, origin: Origin, *, is_indexed: bool = False) -> str:
         if not is_indexed:
             self._index.changed(sequence_in(record.id))
-        self._outbox.add("snippet.updated", record, record.updated_at, by)
+        self._outbox.add("snippet.updated", record, record.updated_at, origin.plugin)
         return record.id
 
-    def delete(
-        self,
-        ref: str,
-        cascade: bool,
-        done: Done[str],
-        failed: Failed,
-        *,
-        by: str = "",
-        origin: Origin = THE_STORE,
-    ) -> None:
+    def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def delete() -> str:
             record = self._snippets.find(ref)
             self._bonds.delete_of(record, cascade)
             self._snippets.delete(record)
             self._index.changed(sequence_in(record.id))
-            self._outbox.add("snippet.deleted", record, self._clock() // 1000, by)
+            self._outbox.add("snippet.deleted", record, self._clock() // 1000, origin.plugin)
             return record.id
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
@@ -214,7 +172,6 @@ class Writes(Reads):
         accept_unfit: bool = False,
         overwrite: bool = False,
         dry_run: bool = False,
-        by: str = "",
         origin: Origin = THE_STORE,
     ) -> None:
         record = restoring.checked(record)
@@ -246,7 +203,7 @@ class Writes(Reads):
             self._snippets.restore(plan, content)
             self._index.changed(sequence_in(record.id))
             kind = "snippet.created" if plan.old is None else "snippet.updated"
-            self._outbox.add(kind, plan.record, self._clock() // 1000, by)
+            self._outbox.add(kind, plan.record, self._clock() // 1000, origin.plugin)
             return plan.result
 
         self._contents.in_order(origin, begin, failed)
@@ -261,7 +218,6 @@ class Writes(Reads):
         path: str,
         done: Done[str],
         failed: Failed,
-        *,
         origin: Origin = THE_STORE,
     ) -> None:
         def bond() -> str:
@@ -269,7 +225,7 @@ class Writes(Reads):
 
         self._contents.in_order(origin, lambda: self._write(bond, done, failed), failed)
 
-    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, *, origin: Origin = THE_STORE) -> None:
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
         def unbond() -> None:
             self._bonds.unbond(parent, child)
 
@@ -278,7 +234,7 @@ class Writes(Reads):
     # Types and the search index.
 
     def define(
-        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, *, origin: Origin = THE_STORE
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         """Takes effect when the field indexes that it needs are built."""
         definition = bytes(definition)
