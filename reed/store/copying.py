@@ -2,12 +2,12 @@
 
     types ─ snippets with their ids, versions, times and indexed fields ─ bonds ─ events that are not delivered
 
-Both sides are read in the same order, page by page, and compared as in a merge sort. What the target lacks is written
-in transactions of some hundred rows, so a copy that was interrupted continues when it is run again. The target may
-hold a part of the source and nothing else, unless `overwrite` is set: then it becomes equal. The search index is not
-copied, since the core makes it again.
+Both sides are read in the same order, page by page, and compared as in a merge sort. What TO lacks is written in
+transactions of some hundred rows, so a copy that was interrupted continues when it is run again. TO may hold a part of
+FROM and nothing else, unless `overwrite` is set: then it becomes equal. The search index is not copied, since the core
+makes it again.
 
-A side gives what its store has, and writes rows as they are: the source has checked them.
+A side gives what its store has, and writes rows as they are: they were checked when they were written into FROM.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Side(Protocol):
     def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None: ...
 
     def put_events(self, source: Side) -> int:
-        """Make the waiting events those of the source, with numbers above all that either side has used; gives how
+        """Make the waiting events those of `source`, with numbers above all that either side has used; gives how
         many."""
 
     def close(self) -> None: ...
@@ -119,8 +119,8 @@ class Copied:
 def copy(
     source: Side, target: Side, *, overwrite: bool = False, progress: Callable[[int], None] = lambda _: None
 ) -> Copied:
-    """`progress` is called with the number of snippets and bonds that are done. Raises Conflict if the target has
-    anything else than a part of the source, StoreFailed."""
+    """`progress` is called with the number of snippets and bonds that are done. Raises Conflict if `target` has
+    anything else than a part of `source`, StoreFailed."""
     if not overwrite:
         _check_part(source, target)
     copied = Copied()
@@ -256,7 +256,7 @@ def _snippets_differ(ours: Snippet | None, theirs: Snippet | None) -> str:
 
 
 def _check_part(source: Side, target: Side) -> None:
-    """Raises Conflict unless everything in the target is in the source too."""
+    """Raises Conflict unless everything in `target` is in `source` too."""
     ours = source.types()
     found = [f"type {name}" for name, text in target.types().items() if ours.get(name) != text]
     found += [f"snippet {other.id}" for other in _not_in(source.snippets, target.snippets, _id, "")]
@@ -272,7 +272,7 @@ def _check_part(source: Side, target: Side) -> None:
 def _not_in(
     ours: Callable[[Any], list[T]], theirs: Callable[[Any], list[T]], key: Callable[[T], Any], first: Any
 ) -> list[T]:
-    """Some rows of the target that the source does not have, or has otherwise."""
+    """Some rows of TO that FROM does not have, or has otherwise."""
     found: list[T] = []
     if not theirs(first):
         return found
