@@ -48,7 +48,7 @@ ARROWS = {
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold testing text",
+    " serve scaffold store testing text",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
