@@ -1,7 +1,7 @@
 """Start, stop and restart a core in the background.
 
-The core reports that it is ready through systemd's NOTIFY_SOCKET. Its pid file, <runtime folder>/pid/core.pid, holds
-"PID STARTTIME"; the start time detects a pid that was reused by another process.
+The core reports that it is ready through systemd's NOTIFY_SOCKET. The start time in its pid file tells whether the pid
+was reused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOG_LINES = 10
 
 
 def launch(config: Config, flags: Sequence[str]) -> int:
-    """Start `reed serve` with these flags and return its pid once it is ready; ReedError shows the end of its log."""
+    """Start `reed serve` with these options; returns its pid once it is ready."""
     socket_path = core_socket(config.runtime_dir)
     if (pid := _running_pid(socket_path)) is not None:
         raise RuntimeFolderError(
@@ -92,7 +92,7 @@ def _last_lines(path: Path, since: int) -> str:
 
 
 def terminate(runtime_dir: str) -> int:
-    """Stop the core of a runtime folder and return its pid."""
+    """Returns the pid of the stopped core."""
     pid, started = _find_core(runtime_dir)
     if not _signal(pid, started, signal.SIGTERM):
         return pid
@@ -108,7 +108,7 @@ def terminate(runtime_dir: str) -> int:
 
 
 def restart(runtime_dir: str) -> int:
-    """Restart the core of a runtime folder and return its pid; ReedError if it refuses."""
+    """Returns the core's pid, which stays the same."""
     pid, started = _find_core(runtime_dir)
     with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
@@ -126,7 +126,7 @@ def restart(runtime_dir: str) -> int:
 
 
 def _find_core(runtime_dir: str) -> tuple[int, int]:
-    """The pid and start time of the core on a runtime folder."""
+    """Returns pid and start time."""
     require_proc()
     path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
@@ -142,7 +142,6 @@ def _find_core(runtime_dir: str) -> tuple[int, int]:
 
 
 def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
-    """The error for a core that does not run, or that answers but whose process is not visible here."""
     path = core_socket(runtime_dir)
     if found is None or _running_pid(path) is None:
         return CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
@@ -155,7 +154,7 @@ def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
 
 
 def _signal(pid: int, started: int, number: signal.Signals) -> bool:
-    """Send a Unix signal to the process with this start time; False if it has exited."""
+    """False if the process has exited."""
     try:
         with ProcessHandle(pid, started) as process:
             process.send(number)

@@ -3,7 +3,7 @@
     manifest ── row ── build, code ── content ── registration ── health, actions, signals, messages, memory
                                             own tests ── start time ── shutdown ──┘
 
-A plugin that a check has stopped is started again for the next one. If it cannot be started, only its own tests follow.
+A plugin that a check has stopped is started again. If that fails, only its own tests follow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_
 _HEADER = ",".join(registry_csv.COLUMNS) + "\n"
 _SIGNAL_TIMEOUT = 2.0  # seconds
 _POLL_INTERVAL = 0.002
-_MAX_DIFFERENCES = 3  # shown of a replay
+_MAX_DIFFERENCES = 3
 _MAX_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
 
@@ -65,7 +65,7 @@ def _required(name: str) -> Iterator[None]:
 
 
 class PluginTest:
-    """`work` is an empty folder for the core, `say` reports slow steps, `recorded` is a file for --replay or ""."""
+    """`work` is an empty folder, `say` reports slow steps, `recorded` is a recording to replay, or ""."""
 
     def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object], recorded: str = "") -> None:
         self.name = name
@@ -81,7 +81,7 @@ class PluginTest:
             registry=work / "plugin-registry.csv",
             socket_group=None,
             groups={},
-            # The first crash must fail the check, and the core's own health checks would count as answered signals.
+            # A restart would hide a crash, and the core's own health checks would count as answered signals.
             timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
         )
 
@@ -143,7 +143,7 @@ class PluginTest:
         with EphemeralCore(self._config) as core:
             self._core = core
             content = self._folder / fixtures.FILE
-            refs, problem = fixtures.load(core, self._folder, self._manifest)  # before filters of the plugin reject it
+            refs, problem = fixtures.load(core, self._folder, self._manifest)  # the plugin's filters may reject it
             if content.is_file() or problem:
                 yield Check("content", FAILED if problem else OK, problem or str(content))
             registry.write_text(_registry_text(self._row, self._config.runtime_dir), encoding="utf-8")
@@ -176,7 +176,7 @@ class PluginTest:
         return Check("registration", OK, f"{self.name} {self.version} is READY")
 
     def _check_start_time(self) -> Check:
-        """Of the second start, because the first one includes preparations of the core."""
+        """The second start, because the first one includes preparations of the core."""
         try:
             self._core.plugin_start(self.name)
         except CallError as error:
@@ -233,7 +233,6 @@ class PluginTest:
         return Check("replay", OK, f"{summary}, answered as recorded")
 
     def _check_messages(self) -> Check:
-        """Send a message of a type without a handler, which must be answered by ERROR."""
         try:
             with FifoCheck(self._config.runtime_dir / "fifos", self.name) as fifos:
                 return Check("messages", *fifos.exchange())
@@ -313,7 +312,7 @@ def _default_row(folder: Path, manifest: Manifest, runtime_dir: Path) -> Row:
 
 
 def _registry_text(row: Row, runtime_dir: Path) -> str:
-    """plugin-registry.csv with the plugin and the peer of the FIFO check."""
+    """The plugin and the peer of the FIFO check."""
     permissions, groups = (",".join(sorted(each)) for each in (row.required_permissions, row.user_groups))
     own = f'{row.plugin_name},{row.plugin_type},{row.socket_path},{row.version},"{permissions}","{groups}",false,""'
     peer = f'{PEER},native,{runtime_dir / f"plugins/{PEER}.sock"},1.0.0,"","",false,""'
@@ -321,7 +320,7 @@ def _registry_text(row: Row, runtime_dir: Path) -> str:
 
 
 def _private_bytes(pid: int) -> int | None:
-    """Memory that the process shares with no other; None if the kernel does not report it."""
+    """None if the kernel does not report it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
     except OSError:
