@@ -1,6 +1,6 @@
 """`reed completion bash|zsh|fish`.
 
-On Tab the shell runs `reed completion words -- ARGUMENT… LAST`, which prints candidates with their descriptions; without
+On Tab the shell runs `reed completion words -- ARGUMENT… LAST`, which prints candidates and descriptions; without
 candidates it offers files.
 """
 
