@@ -1,11 +1,7 @@
 """Splits the bytes of one FIFO into messages; skips the torn message of a writer that died (protocol.md#messages).
 
-    0       4         5      6              38             70          78            82
-    | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |
-
-A writer that dies within a message leaves a torn one. The next message starts with a valid header: magic, version and
-the two names of this FIFO. JSON holds no byte 0x01, so a payload that contains magic and version is torn; everything
-before them is dropped. Only the torn message is lost.
+A valid header has magic, version and the two names of this FIFO. JSON holds no byte 0x01, so a payload that contains
+magic and version is torn; everything before them is dropped.
 """
 
 from __future__ import annotations
@@ -21,13 +17,11 @@ _HEADER = structs.PLUGIN_MESSAGE.size
 _LENGTH = _HEADER - 4
 _START = MESSAGE_MAGIC.to_bytes(4, "little") + bytes([VERSION])
 _NAMES = len(_START) + 1  # offset of the two names
-_CHECKED = _NAMES + 64  # bytes by which a valid header is recognised
+_CHECKED = _NAMES + 64  # bytes
 _PREFIXES = tuple(_START[:size] for size in range(len(_START) - 1, 0, -1))
 
 
 class MessageBuffer:
-    """`dropped` counts the bytes that belonged to no whole message."""
-
     __slots__ = ("_bytes", "_names", "_searched", "dropped")
 
     def __init__(self, source: str, target: str) -> None:
@@ -53,7 +47,6 @@ class MessageBuffer:
         self._bytes += data
 
     def clear(self) -> None:
-        """Drops a partial message, whose rest will not come."""
         self._drop_to(len(self._bytes))
 
     def next_message(self) -> PluginMessage | None:
@@ -109,7 +102,7 @@ class MessageBuffer:
         return next((end - len(start) for start in _PREFIXES if tail.endswith(start)), -1)
 
     def _matches(self, at: int) -> bool:
-        """Whether a valid header is there, as far as the bytes go."""
+        """As far as the bytes go."""
         start = self._bytes[at : at + len(_START)]
         names = self._bytes[at + _NAMES : at + _NAMES + len(self._names)]
         return _START.startswith(start) and self._names.startswith(names)

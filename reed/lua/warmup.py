@@ -1,7 +1,4 @@
-"""Runs a small plugin in the zygote before it forks (process-creation.md#zygote).
-
-The code that each plugin runs is then specialised and its caches are filled, so that a fork changes fewer pages.
-"""
+"""Runs a small plugin in the zygote before it forks (process-creation.md#memory)."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from reed.wire.requests import SignalMessage
 
 _RUNS = 3
 _CALLS = 20
-_TURNS = 4  # for each call: a wait, the call, the signal, the message
+_TURNS = 4  # a wait, the call, the signal, the message
 _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 
@@ -58,7 +55,7 @@ class _Pipes(FifoPaths):
 
 
 class SimulatedCore:
-    """A core, and another plugin, for the small plugin of sdk/warmup. The registration is answered beforehand."""
+    """For the small plugin of sdk/warmup. The registration is answered beforehand."""
 
     def __init__(self) -> None:
         self.spec = LuaLaunchSpec.of(

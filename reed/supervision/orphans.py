@@ -32,6 +32,7 @@ _IDLE_INTERVAL = 10.0
 _STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
 _REAP_AFTER = 1.0  # whoever started a child reaps it within the turn in which the child ends
 _EMPTY_SWEEPS = 2
+_FORKED = "reed:"  # the name of what the zygote forked begins so, until it executes a program
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -132,7 +133,7 @@ class Orphans:
                 elif stat.session not in self._runs and stat.session not in living:
                     self._kill(pid, stat)
                     remain = True
-            elif stat.is_dead and self._reaps_all:
+            elif stat.is_dead and (self._reaps_all or stat.name.startswith(_FORKED)):
                 self._reap_later(pid, stat.start_time, dead)
         self._dead = dead
         return remain
@@ -166,6 +167,15 @@ def children() -> Iterator[int]:
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", "rb") as file:
             yield from map(int, file.read().split())
+
+
+def reap_sessions(sessions: Collection[int]) -> bool:
+    """Reap this process's dead children in these sessions; returns whether a child there still runs."""
+    found = [(pid, stat) for pid in children() if (stat := _stat_or_none(pid)) is not None and stat.session in sessions]
+    for pid, stat in found:
+        if stat.is_dead:
+            _reap(pid)
+    return not all(stat.is_dead for _, stat in found)
 
 
 def is_child(pid: int) -> bool:
