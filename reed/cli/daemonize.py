@@ -1,22 +1,20 @@
-"""A core in the background: started, found again, stopped.
+"""Start, stop and restart a core in the background.
 
-`start` is told that the core is ready by systemd's protocol (NOTIFY_SOCKET), which `reed serve` speaks anyway.
-`stop` finds it by <runtime folder>/pid/core.pid, "PID STARTTIME": a pid with another start time is somebody else's.
+The start time in the pid file tells whether the pid was reused.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reed import core_process
 from reed.client import Client, core_socket
+from reed.core_process import STOP_TIMEOUT, wait_for_exit
 from reed.errors import CoreNotRunning, ReedError, RuntimeFolderError
 from reed.process_handle import ProcessHandle, owner, runs, start_time
 from reed.runtime_paths import used_folder
@@ -25,57 +23,29 @@ from reed.system_calls import needed, require_proc
 if TYPE_CHECKING:
     from reed.config import Config
 
-_START_TIME = 30.0  # seconds until the core must be ready: it may have a big store to look through
-_STOP_TIME = 30.0  # until it must be gone: its plugins have 5 + 2 seconds
-_LOOK_EVERY = 0.02
-_LOG_LINES = 10
+_POLL_INTERVAL = 0.02  # seconds, of the figures of a core that restarts
 
 
 def launch(config: Config, flags: Sequence[str]) -> int:
-    """Start `reed serve` with these flags; its pid, when it is ready. ReedError shows why it is not."""
+    """Start `reed serve` with these flags and return its pid once it is ready; ReedError shows the end of its log."""
     socket_path = core_socket(config.runtime_dir)
-    if (pid := _who_runs(socket_path)) is not None:
-        raise RuntimeFolderError(f"a core (pid {pid}) runs on {config.runtime_dir} already", hint="`reed stop` ends it")
+    if (pid := _running_pid(socket_path)) is not None:
+        raise RuntimeFolderError(
+            f"a core (pid {pid}) already runs on {config.runtime_dir}", hint="`reed stop` stops it"
+        )
     config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_file = log_path(config)
-    with log_file.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        written = log.tell()
-        ready.bind("")  # the kernel chooses an abstract name
-        ready.settimeout(_LOOK_EVERY)
-        with needed("setsid", "a core in the background"):
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed", "serve", *flags, f"--log-file={log_file}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
-            )
-        if not _is_ready(process, ready):
-            raise ReedError("the core did not start\n" + _last_lines(log_file, written), hint=f"its log is {log_file}")
-    process.returncode = 0  # it goes on without us
-    return process.pid
+    log = log_path(config)
+    with needed("setsid", "a core in the background"):
+        core = core_process.start(core_process.command(*flags, f"--log-file={log}"), log=log, new_session=True)
+    core.detach()
+    return core.pid
 
 
 def log_path(config: Config) -> Path:
-    """Where a core in the background logs."""
     return config.log_file or config.data_dir / "core.log"
 
 
-def _is_ready(process: subprocess.Popen[bytes], ready: socket.socket) -> bool:
-    until = time.monotonic() + _START_TIME
-    while time.monotonic() < until:
-        try:
-            if ready.recv(64) == b"READY=1":
-                return True
-        except TimeoutError:
-            if process.poll() is not None:
-                return False
-    process.terminate()
-    return False
-
-
-def _who_runs(socket_path: str) -> int | None:
+def _running_pid(socket_path: str) -> int | None:
     try:
         with Client(socket_path, timeout=5) as core:
             return int(core.stats()["pid"])
@@ -83,49 +53,39 @@ def _who_runs(socket_path: str) -> int | None:
         return None
 
 
-def _last_lines(path: Path, since: int) -> str:
-    with path.open("rb") as file:
-        file.seek(since)
-        lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
-    return "\n".join(f"    {line}" for line in lines) if lines else "    (it wrote nothing)"
-
-
 def terminate(runtime_dir: str) -> int:
-    """Send the core of a runtime folder SIGTERM and wait until it is gone; its pid."""
-    pid, started = _found(runtime_dir)
-    if not _signal(pid, started, signal.SIGTERM):
-        return pid
-    until = time.monotonic() + _STOP_TIME
-    while runs(pid, started):
-        if time.monotonic() > until:
+    """Returns the pid of the stopped core."""
+    pid, started = _find_core(runtime_dir)
+    with _handle(pid, started) as process:
+        if process is not None and _signal(process, signal.SIGTERM) and not wait_for_exit(process, STOP_TIMEOUT):
             raise ReedError(
-                f"the core (pid {pid}) got SIGTERM and still runs after {_STOP_TIME:g} s",
-                hint=f"look at its log, or end it: kill -9 {pid}",
+                f"the core (pid {pid}) did not stop within {STOP_TIMEOUT:g} s after SIGTERM",
+                hint=f"see its log, or kill it: kill -9 {pid}",
             )
-        time.sleep(_LOOK_EVERY)
     return pid
 
 
 def restart(runtime_dir: str) -> int:
-    """Send the core of a runtime folder SIGUSR2 and wait until it runs anew; its pid. ReedError says why not."""
-    pid, started = _found(runtime_dir)
+    """Returns the core's pid, which stays the same."""
+    pid, started = _find_core(runtime_dir)
     with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
-        if not _signal(pid, started, signal.SIGUSR2):
-            raise CoreNotRunning(f"the core (pid {pid}) has ended", hint="start it with: reed start")
-        until = time.monotonic() + _STOP_TIME
+        with _handle(pid, started) as process:
+            if process is None or not _signal(process, signal.SIGUSR2):
+                raise CoreNotRunning(f"the core (pid {pid}) has exited", hint="start it with: reed start")
+        until = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < until:
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL)
             now = core.stats()
             if now["restarts"] > before["restarts"]:
                 return pid
             if now["restarts_refused"] > before["restarts_refused"]:
-                raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="the old one goes on")
-    raise ReedError(f"the core (pid {pid}) did not restart within {_STOP_TIME:g} s", hint="its log says more")
+                raise ReedError(f"the core refused to restart: {now['restart_refused']}", hint="it keeps running")
+    raise ReedError(f"the core (pid {pid}) did not restart within {STOP_TIMEOUT:g} s", hint="see its log")
 
 
-def _found(runtime_dir: str) -> tuple[int, int]:
-    """The pid and start time of the core that runs on a runtime folder."""
+def _find_core(runtime_dir: str) -> tuple[int, int]:
+    """Returns pid and start time."""
     require_proc()
     path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
@@ -133,34 +93,45 @@ def _found(runtime_dir: str) -> tuple[int, int]:
     except PermissionError as error:
         raise ReedError(
             f"{error.filename}: permission denied; the folder belongs to user {owner(runtime_dir)}",
-            hint="that user, or root, may do that",
+            hint="run the command as that user or root",
         ) from None
     if found is None or not runs(*found):
-        raise _none_found(runtime_dir, found)
+        raise _not_found(runtime_dir, found)
     return found
 
 
-def _none_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
-    """There is no core, or one that answers and whose process is not what the file says it is, seen from here."""
+def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
     path = core_socket(runtime_dir)
-    if found is None or _who_runs(path) is None:
+    if found is None or _running_pid(path) is None:
         return CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
     kind = "time" if start_time(found[0]) is not None else "PID"
     return ReedError(
-        f"a core answers on {path}, but its process (pid {found[0]} in its pid file) is not to be found here: "
-        f"it runs in another {kind} namespace, as in a container",
-        hint="run this command in there",
+        f"a core answers on {path}, but its process (pid {found[0]} in its pid file) is not visible here: "
+        f"it runs in another {kind} namespace, such as a container",
+        hint="run this command there",
     )
 
 
-def _signal(pid: int, started: int, number: signal.Signals) -> bool:
-    """Send that very process a Unix signal; False when it is gone."""
+@contextlib.contextmanager
+def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
+    """None if the process has exited."""
     try:
-        with ProcessHandle(pid, started) as process:
-            process.send(number)
+        process = ProcessHandle(pid, started)
+    except ProcessLookupError:
+        yield None
+        return
+    with process:
+        yield process
+
+
+def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
+    """False if the process has exited."""
+    try:
+        process.send(number)
     except PermissionError:
+        pid = process.pid
         raise ReedError(
-            f"the core (pid {pid}) belongs to user {owner(f'/proc/{pid}')}", hint="that user, or root, may do that"
+            f"the core (pid {pid}) belongs to user {owner(f'/proc/{pid}')}", hint="run the command as that user or root"
         ) from None
     except ProcessLookupError:
         return False
@@ -168,7 +139,6 @@ def _signal(pid: int, started: int, number: signal.Signals) -> bool:
 
 
 def _read_pid_file(path: Path) -> tuple[int, int] | None:
-    """The pid and the start time in the file."""
     try:
         pid, started = map(int, path.read_text("ascii").split())
     except (FileNotFoundError, NotADirectoryError, ValueError):
