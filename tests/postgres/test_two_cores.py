@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Invalid, NotFound
 from reed.wire.codes import Command
 from reed.wire.snippets import SnippetUpdate
+from tests.conftest import Site
 from tests.postgres.cluster import missing, wait_until
 from tests.postgres.cores import Cores
 
@@ -26,10 +28,16 @@ FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
 TIMES = 30 * FACTOR
 
 
+@pytest.fixture(scope="module")
+def sites(module_database: str, module_cores: Cores) -> list[Site]:
+    return [module_cores.add(module_database) for _ in range(2)]
+
+
 @pytest.fixture
-def two(database: str, cores: Cores) -> tuple[Client, Client]:
+def two(sites: list[Site]) -> Iterator[tuple[Client, Client]]:
     """A connection to each."""
-    return cores.client(cores.add(database)), cores.client(cores.add(database))
+    with Client(sites[0].socket_path) as first, Client(sites[1].socket_path) as second:
+        yield first, second
 
 
 def at_once(*calls: tuple[Any, ...]) -> list[Any]:
@@ -94,23 +102,23 @@ def test_a_name_that_was_taken_elsewhere_is_known_at_once(two) -> None:
     here, there = two
     here.registry_define("page", b"{}")
     for number in range(TIMES):
-        here.snippet_create("page", f"name/{number}", {"n": number})
+        here.snippet_create("page", f"taken/{number}", {"n": number})
         with pytest.raises(Conflict):
-            there.snippet_create("page", f"name/{number}", {"n": number})
-        here.snippet_delete(f"name/{number}")
-        there.snippet_create("page", f"name/{number}", {"n": number})
+            there.snippet_create("page", f"taken/{number}", {"n": number})
+        here.snippet_delete(f"taken/{number}")
+        there.snippet_create("page", f"taken/{number}", {"n": number})
 
 
 def test_an_update_of_the_version_that_another_core_made(two) -> None:
     """A version that is newer than this core's memory is no conflict; one that was overtaken elsewhere is."""
     here, there = two
     here.registry_define("page", b"{}")
-    here.snippet_create("page", "counter", {"n": 0})
+    here.snippet_create("page", "versioned", {"n": 0})
     for version in range(1, TIMES, 2):
-        here.snippet_update("counter", {"n": version}, version)
-        there.snippet_update("counter", {"n": version + 1}, version + 1)
+        here.snippet_update("versioned", {"n": version}, version)
+        there.snippet_update("versioned", {"n": version + 1}, version + 1)
         with pytest.raises(Conflict):
-            here.snippet_update("counter", {"n": -1}, version)
+            here.snippet_update("versioned", {"n": -1}, version)
 
 
 def test_no_increment_is_lost(two) -> None:
@@ -139,7 +147,7 @@ def test_no_increment_is_lost(two) -> None:
 def test_patches_of_two_cores_are_both_there(two) -> None:
     two[0].registry_define("page", b"{}")
     for number in range(TIMES):
-        ref = f"page/{number}"
+        ref = f"patched/{number}"
         two[0].snippet_create("page", ref, {})
         results = at_once((two[0].snippet_update, ref, {"a": 1}), (two[1].snippet_update, ref, {"b": 2}))
         assert kinds(results) == ["ok", "ok"]
@@ -150,7 +158,7 @@ def test_patches_of_two_cores_are_both_there(two) -> None:
 def test_two_bonds_make_no_cycle(two) -> None:
     two[0].registry_define("page", b"{}")
     for number in range(TIMES):
-        first, second = (two[0].snippet_create("page", f"{name}/{number}", {}) for name in "ab")
+        first, second = (two[0].snippet_create("page", f"two/{name}/{number}", {}) for name in "ab")
         results = at_once((two[0].schema_bond, first, second), (two[1].schema_bond, second, first))
         assert kinds(results) == ["Conflict", "ok"]
 
@@ -159,7 +167,7 @@ def test_three_bonds_make_no_cycle(two) -> None:
     third = Client(two[1].path)
     two[0].registry_define("page", b"{}")
     for number in range(TIMES):
-        ids = [two[0].snippet_create("page", f"{name}/{number}", {}) for name in "abc"]
+        ids = [two[0].snippet_create("page", f"three/{name}/{number}", {}) for name in "abc"]
         results = at_once(
             (two[0].schema_bond, ids[0], ids[1]),
             (two[1].schema_bond, ids[1], ids[2]),
@@ -174,7 +182,7 @@ def test_a_delete_beside_a_bond(two) -> None:
     two[0].registry_define("page", b"{}")
     seen = set()
     for number in range(TIMES):
-        parent, child = (two[0].snippet_create("page", f"{name}/{number}", {}) for name in "pc")
+        parent, child = (two[0].snippet_create("page", f"bond/{name}/{number}", {}) for name in "pc")
         deleted, bonded = at_once((two[0].snippet_delete, child), (two[1].schema_bond, parent, child))
         if isinstance(deleted, str):
             assert isinstance(bonded, NotFound), bonded
@@ -190,7 +198,7 @@ def test_a_delete_beside_a_bond(two) -> None:
 def test_a_cascade_beside_a_bond(two) -> None:
     two[0].registry_define("page", b"{}")
     for number in range(TIMES):
-        parent, child = (two[0].snippet_create("page", f"{name}/{number}", {}) for name in "pc")
+        parent, child = (two[0].snippet_create("page", f"cascade/{name}/{number}", {}) for name in "pc")
         deleted, bonded = at_once(
             (partial(two[0].snippet_delete, cascade=True), child), (two[1].schema_bond, parent, child)
         )
@@ -247,10 +255,10 @@ def test_a_type_that_another_core_defined_is_there_at_once(two) -> None:
     """Before a refusal by memory the core looks again."""
     here, there = two
     for number in range(TIMES):
-        here.registry_define(f"type{number}", {"schema": {"required": ["title"]}})
-        there.snippet_create(f"type{number}", "", {"title": "Hello"})
-        here.registry_define(f"type{number}", b"{}")
-        there.snippet_create(f"type{number}", "", {})
+        here.registry_define(f"kind{number}", {"schema": {"required": ["title"]}})
+        there.snippet_create(f"kind{number}", "", {"title": "Hello"})
+        here.registry_define(f"kind{number}", b"{}")
+        there.snippet_create(f"kind{number}", "", {})
 
 
 def test_batches_that_cross_each_other(two) -> None:
