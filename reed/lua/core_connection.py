@@ -24,7 +24,6 @@ class CoreGone(Exception): ...
 
 
 def connected_socket(connect: Callable[[int], None]) -> socket.socket:
-    """Raises OSError."""
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connect(connecting.fileno())
@@ -45,7 +44,6 @@ class CoreConnection:
         self.deferred: deque[frames.Frame] = deque()
 
     def fileno(self) -> int:
-        """-1 once it is closed."""
         return self._fd
 
     def ready_frame(self) -> frames.Frame | None:
@@ -78,7 +76,6 @@ class CoreConnection:
         return frame.payload
 
     def send(self, data: bytes) -> None:
-        """Raises CoreGone."""
         if self._fd < 0:
             raise CoreGone
         try:

@@ -47,7 +47,7 @@ class CoreSession:
     # Registration
 
     def attach(self, connected: socket.socket) -> None:
-        """Registers, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
+        """Registers, sends READY and opens the FIFOs. Raises CallError, CoreGone."""
         status, self.connection = self.status, CoreConnection(connected, self._chunk)
         peers = self.register(self.connection)
         self.send_signal(Signal.PLUGIN_READY)
@@ -69,19 +69,18 @@ class CoreSession:
         return list(answer.get("peers") or ())
 
     def apply_settings(self, settings: object) -> None:
-        """Anything but an object is ignored."""
         if isinstance(settings, dict):
             self._set_settings(strict_json.dumps(settings))
 
     def refresh(self, connection: CoreConnection) -> None:
-        """Opens new FIFOs. Registers again for that, as only the core knows the plugins."""
+        """Opens new FIFOs. Only the core knows the plugins, so this registers again."""
         if self.messaging.has_changed():
             self.messaging.refresh(self.register(connection))
 
     # Reconnecting
 
     def reconnect(self, connect: Callable[[int], None], now: float) -> float:
-        """Tries once, if it is time to. Returns the seconds until the next attempt; 0.0 when it is attached again.
+        """Tries once, if it is time to. Returns the seconds until the next attempt, or 0.0 when attached again.
 
         Raises CallError if the core rejected the registration, CoreGone after RECONNECT_TIMEOUT.
         """
@@ -132,7 +131,6 @@ class CoreSession:
         self.send_signal(known, str(data).encode())
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
-        """Dropped if the core is gone."""
         if self.connection is None:
             raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
         if signal_type in _STATUSES:

@@ -1,4 +1,4 @@
-"""Runs the plugin's handlers within their limits, and turns the outcome into an answer."""
+"""Runs the plugin's handlers within their limits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def log(level: bytes, text: bytes) -> None:
 
 
 def log_error(text: str, stack: str = "") -> None:
-    """Keeps the lines of a Lua stack that are the plugin's own."""
+    """Keeps the plugin's own lines of a stack."""
     calls = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
     log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
@@ -150,14 +150,13 @@ class HandlerDispatcher:
             signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
 
     def disarm_timer(self) -> None:
-        """Between two jobs."""
         if self._armed_at > -math.inf:
             self._armed_at = -math.inf
             signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     @contextlib.contextmanager
     def uncharged(self) -> Iterator[None]:
-        """The host works for others meanwhile, so the running job is not charged."""
+        """The host works for others meanwhile."""
         left, _ = signal.setitimer(signal.ITIMER_PROF, 0.0)
         began = time.process_time()
         try:

@@ -37,15 +37,13 @@ class FifoPaths:
         self.plugin = plugin
 
     def open_from(self, source: str, /) -> int:
-        """Raises OSError."""
         return self._open(f"{source}{ARROW}{self.plugin}", f"from/{source}", os.O_RDONLY)
 
     def open_to(self, target: str, /) -> int:
-        """Raises OSError."""
         return self._open(f"{self.plugin}{ARROW}{target}", f"to/{target}", os.O_WRONLY)
 
     def changed_at(self) -> int:
-        """When a FIFO was last made or removed (ns); 0 if unknown."""
+        """In ns; 0 if unknown."""
         try:
             return os.stat(self._fifos).st_mtime_ns
         except OSError:
@@ -72,7 +70,7 @@ class FifoPaths:
 
 
 class JunkMeter:
-    """A leaky bucket for the invalid and repeated bytes of one writer: JUNK_LIMIT in BLOCK_SECONDS."""
+    """A leaky bucket: JUNK_LIMIT in BLOCK_SECONDS."""
 
     __slots__ = ("_blocked_until", "_clock", "_level", "_updated")
 
@@ -110,9 +108,7 @@ class Inbound:
         self._seen_bytes = 0
 
     def receive(self) -> bool:
-        """Reads up to a turn's share. False to pause: another process of this plugin reads the FIFO, it has no writer,
-        or its writer is blocked.
-        """
+        """False to pause: another process of this plugin reads the FIFO, it has no writer, or its writer is blocked."""
         if self.junk.is_blocked:
             return False
         try:
@@ -132,7 +128,7 @@ class Inbound:
         return True
 
     def drain(self) -> None:
-        """Reads only the rest of a partial message, without waiting for it."""
+        """Only the rest of a partial message, without waiting for it."""
         while (missing := self.buffer.missing) > 0:
             try:
                 size = os.readv(self.fd, [self._chunk[:missing]])
@@ -143,7 +139,6 @@ class Inbound:
             self.buffer.feed(self._chunk[:size])
 
     def is_new(self, timestamp: int) -> bool:
-        """Also remembers the message."""
         if timestamp in self._seen:
             return False
         self._seen[timestamp] = None
@@ -155,7 +150,7 @@ class Inbound:
         return self._seen.get(timestamp)
 
     def remember(self, timestamp: int, answer: Answer) -> None:
-        """For repeats of its message; beyond the limit, drops the oldest."""
+        """For repeats of its message."""
         if timestamp in self._seen:
             self._seen[timestamp] = answer
             self._seen_bytes += len(answer[1])
@@ -167,7 +162,7 @@ class Inbound:
         self._seen_bytes -= len(answer[1]) if answer else 0
 
     def reopen(self, fd: int) -> None:
-        """If the FIFO of that name was replaced, drops a partial message."""
+        """Drops a partial message if the FIFO was replaced."""
         if not os.path.sameopenfile(self.fd, fd):
             self.buffer.clear()
         os.close(self.fd)
@@ -232,7 +227,7 @@ class Outbound:
                 self._sent = 0
 
     def reopen(self, fd: int) -> None:
-        """If the FIFO of that name was replaced, sends a partial message again."""
+        """Sends a partial message again if the FIFO was replaced."""
         if not os.path.sameopenfile(self.fd, fd):
             self._sent = 0
         os.close(self.fd)

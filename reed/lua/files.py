@@ -35,7 +35,6 @@ class Folder:
         os.close(self._fd)
 
     def open(self, path: str, flags: int) -> int:
-        """Of a regular file, or of a folder."""
         with _PathResolver(self._fd, path) as resolver:
             fd = resolver.open(flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode) and not stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -53,7 +52,7 @@ class Folder:
 
 
 class _PathResolver:
-    """A context manager that closes what it opened, and converts OSError."""
+    """Closes what it opened, and converts OSError."""
 
     def __init__(self, root: int, path: str) -> None:
         if path.startswith("/") or "\0" in path:
@@ -150,8 +149,6 @@ def read_source(folder: Folder, path: str) -> bytes:
 
 
 class DataFiles:
-    """Open files by number (sdk/files.lua)."""
-
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._open: dict[bytes, int] = {}
@@ -166,7 +163,6 @@ class DataFiles:
         return number
 
     def read(self, number: bytes, size: bytes) -> bytes:
-        """b"" at the end of the file."""
         return bytes(self._try(os.read, number, min(int(size), _READ)))
 
     def write(self, number: bytes, data: bytes) -> None:

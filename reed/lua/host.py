@@ -114,7 +114,7 @@ class Host:
         self._start_polling()
 
     def _reconnect(self, connect: Callable[[int], None]) -> None:
-        """Handles messages between the attempts; exits after RECONNECT_TIMEOUT."""
+        """Handles messages between the attempts."""
         log(b"warn", f"connection to the core lost; reconnecting for up to {RECONNECT_TIMEOUT:g} s".encode())
         self._connection.close()
         try:
@@ -149,7 +149,6 @@ class Host:
             self._poller.wait(left)
 
     def _handle_message(self) -> bool:
-        """False if the inbox is empty."""
         message = self._messaging.next_message()
         if message is None:
             return False
@@ -200,7 +199,6 @@ class Host:
             self._idle_since = time.monotonic()
 
     def _reload(self, data: bytes) -> None:
-        """Malformed settings change nothing."""
         try:
             self._session.apply_settings(strict_json.loads(data))
         except CallError as error:
@@ -269,6 +267,5 @@ class Host:
         os._exit(0)
 
     def _exit_with(self, reason: str, stack: str = "") -> NoReturn:
-        """A fork of the zygote has nothing to clean up."""
         log_error(f"{self._spec.name}: {reason}", stack)
         os._exit(1)

@@ -28,7 +28,7 @@ class LuaLaunchSpec(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
-        """Reads {"name", …, "settings", "limits": {"memory", "cpu"}}. Raises Malformed."""
+        """`fields`: name, version, …, settings, limits {memory, cpu}. Raises Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
         for_lua = {

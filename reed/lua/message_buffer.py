@@ -36,7 +36,6 @@ class MessageBuffer:
 
     @property
     def missing(self) -> int:
-        """Bytes that a partial message lacks, as far as known."""
         if not self._bytes:
             return 0
         if len(self._bytes) < _HEADER:
@@ -75,7 +74,7 @@ class MessageBuffer:
             return message
 
     def _first_header(self, start: int) -> int:
-        """Where a valid header starts, or the beginning of one at the end of the data; else the end.
+        """Of a valid header, or the beginning of one at the end of the data; else the end.
 
         A writer may send anything: whole headers are searched by their names, in C, and only the end byte by byte.
         """
@@ -90,7 +89,7 @@ class MessageBuffer:
         return at if at >= 0 else len(self._bytes)
 
     def _second_header(self, end: int) -> int:
-        """Where another header starts before `end`, or -1. Within the payload, magic and version are enough."""
+        """Before `end`, or -1. Within the payload, magic and version are enough."""
         at = self._bytes.find(_START, self._searched, end + len(_START) - 1)
         while 0 <= at < _HEADER and not self._matches(at):
             at = self._bytes.find(_START, at + 1, end + len(_START) - 1)

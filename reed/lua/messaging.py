@@ -43,7 +43,7 @@ class _PendingRequest(NamedTuple):
 
 
 class Messaging:
-    """All FIFOs of one plugin. `wait(seconds)` polls and reads as the host does between jobs."""
+    """`wait(seconds)` polls and reads as the host does between jobs."""
 
     def __init__(self, paths: FifoPaths, wait: Callable[[float], None], log: Log, chunk: memoryview) -> None:
         self._plugin = paths.plugin
@@ -72,7 +72,7 @@ class Messaging:
         return self._paths.changed_at() != self._checked
 
     def refresh(self, peers: Iterable[str]) -> None:
-        """Opens the FIFOs from these plugins; reopens replaced ones."""
+        """Opens new and replaced FIFOs."""
         self._peers = tuple(peers)
         self.generation += 1
         for gone in self._inbounds.keys() - set(self._peers):
@@ -97,7 +97,6 @@ class Messaging:
         return {inbound.fd: source for source, inbound in self._inbounds.items()}
 
     def is_full(self) -> bool:
-        """Reading pauses; the pipes hold the rest."""
         return len(self._inbox) >= MAX_QUEUED or self._inbox_bytes > MAX_QUEUED_BYTES
 
     def writers(self) -> list[int]:
@@ -126,14 +125,12 @@ class Messaging:
     # Receiving
 
     def receive(self, source: str) -> bool:
-        """As Inbound.receive."""
         inbound = self._inbounds[source]
         readable = inbound.receive()
         self._sort(inbound)
         return readable
 
     def drain(self) -> None:
-        """Completes partial messages."""
         for inbound in self._inbounds.values():
             inbound.drain()
             self._sort(inbound)
@@ -169,7 +166,6 @@ class Messaging:
         return message
 
     def _accept_answer(self, message: PluginMessage) -> None:
-        """Drops an answer that no request waits for."""
         if self._pending is None or self._pending.target != message.source_plugin:
             return
         try:
@@ -186,7 +182,6 @@ class Messaging:
         self._reply(message, MessageType.RESPONSE_ACK, b'{"in_reply_to":%d}' % message.timestamp)
 
     def reply_data(self, message: PluginMessage, data: bytes) -> None:
-        """`data` is JSON."""
         self._reply(message, MessageType.RESPONSE_DATA, b'{"in_reply_to":%d,"data":%b}' % (message.timestamp, data))
 
     def reply_error(self, message: PluginMessage, status: int, text: str) -> None:
@@ -245,7 +240,7 @@ class Messaging:
             self._pending, self._answer = None, None
 
     def _await_answer(self, message: PluginMessage, seconds: float) -> None:
-        """Sends the message again from time to time: a reader that died may have read it."""
+        """Repeats the message: a reader that died may have read it."""
         now = time.monotonic()
         deadline, pause = now + seconds, _FIRST_REPEAT
         repeat_at = now + pause

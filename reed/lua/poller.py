@@ -52,7 +52,6 @@ class Poller:
             self._connection.defer_frames(self._on_other_frame)
 
     def flush_within(self, seconds: float) -> None:
-        """Waits for full pipes."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             writers, must_retry = self._messaging.writers(), self._messaging.must_retry()

@@ -70,7 +70,7 @@ class LuaSandbox:
         self._runtime.gccollect()  # makes the SDK old: the collector of a fork does not touch its pages
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:
-        """`memory` in bytes; `spec`: LuaLaunchSpec.for_lua."""
+        """`spec`: LuaLaunchSpec.for_lua."""
         self._services = {b"source": _no_source, **services}
         self._memory = memory
         self._entries[b"prepare"](spec)
@@ -80,14 +80,12 @@ class LuaSandbox:
         return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
-        """ "done" with status and body."""
         return self._enter(self._call, len(payload), command_id, payload)
 
     def signal(self, signal_type: int, data: bytes) -> JobOutcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
-        """ "done" with JSON, or with nothing."""
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
 
     def sleep(self) -> JobOutcome:
@@ -167,7 +165,6 @@ class LuaSandbox:
 
 
 def failure(error: ReedError) -> bytes:
-    """As the JSON {"status", "code", "message"}."""
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
     return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})

@@ -122,7 +122,6 @@ class CoreServices:
         return _dump(self._ask(Command.SEARCH_INDEX, *_load(arguments)).indexed)
 
     def _ask(self, command: Command, *fields: Any) -> Any:
-        """Raises CallError."""
         request, response = self._records[command]
         try:
             payload = bytes(request(*fields).pack()) if request else b""

@@ -1,7 +1,6 @@
-"""Runs a plugin's own tests, tests/test_*.lua (sdk/testing.lua).
+"""Runs a plugin's own tests, tests/test_*.lua (lua-api.md#tests).
 
-Each file has a sandbox of its own, with main.lua loaded; each `it` has a plugin's limits of memory and processor time.
-There is no core: a test replaces the functions of `require("reed")` that the plugin calls.
+Each file has a sandbox of its own, with main.lua loaded; each `it` has a plugin's limits.
 """
 
 from __future__ import annotations

@@ -32,8 +32,6 @@ def warm_up() -> None:
 
 
 class _Pipes(FifoPaths):
-    """Unnamed FIFOs from and to a plugin `other`."""
-
     def __init__(self, plugin: str) -> None:
         super().__init__("", plugin)
         self.pipes = (os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC), os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -75,7 +73,6 @@ class SimulatedCore:
         self._core.sendall(frames.encode(Command.PLUGIN_REGISTER, answer, Flag.RESPONSE))
 
     def start(self, host: Host) -> None:
-        """From main.lua to READY."""
         host.load(self.spec, self._pipes)
         host.register(self._ours)
 

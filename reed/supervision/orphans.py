@@ -95,7 +95,6 @@ class Orphans:
             self._on_clean()
 
     def _kill_sessions(self) -> bool:
-        """Returns whether there was anything."""
         if not self._sessions:
             return False
         occupied = set()
@@ -163,7 +162,6 @@ def become_subreaper() -> None:
 
 
 def children() -> Iterator[int]:
-    """Including zombies."""
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", "rb") as file:
             yield from map(int, file.read().split())
@@ -179,7 +177,7 @@ def reap_sessions(sessions: Collection[int]) -> bool:
 
 
 def is_child(pid: int) -> bool:
-    """Also true for a zombie."""
+    """Also a zombie."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

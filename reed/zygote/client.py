@@ -81,7 +81,6 @@ class Zygote:
             _close(descriptors)
 
     def stop(self) -> None:
-        """Ends the process; those that were forked from it live on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -20,7 +20,6 @@ class Cloning:
     """fork() as a callable: returns 0 in the child. The process must have one thread. Raises OSError."""
 
     def __init__(self, flags: int = _CLONE_PARENT) -> None:
-        """Without flags the child is the caller's own."""
         self._syscall = ctypes.PyDLL(None, use_errno=True).syscall  # PyDLL keeps the GIL
         self._syscall.argtypes = (ctypes.c_long,) * 6
         self._syscall.restype = ctypes.c_long

@@ -55,7 +55,6 @@ class ZygoteLauncher:
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
 
     def start(self) -> None:
-        """Launches may be requested at once."""
         if self._zygote.alive:
             return
         self._zygote.start()

@@ -33,7 +33,6 @@ class Prefault:
         self.runs = list(_RUN.iter_unpack(runs))
 
     def touch(self) -> None:
-        """A run that is not mapped any more is ignored."""
         for address, length in self.runs:
             self._madvise(address, length, _MADV_POPULATE_WRITE)
 
@@ -56,7 +55,7 @@ class DryRun:
             os.close(descriptor)
 
     def start(self) -> None:
-        """From the request to READY, confined. It uses the host up."""
+        """Uses the host up."""
         self._spawn.receive(self._receiver)
         self._core.start(self._host)
         self._spawn.confine(self._core.spec)
@@ -94,7 +93,6 @@ def learn(start: Callable[[], None]) -> Prefault:
 
 
 def _writable_mappings() -> Iterator[tuple[int, int]]:
-    """First page, and the one after the last."""
     with open("/proc/self/maps") as maps:
         for line in maps:
             addresses, access, *_ = line.split(maxsplit=2)

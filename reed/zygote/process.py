@@ -27,7 +27,6 @@ _HEAD_START = 0.01  # for a plugin before the next spare is made, unless another
 
 
 def main() -> None:
-    """Serves requests on stdin, a SOCK_SEQPACKET socket, until the core's end closes."""
     name_process("reed:zygote")
     for number in (signal.SIGINT, signal.SIGCHLD):  # the parent may ignore them
         signal.signal(number, signal.SIG_DFL)

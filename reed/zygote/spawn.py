@@ -30,8 +30,6 @@ _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
-    """Made in the zygote, used once in each fork."""
-
     _task: LuaLaunchSpec | Program | WorkerRequest
     _flags: RuleFlags
     _output: int
@@ -80,7 +78,6 @@ class Spawn:
         return True
 
     def become(self, host: Host) -> NoReturn:
-        """`host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
         if isinstance(self._task, WorkerRequest):
