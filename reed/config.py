@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reed.document import Node, read
-from reed.errors import ConfigError, nearest
+from reed.errors import ConfigError, ReedError, nearest
 from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, text_node, whole
+from reed.store.setting import SQLITE, StoreSetting
+from reed.store.setting import parse as parse_store
 
 __all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load", "unknown_variables"]
 
@@ -111,6 +113,14 @@ class PluginConfig:
     paths: Annotated[tuple[Path, ...], items(path)] = ()  # folders it may also read; a native one also executes
 
 
+def _store(node: Node) -> StoreSetting:
+    value = text(node)
+    try:
+        return parse_store(value)
+    except ReedError as error:
+        raise node.wrong(error.message, error.hint) from None
+
+
 _GROUP = (r"[a-z][a-z0-9_-]{0,30}", "the name of a group: a-z, then a-z 0-9 _ -")
 _PLUGIN = (r"[a-z][a-z0-9-]{0,30}", "the name of a plugin: a-z, then a-z 0-9 -")
 
@@ -121,6 +131,7 @@ class Config:
 
     runtime_dir: Annotated[Path, path] = Path("/tmp/reed-cms")
     data_dir: Annotated[Path, path] = field(default_factory=Path("data").absolute)
+    store: Annotated[StoreSetting, _store] = SQLITE
     registry: Annotated[Path, path] = field(default_factory=Path("plugin-registry.csv").absolute)
     plugin_dirs: Annotated[tuple[Path, ...], items(path)] = field(
         default_factory=lambda: (Path("plugins").absolute(), Path("contrib/plugins").absolute())

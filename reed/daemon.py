@@ -16,7 +16,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,7 +43,8 @@ from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
 from reed.sandbox.confine import Sandbox
 from reed.store.base import Store
-from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
+from reed.store.context import StoreContext
+from reed.store.factory import open_store
 from reed.store.workers import Deadline, Deadlines
 from reed.supervision.callbacks import Process
 from reed.supervision.lifecycle import AT_REST, State
@@ -157,29 +158,35 @@ class Daemon:
         return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)))
 
     def _open_store(self, stack: contextlib.ExitStack) -> Store:
-        timing = self.config.timing
-        store = SqliteStore(
-            self.config.data_dir / "content.db",
-            max_events=self.config.limits.queued_events,
-            on_due=self.loop.request_commit,
-            on_news=self._on_news,
-            warn=self.log.error,
-            workers=self._open_workers(HANDLERS, self.config.max_workers, stack),
-            indexer=self._open_workers(INDEXER_HANDLERS, 1, stack),
-            call_later=self.loop.call_later,
+        self._pools: dict[str, WorkerPool] = {}
+        timing, runtime_dir = self.config.timing, self.config.runtime_dir
+        context = StoreContext(
+            loop=self.loop,
+            data_dir=self.config.data_dir,
+            runtime_dir=runtime_dir,
+            core_name=f"{os.uname().nodename}:{runtime_dir}",
+            open_workers=partial(self._open_workers, stack),
+            max_workers=self.config.max_workers,
             deadlines=Deadlines(
                 Deadline(timing.search_timeout, "timing.search_timeout"),
                 Deadline(timing.job_timeout, "timing.job_timeout"),
             ),
+            max_events=self.config.limits.queued_events,
+            on_news=self._on_news,
+            warn=self.log.error,
         )
+        store = open_store(self.config.store, context)
         stack.callback(store.close)
         return store
 
-    def _open_workers(self, handlers: dict[str, str], count: int, stack: contextlib.ExitStack) -> WorkerPool:
+    def _open_workers(
+        self, stack: contextlib.ExitStack, handlers: Mapping[str, str], count: int, name: str = "workers"
+    ) -> WorkerPool:
         memory = self.config.limits.worker_memory
-        launch = partial(self._launcher.launch_worker, memory, handlers)
+        launch = partial(self._launcher.launch_worker, memory, dict(handlers))
         pool = WorkerPool(self.loop, launch, count, memory, self._context.log)
         stack.callback(pool.close)
+        self._pools[name] = pool
         return pool
 
     def _build(self, stack: contextlib.ExitStack) -> None:
@@ -204,7 +211,8 @@ class Daemon:
         cache = ResponseCache(self.store)
         router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
-        self._stats = Stats(context, self.store, router, layers)
+        pools = {name: pool.stats for name, pool in self._pools.items()}
+        self._stats = Stats(context, self.store, router, pools, layers)
 
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
         return {

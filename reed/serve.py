@@ -30,6 +30,7 @@ from reed.daemon import Daemon
 from reed.errors import ReedError
 from reed.log_file import LogHandler, open_log
 from reed.process_handle import ProcessHandle
+from reed.store.factory import check_driver
 from reed.supervision.launch_spec import check_site
 from reed.supervision.watched_process import ExitWatch
 from reed.system_calls import denied, describe, needed
@@ -89,6 +90,7 @@ def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
         raise ReedError("\n".join(errors))
+    check_driver(config.store)
     _check_log(config)
     return warnings
 

@@ -32,7 +32,7 @@ ARROWS = {
     "store": "errors wire",
     "document": "errors",
     "readers": "errors document",
-    "config": "errors document readers",
+    "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors sandbox lua",
     "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
@@ -44,7 +44,7 @@ ARROWS = {
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
-    "serve": "errors system_calls process_handle config supervision daemon log_file text",
+    "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "cli": "errors system_calls process_handle runtime_paths wire config supervision plugin_types client serve scaffold"
     " text",
     "scaffold": "errors wire plugin_types",
@@ -57,6 +57,7 @@ ONLY_IN = {
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
+    "psycopg": {"store"},
     "logging": {
         "peer_log.py",
         "log_file.py",

@@ -86,12 +86,24 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("content", content),
         ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
     ]
+    lines += [(name, pool_figures(stats[name])) for name in ("workers", "indexer") if name in stats]
     if turn:
         lines.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
     lines += [
         (each.replace("_dir", " folder"), str(stats[each])) for each in ("runtime_dir", "data_dir") if each in stats
     ]
     return lines
+
+
+def pool_figures(pool: dict[str, int]) -> str:
+    """ "2 of 2 busy, 3 jobs waiting, 120 done, 1 killed by deadline"."""
+    text = f"{pool['busy']} of {pool['most']} busy, {plural(pool['waiting'], 'job')} waiting, {pool['done']} done"
+    ends = {
+        "killed by deadline": pool["killed_by_deadline"],
+        "killed by memory": pool["killed_by_memory"],
+        "died": pool["died"],
+    }
+    return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
 
 
 def _flatten(value: Any, name: str) -> list[list[Any]]:
@@ -114,6 +126,7 @@ def init(args: Args, output: Output) -> int:
 
 _SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
+    Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
     Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
     Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
     Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),

@@ -10,6 +10,7 @@ REED_YAML = """\
 
 # runtime_dir: /tmp/reed-cms         # sockets, pid files, the lock        REED_RUNTIME_DIR
 # data_dir: data                     # the content (content.db) and logs   REED_DATA_DIR
+# store: sqlite                      # or postgres:service=NAME              REED_STORE
 # registry: plugin-registry.csv      # which plugins may run               REED_REGISTRY
 # plugin_dirs: [plugins, contrib/plugins]  # and then those of reed        REED_PLUGIN_DIR
 # log_level: info                    # debug, info, warning, error         REED_LOG_LEVEL

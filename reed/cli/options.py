@@ -39,7 +39,7 @@ def config(args: Args) -> Config:
     """The settings that `reed serve` would use with the same options."""
     from reed.config import load
 
-    names = ("runtime_dir", "data_dir", "registry", "sandbox", "log_file", "log_level")
+    names = ("runtime_dir", "data_dir", "store", "registry", "sandbox", "log_file", "log_level")
     overrides: dict[str, Any] = {name: args.text(f"--{name.replace('_', '-')}") for name in names}
     overrides["plugin_dirs"] = args.texts("--plugin-dir") or None
     return load(args.text("--config"), os.environ, overrides)

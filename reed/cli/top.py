@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from reed.cli.core import pool_figures
 from reed.cli.options import connect
 from reed.cli.output import Output, duration, milliseconds, size
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
@@ -73,6 +74,8 @@ def _render(now: Sample, before: Sample) -> RenderableType:
         f" {stats['connections']} connections, {stats['store']['snippets']} snippets;"
         f" turns: p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms\n"
     )
+    if "workers" in stats:
+        head.append(f"workers: {pool_figures(stats['workers'])}\n")
     table = Table(box=None, pad_edge=False)
     for title in _TITLES:
         table.add_column(title, justify="left" if title in {"NAME", "STATE"} else "right", no_wrap=True)

@@ -1,13 +1,14 @@
 """The figures of SYSTEM_STATS (protocol.md#plugins) as one JSON object.
 
 loop.histogram[n] counts the turns that took 2**(n-1) to 2**n microseconds, without the time in poll and the wait for
-the disk. loop.disk_longest_ms is the longest wait of a turn for the disk.
+the disk. loop.disk_longest_ms is the longest wait of a turn for the disk. workers, indexer: pools of processes.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,10 +19,18 @@ from reed.store.base import Store
 
 
 class Stats:
-    def __init__(self, context: CoreContext, store: Store, router: Router, sandbox: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        context: CoreContext,
+        store: Store,
+        router: Router,
+        pools: Mapping[str, Callable[[], dict[str, int]]],
+        sandbox: dict[str, Any],
+    ) -> None:
         self._context = context
         self._store = store
         self._router = router
+        self._pools = pools
         self._sandbox = sandbox
         self._started = context.loop.now()
 
@@ -49,6 +58,7 @@ class Stats:
                 "histogram": list(times.buckets),
                 "disk_longest_ms": round(times.disk_longest * 1000, 3),
             },
+            **{name: figures() for name, figures in self._pools.items()},
             "sandbox": self._sandbox,
             "limits": asdict(config.limits),
             "runtime_dir": str(config.runtime_dir),

@@ -1,6 +1,8 @@
-"""The content: snippets, bonds, types, search and events. Here is what every store shares; sqlite/ is the embedded one.
+"""The content: snippets, bonds, types, search and events. Here is what every store shares; sqlite/ is the embedded one,
+postgres/ is for several cores.
 
-base         the contract of a store
+base         the contract of a store              setting       the setting `store`
+factory      opens the store of the setting       context       what a core gives its store
 snippets     checks of a write, errors, pages         ids           UUID version 7 and sequence numbers
 types        definitions and JSON Schema              merge_patch   RFC 7396 on text
 restoring    rules of SNIPPET_RESTORE                 fitting       which snippets do not fit their type

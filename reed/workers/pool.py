@@ -67,8 +67,10 @@ class WorkerPool:
     """At most `count` workers. `launch(socket, failed)` forks one that serves the other end of that socket."""
 
     def __init__(self, loop: Loop, launch: Launch, count: int, memory: int, log: PeerLog) -> None:
-        self.jobs_done = 0
-        self.killed = 0
+        self._done = 0  # jobs: the handler returned, or raised an error
+        self._killed_by_deadline = 0
+        self._killed_by_memory = 0
+        self._lost = 0  # processes that ended during a job for any other reason
         self._loop = loop
         self._launch = launch
         self._count = count
@@ -91,6 +93,19 @@ class WorkerPool:
     @property
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers if worker.process is not None]
+
+    def stats(self) -> dict[str, int]:
+        """The figures of SYSTEM_STATS."""
+        return {
+            "most": self._count,
+            "running": len(self.pids),
+            "busy": sum(worker.job is not None for worker in self._workers),
+            "waiting": self.waiting,
+            "done": self._done,
+            "killed_by_deadline": self._killed_by_deadline,
+            "killed_by_memory": self._killed_by_memory,
+            "died": self._lost,
+        }
 
     def submit(
         self,
@@ -193,6 +208,7 @@ class WorkerPool:
             f"{job.kind} took more than {job.deadline.seconds:g} s and was stopped",
             hint=f"make it smaller, or raise {job.deadline.setting} in reed.yaml",
         )
+        self._killed_by_deadline += 1
         self._log.warning("a worker was killed: %s", worker.problem.message, peer=job.origin.caller)
         self._kill(worker)
 
@@ -238,7 +254,7 @@ class WorkerPool:
         else:
             self._set_timer(worker, IDLE_SECONDS, self._retire)
         if job is not None:
-            self.jobs_done += 1
+            self._done += outcome != Outcome.MEMORY
             self._tell(job, outcome, value)
         self._hand_out()
 
@@ -263,6 +279,7 @@ class WorkerPool:
             job.failed(Internal(f"a bug in a worker ({job.kind})", hint="its traceback is in the log"))
 
     def _out_of_memory(self, job: Job) -> JobMemory:
+        self._killed_by_memory += 1
         return JobMemory(
             f"{job.kind} took more than {self._memory // 2**20} MB of memory and was stopped",
             hint="make it smaller, or raise limits.worker_memory in reed.yaml",
@@ -272,7 +289,6 @@ class WorkerPool:
         worker.stream.close("it is not needed")  # the process ends upon that
 
     def _kill(self, worker: _Worker) -> None:
-        self.killed += 1
         if worker.process is None:
             worker.stream.close("it was not ready in time")
         else:
@@ -320,9 +336,10 @@ class WorkerPool:
             return
         if worker.problem is None and how == f"signal {int(signal.SIGABRT)}":
             worker.problem = self._out_of_memory(job)
-        job.failed(
-            worker.problem or JobKilled(f"the worker died during {job.kind}: {how}", hint="see the core's log; retry")
-        )
+        if worker.problem is None:
+            self._lost += 1
+            worker.problem = JobKilled(f"the worker died during {job.kind}: {how}", hint="see the core's log; retry")
+        job.failed(worker.problem)
         self._hand_out()
 
     def _set_timer(self, worker: _Worker, seconds: float, callback: Callable[[_Worker], None]) -> None:

@@ -43,6 +43,7 @@ def test_top_draws_until_ctrl_c(site_folder):
     os.close(slave)
     seen = read_until(master, "form-validator")
     assert f"reed {reed.__version__}, pid " in seen
+    assert re.search(r"workers: 0 of \d busy, 0 jobs waiting, \d+ done", seen)
     assert "CALLS/S" in seen
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0

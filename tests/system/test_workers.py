@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
-from reed.errors import CallError, ErrorCode, Invalid
+from reed.errors import CallError, ErrorCode, Invalid, JobMemory, JobTimeout
 from reed.wire.codes import Command
 from reed.wire.snippets import SnippetCreate
 
 WRONG = b'{"x":[' + b"1," * 2_000_000 + b"1]}"
+LISTS = b'{"x":[' + b"[]," * 4_000_000 + b"[]]}"  # 56 bytes of memory for each
 
 
 def workers(pid: int) -> list[int]:
@@ -34,7 +35,7 @@ def workers(pid: int) -> list[int]:
 def runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -165,3 +166,81 @@ def test_a_write_that_is_in_a_worker_when_the_core_restarts_is_answered_or_not_b
         assert again.snippet_get("long").id == written[0]
         assert again.search("long").total == 1
     core.no_tracebacks()
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+def figures(client: Client) -> dict[str, int]:
+    return client.stats()["workers"]
+
+
+def test_a_search_that_exceeds_search_timeout_is_counted_as_killed_by_the_deadline(site) -> None:
+    site.config.write_text("timing: {search_timeout: 500ms}\nworkers: 1\n")
+    site.start()
+    with Client(site.socket_path) as client:
+        client.registry_define("page", {"searchable": {"title": 1}})
+        for _ in range(8):
+            client.snippet_create("page", "", {"title": "a " * 500_000})
+        client.search_index()
+        assert figures(client)["killed_by_deadline"] == 0
+        with pytest.raises(JobTimeout):
+            client.search(" ".join(f'"{"a " * words}"' for words in range(2, 9)))  # phrases; some 4 s
+        assert figures(client)["killed_by_deadline"] == 1
+        assert client.search("nothing").total == 0
+        found = figures(client)
+    assert (found["most"], found["running"], found["busy"], found["waiting"]) == (1, 1, 0, 0)
+    assert (found["killed_by_memory"], found["died"]) == (0, 0)
+    status = site.reed("status")
+    assert "1 killed by deadline" in status.stdout or "workers.killed_by_deadline\t1" in status.stdout
+
+
+def test_a_job_that_exceeds_worker_memory_is_counted_as_killed_by_memory(site) -> None:
+    site.config.write_text("limits: {worker_memory: 64MB}\n")
+    site.start()
+    with Client(site.socket_path) as client:
+        client.registry_define("list", {"schema": {"properties": {"x": {"items": {"type": "string"}}}}})
+        with pytest.raises(JobMemory):
+            client.call(Command.SNIPPET_CREATE, SnippetCreate("list", "", LISTS).pack())
+        found = figures(client)
+        assert found["killed_by_memory"] == 1
+        assert (found["killed_by_deadline"], found["died"]) == (0, 0)
+        client.snippet_create("list", "", {"x": ["text " * 100_000]})
+        assert figures(client)["done"] == found["done"] + 1
+    site.no_tracebacks()
+
+
+def test_jobs_that_wait_are_counted_and_so_is_a_worker_that_someone_kills(site) -> None:
+    """One worker, stopped during a job of one connection, so a second connection's job waits."""
+    site.config.write_text("workers: 1\n")
+    site.start()
+    pid = site.process.pid
+    outcomes: list[object] = []
+
+    def search() -> None:
+        with Client(site.socket_path) as other:
+            try:
+                outcomes.append(other.search("words").total)
+            except CallError as error:
+                outcomes.append(error.error_code)
+
+    with Client(site.socket_path) as client:
+        client.registry_define("page", {"searchable": {"title": 1}})
+        client.snippet_create("page", "", {"title": "words"})
+        done = figures(client)["done"]
+        assert client.search("words").total == 1
+        assert figures(client)["done"] == done + 1
+        assert client.stats()["indexer"]["done"] > 0
+        stopped = workers(pid)
+        for worker in stopped:
+            os.kill(worker, signal.SIGSTOP)
+        threads = [threading.Thread(target=search) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: (figures(client)["busy"], figures(client)["waiting"]) == (1, 1), "no job waits")
+        for worker in stopped:
+            os.kill(worker, signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        assert set(outcomes) == {1, ErrorCode.ERR_JOB_KILLED}
+        assert figures(client)["died"] == 1

@@ -3,22 +3,22 @@ can carry, so records and hits are tuples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from reed.errors import NotFound, TooLarge
+from reed.errors import NotFound
 from reed.store import fitting
 from reed.store.base import RecordPage
 from reed.store.excerpt import Excerpts
 from reed.store.field_values import key_of, satisfies
-from reed.store.postgres.session import Session, session
+from reed.store.postgres.job_session import Session, session
 from reed.store.postgres.statements import COLUMNS
 from reed.store.postgres.vectors import LABELS, query, weights_of
 from reed.store.query import Term
 from reed.store.search_text import texts_by_column
 from reed.store.snippets import PAGE_BYTES, collect_page
-from reed.store.tree_text import MAX_LEVELS, TreeText, too_deep
+from reed.store.tree_text import Node, TreeText
 from reed.store.types import columns_of, compile_type
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
@@ -102,39 +102,63 @@ def _one(connection: Session, sql: str, params: tuple[Any, ...] = ()) -> tuple[A
 _BELOW = (
     "SELECT parent::text, child::text, type, name, weight, path,"
     " EXISTS (SELECT FROM bonds below WHERE below.parent = bonds.child)"
-    " FROM bonds JOIN snippets ON id = child WHERE parent = ANY (%s::uuid[]) ORDER BY parent, weight, path, child"
+    " FROM bonds JOIN snippets ON snippets.id = child WHERE parent = ANY (%s::uuid[])"
+    " ORDER BY parent, weight, path, child"
 )
 _ROOTS = (
-    "SELECT id::text, type, name FROM snippets WHERE EXISTS (SELECT FROM bonds WHERE parent = snippets.id)"
-    " AND NOT EXISTS (SELECT FROM bonds WHERE child = snippets.id) AND id > %s::uuid ORDER BY id LIMIT 100"
+    "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE EXISTS"
+    " (SELECT FROM bonds WHERE parent = snippets.id) AND NOT EXISTS (SELECT FROM bonds WHERE child = snippets.id)"
+    " AND id > %s::uuid ORDER BY id LIMIT 100"
 )
-_ROOT = "SELECT id::text, type, name FROM snippets WHERE id = %s::uuid"
+_ROOT = "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE id = %s::uuid"
+_SIBLINGS = 200  # whose children are read together
 
 
 def read_tree(conninfo: str, seconds: float, root: str, depth: int) -> bytes:
     """All trees if `root` is ""."""
     with session(conninfo, seconds) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        text = TreeText(partial(_children, connection), depth, MAX_LEVELS if root else MAX_LEVELS - 1)
+        text = TreeText(_Children(connection).of, depth, is_whole=not root)
         if root:
-            found = connection.execute(_ROOT, (root,)).fetchone()
-            if found is None:
+            row = connection.execute(_ROOT, (root,)).fetchone()
+            if row is None:
                 raise NotFound("the snippet at the root of this tree was deleted meanwhile")
-            text.add(*found)
+            text.add(Node._make(row))
         else:
             text.add_all(_roots(connection))
         return text.text()
 
 
-def _roots(connection: Session) -> Iterator[tuple[str, str, str]]:
+def _roots(connection: Session) -> Iterator[Node]:
     after = FIRST_ID
     while rows := connection.execute(_ROOTS, (after,)).fetchall():
-        yield from ((row[0], row[1], row[2]) for row in rows)
+        yield from map(Node._make, rows)
         after = rows[-1][0]
 
 
-def _children(connection: Session, parents: list[str]) -> Iterable[tuple[Any, ...]]:
-    return connection.execute(_BELOW, (parents,)).fetchall()
+class _Children:
+    """Reads the children of a node together with those of its next siblings: a query for each node is too many."""
+
+    def __init__(self, connection: Session) -> None:
+        self._connection = connection
+        self._read: dict[str, list[Node]] = {}
+        self._siblings: dict[str, tuple[list[str], int]] = {}  # by node: all with children, and its place among them
+
+    def of(self, parent: Node) -> Iterator[Node]:
+        if parent.key not in self._read:
+            siblings, at = self._siblings.get(parent.key, ([parent.key], 0))
+            wanted = siblings[at : at + _SIBLINGS]
+            self._read |= {key: [] for key in wanted}
+            for above, *row in self._connection.execute(_BELOW, (wanted,)).fetchall():
+                self._read[above].append(Node(row[0], *row))
+        nodes = self._read.pop(parent.key)
+        with_children = [node.key for node in nodes if node.has_children]
+        for number, key in enumerate(with_children):
+            self._siblings[key] = with_children, number
+        for node in nodes:
+            yield node
+            self._siblings.pop(node.key, None)
+            self._read.pop(node.key, None)
 
 
 # Types.
@@ -207,5 +231,3 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
     )
     return sql, params
 
-
-_ = (Callable, TooLarge, too_deep)

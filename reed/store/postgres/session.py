@@ -1,67 +1,38 @@
-"""A blocking connection to PostgreSQL, for workers: one for each process, kept between jobs.
-
-A query that takes longer than its job may is ended by the server too (statement_timeout), since killing a worker does
-not end what it has asked for.
-"""
+"""A blocking connection, for commands and for the start of a core, before its loop runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from reed.errors import CallError, JobTimeout, StoreFailed, StoreFull, StoreUnavailable
+from reed.errors import StoreFailed
+from reed.store.postgres.tables import Connection
+from reed.store.setting import StoreSetting
 
-Session = psycopg.Connection[tuple[Any, ...]]
-
-_CONNECT_SECONDS = 5
-_CANCELED = "57014"
-_open: dict[str, Session] = {}
+_CONNECT_TIMEOUT = 10  # seconds for each host, unless the setting has connect_timeout
 
 
-@contextmanager
-def session(conninfo: str, seconds: float, setting: str = "timing.job_timeout") -> Iterator[Session]:
-    """The connection, in no transaction: each statement is one, unless `transaction()` begins it. `seconds`: that a
-    statement may take, the deadline `setting` of reed.yaml."""
+def connect(setting: StoreSetting, application_name: str = "reed") -> Connection:
+    """In autocommit mode. Raises StoreFailed."""
     try:
-        connection = _connection(conninfo)
-        connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
-        yield connection
-    except psycopg.Error as error:
-        _discard(conninfo)
-        raise error_of(error, seconds, setting) from error
-    except BaseException:
-        _discard(conninfo)  # a transaction may be open
-        raise
+        given = conninfo_to_dict(setting.conninfo)
+        defaults = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": application_name}
+        options = {name: value for name, value in defaults.items() if name not in given}
+        return psycopg.connect(setting.conninfo, autocommit=True, **options, client_encoding="UTF8")  # type: ignore[arg-type]
+    except (psycopg.Error, UnicodeError) as error:
+        raise StoreFailed(
+            f"{setting}: {_reason(error)}", hint="check the setting store, PGSERVICEFILE and PGPASSFILE"
+        ) from None
 
 
-def _connection(conninfo: str) -> Session:
-    found = _open.get(conninfo)
-    if found is None or found.closed or found.broken:
-        found = _open[conninfo] = psycopg.connect(
-            conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="reed"
-        )
-        found.execute("SET lock_timeout = '2s'")
-    return found
+def place_of(connection: Connection) -> str:
+    """Host and database, for messages: `postgres:host=db1 dbname=reed`."""
+    info = connection.info
+    return f"postgres:host={info.host or info.hostaddr} dbname={info.dbname}"
 
 
-def _discard(conninfo: str) -> None:
-    found = _open.pop(conninfo, None)
-    if found is not None:
-        found.close()
-
-
-def error_of(error: psycopg.Error, seconds: float, setting: str) -> CallError:
-    if error.sqlstate == _CANCELED:
-        return JobTimeout(
-            f"the database took more than {seconds:g} s and was stopped",
-            hint=f"make it smaller, or raise {setting} in reed.yaml",
-        )
-    message = str(error).strip().replace("\n", " ")
-    if error.sqlstate in {"53100", "53200"}:
-        return StoreFull(f"PostgreSQL: {message}", hint="free space on the database's disk; nothing was written")
-    if error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "25", "53"} or error.sqlstate == "55P03":
-        return StoreUnavailable(f"PostgreSQL: {message}", hint="retry")
-    return StoreFailed(f"PostgreSQL: {message} ({error.sqlstate})", hint="see the core's log and the server's")
+def _reason(error: Exception) -> str:
+    """In one line; with several hosts the reason of each."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    hosts = [line.removeprefix("- ") for line in lines if line.startswith("- host: ")]
+    return "; ".join(filter(None, hosts or lines))

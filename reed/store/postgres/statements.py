@@ -140,7 +140,7 @@ WRITES = {
     "unbond": _UNBOND,
     "mark": (
         "INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid"
-        " ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+        " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
     ),
     "ack": (
         "UPDATE subscribers SET told = $4::bigint, k = $5::int, lost = 0"

@@ -1,0 +1,48 @@
+"""What a core gives its store: the loop, folders, workers, limits and callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reed.store.workers import Deadlines, Workers
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class StoreLoop(Protocol):
+    """The part of reed.loop.Loop that a store may use."""
+
+    now: Callable[[], float]  # monotonic seconds
+
+    def watch(self, fd: int, on_readable: Callable[[], None], /) -> None: ...
+    def watch_write(self, fd: int, on_writable: Callable[[], None], /) -> None: ...
+    def unwatch_read(self, fd: int, /) -> None: ...
+    def unwatch_write(self, fd: int, /) -> None: ...
+    def unwatch(self, fd: int, /) -> None: ...
+    def call_later(self, seconds: float, callback: Callable[[], None], /) -> Timer: ...
+    def call_soon(self, callback: Callable[[], None], /) -> None: ...
+    def request_commit(self) -> None: ...
+
+
+class OpenWorkers(Protocol):
+    def __call__(self, handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
+        """A pool of at most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreContext:
+    loop: StoreLoop
+    data_dir: Path
+    runtime_dir: Path
+    core_name: str  # among the cores that share a store: the host and the runtime folder
+    open_workers: OpenWorkers
+    max_workers: int
+    deadlines: Deadlines
+    max_events: int  # that wait for one subscriber
+    on_news: Callable[[], None]  # events were committed
+    warn: Callable[[str], None]
