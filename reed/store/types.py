@@ -96,6 +96,9 @@ class TypeCatalog:
             raise NotFound(f"no type {name!r}", hint=self._hint(name))
         return found
 
+    def find(self, name: str) -> Type | None:
+        return self._types.get(name)
+
     def require(self, name: str) -> Type:
         """The type for a write, or Invalid: it is not defined, or switched off."""
         found = self._types.get(name)

@@ -17,6 +17,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import psycopg
@@ -24,8 +25,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reed.errors import CallError, StoreFailed, StoreFull
-from reed.loop.loop import Loop
-from reed.loop.timers import Timer
+from reed.store.context import StoreLoop, Timer
 
 CONNECT_SECONDS = 3.0  # for each host
 ANSWER_SECONDS = 5.0  # without an answer the connection counts as lost
@@ -50,7 +50,9 @@ class ServerError(Exception):
 
     def as_call_error(self) -> CallError:
         if self.sqlstate in {"53100", "53200"}:
-            return StoreFull(f"PostgreSQL: {self.message}", hint="free space on the database's disk; nothing was written")
+            return StoreFull(
+                f"PostgreSQL: {self.message}", hint="free space on the database's disk; nothing was written"
+            )
         return StoreFailed(f"PostgreSQL: {self.message} ({self.sqlstate})", hint="see the core's log and the server's")
 
 
@@ -58,15 +60,16 @@ class Lost(Exception):
     """The connection was lost before the answer came."""
 
 
-Rows = list[pq.abc.PGresult]
+Rows = pq.abc.PGresult  # of one statement
+Results = list[Rows]
 Failure = ServerError | Lost
 
 
 class _Unit(NamedTuple):
     statements: Sequence[Statement]
-    done: Callable[[Rows], None]
+    done: Callable[[Results], None]
     failed: Callable[[Failure], None]
-    results: Rows
+    results: Results
     errors: list[ServerError]
     sent_at: float
 
@@ -128,14 +131,14 @@ def _padded(ports: str, hosts: str) -> list[str]:
     return found * len(hosts.split(",")) if len(found) == 1 else found
 
 
-def _message(connection: pq.PGconn) -> str:
+def _message(connection: pq.abc.PGconn) -> str:
     return connection.error_message.decode("utf-8", "replace").strip()
 
 
 class Connection:
     def __init__(
         self,
-        loop: Loop,
+        loop: StoreLoop,
         server: Server,
         prepared: Mapping[str, str],
         settings: Sequence[str],
@@ -153,7 +156,7 @@ class Connection:
         self._on_ready = on_ready
         self._on_lost = on_lost
         self._on_notify = on_notify
-        self._libpq: pq.PGconn | None = None
+        self._libpq: pq.abc.PGconn | None = None
         self._fd = -1
         self._attempt = 0
         self._waited = 0.0  # seconds, before the last attempt
@@ -169,7 +172,7 @@ class Connection:
     # Units.
 
     def send(
-        self, statements: Sequence[Statement], done: Callable[[Rows], None], failed: Callable[[Failure], None]
+        self, statements: Sequence[Statement], done: Callable[[Results], None], failed: Callable[[Failure], None]
     ) -> None:
         """Run a unit. The connection must be ready. What is queued is written by `flush`."""
         unit = _Unit(statements, done, failed, [], [], self._loop.now())
@@ -187,7 +190,7 @@ class Connection:
                 libpq.send_query_prepared(name.encode(), params)
             libpq.pipeline_sync()
         except psycopg.Error as error:
-            self._loop.call_soon(lambda: self._lose(str(error)))
+            self._loop.call_soon(partial(self._lose, str(error)))
 
     def flush(self) -> None:
         if self._libpq is None or not (self.is_ready or self._setup_left):
@@ -290,7 +293,11 @@ class Connection:
             if self._setup_left:
                 self._setup_answer(result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                self._end_unit()
+                try:
+                    self._end_unit()
+                except Exception:
+                    self._drain_later()  # a caller's bug is not the others'
+                    raise
                 if self._out and self._loop.over_budget():
                     self._drain_later()
                     return
@@ -304,7 +311,7 @@ class Connection:
             if libpq.status == pq.ConnStatus.BAD:
                 self._lose(_message(libpq))
 
-    def _notified(self, libpq: pq.PGconn) -> None:
+    def _notified(self, libpq: pq.abc.PGconn) -> None:
         has_news = False
         while libpq.notifies() is not None:
             has_news = True
@@ -352,7 +359,7 @@ class Connection:
             return
         self._attempt += 1
         self._waited = min(max(self._waited * 2, _FIRST_WAIT), _LAST_WAIT)
-        self._set_timer(self._waited * random.uniform(0.5, 1.0), self._connect_again)  # noqa: S311
+        self._set_timer(self._waited * random.uniform(0.5, 1.0), self._connect_again)
         self._on_lost(reason)
         for unit in units:
             unit.failed(Lost(reason))
@@ -390,5 +397,3 @@ def _server_error(result: pq.abc.PGresult) -> ServerError:
     state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
     message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
     return ServerError(state.decode(), message.decode("utf-8", "replace").strip())
-
-

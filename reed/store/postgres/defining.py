@@ -32,9 +32,9 @@ _NULL = b"null"
 
 def define(
     conninfo: str, seconds: float, name: str, definition: bytes, now: int
-) -> tuple[int, bytes, tuple[Any, ...] | None]:
-    """Gives the revision, 1 for a new type, and the outline and cost (`types.from_outline`)."""
-    outline, cost = contents.try_type(name, definition)
+) -> int:
+    """Gives the revision, 1 for a new type."""
+    outline, _ = contents.try_type(name, definition)
     new = compile_type(name, outline)
     with session(conninfo, seconds) as connection, connection.transaction():
         row = connection.execute("SELECT definition FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone()
@@ -53,7 +53,7 @@ def define(
         ).fetchone()
         assert found is not None
         _log(connection, "type.defined", None, name, found[0], now)
-    return int(found[0]), outline, cost
+    return int(found[0])
 
 
 def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
@@ -61,7 +61,9 @@ def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
     before = {} if old is None else {field: field in old.unique for field in old.indexed | old.unique}
     after = {field: field in new.unique for field in new.indexed | new.unique}
     # One that becomes unique is made again, which finds duplicates.
-    missing = {field: unique for field, unique in after.items() if field not in before or (unique and not before[field])}
+    missing = {
+        field: unique for field, unique in after.items() if field not in before or (unique and not before[field])
+    }
     dropped = [field for field in before if field not in after or field in missing]
     loosened = [field for field, unique in after.items() if field in before and before[field] and not unique]
     if dropped:
@@ -126,15 +128,15 @@ class _Graph:
         found = {
             row[0]: (row[1], row[2])
             for row in self._connection.execute(
-                "SELECT id::text, type, name FROM snippets WHERE id = ANY (%s::uuid[]) FOR KEY SHARE", ([parent, child],)
+                "SELECT id::text, type, name FROM snippets WHERE id = ANY (%s::uuid[]) FOR KEY SHARE",
+                ([parent, child],),
             )
         }
         for wanted in (parent, child):
             if wanted not in found:
                 raise NotFound(f"no snippet {wanted!r}", hint="`reed snippet list` shows what there is")
-        if self._connection.execute(
-            "SELECT FROM bonds WHERE parent = %s::uuid AND child = %s::uuid", (parent, child)
-        ).fetchone():
+        bonded = "SELECT 1 FROM bonds WHERE parent = %s::uuid AND child = %s::uuid"
+        if self._connection.execute(bonded, (parent, child)).fetchone():
             raise Conflict(
                 f"{self._label(parent)} and {self._label(child)} are already bonded",
                 hint="unbond them first to change weight or path",

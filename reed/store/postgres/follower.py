@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reed.loop.loop import Loop
-from reed.store.postgres.connection import Connection, Failure, Params, Rows, Statement
+from reed.store.context import StoreLoop
+from reed.store.postgres.connection import Connection, Failure, Params, Results, Rows, Statement
 
 POLL_SECONDS = 0.25
 _MAX_BATCHES = 500  # in an answer
@@ -37,7 +37,7 @@ class LogLine(NamedTuple):
 class Follower:
     def __init__(
         self,
-        loop: Loop,
+        loop: StoreLoop,
         core: str,
         last: int,
         connection: Connection,
@@ -67,7 +67,9 @@ class Follower:
             self._connection.send(statements, lambda results: self._read(sent_at, *results), self._failed)
             self._connection.flush()
 
-    def ask(self, name: str, params: Params, done: Callable[[Rows], None], failed: Callable[[Failure], None]) -> bool:
+    def ask(
+        self, name: str, params: Params, done: Callable[[Results], None], failed: Callable[[Failure], None]
+    ) -> bool:
         """Run another statement; False if there is no connection now."""
         if not self._connection.is_ready:
             return False

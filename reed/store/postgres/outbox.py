@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from reed.errors import StoreUnavailable
-from reed.loop.loop import Loop
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
-from reed.store.postgres.connection import Connection, Failure, Rows, Statement
+from reed.store.context import StoreLoop
+from reed.store.postgres.connection import Connection, Failure, Results, Rows, Statement
 from reed.store.postgres.follower import Follower, LogLine
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
@@ -46,7 +46,7 @@ class _Subscriber:
 class Outbox:
     def __init__(
         self,
-        loop: Loop,
+        loop: StoreLoop,
         core: str,
         follower: Follower,
         reader: Connection,
@@ -157,7 +157,7 @@ class Outbox:
         limit = str(min(self._max_events + 1, _MAX_COUNTED)).encode()
         self._follower.ask("waiting", (array_of(names), limit), self._counted, _ignore)
 
-    def _counted(self, results: Rows) -> None:
+    def _counted(self, results: Results) -> None:
         rows = results[0]
         for row in range(rows.ntuples):
             name, count = ((rows.get_value(row, column) or b"").decode() for column in (0, 1))
@@ -183,7 +183,7 @@ class Outbox:
     def _lead(self, subscriber: _Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
         asked_at = self._loop.now()
 
-        def leading(results: Rows) -> None:
+        def leading(results: Results) -> None:
             rows = results[0]
             if not rows.ntuples:
                 subscriber.lease_ends = 0.0
@@ -205,7 +205,7 @@ class Outbox:
             failed(_unavailable())
 
     def _next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        def found(results: Rows) -> None:
+        def found(results: Results) -> None:
             done(self._event(subscriber, results[0]))
 
         def refused(_: Failure) -> None:

@@ -40,16 +40,26 @@ def key_text(key: bytes) -> str:
 
 def read_page(conninfo: str, seconds: float, type_name: str, after: str, limit: int) -> tuple[Rows, str]:
     with session(conninfo, seconds) as connection, connection.transaction():
-        where, params = ("WHERE type = %s AND id > %s::uuid", [type_name, after]) if type_name else (
-            "WHERE id > %s::uuid",
-            [after],
+        where, params = (
+            ("WHERE type = %s AND id > %s::uuid", [type_name, after])
+            if type_name
+            else (
+                "WHERE id > %s::uuid",
+                [after],
+            )
         )
         rows = _listed(connection, f"{_LISTED} {where} ORDER BY id", params, min(limit + 1, _FETCHED))
         return _marshaled(collect_page(rows, limit))
 
 
 def find_page(
-    conninfo: str, seconds: float, type_name: str, indexed: list[str], conditions: dict[str, str], after: str, limit: int
+    conninfo: str,
+    seconds: float,
+    type_name: str,
+    indexed: list[str],
+    conditions: dict[str, str],
+    after: str,
+    limit: int,
 ) -> tuple[Rows, str]:
     """`indexed`: fields of the type with an index."""
     where, params = "WHERE type = %s AND id > %s::uuid", [type_name, after]
@@ -182,7 +192,9 @@ def run_search(
 ) -> tuple[int, Rows]:
     parsed = [Term(*term) for term in terms]
     with session(conninfo, seconds, "timing.search_timeout") as connection:
-        columns = {name: columns_of(text.encode()) for name, text in connection.execute("SELECT name, definition FROM types")}
+        columns = {
+            name: columns_of(text.encode()) for name, text in connection.execute("SELECT name, definition FROM types")
+        }
         weights = {name: weights_of(found) for name, found in columns.items() if found}
         wanted = query(parsed)
         if not weights or not wanted:
@@ -230,4 +242,3 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
         " LEFT JOIN LATERAL (SELECT * FROM scored ORDER BY score DESC, id LIMIT %(limit)s OFFSET %(offset)s) AS best ON true"
     )
     return sql, params
-

@@ -1,9 +1,9 @@
 """Records in memory, never older than promised, although other cores change them in the database.
 
-    own write committed    put, unless the log has shown a later change of another core already
-    another core's change  discarded
-    a read's answer        put, unless the record has changed since the read was sent
-    no news for a second   nothing in memory is used until the log has been read again (`trust`)
+own write committed    put, unless the log has shown a later change of another core already
+another core's change  discarded
+a read's answer        put, unless the record has changed since the read was sent
+no news for a second   nothing in memory is used until the log has been read again (`trust`)
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ class Records:
         self._tick = 0
         self._out = 0  # reads and batches that may bring an old record
         self._recent: dict[str, tuple[int, int]] = {}  # id -> tick and seq of another core's change, while some are out
+
+    @property
+    def age(self) -> float:
+        """Seconds since the log was read that memory is as new as."""
+        return max(self._now() - self._trusted_until + TRUST_SECONDS, 0.0)
 
     @property
     def changes(self) -> int:

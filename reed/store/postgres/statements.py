@@ -19,7 +19,10 @@ _LOGGED = (
     "logged AS (INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " SELECT $1::uuid, $2::bigint, $3::int, {values} FROM made)"
 )
-_QUEUED = "queued AS (INSERT INTO unindexed (id) SELECT id FROM made ON CONFLICT (id) DO UPDATE SET at = excluded.at)"
+_QUEUED = (
+    "queued AS (INSERT INTO unindexed (id) SELECT id FROM made ON CONFLICT (id) DO UPDATE"
+    " SET at = excluded.at, claimed = '-infinity', attempts = 0)"
+)
 
 
 def _create(*, with_unique: bool, with_index: bool) -> str:
@@ -130,10 +133,7 @@ WRITES = {
         f" (SELECT type, id FROM {_OWN_LINE}) AS line,"
         " unnest($4::text[], $5::text[], $6::boolean[]) AS new (field, value, is_unique)"
     ),
-    "drop_fields": (
-        f"DELETE FROM fields USING (SELECT id FROM {_OWN_LINE}) AS line WHERE fields.id = line.id"
-        " AND (fields.type, field, value) IN (SELECT * FROM unnest($4::text[], $5::text[], $6::text[]))"
-    ),
+    "drop_fields": f"DELETE FROM fields USING (SELECT id FROM {_OWN_LINE}) AS line WHERE fields.id = line.id",
     # Bonds are checked and made one after another, on whichever core.
     "lock_bonds": "SELECT FROM head WHERE what = 'bonds' FOR UPDATE",
     "bond": _BOND,
@@ -171,9 +171,7 @@ READS = {
     "by_id": f"SELECT {COLUMNS} FROM snippets WHERE id = $1::uuid",
     "by_name": f"SELECT {COLUMNS} FROM snippets WHERE name = $1 AND name <> ''",
     "by_prefix": "SELECT id::text FROM snippets WHERE id BETWEEN $1::uuid AND $2::uuid ORDER BY id LIMIT $3::int",
-    "names": (
-        "SELECT name FROM snippets WHERE name <> '' AND name >= $1 AND name < $2 ORDER BY name LIMIT $3::int"
-    ),
+    "names": ("SELECT name FROM snippets WHERE name <> '' AND name >= $1 AND name < $2 ORDER BY name LIMIT $3::int"),
     "near_names": (
         "(SELECT name FROM snippets WHERE name <> '' AND name >= $1 ORDER BY name LIMIT 8)"
         " UNION ALL (SELECT name FROM snippets WHERE name <> '' AND name < $1 ORDER BY name DESC LIMIT 8)"
@@ -186,10 +184,19 @@ READS = {
     "between_of_type": (
         f"SELECT {COLUMNS} FROM snippets WHERE type = $3 AND id > $1::uuid AND id <= $2::uuid ORDER BY id"
     ),
-    "types": "SELECT name, revision, definition FROM types",
+    "holder_of_value": (
+        "SELECT field, coalesce(nullif(name, ''), id::text) FROM unnest($3::text[], $4::text[]) AS new (field, value)"
+        " JOIN fields USING (field, value) JOIN snippets USING (id)"
+        " WHERE fields.type = $1 AND is_unique AND fields.id <> $2::uuid ORDER BY field LIMIT 1"
+    ),
+    "bonds_of": "SELECT FROM bonds WHERE parent = $1::uuid OR child = $1::uuid LIMIT 1",
+    "bond_of": "SELECT FROM bonds WHERE parent = $1::uuid AND child = $2::uuid LIMIT 1",
+    "count_bonds": "SELECT count(*) FROM bonds",
+    "revisions": "SELECT name, revision FROM types",
+    "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
     # $5: how many are passed over, because more wait than may.
     "next_event": (
-        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, $5"
+        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, $5::int"
         " FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > ($1::bigint, $2::int)"
         " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k OFFSET $5::int LIMIT 1"
     ),
@@ -202,9 +209,7 @@ FOLLOWER = {
         " FROM batches LEFT JOIN changes USING (core, n) WHERE seq > $1::bigint AND seq <= $1::bigint + 500"
         " ORDER BY seq, k"
     ),
-    "heads": (
-        "SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"
-    ),
+    "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
     "subscribe": (
         "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
         " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
@@ -224,8 +229,7 @@ FOLLOWER = {
         " FROM subscribers WHERE name = ANY ($1::text[])"
     ),
     "figures": (
-        "SELECT (SELECT count(*) FROM snippets), (SELECT count(*) FROM bonds),"
-        " (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
+        "SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
         " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
         " pg_database_size(current_database())"
     ),
@@ -236,12 +240,13 @@ FOLLOWER = {
         " ON CONFLICT (core) DO UPDATE SET seen = now(), registry = excluded.registry"
     ),
     "leave": "DELETE FROM cores WHERE core = $1::uuid OR seen < now() - interval '1 day'",
+    # What no core has to read any more: older than ten minutes, and told to every plugin, unless too much waits for it.
     "trim": (
-        "WITH bound AS (SELECT least((SELECT last FROM head WHERE what = 'batches') - $1::bigint,"
-        "   (SELECT max(seq) FROM batches WHERE at < now() - interval '10 min'), "
-        "   (SELECT min(told) FROM subscribers)) AS seq),"
-        " gone AS (DELETE FROM batches USING bound WHERE batches.seq IN (SELECT seq FROM batches, bound AS b"
-        "   WHERE batches.seq <= b.seq ORDER BY seq LIMIT 2000) RETURNING batches.seq, batches.core, batches.n),"
+        "WITH bound AS (SELECT least((SELECT max(seq) FROM batches WHERE at < now() - interval '10 min'),"
+        " greatest((SELECT min(told) FROM subscribers), (SELECT last FROM head WHERE what = 'batches') - $1::bigint))"
+        " AS seq),"
+        " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound WHERE old.seq <= bound.seq"
+        " ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED) RETURNING seq, core, n),"
         " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
         " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
         " AND EXISTS (SELECT FROM gone)"

@@ -56,7 +56,7 @@ class Migration(NamedTuple):
 MIGRATIONS = (
     Migration(
         (
-            "CREATE TABLE types (name text COLLATE \"C\" PRIMARY KEY, revision bigint NOT NULL, definition text NOT NULL)",
+            'CREATE TABLE types (name text COLLATE "C" PRIMARY KEY, revision bigint NOT NULL, definition text NOT NULL)',
             """CREATE TABLE snippets (id uuid PRIMARY KEY, type text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,"""
             " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL)",
             "CREATE UNIQUE INDEX snippets_by_name ON snippets (name) WHERE name <> ''",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reed.store.types import Type, TypeCatalog
+from reed.store.types import TypeCatalog
 
 
 class Types:
@@ -19,10 +19,9 @@ class Types:
                 self._revisions[name] = revision
                 self.catalog.load_one(name, definition)
 
-    def put(self, new: Type, revision: int) -> None:
-        """A type that a worker has compiled and defined."""
-        self._revisions[new.name] = revision
-        self.catalog.put(new)
+    def outdated(self, revisions: Iterable[tuple[str, int]]) -> list[str]:
+        """The names of those that have another revision than here."""
+        return [name for name, revision in revisions if self._revisions.get(name) != revision]
 
     def revision(self, name: str) -> bytes:
         return str(self._revisions[name]).encode()

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reed.errors import CallError, OutcomeUnknown, StoreUnavailable
-from reed.loop.loop import Loop
 from reed.store.base import Failed
-from reed.store.postgres.connection import Connection, Failure, Lost, Params, Rows, ServerError, Statement
+from reed.store.context import StoreLoop
+from reed.store.postgres.connection import Connection, Failure, Lost, Params, Results, ServerError, Statement
 
 MAX_LINES = 1000  # of a batch: an event's id has room for them
 MAX_BYTES = 8 * 1024 * 1024
@@ -66,8 +66,17 @@ class _Batch:
 
 
 class Writer:
-    def __init__(self, loop: Loop, core: str, connection: Connection, on_due: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: StoreLoop,
+        core: str,
+        connection: Connection,
+        on_due: Callable[[], None],
+        bug: Callable[[BaseException], None],
+    ) -> None:
+        """`bug` logs what a caller's callback has raised."""
         self.commits = 0
+        self.tells_others = False  # there are other cores: NOTIFY them after each commit
         self._loop = loop
         self._core = core.encode()
         self._connection = connection
@@ -79,7 +88,7 @@ class Writer:
         self._doubt: _Batch | None = None
         self._is_asking = False
         self._n = 0
-        self.bug: Callable[[BaseException], None] = _raise
+        self._bug = bug
 
     @property
     def is_idle(self) -> bool:
@@ -106,11 +115,11 @@ class Writer:
         if self._out is None:
             for queue in (self._alone, self._queue):
                 while queue and now - queue[0].since > WAIT_SECONDS:
-                    _call(self.bug, queue.popleft().failed, _unavailable())
+                    _call(self._bug, queue.popleft().failed, _unavailable())
         if self._doubt is not None and now - self._doubt.since > DOUBT_SECONDS:
             writes, self._doubt.writes = self._doubt.writes, []
             for write in writes:
-                _call(self.bug, write.failed, _unknown())
+                _call(self._bug, write.failed, _unknown())
         self.commit()
 
     def _send(self) -> None:
@@ -132,14 +141,15 @@ class Writer:
         self._connection.send(statements, self._committed, self._failed)
 
     def _next_writes(self) -> list[Write]:
-        writes, room = [], MAX_BYTES
+        writes: list[Write] = []
+        room = MAX_BYTES
         while self._queue and len(writes) < MAX_LINES and (not writes or self._queue[0].size <= room):
             write = self._queue.popleft()
             writes.append(write)
             room -= write.size
         return writes
 
-    def _committed(self, results: Rows) -> None:
+    def _committed(self, results: Results) -> None:
         batch, self._out = self._out, None
         assert batch is not None
         self.commits += 1
@@ -153,9 +163,11 @@ class Writer:
     def _tell(self, batch: _Batch, seq: int, took_effect: Sequence[bool]) -> None:
         for k, write in enumerate(batch.writes):
             if took_effect[k]:
-                _call(self.bug, write.done, Line(seq, k))
+                _call(self._bug, write.done, Line(seq, k))
             else:
-                _call(self.bug, write.refused)
+                _call(self._bug, write.refused)
+        if self.tells_others:
+            self._connection.send((Statement("notify", (self._core,)),), _ignore, _ignore)
         self._on_due()
 
     def _failed(self, failure: Failure) -> None:
@@ -174,11 +186,11 @@ class Writer:
 
     def _refused_by_server(self, write: Write, error: ServerError) -> None:
         if error.sqlstate in _LOOK_AGAIN:
-            _call(self.bug, write.refused)
+            _call(self._bug, write.refused)
         elif error.sqlstate in _TRY_AGAIN:
             self._alone.append(write)  # `tick` ends that
         else:
-            _call(self.bug, write.failed, error.as_call_error())
+            _call(self._bug, write.failed, error.as_call_error())
 
     # A batch in doubt.
 
@@ -202,7 +214,7 @@ class Writer:
         if isinstance(failure, ServerError) and failure.sqlstate == _READ_ONLY:
             self._connection.lose("the server takes no writes")
 
-    def _resolved(self, batch: _Batch, results: Rows) -> None:
+    def _resolved(self, batch: _Batch, results: Results) -> None:
         self._is_asking, self._doubt = False, None
         rows = results[0]
         lines = {int(k) for row in range(rows.ntuples) if (k := rows.get_value(row, 1)) is not None}
@@ -222,8 +234,8 @@ def _call(bug: Callable[[BaseException], None], callback: Callable[..., None], *
         bug(error)
 
 
-def _raise(error: BaseException) -> None:
-    raise error
+def _ignore(_: object) -> None:
+    pass
 
 
 def _unavailable() -> CallError:

@@ -1,0 +1,170 @@
+"""One write from its beginning to its answer, and the order among writes.
+
+    begin ─▶ attempt: read, check ─▶ written ──┬─ committed ─▶ done
+               ▲     │ refused by memory       │
+               │     ▼                         │ no effect: another core was first
+               └─ types and record are read again, once ◀──┘ (up to MAX_RETRIES times)
+
+Memory may be a second old, so no write is refused by it: what refuses is what was just read. Writes of an origin begin
+in their order, each when the one before is in a batch. Writes of one snippet take turns: each needs the version that
+the one before has made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from reed.errors import CallError, Conflict, Internal
+from reed.store.base import Failed
+from reed.store.postgres.writer import Line, Step, Write, Writer
+from reed.store.workers import Origin
+
+MAX_RETRIES = 20
+
+Attempt = Callable[["Operation"], None]
+
+
+class Turns:
+    """What is done one after the other, by key."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, deque[Callable[[], None]]] = {}  # by each key that is taken
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def is_taken(self, key: object) -> bool:
+        return key in self._waiting
+
+    def take(self, key: object, begin: Callable[[], None]) -> None:
+        """Call `begin` when the key is free: now or later."""
+        if key in self._waiting:
+            self._waiting[key].append(begin)
+        else:
+            self._waiting[key] = deque()
+            begin()
+
+    def release(self, key: object) -> None:
+        waiting = self._waiting[key]
+        if waiting:
+            waiting.popleft()()
+        else:
+            del self._waiting[key]
+
+
+class Operation:
+    """`attempt` checks and then calls `write` or `finish`; it raises or calls `refuse` if it may not be written."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        origins: Turns,
+        snippets: Turns,
+        refresh: Callable[[Callable[[], None], Failed], None],
+        bug: Callable[[BaseException], None],
+        origin: Origin,
+        failed: Failed,
+        attempt: Attempt,
+    ) -> None:
+        """`refresh` reads the types again; `bug` logs one."""
+        self.is_fresh = False  # memory is not to be trusted in this attempt
+        self._writer = writer
+        self._origins = origins
+        self._snippets = snippets
+        self._refresh = refresh
+        self._bug = bug
+        self._origin = origin
+        self._failed = failed
+        self._attempt = attempt
+        self._retries = MAX_RETRIES
+        self._held = ""  # the snippet whose turn it is
+        self._is_in_order = False  # the origin's later writes wait
+
+    def begin(self, *, is_fresh: bool = False) -> None:
+        """`is_fresh`: memory has been wrong already."""
+
+        def started() -> None:
+            self._is_in_order = True
+            if is_fresh:
+                self._start_again()
+            else:
+                self.guard(lambda: self._attempt(self))
+
+        self._origins.take(self._origin, started)
+
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a step. An error refuses the write; so does a bug, which is logged too."""
+        try:
+            step()
+        except CallError as error:
+            self.refuse(error)
+        except Exception as bug:  # noqa: BLE001
+            self._bug(bug)
+            internal = Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log")
+            self.finish(partial(self._failed, internal))
+
+    def hold(self, snippet_id: str, then: Callable[[bool], None]) -> None:
+        """Wait for the turn of a snippet. `then` is told whether it had to wait: the record may have changed."""
+        if self._held == snippet_id:
+            then(False)
+            return
+        self._let_go()
+        has_waited = self._snippets.is_taken(snippet_id)
+
+        def held() -> None:
+            self._held = snippet_id
+            self.guard(lambda: then(has_waited))
+
+        self._snippets.take(snippet_id, held)
+
+    def write(
+        self, steps: Sequence[Step], then: Callable[[Line], None], *, decides: int = 0, has_line: bool = True
+    ) -> None:
+        """Put it into the next batch. `then` is called after the COMMIT, and calls `finish`."""
+        self._writer.put(
+            Write(steps, lambda line: self.guard(lambda: then(line)), self.again, self._give_up, decides, has_line)
+        )
+        self._leave_order()
+
+    def refuse(self, error: CallError) -> None:
+        """It may not be written, by what is in memory: look again. By what was just read: that is the answer."""
+        if self.is_fresh or not 400 <= error.status < 500:
+            self._give_up(error)
+        else:
+            self._start_again()
+
+    def again(self) -> None:
+        """Another core was first."""
+        self._retries -= 1
+        if self._retries:
+            self._start_again()
+        else:
+            self._give_up(Conflict("other cores changed it each time that this write was tried", hint="retry"))
+
+    def finish(self, answer: Callable[[], None]) -> None:
+        """End with this answer."""
+        self._let_go()
+        self._leave_order()
+        try:
+            answer()
+        except Exception as bug:  # noqa: BLE001
+            self._bug(bug)
+
+    def _give_up(self, error: CallError) -> None:
+        self.finish(partial(self._failed, error))
+
+    def _start_again(self) -> None:
+        self.is_fresh = True
+        self._refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+
+    def _leave_order(self) -> None:
+        if self._is_in_order:
+            self._is_in_order = False
+            self._origins.release(self._origin)
+
+    def _let_go(self) -> None:
+        if self._held:
+            held, self._held = self._held, ""
+            self._snippets.release(held)
