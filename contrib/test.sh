@@ -4,7 +4,8 @@
 #   checkout ── sdist ── wheel ── a venv in a temporary folder ── the tests, where this checkout's reed/ is out of reach
 #
 # Needs Python 3.11 or later and the network (or a pip that knows another place for packages). PYTHON names the Python
-# to use, REED_PAGES a file of real pages for the tests that want one.
+# to use, REED_PAGES a file of real pages for the tests that want one. Where PostgreSQL is installed tests/postgres runs
+# servers of its own; with Go too it checks histories of several cores, REED_HISTORIES=N of N operations.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -67,6 +68,9 @@ PYTHON
 
 say "install the wheel"
 "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[test]"
+if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[postgres]"; then
+    echo "left out: psycopg cannot be installed, and so nothing of PostgreSQL is tested"
+fi
 PATH=$work/venv/bin:$PATH
 export PATH
 
@@ -80,6 +84,11 @@ if [ -z "${REED_PAGES:-}" ] && [ -f "$root/../shared/data/pages.jsonl" ]; then
     REED_PAGES=$(cd "$root/../shared/data" && pwd)/pages.jsonl
 fi
 if [ -n "${REED_PAGES:-}" ]; then export REED_PAGES; else echo "no REED_PAGES: the tests on real pages are skipped"; fi
+if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then
+    echo "left out: PostgreSQL is not here, so cores with the store postgres are not tested; Debian: apt-get install postgresql"
+elif ! command -v go >/dev/null; then
+    echo "left out: Go is not here, so no history of several cores is checked; Debian: apt-get install golang-go"
+fi
 cd "$work/run"
 unset PYTHONPATH
 "$venv" -m pytest -q -p no:cacheprovider "$@" </dev/null

@@ -1,10 +1,8 @@
-"""The settings of the core: reed.yaml, REED_ variables and flags as one frozen Config (configuration.md).
+"""The settings of the core as one frozen Config; configuration.md describes each.
 
     flags  >  REED_… variables  >  reed.yaml  >  the defaults below
 
-Variables and flags are merged into the file's tree before it is read, so that the same readers check all three
-(`reed.readers`). `limits.payload` is REED_LIMITS_PAYLOAD. Paths in a file are relative to its folder. Every error is a
-ConfigError with file, line, column, field, what was expected, and the nearest key if one was mistyped.
+Variables and flags are merged into the file's tree first, so that the same readers check all three.
 """
 
 from __future__ import annotations
@@ -25,9 +23,8 @@ __all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing"
 
 KB = 1024
 MB = 1024 * KB
-DEFAULT_FILE = "reed.yaml"  # read if it exists
-# REED_ variables that are not settings: those of plugin processes and of the project's own tests.
-OTHER_VARIABLES = frozenset(
+DEFAULT_FILE = "reed.yaml"
+OTHER_VARIABLES = frozenset(  # of plugin processes and of the project's own tests
     {
         *("REED_CONFIG", "REED_HANDED_OVER"),
         *("REED_SOCKET", "REED_SETTINGS", "REED_PLUGIN_NAME", "REED_PLUGIN_VERSION"),
@@ -40,59 +37,59 @@ BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, in the i
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits that keep one client or plugin from using up the core."""
+    """Sizes are bytes; see limits.md for what happens beyond each."""
 
-    payload: Annotated[int, size(KB, 1024 * MB)] = 16 * MB  # bytes of one frame (protocol.md#frames)
+    payload: Annotated[int, size(KB, 1024 * MB)] = 16 * MB
     connections: Annotated[int, whole(1, 1_000_000)] = 4096
-    frames_per_turn: Annotated[int, whole(1, 100_000)] = 64  # read from one connection
-    queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB  # unread by one peer; then it is disconnected
-    queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000  # for one plugin; then ERR_PLUGIN_BUSY
-    user_connections: Annotated[int, whole(1, 1_000_000)] = 2048  # of one user
-    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # per second, of one user who is not an admin
-    user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB  # buffered from and to one user
-    user_calls: Annotated[int, whole(1, 1_000_000)] = 500  # to plugins, in flight for one user
-    plugin_connections: Annotated[int, whole(1, 1_000_000)] = 64  # of one plugin, on all sockets
-    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # per second, of one plugin
-    plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB  # buffered from and to one plugin
-    plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500  # to other plugins, in flight for one plugin
-    queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000  # for one plugin; then the oldest are dropped
-    worker_memory: Annotated[int, size(64 * MB, 1024 * 1024 * MB)] = 1024 * MB  # of one worker process
-    log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # per second in the core's log, of one plugin or user
-    log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB  # of the log file; then it is rotated
+    frames_per_turn: Annotated[int, whole(1, 100_000)] = 64
+    queued_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 64 * MB
+    queued_calls: Annotated[int, whole(1, 1_000_000)] = 1000
+    user_connections: Annotated[int, whole(1, 1_000_000)] = 2048
+    user_connects: Annotated[int, whole(1, 1_000_000)] = 2000  # per second
+    user_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 512 * MB
+    user_calls: Annotated[int, whole(1, 1_000_000)] = 500
+    plugin_connections: Annotated[int, whole(1, 1_000_000)] = 64
+    plugin_connects: Annotated[int, whole(1, 1_000_000)] = 500  # per second
+    plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB
+    plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500
+    queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000
+    worker_memory: Annotated[int, size(64 * MB, 1024 * 1024 * MB)] = 1024 * MB
+    log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # per second
+    log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds, unless stated otherwise (configuration.md#timing)."""
+    """Seconds."""
 
-    start_deadline: Annotated[float, seconds()] = 5.0  # from the launch to READY
-    call_timeout: Annotated[float, seconds()] = 30.0  # unless the manifest sets one for the action
+    start_deadline: Annotated[float, seconds()] = 5.0
+    call_timeout: Annotated[float, seconds()] = 30.0
     health_interval: Annotated[float, seconds()] = 10.0
-    health_misses: Annotated[int, whole(1, 1000)] = 3  # missed in a row; then the process is killed
-    stop_grace: Annotated[float, seconds()] = 5.0  # from SHUTDOWN_GRACEFUL to SIGTERM
-    term_grace: Annotated[float, seconds()] = 2.0  # from SIGTERM to SIGKILL
-    restart_limit: Annotated[int, whole(0, 1000)] = 5  # restarts within the window; then the plugin has failed
+    health_misses: Annotated[int, whole(1, 1000)] = 3  # in a row
+    stop_grace: Annotated[float, seconds()] = 5.0
+    term_grace: Annotated[float, seconds()] = 2.0
+    restart_limit: Annotated[int, whole(0, 1000)] = 5
     restart_window: Annotated[float, seconds()] = 60.0
-    search_timeout: Annotated[float, seconds()] = 2.0  # of a search in a worker; then ERR_JOB_TIMEOUT
-    job_timeout: Annotated[float, seconds()] = 10.0  # of any other job in a worker
+    search_timeout: Annotated[float, seconds()] = 2.0
+    job_timeout: Annotated[float, seconds()] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of users and its permissions. Nodes, so that later errors can name line and column."""
+    """Holds Nodes, so that later errors can name line and column."""
 
-    users: Annotated[tuple[Node, ...], items(text_node)] = ()  # names or numbers of Unix users
+    users: Annotated[tuple[Node, ...], items(text_node)] = ()
     unix_groups: Annotated[tuple[Node, ...], items(text_node)] = ()
     permissions: Annotated[tuple[Node, ...], items(text_node)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PluginLimits:
-    """The limits of one plugin. None: the default of its type."""
+    """None: the default of the plugin's type."""
 
-    memory: Annotated[int | None, size(256 * KB, 1024 * 1024 * MB)] = None  # bytes; 8 MB for a Lua plugin
-    cpu: Annotated[float | None, seconds()] = None  # processor seconds for one call
-    calls: Annotated[int | None, whole(1, 1_000_000)] = None  # queued calls
+    memory: Annotated[int | None, size(256 * KB, 1024 * 1024 * MB)] = None
+    cpu: Annotated[float | None, seconds()] = None  # processor time of one call
+    calls: Annotated[int | None, whole(1, 1_000_000)] = None
 
     def over(self, other: PluginLimits) -> PluginLimits:
         """These limits, with those of `other` where one is None."""
@@ -105,12 +102,12 @@ class PluginLimits:
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
-    """The settings of one plugin in reed.yaml, which override its manifest."""
+    """Overrides the plugin's manifest."""
 
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     limits: Annotated[PluginLimits, record(PluginLimits)] = PluginLimits()
-    network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports, if its manifest requests the network
-    paths: Annotated[tuple[Path, ...], items(path)] = ()  # folders it may also read; a native one also executes
+    network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports
+    paths: Annotated[tuple[Path, ...], items(path)] = ()
 
 
 def _store(node: Node) -> StoreSetting:
@@ -127,7 +124,7 @@ _PLUGIN = (r"[a-z][a-z0-9-]{0,30}", "the name of a plugin: a-z, then a-z 0-9 -")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings of a core. Paths are absolute."""
+    """Paths are absolute."""
 
     runtime_dir: Annotated[Path, path] = Path("/tmp/reed-cms")
     data_dir: Annotated[Path, path] = field(default_factory=Path("data").absolute)
@@ -138,9 +135,9 @@ class Config:
     )  # `load` adds BUNDLED_PLUGINS
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     log_file: Annotated[Path | None, path] = None  # None: stderr
-    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"  # strict: every layer, or no plugin starts
-    workers: Annotated[int, whole(0, 64)] = 0  # processes for long jobs, at most; 0: one, or two with two processors
-    socket_group: Annotated[str | None, text] = None  # a Unix group that may also open core.sock
+    sandbox: Annotated[str, one_of("auto", "strict", "off")] = "auto"
+    workers: Annotated[int, whole(0, 64)] = 0  # 0: `max_workers` decides
+    socket_group: Annotated[str | None, text] = None
     groups: Annotated[dict[str, Group], entries(record(Group), *_GROUP)] = field(default_factory=dict)
     limits: Annotated[Limits, record(Limits)] = Limits()
     plugins: Annotated[dict[str, PluginConfig], entries(record(PluginConfig), *_PLUGIN)] = field(default_factory=dict)
@@ -157,11 +154,7 @@ class Config:
 def load(
     config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
 ) -> Config:
-    """`overrides` are the flags by field, {"runtime_dir": …, "limits.payload": …}; None: not given.
-
-    Without `config_path` the file is that of REED_CONFIG, or reed.yaml if it exists. Bundled plugins are always found,
-    after those of `plugin_dirs`.
-    """
+    """`overrides` are the flags by field, {"limits.payload": …}; None: not given. Raises ConfigError."""
     file = config_path or environ.get("REED_CONFIG") or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
     tree = read(os.path.abspath(file), ConfigError) if file else Node({}, "", "", ConfigError)
     for name in _names(Config):
@@ -176,14 +169,14 @@ def load(
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The REED_ variables that nothing reads, each with a hint; they are probably mistyped."""
+    """The REED_ variables that nothing reads, each with a hint."""
     known = {_variable(name) for name in _names(Config)} | OTHER_VARIABLES
     given = sorted(name for name in environ if name.startswith("REED_") and name not in known)
     return {name: nearest(name, known) or "`reed serve --help` and reed's README name them" for name in given}
 
 
 def _names(cls: type[Any], above: str = "") -> Iterator[str]:
-    """The fields that a variable can set: "data_dir", "limits.payload", …"""
+    """The fields that a variable or flag can set: "data_dir", "limits.payload", …"""
     for each in fields(cls):
         if isinstance(each.default, (Limits, Timing)):
             yield from _names(type(each.default), f"{each.name}.")
@@ -192,7 +185,6 @@ def _names(cls: type[Any], above: str = "") -> Iterator[str]:
 
 
 def _variable(name: str) -> str:
-    """REED_LIMITS_PAYLOAD for limits.payload; REED_PLUGIN_DIR follows its flag, --plugin-dir."""
     return "REED_PLUGIN_DIR" if name == "plugin_dirs" else "REED_" + name.replace(".", "_").upper()
 
 
@@ -201,7 +193,7 @@ def _flag(name: str) -> str:
 
 
 def _override(tree: Node, name: str, value: object, source: str) -> Node:
-    """The tree with one value replaced. Errors about it name `source`, the variable or flag."""
+    """Errors about the new value name `source`, the variable or flag."""
     head, _, rest = name.partition(".")
     entries = dict(tree.mapping)
     if rest:

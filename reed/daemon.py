@@ -1,12 +1,8 @@
 """The core as one process: the only place where its parts are built and connected.
 
-    Daemon(config)   builds  runtime folder ── lock ── store ── loop ── supervisor ── endpoints ── router ── core.sock
-        .run()       runs turns until `stop()`
-        .reload()    reads the registry again
-        .close()     releases everything
+    runtime folder ── lock ── loop ── store ── supervisor ── endpoints ── router ── core.sock
 
-Parts share a CoreContext and learn of each other through it. Supervision knows neither sockets nor calls: it reports
-changes to PluginCallbacks. A program may embed a Daemon, as `reed.serve` does.
+Supervision knows neither sockets nor calls: it reports changes to PluginCallbacks.
 """
 
 from __future__ import annotations
@@ -71,13 +67,13 @@ class Daemon:
     def __init__(
         self, config: Config, log: logging.Logger, inherited: int | None = None, *, owns_process: bool = False
     ) -> None:
-        """`inherited`: the listening descriptor of core.sock, from the core before this one (`hand_over`).
+        """`inherited`: the listening descriptor that the core before this one handed over.
 
-        `owns_process`: the process only runs this core, which becomes a child subreaper and reaps all orphans.
+        `owns_process`: the core becomes a child subreaper and reaps all orphans.
         """
         self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, set by `reed.serve`
         self.handed_over: int | None = None
-        self.log = log  # for messages that no peer causes; `PeerLog` for all others
+        self.log = log  # for messages that no peer causes
         check_system_calls(log.warning)
         with contextlib.ExitStack() as stack:
             self._folder = self._open_folders(config, stack)
@@ -104,14 +100,14 @@ class Daemon:
         self.loop.run()
 
     def stop(self) -> None:
-        """Accept no more connections, stop the plugins, and let `run` return when they have exited."""
+        """Stop the plugins, and let `run` return when they have exited."""
         self._listener.stop_listening()
         self.supervisor.shutdown(lambda: self.store.when_idle(self.loop.stop))
 
     def hand_over(self) -> None:
-        """Let `run` return for a restart in this process; `handed_over` is the listening descriptor of core.sock.
+        """Let `run` return for a restart; `handed_over` is then the listening descriptor of core.sock.
 
-        Calls in flight have a short time to finish, other requests are refused. Plugins keep running.
+        Calls in flight have a short time to finish. Plugins keep running.
         """
         error = Restarting("the core is restarting and did not process this request", hint="retry")
         self.handed_over = self._listener.hand_over(error)
@@ -120,8 +116,9 @@ class Daemon:
         self._stop_when_drained(self.loop.now() + _DRAIN_TIMEOUT, self.loop.now() + self.config.timing.job_timeout + 1)
 
     def reload(self) -> None:
-        """Read the registry again. An invalid file changes nothing; an invalid new version leaves the old one."""
-        self._reload_registry(_ignore, partial(self._context.log.error, "reload refused: %s", peer=THE_CORE))
+        """Read the registry again."""
+        refused = partial(self._context.log.error, "reload refused: %s", peer=THE_CORE)
+        self._reload_registry(lambda _: None, refused)
 
     def close(self) -> None:
         self._exit_stack.close()
@@ -130,7 +127,7 @@ class Daemon:
         self._is_store_idle = True
 
     def _stop_when_drained(self, calls_until: float, writes_until: float) -> None:
-        """Calls have a short time to finish; writes that were begun as long as a worker may take."""
+        """A write in a worker has as long as its job may take."""
         until = calls_until if self._is_store_idle else writes_until
         if self._listener.connections and self.loop.now() < until:
             self.loop.call_later(_DRAIN_INTERVAL, partial(self._stop_when_drained, calls_until, writes_until))
@@ -150,7 +147,9 @@ class Daemon:
 
     def _open_loop(self, stack: contextlib.ExitStack) -> CoreContext:
         limits = self.config.limits
-        loop = Loop(commit=self._commit, on_exception=self._on_exception, fsync_seconds=self._fsync_seconds)
+        loop = Loop(
+            commit=self._commit, on_exception=self._on_exception, fsync_seconds=lambda: self.store.fsync_seconds
+        )
         stack.callback(loop.close)
         log = PeerLog(self.log, loop, limits.log_lines)
         stack.callback(log.close)
@@ -228,7 +227,6 @@ class Daemon:
         }
 
     def _listen(self, inherited: int | None, stack: contextlib.ExitStack) -> ClientListener:
-        """From here on clients can find this core."""
         path, group_id = self._folder.core_socket, group_id_of(self.config.socket_group)
         caller_of = self._identity.caller_of
         listener = ClientListener(self._context, path, group_id, caller_of, self._on_client_signal, inherited)
@@ -240,7 +238,7 @@ class Daemon:
     # Callbacks of the parts.
 
     def _on_client_signal(self, connection: Connection, frame: Frame) -> None:
-        """PLUGIN_SIGNAL with the flag SIGNAL, which gets no response."""
+        """Handle PLUGIN_SIGNAL, which gets no response."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
         message = SignalMessage.unpack(frame.payload)
@@ -262,14 +260,10 @@ class Daemon:
         if self.store.has_work:
             self.loop.add_job(self.store.work)
 
-    def _fsync_seconds(self) -> float:
-        return self.store.fsync_seconds
+    # Methods, because the parts they call are built after those that call them.
 
     def _on_news(self) -> None:
         self._hooks.events.deliver()
-
-    def _kill_flooding_plugin(self, name: str, reason: str) -> None:
-        self.loop.call_soon(partial(self.supervisor.kill, name, reason))
 
     def _wake(self, name: str) -> None:
         self.supervisor.wake(name)
@@ -277,12 +271,15 @@ class Daemon:
     def _on_zygote_death(self) -> None:
         self.supervisor.orphans.sweep()
 
+    def _kill_flooding_plugin(self, name: str, reason: str) -> None:
+        self.loop.call_soon(partial(self.supervisor.kill, name, reason))
+
     def _on_exception(self, error: BaseException) -> None:
         self._context.log.bug(error)
 
 
 class PluginCallbacks:
-    """The core's side of `supervision.callbacks.Callbacks`: an endpoint for each row, its FIFOs and its hooks."""
+    """Keeps an endpoint for each row, its FIFOs and its hooks (supervision.callbacks)."""
 
     def __init__(self, context: CoreContext, hooks: PluginHooks, mesh: Mesh) -> None:
         self._context = context
@@ -295,7 +292,6 @@ class PluginCallbacks:
         return self._endpoints[name].caller
 
     def on_reloaded(self) -> None:
-        """A reload has ended: hooks follow the manifests, and running plugins hear of new FIFOs."""
         self._hooks.refresh()
         if self._has_new_fifos:
             self._has_new_fifos = False
@@ -305,14 +301,12 @@ class PluginCallbacks:
         for endpoint in self._endpoints.values():
             endpoint.close()
 
-    # From the supervisor.
-
     def prepare(self, name: str) -> None:
         self._endpoints[name].listen()
 
     def send_signal(self, process: Process, signal: Signal, data: bytes) -> bool:
-        """A plugin with a call in flight cannot answer a health check, so it gets none."""
         endpoint = self._endpoints.get(process.name)
+        # A plugin with a call in flight cannot answer a health check.
         if endpoint is None or (signal == Signal.HEALTH_CHECK and endpoint.queue.is_working(process)):
             return False
         return endpoint.send_signal(signal, data, process)
@@ -351,11 +345,6 @@ class PluginCallbacks:
         self._hooks.refresh_later()
 
 
-def _ignore(_: object) -> None:
-    pass
-
-
 def _max_fifos(connections: int) -> int:
-    """The descriptors that remain besides connections and reserved ones, but at least half of the limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(limit - connections - _RESERVED_DESCRIPTORS, limit // 2)

@@ -1,9 +1,9 @@
-"""A message to a plugin on trial, and its answer, over the FIFOs of one that does not run (protocol.md#messages).
+"""Does a plugin answer messages of other plugins? (protocol.md#messages)
 
-    PEER→NAME    a message of a type that nobody has a handler for
-    NAME→PEER    its answer: ACK, ERROR or DATA, with "in_reply_to"
+    PEER→NAME    a message of an unknown type
+    NAME→PEER    the expected answer: ACK, ERROR or DATA, with "in_reply_to"
 
-What is still in the pipe after a while was not read: such a plugin takes no messages, which is its right.
+A plugin that leaves the message in the FIFO does not support messages, which is allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reed.wire import strict_json, structs
 from reed.wire.codes import MessageType
 from reed.wire.plugins import PluginMessage
 
-PEER = "plugin-on-trial-peer"
+PEER = "reed-test-peer"  # has a row, but no process: this module uses its FIFOs
 MESSAGE_TYPE = 0xEF
 _ANSWERS: dict[int, str] = {
     MessageType.RESPONSE_ACK: "ACK",
@@ -28,13 +28,13 @@ _ANSWERS: dict[int, str] = {
     MessageType.RESPONSE_DATA: "DATA",
 }
 
-_READ_TIME = 0.4  # seconds
-_ANSWER_TIME = 2.0
-_LOOK_EVERY = 0.002
+_READ_TIMEOUT = 0.4  # seconds
+_ANSWER_TIMEOUT = 2.0
+_POLL_INTERVAL = 0.002
 
 
 class FifoCheck:
-    """Both FIFOs between PEER and the plugin. Opening them raises OSError."""
+    """Opens the FIFOs between PEER and the plugin in both directions; raises OSError."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._name = name
@@ -58,37 +58,35 @@ class FifoCheck:
         self._fds = []
 
     def exchange(self) -> tuple[str, str]:
-        """The result of the check, and its reason."""
+        """Send a message and wait for the answer. Returns "ok", "failed" or "skipped", and the reason."""
         out, back = self._fds
         since = time.monotonic()
         timestamp = time.time_ns() // 1000
-        os.write(out, PluginMessage(MESSAGE_TYPE, PEER, self._name, timestamp, b'{"on":"trial"}').pack())
+        os.write(out, PluginMessage(MESSAGE_TYPE, PEER, self._name, timestamp, b'{"test":true}').pack())
         received = b""
-        while time.monotonic() - since < _ANSWER_TIME:
+        while time.monotonic() - since < _ANSWER_TIMEOUT:
             received += _read(back)
             if answer := _message(received):
-                return self._judged(answer, timestamp, (time.monotonic() - since) * 1000)
-            if time.monotonic() - since > _READ_TIME and _unread(out):
-                return "skipped", "it reads no messages of other plugins"
-            time.sleep(_LOOK_EVERY)
-        return "failed", f"it took a message, and did not answer it within {_ANSWER_TIME:g} s"
+                return self._evaluate(answer, timestamp, (time.monotonic() - since) * 1000)
+            if time.monotonic() - since > _READ_TIMEOUT and _unread(out):
+                return "skipped", "does not read messages of other plugins"
+            time.sleep(_POLL_INTERVAL)
+        return "failed", f"read a message, but sent no answer within {_ANSWER_TIMEOUT:g} s"
 
-    def _judged(self, answer: PluginMessage, timestamp: int, took: float) -> tuple[str, str]:
+    def _evaluate(self, answer: PluginMessage, timestamp: int, took: float) -> tuple[str, str]:
         kind = _ANSWERS.get(answer.message_type)
         if kind is None:
-            return (
-                "failed",
-                f"it answered by type 0x{answer.message_type:02X}, expected ACK, ERROR or DATA (0xF0 to 0xF2)",
-            )
+            expected = "expected ACK, ERROR or DATA (0xF0 to 0xF2)"
+            return "failed", f"the answer has type 0x{answer.message_type:02X}, {expected}"
         if (answer.source_plugin, answer.target_plugin) != (self._name, PEER):
-            return "failed", f"its answer goes from {answer.source_plugin!r} to {answer.target_plugin!r}"
+            return "failed", f"the answer goes from {answer.source_plugin!r} to {answer.target_plugin!r}"
         try:
-            said = strict_json.load_object(bytes(answer.payload)).get("in_reply_to")
+            reference = strict_json.load_object(bytes(answer.payload)).get("in_reply_to")
         except Malformed as error:
-            return "failed", f"its answer is no JSON object: {error.message}"
-        if said != timestamp:
-            return "failed", f"its answer has in_reply_to {said!r}, the message was {timestamp}"
-        return "ok", f"a message was answered by {kind} after {took:.1f} ms"
+            return "failed", f"the answer is not a JSON object: {error.message}"
+        if reference != timestamp:
+            return "failed", f"the answer has in_reply_to {reference!r}, expected {timestamp}"
+        return "ok", f"{kind} after {took:.1f} ms"
 
 
 def _read(fd: int) -> bytes:
@@ -99,7 +97,7 @@ def _read(fd: int) -> bytes:
 
 
 def _message(received: bytes) -> PluginMessage | None:
-    """The first message, once it is whole."""
+    """The first message; None if it is incomplete."""
     size = structs.PLUGIN_MESSAGE.size
     if len(received) < size:
         return None
@@ -108,5 +106,5 @@ def _message(received: bytes) -> PluginMessage | None:
 
 
 def _unread(fd: int) -> int:
-    """The bytes that are in the pipe."""
+    """The number of bytes in a FIFO."""
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0])

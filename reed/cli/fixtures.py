@@ -1,8 +1,9 @@
-"""The snippets that a plugin on trial is called with.
+"""The snippets that `reed plugin test` calls actions with.
 
-its folder's tests/content.jsonl     as `reed export` writes it
-`example: about`, and none such      a page of that name, made for the trial
-no example, or an object             a page of its own; of the object's content
+tests/content.jsonl     imported first (the format of `reed export`)
+example: NAME           the snippet of that name; created from PAGE if it is missing
+example: {…}            a new snippet with this content
+no example              a new snippet with PAGE
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from reed.supervision.manifest import Manifest
 
 FILE = "tests/content.jsonl"
 TYPE = "page"
-OTHER_TYPE = "page-of-the-trial"  # where the file has its own type `page`
+FALLBACK_TYPE = "reed-test-page"  # if the file defines a type `page` of its own
+_DESCRIPTION = "created by reed plugin test"
 PAGE = {
     "title": "How templates shape a page",
     "description": "What a template is, how the site finds the one for a page, and how you write your own.",
@@ -36,7 +38,7 @@ PAGE = {
 
 
 def load(core: Client, folder: Path, manifest: Manifest) -> tuple[dict[str, str], str]:
-    """Put the snippets there; the ref for each action that takes one, and what went wrong in words."""
+    """Create the snippets. Returns a ref for each action that takes a snippet, and a problem or ""."""
     problem = _import(core, folder / FILE) if (folder / FILE).is_file() else ""
     refs: dict[str, str] = {}
     for action in manifest.actions.values():
@@ -44,20 +46,19 @@ def load(core: Client, folder: Path, manifest: Manifest) -> tuple[dict[str, str]
             try:
                 refs[action.name] = _snippet(core, action.example)
             except CallError as error:
-                problem = problem or f"action {action.name}: its example {action.example!r}: {error}"
+                problem = problem or f"action {action.name}: example {action.example!r}: {error}"
     return refs, problem
 
 
 def _import(core: Client, path: Path) -> str:
     run = Import(core, str(path), ProgressBar(Output(io.StringIO()), "importing"))
-    with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):  # it is told in the report
+    with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):  # the report has the errors
         numbered = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
         run.run(run.export_requests(numbered))
     return "\n".join(map(str, run.problems.rejected))
 
 
 def _snippet(core: Client, example: Any) -> str:
-    """The ref of the snippet that an example means."""
     if isinstance(example, str):
         ref = example.removeprefix("$")
         try:
@@ -68,8 +69,8 @@ def _snippet(core: Client, example: Any) -> str:
     return core.snippet_create(_type(core), "", PAGE if example is None else example)
 
 
-def remake(core: Client, name: str, content: dict[str, Any]) -> str:
-    """The id of a new snippet of that content; one that has the name already goes."""
+def recreate(core: Client, name: str, content: dict[str, Any]) -> str:
+    """Create a snippet, in place of one with the same name; returns its id."""
     if name:
         with contextlib.suppress(NotFound):
             core.snippet_delete(name, cascade=True)
@@ -77,14 +78,13 @@ def remake(core: Client, name: str, content: dict[str, Any]) -> str:
 
 
 def _type(core: Client) -> str:
-    """A type that takes any content."""
-    definition = {"description": "made for the trial", "schema": {"type": "object"}}
-    for name in (TYPE, OTHER_TYPE):
+    """A type that accepts any content."""
+    for name in (TYPE, FALLBACK_TYPE):
         try:
             found = core.registry_get(name)
         except NotFound:
-            core.registry_define(name, definition)
+            core.registry_define(name, {"description": _DESCRIPTION, "schema": {"type": "object"}})
             return name
-        if b"made for the trial" in bytes(found.definition):
+        if _DESCRIPTION.encode() in bytes(found.definition):
             return name
-    return OTHER_TYPE
+    return FALLBACK_TYPE

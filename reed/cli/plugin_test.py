@@ -1,42 +1,45 @@
-"""`reed plugin test`: a plugin on trial, on a core of its own.
+"""`reed plugin test`: checks of one plugin, on an ephemeral core.
 
-    manifest ── row ── code ── content ── registration ── health ── actions ── signals ── messages ── memory ──┐
-                               its own tests ── start time ── shutdown ──────────────────────────────────┘
+    manifest ── row ── build, code ── content ── registration ── health, actions, signals, messages, memory
+                                            own tests ── start time ── shutdown ──┘
 
-Each check is ok, failed or skipped, and says why. After one that failed the plugin is started again for the next; when
-it cannot be started, what is left is skipped but for its own tests.
+A plugin that a check has stopped is started again for the next one. If it cannot be started, only its own tests follow.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reed.cli import fixtures, trial_rows
+from reed.cli import fixtures
 from reed.cli.ephemeral_core import EphemeralCore
-from reed.cli.fifo_check import FifoCheck
+from reed.cli.fifo_check import PEER, FifoCheck
 from reed.cli.output import plural
 from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
-from reed.plugin_types import TYPES
+from reed.plugin_types import TYPES, type_of
 from reed.plugin_types.plugin_type import PluginType, Project
-from reed.supervision import discovery, manifest
-from reed.supervision.manifest import Action
+from reed.supervision import discovery, manifest, registry_csv
+from reed.supervision.manifest import Action, Manifest
+from reed.supervision.registry_csv import Row
 from reed.wire import strict_json
-from reed.wire.codes import Signal
+from reed.wire.codes import Permission, Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
-_SIGNAL_TIME = 2.0  # seconds in which a signal is answered
-_LOOK_EVERY = 0.002
-_MOST_DIFFERENT = 3  # answers that are shown
-_SLOWEST_START = 2000.0  # ms (reedcms-10.md#performance)
+_DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # of a plugin without a row
+_HEADER = ",".join(registry_csv.COLUMNS) + "\n"
+_SIGNAL_TIMEOUT = 2.0  # seconds
+_POLL_INTERVAL = 0.002
+_MAX_DIFFERENCES = 3  # shown of a replay
+_MAX_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
 
 
@@ -46,15 +49,23 @@ class Check(NamedTuple):
     detail: str
 
 
-class _Stop(Exception):
-    """The plugin cannot be started: the reason is in a check already."""
+class _Abort(Exception):
+    """A check failed that the remaining ones depend on."""
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+
+
+@contextmanager
+def _required(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ManifestError, CallError) as error:
+        raise _Abort(Check(name, FAILED, str(error))) from None
 
 
 class PluginTest:
-    """The checks of one plugin.
-
-    `work` is an empty folder; `say` is told what takes long; `recorded`, a file of calls to make again, may be "".
-    """
+    """`work` is an empty folder for the core, `say` reports slow steps, `recorded` is a file for --replay or ""."""
 
     def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object], recorded: str = "") -> None:
         self.name = name
@@ -70,224 +81,195 @@ class PluginTest:
             registry=work / "plugin-registry.csv",
             socket_group=None,
             groups={},
-            # One crash is enough to know, and what answers a signal here is not a health check of the core.
+            # The first crash must fail the check, and the core's own health checks would count as answered signals.
             timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
         )
 
     def checks(self) -> Generator[Check, None, None]:
         try:
-            folder = discovery.find(self.name, self._site.plugin_dirs)
-            self._manifest = manifest.load(folder)
-            if self._manifest.name != self.name:
-                raise ManifestError(
-                    str(folder / manifest.FILE_NAME), f"its name is {self._manifest.name!r}, its folder's {self.name!r}"
-                )
-        except ManifestError as error:
-            yield Check("manifest", FAILED, str(error))
+            yield self._check_manifest()
+        except _Abort as failed:
+            yield failed.check
             return
-        self.version = self._manifest.version
-        self._folder = folder
-        yield Check("manifest", OK, f"{folder / manifest.FILE_NAME}: {plural(len(self._manifest.actions), 'action')}")
         try:
-            yield from self._row_checks()
-            yield from self._code_checks()
-            yield from self._running_checks()
-        except _Stop:
-            pass
-        yield from self._own_tests()
+            yield self._check_row()
+            yield from self._check_code()
+            yield from self._check_running()
+        except _Abort as failed:
+            yield failed.check
+        for own_test in self._type.tests(self._project()):
+            yield Check(*own_test)
 
-    # Before it runs.
+    # Before the plugin runs.
 
-    def _row_checks(self) -> Iterator[Check]:
-        found = trial_rows.registered(self.name, self._site.registry, self._config.runtime_dir)
-        self._row = found or trial_rows.made_up(self._folder, self._manifest, self._config.runtime_dir)
+    def _check_manifest(self) -> Check:
+        with _required("manifest"):
+            self._folder = discovery.find(self.name, self._site.plugin_dirs)
+            self._manifest = manifest.load(self._folder)
+            path = self._folder / manifest.FILE_NAME
+            if self._manifest.name != self.name:
+                raise ManifestError(str(path), f"the name is {self._manifest.name!r}, but the folder is {self.name!r}")
+        self.version = self._manifest.version
+        return Check("manifest", OK, f"{path}: {plural(len(self._manifest.actions), 'action')}")
+
+    def _check_row(self) -> Check:
+        registry, runtime_dir = self._site.registry, self._config.runtime_dir
+        rows = registry_csv.load(registry, runtime_dir) if registry.exists() else []
+        found = next((row for row in rows if row.plugin_name == self.name), None)
+        self._row = found or _default_row(self._folder, self._manifest, runtime_dir)
         self.kind = self._row.plugin_type
         if found is None:
-            allowed = ", ".join(trial_rows.READING)
-            yield Check("row", SKIPPED, f"{self._site.registry} has none of {self.name}: tried with {allowed}")
-            return
-        try:
-            manifest.check_row(self._manifest, self._folder, found, self._site.registry)
-        except ManifestError as error:
-            yield Check("row", FAILED, str(error))
-            raise _Stop from None
-        yield Check("row", OK, f"{self._site.registry}:{found.line}")
+            permissions = ", ".join(_DEFAULT_PERMISSIONS)
+            return Check("row", SKIPPED, f"{registry} has no row for {self.name}; it runs with {permissions}")
+        with _required("row"):
+            manifest.check_row(self._manifest, self._folder, found, registry)
+        return Check("row", OK, f"{registry}:{found.line}")
 
-    def _code_checks(self) -> Iterator[Check]:
+    def _check_code(self) -> Iterator[Check]:
         if built := self._type.build(self._project()):
-            yield Check("build", *built)
-            if built[0] == FAILED:
-                raise _Stop
-        try:
+            check = Check("build", *built)
+            if check.result == FAILED:
+                raise _Abort(check)
+            yield check
+        with _required("code"):
             path = discovery.entry_point(self._folder, self.name, self._type, self._manifest.entry)
-        except ManifestError as error:
-            yield Check("code", FAILED, str(error))
-            raise _Stop from None
         yield Check("code", OK, str(path))
 
-    # While it runs.
+    # While the plugin runs.
 
-    def _running_checks(self) -> Iterator[Check]:
-        self._config.registry.write_text(trial_rows.EMPTY, encoding="utf-8")
+    def _check_running(self) -> Iterator[Check]:
+        registry = self._config.registry
+        registry.write_text(_HEADER, encoding="utf-8")
         with EphemeralCore(self._config) as core:
             self._core = core
-            refs, problem = fixtures.load(
-                core, self._folder, self._manifest
-            )  # before the plugin's filters could refuse it
-            if (self._folder / fixtures.FILE).is_file() or problem:
-                yield Check("content", FAILED if problem else OK, problem or f"{self._folder / fixtures.FILE}")
-            self._config.registry.write_text(trial_rows.text(self._row, self._config.runtime_dir), encoding="utf-8")
+            content = self._folder / fixtures.FILE
+            refs, problem = fixtures.load(core, self._folder, self._manifest)  # before filters of the plugin reject it
+            if content.is_file() or problem:
+                yield Check("content", FAILED if problem else OK, problem or str(content))
+            registry.write_text(_registry_text(self._row, self._config.runtime_dir), encoding="utf-8")
             core.plugin_reload()
-            registered = self._registration()
-            yield registered
-            if registered.result == FAILED:
-                raise _Stop
-            yield from self._each(self._checks_of_a_running(refs))
-            yield self._shut_down()
-            yield self._start_time()
+            yield self._check_registration()
+            for check in self._checks_of_running(refs):
+                with _required("start again"):
+                    core.plugin_start(self.name)
+                yield check()
+            yield self._check_shutdown()
+            yield self._check_start_time()
 
-    def _checks_of_a_running(self, refs: dict[str, str]) -> Iterator[Callable[[], Check]]:
-        yield partial(self._signal, "health", Signal.HEALTH_CHECK)
+    def _checks_of_running(self, refs: dict[str, str]) -> Iterator[Callable[[], Check]]:
+        yield partial(self._check_signal, "health", Signal.HEALTH_CHECK)
         for action in self._manifest.actions.values():
-            yield partial(self._action, action, refs.get(action.name, ""))
-        yield partial(self._signal, "signal wake", Signal.WAKE_UP)
-        yield partial(self._signal, "signal reload", Signal.RELOAD_CONFIG)
+            yield partial(self._check_action, action, refs.get(action.name, ""))
+        yield partial(self._check_signal, "signal wake", Signal.WAKE_UP)
+        yield partial(self._check_signal, "signal reload", Signal.RELOAD_CONFIG)
         if self._recorded:
-            yield self._replay
-        yield self._messages
-        yield self._memory
+            yield self._check_replay
+        yield self._check_messages
+        yield self._check_memory
 
-    def _each(self, checks: Iterator[Callable[[], Check]]) -> Iterator[Check]:
-        """Each on a plugin that runs: what the one before broke is started again."""
-        for check in checks:
-            try:
-                self._core.plugin_start(self.name)
-            except CallError as error:
-                yield Check("start again", FAILED, str(error))
-                raise _Stop from None
-            yield check()
-
-    def _figures(self) -> dict[str, Any]:
-        return self._core.plugin_health(self.name)[0]
-
-    def _registration(self) -> Check:
+    def _check_registration(self) -> Check:
         try:
             self._core.plugin_start(self.name)
         except CallError as error:
-            why = str(error).removesuffix(f"; see `reed plugin logs {self.name}`")  # that of another core
-            return Check("registration", FAILED, why)
+            reason = str(error).removesuffix(f"; see `reed plugin logs {self.name}`")  # the log of the site's plugin
+            raise _Abort(Check("registration", FAILED, reason)) from None
         return Check("registration", OK, f"{self.name} {self.version} is READY")
 
-    def _start_time(self) -> Check:
-        """Of its second start: the first one waits for the core's own."""
+    def _check_start_time(self) -> Check:
+        """Of the second start, because the first one includes preparations of the core."""
         try:
             self._core.plugin_start(self.name)
         except CallError as error:
-            return Check("start time", FAILED, f"it cannot be started a second time: {error}")
-        took = self._figures()["ready_ms"]
-        if took > _SLOWEST_START:
-            return Check("start time", FAILED, f"READY {_after(took)}, expected {_SLOWEST_START:g} ms at most")
-        return Check("start time", OK, f"READY {_after(took)}")
+            return Check("start time", FAILED, f"the second start failed: {error}")
+        ready_ms = self._health()["ready_ms"]
+        if ready_ms > _MAX_START:
+            return Check("start time", FAILED, f"READY {_after(ready_ms)}, expected at most {_MAX_START:g} ms")
+        return Check("start time", OK, f"READY {_after(ready_ms)}")
 
-    def _signal(self, name: str, signal: Signal) -> Check:
-        """Sent, and answered by READY, BUSY or SLEEPING."""
+    def _check_signal(self, name: str, signal: Signal) -> Check:
         try:
-            before = self._figures()["signals"]
+            before = self._health()["signals"]
             since = time.monotonic()
             self._core.plugin_signal(self.name, signal)
-            while time.monotonic() - since < _SIGNAL_TIME:
-                if self._figures()["signals"] > before:
-                    took = (time.monotonic() - since) * 1000
-                    return Check(name, OK, f"{signal.name} answered {_after(took)}")
-                time.sleep(_LOOK_EVERY)
+            while time.monotonic() - since < _SIGNAL_TIMEOUT:
+                if self._health()["signals"] > before:
+                    return Check(name, OK, f"{signal.name} answered {_after(_ms_since(since))}")
+                time.sleep(_POLL_INTERVAL)
         except CallError as error:
             return Check(name, FAILED, str(error))
-        return Check(name, FAILED, f"{signal.name} was not answered by READY or BUSY within {_SIGNAL_TIME:g} s")
+        return Check(name, FAILED, f"no READY or BUSY within {_SIGNAL_TIMEOUT:g} s of {signal.name}")
 
-    def _action(self, action: Action, ref: str) -> Check:
+    def _check_action(self, action: Action, ref: str) -> Check:
         name = f"action {action.name}"
         data: Any = action.example
         if action.input == "snippet":
             data = ref
         elif action.example is None:
-            return Check(name, SKIPPED, "plugin.yaml has no `example` of what it takes")
+            return Check(name, SKIPPED, "no `example` in plugin.yaml")
         elif action.input == "bytes":
             data = str(action.example).encode()
         since = time.monotonic()
         try:
             answer = self._core.plugin_send(self.name, action.name, data)
         except ActionNotFound:
-            return Check(name, FAILED, "plugin.yaml has it, and the code did not register it")
+            return Check(name, FAILED, "in plugin.yaml, but not registered by the code")
         except CallError as error:
-            return self._refused(name, action, error.status, str(error))
-        told = f"{answer.status}, {_after((time.monotonic() - since) * 1000)}"
+            return _rejected(name, action, error.status, str(error))
+        summary = f"{answer.status}, {_after(_ms_since(since))}"
         if answer.status >= 400:
-            return self._refused(name, action, answer.status, bytes(answer.body).decode("utf-8", "replace"))
+            return _rejected(name, action, answer.status, bytes(answer.body).decode("utf-8", "replace"))
         if action.output is None:
-            return Check(name, OK, f"{told}; plugin.yaml has no `output` to compare it with")
-        return _compared(name, action, bytes(answer.body), told)
+            return Check(name, OK, f"{summary}; no `output` in plugin.yaml to compare with")
+        return _compare(name, action, bytes(answer.body), summary)
 
-    def _refused(self, name: str, action: Action, status: int, text: str) -> Check:
-        if action.input == "snippet" and action.example is None and status < 500:
-            return Check(name, SKIPPED, f"it takes no page made for the test ({status}: {text}): give it an `example`")
-        return Check(name, FAILED, f"the example was answered {status}: {text}")
-
-    def _replay(self) -> Check:
-        """The recorded calls, made again; the first answers that are not as they were."""
+    def _check_replay(self) -> Check:
         count, different = differences(self._core, self.name, self._manifest, self._recorded)
         if not count:
-            return Check("replay", FAILED, f"{self._recorded} has no call of {self.name}")
-        told = f"{plural(count, 'call')} of {self._recorded}"
+            return Check("replay", FAILED, f"{self._recorded} has no calls of {self.name}")
+        summary = f"{plural(count, 'call')} of {self._recorded}"
         if different:
-            first = "\n".join(different[:_MOST_DIFFERENT])
-            return Check("replay", FAILED, f"{told}, {len(different)} not answered as recorded:\n{first}")
-        return Check("replay", OK, f"{told}, answered as recorded")
+            first = "\n".join(different[:_MAX_DIFFERENCES])
+            return Check("replay", FAILED, f"{summary}, {len(different)} answered differently:\n{first}")
+        return Check("replay", OK, f"{summary}, answered as recorded")
 
-    def _messages(self) -> Check:
-        """A message of another plugin: one that it has no handler for is answered by ERROR."""
-        fifos = self._config.runtime_dir / "fifos"
+    def _check_messages(self) -> Check:
+        """Send a message of a type without a handler, which must be answered by ERROR."""
         try:
-            with FifoCheck(fifos, self.name) as letters:
-                return Check("messages", *letters.exchange())
+            with FifoCheck(self._config.runtime_dir / "fifos", self.name) as fifos:
+                return Check("messages", *fifos.exchange())
         except OSError as error:
             return Check("messages", FAILED, f"{error.filename}: {error.strerror}")
 
-    def _memory(self) -> Check:
-        pid = self._figures()["pid"]
+    def _check_memory(self) -> Check:
+        pid = self._health()["pid"]
         private = _private_bytes(pid)
         if private is None:
-            return Check("memory", SKIPPED, f"/proc/{pid}/smaps_rollup cannot be read here")
-        most = max(self._type.max_private, self._manifest.limits.memory or 0)
-        told = f"{private / _MB:.1f} MB of its own"
-        if private > most:
-            return Check("memory", FAILED, f"{told}, expected {most // _MB} MB at most")
-        return Check("memory", OK, told)
+            return Check("memory", SKIPPED, f"/proc/{pid}/smaps_rollup cannot be read")
+        limit = max(self._type.max_private, self._manifest.limits.memory or 0)
+        summary = f"{private / _MB:.1f} MB private"
+        if private > limit:
+            return Check("memory", FAILED, f"{summary}, expected at most {limit // _MB} MB")
+        return Check("memory", OK, summary)
 
-    def _shut_down(self) -> Check:
-        log, grace = Path(self._figures()["log"]), self._config.timing.stop_grace
+    def _check_shutdown(self) -> Check:
+        log, grace = Path(self._health()["log"]), self._config.timing.stop_grace
         since = time.monotonic()
         try:
             self._core.plugin_stop(self.name)
         except CallError as error:
             return Check("shutdown", FAILED, str(error))
-        took = time.monotonic() - since
-        ended = [
-            line
-            for line in log.read_text("utf-8", "replace").splitlines()
-            if line.split(" ", 1)[-1].startswith("-- pid ")
-        ]
-        how = ended[-1].rpartition(" ended: ")[2] if ended else "its end is not in its log"
-        if took >= grace:
-            return Check("shutdown", FAILED, f"it did not end on SHUTDOWN_GRACEFUL within {grace:g} s: {how}")
-        if how != "exit status 0":
-            return Check("shutdown", FAILED, f"it ended on SHUTDOWN_GRACEFUL, with {how}")
-        return Check("shutdown", OK, f"{how}, {_after(took * 1000)}")
+        took = _ms_since(since)
+        lines = (line.partition(" ")[2] for line in log.read_text("utf-8", "replace").splitlines())
+        exits = [line.rpartition(" ended: ")[2] for line in lines if line.startswith("-- pid ")]
+        exit_status = exits[-1] if exits else "no exit in its log"
+        if took >= grace * 1000:
+            return Check("shutdown", FAILED, f"still running {grace:g} s after SHUTDOWN_GRACEFUL: {exit_status}")
+        if exit_status != "exit status 0":
+            return Check("shutdown", FAILED, f"{exit_status} after SHUTDOWN_GRACEFUL")
+        return Check("shutdown", OK, f"{exit_status}, {_after(took)}")
 
-    # Beside it.
-
-    def _own_tests(self) -> Iterator[Check]:
-        for name, result, detail in self._type.tests(self._project()):
-            yield Check(name, result, detail)
+    def _health(self) -> dict[str, Any]:
+        return self._core.plugin_health(self.name)[0]
 
     @property
     def _type(self) -> PluginType:
@@ -300,24 +282,55 @@ class PluginTest:
         return Project(self._folder, self.name, settings, actions, found.entry, found.lua, self._say)
 
 
-def _compared(name: str, action: Action, body: bytes, told: str) -> Check:
+def _rejected(name: str, action: Action, status: int, text: str) -> Check:
+    if action.input == "snippet" and action.example is None and status < 500:
+        return Check(name, SKIPPED, f"rejected the generated page ({status}: {text}); add an `example`")
+    return Check(name, FAILED, f"rejected its example, {status}: {text}")
+
+
+def _compare(name: str, action: Action, body: bytes, summary: str) -> Check:
     try:
         answered = strict_json.loads(body)
     except Malformed as error:
         if isinstance(action.output, str):
-            return Check(name, OK, f"{told}, {len(body)} bytes that are no JSON")
-        return Check(name, FAILED, f"answered {told}, but not JSON: {error.message}")
-    wrong = difference(action.output, answered)
-    return Check(name, FAILED, wrong) if wrong else Check(name, OK, f"{told}, as declared")
+            return Check(name, OK, f"{summary}, {len(body)} bytes, not JSON")
+        return Check(name, FAILED, f"{summary}, but not JSON: {error.message}")
+    found = difference(action.output, answered)
+    return Check(name, FAILED, found) if found else Check(name, OK, f"{summary}, as declared")
+
+
+def _default_row(folder: Path, manifest: Manifest, runtime_dir: Path) -> Row:
+    return Row(
+        plugin_name=manifest.name,
+        plugin_type=type_of(folder, manifest.name, manifest.entry).name,
+        socket_path=runtime_dir / "plugins" / f"{manifest.name}.sock",
+        version=manifest.version,
+        required_permissions=frozenset(map(Permission, _DEFAULT_PERMISSIONS)),
+        user_groups=frozenset(),
+        auto_start=False,
+        description="",
+    )
+
+
+def _registry_text(row: Row, runtime_dir: Path) -> str:
+    """plugin-registry.csv with the plugin and the peer of the FIFO check."""
+    permissions, groups = (",".join(sorted(each)) for each in (row.required_permissions, row.user_groups))
+    own = f'{row.plugin_name},{row.plugin_type},{row.socket_path},{row.version},"{permissions}","{groups}",false,""'
+    peer = f'{PEER},native,{runtime_dir / f"plugins/{PEER}.sock"},1.0.0,"","",false,""'
+    return f"{_HEADER}{own}\n{peer}\n"
 
 
 def _private_bytes(pid: int) -> int | None:
-    """The memory that nobody shares with the process; None when the kernel does not tell."""
+    """Memory that the process shares with no other; None if the kernel does not report it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
     except OSError:
         return None
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+
+
+def _ms_since(start: float) -> float:
+    return (time.monotonic() - start) * 1000
 
 
 def _after(milliseconds: float) -> str:

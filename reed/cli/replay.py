@@ -82,7 +82,7 @@ def _replay(core: Client, plugin: str, action: Action, call: RecordedCall) -> st
     data: Any = call.payload
     if action.input == "snippet":
         snippet = json.loads(call.payload)
-        recorded_id, new_id = snippet["id"], fixtures.remake(core, snippet["name"], snippet["content"])
+        recorded_id, new_id = snippet["id"], fixtures.recreate(core, snippet["name"], snippet["content"])
         data = new_id
     try:
         answer = core.plugin_send(plugin, action.name, data)

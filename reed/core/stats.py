@@ -1,8 +1,4 @@
-"""The figures of SYSTEM_STATS (protocol.md#plugins) as one JSON object.
-
-loop.histogram[n] counts the turns that took 2**(n-1) to 2**n microseconds, without the time in poll and the wait for
-the disk. loop.disk_longest_ms is the longest wait of a turn for the disk. workers, indexer: pools of processes.
-"""
+"""The figures of SYSTEM_STATS (protocol.md#plugins) as one JSON object."""
 
 from __future__ import annotations
 

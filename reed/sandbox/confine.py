@@ -1,10 +1,5 @@
 """All layers in order; each depends on the one before (sandbox.md#layers).
 
-    before the fork   Sandbox.prepare(rules)   opens paths, builds the filter, and returns a list of steps
-    in the child      Confinement.apply()      mark · rlimits · descriptors · no_new_privs · capabilities
-                                               · Landlock · seal of the own socket · seccomp · memory limit
-    in the parent     Confinement.close()
-
 The child only makes prepared calls: every page that it is the first to touch has to be copied.
 """
 
@@ -31,10 +26,9 @@ class Confinement:
         self.steps: list[Step] = []
 
     def apply(self, memory: int | None = None) -> None:
-        """Confines this process permanently. On SandboxError the process must exit.
+        """Confines this process, which must have one thread, permanently. On SandboxError it must exit.
 
-        The process must have one thread, and lead a session if it will execute a program. `memory` is its limit in
-        bytes, if that was not known before the fork.
+        It must lead a session if it will execute a program. `memory` is a limit in bytes that was not known before.
         """
         for step in self.steps:
             step.run()
@@ -49,10 +43,7 @@ class Confinement:
 
 
 class Sandbox:
-    """Knows the kernel and caches the filter programs. One in each process that launches plugins.
-
-    Raises SandboxError when this process carries the mark of plugins itself.
-    """
+    """Raises SandboxError when this process carries the mark of plugins itself."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         mark.check_unmarked()
@@ -61,19 +52,15 @@ class Sandbox:
         self._programs: dict[Kind, bytes] = {}
 
     def ruleset(self, rules: Rules) -> int:
-        """A Landlock ruleset of the paths and ports, as a descriptor; -1 if Landlock is missing or off.
-
-        The paths are opened here; the descriptor may be sent to another process.
-        """
+        """A descriptor, which may be sent to another process; -1 if Landlock is missing or off."""
         version = self._version(rules)
         return landlock.ruleset(self.kernel, version, rules) if version else -1
 
     def prepare(self, rules: Rules, *, keep: Collection[int] = (), ruleset: int | None = None) -> Confinement:
-        """Does everything that can be done before the fork.
+        """Does everything that can be done before the fork. Raises SandboxError.
 
-        The process keeps the standard streams and the descriptors `keep`; after an exec, only the streams. `ruleset` is
-        the number that the ruleset's descriptor will have in the process; None creates one here. Raises SandboxError:
-        a rule cannot be created, or the rules are strict and this kernel lacks a layer.
+        The process keeps the standard streams and, until an exec, the descriptors `keep`. `ruleset` is the number that
+        the ruleset's descriptor will have in the process; None creates one here.
         """
         self.check(rules)
         own = OwnSocket(self.kernel, rules.own_socket) if rules.own_socket is not None else None

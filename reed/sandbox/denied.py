@@ -1,7 +1,6 @@
-"""The system calls that plugins are denied, in groups with their reasons. All others up to LAST are allowed.
+"""The system calls that plugins are denied, by number on x86-64 and aarch64 (None: there is no such call).
 
-Numbers are those of x86-64 and aarch64; None: the architecture has no such call. Calls above LAST, and those of the x32
-ABI, return ENOSYS, as on an older kernel.
+Others up to LAST are allowed. Calls above LAST, and those of the x32 ABI, return ENOSYS, as on an older kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ Numbers = tuple[int | None, int | None]
 MACHINES = {"x86_64": 0, "aarch64": 1}
 LAST = 462  # mseal, Linux 6.10
 
-# Only an attack on the machine uses these: SIGSYS kills the process.
+# SIGSYS kills the process: only an attack on the machine uses these
 KILLED: dict[str, Numbers] = {
     "init_module": (175, 105),
     "finit_module": (313, 273),
@@ -25,7 +24,7 @@ KILLED: dict[str, Numbers] = {
     "ioperm": (173, None),
 }
 
-# EPERM.
+# EPERM
 TRACING: dict[str, Numbers] = {  # other processes: their memory, descriptors, pages
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
@@ -36,7 +35,7 @@ TRACING: dict[str, Numbers] = {  # other processes: their memory, descriptors, p
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
 }
-# Large parts of the kernel that plugins do not need; io_uring also bypasses this filter.
+# Large parts of the kernel that plugins do not need; io_uring also bypasses this filter
 KERNEL: dict[str, Numbers] = {
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
@@ -104,7 +103,7 @@ WATCHING: dict[str, Numbers] = {  # events in any folder
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
 }
-CHANNELS: dict[str, Numbers] = {  # between processes, other than FIFOs: Landlock does not cover these
+CHANNELS: dict[str, Numbers] = {  # between processes: Landlock does not cover these
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmctl": (31, 195),
@@ -119,19 +118,19 @@ CHANNELS: dict[str, Numbers] = {  # between processes, other than FIFOs: Landloc
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
 }
-SERVING: dict[str, Numbers] = {  # a plugin uses its connection to the core: it serves nobody else
+SERVING: dict[str, Numbers] = {  # a plugin serves only the core
     "bind": (49, 200),
     "listen": (50, 201),
     "accept": (43, 202),
     "accept4": (288, 242),
 }
-LEAVING: dict[str, Numbers] = {  # the core kills a plugin with all its children by the process group
+LEAVING: dict[str, Numbers] = {  # the core kills a plugin with its process group and session
     "setsid": (112, 157),
     "setpgid": (109, 154),
 }
 REFUSED = (TRACING, KERNEL, MOUNTS, MACHINE, ATTRIBUTES, WATCHING, CHANNELS, SERVING, LEAVING)
 
-# EPERM for a plugin that executes nothing: it stays one process, with the descriptors that it was confined with.
+# EPERM for a plugin that executes nothing: it stays one process
 REFUSED_WITHOUT_EXEC: dict[str, Numbers] = {
     "fork": (57, None),
     "vfork": (58, None),
@@ -144,10 +143,10 @@ REFUSED_WITHOUT_EXEC: dict[str, Numbers] = {
     "socketpair": (53, 199),
 }
 
-# ENOSYS: its flags are in memory, which a filter cannot read. libc falls back to clone.
+# ENOSYS: its flags are in memory, which a filter cannot read. libc falls back to clone
 UNKNOWN: dict[str, Numbers] = {"clone3": (435, 435)}
 
-# EPERM unless the arguments pass the tests in `filter`.
+# EPERM unless the arguments pass the tests in `filter`
 TESTED: dict[str, Numbers] = {
     "clone": (56, 220),
     "socket": (41, 198),

@@ -4,8 +4,7 @@
     number ── a tree of ranges ── a verdict: allow, EPERM, ENOSYS, kill
                                └─ tests of the arguments: one alternative holds → allow, else EPERM
 
-The kernel runs the program once for every number when it is installed: 0.1 ms for a tree, 0.3 ms for a list. The pid
-and the own socket's address are placeholders in the program, filled in before it is installed.
+The kernel runs it for every number when it is installed, which takes 0.1 ms for a tree and 0.3 ms for a list.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 _ALL = 0xFFFFFFFF
 _HEAD = "@HP"  # struct sock_fprog: how many instructions, and where
 
-# Placeholders that no pid (below 2**22) and no half of an address (below 2**47) can equal.
+# Placeholders that no pid (below 2**22) and no half of an address (below 2**47) can equal
 PID, ADDRESS_LOW, ADDRESS_HIGH = 0xF11E0001, 0xF11E0002, 0xF11E0003
 
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
@@ -50,25 +49,25 @@ Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
 
 
 class ArgumentTest(NamedTuple):
-    """A 32-bit word of the arguments, masked, must equal the value."""
+    """A 32-bit word of the arguments, masked, equals the value."""
 
     word: int
     value: int
     mask: int = _ALL
 
 
-Alternatives = tuple[tuple[ArgumentTest, ...], ...]  # all tests of one of them must hold
+Alternatives = tuple[tuple[ArgumentTest, ...], ...]  # all tests of one must hold
 Verdict = int | Alternatives
 
 
 class Kind(NamedTuple):
-    executes: bool  # otherwise it stays one process
-    network: bool = False  # TCP sockets
-    own_socket: bool = False  # one process: it may create a Unix socket and connect it to one address
+    executes: bool
+    network: bool = False
+    own_socket: bool = False
 
 
 def program(machine: str, kind: Kind) -> bytes:
-    """The program with its placeholders. Raises SandboxError for an unknown machine."""
+    """With placeholders. Raises SandboxError for an unknown machine."""
     if machine not in _ARCHITECTURES:
         raise SandboxError("seccomp", f"no table of system calls for {machine}", hint="set sandbox: auto")
     ranges = _ranges(_verdicts(denied.MACHINES[machine], kind))
@@ -83,7 +82,7 @@ def program(machine: str, kind: Kind) -> bytes:
 
 
 class SeccompFilter:
-    """A program in memory, for one process. `address` is that of its own socket, if it has one."""
+    """For one process. `address` is that of its own socket."""
 
     def __init__(self, code: bytes, address: int = 0) -> None:
         for placeholder, value in ((ADDRESS_LOW, address & _ALL), (ADDRESS_HIGH, address >> 32)):
@@ -109,12 +108,11 @@ class SeccompFilter:
 
 
 def word(argument: int, *, high: bool = False) -> int:
-    """The offset in struct seccomp_data (little-endian) of the lower or upper half of an argument."""
+    """The offset in struct seccomp_data (little-endian) of half an argument."""
     return 16 + 8 * argument + (4 if high else 0)
 
 
 def _tests(kind: Kind) -> dict[str, Verdict]:
-    """By name of the call."""
     me = ArgumentTest(word(0), 0)
     no_fast_open = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3} if kind.network else {}
     found: dict[str, Verdict] = {
@@ -150,7 +148,7 @@ def _sockets(kind: Kind) -> Verdict:
 
 
 def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
-    """By number: every call that is not always allowed."""
+    """Every call that is not always allowed."""
     found: dict[int, Verdict] = {}
 
     def put(calls: Iterable[tuple[Numbers, Verdict]]) -> None:
@@ -166,7 +164,7 @@ def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
 
 
 def _ranges(verdicts: dict[int, Verdict]) -> list[tuple[int, Verdict]]:
-    """(first number, verdict), ascending; each range ends where the next begins."""
+    """(first number, verdict), ascending."""
     found: list[tuple[int, Verdict]] = []
     for number in range(denied.LAST + 1):
         verdict = verdicts.get(number, ALLOW)

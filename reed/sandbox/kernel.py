@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from ctypes import c_int, c_long, c_size_t, c_ulong, c_void_p
 from typing import Any, NamedTuple
 
 from reed.errors import ReedError
@@ -15,7 +16,7 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class SandboxError(ReedError):
-    """`layer` failed, so a plugin's process could not be confined. The process must exit."""
+    """A plugin's process could not be confined, and must exit."""
 
     def __init__(self, layer: str, message: str, *, hint: str = "") -> None:
         super().__init__(f"sandbox: {layer}: {message}", hint=hint)
@@ -26,9 +27,9 @@ class Step(NamedTuple):
     """One call that confines a process, prepared before the fork."""
 
     layer: str
-    action: str  # for the error message
+    action: str
     function: Callable[..., Any]  # returns -1 and sets errno, as libc does, or raises OSError
-    arguments: tuple[Any, ...]  # bytes or ctypes buffers rather than addresses, to keep the memory alive
+    arguments: tuple[Any, ...]  # buffers rather than addresses, to keep the memory alive
 
     def run(self) -> None:
         """Raises SandboxError."""
@@ -39,32 +40,27 @@ class Step(NamedTuple):
 
 
 class Kernel:
-    """libc's functions, looked up once. Attributes without docstring are as in their manual pages."""
+    """libc's functions, looked up once."""
 
     def __init__(self, machine: str = "") -> None:
         self.machine = machine or os.uname().machine
         libc = ctypes.CDLL(None, use_errno=True)
-        number, long, pointer, size = ctypes.c_int, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t
-        self.syscall = libc.syscall
-        self.syscall.argtypes = (long,) * 7
-        self.syscall.restype = long
-        self.prctl = libc.prctl
-        self.prctl.argtypes = (number, ctypes.c_ulong, pointer, ctypes.c_ulong, ctypes.c_ulong)
-        self.setrlimit = libc.setrlimit
-        self.setrlimit.argtypes = (number, pointer)
-        self.capset = libc.capset
-        self.capset.argtypes = (pointer, pointer)
-        self.capget = libc.capget
-        self.capget.argtypes = (pointer, pointer)
-        self.connect = libc.connect
-        self.connect.argtypes = (number, pointer, ctypes.c_uint)
-        self._mmap = libc.mmap
-        self._mmap.argtypes = (pointer, size, number, number, number, long)
-        self._mmap.restype = pointer
-        self.mprotect = libc.mprotect
-        self.mprotect.argtypes = (pointer, size, number)
-        self._munmap = libc.munmap
-        self._munmap.argtypes = (pointer, size)
+        number, long, word, pointer, size = c_int, c_long, c_ulong, c_void_p, c_size_t
+
+        def declare(name: str, *arguments: type, returns: type = number) -> Any:
+            function = getattr(libc, name)
+            function.argtypes, function.restype = arguments, returns
+            return function
+
+        self.syscall = declare("syscall", *(long,) * 7, returns=long)
+        self.prctl = declare("prctl", number, word, pointer, word, word)
+        self.setrlimit = declare("setrlimit", number, pointer)
+        self.capset = declare("capset", pointer, pointer)
+        self.capget = declare("capget", pointer, pointer)
+        self.connect = declare("connect", number, pointer, ctypes.c_uint)
+        self.mprotect = declare("mprotect", pointer, size, number)
+        self._mmap = declare("mmap", pointer, size, number, number, number, long, returns=pointer)
+        self._munmap = declare("munmap", pointer, size)
 
     def call(self, number: int, *arguments: int) -> int:
         """A system call with the same number on every architecture (all since Linux 5.0). Raises OSError."""
@@ -75,7 +71,7 @@ class Kernel:
         return checked(self.prctl(option, *arguments, *(0,) * (4 - len(arguments))))
 
     def map_page(self) -> int:
-        """Returns the address of a new page of zeros. Raises OSError."""
+        """The address of a new page of zeros. Raises OSError."""
         size = os.sysconf("SC_PAGESIZE")
         address: int = self._mmap(None, size, _PROT_READ | _PROT_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
         checked(-1 if address == _MAP_FAILED else 0)
@@ -86,7 +82,7 @@ class Kernel:
 
 
 def checked(result: int) -> int:
-    """Returns the result of a libc function, or raises OSError if it is -1."""
+    """Raises OSError for -1, the result of a libc function that failed."""
     if result == -1:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -1,13 +1,4 @@
-"""Landlock: which files, FIFOs and TCP ports a process can use. Everything that the kernel's ABI offers is used.
-
-    ABI   Linux       adds
-    1     5.13        files and folders: read, write, execute, make, remove
-    2     5.19        renaming and linking between folders
-    3     6.2         truncating
-    4     6.7         TCP: bind and connect, by port
-    5     6.10        ioctl on devices
-    6     6.12        no abstract Unix socket, no Unix signal to a process outside
-    7     6.15        denials of a program that was executed are in the audit log
+"""Landlock: which files, FIFOs and TCP ports a process can use. `probe` lists what each ABI of the kernel adds.
 
 Every access that the ABI handles is denied unless a rule grants it. Open descriptors keep their access.
 """
@@ -39,7 +30,7 @@ TRUNCATE = 1 << 14
 IOCTL_DEV = 1 << 15
 
 _ABI_1 = (1 << 13) - 1
-_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # rights that a rule for a file may have
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _READ = READ_FILE | READ_DIR
 _CHANGE = _READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER
 _BIND_TCP, _CONNECT_TCP = 1, 2
@@ -47,7 +38,7 @@ _SCOPES = 1 | 2  # abstract Unix sockets, Unix signals
 
 
 def abi(kernel: Kernel) -> int:
-    """The ABI of this kernel; 0: Landlock is missing or disabled."""
+    """0: Landlock is missing or disabled."""
     try:
         return kernel.call(_CREATE_RULESET, 0, 0, _VERSION)
     except OSError:
@@ -55,7 +46,7 @@ def abi(kernel: Kernel) -> int:
 
 
 def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
-    """A descriptor of a new ruleset. Raises SandboxError."""
+    """A descriptor. Raises SandboxError."""
     size = 8 if version < 4 else 16 if version < 6 else 24
     attributes = struct.pack("=QQQ", _handled(version), _BIND_TCP | _CONNECT_TCP, _SCOPES)
     buffer = ctypes.create_string_buffer(attributes[:size], size)
@@ -74,15 +65,11 @@ def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
 def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool) -> Iterator[Step]:
     """Enforces the ruleset and closes its descriptor. Needs no_new_privs."""
     if executes:  # /proc/self of the child does not exist before the fork
-        access = _READ & _handled(version)
-        yield Step("landlock", "rule for /proc/self", _add_self, (kernel, fd, ctypes.create_string_buffer(16), access))
+        rule = kernel, fd, ctypes.create_string_buffer(16), "/proc/self", _READ & _handled(version)
+        yield Step("landlock", "rule for /proc/self", _add_path, rule)
     flags = _LOG_NEW_EXEC_ON if executes and version >= 7 else 0
     yield Step("landlock", "restrict", kernel.syscall, (_RESTRICT_SELF, fd, flags, 0, 0, 0, 0))
     yield Step("landlock", "close the ruleset", os.close, (fd,))
-
-
-def _add_self(kernel: Kernel, fd: int, rule: ctypes.Array[ctypes.c_char], access: int) -> None:
-    _add_path(kernel, fd, rule, "/proc/self", access)
 
 
 def _handled(version: int) -> int:

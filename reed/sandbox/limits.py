@@ -1,9 +1,7 @@
 """The layers that every kernel has: rlimits, descriptors, no_new_privs, capabilities.
 
-PR_SET_DUMPABLE is not used: an exec resets it, Landlock already prevents plugins from tracing each other, and a core
-that is not root could no longer read its plugins' memory use. PDEATHSIG is not used either: a plugin outlives the core
-(plugin-lifecycle.md#adoption). When the core runs as root, a plugin is root without capabilities, so its folder must
-belong to root or be readable by everyone.
+Not PR_SET_DUMPABLE: an exec resets it, Landlock already prevents tracing, and a core that is not root could no longer
+read its plugins' memory use. Not PDEATHSIG: a plugin outlives the core.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def limit(kernel: Kernel, rules: Rules) -> Iterator[Step]:
 
 
 def limit_memory(kernel: Kernel, memory: int | None) -> Iterator[Step]:
-    """The last layer: until the exec, the process is a copy of the zygote, which may be larger than the limit."""
+    """Last, because until the exec the process is a copy of the zygote, which may be larger than the limit."""
     if memory is not None:
         yield _limit(kernel, "memory", resource.RLIMIT_DATA, memory)
 
@@ -47,7 +45,7 @@ def _limit(kernel: Kernel, what: str, kind: int, limit: int) -> Step:
 
 
 def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -> Iterator[Step]:
-    """Closes all descriptors except the standard streams and `keep`, now or on exec."""
+    """Closes all except the standard streams and `keep`, now or on exec."""
     flags = _CLOSE_RANGE_CLOEXEC if on_exec else 0
     try:
         kernel.call(_CLOSE_RANGE, _LAST_FD, _LAST_FD, flags)
@@ -63,17 +61,17 @@ def close_descriptors(kernel: Kernel, keep: Collection[int], *, on_exec: bool) -
 
 def _close_one_by_one(keep: Collection[int], on_exec: bool) -> None:
     for fd in {int(name) for name in os.listdir("/proc/self/fd")} - {*keep}:
-        with contextlib.suppress(OSError):  # that of listdir is closed already
+        with contextlib.suppress(OSError):  # listdir closed its own
             os.set_inheritable(fd, False) if on_exec else os.close(fd)
 
 
 def no_new_privs(kernel: Kernel) -> Iterator[Step]:
-    """From now on an exec gives no privileges (setuid). Landlock and seccomp require this."""
+    """Landlock and seccomp require this."""
     yield Step("no_new_privs", "set", kernel.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def drop_capabilities(kernel: Kernel, *, every: bool) -> Iterator[Step]:
-    """Drops all capabilities, or only the one that raises hard limits. With no_new_privs no exec restores them."""
+    """Drops all, or only the one that raises hard limits. With no_new_privs no exec restores them."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     kept = bytes(_CAPABILITY_SETS.size)
     if not every:
@@ -84,7 +82,7 @@ def drop_capabilities(kernel: Kernel, *, every: bool) -> Iterator[Step]:
 
 
 def _without(sets: bytes, capability: int) -> bytes:
-    """`sets` without a capability whose number is below 32."""
+    """For a capability whose number is below 32."""
     words = list(_CAPABILITY_SETS.unpack(sets))
     words[:3] = (word & ~(1 << capability) for word in words[:3])
     return _CAPABILITY_SETS.pack(*words)

@@ -1,10 +1,4 @@
-"""The mark of plugin processes: a hard limit of 0 on file locks, RLIMIT_LOCKS (plugin-mark.md).
-
-    confine ── mark ── plugin ── fork, exec, clone(CLONE_PARENT), setsid, a death of the core ── still marked
-
-Every child inherits a hard limit, and only CAP_SYS_RESOURCE can raise it, which no plugin has. Linux has ignored this
-limit since 2.4.25, so it restricts nothing and nobody else sets it to 0.
-"""
+"""The mark of plugin processes: a hard limit of 0 on file locks, RLIMIT_LOCKS (plugin-mark.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +10,7 @@ from collections.abc import Iterator
 
 from reed.sandbox.kernel import Kernel, SandboxError, Step
 
-RLIMIT_LOCKS = 10  # the same number on every architecture
+RLIMIT_LOCKS = 10
 _LINE = b"Max file locks"  # of /proc/PID/limits: name, soft limit, hard limit, unit
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -26,7 +20,7 @@ def mark(kernel: Kernel) -> Iterator[Step]:
 
 
 def is_marked(pid: int) -> bool | None:
-    """Whether the process belongs to a plugin; None when it is gone or unreadable.
+    """None when the process is gone or unreadable.
 
     Raises OSError when this process has no descriptor or memory left to read it.
     """

@@ -22,7 +22,7 @@ LENGTH = 110  # of struct sockaddr_un
 
 
 class OwnSocket:
-    """Created before the fork, sealed after it in the child, closed in the parent."""
+    """Sealed after the fork in the child, closed in the parent."""
 
     __slots__ = ("_kernel", "address")
 
@@ -36,11 +36,10 @@ class OwnSocket:
         ctypes.memmove(self.address, content, LENGTH)
 
     def set_path(self, path: str) -> None:
-        """Changes the path; only before `seal`."""
+        """Only before `seal`."""
         ctypes.memmove(self.address, _content(path), LENGTH)
 
     def seal(self, *, mseal: bool) -> Iterator[Step]:
-        """Makes the address read-only, and with `mseal` (if this kernel has it) immutable."""
         size = os.sysconf("SC_PAGESIZE")
         yield Step("own socket", "make its address read-only", self._kernel.mprotect, (self.address, size, _PROT_READ))
         if mseal:
@@ -48,7 +47,7 @@ class OwnSocket:
             yield Step("own socket", "seal its address", self._kernel.syscall, arguments)
 
     def connect(self, fd: int) -> None:
-        """Connects a Unix stream socket to the path. Raises OSError."""
+        """Raises OSError."""
         checked(self._kernel.connect(fd, self.address, LENGTH))
 
     def close(self) -> None:

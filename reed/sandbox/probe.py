@@ -1,7 +1,4 @@
-"""Which layers this kernel has, and what plugins could do because a layer is missing.
-
-For `reed plugin status`, SYSTEM_STATS and `sandbox: strict`. Probing changes nothing.
-"""
+"""Which layers this kernel has, and what plugins could do because a layer is missing. Probing changes nothing."""
 
 from __future__ import annotations
 
@@ -29,21 +26,20 @@ _SINCE = (  # Landlock ABI, Linux version, what is missing before
 
 class Layers(NamedTuple):
     no_new_privs: bool
-    landlock: int  # ABI; 0: none
+    landlock: int  # ABI, or 0
     seccomp: bool
     truncate: bool
     tcp: bool
     ioctl: bool
     scope: bool
     sealed: bool  # the address of a Lua plugin's own socket
-    missing: tuple[str, ...]  # a sentence for each missing layer
+    missing: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         return {**self._asdict(), "missing": list(self.missing)}
 
 
 def probe(kernel: Kernel, release: str = "") -> Layers:
-    """`release` replaces the running kernel's, as `uname -r` prints it."""
     release = release or os.uname().release
     version = landlock.abi(kernel)
     privs, seccomp, sealed = _no_new_privs(kernel), _seccomp(kernel), own_socket.has_mseal(kernel)
@@ -71,7 +67,7 @@ def probe(kernel: Kernel, release: str = "") -> Layers:
 
 
 def _needs(linux: str, release: str) -> str:
-    """The kernel that a layer needs; if this one is new enough, what else may block it."""
+    """Also names what else may block the layer if this kernel is new enough."""
     found = re.match(r"(\d+)\.(\d+)", release)
     if not found or _version(*found.groups()) < _version(*linux.split(".")):
         return f"Linux {linux}"

@@ -1,11 +1,6 @@
 """What one plugin's process may do, derived from its type, row, manifest and reed.yaml (sandbox.md#rules).
 
-FIFOs: Landlock grants existing files and folders, not names, and all FIFOs are in one folder. So each FIFO has hard
-links <runtime>/peers/SELF/to/OTHER and .../from/OTHER, and a plugin is granted its two folders with all future entries.
-
-Not enforced, on any kernel up to Landlock ABI 8: a plugin that executes programs may connect to every Unix socket that
-its user may write to (the core recognises it there; other daemons of that user do not), may fill its data folder, and
-may start as many processes as its user. Every plugin may stat any file.
+SECURITY.md lists what is not enforced. FIFOs are granted by two folders of links, <runtime>/peers/SELF/from and to.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ DNS_PORT = 53
 _EVERYONE = ("/dev/null", "/dev/urandom", "/etc/localtime")
 _NETWORK = (
     "/etc/resolv.conf",
-    "/run/systemd/resolve",  # resolv.conf links into it, to a file that is replaced at times
+    "/run/systemd/resolve",  # resolv.conf links to a file in it, which is replaced at times
     "/etc/hosts",
     "/etc/host.conf",
     "/etc/nsswitch.conf",
@@ -34,27 +29,27 @@ _NETWORK = (
 
 
 class Profile(NamedTuple):
-    """What a plugin type may do (reed.plugin_types)."""
+    """Of a plugin type (reed.plugin_types)."""
 
-    executes: bool  # it executes programs, forks, and may have the network; otherwise it stays one process
+    executes: bool  # programs, and forks; otherwise it stays one process
     read_paths: tuple[str, ...] = ()
-    run_paths: tuple[str, ...] = ()  # read and executed
+    run_paths: tuple[str, ...] = ()
 
 
 class Rules(NamedTuple):
-    """Paths are absolute; one that does not exist is ignored. A plugin that executes programs also reads /proc/self."""
+    """Paths are absolute; one that does not exist is ignored."""
 
     executes: bool
-    read_paths: tuple[str, ...]  # files, FIFOs, folders with everything below
-    run_paths: tuple[str, ...] = ()  # also executed
-    write_paths: tuple[str, ...] = ()  # existing files and FIFOs: nothing is created or truncated
-    data_paths: tuple[str, ...] = ()  # folders with full access to regular files
+    read_paths: tuple[str, ...]
+    run_paths: tuple[str, ...] = ()  # read and executed
+    write_paths: tuple[str, ...] = ()  # nothing is created or truncated
+    data_paths: tuple[str, ...] = ()  # full access to regular files
     own_socket: str | None = None  # the one Unix socket that it may connect to, unless it executes programs
     connect_tcp: tuple[int, ...] = ()  # ports
     memory: int | None = None  # bytes of RLIMIT_DATA
     open_files: int = 1024
     processes: int | None = None  # of its user in all, so 0 allows no fork; not enforced for root
-    mode: str = "auto"  # strict: a missing layer is an error; off: only mark, limits, no_new_privs
+    mode: str = "auto"  # strict, off
 
 
 def rules_for(
@@ -71,11 +66,9 @@ def rules_for(
     memory: int | None = None,
     mode: str = "auto",
 ) -> Rules:
-    """The rules of the plugin `name`. Reads no files.
-
-    `network`: the TCP ports that its manifest requests and reed.yaml allows.
+    """`network`: the TCP ports that its manifest requests and reed.yaml allows.
     `own_socket`: its socket, for a plugin that connects after it is confined.
-    `paths`: further folders that reed.yaml lets it read and, if it executes programs, run programs from.
+    `paths`: further folders that it reads and, if it executes programs, runs programs from.
     """
     executes = profile.executes
     ports = tuple(sorted({*network})) if executes else ()

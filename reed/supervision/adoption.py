@@ -1,12 +1,10 @@
 """Adoption: what a new core does with the plugin processes that an earlier core launched.
 
-    NAME.pid ─┬─ runs, and was launched from the same specification     adopted
-              ├─ runs, but the specification or the row has changed     killed; started again if it has a row
-              └─ the process is gone                                    the pid file is removed
-    NAME.asleep     the plugin hibernated                               started again
-    NAME+N.pid      a candidate or a draining process                   killed
-
-An adopted process reconnects and registers by itself. It is not a child of this core, so its exit status is unknown.
+NAME.pid         runs, from the same specification       adopted
+                 runs, from another one                  killed; started again if it has a row
+                 the process is gone                     the pid file is removed
+NAME.asleep      the plugin hibernated                   started again
+NAME+N.pid       a candidate or a draining process       killed
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from reed.peer_log import PeerLog
 from reed.process_handle import start_time
 from reed.supervision.pidfile import PidFile, kill_leftover, read_pid_file
 
-REJOIN_TIMEOUT = 10.0  # seconds for which a plugin looks for the next core
+REJOIN_TIMEOUT = 10.0  # seconds
 
 
 class Adoption:
@@ -27,11 +25,11 @@ class Adoption:
     def __init__(self, folder: Path, log: PeerLog) -> None:
         self._folder = folder
         self._log = log
-        self.to_start: set[str] = set()  # plugins that ran or hibernated, and were not adopted
-        self.sessions: set[int] = set()  # of processes that are gone; what they forked may still run
+        self.to_start: set[str] = set()  # plugins that ran or hibernated
+        self.sessions: set[int] = set()  # what ended processes forked may still run in them
 
     def take(self, name: str, fingerprint: str) -> PidFile | None:
-        """The process to adopt for a plugin. An empty fingerprint matches none."""
+        """An empty fingerprint matches none."""
         path = self._folder / f"{name}.pid"
         asleep = path.with_suffix(".asleep")
         if asleep.exists():
@@ -51,7 +49,7 @@ class Adoption:
     def clear(self, adopted: set[str]) -> None:
         """Kill every process that was not adopted, and remove FIFOs that no process uses."""
         for path in self._folder.glob("*.asleep"):
-            path.unlink()  # its row is gone
+            path.unlink()
         for path in self._folder.glob("*.pid"):
             if path.stem not in adopted:
                 self._kill(path, "no row belongs to it")
@@ -62,7 +60,7 @@ class Adoption:
                 (outputs / name).unlink()
 
     def _add_session(self, path: Path) -> None:
-        """Remember the session of a plugin's process, unless another process has its pid: then the session is empty."""
+        """If another process has the pid, the session is empty."""
         found = read_pid_file(path)
         if found is not None and start_time(found.pid) in {None, found.started}:
             self.sessions.add(found.pid)

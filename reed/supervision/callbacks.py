@@ -1,18 +1,13 @@
-"""The interfaces of supervision: what it tells the core, what it tells callers, and what its parts share.
-
-Callbacks            implemented by the core
-Waiters              callers that wait until a plugin has started, stopped or reloaded
-SupervisionContext   loop, configuration, log, launcher, and the processes by pid
-"""
+"""The interfaces of supervision: what it tells the core and its callers, and what its parts share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from reed.config import Config
-from reed.errors import CallError
+from reed.errors import CallError, ReedError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.launch_spec import Launcher, Specification
@@ -22,6 +17,7 @@ from reed.wire.codes import Signal
 
 Done = Callable[[], None]
 Failed = Callable[[CallError], None]
+Error = TypeVar("Error", bound=ReedError)
 
 
 def nothing(*_: object) -> None:
@@ -29,10 +25,10 @@ def nothing(*_: object) -> None:
 
 
 class Process(Protocol):
-    """A plugin's process (plugin_process.PluginProcess), as the core sees it."""
+    """A PluginProcess as the core sees it."""
 
     name: str
-    spec: Specification  # what it was launched from
+    spec: Specification
     dropped: bool
 
     @property
@@ -43,8 +39,6 @@ class Process(Protocol):
 
 
 class Callbacks(Protocol):
-    """What the core does when plugins change. Plugins are named; processes are passed where there may be several."""
-
     def prepare(self, name: str) -> None:
         """Before a launch: the plugin's socket must listen. May raise ReedError or OSError."""
 
@@ -54,7 +48,7 @@ class Callbacks(Protocol):
     def on_state(self, name: str, old: State, new: State) -> None: ...
 
     def on_gone(self, process: Process, reason: str) -> None:
-        """The process ended, or supervision has killed it."""
+        """The process ended or was killed."""
 
     def on_replaced(self, name: str) -> None:
         """Another process became active; the state is the same."""
@@ -66,18 +60,21 @@ class Callbacks(Protocol):
         """The plugin's row is new, or replaces one with another type or socket."""
 
     def on_removed(self, name: str) -> None:
-        """The plugin's row is gone, and its process has ended."""
+        """The row is gone, and the process has ended."""
 
 
-class Waiters:
+class Waiters(Generic[Error]):
     """The list is emptied before callers are called: they may add themselves again."""
 
     __slots__ = ("_callers",)
 
     def __init__(self) -> None:
-        self._callers: list[tuple[Done, Failed]] = []
+        self._callers: list[tuple[Done, Callable[[Error], None]]] = []
 
-    def add(self, done: Done, failed: Failed) -> None:
+    def __bool__(self) -> bool:
+        return bool(self._callers)
+
+    def add(self, done: Done, failed: Callable[[Error], None]) -> None:
         self._callers.append((done, failed))
 
     def done(self) -> None:
@@ -85,20 +82,18 @@ class Waiters:
         for done, _ in callers:
             done()
 
-    def fail(self, error: CallError) -> None:
+    def fail(self, error: Error) -> None:
         callers, self._callers = self._callers, []
         for _, failed in callers:
             failed(error)
 
-    def move_to(self, other: Waiters) -> None:
+    def move_to(self, other: Waiters[Error]) -> None:
         other._callers += self._callers
         self._callers = []
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisionContext:
-    """What the parts of supervision share."""
-
     loop: Loop
     config: Config
     launcher: Launcher
@@ -106,6 +101,6 @@ class SupervisionContext:
     log: PeerLog
     clock: Callable[[], float]  # Unix seconds
     random: Callable[[], float]  # from 0 to 1
-    on_exit: Callable[[int], None]  # the process with that pid has exited
+    on_exit: Callable[[int], None]  # gets the pid
     manifests: Manifests = field(default_factory=Manifests)
     processes: dict[int, Process] = field(default_factory=dict)  # by pid, until they are reaped

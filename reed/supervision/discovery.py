@@ -1,13 +1,6 @@
-"""Finds a plugin's folder and code, and fingerprints its files.
+"""Finds a plugin's folder and code, and fingerprints its files (plugin-yaml.md).
 
-<plugin_dirs>/NAME/                the first folder that exists
-    plugin.yaml
-    main.lua or NAME.lua           code of a Lua plugin, unless `entry` names another file
-    NAME or target/release/NAME    executable of a native plugin, unless `entry` names another file
-
-The fingerprint changes when a file has another size, inode or mtime, or is added or removed. It covers all files of a
-Lua plugin's folder; of a native plugin, the executable and the files directly in the folder. Hidden files and folders
-do not count.
+The fingerprint covers size, inode and mtime of each file that is not hidden.
 """
 
 from __future__ import annotations
@@ -27,7 +20,7 @@ _MAX_FILES = 1000  # of one plugin
 
 
 def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
-    """The folder of a plugin. Raises ManifestError, which names every folder that was searched."""
+    """The folder of a plugin: the first that exists. Raises ManifestError."""
     for folder in plugin_dirs:
         if (folder / name).is_dir():
             return folder / name
@@ -38,7 +31,7 @@ def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
 
 
 def entry_point(folder: Path, name: str, plugin_type: PluginType, entry: str) -> Path:
-    """The file to run. `entry` is the manifest's, which may be empty."""
+    """`entry` is the manifest's, which may be empty. Raises ManifestError."""
     places = plugin_type.places(name, entry)
     for place in places:
         path = folder / place

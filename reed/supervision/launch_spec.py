@@ -1,11 +1,8 @@
-"""What a plugin's process is launched from: its row, plugin.yaml, reed.yaml and code.
+"""What a plugin's process is launched from.
 
-    plugin-registry.csv ── Row ────────┐
-    plugin.yaml ────────── Manifest ───┼── Specification ── LaunchSpec ── Launcher.launch ── on_launched(pid)
-    reed.yaml, the folder's files ─────┘        │                                         └─ on_failed(reason)
-                                                └── fingerprint: the next core compares it (adoption)
-
-The zygote makes and confines the process (reed.zygote).
+row (plugin-registry.csv) ───────────┐
+manifest (plugin.yaml) ──────────────┼── Specification ── LaunchSpec ── Launcher
+reed.yaml, the folder's files ───────┘
 """
 
 from __future__ import annotations
@@ -28,8 +25,6 @@ from reed.wire.codes import Permission
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """Everything that a plugin's process gets, and its limits."""
-
     name: str
     plugin_type: PluginType
     version: str
@@ -37,14 +32,14 @@ class LaunchSpec:
     entry: Path
     socket_path: Path
     runtime_dir: Path
-    data_dir: Path | None  # its own data folder, only with file_write
+    data_dir: Path | None  # only with file_write
     settings: Mapping[str, Any]
     limits: PluginLimits
     permissions: tuple[str, ...]  # sorted
     actions: Mapping[str, int]  # name: command_id
-    lua: str = "5.5"  # the version of Lua, for a Lua plugin
+    lua: str = "5.5"
     sandbox: str = "auto"  # strict, off
-    network: tuple[int, ...] = ()  # TCP ports that reed.yaml allows, if the manifest asks for a network
+    network: tuple[int, ...] = ()  # TCP ports
     paths: tuple[Path, ...] = ()  # readable besides its own folder
 
 
@@ -65,13 +60,13 @@ class Launcher(Protocol):
     ) -> None:
         """Start the process as the leader of its own session, with `output_fd` as its stdout and stderr.
 
-        The caller closes `output_fd` when this returns, so a launcher that needs it longer duplicates it. Exactly one
-        callback is called: with the pid of a child of this process, or with the reason of the failure.
+        The caller closes `output_fd` afterwards. Calls one callback: with the pid of a child of this process, or
+        with the reason of the failure.
         """
 
 
 class Specification(NamedTuple):
-    """A plugin as its files describe it. A process whose specification changes is replaced."""
+    """A plugin as its files describe it."""
 
     row: Row
     manifest: Manifest
@@ -79,11 +74,11 @@ class Specification(NamedTuple):
     code: str  # the fingerprint of the plugin's files
 
     def matches(self, other: Specification | None) -> bool:
-        """Would a process launched from `other` be the same? Columns such as user_groups do not reach the process."""
+        """Would a process launched from `other` be the same?"""
         return other is not None and self == other._replace(row=_of_process(other.row, self.row))
 
     def fingerprint(self) -> str:
-        """Of everything that the process gets."""
+        """Of everything that the process gets; the next core compares it (adoption)."""
         row, launch = self.row, self.launch
         parts = (
             (row.plugin_type, row.version, str(row.socket_path), launch.permissions, str(launch.folder), self.code),
@@ -107,7 +102,7 @@ class Specification(NamedTuple):
 
 
 def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
-    """Raises ManifestError: no folder, no code, or a manifest that is invalid or does not match the row."""
+    """Raises ManifestError."""
     name = row.plugin_name
     folder = discovery.find(name, config.plugin_dirs)
     found = manifests.load(folder)
@@ -149,7 +144,7 @@ def _of_process(launched: Row, newest: Row) -> Row:
 
 
 def environment(spec: LaunchSpec) -> dict[str, str]:
-    """The environment of a native plugin. It contains nothing of the core's own environment."""
+    """For a native plugin: nothing of the core's own environment."""
     found = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -173,10 +168,9 @@ class Findings(NamedTuple):
 
 
 def check_site(config: Config) -> Findings:
-    """Do the rows and manifests fit together (`reed serve --check`)? Raises RegistryError if the registry is invalid.
+    """For `reed serve --check`. Raises RegistryError if the registry is invalid.
 
-    Errors would fail a plugin under a new core though it may run under the present one. A missing folder is a warning:
-    a row may be written before the plugin is installed.
+    A missing folder is a warning, because a row may be written before the plugin is installed.
     """
     errors: list[str] = []
     warnings: list[str] = []

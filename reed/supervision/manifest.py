@@ -1,23 +1,4 @@
-"""plugin.yaml: what a plugin offers and needs (plugin-yaml.md).
-
-    name: simple-seo            name and version must match the row
-    version: 1.2.0
-    lua: "5.5"                  or "5.4"
-    entry: main.lua             by default found by name (discovery)
-    actions:
-      validate: {command_id: 1, input: snippet, timeout: 5s, description: …, example: …, output: …}
-    events: {snippet.updated: validate}
-    filters:
-      snippet.create: validate                     short for {action: validate}
-      snippet.update: {action: validate, on_failure: pass, timeout: 2s}
-    settings: {…}               passed to the plugin; reed.yaml may override them
-    sleep: {after: 180s, mode: light}
-    limits: {memory: 8MB, cpu: 2s, calls: 100}
-    network: a model's server   why a native plugin needs TCP; reed.yaml allows ports
-
-Only name and version are required. Unknown keys, and events or filters that name no action, raise ManifestError with
-file, line and column.
-"""
+"""plugin.yaml: what a plugin offers and needs (plugin-yaml.md). Errors are ManifestError with file, line and column."""
 
 from __future__ import annotations
 
@@ -44,21 +25,17 @@ _VERSION = rf"(?=.{{1,{MAX_VERSION}}}$){VERSION}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """Something that a plugin does when it is called."""
-
     name: str = ""  # its key in the manifest
     command_id: Annotated[int, whole(FIRST_ACTION_ID, LAST_ACTION_ID)]
     input: Annotated[str, one_of("snippet", "json", "bytes")] = "json"
     output: Annotated[Any, plain] = None  # the response, as the author describes it
-    timeout: Annotated[float | None, seconds()] = None  # seconds; None: the core's call_timeout
+    timeout: Annotated[float | None, seconds()] = None  # None: the core's call_timeout
     description: Annotated[str, text] = ""
     example: Annotated[Any, plain] = None  # an input
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """When an idle plugin goes to sleep. Light sleep keeps the process, deep sleep ends it."""
-
     after: Annotated[float, seconds()]
     mode: Annotated[str, one_of("light", "deep")] = "light"
 
@@ -69,7 +46,7 @@ class Filter:
 
     action: Annotated[str, text]
     on_failure: Annotated[str, one_of("refuse", "pass")] = "refuse"  # what happens to the write when the action fails
-    timeout: Annotated[float, seconds()] = 5.0  # seconds
+    timeout: Annotated[float, seconds()] = 5.0
 
 
 def _filter(node: Node) -> Filter:
@@ -85,7 +62,7 @@ class Manifest:
     name: Annotated[str, like(SLUG, "the name of a plugin: a-z, then a-z 0-9 -, at most 31 characters")]
     version: Annotated[str, like(_VERSION, f"a version such as 1.2.0, of at most {MAX_VERSION} bytes")]
     description: Annotated[str, text] = ""
-    entry: Annotated[str, text] = ""  # a file in its folder; empty: `discovery.entry_point` finds it
+    entry: Annotated[str, text] = ""  # a file in its folder
     lua: Annotated[str, one_of("5.4", "5.5")] = "5.5"
     actions: Annotated[dict[str, Action], entries(_action, *_ACTION)] = field(default_factory=dict)
     events: Annotated[dict[str, str], entries(text)] = field(default_factory=dict)
@@ -93,7 +70,7 @@ class Manifest:
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
-    network: Annotated[str, text] = ""  # why it connects to other machines; empty: it does not
+    network: Annotated[str, text] = ""  # why it connects to other machines
 
 
 def load(folder: Path) -> Manifest:
@@ -111,7 +88,7 @@ def load(folder: Path) -> Manifest:
 
 
 class Manifests:
-    """A cache of manifests, by folder, until the file changes."""
+    """A cache, by folder, until the file changes."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, int, int], Manifest]] = {}

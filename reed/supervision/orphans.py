@@ -1,18 +1,14 @@
 """Orphans: processes that a plugin forked and that outlived it. They are killed; nobody else's processes are touched.
 
-A session contains everything that its plugin forked, because the sandbox refuses setsid; this also holds for adopted
-plugins. When a plugin's process ends, each marked process (reed.sandbox.mark) of its session is killed, until two
-sweeps in a row find none.
+When a plugin's process ends, each marked process (reed.sandbox.mark) of its session is killed, until two sweeps in a
+row find none. The sandbox refuses setsid, so the session has everything that the plugin forked.
 
 Children of this process
-    plugin processes and the zygote            skipped: others watch them
-    marked, in the session of a running plugin skipped until that plugin ends
-    marked, otherwise                          killed, and reaped
-    unmarked                                   children of the operator or of an embedding program: not touched. With
-                                               `reap_all` (`reed serve`) dead ones are reaped, because a core that is
-                                               PID 1 or a child subreaper becomes the parent of all orphans
-
-A sweep runs whenever a plugin's process ends, again soon while something remains, then at growing intervals.
+    plugin processes and the zygote             skipped: others watch them
+    marked, in the session of a running plugin  skipped until that plugin ends
+    marked, otherwise                           killed, and reaped
+    unmarked                                    not touched; `reap_all` (`reed serve`) reaps dead ones, since PID 1
+                                                and a child subreaper become the parent of all orphans
 """
 
 from __future__ import annotations
@@ -30,20 +26,17 @@ from reed.process_handle import ProcStat, read_stat
 from reed.sandbox.mark import is_marked
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-_FIRST_INTERVAL = 0.002  # seconds: about how long a killed process takes to disappear
-_RETRY_INTERVAL = 0.1  # the longest pause while something remains
+_FIRST_INTERVAL = 0.002  # about how long a killed process takes to disappear
+_RETRY_INTERVAL = 0.1
 _IDLE_INTERVAL = 10.0
-_STOP_TIMEOUT = 2.0  # seconds that a stopping core waits for orphans to die
-_REAP_AFTER = 1.0  # seconds: the code that started a child reaps it within the turn in which the child ends
+_STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
+_REAP_AFTER = 1.0  # whoever started a child reaps it within the turn in which the child ends
 _EMPTY_SWEEPS = 2
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Orphans:
-    """`runs` are the pids of plugin processes, `zygotes` those of the zygote and of earlier ones that died.
-
-    `launching` says whether a plugin's process may exist whose pid the core has not received yet.
-    """
+    """`zygotes` includes those that died. `launching`: may a plugin's process exist whose pid is not in `runs` yet?"""
 
     def __init__(
         self,
@@ -62,19 +55,18 @@ class Orphans:
         self._zygotes = zygotes
         self._launching = launching
         self._on_clean = on_clean
-        self._sessions: dict[int, int] = {}  # sessions of ended plugins, with the number of empty sweeps in a row
+        self._sessions: dict[int, int] = {}  # of ended plugins: the number of empty sweeps in a row
         self._dead: dict[tuple[int, int], float] = {}  # unmarked zombies by pid and start time: first seen at
         self._timer: Timer | None = None
         self._pause = _IDLE_INTERVAL
         self._until = 0.0
 
     def reap_all(self) -> None:
-        """This process only runs the core: become a child subreaper and reap every dead child."""
+        """For a process that only runs the core."""
         become_subreaper()
         self._reaps_all = True
 
     def clear_session(self, session: int) -> None:
-        """Kill what remains in the session of a plugin's process that has ended."""
         if session > 1:
             self._sessions[session] = 0
         self.sweep()
@@ -102,7 +94,7 @@ class Orphans:
             self._on_clean()
 
     def _kill_sessions(self) -> bool:
-        """Kill what remains in sessions of ended plugins; returns whether there was anything."""
+        """Returns whether there was anything."""
         if not self._sessions:
             return False
         occupied = set()
@@ -121,7 +113,7 @@ class Orphans:
         return bool(occupied)
 
     def _check_children(self) -> bool:
-        """Kill or reap this process's orphaned children; returns whether another sweep must follow soon."""
+        """Returns whether another sweep must follow soon."""
         remain = False
         dead: dict[tuple[int, int], float] = {}
         launching = self._launching()
@@ -133,7 +125,7 @@ class Orphans:
             if stat is None:
                 continue
             if launching and stat.session in {pid, *living}:
-                remain = True  # it may be a plugin's process whose pid the core has not received yet
+                remain = True  # perhaps a plugin's process
             elif stat.session in self._zygotes or is_marked(pid):
                 if stat.is_dead:
                     _reap(pid)
@@ -157,13 +149,12 @@ class Orphans:
         self._log.warning("killed orphan %s (pid %d), which a plugin had forked", stat.name, pid, peer=ORPHANS)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if stat.group > 1:
-                os.killpg(stat.group, signal.SIGKILL)  # the whole group at once, so that none of them forks meanwhile
+                os.killpg(stat.group, signal.SIGKILL)  # all at once, so that none of them forks meanwhile
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def become_subreaper() -> None:
-    """Orphaned descendants of this process become its children instead of pid 1's."""
     import ctypes
 
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
@@ -171,14 +162,14 @@ def become_subreaper() -> None:
 
 
 def children() -> Iterator[int]:
-    """The pids of this process's children, including zombies."""
+    """Including zombies."""
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", "rb") as file:
             yield from map(int, file.read().split())
 
 
 def is_child(pid: int) -> bool:
-    """Is this a child of this process that has not been reaped?"""
+    """Also true for a zombie."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,15 +1,10 @@
 """What a plugin writes to stdout and stderr, line by line.
 
-    FIFO ── Capture ── PluginLog ──┬── the core's log, under the plugin's name
-              │                    ├── <data_dir>/logs/NAME.log, rotated to NAME.log.1
-              │                    └── the plugin's last lines, for its status
-              └── ErrorLines: this process's lines that say what went wrong, for the reason of its exit
+    FIFO ── Capture ─┬─ PluginLog ── the core's log, <data_dir>/logs/NAME.log, and the last lines for the status
+                     └─ ErrorLines, for the reason of its exit
 
-The FIFO is <runtime folder>/output/NAME.N. Core and plugin both open it for reading and writing, so that a plugin can
-go on writing while no core runs; once the pipe is full, its writes block until the next core reads.
-
-Input is bounded: bytes per read, bytes per line. Unprintable characters are escaped, invalid UTF-8 is replaced, and
-when the disk is full only lines of the file are lost.
+Core and plugin both open the FIFO for reading and writing, so a plugin can write while no core runs, until the pipe is
+full.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ from reed.peer_log import PeerLog
 from reed.text import safe
 
 READ_BYTES = 4096
-DRAIN_BYTES = 256 * 1024  # at the exit of a process: more than a pipe holds
+DRAIN_BYTES = 256 * 1024  # more than a pipe holds
 LINE_BYTES = 2000
 LAST_LINES = 20
 MAX_ERROR_LINES = 3
@@ -42,8 +37,6 @@ _GO_TRACE = re.compile(r"goroutine \d+ \[")
 
 
 class PluginLog:
-    """The output of one plugin's processes."""
-
     def __init__(
         self, name: str, path: Path, log: PeerLog, clock: Callable[[], float], file_bytes: int = FILE_BYTES
     ) -> None:
@@ -53,10 +46,10 @@ class PluginLog:
         self._log = log
         self._clock = clock  # Unix seconds
         self._file_bytes = file_bytes
-        self._lost = 0  # lines that could not be written to the file
+        self._lost = 0  # lines missing from the file
 
     def write(self, lines: list[str]) -> list[str]:
-        """Log lines of one process; returns them escaped, without empty ones."""
+        """Returns the lines escaped, without empty ones."""
         lines = [safe(line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
         for line in lines:
@@ -65,7 +58,7 @@ class PluginLog:
         return lines
 
     def note(self, text: str) -> None:
-        """Write a line of the core's own, only to the file."""
+        """A line of the core's own, only in the file."""
         self._append([f"-- {safe(text)}"])
 
     def _append(self, lines: list[str]) -> None:
@@ -95,7 +88,7 @@ class PluginLog:
 
 
 def open_fifo(path: Path, *, blocking: bool) -> int:
-    """Open an output FIFO for reading and writing. Raises OSError, also when the path is not the core's own FIFO."""
+    """Raises OSError, also when the path is not the core's own FIFO."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if blocking else os.O_NONBLOCK))
     status = os.fstat(fd)
     if not stat.S_ISFIFO(status.st_mode) or status.st_uid != os.geteuid():
@@ -105,13 +98,13 @@ def open_fifo(path: Path, *, blocking: bool) -> int:
 
 
 class ErrorLines:
-    """The last lines of a process that say what went wrong, without stack traces.
+    """The last lines that say what went wrong, without stack traces.
 
     error: seo: main.lua:4: no database      kept
       \tmain.lua:4: in upvalue 'deep'        dropped, like every indented line
     Traceback (most recent call last):       dropped; Python prints the error after the trace
     thread 'main' panicked at src/main.rs:3  kept, as is the message on the next line
-    goroutine 1 [running]:                   dropped with all that follows; Go prints the error before the trace
+    goroutine 1 [running]:                   dropped with all that follows; Go prints the error first
     """
 
     def __init__(self) -> None:
@@ -129,7 +122,7 @@ class ErrorLines:
 
 
 class Capture:
-    """Reads the output of one process. Owns `fd`, the reading end."""
+    """Reads the output of one process. Owns `fd`."""
 
     def __init__(self, loop: Loop, fd: int, log: PluginLog) -> None:
         os.set_blocking(fd, False)

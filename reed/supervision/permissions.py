@@ -1,10 +1,4 @@
-"""Permissions, and the Unix users who have them (permissions.md).
-
-    SO_PEERCRED: uid, gids ── reed.yaml groups: users, unix_groups ── Person(groups, permissions)
-    root and the user who runs the core ── the group admin, which has every permission
-
-`wire.commands` has the permission of each command.
-"""
+"""Permissions (permissions.md), and the Unix users who have them. `wire.commands` has that of each command."""
 
 from __future__ import annotations
 
@@ -23,7 +17,7 @@ _MAX_CACHED = 4096
 
 
 def permission(name: str) -> Permission:
-    """Raises Malformed for an unknown name, with the nearest one as its hint."""
+    """Raises Malformed."""
     try:
         return Permission(name)
     except ValueError:
@@ -32,7 +26,6 @@ def permission(name: str) -> Permission:
 
 
 def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> frozenset[Command]:
-    """The commands that these permissions allow; all of them for a member of the group admin."""
     if is_admin:
         return frozenset(Command)
     held = frozenset(permissions)
@@ -41,7 +34,7 @@ def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> froze
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The Unix user at the other end of a connection to core.sock."""
+    """The user at the other end of a connection to core.sock."""
 
     name: str  # or "uid 1234" for a user without a name
     uid: int
@@ -74,7 +67,7 @@ class People:
         self._cache: dict[tuple[int, frozenset[int]], Person] = {}
 
     def who(self, uid: int, gid: int, gids: Iterable[int]) -> Person:
-        """The person with this uid, gid and supplementary gids. Cached."""
+        """`gids` are the supplementary ones."""
         found = frozenset((gid, *gids))
         person = self._cache.get((uid, found))
         if person is None:

@@ -1,11 +1,10 @@
-"""Pid files, by which the next core finds the plugins' processes.
+"""Pid files in pid/plugins/, by which the next core finds the plugins' processes.
 
-    pid/plugins/NAME.pid      PID START_TIME FINGERPRINT OUTPUT    the active process
-    pid/plugins/NAME+N.pid    the same for a candidate or a draining process of generation N (replacement)
-    pid/plugins/NAME.asleep   the plugin hibernates and has no process
+    NAME.pid      PID START_TIME FINGERPRINT OUTPUT of the active process
+    NAME+N.pid    the same for a candidate or a draining process of generation N (replacement)
+    NAME.asleep   the plugin hibernates
 
-START_TIME is field 22 of /proc/PID/stat; a reused pid has another one. FINGERPRINT is that of the Specification which
-the process was launched from, OUTPUT the name of its FIFO in <runtime folder>/output.
+FINGERPRINT is the Specification's, OUTPUT the name of a FIFO in <runtime folder>/output; both may be empty.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from reed.process_handle import ProcessHandle, start_time
 
 
 class PidFile(NamedTuple):
-    """The content of a pid file. `fingerprint` and `output` may be empty."""
-
     pid: int
     started: int
     fingerprint: str
@@ -29,12 +26,12 @@ class PidFile(NamedTuple):
 
 
 def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:
-    """The path for the active process, or with a generation for one that is not active."""
+    """`generation` is 0 for the active process."""
     return runtime_dir / "pid" / "plugins" / (f"{name}+{generation}.pid" if generation else f"{name}.pid")
 
 
 def mark_hibernating(runtime_dir: Path, name: str) -> None:
-    """Tells the next core to start the plugin, because no process would reconnect to it."""
+    """Makes the next core start the plugin."""
     with contextlib.suppress(OSError):  # on a full disk the next core does not learn of it
         pid_file(runtime_dir, name).with_suffix(".asleep").touch(mode=0o600)
 
@@ -44,7 +41,7 @@ def unmark_hibernating(runtime_dir: Path, name: str) -> None:
 
 
 def write_pid_file(path: Path, pid: int, *more: str) -> None:
-    """Writes atomically, by renaming. Raises OSError with a file name."""
+    """Raises OSError with a file name."""
     new = path.with_suffix(".new")
     try:
         new.write_text(" ".join([str(pid), str(start_time(pid) or 0), *more]) + "\n")
@@ -65,7 +62,7 @@ def read_pid_file(path: Path) -> PidFile | None:
 
 
 def running_pid(path: Path) -> int | None:
-    """The pid in a pid file if that process still exists."""
+    """The pid if that process still exists."""
     found = read_pid_file(path)
     return found.pid if found and found.pid > 1 and start_time(found.pid) == found.started else None
 
@@ -73,12 +70,12 @@ def running_pid(path: Path) -> int | None:
 def kill_leftover(path: Path) -> int | None:
     """Kill the process and its group, and remove the pid file; returns the pid if the process existed.
 
-    Nothing waits for its exit: a process with SIGKILL pending runs no more of its own code.
+    Nothing waits for its exit: with SIGKILL pending it runs no more of its own code.
     """
     pid = running_pid(path)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError), ProcessHandle(pid) as process:
-            if running_pid(path) == pid:  # checked again now that the handle is bound to the process
+            if running_pid(path) == pid:  # checked again: the pid could have been reused before the handle was opened
                 if os.getpgid(pid) == pid:
                     os.killpg(pid, signal.SIGKILL)
                 process.send(signal.SIGKILL)

@@ -1,7 +1,5 @@
 """One plugin: its specification, its phase (lifecycle), and its processes.
 
-handle(trigger) ── the table ── new phase ── enter_state, if the state differs ── the effect: a method below
-
 spec          what the active process was launched from, or the next one will be
 process       the active process; only it moves the phase
 replacement   the processes that are not active
@@ -13,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from reed.errors import PluginOffline, ReedError
+from reed.errors import CallError, PluginOffline, ReedError
 from reed.supervision.adoption import REJOIN_TIMEOUT
 from reed.supervision.callbacks import Done, Failed, Process, SupervisionContext, Waiters
 from reed.supervision.launch_spec import Specification, specify
@@ -41,7 +39,7 @@ class Plugin(Lifecycle):
         self.generation = 0  # of `last_process`
         self.last_error = ""
         self.error_data = b""  # of the last PLUGIN_ERROR
-        self.signals = 0  # READY, BUSY and SLEEPING received, including replies to health checks
+        self.signals = 0  # received, including replies to health checks
         self.ready_ms: float | None = None
         self.output = PluginLog(self.name, config.data_dir / "logs" / f"{self.name}.log", context.log, context.clock)
         self.backoff = Backoff(timing.restart_limit, timing.restart_window, context.random)
@@ -50,8 +48,8 @@ class Plugin(Lifecycle):
         self._context = context
         self._health = HealthCheck(loop, timing, self._send_health_check, partial(self.handle, Trigger.HUNG))
         self._deadlines = Deadlines(loop, self.handle)
-        self._start_waiters = Waiters()
-        self._stop_waiters = Waiters()
+        self._start_waiters: Waiters[CallError] = Waiters()
+        self._stop_waiters: Waiters[CallError] = Waiters()
 
     @property
     def row(self) -> Row:
@@ -72,15 +70,14 @@ class Plugin(Lifecycle):
         return any(each is not None and each.pid is None for each in (self.process, self.replacement.process))
 
     def specify(self) -> Specification:
-        """The specification that the files describe now. Raises ManifestError."""
+        """As the files are now. Raises ManifestError."""
         return specify(self.newest_row, self._context.config, self._context.manifests)
 
     def refresh(self) -> None:
-        """Use what the files describe now. Raises ManifestError, and then keeps the old specification."""
+        """Raises ManifestError, and then keeps the old specification."""
         self.spec = self.specify()
 
     def reject(self, error: ReedError) -> None:
-        """The plugin does not run, and its files are invalid."""
         self.last_process = None  # its output is not the cause
         self.handle(Trigger.LAUNCH_FAILED, str(error))
 
@@ -91,7 +88,6 @@ class Plugin(Lifecycle):
             self.spec = self.spec.with_row(row)
 
     def use_settings(self, settings: Mapping[str, Any]) -> None:
-        """The running process is about to receive these settings."""
         if self.spec is not None:
             self.spec = self.spec.with_settings(settings)
             if self.process is not None:
@@ -119,7 +115,7 @@ class Plugin(Lifecycle):
         """Use the code, settings, manifest and row as they are now.
 
         `done` is called once calls go to the new process, or if nothing changed (unless `always`). `failed` gets
-        Invalid, and then the old process keeps running.
+        Invalid, and the old process keeps running.
         """
         self.replacement.add_waiter(done, failed)
         try:
@@ -129,11 +125,10 @@ class Plugin(Lifecycle):
             return
         if always or not fresh.matches(self.spec):
             self.handle(Trigger.RELOAD)
-        elif self.replacement.process is None:  # otherwise the result of that candidate decides
+        elif self.replacement.process is None:  # otherwise that candidate decides
             self.replacement.complete()
 
     def signalled(self, process: Process, trigger: Trigger) -> None:
-        """One of the plugin's processes sent READY, BUSY or SLEEPING."""
         if process is self.process:
             self.signals += 1
             self.handle(trigger)
@@ -152,7 +147,7 @@ class Plugin(Lifecycle):
         self._context.log.debug("%s: %s, %s: %s", self.name, old, trigger, self.state, peer=f"plugin {self.name}")
         self._context.callbacks.on_state(self.name, old, self.state)
 
-    # The effects.
+    # Effects
 
     def _reset_and_launch(self) -> None:
         self.backoff.clear()
@@ -192,7 +187,7 @@ class Plugin(Lifecycle):
         self._context.log.info("%s: ready after %.1f ms, pid %s", self.name, self.ready_ms, self.pid, peer=self.name)
         self._health.start()
         self._start_waiters.done()
-        self._context.loop.call_soon(self.process.measure)  # takes half a millisecond: in the next turn
+        self._context.loop.call_soon(self.process.measure)  # in the next turn, as it takes half a millisecond
 
     def _keepalive(self) -> None:
         self._health.answer()
@@ -290,7 +285,7 @@ class Plugin(Lifecycle):
     def _use_new_spec(self) -> None:
         self.replacement.complete()
 
-    # As the owner of its process.
+    # ProcessOwner
 
     def launched(self, _process: PluginProcess) -> None:
         self.handle(Trigger.LAUNCHED)

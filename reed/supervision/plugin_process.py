@@ -1,12 +1,11 @@
-"""One process of a plugin from launch to exit, whether this core launched or adopted it.
+"""One process of a plugin from launch to exit: its output FIFO, pid file, Unix signals and exit.
 
     launch ─┬─ owner.launched ── … ── owner.exited(process, "exit status 3")
             └─ owner.launch_failed(process, "… cannot be run: Permission denied")
     adopt  ─── … ──────────────────── owner.exited(process, reason)
     drop   ─── killed and reaped; the owner hears nothing more
 
-The owner is a Candidate before the process is active, the Plugin while it is, and a Draining afterwards. The process
-has an output FIFO that this core reads, a pid file, and a handle for Unix signals and its exit.
+The owner is a Candidate before the process is active, the Plugin while it is, and a Draining afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from reed.supervision.pidfile import PidFile, pid_file, write_pid_file
 from reed.supervision.watched_process import WatchedProcess
 from reed.wire.codes import Signal
 
-SPAWN_TIMEOUT = 60.0  # seconds: processes are spawned one by one, and the deadline of a start begins with its process
+SPAWN_TIMEOUT = 60.0  # seconds; processes are spawned one by one
 
 
 class ProcessOwner(Protocol):
@@ -36,16 +35,12 @@ class ProcessOwner(Protocol):
 
 @dataclass(slots=True)
 class PluginContext:
-    """What the processes of one plugin share."""
-
     supervision: SupervisionContext
     output: PluginLog
     generation: int = 0  # of the newest process
 
 
 class PluginProcess:
-    """`generation` numbers the processes of a plugin. `launch` or `adopt` follows the construction."""
-
     def __init__(
         self, context: PluginContext, spec: Specification, owner: ProcessOwner, *, is_active: bool = True
     ) -> None:
@@ -56,7 +51,7 @@ class PluginProcess:
         self.launched_at = context.supervision.loop.now()
         self.memory_bytes = 0  # at the last `measure`
         self.owner = owner
-        self.dropped = False  # killed, and ignored until it is reaped
+        self.dropped = False
         self._supervision = context.supervision
         self._output = context.output
         self._runtime_dir = spec.launch.runtime_dir
@@ -76,7 +71,6 @@ class PluginProcess:
 
     @property
     def exists(self) -> bool:
-        """Does the process exist, and has it not been dropped?"""
         return self._handle is not None and not self.dropped and self._handle.is_same()
 
     @property
@@ -84,7 +78,7 @@ class PluginProcess:
         return list(self._capture.error_lines) if self._capture is not None else []
 
     def launch(self) -> None:
-        """Raises ReedError or OSError when the launcher could not be asked."""
+        """Raises ReedError or OSError."""
         spec = self.spec.launch
         if spec.data_dir is not None:
             spec.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,7 +92,7 @@ class PluginProcess:
             os.close(write_fd)
 
     def adopt(self, found: PidFile) -> None:
-        """Take over a process that an earlier core launched. Raises ReedError or OSError."""
+        """Raises ReedError or OSError."""
         self._supervision.callbacks.prepare(self.name)
         if found.output:
             self._fifo = self._runtime_dir / "output" / found.output
@@ -112,7 +106,6 @@ class PluginProcess:
         self._move_pid_file(pid_file(self._runtime_dir, self.name))
 
     def deactivate(self) -> None:
-        """Another process becomes active and gets the plugin's pid file."""
         self._move_pid_file(pid_file(self._runtime_dir, self.name, self.generation))
 
     def measure(self) -> None:
@@ -121,7 +114,7 @@ class PluginProcess:
     def escalate_stop(self) -> float | None:
         """SHUTDOWN_GRACEFUL (skipped without a connection), then SIGTERM, then SIGKILL.
 
-        Returns the seconds until the next escalation, or None after SIGKILL and when there is no process yet.
+        Returns the seconds until the next step, or None.
         """
         timing = self._supervision.config.timing
         self._escalation += 1
@@ -141,11 +134,10 @@ class PluginProcess:
             self._capture.drain()
 
     def stderr_tail(self) -> str:
-        """`; its last lines: … | …` for the end of an error message, or ""."""
         return self._capture.tail() if self._capture is not None else ""
 
     def drop(self, reason: str) -> None:
-        """Kill the process and ignore it from now on. If it is still being spawned, it is killed when it appears."""
+        """Kill the process, or as soon as it has a pid, and ignore it from now on."""
         self.drain_output()
         self.dropped = True
         self._pid_file.unlink(missing_ok=True)

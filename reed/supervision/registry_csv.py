@@ -1,21 +1,18 @@
-"""plugin-registry.csv: which plugins may run, and as what (plugin-registry.md).
+"""plugin-registry.csv: which plugins may run, and as what (plugin-registry.md). Errors are RegistryError with a place.
 
-    # comments and empty lines are allowed anywhere
-    plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description
-    simple-seo,lua,/tmp/reed-cms/plugins/simple-seo.sock,1.2.0,"snippet_read","editor,admin",false,"SEO"
-
-A row is exactly one line, so an unclosed quote never swallows the rows after it. Every error raises RegistryError with
-file, line, column and what was expected. A socket_path below /tmp/reed-cms is moved into the runtime folder in use.
+A row is exactly one line, so an unclosed quote never swallows the rows after it. A socket_path below /tmp/reed-cms is
+moved into the runtime folder in use.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from reed.errors import Malformed, RegistryError, nearest
 from reed.plugin_types import TYPES
@@ -38,6 +35,8 @@ STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
 MAX_VERSION = 15  # bytes; a 16-byte field with NUL (protocol.md#plugins)
 
+T = TypeVar("T")
+
 _FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",]*)')
 VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?"
 _GROUP = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -46,8 +45,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One plugin. Comparison ignores the line number."""
-
     plugin_name: str
     plugin_type: str  # a key of reed.plugin_types.TYPES
     socket_path: Path
@@ -60,18 +57,16 @@ class Row:
 
 
 class _Field(NamedTuple):
-    """A field of a line, with its place for errors."""
-
     path: str
     line: int
-    column: int  # of the first character, from 1
+    column: int  # from 1
     text: str
 
     def wrong(self, message: str, hint: str = "", offset: int = 0) -> RegistryError:
         return RegistryError(self.path, message, line=self.line, column=self.column + offset, hint=hint)
 
     def parts(self) -> Iterator[_Field]:
-        """The items of a list such as "editor,admin", each with its own place."""
+        """The items of a list such as "editor,admin"."""
         at = 0
         for part in self.text.split(",") if self.text.strip() else []:
             text = part.strip()
@@ -81,7 +76,7 @@ class _Field(NamedTuple):
 
 
 def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
-    """The rows of the registry in file order. Raises RegistryError."""
+    """Raises RegistryError."""
     return list(read_rows(path, runtime_dir))
 
 
@@ -127,7 +122,6 @@ def _rows(raw: bytes, path: str, runtime_dir: Path) -> Iterator[Row]:
 
 
 def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines, without comments and empty lines."""
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             text = line.removesuffix(b"\r").decode()
@@ -146,7 +140,7 @@ def _split(line: str, number: int, path: str) -> list[_Field]:
     at = 0
     while True:
         match = _FIELD.match(line, at)
-        assert match is not None  # the second alternative of _FIELD also matches nothing
+        assert match is not None  # _FIELD also matches nothing
         quoted = match[1] is not None
         text = match[1].replace('""', '"') if quoted else match[2]
         here = _Field(path, number, at + (2 if quoted else 1), text)
@@ -178,11 +172,11 @@ def _row(parts: list[_Field], runtime_dir: Path) -> Row:
         raise parts[-1].wrong(f"{len(parts)} fields, expected {len(COLUMNS)}: {','.join(COLUMNS)}", hint)
     name, kind, socket_path, version, permissions, groups, auto_start, description = parts
     return Row(
-        plugin_name=_name(name),
+        plugin_name=_checked(name, partial(identifiers.check, "plugin name")),
         plugin_type=_choice(kind, " or ".join(TYPES), tuple(TYPES)),
         socket_path=_socket_path(socket_path, runtime_dir),
         version=_version(version),
-        required_permissions=frozenset(_permission(part) for part in permissions.parts()),
+        required_permissions=frozenset(_checked(part, permission) for part in permissions.parts()),
         user_groups=frozenset(_group(part) for part in groups.parts()),
         auto_start=_choice(auto_start, "true or false", ("true", "false")) == "true",
         description=description.text,
@@ -190,9 +184,9 @@ def _row(parts: list[_Field], runtime_dir: Path) -> Row:
     )
 
 
-def _name(part: _Field) -> str:
+def _checked(part: _Field, check: Callable[[str], T]) -> T:
     try:
-        return identifiers.check("plugin name", part.text)
+        return check(part.text)
     except Malformed as error:
         raise part.wrong(error.message, error.hint) from None
 
@@ -209,13 +203,6 @@ def _version(part: _Field) -> str:
     return part.text
 
 
-def _permission(part: _Field) -> Permission:
-    try:
-        return permission(part.text)
-    except Malformed as error:
-        raise part.wrong(error.message, error.hint) from None
-
-
 def _group(part: _Field) -> str:
     if not _GROUP.fullmatch(part.text):
         raise part.wrong(f"expected the name of a group (a-z, then a-z 0-9 _ -), found {part.text!r}")
@@ -223,7 +210,7 @@ def _group(part: _Field) -> str:
 
 
 def _socket_path(part: _Field, runtime_dir: Path) -> Path:
-    """The socket in the runtime folder in use. Other folders are rejected, so no row can name a foreign socket."""
+    """Other folders are rejected, so no row can name a foreign socket."""
     given = Path(part.text)
     plugins = STANDARD_FOLDER / "plugins"
     configured = runtime_dir.parent if runtime_dir.name == PRIVATE else runtime_dir

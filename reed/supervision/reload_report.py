@@ -1,11 +1,11 @@
-"""What a reload changed, plugin by plugin. Complete once every process that it started is ready or has failed.
+"""What a reload changed, plugin by plugin.
 
-added    a new row; its plugin is not started (auto_start is false)
-started  the plugin was not running, and is ready now
-renewed  a new process has taken over
-updated  its row, manifest or code changed, and no new process was needed
-removed  its row is gone
-failed   the plugin cannot run, or its new version was refused and the old one keeps running; `reason` says why
+added     a new row; its plugin is not started (auto_start is false)
+started   the plugin was not running, and is ready now
+renewed   a new process has taken over
+updated   no new process was needed
+removed   its row is gone
+failed    the plugin cannot run, or its new version was refused
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ class ReloadedPlugin(NamedTuple):
 
 
 class ReloadReport:
-    """`changes` omits plugins that did not change."""
-
     def __init__(self) -> None:
         self.changes: list[ReloadedPlugin] = []
         self.refused: list[CallError] = []  # new versions of running plugins
@@ -38,7 +36,7 @@ class ReloadReport:
         self.changes.append(ReloadedPlugin(name, result, reason))
 
     def expect(self, name: str, *, runs: bool = False) -> Pending:
-        """Keep the report incomplete until the plugin is ready or has failed. `runs`: an older version is running."""
+        """`runs`: an older version is running."""
         self._pending.append(Pending(self, name, runs=runs))
         return self._pending[-1]
 
@@ -72,7 +70,7 @@ class ReloadReport:
 
 
 class Pending:
-    """A plugin whose result is not known yet. Either `done` or `failed` is called, once."""
+    """A plugin whose result is not known yet."""
 
     def __init__(self, report: ReloadReport, name: str, *, runs: bool) -> None:
         self.runs = runs

@@ -1,20 +1,15 @@
 """Replacement: a second process beside the active one, for new code, settings, a new manifest or row.
 
-    Candidate   launched ─┬─ READY                                 becomes active; the old process drains
-                          └─ exits, or is not READY in time        refused; the old process stays active
-
-    Draining    finishes its calls in flight ── SHUTDOWN_GRACEFUL ── SIGTERM ── SIGKILL ── exited
-
-The core tells the processes apart by pid. Queued calls go to the active process, and each response comes from the
-process that got the call. A process reads the plugin's FIFOs only while it holds their locks, which the old one
-releases by exiting (contrib/docs/guide/plugin-without-sdk.md).
+Candidate   READY                            becomes active; the old process drains
+            exits, or is not READY in time   refused; the old process stays active
+Draining    finishes its calls in flight, and is stopped
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reed.errors import Invalid, ReedError
+from reed.errors import CallError, Invalid, ReedError
 from reed.loop.timers import Timer
 from reed.supervision.callbacks import Done, Failed, SupervisionContext, Waiters
 from reed.supervision.launch_spec import Specification
@@ -22,33 +17,29 @@ from reed.supervision.plugin_process import SPAWN_TIMEOUT, PluginContext, Plugin
 
 
 class Replacement:
-    """The inactive processes of one plugin. `refused` says why the newest version was refused, or is empty."""
-
     def __init__(self, context: PluginContext) -> None:
         self.refused = ""
         self._context = context
         self._candidate: Candidate | None = None
         self._draining: list[Draining] = []
-        self._waiters = Waiters()
+        self._waiters: Waiters[CallError] = Waiters()
 
     @property
     def process(self) -> PluginProcess | None:
-        """The candidate's process."""
         return self._candidate.process if self._candidate else None
 
     def add_waiter(self, done: Done, failed: Failed) -> None:
-        """The callbacks get the result of the next replacement."""
         self._waiters.add(done, failed)
 
     def begin(self, spec: Specification) -> None:
-        """Launch a candidate. An earlier one is dropped, and its waiters wait for this one."""
+        """An earlier candidate is dropped, and its waiters wait for this one."""
         if self._candidate is not None:
             self._candidate.drop("a newer version came")
         self._candidate = Candidate(self._context, spec, self.refuse)
         self._candidate.launch()
 
     def take_candidate(self) -> PluginProcess:
-        """The candidate's process, which is READY; the caller owns it from now on."""
+        """The candidate is READY, and becomes the caller's."""
         assert self._candidate is not None
         process = self._candidate.release()
         self._candidate = None
@@ -70,7 +61,7 @@ class Replacement:
         self._context.supervision.log.error("%s: %s; the old version keeps running", name, self.refused, peer=name)
         self._waiters.fail(Invalid(f"plugin {name}: {self.refused}", hint="the old version keeps running"))
 
-    def abort(self, reason: str, next_waiters: Waiters | None) -> None:
+    def abort(self, reason: str, next_waiters: Waiters[CallError] | None) -> None:
         """The plugin left its running states. The waiters move to `next_waiters`, or fail."""
         if self._candidate is not None:
             self._candidate.drop(reason)
@@ -80,13 +71,13 @@ class Replacement:
         self._waiters.fail(Invalid(f"plugin {self._context.output.name}: the replacement was aborted: {reason}"))
 
     def end_draining(self) -> None:
-        """Stop draining processes without waiting for their calls."""
+        """Without waiting for calls in flight."""
         for draining in list(self._draining):
             draining.end()
 
 
 class Candidate:
-    """A process that is not active yet. `on_refused` is called at most once, unless the process is released first."""
+    """`on_refused` is called at most once."""
 
     def __init__(self, context: PluginContext, spec: Specification, on_refused: Callable[[str], None]) -> None:
         self.process = PluginProcess(context, spec, self, is_active=False)
@@ -115,7 +106,7 @@ class Candidate:
         self.drop(f"refused: {reason}")
         self._on_refused(reason)
 
-    # As the owner of its process.
+    # ProcessOwner
 
     def launched(self, _process: PluginProcess) -> None:
         wait = self._start_deadline
@@ -131,8 +122,6 @@ class Candidate:
 
 
 class Draining:
-    """A process that was active and finishes its calls."""
-
     def __init__(
         self, context: SupervisionContext, process: PluginProcess, on_exit: Callable[[Draining], None]
     ) -> None:
@@ -155,7 +144,7 @@ class Draining:
         if seconds is not None:
             self._deadline = self._context.loop.call_later(seconds, self._escalate)
 
-    # As the owner of its process, which has been launched before.
+    # ProcessOwner; the process has been launched before
 
     def launched(self, process: PluginProcess) -> None: ...
 

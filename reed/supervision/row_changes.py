@@ -1,15 +1,13 @@
 """Reload of the registry: what happens to the plugins whose rows come, change or go.
 
-    row gone                          the plugin is stopped; on_removed
-    new row                           on_added; started with auto_start
-    another type or socket            stopped; on_removed; on_added; started again if it ran
-    another version, permissions,     a running plugin gets a new process beside the old one, which takes over when
-    manifest, settings or code        READY; if it is refused, the old process keeps running (replacement)
-    anything else in the row          applies at once (groups, description, auto_start)
+    row gone                   stopped; on_removed
+    new row                    on_added; started with auto_start
+    another type or socket     stopped; on_removed; on_added; started again if it ran
+    another version,           a running plugin gets a new process (replacement)
+    permissions, files
+    anything else              applies at once
 
-A reload takes a slice of each turn, because hundreds of rows at once would make one turn long. The whole file is read
-before a plugin changes: a bad row fails the reload, and nothing has changed. Requests during a reload wait for the next
-one, because the file may have changed since this one began.
+The whole file is read before a plugin changes, so a bad row changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from typing import NamedTuple
 from reed.errors import Invalid, ManifestError, PluginOffline, ReedError
 from reed.loop.loop import Loop
 from reed.supervision import registry_csv
-from reed.supervision.callbacks import Done, SupervisionContext, nothing
+from reed.supervision.callbacks import Done, SupervisionContext, Waiters, nothing
 from reed.supervision.launch_spec import Specification
 from reed.supervision.lifecycle import AT_REST, State, Trigger
 from reed.supervision.plugin import Plugin
@@ -32,23 +30,26 @@ Steps = Iterator[None]
 
 
 class RegistryReload:
-    """Runs `steps` as a job of the loop, interruptible at each yield. They raise ReedError only before any change."""
+    """Runs `steps` as a job of the loop, interruptible at each yield. They raise ReedError only before any change.
+
+    Requests during a reload wait for the next one, because the file may have changed since.
+    """
 
     def __init__(self, loop: Loop, steps: Callable[[], Steps]) -> None:
         self._loop = loop
         self._make_steps = steps
         self._steps: Steps | None = None
-        self._current: list[tuple[Done, Callable[[ReedError], None]]] = []
-        self._next: list[tuple[Done, Callable[[ReedError], None]]] = []
+        self._current: Waiters[ReedError] = Waiters()
+        self._next: Waiters[ReedError] = Waiters()
 
     def request(self, done: Done, failed: Callable[[ReedError], None]) -> None:
-        self._next.append((done, failed))
+        self._next.add(done, failed)
         if self._steps is None:
             self._begin()
 
     def _begin(self) -> None:
         self._steps = self._make_steps()
-        self._current, self._next = self._next, []
+        self._next.move_to(self._current)
         self._loop.add_job(self._work)
 
     def _work(self, until: float) -> bool:
@@ -68,29 +69,27 @@ class RegistryReload:
 
     def _end(self, error: ReedError | None) -> None:
         self._steps = None
-        current, self._current = self._current, []
-        for done, failed in current:
-            if error is None:
-                done()
-            else:
-                failed(error)
+        if error is None:
+            self._current.done()
+        else:
+            self._current.fail(error)
         if self._next and self._steps is None:
             self._begin()
 
 
 class RowChanges:
-    """`plugins` is the supervisor's own dict, which this class changes. `report` is that of the newest reload."""
+    """`plugins` is the supervisor's own dict. `report` is that of the newest reload."""
 
     def __init__(self, plugins: dict[str, Plugin], context: SupervisionContext) -> None:
-        self.leaving: dict[str, Plugin] = {}  # plugins without a row that are being stopped
-        self.successors: dict[str, _Successor] = {}  # rows that wait until the plugin with their name has left
+        self.leaving: dict[str, Plugin] = {}  # being stopped, without a row
+        self.successors: dict[str, _Successor] = {}  # waiting until the plugin with their name has left
         self.report = ReloadReport()
         self.closing = False
         self._plugins = plugins
         self._context = context
 
     def steps(self) -> Steps:
-        """Read the rows and change the plugins. Raises RegistryError before any change."""
+        """Raises RegistryError before any change."""
         config = self._context.config
         new: dict[str, Row] = {}
         for row in registry_csv.read_rows(config.registry, config.runtime_dir):
@@ -128,7 +127,7 @@ class RowChanges:
     def reload(
         self, plugin: Plugin, report: ReloadReport, before: Specification | None = None, *, always: bool = False
     ) -> None:
-        """Make a plugin run as its files describe. `before` is its specification before its row was read again.
+        """`before` is the specification before the row was read again.
 
         A plugin in backoff is started at once, because somebody may have repaired it.
         """
@@ -148,7 +147,7 @@ class RowChanges:
         plugin.reload(renewed, pending.failed, always=always)
 
     def _start_added(self, plugin: Plugin, pending: Pending, otherwise: str = "added", *, start: bool = False) -> None:
-        """Start the plugin with auto_start or `start`. `otherwise` is the result if it is not started."""
+        """`otherwise` is the result if the plugin is not started."""
         if plugin.state is State.FAILED:
             pending.failed(PluginOffline(f"plugin {plugin.name}: {plugin.reason}"))
         elif plugin.state is State.STOPPED and (start or plugin.row.auto_start):
@@ -180,13 +179,11 @@ class RowChanges:
             pending.done("" if plugin.spec == before else "updated")
 
     def _add_successor(self, row: Row, *, start: bool) -> None:
-        """Add the row's plugin once the one with its name has left."""
         if row.plugin_name in self.successors:
             self.successors[row.plugin_name].cancel("its row was changed once more")
         self.successors[row.plugin_name] = _Successor(row, start, self.report.expect(row.plugin_name))
 
     def _remove(self, plugin: Plugin) -> None:
-        """Stop a plugin for good, and then add its successor if there is one."""
         name = plugin.name
         self.leaving[name] = self._plugins.pop(name)
 

@@ -13,7 +13,7 @@ _CRASHED = frozenset({State.FAILED, State.BACKOFF})
 
 
 def health(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
-    """`fresh` measures the memory now, which takes 0.2 ms; otherwise the last health check did."""
+    """`fresh` measures the memory now, which takes 0.2 ms."""
     process, last = plugin.process, plugin.last_process
     if fresh and process is not None:
         process.measure()
@@ -40,7 +40,7 @@ def health(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
 
 
 def permission_report(plugin: Plugin, config: Config) -> dict[str, Any]:
-    """Which row, manifest entry or setting grants each permission, with its place."""
+    """Where each permission is granted."""
     row, spec, own = plugin.row, plugin.spec, config.plugin(plugin.name)
     launch = spec.launch if spec else None
     return {

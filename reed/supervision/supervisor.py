@@ -1,10 +1,6 @@
-"""All plugins of the registry: loads and reloads rows, starts and stops plugins, and maps processes to plugins.
+"""All plugins of the registry, and their processes by pid.
 
-    rows (plugin-registry.csv) ── Supervisor ── one Plugin for each row
-                                      │ callbacks
-                                    the core
-
-A plugin without a folder or with an invalid manifest is `failed` with that reason; the core starts all the same.
+A plugin without a folder or with an invalid manifest is `failed`; the core starts all the same.
 """
 
 from __future__ import annotations
@@ -25,7 +21,6 @@ from reed.supervision.launch_spec import Launcher
 from reed.supervision.lifecycle import State, Trigger
 from reed.supervision.orphans import Orphans
 from reed.supervision.plugin import Plugin
-from reed.supervision.registry_csv import Row
 from reed.supervision.reload_report import ReloadReport, Reported
 from reed.supervision.row_changes import RegistryReload, RowChanges
 from reed.text import safe
@@ -43,7 +38,7 @@ _TRIGGER_OF = {
 
 
 class Supervisor:
-    """`plugins` has every plugin of the registry by name, in file order."""
+    """`plugins` has every plugin by name, in file order."""
 
     def __init__(
         self,
@@ -64,17 +59,13 @@ class Supervisor:
         self._changes = RowChanges(self.plugins, self._context)
         self._reload = RegistryReload(loop, self._changes.steps)
         self._leaving = self._changes.leaving
-        self._to_start: set[str] = set()  # they ran under the previous core and were not adopted
-        self._on_closed: Done | None = None  # set by `shutdown`
-
-    # The registry.
+        self._to_start: set[str] = set()  # not adopted
+        self._on_closed: Done | None = None
 
     def load_registry(self) -> None:
-        """Read the rows for the first time; adopt or kill the processes of an earlier core."""
-        self.load(registry_csv.load(self._context.config.registry, self._context.config.runtime_dir))
-
-    def load(self, rows: list[Row]) -> None:
+        """Also adopts or kills the processes of an earlier core. Raises RegistryError."""
         config = self._context.config
+        rows = registry_csv.load(config.registry, config.runtime_dir)
         pid_files = config.runtime_dir / "pid" / "plugins"
         for folder in (config.data_dir / "logs", pid_files):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,24 +81,22 @@ class Supervisor:
             self.orphans.clear_session(session)
 
     def reload(self, done: Reported, failed: Callable[[ReedError], None], *, report: bool = False) -> None:
-        """Read the rows again, in slices. `failed` gets RegistryError of an invalid file, and nothing has changed then.
+        """Read the rows again. `failed` gets RegistryError of an invalid file, and nothing has changed then.
 
         `done` is called when each running plugin is as its row and folder say; `failed` gets Invalid if one is not.
-        With `report`, `done` is called in any case, after those that were started are ready or have failed too.
+        With `report`, `done` is called in any case, once those that were started are ready or have failed.
         """
         self._reload.request(lambda: _answer(self._changes.report, done, failed, report=report), failed)
 
     def auto_start(self) -> None:
-        """Start plugins with auto_start, and those that ran under the previous core and were not adopted."""
         to_start, self._to_start = self._to_start, set()
         for plugin in list(self.plugins.values()):
             if plugin.state is State.STOPPED and (plugin.row.auto_start or plugin.name in to_start):
                 plugin.start(nothing, nothing)
 
-    # Requests. `failed` gets PluginNotFound or PluginOffline.
+    # Requests: `failed` gets PluginNotFound or PluginOffline
 
     def start(self, name: str, done: Done, failed: Failed) -> None:
-        """`done` is called once the plugin is READY."""
         plugin = self._find(name, failed)
         if plugin is not None and self._on_closed is not None:
             failed(PluginOffline(f"plugin {name}: the core is stopping"))
@@ -115,37 +104,35 @@ class Supervisor:
             plugin.start(done, failed)
 
     def stop(self, name: str, done: Done, failed: Failed) -> None:
-        """`done` is called once the process is gone."""
         plugin = self._find(name, failed)
         if plugin is not None:
             plugin.stop(done, failed)
 
     def replace(self, name: str, done: Reported, failed: Failed, *, report: bool = False) -> None:
-        """Replace the running process, changed or not; `done` is called once calls go to the new one."""
+        """Replace the running process, changed or not."""
         plugin, found = self._find(name, failed), ReloadReport()
         if plugin is not None:
             self._changes.reload(plugin, found, always=True)
             _answer(found, done, failed, report=report)
 
     def kill(self, name: str, reason: str) -> None:
-        """Kill a hung process; backoff starts the plugin again."""
+        """Backoff starts the plugin again."""
         if name in self.plugins:
             self.plugins[name].handle(Trigger.HUNG, f"killed: {reason}")
 
     def wake(self, name: str) -> None:
-        """Wake the plugin if it sleeps; launch it if it hibernates."""
         if name in self.plugins:
             self.plugins[name].handle(Trigger.WAKE)
 
     def shutdown(self, done: Done) -> None:
-        """Stop all plugins; `done` is called once no process is left."""
+        """`done` is called once no process is left."""
         self._on_closed = done
         self._changes.closing = True
         for plugin in [*self.plugins.values(), *self._leaving.values()]:
             plugin.stop(nothing, nothing)
         self._check_closed()
 
-    # Events from the core, which has identified the process.
+    # Events and queries from the core
 
     def on_signal(self, process: Process, signal: Signal, data: bytes) -> None:
         plugin = self.plugins.get(process.name) or self._leaving.get(process.name)
@@ -164,10 +151,8 @@ class Supervisor:
         if name in self.plugins:
             self.plugins[name].handle(Trigger.DISCONNECTED)
 
-    # Queries from the core.
-
     def process_of(self, pid: int) -> Process | None:
-        """The plugin's process with this pid, unless it was dropped. The pid is not reused before it is reaped."""
+        """Not a dropped one. A pid is not reused before it is reaped."""
         process = self._context.processes.get(pid)
         return process if process is not None and process.exists else None
 
@@ -176,7 +161,7 @@ class Supervisor:
         return None if process is None else process.name
 
     def has_row(self, name: str) -> bool:
-        """Is the plugin in the registry? Also true while the process of its earlier row is still ending."""
+        """Also true while the process of its earlier row is still ending."""
         return name in self.plugins or name in self._changes.successors
 
     def describe(self, name: str | None = None) -> list[dict[str, Any]]:
@@ -198,7 +183,7 @@ class Supervisor:
         return None
 
     def _exited(self, pid: int) -> None:
-        self.orphans.clear_session(pid)  # the process led a session
+        self.orphans.clear_session(pid)
 
     def _check_closed(self) -> None:
         is_last = not self._context.processes and not self._leaving and not self.orphans.remain

@@ -1,9 +1,4 @@
-"""The timers of one plugin.
-
-Deadlines     of a phase, and of reconnecting; they trigger TIMED_OUT, RETRY and HUNG
-HealthCheck   sends HEALTH_CHECK every 10 s; a plugin that misses three is HUNG
-Backoff       the growing delay before a crashed process is started again
-"""
+"""The timers of one plugin."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ _MAX_DELAY = 10.0
 
 
 class Deadlines:
-    """`handle` gets the trigger and the reason. `clear` cancels both deadlines when the phase ends."""
+    """Of a phase, and of reconnecting. `handle` gets the trigger and the reason."""
 
     __slots__ = ("_handle", "_loop", "_of_phase", "_of_reconnect")
 
@@ -38,7 +33,6 @@ class Deadlines:
         self._of_phase = self._loop.call_later(seconds, partial(self._handle, Trigger.RETRY, ""))
 
     def reconnect_within(self, seconds: float, reason: str) -> None:
-        """The plugin is HUNG unless it ends or `reconnected` is called in time."""
         if self._of_reconnect is None:
             self._of_reconnect = self._loop.call_later(seconds, partial(self._handle, Trigger.HUNG, reason))
 
@@ -57,8 +51,7 @@ class Deadlines:
 class HealthCheck:
     """An interval in which the plugin sends nothing after a check is a miss.
 
-    A check that could not be sent is no miss: either a call is in flight or there is no connection, and both have a
-    deadline of their own.
+    A check that could not be sent is no miss: a call in flight or a missing connection has its own deadline.
     """
 
     __slots__ = ("_hung", "_loop", "_send", "_sent", "_timer", "_timing", "misses")
@@ -67,7 +60,7 @@ class HealthCheck:
         self.misses = 0
         self._loop = loop
         self._timing = timing
-        self._send = send  # returns False if the check was not sent
+        self._send = send
         self._hung = hung
         self._sent = False
         self._timer: Timer | None = None
@@ -98,12 +91,9 @@ class HealthCheck:
 
 
 class Backoff:
-    """Counts the crashes of one plugin within a sliding window.
+    """The delay before a crashed process is started again: 0.2 s, 0.4 s, … for each crash within the window.
 
-        crash   1       2       3       4       5       6 within the window
-        delay   0.2 s   0.4 s   0.8 s   1.6 s   3.2 s   none: the plugin has failed
-
-    Random jitter shortens each delay by up to half, so that plugins that crashed together do not restart together.
+    Jitter shortens it by up to half, so that plugins that crashed together do not restart together.
     """
 
     __slots__ = ("_crashes", "_limit", "_random", "_window", "total")
@@ -116,7 +106,7 @@ class Backoff:
         self._crashes: deque[float] = deque()
 
     def crash(self, now: float) -> float | None:
-        """Record a crash; returns the delay in seconds, or None once the window allows no further restart."""
+        """Returns the delay in seconds, or None once the window allows no further restart."""
         while self._crashes and self._crashes[0] <= now - self._window:
             self._crashes.popleft()
         self._crashes.append(now)
@@ -127,7 +117,6 @@ class Backoff:
         return delay * (1 - self._random() / 2)
 
     def clear(self) -> None:
-        """Forget earlier crashes, because somebody requested a start."""
         self._crashes.clear()
 
     @property

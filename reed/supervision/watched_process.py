@@ -1,10 +1,6 @@
-"""A plugin's process from the moment it has a pid until its exit.
+"""A plugin's process from its pid to its exit, which a pidfd reports, or polling where pidfds are refused.
 
-    pid ── pidfd, watched ── readable: it exited ── its group is killed, it is reaped ── on_end("exit status 3")
-        └─ pidfds are refused (process_handle): polled 20 times a second ─┘
-
-The pid belongs to this process until it is reaped, so signals to it and its group never reach another process. What it
-forked within its group dies with it; `orphans` finds the rest.
+A process that ended keeps its pid until it is reaped. Its group dies with it; `orphans` finds the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ _REASON_OF = {
 
 
 class ExitWatch:
-    """Calls `on_exit` once, in a later turn, when a process has ended. The caller reaps it."""
+    """Calls `on_exit` once, in a later turn. The caller reaps the process."""
 
     def __init__(self, loop: Loop, process: ProcessHandle, on_exit: Callable[[], None]) -> None:
         self._loop = loop
@@ -39,7 +35,7 @@ class ExitWatch:
     def _poll(self) -> None:
         try:
             ended = self._process.has_ended()
-        except OSError:  # out of descriptors: try again
+        except OSError:  # out of descriptors
             ended = False
         if ended:
             self._loop.call_later(0, self._on_exit)
@@ -53,14 +49,14 @@ class ExitWatch:
 
 class WatchedProcess:
     def __init__(self, loop: Loop, pid: int, on_end: Callable[[str], None], adopted: int | None = None) -> None:
-        """`on_end` is called once, in a later turn, with the reason for the exit.
+        """`on_end` is called once, in a later turn, with the reason.
 
-        `adopted` is the start time of a process that an earlier core launched: its pid may be reused once it has ended.
+        `adopted` is the start time of a process of an earlier core, whose pid may be reused once it has ended.
         """
         self.pid = pid
         self._adopted = adopted
         self.ended = False
-        self.exited_cleanly = False  # with status 0, or unknown for an adopted process
+        self.exited_cleanly = False  # with status 0, or an unknown one (adopted)
         self._on_end = on_end
         self._process: ProcessHandle | None = None
         try:
@@ -71,7 +67,7 @@ class WatchedProcess:
             ExitWatch(loop, self._process, self._exited)
 
     def is_same(self) -> bool:
-        """Does the pid still belong to this process? True for a child, which keeps its pid until it is reaped."""
+        """True for a child, which keeps its pid until it is reaped."""
         return self._adopted is None or start_time(self.pid) == self._adopted
 
     def send(self, number: signal.Signals) -> None:
@@ -80,7 +76,7 @@ class WatchedProcess:
                 self._process.send(number)
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and its group."""
+        """With its group."""
         if not self.ended:
             self._kill_group()
             self.send(signal.SIGKILL)

@@ -112,7 +112,7 @@ def test_without_register_the_row_is_only_shown(site) -> None:
 def test_dir_chooses_another_folder(site) -> None:
     done = site.reed("plugin", "scaffold", "new-lua-plugin", "--dir", "elsewhere")
     assert (site.root / "elsewhere/new-lua-plugin/plugin.yaml").is_file()
-    assert "elsewhere is no plugin folder of this site" in done.stdout
+    assert "elsewhere is not a plugin folder of this site" in done.stdout
     assert site.reed("plugin", "test", "new-lua-plugin", "--plugin-dir", "elsewhere").returncode == 0
 
 
@@ -120,7 +120,7 @@ def test_the_bundled_folder_is_not_written_to(site) -> None:
     (site.root / "reed.yaml").write_text("plugin_dirs: []\n")
     done = site.reed("plugin", "scaffold", "new-lua-plugin")
     assert (site.root / "plugins/new-lua-plugin/plugin.yaml").is_file(), done.stderr
-    assert "plugins is no plugin folder of this site" in done.stdout
+    assert "plugins is not a plugin folder of this site" in done.stdout
 
 
 def test_an_existing_folder_is_not_overwritten(site) -> None:

@@ -6,10 +6,35 @@ import itertools
 
 import pytest
 
-from reed.supervision.lifecycle import IGNORED, TABLE, Effect, Phase, State, Trigger
+from reed.supervision.lifecycle import TABLE, Effect, Phase, State, Trigger
 from reed.supervision.plugin import Plugin
 from reed.supervision.timers import Backoff
 
+P, T = Phase, Trigger
+
+# Pairs that cannot happen or say nothing new: a signal that was in flight, the exit of a process that was killed, a
+# deadline that passed in the same turn as the event it waited for.
+_SIGNALS = frozenset({T.READY, T.BUSY, T.SLEEPING, T.DISCONNECTED})
+_LAUNCH = frozenset({T.LAUNCHED, T.LAUNCH_FAILED})
+_EXITS = frozenset({T.EXITED, T.EXITED_CLEANLY, T.HUNG})
+_DELAYS = frozenset({T.RETRY, T.EXHAUSTED})
+_NOT_READY = frozenset({T.REPLACEMENT_READY, T.WAKE})
+_RUNNING = _LAUNCH | _DELAYS | {T.TIMED_OUT, T.ADOPT}
+IGNORED: dict[Phase, frozenset[Trigger]] = {
+    P.STOPPED: _SIGNALS | _EXITS | _DELAYS | _NOT_READY | {T.LAUNCHED, T.TIMED_OUT},
+    P.SPAWNING: _SIGNALS | _DELAYS | _NOT_READY | {T.EXITED, T.EXITED_CLEANLY, T.ADOPT},
+    P.STARTING: _DELAYS | _NOT_READY | {T.LAUNCHED, T.BUSY, T.SLEEPING, T.DISCONNECTED, T.ADOPT},
+    P.ADOPTING: _DELAYS | _NOT_READY | {T.LAUNCHED, T.BUSY, T.SLEEPING, T.DISCONNECTED, T.ADOPT},
+    P.READY: _RUNNING | {T.WAKE},
+    P.BUSY: _RUNNING | {T.WAKE},
+    P.SLEEPING: _RUNNING,
+    P.WAKING: _RUNNING,
+    P.HIBERNATING: _RUNNING | _EXITS | {T.DISCONNECTED},
+    P.STOPPING: _SIGNALS | _LAUNCH | _DELAYS | _NOT_READY | {T.HUNG, T.ADOPT},
+    P.RESTARTING: _SIGNALS | _LAUNCH | _DELAYS | _NOT_READY | {T.HUNG, T.ADOPT},
+    P.BACKOFF: _SIGNALS | _LAUNCH | _EXITS | _NOT_READY | {T.TIMED_OUT, T.ADOPT},
+    P.FAILED: _SIGNALS | _EXITS | _DELAYS | _NOT_READY | {T.LAUNCHED, T.TIMED_OUT, T.ADOPT},
+}
 PAIRS = list(itertools.product(Phase, Trigger))
 
 

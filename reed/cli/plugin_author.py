@@ -1,0 +1,169 @@
+"""`reed plugin scaffold` and `reed plugin test`, the commands of plugin authors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from reed.cli.output import Output
+from reed.cli.parse import Args, Option, Subcommand, UsageError
+from reed.errors import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reed.cli.plugin_test import Check
+    from reed.config import Config
+
+
+def scaffold(args: Args, output: Output) -> int:
+    from pathlib import Path
+
+    from reed.cli.options import config
+    from reed.client import core_socket
+    from reed.scaffold import row, write
+
+    name, site = args.arg("NAME"), config(args)
+    language = _language(args, name)
+    line = row(name, language)
+    given = args.text("--dir")
+    if args.has("--register"):
+        _register(site, line, dry_run=True)  # before the folder is written
+    own = site.plugin_dirs[0] if len(site.plugin_dirs) > 1 else "plugins"  # the last one has reed's bundled plugins
+    folder, files = write(name, language, Path(given or own).absolute())
+    if args.has("--register"):
+        _register(site, line)
+    is_known = folder.parent in site.plugin_dirs
+    commands = [
+        f"reed plugin test {name}" + ("" if is_known else f" --plugin-dir {_short(folder.parent)}"),
+        "reed plugin reload" if os.path.exists(core_socket(site.runtime_dir)) else "reed start",
+        f"""reed plugin send {name} greet '{{"name": "Ada"}}'""",
+    ]
+    if output.as_json:
+        about = {"folder": str(folder), "language": language, "files": files}
+        output.json({**about, "row": line, "registered": args.has("--register"), "next": commands})
+        return 0
+    registry = _short(site.registry)
+    lines = [_short(folder / path) for path in files]
+    lines += ["", f"A row was added to {registry}:" if args.has("--register") else f"Add this row to {registry}:"]
+    lines += [f"  {line}", ""]
+    if not is_known:
+        lines += [
+            f"{_short(folder.parent)} is not a plugin folder of this site: add it to plugin_dirs in reed.yaml",
+            "",
+        ]
+    lines += ["Next:", *(f"  {each}" for each in commands)]
+    output.stream.writelines(f"{text}\n" for text in lines)
+    return 0
+
+
+def _language(args: Args, name: str) -> str:
+    from reed.plugin_types import LANGUAGES  # would slow down the start of every `reed plugin` command
+    from reed.scaffold import language_of
+
+    language = args.text("--lang") or language_of(name)
+    if language in LANGUAGES:
+        return language
+    if language:
+        raise UsageError(f"unknown language {language!r}", hint=nearest(language, LANGUAGES) or " or ".join(LANGUAGES))
+    hint = "add " + " or ".join(f"--lang {each}" for each in LANGUAGES)
+    raise UsageError(f"the name {name} implies no language", hint=hint)
+
+
+def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
+    """Append the row; RegistryError if the file is missing or invalid, or already has such a row."""
+    from reed.scaffold import update_file
+    from reed.supervision import registry_csv
+
+    def appended(old: bytes) -> bytes:
+        new = old + (b"\n" if old and not old.endswith(b"\n") else b"") + line.encode() + b"\n"
+        registry_csv.parse(new, str(site.registry), site.runtime_dir)
+        return new
+
+    registry_csv.load(site.registry, site.runtime_dir)
+    if dry_run:
+        appended(site.registry.read_bytes())
+    else:
+        update_file(site.registry, appended)
+
+
+def _short(path: Path) -> str:
+    """Relative, if it is below the working directory."""
+    return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
+
+
+def test(args: Args, output: Output) -> int:
+    import tempfile
+    import time
+    from contextlib import closing
+    from pathlib import Path
+
+    from reed.cli.options import config
+    from reed.cli.plugin_test import FAILED, OK, SKIPPED, PluginTest
+
+    since = time.monotonic()
+    checks: list[Check] = []
+    with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
+        run = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
+        with closing(run.checks()) as found:  # stops the core before its folder is removed
+            for check in found:
+                checks.append(check)
+                _print_check(check, output)
+    counts = {result: sum(check.result == result for check in checks) for result in (OK, FAILED, SKIPPED)}
+    passed = not counts[FAILED]
+    if output.as_json:
+        about = {"plugin": run.name, "version": run.version, "type": run.kind, "passed": passed}
+        output.json({**about, **counts, "checks": [check._asdict() for check in checks]})
+    summary = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    output.info(f"\n{run.name}: {summary}, in {time.monotonic() - since:.1f} s")
+    return 0 if passed else 1
+
+
+def _print_check(check: Check, output: Output) -> None:
+    if output.as_json:
+        return
+    if output.is_terminal:
+        output.result(check.result, f"{check.name:20} " + check.detail.replace("\n", f"\n{'':21}"))
+    else:
+        output.rows([[check.result, check.name, check.detail]])
+    output.stream.flush()
+
+
+_SITE = (
+    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),
+    Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
+    Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
+)
+AUTHOR_SUBCOMMANDS = {
+    "plugin scaffold": Subcommand(
+        scaffold,
+        "NAME",
+        "Create a plugin that works as it is: manifest, code, README, tests",
+        (
+            Option("--lang", "LANGUAGE", "such as lua or rust; a name such as new-lua-plugin implies it"),
+            Option("--dir", "DIR", "the parent folder (the first plugin folder: plugins)"),
+            Option("--register", help="add its row to plugin-registry.csv; without it, the row is printed"),
+            *_SITE,
+        ),
+        """
+Existing files are never overwritten. A Rust plugin is built by `cargo build --release`.
+
+  reed plugin scaffold new-lua-plugin
+  reed plugin scaffold word-count --lang rust --register""",
+    ),
+    "plugin test": Subcommand(
+        test,
+        "NAME",
+        "Start a plugin on a core of its own and check it, then run its own tests",
+        (Option("--replay", "F", "also repeat the calls recorded by `reed monitor --record F`"), *_SITE),
+        """
+The plugin runs with its row of plugin-registry.csv, or without one with read permissions. The checks are manifest, row,
+build, code, registration, health, every action, signals, messages, memory, shutdown and start time; then
+tests/test_*.lua, or cargo test. The exit code is 1 if a check failed.
+
+An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in
+tests/content.jsonl (written by `reed export`), the name of a page to be created, or the content of one. The answer must
+have the fields of `output`, with values of the same kinds: a number for a number, anything for null, and in an array
+every element like the first one.""",
+    ),
+}
