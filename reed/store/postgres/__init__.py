@@ -1,4 +1,4 @@
-"""The store that several cores share: PostgreSQL (scaling.md, decisions/postgres.md). Imported only when the setting
+"""The store that several cores share: PostgreSQL (scaling.md, internals/postgres.md). Imported only when the setting
 `store` names it; needs psycopg.
 
 store          PostgresStore: the contract            reads, writes   its operations
@@ -8,7 +8,7 @@ connection     libpq in the event loop                statements      the SQL of
 writer         the transaction of a turn, and what becomes of one whose answer was lost
 reader         short reads                            records         memory that is never older than promised
 follower       the log of all cores                   outbox          events, and who delivers them
-tables         tables and migrations                  session         a blocking connection, for a start and for commands
+tables         tables and migrations                  session         a blocking connection, for starts and commands
 
 In a worker's process:
 job_session    a blocking connection                  reading         long reads and searches

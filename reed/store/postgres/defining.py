@@ -1,7 +1,7 @@
 """Writes that have to look at much before: definitions of types, and bonds that the loop's statement did not make.
 
-They run in a worker, each in a transaction of its own, with the row locked that all cores lock for this: of the type, or
-of all bonds. So they see what other cores have committed, and can say what is wrong.
+They run in a worker, each in a transaction of its own, with the row locked that all cores lock for this: that of the
+type, or of all bonds. So they see what other cores have committed, and can say what is wrong.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ _FETCHED = 100
 _NULL = b"null"
 
 
-def define(
-    conninfo: str, seconds: float, name: str, definition: bytes, now: int
-) -> int:
+def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
     """Gives the revision, 1 for a new type."""
     outline, _ = contents.try_type(name, definition)
     new = compile_type(name, outline)

@@ -65,3 +65,9 @@ def error_of(error: psycopg.Error, seconds: float, setting: str) -> CallError:
     if error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "25", "53"} or error.sqlstate == "55P03":
         return StoreUnavailable(f"PostgreSQL: {message}", hint="retry")
     return StoreFailed(f"PostgreSQL: {message} ({error.sqlstate})", hint="see the core's log and the server's")
+
+
+def close_sessions() -> None:
+    """Those of this process: for programs in which jobs run in the loop's own."""
+    for conninfo in list(_open):
+        _discard(conninfo)

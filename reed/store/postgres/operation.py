@@ -105,28 +105,39 @@ class Operation:
             internal = Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log")
             self.finish(partial(self._failed, internal))
 
-    def hold(self, snippet_id: str, then: Callable[[bool], None]) -> None:
-        """Wait for the turn of a snippet. `then` is told whether it had to wait: the record may have changed."""
-        if self._held == snippet_id:
-            then(False)
-            return
-        self._let_go()
-        has_waited = self._snippets.is_taken(snippet_id)
+    def write(
+        self,
+        steps: Sequence[Step],
+        then: Callable[[Line], None],
+        *,
+        snippet_id: str = "",
+        decides: int = 0,
+        has_line: bool = True,
+    ) -> None:
+        """Put it into the next batch, when it is the turn of this snippet. `then` is called after the COMMIT, and calls
+        `finish`."""
+
+        def put() -> None:
+            write = Write(
+                steps, lambda line: self.guard(lambda: then(line)), self.again, self._give_up, decides, has_line
+            )
+            self._writer.put(write)
+            self._leave_order()
 
         def held() -> None:
             self._held = snippet_id
-            self.guard(lambda: then(has_waited))
+            self.guard(lambda: self._attempt(self))  # it has waited: the record has changed
 
-        self._snippets.take(snippet_id, held)
-
-    def write(
-        self, steps: Sequence[Step], then: Callable[[Line], None], *, decides: int = 0, has_line: bool = True
-    ) -> None:
-        """Put it into the next batch. `then` is called after the COMMIT, and calls `finish`."""
-        self._writer.put(
-            Write(steps, lambda line: self.guard(lambda: then(line)), self.again, self._give_up, decides, has_line)
-        )
-        self._leave_order()
+        if not snippet_id or self._held == snippet_id:
+            put()
+            return
+        self._let_go()
+        if self._snippets.is_taken(snippet_id):
+            self._snippets.take(snippet_id, held)
+        else:
+            self._snippets.take(snippet_id, lambda: None)
+            self._held = snippet_id
+            put()
 
     def refuse(self, error: CallError) -> None:
         """It may not be written, by what is in memory: look again. By what was just read: that is the answer."""

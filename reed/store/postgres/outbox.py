@@ -5,8 +5,8 @@
     another leads ── its lease ends ──▶ this core leads: it reads, delivers, acknowledges, and renews the lease
                                              └─ the lease is over: nothing is delivered until it has a new one
 
-The lease is by the database's clock. Its generation is a fence: a core that was frozen, and no longer leads, cannot move
-the cursor. An event may be delivered again after a crash; events of a plugin come in the order of their commits.
+The lease is by the database's clock. Its generation is a fence: a core that was frozen, and no longer leads, cannot
+move the cursor. An event may be delivered again after a crash; events of a plugin come in the order of their commits.
 """
 
 from __future__ import annotations

@@ -62,7 +62,14 @@ _COUNTS = (
 
 
 class Parts:
-    def __init__(self, setting: StoreSetting, context: StoreContext, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        setting: StoreSetting,
+        context: StoreContext,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         """Connects, blocking; creates or migrates the tables. Raises StoreFailed. `clock`: nanoseconds since 1970."""
         loop = context.loop
         self._context = context
@@ -76,7 +83,7 @@ class Parts:
         self._snippet_count, self._bond_count, last, newest = self._start(setting)
         self._ids = Ids(sequence_in(newest) if newest else 0)
         self._last_batch = last  # that this core knows of
-        self._records = Records(CACHE_BYTES, loop.now)
+        self._records = Records(cache_bytes, loop.now)
         self._workers = context.open_workers(HANDLERS, context.max_workers)
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
         self._contents = Contents(self._workers, self._deadlines.job)

@@ -239,6 +239,7 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
         f" scored AS (SELECT id, {' + '.join(scores)} AS score FROM ranked"
         f" JOIN unnest(%(types)s::text[], {lists}) AS weights (type, {', '.join(used)}) USING (type))"
         " SELECT total, id::text, score FROM (SELECT count(*) AS total FROM scored) AS counted"
-        " LEFT JOIN LATERAL (SELECT * FROM scored ORDER BY score DESC, id LIMIT %(limit)s OFFSET %(offset)s) AS best ON true"
+        " LEFT JOIN LATERAL (SELECT * FROM scored ORDER BY score DESC, id LIMIT %(limit)s OFFSET %(offset)s) AS best"
+        " ON true"
     )
     return sql, params

@@ -1,7 +1,7 @@
-"""The SQL of the loop's connections. Nothing here fails in normal use: a conflict gives no row (decisions/postgres.md).
+"""The SQL of the loop's connections. Nothing here fails in normal use: a conflict gives no row (internals/postgres.md).
 
-Each write begins with $1 core, $2 n, $3 k: its batch, and its place there. It adds the line (core, n, k) to `changes` in
-the same statement that changes something, so the line says whether the write took effect: statements of the same write
+Each write begins with $1 core, $2 n, $3 k: its batch, and its place there. It adds the line (core, n, k) to `changes`
+in the same statement that changes something, so the line says whether the write took effect: statements of the same write
 that follow refer to it, and so does the core when the answer to a COMMIT was lost.
 """
 
@@ -14,7 +14,10 @@ _IS_FREE = (
     "NOT EXISTS (SELECT FROM unnest({fields}::text[], {values}::text[]) AS new (field, value)"
     " JOIN fields USING (field, value) WHERE fields.type = {type} AND is_unique AND fields.id <> {id}::uuid)"
 )
-_NAME_IS_FREE = "({name} = '' OR NOT EXISTS (SELECT FROM snippets other WHERE other.name = {name} AND other.name <> '' AND other.id <> {id}::uuid))"
+_NAME_IS_FREE = (
+    "({name} = '' OR NOT EXISTS (SELECT FROM snippets other"
+    " WHERE other.name = {name} AND other.name <> '' AND other.id <> {id}::uuid))"
+)
 _LOGGED = (
     "logged AS (INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " SELECT $1::uuid, $2::bigint, $3::int, {values} FROM made)"
@@ -74,7 +77,8 @@ _RENAME = (
 )
 _DELETE = (
     "WITH made AS (DELETE FROM snippets WHERE id = $4::uuid AND version = $5::bigint"
-    " AND NOT EXISTS (SELECT FROM bonds WHERE parent = $4::uuid) AND NOT EXISTS (SELECT FROM bonds WHERE child = $4::uuid)"
+    " AND NOT EXISTS (SELECT FROM bonds WHERE parent = $4::uuid)"
+    " AND NOT EXISTS (SELECT FROM bonds WHERE child = $4::uuid)"
     " RETURNING id, type, name, version),"
     " drop_fields AS (DELETE FROM fields WHERE id IN (SELECT id FROM made)),"
     " drop_queued AS (DELETE FROM unindexed WHERE id IN (SELECT id FROM made)), "
@@ -92,9 +96,10 @@ _BOND = (
     "   WHERE distance < (SELECT max(depth) FROM unnest($14::bigint[]) AS depth)),"
     " room AS (SELECT min(depth - distance) AS levels FROM up JOIN snippets USING (id)"
     "   JOIN unnest($13::text[], $14::bigint[]) AS limits (type, depth) USING (type)),"
-    " below AS (SELECT $6::uuid AS id, 1 AS level UNION SELECT child, level + 1 FROM bonds JOIN below ON parent = below.id"
-    "   WHERE level <= (SELECT levels FROM room)),"
-    " made AS (INSERT INTO bonds (parent, weight, path, child, id) SELECT $5::uuid, $7::int, $8, $6::uuid, $4::uuid FROM typed"
+    " below AS (SELECT $6::uuid AS id, 1 AS level"
+    "   UNION SELECT child, level + 1 FROM bonds JOIN below ON parent = below.id WHERE level <= (SELECT levels FROM room)),"
+    " made AS (INSERT INTO bonds (parent, weight, path, child, id)"
+    "   SELECT $5::uuid, $7::int, $8, $6::uuid, $4::uuid FROM typed"
     "   WHERE NOT EXISTS (SELECT FROM down WHERE id = $5::uuid)"
     "   AND NOT EXISTS (SELECT FROM bonds WHERE parent = $5::uuid AND child = $6::uuid)"
     "   AND EXISTS (SELECT FROM snippets WHERE id = $5::uuid AND type = $9)"
@@ -178,7 +183,8 @@ READS = {
     ),
     "sizes": "SELECT id::text, octet_length(content) FROM snippets WHERE id > $1::uuid ORDER BY id LIMIT $2::int",
     "sizes_of_type": (
-        "SELECT id::text, octet_length(content) FROM snippets WHERE type = $3 AND id > $1::uuid ORDER BY id LIMIT $2::int"
+        "SELECT id::text, octet_length(content) FROM snippets WHERE type = $3 AND id > $1::uuid"
+        " ORDER BY id LIMIT $2::int"
     ),
     "between": f"SELECT {COLUMNS} FROM snippets WHERE id > $1::uuid AND id <= $2::uuid ORDER BY id",
     "between_of_type": (
@@ -236,7 +242,8 @@ FOLLOWER = {
     "cores": "SELECT core::text, name, version, extract(epoch FROM now() - started)::bigint, registry::text"
     " FROM cores WHERE seen > now() - interval '10 s' AND core <> $1::uuid ORDER BY name, core",
     "appear": (
-        "INSERT INTO cores (core, name, version, started, seen, registry) VALUES ($1::uuid, $2, $3, now(), now(), $4::jsonb)"
+        "INSERT INTO cores (core, name, version, started, seen, registry)"
+        " VALUES ($1::uuid, $2, $3, now(), now(), $4::jsonb)"
         " ON CONFLICT (core) DO UPDATE SET seen = now(), registry = excluded.registry"
     ),
     "leave": "DELETE FROM cores WHERE core = $1::uuid OR seen < now() - interval '1 day'",
@@ -245,8 +252,8 @@ FOLLOWER = {
         "WITH bound AS (SELECT least((SELECT max(seq) FROM batches WHERE at < now() - interval '10 min'),"
         " greatest((SELECT min(told) FROM subscribers), (SELECT last FROM head WHERE what = 'batches') - $1::bigint))"
         " AS seq),"
-        " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound WHERE old.seq <= bound.seq"
-        " ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED) RETURNING seq, core, n),"
+        " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound"
+        " WHERE old.seq <= bound.seq ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED) RETURNING seq, core, n),"
         " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
         " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
         " AND EXISTS (SELECT FROM gone)"

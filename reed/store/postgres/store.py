@@ -1,4 +1,4 @@
-"""PostgresStore: the contract `reed.store.base.Store` on a database that several cores share (decisions/postgres.md)."""
+"""PostgresStore: the contract `reed.store.base.Store` on a database that several cores share (scaling.md)."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ class PostgresStore(Writes):
         self._reader.flush()
         if self._outbox.has_ready:
             self._context.on_news()
-        if self._when_idle and self._is_idle:
+        if self._when_idle and self.is_idle:
             callbacks, self._when_idle = self._when_idle, []
             for callback in callbacks:
                 callback()
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Has every write that was begun ended?"""
         return self._writer.is_idle and not self._origins and not self._turns and self._contents.is_idle
 
     def when_idle(self, done: Callable[[], None]) -> None:

@@ -56,8 +56,10 @@ class Migration(NamedTuple):
 MIGRATIONS = (
     Migration(
         (
-            'CREATE TABLE types (name text COLLATE "C" PRIMARY KEY, revision bigint NOT NULL, definition text NOT NULL)',
-            """CREATE TABLE snippets (id uuid PRIMARY KEY, type text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,"""
+            'CREATE TABLE types (name text COLLATE "C" PRIMARY KEY, revision bigint NOT NULL,'
+            " definition text NOT NULL)",
+            'CREATE TABLE snippets (id uuid PRIMARY KEY, type text COLLATE "C" NOT NULL,'
+            ' name text COLLATE "C" NOT NULL,'
             " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL)",
             "CREATE UNIQUE INDEX snippets_by_name ON snippets (name) WHERE name <> ''",
             "CREATE INDEX snippets_by_type ON snippets (type, id)",
@@ -67,12 +69,14 @@ MIGRATIONS = (
             " PRIMARY KEY (type, field, value, id))",
             "CREATE UNIQUE INDEX fields_unique ON fields (type, field, value) WHERE is_unique",
             "CREATE INDEX fields_by_id ON fields (id)",
-            """CREATE TABLE bonds (parent uuid NOT NULL REFERENCES snippets, weight int NOT NULL, path text COLLATE "C" NOT NULL,"""
+            "CREATE TABLE bonds (parent uuid NOT NULL REFERENCES snippets, weight int NOT NULL,"
+            ' path text COLLATE "C" NOT NULL,'
             " child uuid NOT NULL REFERENCES snippets, id uuid NOT NULL UNIQUE,"
             " PRIMARY KEY (parent, weight, path, child))",
             "CREATE INDEX bonds_by_child ON bonds (child)",
             # The indexer may write it while the snippet is deleted: here the foreign key is needed.
-            """CREATE TABLE search (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE, type text COLLATE "C" NOT NULL,"""
+            "CREATE TABLE search (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE,"
+            ' type text COLLATE "C" NOT NULL,'
             " version bigint NOT NULL, vector tsvector NOT NULL)",
             "CREATE INDEX search_by_vector ON search USING gin (vector) WITH (fastupdate = off)",
             "CREATE TABLE unindexed (id uuid PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),"

@@ -177,22 +177,11 @@ class Writes(Reads):
         self._reader.ask("holder_of_value", params, found, operation.refuse)
 
     def _current(self, operation: Operation, ref: str, then: Then) -> None:
-        """The snippet, when it is its turn."""
-
-        def found(record: Record) -> None:
-            def held(has_waited: bool) -> None:
-                if has_waited:
-                    self._current(operation, record.id, then)
-                else:
-                    then(record)
-
-            operation.guard(lambda: operation.hold(record.id, held))
-
         record = None if operation.is_fresh else self._records.get(ref)
         if record is not None:
-            found(record)
+            then(record)
         else:
-            self._find(ref, found, operation.refuse)
+            self._find(ref, lambda found: operation.guard(lambda: then(found)), operation.refuse)
 
     # Updates.
 
@@ -316,7 +305,7 @@ class Writes(Reads):
             steps = [Step(statement, params)]
             if type_.fields or (record.snippet_type != old.snippet_type):
                 steps += [Step("drop_fields", ()), *_put_fields(type_, values)]
-            operation.write(steps, written)
+            operation.write(steps, written, snippet_id=record.id)
 
         def check_values() -> None:
             if operation.is_fresh and unique:
@@ -348,7 +337,7 @@ class Writes(Reads):
                 def write() -> None:
                     numbers = str(now).encode(), str(old.version).encode()
                     params = (record.id.encode(), name.encode(), *numbers, origin.plugin.encode())
-                    operation.write((Step("rename", params),), written)
+                    operation.write((Step("rename", params),), written, snippet_id=record.id)
 
                 if name and operation.is_fresh:
                     self._when_name_is_free(operation, name, record.id, write)
@@ -378,7 +367,7 @@ class Writes(Reads):
                     operation.finish(lambda: done(old.id))
 
                 def write() -> None:
-                    operation.write(steps, written, decides=len(steps) - 1)
+                    operation.write(steps, written, snippet_id=old.id, decides=len(steps) - 1)
 
                 if operation.is_fresh and not cascade:
                     self._when_unbonded(operation, old, write)
@@ -422,8 +411,6 @@ class Writes(Reads):
         record = restoring.checked(record)
 
         def attempt(operation: Operation) -> None:
-            operation.hold(record.id, lambda _: self._find_by("by_id", record.id, found, operation.refuse))
-
             def found(old: Record | None) -> None:
                 operation.guard(lambda: check(old))
 
@@ -462,11 +449,15 @@ class Writes(Reads):
                     if dry_run:
                         finish()
                     elif old is None:
-                        operation.write(self._insert_restored(record, content, now, origin), written)
+                        operation.write(
+                            self._insert_restored(record, content, now, origin), written, snippet_id=record.id
+                        )
                     else:
                         self._overwrite(operation, old, record, content, now, written, origin)
 
                 self._check_free(operation, record, content, write)
+
+            self._find_by("by_id", record.id, found, operation.refuse)
 
         self._operation(origin, failed, attempt)
 

@@ -1,0 +1,86 @@
+"""The store in PostgreSQL, for the contract suite: a database for each folder, in one server for the session."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from harness import LateWorkers, Options
+
+from reed.loop.loop import Loop
+from reed.store.context import StoreContext
+from reed.store.setting import parse
+from reed.store.workers import DEADLINES, Workers
+from tests.postgres.cluster import Cluster, missing, shared_clusters
+
+_clusters: Iterator[Cluster] | None = None
+_cluster: Cluster | None = None
+_databases: dict[Path, str] = {}  # conninfo by folder
+
+unavailable = missing
+
+
+class LoopTurns:
+    """Turns of a loop, in which the store's answers come from its connections."""
+
+    def __init__(self, conninfo: str, options: Options) -> None:
+        from reed.store.postgres.store import PostgresStore
+
+        self.workers: Sequence[LateWorkers] = ()
+        self.loop = Loop(commit=self._commit, on_exception=self._on_bug)
+        self._bugs: list[BaseException] = []
+
+        def open_workers(handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
+            if name == "workers" and options.workers is not None:
+                return options.workers
+            workers = LateWorkers(1, handlers)
+            self.workers = (*self.workers, workers)
+            return workers
+
+        context = StoreContext(
+            loop=self.loop,
+            data_dir=Path("/nonexistent"),
+            runtime_dir=Path("/nonexistent"),
+            core_name="test",
+            open_workers=open_workers,
+            max_workers=1,
+            deadlines=DEADLINES,
+            max_events=options.max_events,
+            on_news=lambda: None,
+            warn=lambda _: None,
+        )
+        self.store = PostgresStore(
+            parse(f"postgres:{conninfo}"), context, clock=options.clock, cache_bytes=options.cache_bytes
+        )
+
+    def _commit(self) -> None:
+        self.store.commit()
+
+    def _on_bug(self, bug: BaseException) -> None:
+        traceback.print_exception(bug)
+        self._bugs.append(bug)
+
+    def turn(self) -> bool:
+        is_working = sum(workers.turn() for workers in self.workers) > 0
+        self.loop.turn(0 if is_working else 0.002)
+        if self._bugs:
+            raise self._bugs.pop()
+        return is_working or not self.store.is_idle
+
+    def close(self) -> None:
+        from reed.store.postgres.job_session import close_sessions
+
+        self.store.close()
+        self.loop.close()
+        close_sessions()
+
+
+def open_postgres(folder: Path, options: Options) -> LoopTurns:
+    global _clusters, _cluster  # noqa: PLW0603
+    if _cluster is None:
+        _clusters = iter(shared_clusters())
+        _cluster = next(_clusters)
+    if folder not in _databases:
+        _databases[folder] = _cluster.conninfo(_cluster.create_database())
+    return LoopTurns(_databases[folder], options)
