@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from harness import LateWorkers, Options
 
 from reed.loop.loop import Loop
+from reed.store import contents
 from reed.store.context import StoreContext
 from reed.store.setting import parse
-from reed.store.workers import DEADLINES, Workers
+from reed.store.workers import DEADLINES, Release, Workers
 from tests.postgres.cluster import Cluster, missing, shared_clusters
 
 _clusters: Iterator[Cluster] | None = None
@@ -21,22 +23,41 @@ _databases: dict[Path, str] = {}  # conninfo by folder
 unavailable = missing
 
 
+class _Workers(NamedTuple):
+    """Jobs for contents go to workers of the test's, all others to those that it may not stop: `define` is one."""
+
+    for_contents: Workers
+    others: Workers
+
+    def submit(self, kind: str, *arguments: Any, **options: Any) -> None:
+        workers = self.for_contents if kind in contents.HANDLERS else self.others
+        workers.submit(kind, *arguments, **options)
+
+    def hold(self, callback: Callable[[Release], None]) -> None:
+        self.others.hold(callback)
+
+
 class LoopTurns:
     """Turns of a loop, in which the store's answers come from its connections."""
 
     def __init__(self, conninfo: str, options: Options) -> None:
         from reed.store.postgres.store import PostgresStore
 
-        self.workers: Sequence[LateWorkers] = ()
+        self.workers: Sequence[LateWorkers] = ()  # that tests may stop: those for contents
+        self._all_workers: list[LateWorkers] = []
         self.loop = Loop(commit=self._commit, on_exception=self._on_bug)
         self._bugs: list[BaseException] = []
 
         def open_workers(handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
-            if name == "workers" and options.workers is not None:
-                return options.workers
             workers = LateWorkers(1, handlers)
-            self.workers = (*self.workers, workers)
-            return workers
+            self._all_workers.append(workers)
+            if name != "workers":
+                return workers
+            for_contents = options.workers or LateWorkers(1, handlers)
+            if isinstance(for_contents, LateWorkers):
+                self._all_workers.append(for_contents)
+                self.workers = (for_contents,)
+            return _Workers(for_contents, workers)
 
         context = StoreContext(
             loop=self.loop,
@@ -62,7 +83,7 @@ class LoopTurns:
         self._bugs.append(bug)
 
     def turn(self) -> bool:
-        is_working = sum(workers.turn() for workers in self.workers) > 0
+        is_working = sum(workers.turn() for workers in self._all_workers) > 0
         self.loop.turn(0 if is_working else 0.002)
         if self._bugs:
             raise self._bugs.pop()

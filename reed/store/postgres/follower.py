@@ -3,8 +3,7 @@
     NOTIFY, or the timer ──▶ news since `last` ──▶ lines of other cores: `on_line`      trust renewed
                                       └─ the log was trimmed beyond `last` ──▶ `on_gap`
 
-Batches are numbered in the order of their commits, so no reader misses one. This connection also carries what the
-store asks now and then: leases, figures, the other cores.
+Batches are numbered in the order of their commits, so no reader misses one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Connection, Failure, Params, Results, Rows, Statement
+from reed.store.postgres.connection import Connection, Failure, Rows, Statement
 
 POLL_SECONDS = 0.25
 _MAX_BATCHES = 500  # in an answer
@@ -66,16 +65,6 @@ class Follower:
             statements = (Statement("heads", ()), Statement("news", (str(self.last).encode(),)))
             self._connection.send(statements, lambda results: self._read(sent_at, *results), self._failed)
             self._connection.flush()
-
-    def ask(
-        self, name: str, params: Params, done: Callable[[Results], None], failed: Callable[[Failure], None]
-    ) -> bool:
-        """Run another statement; False if there is no connection now."""
-        if not self._connection.is_ready:
-            return False
-        self._connection.send((Statement(name, params),), done, failed)
-        self._connection.flush()
-        return True
 
     def _failed(self, _: Failure) -> None:
         self._is_out = False

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from reed.errors import StoreUnavailable
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Connection, Failure, Results, Rows, Statement
-from reed.store.postgres.follower import Follower, LogLine
+from reed.store.postgres.connection import Rows
+from reed.store.postgres.follower import LogLine
+from reed.store.postgres.reader import Reader
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
 LEASE_SECONDS = 15.0
@@ -34,6 +34,7 @@ class _Subscriber:
     name: str
     kinds: frozenset[str] = frozenset()
     waiting: int = 0
+    is_counted: bool = False  # until then nobody knows how many wait
     generation: int = 0  # of the lease
     lease_ends: float = 0.0  # 0: another core leads, or nobody
     told: tuple[int, int] = (0, 0)  # the last event that was delivered: seq, k
@@ -48,15 +49,15 @@ class Outbox:
         self,
         loop: StoreLoop,
         core: str,
-        follower: Follower,
-        reader: Connection,
+        asker: Reader,
+        reader: Reader,
         writer: Writer,
         max_events: int,
         on_news: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._core = core.encode()
-        self._follower = follower
+        self._asker = asker
         self._reader = reader
         self._writer = writer
         self._max_events = max_events
@@ -89,7 +90,7 @@ class Outbox:
 
     def _announce(self, subscriber: _Subscriber) -> None:
         params = (subscriber.name.encode(), array_of(sorted(subscriber.kinds)))
-        self._follower.ask("subscribe", params, lambda _: self._count([subscriber.name]), _ignore)
+        self._asker.ask("subscribe", params, lambda _: self._count([subscriber.name]), _ignore)
 
     def connected(self) -> None:
         """The follower has a connection (again): the database may not know of these subscribers."""
@@ -102,7 +103,7 @@ class Outbox:
         """This core no longer delivers to it; another may."""
         subscriber = self._subscribers.pop(name, None)
         if subscriber is not None and subscriber.lease_ends:
-            self._follower.ask("yield", (name.encode(), self._core), _ignore, _ignore)
+            self._asker.ask("yield", (name.encode(), self._core), _ignore, _ignore)
         for found in self._by_kind.values():
             found[:] = [each for each in found if each.name != name]
 
@@ -113,7 +114,9 @@ class Outbox:
     @property
     def counts(self) -> dict[str, int]:
         """Waiting events by subscriber, of those that this core delivers to, or would."""
-        return {name: found.waiting for name, found in self._subscribers.items() if found.waiting}
+        return {
+            name: min(found.waiting, self._max_events) for name, found in self._subscribers.items() if found.waiting
+        }
 
     # New events.
 
@@ -155,15 +158,14 @@ class Outbox:
 
     def _count(self, names: list[str]) -> None:
         limit = str(min(self._max_events + 1, _MAX_COUNTED)).encode()
-        self._follower.ask("waiting", (array_of(names), limit), self._counted, _ignore)
+        self._asker.ask("waiting", (array_of(names), limit), self._counted, _ignore)
 
-    def _counted(self, results: Results) -> None:
-        rows = results[0]
+    def _counted(self, rows: Rows) -> None:
         for row in range(rows.ntuples):
             name, count = ((rows.get_value(row, column) or b"").decode() for column in (0, 1))
             subscriber = self._subscribers.get(name)
             if subscriber is not None and not subscriber.acks:
-                subscriber.waiting = int(count)
+                subscriber.waiting, subscriber.is_counted = int(count), True
                 if subscriber.waiting:
                     self._ready.add(name)
         if self._ready:
@@ -172,10 +174,11 @@ class Outbox:
     # Delivery.
 
     def next(self, name: str, done: Done[Event | None], failed: Failed) -> None:
-        subscriber = self._subscribers.get(name)
-        if subscriber is None or not subscriber.waiting or subscriber.lead_after > self._loop.now():
+        subscriber = self._subscribers.setdefault(name, _Subscriber(name))
+        now = self._loop.now()
+        if subscriber.lead_after > now or (subscriber.is_counted and not subscriber.waiting):
             done(None)
-        elif subscriber.lease_ends - self._loop.now() > _MARGIN_SECONDS:
+        elif subscriber.lease_ends - now > _MARGIN_SECONDS:
             self._next(subscriber, done, failed)
         else:
             self._lead(subscriber, lambda leads: self._next(subscriber, done, failed) if leads else done(None), failed)
@@ -183,8 +186,7 @@ class Outbox:
     def _lead(self, subscriber: _Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
         asked_at = self._loop.now()
 
-        def leading(results: Results) -> None:
-            rows = results[0]
+        def leading(rows: Rows) -> None:
             if not rows.ntuples:
                 subscriber.lease_ends = 0.0
                 subscriber.lead_after = self._loop.now() + _ASK_SECONDS
@@ -194,35 +196,29 @@ class Outbox:
             if generation != subscriber.generation or not subscriber.lease_ends:
                 subscriber.generation = generation
                 subscriber.told, subscriber.lost = (seq, k), lost
+            if not subscriber.kinds:  # not yet subscribed in this process
+                subscriber.kinds = frozenset((rows.get_value(0, 4) or b"").decode().strip("{}").split(","))
             subscriber.lease_ends = asked_at + LEASE_SECONDS
             then(True)
 
-        def refused(_: Failure) -> None:
-            failed(_unavailable())
-
         params = (subscriber.name.encode(), self._core, str(LEASE_SECONDS).encode())
-        if not self._follower.ask("lead", params, leading, refused):
-            failed(_unavailable())
+        self._asker.ask("lead", params, leading, failed)
 
     def _next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        def found(results: Results) -> None:
-            done(self._event(subscriber, results[0]))
-
-        def refused(_: Failure) -> None:
-            failed(_unavailable())
-
-        if not self._reader.is_ready:
-            failed(_unavailable())
-            return
         seq, k = subscriber.told
-        params = (str(seq).encode(), str(k).encode(), array_of(sorted(subscriber.kinds)), subscriber.name.encode())
         skipped = max(subscriber.waiting - self._max_events, 0)
-        self._reader.send((Statement("next_event", (*params, str(skipped).encode())),), found, refused)
-        self._reader.flush()
+        params = (
+            str(seq).encode(),
+            str(k).encode(),
+            array_of(sorted(subscriber.kinds)),
+            subscriber.name.encode(),
+            str(skipped).encode(),
+        )
+        self._reader.ask("next_event", params, lambda rows: done(self._event(subscriber, rows)), failed)
 
     def _event(self, subscriber: _Subscriber, rows: Rows) -> Event | None:
         if not rows.ntuples:
-            subscriber.waiting = 0
+            subscriber.waiting, subscriber.is_counted = 0, True
             return None
         values = [(rows.get_value(0, column) or b"").decode() for column in range(9)]
         seq, k, kind, snippet_id, type_name, name, version, at, skipped = values
@@ -268,10 +264,6 @@ def array_of(items: Collection[str]) -> bytes:
     """A PostgreSQL array of texts."""
     quoted = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
     return ("{" + ",".join(quoted) + "}").encode()
-
-
-def _unavailable() -> StoreUnavailable:
-    return StoreUnavailable("the database cannot be reached", hint="the events wait there")
 
 
 def _ignore(_: object) -> None:

@@ -17,7 +17,7 @@ from reed.store.base import Failed
 from reed.store.contents import Contents
 from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
-from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
+from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Rows, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.operation import Attempt, Operation, Turns
 from reed.store.postgres.outbox import Outbox
@@ -132,14 +132,15 @@ class Parts:
         )
         self._writer = Writer(loop, self._core, self._write_connection, due, self._bug)
         self._reader = Reader(loop, self._read_connection, due)
+        self._asker = Reader(loop, self._follow_connection, due)  # leases, figures, the other cores
         self._follower = Follower(
             loop, self._core, last, self._follow_connection, self._on_line, self._on_gap, self._on_read
         )
         self._outbox = Outbox(
             loop,
             self._core,
-            self._follower,
-            self._read_connection,
+            self._asker,
+            self._reader,
             self._writer,
             self._context.max_events,
             self._context.on_news,
@@ -201,9 +202,10 @@ class Parts:
                 connection.lose(f"no answer within {ANSWER_SECONDS:g} s")
         self._writer.tick(now)
         self._reader.tick(now)
+        self._asker.tick(now)
         self._poll()
         self._outbox.tick(now)
-        if now - self._figures_at > FIGURES_SECONDS:
+        if now - self._figures_at > FIGURES_SECONDS and self._follow_connection.is_ready:
             self._figures_at = now
             self._ask_figures()
         self._loop.request_commit()
@@ -239,15 +241,15 @@ class Parts:
     # Figures.
 
     def _ask_figures(self) -> None:
-        ask, ignore = self._follower.ask, lambda _: None
+        ask, ignore = self._asker.ask, _ignore
         core = self._core.encode()
         name, version = self._context.core_name, _version()
         ask("appear", (core, name.encode(), version.encode(), b"{}"), ignore, ignore)
-        ask("cores", (core,), lambda results: self._read_cores(results[0]), ignore)
-        ask("figures", (), lambda results: self._read_figures(results[0]), ignore)
+        ask("cores", (core,), self._read_cores, ignore)
+        ask("figures", (), self._read_figures, ignore)
         ask("trim", (str(self._context.max_events).encode(),), ignore, ignore)
 
-    def _read_cores(self, rows: Any) -> None:
+    def _read_cores(self, rows: Rows) -> None:
         self._cores = [
             {
                 "core": (rows.get_value(row, 0) or b"").decode(),
@@ -259,7 +261,7 @@ class Parts:
         ]
         self._writer.tells_others = bool(self._cores)
 
-    def _read_figures(self, rows: Any) -> None:
+    def _read_figures(self, rows: Rows) -> None:
         values = [int(rows.get_value(0, column) or 0) for column in range(3)]
         self._figures = {"unindexed": values[0], "connections": values[1], "bytes": values[2]}
         self._index.counted(values[0])
@@ -269,6 +271,10 @@ class Parts:
         self._index.close()
         for connection in self._connections:
             connection.close()
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def _version() -> str:

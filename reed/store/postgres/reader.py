@@ -1,4 +1,4 @@
-"""The connection for short reads. A read whose connection was lost is asked again, for up to ten seconds."""
+"""Statements outside the batches of writes. One whose connection was lost is asked again, for up to ten seconds."""
 
 from __future__ import annotations
 

@@ -53,6 +53,7 @@ class PostgresStore(Writes):
         """Send what this turn has begun; answers come in later turns."""
         self._writer.commit()
         self._reader.flush()
+        self._asker.flush()
         if self._outbox.has_ready:
             self._context.on_news()
         if self._when_idle and self.is_idle:
@@ -93,5 +94,6 @@ class PostgresStore(Writes):
     def close(self) -> None:
         """Gives up leases and the row in `cores`, if the database answers at once."""
         self._outbox.yield_all()
-        self._follower.ask("leave", (self._core.encode(),), lambda _: None, lambda _: None)
+        self._asker.ask("leave", (self._core.encode(),), lambda _: None, lambda _: None)
+        self._asker.flush()
         self._close()
