@@ -87,7 +87,7 @@ class LoopTurns:
         self.loop.turn(0 if is_working else 0.002)
         if self._bugs:
             raise self._bugs.pop()
-        return is_working or not self.store.is_idle
+        return is_working or not self.store.is_idle or self.store.stats()["unindexed"] > 0
 
     def close(self) -> None:
         from reed.store.postgres.job_session import close_sessions

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from reed.errors import Conflict, Invalid, NotFound
-from reed.store import contents
 from reed.store.field_values import values_of
 from reed.store.postgres.job_session import Session, session
 from reed.store.postgres.reading import key_text
@@ -31,9 +30,8 @@ _NULL = b"null"
 
 
 def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
-    """Gives the revision, 1 for a new type."""
-    outline, _ = contents.try_type(name, definition)
-    new = compile_type(name, outline)
+    """Of a definition that was tried. Gives the revision, 1 for a new type."""
+    new = compile_type(name, definition, without_schema=True)
     with session(conninfo, seconds) as connection, connection.transaction():
         row = connection.execute("SELECT definition FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone()
         old = None if row is None else compile_type(name, row[0].encode(), without_schema=True)

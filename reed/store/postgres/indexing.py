@@ -4,8 +4,8 @@ them from there, in a worker.
     claim some (for CLAIM_SECONDS) ── read ── make the vectors ── one transaction: write them, delete the claims
 
 A snippet that was written meanwhile has another `at`, so its claim is not deleted, and it is indexed again. A claim
-ends by itself when its core has died. A snippet that kills the worker (a content too large for its memory) is given up after
-MAX_ATTEMPTS, and found no more.
+ends by itself when its core has died. A snippet that kills the worker (a content too large for its memory) is given up
+after MAX_ATTEMPTS, and found no more.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._waiting: dict[object, deque[Callable[[], None]]] = {}  # by each key that is taken
+        self._releasing: dict[object, bool] = {}  # whether the key is free again
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -47,11 +48,50 @@ class Turns:
             begin()
 
     def release(self, key: object) -> None:
-        waiting = self._waiting[key]
-        if waiting:
+        if key in self._releasing:  # the one that was begun last is done already
+            self._releasing[key] = True
+            return
+        waiting, self._releasing[key] = self._waiting[key], True
+        while waiting and self._releasing[key]:
+            self._releasing[key] = False
             waiting.popleft()()
-        else:
+        if self._releasing.pop(key) and not waiting:
             del self._waiting[key]
+
+
+class Pending:
+    """The writes of each origin that are under way."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._writes: dict[Origin, set[int]] = {}
+        self._waiters: list[tuple[set[int], Callable[[], None]]] = []
+
+    def begin(self, origin: Origin) -> int:
+        self._last += 1
+        self._writes.setdefault(origin, set()).add(self._last)
+        return self._last
+
+    def end(self, origin: Origin, number: int) -> None:
+        writes = self._writes[origin]
+        writes.discard(number)
+        if not writes:
+            del self._writes[origin]
+        if self._waiters:
+            for waiting, _ in self._waiters:
+                waiting.discard(number)
+            ready = [then for waiting, then in self._waiters if not waiting]
+            self._waiters = [waiter for waiter in self._waiters if waiter[0]]
+            for then in ready:
+                then()
+
+    def when_ended(self, origin: Origin, then: Callable[[], None]) -> None:
+        """Call it when the writes of this origin that are under way now have ended."""
+        writes = self._writes.get(origin)
+        if writes:
+            self._waiters.append((set(writes), then))
+        else:
+            then()
 
 
 class Operation:
@@ -62,6 +102,7 @@ class Operation:
         writer: Writer,
         origins: Turns,
         snippets: Turns,
+        pending: Pending,
         refresh: Callable[[Callable[[], None], Failed], None],
         bug: Callable[[BaseException], None],
         origin: Origin,
@@ -73,6 +114,7 @@ class Operation:
         self._writer = writer
         self._origins = origins
         self._snippets = snippets
+        self._pending = pending
         self._refresh = refresh
         self._bug = bug
         self._origin = origin
@@ -118,10 +160,22 @@ class Operation:
         `finish`."""
 
         def put() -> None:
-            write = Write(
-                steps, lambda line: self.guard(lambda: then(line)), self.again, self._give_up, decides, has_line
+            number = self._pending.begin(self._origin)
+
+            def ended(outcome: Callable[[], None]) -> None:
+                self.guard(outcome)
+                self._pending.end(self._origin, number)
+
+            self._writer.put(
+                Write(
+                    steps,
+                    lambda line: ended(lambda: then(line)),
+                    lambda: ended(self.again),
+                    lambda error: ended(lambda: self._give_up(error)),
+                    decides,
+                    has_line,
+                )
             )
-            self._writer.put(write)
             self._leave_order()
 
         def held() -> None:
@@ -167,8 +221,13 @@ class Operation:
         self.finish(partial(self._failed, error))
 
     def _start_again(self) -> None:
+        """Read again what was in memory, and what this origin's own writes have made."""
         self.is_fresh = True
-        self._refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+
+        def refresh() -> None:
+            self._refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+
+        self._pending.when_ended(self._origin, refresh)
 
     def _leave_order(self) -> None:
         if self._is_in_order:

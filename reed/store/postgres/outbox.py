@@ -41,6 +41,7 @@ class _Subscriber:
     lost: int = 0
     lead_after: float = 0.0  # another core leads: ask again then
     acks: int = 0  # sent, not yet committed
+    stamp: int = 0  # grows with each change of `waiting`
     causes: dict[tuple[int, int], Cause] = field(default_factory=dict)
 
 
@@ -89,8 +90,13 @@ class Outbox:
         }
 
     def _announce(self, subscriber: _Subscriber) -> None:
-        params = (subscriber.name.encode(), array_of(sorted(subscriber.kinds)))
-        self._asker.ask("subscribe", params, lambda _: self._count([subscriber.name]), _ignore)
+        """With the next batch, so that the writes which are begun from now on are events for it."""
+
+        def announced(_: object = None) -> None:
+            self._count([subscriber.name])
+
+        step = Step("subscribe", (subscriber.name.encode(), array_of(sorted(subscriber.kinds))), is_marked=False)
+        self._writer.put(Write((step,), announced, announced, _ignore, has_line=False))
 
     def connected(self) -> None:
         """The follower has a connection (again): the database may not know of these subscribers."""
@@ -131,6 +137,7 @@ class Outbox:
         for subscriber in self._by_kind.get(kind, ()):
             if subscriber.name != by:
                 subscriber.waiting += 1
+                subscriber.stamp += 1
                 if cause.depth:
                     subscriber.causes[at] = cause
                 self._ready.add(subscriber.name)
@@ -158,13 +165,14 @@ class Outbox:
 
     def _count(self, names: list[str]) -> None:
         limit = str(min(self._max_events + 1, _MAX_COUNTED)).encode()
-        self._asker.ask("waiting", (array_of(names), limit), self._counted, _ignore)
+        stamps = {name: self._subscribers[name].stamp for name in names if name in self._subscribers}
+        self._asker.ask("waiting", (array_of(names), limit), lambda rows: self._counted(rows, stamps), _ignore)
 
-    def _counted(self, rows: Rows) -> None:
+    def _counted(self, rows: Rows, stamps: Mapping[str, int]) -> None:
         for row in range(rows.ntuples):
             name, count = ((rows.get_value(row, column) or b"").decode() for column in (0, 1))
             subscriber = self._subscribers.get(name)
-            if subscriber is not None and not subscriber.acks:
+            if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
                 subscriber.waiting, subscriber.is_counted = int(count), True
                 if subscriber.waiting:
                     self._ready.add(name)
@@ -241,6 +249,7 @@ class Outbox:
         subscriber.lost = 0
         subscriber.causes.pop(told, None)
         subscriber.waiting = max(subscriber.waiting - 1, 0)
+        subscriber.stamp += 1
         if subscriber.acks:
             return  # the one that waits takes the cursor with it
         subscriber.acks += 1

@@ -19,7 +19,7 @@ from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
 from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Rows, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
-from reed.store.postgres.operation import Attempt, Operation, Turns
+from reed.store.postgres.operation import Attempt, Operation, Pending, Turns
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.records import Records
@@ -91,6 +91,7 @@ class Parts:
         self._open(last)
         self._origins = Turns()
         self._turns = Turns()
+        self._pending = Pending()
         self._operations = 0
         self._when_idle: list[Callable[[], None]] = []
         self._figures: dict[str, int] = {}
@@ -154,7 +155,15 @@ class Parts:
 
     def _operation(self, origin: Origin, failed: Failed, attempt: Attempt, *, is_fresh: bool = False) -> None:
         operation = Operation(
-            self._writer, self._origins, self._turns, self._refresh_types, self._bug, origin, failed, attempt
+            self._writer,
+            self._origins,
+            self._turns,
+            self._pending,
+            self._refresh_types,
+            self._bug,
+            origin,
+            failed,
+            attempt,
         )
         operation.begin(is_fresh=is_fresh)
 

@@ -1,8 +1,8 @@
 """The SQL of the loop's connections. Nothing here fails in normal use: a conflict gives no row (internals/postgres.md).
 
 Each write begins with $1 core, $2 n, $3 k: its batch, and its place there. It adds the line (core, n, k) to `changes`
-in the same statement that changes something, so the line says whether the write took effect: statements of the same write
-that follow refer to it, and so does the core when the answer to a COMMIT was lost.
+in the same statement that changes something, so the line says whether the write took effect: statements of the same
+write that follow refer to it, and so does the core when the answer to a COMMIT was lost.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ _BOND = (
     " room AS (SELECT min(depth - distance) AS levels FROM up JOIN snippets USING (id)"
     "   JOIN unnest($13::text[], $14::bigint[]) AS limits (type, depth) USING (type)),"
     " below AS (SELECT $6::uuid AS id, 1 AS level"
-    "   UNION SELECT child, level + 1 FROM bonds JOIN below ON parent = below.id WHERE level <= (SELECT levels FROM room)),"
+    "   UNION SELECT child, level + 1 FROM bonds JOIN below ON parent = below.id"
+    "   WHERE level <= (SELECT levels FROM room)),"
     " made AS (INSERT INTO bonds (parent, weight, path, child, id)"
     "   SELECT $5::uuid, $7::int, $8, $6::uuid, $4::uuid FROM typed"
     "   WHERE NOT EXISTS (SELECT FROM down WHERE id = $5::uuid)"
@@ -146,6 +147,10 @@ WRITES = {
     "mark": (
         "INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid"
         " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+    ),
+    "subscribe": (
+        "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
+        " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
     ),
     "ack": (
         "UPDATE subscribers SET told = $4::bigint, k = $5::int, lost = 0"
@@ -216,10 +221,6 @@ FOLLOWER = {
         " ORDER BY seq, k"
     ),
     "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
-    "subscribe": (
-        "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
-        " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
-    ),
     "lead": (
         "UPDATE subscribers SET leader = $2::uuid,"
         " generation = generation + (leader IS DISTINCT FROM $2::uuid)::int,"
@@ -253,7 +254,8 @@ FOLLOWER = {
         " greatest((SELECT min(told) FROM subscribers), (SELECT last FROM head WHERE what = 'batches') - $1::bigint))"
         " AS seq),"
         " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound"
-        " WHERE old.seq <= bound.seq ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED) RETURNING seq, core, n),"
+        " WHERE old.seq <= bound.seq ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED)"
+        " RETURNING seq, core, n),"
         " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
         " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
         " AND EXISTS (SELECT FROM gone)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, Malformed, NotFound
 from reed.store import restoring
@@ -59,6 +60,9 @@ class Writes(Reads):
                     insert(record, checked)
 
             def insert(record: Record, checked: Content) -> None:
+                if not self._is_current(checked):
+                    operation.again()
+                    return
                 values = self._values(type_, checked)
                 when_free(record, values, lambda: put(record, values))
 
@@ -96,14 +100,25 @@ class Writes(Reads):
 
         def written(line: Line) -> None:
             self._created(line, record, origin)
+            self._pending.end(origin, number)
             run(lambda: done(record.id), failed)
 
         def refused() -> None:
+            self._pending.end(origin, number)
             self._create(type_name, name, content, done, failed, origin, is_fresh=True)
 
+        def fail(error: CallError) -> None:
+            self._pending.end(origin, number)
+            failed(error)
+
+        number = self._pending.begin(origin)
         steps = self._insert(type_, record, self._values(type_, checked), origin)
-        self._writer.put(Write(steps, written, refused, failed))
+        self._writer.put(Write(steps, written, refused, fail))
         return True
+
+    def _is_current(self, content: Content) -> bool:
+        """Is the type the one that it was checked against?"""
+        return self._types.catalog.require(content.type_name) is content.type
 
     def _new_record(self, type_name: str, name: str, content: bytes) -> Record:
         now = self._clock()
@@ -284,6 +299,9 @@ class Writes(Reads):
         written: Callable[[Line], None],
         origin: Origin,
     ) -> None:
+        if not self._is_current(content):
+            operation.again()
+            return
         type_ = self._types.catalog.require(record.snippet_type)
         values = self._values(type_, content)
         unique = _unique(type_, values)
@@ -448,6 +466,8 @@ class Writes(Reads):
                 def write() -> None:
                     if dry_run:
                         finish()
+                    elif not self._is_current(content):
+                        operation.again()
                     elif old is None:
                         operation.write(
                             self._insert_restored(record, content, now, origin), written, snippet_id=record.id
@@ -530,13 +550,12 @@ class Writes(Reads):
                 if operation.is_fresh:
                     # The worker makes it, or says why not; its line in the log counts it.
                     arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
-                    self._workers.submit(
+                    self._submit(
                         "bond",
                         (*arguments, weight, path, now // 1000),
                         lambda _: operation.finish(lambda: done(bond_id)),
                         operation.refuse,
-                        origin=origin,
-                        deadline=self._deadlines.job,
+                        origin,
                     )
                     return
                 limits = self._types.limits
@@ -613,8 +632,9 @@ class Writes(Reads):
         check_definition(type_name, definition)
 
         def attempt(operation: Operation) -> None:
-            if len(definition) <= MAX_DEFINITION_IN_LOOP:
-                compile_type(type_name, definition, without_schema=True)  # most mistakes show at once
+            def write() -> None:
+                arguments = self._conninfo, self._deadlines.job.seconds, type_name, definition, self._clock() // 1000
+                self._submit("define", arguments, lambda found: operation.guard(lambda: defined(found)), refuse, origin)
 
             def defined(revision: int) -> None:
                 self._types.load([(type_name, revision, definition)])
@@ -623,17 +643,22 @@ class Writes(Reads):
                 self._last_batch += 1  # at least: a search waits for what is to be indexed again
                 operation.finish(lambda: done(revision == 1))
 
-            arguments = (self._conninfo, self._deadlines.job.seconds, type_name, definition, self._clock() // 1000)
-            self._workers.submit(
-                "define",
-                arguments,
-                lambda revision: operation.guard(lambda: defined(revision)),
-                lambda error: operation.finish(lambda: failed(_refused(type_name, error))),
-                origin=origin,
-                deadline=self._deadlines.job,
-            )
+            def refuse(error: CallError) -> None:
+                operation.finish(lambda: failed(_refused(type_name, error)))
+
+            if len(definition) <= MAX_DEFINITION_IN_LOOP:
+                new = compile_type(type_name, definition, for_loop=True)
+                if new.schema is None or new.schema.is_compiled:
+                    write()
+                    return
+            self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
 
         self._operation(origin, failed, attempt)
+
+    def _submit(
+        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
+    ) -> None:
+        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
         def attempt(operation: Operation) -> None:
