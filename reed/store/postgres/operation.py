@@ -136,6 +136,11 @@ class Operation:
 
         self._origins.take(self._origin, started)
 
+    @property
+    def job_origin(self) -> Origin:
+        """Of jobs for contents. In a later attempt others of the same origin may be away too."""
+        return self._origin if self._is_in_order else self._origin._replace(connection=-id(self))
+
     def guard(self, step: Callable[[], None]) -> None:
         """Run a step. An error refuses the write; so does a bug, which is logged too."""
         try:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from reed.errors import CallError, StoreUnavailable
 from reed.store.base import Failed
-from reed.store.contents import run
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Connection, Failure, Lost, Params, Results, Rows, Statement
+from reed.store.workers import run
 
 WAIT_SECONDS = 10.0
 

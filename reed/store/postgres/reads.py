@@ -9,7 +9,6 @@ from psycopg import pq
 
 from reed.errors import CallError, NotFound, StoreUnavailable, TooLarge, nearest
 from reed.store.base import Done, Failed, HitPage, RecordPage
-from reed.store.contents import run
 from reed.store.field_values import conditions_of
 from reed.store.ids import UUID_LENGTH, id_range, sequence_of
 from reed.store.postgres.parts import Parts
@@ -23,7 +22,7 @@ from reed.store.snippets import (
     page_limit,
     start_after,
 )
-from reed.store.workers import THE_STORE, Deadline, Origin
+from reed.store.workers import THE_STORE, Deadline, Origin, run
 from reed.wire import identifiers
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.registry import Definition

@@ -8,7 +8,7 @@ from typing import Any
 from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, Malformed, NotFound
 from reed.store import restoring
 from reed.store.base import Done, Failed, Preview, Restored
-from reed.store.contents import Content, check_in_loop, run
+from reed.store.contents import Content, check_in_loop
 from reed.store.field_values import FieldValue
 from reed.store.postgres.operation import Operation
 from reed.store.postgres.reading import key_text
@@ -16,7 +16,7 @@ from reed.store.postgres.reads import Reads, Rows, array_of, text
 from reed.store.postgres.writer import Line, Step, Write
 from reed.store.snippets import name_in_use, overtaken
 from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type
-from reed.store.workers import THE_STORE, Origin
+from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
@@ -80,7 +80,11 @@ class Writes(Reads):
                 operation.write(self._insert(type_, record, values, origin), written)
 
             self._contents.check(
-                type_, content, lambda checked: operation.guard(lambda: write(checked)), operation.refuse, origin
+                type_,
+                content,
+                lambda checked: operation.guard(lambda: write(checked)),
+                operation.refuse,
+                operation.job_origin,
             )
 
         self._operation(origin, failed, attempt, is_fresh=is_fresh)
@@ -216,7 +220,7 @@ class Writes(Reads):
                         lambda: self._replace(operation, old, content, old.semantic_name, done, origin)
                     ),
                     operation.refuse,
-                    origin,
+                    operation.job_origin,
                 )
 
             self._current(operation, ref, merge)
@@ -236,7 +240,7 @@ class Writes(Reads):
                     patch,
                     lambda content: operation.finish(lambda: done(Preview(old, content.text))),
                     operation.refuse,
-                    origin,
+                    operation.job_origin,
                 )
 
             self._current(operation, ref, merge)
@@ -266,7 +270,11 @@ class Writes(Reads):
                     write(Content(content, type_))  # a rename is valid even if the content no longer fits its type
                 else:
                     self._contents.check(
-                        type_, content, lambda found: operation.guard(lambda: write(found)), operation.refuse, origin
+                        type_,
+                        content,
+                        lambda found: operation.guard(lambda: write(found)),
+                        operation.refuse,
+                        operation.job_origin,
                     )
 
             def write(found: Content) -> None:
@@ -442,7 +450,7 @@ class Writes(Reads):
                     bytes(record.content),
                     lambda content: operation.guard(lambda: plan(old, content)),
                     operation.refuse,
-                    origin,
+                    operation.job_origin,
                     accept_unfit=True,
                 )
 
@@ -555,7 +563,7 @@ class Writes(Reads):
                         (*arguments, weight, path, now // 1000),
                         lambda _: operation.finish(lambda: done(bond_id)),
                         operation.refuse,
-                        origin,
+                        operation.job_origin,
                     )
                     return
                 limits = self._types.limits
