@@ -1,7 +1,8 @@
 """The store that several cores share: PostgreSQL (scaling.md, internals/postgres.md). Imported only when the setting
 `store` names it; needs psycopg.
 
-store          PostgresStore: the contract            reads, writes   its operations
+store          PostgresStore: the contract            reads          its reads
+snippet_writes, restores, writes   its writes          checks         what they share
 operation      one write, from its beginning to its answer, again if another core was first
 parts          what the store is made of
 connection     libpq in the event loop                statements      the SQL of its three connections
