@@ -120,6 +120,8 @@ class Mesh:
                 return True
         while self._removed_folders:
             self._links.remove_folders(self._removed_folders.pop())
+            if self._loop.now() >= until:
+                return True
         return False
 
     def _delete(self, pair: _Pair) -> None:
