@@ -64,7 +64,7 @@ def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
 def _read_settings(endpoint: PluginEndpoint) -> bytes:
     """The settings in the plugin's folder as JSON; empty if too large for a signal, then the SDK registers again."""
     try:
-        found = endpoint.plugin.specify().launch.settings
+        found = endpoint.plugin.read_settings()
     except ManifestError as error:
         raise Invalid(str(error)) from None
     endpoint.plugin.use_settings(found)
