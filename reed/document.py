@@ -164,6 +164,4 @@ class _Reader:
     ) -> Node:
         mark = event.start_mark
         key_line, key_column = (key.line, key.column) if key is not None else (0, 0)
-        return Node(
-            value, field, self._path, self._error, mark.line + 1, mark.column + 1, quoted, key_line, key_column
-        )
+        return Node(value, field, self._path, self._error, mark.line + 1, mark.column + 1, quoted, key_line, key_column)
