@@ -1,6 +1,3 @@
-"""ReedCMS's plugin system: a small daemon that keeps content and runs each plugin as a process of its own.
-
-Other programs use `reed.client.Client` (talk to a core) and `reed.daemon.Daemon` (be one).
-"""
+"""ReedCMS's plugin system. Other programs use `reed.client.Client` and `reed.daemon.Daemon` (embedding.md)."""
 
 __version__ = "0.1.0"
