@@ -83,7 +83,7 @@ def serve(config: Config) -> int:
 
 
 def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
-    """Check what a restart needs besides imports and settings. Returns warnings; raises ReedError, one line per error."""
+    """Check what a restart needs besides imports and settings. Returns warnings or raises ReedError."""
     errors, warnings = check_site(config)
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
@@ -247,8 +247,8 @@ def _open_standard_descriptors() -> None:
 
 
 def _return_large_buffers() -> None:
-    """By default glibc keeps hundreds of MB after many incomplete requests. A lower threshold would cost a page fault for
-    each 4 KB of a turn's responses. musl has no mallopt and needs none."""
+    """By default glibc keeps hundreds of MB after many incomplete requests. A lower threshold would cost a page fault
+    for each 4 KB of a turn's responses. musl has no mallopt and needs none."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
