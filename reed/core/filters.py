@@ -1,14 +1,6 @@
 """Filters: plugins that check, change or refuse a snippet before it is written (events.md#filters).
 
-    CREATE, UPDATE ── the filter of one plugin ── of the next, in the registry's order ── the store checks and writes
-                        │ {} or null             unchanged
-                        │ {"content": {…}}       changed
-                        │ {"refuse": ["…", …]}   422 with the plugin and its reasons; nothing is written
-                        └ anything else, or none `on_failure` in plugin.yaml: refused (503, 504, …), or skipped
-
-A filter gets {"event", "type", "name", "id", "content"}; for an update or a rename, name and content as they would
-become, and the "version" that they are based on. If another write comes first, the filters see the update again, based
-on the new version. A restore (SNIPPET_RESTORE) is not filtered, nor are a plugin's own writes by its own filter.
+    CREATE, UPDATE ── WriteQueue ── a filter ── the next, in the registry's order ── the store checks and writes
 
 The writes of a connection keep their order: while one is with a filter, later ones wait in its WriteQueue. While no
 plugin has a filter (`idle`), writes go straight to the store.
@@ -37,9 +29,9 @@ from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
 from reed.wire.structs import Bytes
 
-_MAX_ROUNDS = 5  # of filtering one update that other writes overtake
-_OVERHEAD = 1024  # bytes that a queued write counts in addition to its content
-_KEPT_STATUSES = frozenset({429, 502, 503, 504})  # of a failed filter; any other would look like the snippet's own
+_MAX_ROUNDS = 5  # for an update that other writes overtake
+_OVERHEAD = 1024  # bytes that a queued write counts besides its content
+_KEPT_STATUSES = frozenset({429, 502, 503, 504})  # any other would look like an error in the snippet
 _RESULT_KEYS = ("content", "refuse")
 _MAX_REASONS = 10
 _MAX_REASON_LENGTH = 300  # characters
@@ -51,8 +43,6 @@ class _Step(NamedTuple):
 
 
 class Filters:
-    """All filters, and the write queues of the connections."""
-
     def __init__(
         self,
         store: Store,
@@ -61,8 +51,7 @@ class Filters:
         max_bytes: int,
         log: PeerLog,
     ) -> None:
-        """`has_row(name)`: False for a plugin that is being removed, whose filters no longer apply.
-        `max_bytes`: of one connection's writes that may wait."""
+        """`has_row(name)`: False while the plugin is being removed. `max_bytes`: of one connection's waiting writes."""
         self.idle = True
         self._store = store
         self._endpoints = endpoints
@@ -71,10 +60,9 @@ class Filters:
         self._log = log
         self._steps: dict[str, list[_Step]] = {}
         self._queues: dict[CallOrigin, WriteQueue] = {}
-        self._skipped: set[str] = set()  # plugins whose filters fail now; logged once
+        self._skipped: set[str] = set()  # plugins whose filters fail; logged once
 
     def refresh(self) -> None:
-        """Rows or manifests changed."""
         endpoints = sorted(self._endpoints.values(), key=lambda endpoint: endpoint.plugin.row.line)
         self._steps = {
             event: [
@@ -89,7 +77,7 @@ class Filters:
         self._set_idle()
 
     def queue_for(self, call: Call) -> WriteQueue:
-        """The queue that takes this call's writes instead of the store."""
+        """Takes this call's writes instead of the store."""
         origin = call.connection
         queue = self._queues.get(origin)
         if queue is None:
@@ -98,7 +86,7 @@ class Filters:
         return queue
 
     def run(self, event: str, about: dict[str, Json], content: bytes, by: str, done: Done[bytes], fail: Failed) -> None:
-        """Call all filters of an event but that of plugin `by`; `done` gets the resulting content."""
+        """`by`: the writing plugin, whose own filter is skipped; `done` gets the resulting content."""
         steps = deque(step for step in self._steps[event] if step.endpoint.name != by)
 
         def run_next(content: bytes) -> None:
@@ -155,7 +143,7 @@ class Filters:
 
 
 class WriteQueue:
-    """The writes of one connection, with the write methods of Store. Each begins once the one before is answered."""
+    """The write methods of Store, for one connection. Each begins once the one before is answered."""
 
     def __init__(self, filters: Filters, store: Store, max_bytes: int, on_empty: Callable[[], None]) -> None:
         self._filters = filters
@@ -176,7 +164,7 @@ class WriteQueue:
             self._run(partial(self._store.create, type_name, name, content, ended, refused, origin), refused)
 
         def begin() -> None:
-            if len(content) <= MAX_CONTENT_IN_LOOP:  # the store looks at a longer one, in a worker
+            if len(content) <= MAX_CONTENT_IN_LOOP:  # the store checks a longer one in a worker
                 strict_json.load_object(content)
             about = {"type": type_name, "name": name, "id": None}
             self._filters.run("snippet.create", about, content, origin.plugin, filtered, refused)
@@ -211,7 +199,7 @@ class WriteQueue:
         origin: Origin,
         if_version: int = 0,
     ) -> None:
-        """Update content and, unless `name` is None, the name; `preview` looks up the result before the filters."""
+        """`preview` looks up the result before the filters. `name`: the new name; None: unchanged."""
         rounds = 0
 
         def begin() -> None:
@@ -265,7 +253,6 @@ class WriteQueue:
         self._advance()
 
     def _advance(self) -> None:
-        """Begin waiting writes until one is with the filters."""
         if self._advancing:
             return
         self._advancing = True
@@ -294,8 +281,6 @@ class WriteQueue:
             failed(error)
 
     def _ended(self, done: Done[T]) -> Done[T]:
-        """A callback that answers the write and begins the next one."""
-
         def ended(result: T) -> None:
             done(result)
             self._finish()
@@ -303,8 +288,6 @@ class WriteQueue:
         return ended
 
     def _refuse(self, failed: Failed) -> Failed:
-        """A callback that fails the write and begins the next one."""
-
         def refused(error: CallError) -> None:
             failed(error)
             self._finish()
@@ -314,11 +297,11 @@ class WriteQueue:
 
 class FilterResult(NamedTuple):
     content: bytes | None = None  # None: unchanged
-    reasons: tuple[str, ...] = ()  # of a refusal; empty: not refused
+    reasons: tuple[str, ...] = ()  # of a refusal
 
 
 def filter_result(status: int, body: Bytes) -> FilterResult:
-    """Parse a filter's answer; the CallError says what is wrong with it."""
+    """Raises CallError for an invalid answer."""
     if status != 200:
         raise CallError(f"it answered {status}; a filter answers 200", status=status)
     answer = strict_json.loads(body, strict_json.MAX_DEPTH + 1) if body else None
@@ -338,7 +321,7 @@ def filter_result(status: int, body: Bytes) -> FilterResult:
     content = answer["content"]
     if not isinstance(content, dict):
         raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
-    text = member_text(str(body, "utf-8"), "content")  # as written, so that numbers keep their digits
+    text = member_text(str(body, "utf-8"), "content")  # numbers keep their digits
     return FilterResult(content=text.encode() if text is not None else None)
 
 
@@ -357,7 +340,6 @@ def _check_permission(endpoint: PluginEndpoint, permission: str, why: str) -> No
 
 
 def _filter_error(step: _Step, event: str, error: CallError) -> CallError:
-    """The writer's error when a filter fails; it must not look like an error in the snippet."""
     kept = error.status in _KEPT_STATUSES
     return CallError(
         f"filter of {event} failed: plugin {step.endpoint.name}, action {step.filter.action}: {error.message}",

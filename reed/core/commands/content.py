@@ -1,7 +1,6 @@
-"""The commands that the store carries out: SNIPPET_, SCHEMA_, REGISTRY_ and SEARCH_ (protocol.md#commands).
+"""The commands that the store carries out: SNIPPET_, SCHEMA_, REGISTRY_ and SEARCH_.
 
-While plugins filter writes, a write passes through `filters` on its way to the store. Filters are not called for a
-restore, but it keeps its place in their queue.
+A restore is not filtered, but keeps its place in the queue of filters.
 """
 
 from __future__ import annotations
@@ -145,8 +144,6 @@ def _write(call: Call, status: int, write: Callable[..., None], *arguments: obje
 
 
 def _failed(call: Call) -> Failed:
-    """Replies a SnippetWritten for what is wrong with the snippet itself, else an ErrorResponse."""
-
     def failed(error: CallError) -> None:
         if error.status in WRITE_ERRORS and call.expects_reply:
             call.reply(SnippetWritten(error.status, "", str(error)).pack())

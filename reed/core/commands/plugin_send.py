@@ -1,8 +1,4 @@
-"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all plugins that have it (protocol.md#plugins).
-
-one plugin   may the caller send to it? ── look up the snippet, for `input: snippet` ── call queue ── answer
-BROADCAST    the same for each running plugin with that action ── one JSON object of all answers
-"""
+"""PLUGIN_SEND: calls an action of a plugin, or of all running plugins that have it (protocol.md#plugins)."""
 
 from __future__ import annotations
 
@@ -33,8 +29,6 @@ def endpoint_of(endpoints: Endpoints, name: str) -> PluginEndpoint:
 
 
 def plugin_send(store: Store, endpoints: Endpoints) -> Handle:
-    """Each call counts against its caller's quota until it ends (core.quotas)."""
-
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
         call.count()
@@ -58,16 +52,15 @@ def plugin_send(store: Store, endpoints: Endpoints) -> Handle:
 
 
 def _may_send(caller: Caller, endpoint: PluginEndpoint) -> bool:
-    """`user_groups` of a row restricts people; another plugin needs only the permission plugin_send."""
+    """`user_groups` restricts people, not plugins."""
     return bool(caller.is_admin or caller.plugin or caller.groups & endpoint.plugin.row.user_groups)
 
 
 def _call_action(
     store: Store, endpoint: PluginEndpoint, request: PluginSend, origin: str, answered: Answered, failed: Failed
 ) -> None:
-    """Call one action. For `input: snippet` the store is asked for the snippet first."""
     if endpoint.plugin.state is State.FAILED:
-        raise endpoint.offline_error()  # its reason tells more than a missing action
+        raise endpoint.offline_error()  # tells more than a missing action
     action = endpoint.action(request.action)
     if action.input == "bytes":
         endpoint.call(action, bytes(request.input), answered, failed, origin)
@@ -93,15 +86,12 @@ def _call_action(
 
 
 def snippet_input(record: Record) -> bytes:
-    """The input of an action with `input: snippet`. The content is copied, not parsed (stored-bytes.md)."""
+    """The input of an action with `input: snippet`."""
     return record.as_json(with_times=False)
 
 
 class _Broadcast:
-    """Calls the action of every receiver and replies when all have answered or failed.
-
-    {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for a plugin that failed.
-    """
+    """Replies when all receivers have answered or failed."""
 
     def __init__(
         self, store: Store, reply: Answered, request: PluginSend, origin: str, receivers: list[PluginEndpoint]
@@ -128,7 +118,7 @@ class _Broadcast:
             except Malformed as error:
                 self._failed(name)(error)
                 return
-            self._add(name, b'{"status":%d,"answer":%b}' % (status, text))  # copied, so numbers keep their digits
+            self._add(name, b'{"status":%d,"answer":%b}' % (status, text))  # numbers keep their digits
 
         return answered
 

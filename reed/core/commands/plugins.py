@@ -76,7 +76,7 @@ def handlers(
 def _lifecycle_handlers(
     supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
 ) -> dict[Command, Handle]:
-    """START, STOP and RELOAD reply when the plugins have reached their new state."""
+    """They reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
         name = endpoint_of(endpoints, Name.unpack(payload).name).name
@@ -87,7 +87,6 @@ def _lifecycle_handlers(
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        """Without a name it reloads what changed; with a name that plugin, changed or not."""
         name, wants_report = PluginReload.unpack(payload)
 
         def done(report: ReloadReport) -> None:
@@ -109,7 +108,6 @@ def _reply_json(call: Call, value: Any) -> None:
 
 
 def _describe(endpoint: PluginEndpoint) -> dict[str, Any]:
-    """What PLUGIN_LIST tells of a plugin."""
     plugin = endpoint.plugin
     row = plugin.row
     declared = plugin.manifest.actions if plugin.manifest else {}
