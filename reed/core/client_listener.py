@@ -60,8 +60,13 @@ class ClientListener:
         if not self._listener.admits(sock, peer, caller):
             return
         self.accepted += 1
-        connection = self._context.connection(
-            sock, caller, self._context.dispatcher, on_signal=self._on_signal, on_closed=self._closed
+        connection = Connection(
+            self._context,
+            sock,
+            caller,
+            self._context.dispatcher,
+            on_signal=self._on_signal,
+            on_closed=self._closed,
         )
         self.connections.add(connection)
         error = connection.usage.too_many_connections()

@@ -13,8 +13,9 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
-from reed.config import Limits
+from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.quotas import Quotas, Usage
 from reed.errors import CallError, Malformed
@@ -66,6 +67,17 @@ _MAX_JOBS = 64  # in flight
 _PEER_CLOSED = "the peer closed the connection"
 
 
+class ConnectionContext(Protocol):
+    """What all connections of a core share (plugin_endpoint.CoreContext)."""
+
+    loop: Loop
+    config: Config
+    log: PeerLog
+    quotas: Quotas
+    monitor: FrameTap
+    scratch: memoryview  # the receive buffer, valid during one callback
+
+
 class Connection:
     __slots__ = (
         "_buffer",
@@ -92,30 +104,25 @@ class Connection:
 
     def __init__(
         self,
-        loop: Loop,
+        context: ConnectionContext,
         sock: socket.socket,
         caller: Caller,
         dispatcher: Dispatcher,
-        limits: Limits,
-        scratch: memoryview,
-        log: PeerLog,
-        monitor: FrameTap,
-        quotas: Quotas,
         *,
         on_signal: Callable[[Connection, Frame], None],
         on_response: Callable[[Frame], None] | None = None,
         on_closed: Callable[[Connection, str], None],
     ) -> None:
-        """`scratch`: the receive buffer that all connections share, valid during one callback."""
+        limits = context.config.limits
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
-        self._loop = loop
+        self._loop = context.loop
         self._dispatcher = dispatcher
         self._limits = limits
-        self._scratch = scratch
-        self._log = log
-        self._monitor = monitor
-        self._quotas = quotas
+        self._scratch = context.scratch
+        self._log = context.log
+        self._monitor = context.monitor
+        self._quotas = context.quotas
         self._on_signal = on_signal
         self._on_response = on_response
         self._on_closed = on_closed
@@ -125,8 +132,8 @@ class Connection:
         self._writes = 0  # in flight
         self._write_bytes = 0
         self._state = _OPEN
-        self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
-        self.usage: Usage = quotas.enter(self, caller)
+        self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
+        self.usage: Usage = context.quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
 
     @property

@@ -57,31 +57,6 @@ class CoreContext:
     dispatcher: Dispatcher = field(init=False)
     monitor: FrameTap = field(init=False)
 
-    def connection(
-        self,
-        sock: socket.socket,
-        caller: Caller,
-        dispatcher: Dispatcher,
-        *,
-        on_signal: Callable[[Connection, Frame], None],
-        on_closed: Callable[[Connection, str], None],
-        on_response: Callable[[Frame], None] | None = None,
-    ) -> Connection:
-        return Connection(
-            self.loop,
-            sock,
-            caller,
-            dispatcher,
-            self.config.limits,
-            self.scratch,
-            self.log,
-            self.monitor,
-            self.quotas,
-            on_signal=on_signal,
-            on_response=on_response,
-            on_closed=on_closed,
-        )
-
 
 class PluginConnection:
     """A Channel of the queue, and the Dispatcher of the process's own requests; PLUGIN_REGISTER must come first."""
@@ -92,7 +67,8 @@ class PluginConnection:
         self.registered = False
         self._endpoint = endpoint
         self._dispatcher = context.dispatcher
-        self.connection = context.connection(
+        self.connection = Connection(
+            context,
             sock,
             caller_for(process.spec.row),
             self,
@@ -243,12 +219,7 @@ class PluginEndpoint:
     # Its calls.
 
     def call(
-        self,
-        action: Action,
-        payload: bytes,
-        answered: Answered,
-        failed: Callable[[CallError], None],
-        origin: str = "",
+        self, action: Action, payload: bytes, answered: Answered, failed: Callable[[CallError], None], origin: str = ""
     ) -> None:
         """`origin`: the calling plugin. Raises PluginOffline and PluginBusy."""
         if self.plugin.state in AT_REST:
