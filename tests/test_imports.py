@@ -46,7 +46,7 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "cli": "errors system_calls process_handle runtime_paths wire config supervision plugin_types client serve scaffold"
-    " text",
+    " store text",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

@@ -35,6 +35,7 @@ COMMANDS = {
     "index": ("search", "rebuild the search index"),
     "import": ("import_", "read snippets from a file of JSON lines"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
+    "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
         "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",

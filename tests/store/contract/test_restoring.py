@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
-from reed.errors import CallError, Conflict, Invalid, Malformed, NotFound
-from reed.store.sqlite import SqliteStore
+from reed.errors import Conflict, Invalid, Malformed, NotFound
 from reed.store.workers import Origin
 from reed.wire.snippets import Record
 
@@ -22,14 +22,8 @@ def record(snippet_id=OLD, version=3, content=b'{"title":"zebra"}', name="", kin
 
 def restore(driver, what, **how):
     """The outcome and the warning, or the error raised."""
-    values: list = []
-    errors: list[CallError] = []
-    driver.store.restore(what, values.append, errors.append, **how)
-    while not values and not errors:
-        driver.turn()
-    if errors:
-        raise errors[0]
-    return values[0].outcome, values[0].warning
+    restored = driver.restore(what, **how)
+    return restored.outcome, restored.warning
 
 
 def named(driver):
@@ -48,12 +42,12 @@ def test_a_record_is_restored_exactly(driver):
         driver.get("a")
 
 
-def test_a_restored_record_survives_a_restart(open_store, tmp_path):
-    driver = open_store(tmp_path / "a.db")
+def test_a_restored_record_survives_a_restart(open_store):
+    driver = open_store()
     driver.define("page", {})
     restore(driver, record())
-    driver.store.close()
-    again = open_store(tmp_path / "a.db")
+    driver.close()
+    again = open_store()
     assert again.get(OLD) == record()
     assert again.create("page", "", {}) > OLD
 
@@ -183,20 +177,7 @@ def test_a_restore_is_an_event(driver):
     assert driver.next_event("backup") is None
 
 
-def test_a_restore_that_is_rolled_back_leaves_nothing(driver, monkeypatch):
-    restore(driver, record(version=1))
-    answers: list = []
-    driver.store.restore(record(version=2), answers.append, answers.append)
-    driver.store.restore(record(version=2), answers.append, answers.append)  # unchanged, but not committed yet
-    assert answers == []
-    driver.store._transaction.fail(MemoryError())
-    assert [type(answer).__name__ for answer in answers] == ["StoreFailed", "StoreFailed"]
-    assert driver.get(OLD) == record(version=1)
-
-
 def test_check_reports_unfit_snippets_page_by_page(driver):
-    import json
-
     ids = [driver.create("page", f"p{n}", {"title": "t", "n": n}) for n in range(7)]
     driver.define("page", {"schema": {"properties": {"n": {"maximum": 3}}}})
     whole = json.loads(driver.check("page", "", 0))
@@ -217,14 +198,13 @@ def test_check_reports_unfit_snippets_page_by_page(driver):
         driver.check("page", "no-id", 0)
 
 
-def test_a_second_store_takes_all_records(driver, tmp_path):
+def test_a_second_store_takes_all_records(driver, open_store):
     made = [driver.create("note", f"n{n}", {"n": n}) for n in range(20)]
-    other = type(driver)(SqliteStore(tmp_path / "other.db"))
+    other = open_store("other")
     other.define("note", {})
     for snippet_id in reversed(made):  # in any order
         restore(other, driver.get(snippet_id))
     assert other.page("", "", 0).records == driver.page("", "", 0).records
-    other.store.close()
 
 
 def test_a_restored_snippet_is_in_the_field_indexes_and_cannot_repeat_a_unique_value(driver):

@@ -38,7 +38,7 @@ def test_snippets_survive_a_restart(driver, open_store):
     snippet_id = driver.create("page", "blog/intro", CONTENT)
     driver.update(snippet_id, 0, {"title": "Two"})
     before = driver.get(snippet_id)
-    driver.store.close()
+    driver.close()
     again = open_store()
     assert again.get("blog/intro") == before
     assert [record.id for record in again.page("", "", 0).records] == [snippet_id]
@@ -175,7 +175,7 @@ def test_pages_follow_each_other_in_creation_order(driver):
 def test_page_limits(driver):
     for n in range(101):
         driver.start("create", "note", "", {"n": n})
-    driver.turn()
+    driver.settle()
     assert len(driver.page("", "", 0).records) == 100
     with pytest.raises(Malformed):
         driver.page("", "", 1001)
@@ -206,7 +206,7 @@ def test_creation_order_holds_when_the_clock_goes_back(open_store):
         now[0] += step
         ids += [driver.create("note", "", {}) for _ in range(3)]
     assert ids == sorted(set(ids))
-    driver.store.close()
+    driver.close()
     now[0] = 10**18
     again = open_store(clock=lambda: now[0])
     ids.append(again.create("note", "", {}))

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from reed.store.sqlite import search_index
 from reed.wire import identifiers
 
 PAGE = {
@@ -35,7 +34,7 @@ def paths(driver, query, limit=0):
 
 
 def test_real_pages_are_returned_byte_for_byte(site, pages, open_store):
-    site.store.close()
+    site.close()
     again = open_store()
     after, found = "", []
     while True:
@@ -60,22 +59,3 @@ def test_pages_are_found(site, pages):
     for hit in site.search("shortcode", "", 20, 0).hits:
         assert hit.score > 0
         assert hit.excerpt
-
-
-def test_reindexing_runs_in_slices_and_a_search_waits_for_the_last(site, monkeypatch):
-    monkeypatch.setattr(search_index, "SLICE_SECONDS", 0.0)  # one snippet in each
-    assert site.index("") == 942
-    assert site.search("shortcode", "", 1, 0).total > 0
-
-
-def test_a_long_page_is_read_elsewhere(open_store, tmp_path):
-    driver = open_store(tmp_path / "reed.db", late=1)
-    driver.define("page", {})
-    for number in range(300):
-        driver.start("create", "page", "", {"number": number})
-    driver.turn()
-    assert driver.start("page", "", "", 100).is_there
-    answer = driver.start("page", "", "", 1000)
-    assert not answer.is_there
-    driver.settle()
-    assert len(answer.value.records) == 300

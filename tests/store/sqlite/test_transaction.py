@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reed.errors import Conflict, Invalid, NotFound, StoreFailed, StoreFull
+from reed.errors import NotFound, StoreFailed, StoreFull
+from reed.wire.snippets import Record
 
 
 def test_a_write_is_answered_after_the_commit(driver, open_store, tmp_path):
@@ -22,53 +23,6 @@ def test_a_write_is_answered_after_the_commit(driver, open_store, tmp_path):
         assert answer.is_there
         assert other.execute("SELECT count(*) FROM snippets").fetchone() == (1,)
     other.close()
-
-
-def test_writes_of_one_turn_see_each_other(driver):
-    created = driver.start("create", "note", "a", {"n": 1})
-    updated = driver.start("update", "a", 1, {"n": 2})
-    late = driver.start("update", "a", 1, {"n": 3})
-    other = driver.start("create", "note", "b", {})
-    bonded = driver.start("bond", "a", "b", 0, "")
-    kept = driver.start("delete", "b", False)
-    driver.turn()
-    assert created.value == updated.value
-    assert other.value
-    assert bonded.value
-    assert driver.get("a").content == b'{"n": 2}'
-    for answer in (late, kept):
-        with pytest.raises(Conflict):
-            _ = answer.value
-
-
-def test_a_refused_write_does_not_affect_others(driver):
-    good = [driver.start("create", "note", f"n{n}", {}) for n in range(3)]
-    bad = [
-        driver.start("create", "note", "n1", {}),
-        driver.start("create", "page", "", {}),
-        driver.start("update", "zzz", 0, {}),
-        driver.start("bond", "n0", "n0", 0, ""),
-        driver.start("define", "x", {"y": 1}),
-    ]
-    good.append(driver.start("create", "note", "n3", {}))
-    driver.turn()
-    for answer, error in zip(bad, (Conflict, Invalid, NotFound, Conflict, Invalid), strict=True):
-        with pytest.raises(error):
-            _ = answer.value
-    assert [record.id for record in driver.page("", "", 0).records] == [answer.value for answer in good]
-
-
-def test_a_callback_may_write_again(driver):
-    seen: list[str] = []
-
-    def again(snippet_id: str) -> None:
-        driver.store.update(snippet_id, 1, b'{"n":2}', seen.append, lambda error: None)
-
-    driver.store.create("note", "a", b'{"n":1}', again, lambda error: None)
-    driver.store.commit()
-    assert seen == []
-    driver.store.commit()
-    assert seen == [driver.get("a").id]
 
 
 def test_a_bug_in_one_callback_does_not_stop_the_others(driver):
@@ -204,3 +158,32 @@ def integrity(path: Path) -> str:
     (found,) = connection.execute("PRAGMA integrity_check").fetchone()
     connection.close()
     return str(found)
+
+
+def test_names_move_between_snippets_within_a_turn_and_return_on_failure(driver):
+    one, two = driver.create("note", "a", {}), driver.create("note", "b", {})
+    for ref, name in ((one, ""), (two, "a"), (one, "b")):
+        driver.start("rename", ref, name)
+    assert (driver.get("a").id, driver.get("b").id) == (one, two), "reads see what is committed"
+    driver.store._transaction.fail(MemoryError())
+    assert (driver.get("a").id, driver.get("b").id) == (one, two)
+    for ref, name in ((one, ""), (two, "a"), (one, "b")):
+        driver.start("rename", ref, name)
+    driver.turn()
+    assert (driver.get("a").id, driver.get("b").id) == (two, one)
+
+
+def test_a_restore_that_is_rolled_back_leaves_nothing(driver):
+    old = Record(
+        "0190a5b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b", "note", "", 1, 1_700_000_000_000_000, 1_700_000_000_000_005, b"{}"
+    )
+    driver.restore(old)
+    new = old._replace(version=2)
+    restored = driver.start("restore", new)
+    unchanged = driver.start("restore", new)  # but not committed yet
+    assert not restored.is_there
+    assert not unchanged.is_there
+    driver.store._transaction.fail(MemoryError())
+    assert isinstance(restored.error, StoreFailed)
+    assert isinstance(unchanged.error, StoreFailed)
+    assert driver.get(old.id) == old

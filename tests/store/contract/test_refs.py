@@ -77,19 +77,6 @@ def test_a_rename_does_not_check_content_that_no_longer_fits(driver):
     assert driver.get("b").version == 2
 
 
-def test_names_move_between_snippets_within_a_turn_and_return_on_failure(driver):
-    one, two = driver.create("page", "a", {}), driver.create("page", "b", {})
-    for ref, name in ((one, ""), (two, "a"), (one, "b")):
-        driver.start("rename", ref, name)
-    assert (driver.get("a").id, driver.get("b").id) == (one, two), "reads see what is committed"
-    driver.store._transaction.fail(MemoryError())
-    assert (driver.get("a").id, driver.get("b").id) == (one, two)
-    for ref, name in ((one, ""), (two, "a"), (one, "b")):
-        driver.start("rename", ref, name)
-    driver.turn()
-    assert (driver.get("a").id, driver.get("b").id) == (two, one)
-
-
 def test_a_rename_is_an_update_to_subscribers(driver):
     driver.store.subscribe({"snippet.updated": ["seo"]})
     snippet_id = driver.create("page", "a", {})

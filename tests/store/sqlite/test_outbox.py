@@ -1,4 +1,4 @@
-"""The outbox: an event for each acknowledged change, in order, until it is acknowledged; also after crashes."""
+"""The table of waiting events: commits, slices, a full disk and crashes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import sqlite3
 
 import pytest
 
-from reed.errors import Conflict, NotFound, StoreFull
+from reed.errors import StoreFull
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
-from reed.store.workers import Origin
 
 ALL = {kind: ["seo"] for kind in ("snippet.created", "snippet.updated", "snippet.deleted")}
 
@@ -28,30 +27,6 @@ def delivered(driver, name="seo"):
     return [(event.kind, event.semantic_name, event.version) for event in waiting(driver, name)]
 
 
-def test_each_change_is_an_event_for_its_subscribers(driver):
-    driver.store.subscribe({"snippet.created": ["seo", "backup"], "snippet.deleted": ["seo"]})
-    snippet_id = driver.create("note", "a", {})
-    driver.update("a", 0, {"n": 1})
-    driver.delete("a", False)
-    assert driver.store.events_waiting() == {"seo": 2, "backup": 1}
-    first = driver.next_event("seo")
-    assert (first.kind, first.snippet_id, first.snippet_type, first.semantic_name) == (
-        "snippet.created", snippet_id, "note", "a",
-    )  # fmt: skip
-    assert first.at > 1_600_000_000_000_000
-    assert delivered(driver) == [("snippet.created", "a", 1), ("snippet.deleted", "a", 2)]
-    assert delivered(driver, "backup") == [("snippet.created", "a", 1)]
-    driver.settle()
-    assert driver.store.events_waiting() == {}
-
-
-def test_a_plugin_gets_no_event_for_its_own_change(driver):
-    driver.store.subscribe({"snippet.created": ["seo", "backup"]})
-    driver.store.create("note", "a", b"{}", lambda made: None, pytest.fail, origin=Origin("seo", plugin="seo"))
-    driver.store.commit()
-    assert (delivered(driver, "seo"), delivered(driver, "backup")) == ([], [("snippet.created", "a", 1)])
-
-
 def test_an_event_is_visible_only_after_the_commit(driver):
     driver.store.subscribe(ALL)
     driver.start("create", "note", "a", {})
@@ -61,36 +36,6 @@ def test_an_event_is_visible_only_after_the_commit(driver):
     assert list(driver.store.pop_ready()) == ["seo"]
     assert list(driver.store.pop_ready()) == []
     assert driver.next_event("seo").semantic_name == "a"
-
-
-def test_a_refused_change_has_no_event(driver):
-    driver.store.subscribe(ALL)
-    driver.create("note", "a", {})
-    for answer in (driver.start("create", "note", "a", {}), driver.start("update", "a", 7, {})):
-        driver.turn()
-        with pytest.raises(Conflict):
-            _ = answer.value
-    assert delivered(driver) == [("snippet.created", "a", 1)]
-
-
-def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, open_store):
-    driver.store.subscribe(ALL)
-    driver.create("note", "a", {})
-    driver.create("note", "b", {})
-    first = driver.next_event("seo")
-    driver.store.ack("seo", first.id)
-    driver.settle()
-    driver.store.close()
-    again = open_store()
-    second = again.next_event("seo")
-    assert (second.semantic_name, second.id) == ("b", first.id + 1)
-    again.store.ack("seo", second.id)
-    again.settle()
-    again.store.close()
-    last = open_store()
-    last.store.subscribe(ALL)
-    last.create("note", "c", {})
-    assert last.next_event("seo").id == second.id + 1
 
 
 def test_an_acknowledgement_costs_no_fsync(driver):
@@ -110,21 +55,6 @@ def test_an_acknowledgement_costs_no_fsync(driver):
     assert driver.store._database.writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):
-    driver = open_store(max_events=3)
-    driver.define("note", {})
-    driver.store.subscribe(ALL)
-    for number in range(7):
-        driver.create("note", f"n{number}", {})
-    assert driver.store.events_waiting() == {"seo": 3}
-    assert [(event.semantic_name, event.lost) for event in waiting(driver)] == [("n4", 4), ("n5", 0), ("n6", 0)]
-    # Acknowledged events do not count as lost, even before they are deleted.
-    for number in range(7, 10):
-        driver.start("create", "note", f"n{number}", {})
-        driver.store.commit()
-    assert [(event.semantic_name, event.lost) for event in waiting(driver)] == [("n7", 0), ("n8", 0), ("n9", 0)]
-
-
 def test_dropped_events_are_deleted_in_slices(driver):
     driver.store.subscribe({"snippet.created": ["seo", "backup"]})
     for _ in range(1200):
@@ -136,23 +66,6 @@ def test_dropped_events_are_deleted_in_slices(driver):
     assert driver.store.events_waiting() == {"seo": 700, "backup": 1200}
     driver.settle()
     assert driver.store.events_waiting() == {"backup": 1200}
-
-
-def test_replace_requires_the_record_that_was_read(driver):
-    driver.store.subscribe(ALL)
-    driver.create("note", "a", {"n": 1, "gone": True})
-    seen = driver.preview("a", 0, {"n": 2})
-    assert (seen.record.version, seen.content) == (1, b'{"n": 2, "gone": true}')
-    driver.replace(seen.record, b'{"n":null}')
-    assert driver.get("a").content == b'{"n":null}'
-    with pytest.raises(Conflict):
-        driver.replace(seen.record, b"{}")
-    with pytest.raises(Conflict):
-        driver.preview("a", 1, {})
-    assert delivered(driver) == [("snippet.created", "a", 1), ("snippet.updated", "a", 2)]
-    driver.delete("a", False)
-    with pytest.raises(NotFound):
-        driver.replace(seen.record, b"{}")
 
 
 def test_a_store_of_an_older_layout_gets_an_outbox(tmp_path, open_store):

@@ -1,0 +1,53 @@
+"""Several writes at once: each is answered, in the order in which they were begun."""
+
+from __future__ import annotations
+
+import pytest
+
+from reed.errors import Conflict, Invalid, NotFound
+
+
+def test_writes_of_one_turn_see_each_other(driver):
+    created = driver.start("create", "note", "a", {"n": 1})
+    updated = driver.start("update", "a", 1, {"n": 2})
+    late = driver.start("update", "a", 1, {"n": 3})
+    other = driver.start("create", "note", "b", {})
+    bonded = driver.start("bond", "a", "b", 0, "")
+    kept = driver.start("delete", "b", False)
+    driver.settle()
+    assert created.value == updated.value
+    assert other.value
+    assert bonded.value
+    assert driver.get("a").content == b'{"n": 2}'
+    for answer in (late, kept):
+        with pytest.raises(Conflict):
+            _ = answer.value
+
+
+def test_a_refused_write_does_not_affect_others(driver):
+    good = [driver.start("create", "note", f"n{n}", {}) for n in range(3)]
+    bad = [
+        driver.start("create", "note", "n1", {}),
+        driver.start("create", "page", "", {}),
+        driver.start("update", "zzz", 0, {}),
+        driver.start("bond", "n0", "n0", 0, ""),
+        driver.start("define", "x", {"y": 1}),
+    ]
+    good.append(driver.start("create", "note", "n3", {}))
+    driver.settle()
+    for answer, error in zip(bad, (Conflict, Invalid, NotFound, Conflict, Invalid), strict=True):
+        with pytest.raises(error):
+            _ = answer.value
+    assert [record.id for record in driver.page("", "", 0).records] == [answer.value for answer in good]
+
+
+def test_a_callback_may_write_again(driver):
+    seen: list[str] = []
+
+    def again(snippet_id: str) -> None:
+        driver.store.update(snippet_id, 1, b'{"n":2}', seen.append, lambda error: None)
+
+    driver.store.create("note", "a", b'{"n":1}', again, lambda error: None)
+    driver.run_until(lambda: seen)
+    assert driver.get("a").content == b'{"n":2}'
+    assert seen == [driver.get("a").id]
