@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -163,14 +163,10 @@ class CallQueue:
         self._fail(waiting, error_for)
 
     def is_working(self, process: object) -> bool:
-        return any(
-            channel.process is process and channel.in_flight is not None and not channel.in_flight.ended
-            for channel in self._channels + self._retired
-        )
+        return any(its_process is process and not call.ended for its_process, call in self._in_flight())
 
     def origins(self) -> set[str]:
-        calls = [channel.in_flight for channel in self._channels + self._retired]
-        return {call.origin for call in calls if call is not None and call.origin and not call.ended}
+        return {call.origin for _, call in self._in_flight() if call.origin and not call.ended}
 
     def figures(self) -> dict[str, object]:
         ordered = sorted(self._latencies)
@@ -180,6 +176,12 @@ class CallQueue:
 
         latency = {"p50": quantile(0.5), "p99": quantile(0.99)}
         return {"calls": self.calls, "errors": self.errors, "latency_ms": latency}
+
+    def _in_flight(self) -> Iterator[tuple[object, PluginCall]]:
+        """Calls on connected channels, with their process."""
+        for channel in self._channels + self._retired:
+            if channel.in_flight is not None:
+                yield channel.process, channel.in_flight
 
     def _dispatch(self) -> None:
         while self._accepting and self._waiting:
@@ -200,8 +202,8 @@ class CallQueue:
     def _expire_calls(self) -> None:
         self._expiry, self._expires_at = None, math.inf
         now = self._loop.now()
-        carried = [channel.in_flight for channel in self._channels + self._retired if channel.in_flight is not None]
-        for call in [*self._waiting, *carried, *(call for _, call in self._disconnected)]:
+        in_flight = [call for _, call in (*self._in_flight(), *self._disconnected)]
+        for call in [*self._waiting, *in_flight]:
             if not call.ended and call.deadline <= now:
                 self._time_out(call)
             elif not call.ended and call.deadline < self._expires_at:

@@ -158,7 +158,7 @@ class WriteQueue:
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        ended, refused = self._ended(done), self._refuse(failed)
+        ended, refused = self._then_finish(done), self._then_finish(failed)
 
         def filtered(content: bytes) -> None:
             self._run(partial(self._store.create, type_name, name, content, ended, refused, origin), refused)
@@ -175,7 +175,7 @@ class WriteQueue:
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def preview(seen: Done[Preview]) -> None:
-            self._store.preview(ref, if_version, patch, seen, self._refuse(failed), origin=origin)
+            self._store.preview(ref, if_version, patch, seen, self._then_finish(failed), origin=origin)
 
         self._change(preview, None, len(patch), done, failed, origin=origin, if_version=if_version)
 
@@ -184,7 +184,7 @@ class WriteQueue:
             def found(record: Record) -> None:
                 seen(Preview(record, bytes(record.content)))
 
-            self._store.get(ref, found, self._refuse(failed))
+            self._store.get(ref, found, self._then_finish(failed))
 
         self._change(preview, name, 0, done, failed, origin=origin)
 
@@ -215,24 +215,24 @@ class WriteQueue:
                 "id": record.id,
                 "version": record.version,
             }
-            filtered, refuse = partial(write, preview), self._refuse(failed)
+            filtered, refuse = partial(write, preview), self._then_finish(failed)
             self._filters.run("snippet.update", about, preview.content, origin.plugin, filtered, refuse)
 
         def write(preview: Preview, content: bytes) -> None:
             replace = partial(self._store.replace, name=name, origin=origin)
-            self._run(partial(replace, preview.record, content, self._ended(done), refused), refused)
+            self._run(partial(replace, preview.record, content, self._then_finish(done), refused), refused)
 
         def refused(error: CallError) -> None:
             if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:
-                self._run(begin, self._refuse(failed))
+                self._run(begin, self._then_finish(failed))
             else:
-                self._refuse(failed)(error)
+                self._then_finish(failed)(error)
 
         self._add(begin, size, failed)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def begin() -> None:
-            self._store.delete(ref, cascade, self._ended(done), self._refuse(failed), origin=origin)
+            self._store.delete(ref, cascade, self._then_finish(done), self._then_finish(failed), origin=origin)
 
         self._add(begin, 0, failed)
 
@@ -240,7 +240,7 @@ class WriteQueue:
         self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, **how: bool
     ) -> None:
         def begin() -> None:
-            self._store.restore(record, self._ended(done), self._refuse(failed), origin=origin, **how)
+            self._store.restore(record, self._then_finish(done), self._then_finish(failed), origin=origin, **how)
 
         self._add(begin, len(record.content), failed)
 
@@ -249,7 +249,7 @@ class WriteQueue:
         if self._waiting and self._bytes + size > self._max_bytes:
             raise PluginBusy(f"{len(self._waiting)} writes of this connection wait for filters", hint="try again later")
         self._bytes += size
-        self._waiting.append((partial(self._run, begin, self._refuse(failed)), size))
+        self._waiting.append((partial(self._run, begin, self._then_finish(failed)), size))
         self._advance()
 
     def _advance(self) -> None:
@@ -280,19 +280,12 @@ class WriteQueue:
         except CallError as error:
             failed(error)
 
-    def _ended(self, done: Done[T]) -> Done[T]:
+    def _then_finish(self, callback: Done[T]) -> Done[T]:
         def ended(result: T) -> None:
-            done(result)
+            callback(result)
             self._finish()
 
         return ended
-
-    def _refuse(self, failed: Failed) -> Failed:
-        def refused(error: CallError) -> None:
-            failed(error)
-            self._finish()
-
-        return refused
 
 
 class FilterResult(NamedTuple):

@@ -6,13 +6,14 @@ A restore is not filtered, but keeps its place in the queue of filters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from reed.core.calls import Call, Handle
 from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
 from reed.store import base
-from reed.store.base import Failed, HitPage, RecordPage, Restored, Store
+from reed.store.base import HitPage, RecordPage, Restored, Store
 from reed.store.snippets import MAX_SHORT_PAGE
 from reed.wire import strict_json
 from reed.wire.codes import Command
@@ -55,19 +56,19 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
 
     def create(call: Call, payload: memoryview) -> None:
         kind, name, content = SnippetCreate.unpack(payload)
-        _write(call, 201, writer(call).create, kind, name, bytes(content))
+        _write(call, _written(call, 201), writer(call).create, kind, name, bytes(content))
 
     def update(call: Call, payload: memoryview) -> None:
         ref, if_version, patch = SnippetUpdate.unpack(payload)
-        _write(call, 200, writer(call).update, ref, if_version, bytes(patch))
+        _write(call, _written(call, 200), writer(call).update, ref, if_version, bytes(patch))
 
     def delete(call: Call, payload: memoryview) -> None:
         ref, cascade = SnippetDelete.unpack(payload)
-        _write(call, 200, writer(call).delete, ref, cascade)
+        _write(call, _written(call, 200), writer(call).delete, ref, cascade)
 
     def rename(call: Call, payload: memoryview) -> None:
         ref, name = SnippetRename.unpack(payload)
-        _write(call, 200, writer(call).rename, ref, name)
+        _write(call, _written(call, 200), writer(call).rename, ref, name)
 
     def restore(call: Call, payload: memoryview) -> None:
         flags, record = SnippetRestore.unpack(payload)
@@ -75,19 +76,15 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
         def done(restored: Restored) -> None:
             call.reply(SnippetWritten(_RESTORED[restored.outcome], restored.id, restored.warning).pack())
 
-        failed = _failed(call)
-        try:
-            writer(call).restore(
-                record._replace(content=bytes(record.content)),
-                done,
-                failed,
-                accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
-                overwrite=bool(flags & RestoreFlag.OVERWRITE),
-                dry_run=bool(flags & RestoreFlag.DRY_RUN),
-                origin=call.origin,
-            )
-        except CallError as error:
-            failed(error)
+        _write(
+            call,
+            done,
+            writer(call).restore,
+            record._replace(content=bytes(record.content)),
+            accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
+            overwrite=bool(flags & RestoreFlag.OVERWRITE),
+            dry_run=bool(flags & RestoreFlag.DRY_RUN),
+        )
 
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
@@ -132,25 +129,21 @@ def _page(call: Call) -> base.Done[RecordPage]:
     return lambda found: call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
 
-def _write(call: Call, status: int, write: Callable[..., None], *arguments: object) -> None:
-    def done(snippet_id: str) -> None:
-        call.reply(SnippetWritten(status, snippet_id).pack())
-
-    failed = _failed(call)
-    try:
-        write(*arguments, done, failed, origin=call.origin)
-    except CallError as error:
-        failed(error)
+def _written(call: Call, status: int) -> base.Done[str]:
+    return lambda snippet_id: call.reply(SnippetWritten(status, snippet_id).pack())
 
 
-def _failed(call: Call) -> Failed:
+def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *arguments: object, **options: object) -> None:
     def failed(error: CallError) -> None:
         if error.status in WRITE_ERRORS and call.expects_reply:
             call.reply(SnippetWritten(error.status, "", str(error)).pack())
         else:
             call.fail(error)
 
-    return failed
+    try:
+        write(*arguments, done, failed, origin=call.origin, **options)
+    except CallError as error:
+        failed(error)
 
 
 def _bond_handlers(store: Store) -> dict[Command, Handle]:
