@@ -168,7 +168,7 @@ class CallQueue:
     def origins(self) -> set[str]:
         return {call.origin for _, call in self._in_flight() if call.origin and not call.ended}
 
-    def figures(self) -> dict[str, object]:
+    def stats(self) -> dict[str, object]:
         ordered = sorted(self._latencies)
 
         def quantile(part: float) -> float | None:

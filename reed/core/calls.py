@@ -131,4 +131,4 @@ class Dispatcher(Protocol):
         """See ResponseCache.lookup."""
 
 
-Handle = Callable[[Call, memoryview], None]
+Handler = Callable[[Call, memoryview], None]

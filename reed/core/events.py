@@ -68,7 +68,7 @@ class Events:
         if self.endpoints[name].plugin.state in _TAKES_EVENTS:
             self._delivery(name).pump()
 
-    def figures(self, name: str) -> dict[str, Any]:
+    def stats(self, name: str) -> dict[str, Any]:
         """For PLUGIN_HEALTH."""
         endpoint = self.endpoints[name]
         why = self._deliveries[name].parked if name in self._deliveries else ""

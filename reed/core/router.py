@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reed.core.calls import Call, Caller, Handle
+from reed.core.calls import Call, Caller, Handler
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
@@ -20,12 +20,12 @@ from reed.wire.codes import Command
 class Router:
     def __init__(
         self,
-        handlers: Mapping[Command, Handle],
+        handlers: Mapping[Command, Handler],
         cache: ResponseCache,
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
-        self._handlers: dict[int, Handle] = {int(command): handle for command, handle in handlers.items()}
+        self._handlers: dict[int, Handler] = {int(command): handle for command, handle in handlers.items()}
         self._cache = cache
         self._on_exception = on_exception
         self._log = log

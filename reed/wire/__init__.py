@@ -4,4 +4,5 @@ commands     the command table                 codes        flags, signals, mess
 structs      the fixed structs                 frames       header and payload, the receive buffer
 common, requests, snippets, schema, registry, search, plugins     a record for each payload
 monitor      the stream of `reed monitor`      jsonl        the lines of an export
+identifiers, strict_json, json_spans           names, JSON, the places of values in JSON
 """

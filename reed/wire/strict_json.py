@@ -19,7 +19,7 @@ ENVELOPE = 8  # levels that a response or an exported line may add
 
 Json = Any
 
-# No part backtracks, so the time is linear for every text.
+# An unterminated string is one token too. No part backtracks, so the time is linear.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

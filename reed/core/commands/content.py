@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Handler
 from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
@@ -41,7 +41,7 @@ from reed.wire.structs import nothing_left
 _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 
 
-def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
+def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     return {
         **_snippet_handlers(store, filters, cache),
         **_bond_handlers(store),
@@ -50,7 +50,7 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Comma
     }
 
 
-def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
+def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     def writer(call: Call) -> Store | WriteQueue:
         return store if filters.idle else filters.queue_for(call)
 
@@ -146,7 +146,7 @@ def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *argume
         failed(error)
 
 
-def _bond_handlers(store: Store) -> dict[Command, Handle]:
+def _bond_handlers(store: Store) -> dict[Command, Handler]:
     def bond(call: Call, payload: memoryview) -> None:
         request = SchemaBond.unpack(payload)
         store.bond(
@@ -165,7 +165,7 @@ def _bond_handlers(store: Store) -> dict[Command, Handle]:
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
 
 
-def _type_handlers(store: Store) -> dict[Command, Handle]:
+def _type_handlers(store: Store) -> dict[Command, Handler]:
     def define(call: Call, payload: memoryview) -> None:
         name, definition = RegistryDefine.unpack(payload)
 
@@ -195,7 +195,7 @@ def _type_handlers(store: Store) -> dict[Command, Handle]:
     }
 
 
-def _search_handlers(store: Store) -> dict[Command, Handle]:
+def _search_handlers(store: Store) -> dict[Command, Handler]:
     def query(call: Call, payload: memoryview) -> None:
         call.count_job()
 

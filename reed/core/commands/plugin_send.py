@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reed.core.call_queue import Answered
-from reed.core.calls import Call, Caller, Handle
+from reed.core.calls import Call, Caller, Handler
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, nearest
 from reed.store.base import Failed, Store
@@ -28,7 +28,7 @@ def endpoint_of(endpoints: Endpoints, name: str) -> PluginEndpoint:
     return endpoint
 
 
-def plugin_send(store: Store, endpoints: Endpoints) -> Handle:
+def plugin_send(store: Store, endpoints: Endpoints) -> Handler:
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
         call.count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Handler
 from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
 from reed.core.plugin_endpoint import PluginEndpoint
@@ -31,7 +31,7 @@ def handlers(
     events: Events,
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
-) -> dict[Command, Handle]:
+) -> dict[Command, Handler]:
     def register(_call: Call, _payload: memoryview) -> None:
         raise PermissionDenied("only a plugin can register, on its own socket")
 
@@ -44,8 +44,8 @@ def handlers(
         name = Name.unpack(payload).name
         plugins = supervisor.describe(endpoint_of(endpoints, name).name if name else None)
         for plugin in plugins:
-            plugin.update(endpoints[plugin["name"]].queue.figures())
-            plugin.update(events.figures(plugin["name"]))
+            plugin.update(endpoints[plugin["name"]].queue.stats())
+            plugin.update(events.stats(plugin["name"]))
         _reply_json(call, plugins)
 
     def list_all(call: Call, payload: memoryview) -> None:
@@ -75,7 +75,7 @@ def handlers(
 
 def _lifecycle_handlers(
     supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
-) -> dict[Command, Handle]:
+) -> dict[Command, Handler]:
     """They reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
