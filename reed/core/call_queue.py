@@ -34,7 +34,7 @@ _MIN_STATUS, MAX_STATUS = 100, 599
 
 @dataclass(slots=True, eq=False)
 class PluginCall:
-    """It ends once, with `answered` or `failed`."""
+    """Ends once, with `answered` or `failed`."""
 
     action: str
     command_id: int

@@ -77,7 +77,7 @@ class Filters:
         self._set_idle()
 
     def queue_for(self, call: Call) -> WriteQueue:
-        """Takes this call's writes instead of the store."""
+        """The queue that takes this call's writes instead of the store."""
         origin = call.connection
         queue = self._queues.get(origin)
         if queue is None:
@@ -143,7 +143,7 @@ class Filters:
 
 
 class WriteQueue:
-    """The write methods of Store, for one connection. Each begins once the one before is answered."""
+    """One connection's writes, with the methods of Store. Each begins once the one before is answered."""
 
     def __init__(self, filters: Filters, store: Store, max_bytes: int, on_empty: Callable[[], None]) -> None:
         self._filters = filters

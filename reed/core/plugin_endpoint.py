@@ -206,7 +206,7 @@ class PluginEndpoint:
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
     def send_signal(self, signal: Signal, data: bytes = b"", process: Process | None = None) -> bool:
-        """To `process` or the active process; False if it has no connection."""
+        """Send to `process`, or to the active process; False if it has no connection."""
         for connection in self._registered(process or self.plugin.process):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
             connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))

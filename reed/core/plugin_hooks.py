@@ -23,7 +23,7 @@ class PluginHooks:
         self.events.refresh()
 
     def refresh_later(self) -> None:
-        """In the next turn, once."""
+        """Refresh once, in the next turn."""
         if not self._scheduled:
             self._scheduled = True
             self._context.loop.call_soon(self.refresh)

@@ -1,4 +1,4 @@
-"""Signals of people to plugins (protocol.md#signals).
+"""Forwards signals of users to plugins (protocol.md#signals).
 
 SHUTDOWN_GRACEFUL is a stop through the supervisor, which would restart the plugin otherwise. WAKE_UP also starts a
 stopped plugin (reedcms-10.md#command-line). RELOAD_CONFIG without data carries the settings in the plugin's folder.
