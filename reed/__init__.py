@@ -1,3 +1,3 @@
-"""ReedCMS's plugin system. Other programs use `reed.client.Client` and `reed.daemon.Daemon` (embedding.md)."""
+"""ReedCMS's plugin system. Other programs use `reed.client`, `reed.daemon` and `reed.testing` (embedding.md)."""
 
 __version__ = "0.1.0"

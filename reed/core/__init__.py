@@ -5,5 +5,6 @@ connection, calls, quotas, response_cache, router      from a frame to its reply
 commands/                                              the handlers
 plugin_endpoint, call_queue, signals                   a plugin's socket, its calls and signals
 plugin_hooks, filters, events, event_chains            plugins that take part in writes
+json_checks, filter_result                             JSON of callers and plugins
 stats, monitor                                         what operators see
 """
