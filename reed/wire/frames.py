@@ -9,20 +9,28 @@ A ReceiveBuffer borrows the bytes that were read, returns their frames, and copi
 
 A frame's payload is a view, valid until `keep()`. After an error of `next_frame` the stream is useless, because the
 next frame cannot be found.
+
+Large unfinished frames are mapped memory: from its heap glibc returns nothing that lies below a living block, and a
+thousand peers that send half a request could leave hundreds of MB there.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reed.errors import Malformed, TooLarge, UnsupportedVersion
 from reed.wire.codes import MAGIC, VERSION, Flag
 from reed.wire.structs import HEADER, Bytes
 
+if TYPE_CHECKING:
+    from mmap import mmap
+
 MAX_PAYLOAD = 16 * 1024 * 1024
 
 _HEADER_SIZE = HEADER.size
 _EMPTY = memoryview(b"")
+_MIN_MAPPED = 32 * 1024  # bytes; below, mapping memory would cost more than the rest of the read
+_SPARE = 256 * 1024  # room for the beginning of the next frame
 
 
 class Frame(NamedTuple):
@@ -57,7 +65,7 @@ class ReceiveBuffer:
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
         self.command_id = 0  # of the last header, for the response to a bad one
-        self._own: bytearray | None = None  # copied by `keep`; never reused, since payloads may be views of it
+        self._own: bytearray | mmap | None = None  # copied by `keep`; never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
@@ -67,12 +75,13 @@ class ReceiveBuffer:
         if self._own is None:
             self._view = data
         else:
-            self._view = _EMPTY  # a bytearray with a view of it cannot grow
-            try:
-                self._own += data
-            except BufferError:  # a frame that was put back is still held, so its memory cannot be resized
-                self._own = self._own + data
-            self._view = memoryview(self._own)
+            filled, needed = self._end, self._end + len(data)
+            if needed > len(self._own):
+                size = min(2 * needed, max(self._size_of_frame() + _SPARE, needed))
+                self._view = _EMPTY  # memory with a view of it cannot be resized
+                self._own = _enlarged(self._own, filled, size)
+            self._own[filled:needed] = data
+            self._view = memoryview(self._own)[:needed]
         self._at = 0
         self._end = len(self._view)
 
@@ -112,6 +121,10 @@ class ReceiveBuffer:
         """Skip this many bytes of the rest, which must be whole frames."""
         self._at += size
 
+    def _size_of_frame(self) -> int:
+        """The size of the unfinished frame, 0 before its header is there."""
+        return _HEADER_SIZE + HEADER.unpack_from(self._view)[5] if self._end >= _HEADER_SIZE else 0
+
     def put_back(self, frame: Frame) -> None:
         """Make `next_frame` return its last frame again."""
         self._at -= _HEADER_SIZE + len(frame.payload)
@@ -120,10 +133,11 @@ class ReceiveBuffer:
         """Stop using the lent view: copy its unread bytes."""
         if self._own is not None and self._at == 0:
             return  # no frame was returned: the copy is still right
-        self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None
-        self._view = _EMPTY if self._own is None else memoryview(self._own)
+        rest = self._view[self._at : self._end]
+        self._own = _copy(rest) if rest else None
+        self._view = _EMPTY if self._own is None else memoryview(self._own)[: len(rest)]
         self._at = 0
-        self._end = len(self._view)
+        self._end = len(rest)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -134,3 +148,35 @@ class ReceiveBuffer:
     def pending(self) -> int:
         """Bytes of an unfinished frame."""
         return self._end - self._at
+
+
+def _copy(data: memoryview) -> bytearray | mmap:
+    mapped = _map(len(data)) if len(data) >= _MIN_MAPPED else None
+    if mapped is None:
+        return bytearray(data)
+    mapped[:] = data
+    return mapped
+
+
+def _enlarged(own: bytearray | mmap, filled: int, size: int) -> bytearray | mmap:
+    """Memory of `size` bytes, which begins with the first `filled` bytes of `own`."""
+    if not isinstance(own, bytearray):
+        try:
+            own.resize(size)
+        except (BufferError, OSError):  # a frame that was put back is still held, or mremap is refused
+            pass
+        else:
+            return own
+    larger = (_map(size) if size >= _MIN_MAPPED else None) or bytearray(size)
+    larger[:filled] = own[:filled]
+    return larger
+
+
+def _map(size: int) -> mmap | None:
+    """Memory of its own from the kernel; None if it is refused."""
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
+    try:
+        return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)
+    except OSError:
+        return None
