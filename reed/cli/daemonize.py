@@ -1,7 +1,6 @@
 """Start, stop and restart a core in the background.
 
-A core is found by its pid file, <runtime folder>/pid/core.pid, which holds "PID STARTTIME"; the start time detects a
-pid that was reused by another process.
+The start time in the pid file tells whether the pid was reused.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _running_pid(socket_path: str) -> int | None:
 
 
 def terminate(runtime_dir: str) -> int:
-    """Stop the core of a runtime folder and return its pid."""
+    """Returns the pid of the stopped core."""
     pid, started = _find_core(runtime_dir)
     with _handle(pid, started) as process:
         if process is not None and _signal(process, signal.SIGTERM) and not wait_for_exit(process, STOP_TIMEOUT):
@@ -67,7 +66,7 @@ def terminate(runtime_dir: str) -> int:
 
 
 def restart(runtime_dir: str) -> int:
-    """Restart the core of a runtime folder and return its pid; ReedError if it refuses."""
+    """Returns the core's pid, which stays the same."""
     pid, started = _find_core(runtime_dir)
     with Client(core_socket(runtime_dir)) as core:
         before = core.stats()
@@ -86,7 +85,7 @@ def restart(runtime_dir: str) -> int:
 
 
 def _find_core(runtime_dir: str) -> tuple[int, int]:
-    """The pid and start time of the core on a runtime folder."""
+    """Returns pid and start time."""
     require_proc()
     path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
@@ -102,7 +101,6 @@ def _find_core(runtime_dir: str) -> tuple[int, int]:
 
 
 def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
-    """The error for a core that does not run, or that answers but whose process is not visible here."""
     path = core_socket(runtime_dir)
     if found is None or _running_pid(path) is None:
         return CoreNotRunning(f"core not running: none on {runtime_dir}", hint="start it with: reed start")
@@ -116,7 +114,7 @@ def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
 
 @contextlib.contextmanager
 def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
-    """A handle to the process with this start time; None if it has exited."""
+    """None if the process has exited."""
     try:
         process = ProcessHandle(pid, started)
     except ProcessLookupError:
@@ -127,7 +125,7 @@ def _handle(pid: int, started: int) -> Iterator[ProcessHandle | None]:
 
 
 def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
-    """Send a Unix signal; False if the process has exited."""
+    """False if the process has exited."""
     try:
         process.send(number)
     except PermissionError:

@@ -3,7 +3,7 @@
     manifest ── row ── build, code ── content ── registration ── health, actions, signals, messages, memory
                                             own tests ── start time ── shutdown ──┘
 
-A plugin that a check has stopped is started again for the next one. If it cannot be started, only its own tests follow.
+A plugin that a check has stopped is started again. If that fails, only its own tests follow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PEER_ROW = Row(  # the sender of the FIFO check
 )
 _SIGNAL_TIMEOUT = 2.0  # seconds
 _POLL_INTERVAL = 0.002
-_MAX_DIFFERENCES = 3  # shown of a replay
+_MAX_DIFFERENCES = 3
 _MAX_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
 
@@ -75,7 +75,7 @@ def _required(name: str) -> Iterator[None]:
 
 
 class PluginTest:
-    """`work` is an empty folder for the core, `say` reports slow steps, `recorded` is a file for --replay or ""."""
+    """`work` is an empty folder, `say` reports slow steps, `recorded` is a recording to replay, or ""."""
 
     def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object], recorded: str = "") -> None:
         self.name = name
@@ -91,7 +91,7 @@ class PluginTest:
             registry=work / "plugin-registry.csv",
             socket_group=None,
             groups={},
-            # The first crash must fail the check, and the core's own health checks would count as answered signals.
+            # A restart would hide a crash, and the core's own health checks would count as answered signals.
             timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
         )
 
@@ -153,7 +153,7 @@ class PluginTest:
         with ForkedCore(self._config) as core:
             self._core = core
             content = self._folder / fixtures.FILE
-            refs, problem = fixtures.load(core, self._folder, self._manifest)  # before filters of the plugin reject it
+            refs, problem = fixtures.load(core, self._folder, self._manifest)  # the plugin's filters may reject it
             if content.is_file() or problem:
                 yield Check("content", FAILED if problem else OK, problem or str(content))
             registry.write_text(
@@ -188,7 +188,7 @@ class PluginTest:
         return Check("registration", OK, f"{self.name} {self.version} is READY")
 
     def _check_start_time(self) -> Check:
-        """Of the second start, because the first one includes preparations of the core."""
+        """The second start, because the first one includes preparations of the core."""
         try:
             self._core.plugin_start(self.name)
         except CallError as error:
@@ -245,7 +245,6 @@ class PluginTest:
         return Check("replay", OK, f"{summary}, answered as recorded")
 
     def _check_messages(self) -> Check:
-        """Send a message of a type without a handler, which must be answered by ERROR."""
         try:
             with FifoCheck(self._config.runtime_dir / "fifos", self.name) as fifos:
                 return Check("messages", *fifos.exchange())
@@ -312,7 +311,7 @@ def _compare(name: str, action: Action, body: bytes, summary: str) -> Check:
 
 
 def _private_bytes(pid: int) -> int | None:
-    """Memory that the process shares with no other; None if the kernel does not report it."""
+    """None if the kernel does not report it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
     except OSError:

@@ -69,7 +69,6 @@ class _Field(NamedTuple):
         return RegistryError(self.path, message, line=self.line, column=self.column + offset, hint=hint)
 
     def parts(self) -> Iterator[_Field]:
-        """The items of a list such as "editor,admin"."""
         at = 0
         for part in self.text.split(",") if self.text.strip() else []:
             text = part.strip()
@@ -84,7 +83,6 @@ def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
 
 
 def read_rows(path: str | os.PathLike[str], runtime_dir: Path) -> Iterator[Row | None]:
-    """`load` in steps of one row, or of some lines without a row (None)."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:

@@ -89,7 +89,6 @@ class RowChanges:
         self._context = context
 
     def steps(self) -> Steps:
-        """Raises RegistryError before any change."""
         config = self._context.config
         new: dict[str, Row] = {}
         for row in registry_csv.read_rows(config.registry, config.runtime_dir):
