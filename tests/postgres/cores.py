@@ -17,10 +17,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
+from reed import errors
 from reed.client import Client
 from tests.conftest import Site
 from tests.faults.conftest import PLUGIN
 from tests.postgres.cluster import wait_until
+
+StoreUnavailable: type[errors.CallError] = getattr(errors, "StoreUnavailable", errors.CallError)
 
 MAIN = """
 local reed = require "reed"

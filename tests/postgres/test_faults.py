@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from reed.errors import CallError, StoreUnavailable
+from reed.errors import CallError
 from tests.conftest import Site
 from tests.postgres.cluster import Backend, Cluster, missing, wait_until
-from tests.postgres.cores import Cores
+from tests.postgres.cores import Cores, StoreUnavailable
 from tests.postgres.proxy import Proxy
 from tests.postgres.writers import Writers
 

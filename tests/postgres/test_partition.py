@@ -10,10 +10,10 @@ import os
 
 import pytest
 
-from reed.errors import NotFound, StoreUnavailable
+from reed.errors import NotFound
 from tests.conftest import Site
 from tests.postgres.cluster import Cluster, missing, wait_until
-from tests.postgres.cores import Cores
+from tests.postgres.cores import Cores, StoreUnavailable
 from tests.postgres.proxy import WAYS, Proxy, Way
 from tests.postgres.writers import Writers
 
