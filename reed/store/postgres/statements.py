@@ -202,7 +202,7 @@ READS = {
     ),
     "bonds_of": "SELECT FROM bonds WHERE parent = $1::uuid OR child = $1::uuid LIMIT 1",
     "bond_of": "SELECT FROM bonds WHERE parent = $1::uuid AND child = $2::uuid LIMIT 1",
-    "count_bonds": "SELECT count(*) FROM bonds",
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
     # $5: how many are passed over, because more wait than may.
@@ -215,6 +215,7 @@ READS = {
 
 # The follower's: what other cores have done, and who delivers events to a plugin.
 FOLLOWER = {
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "news": (
         "SELECT seq, core::text, n, k, kind, id::text, type, name, version, changes.at, made_by"
         " FROM batches LEFT JOIN changes USING (core, n) WHERE seq > $1::bigint AND seq <= $1::bigint + 500"

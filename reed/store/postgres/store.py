@@ -74,9 +74,9 @@ class PostgresStore(Writes):
         return {
             "path": f"postgres:{self._server}",
             "bytes": self._figures.get("bytes", 0),
-            "snippets": self._snippet_count,
+            "snippets": self._snippets.value,
             "types": len(self._types.catalog),
-            "bonds": self._bond_count,
+            "bonds": self._bonds.value,
             "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
             "commits": self._writer.commits,
