@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reed.client import Client
+from reed.testing import Core
+from reed.testing.rows import registry_text
 
-HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
+HEADER = registry_text()
 ROOT = Path(__file__).parents[1]
 _TMPFS = "/dev/shm"
 
@@ -40,22 +42,13 @@ def raise_descriptors(wanted: int = 100_000) -> int:
     return hard
 
 
-class Site:
-    """A core in folders of its own, with what plugins a measurement gives it."""
+class Site(Core):
+    """A core in folders of its own, with the plugins of a measurement."""
 
     def __init__(self, folder: Path, runtime_dir: Path | None = None) -> None:
-        self.folder = folder
-        self.runtime_dir = runtime_dir or folder / "run"
-        self.data_dir = folder / "data"
-        self.registry = folder / "plugin-registry.csv"
-        self.plugins = folder / "plugins"
-        self.socket = self.runtime_dir / "core.sock"
-        self.environ = {**os.environ, "REED_RUNTIME_DIR": str(self.runtime_dir)}
+        super().__init__(folder, runtime_dir=runtime_dir)
+        self.environ["REED_RUNTIME_DIR"] = str(self.runtime_dir)  # for commands
         self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self.process: subprocess.Popen[bytes] | None = None
-        self.plugins.mkdir()
-        self.set_rows([])
 
     def set_rows(self, rows: list[tuple[str, str]]) -> None:
         """The registry: (name, type) of each plugin, which may read and write snippets and is started by hand."""
@@ -84,8 +77,7 @@ class Site:
 
     def memory(self) -> int:
         """Bytes of the core's own memory (PSS)."""
-        assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no Pss in smaps_rollup")
@@ -106,16 +98,11 @@ def site(*, in_memory: bool = False) -> Iterator[Site]:
 @contextmanager
 def running(place: Site, *flags: str) -> Iterator[Site]:
     """Its core, running."""
-    places = [
-        f"--runtime-dir={place.runtime_dir}",
-        f"--data-dir={place.data_dir}",
-        f"--registry={place.registry}",
-        f"--plugin-dir={place.plugins}",
-    ]
-    command = [*place.reed("serve"), *places, "--log-level=error", *flags]
-    with server(command, place.socket, place.environ, place.folder) as process:
-        place.process = process
+    place.start("--log-level=error", *flags)
+    try:
         yield place
+    finally:
+        place.stop()
 
 
 @contextmanager
@@ -128,12 +115,10 @@ def core(*flags: str, environ: dict[str, str] | None = None) -> Iterator[Site]:
 
 
 @contextmanager
-def server(
-    command: list[str], path: Path, environ: dict[str, str] | None = None, folder: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens on `path`; RuntimeError with what it said when it does not come up."""
+def server(command: list[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A peer of reed that listens on `path`; RuntimeError with its output if it does not."""
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=environ, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:
             _wait_for(process, path, command, said)
             yield process

@@ -18,12 +18,14 @@ from functools import partial
 from typing import Any
 
 from reed.config import Config
+from reed.core import json_checks
 from reed.core.calls import Caller, Handle
 from reed.core.client_listener import ClientListener
 from reed.core.commands import content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.identity import Identity
+from reed.core.json_checks import JsonChecks
 from reed.core.monitor import Monitor
 from reed.core.plugin_endpoint import CoreContext, PluginEndpoint
 from reed.core.plugin_hooks import PluginHooks
@@ -182,7 +184,7 @@ class Daemon:
         self, stack: contextlib.ExitStack, handlers: Mapping[str, str], count: int, name: str = "workers"
     ) -> WorkerPool:
         memory = self.config.limits.worker_memory
-        launch = partial(self._launcher.launch_worker, memory, dict(handlers))
+        launch = partial(self._launcher.launch_worker, memory, {**handlers, **json_checks.HANDLERS})
         pool = WorkerPool(self.loop, launch, count, memory, self._context.log)
         stack.callback(pool.close)
         self._pools[name] = pool
@@ -190,7 +192,10 @@ class Daemon:
 
     def _build(self, stack: contextlib.ExitStack) -> None:
         context, log = self._context, self._context.log
-        self._hooks = PluginHooks(context, self.store)
+        job_timeout = Deadline(self.config.timing.job_timeout, "timing.job_timeout")
+        workers = self._pools.get("workers") or self._open_workers(stack, {}, self.config.max_workers)
+        self._checks = JsonChecks(workers, job_timeout)
+        self._hooks = PluginHooks(context, self.store, self._checks)
         self._mesh = Mesh(
             self._folder.fifos,
             self._folder.peers,
@@ -223,6 +228,7 @@ class Daemon:
                 self._hooks.events,
                 self._system_stats,
                 self._reload_registry,
+                self._checks,
             ),
         }
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,10 @@ import pytest
 
 import reed
 from reed.client import Client
+from reed.testing import Core
+from reed.testing.rows import registry_text
 
 CRATE = Path(reed.__file__).parent / "rust"
-HEADER = "plugin_name,plugin_type,socket_path,version,required_permissions,user_groups,auto_start,description\n"
-
 
 LONGEST_TEMPORARY_FOLDER = 40  # bytes: many tests bind a socket of their own below it
 
@@ -35,30 +34,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 
 
-class Site:
+class Site(Core):
     """A site's folders under `root` and its core, none of which uses /tmp/reed-cms."""
 
     def __init__(self, root: Path) -> None:
+        super().__init__(root)
         self.root = root
-        self.runtime_dir = root / "run"
-        self.data_dir = root / "data"
-        self.registry = root / "plugin-registry.csv"
-        self.config = root / "reed.yaml"
-        self.log = root / "core.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        root.mkdir(parents=True, exist_ok=True)
-        (root / "plugins").mkdir(exist_ok=True)
-        self.set_rows()
-        self.config.write_text("")
 
     @property
     def socket_path(self) -> Path:
-        return self.runtime_dir / "core.sock"
+        return self.socket
 
     def set_rows(self, *rows: str) -> None:
         """Write the registry. A row has {} for its socket_path."""
         lines = [row.replace("{}", f"/tmp/reed-cms/plugins/{row.split(',', 1)[0]}.sock", 1) for row in rows]
-        self.registry.write_text(HEADER + "".join(f"{line}\n" for line in lines))
+        self.registry.write_text(registry_text() + "".join(f"{line}\n" for line in lines))
 
     def add_lua_plugin(self, name: str, main: str, manifest: str = "", version: str = "1.0.0") -> Path:
         folder = self.root / "plugins" / name
@@ -74,43 +64,8 @@ class Site:
             file.write(f"plugins: {{{name}: {{paths: {json.dumps(sorted(paths))}}}}}\n")
 
     def start(self, *flags: str, wrapper: tuple[str, ...] = ()) -> Site:
-        """Start the core and return when core.sock answers. Raises AssertionError with its log if it ends instead.
-
-        `wrapper`: a command that executes the core, which is given as its last words.
-        """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("ab") as log:
-            ready.bind("")  # the kernel chooses an abstract name: a path may be too long
-            ready.settimeout(0.05)
-            self.process = subprocess.Popen(
-                [*wrapper, *self.command(*flags)],
-                cwd=self.root,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
-            )
-            for _ in range(400):
-                try:
-                    assert ready.recv(100) == b"READY=1"
-                    break
-                except TimeoutError:
-                    assert self.process.poll() is None, f"the core ended:\n{self.log.read_text()}"
-            else:
-                raise AssertionError(f"the core was not ready in time:\n{self.log.read_text()}")
+        super().start(*flags, wrapper=wrapper)
         return self
-
-    def command(self, *flags: str) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "reed",
-            "serve",
-            f"--runtime-dir={self.runtime_dir}",
-            f"--data-dir={self.data_dir}",
-            f"--registry={self.registry}",
-            f"--config={self.config}",
-            f"--plugin-dir={self.root / 'plugins'}",
-            *flags,
-        ]
 
     def reed(self, *words: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the command line against this core."""
@@ -124,16 +79,6 @@ class Site:
             check=False,
             timeout=timeout,
         )
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
 
     def no_tracebacks(self) -> None:
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
@@ -177,8 +122,7 @@ def site(tmp_path):
     """A site whose core is not started yet; it is stopped at the end."""
     site = Site(tmp_path / "site")
     yield site
-    if site.process is not None and site.process.poll() is None:
-        site.process.send_signal(signal.SIGCONT)
+    if site.process is not None:
         site.stop()
 
 

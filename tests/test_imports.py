@@ -23,6 +23,7 @@ ARROWS = {
     "errors": "",
     "system_calls": "errors",
     "process_handle": "system_calls",
+    "core_process": "errors process_handle",
     "runtime_paths": "",
     "text": "",
     "peer_log": "loop text",
@@ -45,14 +46,20 @@ ARROWS = {
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
-    "cli": "errors system_calls process_handle runtime_paths wire config supervision plugin_types client serve scaffold"
-    " text",
+    "testing": "errors core_process wire config supervision plugin_types client serve",
+    "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
+    " serve scaffold store testing text",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {
     "selectors": {"loop"},
-    "select": {"loop", "lua", "zygote"},  # a plugin waits for its core and its FIFOs, the zygote for requests
+    "select": {
+        "loop",
+        "lua",  # a plugin waits for its core and its FIFOs
+        "zygote",  # for requests
+        "core_process.py",  # for a core to serve or to exit
+    },
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML

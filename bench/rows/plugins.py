@@ -167,8 +167,7 @@ def together(lua: int, rust: int, program: bytes | None) -> list[Line]:
         page = _page(client)
         answered = timed(lambda: _all_answer(client, names, page))
         again = timed(lambda: _all_answer(client, names, page))
-        assert core.process is not None
-        held = sum(memory(pid)["Pss"] for pid in family(core.process.pid)) / MB
+        held = sum(memory(pid)["Pss"] for pid in family(core.pid)) / MB
     few = (lua, rust) == (20, 10)
     return [
         Line(f"{title}, memory of all (PSS)", held, "MB", goal=60.0 if few else None),

@@ -49,7 +49,7 @@ def measure(run: Run) -> list[Line]:
         for name in names:
             place.add_lua(name, LUA.format(name=name), "actions:\n  answer: {command_id: 1, input: json}\n")
         with running(place), Client(place.socket) as client:
-            _prefer(place.process.pid)  # type: ignore[union-attr]
+            _prefer(place.pid)
             ids = fill(client, path)
             before = client.stats()["loop"]
             done = _load(place, path, ids, names, SECONDS * min(1.0, 3 * run.part))
@@ -111,13 +111,13 @@ def _load(place: Site, path: Path, ids: list[str], names: list[str], seconds: fl
     context = multiprocessing.get_context("fork")
     counts = {name: context.Value("q", 0) for name in kinds}
     processes = [
-        context.Process(target=_work, args=(place.socket, kind, counts[name], seconds, place.process.pid), daemon=True)  # type: ignore[union-attr]
+        context.Process(target=_work, args=(place.socket, kind, counts[name], seconds, place.pid), daemon=True)
         for name, kind in kinds.items()
     ]
     for process in processes:
         process.start()
     time.sleep(1.0)  # by then it writes so much that it has a checkpointer
-    _move_children(place.process.pid)  # type: ignore[union-attr]
+    _move_children(place.pid)
     for process in processes:
         process.join(seconds + 60)
     return {name: int(count.value) for name, count in counts.items()}

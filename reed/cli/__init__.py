@@ -1,9 +1,6 @@
-"""The command `reed` (command-line.md).
+"""The command `reed`.
 
-    arguments ── COMMANDS: module of the noun ── its SUBCOMMANDS ── parse ── run(args, output) ── exit code
-
-Each module holds the subcommands of one noun and is imported only when that noun is used. Exit codes: 0 done, 1 refused
-or failed, 2 invalid usage, 3 no core running, 130 interrupted by Ctrl-C, 141 the reader of the output is gone.
+The module of a noun is imported only when the noun is used. Its SUBCOMMANDS declare syntax and help.
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG_USAGE, NOT_RUNNING, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
 
-# The noun, the module that has its subcommands, and its summary.
 COMMANDS = {
     "init": ("core", "create a site: reed.yaml, plugin-registry.csv, plugins/"),
     "serve": ("core", "run the core in the foreground"),
@@ -35,6 +31,7 @@ COMMANDS = {
     "index": ("search", "rebuild the search index"),
     "import": ("import_", "read snippets from a file of JSON lines"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
+    "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
         "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
@@ -46,15 +43,15 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors go to stderr; with --json to stdout, as JSON."""
+    """Returns the exit code. Errors go to stderr, with --json to stdout."""
     if sys.stderr is None:  # 2>&-
         sys.stderr = open("/dev/null", "w")  # noqa: SIM115
     given = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
     if sys.stdout is None:
         return _fail(ReedError("standard output is closed"), FAILED, as_json=False)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # if the parent ignores it, waitpid() would find no child
-    gc.disable()  # imported modules are never garbage; collections during imports and at exit cost 7 ms
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # the parent may ignore it, which breaks waitpid()
+    gc.disable()  # collections during imports and at exit would take 7 ms
     try:
         try:
             status = _run(given)
@@ -83,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def subcommands(noun: str) -> dict[str, Subcommand]:
-    """The subcommands of a noun by their full names."""
+    """By full name, such as "plugin list"."""
     module = __import__(f"reed.cli.{COMMANDS[noun][0]}", fromlist=["SUBCOMMANDS"])  # importlib costs a millisecond
     found: dict[str, Subcommand] = module.SUBCOMMANDS
     return {name: subcommand for name, subcommand in found.items() if name.partition(" ")[0] == noun}
@@ -132,7 +129,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _next_argument(argv: list[str], leading: list[str]) -> str:
-    """Pop the next argument; global options before it move to `leading`."""
+    """Options before it move to `leading`."""
     while argv and argv[0].startswith("-") and argv[0] != "-":
         option = argv.pop(0)
         leading.append("--help" if option == "-h" else option)
@@ -158,7 +155,7 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
                 return status
             except BrokenPipeError:
                 raise
-            except OSError:  # standard output itself failed
+            except OSError:
                 pass
         print_error(str(error))
     except BrokenPipeError:
@@ -167,7 +164,7 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
 
 
 def _can_write_output() -> bool:
-    """Flush the buffered output. On a full disk discard it: the interpreter would retry at exit and end with 120."""
+    """Flush the output. On a full disk discard it, or the interpreter would flush it again and exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -177,7 +174,6 @@ def _can_write_output() -> bool:
 
 
 def _discard_output() -> None:
-    """Point stdout at /dev/null, so that the interpreter's last flush at exit succeeds."""
     import os
 
     null = os.open(os.devnull, os.O_WRONLY)

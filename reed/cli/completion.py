@@ -1,9 +1,7 @@
-"""`reed completion bash|zsh|fish`: candidates that the shell offers on Tab.
+"""`reed completion bash|zsh|fish`.
 
-    shell ── Tab ── reed completion words -- ARGUMENT… LAST ── "candidate ⇥ description" lines ── shell
-
-The shell scripts know no commands: the declarations that `parse` reads tell what may follow, and a running core tells
-plugins, actions, types and names of snippets. Without candidates the shell offers files.
+On Tab the shell runs `reed completion words -- ARGUMENT… LAST`, which prints candidates and descriptions; without
+candidates it offers files.
 """
 
 from __future__ import annotations
@@ -86,7 +84,7 @@ def completion(args: Args, output: Output) -> int:
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:
-    """What may follow the arguments `before`; `last` is the unfinished argument."""
+    """`before` are the complete arguments, `last` is the unfinished one."""
     if not before:
         return [(noun, about) for noun, (_, about) in COMMANDS.items()]
     noun, *rest = before
@@ -103,7 +101,6 @@ def candidates(before: list[str], last: str) -> Iterable[Candidate]:
 
 
 def _of_subcommand(subcommand: Subcommand, noun: str, rest: list[str], last: str) -> Iterable[Candidate]:
-    """Options after a dash, otherwise values of the pending option or of the next positional."""
     if last.startswith("-") and last != "-":
         return [(option.name, option.help) for option in (*subcommand.options, *GLOBAL_OPTIONS)]
     given, pending, values = _split(subcommand, rest)
@@ -119,7 +116,7 @@ def _of_subcommand(subcommand: Subcommand, noun: str, rest: list[str], last: str
 
 
 def _split(subcommand: Subcommand, rest: list[str]) -> tuple[list[str], Option | None, dict[str, list[str]]]:
-    """(positional arguments, the option whose value comes next, values of the other options)."""
+    """Return (positionals, the option whose value comes next, values of the other options)."""
     known = known_options(subcommand)
     positionals: list[str] = []
     values: dict[str, list[str]] = {}
@@ -146,8 +143,6 @@ Values = Callable[[Args, list[str], str], list[Candidate]]
 
 
 def _from_core(query: Query) -> Values:
-    """Candidates that a query to the core returns; none if it fails or no core is running."""
-
     def candidates_of_core(args: Args, given: list[str], last: str) -> list[Candidate]:
         try:
             with connect(args, timeout=1.0) as core:
@@ -176,7 +171,7 @@ def _names(core: Client, _given: list[str], last: str) -> list[Candidate]:
 
 
 def _inputs(core: Client, given: list[str], last: str) -> list[Candidate]:
-    """Names of snippets, if the action takes one; `given` is the plugin and the action, or with --all the action."""
+    """`given` is the plugin and the action, or with --all the action."""
     *named, action = given
     for plugin in core.plugin_list():
         if (plugin["name"] in named or not named) and plugin["actions"].get(action, {}).get("input") == "snippet":
@@ -194,7 +189,7 @@ def _languages(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
     return [(language, "") for language in LANGUAGES]
 
 
-# Candidates by the placeholder of a positional or of an option's value.
+# By the placeholder of a positional or of an option's value.
 _VALUES: dict[str, Values] = {
     "plugin NAME": _from_core(_plugins),
     "monitor NAME": _from_core(_plugins),

@@ -1,4 +1,4 @@
-"""`reed init`, `serve`, `start`, `stop`, `restart` and `status`: the core and its site."""
+"""`reed init`, `serve`, `start`, `stop`, `restart` and `status`."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def pool_figures(pool: dict[str, int]) -> str:
 
 
 def _flatten(value: Any, name: str) -> list[list[Any]]:
-    """Rows of name and figure, such as store.snippets ⇥ 942."""
+    """Rows such as store.snippets ⇥ 942."""
     if not isinstance(value, dict):
         return [[name, value]]
     return [row for key, each in value.items() for row in _flatten(each, f"{name}.{key}" if name else key)]

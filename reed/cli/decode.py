@@ -1,8 +1,8 @@
-"""A monitored frame as kind, name and the fields of its payload (protocol.md).
+"""Decode a monitored frame.
 
 request    SNIPPET_GET     ref=blog/intro
 response   SNIPPET_GET     status=404 error_code=ERR_NOT_FOUND message=…
-call       validate        input={"id": …}              an action of a plugin, by name if it is known
+call       validate        input={"id": …}
 answer     validate        status=200 body={"score": 9}
 signal     HEALTH_CHECK    plugin_name=simple-seo
 """
@@ -23,12 +23,12 @@ from reed.wire.structs import Bytes
 
 class Decoded(NamedTuple):
     kind: str  # request, response, call, answer or signal
-    what: str  # the command, action or signal
-    fields: dict[str, Any]  # text, numbers, parsed JSON
+    what: str
+    fields: dict[str, Any]
 
 
 def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
-    """`actions`: (plugin, command_id) -> name of the action, where known."""
+    """`actions` has names by plugin and command_id."""
     is_response = bool(frame.flags & Flag.RESPONSE)
     plugin = frame.peer.removeprefix("plugin ")
     from_core = (frame.direction == IN) == is_response  # the core sent the request
@@ -76,7 +76,7 @@ def _response_fields(frame: Monitored) -> dict[str, Any]:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    """The fields of a record and of a nested record; of a list of records only its length."""
+    """Nested records are merged; a list of records becomes its length."""
     found: dict[str, Any] = {}
     for name, value in record._asdict().items():
         if isinstance(value, tuple):
@@ -94,7 +94,7 @@ def _error_fields(payload: Bytes) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """Bytes as parsed JSON, as text, or as their number."""
+    """Bytes become parsed JSON, text, or their number."""
     if not isinstance(value, bytes | bytearray | memoryview):
         return value
     try:

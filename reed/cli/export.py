@@ -1,4 +1,4 @@
-"""`reed export`: types, snippets and bonds as JSON lines (reed.wire.jsonl)."""
+"""`reed export` (the format is in reed.wire.jsonl)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def export(args: Args, output: Output) -> int:
 
 
 def _write(core: Client, file: BinaryIO, only: str, progress: ProgressBar) -> dict[str, int]:
-    """Write types, snippets, then the bonds between these snippets; `only` is a type or ""."""
+    """`only` is a type or ""."""
     types = [each for each in core.registry_list() if only in ("", each.type_name)]
     if only and not types:
-        core.registry_get(only)  # raises NotFound, with the nearest name
+        core.registry_get(only)  # raises NotFound
     for each in types:
         file.write(jsonl.of_type(each))
     ids: list[str] = []
@@ -54,7 +54,6 @@ def _write(core: Client, file: BinaryIO, only: str, progress: ProgressBar) -> di
 
 
 def _bonds(core: Client, ids: list[str]) -> Iterator[bytes]:
-    """The bonds of each snippet to its children, in their order."""
     exported = set(ids)
     requests = (Request(Command.SCHEMA_TREE, SchemaTree(snippet_id, 1).pack(), snippet_id) for snippet_id in ids)
     for request, response in core.pipelined(requests):

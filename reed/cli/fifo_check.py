@@ -1,7 +1,7 @@
 """Does a plugin answer messages of other plugins? (protocol.md#messages)
 
     PEER→NAME    a message of an unknown type
-    NAME→PEER    the expected answer: ACK, ERROR or DATA, with "in_reply_to"
+    NAME→PEER    ACK, ERROR or DATA, with "in_reply_to"
 
 A plugin that leaves the message in the FIFO does not support messages, which is allowed.
 """
@@ -34,7 +34,7 @@ _POLL_INTERVAL = 0.002
 
 
 class FifoCheck:
-    """Opens the FIFOs between PEER and the plugin in both directions; raises OSError."""
+    """Raises OSError if the FIFOs cannot be opened."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._name = name
@@ -58,7 +58,7 @@ class FifoCheck:
         self._fds = []
 
     def exchange(self) -> tuple[str, str]:
-        """Send a message and wait for the answer. Returns "ok", "failed" or "skipped", and the reason."""
+        """Returns "ok", "failed" or "skipped", and the reason."""
         out, back = self._fds
         since = time.monotonic()
         timestamp = time.time_ns() // 1000
@@ -97,7 +97,6 @@ def _read(fd: int) -> bytes:
 
 
 def _message(received: bytes) -> PluginMessage | None:
-    """The first message; None if it is incomplete."""
     size = structs.PLUGIN_MESSAGE.size
     if len(received) < size:
         return None
@@ -106,5 +105,4 @@ def _message(received: bytes) -> PluginMessage | None:
 
 
 def _unread(fd: int) -> int:
-    """The number of bytes in a FIFO."""
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0])

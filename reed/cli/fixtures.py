@@ -38,7 +38,7 @@ PAGE = {
 
 
 def load(core: Client, folder: Path, manifest: Manifest) -> tuple[dict[str, str], str]:
-    """Create the snippets. Returns a ref for each action that takes a snippet, and a problem or ""."""
+    """Returns a ref for each action that takes a snippet, and a problem or ""."""
     problem = _import(core, folder / FILE) if (folder / FILE).is_file() else ""
     refs: dict[str, str] = {}
     for action in manifest.actions.values():
@@ -70,7 +70,7 @@ def _snippet(core: Client, example: Any) -> str:
 
 
 def recreate(core: Client, name: str, content: dict[str, Any]) -> str:
-    """Create a snippet, in place of one with the same name; returns its id."""
+    """Replaces a snippet with the same name."""
     if name:
         with contextlib.suppress(NotFound):
             core.snippet_delete(name, cascade=True)

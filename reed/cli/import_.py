@@ -1,8 +1,4 @@
-"""`reed import`: options, input file and report. The import itself is in `importer`.
-
-Rejected lines are counted, the first ones printed, and the exit code is 1. The client reconnects when the core
-restarts; if the core dies, the command reports the last line that was processed.
-"""
+"""`reed import`: options, input file and report; `importer` has the import itself."""
 
 from __future__ import annotations
 
@@ -105,7 +101,7 @@ def _summary(run: Import) -> str:
 
 
 def _numbered(file: BinaryIO, run: Import) -> NumberedLines:
-    """Lines that are not blank, with their numbers; draws the progress."""
+    """Skip blank lines; update the progress bar."""
     read = 0
     for number, line in enumerate(file, 1):
         read += len(line)
@@ -117,7 +113,7 @@ def _numbered(file: BinaryIO, run: Import) -> NumberedLines:
 
 @contextmanager
 def _open(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """The file and its size, 0 if unknown."""
+    """Yield the file and its size, 0 if unknown."""
     if path == "-":
         yield standard_input(), 0
         return

@@ -1,12 +1,7 @@
 """Import lines whose snippet or bond already exists.
 
-    snippet   GET ─┬─ same content: unchanged
-                   └─ different: Conflict; with `update` UPDATE by the merge patch from stored to imported content
-    bond      TREE of each parent ─┬─ same weight and path: nothing to do
-                                   ├─ different: Conflict; with `update` UNBOND and BOND
-                                   └─ missing: BOND
-
-A merge patch removes fields by null, so it cannot write content with a null inside an object: such a line is rejected.
+With `update` a snippet is changed by the merge patch from stored to imported content, and a bond is created again;
+otherwise a difference is a Conflict. A merge patch cannot add a null to an object: such a line is rejected.
 """
 
 from __future__ import annotations
@@ -29,27 +24,27 @@ class ImportLine(NamedTuple):
     number: int
     kind: str  # "snippet", "type", "bond"
     ref: str = ""  # name of the snippet, or its id in the store
-    old_id: str = ""  # in the file
+    old_id: str = ""  # in the file, or ""
     snippet_type: str = ""
     content: bytes = b""
-    cause: CallError | None = None  # the response that said that the snippet exists; None: its key says so
+    cause: CallError | None = None  # the rejected CREATE or RESTORE; None if the key matched
 
 
 def existing_snippet(line: ImportLine, response: bytes | CallError) -> Record:
-    """The snippet in the response to GET. Raises the response, or the cause if that explains more."""
+    """Raises the response, or the line's cause if that explains more."""
     if isinstance(response, CallError):
         is_absent = isinstance(response, (NotFound, Conflict))  # Conflict: an ambiguous id
         raise (line.cause if is_absent else None) or response
     record = SnippetGot.unpack(response).record
-    if line.ref not in (record.semantic_name, record.id):  # the ref is only the start of its id
+    if line.ref not in (record.semantic_name, record.id):  # the ref matched as the start of an id
         raise line.cause or NotFound(f"no snippet {line.ref!r}")
     return record
 
 
 def update_request(record: Record, line: ImportLine, *, update: bool, dry_run: bool) -> Request | None:
-    """The request that changes the snippet to what the line says; None if it is the same. Conflict without `update`."""
+    """None if the content is the same."""
     if line.old_id == record.id and line.cause is not None:
-        raise line.cause  # this very snippet, in a newer version
+        raise line.cause  # the store has a newer version of this snippet
     if record.snippet_type != line.snippet_type:
         raise Conflict(f"{line.ref!r} exists with type {record.snippet_type}, not {line.snippet_type}")
     old, new = bytes(record.content), line.content
@@ -67,7 +62,7 @@ def update_request(record: Record, line: ImportLine, *, update: bool, dry_run: b
 
 
 def merge_patch(old: str, new: str) -> str:
-    """The JSON Merge Patch (RFC 7396) from object `old` to `new`, values as written in `new`; Malformed if none."""
+    """A JSON Merge Patch (RFC 7396); Malformed if none leads from `old` to `new`."""
     before = {member.key: old[member.begin : member.end] for member in members(old)}
     parts: list[str] = []
     for member in members(new):
@@ -92,10 +87,8 @@ def _check_no_null(key: str, value: Any) -> None:
 
 
 class WantedBond(NamedTuple):
-    """A bond of the file, with the refs that its ends have in the store."""
-
     line: int
-    bond: SchemaBond
+    bond: SchemaBond  # with refs of the store
 
 
 class ExistingBond(NamedTuple):
@@ -103,7 +96,7 @@ class ExistingBond(NamedTuple):
     path: str
 
 
-ExistingBonds = Mapping[tuple[str, str], ExistingBond]  # by the parent's ref as wanted, and the child's id or name
+ExistingBonds = Mapping[tuple[str, str], ExistingBond]  # by the parent's ref, and the child's id or name
 
 
 def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
@@ -112,7 +105,7 @@ def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
     requests = (Request(Command.SCHEMA_TREE, SchemaTree(parent, 1).pack(), parent) for parent in parents)
     with Client(core.path, core.timeout) as reader:
         for request, response in reader.pipelined(requests):
-            if isinstance(response, NotFound):  # creating the bond will fail with it
+            if isinstance(response, NotFound):  # creating the bond will report it
                 continue
             if isinstance(response, CallError):
                 raise response
@@ -125,7 +118,6 @@ def existing_bonds(core: Client, wanted: Sequence[WantedBond]) -> ExistingBonds:
 
 
 def bond_requests(wanted: WantedBond, existing: ExistingBonds, *, update: bool) -> Iterator[tuple[Command, bytes]]:
-    """The requests that create or change a bond; Conflict if it differs without `update`."""
     bond = wanted.bond
     found = existing.get((bond.parent, bond.child))
     if found == (bond.weight, bond.path):

@@ -1,12 +1,11 @@
-"""One run of `reed import`: lines become pipelined requests, and responses are counted.
+"""One run of `reed import`: lines become pipelined requests.
 
-    line of an export      id is a UUID ── RESTORE; no id, or another one ── CREATE
-    line of plain content  its key exists ── compare with that snippet; otherwise CREATE
-    name already in use    compare with that snippet: unchanged if the content is the same, written with `update`
+    line of an export      RESTORE if its id is a UUID, otherwise CREATE
+    line of plain content  CREATE, unless a snippet has its key
+    name or key in use     compared with that snippet (`import_update`)
     bonds                  after all snippets
 
-A successful response means the snippet is on disk. An invalid line does not affect the others. A dry run uses RESTORE
-with its flag, under a synthetic id for a line that would be created.
+A dry run uses RESTORE with the flag DRY_RUN, with a synthetic id for a line that would be created.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from reed.wire.structs import REF, pack_text
 
 MAX_PRINTED = 20  # problems of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_BATCH = 256  # lines whose snippet exists
+_BATCH = 256
 _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RESTORE
 
 
 class Problems:
-    """Rejected lines and warnings, with file, line and column; the first of each kind are printed at once."""
+    """Rejected lines and warnings; the first of each are printed at once."""
 
     def __init__(self, path: str, progress: ProgressBar) -> None:
         self.path = path
@@ -56,7 +55,7 @@ class Problems:
         column, hint = 0, ""
         if isinstance(error, json.JSONDecodeError):
             text, column = f"not JSON: {error.msg}", error.colno
-            if error.pos >= len(error.doc):  # the value continues on the next line
+            if error.pos >= len(error.doc):  # the line ends within the value
                 hint = "expected a whole JSON object in each line"
         elif isinstance(error, UnicodeDecodeError):
             text, column = "not UTF-8", error.start + 1
@@ -92,7 +91,7 @@ def problems_as_json(problems: list[FileError]) -> list[dict[str, object]]:
 
 
 class Import:
-    """`update`: existing snippets become what the file says. `new_ids`: ids of the file only connect its bonds."""
+    """`new_ids`: create copies; the file's ids only connect its bonds."""
 
     def __init__(
         self,
@@ -108,9 +107,9 @@ class Import:
         self.progress = progress
         self.problems = Problems(path, progress)
         self.counts = {"snippets": 0, "updated": 0, "unchanged": 0, "types": 0, "bonds": 0}
-        self.processed = 0  # all lines up to this one have a response
+        self.processed = 0  # the last line with a response
         self.dry_run = dry_run
-        self.new_types: set[str] = set()  # that a dry run would define
+        self.new_types: set[str] = set()  # that a dry run does not define
         self._update = update
         self._new_ids = new_ids
         self._existing: list[ImportLine] = []
@@ -120,7 +119,6 @@ class Import:
         self._claimed_names: dict[str, int] = {}  # dry run: name -> line
 
     def run(self, requests: Iterator[Request]) -> None:
-        """Send the requests of all lines, compare existing snippets on the way, and create the bonds in the end."""
         for request, response in self.core.pipelined(requests):
             self._handle(request.tag, response)
             self.processed = request.tag.number
@@ -133,7 +131,7 @@ class Import:
 
     def _handle(self, source: ImportLine, response: bytes | CallError) -> None:
         if isinstance(response, PermissionDenied) and source.kind == "snippet":
-            raise response  # every further line would fail alike
+            raise response  # every further line would fail too
         if isinstance(response, CallError):
             if isinstance(response, Conflict) and source.kind == "snippet" and source.ref:
                 self._existing.append(source._replace(cause=response))
@@ -151,7 +149,7 @@ class Import:
             self._refs[source.old_id] = written.snippet_id
 
     def _update_existing(self) -> None:
-        """Compare the lines so far with their snippets, on connections of its own: self.core is within a pipeline."""
+        """On new connections, because self.core is within a pipeline."""
         lines, self._existing = self._existing, []
         if not lines:
             return
@@ -179,8 +177,6 @@ class Import:
                 self.counts["unchanged"] += 1
             else:
                 yield request
-
-    # Lines of an export.
 
     def export_requests(self, lines: NumberedLines) -> Iterator[Request]:
         for number, line in lines:
@@ -213,7 +209,7 @@ class Import:
         if self.dry_run:
             flags |= RestoreFlag.DRY_RUN
             self._claim_name(source)
-            if source.snippet_type in self.new_types:  # the core cannot check content of an undefined type
+            if source.snippet_type in self.new_types:  # the core cannot check it
                 self.counts["snippets"] += 1
                 return None
         if self._update:
@@ -229,14 +225,14 @@ class Import:
         return self._restore(source, record, 0)
 
     def _claim_name(self, source: ImportLine) -> None:
-        """Detect names used twice within the file, which in a dry run the core cannot."""
+        """Detect duplicate names, which in a dry run the core cannot."""
         before = self._claimed_names.setdefault(source.ref, source.number) if source.ref else source.number
         if before != source.number:
             raise Malformed(f"duplicate name {source.ref!r}: line {before} has it too")
 
     def _type_request(self, number: int, line: jsonl.Line) -> Request | None:
         if self._types is None:
-            with Client(self.core.path, self.core.timeout) as core:  # self.core is in the middle of a pipeline
+            with Client(self.core.path, self.core.timeout) as core:  # self.core is within a pipeline
                 self._types = {name: bytes(text) for name, text in core.registry_list()}
         name = line.text("name")
         existing = self._types.get(name)
@@ -271,8 +267,6 @@ class Import:
             except CallError as error:
                 self.problems.reject(each.line, error)
 
-    # Lines of plain content.
-
     def plain_requests(
         self, lines: NumberedLines, snippet_type: str, naming: Naming, keys: Keys | None
     ) -> Iterator[Request]:
@@ -293,6 +287,6 @@ class Import:
 
 
 def _synthetic_id() -> str:
-    """A UUIDv7 of a time before any that the core creates."""
+    """A UUIDv7 older than any real one."""
     digits = os.urandom(16).hex()
     return f"00{digits[2:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"

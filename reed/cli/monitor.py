@@ -1,9 +1,4 @@
-"""`reed monitor`: frames between the core, its clients and its plugins, decoded.
-
-monitor.sock ───┐
-                ├─ records (reed.wire.monitor) ─┬─ decode ── a line each, or JSON
---from-file F ──┘                               └─ --record F, byte for byte
-"""
+"""`reed monitor`: print or record the frames that monitor.sock reports (reed.wire.monitor)."""
 
 from __future__ import annotations
 
@@ -51,7 +46,7 @@ def monitor(args: Args, output: Output) -> int:
 
 
 def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
-    """Each record, decoded and as bytes; an incomplete last one is dropped."""
+    """Each record, unpacked and raw; an incomplete last one is dropped."""
     rest = b""
     for chunk in chunks:
         view = memoryview(rest + chunk)
@@ -65,7 +60,7 @@ def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
 
 
 def recorded(path: str) -> Iterator[tuple[Monitored, memoryview]]:
-    """The records of a file that --record wrote; ReedError names a file that is no recording."""
+    """The records of a file written by --record."""
     try:
         yield from records(_file_chunks(path))
     except Malformed as error:

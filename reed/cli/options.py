@@ -1,8 +1,6 @@
-"""The core that a command talks to, and the arguments REF and JSON.
+"""The core that a command connects to, and the arguments REF and JSON.
 
-The runtime folder is --runtime-dir, else REED_RUNTIME_DIR, else `runtime_dir` of reed.yaml in this folder (or of the
-file in REED_CONFIG), else /tmp/reed-cms. reed.yaml is parsed only if it sets runtime_dir: parsing takes longer than a
-whole command.
+reed.yaml is parsed only if it sets runtime_dir, because parsing takes longer than a whole command.
 """
 
 from __future__ import annotations
@@ -24,11 +22,12 @@ _MAX_REF = 36  # bytes: an id in text
 
 
 def connect(args: Args, timeout: float | None = TIMEOUT) -> Client:
-    """A connection to the core; CoreNotRunning if there is none. With timeout None only the core limits a call."""
+    """With timeout None only the core limits a call."""
     return Client(core_socket(runtime_dir(args)), timeout)
 
 
 def runtime_dir(args: Args) -> str:
+    """--runtime-dir, else REED_RUNTIME_DIR, else that of reed.yaml or REED_CONFIG, else the default."""
     given = args.text("--runtime-dir") or os.environ.get("REED_RUNTIME_DIR")
     if given or not _sets_runtime_dir(os.environ.get("REED_CONFIG") or "reed.yaml"):
         return given or DEFAULT_RUNTIME_DIR
@@ -36,7 +35,6 @@ def runtime_dir(args: Args) -> str:
 
 
 def config(args: Args) -> Config:
-    """The settings that `reed serve` would use with the same options."""
     from reed.config import load
 
     names = ("runtime_dir", "data_dir", "store", "registry", "sandbox", "log_file", "log_level")
@@ -54,7 +52,7 @@ def _sets_runtime_dir(path: str) -> bool:
 
 
 def ref(text: str) -> str:
-    """A snippet's name, '$NAME', its UUID or the first characters of it."""
+    """NAME, '$NAME', or an id or the start of one."""
     name = text.removeprefix("$")
     if not name:
         raise UsageError("REF is empty", hint="is the shell variable set?")
@@ -66,7 +64,7 @@ def ref(text: str) -> str:
 
 
 def json_input(args: Args, name: str) -> bytes:
-    """The JSON text given as the argument `name`, by --file, or on standard input."""
+    """From the argument `name`, --file, or standard input."""
     given, path = args.arg(name), args.text("--file")
     if bool(given) == bool(path):
         raise UsageError("exactly one of JSON, --file F and - (standard input) is required")
@@ -82,12 +80,11 @@ def standard_input() -> BinaryIO:
 
 
 def without_bom(data: bytes) -> bytes:
-    """The start of a file without the byte order mark that some editors write and JSON does not allow."""
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def read_json(path: str) -> bytes:
-    """The JSON text of a file, or a .yaml file as JSON; FileError names line and column."""
+    """Converts .yaml to JSON. Raises FileError with line and column."""
     from reed.errors import FileError, Malformed
     from reed.wire import strict_json
 

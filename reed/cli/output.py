@@ -1,11 +1,10 @@
-"""Output of commands: tables for people, tab-separated lines for pipes, JSON for programs.
+"""Output of commands.
 
-    terminal    NAME        STATE  MEMORY      aligned, cut to the width, states coloured, control characters escaped
+    terminal    NAME        STATE  MEMORY      aligned, cut to the width, states coloured
     pipe        simple-seo⇥ready⇥812340       one line per row, no headings; \\t \\n \\r \\\\ escaped within a cell
     --json      [{"name":"simple-seo", …}]    the response of the core
 
-Content may hold anything: on a terminal only printable characters of it arrive, so that an escape sequence in a title
-cannot move the cursor. The width is COLUMNS, else the terminal's. No colours with NO_COLOR (no-color.org), TERM=dumb.
+On a terminal control characters are escaped: a snippet's title must not move the cursor.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ _ESCAPES = {9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\"}
 _SPACES = {9: " ", 10: " ", 13: " "}
 _COLOUR_CODES = {"green": "32", "yellow": "33", "red": "1;31", "blue": "34", "dim": "2"}
 _COLOUR_OF = {
-    # states of a plugin
     "ready": "green",
     "busy": "yellow",
     "starting": "yellow",
@@ -34,26 +32,24 @@ _COLOUR_OF = {
     "backoff": "red",
     "failed": "red",
     "stopped": "dim",
-    # results of `plugin test` and `plugin reload`
     "ok": "green",
     "skipped": "yellow",
     "started": "green",
     "renewed": "green",
     "removed": "yellow",
-    # answers of `plugin explain`
     "yes": "green",
     "no": "yellow",
 }
 
 
 class JsonText(str):
-    """A cell that is a JSON text: in a pipe its white space becomes spaces, nothing is escaped."""
+    """A cell that a pipe gets unescaped, on one line."""
 
     __slots__ = ()
 
 
 class JsonContent:
-    """A stored JSON text as a value within JSON output: laid out like the rest, its numbers keep their digits."""
+    """Stored JSON text as a value in JSON output; its numbers keep their digits."""
 
     __slots__ = ("text",)
 
@@ -62,14 +58,13 @@ class JsonContent:
 
 
 class Column:
-    """A column of a table.
-
-    key       key of the row; "latency_ms.p50" is a key of an inner object, "name|id" the first that is set
-    show      formats a value for people
-    right     right-aligned, for numbers; never shortened
+    """
+    key       key in the row; "latency_ms.p50" is nested, "name|id" the first that is set
+    show      formats a value for a terminal
+    right     right-aligned, never shortened
     whole     never shortened
-    shrink    when the table is too wide, columns are shortened in this order (1: the least useful one first)
-    coloured  the values are states or results
+    shrink    the order in which columns are shortened if the table is too wide
+    coloured  values are states or results
     """
 
     __slots__ = ("coloured", "key", "right", "show", "shrink", "title", "whole")
@@ -101,7 +96,7 @@ class Output:
         self.is_terminal = stream.isatty()
         if hasattr(stream, "reconfigure"):
             if self.is_terminal:
-                stream.reconfigure(errors="replace")  # its encoding may lack characters
+                stream.reconfigure(errors="replace")  # characters that its encoding lacks
             else:
                 stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
@@ -112,7 +107,7 @@ class Output:
     def table(
         self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], pipe_keys: Sequence[str] | None = None
     ) -> None:
-        """Print rows: with --json whole, into a pipe the cells of `pipe_keys` (those of the columns unless given)."""
+        """`pipe_keys` are the cells in a pipe, by default those of `columns`."""
         if self.as_json:
             self.json(rows)
         elif self.is_terminal:
@@ -131,7 +126,7 @@ class Output:
         self.stream.write((safe_lines(text) if self.is_terminal else text) + "\n")
 
     def show(self, value: Any, text: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Print a result: `value` with --json, `text` on a terminal, `rows` into a pipe."""
+        """Print `value` with --json, `text` on a terminal, `rows` into a pipe."""
         if self.as_json:
             self.json(value)
         elif self.is_terminal:
@@ -140,12 +135,11 @@ class Output:
             self.rows(rows)
 
     def info(self, text: str) -> None:
-        """Print a line on a terminal only."""
+        """On a terminal only."""
         if self.is_interactive:
             self.stream.write(safe_lines(text) + "\n")
 
     def result(self, result: str, text: str) -> None:
-        """Print a coloured result and its subject on a terminal; further lines of the text are indented."""
         padded = f"{result:9}"
         first, *more = safe_lines(text).split("\n")
         self.stream.write(f"{paint_word(padded) if is_coloured(self.stream) else padded}{first}\n")
@@ -153,11 +147,11 @@ class Output:
             self.stream.write(f"{'':9}{line}\n")
 
     def done(self, text: str, value: Mapping[str, Any]) -> None:
-        """Report an action without a result; a pipe gets nothing."""
+        """Like `show`, but print nothing into a pipe."""
         self.show(value, text, ())
 
     def text(self, data: bytes) -> None:
-        """Print content: the very bytes into a pipe; on a terminal JSON laid out, anything else escaped."""
+        """Byte for byte into a pipe; on a terminal JSON is formatted, other text escaped."""
         if not self.is_terminal:
             self.stream.flush()
             self.stream.buffer.write(data if data.endswith(b"\n") else data + b"\n")
@@ -196,10 +190,10 @@ def print_error(text: str) -> None:
 
 
 def error_as_json(error: ReedError) -> dict[str, Any]:
-    """An error for --json. `status` and `code` are null unless the core or a plugin sent the error."""
+    """`status` and `code` are null unless the core or a plugin sent the error."""
     message, hint = error.message, error.hint
     if isinstance(error, CallError):
-        if not hint and error.error_code in set(ErrorCode):  # on the wire the core's errors are "message; hint"
+        if not hint and error.error_code in set(ErrorCode):  # the core sends "message; hint"
             message, _, hint = message.rpartition("; ") if "; " in message else (message, "", "")
         return {"status": int(error.status), "code": int(error.error_code), "message": message, "hint": hint}
     if isinstance(error, FileError):
@@ -208,7 +202,7 @@ def error_as_json(error: ReedError) -> dict[str, Any]:
 
 
 def _dumps(value: Any, indent: int | None) -> str:
-    """JSON of a value that may hold JsonContent, whose numbers pass the encoder as marked strings."""
+    """Numbers in JsonContent pass the encoder as marked strings."""
     mark = os.urandom(8).hex()
 
     def parsed(content: Any) -> Any:
@@ -224,9 +218,6 @@ def _dumps(value: Any, indent: int | None) -> str:
     return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
 
 
-# Colours.
-
-
 def is_coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -236,11 +227,8 @@ def paint(text: str, colour: str) -> str:
 
 
 def paint_word(text: str) -> str:
-    """Colour a state or result, with the spaces around it; any other text stays as it is."""
+    """Colour a state or result; other text stays as it is."""
     return paint(text, _COLOUR_OF.get(text.strip(), ""))
-
-
-# Cells.
 
 
 def _value(row: Mapping[str, Any], key: str) -> Any:
@@ -274,7 +262,7 @@ def _cell(value: Any) -> str:
 
 
 def _fit(widths: list[int], columns: Sequence[Column], available: int) -> None:
-    """Shorten columns until they fit: those with a `shrink` in that order, then the widest of the others."""
+    """Shorten columns in the order of `shrink`, then the widest of the others."""
     excess = sum(widths) + _GAP * (len(widths) - 1) - available
     by_use = sorted((column.shrink, number) for number, column in enumerate(columns) if column.shrink)
     rest = [number for number, column in enumerate(columns) if not column.whole and not column.shrink]
@@ -289,7 +277,6 @@ def _fit(widths: list[int], columns: Sequence[Column], available: int) -> None:
 
 
 def width(text: str) -> int:
-    """The terminal columns of a text."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -298,7 +285,6 @@ def width(text: str) -> int:
 
 
 def clip(text: str, available: int) -> str:
-    """The text, cut to `available` columns with an ellipsis."""
     if width(text) <= available:
         return text
     while text and width(text) > available - 1:
@@ -311,11 +297,8 @@ def pad(text: str, available: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
-# Numbers as text.
-
-
 def size(count: int) -> str:
-    """Bytes: "812 KB"."""
+    """ "812 KB"."""
     number = float(count)
     for unit in ("B", "KB", "MB", "GB"):
         if number < 1024:
@@ -348,7 +331,7 @@ def plural(count: int, thing: str) -> str:
 
 
 def timestamp(microseconds: int) -> str:
-    """Unix microseconds as local time: "2026-03-01 14:05:09"."""
+    """Local time: "2026-03-01 14:05:09"."""
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(microseconds / 1e6))

@@ -1,19 +1,16 @@
-"""Files that commands write content to.
+"""Write files: atomically by `replacing` and `update_file`, at the end by `appending`.
 
-    FILE ── the user's own links are followed ─┬─ replacing: private temporary file ── fsync ── rename
-                                               └─ appending: existing bytes stay
-
-In a world-writable folder such as /tmp, a link, FIFO or file of another user could redirect content: it is refused,
-whatever fs.protected_symlinks says.
+Links, FIFOs and files of other users in a world-writable folder such as /tmp are refused: they could redirect content.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO
 
@@ -26,10 +23,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def replacing(path: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name when it is complete, or not at all.
-
-    "-" is standard output; a FIFO or a device such as /dev/null is written directly.
-    """
+    """The file appears once it is complete. "-" is standard output; FIFOs and devices are written directly."""
     if path == "-":
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -52,7 +46,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
 
 def appending(path: str) -> IO[bytes]:
-    """An unbuffered file to append to; created private."""
+    """An unbuffered file, created with mode 0600."""
     path = _resolve(path)
     if (status := _status(path)) is not None:
         _refuse_planted(path, status)
@@ -61,9 +55,27 @@ def appending(path: str) -> IO[bytes]:
     return os.fdopen(fd, "ab", buffering=0)
 
 
+def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) -> None:
+    """Replace the content by `update` of it while the folder is locked; mode and owner stay."""
+    path = os.path.realpath(path)
+    folder_path, name = os.path.split(path)
+    folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        old = os.stat(path)
+        with open(path, "rb") as file:
+            content = update(file.read())
+        with _temporary(name, folder, stat.S_IMODE(old.st_mode)) as new:
+            new.write(content)
+            with suppress(PermissionError):  # only root can change the owner
+                os.fchown(new.fileno(), old.st_uid, old.st_gid)
+    finally:
+        os.close(folder)
+
+
 @contextmanager
 def _temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
-    """A private file that is renamed to `name` in `folder` on success and removed on failure."""
+    """Renamed to `name` on success, removed on failure."""
     temporary = f".{name[:200]}.{secrets.token_hex(8)}.new"
     try:
         with os.fdopen(os.open(temporary, _CREATE, 0o600, dir_fd=folder), "wb") as file:
@@ -80,7 +92,7 @@ def _temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
 
 
 def _resolve(path: str) -> str:
-    """Follow links; each must be the user's own or in a folder that others cannot write to."""
+    """Follow links; each must be the user's own, or in a folder that others cannot write to."""
     for _ in range(_MAX_LINKS):
         status = _status(path)
         if status is None or stat.S_ISREG(status.st_mode):
@@ -90,7 +102,7 @@ def _resolve(path: str) -> str:
             return path
         destination = os.path.join(os.path.dirname(path), os.readlink(path))
         if not os.path.lexists(destination) and os.path.exists(path):
-            return path  # a magic link of /proc, as behind /dev/stdout: its text is not a path
+            return path  # a magic link of /proc, whose text is not a path
         path = destination
     raise ReedError(f"{path}: too many levels of symbolic links")
 
@@ -113,7 +125,7 @@ def _status(path: str, folder: int | None = None) -> os.stat_result | None:
 
 
 def _mode(status: os.stat_result | None) -> int:
-    """The mode of the replaced file if the user owns it, else that of a new file under the umask."""
+    """That of the user's own file, else that of a new one."""
     if status is not None and status.st_uid == os.geteuid():
         return stat.S_IMODE(status.st_mode)
     umask = os.umask(0o077)

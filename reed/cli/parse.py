@@ -1,13 +1,10 @@
-"""Parser of the command line: a Subcommand declares what may be written, `parse` reads what was written.
+"""Parser of the command line.
 
     Subcommand(run, "PARENT CHILD", "Put one snippet below another", (Option("--weight", "N", …), …))
 
-    positionals  NAME: one argument · [NAME]: optional · NAME…: one or more · [NAME…]: any number
-    options      anywhere behind the subcommand, as `--name value` or `--name=value`; short ones as `-n 3`, `-n3`, or
-                 behind switches as `-fn3`; `--` ends the options; `-` is an argument
+    NAME one argument    [NAME] optional    NAME… one or more    [NAME…] any number
 
-Not argparse, and no NamedTuple or dataclass here and in `output`: their import or creation takes a noticeable part of a
-command's run time (command-line-parser.md).
+No argparse, NamedTuple or dataclass, here and in `output`: they slow down the start (command-line-parser.md).
 """
 
 from __future__ import annotations
@@ -24,17 +21,16 @@ U32 = range(1 << 32)
 
 
 class UsageError(ReedError):
-    """The command line is invalid; the exit code is 2."""
+    """Exit code 2."""
 
 
 class Option:
-    """An option of a subcommand.
-
-    value    placeholder of its value in the help; empty: the option is a switch
-    number   the value is a whole number within this range
-    many     the option may be repeated
-    replaces the positional that is omitted when the option is given, as --all replaces NAME
-    alias    an older name that works but is not shown
+    """
+    value     placeholder of the value; "" for a switch
+    number    the range of a numeric value
+    many      the option may be repeated
+    replaces  a positional that must be omitted beside the option, as --all replaces NAME
+    alias     an older name, not shown
     """
 
     __slots__ = ("alias", "help", "many", "name", "number", "replaces", "short", "value")
@@ -62,7 +58,7 @@ class Option:
 
 
 class Subcommand:
-    """A subcommand and its syntax. `details`: what --help prints below the summary."""
+    """--help prints `details` below the summary."""
 
     __slots__ = ("details", "options", "positionals", "run", "summary")
 
@@ -94,7 +90,7 @@ class Args:
         self._options = options
 
     def arg(self, name: str) -> str:
-        """An argument; "" if it is optional and missing."""
+        """ "" if it is optional and missing."""
         return self._positionals.get(name, [""])[0]
 
     def arg_list(self, name: str) -> list[str]:
@@ -104,7 +100,7 @@ class Args:
         return option in self._options
 
     def text(self, option: str) -> str | None:
-        """The last value of an option; None if it was not given."""
+        """The last value given."""
         return self._options[option][-1] if option in self._options else None
 
     def texts(self, option: str) -> list[str]:
@@ -115,7 +111,6 @@ class Args:
 
 
 def parse(name: str, subcommand: Subcommand, given: Sequence[str]) -> Args:
-    """Parse the arguments behind a subcommand; UsageError carries the usage line."""
     known = known_options(subcommand)
     options: dict[str, list[str]] = {}
     positionals: list[str] = []
@@ -151,13 +146,13 @@ def parse(name: str, subcommand: Subcommand, given: Sequence[str]) -> Args:
 
 
 def known_options(subcommand: Subcommand) -> dict[str, Option]:
-    """The options of a subcommand by everything that may be written for them: `--lines`, `-n`."""
+    """By name, short name and alias."""
     known = {option.name: option for option in (*subcommand.options, *GLOBAL_OPTIONS)}
     return known | {each: option for option in known.values() for each in (option.short, option.alias) if each}
 
 
 def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, str]:
-    """(name, "=" if the argument holds the value too, that value, the options left of a group such as `-fn3`)."""
+    """Return (name, "=" if a value is attached, that value, the rest of a group such as `-fn3`)."""
     short = arg[:2]
     if arg.startswith("--") or len(arg) == 2 or arg[2] == "=" or short not in known:
         return *arg.partition("="), ""
@@ -165,7 +160,7 @@ def split_option(arg: str, known: Mapping[str, Option]) -> tuple[str, str, str, 
 
 
 def expected_positionals(subcommand: Subcommand, given: Iterable[str]) -> list[str]:
-    """The positionals that are required or optional beside the given options."""
+    """Without those that the given options replace."""
     replaced = {option.replaces for option in subcommand.options if option.name in given}
     return [each for each in subcommand.positionals.split() if each.strip("[]…") not in replaced]
 
@@ -199,7 +194,6 @@ def _bounds(numbers: range) -> str:
 
 
 def _bind(name: str, subcommand: Subcommand, expected: list[str], given: list[str]) -> dict[str, list[str]]:
-    """Assign the arguments to the positionals in order; one with … takes the rest."""
     bound: dict[str, list[str]] = {}
     for each in expected:
         count = len(given) if "…" in each else 1

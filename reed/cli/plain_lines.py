@@ -1,7 +1,6 @@
-"""Lines of plain content: their names (--name-field), their snippets (--key), and a definition for a new type.
+"""Lines of plain content: names (--name-field), existing snippets (--key), and the definition of a new type.
 
-An inferred type accepts any object, since later lines may lack the fields of the first. All its text is searchable:
-fields that look like a title weigh most, then summaries, then the rest.
+A new type accepts any object, since later lines may have other fields. All its text is searchable; titles weigh most.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from reed.wire.json_spans import exact
 NumberedLines = Iterator[tuple[int, bytes]]
 
 _MAX_NAME = 31  # bytes
-_MAX_PEEKED = 64 * 1024 * 1024  # bytes of lines that are searched for a field before the import starts
+_MAX_PEEKED = 64 * 1024 * 1024  # bytes
 _SAMPLE = 100  # lines
 _WEIGHTS = {
     5: ("title", "name", "heading", "headline", "subject"),
@@ -32,7 +31,7 @@ _REFERENCES = ("id", "path", "url", "slug", "href", "link", "uuid", "date", "cre
 
 
 def require_field(lines: NumberedLines, path: str, field: str) -> NumberedLines:
-    """Return all lines; FileError if none of them has the field (of the first 64 MB, if there are more)."""
+    """Return all lines; FileError if none within the first 64 MB has the field."""
     peeked: list[tuple[int, bytes]] = []
     known: dict[str, None] = {}
     size = 0
@@ -52,7 +51,7 @@ def require_field(lines: NumberedLines, path: str, field: str) -> NumberedLines:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """The object of a line; {} if it is invalid, which the import reports."""
+    """{} for an invalid line, which the import reports later."""
     try:
         content = exact(line)
     except (ValueError, RecursionError):
@@ -61,7 +60,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 class Naming:
-    """Semantic names from a field; counts the lines that get none, by reason."""
+    """Semantic names from a field; counts lines without one by reason."""
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -70,7 +69,6 @@ class Naming:
         self._first: tuple[int, str] = (0, "")
 
     def name(self, number: int, content: Any) -> str:
-        """The name of a line; "" if its field is no valid name."""
         if not self.field or not isinstance(content, dict):
             return ""
         self._lines += 1
@@ -90,7 +88,6 @@ class Naming:
         return {"unnamed": {"count": self._reasons.total(), "reasons": dict(self._reasons), "first": first}}
 
     def summary(self) -> str:
-        """The unnamed lines as text; "" if every line has its name."""
         if not self._reasons:
             return ""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self._reasons.most_common())
@@ -113,7 +110,7 @@ def _why_no_name(field: str, content: dict[str, Any]) -> str:
 
 
 class Keys:
-    """Index of a type's snippets by the value of a field, read once before the import."""
+    """The snippets of a type by the value of a field."""
 
     def __init__(self, core: Client, snippet_type: str, field: str) -> None:
         self.field = field
@@ -128,7 +125,7 @@ class Keys:
             return
 
     def find(self, number: int, content: Any) -> str:
-        """The id of a line's snippet; "" if there is none yet; Malformed if the key is unusable or ambiguous."""
+        """The id of a line's snippet, or ""; Malformed if the key is unusable or ambiguous."""
         value = content.get(self.field) if isinstance(content, dict) else None
         token = _token(value)
         if not token:
@@ -143,7 +140,7 @@ class Keys:
 
 
 def _token(value: Any) -> str:
-    """Comparison key of a value: 1, "1" and true differ."""
+    """Tells 1, "1" and true apart; "" if the value cannot be a key."""
     if value is None or isinstance(value, (dict, list)):
         return ""
     return repr(value)
@@ -152,7 +149,7 @@ def _token(value: Any) -> str:
 def define_if_missing(
     core: Client, snippet_type: str, lines: NumberedLines, path: str, output: Output, *, dry_run: bool
 ) -> tuple[NumberedLines, bool]:
-    """Define a missing type from the first lines; return all lines, and whether the type is new."""
+    """Returns all lines, and whether the type is new."""
     try:
         core.registry_get(snippet_type)
     except NotFound:
@@ -183,7 +180,7 @@ def infer(sample: list[bytes], path: str) -> dict[str, Any]:
 
 
 def _is_text(field: str, value: Any) -> bool:
-    """A string or an array of strings; an empty array only if the field's name suggests text."""
+    """A string or an array of strings; an empty array by the name of its field."""
     if isinstance(value, list):
         return all(isinstance(each, str) for each in value) if value else _weight(field) > 1
     return isinstance(value, str)

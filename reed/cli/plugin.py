@@ -1,7 +1,4 @@
-"""`reed plugin …`: list, status, health, start, stop, restart, reload, send and signal.
-
-explain, logs, scaffold and test are in modules of their own.
-"""
+"""`reed plugin`, except explain, logs, scaffold and test."""
 
 from __future__ import annotations
 
@@ -50,14 +47,11 @@ _LIST = (
 
 
 def show_status(args: Args, output: Output) -> int:
-    """Print the table and the layers of the sandbox, which with --json are in each entry."""
     with connect(args) as core:
         sandbox = core.stats()["sandbox"]
         plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.arg("NAME"))]
     _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
-    output.info(f"\nsandbox {sandbox['mode']}: {describe_sandbox(sandbox)}")
-    for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
-        output.info(f"    missing: {missing}")
+    output.info("\nsandbox " + "\n    ".join(describe_sandbox(sandbox)))
     return 0
 
 
@@ -70,7 +64,6 @@ def show_health(args: Args, output: Output) -> int:
 def _show(
     plugins: list[dict[str, Any]], output: Output, columns: tuple[Column, ...], pipe_keys: list[str] | None
 ) -> None:
-    """Print the table; on a terminal also why a plugin failed and what it reported by the signal ERROR."""
     output.table(columns, plugins, pipe_keys)
     for plugin in plugins:
         if plugin.get("reason") and plugin["state"] in {"failed", "backoff"}:
@@ -86,20 +79,12 @@ def _show(
             output.info(f"\n{plugin['name']} reported ERROR: {safe(plugin['error_data'])}")
 
 
-def _uptime(seconds: float) -> str:
-    return duration(seconds) if seconds else "-"
-
-
-def _memory(count: int) -> str:
-    return size(count) if count else "-"
-
-
 _STATUS = (
     Column("NAME", "name", whole=True),
     Column("STATE", "state", whole=True, coloured=True),
     Column("PID", "pid", right=True),
-    Column("UPTIME", "uptime_s", _uptime, right=True),
-    Column("MEMORY", "memory_bytes", _memory, right=True),
+    Column("UPTIME", "uptime_s", lambda seconds: duration(seconds) if seconds else "-", right=True),
+    Column("MEMORY", "memory_bytes", lambda count: size(count) if count else "-", right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("P50", "latency_ms.p50", milliseconds, right=True),
@@ -110,7 +95,7 @@ _HEALTH = (
     Column("NAME", "name", whole=True),
     Column("STATE", "state", whole=True, coloured=True),
     Column("READY IN", "ready_ms", milliseconds, right=True),
-    Column("UPTIME", "uptime_s", _uptime, right=True),
+    Column("UPTIME", "uptime_s", lambda seconds: duration(seconds) if seconds else "-", right=True),
     Column("CALLS", "calls", right=True),
     Column("ERRORS", "errors", right=True),
     Column("RESTARTS", "restarts", right=True),
@@ -136,7 +121,7 @@ def restart(args: Args, output: Output) -> int:
 
 
 def _each(args: Args, output: Output, do: Callable[[Client, str], None], done: str) -> int:
-    """Do it to every named plugin, even if some fail; then the exit code is 1."""
+    """Exit code 1 if one plugin failed; the others are still done."""
     results: list[dict[str, Any]] = []
     with connect(args, timeout=None) as core:
         for name in args.arg_list("NAME"):
@@ -208,11 +193,11 @@ def send(args: Args, output: Output) -> int:
 
 
 def _with_origin(error: CallError, name: str, action: str) -> CallError:
-    """The error with plugin and action in front, unless its text starts with the plugin."""
+    """Prefix the error with plugin and action, unless it starts with the plugin."""
     import re
 
     origin = f"plugin {name}, action {action}: "
-    message = error.message.removeprefix(f"{name}.{action}: ")  # prefix of errors raised in Lua
+    message = error.message.removeprefix(f"{name}.{action}: ")  # of errors in Lua code
     named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else origin + message
     return type(error)(named, hint=error.hint, status=error.status, error_code=error.error_code)
 
@@ -227,7 +212,7 @@ def _send_all(action: str, args: Args, output: Output) -> int:
 
 
 def _action_input(core: Client, name: str, action: str, given: list[str]) -> bytes:
-    """The payload by what the action declares: a ref as a JSON string, JSON, or bytes."""
+    """As the action declares: a ref as a JSON string, JSON, or bytes."""
     kind = _declared_input(core, name, action)
     if not given:
         if kind == "snippet":
@@ -243,7 +228,7 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
 
 
 def _declared_input(core: Client, name: str, action: str) -> str:
-    """snippet, json or bytes, without a name of the first plugin with the action; "" if unknown."""
+    """snippet, json, bytes, or "" if unknown. Without a name that of the first plugin with the action."""
     try:
         plugins = core.plugin_list()
     except PermissionDenied:  # plugin_send does not imply the permission to list

@@ -1,4 +1,4 @@
-"""`reed plugin scaffold` and `reed plugin test`, the commands of plugin authors."""
+"""`reed plugin scaffold` and `reed plugin test`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scaffold(args: Args, output: Output) -> int:
     given = args.text("--dir")
     if args.has("--register"):
         _register(site, line, dry_run=True)  # before the folder is written
-    own = site.plugin_dirs[0] if len(site.plugin_dirs) > 1 else "plugins"  # the last one has reed's bundled plugins
+    own = site.plugin_dirs[0] if len(site.plugin_dirs) > 1 else "plugins"  # the last one is reed's own
     folder, files = write(name, language, Path(given or own).absolute())
     if args.has("--register"):
         _register(site, line)
@@ -58,7 +58,7 @@ def scaffold(args: Args, output: Output) -> int:
 
 
 def _language(args: Args, name: str) -> str:
-    from reed.plugin_types import LANGUAGES  # would slow down the start of every `reed plugin` command
+    from reed.plugin_types import LANGUAGES  # slow to import
     from reed.scaffold import language_of
 
     language = args.text("--lang") or language_of(name)
@@ -71,8 +71,8 @@ def _language(args: Args, name: str) -> str:
 
 
 def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
-    """Append the row; RegistryError if the file is missing or invalid, or already has such a row."""
-    from reed.scaffold import update_file
+    """RegistryError if the file is missing or invalid, or already has the row."""
+    from reed.cli.output_file import update_file
     from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:
@@ -88,7 +88,7 @@ def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
 
 
 def _short(path: Path) -> str:
-    """Relative, if it is below the working directory."""
+    """Relative if below the working directory."""
     return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
 
 
@@ -105,7 +105,7 @@ def test(args: Args, output: Output) -> int:
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
         run = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
-        with closing(run.checks()) as found:  # stops the core before its folder is removed
+        with closing(run.checks()) as found:  # before its folder is removed
             for check in found:
                 checks.append(check)
                 _print_check(check, output)

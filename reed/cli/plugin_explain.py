@@ -1,7 +1,4 @@
-"""`reed plugin explain NAME [COMMAND]`: permissions of a plugin, the row, manifest entry or setting behind each.
-
-PLUGIN_LIST, SYSTEM_STATS ── an answer for each command, file_write and network ── all as a table, or one of them
-"""
+"""`reed plugin explain`: for each command, file_write and network whether the plugin may use it, and why."""
 
 from __future__ import annotations
 
@@ -48,10 +45,10 @@ def explain(args: Args, output: Output) -> int:
     return 0 if answer["may"] else 1
 
 
-def describe_sandbox(sandbox: dict[str, Any]) -> str:
-    """The active layers, from `sandbox` of SYSTEM_STATS (reed.sandbox.probe), as one line."""
+def describe_sandbox(sandbox: dict[str, Any]) -> list[str]:
+    """A line with the active layers, and one for each missing layer."""
     if sandbox["mode"] == "off":
-        return "only rlimits and no_new_privs"
+        return ["off: only rlimits and no_new_privs"]
     layers = ["rlimits"]
     if sandbox["no_new_privs"]:
         layers.append("no_new_privs")
@@ -59,7 +56,8 @@ def describe_sandbox(sandbox: dict[str, Any]) -> str:
         layers.append(f"Landlock (ABI {sandbox['landlock']})")
     if sandbox["seccomp"]:
         layers.append("seccomp")
-    return ", ".join(layers) + ("" if sandbox["missing"] else ": all layers active")
+    text = f"{sandbox['mode']}: {', '.join(layers)}{'' if sandbox['missing'] else ': all layers active'}"
+    return [text, *(f"missing: {layer}" for layer in sandbox["missing"])]
 
 
 def _show(plugin: dict[str, Any], answers: list[dict[str, Any]], sandbox: dict[str, Any], output: Output) -> None:
@@ -74,13 +72,11 @@ def _show(plugin: dict[str, Any], answers: list[dict[str, Any]], sandbox: dict[s
     for group, members in grounds["groups"].items():
         if group != "admin":
             output.info(f"          the group {group}: {', '.join(members) or 'no members in reed.yaml'}")
-    output.info(f"sandbox   {sandbox['mode']}: {describe_sandbox(sandbox)}")
-    for missing in sandbox["missing"] if sandbox["mode"] != "off" else ():
-        output.info(f"          missing: {missing}")
+    output.info("sandbox   " + f"\n{'':10}".join(describe_sandbox(sandbox)))
 
 
 def _find(asked: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
-    """The answer about a command, a permission, or the network; case, spaces, dots and dashes do not matter."""
+    """Case, spaces, dots and dashes do not matter."""
     name = asked.lower().translate({ord(sign): "_" for sign in " .-"})
     for answer in answers:
         if name in (answer["what"].lower(), answer["permission"]):
@@ -126,8 +122,8 @@ def _files(plugin: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
-    """TCP ports require a native plugin, `network` in its manifest, and the ports in reed.yaml."""
-    from reed.plugin_types import TYPES  # would slow down the start of every `reed plugin` command
+    """Requires a native plugin, `network` in its manifest, and the ports in reed.yaml."""
+    from reed.plugin_types import TYPES  # slow to import
 
     grounds, what = plugin["grounds"], "NETWORK"
     ports = ", ".join(map(str, grounds["allowed_ports"]))

@@ -1,4 +1,4 @@
-"""`reed plugin logs`: the last lines of a plugin's log, and with --follow the new ones."""
+"""`reed plugin logs`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _print(output: Output, line: str) -> None:
 
 
 def _log_path(args: Args) -> str:
-    """The path that the core reports; without a core, the one that the settings imply."""
+    """As the core reports; without a core, as the settings imply."""
     name = args.arg("NAME")
     try:
         with connect(args) as core:
@@ -53,7 +53,7 @@ def _log_path(args: Args) -> str:
 
 
 def follow(file: TextIO, path: str) -> Iterator[str]:
-    """Yield lines as they are written, without end; continues with the new file after a log rotation."""
+    """Yield new lines forever, across log rotations."""
     current = file
     unfinished = ""
     while True:

@@ -3,7 +3,7 @@
     manifest ── row ── build, code ── content ── registration ── health, actions, signals, messages, memory
                                             own tests ── start time ── shutdown ──┘
 
-A plugin that a check has stopped is started again for the next one. If it cannot be started, only its own tests follow.
+A plugin that a check has stopped is started again. If that fails, only its own tests follow.
 """
 
 from __future__ import annotations
@@ -17,28 +17,38 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reed.cli import fixtures
-from reed.cli.ephemeral_core import EphemeralCore
 from reed.cli.fifo_check import PEER, FifoCheck
 from reed.cli.output import plural
 from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
-from reed.plugin_types import TYPES, type_of
+from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType, Project
 from reed.supervision import discovery, manifest, registry_csv
-from reed.supervision.manifest import Action, Manifest
-from reed.supervision.registry_csv import Row
+from reed.supervision.manifest import Action
+from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.testing.forked_core import ForkedCore
+from reed.testing.rows import make_row, registry_text
 from reed.wire import strict_json
-from reed.wire.codes import Permission, Signal
+from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
 _DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # of a plugin without a row
-_HEADER = ",".join(registry_csv.COLUMNS) + "\n"
+_PEER_ROW = Row(  # the sender of the FIFO check
+    plugin_name=PEER,
+    plugin_type="native",
+    socket_path=STANDARD_FOLDER / "plugins" / f"{PEER}.sock",
+    version="1.0.0",
+    required_permissions=frozenset(),
+    user_groups=frozenset(),
+    auto_start=False,
+    description="",
+)
 _SIGNAL_TIMEOUT = 2.0  # seconds
 _POLL_INTERVAL = 0.002
-_MAX_DIFFERENCES = 3  # shown of a replay
+_MAX_DIFFERENCES = 3
 _MAX_START = 2000.0  # ms (reedcms-10.md#performance)
 _MB = 1024 * 1024
 
@@ -65,7 +75,7 @@ def _required(name: str) -> Iterator[None]:
 
 
 class PluginTest:
-    """`work` is an empty folder for the core, `say` reports slow steps, `recorded` is a file for --replay or ""."""
+    """`work` is an empty folder, `say` reports slow steps, `recorded` is a recording to replay, or ""."""
 
     def __init__(self, name: str, site: Config, work: Path, say: Callable[[str], object], recorded: str = "") -> None:
         self.name = name
@@ -81,7 +91,7 @@ class PluginTest:
             registry=work / "plugin-registry.csv",
             socket_group=None,
             groups={},
-            # The first crash must fail the check, and the core's own health checks would count as answered signals.
+            # A restart would hide a crash, and the core's own health checks would count as answered signals.
             timing=replace(site.timing, restart_limit=0, health_interval=3600.0),
         )
 
@@ -116,7 +126,7 @@ class PluginTest:
         registry, runtime_dir = self._site.registry, self._config.runtime_dir
         rows = registry_csv.load(registry, runtime_dir) if registry.exists() else []
         found = next((row for row in rows if row.plugin_name == self.name), None)
-        self._row = found or _default_row(self._folder, self._manifest, runtime_dir)
+        self._row = found or make_row(self._folder, self._manifest, _DEFAULT_PERMISSIONS)
         self.kind = self._row.plugin_type
         if found is None:
             permissions = ", ".join(_DEFAULT_PERMISSIONS)
@@ -139,14 +149,16 @@ class PluginTest:
 
     def _check_running(self) -> Iterator[Check]:
         registry = self._config.registry
-        registry.write_text(_HEADER, encoding="utf-8")
-        with EphemeralCore(self._config) as core:
+        registry.write_text(registry_text(), encoding="utf-8")
+        with ForkedCore(self._config) as core:
             self._core = core
             content = self._folder / fixtures.FILE
-            refs, problem = fixtures.load(core, self._folder, self._manifest)  # before filters of the plugin reject it
+            refs, problem = fixtures.load(core, self._folder, self._manifest)  # the plugin's filters may reject it
             if content.is_file() or problem:
                 yield Check("content", FAILED if problem else OK, problem or str(content))
-            registry.write_text(_registry_text(self._row, self._config.runtime_dir), encoding="utf-8")
+            registry.write_text(
+                registry_text([replace(self._row, auto_start=False, description=""), _PEER_ROW]), encoding="utf-8"
+            )
             core.plugin_reload()
             yield self._check_registration()
             for check in self._checks_of_running(refs):
@@ -176,7 +188,7 @@ class PluginTest:
         return Check("registration", OK, f"{self.name} {self.version} is READY")
 
     def _check_start_time(self) -> Check:
-        """Of the second start, because the first one includes preparations of the core."""
+        """The second start, because the first one includes preparations of the core."""
         try:
             self._core.plugin_start(self.name)
         except CallError as error:
@@ -233,7 +245,6 @@ class PluginTest:
         return Check("replay", OK, f"{summary}, answered as recorded")
 
     def _check_messages(self) -> Check:
-        """Send a message of a type without a handler, which must be answered by ERROR."""
         try:
             with FifoCheck(self._config.runtime_dir / "fifos", self.name) as fifos:
                 return Check("messages", *fifos.exchange())
@@ -299,29 +310,8 @@ def _compare(name: str, action: Action, body: bytes, summary: str) -> Check:
     return Check(name, FAILED, found) if found else Check(name, OK, f"{summary}, as declared")
 
 
-def _default_row(folder: Path, manifest: Manifest, runtime_dir: Path) -> Row:
-    return Row(
-        plugin_name=manifest.name,
-        plugin_type=type_of(folder, manifest.name, manifest.entry).name,
-        socket_path=runtime_dir / "plugins" / f"{manifest.name}.sock",
-        version=manifest.version,
-        required_permissions=frozenset(map(Permission, _DEFAULT_PERMISSIONS)),
-        user_groups=frozenset(),
-        auto_start=False,
-        description="",
-    )
-
-
-def _registry_text(row: Row, runtime_dir: Path) -> str:
-    """plugin-registry.csv with the plugin and the peer of the FIFO check."""
-    permissions, groups = (",".join(sorted(each)) for each in (row.required_permissions, row.user_groups))
-    own = f'{row.plugin_name},{row.plugin_type},{row.socket_path},{row.version},"{permissions}","{groups}",false,""'
-    peer = f'{PEER},native,{runtime_dir / f"plugins/{PEER}.sock"},1.0.0,"","",false,""'
-    return f"{_HEADER}{own}\n{peer}\n"
-
-
 def _private_bytes(pid: int) -> int | None:
-    """Memory that the process shares with no other; None if the kernel does not report it."""
+    """None if the kernel does not report it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A progress line on the terminal's stderr for commands that take longer than a second."""
+"""Progress of commands that take longer than a second, on a terminal's stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class ProgressBar:
-    """Hidden in a pipe and with --json. Without a `total` only the count is shown."""
+    """Without a `total` it shows only the count."""
 
     def __init__(self, output: Output, what: str, total: int = 0) -> None:
         self._visible = not output.as_json and sys.stderr.isatty()
@@ -27,7 +27,7 @@ class ProgressBar:
         self._drawn = False
 
     def update(self, done: int, count: int) -> None:
-        """`done` units of the total (such as bytes of a file) are processed; they were `count` things."""
+        """`done` units of the total, such as bytes, are processed: `count` things."""
         if not self._visible or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _INTERVAL

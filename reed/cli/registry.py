@@ -1,4 +1,4 @@
-"""`reed registry define|get|list`: types of content (protocol.md#types)."""
+"""`reed registry`: types of content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def define(args: Args, output: Output) -> int:
 
 
 def _unfit(core: Client, name: str) -> dict[str, Any]:
-    """Count the snippets that do not fit their type; {} if the user or the core cannot check."""
+    """Count the snippets that do not fit their type; {} if the user may not, or an older core cannot."""
     total: dict[str, Any] = {"checked": 0, "unfit": 0, "first": []}
     cursor = ""
     while True:

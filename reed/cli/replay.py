@@ -1,9 +1,6 @@
-"""Repeat recorded calls of a plugin (`reed plugin test NAME --replay F`).
+"""Repeat recorded calls of a plugin (`reed plugin test NAME --replay F`) and compare the answers.
 
-    F ── calls that the core made to the plugin, each with its answer ── repeated ── same answer?
-
-For an action with `input: snippet`, a snippet of the recorded content and name is created; in the answer its id is
-replaced by the recorded one.
+Snippets in the calls are created again; in the answers their new ids are replaced by the recorded ones.
 """
 
 from __future__ import annotations
@@ -19,9 +16,9 @@ from reed.client import Client
 from reed.errors import CallError
 from reed.supervision.manifest import Action, Manifest
 from reed.wire.codes import Flag
-from reed.wire.common import ErrorResponse, unpack_status
+from reed.wire.common import ErrorResponse
 from reed.wire.monitor import IN, Monitored
-from reed.wire.structs import STATUS
+from reed.wire.plugins import PluginAnswer
 
 _MAX_SHOWN = 200  # characters of an answer
 
@@ -29,7 +26,7 @@ _MAX_SHOWN = 200  # characters of an answer
 class RecordedAnswer(NamedTuple):
     status: int
     body: bytes
-    is_error: bool  # the body is then an error text, which may change with the code
+    is_error: bool  # then `body` is a text, which is not compared
 
     def __str__(self) -> str:
         text = self.body.decode("utf-8", "replace")
@@ -43,7 +40,7 @@ class RecordedCall(NamedTuple):
 
 
 def differences(core: Client, plugin: str, manifest: Manifest, path: str) -> tuple[int, list[str]]:
-    """The number of calls in the file, and a description of each call that differs now."""
+    """Returns the number of calls, and a description of each that is answered differently."""
     actions = {action.command_id: action for action in manifest.actions.values()}
     count, different = 0, []
     for call in recorded_calls((frame for frame, _ in recorded(path)), plugin):
@@ -57,8 +54,8 @@ def differences(core: Client, plugin: str, manifest: Manifest, path: str) -> tup
 
 
 def recorded_calls(frames: Iterable[Monitored], plugin: str) -> Iterator[RecordedCall]:
-    """Calls of a plugin's actions with their answers; calls without an answer are dropped."""
-    in_flight: defaultdict[int, deque[Monitored]] = defaultdict(deque)  # by connection, in the order of the requests
+    """Calls without an answer are dropped."""
+    in_flight: defaultdict[int, deque[Monitored]] = defaultdict(deque)  # by connection
     for frame in frames:
         if frame.peer != f"plugin {plugin}" or frame.flags & Flag.SIGNAL:
             continue
@@ -74,7 +71,8 @@ def _answer(frame: Monitored) -> RecordedAnswer:
     if frame.flags & Flag.ERROR:
         error = ErrorResponse.unpack(frame.payload)
         return RecordedAnswer(error.status, error.message.encode(), is_error=True)
-    return RecordedAnswer(unpack_status(frame.payload), bytes(frame.payload[STATUS.size :]), is_error=False)
+    answer = PluginAnswer.unpack(frame.payload)
+    return RecordedAnswer(answer.status, bytes(answer.body), is_error=False)
 
 
 def _replay(core: Client, plugin: str, action: Action, call: RecordedCall) -> str:

@@ -1,4 +1,4 @@
-"""`reed schema bond|unbond|tree` (protocol.md#bonds)."""
+"""`reed schema`: bonds between snippets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reed search` and `reed index` (protocol.md#search)."""
+"""`reed search` and `reed index`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reed.cli.parse import U32, Args, Option, Subcommand
 
 def search(args: Args, output: Output) -> int:
     words = args.arg_list("WORD")
-    # One argument is a query as written. Among several, one with spaces was quoted in the shell and is a phrase.
+    # Among several arguments one with spaces was quoted in the shell: a phrase.
     query = " ".join(words) if len(words) == 1 else " ".join(f'"{word}"' if " " in word else word for word in words)
     with connect(args) as core:
         page = core.search(query, args.text("--type") or "", args.number("--limit"), args.number("--offset"))

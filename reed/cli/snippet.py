@@ -1,4 +1,4 @@
-"""`reed snippet create|get|update|rename|delete|list`."""
+"""`reed snippet`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reed.client import Client
 from reed.errors import Conflict, Malformed, PermissionDenied
 from reed.wire.snippets import Record
 
-_MAX_ATTEMPTS = 5  # of an update that conflicts with other updates
+_MAX_ATTEMPTS = 5
 
 
 def create(args: Args, output: Output) -> int:
@@ -37,20 +37,19 @@ def update(args: Args, output: Output) -> int:
 
 
 def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int) -> tuple[str, int]:
-    """Update and return the id and the new version, 0 if unknown.
-
-    The update is bound to the version before: reading afterwards could return the version of a later update.
+    """Returns id and new version, 0 if unknown. The version is read first: afterwards it could be that of a later
+    update.
     """
     if if_version:
         return core.snippet_update(snippet, patch, if_version), if_version + 1
-    conflict: tuple[int, Conflict] | None = None  # with the version that the failed update was bound to
+    conflict: tuple[int, Conflict] | None = None  # with the required version
     for _ in range(_MAX_ATTEMPTS):
         try:
             seen = core.snippet_get(snippet)
         except PermissionDenied:  # the caller may write but not read
             break
         if conflict is not None and conflict[0] == seen.version:
-            raise conflict[1]  # the version is the same: another conflict, such as a unique field
+            raise conflict[1]  # about something else, such as a unique field
         try:
             return core.snippet_update(seen.id, patch, seen.version), seen.version + 1
         except Conflict as error:
@@ -112,7 +111,7 @@ def list_snippets(args: Args, output: Output) -> int:
 
 
 def _conditions(given: list[str]) -> bytes | None:
-    """`FIELD=VALUE` arguments as a JSON object, values byte for byte; None without arguments."""
+    """FIELD=VALUE arguments as a JSON object."""
     from reed.wire import strict_json
 
     conditions: dict[str, bytes] = {}

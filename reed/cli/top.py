@@ -1,7 +1,4 @@
-"""`reed top`: live view of the core and its plugins, until Ctrl-C.
-
-SYSTEM_STATS, PLUGIN_HEALTH ── this sample and the one before ── calls per second ── table, busiest plugin first
-"""
+"""`reed top`."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Sample:
         self.plugins = plugins
 
     def rates(self, before: Sample) -> dict[str, float]:
-        """Calls per second by plugin; 0 where the counter was reset by a new core."""
+        """Calls per second by plugin; 0 if a new core has reset the counter."""
         seconds = max(self.at - before.at, 1e-6)
         earlier = {plugin["name"]: plugin["calls"] for plugin in before.plugins}
         calls = {plugin["name"]: plugin["calls"] - earlier.get(plugin["name"], 0) for plugin in self.plugins}

@@ -1,19 +1,14 @@
-"""One blocking connection to the core: a call at a time, or a pipeline of requests.
+"""One blocking connection to the core: `call` sends one request, `pipelined` keeps many in flight.
 
-    call        request ──> response
-    pipelined   requests ──> … ──> responses, in order, with a window of requests in flight
-
-Timeouts are those of the socket (SO_RCVTIMEO, SO_SNDTIMEO), so that a call takes one write and one read.
-
-A call that fails because the core restarts is sent again if the core has not begun it, or if the table says that the
-command is idempotent (protocol.md#responses).
+The socket has the timeouts (SO_RCVTIMEO, SO_SNDTIMEO), so that a call takes one write and one read. When the core
+restarts, a request is retried if the core has not begun it or if its command is idempotent (protocol.md#responses).
 """
 
 from __future__ import annotations
 
 import os
 
-# The module `socket` takes as long to import as all of this one: the command line would feel it.
+# Importing `socket` takes as long as this module: the command line would be slower.
 from _socket import AF_UNIX, MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
 from collections.abc import Iterable, Iterator
 from struct import pack
@@ -33,7 +28,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core
 
 _READ_SIZE = 256 * 1024
 _MAX_RESTARTS = 3  # of the core, during one call
-_MAX_RESPONSE = 0xFFFFFFFF  # memory grows only with what was received
+_MAX_RESPONSE = 0xFFFFFFFF  # the buffer grows only with received bytes
 _REPORTS_WRITE_ERRORS = frozenset(int(command) for command in Command if command.reports_write_errors)
 
 Responses = list[tuple[Request, bytes | CallError]]
@@ -50,16 +45,16 @@ class ConnectionEnded(NoAnswer):
 
 
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
-    """The path of core.sock in a runtime folder; by default REED_RUNTIME_DIR, else /tmp/reed-cms."""
+    """The path of core.sock; the default folder is REED_RUNTIME_DIR, else /tmp/reed-cms."""
     folder = runtime_dir or os.environ.get("REED_RUNTIME_DIR") or DEFAULT_RUNTIME_DIR
     return os.path.join(used_folder(folder), "core.sock")
 
 
 class ClientConnection:
-    """Sends payloads and returns payloads, without decoding them."""
+    """Does not decode payloads."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """`path`: of core.sock. `timeout`: seconds without a byte; None: no limit."""
+        """`path` is that of core.sock, `timeout` seconds without a byte."""
         self.path = os.fspath(path) if path is not None else core_socket()
         self.timeout = timeout
         self._scratch = memoryview(bytearray(_READ_SIZE))
@@ -75,9 +70,9 @@ class ClientConnection:
             self._buffer = ReceiveBuffer(_MAX_RESPONSE)
 
     def call(self, command: int, payload: bytes = b"", flags: int = 0) -> bytes:
-        """Send a request; returns the payload of its response, or b"" at once with the flag ASYNC or SIGNAL.
+        """Returns the payload of the response, b"" with the flag ASYNC or SIGNAL.
 
-        NoAnswer if the connection ended during a write that the core may have carried out.
+        NoAnswer if the core may have carried out a write.
         """
         for _ in range(_MAX_RESTARTS):
             try:
@@ -102,7 +97,7 @@ class ClientConnection:
             except BlockingIOError:
                 raise self._timed_out(command) from None
             except ConnectionError:
-                unsent = True  # the core closed before it read everything; its response, if any, says why
+                unsent = True  # the core has closed; its response, if any, says why
             if flags & (Flag.ASYNC | Flag.SIGNAL):
                 return b""
             frame = self._receive(sock, command)
@@ -120,14 +115,10 @@ class ClientConnection:
             raise
 
     def pipelined(self, requests: Iterable[Request], window: int = 512) -> Iterator[tuple[Request, bytes | CallError]]:
-        """Yields every request with the payload of its response or its error, in order.
+        """Yields each request with the payload of its response or its error, in order.
 
-        At most `window` requests are in flight; `requests` is consumed as responses arrive. While the socket buffer is
-        full, responses are read first, so that neither side blocks the other. The connection can do nothing else until
-        the iterator is exhausted.
-
-        A restart of the core is handled as in `call`. NoAnswer if the connection ended during a write that the core may
-        have carried out.
+        At most `window` requests are in flight. The connection cannot be used otherwise until the iterator ends.
+        NoAnswer if the core may have carried out a write.
         """
         source = iter(requests)
         pipeline = Pipeline()
@@ -155,8 +146,9 @@ class ClientConnection:
                 self.close()
 
     def _send_some(self, pipeline: Pipeline) -> None:
-        """Send what fits the socket buffer. Block only for the rest of the oldest request: until the core has all of
-        it, no response can be in the way.
+        """Send what fits the socket buffer, blocking only for the oldest request.
+
+        To block for another would be a deadlock if the core waits until its responses are read.
         """
         if not pipeline.unsent:
             return
@@ -174,7 +166,7 @@ class ClientConnection:
             pipeline.unsent.clear()  # a response that can still be read says why
 
     def _receive_some(self, pipeline: Pipeline, *, may_retry: bool) -> Responses:
-        """Wait for the next response and return it with those received along with it; none if the pipeline ended."""
+        """The next responses; none if the pipeline ended."""
         responses: Responses = []
         try:
             frame: Frame | None = self._receive(self._connected(), pipeline.in_flight[0][0].command)
@@ -187,7 +179,7 @@ class ClientConnection:
             request, _ = pipeline.in_flight[0]
             try:
                 responses.append((request, _payload(request.command, frame)))
-            except Restarting as error:  # the core begins none of the later requests either
+            except Restarting as error:  # the core begins no later request either
                 if not may_retry:
                     raise NoAnswer(str(error)) from None
                 pipeline.ended = True
@@ -246,7 +238,7 @@ class ClientConnection:
 
 
 def _payload(command: int, frame: Frame) -> bytes:
-    """A copy of the response's payload. Raises the error that the response reports."""
+    """Raises the error that the response reports."""
     payload = bytes(frame.payload)
     if frame.flags & Flag.ERROR:
         raise _error_of(ErrorResponse.unpack(payload))
@@ -261,7 +253,7 @@ def _payload(command: int, frame: Frame) -> bytes:
 
 
 def _error_of(response: ErrorResponse) -> CallError:
-    """The error as the core raised it; a plain CallError for a plugin's own code."""
+    """A plain CallError for a plugin's own code."""
     known = {int(each.error_code): each for each in CallError.__subclasses__()}
     found = known.get(response.error_code, CallError)
     return found(response.message, status=response.status, error_code=response.error_code)

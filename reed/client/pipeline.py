@@ -1,8 +1,4 @@
-"""The requests in flight on one connection of a pipeline.
-
-requests ── fill ── unsent bytes ── the core ── responses
-              └──── in_flight: requests without a response, oldest first
-"""
+"""The unsent bytes and unanswered requests of a pipeline."""
 
 from __future__ import annotations
 
@@ -13,12 +9,12 @@ from typing import Any
 from reed.wire import frames
 from reed.wire.codes import Command
 
-_MAX_UNSENT = 256 * 1024  # bytes encoded ahead of what the core has read
+_MAX_UNSENT = 256 * 1024  # bytes
 IDEMPOTENT = frozenset(int(command) for command in Command if command.is_idempotent)
 
 
 class Request:
-    """One request of a pipeline; `tag` is the caller's own."""
+    """`tag` is the caller's own."""
 
     __slots__ = ("command", "payload", "tag")
 
@@ -29,16 +25,16 @@ class Request:
 
 
 class Pipeline:
-    """Lives as long as its connection. `retried` are requests of the one before, which are sent first."""
+    """Lives as long as its connection; `retried` are requests of an earlier one."""
 
     __slots__ = ("_retried", "_sent", "_stream_end", "core_stopped_reading", "ended", "in_flight", "is_full", "unsent")
 
     def __init__(self, retried: Iterable[Request] = ()) -> None:
-        self.in_flight: deque[tuple[Request, int]] = deque()  # with the offset of its end in the stream of bytes
+        self.in_flight: deque[tuple[Request, int]] = deque()  # oldest first, with the stream offset of its end
         self.unsent = bytearray()
-        self.is_full = False  # the socket buffer is full: the core wants its responses read
-        self.ended = False  # the core restarts or ended, and began none of `in_flight`
-        self.core_stopped_reading = False  # after a request that was too large (protocol.md#frames)
+        self.is_full = False  # until responses are read
+        self.ended = False  # the core began none of `in_flight`
+        self.core_stopped_reading = False  # after a request that was too large
         self._retried = deque(retried)
         self._stream_end = 0
         self._sent = 0
@@ -60,7 +56,7 @@ class Pipeline:
 
     @property
     def oldest_unsent(self) -> int:
-        """Unsent bytes of the oldest request; not above 0 when its response is due."""
+        """Unsent bytes of the oldest request; at most 0 if all are sent."""
         return self.in_flight[0][1] - self._sent
 
     @property
@@ -69,7 +65,7 @@ class Pipeline:
 
     @property
     def can_retry(self) -> bool:
-        """Whether everything in flight may be sent again after the connection ended."""
+        """May everything in flight be sent again?"""
         return self.core_stopped_reading or all(
             end > self._sent or request.command in IDEMPOTENT for request, end in self.in_flight
         )

@@ -16,6 +16,8 @@ call_queue       calls to a plugin: waiting and in flight
 signals          signals between people and plugins
 plugin_hooks     filters and events
 filters          plugins that check or change a snippet before it is written
+filter_result    what a filter answered
+json_checks      JSON of callers and plugins: a long text is checked in a worker
 events           delivery of changes to plugins after the commit
 event_chains     slows down plugins that react to each other's events
 stats            the figures of SYSTEM_STATS

@@ -23,15 +23,16 @@ from functools import partial
 from typing import NamedTuple
 
 from reed.core.calls import Call, CallOrigin
+from reed.core.filter_result import FilterResult
+from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.errors import CallError, ErrorCode, Invalid, Malformed, PermissionDenied, PluginBusy, nearest
+from reed.errors import CallError, ErrorCode, Invalid, PermissionDenied, PluginBusy
 from reed.peer_log import PeerLog
 from reed.store.base import Done, Failed, Overtaken, Preview, Restored, Store, T
 from reed.store.schema_cost import MAX_CONTENT_IN_LOOP
 from reed.store.workers import THE_STORE, Origin
 from reed.supervision.manifest import FILTERS, Filter
 from reed.wire import strict_json
-from reed.wire.json_spans import member_text
 from reed.wire.plugins import PluginAnswer
 from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
@@ -40,9 +41,6 @@ from reed.wire.structs import Bytes
 _MAX_ROUNDS = 5  # of filtering one update that other writes overtake
 _OVERHEAD = 1024  # bytes that a queued write counts in addition to its content
 _KEPT_STATUSES = frozenset({429, 502, 503, 504})  # of a failed filter; any other would look like the snippet's own
-_RESULT_KEYS = ("content", "refuse")
-_MAX_REASONS = 10
-_MAX_REASON_LENGTH = 300  # characters
 
 
 class _Step(NamedTuple):
@@ -59,6 +57,7 @@ class Filters:
         endpoints: Mapping[str, PluginEndpoint],
         has_row: Callable[[str], bool],
         max_bytes: int,
+        checks: JsonChecks,
         log: PeerLog,
     ) -> None:
         """`has_row(name)`: False for a plugin that is being removed, whose filters no longer apply.
@@ -68,6 +67,7 @@ class Filters:
         self._endpoints = endpoints
         self._has_row = has_row
         self._max_bytes = max_bytes
+        self._checks = checks
         self._log = log
         self._steps: dict[str, list[_Step]] = {}
         self._queues: dict[CallOrigin, WriteQueue] = {}
@@ -116,13 +116,15 @@ class Filters:
                 failed(step, content, error)
 
         def answered(step: _Step, content: bytes, payload: Bytes) -> None:
+            fail_step, name = partial(failed, step, content), step.endpoint.name
             try:
-                result = filter_result(*PluginAnswer.unpack(payload))
-                if result.content is not None:
-                    _check_permission(step.endpoint, "snippet_write", "its filter changes content")
+                self._checks.filter_result(*PluginAnswer.unpack(payload), partial(use, step, content), fail_step, name)
             except CallError as error:
-                failed(step, content, error)
-                return
+                fail_step(error)
+
+        def use(step: _Step, content: bytes, result: FilterResult) -> None:
+            if result.content is not None:
+                _check_permission(step.endpoint, "snippet_write", "its filter changes content")
             self._skipped.discard(step.endpoint.name)
             if result.reasons:
                 fail(Invalid(f"plugin {step.endpoint.name} refuses it: {'; '.join(result.reasons)}"))
@@ -310,45 +312,6 @@ class WriteQueue:
             self._finish()
 
         return refused
-
-
-class FilterResult(NamedTuple):
-    content: bytes | None = None  # None: unchanged
-    reasons: tuple[str, ...] = ()  # of a refusal; empty: not refused
-
-
-def filter_result(status: int, body: Bytes) -> FilterResult:
-    """Parse a filter's answer; the CallError says what is wrong with it."""
-    if status != 200:
-        raise CallError(f"it answered {status}; a filter answers 200", status=status)
-    answer = strict_json.loads(body, strict_json.MAX_DEPTH + 1) if body else None
-    if answer is None or answer == []:  # Lua's empty table may be encoded as either
-        return FilterResult()
-    if not isinstance(answer, dict):
-        raise Malformed(f"it answered {strict_json.describe(answer)}; a filter answers an object")
-    for key in answer:
-        if key not in _RESULT_KEYS:
-            raise Malformed(
-                f"it answered with an unknown key {key!r}",
-                hint=nearest(key, _RESULT_KEYS) or "a filter answers content or refuse",
-            )
-    reasons = _reasons(answer.get("refuse"))
-    if reasons or "content" not in answer:
-        return FilterResult(reasons=reasons)
-    content = answer["content"]
-    if not isinstance(content, dict):
-        raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
-    text = member_text(str(body, "utf-8"), "content")  # as written, so that numbers keep their digits
-    return FilterResult(content=text.encode() if text is not None else None)
-
-
-def _reasons(value: Json) -> tuple[str, ...]:
-    if value is None or value in ([], {}):
-        return ()
-    if not isinstance(value, list) or not all(isinstance(reason, str) for reason in value):
-        raise Malformed("its refuse is not a list of strings")
-    more = [f"… and {len(value) - _MAX_REASONS} more"] if len(value) > _MAX_REASONS else []
-    return tuple(reason[:_MAX_REASON_LENGTH] for reason in value[:_MAX_REASONS]) + tuple(more)
 
 
 def _check_permission(endpoint: PluginEndpoint, permission: str, why: str) -> None:

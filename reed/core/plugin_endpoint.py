@@ -30,7 +30,16 @@ from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
-from reed.errors import ActionNotFound, CallError, Conflict, Malformed, PermissionDenied, PluginCrashed, PluginOffline
+from reed.errors import (
+    ActionNotFound,
+    CallError,
+    Conflict,
+    Malformed,
+    PermissionDenied,
+    PluginCrashed,
+    PluginOffline,
+    TooLarge,
+)
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.supervision.callbacks import Process
@@ -49,6 +58,7 @@ from reed.wire.requests import SignalMessage
 _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
+_MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
 _MAX_JOINED = 16 * 1024  # bytes of a call's payload; below it copying costs less than sending two parts
 
 
@@ -213,6 +223,8 @@ class PluginEndpoint:
             raise Conflict(f"this is the socket of {self.name}, not of {request.name}")
         if request.version != spec.row.version:
             raise Conflict(f"{self.name} registered as version {request.version}, its row says {spec.row.version}")
+        if len(request.manifest) > _MAX_REGISTRATION:
+            raise TooLarge(f"a registration of {len(request.manifest)} bytes", hint=f"at most {_MAX_REGISTRATION}")
         self._actions[process] = registered_actions(spec.manifest, strict_json.load_object(request.manifest))
         if not connection.registered:
             connection.registered = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reed.core.events import Events
 from reed.core.filters import Filters
+from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import CoreContext
 from reed.store.base import Store
 
@@ -11,9 +12,9 @@ from reed.store.base import Store
 class PluginHooks:
     """Filters and events, kept up to date with rows and manifests."""
 
-    def __init__(self, context: CoreContext, store: Store) -> None:
+    def __init__(self, context: CoreContext, store: Store, checks: JsonChecks) -> None:
         limit = context.config.limits.queued_bytes
-        self.filters = Filters(store, context.endpoints, self._has_row, limit, context.log)
+        self.filters = Filters(store, context.endpoints, self._has_row, limit, checks, context.log)
         self.events = Events(store, context.endpoints, context.loop, context.log)
         self._context = context
         self._scheduled = False

@@ -1,11 +1,6 @@
 """The plugin's connection to the core.
 
-    ready_frame()   the next frame that has been read: deferred ones first
-    fill()          one recv(), when the socket is readable and no frame is ready
-    request(...)    sends a command and waits for its response; other frames are deferred meanwhile
-
-Calls and responses share the connection; the RESPONSE flag tells them apart (protocol.md#connections). The plugin has
-one request in flight, so the next response is its answer.
+It has one request in flight, so the next response is its answer (protocol.md#connections). Other frames are deferred.
 """
 
 from __future__ import annotations
@@ -19,18 +14,16 @@ from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
-_MAX_RESPONSE = 0xFFFFFFFF  # a page with one content of the largest size is longer than a request may be
+_MAX_RESPONSE = 0xFFFFFFFF  # a page may be longer than a request
 _ERROR = int(Flag.ERROR)
 
 OnFrame = Callable[[frames.Frame], bool]
 
 
-class CoreGone(Exception):
-    """The core has closed the connection, or was killed."""
+class CoreGone(Exception): ...
 
 
 def connected_socket(connect: Callable[[int], None]) -> socket.socket:
-    """A Unix socket that `connect(fd)` has connected. Raises OSError."""
     connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connect(connecting.fileno())
@@ -41,19 +34,16 @@ def connected_socket(connect: Callable[[int], None]) -> socket.socket:
 
 
 class CoreConnection:
-    """It reads into `chunk`."""
-
     def __init__(self, connected: socket.socket, chunk: memoryview) -> None:
         self._socket = connected
         self._fd = connected.fileno()
         self._chunk = chunk
         self._buffer = frames.ReceiveBuffer(_MAX_RESPONSE)
         self._fed = False  # the buffer borrows the chunk
-        self._single: frames.Frame | None = None  # all that was read, when that was exactly one frame
+        self._single: frames.Frame | None = None  # all that was read, if exactly one frame
         self.deferred: deque[frames.Frame] = deque()
 
     def fileno(self) -> int:
-        """-1 once it is closed."""
         return self._fd
 
     def ready_frame(self) -> frames.Frame | None:
@@ -63,16 +53,13 @@ class CoreConnection:
         return self.deferred.popleft() if self.deferred else self._buffered()
 
     def defer_frames(self, on_other_frame: OnFrame) -> None:
-        """Defers the frames that were read, except those that `on_other_frame` handles (True)."""
+        """Defers the frames that were read, except those that `on_other_frame` handles."""
         while (frame := self._buffered()) is not None:
             if not on_other_frame(frame):
                 self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
 
     def request(self, command: int, payload: bytes, on_other_frame: OnFrame = lambda _frame: False) -> memoryview:
-        """The payload of the response; an ErrorResponse is raised as CallError.
-
-        A frame before it is deferred unless `on_other_frame` handles it (True).
-        """
+        """An ErrorResponse is raised as CallError. Raises CoreGone."""
         self.send(frames.encode(command, payload))
         while True:
             while (frame := self._buffered()) is None:
@@ -89,7 +76,6 @@ class CoreConnection:
         return frame.payload
 
     def send(self, data: bytes) -> None:
-        """Raises CoreGone."""
         if self._fd < 0:
             raise CoreGone
         try:

@@ -1,11 +1,6 @@
 """The plugin's session with the core: registration, status, requests, and reconnecting when the core dies.
 
-    attach ── registered, READY ── connection lost ── reconnect, after 5, 10, … 500 ms ─┬─ registered, READY
-                                                                                       ├─ rejected: CallError
-                                                                                       └─ 10 s over: CoreGone
-
-Calls in flight die with the core; the plugin keeps its handlers, its state and its messages. Without a core, signals
-are dropped and commands fail.
+Calls in flight die with the core. Without a core, signals are dropped and commands fail.
 """
 
 from __future__ import annotations
@@ -28,35 +23,31 @@ from reed.wire.requests import SignalMessage
 from reed.wire.structs import Bytes
 
 RECONNECT_TIMEOUT = 10.0  # seconds (plugin-lifecycle.md#adoption)
-_MIN_PAUSE = 0.005  # seconds between two attempts; it doubles up to
+_MIN_PAUSE = 0.005  # between two attempts; it doubles up to
 _MAX_PAUSE = 0.5
-_CHUNK = 32768  # bytes
+_CHUNK = 32768
 _STATUSES = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SLEEPING})
 
 
 class CoreSession:
-    """`spec`, `manifest` and `messaging` are set when the plugin is loaded."""
-
     connection: CoreConnection | None = None
     spec: LuaLaunchSpec
-    manifest: bytes  # the handlers that main.lua has set
+    manifest: bytes
     messaging: Messaging
 
     def __init__(self, set_settings: Callable[[bytes], None]) -> None:
         self._set_settings = set_settings
-        self._chunk = memoryview(
-            bytearray(_CHUNK)
-        )  # made in the zygote: a plugin pays only for the pages that it fills
+        self._chunk = memoryview(bytearray(_CHUNK))  # a plugin pays only for the pages that it fills
         self.status = Signal.PLUGIN_READY  # the one sent last
-        self.sleep: tuple[float, bool] | None = None  # seconds without work before it sleeps; whether deeply
+        self.sleep: tuple[float, bool] | None = None  # after idle seconds; whether deeply
         self._lost_at: float | None = None
         self._pause = _MIN_PAUSE
         self._next_try = 0.0
 
-    # Registration -----------------------------------------------------------------------------------------------------
+    # Registration
 
     def attach(self, connected: socket.socket) -> None:
-        """Registers, sends READY and opens the FIFOs to this plugin. Raises CallError, CoreGone."""
+        """Registers, sends READY and opens the FIFOs. Raises CallError, CoreGone."""
         status, self.connection = self.status, CoreConnection(connected, self._chunk)
         peers = self.register(self.connection)
         self.send_signal(Signal.PLUGIN_READY)
@@ -66,7 +57,7 @@ class CoreSession:
         self._lost_at = None
 
     def register(self, connection: CoreConnection) -> list[str]:
-        """Registers and applies the answer; returns the names of the other plugins."""
+        """Returns the names of the other plugins."""
         spec = self.spec
         self.messaging.mark_checked()
         request = PluginRegister(spec.name, spec.version, os.getpid(), self.manifest)
@@ -78,21 +69,20 @@ class CoreSession:
         return list(answer.get("peers") or ())
 
     def apply_settings(self, settings: object) -> None:
-        """Anything but an object is ignored."""
         if isinstance(settings, dict):
             self._set_settings(strict_json.dumps(settings))
 
     def refresh(self, connection: CoreConnection) -> None:
-        """Opens new FIFOs. Registers again for that, as only the core knows the plugins."""
+        """Opens new FIFOs. Only the core knows the plugins, so this registers again."""
         if self.messaging.has_changed():
             self.messaging.refresh(self.register(connection))
 
-    # Reconnecting -----------------------------------------------------------------------------------------------------
+    # Reconnecting
 
     def reconnect(self, connect: Callable[[int], None], now: float) -> float:
-        """Tries once, if it is time to. Returns the seconds until the next attempt; 0.0 when it is attached again.
+        """Tries once, if it is time to. Returns the seconds until the next attempt, or 0.0 when attached again.
 
-        Raises CallError: the core rejected the registration; CoreGone: RECONNECT_TIMEOUT is over.
+        Raises CallError if the core rejected the registration, CoreGone after RECONNECT_TIMEOUT.
         """
         if self._lost_at is None:
             self._lost_at, self._next_try, self._pause = now, now, _MIN_PAUSE
@@ -109,7 +99,7 @@ class CoreSession:
         self._next_try = now + pause
         return pause
 
-    # For the plugin ---------------------------------------------------------------------------------------------------
+    # For the plugin
 
     def request(self, command: int, payload: bytes) -> Bytes:
         if self.connection is None:
@@ -123,14 +113,14 @@ class CoreSession:
             raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
 
     def answer_health_check(self, frame: frames.Frame) -> bool:
-        """Also during a job that waits for the core, so that it is not taken for a hang."""
+        """Also during a job, so that waiting is not taken for a hang."""
         if self.connection is None or not frame.flags & Flag.SIGNAL or frame.payload[0] != Signal.HEALTH_CHECK:
             return False
         self.send_signal(self.status)
         return True
 
     def signal_service(self, arguments: bytes) -> None:
-        """`send_signal` of the SDK; `arguments` is the JSON [type, data]."""
+        """`arguments` is the JSON [type, data]."""
         signal_type, data = strict_json.loads(arguments)
         try:
             known = Signal(signal_type)
@@ -141,7 +131,6 @@ class CoreSession:
         self.send_signal(known, str(data).encode())
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
-        """Drops the signal if the core is gone."""
         if self.connection is None:
             raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
         if signal_type in _STATUSES:

@@ -1,10 +1,4 @@
-"""Runs the plugin's handlers within their limits, and turns the outcome into an answer.
-
-    a call or a message ── CPU timer ── Lua ── JobOutcome ── the handler's answer, or an error with plugin, action, line
-                                                 └── memory that stays nearly full: the process exits
-
-A failing handler fails only its own call.
-"""
+"""Runs the plugin's handlers within their limits."""
 
 from __future__ import annotations
 
@@ -26,10 +20,10 @@ from reed.wire.structs import STATUS
 
 _RESPONSE = int(Flag.RESPONSE)
 _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
-_CPU_GRACE = 1.0  # seconds beyond the hook's limit; a C function is then killed by SIGPROF
-_ARMED = 0.1  # seconds that an armed timer is not set again; the grace is shorter by that much at worst
-_FULL = 0.9  # of the memory limit; a plugin that still holds so much after a collection will not recover
-_MAX_ERROR = 1024  # bytes of a signal ERROR
+_CPU_GRACE = 1.0  # seconds beyond the hook's limit, for a C function
+_ARMED = 0.1  # seconds that an armed timer is not set again
+_FULL = 0.9  # of the memory limit, after a collection
+_MAX_ERROR = 1024
 _MAX_LOG_ENTRY = 8192
 _CODES = {
     400: ErrorCode.ERR_MALFORMED,
@@ -44,14 +38,14 @@ _CODES = {
 
 
 def log(level: bytes, text: bytes) -> None:
-    """One entry on stdout, which the core reads; further lines are indented."""
+    """One entry on stdout; further lines are indented."""
     entry = b"%b: %b" % (level, text[:_MAX_LOG_ENTRY].replace(b"\n", b"\n  "))
     with contextlib.suppress(BrokenPipeError):  # the core that read it is gone
         os.write(1, entry + b"\n")
 
 
 def log_error(text: str, stack: str = "") -> None:
-    """An error, with the lines of a Lua stack that are the plugin's own."""
+    """Keeps the plugin's own lines of a stack."""
     calls = [line for line in stack.splitlines()[1:] if "\treed/" not in line and "\t[C]" not in line]
     log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
@@ -72,8 +66,6 @@ def _memory_limit(spec: LuaLaunchSpec) -> str:
 
 
 class HandlerDispatcher:
-    """`spec` and `names` are set when the plugin is loaded."""
-
     spec: LuaLaunchSpec
 
     def __init__(
@@ -82,7 +74,7 @@ class HandlerDispatcher:
         self.names: dict[int, str] = {}  # command_id -> action
         self._sandbox = sandbox
         self._send_signal = send_signal
-        self._exit_with = exit_with  # logs a reason and ends the process
+        self._exit_with = exit_with
         self._armed_at = -math.inf
         self._calls = 0
         self._errors = 0
@@ -148,7 +140,7 @@ class HandlerDispatcher:
         self._send_signal(Signal.PLUGIN_ERROR, text.encode()[:_MAX_ERROR].decode(errors="ignore").encode())
         messaging.reply_error(message, status, reason)
 
-    # Limits -----------------------------------------------------------------------------------------------------------
+    # Limits
 
     def arm_timer(self) -> None:
         """SIGPROF ends the process once the job's processor time and the grace are used up."""
@@ -158,14 +150,13 @@ class HandlerDispatcher:
             signal.setitimer(signal.ITIMER_PROF, self.spec.cpu + _CPU_GRACE)
 
     def disarm_timer(self) -> None:
-        """Between two jobs."""
         if self._armed_at > -math.inf:
             self._armed_at = -math.inf
             signal.setitimer(signal.ITIMER_PROF, 0.0)
 
     @contextlib.contextmanager
     def uncharged(self) -> Iterator[None]:
-        """Within this context the host works for others; the running job is not charged for it."""
+        """The host works for others meanwhile."""
         left, _ = signal.setitimer(signal.ITIMER_PROF, 0.0)
         began = time.process_time()
         try:
@@ -176,7 +167,7 @@ class HandlerDispatcher:
                 signal.setitimer(signal.ITIMER_PROF, left)
 
     def check_memory(self) -> None:
-        """After a failed call: exits if no further call would fit."""
+        """Exits if no further call would fit."""
         if self._sandbox.memory_used() < _FULL * self.spec.memory:
             return
         self._sandbox.collect()

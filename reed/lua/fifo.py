@@ -1,20 +1,4 @@
-"""Both ends of a plugin's FIFOs, without blocking (fifos.md#ends).
-
-    Outbound   fifos/self→B ─┬─ the pipe has room     written
-                             ├─ the pipe is full      queued, and written when the pipe has room
-                             ├─ nobody has it open    PluginOffline for this message; queued ones are retried
-                             └─ the queue is full     PluginBusy
-    Inbound    fifos/B→self ─┬─ a new message         goes to its handler
-                             ├─ a repeated one        the remembered answer
-                             └─ too much junk         not read for a minute
-
-The core makes the FIFOs and holds them open. Both ends are opened O_RDWR: a reader that is its own writer sees no end
-of file, a writer that is its own reader does not fail for want of one. Where the sandbox grants only one direction,
-that one is opened. A FIFO made after the sandbox is reached by its second name, in a folder that the sandbox grants.
-
-The reader of a FIFO holds a lock on it (flock). While a plugin is replaced, the old process reads until it exits, and
-then the new one: messages stay whole and in order.
-"""
+"""Both ends of a plugin's FIFOs, without blocking (fifos.md#ends)."""
 
 from __future__ import annotations
 
@@ -34,13 +18,13 @@ from reed.wire.plugins import PluginMessage
 ARROW = "→"
 MAX_QUEUED = 1024  # messages, in a queue and in the inbox (limits.md#messages-between-plugins)
 MAX_QUEUED_BYTES = 1024 * 1024  # payload before the newest message
-BLOCK_SECONDS = 60.0  # for which the FIFO of a writer of junk is not read
-JUNK_LIMIT = 2 * MAX_PAYLOAD  # bytes: two messages of the largest size, both torn
-REPEAT_COST = 4096  # bytes of junk that a repeated message counts as: it costs an answer
-CHUNK = 16384  # bytes for each read()
+BLOCK_SECONDS = 60.0
+JUNK_LIMIT = 2 * MAX_PAYLOAD  # two torn messages of the largest size
+REPEAT_COST = 4096  # bytes of junk that a repeated message counts as
+CHUNK = 16384
 _CHUNKS_PER_TURN = 8
-_REMEMBERED = 256  # messages of one FIFO
-_REMEMBERED_BYTES = 65536  # of their answers
+_REMEMBERED = 256  # messages of one FIFO, with their answers
+_REMEMBERED_BYTES = 65536
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Answer = tuple[int, bytes]  # message type and payload
@@ -53,15 +37,13 @@ class FifoPaths:
         self.plugin = plugin
 
     def open_from(self, source: str, /) -> int:
-        """Opens the FIFO that `source` writes to. Raises OSError."""
         return self._open(f"{source}{ARROW}{self.plugin}", f"from/{source}", os.O_RDONLY)
 
     def open_to(self, target: str, /) -> int:
-        """Opens the FIFO that `target` reads. Raises OSError."""
         return self._open(f"{self.plugin}{ARROW}{target}", f"to/{target}", os.O_WRONLY)
 
     def changed_at(self) -> int:
-        """When a FIFO was last made or removed (mtime of the folder, ns); 0 if unknown."""
+        """In ns; 0 if unknown."""
         try:
             return os.stat(self._fifos).st_mtime_ns
         except OSError:
@@ -88,10 +70,7 @@ class FifoPaths:
 
 
 class JunkMeter:
-    """A leaky bucket for the invalid and repeated bytes of one writer: JUNK_LIMIT in BLOCK_SECONDS.
-
-    A writer that dies within messages, and one that repeats its requests, stay far below the limit.
-    """
+    """A leaky bucket: JUNK_LIMIT in BLOCK_SECONDS."""
 
     __slots__ = ("_blocked_until", "_clock", "_level", "_updated")
 
@@ -125,13 +104,11 @@ class Inbound:
         self.fd = paths.open_from(source)
         self.buffer = MessageBuffer(source, paths.plugin)
         self.junk = JunkMeter()
-        self._seen: dict[int, Answer | None] = {}  # timestamp -> its answer, once there is one
+        self._seen: dict[int, Answer | None] = {}  # by timestamp
         self._seen_bytes = 0
 
     def receive(self) -> bool:
-        """Reads up to a turn's share. False to pause: another process of this plugin reads the FIFO, it has no writer,
-        or its writer is blocked.
-        """
+        """False to pause: another process of this plugin reads the FIFO, it has no writer, or its writer is blocked."""
         if self.junk.is_blocked:
             return False
         try:
@@ -151,7 +128,7 @@ class Inbound:
         return True
 
     def drain(self) -> None:
-        """Reads only the rest of a partial message, without waiting for it."""
+        """Only the rest of a partial message, without waiting for it."""
         while (missing := self.buffer.missing) > 0:
             try:
                 size = os.readv(self.fd, [self._chunk[:missing]])
@@ -162,7 +139,6 @@ class Inbound:
             self.buffer.feed(self._chunk[:size])
 
     def is_new(self, timestamp: int) -> bool:
-        """Whether a message was not seen before; remembers it."""
         if timestamp in self._seen:
             return False
         self._seen[timestamp] = None
@@ -174,7 +150,7 @@ class Inbound:
         return self._seen.get(timestamp)
 
     def remember(self, timestamp: int, answer: Answer) -> None:
-        """Keeps an answer for repeats of its message; beyond the limit, drops the oldest."""
+        """For repeats of its message."""
         if timestamp in self._seen:
             self._seen[timestamp] = answer
             self._seen_bytes += len(answer[1])
@@ -186,7 +162,7 @@ class Inbound:
         self._seen_bytes -= len(answer[1]) if answer else 0
 
     def reopen(self, fd: int) -> None:
-        """Switches to the FIFO of that name; if it was replaced, drops a partial message."""
+        """Drops a partial message if the FIFO was replaced."""
         if not os.path.sameopenfile(self.fd, fd):
             self.buffer.clear()
         os.close(self.fd)
@@ -202,7 +178,7 @@ class Outbound:
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._sent = 0  # bytes of the first message in the queue
-        self.is_broken = False  # the last write failed: poll() reports such a pipe at once, so it is not polled
+        self.is_broken = False  # not polled, as poll() would return at once
 
     @property
     def queued(self) -> int:
@@ -224,13 +200,13 @@ class Outbound:
         try:
             self.flush()
         except CallError:
-            if len(self._queue) > 1 or not self._sent:  # the error is for this message, so it must not be sent later
+            if len(self._queue) > 1 or not self._sent:  # it must not be sent after its error
                 self._queue.pop()
                 self._queued_bytes -= len(data)
             raise
 
     def flush(self) -> None:
-        """Writes what the pipe has room for. Raises PluginOffline, CallError."""
+        """Raises PluginOffline, CallError."""
         while self._queue:
             first = self._queue[0]
             try:
@@ -251,7 +227,7 @@ class Outbound:
                 self._sent = 0
 
     def reopen(self, fd: int) -> None:
-        """Switches to the FIFO of that name; if it was replaced, sends a partial message again."""
+        """Sends a partial message again if the FIFO was replaced."""
         if not os.path.sameopenfile(self.fd, fd):
             self._sent = 0
         os.close(self.fd)

@@ -1,8 +1,7 @@
 """The two folders of a plugin: its own, which `require` reads, and its data folder, with the permission file_write.
 
-Paths are relative to the folder and cannot leave it: they are resolved here, name by name from the folder's descriptor,
-and symbolic links too. A link that leads up out of the folder, or starts with /, is rejected. openat2 with
-RESOLVE_BENEATH would do the same, but old kernels and some seccomp profiles lack it.
+Paths, and symbolic links in them, are resolved name by name from the folder's descriptor, which they cannot leave.
+openat2 with RESOLVE_BENEATH would do the same, but old kernels and some seccomp profiles lack it.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ _FLAGS = {
 
 
 class Folder:
-    """A folder that paths cannot leave."""
-
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -38,7 +35,6 @@ class Folder:
         os.close(self._fd)
 
     def open(self, path: str, flags: int) -> int:
-        """A descriptor of a regular file, or of a folder."""
         with _PathResolver(self._fd, path) as resolver:
             fd = resolver.open(flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode) and not stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -56,7 +52,7 @@ class Folder:
 
 
 class _PathResolver:
-    """Resolves a path below a folder. As a context manager it closes what it opened, and converts OSError."""
+    """Closes what it opened, and converts OSError."""
 
     def __init__(self, root: int, path: str) -> None:
         if path.startswith("/") or "\0" in path:
@@ -65,7 +61,7 @@ class _PathResolver:
         if ".." in names:
             raise PermissionDenied(f"{path!r}: '..' is not allowed")
         self._path = path
-        self._names = names[::-1]  # still to be resolved, the next one last
+        self._names = names[::-1]  # the next one last
         self._folders = [os.dup(root)]
         self._links = 0
 
@@ -83,7 +79,7 @@ class _PathResolver:
         return self._folders[-1]
 
     def to_last(self) -> str:
-        """Enters the folder of the last name; returns that name."""
+        """Enters the folder of the last name, and returns the name."""
         while True:
             name = self._names.pop()
             if name == "..":
@@ -153,8 +149,6 @@ def read_source(folder: Folder, path: str) -> bytes:
 
 
 class DataFiles:
-    """The open files of a plugin's data folder, by number (sdk/files.lua)."""
-
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._open: dict[bytes, int] = {}
@@ -169,7 +163,6 @@ class DataFiles:
         return number
 
     def read(self, number: bytes, size: bytes) -> bytes:
-        """At most `size` bytes; b"" at the end of the file."""
         return bytes(self._try(os.read, number, min(int(size), _READ)))
 
     def write(self, number: bytes, data: bytes) -> None:
@@ -214,7 +207,6 @@ class DataFiles:
 
 
 def data_files(path: str) -> dict[bytes, Callable[..., bytes | None]]:
-    """The services of sdk/files.lua, for the data folder `path`."""
     os.makedirs(path, 0o700, exist_ok=True)
     data = DataFiles(Folder(path))
     names = ("open", "read", "write", "flush", "close", "list", "remove", "rename")

@@ -1,13 +1,11 @@
 """A Lua plugin's process, from main.lua to its exit (protocol.md#plugin-connections).
 
-    load main.lua ── connect ── register ── READY ── serve: calls, signals, messages ── SHUTDOWN_GRACEFUL ── exit 0
-                                              ^                   │ idle for `sleep.after`
-                                              └ a call, a message,└── on_sleep ── SLEEPING ── deep: exit 0
-                                                WAKE_UP
+    load main.lua ── register ── READY ── serve ── SHUTDOWN_GRACEFUL ── exit 0
+                                   ^        │ idle for `sleep.after`
+                                   └────────┴── on_sleep ── SLEEPING ── deep: exit 0
 
-If the core dies, the plugin reconnects (core_session.py) and serves messages meanwhile. A failing handler fails only
-its own call. The process exits on an error in main.lua, without a new core, if the plugin keeps its memory nearly full,
-and by SIGPROF if a C function uses up the processor time, where no hook runs.
+If the core dies, the plugin reconnects and serves messages meanwhile. The process exits on an error in main.lua,
+without a new core, if the plugin keeps its memory nearly full, and by SIGPROF.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
 from reed.wire.requests import SignalMessage
 
-_RECHECK_INTERVAL = 0.1  # seconds, when it is time to sleep and a message is partly read
-_FLUSH_TIMEOUT = 1.0  # seconds that the exit waits for full pipes
+_RECHECK_INTERVAL = 0.1  # when it is time to sleep and a message is partly read
+_FLUSH_TIMEOUT = 1.0
 _ASYNC, _SIGNAL, _RESPONSE, _ERROR = int(Flag.ASYNC), int(Flag.SIGNAL), int(Flag.RESPONSE), int(Flag.ERROR)
 _HEALTH = int(Command.PLUGIN_HEALTH)
 
 
 class Host:
-    """One plugin. It is made in the zygote, and runs in a fork of it."""
+    """Made in the zygote, and run in a fork of it."""
 
     _spec: LuaLaunchSpec
     _folder: Folder
@@ -51,7 +49,7 @@ class Host:
     def __init__(self, sandbox: LuaSandbox) -> None:
         self._sandbox = sandbox
         self._session = CoreSession(sandbox.set_settings)
-        self._chunk = memoryview(bytearray(CHUNK))  # for FIFOs; a plugin pays only for the pages that it fills
+        self._chunk = memoryview(bytearray(CHUNK))
         self._idle_since = 0.0
         self._started = 0.0
         self._dispatcher = HandlerDispatcher(sandbox, self._session.send_signal, self._exit_with)
@@ -83,10 +81,9 @@ class Host:
         self._folder.close()
         self._messaging.close()
 
-    # Starting ---------------------------------------------------------------------------------------------------------
+    # Starting
 
     def load(self, spec: LuaLaunchSpec, paths: FifoPaths | None = None) -> None:
-        """Runs main.lua. `paths` are those of `spec` by default."""
         self._spec = self._dispatcher.spec = self._session.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
@@ -117,7 +114,7 @@ class Host:
         self._start_polling()
 
     def _reconnect(self, connect: Callable[[int], None]) -> None:
-        """Handles messages between the attempts; exits after RECONNECT_TIMEOUT."""
+        """Handles messages between the attempts."""
         log(b"warn", f"connection to the core lost; reconnecting for up to {RECONNECT_TIMEOUT:g} s".encode())
         self._connection.close()
         try:
@@ -137,7 +134,7 @@ class Host:
         assert self._session.connection is not None
         return self._session.connection
 
-    # Serving ----------------------------------------------------------------------------------------------------------
+    # Serving
 
     def turn(self) -> None:
         """One frame or one message; else sleeps or waits. Raises CoreGone."""
@@ -152,7 +149,6 @@ class Host:
             self._poller.wait(left)
 
     def _handle_message(self) -> bool:
-        """False if the inbox is empty."""
         message = self._messaging.next_message()
         if message is None:
             return False
@@ -203,7 +199,6 @@ class Host:
             self._idle_since = time.monotonic()
 
     def _reload(self, data: bytes) -> None:
-        """Malformed settings change nothing."""
         try:
             self._session.apply_settings(strict_json.loads(data))
         except CallError as error:
@@ -223,10 +218,10 @@ class Host:
             raise CallError("no connection to the core yet: requests cannot be made while main.lua loads", status=503)
         self._poller.wait_in_job(seconds)
 
-    # Sleep ------------------------------------------------------------------------------------------------------------
+    # Sleep
 
     def _until_sleep(self) -> float | None:
-        """Seconds; None if the plugin does not sleep, is asleep or busy."""
+        """None if the plugin does not sleep, is asleep or busy."""
         if self._session.sleep is None or self._session.status != Signal.PLUGIN_READY:
             return None
         left = self._idle_since + self._session.sleep[0] - time.monotonic()
@@ -235,7 +230,7 @@ class Host:
         return max(left, 0.0)
 
     def _go_to_sleep(self, connection: CoreConnection) -> None:
-        """Sends SLEEPING. In deep sleep the process exits, unless the core sent something before it received SLEEPING.
+        """In deep sleep the process exits, unless the core sent something before it received SLEEPING.
 
         The core answers in order: once it has answered this registration, everything that it sent before has arrived.
         """
@@ -253,11 +248,10 @@ class Host:
             self._shut_down()
 
     def _wake(self) -> None:
-        """Sends READY if the plugin was asleep."""
         if self._session.status == Signal.PLUGIN_SLEEPING:
             self._session.send_signal(Signal.PLUGIN_READY)
 
-    # Exiting ----------------------------------------------------------------------------------------------------------
+    # Exiting
 
     def _shut_down(self) -> NoReturn:
         """Handles the messages that were read, as no other process can."""
@@ -273,6 +267,5 @@ class Host:
         os._exit(0)
 
     def _exit_with(self, reason: str, stack: str = "") -> NoReturn:
-        """A fork of the zygote has nothing to clean up."""
         log_error(f"{self._spec.name}: {reason}", stack)
         os._exit(1)

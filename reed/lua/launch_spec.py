@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from reed.wire import strict_json
 
-MEMORY = 8 * 1024 * 1024  # bytes of Lua's heap, by default
-CPU = 2.0  # seconds of processor time for each call, by default
+MEMORY = 8 * 1024 * 1024  # of Lua's heap, by default
+CPU = 2.0  # seconds for each call, by default
 
 
 class LuaLaunchSpec(NamedTuple):
@@ -21,17 +21,14 @@ class LuaLaunchSpec(NamedTuple):
     runtime_dir: str
     data_dir: str | None  # only with file_write
     actions: dict[str, int]  # name -> command_id, from plugin.yaml
-    memory: int  # bytes
-    cpu: float  # seconds
+    memory: int
+    cpu: float
     lua: str
     for_lua: bytes  # the part that the SDK needs, as JSON
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
-        """Reads {"name", …, "settings", "limits": {"memory", "cpu"}}; a limit that is null or missing is the default.
-
-        Raises Malformed if the settings cannot be written as JSON.
-        """
+        """`fields`: name, version, …, settings, limits {memory, cpu}. Raises Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
         for_lua = {

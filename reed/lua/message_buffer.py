@@ -1,11 +1,7 @@
 """Splits the bytes of one FIFO into messages; skips the torn message of a writer that died (protocol.md#messages).
 
-    0       4         5      6              38             70          78            82
-    | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |
-
-A writer that dies within a message leaves a torn one. The next message starts with a valid header: magic, version and
-the two names of this FIFO. JSON holds no byte 0x01, so a payload that contains magic and version is torn; everything
-before them is dropped. Only the torn message is lost.
+A valid header has magic, version and the two names of this FIFO. JSON holds no byte 0x01, so a payload that contains
+magic and version is torn; everything before them is dropped.
 """
 
 from __future__ import annotations
@@ -21,13 +17,11 @@ _HEADER = structs.PLUGIN_MESSAGE.size
 _LENGTH = _HEADER - 4
 _START = MESSAGE_MAGIC.to_bytes(4, "little") + bytes([VERSION])
 _NAMES = len(_START) + 1  # offset of the two names
-_CHECKED = _NAMES + 64  # bytes by which a valid header is recognised
+_CHECKED = _NAMES + 64  # bytes
 _PREFIXES = tuple(_START[:size] for size in range(len(_START) - 1, 0, -1))
 
 
 class MessageBuffer:
-    """`dropped` counts the bytes that belonged to no whole message."""
-
     __slots__ = ("_bytes", "_names", "_searched", "dropped")
 
     def __init__(self, source: str, target: str) -> None:
@@ -42,7 +36,6 @@ class MessageBuffer:
 
     @property
     def missing(self) -> int:
-        """Bytes that a partial message lacks, as far as known."""
         if not self._bytes:
             return 0
         if len(self._bytes) < _HEADER:
@@ -53,7 +46,6 @@ class MessageBuffer:
         self._bytes += data
 
     def clear(self) -> None:
-        """Drops a partial message, whose rest will not come."""
         self._drop_to(len(self._bytes))
 
     def next_message(self) -> PluginMessage | None:
@@ -82,7 +74,7 @@ class MessageBuffer:
             return message
 
     def _first_header(self, start: int) -> int:
-        """Where a valid header starts, or the beginning of one at the end of the data; else the end.
+        """Of a valid header, or the beginning of one at the end of the data; else the end.
 
         A writer may send anything: whole headers are searched by their names, in C, and only the end byte by byte.
         """
@@ -97,7 +89,7 @@ class MessageBuffer:
         return at if at >= 0 else len(self._bytes)
 
     def _second_header(self, end: int) -> int:
-        """Where another header starts before `end`, or -1. Within the payload, magic and version are enough."""
+        """Before `end`, or -1. Within the payload, magic and version are enough."""
         at = self._bytes.find(_START, self._searched, end + len(_START) - 1)
         while 0 <= at < _HEADER and not self._matches(at):
             at = self._bytes.find(_START, at + 1, end + len(_START) - 1)
@@ -109,7 +101,7 @@ class MessageBuffer:
         return next((end - len(start) for start in _PREFIXES if tail.endswith(start)), -1)
 
     def _matches(self, at: int) -> bool:
-        """Whether a valid header is there, as far as the bytes go."""
+        """As far as the bytes go."""
         start = self._bytes[at : at + len(_START)]
         names = self._bytes[at + _NAMES : at + _NAMES + len(self._names)]
         return _START.startswith(start) and self._names.startswith(names)

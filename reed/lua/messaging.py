@@ -1,10 +1,6 @@
 """Messages to and from other plugins (reedcms-10.md#messages; fifos.md#requests).
 
-    send ───── Outbound ── fifos/self→B                      fifos/B→self ── Inbound ─┬─ an answer: ends its request
-    request ── send, wait, send again after 1, 2, 4 … s                               ├─ a repeat: answered as before
-                                                                                      └─ new: inbox, for the host
-The poller waits for all FIFOs; the host gives the messages of the inbox to their handlers. Each message gets one
-answer: ACK, DATA if its handler returned something, or ERROR. Only a request waits for it.
+Each message gets one answer: ACK, DATA if its handler returned something, or ERROR. Only a request waits for it.
 """
 
 from __future__ import annotations
@@ -35,8 +31,8 @@ from reed.wire.plugins import PluginMessage
 _ANSWERS = frozenset({MessageType.RESPONSE_ACK, MessageType.RESPONSE_ERROR, MessageType.RESPONSE_DATA})
 _MAX_TYPE = 255
 _DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
-_FIRST_REPEAT = 1.0  # seconds until a request is sent again; the pause doubles each time
-_MAX_TIMEOUT = 3600.0  # seconds of a request
+_FIRST_REPEAT = 1.0  # the pause doubles each time
+_MAX_TIMEOUT = 3600.0
 
 Log = Callable[[bytes, bytes], None]
 
@@ -47,7 +43,7 @@ class _PendingRequest(NamedTuple):
 
 
 class Messaging:
-    """All FIFOs of one plugin, read into `chunk`. `wait(seconds)` polls and reads as the host does between jobs."""
+    """`wait(seconds)` polls and reads as the host does between jobs."""
 
     def __init__(self, paths: FifoPaths, wait: Callable[[float], None], log: Log, chunk: memoryview) -> None:
         self._plugin = paths.plugin
@@ -55,7 +51,7 @@ class Messaging:
         self._wait = wait
         self._log = log
         self._chunk = chunk
-        self._checked = 0  # FifoPaths.changed_at() at the last refresh
+        self._checked = 0  # FifoPaths.changed_at()
         self._peers: tuple[str, ...] = ()
         self.generation = 0  # counts up when `readers` may have changed
         self._inbounds: dict[str, Inbound] = {}
@@ -66,17 +62,17 @@ class Messaging:
         self._answer: PluginMessage | None = None
         self._last_timestamp = 0
 
-    # The FIFOs --------------------------------------------------------------------------------------------------------
+    # The FIFOs
 
     def mark_checked(self) -> None:
-        """Called before the core is asked for its plugins, so that a later FIFO counts as a change."""
+        """Before the core is asked for its plugins, so that a later FIFO counts as a change."""
         self._checked = self._paths.changed_at()
 
     def has_changed(self) -> bool:
         return self._paths.changed_at() != self._checked
 
     def refresh(self, peers: Iterable[str]) -> None:
-        """Opens the FIFOs from these plugins; reopens replaced ones."""
+        """Opens new and replaced FIFOs."""
         self._peers = tuple(peers)
         self.generation += 1
         for gone in self._inbounds.keys() - set(self._peers):
@@ -98,25 +94,21 @@ class Messaging:
             outbound.reopen(self._paths.open_to(other))
 
     def readers(self) -> dict[int, str]:
-        """Descriptors to poll for reading -> the plugins that write to them."""
         return {inbound.fd: source for source, inbound in self._inbounds.items()}
 
     def is_full(self) -> bool:
-        """Whether reading pauses; the pipes hold the rest."""
         return len(self._inbox) >= MAX_QUEUED or self._inbox_bytes > MAX_QUEUED_BYTES
 
     def writers(self) -> list[int]:
-        """Descriptors to poll for writing: of full pipes with a queue."""
         if not self._outbounds:
             return []
         return [each.fd for each in self._outbounds.values() if each.queued and not each.is_broken]
 
     def must_retry(self) -> bool:
-        """Whether a broken pipe has a queue, which `flush` must retry."""
+        """A broken pipe has a queue, which `flush` must retry."""
         return bool(self._outbounds) and any(each.queued and each.is_broken for each in self._outbounds.values())
 
     def is_idle(self) -> bool:
-        """Nothing is queued or partly read."""
         queued = any(each.queued for each in self._outbounds.values())
         return not (self._inbox or queued or any(each.buffer.pending for each in self._inbounds.values()))
 
@@ -130,23 +122,21 @@ class Messaging:
         for fd in [each.fd for each in self._inbounds.values()] + [each.fd for each in self._outbounds.values()]:
             os.close(fd)
 
-    # Receiving --------------------------------------------------------------------------------------------------------
+    # Receiving
 
     def receive(self, source: str) -> bool:
-        """As Inbound.receive."""
         inbound = self._inbounds[source]
         readable = inbound.receive()
         self._sort(inbound)
         return readable
 
     def drain(self) -> None:
-        """Before the process exits: completes partial messages."""
         for inbound in self._inbounds.values():
             inbound.drain()
             self._sort(inbound)
 
     def _sort(self, inbound: Inbound) -> None:
-        """Answers, repeats and new messages. A repeat is answered once, however often it was read."""
+        """A repeat is answered once, however often it was read."""
         dropped, repeats = inbound.buffer.dropped, 0
         repeated: set[int] = set()
         while (message := inbound.buffer.next_message()) is not None:
@@ -176,7 +166,6 @@ class Messaging:
         return message
 
     def _accept_answer(self, message: PluginMessage) -> None:
-        """Drops an answer that no request waits for."""
         if self._pending is None or self._pending.target != message.source_plugin:
             return
         try:
@@ -187,13 +176,12 @@ class Messaging:
         if in_reply_to == self._pending.timestamp:
             self._answer = message
 
-    # Replying ---------------------------------------------------------------------------------------------------------
+    # Replying
 
     def reply_ack(self, message: PluginMessage) -> None:
         self._reply(message, MessageType.RESPONSE_ACK, b'{"in_reply_to":%d}' % message.timestamp)
 
     def reply_data(self, message: PluginMessage, data: bytes) -> None:
-        """`data` is JSON."""
         self._reply(message, MessageType.RESPONSE_DATA, b'{"in_reply_to":%d,"data":%b}' % (message.timestamp, data))
 
     def reply_error(self, message: PluginMessage, status: int, text: str) -> None:
@@ -216,10 +204,10 @@ class Messaging:
         except CallError as error:
             self._log(b"warn", f"cannot answer a message from {source}: {error}".encode())
 
-    # Sending ----------------------------------------------------------------------------------------------------------
+    # Sending
 
     def send(self, arguments: bytes, payload: bytes) -> bytes:
-        """Sends a message; `arguments` is the JSON [target, type]. True if the pipe has it, false if it is queued.
+        """`arguments` is the JSON [target, type]. True if the pipe has the message, false if it is queued.
 
         Raises PluginOffline, PluginBusy, TooLarge, Malformed.
         """
@@ -229,10 +217,10 @@ class Messaging:
         return b"false" if self._outbounds[target].queued else b"true"
 
     def request(self, arguments: bytes, payload: bytes) -> bytes | None:
-        """Sends a message and waits for its answer; `arguments` is the JSON [target, type, seconds].
+        """`arguments` is the JSON [target, type, seconds]. None for ACK, JSON for DATA.
 
-        None for ACK, JSON for DATA; an ERROR is raised as CallError. Everything else that arrives waits, so two plugins
-        whose handlers request each other both time out. Raises PluginTimeout, and as `send`.
+        Everything else that arrives waits, so two plugins whose handlers request each other both time out. Raises
+        CallError for ERROR, PluginTimeout, and as `send`.
         """
         *address, seconds = strict_json.loads(arguments)
         target, message_type = _checked(*address)
@@ -252,7 +240,7 @@ class Messaging:
             self._pending, self._answer = None, None
 
     def _await_answer(self, message: PluginMessage, seconds: float) -> None:
-        """Sends the message again from time to time: a reader that died may have read it."""
+        """Repeats the message: a reader that died may have read it."""
         now = time.monotonic()
         deadline, pause = now + seconds, _FIRST_REPEAT
         repeat_at = now + pause
@@ -261,7 +249,7 @@ class Messaging:
                 pause *= 2
                 repeat_at = now + pause
                 outbound = self._outbound(message.target_plugin)
-                if not outbound.queued:  # otherwise it may still be in the queue
+                if not outbound.queued:  # else it may still be in the queue
                     outbound.push(message)
             self._wait(min(deadline, repeat_at) - now)
             now = time.monotonic()
@@ -289,7 +277,7 @@ class Messaging:
             raise self._unreachable(target, error) from None
 
     def _unreachable(self, target: str, error: OSError) -> CallError:
-        if error.errno == errno.ENXIO:  # only where the sandbox does not let it read its own FIFO
+        if error.errno == errno.ENXIO:  # as BrokenPipeError in Outbound.flush
             return PluginOffline(f"nobody reads the FIFO to {target}", hint=f"is {target} running?")
         if not isinstance(error, FileNotFoundError):
             return CallError(f"the FIFO to {target}: {error.strerror}")
@@ -307,7 +295,6 @@ class Messaging:
                     self._log(b"error", f"messages to {target}: {error}".encode())
 
     def log_unsent(self) -> None:
-        """Before the process exits."""
         for target, outbound in self._outbounds.items():
             if outbound.queued:
                 why = "nobody reads the FIFO" if outbound.is_broken else "the FIFO is full"
@@ -324,7 +311,6 @@ def _checked(target: object, message_type: object) -> tuple[str, int]:
 
 
 def _result(answer: PluginMessage) -> bytes | None:
-    """As `request` returns or raises it."""
     body = strict_json.load_object(answer.payload, _DEPTH)
     if answer.message_type == MessageType.RESPONSE_ACK:
         return None

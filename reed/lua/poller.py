@@ -1,8 +1,5 @@
 """poll(2) over the connection to the core, the FIFOs to this plugin, and full pipes to others.
 
-    Poller.wait(seconds)         between two jobs: reads what arrived
-    Poller.wait_in_job(seconds)  inside a job that waits for another plugin: the core's frames are deferred
-
 Where the sandbox does not let this process hold a FIFO open itself, one without a writer is always readable, and one
 without a reader always writable. Such a FIFO is not polled for a moment.
 """
@@ -21,10 +18,7 @@ _RETRY_INTERVAL = 0.2  # seconds
 
 
 class Poller:
-    """`on_other_frame` handles a frame of the core during a job, if it can.
-
-    Reading what others send is charged to no job.
-    """
+    """`on_other_frame` handles a frame of the core during a job, if it can."""
 
     def __init__(
         self, connection: CoreConnection, messaging: Messaging, on_other_frame: OnFrame, dispatcher: HandlerDispatcher
@@ -34,7 +28,7 @@ class Poller:
         self._messaging = messaging
         self._on_other_frame = on_other_frame
         self._generation = -1
-        self._core = -1  # descriptor of the connection; -1 once it is closed
+        self._core = -1  # descriptor of the connection
         self._readers: dict[int, str] = {}
         self._paused: list[int] = []
         self._poll = select.poll()
@@ -58,7 +52,6 @@ class Poller:
             self._connection.defer_frames(self._on_other_frame)
 
     def flush_within(self, seconds: float) -> None:
-        """Before the process exits: waits for full pipes."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             writers, must_retry = self._messaging.writers(), self._messaging.must_retry()
@@ -72,7 +65,7 @@ class Poller:
         self._messaging.log_unsent()
 
     def _turn(self, seconds: float | None) -> bool:
-        """Polls, reads FIFOs and writes to them; True if the core has sent something."""
+        """Returns whether the core has sent something."""
         poll, writers, must_retry = self._readers_poll(), self._messaging.writers(), self._messaging.must_retry()
         for fd in writers:
             poll.register(fd, select.POLLOUT)

@@ -3,9 +3,8 @@
     Python ── prepare, load, call, signal, finish ──> sdk/plugin.lua ──> the plugin's handler
     Python <── host(operation, strings…) ─────────── guard.ask <─────── the SDK's functions
 
-Only strings, numbers and booleans cross, and to a service only strings. A Python exception in Lua would be an object,
-and so a way out of the sandbox: `_host` raises none. Pushing a string into Lua beyond the memory limit would end the
-process: Python lifts the limit before it pushes one that might not fit, and the Lua side sets it again.
+A Python exception in Lua would be an object, and so a way out of the sandbox: `_host` raises none. Pushing a string
+beyond the memory limit would end the process: Python lifts the limit before, and the Lua side sets it again.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class JobOutcome(NamedTuple):
 
 
 class LuaSandbox:
-    """A runtime with the SDK loaded. It is made in the zygote; `start` gives it to a plugin."""
+    """Made in the zygote, with the SDK loaded; `start` gives it to a plugin."""
 
     def __init__(self, lua: str = "5.5") -> None:
         module = _implementation(lua)
@@ -58,19 +57,20 @@ class LuaSandbox:
         self._services: Mapping[bytes, Service] = {}
         self._memory = 0
         self._lifted = True  # the memory limit
-        self.uncharged = 0.0  # seconds of processor time that the running job waited for and did not use
-        guard = self._chunk("guard", self._host, self._limit)
-        limits = self._chunk("limits", guard)
-        json = self._chunk("json", guard, self._chunk("numbers", guard))
-        sdk = self._chunk("reed", guard, json)
-        files = self._chunk("files", guard, json, limits)
-        self._entries = self._chunk("plugin", guard, json, sdk, files, limits)
+        self.uncharged = 0.0  # processor time that the running job did not use itself
+        run = self.run_sdk_file
+        guard = run("guard", self._host, self._limit)
+        limits = run("limits", guard)
+        json = run("json", guard, run("numbers", guard))
+        sdk = run("reed", guard, json)
+        files = run("files", guard, json, limits)
+        self._entries = run("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
         self.modules = (guard, json, sdk)  # for sdk/testing.lua
         self._runtime.gccollect()  # makes the SDK old: the collector of a fork does not touch its pages
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:
-        """Gives the runtime to a plugin. `memory`: limit in bytes; `spec`: LuaLaunchSpec.for_lua."""
+        """`spec`: LuaLaunchSpec.for_lua."""
         self._services = {b"source": _no_source, **services}
         self._memory = memory
         self._entries[b"prepare"](spec)
@@ -80,14 +80,12 @@ class LuaSandbox:
         return self.enter(self._entries[b"load"], name.encode(), source)
 
     def call(self, command_id: int, payload: bytes) -> JobOutcome:
-        """Runs the handler of a command id: "done" with status and body."""
         return self._enter(self._call, len(payload), command_id, payload)
 
     def signal(self, signal_type: int, data: bytes) -> JobOutcome:
         return self.enter(self._entries[b"signal"], signal_type, data)
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
-        """Runs the handler of a message type: "done" with JSON, or with nothing."""
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
 
     def sleep(self) -> JobOutcome:
@@ -98,7 +96,6 @@ class LuaSandbox:
         return self.enter(self._entries[b"finish"])
 
     def manifest(self) -> bytes:
-        """The handlers that the plugin has set, as JSON."""
         return bytes(self._entries[b"manifest"]())
 
     def set_settings(self, text: bytes) -> None:
@@ -115,15 +112,12 @@ class LuaSandbox:
         self._limit(True)
 
     def run_sdk_file(self, name: str, *arguments: Any) -> Any:
-        return self._chunk(name, *arguments)
-
-    def _chunk(self, name: str, *arguments: Any) -> Any:
         with open(f"{_SDK}/{name}.lua", "rb") as file:
             source = file.read()
         return self._runtime.compile(source, name=f"=reed/{name}.lua".encode(), mode=b"t")(*arguments)
 
     def enter(self, entry: Callable[..., Any], *arguments: int | bytes) -> JobOutcome:
-        """Calls into Lua; returns a JobOutcome whatever the plugin does."""
+        """Returns a JobOutcome whatever the plugin does."""
         size = sum(len(argument) for argument in arguments if isinstance(argument, bytes))
         return self._enter(entry, size, *arguments)
 
@@ -160,7 +154,7 @@ class LuaSandbox:
         return ok, text, self._lift(len(text or b"")), uncharged
 
     def _lift(self, size: int) -> bool:
-        """Lifts the memory limit if `size` more bytes might not fit; returns whether it is lifted."""
+        """If `size` more bytes might not fit; returns whether it is lifted."""
         if not self._lifted and self._runtime.get_memory_used() + size + _SLACK >= self._memory:
             self._limit(False)
         return self._lifted
@@ -171,7 +165,6 @@ class LuaSandbox:
 
 
 def failure(error: ReedError) -> bytes:
-    """An error for the SDK, as the JSON {"status", "code", "message"}."""
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
     return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
@@ -194,5 +187,5 @@ def _implementation(lua: str) -> Any:
 
 
 def _no_attribute(_object: Any, name: Any, _is_setting: bool) -> Any:
-    """Lua reaches no Python object; if one ever got there, it would have no attributes."""
+    """If Lua ever got a Python object, it would have no attributes."""
     raise AttributeError(f"{name!r}")

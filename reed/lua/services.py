@@ -1,7 +1,6 @@
-"""The core's commands for the SDK: JSON in, JSON out (sdk/reed.lua; protocol.md#commands).
+"""The core's commands for the SDK (sdk/reed.lua; protocol.md#commands).
 
-Arguments arrive as one JSON array, content as a JSON text of its own. The bytes of content are passed on unchanged in
-both directions. A CallError becomes a failure in Lua.
+Arguments arrive as one JSON array, content as a JSON text of its own, whose bytes are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -23,18 +22,16 @@ _load, _dump = strict_json.loads, strict_json.dumps
 
 
 class CoreServices:
-    """One method for each command; `request(command, payload)` returns the payload of the core's response."""
-
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._records = {  # imported in the zygote, once for all plugins
+        self._records = {
             command: (record_of(command.request) if command.request else None, record_of(command.response))
             for command in Command
             if command < Command.PLUGIN_REGISTER
         }
 
     def table(self) -> dict[bytes, Callable[..., bytes]]:
-        """The methods by the SDK's names, such as b"snippet.get"."""
+        """By the SDK's names, such as b"snippet.get"."""
         names = [name for name in vars(type(self)) if name.count("_") == 1 and not name.startswith("_")]
         return {name.replace("_", ".").encode(): getattr(self, name) for name in names}
 
@@ -125,7 +122,6 @@ class CoreServices:
         return _dump(self._ask(Command.SEARCH_INDEX, *_load(arguments)).indexed)
 
     def _ask(self, command: Command, *fields: Any) -> Any:
-        """The response record; `fields` are those of the request record. Raises CallError."""
         request, response = self._records[command]
         try:
             payload = bytes(request(*fields).pack()) if request else b""

@@ -1,7 +1,6 @@
-"""Runs a plugin's own tests, tests/test_*.lua, in the plugin's sandbox (sdk/testing.lua).
+"""Runs a plugin's own tests, tests/test_*.lua (lua-api.md#tests).
 
-Each file has a runtime of its own, with main.lua loaded; each `it` has a plugin's limits of memory and processor time.
-There is no core: a test replaces the functions of `require("reed")` that the plugin calls.
+Each file has a sandbox of its own, with main.lua loaded; each `it` has a plugin's limits.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from reed.wire import strict_json
 
 
 class Case(NamedTuple):
-    """One `it` and its result; a file that cannot be loaded is one failed case."""
+    """One `it`; a file that cannot be loaded is one failed case."""
 
     file: str
     title: str
@@ -30,7 +29,7 @@ class Case(NamedTuple):
 
 
 class PluginUnderTest(NamedTuple):
-    """Without `actions` (name -> command_id, from plugin.yaml) main.lua may set a handler for any action."""
+    """Without `actions` (name -> command_id) main.lua may set a handler for any action."""
 
     folder: Path
     settings: dict[str, Any]
@@ -39,7 +38,6 @@ class PluginUnderTest(NamedTuple):
     lua: str = "5.5"
 
     def entry_point(self) -> str:
-        """`entry`, or else main.lua or NAME.lua."""
         places = [self.entry] if self.entry else ["main.lua", f"{self.folder.name}.lua"]
         for place in places:
             if (self.folder / place).is_file():
@@ -83,7 +81,6 @@ def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
 
 
 def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[LuaSandbox, Any]:
-    """A runtime with main.lua, and the runner of sdk/testing.lua."""
     sandbox = LuaSandbox(plugin.lua)
     runner = sandbox.run_sdk_file("testing", *sandbox.modules)
     services: dict[bytes, Service] = {

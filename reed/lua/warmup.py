@@ -1,7 +1,4 @@
-"""Runs a small plugin in the zygote before it forks (process-creation.md#zygote).
-
-The code that each plugin runs is then specialised and its caches are filled, so that a fork changes fewer pages.
-"""
+"""Runs a small plugin in the zygote before it forks (process-creation.md#memory)."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from reed.wire.requests import SignalMessage
 
 _RUNS = 3
 _CALLS = 20
-_TURNS = 4  # for each call: a wait, the call, the signal, the message
+_TURNS = 4  # a wait, the call, the signal, the message
 _FOLDER = os.path.join(os.path.dirname(__file__), "sdk", "warmup")
 
 
@@ -35,8 +32,6 @@ def warm_up() -> None:
 
 
 class _Pipes(FifoPaths):
-    """Unnamed FIFOs from and to a plugin `other`."""
-
     def __init__(self, plugin: str) -> None:
         super().__init__("", plugin)
         self.pipes = (os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC), os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -58,7 +53,7 @@ class _Pipes(FifoPaths):
 
 
 class SimulatedCore:
-    """A core, and another plugin, for the small plugin of sdk/warmup. The registration is answered beforehand."""
+    """For the small plugin of sdk/warmup. The registration is answered beforehand."""
 
     def __init__(self) -> None:
         self.spec = LuaLaunchSpec.of(
@@ -78,7 +73,6 @@ class SimulatedCore:
         self._core.sendall(frames.encode(Command.PLUGIN_REGISTER, answer, Flag.RESPONSE))
 
     def start(self, host: Host) -> None:
-        """From main.lua to READY."""
         host.load(self.spec, self._pipes)
         host.register(self._ours)
 

@@ -1,9 +1,4 @@
-"""PLUGIN TYPES: all that depends on a plugin's type, one module each (adding-a-plugin-type.md).
-
-plugin_type    PluginType, the class
-lua            runs in a fork of the zygote
-native         any executable; its template is Rust
-"""
+"""PLUGIN TYPES: all that depends on a plugin's type, one module each (adding-a-plugin-type.md)."""
 
 from __future__ import annotations
 
@@ -21,5 +16,5 @@ LANGUAGES = {each.language: each for each in TYPES.values()}
 
 
 def type_of(folder: Path, name: str, entry: str) -> PluginType:
-    """The type that a plugin's folder looks like; native when it looks like none."""
+    """What a plugin's folder looks like; native when it looks like none."""
     return next((each for each in TYPES.values() if each.owns(folder, name, entry)), NATIVE)

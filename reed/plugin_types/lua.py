@@ -11,7 +11,7 @@ from reed.lua.launch_spec import MEMORY
 from reed.plugin_types.plugin_type import NAME, PluginType, Project
 from reed.sandbox.rules import Profile
 
-# Python imports late from its library and from this package; never from sys.path, which may contain a site's content.
+# For late imports; not sys.path, which may contain a site's content
 _PYTHON = os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -42,6 +42,6 @@ LUA = PluginType(
     profile=Profile(executes=False, read_paths=("/usr/share/zoneinfo", *_PYTHON)),
     watches_subfolders=True,
     memory=MEMORY,
-    max_private=MEMORY,  # (reedcms-10.md#plugin-types)
+    max_private=MEMORY,  # reedcms-10.md#plugin-types
     tests=_tests,
 )

@@ -13,12 +13,12 @@ from reed.sandbox.rules import Profile
 if TYPE_CHECKING:
     import subprocess
 
-_MAX_LINES = 30  # of cargo's output
+_MAX_LINES = 30
 _ERROR = r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at"
 
 
 def _build(project: Project) -> Result | None:
-    """`cargo build --release`, unless the executable is newer than everything it is made of."""
+    """Unless the executable is newer than everything it is made of."""
     import shutil
 
     folder, name = project.folder, project.name
@@ -37,7 +37,6 @@ def _build(project: Project) -> Result | None:
 
 
 def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
-    """`cargo test`."""
     import shutil
 
     if not (project.folder / "Cargo.toml").is_file():
@@ -75,9 +74,8 @@ def _cargo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _error_lines(done: subprocess.CompletedProcess[str]) -> str:
     """From the first error of the compiler or of a test on; without one, the last lines."""
     lines = (done.stdout + done.stderr).strip().splitlines()
-    first = next(
-        (number for number, line in enumerate(lines) if re.match(_ERROR, line)), max(0, len(lines) - _MAX_LINES)
-    )
+    errors = (number for number, line in enumerate(lines) if re.match(_ERROR, line))
+    first = next(errors, max(0, len(lines) - _MAX_LINES))
     return "\n".join(lines[first : first + _MAX_LINES])
 
 
@@ -95,9 +93,8 @@ NATIVE = PluginType(
     ),
     watches_subfolders=False,
     memory=None,
-    max_private=50 * 1024 * 1024,  # (reedcms-10.md#plugin-types)
+    max_private=50 * 1024 * 1024,  # reedcms-10.md#plugin-types
     tests=_tests,
     build=_build,
-    # the versions that the crate reed-plugin was tested with; cargo adds the plugin itself
-    template_files={"Cargo.lock": Path(__file__).parent.parent / "rust" / "Cargo.lock"},
+    template_files={"Cargo.lock": Path(__file__).parent.parent / "rust" / "Cargo.lock"},  # the tested versions
 )

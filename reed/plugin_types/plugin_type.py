@@ -21,10 +21,10 @@ class Project(NamedTuple):
     folder: Path
     name: str
     settings: dict[str, Any]
-    actions: dict[str, int]  # the command_id of each
+    actions: dict[str, int]  # name: command_id
     entry: str  # of plugin.yaml, or ""
-    lua: str  # the version of Lua
-    say: Callable[[str], object]  # is called before something that takes long
+    lua: str  # version
+    say: Callable[[str], object]  # called before something that takes long
 
 
 def no_build(_project: Project) -> Result | None:
@@ -32,21 +32,19 @@ def no_build(_project: Project) -> Result | None:
 
 
 class PluginType(NamedTuple):
-    """One value of `plugin_type` in plugin-registry.csv."""
-
-    name: str
-    language: str  # of `reed plugin scaffold --lang`: the folder below reed/scaffold/templates
-    entry_points: tuple[str, ...]  # below the folder, the first that exists; or `entry` of plugin.yaml
-    suffix: str  # by which an `entry` of plugin.yaml is recognised; "": by none
-    missing_entry: str  # what its author has to do when there is no code
+    name: str  # in plugin-registry.csv
+    language: str  # of `reed plugin scaffold --lang`: a folder of reed/scaffold/templates
+    entry_points: tuple[str, ...]  # the first that exists, unless plugin.yaml has an `entry`
+    suffix: str  # by which an `entry` of plugin.yaml is recognised
+    missing_entry: str  # hint when there is no code
     command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.lua.host)
     profile: Profile
-    watches_subfolders: bool  # a changed file in a folder below the plugin's own counts as changed code
-    memory: int | None  # bytes: the limit, unless plugin.yaml or reed.yaml sets one
+    watches_subfolders: bool  # for changed code
+    memory: int | None  # bytes, unless plugin.yaml or reed.yaml sets a limit
     max_private: int  # bytes of private memory that `reed plugin test` accepts
-    tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name, "ok" | "failed" | "skipped", detail
+    tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name and Result
     build: Callable[[Project], Result | None] = no_build  # None: nothing to build
-    template_files: Mapping[str, Path] = {}  # added to the template: path in the new folder, and file to copy
+    template_files: Mapping[str, Path] = {}  # path in the new folder: file to copy
 
     def places(self, name: str, entry: str) -> list[str]:
         return [entry] if entry else [place.replace(NAME, name) for place in self.entry_points]

@@ -94,7 +94,6 @@ class SeccompFilter:
         self._pids = [head + 8 * at + 4 for at, value in enumerate(constants) if value == PID]
 
     def install(self, kernel: Kernel) -> Iterator[Step]:
-        """Needs no_new_privs."""
         if self._pids:
             yield Step("seccomp", "fill in the pid", self.fill, ())
         yield Step("seccomp", "install", kernel.prctl, (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._memory, 0, 0))
@@ -148,7 +147,6 @@ def _sockets(kind: Kind) -> Verdict:
 
 
 def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:
-    """Every call that is not always allowed."""
     found: dict[int, Verdict] = {}
 
     def put(calls: Iterable[tuple[Numbers, Verdict]]) -> None:

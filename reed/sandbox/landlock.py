@@ -46,7 +46,6 @@ def abi(kernel: Kernel) -> int:
 
 
 def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
-    """A descriptor. Raises SandboxError."""
     size = 8 if version < 4 else 16 if version < 6 else 24
     attributes = struct.pack("=QQQ", _handled(version), _BIND_TCP | _CONNECT_TCP, _SCOPES)
     buffer = ctypes.create_string_buffer(attributes[:size], size)

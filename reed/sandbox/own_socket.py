@@ -47,7 +47,6 @@ class OwnSocket:
             yield Step("own socket", "seal its address", self._kernel.syscall, arguments)
 
     def connect(self, fd: int) -> None:
-        """Raises OSError."""
         checked(self._kernel.connect(fd, self.address, LENGTH))
 
     def close(self) -> None:

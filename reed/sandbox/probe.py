@@ -67,7 +67,6 @@ def probe(kernel: Kernel, release: str = "") -> Layers:
 
 
 def _needs(linux: str, release: str) -> str:
-    """Also names what else may block the layer if this kernel is new enough."""
     found = re.match(r"(\d+)\.(\d+)", release)
     if not found or _version(*found.groups()) < _version(*linux.split(".")):
         return f"Linux {linux}"

@@ -1,19 +1,12 @@
-"""SCAFFOLD: new plugins from templates, and the row that registers them.
-
-    templates/LANGUAGE/    the files of a plugin that works as it is; LANGUAGE is that of a plugin type
-
-A template is the finished file with the placeholders @name@, @row@ and @crate@. Existing files are never overwritten.
-"""
+"""New plugins from templates: templates/LANGUAGE/ has the files, with placeholders such as @name@."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from reed.errors import ReedError
@@ -28,7 +21,7 @@ _PLACEHOLDER = re.compile(r"@([a-z]+)@")
 
 
 def language_of(name: str) -> str:
-    """The language in a plugin's name, as in new-lua-plugin; "" if there is none or more than one."""
+    """The language in a plugin's name, such as new-lua-plugin; "" if there is none or more than one."""
     found = set(name.split("-")) & LANGUAGES.keys()
     return found.pop() if len(found) == 1 else ""
 
@@ -40,9 +33,9 @@ def row(name: str, language: str) -> str:
 
 
 def files(name: str, language: str) -> dict[str, str]:
-    """The files of a new plugin: path in its folder -> text."""
-    # A TOML string may be written like a JSON string.
-    values = {"name": name, "row": row(name, language), "crate": json.dumps(os.fspath(CRATE), ensure_ascii=False)}
+    """The text of each file of a new plugin."""
+    crate = json.dumps(os.fspath(CRATE), ensure_ascii=False)  # for Cargo.toml: TOML has JSON's strings
+    values = {"name": name, "row": row(name, language), "crate": crate}
     root = TEMPLATES / language
     found = {
         path.relative_to(root).as_posix(): render(path.read_text(encoding="utf-8"), values)
@@ -54,12 +47,11 @@ def files(name: str, language: str) -> dict[str, str]:
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Fills in every @placeholder@. Raises KeyError for an unknown one."""
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
 def write(name: str, language: str, parent: Path) -> tuple[Path, list[str]]:
-    """Creates the folder `name` in `parent`; returns it with the paths in it. Removes it again if a file fails.
+    """Create the folder `name` in `parent`; return it and the files in it.
 
     Raises Malformed for an invalid name, ReedError if the folder exists.
     """
@@ -79,38 +71,3 @@ def write(name: str, language: str, parent: Path) -> tuple[Path, list[str]]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder, list(texts)
-
-
-def update_file(path: Path, update: Callable[[bytes], bytes]) -> None:
-    """Replaces a file's contents by `update` of them, atomically: temporary file, fsync, rename, fsync of the folder.
-
-    The folder is locked meanwhile. Mode and owner stay; a symbolic link is followed. If `update` raises, the file is
-    unchanged. Raises OSError.
-    """
-    path = Path(os.path.realpath(path))
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        new = update(path.read_bytes())
-        _replace(path, new, os.stat(path))
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _replace(path: Path, data: bytes, old: os.stat_result) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            with contextlib.suppress(PermissionError):  # only root can change the owner
-                os.fchown(fd, old.st_uid, old.st_gid)
-            os.fchmod(fd, old.st_mode & 0o7777)
-            os.fsync(fd)
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise

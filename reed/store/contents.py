@@ -11,18 +11,17 @@ changed, and the store looks again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from reed.errors import CallError, Internal, Invalid, JobMemory, JobTimeout
+from reed.errors import CallError, Invalid, JobMemory, JobTimeout
 from reed.store.base import Failed
 from reed.store.field_values import FieldValue, values_of
 from reed.store.merge_patch import merge
 from reed.store.schema_cost import MAX_CONTENT_IN_LOOP, nodes_of
 from reed.store.types import Type, compile_type, outline_of
-from reed.store.workers import Deadline, Origin, Workers
+from reed.store.workers import OrderedJobs, Origin
 from reed.wire import strict_json
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.strict_json import Json
@@ -58,27 +57,7 @@ class Content(NamedTuple):
 Then = Callable[[Content], None]
 
 
-class Contents:
-    def __init__(self, workers: Workers, deadline: Deadline) -> None:
-        self._workers = workers
-        self._deadline = deadline
-        # Of an origin whose content is in a worker: the writes that wait for it.
-        self._away: dict[Origin, deque[Callable[[], None]]] = {}
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._away
-
-    def has_away(self, origin: Origin) -> bool:
-        return bool(self._away) and origin in self._away
-
-    def in_order(self, origin: Origin, write: Callable[[], None], failed: Failed) -> None:
-        """Begin a write: now, or when the contents of this origin before it are back."""
-        if self._away and origin in self._away:
-            self._away[origin].append(lambda: run(write, failed))
-        else:
-            write()
-
+class Contents(OrderedJobs):
     def check(
         self,
         type_: Type,
@@ -110,7 +89,7 @@ class Contents:
             values, is_valid = answer
             (then if is_valid else explain)(Content(text, type_, _field_values(values)))
 
-        self._send("check_content", (*_named(type_), text), checked, failed, origin)
+        self.submit("check_content", (*_named(type_), text), checked, failed, origin)
 
     def merge(self, type_: Type | None, old: bytes, patch: bytes, then: Then, failed: Failed, origin: Origin) -> None:
         """`check` the content with a JSON Merge Patch applied; only apply it if `type_` is None."""
@@ -131,7 +110,7 @@ class Contents:
             else:
                 self._explain(content, None, failed, origin)
 
-        self._send("merge_content", (None if type_ is None else _named(type_), old, patch), merged, failed, origin)
+        self.submit("merge_content", (None if type_ is None else _named(type_), old, patch), merged, failed, origin)
 
     def _explain(self, content: Content, accept: Then | None, failed: Failed, origin: Origin) -> None:
         """Say what is wrong with a content that does not fit: that takes far longer than to find that it does not."""
@@ -151,41 +130,7 @@ class Contents:
             else:
                 failed(error)
 
-        self._send("explain_content", (*_named(type_)[:2], content.text), refuse, give_up, origin)
-
-    def _send(
-        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
-    ) -> None:
-        self._away.setdefault(origin, deque())
-
-        def back(callback: Callable[[], None]) -> None:
-            """Carry on with this write, then with those that waited, until another content is away."""
-            waiting = self._away.pop(origin)
-            run(callback, failed)
-            while waiting and origin not in self._away:
-                waiting.popleft()()
-            if waiting:
-                self._away[origin].extend(waiting)
-
-        self._workers.submit(
-            kind,
-            arguments,
-            lambda answer: back(lambda: done(answer)),
-            lambda error: back(lambda: failed(error)),
-            origin=origin,
-            deadline=self._deadline,
-        )
-
-
-def run(write: Callable[[], None], failed: Failed) -> None:
-    """Run what a caller no longer waits for: an error goes to `failed`; so does a bug, which is raised too."""
-    try:
-        write()
-    except CallError as error:
-        failed(error)
-    except Exception as bug:
-        failed(Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log"))
-        raise
+        self.submit("explain_content", (*_named(type_)[:2], content.text), refuse, give_up, origin)
 
 
 def check_length(content: bytes) -> None:

@@ -6,7 +6,8 @@
     objects    equal members in any order
     1, "1" and true differ; so do null and a missing field
 
-An index of a field stores `key_of` the canonical text: the text itself, or a digest of a long one.
+An index of a field stores `key_of` the canonical text: the text itself, or a digest of a long one; `text_of_key` where
+it can store only text.
 """
 
 from __future__ import annotations
@@ -78,6 +79,16 @@ def satisfies(conditions: dict[str, str], content: bytes) -> bool:
 def key_of(text: str) -> bytes:
     key = text.encode()
     return key if len(key) <= _MAX_KEY else _DIGEST_MARK + blake2b(key, digest_size=32).digest()
+
+
+def text_of_key(key: bytes) -> str:
+    """The key in a store that keeps it as text: a digest in hexadecimal digits."""
+    return key.decode() if is_exact(key) else f"#{key[1:].hex()}"
+
+
+def key_of_text(text: str) -> bytes:
+    """The reverse of `text_of_key`."""
+    return _DIGEST_MARK + bytes.fromhex(text[1:]) if text.startswith("#") else text.encode()
 
 
 def is_exact(key: bytes) -> bool:

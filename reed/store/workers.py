@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from reed.errors import CallError
+from reed.errors import CallError, Internal
 
 Release = Callable[[], None]
 
@@ -97,3 +97,68 @@ class InlineWorkers:
 
     def hold(self, callback: Callable[[Release], None]) -> None:
         callback(lambda: None)
+
+
+class OrderedJobs:
+    """Jobs of an origin in the order of its operations: while one is away, later operations of that origin wait."""
+
+    def __init__(self, workers: Workers, deadline: Deadline) -> None:
+        self._workers = workers
+        self._deadline = deadline
+        self._away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._away
+
+    def has_away(self, origin: Origin) -> bool:
+        return bool(self._away) and origin in self._away
+
+    def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
+        """Begin an operation: now, or when the jobs of this origin before it are back."""
+        if self._away and origin in self._away:
+            self._away[origin].append(lambda: run(begin, failed))
+        else:
+            begin()
+
+    def submit(
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[CallError], None],
+        origin: Origin,
+    ) -> None:
+        """Only from an operation that was begun `in_order`."""
+        self._away.setdefault(origin, deque())
+
+        def back(callback: Callable[[], None]) -> None:
+            """Carry on with this operation, then with those that waited, until another job is away."""
+            waiting = self._away.pop(origin)
+            try:
+                run(callback, failed)
+            finally:
+                while waiting and origin not in self._away:
+                    waiting.popleft()()
+                if waiting:
+                    self._away[origin].extend(waiting)
+
+        self._workers.submit(
+            kind,
+            arguments,
+            lambda answer: back(lambda: done(answer)),
+            lambda error: back(lambda: failed(error)),
+            origin=origin,
+            deadline=self._deadline,
+        )
+
+
+def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
+    """Run what a caller no longer waits for: an error goes to `failed`; so does a bug, which is raised too."""
+    try:
+        begin()
+    except CallError as error:
+        failed(error)
+    except Exception as bug:
+        failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
+        raise

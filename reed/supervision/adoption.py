@@ -20,8 +20,6 @@ REJOIN_TIMEOUT = 10.0  # seconds
 
 
 class Adoption:
-    """`folder` is <runtime folder>/pid/plugins."""
-
     def __init__(self, folder: Path, log: PeerLog) -> None:
         self._folder = folder
         self._log = log

@@ -47,8 +47,7 @@ class Callbacks(Protocol):
 
     def on_state(self, name: str, old: State, new: State) -> None: ...
 
-    def on_gone(self, process: Process, reason: str) -> None:
-        """The process ended or was killed."""
+    def on_gone(self, process: Process, reason: str) -> None: ...
 
     def on_replaced(self, name: str) -> None:
         """Another process became active; the state is the same."""
@@ -59,8 +58,7 @@ class Callbacks(Protocol):
     def on_added(self, name: str) -> None:
         """The plugin's row is new, or replaces one with another type or socket."""
 
-    def on_removed(self, name: str) -> None:
-        """The row is gone, and the process has ended."""
+    def on_removed(self, name: str) -> None: ...
 
 
 class Waiters(Generic[Error]):

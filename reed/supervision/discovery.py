@@ -20,7 +20,6 @@ _MAX_FILES = 1000  # of one plugin
 
 
 def find(name: str, plugin_dirs: Sequence[Path]) -> Path:
-    """The folder of a plugin: the first that exists. Raises ManifestError."""
     for folder in plugin_dirs:
         if (folder / name).is_dir():
             return folder / name

@@ -42,8 +42,6 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An action that checks or changes a snippet before it is written."""
-
     action: Annotated[str, text]
     on_failure: Annotated[str, one_of("refuse", "pass")] = "refuse"  # what happens to the write when the action fails
     timeout: Annotated[float, seconds()] = 5.0

@@ -32,6 +32,7 @@ _IDLE_INTERVAL = 10.0
 _STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
 _REAP_AFTER = 1.0  # whoever started a child reaps it within the turn in which the child ends
 _EMPTY_SWEEPS = 2
+_FORKED = "reed:"  # the name of what the zygote forked begins so, until it executes a program
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -94,7 +95,6 @@ class Orphans:
             self._on_clean()
 
     def _kill_sessions(self) -> bool:
-        """Returns whether there was anything."""
         if not self._sessions:
             return False
         occupied = set()
@@ -132,7 +132,7 @@ class Orphans:
                 elif stat.session not in self._runs and stat.session not in living:
                     self._kill(pid, stat)
                     remain = True
-            elif stat.is_dead and self._reaps_all:
+            elif stat.is_dead and (self._reaps_all or stat.name.startswith(_FORKED)):
                 self._reap_later(pid, stat.start_time, dead)
         self._dead = dead
         return remain
@@ -162,14 +162,22 @@ def become_subreaper() -> None:
 
 
 def children() -> Iterator[int]:
-    """Including zombies."""
     for task in os.listdir("/proc/self/task"):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", "rb") as file:
             yield from map(int, file.read().split())
 
 
+def reap_sessions(sessions: Collection[int]) -> bool:
+    """Reap this process's dead children in these sessions; returns whether a child there still runs."""
+    found = [(pid, stat) for pid in children() if (stat := _stat_or_none(pid)) is not None and stat.session in sessions]
+    for pid, stat in found:
+        if stat.is_dead:
+            _reap(pid)
+    return not all(stat.is_dead for _, stat in found)
+
+
 def is_child(pid: int) -> bool:
-    """Also true for a zombie."""
+    """Also a zombie."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reed.config import Group
@@ -34,8 +34,6 @@ def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> froze
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The user at the other end of a connection to core.sock."""
-
     name: str  # or "uid 1234" for a user without a name
     uid: int
     groups: frozenset[str]
@@ -45,8 +43,6 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The user with this uid, or everyone with this gid, is in the group."""
-
     group: str
     uid: int | None
     gid: int | None
@@ -62,12 +58,11 @@ class People:
         self._permissions[ADMIN] = frozenset(Permission)
         self._rules = [_Rule(ADMIN, owner_uid, None), _Rule(ADMIN, 0, None)]
         for name, group in groups.items():
-            self._rules += [_Rule(name, _id(word, "user", _uid), None) for word in group.users]
-            self._rules += [_Rule(name, None, _id(word, "Unix group", _gid)) for word in group.unix_groups]
+            self._rules += [_Rule(name, _id(word, "user"), None) for word in group.users]
+            self._rules += [_Rule(name, None, _id(word, "Unix group")) for word in group.unix_groups]
         self._cache: dict[tuple[int, frozenset[int]], Person] = {}
 
     def who(self, uid: int, gid: int, gids: Iterable[int]) -> Person:
-        """`gids` are the supplementary ones."""
         found = frozenset((gid, *gids))
         person = self._cache.get((uid, found))
         if person is None:
@@ -91,21 +86,15 @@ def _permission(word: Node) -> Permission:
         raise word.wrong(error.message, error.hint) from None
 
 
-def _id(word: Node, kind: str, look_up: Callable[[str], int]) -> int:
+def _id(word: Node, kind: str) -> int:
     name = str(word.value)
     try:
-        return int(name) if name.isdecimal() else look_up(name)
+        if name.isdecimal():
+            return int(name)
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
     except KeyError:
         noun = kind.removeprefix("Unix ")
         raise word.wrong(f"no {kind} {name!r} on this machine", f"expected a {noun}'s name or number") from None
-
-
-def _uid(name: str) -> int:
-    return pwd.getpwnam(name).pw_uid
-
-
-def _gid(name: str) -> int:
-    return grp.getgrnam(name).gr_gid
 
 
 def _user_name(uid: int) -> str:

@@ -26,7 +26,6 @@ class PidFile(NamedTuple):
 
 
 def pid_file(runtime_dir: Path, name: str, generation: int = 0) -> Path:
-    """`generation` is 0 for the active process."""
     return runtime_dir / "pid" / "plugins" / (f"{name}+{generation}.pid" if generation else f"{name}.pid")
 
 
@@ -62,7 +61,6 @@ def read_pid_file(path: Path) -> PidFile | None:
 
 
 def running_pid(path: Path) -> int | None:
-    """The pid if that process still exists."""
     found = read_pid_file(path)
     return found.pid if found and found.pid > 1 and start_time(found.pid) == found.started else None
 

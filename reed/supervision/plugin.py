@@ -70,7 +70,6 @@ class Plugin(Lifecycle):
         return any(each is not None and each.pid is None for each in (self.process, self.replacement.process))
 
     def specify(self) -> Specification:
-        """As the files are now. Raises ManifestError."""
         return specify(self.newest_row, self._context.config, self._context.manifests)
 
     def refresh(self) -> None:
@@ -273,7 +272,7 @@ class Plugin(Lifecycle):
         draining = self.replacement.drain(self.process) if self.process is not None else None
         self.process = self.last_process = self.replacement.take_candidate()
         self.process.owner = self
-        self.process.activate()
+        self.process.set_active(is_active=True)
         self.spec, self.generation, self.reason = self.process.spec, self.process.generation, ""
         self._context.callbacks.on_replaced(self.name)
         if draining is not None:

@@ -55,7 +55,7 @@ class PluginProcess:
         self._supervision = context.supervision
         self._output = context.output
         self._runtime_dir = spec.launch.runtime_dir
-        self._pid_file = pid_file(self._runtime_dir, self.name, 0 if is_active else self.generation)
+        self._pid_file = self._pid_path(is_active=is_active)
         self._fifo: Path | None = None
         self._capture: Capture | None = None
         self._handle: WatchedProcess | None = None
@@ -102,11 +102,11 @@ class PluginProcess:
         self._supervision.processes[found.pid] = self
         self._output.note(f"{self.name} {self.spec.launch.version} adopted, pid {found.pid}")
 
-    def activate(self) -> None:
-        self._move_pid_file(pid_file(self._runtime_dir, self.name))
-
-    def deactivate(self) -> None:
-        self._move_pid_file(pid_file(self._runtime_dir, self.name, self.generation))
+    def set_active(self, *, is_active: bool) -> None:
+        path = self._pid_path(is_active=is_active)
+        if self._pid_file.exists():
+            self._pid_file.replace(path)
+        self._pid_file = path
 
     def measure(self) -> None:
         self.memory_bytes = self._handle.memory() if self._handle else 0
@@ -206,7 +206,5 @@ class PluginProcess:
             self._fifo.unlink(missing_ok=True)
             self._fifo = None
 
-    def _move_pid_file(self, path: Path) -> None:
-        if self._pid_file.exists():
-            self._pid_file.replace(path)
-        self._pid_file = path
+    def _pid_path(self, *, is_active: bool) -> Path:
+        return pid_file(self._runtime_dir, self.name, 0 if is_active else self.generation)

@@ -6,6 +6,7 @@ moved into the runtime folder in use.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ COLUMNS = (
 )
 STANDARD_FOLDER = Path("/tmp/reed-cms")
 MAX_BYTES = 1024 * 1024
+MAX_LINE = 8 * 1024  # characters of a row; some 10 ms
+_LINES_PER_STEP = 100
 MAX_VERSION = 15  # bytes; a 16-byte field with NUL (protocol.md#plugins)
 
 T = TypeVar("T")
@@ -66,7 +69,6 @@ class _Field(NamedTuple):
         return RegistryError(self.path, message, line=self.line, column=self.column + offset, hint=hint)
 
     def parts(self) -> Iterator[_Field]:
-        """The items of a list such as "editor,admin"."""
         at = 0
         for part in self.text.split(",") if self.text.strip() else []:
             text = part.strip()
@@ -77,11 +79,10 @@ class _Field(NamedTuple):
 
 def load(path: str | os.PathLike[str], runtime_dir: Path) -> list[Row]:
     """Raises RegistryError."""
-    return list(read_rows(path, runtime_dir))
+    return [row for row in read_rows(path, runtime_dir) if row is not None]
 
 
-def read_rows(path: str | os.PathLike[str], runtime_dir: Path) -> Iterator[Row]:
-    """`load` in steps of one row."""
+def read_rows(path: str | os.PathLike[str], runtime_dir: Path) -> Iterator[Row | None]:
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -97,14 +98,18 @@ def read_rows(path: str | os.PathLike[str], runtime_dir: Path) -> Iterator[Row]:
 
 def parse(raw: bytes, path: str, runtime_dir: Path) -> list[Row]:
     """`path` only names the registry in errors."""
-    return list(_rows(raw, path, runtime_dir))
+    return [row for row in _rows(raw, path, runtime_dir) if row is not None]
 
 
-def _rows(raw: bytes, path: str, runtime_dir: Path) -> Iterator[Row]:
+def _rows(raw: bytes, path: str, runtime_dir: Path) -> Iterator[Row | None]:
     by_name: dict[str, Row] = {}
     by_socket: dict[Path, Row] = {}
     header_seen = False
     for number, line in _lines(raw, path):
+        if not line:
+            if not number % _LINES_PER_STEP:
+                yield None
+            continue
         parts = _split(line, number, path)
         if not header_seen:
             _check_header(parts)
@@ -122,17 +127,23 @@ def _rows(raw: bytes, path: str, runtime_dir: Path) -> Iterator[Row]:
 
 
 def _lines(raw: bytes, path: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    """Numbered lines; "" for a comment or an empty line."""
+    for number, line in enumerate(io.BytesIO(raw.removeprefix(b"\xef\xbb\xbf")), 1):
         try:
-            text = line.removesuffix(b"\r").decode()
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             raise RegistryError(path, "is not UTF-8", line=number, column=error.start + 1) from None
-        if text.strip() and not text.startswith("#"):
-            control = _CONTROL.search(text)
-            if control:
-                column = control.start() + 1
-                raise RegistryError(path, f"a control character, {control.group()!r}", line=number, column=column)
-            yield number, text
+        if not text.strip() or text.startswith("#"):
+            yield number, ""
+            continue
+        if len(text) > MAX_LINE:
+            hint = f"at most {MAX_LINE}"
+            raise RegistryError(path, f"a row of {len(text)} characters", line=number, column=MAX_LINE + 1, hint=hint)
+        control = _CONTROL.search(text)
+        if control:
+            column = control.start() + 1
+            raise RegistryError(path, f"a control character, {control.group()!r}", line=number, column=column)
+        yield number, text
 
 
 def _split(line: str, number: int, path: str) -> list[_Field]:

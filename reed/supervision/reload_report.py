@@ -78,7 +78,7 @@ class Pending:
         self._name = name
 
     def done(self, result: str) -> None:
-        """An empty result means that nothing changed."""
+        """ "" means that nothing changed."""
         if result:
             self._report.add(self._name, result)
         self._report.end(self)

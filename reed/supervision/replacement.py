@@ -39,7 +39,6 @@ class Replacement:
         self._candidate.launch()
 
     def take_candidate(self) -> PluginProcess:
-        """The candidate is READY, and becomes the caller's."""
         assert self._candidate is not None
         process = self._candidate.release()
         self._candidate = None
@@ -77,8 +76,6 @@ class Replacement:
 
 
 class Candidate:
-    """`on_refused` is called at most once."""
-
     def __init__(self, context: PluginContext, spec: Specification, on_refused: Callable[[str], None]) -> None:
         self.process = PluginProcess(context, spec, self, is_active=False)
         self._loop = context.supervision.loop
@@ -126,7 +123,7 @@ class Draining:
         self, context: SupervisionContext, process: PluginProcess, on_exit: Callable[[Draining], None]
     ) -> None:
         process.owner = self
-        process.deactivate()
+        process.set_active(is_active=False)
         self._process = process
         self._context = context
         self._on_exit = on_exit

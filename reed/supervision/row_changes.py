@@ -89,11 +89,11 @@ class RowChanges:
         self._context = context
 
     def steps(self) -> Steps:
-        """Raises RegistryError before any change."""
         config = self._context.config
         new: dict[str, Row] = {}
         for row in registry_csv.read_rows(config.registry, config.runtime_dir):
-            new[row.plugin_name] = row
+            if row is not None:
+                new[row.plugin_name] = row
             yield
         self.report = ReloadReport()
         for name in [name for name in self.successors if name not in new]:

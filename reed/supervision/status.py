@@ -40,7 +40,6 @@ def health(plugin: Plugin, now: float, *, fresh: bool) -> dict[str, Any]:
 
 
 def permission_report(plugin: Plugin, config: Config) -> dict[str, Any]:
-    """Where each permission is granted."""
     row, spec, own = plugin.row, plugin.spec, config.plugin(plugin.name)
     launch = spec.launch if spec else None
     return {

@@ -76,7 +76,6 @@ class WatchedProcess:
                 self._process.send(number)
 
     def kill(self) -> None:
-        """With its group."""
         if not self.ended:
             self._kill_group()
             self.send(signal.SIGKILL)

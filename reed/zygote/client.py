@@ -1,11 +1,8 @@
-r"""The core's side of the zygote: requests for plugin processes, each with a pipe that reports the result.
+r"""The core's side of the zygote: requests for processes, each with a pipe that reports the result.
 
-    report = zygote.request(SpawnRequest(…), output_fd)     returns at once; the caller may close output_fd
-    … b"4711\n" … end of file        the process 4711 is confined and runs the plugin's code
-      b"4711\nreason" … end of file  it failed, and exits
-      end of file                    the zygote died before it read the request
-
-`fileno` becomes readable when the zygote dies: call `stop`, then `start` again.
+b"4711\n", end of file         the process 4711 is confined and runs the plugin's code
+b"4711\nreason", end of file   it failed, and exits
+end of file                    the zygote died before it read the request
 """
 
 from __future__ import annotations
@@ -25,15 +22,18 @@ _STOP_SECONDS = 2.0
 
 
 class Zygote:
-    """One zygote process. Start it before the core opens anything; the core must be a child subreaper."""
+    """Start it before the core opens anything.
+
+    `fileno` becomes readable when it dies: call `stop`, then `start` again.
+    """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()  # a request and its descriptors
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()  # with descriptors
 
     def start(self) -> None:
-        """Starts the process. Requests wait in its socket until it is ready (about 200 ms)."""
+        """Requests wait in the socket until the process is ready (about 200 ms)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs, needed("setsid", "the zygote, which plugins are forked from"):
@@ -54,7 +54,7 @@ class Zygote:
         return self._running().fileno()
 
     def request(self, request: SpawnRequest | WorkerRequest, output_fd: int) -> int:
-        """Requests a process and returns its report, a non-blocking pipe. Raises ReedError, OSError."""
+        """Returns the report, a non-blocking pipe; the caller may close `output_fd`. Raises ReedError, OSError."""
         self._running()
         message = request.pack()
         if len(message) > MAX_REQUEST:
@@ -68,7 +68,7 @@ class Zygote:
         return report
 
     def flush(self) -> None:
-        """Sends queued requests until the socket is full; call it again when a report has ended."""
+        """Call it again when a report has ended."""
         while self._unsent and self._socket is not None:
             message, descriptors = self._unsent[0]
             try:
@@ -81,7 +81,6 @@ class Zygote:
             _close(descriptors)
 
     def stop(self) -> None:
-        """Closes the socket, which ends the process; plugins that were forked from it live on."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,7 +1,7 @@
 """clone(2) without libc's fork: for children of the core, and for a faster exec.
 
-CLONE_PARENT makes the new process a sibling of its maker. os.fork would make a child of the zygote, and run libraries'
-fork handlers for threads that the zygote does not have; the pages that these write to would be copied for each plugin.
+os.fork would make a child of the zygote instead of a sibling, and run libraries' fork handlers, which write to pages
+that are then copied for each plugin.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import signal
 _CLONE_VM, _CLONE_PARENT = 0x100, 0x8000
 _SYS_CLONE = {"x86_64": 56}
 _SYS_CLONE_GENERIC = 220  # on all architectures that Linux gained since 2012
-_STACK = 16384  # bytes; usleep needs a few hundred
+_STACK = 16384  # usleep needs a few hundred bytes
 
 
 class Cloning:
     """fork() as a callable: returns 0 in the child. The process must have one thread. Raises OSError."""
 
     def __init__(self, flags: int = _CLONE_PARENT) -> None:
-        """Without flags the child is the caller's own."""
         self._syscall = ctypes.PyDLL(None, use_errno=True).syscall  # PyDLL keeps the GIL
         self._syscall.argtypes = (ctypes.c_long,) * 6
         self._syscall.restype = ctypes.c_long
@@ -36,11 +35,9 @@ class Cloning:
 
 
 class AddressSpaceHolder:
-    """A process that shares this one's memory, sleeps and exits; calling the object starts it.
+    """A process that keeps this one's address space alive for a moment (process-creation.md#native-plugins).
 
-    execve() tears down the old address space first: 2 ms for a fork of the zygote. While another process uses that
-    address space, execve() returns at once, and the teardown happens when the other process exits. This one runs only
-    usleep(3), on its own stack. It keeps the descriptors open that are open when it is started.
+    Calling the object starts it. It keeps the descriptors open that are open then.
     """
 
     def __init__(self, seconds: float) -> None:

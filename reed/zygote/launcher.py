@@ -1,9 +1,7 @@
 """Launches plugins through the zygote, each in its sandbox (supervision.launch_spec.Launcher).
 
-    launch ── rules of row, manifest, reed.yaml ── ruleset ── zygote ── report ── on_launched(pid) | on_failed(reason)
-
-A plugin is not started if its rules cannot be enforced: `sandbox: strict` requires a layer that this kernel lacks, or a
-path of the rules cannot be opened. When the zygote dies, launches in flight fail, and the next one starts a new zygote.
+A plugin is not started if its rules cannot be enforced. When the zygote dies, launches in flight fail, and the next one
+starts a new zygote.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,10 +20,13 @@ from reed.peer_log import THE_CORE, PeerLog
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
+from reed.supervision.orphans import reap_sessions
 from reed.zygote.client import Zygote
 from reed.zygote.request import Program, SpawnRequest, WorkerRequest
 
-_REPORT_BYTES = 4096  # of one read
+_REPORT_BYTES = 4096
+_EXIT_SECONDS = 1.0
+_EXIT_POLL = 0.001
 
 
 class ReadWatcher(Protocol):
@@ -39,10 +41,7 @@ class _Launch(NamedTuple):
 
 
 class ZygoteLauncher:
-    """The core's zygote, and the launches in flight.
-
-    `zygotes` are the pids of all zygotes so far. `on_death` is called when a zygote died and its spare is about to.
-    """
+    """`zygotes` are the pids of all zygotes so far. `on_death`: a zygote has died, and its spare is about to."""
 
     def __init__(
         self, loop: ReadWatcher, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None
@@ -56,7 +55,6 @@ class ZygoteLauncher:
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
 
     def start(self) -> None:
-        """Starts the zygote, if there is none; launches may be requested at once."""
         if self._zygote.alive:
             return
         self._zygote.start()
@@ -88,7 +86,7 @@ class ZygoteLauncher:
     def launch_worker(
         self, memory: int, handlers: dict[str, str], sock: socket.socket, on_failed: Callable[[str], None]
     ) -> None:
-        """A worker (reed.workers) that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
+        """A worker that serves `sock`, which the caller may close then. Raises ReedError, OSError."""
         self.start()
         report = self._zygote.request(WorkerRequest(memory, handlers), sock.fileno())
         self._await_report(report, lambda _: None, on_failed)
@@ -105,6 +103,9 @@ class ZygoteLauncher:
             self._loop.unwatch(report)
             os.close(report)
         self._launches.clear()
+        until = time.monotonic() + _EXIT_SECONDS
+        while reap_sessions(self.zygotes) and time.monotonic() < until:  # the spare, as no sweep of orphans will follow
+            time.sleep(_EXIT_POLL)
 
     def _zygote_died(self) -> None:
         self._loop.unwatch(self._zygote.fileno())

@@ -1,8 +1,5 @@
 """Copies the pages that a start writes to, while the spare process still waits (process-creation.md#prefaulting).
 
-    learn    once, in the zygote: a fork starts a small plugin, and its pagemap tells which pages it wrote to
-    touch    in each spare: one madvise(2) for each run of these pages
-
 Before Linux 5.14 there is no MADV_POPULATE_WRITE, and nothing is copied beforehand.
 """
 
@@ -26,7 +23,7 @@ from reed.zygote.spawn import Spawn
 _MADV_POPULATE_WRITE = 23
 _WRITTEN = 1 << 63 | 1 << 56  # of a pagemap entry: present, and mapped by this process only
 _PAGE = os.sysconf("SC_PAGESIZE")
-_RUN = struct.Struct("=QQ")  # address and length in bytes
+_RUN = struct.Struct("=QQ")  # address, length
 
 
 class Prefault:
@@ -36,13 +33,12 @@ class Prefault:
         self.runs = list(_RUN.iter_unpack(runs))
 
     def touch(self) -> None:
-        """Copies the pages for this process. A run that is not mapped any more is ignored."""
         for address, length in self.runs:
             self._madvise(address, length, _MADV_POPULATE_WRITE)
 
 
 class DryRun:
-    """A start for `learn`. The request is queued and the core's response sent, so that the fork does neither."""
+    """A start for `learn`. The request and the core's response are sent beforehand, so that the fork sends neither."""
 
     def __init__(self, spawn: Spawn, host: Host) -> None:
         self._spawn = spawn
@@ -59,7 +55,7 @@ class DryRun:
             os.close(descriptor)
 
     def start(self) -> None:
-        """From the request to READY, confined. For a fork: it uses the host up."""
+        """Uses the host up."""
         self._spawn.receive(self._receiver)
         self._core.start(self._host)
         self._spawn.confine(self._core.spec)
@@ -84,7 +80,7 @@ def learn(start: Callable[[], None]) -> Prefault:
             start()
             os.write(1, b"".join(_RUN.pack(*run) for run in _written_runs(mappings)))
             os._exit(0)
-        except OSError as error:  # such as no free descriptor: the zygote works without
+        except OSError as error:
             os.write(2, f"zygote: no pages are copied beforehand: {error}\n".encode())
         except BaseException as error:  # noqa: BLE001
             sys.excepthook(type(error), error, error.__traceback__)
@@ -97,7 +93,6 @@ def learn(start: Callable[[], None]) -> Prefault:
 
 
 def _writable_mappings() -> Iterator[tuple[int, int]]:
-    """The first page of each mapping and the one after its last, without the stack and the kernel's own."""
     with open("/proc/self/maps") as maps:
         for line in maps:
             addresses, access, *_ = line.split(maxsplit=2)
@@ -108,7 +103,7 @@ def _writable_mappings() -> Iterator[tuple[int, int]]:
 
 
 def _written_runs(mappings: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Address and length of the neighbouring pages that this process wrote to."""
+    """Address and length."""
     for start, end in mappings:
         entries = array.array("Q", os.pread(0, (end - start) * 8, start * 8))
         first = None

@@ -1,12 +1,6 @@
 """The zygote: a process that holds everything a plugin needs in memory, and forks (process-creation.md#zygote).
 
-    zygote ── clone ──> spare, a child of the core ── reads a request ── spawn.py ── confined ─┬─ runs Lua: host.py
-       ^                                                                                       └─ executes a program
-       └── a pipe tells that the spare has a request: the next spare is made
-
-A spare always waits, so that a start waits neither for a fork nor for page faults. It reads the request itself, because
-pages that the zygote writes to are copied for each plugin (cow_heap.py). Both end when the core's end of the socket
-closes.
+A spare always waits, so that a start waits neither for a fork nor for page faults.
 """
 
 from __future__ import annotations
@@ -29,11 +23,10 @@ from reed.zygote.prefault import DryRun, learn
 from reed.zygote.spawn import Spawn, name_process
 
 _AFTER_FAILURE = 0.1  # seconds
-_HEAD_START = 0.01  # seconds that a plugin has before the next spare is made, unless another request arrives
+_HEAD_START = 0.01  # for a plugin before the next spare is made, unless another request arrives
 
 
 def main() -> None:
-    """Serves launch requests on stdin, a SOCK_SEQPACKET socket, until the core's end closes."""
     name_process("reed:zygote")
     for number in (signal.SIGINT, signal.SIGCHLD):  # the parent may ignore them
         signal.signal(number, signal.SIG_DFL)
@@ -50,8 +43,6 @@ def main() -> None:
 
 
 class ZygoteProcess:
-    """A Spawn and a host with Lua 5.5, both ready; each fork uses them once."""
-
     def __init__(self, core: socket.socket) -> None:
         self._core = core
         self._spawn = Spawn()
@@ -67,7 +58,6 @@ class ZygoteProcess:
         dry_run.close()
 
     def is_core_alive(self) -> bool:
-        """False when the core's end of the socket is closed."""
         try:
             return bool(self._core.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -76,7 +66,7 @@ class ZygoteProcess:
             return False
 
     def make_spare(self) -> bool:
-        """Forks a process and waits until it has read a request; False when there was none or the fork failed."""
+        """Waits until the spare has read a request; False when there was none or the fork failed."""
         accepted, accepting = os.pipe()
         try:
             spare = self._clone()

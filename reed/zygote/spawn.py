@@ -1,12 +1,6 @@
 """Turns a spare process into a plugin's (process-creation.md#start-of-a-process).
 
-    in the zygote   prepares one confinement for each kind of plugin, so that a fork only applies it
-    receive         reads the task, its rule flags, and three descriptors: report, output, ruleset
-    become          new session, streams, name · all layers of reed.sandbox · writes its pid to the report
-                    · Lua: closes the report and runs the host     · a program: execve closes the report
-
-If a step fails, the reason follows the pid in the report, and the process exits. The pid is written last, so that the
-core does not wake up while this process still needs the processor.
+The pid is reported last, so that the core does not wake up while this process still needs the processor.
 """
 
 from __future__ import annotations
@@ -29,15 +23,13 @@ from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import AddressSpaceHolder
 from reed.zygote.request import EXECUTE, MAX_REQUEST, WORK, Program, RuleFlags, WorkerRequest
 
-_ROOM = 64 * 1024 * 1024  # bytes for Python's side: a payload of 16 MiB, its copies and an answer
+_ROOM = 64 * 1024 * 1024  # for Python's side: a payload of 16 MiB, its copies and an answer
 _HOLD_SECONDS = 0.03  # by then the exec is done
-_WORKER_SOCKET = 3  # its number in a worker's process
+_WORKER_SOCKET = 3
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
-    """Made in the zygote, used once in each fork."""
-
     _task: LuaLaunchSpec | Program | WorkerRequest
     _flags: RuleFlags
     _output: int
@@ -48,7 +40,7 @@ class Spawn:
         self._hold_address_space = AddressSpaceHolder(_HOLD_SECONDS)
         self._request = bytearray(MAX_REQUEST)
         self._null = os.open(os.devnull, os.O_RDONLY)
-        # Fixed descriptor numbers, so that the confinement can be prepared.
+        # Fixed descriptor numbers, so that the confinement can be prepared
         self._report, self._ruleset, self._socket_folder = (os.dup(self._null) for _ in range(3))
         self._confinements = {
             (executes, network, mode): self._prepare(executes, network, mode)
@@ -59,12 +51,12 @@ class Spawn:
             self._size = int(statm.read().split()[5]) * resource.getpagesize()
 
     def _prepare(self, executes: bool, network: bool, mode: str) -> Confinement:
-        """A confinement without the plugin's memory limit, socket path and ruleset, which the request brings."""
+        """Without memory limit, socket path and ruleset, which the request brings."""
         rules = rules_for(Profile(executes), "", None, "", "", (), (1,) if network else (), own_socket="", mode=mode)
         return self.sandbox.prepare(rules, keep=(self._report, self._socket_folder), ruleset=self._ruleset)
 
     def receive(self, core: socket.socket) -> bool:
-        """Waits for a request of the core; False when the core closed the socket."""
+        """False when the core closed the socket."""
         if core.recv(1, socket.MSG_PEEK) == EXECUTE:
             self._hold_address_space()  # before it could inherit the report, whose end tells of the exec
         size, control, _, _ = core.recvmsg_into([self._request], _CONTROL)
@@ -86,7 +78,6 @@ class Spawn:
         return True
 
     def become(self, host: Host) -> NoReturn:
-        """Becomes the plugin or worker of the request. `host` is the one for Lua 5.5."""
         os.setsid()
         os.dup2(self._null, 0)
         if isinstance(self._task, WorkerRequest):
@@ -113,14 +104,13 @@ class Spawn:
         host.run(task, confinement.own_socket.connect)
 
     def confine(self, task: LuaLaunchSpec) -> None:
-        """Raises SandboxError."""
         confinement = self._confinements[False, self._flags.network, self._flags.mode]
         assert confinement.own_socket is not None
         confinement.own_socket.set_path(self._address(task.socket_path))
         confinement.apply(self._size + task.memory + _ROOM)
 
     def _address(self, path: str) -> str:
-        """The socket's address: a path longer than connect(2) takes goes through a descriptor of its folder."""
+        """A path longer than connect(2) takes goes through a descriptor of its folder."""
         if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
             os.close(self._socket_folder)
             return path
@@ -163,7 +153,7 @@ class Spawn:
 
 
 def name_process(name: str) -> None:
-    """Sets what ps and top show of this process: at most 15 bytes."""
+    """For ps and top: at most 15 bytes."""
     comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
     os.write(comm, name.encode()[:15])
     os.close(comm)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +11,7 @@ import pytest
 
 import reed
 from reed.cli import main
+from reed.testing import core
 
 CONTRIB_PLUGINS = Path(__file__).parents[2] / "contrib/plugins"
 PYTHONPATH = str(Path(reed.__file__).parent.parent)
@@ -28,35 +24,14 @@ class Ran(NamedTuple):
     err: str
 
 
-def start_core(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """Run `reed serve` in `folder`; returns when the core is ready."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        ready.bind("")
-        ready.settimeout(0.05)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reed", "serve", f"--runtime-dir={folder / 'run'}", *flags],
-            cwd=folder,
-            stderr=(folder / "core.log").open("ab"),
-            env={**ENVIRON, "NOTIFY_SOCKET": "@" + ready.getsockname()[1:].decode()},
-        )
-        for _ in range(400):
-            with contextlib.suppress(TimeoutError):
-                assert ready.recv(64) == b"READY=1"
-                return process
-            assert process.poll() is None, (folder / "core.log").read_text()
-    raise AssertionError("the core was not ready in time")
-
-
 @pytest.fixture(scope="module")
 def site_folder(tmp_path_factory):
     """A site created by `reed init` with a running core and the plugin form-validator, but not simple-seo."""
     folder = tmp_path_factory.mktemp("site")
     assert main(["init", str(folder)]) == 0
     shutil.copytree(CONTRIB_PLUGINS / "form-validator", folder / "plugins/form-validator")
-    process = start_core(folder)
-    yield folder
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    with core(folder):
+        yield folder
 
 
 @pytest.fixture
@@ -64,10 +39,8 @@ def second_core(tmp_path_factory):
     """The runtime folder of another, empty core."""
     folder = tmp_path_factory.mktemp("second")
     assert main(["init", str(folder)]) == 0
-    process = start_core(folder)
-    yield folder / "run"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    with core(folder):
+        yield folder / "run"
 
 
 @pytest.fixture(name="reed")

@@ -60,7 +60,7 @@ def test_settings_in_the_comments_of_reed_yaml_are_valid(reed, tmp_path):
 def test_permissions_of_the_sample_group_editor(reed, tmp_path):
     reed("init")
     sample = "\n".join(line.removeprefix("# ") for line in (tmp_path / "reed.yaml").read_text().splitlines())
-    group = sample[sample.index("groups:") : sample.index("What plugins are told")]
+    group = sample[sample.index("groups:") : sample.index("Settings and limits of plugins")]
     for text in (group, CONFIGURATION[CONFIGURATION.index("groups:  ") : CONFIGURATION.index("limits:\n")]):
         (tmp_path / "shown.yaml").write_text(text)
         editor = load("shown.yaml", {}, {}).groups["editor"]

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.core.calls import Call, Caller
-from reed.core.filters import FilterResult, Filters, filter_result
+from reed.core.filter_result import FilterResult, filter_result
+from reed.core.filters import Filters
+from reed.core.json_checks import HANDLERS, JsonChecks
 from reed.errors import CallError, Conflict, ErrorCode, Invalid, Malformed, NotFound, PluginBusy, PluginOffline
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.store.sqlite import SqliteStore
-from reed.store.workers import Origin
+from reed.store.workers import DEADLINES, InlineWorkers, Origin
 from reed.supervision.manifest import Action, Filter
 from reed.wire import strict_json
 from reed.wire.plugins import PluginAnswer
@@ -74,7 +76,8 @@ class Site:
         self.endpoints: dict[str, Any] = {}
         self.loop = Loop(on_exception=lambda error: pytest.fail(str(error)))
         log = PeerLog(logging.getLogger("test"), self.loop)
-        self.filters = Filters(store, self.endpoints, lambda name: True, 64 * 1024, log)
+        checks = JsonChecks(InlineWorkers(HANDLERS), DEADLINES.job)
+        self.filters = Filters(store, self.endpoints, lambda name: True, 64 * 1024, checks, log)
         self.person = CallOrigin()
 
     def add(

@@ -12,11 +12,13 @@ from reed.config import Limits
 from reed.core.calls import Call, Caller
 from reed.core.commands.plugins import handlers
 from reed.core.connect_rate import ConnectRates
+from reed.core.json_checks import HANDLERS, JsonChecks
 from reed.core.quotas import Quotas
 from reed.core.router import Router
 from reed.errors import ActionNotFound, CallError
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
+from reed.store.workers import DEADLINES, InlineWorkers, Origin
 from reed.supervision.lifecycle import State
 from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
@@ -30,6 +32,7 @@ class CallOrigin:
     """A connection that records the responses."""
 
     caller = EDITOR
+    origin = Origin("somebody", 1)
     buffered_bytes = 0
 
     def __init__(self, quotas: Quotas) -> None:
@@ -66,7 +69,8 @@ class Core:
         limits = Limits(user_calls=1)
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
         self.origin = CallOrigin(self.quotas)
-        table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None)
+        checks = JsonChecks(InlineWorkers(HANDLERS), DEADLINES.job)
+        table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None, checks)
         self._router = Router(table, None, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:

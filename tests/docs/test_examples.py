@@ -122,16 +122,25 @@ def test_reload_and_restart(site) -> None:
 
 
 def test_embedding_a_client(site) -> None:
-    client, _ = blocks("guide/embedding.md", "python")
+    client, _, _ = blocks("guide/embedding.md", "python")
     site.run("reed", "init")
     site.run("reed", "start")
     assert site.run(sys.executable, "-", text=client).splitlines() == ["hello True", "404"]
 
 
 def test_embedding_a_core(site) -> None:
-    _, core = blocks("guide/embedding.md", "python")
+    _, core, _ = blocks("guide/embedding.md", "python")
     site.run("reed", "init")
     site.run(sys.executable, "-", text=core)
+
+
+def test_embedding_in_tests(site) -> None:
+    _, _, example = blocks("guide/embedding.md", "python")
+    site.run("reed", "init")
+    site.run("reed", "plugin", "scaffold", "greeter", "--lang", "lua")
+    printed = site.run(sys.executable, "-", text=example).strip()
+    assert printed == "{'greeting': 'Hello, Ada!'}"
+    assert printed in (DOCS / "guide/embedding.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_of_the_lua_api() -> None:

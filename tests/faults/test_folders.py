@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
+from reed.core_process import CoreProcess
 from reed.errors import CallError, PermissionDenied, ReedError
 
 AS_ROOT = os.geteuid() == 0
@@ -50,7 +51,8 @@ def test_twenty_cores_started_at_once(ground, tmp_path) -> None:
     ground.until(lambda: sum(core.poll() is None for core in cores) == 1, "more than one core, or none", 60)
     for core in cores:
         if core.poll() is None:
-            ground.site.process = core
+            core.returncode = 0  # CoreProcess waits for it, so Popen must not
+            ground.site.process = CoreProcess(core.pid, ground.site.log)
         else:
             losers.append(core.communicate()[1].strip().splitlines())
     assert all(len(lines) == 1 and "another core" in lines[0] for lines in losers), losers
@@ -75,7 +77,7 @@ def test_stale_files_are_replaced_and_wrong_types_refused_by_name(ground, times,
         put(ground.site.runtime_dir / name, kind, treasure)
         try:
             ground.site.start()
-        except AssertionError:
+        except ReedError:
             refused += 1
             last = ground.site.log.read_text().strip().splitlines()[-1]
             assert name.split("/")[0] in last, f"{kind} at {name}: {last}"

@@ -35,8 +35,9 @@ def test_clocks_that_jump(ground, times, tmp_path) -> None:
     ground.config = "timing: {health_interval: 100ms, health_misses: 3, start_deadline: 15s}\n"
     ground.lua("tool", ECHO, ACTIONS)
     command = ground.site.command
+    before = command().index("serve")
     ground.site.command = lambda *flags: [
-        sys.executable, "-c", f"CLOCK = {str(clock)!r}\n{JUMPING}", *command(*flags)[3:]
+        sys.executable, "-c", f"CLOCK = {str(clock)!r}\n{JUMPING}", *command(*flags)[before:]
     ]  # fmt: skip
     client = ground.start()
     pid = ground.plugin_pid(client, "tool")

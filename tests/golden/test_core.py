@@ -12,7 +12,7 @@ from reed.config import Limits
 from reed.core.call_queue import status_error
 from reed.core.calls import Caller
 from reed.core.connect_rate import ConnectRates
-from reed.core.filters import filter_result
+from reed.core.filter_result import filter_result
 from reed.core.quotas import Quotas
 from reed.core.runtime_folder import RuntimeFolder
 from reed.errors import CallError, ReedError

@@ -7,8 +7,9 @@ import logging
 import os
 import resource
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ from reed.config import PluginLimits
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.plugin_types import NATIVE
-from reed.process_handle import start_time
+from reed.process_handle import read_stat, start_time
 from reed.sandbox.confine import Sandbox
 from reed.supervision.launch_spec import LaunchSpec
+from reed.supervision.orphans import Orphans, children
 from reed.supervision.pidfile import kill_leftover, running_pid, write_pid_file
 from reed.supervision.watched_process import WatchedProcess, memory_of
 from reed.zygote.launcher import ZygoteLauncher
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
     from tests.supervision.conftest import World
 
 MB = 1024 * 1024
+
+
+def turn_until(loop: Loop, condition: Callable[[], object]) -> None:
+    for _ in range(500):
+        if condition():
+            break
+        loop.turn(0.02)
+
+
+def make_launcher(loop: Loop) -> ZygoteLauncher:
+    return ZygoteLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
 
 
 class Launched:
@@ -57,13 +70,10 @@ class Launched:
             actions={"go": 1},
         )
         self._read, write = os.pipe()
-        self._launcher = ZygoteLauncher(loop, Sandbox(), PeerLog(logging.getLogger("tests.supervision"), loop))
+        self._launcher = make_launcher(loop)
         self._launcher.launch(self.spec, write, self._launched, self._refused)
         os.close(write)
-        for _ in range(500):
-            if self.pid or self.refusal:
-                break
-            loop.turn(0.02)
+        turn_until(loop, lambda: self.pid or self.refusal)
         self._launcher.close()
 
     def _launched(self, pid: int) -> None:
@@ -77,10 +87,7 @@ class Launched:
         self.end = reason
 
     def wait(self) -> str:
-        for _ in range(500):
-            if self.end:
-                break
-            self.loop.turn(0.02)
+        turn_until(self.loop, lambda: self.end)
         return self.end
 
     def output(self) -> str:
@@ -229,3 +236,39 @@ def test_a_core_kills_processes_of_an_earlier_core_that_it_cannot_adopt(world: W
     world.start_core()
     assert process.wait(10) == -signal.SIGKILL
     assert list(folder.iterdir()) == []
+
+
+def test_a_closed_launcher_leaves_no_process(loop: Loop) -> None:
+    before = {*children()}
+    launcher = make_launcher(loop)
+    launcher.start()
+    turn_until(loop, lambda: {read_stat(pid).name for pid in {*children()} - before} == {"reed:zygote", "reed:spare"})
+    launcher.close()
+    assert {*children()} == before
+
+
+def test_a_launch_of_a_program_leaves_no_process(loop: Loop, tmp_path: Path) -> None:
+    before = {*children()}
+    assert Launched(loop, tmp_path, "#!/bin/sh\n").wait() == "exit status 0"
+    assert {*children()} == before
+
+
+def test_a_worker_that_was_killed_before_it_was_ready_is_reaped(loop: Loop) -> None:
+    """Nobody knows its pid yet, and a core that is embedded does not reap all children of the program."""
+    launcher = make_launcher(loop)
+    orphans = Orphans(loop, launcher._log, (), launcher.zygotes, launcher.is_launching)
+    before = {*children()}
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        launcher.launch_worker(MB, {}, theirs, lambda _: None)
+        turn_until(loop, lambda: workers(before))
+        (worker,) = workers(before)
+        os.kill(worker, signal.SIGKILL)
+    orphans.sweep()
+    turn_until(loop, lambda: worker not in {*children()})
+    assert worker not in {*children()}
+    launcher.close()
+
+
+def workers(before: set[int]) -> list[int]:
+    return [pid for pid in {*children()} - before if read_stat(pid).name == "reed:worker"]

@@ -183,3 +183,18 @@ def test_a_row_with_one_character_more_is_the_same_or_named(at: int, character: 
         assert error.line in (2, 3)  # noqa: PT017
     else:
         assert len(found) <= 1
+
+
+def test_a_row_that_is_too_long_is_refused_with_its_line() -> None:
+    error = refused(HEADER, GOOD.replace("editor,admin", "x," * 5000))
+    assert error.line == 2
+    assert "at most 8192" in str(error)
+
+
+def test_a_file_of_empty_lines_is_read_in_steps(tmp_path: Path) -> None:
+    """A reload takes a slice of each turn, so no step may read thousands of lines."""
+    registry = tmp_path / "r.csv"
+    registry.write_text(HEADER + "\n" * 100_000 + GOOD)
+    steps = list(registry_csv.read_rows(registry, RUN))
+    assert len(steps) > 500
+    assert [row.plugin_name for row in steps if row is not None] == ["seo"]

@@ -9,8 +9,10 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from reed.client import Client, NoAnswer
+from reed.process_handle import read_stat
 
 COUNTER = """
 local plugin = require("reed").create_plugin{ name = "counter", version = "1.0.0" }
@@ -101,6 +103,15 @@ def test_five_restarts_under_load(site) -> None:
                 assert client.answers
     assert site.stop() == 0
     site.no_tracebacks()
+
+
+def test_a_restart_leaves_no_zombie(site) -> None:
+    site.set_rows()
+    site.start()
+    assert site.reed("restart").returncode == 0
+    core = site.process.pid
+    stats = [read_stat(int(pid)) for pid in Path(f"/proc/{core}/task/{core}/children").read_text().split()]
+    assert [stat.name for stat in stats if stat.is_dead] == []
 
 
 def importing(site, *flags: str) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from reed.core.calls import Call, Handle
 from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
+from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
@@ -31,6 +32,7 @@ def handlers(
     events: Events,
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
+    checks: JsonChecks,
 ) -> dict[Command, Handle]:
     def register(_call: Call, _payload: memoryview) -> None:
         raise PermissionDenied("only a plugin can register, on its own socket")
@@ -65,7 +67,7 @@ def handlers(
     return {
         Command.PLUGIN_REGISTER: register,
         Command.PLUGIN_SIGNAL: signal,
-        Command.PLUGIN_SEND: plugin_send(store, endpoints),
+        Command.PLUGIN_SEND: plugin_send(store, endpoints, checks),
         Command.PLUGIN_HEALTH: health,
         Command.PLUGIN_LIST: list_all,
         Command.SYSTEM_STATS: system_stats,

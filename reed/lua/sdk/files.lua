@@ -6,14 +6,14 @@ local gsub, select, setmetatable, sub, tostring, type, math_type = string.gsub, 
 local decode, tonumber, unpack = json.decode, tonumber, table.unpack
 local CHUNK = 32768
 
---- The text of a service (or true), or nil and the reason.
+--- Nil and the reason on failure.
 local function try(operation, ...)
   local ok, text = ask(operation, ...)
   if ok then return text or true end
   return nil, text and decode(text).message or "internal error of the host"
 end
 
---- A path as a string; nothing else may cross to the host.
+--- Only a string may cross to the host.
 local function path_of(value, operation)
   local kind = type(value)
   if kind == "string" or kind == "number" then return tostring(value) end
@@ -28,7 +28,7 @@ local function handle(self)
   return self.handle
 end
 
---- Reads until `enough(buffer)` returns a position, or to the end of the file; returns the text up to that position.
+--- The text up to the position that `enough(buffer)` returns, or to the end of the file.
 local function take(self, enough)
   local id, stop = handle(self), enough(self.buffer)
   while not stop and not self.ended do
@@ -54,7 +54,7 @@ local function read_all(self)
   end
 end
 
---- A number: takes the longest text that may be one.
+--- Takes the longest text that may be a number.
 local function read_number(self)
   local text, reason = take(self, function(buffer)
     local _, stop = find(buffer, "^%s*[%w.+-]*")
@@ -157,7 +157,6 @@ function io.rename(from, to) return try("file.rename", path_of(from, "io.rename"
 open = io.open -- a plugin may replace io.open
 limits.streams(io)
 
---- Stubs for a plugin without the permission.
 local WHY = "this plugin lacks the permission file_write (plugin-registry.csv)"
 local denied = limits.streams(limits.lack({}, "io.", { "close", "lines", "list", "open", "remove", "rename" }, WHY), WHY)
 

@@ -1,9 +1,6 @@
 --[[ The guards of the sandbox: what a plugin can reach, and what stops it (sandbox.md#lua).
 
-    removed    python debug package io os.* dofile loadfile collectgarbage string.dump
-    replaced   os.time/date/clock, load (only text), require (only the plugin's own files), xpcall, debug.traceback
     time       a count hook in every coroutine; once the job's time is used up, each further instruction raises an error
-    memory     the host's limit; `ask` says what happens at the limit
     jobs       plugin code runs in a worker, a coroutine whose stack shows the line where it failed
 
 All functions here use locals: a plugin that overwrites a global or a library function harms only itself. ]]
@@ -18,13 +15,13 @@ local select, setmetatable, sub, tostring, type = select, setmetatable, string.s
 local collectgarbage, concat, format, math_type = collectgarbage, table.concat, string.format, math.type
 local globals = _G
 
---- limit(false) lifts the memory limit, limit(true) restores it.
+--- Lifts (false) or restores the memory limit.
 local function limit(on) pcall(set_limit, on) end
 
 local MEMORY = "not enough memory" -- Lua's own error value
 local guard = { raw_getmetatable = raw_getmetatable }
 
--- Calling the host ----------------------------------------------------------------------------------------------------
+-- Calling the host
 
 local deadline -- of the running job, in processor time
 
@@ -36,16 +33,16 @@ local function answer(called, ok, text, lifted, uncharged)
 end
 
 --- Calls a service of the host with strings; returns `ok, text`. A Python exception must never become a value here: it
--- would be a way out. The host lifts the memory limit if its text might not fit (a failed push ends the process), and
--- says so. It also returns the processor time that it spent for other plugins: the job is not charged for it.
+-- would be a way out. The host says whether it lifted the memory limit for its text, and returns the processor time
+-- that the job is not charged for.
 function guard.ask(operation, ...)
   return answer(pcall(host, operation, ...))
 end
 
--- Time ----------------------------------------------------------------------------------------------------------------
+-- Time
 
 local TICK = 1000 -- instructions between two readings of the clock
-local seconds, limit_text = 0, "" -- a job that ends before its first tick saves the system call for the clock
+local seconds, limit_text = 0, ""
 local expired, place = false, nil
 local pcalls = 0 -- depth of nested pcalls
 
@@ -61,14 +58,14 @@ local function position(thread)
   end
 end
 
---- Raises an error with the line of the plugin that called the SDK.
+--- With the line of the plugin that called the SDK.
 local function blame(message)
   local at = position()
   error(at and at .. ": " .. message or message, 0)
 end
 
 local function tick()
-  deadline = deadline or clock() + seconds
+  deadline = deadline or clock() + seconds -- not earlier: most jobs end before, and save the system call
   if not expired and clock() < deadline then
     if select(3, gethook()) == 1 then sethook(tick, "", TICK) end
     return
@@ -77,19 +74,19 @@ local function tick()
   if not expired then
     expired = true
     limit_text = format("time limit of %g s reached", seconds)
-    limit(false) -- otherwise unwinding ten thousand pcalls could take a collection each
+    limit(false) -- or unwinding each pcall could take a collection
     place = position()
   end
   error(limit_text, 0)
 end
 
--- Jobs ----------------------------------------------------------------------------------------------------------------
+-- Jobs
 
--- These tell how a job ended, not what a coroutine yields: a plugin may yield anything that it holds.
+-- How a job ended; not what a coroutine yields, as a plugin may yield anything.
 local finished -- the worker that reached the end of its job
 local parked = false -- main.lua waits in run()
 local worker, latest, current -- latest: the coroutine of the latest job; current: the handler that it runs
-local main -- the coroutine of main.lua
+local main -- coroutine
 
 local function finish(...)
   finished = running()
@@ -106,7 +103,7 @@ local function watched(body)
   return thread
 end
 
---- The text of an error value, with its place. Calls no metamethod of a plugin.
+--- Calls no metamethod of a plugin.
 local function describe(value, at)
   local kind = type(value)
   local text = "error value is a " .. kind
@@ -119,7 +116,7 @@ local function describe(value, at)
   return text
 end
 
---- Where a coroutine failed; the line of its handler if that has left the stack by a tail call.
+--- The line of the handler if that has left the stack by a tail call.
 local function last_place(thread)
   local at = place or position(thread)
   if at or thread == main or not current then return at or "" end
@@ -127,15 +124,14 @@ local function last_place(thread)
   return info.short_src .. ":" .. info.linedefined
 end
 
---- The outcome of a job that raised an error.
 local function failed(thread, value)
-  limit(false) -- this needs memory, and the job may be at its limit
+  limit(false) -- this needs memory
   local at = last_place(thread)
   local failure = not expired and guard.failure(value)
   local text, stack = describe(value, at ~= "" and at), traceback(thread)
   limit(true)
   latest = nil
-  if not expired then close(thread) end -- runs <close> handlers; after a time-out no hook would stop them
+  if not expired then close(thread) end -- after a time-out no hook would stop <close> handlers
   if expired then return "time", at end
   if value == MEMORY then return "memory", at end
   if failure then return "fail", failure.status, failure.message end
@@ -153,7 +149,7 @@ local function outcome(thread, ok, ...)
   if status(thread) == "dead" and not was_worker then return "done" end
   local text = status(thread) == "dead" and "coroutine.close of the handler" or "coroutine.yield outside of a coroutine"
   local at, stack = last_place(thread), traceback(thread)
-  close(thread) -- a plugin may have kept it, and must not resume it
+  close(thread) -- a plugin that kept it must not resume it
   return "error", describe(text, at), stack
 end
 
@@ -161,8 +157,7 @@ local function start_clock(given)
   seconds, deadline, expired, place, pcalls, finished = given, nil, false, nil, 0, nil
 end
 
---- Runs job(a, b) with `seconds` of processor time; `a` is the plugin's handler. Returns "done" and its results, or
--- "error", text, stack; "time", place; "memory", place; "fail", status, message.
+--- Runs job(a, b) with `seconds` of processor time; `a` is the plugin's handler. Returns the JobOutcome of sandbox.py.
 function guard.run(seconds, job, a, b)
   start_clock(seconds)
   worker = worker or watched(work)
@@ -170,7 +165,7 @@ function guard.run(seconds, job, a, b)
   return outcome(worker, resume(worker, job, a, b))
 end
 
---- Runs main.lua in a coroutine of its own: "run" if it waits in run(), "done" at its end, else as guard.run.
+--- Runs main.lua: "run" if it waits in run(), "done" at its end, else as guard.run.
 function guard.run_main(seconds, chunk)
   start_clock(seconds)
   main = watched(chunk)
@@ -178,7 +173,7 @@ function guard.run_main(seconds, chunk)
   return outcome(main, resume(main))
 end
 
---- Continues main.lua after run(), when the plugin shuts down.
+--- Continues main.lua after run().
 function guard.finish(seconds)
   start_clock(seconds)
   latest = main
@@ -186,37 +181,34 @@ function guard.finish(seconds)
   return "done"
 end
 
---- The outcome of a job that ran out of memory outside of its coroutine. The host has lifted the limit.
+--- A job ran out of memory outside of its coroutine. The host has lifted the limit.
 function guard.out_of_memory()
   local at = latest and last_place(latest) or ""
   worker, latest = nil, nil
   return "memory", at
 end
 
---- plugin.run(): suspends main.lua until the shutdown.
+--- plugin.run()
 function guard.park()
   if parked or running() ~= main then blame("run() is called once, at the end of main.lua") end
   parked = true
   yield()
 end
 
---- `{status, message}` of a valid failure, or nil; reed.lua sets it.
+--- reed.lua sets it.
 function guard.failure() end
 
---- Called once the whole SDK is loaded: makes its objects old, which minor collections do not touch, so that a fork keeps
--- their pages shared with the zygote. Called earlier, the growth of the heap would switch Lua to major collections.
+--- Called once the whole SDK is loaded: minor collections do not touch old objects, so a fork shares their pages with the
+-- zygote. Called earlier, the growth of the heap would switch Lua to major collections.
 function guard.age_heap() collectgarbage("generational") end
 
---- Whether the job's time is used up.
 function guard.is_expired() return expired end
-
---- Whether a coroutine runs, or waits for one that it has resumed.
 function guard.is_running(thread)
   local now = status(thread)
   return now == "running" or now == "normal"
 end
 
--- Safe libraries ------------------------------------------------------------------------------------------------------
+-- Safe libraries
 
 local MAX_PCALLS = 100
 
@@ -225,7 +217,7 @@ local function leave(depth, ...)
   return ...
 end
 
---- Calls pcall or xpcall, nested at most MAX_PCALLS deep: Lua walks over all of them for each error that is caught.
+--- Limits the depth, as Lua walks over all nested pcalls for each error that is caught.
 local function counted(protected, ...)
   local depth = pcalls
   if depth >= MAX_PCALLS then error("pcalls nested deeper than " .. MAX_PCALLS, 0) end
@@ -233,7 +225,7 @@ local function counted(protected, ...)
   return leave(depth, protected(...))
 end
 
---- Coroutines get the hook, and run under a pcall: one that fails in its hook would run its <close> handlers without hooks.
+--- With the hook, and under a pcall: a coroutine that fails in its hook would run its <close> handlers without hooks.
 local function safe_coroutines()
   local function new(body)
     if type(body) ~= "function" then blame("bad argument #1 to 'create' (function expected)") end
@@ -283,7 +275,6 @@ local function safe_basics()
   globals.warn = function(...) guard.ask("log", "warn", concat({ ... })) end
 end
 
---- Removes the ways out, before any code of a plugin runs.
 local function seal()
   local os = globals.os
   globals.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }

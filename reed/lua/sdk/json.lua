@@ -1,10 +1,6 @@
---[[ Strict JSON (RFC 8259; protocol.md#json): decoding and encoding again changes nothing.
+--[[ Strict JSON (RFC 8259; protocol.md#json; lua-api.md#json): decoding and encoding again changes nothing.
 
-    null            json.null (true in a condition!)       []   a table marked as an array: json.array()
-    1, -0, 1e3      integer, integer, float                {}   any other empty table, or json.object()
-
-Rejected: duplicate keys, NaN, infinity, invalid UTF-8, lone surrogates, more than 72 levels (64 of content, and those that
-answers put around it), arrays with gaps, and keys that are not strings. numbers.lua keeps the digits of numbers. ]]
+Arrays with gaps and keys that are not strings are rejected. numbers.lua keeps the digits of numbers. ]]
 local guard, numbers = ...
 
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub,
@@ -16,7 +12,7 @@ local blame, metatable_of = guard.blame, guard.raw_getmetatable
 local huge = math.huge
 local digits_of, spelled, read_number, remember = numbers.digits_of, numbers.spelled, numbers.read, numbers.remember
 
-local MAX_DEPTH = 72
+local MAX_DEPTH = 72 -- 64 of content, and those that answers put around it
 local array_meta = { __metatable = "json array", __name = "json array" }
 local object_meta = { __metatable = "json object", __name = "json object" }
 local null = setmetatable({}, {
@@ -25,7 +21,7 @@ local null = setmetatable({}, {
   __newindex = function() blame("json.null cannot be changed") end,
 })
 
--- Decoding ------------------------------------------------------------------------------------------------------------
+-- Decoding
 
 local value_at -- value_at(text, position, depth) returns the value, the position after it, and digits to remember
 
@@ -45,7 +41,7 @@ local ESCAPES = {
   ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
 }
 
---- An escape sequence at its backslash: its text and the position after it.
+--- The text of an escape sequence, and the position after it.
 local function escape_at(text, at)
   local letter = sub(text, at + 1, at + 1)
   if ESCAPES[letter] then return ESCAPES[letter], at + 2 end
@@ -58,7 +54,7 @@ local function escape_at(text, at)
   return utf8_char(0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)), at + 12
 end
 
---- A string; `at` follows its opening quote.
+--- `at` follows the opening quote.
 local function string_at(text, at)
   local stop = find(text, '["\\%c]', at)
   if stop and byte(text, stop) == 34 then return sub(text, at, stop - 1), stop + 1 end
@@ -156,7 +152,7 @@ local function decode(text)
   return value
 end
 
--- Encoding ------------------------------------------------------------------------------------------------------------
+-- Encoding
 
 local encode_value -- encode_value(value, out, n, depth, path, key, digits) appends to `out`, returns the new n
 
@@ -176,7 +172,7 @@ local function quoted(text, path)
   return '"' .. text .. '"'
 end
 
---- `digits`: how the number was written that was decoded here.
+--- `digits`: how the number was written.
 local function number_text(number, path, digits)
   if digits and numbers.same(digits, number) then return digits end
   if math_type(number) == "integer" then return format("%d", number) end
@@ -256,9 +252,8 @@ local function encode(value)
   return concat(out, "", 1, n)
 end
 
--- What plugins see ----------------------------------------------------------------------------------------------------
+-- What plugins see
 
---- Raises an error with the line of the plugin that called.
 local function checked(ok, result)
   if ok then return result end
   if type(result) == "table" then blame(result.message) end
@@ -267,22 +262,19 @@ end
 
 local json = { null = null }
 
---- The value of a JSON text; an error names line and column.
 function json.decode(text) return checked(pcall(decode, text)) end
 
---- The JSON text of a value: compact, with sorted keys.
+--- Compact, with sorted keys.
 function json.encode(value) return checked(pcall(encode, value)) end
 
---- Marks a table (or a new one) as an array: an empty one is encoded as [].
+--- Marks a table as an array: an empty one is encoded as [].
 function json.array(list) return setmetatable(list or {}, array_meta) end
 
---- Marks a table (or a new one) as an object.
 function json.object(map) return setmetatable(map or {}, object_meta) end
 
 json.number = numbers.of
 json.tonumber = numbers.tonumber
 
---- True for a table that was marked as an array, or has a first item.
 function json.is_array(value)
   if type(value) ~= "table" then return false end
   local meta = metatable_of(value)

@@ -1,8 +1,5 @@
---[[ Safe replacements for what Lua libraries expect, and stubs for what a plugin lacks.
-
-    xpcall, debug.traceback    the handler runs after the error; debug.traceback gives it the stack of the error
-    package                    loaded, preload, path, config; no loader
-    os, debug, package, io …   the other functions are stubs: calling one raises an error that names the limit ]]
+--[[ Safe replacements for what Lua libraries expect, and stubs for what a plugin lacks: calling one raises an error that
+names the limit. ]]
 local guard = ...
 
 local blame, counted, is_expired, raw_traceback, raw_xpcall = guard.blame, guard.counted, guard.is_expired, guard.traceback, guard.xpcall
@@ -12,11 +9,11 @@ local globals = guard.globals
 local limits = {}
 local MAX_LEVEL = 1 << 20
 
--- Errors with their stack ---------------------------------------------------------------------------------------------
+-- Errors with their stack
 
-local caught, catcher -- the stack of the error that an xpcall handler is called for, and the handler's coroutine
+local caught, catcher -- the stack for an xpcall handler, and the handler's coroutine
 
---- A stack without the SDK's own frames.
+--- Without the SDK's own frames.
 local function readable(stack)
   local lines = {}
   for line in gmatch(stack, "[^\n]+") do
@@ -25,7 +22,7 @@ local function readable(stack)
   return concat(lines, "\n")
 end
 
---- debug.traceback([thread,] [message [, level]]); calls no metamethod.
+--- debug.traceback; calls no metamethod.
 local function traceback(thread, message, level)
   if type(thread) ~= "thread" then thread, message, level = nil, thread, message end
   local kind, stack = type(message), nil
@@ -61,9 +58,9 @@ function globals.xpcall(body, handler, ...)
   return outcome(handler, box, counted(raw_xpcall, body, keep, ...))
 end
 
--- Stubs ---------------------------------------------------------------------------------------------------------------
+-- Stubs
 
---- Adds functions to `library` that raise an error with the reason; returns the library.
+--- Adds stubs to `library`, and returns it.
 function limits.lack(library, prefix, names, why)
   for _, name in ipairs(names) do
     library[name] = function() blame(format("%s%s: %s", prefix, name, why)) end
@@ -81,13 +78,12 @@ globals.debug = lack({ traceback = traceback }, "debug.", { "debug", "gethook", 
   "getregistry", "getupvalue", "getuservalue", "sethook", "setlocal", "setmetatable", "setupvalue", "setuservalue",
   "upvalueid", "upvaluejoin" }, "a plugin has only debug.traceback")
 
---- The library `package`, with the table of loaded modules.
 function limits.package(loaded)
   local package = { loaded = loaded, preload = {}, path = "?.lua;?/init.lua", cpath = "", config = "/\n;\n?\n!\n-\n" }
   return lack(package, "package.", { "loadlib", "searchpath" }, "a plugin loads the files of its folder with require")
 end
 
---- Adds the stubs of `io` for standard streams, which no plugin has; returns `io`.
+--- Adds the stubs for standard streams, and returns `io`.
 function limits.streams(io, why)
   why = why or "a plugin has no standard input or output; use print or reed.log"
   lack(io, "io.", { "input", "output", "popen", "read", "tmpfile", "type", "write" }, why)

@@ -1,11 +1,7 @@
---[[ Numbers of JSON whose digits a Lua number would not keep.
+--[[ Numbers of JSON whose digits a Lua number would not keep (lua-api.md#json).
 
-    1.50, 1E2, -0, 0.1000000000000000055511151231257827   a Lua number; its table remembers the digits, and json.encode
-                                                          writes them as long as that field has the same value
-    18446744073709551615                                  an exact number, because it exceeds 64 bits: it supports
-                                                          comparison, `..` and arithmetic (as a float)
-
-Exact numbers can be copied like any value. Their `type` is "table"; json.tonumber gives the nearest Lua number. ]]
+    1.50, 1E2, -0           a Lua number; json.encode writes the digits as long as that field has the same value
+    18446744073709551615    an exact number, because it exceeds 64 bits: comparison, `..`, arithmetic (as a float) ]]
 local guard = ...
 
 local find, format, gsub, huge, match, math_type = string.find, string.format, string.gsub, math.huge, string.match,
@@ -18,7 +14,7 @@ local digits_of = setmetatable({}, { __mode = "k" }) -- exact number -> its digi
 local spelled = setmetatable({}, { __mode = "k" }) -- table -> field -> digits
 local numbers = { digits_of = digits_of, spelled = spelled }
 
---- The shortest digits of a float, with a point or an exponent; nil for infinity and NaN.
+--- The shortest digits; nil for infinity and NaN.
 local function float_text(number)
   for precision = 15, 17 do
     local text = format("%." .. precision .. "g", number)
@@ -27,9 +23,8 @@ local function float_text(number)
 end
 numbers.float_text = float_text
 
--- Exact numbers -------------------------------------------------------------------------------------------------------
+-- Exact numbers
 
---- The Lua number of an operand.
 local function value(operand)
   local number = digits_of[operand] and tonumber(digits_of[operand]) or tonumber(operand)
   if not number then blame(format("attempt to calculate with a %s", type(operand))) end
@@ -82,10 +77,9 @@ local function exact(digits)
   return number
 end
 
--- Reading and writing -------------------------------------------------------------------------------------------------
+-- Reading and writing
 
---- The value of a JSON number, and its digits if json.encode would write the value differently. For a number out of
--- range: nil and the reason.
+--- The value, and its digits if json.encode would write it differently. For a number out of range: nil and the reason.
 function numbers.read(digits)
   local number = tonumber(digits)
   if math_type(number) == "integer" then return number, number == 0 and digits ~= "0" and digits or nil end
@@ -97,7 +91,6 @@ function numbers.read(digits)
   return number, float_text(number) ~= digits and digits or nil
 end
 
---- Remembers how the number in a field of a table was written.
 function numbers.remember(container, field, digits)
   local fields = spelled[container]
   if not fields then
@@ -107,13 +100,12 @@ function numbers.remember(container, field, digits)
   fields[field] = digits
 end
 
---- Whether `digits` still stand for `number`.
 function numbers.same(digits, number)
   local before = tonumber(digits)
   return before == number and math_type(before) == math_type(number)
 end
 
---- json.number: a number that is encoded with exactly these digits.
+--- json.number
 function numbers.of(digits)
   if type(digits) == "number" then digits = math_type(digits) == "integer" and tostring(digits) or float_text(digits) end
   local whole = type(digits) == "string" and match(digits, "^-?%d+()")
@@ -127,7 +119,7 @@ function numbers.of(digits)
   return other and exact(digits) or number
 end
 
---- json.tonumber: the Lua number of a number or an exact number; nil for anything else.
+--- json.tonumber
 function numbers.tonumber(any)
   if type(any) == "number" then return any end
   return digits_of[any] and tonumber(digits_of[any]) or nil

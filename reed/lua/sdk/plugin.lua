@@ -1,6 +1,4 @@
---[[ The functions that the host calls (load, call, signal, message, sleep, finish), and `require` for the plugin's own files.
-
-A job returns what guard.run returns: "done" and results, or "error", "time", "memory", "fail" with theirs. ]]
+--[[ The functions that the host calls, and `require` for the plugin's own files. A job returns what guard.run returns. ]]
 local guard, json, sdk, files, limits = ...
 
 local ask, globals, limit = guard.ask, guard.globals, guard.limit
@@ -11,16 +9,16 @@ local decode, encode, randomseed = json.decode, json.encode, math.randomseed
 local state = sdk.state
 local seconds = 2 -- of processor time for each job
 
--- require -------------------------------------------------------------------------------------------------------------
+-- require
 
 local loaded, loading = { reed = sdk.reed, ["reed-cms-plugin-sdk"] = sdk.reed, _G = globals }, {}
-local builtin = { json = json } -- a file of the plugin with this name takes precedence
+local builtin = { json = json } -- a file of the plugin takes precedence
 local package = limits.package(loaded)
 
 globals.package = package
 for _, name in ipairs { "coroutine", "debug", "math", "os", "package", "string", "table", "utf8" } do loaded[name] = globals[name] end
 
---- The chunk of a Lua file, which must be text; a byte order mark and a first line "#!…" are skipped.
+--- Skips a byte order mark and a first line "#!…".
 local function compile(source, name)
   if find(source, "^\xEF\xBB\xBF") then source = sub(source, 4) end
   if find(source, "^#") then source = gsub(source, "^#[^\n]*", "", 1) end
@@ -31,8 +29,7 @@ local function compile(source, name)
   return chunk, message
 end
 
---- Source and path of a module in the plugin's folder; nil if there is no such file; nil and the reason if it cannot be
--- read.
+--- Source and path of a module; nil if there is no such file; nil and the reason if it cannot be read.
 local function search(name)
   for _, pattern in ipairs { "%s.lua", "%s/init.lua" } do
     local path = format(pattern, (gsub(name, "%.", "/")))
@@ -51,7 +48,7 @@ local function check_name(name)
   if loading[name] and guard.is_running(loading[name]) then blame(format("require: '%s' requires itself", name)) end
 end
 
---- Runs the loader of a module; if it fails, another `require` tries again.
+--- If the loader fails, another `require` tries again.
 local function run(loader, name, place)
   local over <close> = setmetatable({}, { __close = function() loading[name] = nil end })
   loading[name] = running()
@@ -85,16 +82,16 @@ end
 globals.require = function(name) return required(name) end
 globals.json = json
 
--- Called by the host --------------------------------------------------------------------------------------------------
+-- Called by the host
 
 local host = {}
 
---- The host lifts the memory limit to push a long text; from here on it applies again.
+--- The host may have lifted the memory limit to push a long text.
 local function enter(lifted)
   if lifted then limit(true) end
 end
 
---- Called before main.lua, with LuaLaunchSpec.for_lua.
+--- `text`: LuaLaunchSpec.for_lua.
 function host.prepare(text)
   local spec = decode(text)
   state.spec = spec

@@ -1,13 +1,4 @@
---[[ describe, it and assert for a plugin's own tests, tests/test_*.lua (lua-api.md#tests).
-
-    describe("validate", function()
-      it("finds a missing title", function()
-        local report, status = call("validate", { content = { title = "" } })
-        assert.equal(report.issues[1].code, "title-missing")
-      end)
-    end)
-
-There is no core: a test replaces what the plugin calls, as in `require("reed").snippet.get = function(ref) … end`. ]]
+--[[ describe, it and assert for a plugin's own tests, tests/test_*.lua (lua-api.md#tests). ]]
 local guard, json, sdk = ...
 
 local concat, error, format, ipairs, next, pcall = table.concat, error, string.format, ipairs, next, pcall
@@ -18,7 +9,7 @@ local globals, state = guard.globals, sdk.state
 local cases, titles = {}, {} -- titles: of the enclosing describes
 local before = {} -- functions to run before each `it`, outermost first
 
--- Collecting ----------------------------------------------------------------------------------------------------------
+-- Collecting
 
 globals.describe = function(title, body)
   titles[#titles + 1] = title
@@ -36,9 +27,8 @@ globals.it = function(title, body)
   titles[#titles] = nil
 end
 
--- Asserting -----------------------------------------------------------------------------------------------------------
+-- Asserting
 
---- A value as shown in a failed assertion.
 local function show(value)
   if type(value) == "string" then return format("%q", value) end
   if type(value) ~= "table" or value == json.null then return tostring(value) end
@@ -72,17 +62,15 @@ function check.is_true(found) verify(found == true, "expected true, found %s", s
 function check.is_false(found) verify(found == false, "expected false, found %s", show(found)) end
 function check.is_nil(found) verify(found == nil, "expected nil, found %s", show(found)) end
 
---- `text` matches the Lua pattern.
 function check.matches(text, pattern)
   verify(type(text) == "string" and find(text, pattern), "expected a match of %s, found %s", show(pattern), show(text))
 end
 
---- `text` contains the plain text `part`.
 function check.contains(text, part)
   verify(type(text) == "string" and find(text, part, 1, true), "expected %s in %s", show(part), show(text))
 end
 
---- fn() raises an error whose text (or a failure's message) matches the pattern; returns the error.
+--- Returns the error.
 function check.fails(fn, pattern)
   local ok, failure = pcall(fn)
   verify(not ok, "expected an error, but there was none")
@@ -99,9 +87,9 @@ globals.assert = setmetatable(check, {
   end,
 })
 
--- Calling -------------------------------------------------------------------------------------------------------------
+-- Calling
 
---- Calls a handler as the core does; returns the decoded answer and its status. A failure is raised.
+--- As the core does; returns the decoded answer and its status.
 globals.call = function(action, input)
   local id = state.actions[action]
   if not id then guard.blame(format("the plugin has no action '%s'", tostring(action))) end
@@ -112,11 +100,10 @@ globals.call = function(action, input)
   return value, status
 end
 
--- Running -------------------------------------------------------------------------------------------------------------
+-- Running
 
 local runner = {}
 
---- The titles of all cases, as JSON.
 function runner.titles()
   local list = json.array()
   for i, case in ipairs(cases) do list[i] = case.title end
@@ -128,10 +115,9 @@ local function run_case(case)
   case.body()
 end
 
---- Runs one case, within a plugin's limits; returns what guard.run returns.
+--- As guard.run.
 function runner.run(number, seconds) return guard.run(seconds, run_case, cases[number]) end
 
---- Runs a file of tests, which adds its cases.
 function runner.collect(name, source, seconds)
   local chunk, message = guard.load(gsub(source, "^#[^\n]*", "", 1), "@" .. name, "t", globals)
   if not chunk then return "error", message, "" end

@@ -22,17 +22,7 @@ type OnSignal = Box<dyn Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + S
 type OnSleep = Box<dyn Fn(&Context<'_>) -> Result<(), Error> + Send + Sync>;
 type OnMetrics = Box<dyn Fn() -> Value + Send + Sync>;
 
-/// A plugin made of closures by a [`PluginBuilder`].
-///
-/// ```no_run
-/// use reed_plugin::{Plugin, json};
-///
-/// fn main() -> std::process::ExitCode {
-///     Plugin::builder("hello", "1.0.0")
-///         .action("greet", 0x01, |_ctx, input| Ok(json!({"hello": input.json()?})))
-///         .run()
-/// }
-/// ```
+/// A plugin made of closures by a [`PluginBuilder`], as in the [example](crate#a-complete-plugin).
 pub struct Plugin {
     name: String,
     version: String,

@@ -1,7 +1,6 @@
 //! The core's commands, as far as the permissions in the plugin's row allow them.
 //!
-//! They are sent on the connection on which the handler's call arrived. Calls that arrive during a command are handled
-//! after it.
+//! They are sent on the connection of the handler's call. Calls that arrive meanwhile are handled afterwards.
 
 use std::fmt;
 

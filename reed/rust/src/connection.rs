@@ -1,12 +1,7 @@
 //! A connection to the core: frames in, frames out, and the plugin's own requests.
 //!
-//! ```text
-//! receive ── FrameBuffer ─┬─ next()     the next call or signal
-//!                         └─ request()  waits for its response; calls and signals before it are deferred for next()
-//! ```
-//!
 //! Responses have no ids and arrive in the order of the requests. After a timeout the late response is still to come:
-//! it is counted, and skipped when it arrives.
+//! it is counted, and skipped when it arrives. Calls and signals before a response are deferred.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -28,7 +23,6 @@ use crate::wire::frames::{Frame, FrameBuffer, encode};
 const CHUNK: usize = 64 * 1024;
 const MAX_SOCKET_PATH: usize = 107; // bytes: sun_path has 108, the last one NUL
 
-/// One connection to the plugin's socket.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
@@ -38,7 +32,7 @@ pub(crate) struct Connection {
     late_responses: usize,
 }
 
-/// Connects to a path of any length: one that is too long for connect(2) is shortened by a descriptor of its folder.
+/// A path that is too long for connect(2) is shortened by a descriptor of its folder.
 fn connect(socket: &Path) -> std::io::Result<UnixStream> {
     if socket.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH {
         return UnixStream::connect(socket);
@@ -87,12 +81,11 @@ impl Connection {
         }
     }
 
-    /// Whether `request` has deferred a call or signal.
     pub(crate) fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
     }
 
-    /// Reads what is available, and waits if nothing is. The end of the stream is an error.
+    /// Waits if nothing is available. The end of the stream is an error.
     pub(crate) fn receive(&mut self) -> Result<(), Error> {
         match self.stream.read(&mut self.chunk) {
             Ok(size) if size > 0 => {
@@ -108,7 +101,7 @@ impl Connection {
         sys::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(timeout))
     }
 
-    /// Sends a command to the core and returns the payload of its response.
+    /// Returns the payload of the response.
     pub(crate) fn request(
         &mut self,
         command: Command,

@@ -1,4 +1,4 @@
-//! The error type of the crate: what happened, where, and what to do.
+//! The error type of the crate.
 
 use std::fmt;
 use std::io;
@@ -8,8 +8,7 @@ use crate::wire::codes::ErrorCode;
 
 /// What went wrong. Its text says what happened, where, and what to do.
 ///
-/// An error that a handler returns is the answer to its call: [`Error::status`], [`Error::code`] and the text are sent
-/// to the caller. A handler creates its own errors with [`Error::fail`].
+/// An error that a handler returns is the answer to its call, with [`Error::status`], [`Error::code`] and the text.
 #[non_exhaustive]
 pub enum Error {
     /// An environment variable that the core sets is missing or invalid: the core did not start this process.

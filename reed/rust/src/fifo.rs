@@ -1,13 +1,7 @@
 //! FIFOs between plugins: where they are, and one open end of them.
 //!
-//! ```text
-//! RUNTIME/fifos/A→B                the FIFOs of all plugins
-//! RUNTIME/peers/SELF/from/OTHER    hard links to the FIFOs that this plugin reads
-//! RUNTIME/peers/SELF/to/OTHER      and to those that it writes: the only ones that its sandbox shows
-//! ```
-//!
-//! The core creates one FIFO for each ordered pair of plugins, and holds it open while one of the two runs. The SDK
-//! opens both ends O_RDWR: a reader that is also a writer never sees an end of file, and a writer that is also a reader
+//! The sandbox shows only RUNTIME/peers/SELF/from/OTHER and …/to/OTHER, hard links to the FIFOs RUNTIME/fifos/A→B. Both
+//! ends are opened O_RDWR: a reader that is also a writer never sees an end of file, and a writer that is also a reader
 //! never fails with EPIPE. If the sandbox allows only one direction, the FIFO is opened in that direction.
 
 use std::fs;
@@ -29,7 +23,6 @@ pub(crate) enum End {
     Write,
 }
 
-/// The paths of one plugin's FIFOs.
 #[derive(Debug)]
 pub(crate) struct FifoPaths {
     plugin: String,
@@ -50,7 +43,6 @@ impl FifoPaths {
         &self.plugin
     }
 
-    /// Opens the FIFO from (to read) or to (to write) another plugin.
     pub(crate) fn open(&self, end: End, other: &str) -> io::Result<Fifo> {
         match Fifo::open(&self.path(end, other), end) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -67,7 +59,6 @@ impl FifoPaths {
         })
     }
 
-    /// The plugins that may send to this one, or to which this one may send.
     pub(crate) fn others(&self, end: End) -> io::Result<Vec<String>> {
         if let Ok(names) = names_in(&self.links(end)) {
             return Ok(names);
@@ -83,7 +74,6 @@ impl FifoPaths {
         Ok(names_in(&self.fifos)?.iter().filter_map(other).collect())
     }
 
-    /// When a FIFO was last added or removed; None if that is unknown.
     pub(crate) fn changed_at(&self) -> Option<SystemTime> {
         fs::metadata(&self.fifos).and_then(|metadata| metadata.modified()).ok()
     }
@@ -106,7 +96,6 @@ pub(crate) struct Fifo {
 }
 
 impl Fifo {
-    /// Opens the path if it is a FIFO of this user.
     fn open(path: &Path, end: End) -> io::Result<Fifo> {
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let one_way = if end == End::Read { OFlags::RDONLY } else { OFlags::WRONLY };
@@ -124,7 +113,7 @@ impl Fifo {
         Ok(Fifo { fd: Arc::new(fd), path: path.to_owned() })
     }
 
-    /// Whether the path still leads to this FIFO. A core creates new ones if its runtime folder was cleared.
+    /// A core creates new FIFOs if its runtime folder was cleared.
     pub(crate) fn is_current(&self) -> bool {
         match (fstat(&*self.fd), stat(&self.path)) {
             (Ok(own), Ok(found)) => own.st_ino == found.st_ino && own.st_dev == found.st_dev,
@@ -132,13 +121,12 @@ impl Fifo {
         }
     }
 
-    /// Acquires the reader's lock, or has it already; false while another process holds it. During a restart the old
-    /// process of a plugin reads until it ends.
+    /// The reader's lock. During a restart the old process of a plugin reads until it ends.
     pub(crate) fn try_lock(&self) -> bool {
         flock(&*self.fd, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
     }
 
-    /// Reads what is available: None if nothing is, 0 if there is no writer (in a FIFO opened only for reading).
+    /// None if nothing is available, 0 if there is no writer (in a FIFO opened only for reading).
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match rustix::io::read(&*self.fd, buffer) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -146,7 +134,6 @@ impl Fifo {
         }
     }
 
-    /// Writes what fits; returns 0 if the pipe is full.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match rustix::io::write(&*self.fd, bytes) {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),

@@ -26,9 +26,8 @@ use crate::sys;
 use crate::wire::codes::Signal;
 use crate::worker::Worker;
 
-/// How long the end of the process is delayed by full FIFOs.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
-/// When an idle plugin with queued messages or partly read ones checks again whether it can sleep.
+/// For an idle plugin with queued or partly read messages.
 const SLEEP_RETRY: Duration = Duration::from_millis(100);
 
 /// Runs a plugin in the environment that the core set. Logs an error at the end.
@@ -128,7 +127,6 @@ impl<'a> MainThread<'a> {
         self.wait(until_sleep)
     }
 
-    /// Waits until there is something to do, and receives it.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let peers = &self.shared.peers;
         let generation = peers.generation();
@@ -167,8 +165,7 @@ impl<'a> MainThread<'a> {
         if from_core { self.worker.receive() } else { Ok(()) }
     }
 
-    /// The time until the plugin sleeps, or until its process ends if it sleeps deeply already; None if it does not
-    /// sleep.
+    /// Or until its process ends if it sleeps deeply already; None if it does not sleep.
     fn until_sleep(&self) -> Option<Duration> {
         let sleep = self.shared.registration().sleep?;
         let left = match (self.shared.status(), sleep) {
@@ -180,8 +177,8 @@ impl<'a> MainThread<'a> {
         Some(if must_wait { SLEEP_RETRY.min(sleep.after()) } else { left })
     }
 
-    /// A deep sleep ends the process, after it has handled what the core sent meanwhile. If that was no reason to wake
-    /// up (a health check), the next turn ends the process.
+    /// A deep sleep ends the process, after it has handled what the core sent meanwhile: in the next turn, if that was no
+    /// reason to wake up.
     fn sleep(&self) -> Result<(), Error> {
         if self.shared.status() != Signal::Sleeping {
             self.worker.fall_asleep()?;

@@ -1,9 +1,7 @@
 //! Incoming messages: the FIFO from one plugin, and which of its messages were seen before.
 //!
-//! A plugin whose request gets no answer sends it again, with the same timestamp. So the timestamps of the latest
-//! messages are kept, with their answers: a repeated message is not handled again, and gets the same answer.
-//!
-//! A plugin that fills its FIFO with junk is not read for a while (`JunkMeter`).
+//! The timestamps of the latest messages are kept, with their answers: a message that is sent again, with the same
+//! timestamp, is not handled again, and gets the same answer.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,16 +19,14 @@ const MAX_SEEN_BYTES: usize = 64 * 1024; // of their answers
 
 const JUNK_PAUSE: Duration = Duration::from_secs(60);
 const MAX_JUNK: f64 = 2.0 * MAX_PAYLOAD as f64; // bytes: two torn messages of the maximum size
-const REPEAT_COST: u64 = 4096; // bytes of junk that a repeated message counts as: it costs an answer
+const REPEAT_COST: u64 = 4096; // bytes of junk that a repeated message counts as
 
-/// A message that was read.
 pub(crate) enum Arrival {
     New(PluginMessage),
     /// The timestamp of a message that was seen before.
     Repeat(u64),
 }
 
-/// Message type and payload of an answer.
 pub(crate) type SentAnswer = (u8, Vec<u8>);
 
 /// Timestamps of the latest messages with their answers, oldest first.
@@ -41,7 +37,6 @@ struct Seen {
 }
 
 impl Seen {
-    /// False if the timestamp is there already.
     fn insert(&mut self, timestamp: u64) -> bool {
         if self.messages.iter().any(|(seen, _)| *seen == timestamp) {
             return false;
@@ -74,8 +69,8 @@ impl Seen {
     }
 }
 
-/// A leaky bucket: junk fills it, and it empties within [`JUNK_PAUSE`]. A plugin that dies while it writes, or
-/// that repeats its requests, stays far below the limit.
+/// A leaky bucket: junk fills it, and it empties within [`JUNK_PAUSE`]. When it overflows, the FIFO is not read for a
+/// while.
 #[derive(Debug)]
 struct JunkMeter {
     level: f64,
@@ -100,7 +95,6 @@ impl JunkMeter {
     }
 }
 
-/// The FIFO from one plugin.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) fifo: Fifo,
@@ -130,8 +124,7 @@ impl Inbound {
         })
     }
 
-    /// Reads once, at most a chunk; whether there was something. Pauses while an older process of this plugin holds the
-    /// lock, and while there is no writer.
+    /// Whether there was something. Pauses while an older process of this plugin holds the lock, or there is no writer.
     pub(crate) fn receive(&mut self, chunk: &mut [u8]) -> Result<bool, Error> {
         if self.is_paused() {
             return Ok(false);
@@ -163,17 +156,15 @@ impl Inbound {
         Some(Arrival::Repeat(message.timestamp))
     }
 
-    /// Keeps the answer to a message, for repeats of the message.
     pub(crate) fn set_answer(&mut self, timestamp: u64, message_type: u8, payload: Vec<u8>) {
         self.seen.set_answer(timestamp, (message_type, payload));
     }
 
-    /// The answer to a message; None if there is none (yet).
     pub(crate) fn answer_to(&self, timestamp: u64) -> Option<SentAnswer> {
         self.seen.answer_to(timestamp)
     }
 
-    /// Counts the junk since the last time. Over the limit, pauses the FIFO and returns a line for the log.
+    /// Over the limit, pauses the FIFO and returns a line for the log.
     pub(crate) fn check_junk(&mut self) -> Option<String> {
         let dropped = self.buffer.dropped();
         let junk = dropped - self.counted + self.repeats * REPEAT_COST;
@@ -192,7 +183,6 @@ impl Inbound {
         ))
     }
 
-    /// Whether the FIFO is not to be polled now.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused_until.is_some_and(|until| Instant::now() < until)
     }
@@ -205,7 +195,7 @@ impl Inbound {
         self.buffer.pending() > 0
     }
 
-    /// Opens the FIFO again if the core replaced it, and drops an incomplete message of the old one.
+    /// Drops an incomplete message of the old FIFO.
     pub(crate) fn reopen_if_replaced(&mut self, paths: &FifoPaths) -> Result<(), Error> {
         if !self.fifo.is_current() {
             let reopened = Inbound::open(paths, &self.source)?;

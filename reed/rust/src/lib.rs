@@ -1,7 +1,7 @@
 //! Plugins for ReedCMS in Rust.
 //!
-//! A plugin is a process that the core starts. The core sends it calls and signals, and answers its commands; other
-//! plugins send it messages. This crate implements the protocol; a plugin provides the handlers.
+//! A plugin is a process that the core starts. This crate implements the protocol; a plugin provides the handlers for
+//! calls, signals, and messages of other plugins.
 //!
 //! # A complete plugin
 //!
@@ -47,9 +47,8 @@
 //! [`PluginBuilder::action`] adds an action, with its `command_id` in plugin.yaml. The handler gets a [`Context`] and an
 //! [`Input`], and returns a JSON value, a [`Reply`] (bytes, or another status) or `()`.
 //!
-//! An error is the answer to the call. Handlers create their own with [`Error::fail`] and pass on those of the core with
-//! `?`: if a snippet does not exist, the caller gets status 404. A panic is status 500, and the plugin continues, so do
-//! not set `panic = "abort"` in Cargo.toml.
+//! An error is the answer to the call: [`Error::fail`], or one of the core, passed on with `?`. A panic is status 500,
+//! and the plugin continues, so do not set `panic = "abort"` in Cargo.toml.
 //!
 //! Calls run one after the other. With [`PluginBuilder::concurrency`] several run at the same time, each on a thread and
 //! a connection of its own. Handlers are `Fn`, so keep mutable state in a `Mutex` or an atomic.
@@ -87,9 +86,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Context::send_message`] does not wait for an answer. [`Context::request`] does, and sends the message again if no
-//! answer arrives, in case the other plugin was restarted. What the handler returns is the answer: `()` an ACK, a JSON
-//! value DATA, an error ERROR; [`Answer::None`] sends none. A message that arrives again is not handled again.
+//! [`Context::request`] sends the message again if no answer arrives, in case the other plugin was restarted; it is
+//! handled once. What the handler returns is the answer: `()` an ACK, a JSON value DATA, an error ERROR;
+//! [`Answer::None`] sends none.
 //!
 //! If the FIFO is full, up to 1,024 messages or 1 MiB are queued for each target; beyond that sending fails with
 //! [`Error::QueueFull`]. The same number of received messages is held for their handlers; further ones stay in their
@@ -103,8 +102,7 @@
 //! before. [`Context::send_signal`] sends BUSY, READY or ERROR to the core.
 //!
 //! A plugin sleeps when it was idle for the time in plugin.yaml, or in [`PluginBuilder::sleep`];
-//! [`PluginBuilder::on_sleep`] is called before. In a light sleep the process waits, in a deep sleep it ends; a call, a
-//! message or WAKE_UP wakes it.
+//! [`PluginBuilder::on_sleep`] is called before. A call, a message or WAKE_UP wakes it.
 //!
 //! # Restart of the core
 //!
@@ -113,8 +111,7 @@
 //!
 //! # Log
 //!
-//! [`log::debug`], [`log::info`], [`log::warn`] and [`log::error`] write to the plugin's log: `reed plugin logs NAME -f`.
-//! So does everything on standard output and error.
+//! The functions of [`log`] write to the plugin's log (`reed plugin logs NAME -f`), as does standard output and error.
 //!
 //! # Other types, and tests
 //!

@@ -1,7 +1,7 @@
 //! Lines for the plugin's log, by level.
 //!
-//! The core reads what a plugin writes to its standard output and error, and stores it under the plugin's name:
-//! `reed plugin logs NAME -f`. Each function writes `level: message`; further lines of a message are indented.
+//! `reed plugin logs NAME -f` shows them. Each function writes `level: message` to standard error; further lines of a
+//! message are indented.
 //!
 //! ```
 //! reed_plugin::log::warn(format_args!("{} pages have no title", 3));

@@ -1,13 +1,6 @@
 //! Answers to messages of other plugins.
 //!
-//! ```text
-//! handler        message type   payload
-//! Answer::Ack    RESPONSE_ACK   {"in_reply_to": N}
-//! Answer::Data   RESPONSE_DATA  {"in_reply_to": N, "data": …}
-//! Err            RESPONSE_ERROR {"in_reply_to": N, "status": …, "error": …}
-//! ```
-//!
-//! N is the timestamp of the message that is answered.
+//! Their payload has `in_reply_to`, the timestamp of the message that is answered, and `data` or `status` and `error`.
 
 use serde_json::{Value, json};
 
@@ -40,7 +33,6 @@ impl From<Value> for Answer {
     }
 }
 
-/// The message type and payload of an answer; None if none is to be sent.
 pub(crate) fn encode(outcome: &Result<Answer, Error>, in_reply_to: u64) -> Option<(u8, Vec<u8>)> {
     let (message_type, body) = match outcome {
         Ok(Answer::None) => return None,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Counters since the start of the process, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     started: Instant,
@@ -57,7 +56,7 @@ impl Metrics {
         self.started.elapsed().saturating_sub(last)
     }
 
-    /// The answer to PLUGIN_HEALTH. `own` are the plugin's own metrics.
+    /// `own` are the plugin's own metrics.
     pub(crate) fn to_json(&self, bytes_dropped: u64, messages_waiting: usize, own: &Value) -> Value {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         json!({
@@ -74,7 +73,6 @@ impl Metrics {
     }
 }
 
-/// See [`Metrics::activity`].
 pub(crate) struct Activity<'a>(&'a Metrics);
 
 impl Drop for Activity<'_> {

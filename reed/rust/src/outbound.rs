@@ -1,13 +1,6 @@
 //! Outgoing messages: the FIFO to one plugin, and the queue for what its pipe has no room for.
 //!
-//! ```text
-//! push ─┬─ written to the pipe
-//!       ├─ the pipe is full          queued; written when the pipe has room
-//!       ├─ the write fails           an error for the caller; queued messages are retried
-//!       └─ the queue is full as well Error::QueueFull
-//! ```
-//!
-//! A message that is partly written is completed before any other.
+//! If a write fails, its caller gets the error; queued messages are retried.
 
 use std::collections::VecDeque;
 
@@ -19,7 +12,6 @@ use crate::wire::message::PluginMessage;
 const MAX_QUEUED_MESSAGES: usize = 1024;
 const MAX_QUEUED_BYTES: usize = 1024 * 1024; // the newest message may exceed it
 
-/// The FIFO to one plugin.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) fifo: Fifo,
@@ -28,7 +20,7 @@ pub(crate) struct Outbound {
     written: usize, // bytes of the first message in the queue
     queued_bytes: usize,
     last_timestamp: u64,
-    write_failed: bool, // the last one: poll always reports such a pipe as ready, so it must not be polled
+    write_failed: bool, // poll always reports such a pipe as ready
 }
 
 impl Outbound {
@@ -44,7 +36,6 @@ impl Outbound {
         })
     }
 
-    /// A timestamp that no earlier message in this FIFO has.
     pub(crate) fn unique_timestamp(&mut self, now: u64) -> u64 {
         self.last_timestamp = now.max(self.last_timestamp + 1);
         self.last_timestamp
@@ -70,7 +61,6 @@ impl Outbound {
         flushed
     }
 
-    /// Writes as much of the queue as the pipe has room for.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         while let Some(first) = self.queue.front() {
             let written = self.fifo.write(first.get(self.written..).unwrap_or_default());
@@ -91,17 +81,15 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// Whether messages are queued because the pipe is full.
     pub(crate) fn is_blocked(&self) -> bool {
         self.waiting() > 0 && !self.write_failed
     }
 
-    /// Whether messages are queued because the last write failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.waiting() > 0 && self.write_failed
     }
 
-    /// Opens the FIFO again if the core replaced it; a partly written message is then sent again from its start.
+    /// A partly written message is sent again from its start.
     pub(crate) fn reopen_if_replaced(&mut self, paths: &FifoPaths) -> std::io::Result<()> {
         if !self.fifo.is_current() {
             self.fifo = paths.open(End::Write, &self.target)?;

@@ -1,14 +1,8 @@
 //! Messages between plugins: all FIFOs of this plugin, and its requests to other plugins.
 //!
-//! ```text
-//! send ────────── Outbound ── fifos/self→B            fifos/B→self ── Inbound ─┬─ an answer ── wakes its request
-//! request ── send, wait, send again after 1, 2, 4 … s                          ├─ a repeat ── the same answer again
-//! main thread: flush, when a pipe has room again                               └─ new ── inbox ── main thread
-//! ```
-//!
 //! The main thread handles messages. A handler that waits in `request`, on any thread, reads the FIFO of its answer
-//! itself; other messages that it finds there go to the inbox. Locks are held during reads and writes, never during a
-//! wait.
+//! itself; other messages that it finds there go to the inbox. While that is full, nothing is read. Locks are held
+//! during reads and writes, never during a wait.
 
 mod requests;
 
@@ -38,7 +32,6 @@ const CHUNKS_PER_FIFO: usize = 4;
 const MAX_INBOX_MESSAGES: usize = 1024;
 const MAX_INBOX_BYTES: usize = 1024 * 1024; // the newest messages may exceed it
 
-/// Messages to be handled. While it is full nothing is read, and further messages stay in their pipes.
 #[derive(Debug, Default)]
 struct Inbox {
     messages: VecDeque<PluginMessage>,
@@ -69,7 +62,6 @@ struct Reading {
     chunk: Vec<u8>,
 }
 
-/// All FIFOs of one plugin.
 #[derive(Debug)]
 pub(crate) struct Peers {
     paths: FifoPaths,
@@ -77,7 +69,6 @@ pub(crate) struct Peers {
     writing: Mutex<BTreeMap<String, Outbound>>,
     reading: Mutex<Reading>,
     requests: Requests,
-    /// Wakes the main thread when a message is in the inbox or a pipe is full.
     pub(crate) waker: Waker,
     generation: AtomicU64,
 }
@@ -97,8 +88,7 @@ impl Peers {
 
     // FIFOs
 
-    /// Opens the FIFOs from other plugins, and opens those again that were replaced. Without `known`, the other plugins
-    /// are found by their FIFOs.
+    /// Opens new and replaced FIFOs. Without `known`, the other plugins are found by their FIFOs.
     pub(crate) fn refresh(&self, known: Option<&[String]>) {
         *lock(&self.refreshed_at) = self.paths.changed_at();
         let sources = match known.map_or_else(|| self.paths.others(End::Read), |known| Ok(known.to_vec())) {
@@ -129,7 +119,6 @@ impl Peers {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Refreshes if FIFOs were added or removed since the last time.
     pub(crate) fn refresh_if_changed(&self, known: Option<&[String]>) {
         if self.paths.changed_at() != *lock(&self.refreshed_at) {
             self.refresh(known);
@@ -141,33 +130,30 @@ impl Peers {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// The FIFOs to poll for reading, with their sources.
     pub(crate) fn readers(&self) -> Vec<(String, Arc<OwnedFd>)> {
         let reading = lock(&self.reading);
         let inbounds = reading.by_source.iter();
         inbounds.map(|(source, inbound)| (source.clone(), Arc::clone(&inbound.fifo.fd))).collect()
     }
 
-    /// Sources of the FIFOs that are not to be polled now.
+    /// Sources that are not to be polled now.
     pub(crate) fn paused(&self) -> Vec<String> {
         let reading = lock(&self.reading);
         let paused = reading.by_source.iter().filter(|(_, inbound)| inbound.is_paused());
         paused.map(|(source, _)| source.clone()).collect()
     }
 
-    /// The full pipes, to poll for writing.
     pub(crate) fn blocked(&self) -> Vec<Arc<OwnedFd>> {
         let writing = lock(&self.writing);
         let blocked = writing.values().filter(|outbound| outbound.is_blocked());
         blocked.map(|outbound| Arc::clone(&outbound.fifo.fd)).collect()
     }
 
-    /// Whether messages are queued for a FIFO whose last write failed: `flush` is to be retried after a while.
+    /// Whether `flush` is to be retried after a while.
     pub(crate) fn has_failed_writes(&self) -> bool {
         lock(&self.writing).values().any(Outbound::has_failed)
     }
 
-    /// Whether no message is queued or partly read.
     pub(crate) fn is_idle(&self) -> bool {
         let reading = lock(&self.reading);
         let is_read = reading.inbox.messages.is_empty()
@@ -188,7 +174,6 @@ impl Peers {
 
     // Sending
 
-    /// Sends a message; returns its timestamp.
     pub(crate) fn send(&self, target: &str, message_type: u8, payload: &[u8]) -> Result<u64, Error> {
         self.send_with(target, message_type, payload, |_| {})
     }
@@ -233,12 +218,11 @@ impl Peers {
     }
 
     fn no_fifo(&self, target: &str) -> Error {
-        // If the list cannot be read the error has no suggestion.
         let others = self.paths.others(End::Write).unwrap_or_default();
         Error::NoFifo { plugin: target.to_owned(), nearest: nearest(target, &others) }
     }
 
-    /// Writes queued messages to the pipes that have room. Logs the first of several failures in a row.
+    /// Logs only the first of several failures in a row.
     pub(crate) fn flush(&self) {
         for outbound in lock(&self.writing).values_mut() {
             let had_failed = outbound.has_failed();
@@ -249,7 +233,7 @@ impl Peers {
         }
     }
 
-    /// Before the process ends: waits for full pipes until the deadline, and logs what was not sent.
+    /// Waits for full pipes, and logs what was not sent.
     pub(crate) fn flush_within(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         loop {
@@ -323,7 +307,7 @@ impl Peers {
         lock(&self.reading).inbox.pop()
     }
 
-    /// Answers a message, and keeps the answer for repeats of the message.
+    /// Keeps the answer for repeats of the message.
     pub(crate) fn answer(
         &self,
         message: &PluginMessage,

@@ -17,8 +17,7 @@ pub(crate) const RECONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A plugin. [`Plugin::builder`](crate::Plugin::builder) makes one of closures; implement the trait for a type of your
 /// own and call [`run`](crate::run).
 ///
-/// Handlers take `&self`, so keep mutable state in a `Mutex` or an atomic. They run one after the other, or at the same
-/// time if [`ReedPlugin::concurrency`] is more than 1.
+/// Handlers take `&self`, so keep mutable state in a `Mutex` or an atomic.
 pub trait ReedPlugin: Send + Sync {
     /// The name in its row of plugin-registry.csv.
     fn name(&self) -> &str;

@@ -38,7 +38,7 @@ impl Sleep {
     }
 }
 
-/// What a plugin says about itself, read once at its start.
+/// Read once at the start.
 #[derive(Clone, Debug)]
 pub(crate) struct PluginInfo {
     pub(crate) name: String,
@@ -66,7 +66,6 @@ impl PluginInfo {
     }
 }
 
-/// The core's answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
     pub(crate) settings: Arc<Value>,
@@ -80,7 +79,7 @@ impl Registration {
         Registration { settings: Arc::new(settings), permissions: Arc::default(), sleep, peers: None }
     }
 
-    /// Takes over an answer of the core. `sleep` applies unless the core sets it.
+    /// `sleep` applies unless the core sets it.
     pub(crate) fn update(&mut self, payload: &[u8], sleep: Option<Sleep>) -> Result<(), Error> {
         let mut answer = strict_json::parse(&JsonResponse::unpack(payload)?.json)?;
         self.permissions = texts(answer.get("permissions")).unwrap_or_default();

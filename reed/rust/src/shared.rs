@@ -17,7 +17,6 @@ use crate::wire::common::SignalMessage;
 
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The plugin's description, FIFOs, counters and status.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) info: PluginInfo,
@@ -52,7 +51,7 @@ impl Shared {
         lock(&self.registration).clone()
     }
 
-    /// Registers a connection, and takes over the settings, permissions and peers in the core's answer.
+    /// Takes over the settings, permissions and peers in the core's answer.
     pub(crate) fn register(&self, connection: &mut Connection) -> Result<(), Error> {
         let answer = connection.request(Command::PluginRegister, &self.info.encode()?, REGISTER_TIMEOUT)?;
         lock(&self.registration).update(&answer, self.info.sleep)
@@ -80,7 +79,6 @@ impl Shared {
         self.peers.refresh(self.registration().peers.as_deref());
     }
 
-    /// The status that the plugin last signalled: READY, BUSY or SLEEPING.
     pub(crate) fn status(&self) -> Signal {
         Signal::from_u8(self.status.load(Ordering::Relaxed)).unwrap_or(Signal::Ready)
     }

@@ -1,7 +1,5 @@
 //! Strict JSON (RFC 8259, UTF-8): no duplicate keys, at most 64 levels of nesting, no numbers out of range.
 //!
-//! serde_json rejects NaN, lone surrogates and invalid UTF-8; the rest is checked in a second pass over the text.
-//!
 //! Numbers keep their digits: 18446744073709551615 and 1.50 are written as they were read (but 1E2 as 1e+2). `as_i64`,
 //! `as_u64` and `as_f64` of a [`Value`] return the nearest number of Rust, or None.
 
@@ -15,7 +13,7 @@ use crate::error::Error;
 /// The maximum nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
 
-/// Levels that a call or an answer adds around a snippet's content.
+/// Levels around a snippet's content.
 const ENVELOPE: usize = 8;
 const MAX_DIGITS: usize = 4300; // of an integer, as in the core
 
@@ -40,7 +38,6 @@ pub fn text(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Checks keys, depth and numbers of a text that serde_json has accepted.
 fn check(text: &[u8], max_depth: usize) -> Result<(), Error> {
     let mut open: Vec<HashSet<Cow<'_, [u8]>>> = Vec::new();
     let mut at = 0;

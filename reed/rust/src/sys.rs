@@ -1,4 +1,4 @@
-//! Small tools that several modules need: the clock, locks, poll(2), and waking a thread.
+//! The clock, locks, poll(2), and waking a thread that polls.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ pub(crate) fn now_micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Locks a mutex even after a panic of its last holder: no holder leaves its data in an invalid state.
+/// Even after a panic of its last holder: none leaves its data in an invalid state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until a descriptor is ready or the time is over; whether one is ready. A signal handler ends the wait early.
+/// Whether a descriptor is ready. A signal handler ends the wait early.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<bool, Error> {
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -33,7 +33,6 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<
     }
 }
 
-/// Wakes a thread that polls its descriptor: an eventfd.
 #[derive(Debug)]
 pub(crate) struct Waker(OwnedFd);
 

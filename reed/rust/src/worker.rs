@@ -1,13 +1,10 @@
 //! A worker: one connection to the core, and the thread that handles what arrives on it.
 //!
 //! ```text
-//! frame of the core ─┬─ a call          handle_command, under catch_unwind ── response
-//!                    ├─ PLUGIN_HEALTH   metrics ─────────────────────────── response
-//!                    └─ a signal        handle_signal, then:
-//!                         HEALTH_CHECK       open new FIFOs, signal the current status
-//!                         RELOAD_CONFIG      register again for the new settings, open new FIFOs, signal READY
-//!                         WAKE_UP            open new FIFOs, signal READY
-//!                         SHUTDOWN_GRACEFUL  handle what has arrived, and end
+//! HEALTH_CHECK       open new FIFOs, signal the current status
+//! RELOAD_CONFIG      register again for the new settings, open new FIFOs, signal READY
+//! WAKE_UP            open new FIFOs, signal READY
+//! SHUTDOWN_GRACEFUL  handle what has arrived, and end
 //! ```
 
 use std::cell::RefCell;
@@ -34,9 +31,8 @@ use crate::wire::plugins::PluginAnswer;
 
 const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(5);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
-const MAX_ERROR_DATA: usize = 1024; // bytes of an error's text that the signal ERROR carries
+const MAX_ERROR_DATA: usize = 1024; // bytes of text in the signal ERROR
 
-/// See the module.
 pub(crate) struct Worker<'a> {
     pub(crate) plugin: &'a dyn ReedPlugin,
     pub(crate) shared: &'a Shared,
@@ -44,12 +40,11 @@ pub(crate) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Connects and registers.
     pub(crate) fn connect(plugin: &'a dyn ReedPlugin, shared: &'a Shared) -> Result<Worker<'a>, Error> {
         Ok(Worker { plugin, shared, connection: RefCell::new(registered_connection(shared)?) })
     }
 
-    /// Handles calls until the plugin ends. The main thread does not use it: it handles messages and sleep as well.
+    /// For all threads but the main one, which handles messages and sleep as well.
     pub(crate) fn serve(&self) {
         loop {
             match self.turn() {
@@ -81,7 +76,7 @@ impl<'a> Worker<'a> {
         self.connection.borrow_mut().receive()
     }
 
-    /// Before the end: handles what the core has sent already.
+    /// Handles what the core has sent already.
     pub(crate) fn finish(&self) {
         let outcome = self.handle_frames().and_then(|()| {
             let readable = self.connection.borrow().is_readable(Duration::ZERO)?;
@@ -93,8 +88,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Replaces the connection, with growing delays between the attempts. Fails after the reconnect timeout, or if the
-    /// core rejects the plugin.
+    /// Fails after the reconnect timeout, or if the core rejects the plugin.
     pub(crate) fn reconnect(&self, why: &Error) -> Result<(), Error> {
         let timeout = self.shared.info.reconnect_timeout;
         let deadline = Instant::now() + timeout;
@@ -237,7 +231,7 @@ impl<'a> Worker<'a> {
         if self.shared.status() == Signal::Sleeping { self.signal(Signal::Ready) } else { Ok(()) }
     }
 
-    /// Reports an error that is no call's answer: a line in the log, and the signal ERROR.
+    /// For an error that is no call's answer.
     fn report(&self, error: &Error) -> Result<(), Error> {
         log::error(error);
         let text = error.to_string();
@@ -247,8 +241,7 @@ impl<'a> Worker<'a> {
 
     // Messages of other plugins
 
-    /// Handles and answers a message, even if the core cannot be told that the plugin woke up: its sender waits, and the
-    /// message was read from the FIFO.
+    /// Even if the core cannot be told that the plugin woke up: its sender waits.
     pub(crate) fn handle_message(&self, message: &PluginMessage) -> Result<(), Error> {
         let _activity = self.shared.metrics.activity();
         let woken = self.wake();

@@ -10,7 +10,7 @@ import sqlite3
 from functools import partial
 
 from reed.errors import CallError, Invalid, JobMemory, JobTimeout
-from reed.store import contents, restoring
+from reed.store import restoring
 from reed.store.base import (
     Done,
     Failed,
@@ -22,7 +22,7 @@ from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.reads import Reads
 from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline
-from reed.store.workers import THE_STORE, Origin
+from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
@@ -251,7 +251,7 @@ class Writes(Reads):
             self._workers.submit(
                 "try_type",
                 (type_name, definition),
-                lambda answer: contents.run(lambda: build(from_outline(type_name, definition, *answer)), failed),
+                lambda answer: run(lambda: build(from_outline(type_name, definition, *answer)), failed),
                 lambda error: failed(_refused(type_name, error)),
                 origin=origin,
                 deadline=self._deadlines.job,

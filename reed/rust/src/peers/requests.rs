@@ -1,7 +1,6 @@
 //! Requests to other plugins: a message is sent, and its answer awaited.
 //!
-//! A request is known by the timestamp of its message; its answer (ACK, ERROR or DATA) has that timestamp as
-//! `in_reply_to`. The thread that reads the answer wakes the thread that waits for it.
+//! The thread that reads the answer wakes the thread that waits for it.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -20,12 +19,10 @@ use crate::message;
 use crate::sys::{self, Waker, lock};
 use crate::wire::message::PluginMessage;
 
-/// When a request is sent again for the first time; each interval is twice as long as the one before.
 const FIRST_RESEND: Duration = Duration::from_secs(1);
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// The other plugin, and the timestamp of the message.
 type Key = (String, u64);
 type Outcome = Result<Value, Error>;
 
@@ -35,15 +32,13 @@ struct Waiter {
     outcome: Option<Outcome>,
 }
 
-/// All requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     waiters: Mutex<HashMap<Key, Waiter>>,
 }
 
 impl Requests {
-    /// Gives an answer to its request. Ignores the answer if no request waits for it: after a timeout, or if the message
-    /// was sent without a request.
+    /// Ignores an answer that no request waits for.
     pub(crate) fn complete(&self, answer: &PluginMessage) {
         match message::decode(answer) {
             Ok((in_reply_to, outcome)) => {
@@ -88,8 +83,7 @@ impl Drop for Pending<'_> {
 }
 
 impl Peers {
-    /// Sends a message and waits for its answer: null for an ACK. Sends the message again while no answer arrives, in
-    /// case the other plugin died with it.
+    /// Null for an ACK. Sends the message again while no answer arrives, in case the other plugin died with it.
     pub(crate) fn request(
         &self,
         target: &str,
@@ -140,7 +134,6 @@ impl Peers {
         outbound.push(&self.message(target, message_type, timestamp, payload))
     }
 
-    /// The FIFO from a plugin; opens it if necessary.
     fn open_answers(&self, target: &str) -> Result<Arc<OwnedFd>, Error> {
         let mut reading = lock(&self.reading);
         if !reading.by_source.contains_key(target) {
@@ -153,7 +146,7 @@ impl Peers {
         Ok(Arc::clone(&inbound.fifo.fd))
     }
 
-    /// Waits until the answer is there, the FIFO is readable, a full pipe has room or the time is over; then reads.
+    /// Waits until the answer is there, the FIFO is readable, or a full pipe has room.
     fn await_answer(&self, pending: &Pending<'_>, answers: &OwnedFd, timeout: Duration) -> Result<(), Error> {
         let target = pending.key.0.as_str();
         let blocked = self.blocked();

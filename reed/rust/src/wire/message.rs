@@ -5,9 +5,8 @@
 //! | magic | version | type | source (32) | target (32) | timestamp | payload_len | JSON … |
 //! ```
 //!
-//! A plugin that dies while it writes leaves a torn message, and the next message follows with a complete header: magic,
-//! version, and the two names of this FIFO. No JSON text contains the bytes of such a header, so wherever one appears,
-//! what was before it is dropped. Only the torn message is lost.
+//! A plugin that dies while it writes leaves a torn message. No JSON text contains the bytes of a header, so wherever one
+//! appears, what was before it is dropped.
 
 use crate::error::Error;
 use crate::wire::codes::{MAX_PAYLOAD, MESSAGE_MAGIC, VERSION};
@@ -129,7 +128,7 @@ impl MessageBuffer {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// The offset, at least `from`, of a header, or of the start of one at the end of the buffer.
+    /// Of a header, or of the start of one at the end of the buffer.
     fn first_header(&self, from: usize) -> Option<usize> {
         let bytes = self.rest().get(from..).unwrap_or_default();
         let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == START[0]);
@@ -137,7 +136,7 @@ impl MessageBuffer {
         headers.next().map(|(at, _)| from + at)
     }
 
-    /// The offset, before `end`, of another header. Within JSON, magic and version are enough to recognize one.
+    /// Before `end`. Within JSON, magic and version are enough to recognize a header.
     fn second_header(&self, end: usize) -> Option<usize> {
         let rest = self.rest();
         let bytes = rest.get(self.searched..rest.len().min(end + START.len())).unwrap_or_default();
@@ -148,7 +147,7 @@ impl MessageBuffer {
         headers.next().or_else(|| self.partial_start(end))
     }
 
-    /// The offset of a partial magic at the end of the payload: no JSON text ends with one.
+    /// A partial magic at the end of the payload: no JSON text ends with one.
     fn partial_start(&self, end: usize) -> Option<usize> {
         let payload = self.rest().get(MESSAGE_HEADER..end)?;
         let lengths = (1..START.len()).rev();
@@ -157,13 +156,11 @@ impl MessageBuffer {
         cuts.next().map(|length| end - length)
     }
 
-    /// Whether these bytes are a header of this FIFO, or the start of one.
     fn may_be_header(&self, bytes: &[u8]) -> bool {
         let same = |part: &[u8], whole: &[u8]| part.iter().zip(whole).all(|(a, b)| a == b);
         same(bytes, &START) && same(bytes.get(START.len() + 1..).unwrap_or_default(), &self.names)
     }
 
-    /// Drops the bytes before an offset, or everything.
     fn drop_until(&mut self, offset: Option<usize>) {
         let count = offset.unwrap_or(self.rest().len());
         if count > 0 {

@@ -1,0 +1,240 @@
+"""A PostgreSQL store as a side of a copy (see `reed.store.copying`). No core may run, and one copy at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from reed.errors import StoreFailed
+from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet, waiting_events
+from reed.store.postgres.session import connect, place_of
+from reed.store.postgres.status import CORE_SEEN, WAITING, counts
+from reed.store.postgres.tables import event_id, migrate
+from reed.store.setting import StoreSetting
+
+COPY_LOCK = 0x72656564  # key of the advisory lock that a copy holds
+COPIER = "00000000-0000-7000-8000-000000000001"  # as whom a copy writes in the log
+
+_LOWEST = "00000000-0000-0000-0000-000000000000"
+_LAST_K = (1 << 31) - 1
+
+_SNIPPETS = (
+    "SELECT id::text, type, name, version, created_at, updated_at, content FROM snippets WHERE id > %s::uuid"
+    " ORDER BY id LIMIT %s"
+)
+_SIZES = "SELECT octet_length(content) FROM snippets WHERE id > %s::uuid ORDER BY id LIMIT %s"
+_ENTRIES = "SELECT id::text, field, value, is_unique FROM fields WHERE id = ANY(%s::uuid[])"
+_BONDS = (
+    "SELECT child::text, parent::text, weight, path, id::text FROM bonds"
+    " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY child, parent LIMIT %s"
+)
+_CHANGES = (
+    "SELECT c.kind, c.id::text, c.type, c.name, c.version, c.at, array_agg(s.name)"
+    f"{WAITING} GROUP BY b.seq, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
+)
+_PUT = (
+    "INSERT INTO snippets SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
+    " %s::bigint[], %s::text[]) ON CONFLICT (id) DO UPDATE SET type = excluded.type, name = excluded.name,"
+    " version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at,"
+    " content = excluded.content"
+)
+_PUT_ENTRIES = "INSERT INTO fields SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::boolean[])"
+_FREE_VALUES = (
+    "DELETE FROM fields USING unnest(%s::text[], %s::text[], %s::text[]) AS new (type, field, value)"
+    " WHERE is_unique AND (fields.type, fields.field, fields.value) = (new.type, new.field, new.value)"
+)
+_UNINDEXED = "INSERT INTO unindexed SELECT unnest(%s::uuid[]), %s ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+_PUT_BONDS = "INSERT INTO bonds SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::uuid[], %s::uuid[])"
+_CORES = f"SELECT name FROM cores WHERE seen > clock_timestamp() - interval '{CORE_SEEN}' ORDER BY name"
+
+
+class PostgresSide:
+    def __init__(self, setting: StoreSetting, *, create: bool = False) -> None:
+        """With `create` the tables are made if there are none. Raises StoreFailed, also if a core is running."""
+        self._connection = connect(setting, "reed store")
+        self.place = place_of(self._connection)
+        try:
+            migrate(self._connection, self.place, create=create)
+            with self._errors():
+                row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (COPY_LOCK,)).fetchone()
+            if row != (True,):
+                raise StoreFailed(f"{self.place}: another `reed store` copies it", hint="wait until that has ended")
+            self.check_idle()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def check_idle(self) -> None:
+        with self._errors():
+            cores = [name for (name,) in self._connection.execute(_CORES)]
+        if cores:
+            raise StoreFailed(
+                f"{self.place} is used by {len(cores)} running cores: {', '.join(cores)}",
+                hint=f"stop them (reed stop), wait {CORE_SEEN}, and run the command again",
+            )
+
+    # Reading.
+
+    def counts(self) -> Counts:
+        with self._errors():
+            return counts(self._connection)
+
+    def types(self) -> dict[str, bytes]:
+        with self._errors():
+            return {
+                name: text.encode() for name, text in self._connection.execute("SELECT name, definition FROM types")
+            }
+
+    def snippets(self, after: str) -> list[Snippet]:
+        after = after or _LOWEST
+        with self._errors():
+            sizes = [size for (size,) in self._connection.execute(_SIZES, (after, PAGE_ROWS))]
+            rows = self._connection.execute(_SNIPPETS, (after, _within(sizes, PAGE_BYTES))).fetchall()
+            entries: dict[str, list[Entry]] = {}
+            for snippet_id, *entry in self._connection.execute(_ENTRIES, ([row[0] for row in rows],)):
+                entries.setdefault(snippet_id, []).append(Entry(*entry))
+        return [Snippet._make((*row[:-1], row[-1].encode(), tuple(sorted(entries.get(row[0], ()))))) for row in rows]
+
+    def bonds(self, after: tuple[str, str]) -> list[Bond]:
+        ends = [end or _LOWEST for end in after]
+        with self._errors():
+            return [Bond(*row) for row in self._connection.execute(_BONDS, (*ends, PAGE_ROWS))]
+
+    def changes(self) -> Iterator[Change]:
+        with self._errors(), self._connection.transaction(), self._connection.cursor("changes") as cursor:
+            for *change, waiting in cursor.execute(_CHANGES):
+                yield Change._make((*change, frozenset(waiting)))
+
+    def lost(self) -> dict[str, int]:
+        with self._errors():
+            return dict(self._connection.execute("SELECT name, lost FROM subscribers WHERE lost > 0").fetchall())
+
+    def last_event(self) -> tuple[int, int]:
+        last = self._last_batch()
+        return last, event_id(last + 1, 0)
+
+    def _last_batch(self) -> int:
+        with self._errors():
+            row = self._connection.execute("SELECT last FROM head WHERE what = 'batches'").fetchone()
+        return row[0] if row else 0
+
+    # Writing.
+
+    def put_types(self, types: Mapping[str, bytes], deleted: Collection[str]) -> None:
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM types WHERE name = ANY(%s)", (list(deleted),))
+            for name, text in types.items():
+                connection.execute(
+                    "INSERT INTO types SELECT %s, last + 1, %s FROM head WHERE what = 'types'"
+                    " ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, definition = excluded.definition",
+                    (name, text.decode()),
+                )
+                connection.execute("UPDATE head SET last = last + 1 WHERE what = 'types'")
+
+    def put_snippets(self, snippets: Collection[Snippet], deleted: Collection[str]) -> None:
+        ids = [each.id for each in snippets]
+        names = [each.name for each in snippets if each.name]
+        entries = [
+            (each.type, entry.field, entry.value, each.id, entry.is_unique)
+            for each in snippets
+            for entry in each.entries
+        ]
+        unique = [entry[:3] for entry in entries if entry[-1]]
+        with self._transaction() as connection:
+            # A name or unique value may move from one snippet to another.
+            connection.execute("DELETE FROM snippets WHERE id = ANY(%s::uuid[])", (list(deleted),))
+            connection.execute("UPDATE snippets SET name = '' WHERE name = ANY(%s) AND name <> ''", (names,))
+            connection.execute("DELETE FROM fields WHERE id = ANY(%s::uuid[])", (ids,))
+            connection.execute(_FREE_VALUES, _columns(unique, 3))
+            connection.execute(_PUT, _columns([(*each[:6], each.content.decode()) for each in snippets], 7))
+            connection.execute(_PUT_ENTRIES, _columns(entries, 5))
+            connection.execute(_UNINDEXED, (ids, time.time_ns() // 1000))
+
+    def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None:
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM bonds WHERE id = ANY(%s::uuid[])", ([bond.id for bond in deleted],))
+            rows = [(bond.parent, bond.weight, bond.path, bond.child, bond.id) for bond in bonds]
+            connection.execute(_PUT_BONDS, _columns(rows, 5))
+            connection.execute("UPDATE head SET last = last + 1 WHERE what = 'bonds'")
+
+    def put_events(self, source: Side) -> int:
+        """One line of the log for each change. A line names one plugin that it does not go to, the one that made it; so
+        if several plugins do not wait for a change amid those that they wait for, all but one get it as well."""
+        waiting, lost = waiting_events(source.changes()), source.lost()
+        seq = max(self._last_batch(), source.last_event()[0])
+        told: dict[str, int] = {}
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM changes WHERE core = %s", (COPIER,))
+            connection.execute("DELETE FROM batches WHERE core = %s", (COPIER,))
+            with connection.cursor() as cursor:
+                rows: list[tuple[Any, ...]] = []
+                for change in source.changes():
+                    seq += 1
+                    told |= {name: seq - 1 for name in change.waiting if name not in told}
+                    left_out = told.keys() - change.waiting
+                    made_by = min(left_out, key=lambda name: (change.kind not in waiting[name].kinds, name), default="")
+                    rows.append((seq, *change[:-1], made_by))
+                    if len(rows) >= PAGE_ROWS:
+                        _put_lines(cursor, rows)
+                        rows.clear()
+                _put_lines(cursor, rows)
+            for name, (kinds, _) in waiting.items():
+                connection.execute(
+                    "INSERT INTO subscribers (name, told, k, kinds, lost) VALUES (%s, %s, %s, %s, %s)"
+                    " ON CONFLICT (name) DO UPDATE SET told = excluded.told, k = excluded.k, kinds = excluded.kinds,"
+                    " lost = excluded.lost, leader = NULL, lease = '-infinity'",
+                    (name, told[name], _LAST_K, sorted(kinds), lost.get(name, 0)),
+                )
+            connection.execute("DELETE FROM subscribers WHERE name <> ALL(%s)", (list(waiting),))
+            connection.execute("UPDATE head SET last = %s WHERE what = 'batches'", (seq,))
+        return sum(each.total for each in waiting.values())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._errors(), self._connection.transaction():
+            yield self._connection
+            self.check_idle()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            what = str(error).partition("\n")[0]
+            raise StoreFailed(
+                f"{self.place}: {what}", hint="see the log of PostgreSQL; a copy may be run again"
+            ) from error
+
+
+def _put_lines(cursor: psycopg.Cursor[Any], rows: list[tuple[Any, ...]]) -> None:
+    cursor.execute(
+        "INSERT INTO changes SELECT %s, seq, 0, kind, id, type, name, version, at, made_by"
+        " FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
+        " %s::text[]) AS line (seq, kind, id, type, name, version, at, made_by)",
+        (COPIER, *_columns(rows, 8)),
+    )
+    cursor.execute(
+        "INSERT INTO batches (seq, core, n) SELECT n, %s, n FROM unnest(%s::bigint[]) AS n",
+        (COPIER, [row[0] for row in rows]),
+    )
+
+
+def _columns(rows: Collection[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """The arrays that unnest() turns into these rows."""
+    return [[row[number] for row in rows] for number in range(count)]
+
+
+def _within(sizes: list[int], room: int) -> int:
+    """How many rows of these sizes fit; at least one."""
+    for number, size in enumerate(sizes, 1):
+        room -= size
+        if room <= 0:
+            return number
+    return max(len(sizes), 1)

@@ -1,0 +1,163 @@
+"""A site in a folder of its own, and `reed serve` on it.
+
+FOLDER/  reed.yaml  plugin-registry.csv  plugins/      what a site has; written only if missing, or if asked for
+         run/  data/  core.log                         what the core makes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import reed
+from reed import core_process
+from reed.client import Client, core_socket
+from reed.core_process import STOP_TIMEOUT, CoreProcess
+from reed.errors import ReedError
+from reed.testing.rows import registry_text, row_of
+
+_INSTALLED = {"site-packages", "dist-packages"}
+Folder = str | os.PathLike[str]
+
+
+@contextlib.contextmanager
+def core(
+    folder: Folder | None = None,
+    *,
+    plugins: Mapping[Folder, Iterable[str]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Core]:
+    """A running core: it serves when the block begins, and has exited when it ends.
+
+    Without `folder` it runs in a temporary one. `plugins`: the folders of plugins, each with the permissions of its
+    row; they are started. `settings`: the content of reed.yaml.
+
+    Raises ReedError with the end of the core's log if the core does not start, or if within the block it is killed or
+    exits with an error. An exception of the block is raised as it is, with that as a note. CallError: a plugin did not
+    start.
+    """
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-core-"))
+        yield stack.enter_context(Core(folder, plugins=plugins, settings=settings))
+
+
+class Core:
+    """A site's folders, and its core between `start` and `stop`. As a context manager it runs for the block.
+
+    The environment of the core is that of the caller without REED_ variables; `environ` may be changed before `start`.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        runtime_dir: Folder | None = None,
+        plugins: Mapping[Folder, Iterable[str]] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.runtime_dir = Path(runtime_dir).absolute() if runtime_dir else self.folder / "run"
+        self.data_dir = self.folder / "data"
+        self.registry = self.folder / "plugin-registry.csv"
+        self.config = self.folder / "reed.yaml"
+        self.plugins = self.folder / "plugins"
+        self.plugin_dirs = [self.plugins]
+        self.log = self.folder / "core.log"
+        self.environ = _environ()
+        self.process: CoreProcess | None = None
+        self._clients: list[Client] = []
+        self._plugins: list[str] = []
+        self._is_killed = False
+        self.plugins.mkdir(parents=True, exist_ok=True)
+        if settings is not None:
+            self.config.write_text(json.dumps(settings, default=os.fspath) + "\n", encoding="utf-8")  # JSON is YAML
+        if plugins is not None or not self.registry.exists():
+            rows = [row_of(each, permissions) for each, permissions in (plugins or {}).items()]
+            self.registry.write_text(registry_text(rows), encoding="utf-8")
+            self._plugins = [row.plugin_name for row in rows]
+        self.plugin_dirs += dict.fromkeys(Path(each).absolute().parent for each in plugins or ())
+
+    @property
+    def socket(self) -> Path:
+        """core.sock"""
+        return Path(core_socket(self.runtime_dir))
+
+    @property
+    def pid(self) -> int:
+        return self._process().pid
+
+    def command(self, *flags: str) -> list[str]:
+        """The command line of the core."""
+        paths = {"runtime-dir": self.runtime_dir, "data-dir": self.data_dir, "registry": self.registry}
+        if self.config.exists():
+            paths["config"] = self.config
+        given = [f"--{name}={path}" for name, path in paths.items()]
+        return core_process.command(*given, *(f"--plugin-dir={each}" for each in self.plugin_dirs), *flags)
+
+    def start(self, *flags: str, wrapper: Sequence[str] = ()) -> None:
+        """Start the core; returns when it serves. Raises ReedError with the end of its log if it does not.
+
+        `flags` are those of `reed serve`. `wrapper` is a command that executes the core, such as strace.
+        """
+        self._is_killed = False
+        self.process = core_process.start(
+            [*wrapper, *self.command(*flags)], log=self.log, folder=self.folder, environ=self.environ
+        )
+
+    def client(self, timeout: float | None = 60.0) -> Client:
+        """A new connection to the core; it is closed with the core at the latest."""
+        self._clients.append(Client(self.socket, timeout))
+        return self._clients[-1]
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> int:
+        """Stop the core and its plugins, with SIGKILL after the timeout; the return code."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        return self._process().stop(timeout)
+
+    def kill(self) -> int:
+        """Kill the core as a crash would, by SIGKILL; it can be started again."""
+        self._is_killed = True
+        return self._process().kill()
+
+    def _process(self) -> CoreProcess:
+        if self.process is None:
+            raise ReedError("the core was not started")
+        return self.process
+
+    def __enter__(self) -> Core:
+        self.start()
+        try:
+            for name in self._plugins:
+                self.client().plugin_start(name)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self.stop() == 0 or self._is_killed:
+            return
+        failure = self._process().exit_error()
+        if error is None:
+            raise failure
+        error.add_note(str(failure))
+
+
+def _environ() -> dict[str, str]:
+    """Variables for a core that imports the same reed as this process, even if only sys.path tells where it is."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("REED_")}
+    package = Path(reed.__file__).parent.parent
+    if package.name not in _INSTALLED:
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), environ.get("PYTHONPATH")]))
+    return environ
