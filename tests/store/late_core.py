@@ -19,6 +19,8 @@ from reed.daemon import Daemon
 from reed.errors import CallError, StoreFailed
 from reed.store.base import Store
 
+PACE = 0.03  # some milliseconds for each operation, so that those of several callers overlap
+
 open_store = Daemon._open_store
 
 
@@ -28,7 +30,7 @@ def error_of(_operation: str, arguments: dict[str, Any]) -> CallError | None:
 
 
 def open_late(daemon: Daemon, stack: ExitStack) -> Store:
-    store: Any = LateStore(open_store(daemon, stack), SEED, daemon.loop.request_commit, error_of)
+    store: Any = LateStore(open_store(daemon, stack), SEED, daemon.loop.request_commit, error_of, PACE)
     return store
 
 
