@@ -1,11 +1,10 @@
-"""YAML files with the line and column of every value: reed.yaml, plugin.yaml (yaml-subset.md).
+"""YAML files with the line and column of every value (yaml-subset.md).
 
-    read(path) ── Node ──┬── a mapping  {key: Node}    without duplicate keys
+    read(path) ── Node ──┬── a mapping  {key: Node}
                          ├── a list     [Node]
                          └── a scalar   its text, and whether it was quoted
 
-The field that takes a scalar decides its type (`reed.readers`): `version: 1.10` is the text "1.10" where text is
-expected, and `no` is an ordinary word. The core imports yaml only here, and only when there is a file to read.
+The field that takes a scalar decides its type (`reed.readers`).
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _NOTHING = ("", "~", "null")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a file, a variable or a flag. `line` and `column` count from 1; 0: it has none."""
+    """`line` and `column` count from 1; 0: it has none."""
 
     value: str | list[Node] | dict[str, Node]
-    field: str  # "limits.payload"; empty for the whole document
+    field: str  # "limits.payload"; "" for the whole document
     path: str  # the file, variable or flag
     error: type[FileError]
     line: int = 0
@@ -71,7 +70,7 @@ class Node:
 
 
 def read(path: str | os.PathLike[str], error: type[FileError]) -> Node:
-    """The document in a file. Raises `error` for every defect."""
+    """Raises `error` for every defect."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -90,8 +89,8 @@ def read(path: str | os.PathLike[str], error: type[FileError]) -> Node:
 
 
 def parse(source: str, path: str, error: type[FileError]) -> Node:
-    """The document in a text; an empty one is an empty mapping. `path` names it in errors."""
-    import yaml
+    """`path` names the text in errors."""
+    import yaml  # only when there is a file to read
 
     reader = _Reader(yaml.parse(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), path, error)
     try:
@@ -104,7 +103,7 @@ def parse(source: str, path: str, error: type[FileError]) -> Node:
 
 
 class _Reader:
-    """Recursive descent over the parser's events, which are told apart by name because yaml is not imported here."""
+    """Recursive descent over the parser's events."""
 
     def __init__(self, events: Iterator[Any], path: str, error: type[FileError]) -> None:
         self._events = events
@@ -122,7 +121,6 @@ class _Reader:
         return root
 
     def _value(self, event: Any, field: str, depth: int) -> Node:
-        """The value that starts with this event, `depth` levels below the document."""
         node, kind = self._node(event, field), type(event).__name__
         if kind == "AliasEvent" or event.anchor:
             raise node.wrong("anchors and aliases are not supported")

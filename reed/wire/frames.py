@@ -3,12 +3,9 @@
     0       4       5         6      7         8            12
     | magic | version | command | flags | reserved | payload_len | payload … |
 
-A ReceiveBuffer borrows the bytes that were read, returns their frames, and copies only an unfinished one:
+A ReceiveBuffer borrows the bytes that were read, returns views of their frames, and copies only an unfinished one:
 
-    feed(view) ── next_frame() ── Frame, Frame, …, None ── keep()
-
-A frame's payload is a view, valid until `keep()`. After an error of `next_frame` the stream is useless, because the
-next frame cannot be found.
+    feed(view) ── next_frame() ── Frame, Frame, …, None ── keep(), which invalidates the views
 """
 
 from __future__ import annotations
@@ -32,7 +29,6 @@ class Frame(NamedTuple):
 
 
 def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
-    """A whole frame. `in_parts` does not copy the payload."""
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
 
@@ -41,7 +37,7 @@ def header(command_id: int, payload_len: int, flags: int = 0) -> bytes:
 
 
 def in_parts(command_id: int, *payload: Bytes, flags: int = 0) -> tuple[Bytes, ...]:
-    """A whole frame as its header and the parts of its payload, uncopied."""
+    """Like `encode`, without copying the payload."""
     return header(command_id, sum(map(len, payload)), flags), *payload
 
 
@@ -50,34 +46,32 @@ def is_response(flags: int) -> bool:
 
 
 class ReceiveBuffer:
-    """Holds at most one unfinished frame between two turns."""
-
     __slots__ = ("_at", "_end", "_own", "_view", "command_id", "max_payload")
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
         self.command_id = 0  # of the last header, for the response to a bad one
-        self._own: bytearray | None = None  # copied by `keep`; never reused, since payloads may be views of it
+        self._own: bytearray | None = None  # never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
 
     def feed(self, data: memoryview) -> None:
-        """Lend `data` to the buffer. Call it only after `next_frame` returned None and `keep` was called."""
+        """Lend `data` to the buffer, after `next_frame` returned None and `keep` was called."""
         if self._own is None:
             self._view = data
         else:
             self._view = _EMPTY  # a bytearray with a view of it cannot grow
             try:
                 self._own += data
-            except BufferError:  # a frame that was put back is still held, so its memory cannot be resized
+            except BufferError:  # a frame that was put back is still held
                 self._own = self._own + data
             self._view = memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
 
     def single_frame(self, data: memoryview) -> Frame | None:
-        """Fast path: the frame if `data` is exactly one valid frame, which then need not be fed; otherwise None."""
+        """Fast path: the frame, if `data` is exactly one valid frame; it need not be fed."""
         if len(data) < _HEADER_SIZE:
             return None
         magic, version, command_id, flags, _, length = HEADER.unpack_from(data)
@@ -85,7 +79,7 @@ class ReceiveBuffer:
         return Frame(command_id, flags, data[_HEADER_SIZE:]) if valid and length == len(data) - _HEADER_SIZE else None
 
     def next_frame(self) -> Frame | None:
-        """The next whole frame; None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge."""
+        """None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge: the stream is useless."""
         start = self._at + _HEADER_SIZE
         if start > self._end:
             return None
@@ -105,11 +99,11 @@ class ReceiveBuffer:
 
     @property
     def rest(self) -> memoryview:
-        """The bytes after the last frame; valid until `keep()`."""
+        """The bytes after the last frame."""
         return self._view[self._at :]
 
     def skip(self, size: int) -> None:
-        """Skip this many bytes of the rest, which must be whole frames."""
+        """Skip whole frames of the rest."""
         self._at += size
 
     def put_back(self, frame: Frame) -> None:
@@ -117,16 +111,15 @@ class ReceiveBuffer:
         self._at -= _HEADER_SIZE + len(frame.payload)
 
     def keep(self) -> None:
-        """Stop using the lent view: copy its unread bytes."""
+        """Copy the unread bytes of the lent view."""
         if self._own is not None and self._at == 0:
-            return  # no frame was returned: the copy is still right
+            return  # no frame was returned
         self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None
         self._view = _EMPTY if self._own is None else memoryview(self._own)
         self._at = 0
         self._end = len(self._view)
 
     def clear(self) -> None:
-        """Drop everything."""
         self._own, self._view = None, _EMPTY
         self._at = self._end = 0
 
