@@ -1,4 +1,4 @@
-"""System calls that an old kernel lacks or a container's seccomp profile refuses (containers.md#which-system-calls)."""
+"""System calls that an old kernel lacks or a container's seccomp profile refuses (containers.md)."""
 
 from __future__ import annotations
 
