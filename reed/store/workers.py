@@ -107,6 +107,10 @@ class OrderedJobs:
         self._deadline = deadline
         self._away: dict[Origin, deque[Callable[[], None]]] = {}  # what waits for the job of an origin
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._away
+
     def when_back(self, done: Callable[[], None]) -> None:
         """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
         left = len(self._away)

@@ -217,20 +217,3 @@ def test_when_idle_waits_for_contents_that_are_away(driver):
     assert calls == [True]
     assert away.back().value
     driver.run_until(lambda: calls == [True, True])
-
-
-def test_when_idle_waits_for_nothing_that_is_begun_later(driver):
-    away = driver.start("create", "page", "", {"title": LONG}, origin=ALICE)
-    later = []
-
-    def is_idle():
-        assert len(later) < 300, "later writes keep it waiting"
-        later.append(driver.start("create", "page", "", {"title": LONG}, origin=Origin("busy", len(later))))
-        return calls
-
-    calls = []
-    driver.store.when_idle(lambda: calls.append(away.is_there))
-    driver.run_until(is_idle)
-    assert calls == [True]
-    assert not all(answer.is_there for answer in later)
-    driver.settle()
