@@ -7,6 +7,7 @@ follower    the log of all cores, leases, figures
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -97,6 +98,7 @@ class Parts:
         self._operations = 0
         self._when_idle: list[Callable[[], None]] = []
         self._bonds_changed = False
+        self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
@@ -257,7 +259,9 @@ class Parts:
         ask, ignore = self._asker.ask, _ignore
         core = self._core.encode()
         name, version = self._context.core_name, _version()
-        ask("appear", (core, name.encode(), version.encode(), b"{}"), ignore, ignore)
+        self._registry = dict(self._context.registry())
+        registry = json.dumps(self._registry).encode()
+        ask("appear", (core, name.encode(), version.encode(), registry), ignore, ignore)
         ask("cores", (core,), self._read_cores, ignore)
         if self._bonds_changed:
             self._bonds_changed = False
@@ -272,6 +276,7 @@ class Parts:
                 "name": (rows.get_value(row, 1) or b"").decode(),
                 "version": (rows.get_value(row, 2) or b"").decode(),
                 "uptime_seconds": int(rows.get_value(row, 3) or 0),
+                "plugins": json.loads(rows.get_value(row, 4) or b"{}"),
             }
             for row in range(rows.ntuples)
         ]

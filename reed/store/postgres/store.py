@@ -88,8 +88,16 @@ class PostgresStore(Writes):
             "lag_seconds": round(self._records.age, 3),
             "connections": self._figures.get("connections", 0),
             "batch": self._last_batch,
-            "cores": self._cores,
+            "cores": [
+                {**core, "plugins": sorted(core["plugins"]), "differs": self._differences(core["plugins"])}
+                for core in self._cores
+            ],
         }
+
+    def _differences(self, plugins: Mapping[str, str]) -> list[str]:
+        """The plugins whose rows are not the same there and here."""
+        both = {**plugins, **self._registry}
+        return sorted(name for name in both if plugins.get(name) != self._registry.get(name))
 
     def close(self) -> None:
         """Gives up leases and the row in `cores`, if the database answers at once."""
