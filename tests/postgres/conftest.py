@@ -5,6 +5,7 @@ from tests.postgres.conftest import cluster, database
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,10 +49,27 @@ def network(server: Cluster) -> Iterator[Proxy]:
 @pytest.fixture
 def cores(tmp_path: Path) -> Iterator[Cores]:
     """Cores on one database, stopped at the end; none of them may log a traceback."""
-    cores = Cores(tmp_path)
+    yield from _cores(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cores]:
+    """The same for all tests of a file, where starting them takes longer than the tests."""
+    yield from _cores(tmp_path_factory.mktemp("cores"))
+
+
+def _cores(folder: Path) -> Iterator[Cores]:
+    if importlib.util.find_spec("reed.store.postgres.store") is None:
+        pytest.skip("this version has no store postgres")
+    cores = Cores(folder)
     yield cores
     cores.close()
     cores.no_tracebacks()
+
+
+@pytest.fixture(scope="module")
+def module_database(cluster: Cluster) -> Iterator[str]:
+    yield from databases(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -42,11 +42,11 @@ import pytest
 from reed.client import Client
 from reed.client.connection import NoAnswer
 from reed.errors import CallError, Conflict, CoreNotRunning, NotFound
+from tests.postgres.writers import OUTCOME_UNKNOWN, REFUSALS
 
 STALE = 1.0  # seconds
 TIMEOUT = 15.0  # seconds until a client gives up; a core's own deadline is 10
 FOLDER = Path(__file__).parent / "porcupine"
-REFUSALS = frozenset({503, 507})
 WEIGHTS = {"get": 50, "update": 18, "update_if": 14, "create": 12, "delete": 6}
 
 
@@ -142,6 +142,7 @@ class _Worker:
             result = {"outcome": "conflict", "error": str(error)}
         except CallError as error:
             outcome = "refused" if error.status in REFUSALS else "failed"
+            outcome = "unknown" if error.error_code == OUTCOME_UNKNOWN else outcome
             result = {"outcome": outcome, "error": f"{error.status} {error.error_code} {error}"}
         except (NoAnswer, CoreNotRunning, OSError) as error:
             result = {"outcome": "unknown", "error": str(error)}

@@ -11,6 +11,7 @@
         network.refuse() network.accept() new connections are refused (RST), or accepted again
         network.cut_at(b"COMMIT", "before")    RST when these bytes come from the client, which do not pass
         network.cut_at(b"COMMIT", "after")     they pass, and the connection ends with the server's next answer, unread
+        network.cut_at(b"COMMIT", "half")      what comes before them passes; they and all later ones wait for heal()
 
 A cut is for one occurrence; `wait_cut()` returns when it happened. Everything else holds until it is changed, and for
 connections that are there already. `connections` counts those accepted so far.
@@ -46,6 +47,8 @@ class _Pair:
         self.has_ended: dict[Way, bool] = dict.fromkeys(WAYS, False)  # no more to read
         self.seen = b""  # the last bytes from the client, for a pattern that arrives in two pieces
         self.is_doomed = False  # its next answer ends it
+        self.held = b""  # from the client, until the network is healed
+        self.is_held = False
 
     def close(self, reset: bool) -> None:
         for sock in self.ends["to_server"]:
@@ -94,6 +97,10 @@ class Proxy:
                 self._close_all()
             self._dropped.clear()
             self._delay = 0.0
+            for pair in self._pairs:
+                if pair.is_held:
+                    pair.arrived["to_server"].append((0.0, pair.held))
+                    pair.is_held, pair.held = False, b""
 
         self._order(order)
 
@@ -109,7 +116,7 @@ class Proxy:
     def accept(self) -> None:
         self._order(lambda: setattr(self, "_refuses", False))
 
-    def cut_at(self, pattern: bytes, when: Literal["before", "after"]) -> None:
+    def cut_at(self, pattern: bytes, when: Literal["before", "after", "half"]) -> None:
         self._was_cut.clear()
         self._order(lambda: setattr(self, "_cut", (pattern, when)))
 
@@ -155,7 +162,7 @@ class Proxy:
             for pair in self._pairs:
                 for way, (source, target) in pair.ends.items():
                     owners[source] = pair
-                    if way in self._dropped:
+                    if way in self._dropped or (way == "to_server" and pair.is_held):
                         continue
                     arrived = pair.arrived[way]
                     if not pair.has_ended[way] and sum(len(data) for _, data in arrived) < MAX_BUFFERED:
@@ -223,7 +230,13 @@ class Proxy:
                     self._end(pair, reset=True)
                     self._was_cut.set()
                     return
-                pair.is_doomed = True
+                if when == "after":
+                    pair.is_doomed = True
+                else:
+                    at = data.find(pattern)
+                    data, pair.held = data[: max(at, 0)], data[max(at, 0) :]
+                    pair.is_held = True
+                    self._was_cut.set()
         pair.arrived[way].append((time.monotonic() + self._delay, data))
         if not self._delay:
             self._pass(pair, way)

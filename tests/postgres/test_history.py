@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Site
+from tests.postgres.cluster import Cluster, missing, wait_until
+from tests.postgres.cores import Cores, freeze, thaw
 from tests.postgres.history import Operation, Report, Workload, check
+from tests.postgres.proxy import Proxy
 
 OPERATIONS = int(os.environ.get("REED_HISTORIES") or 3000)
+WRITER = "UPDATE head SET last"  # in the last statement of every transaction that writes
 MS = 1_000_000
 ID, OTHER = "019a0000-0000-7000-8000-000000000001", "019a0000-0000-7000-8000-000000000002"
 Check = Callable[..., Report]
@@ -149,3 +154,151 @@ def test_a_history_of_sqlite(core, judge: Check) -> None:
     report = judge(workload.history)
     assert report.operations >= OPERATIONS
     assert set(report.counts) == {"ok", "conflict", "not_found"}
+
+
+# Cores on PostgreSQL.
+
+postgres = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+class Faults:
+    """A server, two networks and cores on them, and everything that can happen to these."""
+
+    def __init__(self, server: Cluster, cores: Cores, networks: Sequence[Proxy], count: int) -> None:
+        self._server = server
+        self._name = server.create_database()
+        self._networks = networks
+        conninfos = [server.conninfo(self._name)] + [
+            server.conninfo(self._name, tcp=True, port=network.port) for network in networks
+        ]
+        self.sites: list[Site] = [cores.add(conninfos[number % len(conninfos)]) for number in range(count)]
+        self.kills = 0
+
+    def run(self, workload: Workload, operations: int) -> None:
+        """Every fault once and again until there are so many operations."""
+        faults: list[Callable[[Workload, int], None]] = [
+            self.kill9_backend,
+            self.lose_commits,
+            self.terminate,
+            self.stop_backend,
+            self.kill9_server,
+            self.partition,
+            self.restart,
+            self.kill9_core,
+            self.freeze_core,
+            self.reset,
+        ]
+        pause = max(50, operations // (2 * len(faults)))
+        number = 0
+        while number < len(faults) or len(workload.history) < operations:
+            faults[number % len(faults)](workload, number)
+            workload.wait_for_each(lambda each: each.outcome in {"ok", "conflict", "not_found"})
+            workload.wait_for(pause)
+            number += 1
+
+    def kill9_backend(self, _workload: Workload, _number: int) -> None:
+        self._server.kill9_backend(self._writers()[0])
+        self.kills += 1
+
+    def terminate(self, _workload: Workload, _number: int) -> None:
+        for backend in self._server.backends(database=self._name):
+            self._server.terminate_backend(backend.pid)
+
+    def lose_commits(self, workload: Workload, _number: int) -> None:
+        for network in self._networks[: len(self.sites) - 1]:
+            for when in ("before", "after"):
+                network.cut_at(b"end_batch", when)
+                network.wait_cut(60)
+                workload.wait_for(20)
+
+    def stop_backend(self, workload: Workload, number: int) -> None:
+        writers = self._writers()
+        pid = writers[number % len(writers)]
+        self._server.sigstop(pid)
+        workload.wait_for(10)
+        self._server.sigcont(pid)
+
+    def kill9_server(self, _workload: Workload, number: int) -> None:
+        (self._server.kill9_all if number % 20 < 10 else self._server.kill9_postmaster)()
+        self._server.start()
+        self.kills += 1
+
+    def restart(self, _workload: Workload, _number: int) -> None:
+        self._server.restart()
+
+    def partition(self, workload: Workload, number: int) -> None:
+        network = self._networks[number % max(1, len(self.sites) - 1)]
+        ways = ((), ("to_server",), ("to_client",))[number // 10 % 3]
+        network.drop(*ways)  # type: ignore[arg-type]
+        workload.wait_for(100 if len(self.sites) > 1 else 0)
+        network.heal(reset=number // 10 % 2 == 1)
+
+    def kill9_core(self, workload: Workload, number: int) -> None:
+        site = self.sites[number % len(self.sites)]
+        site.kill()
+        workload.wait_for(30 if len(self.sites) > 1 else 0)
+        site.start()
+        self.kills += 1
+
+    def freeze_core(self, workload: Workload, number: int) -> None:
+        site = self.sites[number % len(self.sites)]
+        freeze(site)
+        workload.wait_for(300 if len(self.sites) > 1 else 0)
+        thaw(site)
+
+    def reset(self, _workload: Workload, _number: int) -> None:
+        for network in self._networks:
+            network.reset()
+
+    def _writers(self) -> list[int]:
+        def found() -> list[int]:
+            return [each.pid for each in self._server.backends(database=self._name) if WRITER in each.query]
+
+        return wait_until(found, "a core writes")
+
+
+@pytest.fixture
+def networks(server: Cluster) -> Iterator[list[Proxy]]:
+    with Proxy("127.0.0.1", server.port) as first, Proxy("127.0.0.1", server.port) as second:
+        yield [first, second]
+
+
+@postgres
+@pytest.mark.parametrize(("count", "owners"), [(1, 1), (2, 2), (3, 3), (2, 0), (3, 0)])
+def test_a_history_under_faults(
+    server: Cluster, cores: Cores, networks: list[Proxy], judge: Check, count: int, owners: int
+) -> None:
+    """`owners`: each name is written through one core, and read as it is there; 0: every core writes every name."""
+    faults = Faults(server, cores, networks, count)
+    sockets = [site.socket_path for site in faults.sites]
+    with Workload(sockets, seed=OPERATIONS + count, owners=bool(owners)) as workload:
+        faults.run(workload, OPERATIONS)
+    report = judge(workload.history, owners)
+    print(f"{count} cores, {owners} owners, {faults.kills} kills: {report}")
+
+
+@postgres
+@pytest.mark.parametrize("owners", [2, 0])
+def test_a_history_of_two_cores_at_peace(
+    cluster: Cluster, database: str, cores: Cores, judge: Check, owners: int
+) -> None:
+    sites = [cores.add(database) for _ in range(2)]
+    with Workload([site.socket_path for site in sites], seed=1, owners=bool(owners)) as workload:
+        workload.wait_for(OPERATIONS)
+    report = judge(workload.history, owners)
+    print(report)
+    assert set(report.counts) == {"ok", "conflict", "not_found"}
+
+
+@postgres
+def test_a_history_with_a_slow_network(server: Cluster, cores: Cores, networks: list[Proxy], judge: Check) -> None:
+    """News of the other core come late, but what is older than a second is not given."""
+    faults = Faults(server, cores, networks, 2)
+    with Workload([site.socket_path for site in faults.sites], seed=2) as workload:
+        workload.wait_for(200)
+        for seconds in (0.1, 0.45):
+            networks[0].delay(seconds)
+            workload.wait_for(max(200, OPERATIONS // 10))
+        networks[0].heal()
+        workload.wait_for(200)
+    print(judge(workload.history, 0))

@@ -115,6 +115,17 @@ def test_a_cut(cluster: Cluster, network: Proxy, client: psycopg.Connection, ins
     wait_until(lambda: rows(cluster, client) == expected, "what passed is carried out")
 
 
+def test_a_cut_in_the_middle(cluster: Cluster, network: Proxy, client: psycopg.Connection, insert) -> None:
+    network.cut_at(b"INTO t", "half")
+    thread = insert()
+    network.wait_cut()
+    thread.join(0.1)
+    assert thread.is_alive()
+    network.heal()
+    thread.join(20)
+    assert rows(cluster, client) == 1
+
+
 def test_much_data_passes(client: psycopg.Connection) -> None:
     text = "x" * 5_000_000
     [(back,)] = client.execute("SELECT %s", (text,)).fetchall()

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import postgres_store
 from harness import Factory, LateWorkers, Options, Running
 from late_store import LateStore
 
@@ -64,4 +65,5 @@ def _open_late(seed: int, folder: Path, options: Options) -> Running:
 STORES = {
     "sqlite": Factory(_open_sqlite),
     "late": Factory(partial(_open_late, 1)),
+    "postgres": Factory(postgres_store.open_postgres, postgres_store.unavailable),
 }

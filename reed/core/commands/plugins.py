@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Handler
 from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
 from reed.core.json_checks import JsonChecks
@@ -33,7 +33,7 @@ def handlers(
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
     checks: JsonChecks,
-) -> dict[Command, Handle]:
+) -> dict[Command, Handler]:
     def register(_call: Call, _payload: memoryview) -> None:
         raise PermissionDenied("only a plugin can register, on its own socket")
 
@@ -46,8 +46,8 @@ def handlers(
         name = Name.unpack(payload).name
         plugins = supervisor.describe(endpoint_of(endpoints, name).name if name else None)
         for plugin in plugins:
-            plugin.update(endpoints[plugin["name"]].queue.figures())
-            plugin.update(events.figures(plugin["name"]))
+            plugin.update(endpoints[plugin["name"]].queue.stats())
+            plugin.update(events.stats(plugin["name"]))
         _reply_json(call, plugins)
 
     def list_all(call: Call, payload: memoryview) -> None:
@@ -77,8 +77,8 @@ def handlers(
 
 def _lifecycle_handlers(
     supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
-) -> dict[Command, Handle]:
-    """START, STOP and RELOAD reply when the plugins have reached their new state."""
+) -> dict[Command, Handler]:
+    """They reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
         name = endpoint_of(endpoints, Name.unpack(payload).name).name
@@ -89,7 +89,6 @@ def _lifecycle_handlers(
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        """Without a name it reloads what changed; with a name that plugin, changed or not."""
         name, wants_report = PluginReload.unpack(payload)
 
         def done(report: ReloadReport) -> None:
@@ -111,7 +110,6 @@ def _reply_json(call: Call, value: Any) -> None:
 
 
 def _describe(endpoint: PluginEndpoint) -> dict[str, Any]:
-    """What PLUGIN_LIST tells of a plugin."""
     plugin = endpoint.plugin
     row = plugin.row
     declared = plugin.manifest.actions if plugin.manifest else {}

@@ -67,14 +67,15 @@ def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, 
     driver.close()
     again = open_store()
     second = again.next_event("seo")
-    assert (second.semantic_name, second.id) == ("b", first.id + 1)
+    assert second.semantic_name == "b"
+    assert second.id > first.id
     again.store.ack("seo", second.id)
     again.settle()
     again.close()
     last = open_store()
     last.store.subscribe(ALL)
     last.create("note", "c", {})
-    assert last.next_event("seo").id == second.id + 1
+    assert last.next_event("seo").id > second.id
 
 
 def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):
