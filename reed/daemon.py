@@ -12,7 +12,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -338,6 +338,9 @@ class PluginCallbacks:
             self._endpoints[process.name].when_idle(process, done)
         else:
             done()
+
+    def on_adding(self, name: str) -> Iterator[None]:
+        return self._mesh.prepare(name)
 
     def on_added(self, name: str) -> None:
         self._endpoints[name] = PluginEndpoint(self._context.supervisor.plugins[name], self._context)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reed.cli.output import Output, duration, plural, print_error, size
-from reed.cli.parse import Args, Option, Subcommand
+from reed.cli.output import Output, duration, plural, plurals, print_error, size
+from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
 
 
 def serve(args: Args, output: Output) -> int:
@@ -67,14 +67,14 @@ def status(args: Args, output: Output) -> int:
 
     with connect(args) as core:
         stats = core.stats()
-    output.show(stats, "\n".join(f"{name:14} {text}" for name, text in _describe(stats)), _flatten(stats, ""))
+    output.figures(stats, _describe(stats))
     return 0
 
 
 def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
     store, plugins = stats.get("store", {}), stats.get("plugins", {})
     turn = stats.get("loop", {}).get("turn_ms", {})
-    content = ", ".join(plural(store.get(f"{thing}s", 0), thing) for thing in ("snippet", "type", "bond"))
+    content = plurals(store, "snippet", "type", "bond")
     if store.get("bytes"):
         content += f", {size(store['bytes'])}"
     if store.get("unindexed"):
@@ -106,13 +106,6 @@ def pool_figures(pool: dict[str, int]) -> str:
     return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
 
 
-def _flatten(value: Any, name: str) -> list[list[Any]]:
-    """Rows such as store.snippets ⇥ 942."""
-    if not isinstance(value, dict):
-        return [[name, value]]
-    return [row for key, each in value.items() for row in _flatten(each, f"{name}.{key}" if name else key)]
-
-
 def init(args: Args, output: Output) -> int:
     from reed.cli.new_site import make
 
@@ -127,9 +120,9 @@ def init(args: Args, output: Output) -> int:
 _SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
     Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
-    Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
-    Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
-    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),
+    REGISTRY,
+    PLUGIN_DIR,
+    CONFIG,
     Option("--sandbox", "MODE", "auto, off, or strict: every layer or no plugin (REED_SANDBOX; auto)"),
     Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),
     Option("--log-file", "F", "log of the core (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),

@@ -14,7 +14,7 @@ from reed.store.workers import Deadline, OrderedJobs, Origin, Workers, run
 from reed.wire import strict_json
 from reed.wire.structs import Bytes
 
-MAX_IN_LOOP = 64 * 1024  # bytes; some 2 ms
+MAX_IN_LOOP = 32 * 1024  # bytes; some 2 ms if they are many small objects
 HANDLERS = {kind: f"reed.core.json_checks:{kind}" for kind in ("check_json", "parse_filter_result")}
 
 Then = Callable[[], None]

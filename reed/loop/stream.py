@@ -167,7 +167,9 @@ class Stream:
         self._cancel_stall_timer()
         self._loop.unwatch(self.fd)
         self._loop.schedule_close(self._sock)
-        self._on_closed(reason)
+        on_closed = self._on_closed
+        self._on_closed, self._on_drained = _ignore, _ignore  # or owner and stream would wait for the garbage collector
+        on_closed(reason)
 
     def _drop(self, sent: int) -> bool:
         """Returns whether only whole parts were sent."""
@@ -197,3 +199,7 @@ class Stream:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def _ignore(_reason: str = "") -> None:
+    """The stream is closed."""

@@ -6,20 +6,28 @@
 A ReceiveBuffer borrows the bytes that were read, returns views of their frames, and copies only an unfinished one:
 
     feed(view) ── next_frame() ── Frame, Frame, …, None ── keep(), which invalidates the views
+
+A large unfinished frame is kept in mapped memory. glibc returns only the top of its heap to the kernel, so a thousand
+half-sent requests would leave hundreds of MB there.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reed.errors import Malformed, TooLarge, UnsupportedVersion
 from reed.wire.codes import MAGIC, VERSION, Flag
 from reed.wire.structs import HEADER, Bytes
 
+if TYPE_CHECKING:
+    from mmap import mmap
+
 MAX_PAYLOAD = 16 * 1024 * 1024
 
 _HEADER_SIZE = HEADER.size
 _EMPTY = memoryview(b"")
+_MIN_MAPPED = 32 * 1024  # bytes; below, mapping memory would cost more than the rest of the read
+_SPARE = 256 * 1024  # room for the beginning of the next frame
 
 
 class Frame(NamedTuple):
@@ -51,7 +59,7 @@ class ReceiveBuffer:
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
         self.command_id = 0  # of the last header, for the response to a bad one
-        self._own: bytearray | None = None  # never reused, since payloads may be views of it
+        self._own: bytearray | mmap | None = None  # never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
@@ -61,12 +69,13 @@ class ReceiveBuffer:
         if self._own is None:
             self._view = data
         else:
-            self._view = _EMPTY  # a bytearray with a view of it cannot grow
-            try:
-                self._own += data
-            except BufferError:  # a frame that was put back is still held
-                self._own = self._own + data
-            self._view = memoryview(self._own)
+            filled, needed = self._end, self._end + len(data)
+            if needed > len(self._own):
+                size = min(2 * needed, max(self._size_of_frame() + _SPARE, needed))
+                self._view = _EMPTY  # memory with a view of it cannot be resized
+                self._own = _enlarged(self._own, filled, size)
+            self._own[filled:needed] = data
+            self._view = memoryview(self._own)[:needed]
         self._at = 0
         self._end = len(self._view)
 
@@ -106,6 +115,10 @@ class ReceiveBuffer:
         """Skip whole frames of the rest."""
         self._at += size
 
+    def _size_of_frame(self) -> int:
+        """The size of the unfinished frame, 0 before its header is there."""
+        return _HEADER_SIZE + HEADER.unpack_from(self._view)[5] if self._end >= _HEADER_SIZE else 0
+
     def put_back(self, frame: Frame) -> None:
         """Make `next_frame` return its last frame again."""
         self._at -= _HEADER_SIZE + len(frame.payload)
@@ -114,10 +127,11 @@ class ReceiveBuffer:
         """Copy the unread bytes of the lent view."""
         if self._own is not None and self._at == 0:
             return  # no frame was returned
-        self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None
-        self._view = _EMPTY if self._own is None else memoryview(self._own)
+        rest = self._view[self._at : self._end]
+        self._own = _copy(rest) if rest else None
+        self._view = _EMPTY if self._own is None else memoryview(self._own)[: len(rest)]
         self._at = 0
-        self._end = len(self._view)
+        self._end = len(rest)
 
     def clear(self) -> None:
         self._own, self._view = None, _EMPTY
@@ -127,3 +141,35 @@ class ReceiveBuffer:
     def pending(self) -> int:
         """Bytes of an unfinished frame."""
         return self._end - self._at
+
+
+def _copy(data: memoryview) -> bytearray | mmap:
+    mapped = _map(len(data)) if len(data) >= _MIN_MAPPED else None
+    if mapped is None:
+        return bytearray(data)
+    mapped[:] = data
+    return mapped
+
+
+def _enlarged(own: bytearray | mmap, filled: int, size: int) -> bytearray | mmap:
+    """Memory of `size` bytes, which begins with the first `filled` bytes of `own`."""
+    if not isinstance(own, bytearray):
+        try:
+            own.resize(size)
+        except (BufferError, OSError):  # a frame that was put back is still held, or mremap is refused
+            pass
+        else:
+            return own
+    larger = (_map(size) if size >= _MIN_MAPPED else None) or bytearray(size)
+    larger[:filled] = own[:filled]
+    return larger
+
+
+def _map(size: int) -> mmap | None:
+    """Memory of its own from the kernel; None if it is refused."""
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
+    try:
+        return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)
+    except OSError:
+        return None
