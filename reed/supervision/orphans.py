@@ -7,6 +7,7 @@ Children of this process
     plugin processes and the zygote             skipped: others watch them
     marked, in the session of a running plugin  skipped until that plugin ends
     marked, otherwise                           killed, and reaped
+    forked by the zygote, unmarked              reaped when dead: nobody may have learnt of them
     unmarked                                    not touched; `reap_all` (`reed serve`) reaps dead ones, since PID 1
                                                 and a child subreaper become the parent of all orphans
 """
@@ -32,7 +33,7 @@ _IDLE_INTERVAL = 10.0
 _STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
 _REAP_AFTER = 1.0  # whoever started a child reaps it within the turn in which the child ends
 _EMPTY_SWEEPS = 2
-_FORKED = "reed:"  # the name of what the zygote forked begins so, until it executes a program
+_FORKED = "reed:"  # starts the name of a process that the zygote forked
 _PR_SET_CHILD_SUBREAPER = 36
 
 
