@@ -1,5 +1,3 @@
-"""`python -m reed` is the command `reed`."""
-
 import sys
 
 from reed.cli import main

@@ -12,14 +12,14 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from reed.config import Config
 from reed.core import json_checks
-from reed.core.calls import Caller, Handle
+from reed.core.calls import Caller, Handler
 from reed.core.client_listener import ClientListener
 from reed.core.commands import content, plugins
 from reed.core.connect_rate import ConnectRates
@@ -175,6 +175,7 @@ class Daemon:
             max_events=self.config.limits.queued_events,
             on_news=self._on_news,
             warn=self.log.error,
+            registry=self._registry_digests,
         )
         store = open_store(self.config.store, context)
         stack.callback(store.close)
@@ -218,7 +219,7 @@ class Daemon:
         pools = {name: pool.stats for name, pool in self._pools.items()}
         self._stats = Stats(context, self.store, router, pools, layers)
 
-    def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handle]:
+    def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handler]:
         return {
             **content.handlers(self.store, self._hooks.filters, cache),
             **plugins.handlers(
@@ -251,15 +252,19 @@ class Daemon:
         broadcast = bool(frame.flags & Flag.BROADCAST)
         signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
 
+    def _registry_digests(self) -> dict[str, str]:
+        """What is the same on every machine of a row, to compare cores that share a store."""
+        return {name: plugin.newest_row.shared for name, plugin in self.supervisor.plugins.items()}
+
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
-        def settle(tell: Callable[[Any], None], outcome: object) -> None:
+        def ended(callback: Callable[[Any], None], outcome: object) -> None:
             self._callbacks.on_reloaded()  # also after a failure, because other plugins may have changed
-            tell(outcome)
+            callback(outcome)
 
-        self.supervisor.reload(partial(settle, done), partial(settle, failed), report=report)
+        self.supervisor.reload(partial(ended, done), partial(ended, failed), report=report)
 
     def _commit(self) -> None:
         self.store.commit()
@@ -338,6 +343,9 @@ class PluginCallbacks:
             self._endpoints[process.name].when_idle(process, done)
         else:
             done()
+
+    def on_adding(self, name: str) -> Iterator[None]:
+        return self._mesh.prepare(name)
 
     def on_added(self, name: str) -> None:
         self._endpoints[name] = PluginEndpoint(self._context.supervisor.plugins[name], self._context)

@@ -1,11 +1,10 @@
-"""YAML files with the line and column of every value: reed.yaml, plugin.yaml (yaml-subset.md).
+"""YAML files with the line and column of every value (yaml-subset.md).
 
-    read(path) ── Node ──┬── a mapping  {key: Node}    without duplicate keys
+    read(path) ── Node ──┬── a mapping  {key: Node}
                          ├── a list     [Node]
                          └── a scalar   its text, and whether it was quoted
 
-The field that takes a scalar decides its type (`reed.readers`): `version: 1.10` is the text "1.10" where text is
-expected, and `no` is an ordinary word. The core imports yaml only here, and only when there is a file to read.
+The field that takes a scalar decides its type (`reed.readers`).
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _NOTHING = ("", "~", "null")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a file, a variable or a flag. `line` and `column` count from 1; 0: it has none."""
+    """`line` and `column` count from 1; 0: it has none."""
 
     value: str | list[Node] | dict[str, Node]
-    field: str  # "limits.payload"; empty for the whole document
+    field: str  # "limits.payload"; "" for the whole document
     path: str  # the file, variable or flag
     error: type[FileError]
     line: int = 0
@@ -71,7 +70,7 @@ class Node:
 
 
 def read(path: str | os.PathLike[str], error: type[FileError]) -> Node:
-    """The document in a file. Raises `error` for every defect."""
+    """Raises `error` for every defect."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -90,8 +89,8 @@ def read(path: str | os.PathLike[str], error: type[FileError]) -> Node:
 
 
 def parse(source: str, path: str, error: type[FileError]) -> Node:
-    """The document in a text; an empty one is an empty mapping. `path` names it in errors."""
-    import yaml
+    """`path` names the text in errors."""
+    import yaml  # only when there is a file to read
 
     reader = _Reader(yaml.parse(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), path, error)
     try:
@@ -104,7 +103,7 @@ def parse(source: str, path: str, error: type[FileError]) -> Node:
 
 
 class _Reader:
-    """Recursive descent over the parser's events, which are told apart by name because yaml is not imported here."""
+    """Recursive descent over the parser's events."""
 
     def __init__(self, events: Iterator[Any], path: str, error: type[FileError]) -> None:
         self._events = events
@@ -121,19 +120,18 @@ class _Reader:
                 root = self._value(event, "", 0)
         return root
 
-    def _value(self, event: Any, field: str, depth: int) -> Node:
-        """The value that starts with this event, `depth` levels below the document."""
-        node, kind = self._node(event, field), type(event).__name__
+    def _value(self, event: Any, field: str, depth: int, key: Node | None = None) -> Node:
+        kind = type(event).__name__
         if kind == "AliasEvent" or event.anchor:
-            raise node.wrong("anchors and aliases are not supported")
+            raise self._node(event, field).wrong("anchors and aliases are not supported")
         if event.tag:
-            raise node.wrong(f"tags are not supported, found {event.tag!r}")
+            raise self._node(event, field).wrong(f"tags are not supported, found {event.tag!r}")
         if kind == "ScalarEvent":
-            return replace(node, value=event.value, quoted=not event.implicit[0])
+            return self._node(event, field, event.value, quoted=not event.implicit[0], key=key)
         if depth == MAX_DEPTH:
-            raise node.wrong(f"nested deeper than {MAX_DEPTH}")
+            raise self._node(event, field).wrong(f"nested deeper than {MAX_DEPTH}")
         inside = self._list if kind == "SequenceStartEvent" else self._mapping
-        return replace(node, value=inside(field, depth + 1))
+        return self._node(event, field, inside(field, depth + 1), key=key)
 
     def _list(self, field: str, depth: int) -> list[Node]:
         found: list[Node] = []
@@ -149,10 +147,19 @@ class _Reader:
                 raise key.wrong("a key must be a plain word")
             if key.value in found:
                 raise key.wrong(f"duplicate key {key.value!r}", f"first on line {found[key.value].key_line}")
-            value = self._value(next(self._events), f"{field}.{key.value}" if field else key.value, depth)
-            found[key.value] = replace(value, key_line=key.line, key_column=key.column)
+            name = f"{field}.{key.value}" if field else key.value
+            found[key.value] = self._value(next(self._events), name, depth, key)
         return found
 
-    def _node(self, event: Any, field: str) -> Node:
+    def _node(
+        self,
+        event: Any,
+        field: str,
+        value: str | list[Node] | dict[str, Node] = "",
+        *,
+        quoted: bool = False,
+        key: Node | None = None,
+    ) -> Node:
         mark = event.start_mark
-        return Node("", field, self._path, self._error, mark.line + 1, mark.column + 1)
+        key_line, key_column = (key.line, key.column) if key is not None else (0, 0)
+        return Node(value, field, self._path, self._error, mark.line + 1, mark.column + 1, quoted, key_line, key_column)

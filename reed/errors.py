@@ -1,19 +1,14 @@
 """The exceptions of reed.
 
-    ReedError                    a message, and a hint that says what to do next
-    ├── CallError                the error response to a call: has a status and an error_code (errors.md#codes)
-    │   ├── Malformed, UnsupportedVersion, UnknownCommand, TooLarge      an invalid frame
-    │   ├── NotFound, Conflict, Invalid                                  a conflict with the content
-    │   ├── PluginNotFound … PluginBusy, ActionNotFound                  no response from a plugin
-    │   ├── PermissionDenied
-    │   ├── StoreFull, StoreFailed                                       a failed write
-    │   ├── JobTimeout, JobMemory, JobKilled                             a stopped or crashed worker
-    │   └── Internal                                                     a bug in the core
-    ├── FileError                an invalid file of the operator: has path, line and column
-    ├── RuntimeFolderError       the runtime folder is unsafe, or another core holds it
-    └── CoreNotRunning           nothing listens on core.sock
+    ReedError                    message and hint
+    ├── CallError                the error response to a call: status and error_code (errors.md#codes)
+    │   └── Malformed, NotFound, PluginTimeout, StoreFull, …
+    ├── FileError                an invalid file of the operator: path, line and column
+    │   └── RegistryError, ManifestError, ConfigError
+    ├── RuntimeFolderError
+    └── CoreNotRunning
 
-A plugin may respond with any status of its own, which a client raises as a plain CallError.
+A plugin may respond with a status of its own, which a client raises as a plain CallError.
 """
 
 from __future__ import annotations
@@ -23,8 +18,6 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """ReedCMS error codes (errors.md#codes)."""
-
     ERR_PLUGIN_NOT_FOUND = 10001
     ERR_PLUGIN_OFFLINE = 10002
     ERR_PLUGIN_TIMEOUT = 10003
@@ -44,12 +37,14 @@ class ErrorCode(IntEnum):
     ERR_JOB_TIMEOUT = 40003
     ERR_JOB_MEMORY = 40004
     ERR_JOB_KILLED = 40005
+    ERR_STORE_UNAVAILABLE = 40006
+    ERR_OUTCOME_UNKNOWN = 40007
     ERR_INTERNAL = 50000
     ERR_RESTARTING = 50001
 
 
 class ReedError(Exception):
-    """`message` says what happened; `hint` says what to do next and may be empty."""
+    """`message`: what happened; `hint`: what to do next, or ""."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -81,19 +76,19 @@ class CallError(ReedError):
 
 
 class Malformed(CallError, status=400, code=ErrorCode.ERR_MALFORMED):
-    """A payload that does not fit its struct, or contains invalid UTF-8 or JSON."""
+    """A payload that does not fit its struct, or invalid UTF-8 or JSON."""
 
 
 class UnsupportedVersion(CallError, status=505, code=ErrorCode.ERR_VERSION):
-    """A frame of another protocol version; the connection is closed."""
+    """The connection is closed."""
 
 
 class UnknownCommand(CallError, status=501, code=ErrorCode.ERR_UNKNOWN_COMMAND):
-    """A command id that the core does not have."""
+    """The core has no command of this id."""
 
 
 class TooLarge(CallError, status=413, code=ErrorCode.ERR_TOO_LARGE):
-    """A payload over the limit; the connection is closed."""
+    """The connection is closed."""
 
 
 class NotFound(CallError, status=404, code=ErrorCode.ERR_NOT_FOUND):
@@ -101,15 +96,15 @@ class NotFound(CallError, status=404, code=ErrorCode.ERR_NOT_FOUND):
 
 
 class Conflict(CallError, status=409, code=ErrorCode.ERR_CONFLICT):
-    """A name in use, another version, a bond that would close a cycle, a bonded snippet."""
+    """A name in use, another version, a bond that closes a cycle, a bonded snippet."""
 
 
 class Invalid(CallError, status=422, code=ErrorCode.ERR_INVALID):
-    """Content that does not fit its type, or an invalid type definition."""
+    """Content does not fit its type, or a type definition is invalid."""
 
 
 class PermissionDenied(CallError, status=403, code=ErrorCode.ERR_PERMISSION_DENIED):
-    """The caller lacks the permission for this command."""
+    """The caller lacks a permission."""
 
 
 class PluginNotFound(CallError, status=404, code=ErrorCode.ERR_PLUGIN_NOT_FOUND):
@@ -117,19 +112,19 @@ class PluginNotFound(CallError, status=404, code=ErrorCode.ERR_PLUGIN_NOT_FOUND)
 
 
 class PluginOffline(CallError, status=503, code=ErrorCode.ERR_PLUGIN_OFFLINE):
-    """The plugin is not running, or could not be started."""
+    """It is not running, or could not be started."""
 
 
 class PluginTimeout(CallError, status=504, code=ErrorCode.ERR_PLUGIN_TIMEOUT):
-    """The plugin did not respond in time."""
+    """No response in time."""
 
 
 class PluginCrashed(CallError, status=502, code=ErrorCode.ERR_PLUGIN_CRASHED):
-    """The plugin's process exited while the call was in flight."""
+    """Its process ended while the call was in flight."""
 
 
 class BadAnswer(CallError, status=502):
-    """A plugin's response violates the protocol."""
+    """A plugin's response is invalid."""
 
 
 class PluginBusy(CallError, status=429, code=ErrorCode.ERR_PLUGIN_BUSY):
@@ -137,39 +132,47 @@ class PluginBusy(CallError, status=429, code=ErrorCode.ERR_PLUGIN_BUSY):
 
 
 class ActionNotFound(CallError, status=404, code=ErrorCode.ERR_ACTION_NOT_FOUND):
-    """The plugin has no action of this name."""
+    """The plugin has no such action."""
 
 
 class StoreFull(CallError, status=507, code=ErrorCode.ERR_STORE_FULL):
-    """The disk is full; nothing was written, and reads work."""
+    """Nothing was written; reads still work."""
 
 
 class StoreFailed(CallError, status=500, code=ErrorCode.ERR_STORE):
-    """The store failed for another reason than a full disk."""
+    """Any failure but a full disk."""
+
+
+class StoreUnavailable(CallError, status=503, code=ErrorCode.ERR_STORE_UNAVAILABLE):
+    """The database cannot be reached; nothing was written."""
+
+
+class OutcomeUnknown(CallError, status=504, code=ErrorCode.ERR_OUTCOME_UNKNOWN):
+    """The connection to the database was lost during a COMMIT, and did not come back to say how that ended."""
 
 
 class JobTimeout(CallError, status=504, code=ErrorCode.ERR_JOB_TIMEOUT):
-    """A worker was stopped because its job took too long; a write was not carried out."""
+    """A worker's job took too long; nothing was written."""
 
 
 class JobMemory(CallError, status=503, code=ErrorCode.ERR_JOB_MEMORY):
-    """A worker was stopped because its job took too much memory; a write was not carried out."""
+    """A worker's job took too much memory; nothing was written."""
 
 
 class JobKilled(CallError, status=503, code=ErrorCode.ERR_JOB_KILLED):
-    """A worker could not be started, or died during the job; a write was not carried out."""
+    """A worker could not be started or died; nothing was written."""
 
 
 class Internal(CallError, status=500, code=ErrorCode.ERR_INTERNAL):
-    """A bug in the core: its traceback is in the log."""
+    """A bug in the core; the log has its traceback."""
 
 
 class Restarting(CallError, status=503, code=ErrorCode.ERR_RESTARTING):
-    """The core is restarting and did not process this request; retry."""
+    """The request was not processed; retry."""
 
 
 class FileError(ReedError):
-    """An invalid registry, manifest, reed.yaml or import. `line` and `column` count from 1; 0 means the whole file."""
+    """`line` and `column` count from 1; 0 means the whole file."""
 
     def __init__(self, path: str, message: str, *, line: int = 0, column: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -187,19 +190,19 @@ class FileError(ReedError):
 
 
 class RegistryError(FileError):
-    """plugin-registry.csv is invalid."""
+    """In plugin-registry.csv."""
 
 
 class ManifestError(FileError):
-    """plugin.yaml is invalid, or the plugin's folder is incomplete."""
+    """In plugin.yaml, or the plugin's folder is incomplete."""
 
 
 class ConfigError(FileError):
-    """reed.yaml, a REED_ variable or a flag is invalid."""
+    """In reed.yaml, a REED_ variable or a flag."""
 
 
 class RuntimeFolderError(ReedError):
-    """The runtime folder is unsafe, or another core holds it (architecture.md#runtime-folder)."""
+    """Unsafe, or held by another core (architecture.md#runtime-folder)."""
 
 
 class CoreNotRunning(ReedError):
@@ -207,7 +210,7 @@ class CoreNotRunning(ReedError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint for a mistyped name: "did you mean 'x'?", or "" if no known name is similar."""
+    """The hint "did you mean 'x'?", or "" if no known name is similar."""
     from difflib import get_close_matches
 
     found = get_close_matches(word, [str(name) for name in known], 1)

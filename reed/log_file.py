@@ -1,10 +1,7 @@
 """The log of `reed serve`: stderr, or a file that is rotated.
 
-    log_file set     stdout and stderr are redirected to the file, so output of Python and libraries goes there too
-    full             the file is renamed to FILE.1, replacing the older one, and a new file is opened
-    SIGHUP           the file is opened again, as logrotate expects
-
-Lines that cannot be written are counted; the count precedes the next line that can.
+stdout and stderr are redirected to the file, so output of Python and libraries goes there too. SIGHUP reopens it, as
+logrotate expects. Lines that cannot be written are counted; the count precedes the next line.
 """
 
 from __future__ import annotations
@@ -20,17 +17,17 @@ _STDOUT, _STDERR = 1, 2
 
 
 class LogHandler(logging.Handler):
-    """Writes each line to stderr with one write(2), and rotates the file at `max_bytes`."""
+    """Each line is one write(2)."""
 
     def __init__(self, path: Path | None, max_bytes: int) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-        self._path = None if path is None else path.resolve()  # rotation renames the target of a link, not the link
+        self._path = None if path is None else path.resolve()  # a link's target is renamed, not the link
         self._max_bytes = max_bytes
         self._lost = 0
 
     def reopen(self) -> None:
-        """Open the file again. Raises ReedError, and then keeps logging to the old one."""
+        """Raises ReedError, and then keeps logging to the old file."""
         if self._path is not None:
             fd = open_log(self._path)
             os.dup2(fd, _STDOUT)
@@ -58,7 +55,7 @@ class LogHandler(logging.Handler):
         except FileNotFoundError:
             pass
         except OSError:
-            os.ftruncate(_STDERR, 0)  # the folder is not writable: stay bounded anyway
+            os.ftruncate(_STDERR, 0)  # stay bounded anyway
             return
         try:
             self.reopen()
@@ -67,7 +64,7 @@ class LogHandler(logging.Handler):
 
 
 def open_log(path: Path) -> int:
-    """Open the log file for appending. Raises ReedError."""
+    """Raises ReedError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,12 +1,8 @@
-"""The core's log with a rate limit for each peer: a plugin, a client, or whoever connects.
-
-    warning(text, peer=…) ── the peer's token bucket ─┬─ has tokens    one line of escaped text
-                                                      └─ empty         suppressed; the count is logged after 5 s
+"""The core's log with a rate limit for each peer (architecture.md#log).
 
 A plugin has three buckets, so that a flood cannot hide a crash: `NAME` for its processes, `plugin NAME` for its
-connections, `output of NAME` for what it writes. The rooms core, supervision, peers and zygote log only through here;
-lines that no peer causes have the peer THE_CORE. Only tracebacks have several lines, and these are indented, so that a
-peer cannot forge a line of the log.
+connections, `output of NAME` for what it writes. Only tracebacks have several lines, and these are indented, so that a
+peer cannot forge a line.
 """
 
 from __future__ import annotations
@@ -18,9 +14,9 @@ from reed.loop.loop import Loop
 from reed.text import safe, safe_lines
 
 THE_CORE = "the core"
-ORPHANS = "orphans"  # one bucket for all of them, because each has another pid
-_BURST_SECONDS = 10  # the size of a bucket, in seconds of its rate
-_REPORT_SECONDS = 5.0  # from the first suppressed line to the count
+ORPHANS = "orphans"  # one bucket, because each has another pid
+_BURST_SECONDS = 10  # the size of a bucket
+_REPORT_SECONDS = 5.0  # from the first suppressed line
 _MAX_LINE = 2500  # characters
 _MAX_TRACEBACK = 20_000  # characters
 _MAX_BUCKETS = 1000
@@ -55,7 +51,6 @@ class PeerLog:
         self._write(logging.ERROR, text, args, peer)
 
     def bug(self, error: BaseException) -> None:
-        """Log an unexpected exception with its traceback."""
         if self._log.isEnabledFor(logging.ERROR) and self._may_log(THE_CORE):
             lines = "".join(traceback.format_exception(error)).rstrip("\n")[-_MAX_TRACEBACK:]
             self._log.error("%s", safe_lines(f"a bug in the core; the core continues\n{lines}", indent="    "))

@@ -1,8 +1,7 @@
-"""A handle to one process that survives the reuse of its pid, and the only parser of /proc/PID/stat.
+"""A handle to one process that survives the reuse of its pid, and the parser of /proc/PID/stat.
 
-pidfd          identifies the process; readable once it has ended
-start time     the fallback where pidfd_open or pidfd_send_signal is refused (kernels before 5.3, seccomp profiles):
-               /proc/PID/stat is read before each signal, because a reused pid has another start time
+A pidfd identifies the process. Where pidfds are refused (kernels before 5.3, seccomp profiles) its start time does,
+which is read before each signal.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ _PAGE = 4096
 
 
 class ProcStat(NamedTuple):
-    """The fields of /proc/PID/stat that the core uses."""
-
     name: str
     state: bytes
     group: int
@@ -28,17 +25,15 @@ class ProcStat(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """The process has ended; its parent may not have waited for it yet."""
+        """Whether the process has ended; it may be a zombie."""
         return self.state in (b"Z", b"X")
 
 
 class ProcessHandle:
-    """`fd` is the pidfd, or -1 where pidfds are refused."""
-
     def __init__(self, pid: int, started: int | None = None) -> None:
-        """`started` is the expected start time. Raises ProcessLookupError, or OSError when descriptors run out."""
+        """`started`: the expected start time. Raises ProcessLookupError, or OSError when descriptors run out."""
         self.pid = pid
-        self.fd = -1
+        self.fd = -1  # the pidfd; -1 where pidfds are refused
         try:
             self.fd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -68,22 +63,22 @@ class ProcessHandle:
         os.kill(self.pid, number)
 
     def is_same(self) -> bool:
-        """Does the pid still belong to this process? A zombie keeps its pid."""
+        """Whether the pid still belongs to this process; a zombie keeps its pid."""
         return start_time(self.pid) == self.started
 
     def has_ended(self) -> bool:
-        """Is the process gone or a zombie? Raises OSError when /proc cannot be read."""
+        """True of a zombie. Raises OSError when /proc cannot be read."""
         return not runs(self.pid, self.started)
 
     def wait(self) -> os.waitid_result | None:
-        """The result of waitid, or None while the process runs. Raises ChildProcessError if it is not our child."""
+        """None while the process runs. Raises ChildProcessError if it is not our child."""
         if self.fd >= 0:
             try:
                 return os.waitid(P_PIDFD, self.fd, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
                 raise
             except OSError:
-                pass  # waitid(P_PIDFD) needs Linux 5.4, or a profile refuses it
+                pass  # waitid(P_PIDFD) needs Linux 5.4
         if not self.is_same():
             raise ChildProcessError(self.pid)
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
@@ -101,22 +96,22 @@ class ProcessHandle:
 
 
 def read_stat(pid: int) -> ProcStat:
-    """Raises OSError, such as FileNotFoundError or ProcessLookupError when the process is gone."""
-    head, _, tail = read_proc(f"/proc/{pid}/stat").rpartition(b")")  # the name may contain spaces and brackets
+    """Raises OSError; FileNotFoundError or ProcessLookupError when the process is gone."""
+    head, _, tail = read_proc(f"/proc/{pid}/stat").rpartition(b")")  # the name may contain brackets
     fields = tail.split()
     name = head.partition(b"(")[2].decode("utf-8", "replace")
     return ProcStat(name, fields[0], int(fields[2]), int(fields[3]), int(fields[19]))
 
 
 def start_time(pid: int) -> int | None:
-    """In clock ticks since boot; None when there is no such process."""
+    """None when there is no such process."""
     with contextlib.suppress(OSError, IndexError):
         return read_stat(pid).start_time
     return None
 
 
 def runs(pid: int, started: int) -> bool:
-    """Does the process with this start time run? False for a zombie. Raises OSError when /proc cannot be read."""
+    """False for a zombie. Raises OSError when /proc cannot be read."""
     try:
         stat = read_stat(pid)
     except (FileNotFoundError, ProcessLookupError):
@@ -125,7 +120,7 @@ def runs(pid: int, started: int) -> bool:
 
 
 def owner(path: str | os.PathLike[str]) -> str:
-    """The name of the user who owns a file, or a process when the path is /proc/PID."""
+    """The user name of a file's owner, or of a process's when the path is /proc/PID."""
     try:
         return user_name(os.stat(path).st_uid)
     except OSError:
@@ -133,7 +128,6 @@ def owner(path: str | os.PathLike[str]) -> str:
 
 
 def user_name(uid: int) -> str:
-    """The uid itself where the user has no name."""
     import pwd
 
     try:
@@ -143,7 +137,7 @@ def user_name(uid: int) -> str:
 
 
 def read_proc(path: str) -> bytes:
-    """Read a file of /proc that is shorter than a page. Raises OSError."""
+    """For files shorter than a page. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, _PAGE)

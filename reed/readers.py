@@ -1,15 +1,10 @@
-"""Readers: functions that turn a Node of a document into a value, or raise the document's error.
-
-    text  text_node  whole()  seconds()  size()  one_of()  like()  path  plain      scalars
-    items(reader)  entries(reader)  record(dataclass)                               lists, mappings
+"""Functions that turn a Node of a document into a value, or raise the document's error.
 
 A dataclass declares the reader of each field in its annotations; a field with a default is optional:
 
     @dataclass
     class Limits:
         payload: Annotated[int, size(KB, GB)] = 16 * MB
-
-An error has file, line, column, the field's path, what was expected, what was found, and the nearest key.
 """
 
 from __future__ import annotations
@@ -44,13 +39,13 @@ def text(node: Node) -> str:
 
 
 def text_node(node: Node) -> Node:
-    """The node itself, which must be a text. For values that are checked later and need their place for errors."""
+    """For texts that are checked later and need their place for errors."""
     text(node)
     return node
 
 
 def whole(low: int, high: int) -> Reader[int]:
-    """A whole number, also in hexadecimal (0x30)."""
+    """Decimal or hexadecimal (0x30)."""
 
     def read(node: Node) -> int:
         number = _whole_number(node.value) if isinstance(node.value, str) else None
@@ -98,7 +93,7 @@ def one_of(*choices: str) -> Reader[str]:
 
 
 def like(pattern: str, shape: str) -> Reader[str]:
-    """A text that the whole pattern matches; `shape` describes it in errors."""
+    """`shape` describes the pattern in errors."""
 
     def read(node: Node) -> str:
         if not isinstance(node.value, str) or not re.fullmatch(pattern, node.value):
@@ -109,13 +104,13 @@ def like(pattern: str, shape: str) -> Reader[str]:
 
 
 def path(node: Node) -> Path:
-    """An absolute path, relative to the file's folder, or to the working directory in a variable or flag."""
+    """Relative to the file's folder, or to the working directory in a variable or flag."""
     base = os.path.dirname(node.path) if node.line else ""
     return Path(os.path.abspath(os.path.join(base, os.path.expanduser(text(node)))))
 
 
 def plain(node: Node) -> Any:
-    """Any value as JSON has it: unquoted null, true, false and numbers are not texts."""
+    """As JSON: unquoted null, true, false and numbers are not texts."""
     if isinstance(node.value, dict):
         return {key: plain(each) for key, each in node.value.items()}
     if isinstance(node.value, list):
@@ -151,7 +146,7 @@ def entries(reader: Reader[T], key_pattern: str = "", key_shape: str = "") -> Re
 
 
 def record(cls: type[T]) -> Reader[T]:
-    """A mapping as a dataclass. Its annotated fields are the known keys; those without a default are required."""
+    """A mapping as a dataclass, whose annotated fields are the known keys."""
 
     def read(node: Node) -> T:
         readers = _readers(cls)  # type: ignore[arg-type]

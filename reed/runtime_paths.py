@@ -12,28 +12,22 @@ MAX_SOCKET_NAME = MAX_SOCKET_PATH - len(f"{_OPEN_FOLDERS}/1048576/")
 
 
 def used_folder(path: str | os.PathLike[str]) -> str:
-    """The folder that the core uses for this `runtime_dir`.
-
-    It is the folder itself, or a private one below it if it is a volume that belongs to root and others may write to.
-    """
+    """`runtime_dir` itself, or a private folder below it if it is root's and others may write to it (a volume)."""
     path = os.fspath(path)
     try:
         status = os.stat(path)
     except OSError:
-        return path  # the core creates it or reports why it cannot
+        return path  # the core creates it
     return os.path.join(path, PRIVATE) if status.st_uid == 0 and status.st_mode & 0o022 else path
 
 
 class Address:
-    """A context manager: the address that bind(2) and connect(2) take for a path.
-
-    A path of more than 107 bytes goes through a descriptor of its folder, which the context keeps open.
-    """
+    """The address for bind(2) and connect(2). A long path goes through a descriptor, which the context keeps open."""
 
     __slots__ = ("_folder", "text")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError if the folder is missing or the path cannot be shortened."""
+        """Raises OSError."""
         self.text = os.fspath(path)
         self._folder = -1
         length = len(os.fsencode(self.text))

@@ -1,12 +1,11 @@
-"""`reed serve`: a Daemon with what an embedding program would decide for itself (log, Unix signals, limits).
+"""`reed serve`: a Daemon with what an embedding program decides for itself (log, Unix signals, limits).
 
     SIGTERM, SIGINT   stop
-    SIGHUP            open the log file again, reload the registry
-    SIGUSR2           restart ── check ─┬─ code, settings or registry are invalid    refused: this core keeps running
-                                        └─ drain calls in flight ── exec ── the next core, with the same pid
+    SIGHUP            reopen the log file, reload the registry
+    SIGUSR2           restart ── check ─┬─ fails   refused: this core keeps running
+                                        └─ drain ── exec ── the next core, with the same pid and core.sock
 
-A restart loses no acknowledged write and ends no plugin, because the next core adopts them. It inherits core.sock, so
-clients that connect meanwhile wait in the backlog.
+See reload-and-restart.md#restart-of-the-core.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from reed.text import safe, safe_lines
 
 _MIN_DESCRIPTORS = 4096
 _UNIX_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-_HANDED_OVER = "REED_HANDED_OVER"  # variable for the next core: the listening descriptor, and the number of restarts
+_HANDED_OVER = "REED_HANDED_OVER"  # for the next core: the listening descriptor, the number of restarts
 _CHECK_TIMEOUT = 20.0
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 _MMAP_THRESHOLD = 160 * 1024
@@ -47,8 +46,8 @@ _MAX_OUTPUT = 64 * 1024  # of the check
 
 
 def serve(config: Config) -> int:
-    """Run a core in the foreground until SIGTERM or SIGINT. Returns the exit status."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent ignored it, children would be reaped by the kernel
+    """Returns the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent ignored it, the kernel would reap children
     _open_standard_descriptors()
     handler = LogHandler(config.log_file, config.limits.log_bytes)
     log = _logger(config.log_level, handler)
@@ -72,7 +71,7 @@ def serve(config: Config) -> int:
         _on_unix_signals(arrived, daemon, restart, handler)
         log.info("ready on %s (pid %d)", daemon.config.runtime_dir / "core.sock", os.getpid())
         _notify_ready()
-        gc.freeze()  # a full collection would traverse the present objects (11 ms) within a turn
+        gc.freeze()  # a full collection would spend 11 ms of a turn on the present objects
         try:
             daemon.run()
         finally:
@@ -84,8 +83,7 @@ def serve(config: Config) -> int:
 
 
 def check(config: Config, environ: Mapping[str, str]) -> Sequence[str]:
-    """Check what a restart needs besides imports and settings, which this process has loaded: the registry, manifests,
-    REED_ variables and the log file. Returns warnings. Raises ReedError with one line for each error."""
+    """Check what a restart needs besides imports and settings. Returns warnings or raises ReedError."""
     errors, warnings = check_site(config)
     errors = [*errors, *(f"unknown variable {name}; {hint}" for name, hint in unknown_variables(environ).items())]
     if errors:
@@ -101,7 +99,7 @@ def _check_log(config: Config) -> None:
 
 
 class Restart:
-    """Checks the program that this core was started as in a child process, and then executes it in place."""
+    """Checks this core's program in a child process, and then executes it in place."""
 
     def __init__(self, daemon: Daemon, count: int) -> None:
         self._daemon = daemon
@@ -111,7 +109,7 @@ class Restart:
         self._publish(refused="")
 
     def request(self) -> None:
-        """Check, and restart if the check succeeds; otherwise the reason is in the log and in SYSTEM_STATS."""
+        """A refusal is logged and shown in SYSTEM_STATS."""
         if self._process is not None or self._daemon.handed_over is not None:
             return
         command = [sys.executable, *sys.orig_argv[1:], "--check"]
@@ -129,7 +127,7 @@ class Restart:
         self._watch(process, output)
 
     def _watch(self, process: subprocess.Popen[bytes], output: int) -> None:
-        """Wait for the check, and kill it after a timeout. Its last line is the reason of a refusal."""
+        """The last line of the check's output is the reason of a refusal."""
         handle = ProcessHandle(process.pid)
         timeout = self._daemon.loop.call_later(_CHECK_TIMEOUT, process.kill)
 
@@ -148,7 +146,7 @@ class Restart:
         ExitWatch(self._daemon.loop, handle, checked)
 
     def execute(self, listening: int) -> None:
-        """Execute the program. Unix signals stay pending until it handles them."""
+        """Unix signals stay pending until the next core handles them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _UNIX_SIGNALS)
         os.set_inheritable(listening, True)
         os.environ[_HANDED_OVER] = f"{listening} {self._count + 1}"
@@ -168,7 +166,7 @@ class Restart:
 
 
 def _anonymous_file() -> IO[bytes]:
-    """In memory, because /tmp may be missing or read-only; a temporary file if memfd_create is refused."""
+    """In memory, because /tmp may be missing or read-only."""
     try:
         return os.fdopen(os.memfd_create("reed-check"), "w+b", buffering=0)
     except OSError as error:
@@ -178,14 +176,13 @@ def _anonymous_file() -> IO[bytes]:
 
 
 def _handed_over() -> tuple[int | None, int]:
-    """The inherited descriptor that listens on core.sock, and the number of restarts."""
     words = os.environ.pop(_HANDED_OVER, "").split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else (None, 0)
 
 
 @contextlib.contextmanager
 def _unix_signals() -> Iterator[socket.socket]:
-    """A socket that receives the numbers of Unix signals, so that the loop handles them."""
+    """A socket that receives the numbers of Unix signals."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -223,11 +220,11 @@ def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, h
 
 
 def _ignore(_number: int, _frame: object) -> None:
-    """The wake-up descriptor delivers the number."""
+    """The wake-up descriptor delivers the signal."""
 
 
 def _notify_ready() -> None:
-    """Tell systemd that core.sock accepts connections (sd_notify)."""
+    """sd_notify(3)"""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
@@ -243,18 +240,15 @@ def _logger(level: str, handler: LogHandler) -> logging.Logger:
 
 
 def _open_standard_descriptors() -> None:
-    """If the core was started with `2>&-`, no file that it opens may become its stderr."""
+    """After `2>&-` a file that the core opens would become its stderr."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
 
 
 def _return_large_buffers() -> None:
-    """Return freed buffers of 160 KB and more to the kernel.
-
-    glibc would raise this threshold to 32 MB, and keep hundreds of MB after many incomplete requests. A lower threshold
-    would cost a page fault for each 4 KB of the responses of a turn. musl has no mallopt and needs none.
-    """
+    """By default glibc keeps hundreds of MB after many incomplete requests. A lower threshold would cost a page fault
+    for each 4 KB of a turn's responses. musl has no mallopt and needs none."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)

@@ -1,10 +1,4 @@
-"""System calls that an old kernel lacks or a container's seccomp profile refuses.
-
-denied(error)                   is it EPERM or ENOSYS, the errors of a profile?
-with needed("flock", where):    turns such an error into a ReedError that says what to allow
-missing_pidfd_calls()           the calls that `process_handle` does without
-describe(error)                 an OSError as one line
-"""
+"""System calls that an old kernel lacks or a container's seccomp profile refuses (containers.md)."""
 
 from __future__ import annotations
 
@@ -21,13 +15,13 @@ P_PIDFD = 3
 
 
 def denied(error: OSError) -> bool:
-    """May the call have been refused regardless of its arguments?"""
+    """Whether the call may have been refused regardless of its arguments."""
     return error.errno in _DENIED
 
 
 @contextlib.contextmanager
 def needed(call: str, where: str) -> Iterator[None]:
-    """For a call that has no substitute and needs no privilege."""
+    """Turn a denied call, which has no substitute, into a ReedError."""
     try:
         yield
     except OSError as error:
@@ -40,7 +34,7 @@ def needed(call: str, where: str) -> Iterator[None]:
 
 
 def describe(error: OSError) -> str:
-    """The path and the cause. Detects a working directory that was deleted."""
+    """An OSError as one line, with what to do."""
     reason = error.strerror or str(error)
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         reason += "; raise `ulimit -n`"
@@ -67,16 +61,13 @@ def check_system_calls(warn: Callable[[str], None]) -> None:
 
 
 def require_proc() -> None:
-    """Raises ReedError if /proc is not mounted."""
+    """Raises ReedError."""
     if not os.path.exists("/proc/self/stat"):
         raise ReedError("/proc is not mounted", hint="mount it: mount -t proc proc /proc")
 
 
 def missing_pidfd_calls() -> list[str]:
-    """Which of pidfd_open, pidfd_send_signal and waitid(P_PIDFD) are refused or unknown.
-
-    A call that works fails with ESRCH, EBADF or ECHILD for a process that cannot exist.
-    """
+    """A call that works fails with ESRCH, EBADF or ECHILD for a process that cannot exist."""
     import signal
 
     calls: dict[str, Callable[[], object]] = {

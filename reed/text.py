@@ -1,19 +1,15 @@
-"""Makes untrusted text safe for a log or terminal, by escaping every character that is not printable.
-
-These are control characters (escape sequences, line feeds that would forge a line), bidirectional and zero-width
-characters, line and paragraph separators, and lone surrogates.
-"""
+"""Makes untrusted text safe for a log or terminal: escape sequences, forged lines, bidirectional text, surrogates."""
 
 from __future__ import annotations
 
 
 def safe(text: str) -> str:
-    """One line of printable characters."""
+    """One line; characters that are not printable are escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def safe_lines(text: str, indent: str = "") -> str:
-    """`safe`, but keeps line feeds and turns tabs into spaces. `indent` precedes every line except the first."""
+    """Keeps line feeds. `indent` precedes every line except the first."""
     return f"\n{indent}".join(safe(line.replace("\t", "    ")) for line in text.split("\n"))
 
 

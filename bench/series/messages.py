@@ -19,7 +19,7 @@ plugin.action("flood", function(payload)
   local want = json.decode(payload)
   local text = '"' .. ("x"):rep(want.size) .. '"'
   for sent = 1, want.count do  -- until the pipe and the queue before it are full
-    if not pcall(plugin.send_plugin_message, "counter", 1, text) then return tostring(sent - 1) end
+    if not pcall(plugin.send_message, "counter", 1, text) then return tostring(sent - 1) end
   end
   return tostring(want.count)
 end)
@@ -35,8 +35,8 @@ COUNTER = """
 local reed = require "reed"
 local plugin = reed.create_plugin { name = "counter", version = "1.0.0" }
 local count = 0
-plugin.register_message_handler(1, function(source, payload) count = count + 1 end)
-plugin.register_message_handler(2, function(source, payload) return "1" end)
+plugin.on_message(1, function() count = count + 1 end)
+plugin.on_message(2, function() return "1" end)
 plugin.action("count", function(payload) return tostring(count) end)
 plugin.run()
 """

@@ -103,7 +103,7 @@ def _run(argv: list[str]) -> int:
     if not noun or noun == "help":
         print(_overview(), file=sys.stdout if noun or "--help" in leading else sys.stderr)
         return DONE if noun or "--help" in leading else WRONG_USAGE
-    from reed.cli.parse import UsageError, help_text, parse
+    from reed.cli.parse import UsageError, help_text, parse, suggest
 
     if noun not in COMMANDS:
         raise UsageError(f"unknown command {noun!r}", hint=nearest(noun, COMMANDS) or "`reed --help` lists all")
@@ -118,7 +118,7 @@ def _run(argv: list[str]) -> int:
             return DONE
         if name not in found:
             problem = f"unknown command {name!r}" if verb else f"{noun}: missing subcommand"
-            raise UsageError(problem, hint=nearest(verb, verbs) or f"one of {', '.join(verbs)}")
+            raise UsageError(problem, hint=suggest(verb, verbs))
     subcommand = found[name]
     args = parse(name, subcommand, leading + argv)
     if args.has("--help"):

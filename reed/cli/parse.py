@@ -82,6 +82,11 @@ GLOBAL_OPTIONS = (
     Option("--runtime-dir", "DIR", "the core's runtime folder (REED_RUNTIME_DIR; /tmp/reed-cms)"),
     Option("--help", help="print this help", short="-h"),
 )
+CONFIG = Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)")
+REGISTRY = Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)")
+PLUGIN_DIR = Option(
+    "--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True
+)
 
 
 class Args:
@@ -179,6 +184,11 @@ def help_text(name: str, subcommand: Subcommand) -> str:
         lines += ["", subcommand.details.strip("\n")]
     lines += ["", *(f"  {text:{width}}  {option.help}" for text, option in zip(left, options, strict=True))]
     return "\n".join(lines)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for an unknown word."""
+    return nearest(word, known) or f"one of {', '.join(known)}"
 
 
 def _option(option: Option) -> str:

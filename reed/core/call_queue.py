@@ -7,16 +7,15 @@
                  ├─ the plugin is stopped  503
                  └─ deadline               504
 
-A channel (one connection of a plugin's process) has one call in flight at a time, so a crash costs only that call; the
-calls that wait go to the next process. While two processes of a plugin run, waiting calls go to the active one
-(`set_channels`) and the other one finishes its own. One timer serves all deadlines, since few calls reach theirs.
+A channel has one call in flight at a time, so a crash costs only that call. While two processes of a plugin run, the
+active one gets the waiting calls and the other one finishes its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,16 +25,16 @@ from reed.loop.timers import Timer
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes
 
-Answered = Callable[[Bytes], None]  # gets the response payload (status and body), valid during the call only
+Answered = Callable[[Bytes], None]  # gets the response payload, valid during the call only
 Failed = Callable[[CallError], None]
 
-_MAX_LATENCIES = 512  # of the newest calls
-_MIN_STATUS, MAX_STATUS = 100, 599  # of HTTP
+_MAX_LATENCIES = 512
+_MIN_STATUS, MAX_STATUS = 100, 599
 
 
 @dataclass(slots=True, eq=False)
 class PluginCall:
-    """One call of an action. It ends once, with `answered` or `failed`."""
+    """Ends once, with `answered` or `failed`."""
 
     action: str
     command_id: int
@@ -43,7 +42,7 @@ class PluginCall:
     timeout: float  # seconds
     answered: Answered
     failed: Failed
-    origin: str = ""  # the calling plugin, if a plugin calls
+    origin: str = ""  # the calling plugin
     started_at: float = 0.0
     deadline: float = 0.0  # by the loop's clock
     ended: bool = False
@@ -62,15 +61,13 @@ class Channel(Protocol):
     in_flight: PluginCall | None
 
     @property
-    def process(self) -> object:
-        """Its call ends with that process at the latest."""
+    def process(self) -> object: ...
 
     def send_call(self, call: PluginCall) -> None: ...
 
 
 class CallQueue:
     def __init__(self, name: str, loop: Loop, on_ended: Callable[[], None] = lambda: None) -> None:
-        """`on_ended` is called after each call."""
         self.calls = 0
         self.errors = 0
         self._name = name
@@ -79,14 +76,14 @@ class CallQueue:
         self._waiting: deque[PluginCall] = deque()
         self._on_ended = on_ended
         self._channels: list[Channel] = []  # of the active process
-        self._retired: list[Channel] = []  # of earlier processes that finish their calls
+        self._retired: list[Channel] = []  # of processes that finish their calls
         self._disconnected: list[tuple[object, PluginCall]] = []  # process and call whose channel closed
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._expiry: Timer | None = None
-        self._expires_at = math.inf  # no deadline is earlier
+        self._expires_at = math.inf  # one timer for all deadlines, since few calls reach theirs
 
     def submit(self, call: PluginCall, limit: int) -> None:
-        """Queue a call; PluginBusy if `limit` calls wait already."""
+        """Raises PluginBusy if `limit` calls wait."""
         if len(self._waiting) >= limit:
             self.errors += 1
             raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
@@ -99,7 +96,7 @@ class CallQueue:
         self._dispatch()
 
     def set_accepting(self, accepting: bool) -> None:
-        """Whether the plugin takes calls now, that is, whether it is READY."""
+        """Whether the plugin is READY."""
         self._accepting = accepting
         self._dispatch()
 
@@ -108,7 +105,7 @@ class CallQueue:
         self._dispatch()
 
     def set_channels(self, channels: Iterable[Channel]) -> None:
-        """Send calls to these channels, of another process, from now on."""
+        """Send calls to another process from now on."""
         self._retired += self._channels
         self._channels = [*channels]
         self._dispatch()
@@ -123,7 +120,7 @@ class CallQueue:
         channel.in_flight = None
 
     def answer(self, channel: Channel, payload: Bytes) -> None:
-        """End the channel's call with a response payload. Raises Malformed."""
+        """Raises Malformed."""
         status = unpack_status(payload)
         call, channel.in_flight = channel.in_flight, None
         if call is not None and not _MIN_STATUS <= status <= MAX_STATUS:
@@ -153,7 +150,7 @@ class CallQueue:
         self._fail(calls, error_for)
 
     def remap(self, command_id_of: Callable[[PluginCall], int]) -> None:
-        """Give waiting calls the command ids of the active process; calls of actions that it lacks fail."""
+        """Waiting calls get the command ids of the active process; calls of actions that it lacks fail."""
         for call in list(self._waiting):
             try:
                 call.command_id = command_id_of(call)
@@ -166,18 +163,12 @@ class CallQueue:
         self._fail(waiting, error_for)
 
     def is_working(self, process: object) -> bool:
-        """Whether that process has a call in flight before its deadline."""
-        return any(
-            channel.process is process and channel.in_flight is not None and not channel.in_flight.ended
-            for channel in self._channels + self._retired
-        )
+        return any(its_process is process and not call.ended for its_process, call in self._in_flight())
 
     def origins(self) -> set[str]:
-        calls = [channel.in_flight for channel in self._channels + self._retired]
-        return {call.origin for call in calls if call is not None and call.origin and not call.ended}
+        return {call.origin for _, call in self._in_flight() if call.origin and not call.ended}
 
-    def figures(self) -> dict[str, object]:
-        """For PLUGIN_HEALTH."""
+    def stats(self) -> dict[str, object]:
         ordered = sorted(self._latencies)
 
         def quantile(part: float) -> float | None:
@@ -185,6 +176,12 @@ class CallQueue:
 
         latency = {"p50": quantile(0.5), "p99": quantile(0.99)}
         return {"calls": self.calls, "errors": self.errors, "latency_ms": latency}
+
+    def _in_flight(self) -> Iterator[tuple[object, PluginCall]]:
+        """Calls on connected channels, with their process."""
+        for channel in self._channels + self._retired:
+            if channel.in_flight is not None:
+                yield channel.process, channel.in_flight
 
     def _dispatch(self) -> None:
         while self._accepting and self._waiting:
@@ -194,7 +191,7 @@ class CallQueue:
             else:
                 return
             call = channel.in_flight = self._waiting.popleft()
-            channel.send_call(call)  # on a dead connection this removes the channel
+            channel.send_call(call)  # may remove the channel
 
     def _arm_expiry(self, when: float, now: float) -> None:
         if self._expiry is not None:
@@ -205,8 +202,8 @@ class CallQueue:
     def _expire_calls(self) -> None:
         self._expiry, self._expires_at = None, math.inf
         now = self._loop.now()
-        carried = [channel.in_flight for channel in self._channels + self._retired if channel.in_flight is not None]
-        for call in [*self._waiting, *carried, *(call for _, call in self._disconnected)]:
+        in_flight = [call for _, call in (*self._in_flight(), *self._disconnected)]
+        for call in [*self._waiting, *in_flight]:
             if not call.ended and call.deadline <= now:
                 self._time_out(call)
             elif not call.ended and call.deadline < self._expires_at:

@@ -1,10 +1,7 @@
 """A call: one request and its reply.
 
-    request ── Call ──┬─ reply(*payload)    at once, or in a later turn
-                      └─ fail(error)        an ErrorResponse
-
-A handler ends each call exactly once; a second time is a bug and raises. The connection sends the replies in the order
-of the requests, whatever the order in which calls end (protocol.md#connections).
+A handler ends each call exactly once, at once or in a later turn. The connection sends the replies in the order of the
+requests, whatever the order in which calls end (protocol.md#connections).
 """
 
 from __future__ import annotations
@@ -25,18 +22,16 @@ _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
 
 class Caller(NamedTuple):
-    """The identity and rights of a connection's peer."""
-
     name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
-    plugin: str  # the plugin's name, or "" for a person
+    plugin: str  # "" for a person
     groups: frozenset[str]
     permissions: frozenset[str]
-    commands: frozenset[int]  # the command ids that the permissions allow
+    commands: frozenset[int]  # that the permissions allow
     is_admin: bool
 
 
 class CallCounter(Protocol):
-    """Counts a caller's calls in flight (core.quotas)."""
+    """See core.quotas."""
 
     def begin_call(self) -> None: ...
     def end_call(self) -> None: ...
@@ -50,18 +45,16 @@ class CallOrigin(Protocol):
     def usage(self) -> CallCounter: ...
 
     def release(self, *, immediate: bool) -> None:
-        """Send the finished replies in the order of the requests; `immediate`: before this turn's commit."""
+        """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
     def begin_job(self) -> None: ...
     def end_job(self) -> None: ...
-    def end_write(self, size: int) -> None:
-        """A write with a payload of so many bytes is answered."""
-
+    def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
 
 class Call:
-    """One request. The parts of its response must not change until they are sent."""
+    """The parts of its response must not change until they are sent."""
 
     __slots__ = ("_counter", "_is_job", "command_id", "connection", "expects_reply", "flags", "response", "write_size")
 
@@ -71,18 +64,18 @@ class Call:
         self.flags = flags
         self.expects_reply = not flags & _ASYNC
         self.response: tuple[Bytes, ...] | None = None  # the parts of a frame
-        self.write_size: int | None = None  # of the payload of a write; None: it is no write
+        self.write_size: int | None = None  # bytes; None: it is no write
         self._counter: CallCounter | None = None
         self._is_job = False
 
     def count(self) -> None:
-        """Count the call against its caller's quota until it ends. Raises PluginBusy if the quota is used up."""
+        """Count the call against its caller's quota. Raises PluginBusy."""
         usage = self.connection.usage
         usage.begin_call()
         self._counter = usage
 
     def count_job(self) -> None:
-        """`count` a call that a worker may have to carry out; a connection may have so many in flight."""
+        """`count` a call that may take a worker."""
         self.count()
         self._is_job = True
         self.connection.begin_job()
@@ -96,18 +89,18 @@ class Call:
         return self.connection.origin
 
     def reply(self, *payload: Bytes) -> None:
-        """End the call with a response payload (status and body). Several parts are sent without joining them."""
+        """`payload`: status and body; several parts are sent without joining them."""
         if len(payload) == 1:
             self.reply_with(frames.encode(self.command_id, payload[0], _RESPONSE))
         else:
             self.reply_with(*frames.in_parts(self.command_id, *payload, flags=_RESPONSE))
 
     def forward(self, payload: Bytes) -> None:
-        """End the call with a plugin's response payload, before this turn's commit."""
+        """Reply with a plugin's response, before this turn's commit."""
         self.reply_with(frames.encode(self.command_id, payload, _RESPONSE), immediate=True)
 
     def reply_with(self, *frame: Bytes, immediate: bool = False) -> None:
-        """End the call with a complete response frame."""
+        """Reply with a whole frame."""
         if self.response is not None:
             raise RuntimeError(f"call 0x{self.command_id:02X} was answered twice")
         self.response = frame
@@ -121,7 +114,6 @@ class Call:
             self.connection.release(immediate=immediate)
 
     def fail(self, error: CallError) -> None:
-        """End the call with an ErrorResponse; the failure of an ASYNC call is logged instead."""
         if not self.expects_reply:
             self.connection.log_async_failure(self, error)
         self.reply_with(frames.encode(self.command_id, ErrorResponse.of(error).pack(), _ERROR_RESPONSE))
@@ -136,8 +128,7 @@ class FrameTap(Protocol):
 class Dispatcher(Protocol):
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """About `room` bytes of cached response frames to the leading requests in `data`, and the size of these
-        requests in bytes."""
+        """See ResponseCache.lookup."""
 
 
-Handle = Callable[[Call, memoryview], None]
+Handler = Callable[[Call, memoryview], None]

@@ -1,9 +1,8 @@
 """core.sock: where clients connect.
 
-accept ── caller from the kernel's credentials ─┬─ connects too often (connect_rate)           429, closed
-                                                ├─ process has ended                           closed
-                                                ├─ too many connections (of the caller or all) 429, closed
-                                                └─ else                                        a Connection
+accept ── identify the caller ─┬─ connects too often, or too many connections     429, closed
+                               ├─ process has ended                               closed
+                               └─ else                                            a Connection
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from reed.wire.frames import Frame
 
 
 class ClientListener:
-    """The connections of core.sock, at most `max_connections` at a time."""
-
     def __init__(
         self,
         context: CoreContext,
@@ -32,7 +29,7 @@ class ClientListener:
         on_signal: Callable[[Connection, Frame], None],
         inherited: int | None = None,
     ) -> None:
-        """`on_signal` gets frames with the flag SIGNAL. `inherited`: a descriptor that listens already."""
+        """`inherited`: a descriptor that listens already."""
         self.connections: set[Connection] = set()
         self.accepted = 0
         self._context = context
@@ -48,7 +45,7 @@ class ClientListener:
         self._listener.close()
 
     def hand_over(self, error: CallError) -> int:
-        """Stop accepting connections and requests; returns the listening descriptor. Calls in flight still finish."""
+        """Refuse requests with `error`; calls in flight still finish. Returns the listening descriptor."""
         for connection in list(self.connections):
             connection.stop_accepting(error)
         return self._listener.hand_over()
@@ -63,8 +60,13 @@ class ClientListener:
         if not self._listener.admits(sock, peer, caller):
             return
         self.accepted += 1
-        connection = self._context.connection(
-            sock, caller, self._context.dispatcher, on_signal=self._on_signal, on_closed=self._closed
+        connection = Connection(
+            self._context,
+            sock,
+            caller,
+            self._context.dispatcher,
+            on_signal=self._on_signal,
+            on_closed=self._closed,
         )
         self.connections.add(connection)
         error = connection.usage.too_many_connections()

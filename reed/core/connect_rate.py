@@ -1,11 +1,7 @@
 """Rate limit for new connections: a token bucket for each plugin and for each user who is not an admin.
 
-    accepted ─┬─ the process was refused a moment ago   429 again, before any other lookup (about 20 us)
-              ├─ a token is left                        accepted
-              └─ no token                               429; the process is refused at once for REFUSE_SECONDS
-
-All connections wait in one backlog of the kernel. A process that connects faster than it can be refused keeps everybody
-else out of that backlog, so a plugin that goes on at such a rate is killed.
+A process without a token is refused for REFUSE_SECONDS before any other lookup. One that connects faster than it can be
+refused keeps everybody else out of the kernel's backlog, so a plugin that continues is killed.
 """
 
 from __future__ import annotations
@@ -21,10 +17,10 @@ from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
 
-REFUSE_SECONDS = 0.1  # the bucket fills meanwhile
+REFUSE_SECONDS = 0.1
 MAX_REFUSED = 2000  # connections of one plugin within a second; then it is killed
-_GRACE_AFTER_KILL = 5.0  # seconds in which refused connections of a killed plugin are not counted
-_LOG_INTERVAL = 10.0  # seconds between two log lines about the same peer
+_GRACE_AFTER_KILL = 5.0
+_LOG_INTERVAL = 10.0  # for each peer
 _MAX_ENTRIES = 1000  # buckets, and refused processes, above which idle ones are swept
 
 
@@ -47,7 +43,7 @@ class ConnectRates:
         log: PeerLog,
         on_flood: Callable[[str, str], None] = lambda _plugin, _why: None,
     ) -> None:
-        """A rate in `limits` is also the size of a burst. `on_flood(plugin, why)` must kill that plugin."""
+        """A rate is also the size of a burst. `on_flood(plugin, why)` kills the plugin."""
         self._limits = limits
         self._now = now
         self._log = log
@@ -56,7 +52,7 @@ class ConnectRates:
         self._refused: dict[int, tuple[float, bytes, _Bucket]] = {}  # by pid: until when, and the response
 
     def refusal(self, pid: int) -> bytes | None:
-        """The response frame for a process that was refused within REFUSE_SECONDS, else None."""
+        """The response frame for a process that was just refused."""
         found = self._refused.get(pid)
         if found is None:
             return None
@@ -69,7 +65,7 @@ class ConnectRates:
         return frame
 
     def connects(self, caller: Caller | None, pid: int, uid: int) -> bytes | None:
-        """Count a new connection; the response frame if it must be refused. Without a caller it counts for its uid."""
+        """Count a new connection; the response frame if it is refused. Without a caller it counts for its uid."""
         if caller is not None and caller.is_admin:
             return None
         plugin = caller.plugin if caller is not None else ""
@@ -92,7 +88,7 @@ class ConnectRates:
         if len(self._refused) >= _MAX_ENTRIES:
             self._refused = {pid: found for pid, found in self._refused.items() if found[0] > now}
         frame = frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR)
-        if pid:  # 0 stands for any process of another pid namespace
+        if pid:  # 0: any process of another pid namespace
             self._refused[pid] = now + REFUSE_SECONDS, frame, bucket
         self._count(bucket, now)
         if now - bucket.logged_at >= _LOG_INTERVAL:

@@ -1,12 +1,10 @@
 """A connection: reads frames, dispatches calls, and sends the replies in the order of the requests.
 
-    socket ── receive ─┬─ requests in the response cache: answered at once
-                       └─ ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
-                                         ├─ signal   ── on_signal                     │ in order
-                                         └─ response ── on_response                   ▼
-    socket ◀─ flush ──────────────────────────────────────────────────────────────  release
-
-The transitions below bound what one peer can occupy: frames in a turn, unread replies, calls in flight.
+socket ── receive ─┬─ response cache: answered at once
+                   └─ ReceiveBuffer ─┬─ request  ── Call ── dispatch ── … reply ──┐
+                                     ├─ signal   ── on_signal                     │ in order
+                                     └─ response ── on_response                   ▼
+socket ◀─ flush ──────────────────────────────────────────────────────────────  release
 """
 
 from __future__ import annotations
@@ -15,8 +13,9 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
-from reed.config import Limits
+from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.quotas import Quotas, Usage
 from reed.errors import CallError, Malformed
@@ -34,21 +33,21 @@ from reed.wire.structs import Bytes
 
 
 class ConnectionState(Enum):
-    OPEN = "open"  # input is read and handled as it arrives
+    OPEN = "open"
     BACKLOG = "backlog"  # whole frames wait in the buffer for the next turn
-    WAITING = "waiting"  # the next frame reads the store, and writes of this connection are not answered yet
-    PAUSED = "paused"  # nothing is read until replies have left or calls have ended
-    DRAINING = "draining"  # the input has ended; the connection closes after its last reply
-    CLOSING = "closing"  # the stream is closed; its descriptor goes at the end of the turn
+    WAITING = "waiting"  # the next frame reads the store, and writes of this connection are in flight
+    PAUSED = "paused"  # nothing is read (back-pressure)
+    DRAINING = "draining"  # the input has ended; closes after the last reply
+    CLOSING = "closing"
 
 
 _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 
 _TRANSITIONS = {
-    (_OPEN, _BACKLOG),  # the frame limit or the time of the turn is spent
+    (_OPEN, _BACKLOG),  # the frame limit or the budget of the turn is spent
     (_OPEN, _WAITING),  # a read follows a write
-    (_OPEN, _PAUSED),  # unread replies fill the queue, or too many calls, jobs or bytes of writes are in flight
-    (_OPEN, _DRAINING),  # the peer has ended its side, or sent what is no frame
+    (_OPEN, _PAUSED),  # `_is_full`
+    (_OPEN, _DRAINING),  # the peer has ended its side or sent an invalid frame
     (_BACKLOG, _BACKLOG),
     (_BACKLOG, _OPEN),  # no whole frame is left
     (_BACKLOG, _WAITING),
@@ -62,15 +61,24 @@ _TRANSITIONS = {
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
 _FRAMES_PER_CLOCK_READ = 4
-_HIGH_WATER = 256 * 1024  # bytes of queued replies above which no frame is handled
+_HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
-_MAX_JOBS = 64  # of one connection in flight: a worker does them one after the other
+_MAX_JOBS = 64  # in flight
 _PEER_CLOSED = "the peer closed the connection"
 
 
-class Connection:
-    """One peer on core.sock or on a plugin's socket."""
+class ConnectionContext(Protocol):
+    """What all connections of a core share (plugin_endpoint.CoreContext)."""
 
+    loop: Loop
+    config: Config
+    log: PeerLog
+    quotas: Quotas
+    monitor: FrameTap
+    scratch: memoryview  # the receive buffer, valid during one callback
+
+
+class Connection:
     __slots__ = (
         "_buffer",
         "_calls",
@@ -96,41 +104,36 @@ class Connection:
 
     def __init__(
         self,
-        loop: Loop,
+        context: ConnectionContext,
         sock: socket.socket,
         caller: Caller,
         dispatcher: Dispatcher,
-        limits: Limits,
-        scratch: memoryview,
-        log: PeerLog,
-        monitor: FrameTap,
-        quotas: Quotas,
         *,
         on_signal: Callable[[Connection, Frame], None],
         on_response: Callable[[Frame], None] | None = None,
         on_closed: Callable[[Connection, str], None],
     ) -> None:
-        """`scratch`: the receive buffer that all connections share; its contents are valid during one callback."""
+        limits = context.config.limits
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
-        self._loop = loop
+        self._loop = context.loop
         self._dispatcher = dispatcher
         self._limits = limits
-        self._scratch = scratch
-        self._log = log
-        self._monitor = monitor
-        self._quotas = quotas
+        self._scratch = context.scratch
+        self._log = context.log
+        self._monitor = context.monitor
+        self._quotas = context.quotas
         self._on_signal = on_signal
         self._on_response = on_response
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self._calls: deque[Call] = deque()  # in flight, in the order of the requests
-        self._jobs = 0  # calls in flight that a worker may have to carry out
+        self._jobs = 0  # calls in flight that may take a worker
         self._writes = 0  # in flight
-        self._write_bytes = 0  # of their payloads
+        self._write_bytes = 0
         self._state = _OPEN
-        self.stream = Stream(loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
-        self.usage: Usage = quotas.enter(self, caller)
+        self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
+        self.usage: Usage = context.quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
 
     @property
@@ -169,10 +172,7 @@ class Connection:
             self._end_of_input()
 
     def _send_cached(self, data: memoryview) -> int:
-        """Answer the leading requests in `data` whose responses are cached; returns their size in bytes.
-
-        They are sent before the commit, since nothing is written for them.
-        """
+        """Answer the leading requests in `data` whose responses are cached; returns their size in bytes."""
         taken = 0
         while taken < len(data) and not (self._calls or self.stream.queued or self._monitor.watched):
             responses, size = self._dispatcher.cached_responses(self.caller, data[taken:], _HIGH_WATER)
@@ -189,7 +189,6 @@ class Connection:
         self._read_frames()
 
     def _read_frames(self) -> None:
-        """Handle the buffer's frames until no whole one is left or the connection must wait."""
         buffer, stream = self._buffer, self.stream
         left = self._limits.frames_per_turn
         try:
@@ -219,7 +218,7 @@ class Connection:
             buffer.keep()
 
     def _handle(self, frame: Frame) -> ConnectionState | None:
-        """Handle a frame; if the connection must wait before it, returns the state to wait in."""
+        """Returns the state to wait in, if the frame cannot be handled yet."""
         command_id, flags, payload = frame
         is_request = not flags & _CONTROL
         if is_request and self._writes and command_id in STORE_READS:
@@ -250,7 +249,7 @@ class Connection:
         )
 
     def _read_control(self, frame: Frame) -> None:
-        """Handle a signal, or a plugin's response to a call of the core. Neither is answered."""
+        """Handle a signal or a plugin's response; neither is answered."""
         try:
             if frame.flags & _RESPONSE:
                 if self._on_response is None:
@@ -264,7 +263,7 @@ class Connection:
             self._log_failure(str(error))
 
     def _end_of_input(self) -> None:
-        """The peer has ended its side; replies that it is owed are still sent."""
+        """The peer still gets its replies."""
         if self._buffer.pending:
             self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
         if not self._calls and not self.stream.queued:
@@ -273,10 +272,10 @@ class Connection:
         self._enter(_DRAINING)
         self.stream.pause()
         if not self._calls:
-            self._loop.schedule_flush(self)  # after the replies of this turn
+            self._loop.schedule_flush(self)
 
     def _reject_input(self, error: CallError) -> None:
-        """Answer invalid input with `error`, after the replies owed for earlier requests, and close."""
+        """Send `error` after the replies to earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0)
         self._calls.append(call)
@@ -287,7 +286,6 @@ class Connection:
     # Out.
 
     def release(self, *, immediate: bool) -> None:
-        """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
         calls = self._calls
         while calls and (response := calls[0].response) is not None:
             calls.popleft()
@@ -311,7 +309,7 @@ class Connection:
             self._continue()
 
     def send(self, *parts: Bytes) -> None:
-        """Queue a frame, given in one or several parts, for this turn's flush."""
+        """Queue a frame for this turn's flush."""
         if self._monitor.watched:
             self._tap(OUT, *parts)
         self.stream.send(*parts)
@@ -319,7 +317,7 @@ class Connection:
             self._check_quota()
 
     def send_now(self, frame: Bytes) -> None:
-        """Write a frame before this turn's commit, after what is queued already."""
+        """Write a frame before this turn's commit."""
         if self._monitor.watched:
             self._tap(OUT, frame)
         self.stream.send_now(frame)
@@ -335,7 +333,6 @@ class Connection:
         self._monitor.on_frame(direction, self.stream.fd, self.caller.name, *frame)
 
     def _resume(self) -> None:
-        """Replies have left or a call has ended: a paused connection may continue, a draining one may close."""
         if self._state is _DRAINING:
             self.flush()
         elif self._state is _PAUSED and not self._is_full():
@@ -355,7 +352,7 @@ class Connection:
     # The end.
 
     def stop_accepting(self, error: CallError) -> None:
-        """Fail every request that has not begun with `error`, finish the others, then close."""
+        """Fail further requests with `error`, finish those in flight, and close."""
         self._dispatcher = _RejectingDispatcher(error)
         self.stream.end_input()
         self.drain()
@@ -366,10 +363,7 @@ class Connection:
             self._on_readable()
 
     def flush(self) -> None:
-        """The loop calls this after the commit (`schedule_flush`): close if all replies of a draining connection left.
-
-        If the socket is full, `on_drained` closes it later.
-        """
+        """Close a draining connection once its replies have left (`schedule_flush`, `on_drained`)."""
         if self._state is _DRAINING and not self._calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
 
@@ -377,14 +371,14 @@ class Connection:
         self.stream.close(reason)
 
     def reject(self, error: CallError) -> None:
-        """Send `error` if the socket takes it, and close."""
+        """Send `error` and close."""
         self.stream.send(frames.encode(0, ErrorResponse.of(error).pack(), Flag.RESPONSE | Flag.ERROR))
         self.stream.close_after_flush(str(error))
 
     def _closed(self, reason: str) -> None:
         self._enter(_CLOSING)
         self._quotas.leave(self, self.caller)
-        self._buffer.clear()  # free the memory now, not when the garbage collector finds the connection
+        self._buffer.clear()  # free the memory before the garbage collector runs
         self._calls.clear()
         self._on_closed(self, reason)
 

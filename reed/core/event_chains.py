@@ -1,11 +1,6 @@
-"""Chains of events: plugins that write in reaction to each other's events.
+"""Slows down plugins that write in reaction to each other's events (events.md#events).
 
-    a person's change ── event, depth 0 ── A handles it and writes ── event, depth 1 ── B handles it and writes ── …
-
-A plugin's change continues a chain if the plugin makes it while it handles an event, or while it handles a call of a
-plugin that does; or if it changes, within REACTION_SECONDS, the snippet of an event that it handled. Each change is one
-deeper. Beyond MAX_FREE_DEPTH an event for a plugin that has already written in the chain is delayed by 0.05 s, doubled
-with each level up to MAX_DELAY. No event is dropped, and other plugins are not delayed. Chains are kept in memory only.
+a person's change ── event, depth 0 ── A handles it and writes ── event, depth 1 ── B handles it and writes ── …
 """
 
 from __future__ import annotations
@@ -19,12 +14,12 @@ from reed.peer_log import PeerLog
 from reed.store.base import NO_CAUSE, Cause, Event
 
 MAX_FREE_DEPTH = 4
-FIRST_DELAY = 0.05  # seconds
+FIRST_DELAY = 0.05  # seconds; doubled with each level
 MAX_DELAY = 30.0
 REACTION_SECONDS = 5.0
-_LOG_INTERVAL = 60.0  # seconds between two log lines about the same plugins
-_MAX_NAMES = 8  # of the plugins in a chain
-_MAX_RECENT = 64  # handled events that are remembered for each plugin
+_LOG_INTERVAL = 60.0
+_MAX_NAMES = 8  # of plugins in a chain
+_MAX_RECENT = 64  # handled events of each plugin
 
 
 class _Handled(NamedTuple):
@@ -41,8 +36,8 @@ class EventChains:
         # All by plugin.
         self._handling: dict[str, Event] = {}
         self._recent: dict[str, deque[_Handled]] = {}
-        self._slowed: dict[str, tuple[float, str]] = {}  # until when PLUGIN_HEALTH shows it, and the text
-        self._logged: dict[str, float] = {}  # until when it is not logged again
+        self._slowed: dict[str, tuple[float, str]] = {}  # shown until, and the text
+        self._logged: dict[str, float] = {}  # not logged again until
 
     def begin(self, plugin: str, event: Event) -> None:
         self._handling[plugin] = event
@@ -58,7 +53,7 @@ class EventChains:
             known.pop(plugin, None)
 
     def delay(self, plugin: str, event: Event) -> float:
-        """Seconds by which the delivery of this event to the plugin is delayed."""
+        """Seconds by which the event is delayed for this plugin."""
         depth, plugins = event.cause
         if depth <= MAX_FREE_DEPTH or plugin not in plugins:
             return 0.0
@@ -82,12 +77,12 @@ class EventChains:
         return Cause(found.depth + 1, names[-_MAX_NAMES:])
 
     def slowed(self, plugin: str) -> str:
-        """Why the plugin's events are delayed, for PLUGIN_HEALTH; empty if they are not."""
+        """Why the plugin's events are delayed, or ""."""
         until, what = self._slowed.get(plugin, (0.0, ""))
         return what if until > self._now() else ""
 
     def _handled_by(self, plugin: str, seen: set[str]) -> Cause | None:
-        """The deepest event that the plugin handles, itself or in a call of another plugin."""
+        """The deepest event that the plugin handles, itself or for a calling plugin."""
         event = self._handling.get(plugin)
         deepest = event.cause if event is not None else None
         endpoint = self._endpoints.get(plugin)

@@ -1,15 +1,11 @@
 """Events: delivers changes to subscribed plugins after the commit (events.md#events).
 
-    the store's outbox ── a Delivery for each plugin, one event at a time, in order ── its action ─┬─ 2xx   next event
-                                                                                                   └─ else  retry
-
     idle ── an event waits, the plugin is ready ──▶ in flight ── 2xx ──▶ idle
       ▲                                               ├── process ended, queue full ──▶ backoff ──▶ idle
       └──── a new process of the plugin ──── parked ◀─┴── error or timeout: growing backoff; after MAX_TRIES ──▶
 
-Delivery is strictly ordered; an event that fails MAX_TRIES times blocks its subscriber until the plugin restarts. The
-events of a blocked or stopped plugin stay in the outbox; PLUGIN_HEALTH shows how many, and why. Plugins that write in
-reaction to each other's events are slowed down (event_chains).
+Each plugin has a Delivery, which takes one event at a time from the store's outbox. Delivery is strictly ordered: a
+parked event blocks its subscriber.
 """
 
 from __future__ import annotations
@@ -31,12 +27,12 @@ from reed.wire import strict_json
 from reed.wire.common import unpack_status
 from reed.wire.structs import Bytes
 
-MAX_TRIES = 10  # of one event by one process; with the backoff between them about 80 seconds
+MAX_TRIES = 10  # of one event by one process, in about 80 seconds
 FIRST_BACKOFF = 0.2  # seconds, doubled each time
 MAX_BACKOFF = 30.0
 
 _TAKES_EVENTS = frozenset({State.READY, State.SLEEPING})
-_NOT_COUNTED = (PluginCrashed, PluginOffline, PluginBusy)  # these failures say nothing about the event
+_NOT_COUNTED = (PluginCrashed, PluginOffline, PluginBusy)  # say nothing about the event
 
 
 class Events:
@@ -49,7 +45,7 @@ class Events:
         self._deliveries: dict[str, Delivery] = {}
 
     def refresh(self) -> None:
-        """Subscribe the plugins to the events in their manifests, and drop those whose rows are gone."""
+        """Subscribe plugins as their manifests say; drop those whose rows are gone."""
         subscribers: dict[str, list[str]] = {kind: [] for kind in EVENTS}
         for name, endpoint in self.endpoints.items():
             for kind in _kinds(endpoint):
@@ -72,8 +68,8 @@ class Events:
         if self.endpoints[name].plugin.state in _TAKES_EVENTS:
             self._delivery(name).pump()
 
-    def figures(self, name: str) -> dict[str, Any]:
-        """For PLUGIN_HEALTH: how many events wait, and why they are not delivered (empty if nothing is wrong)."""
+    def stats(self, name: str) -> dict[str, Any]:
+        """For PLUGIN_HEALTH."""
         endpoint = self.endpoints[name]
         why = self._deliveries[name].parked if name in self._deliveries else ""
         if _kinds(endpoint) and not _can_deliver(endpoint):
@@ -92,10 +88,8 @@ class Events:
 
 
 class Delivery:
-    """The events of one plugin. `parked` says why no more are delivered."""
-
     def __init__(self, name: str, events: Events) -> None:
-        self.parked = ""
+        self.parked = ""  # why no more events are delivered
         self._name = name
         self._store = events.store
         self._endpoints = events.endpoints  # looked up by name, since a changed row replaces the endpoint
@@ -103,14 +97,14 @@ class Delivery:
         self._loop = events.loop
         self._log = events.log
         self._in_flight = False
-        self._delayed_id = 0  # the event whose delay is over
+        self._delayed_id = 0  # of the event whose delay is over
         self._backoff: Timer | None = None
         self._tries = 0
         self._generation = 0  # of the process that the tries were made with
         self._closed = False
 
     def pump(self) -> None:
-        """Deliver the next event, if the plugin is ready and nothing holds delivery up."""
+        """Deliver the next event, if the plugin is ready."""
         endpoint = self._endpoints.get(self._name)
         if self._in_flight or self._closed or endpoint is None or endpoint.plugin.state not in _TAKES_EVENTS:
             return
@@ -131,7 +125,7 @@ class Delivery:
         self._cancel_backoff()
 
     def _send(self, event: Event | None) -> None:
-        # Looked up again: the store may answer later, when the plugin has another endpoint or has stopped.
+        # Looked up again, since the store may answer later.
         endpoint = self._endpoints.get(self._name)
         if event is None or self._closed or endpoint is None or endpoint.plugin.state not in _TAKES_EVENTS:
             self._in_flight = False

@@ -17,11 +17,11 @@ _MAX_REASON_LENGTH = 300  # characters
 
 class FilterResult(NamedTuple):
     content: bytes | None = None  # None: unchanged
-    reasons: tuple[str, ...] = ()  # of a refusal; empty: not refused
+    reasons: tuple[str, ...] = ()  # of a refusal
 
 
 def filter_result(status: int, body: Bytes) -> FilterResult:
-    """Parse a filter's answer; the CallError says what is wrong with it."""
+    """Raises CallError for an invalid answer."""
     if status != 200:
         raise CallError(f"it answered {status}; a filter answers 200", status=status)
     answer = strict_json.loads(body, strict_json.MAX_DEPTH + 1) if body else None
@@ -41,7 +41,7 @@ def filter_result(status: int, body: Bytes) -> FilterResult:
     content = answer["content"]
     if not isinstance(content, dict):
         raise Malformed(f"its content is {strict_json.describe(content)}, not an object")
-    text = member_text(str(body, "utf-8"), "content")  # as written, so that numbers keep their digits
+    text = member_text(str(body, "utf-8"), "content")  # numbers keep their digits
     return FilterResult(content=text.encode() if text is not None else None)
 
 

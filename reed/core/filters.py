@@ -1,14 +1,6 @@
 """Filters: plugins that check, change or refuse a snippet before it is written (events.md#filters).
 
-    CREATE, UPDATE ── the filter of one plugin ── of the next, in the registry's order ── the store checks and writes
-                        │ {} or null             unchanged
-                        │ {"content": {…}}       changed
-                        │ {"refuse": ["…", …]}   422 with the plugin and its reasons; nothing is written
-                        └ anything else, or none `on_failure` in plugin.yaml: refused (503, 504, …), or skipped
-
-A filter gets {"event", "type", "name", "id", "content"}; for an update or a rename, name and content as they would
-become, and the "version" that they are based on. If another write comes first, the filters see the update again, based
-on the new version. A restore (SNIPPET_RESTORE) is not filtered, nor are a plugin's own writes by its own filter.
+    CREATE, UPDATE ── WriteQueue ── a filter ── the next, in the registry's order ── the store checks and writes
 
 The writes of a connection keep their order: while one is with a filter, later ones wait in its WriteQueue. While no
 plugin has a filter (`idle`), writes go straight to the store.
@@ -38,9 +30,9 @@ from reed.wire.snippets import Record
 from reed.wire.strict_json import Json
 from reed.wire.structs import Bytes
 
-_MAX_ROUNDS = 5  # of filtering one update that other writes overtake
-_OVERHEAD = 1024  # bytes that a queued write counts in addition to its content
-_KEPT_STATUSES = frozenset({429, 502, 503, 504})  # of a failed filter; any other would look like the snippet's own
+_MAX_ROUNDS = 5  # for an update that other writes overtake
+_OVERHEAD = 1024  # bytes that a queued write counts besides its content
+_KEPT_STATUSES = frozenset({429, 502, 503, 504})  # any other would look like an error in the snippet
 
 
 class _Step(NamedTuple):
@@ -49,8 +41,6 @@ class _Step(NamedTuple):
 
 
 class Filters:
-    """All filters, and the write queues of the connections."""
-
     def __init__(
         self,
         store: Store,
@@ -60,8 +50,7 @@ class Filters:
         checks: JsonChecks,
         log: PeerLog,
     ) -> None:
-        """`has_row(name)`: False for a plugin that is being removed, whose filters no longer apply.
-        `max_bytes`: of one connection's writes that may wait."""
+        """`has_row(name)`: False while the plugin is being removed. `max_bytes`: of one connection's waiting writes."""
         self.idle = True
         self._store = store
         self._endpoints = endpoints
@@ -71,10 +60,9 @@ class Filters:
         self._log = log
         self._steps: dict[str, list[_Step]] = {}
         self._queues: dict[CallOrigin, WriteQueue] = {}
-        self._skipped: set[str] = set()  # plugins whose filters fail now; logged once
+        self._skipped: set[str] = set()  # plugins whose filters fail; logged once
 
     def refresh(self) -> None:
-        """Rows or manifests changed."""
         endpoints = sorted(self._endpoints.values(), key=lambda endpoint: endpoint.plugin.row.line)
         self._steps = {
             event: [
@@ -98,7 +86,7 @@ class Filters:
         return queue
 
     def run(self, event: str, about: dict[str, Json], content: bytes, by: str, done: Done[bytes], fail: Failed) -> None:
-        """Call all filters of an event but that of plugin `by`; `done` gets the resulting content."""
+        """`by`: the writing plugin, whose own filter is skipped; `done` gets the resulting content."""
         steps = deque(step for step in self._steps[event] if step.endpoint.name != by)
 
         def run_next(content: bytes) -> None:
@@ -157,7 +145,7 @@ class Filters:
 
 
 class WriteQueue:
-    """The writes of one connection, with the write methods of Store. Each begins once the one before is answered."""
+    """One connection's writes, with the methods of Store. Each begins once the one before is answered."""
 
     def __init__(self, filters: Filters, store: Store, max_bytes: int, on_empty: Callable[[], None]) -> None:
         self._filters = filters
@@ -172,13 +160,13 @@ class WriteQueue:
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        ended, refused = self._ended(done), self._refuse(failed)
+        ended, refused = self._then_finish(done), self._then_finish(failed)
 
         def filtered(content: bytes) -> None:
             self._run(partial(self._store.create, type_name, name, content, ended, refused, origin), refused)
 
         def begin() -> None:
-            if len(content) <= MAX_CONTENT_IN_LOOP:  # the store looks at a longer one, in a worker
+            if len(content) <= MAX_CONTENT_IN_LOOP:  # the store checks a longer one in a worker
                 strict_json.load_object(content)
             about = {"type": type_name, "name": name, "id": None}
             self._filters.run("snippet.create", about, content, origin.plugin, filtered, refused)
@@ -189,7 +177,7 @@ class WriteQueue:
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def preview(seen: Done[Preview]) -> None:
-            self._store.preview(ref, if_version, patch, seen, self._refuse(failed), origin=origin)
+            self._store.preview(ref, if_version, patch, seen, self._then_finish(failed), origin=origin)
 
         self._change(preview, None, len(patch), done, failed, origin=origin, if_version=if_version)
 
@@ -198,7 +186,7 @@ class WriteQueue:
             def found(record: Record) -> None:
                 seen(Preview(record, bytes(record.content)))
 
-            self._store.get(ref, found, self._refuse(failed))
+            self._store.get(ref, found, self._then_finish(failed))
 
         self._change(preview, name, 0, done, failed, origin=origin)
 
@@ -213,7 +201,7 @@ class WriteQueue:
         origin: Origin,
         if_version: int = 0,
     ) -> None:
-        """Update content and, unless `name` is None, the name; `preview` looks up the result before the filters."""
+        """`preview` looks up the result before the filters. `name`: the new name; None: unchanged."""
         rounds = 0
 
         def begin() -> None:
@@ -229,24 +217,24 @@ class WriteQueue:
                 "id": record.id,
                 "version": record.version,
             }
-            filtered, refuse = partial(write, preview), self._refuse(failed)
+            filtered, refuse = partial(write, preview), self._then_finish(failed)
             self._filters.run("snippet.update", about, preview.content, origin.plugin, filtered, refuse)
 
         def write(preview: Preview, content: bytes) -> None:
             replace = partial(self._store.replace, name=name, origin=origin)
-            self._run(partial(replace, preview.record, content, self._ended(done), refused), refused)
+            self._run(partial(replace, preview.record, content, self._then_finish(done), refused), refused)
 
         def refused(error: CallError) -> None:
             if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:
-                self._run(begin, self._refuse(failed))
+                self._run(begin, self._then_finish(failed))
             else:
-                self._refuse(failed)(error)
+                self._then_finish(failed)(error)
 
         self._add(begin, size, failed)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def begin() -> None:
-            self._store.delete(ref, cascade, self._ended(done), self._refuse(failed), origin=origin)
+            self._store.delete(ref, cascade, self._then_finish(done), self._then_finish(failed), origin=origin)
 
         self._add(begin, 0, failed)
 
@@ -254,7 +242,7 @@ class WriteQueue:
         self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, **how: bool
     ) -> None:
         def begin() -> None:
-            self._store.restore(record, self._ended(done), self._refuse(failed), origin=origin, **how)
+            self._store.restore(record, self._then_finish(done), self._then_finish(failed), origin=origin, **how)
 
         self._add(begin, len(record.content), failed)
 
@@ -263,11 +251,10 @@ class WriteQueue:
         if self._waiting and self._bytes + size > self._max_bytes:
             raise PluginBusy(f"{len(self._waiting)} writes of this connection wait for filters", hint="try again later")
         self._bytes += size
-        self._waiting.append((partial(self._run, begin, self._refuse(failed)), size))
+        self._waiting.append((partial(self._run, begin, self._then_finish(failed)), size))
         self._advance()
 
     def _advance(self) -> None:
-        """Begin waiting writes until one is with the filters."""
         if self._advancing:
             return
         self._advancing = True
@@ -295,23 +282,12 @@ class WriteQueue:
         except CallError as error:
             failed(error)
 
-    def _ended(self, done: Done[T]) -> Done[T]:
-        """A callback that answers the write and begins the next one."""
-
+    def _then_finish(self, callback: Done[T]) -> Done[T]:
         def ended(result: T) -> None:
-            done(result)
+            callback(result)
             self._finish()
 
         return ended
-
-    def _refuse(self, failed: Failed) -> Failed:
-        """A callback that fails the write and begins the next one."""
-
-        def refused(error: CallError) -> None:
-            failed(error)
-            self._finish()
-
-        return refused
 
 
 def _check_permission(endpoint: PluginEndpoint, permission: str, why: str) -> None:
@@ -320,7 +296,6 @@ def _check_permission(endpoint: PluginEndpoint, permission: str, why: str) -> No
 
 
 def _filter_error(step: _Step, event: str, error: CallError) -> CallError:
-    """The writer's error when a filter fails; it must not look like an error in the snippet."""
     kept = error.status in _KEPT_STATUSES
     return CallError(
         f"filter of {event} failed: plugin {step.endpoint.name}, action {step.filter.action}: {error.message}",

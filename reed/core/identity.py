@@ -1,12 +1,9 @@
-"""Identifies the peer of a socket and its permissions.
+"""Identifies the peer of a socket and its permissions (permissions.md#identity).
 
-    SO_PEERCRED ─┬─ a plugin's process                           the plugin's permissions
-                 ├─ marked (reed.sandbox.mark), in the session
-                 │  of a running plugin: a descendant of it      the plugin's permissions, not those of its Unix user
-                 ├─ marked, any other session: an orphan         none
-                 └─ unmarked: a person's program                 those of the user's groups in reed.yaml
-
-The mark is inherited and cannot be removed. Descent is no criterion, since pid 1 adopts orphans.
+SO_PEERCRED ─┬─ a plugin's process                                permissions of the plugin's row
+             ├─ marked, in the session of a running plugin        the same: a descendant
+             ├─ marked, in another session                        none: an orphan
+             └─ unmarked (reed.sandbox.mark): a person's program  those of the user's groups
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from reed.peer_log import ORPHANS, PeerLog
 from reed.sandbox.mark import is_marked
 from reed.supervision.permissions import People, commands_for
 
-ORPHAN = ""  # in place of a plugin's name: a process of a plugin that has ended
+ORPHAN = ""  # in place of a plugin's name
 
 
 class Identity:
@@ -31,14 +28,13 @@ class Identity:
         caller_of_plugin: Callable[[str], Caller],
         log: PeerLog,
     ) -> None:
-        """`plugin_of(pid)`: the plugin whose process has that pid."""
         self._people = people
         self._plugin_of = plugin_of
         self._caller_of_plugin = caller_of_plugin
         self._log = log
 
     def caller_of(self, peer: Peer) -> Caller:
-        """Raises OSError if the core lacks a descriptor or memory for the lookup."""
+        """Raises OSError if the core lacks a descriptor or memory."""
         plugin = owning_plugin(peer, self._plugin_of)
         if plugin == ORPHAN:
             self._log.warning("pid %d is an orphan of a plugin that has ended: access denied", peer.pid, peer=ORPHANS)
@@ -51,15 +47,12 @@ class Identity:
 
 
 def owning_plugin(peer: Peer, plugin_of: Callable[[int], str | None]) -> str | None:
-    """The name of the plugin that the peer belongs to, ORPHAN, or None for a person's program.
-
-    A peer without a pid is in a pid namespace that this process does not see; no plugin can enter one.
-    """
+    """The name of the plugin that the peer belongs to, ORPHAN, or None for a person's program."""
     name = plugin_of(peer.pid)
-    if name is not None or not peer.pid:
+    if name is not None or not peer.pid:  # pid 0: another pid namespace, which no plugin can enter
         return name
     marked = is_marked(peer.pid)
-    if marked is None:  # ended or hidden; plugins run as the core's user, and root's plugins may run as another
+    if marked is None:  # ended or hidden; plugins of root may run as another user
         marked = os.geteuid() in {0, peer.uid}
     if not marked:
         return None

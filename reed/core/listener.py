@@ -1,10 +1,8 @@
 """Accepts connections on a Unix socket, and asks the kernel who connected.
 
-bind ── listen ── accept, within the turn's budget ── on_accept(socket, peer)
-                     ├─ no descriptor is left (EMFILE): stop watching, retry later
-                     └─ the process connects too often: 429, closed (connect_rate)
-
-Peers cannot pass descriptors to the core (SO_PASSRIGHTS off): closing a received socket that lingers would block it.
+accept ─┬─ on_accept(socket, peer)
+        ├─ no descriptor is left (EMFILE)       stop watching, retry later
+        └─ the process connects too often       429, closed (connect_rate)
 """
 
 from __future__ import annotations
@@ -27,21 +25,19 @@ from reed.peer_log import PeerLog
 from reed.process_handle import read_proc
 from reed.runtime_paths import Address
 
-_BACKLOG = 65535  # the kernel caps it at net.core.somaxconn, 4,096 by default
+_BACKLOG = 65535  # capped at net.core.somaxconn
 _ACCEPTS_PER_TURN = 64
 _RETRY_SECONDS = 0.1
 _SO_PEERGROUPS = 59
 _SO_PEERPIDFD = 77
 _SO_PASSRIGHTS = 83  # since Linux 6.16
 _GID = struct.Struct("I")
-_UCRED = struct.Struct("3i")  # pid, uid, gid; the kernel's own byte order and padding
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 _MAX_GROUPS = 65536  # NGROUPS_MAX
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class Peer(NamedTuple):
-    """The peer's credentials from the kernel (SO_PEERCRED, SO_PEERGROUPS)."""
-
     pid: int
     uid: int
     gid: int
@@ -59,21 +55,21 @@ class Listener:
         group_id: int | None = None,
         inherited: int | None = None,
     ) -> None:
-        """The core's user may connect and, with `group_id`, that Unix group. `inherited`: a descriptor that listens."""
+        """`group_id`: a Unix group that may connect too. `inherited`: a descriptor that listens."""
         self.path = path
         self._loop = loop
         self._on_accept = on_accept
         self._log = log
         self._rates = rates
         self._closed = False
-        self._pending: socket.socket | None = None  # accepted, but its peer is not identified yet
+        self._pending: socket.socket | None = None  # accepted, peer not yet identified
         self._sock = bind(path, group_id) if inherited is None else socket.socket(fileno=inherited)
-        with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # inherited by accepted sockets
+        with contextlib.suppress(OSError):  # peers pass no descriptors: closing one that lingers would block the core
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         loop.watch(self._sock.fileno(), self._accept)
 
     def admits(self, sock: socket.socket, peer: Peer, caller: Caller) -> bool:
-        """Whether the connection may stay; if its caller connects too often or its process has ended, it is closed."""
+        """False if its caller connects too often or its process has ended; the socket is then closed."""
         if refusal := self._rates.connects(caller, peer.pid, peer.uid):
             refuse(sock, refusal)
             return False
@@ -86,7 +82,7 @@ class Listener:
         return False
 
     def hand_over(self) -> int:
-        """Stop accepting; returns the listening descriptor. New connections wait in its backlog for the next core."""
+        """Stop accepting; returns the descriptor, in whose backlog new connections wait for the next core."""
         self._stop()
         return self._sock.detach()
 
@@ -109,7 +105,7 @@ class Listener:
                 pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
                 if refusal := self._rates.refusal(pid):
                     refuse(sock, refusal)
-                else:  # this may lack a descriptor too, and is then retried
+                else:  # may lack a descriptor too
                     self._on_accept(sock, Peer(pid, uid, gid, _groups_of(sock)))
                 self._pending = None
                 if self._loop.over_budget():
@@ -122,7 +118,7 @@ class Listener:
             self._back_off(error)
 
     def _back_off(self, error: OSError) -> None:
-        """Stop watching for a while: the socket stays readable, so the loop would spin."""
+        """The socket stays readable, so the loop would spin."""
         self._log.error("cannot accept on %s: %s; retrying", self.path.name, error.strerror, peer=self.path.name)
         self._loop.unwatch_read(self._sock.fileno())
         self._loop.call_later(_RETRY_SECONDS, self._resume)
@@ -134,12 +130,11 @@ class Listener:
 
 
 def is_out_of_resources(error: OSError) -> bool:
-    """Whether the core lacks a descriptor or memory, which says nothing about the peer."""
     return error.errno in _OUT_OF_RESOURCES
 
 
 def bind(path: Path, group_id: int | None) -> socket.socket:
-    """A listening socket at `path`. Replaces a dead core's socket file; RuntimeFolderError for any other file."""
+    """Replaces a dead core's socket file; RuntimeFolderError for any other file."""
     if path.is_socket():
         path.unlink()
     elif path.is_symlink() or path.exists():
@@ -160,7 +155,7 @@ def bind(path: Path, group_id: int | None) -> socket.socket:
 
 
 def refuse(sock: socket.socket, frame: bytes) -> None:
-    """Send `frame` if the socket takes it, and close."""
+    """Send `frame` and close."""
     with contextlib.suppress(OSError):
         sock.send(frame, socket.MSG_DONTWAIT)
     sock.close()
@@ -179,10 +174,7 @@ def _groups_of(sock: socket.socket) -> tuple[int, ...]:
 
 
 def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
-    """Whether the process that connected still exists. If it has ended, another process may have its pid by now.
-
-    Call it after looking up the pid, not before. A zombie still has its pid.
-    """
+    """Call it after looking up the pid, which another process may have by now. A zombie counts as alive."""
     try:
         fd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:
@@ -195,7 +187,7 @@ def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
         signal.pidfd_send_signal(fd, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's process, or denied by a seccomp profile: fdinfo needs no permission
+    except OSError:  # not permitted: fdinfo needs no permission
         return b"\nPid:\t-1\n" not in read_proc(f"/proc/self/fdinfo/{fd}")
     finally:
         os.close(fd)

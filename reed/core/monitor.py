@@ -1,9 +1,6 @@
 """monitor.sock: streams every frame of the core to watchers (`reed monitor`).
 
-    Connection ── on_frame(direction, …) ── a record to each watcher
-
-Only the group admin may watch, since frames contain data of all permissions. A watcher that reads too slowly is
-disconnected. Without watchers a frame costs one test of `watched`.
+Only the group admin may watch, since frames contain data of all permissions. A slow watcher is disconnected.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ from reed.wire.structs import Bytes
 class Monitor:
     def __init__(self, context: CoreContext, path: Path, caller_of: Callable[[Peer], Caller]) -> None:
         self.watched = False
-        self._max_queued = context.config.limits.queued_bytes  # unread bytes after which a watcher is disconnected
+        self._max_queued = context.config.limits.queued_bytes
         self._loop = context.loop
         self._log = context.log
         self._caller_of = caller_of
@@ -33,9 +30,8 @@ class Monitor:
         self._listener = Listener(self._loop, path, self._accept, self._log, context.quotas.rates)
 
     def on_frame(self, direction: int, connection: int, peer: str, *frame: Bytes) -> None:
-        """Send a whole frame, given in one or several parts, to all watchers."""
         head = monitor.head(time.time_ns() // 1000, direction, connection, peer)
-        record = b"".join((head, *frame))  # a copy, since views of the frame end with the turn
+        record = b"".join((head, *frame))  # copied, since views end with the turn
         for watcher in list(self._watchers):
             watcher.send(record)
 

@@ -1,19 +1,10 @@
 """The core's side of each plugin: its socket, connections, actions and calls.
 
-PluginEndpoint, one for each row                         PluginConnection, one for each connection of its processes
-listener  <runtime folder>/plugins/NAME.sock             connection   frames in both directions
-queue     calls in flight and waiting (call_queue)       in_flight    the one call that it carries
-actions   what the active process registered             registered   PLUGIN_REGISTER came; required first
-                                                         process      found by the pid in the kernel's credentials
-
 state of the plugin (supervision.lifecycle)        calls
 starting, backoff, busy, sleeping                  wait
 ready                                              are sent
 stopping                                           those in flight finish; the others wait for the next process
 stopped, failed                                    fail: ERR_PLUGIN_CRASHED (in flight), ERR_PLUGIN_OFFLINE (waiting)
-
-A replacement process (supervision.replacement) registers and says READY like any other; `activate_process` then gives
-it the waiting calls, and the old process finishes its own.
 """
 
 from __future__ import annotations
@@ -59,12 +50,12 @@ _READY = State.READY
 _ERROR = int(Flag.ERROR)
 _MIN_ERROR_STATUS = 400
 _MAX_REGISTRATION = 64 * 1024  # bytes of JSON; some 2 ms
-_MAX_JOINED = 16 * 1024  # bytes of a call's payload; below it copying costs less than sending two parts
+_MAX_JOINED = 16 * 1024  # bytes of payload; below it copying costs less than two parts
 
 
 @dataclass(slots=True)
 class CoreContext:
-    """What the parts of a core share. The last three are set while the core is built; parts read them when used."""
+    """What the parts of a core share. The last three are set later, so parts read them when used."""
 
     loop: Loop
     config: Config
@@ -76,35 +67,9 @@ class CoreContext:
     dispatcher: Dispatcher = field(init=False)
     monitor: FrameTap = field(init=False)
 
-    def connection(
-        self,
-        sock: socket.socket,
-        caller: Caller,
-        dispatcher: Dispatcher,
-        *,
-        on_signal: Callable[[Connection, Frame], None],
-        on_closed: Callable[[Connection, str], None],
-        on_response: Callable[[Frame], None] | None = None,
-    ) -> Connection:
-        return Connection(
-            self.loop,
-            sock,
-            caller,
-            dispatcher,
-            self.config.limits,
-            self.scratch,
-            self.log,
-            self.monitor,
-            self.quotas,
-            on_signal=on_signal,
-            on_response=on_response,
-            on_closed=on_closed,
-        )
-
 
 class PluginConnection:
-    """One connection of a plugin's process. It is a Channel of the queue, and the Dispatcher of the process's own
-    requests: PLUGIN_REGISTER must come first."""
+    """A Channel of the queue, and the Dispatcher of the process's own requests; PLUGIN_REGISTER must come first."""
 
     def __init__(self, endpoint: PluginEndpoint, process: Process, sock: socket.socket, context: CoreContext) -> None:
         self.in_flight: PluginCall | None = None
@@ -112,7 +77,8 @@ class PluginConnection:
         self.registered = False
         self._endpoint = endpoint
         self._dispatcher = context.dispatcher
-        self.connection = context.connection(
+        self.connection = Connection(
+            context,
             sock,
             caller_for(process.spec.row),
             self,
@@ -162,7 +128,7 @@ class PluginEndpoint:
         self.queue = CallQueue(self.name, context.loop, self._notify_idle)
         self.caller = caller_for(plugin.row)
         self.connections: list[PluginConnection] = []
-        self._actions: dict[Process, dict[str, Action]] = {}  # what each process registered
+        self._actions: dict[Process, dict[str, Action]] = {}
         self._on_idle: dict[Process, Callable[[], None]] = {}
         self._context = context
         self._listener: Listener | None = None
@@ -183,7 +149,7 @@ class PluginEndpoint:
 
     def _accept(self, sock: socket.socket, peer: Peer) -> None:
         process = self._context.supervisor.process_of(peer.pid)
-        if process is None and self.plugin.is_launching:  # the process may connect before the core learns its pid
+        if process is None and self.plugin.is_launching:  # it may connect before the core knows its pid
             self._context.loop.call_soon(lambda: self._accept(sock, peer))
             return
         if refusal := self._context.quotas.rates.connects(self.caller if process else None, peer.pid, peer.uid):
@@ -216,7 +182,7 @@ class PluginEndpoint:
     # Registration and signals.
 
     def register(self, connection: PluginConnection, call: Call, payload: memoryview) -> None:
-        """Handle PLUGIN_REGISTER: check name, version and actions, and reply with settings and permissions."""
+        """Handle PLUGIN_REGISTER."""
         request = PluginRegister.unpack(payload)
         process, spec = connection.process, connection.process.spec
         if request.name != self.name:
@@ -252,7 +218,7 @@ class PluginEndpoint:
         self._context.supervisor.on_signal(connection.process, Signal(message.signal_type), bytes(message.data))
 
     def send_signal(self, signal: Signal, data: bytes = b"", process: Process | None = None) -> bool:
-        """Send a signal to `process` or to the active process; False if it has no connection."""
+        """Send to `process`, or to the active process; False if it has no connection."""
         for connection in self._registered(process or self.plugin.process):
             message = SignalMessage(signal, time.time_ns() // 1000, self.name, data)
             connection.connection.send_now(frames.encode(Command.PLUGIN_SIGNAL, message.pack(), Flag.SIGNAL))
@@ -265,14 +231,9 @@ class PluginEndpoint:
     # Its calls.
 
     def call(
-        self,
-        action: Action,
-        payload: bytes,
-        answered: Answered,
-        failed: Callable[[CallError], None],
-        origin: str = "",
+        self, action: Action, payload: bytes, answered: Answered, failed: Callable[[CallError], None], origin: str = ""
     ) -> None:
-        """Call an action; `origin`: the calling plugin, if a plugin calls. Raises PluginOffline and PluginBusy."""
+        """`origin`: the calling plugin. Raises PluginOffline and PluginBusy."""
         if self.plugin.state in AT_REST:
             raise self.offline_error()
         config = self._context.config
@@ -285,7 +246,7 @@ class PluginEndpoint:
             self._context.supervisor.wake(self.name)
 
     def action(self, name: str) -> Action:
-        """The action that the active process registered or, before it registered, that plugin.yaml declares."""
+        """As the active process registered it or, before that, as plugin.yaml declares it."""
         known = self.actions or (self.plugin.manifest.actions if self.plugin.manifest else {})
         if name not in known:
             raise ActionNotFound(
@@ -314,14 +275,13 @@ class PluginEndpoint:
         self.queue.set_channels(self._registered(self.plugin.process))
 
     def when_idle(self, process: Process, done: Callable[[], None]) -> None:
-        """Call `done` once that process has no call in flight."""
         self._on_idle[process] = done
         self._notify_idle()
 
     def process_ended(self, process: Process, why: str) -> None:
         self._on_idle.pop(process, None)
         for connection in [each for each in self.connections if each.process is process]:
-            connection.connection.drain()  # it may have answered before it ended
+            connection.connection.drain()  # it may have answered
             connection.connection.close("its process ended")
         self.queue.fail_in_flight(process, lambda call: self._crash_error(call, why, process))
         self._actions.pop(process, None)
@@ -345,14 +305,14 @@ class PluginEndpoint:
 
 
 def caller_for(row: Row) -> Caller:
-    """A plugin as a caller; its permissions come only from its row (permissions.md)."""
+    """A plugin's permissions come only from its row."""
     permissions = frozenset(str(permission) for permission in row.required_permissions)
     name = row.plugin_name
     return Caller(f"plugin {name}", name, frozenset(), permissions, commands_for(permissions), is_admin=False)
 
 
 def registered_actions(manifest: Manifest, registration: dict[str, Any]) -> dict[str, Action]:
-    """The actions that a process registered, with their settings in plugin.yaml."""
+    """The registered actions, with their settings in plugin.yaml. Raises Malformed."""
     found: dict[str, Action] = {}
     ids: dict[int, str] = {}
     actions = registration.get("actions", {})

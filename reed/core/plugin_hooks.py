@@ -1,4 +1,4 @@
-"""What the plugins' manifests hook into: filters before a write, events after its commit."""
+"""What manifests hook into: filters before a write, events after its commit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from reed.store.base import Store
 
 
 class PluginHooks:
-    """Filters and events, kept up to date with rows and manifests."""
-
     def __init__(self, context: CoreContext, store: Store, checks: JsonChecks) -> None:
         limit = context.config.limits.queued_bytes
         self.filters = Filters(store, context.endpoints, self._has_row, limit, checks, context.log)
@@ -26,7 +24,7 @@ class PluginHooks:
         self.events.refresh()
 
     def refresh_later(self) -> None:
-        """Refresh in the next turn, once, however many rows or manifests change in this one."""
+        """Refresh once, in the next turn."""
         if not self._scheduled:
             self._scheduled = True
             self._context.loop.call_soon(self.refresh)

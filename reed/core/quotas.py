@@ -1,12 +1,4 @@
-"""Quotas: what one user or one plugin may hold of the core at a time.
-
-    limits in reed.yaml
-    of a user          of a plugin          counts                               over the limit
-    user_connections   plugin_connections   open connections                     429, closed
-    user_bytes         plugin_bytes         bytes of incomplete requests         429, closed
-                                            bytes of unread responses            closed and logged
-    user_calls         plugin_calls         calls of plugins' actions in flight  429
-    user_connects      plugin_connects      connections per second (connect_rate)  429, closed
+"""Quotas: what one user or one plugin may hold of the core at a time (limits.md).
 
 A user's connections count together, and so do those of all processes of a plugin, on any socket.
 """
@@ -27,8 +19,6 @@ class Buffered(Protocol):
 
 
 class Usage:
-    """What one caller holds."""
-
     __slots__ = ("_caller", "_limits", "_quotas", "calls", "connections")
 
     def __init__(self, caller: Caller, limits: Limits, quotas: Quotas) -> None:
@@ -52,7 +42,7 @@ class Usage:
         return self._error("bytes", f"{buffered} bytes buffered (incomplete requests and unread responses)", limit)
 
     def begin_call(self) -> None:
-        """Count a call until `end_call`. Raises PluginBusy if the quota is used up."""
+        """Raises PluginBusy."""
         limit = self._limits.plugin_calls if self._caller.plugin else self._limits.user_calls
         if self.calls >= limit:
             raise self._error("calls", f"{self.calls} calls in flight", limit)
@@ -69,8 +59,6 @@ class Usage:
 
 
 class Quotas:
-    """The usage of every caller that is connected or has calls in flight."""
-
     def __init__(self, limits: Limits, rates: ConnectRates) -> None:
         self.rates = rates
         self._limits = limits

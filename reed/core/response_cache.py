@@ -1,9 +1,6 @@
 """Caches encoded responses of SNIPPET_GET by request bytes.
 
-    request frame ──► cached? store unchanged since? caller permitted? ──► response frame
-
-An entry is valid while the store's change counter stands still. After a change it is valid again if the store returns
-the same record object.
+An entry is valid while the store's change counter stands still, and again once the store returns the same record.
 """
 
 from __future__ import annotations
@@ -18,20 +15,20 @@ from reed.wire.snippets import Record, SnippetGot
 from reed.wire.structs import HEADER, Bytes
 
 _MAX_CONTENT = 16 * 1024  # bytes; larger records are not cached
-_MAX_SIZE = 4 * 1024 * 1024  # bytes of all entries; beyond it the cache starts empty again
-_REQUEST_BYTES = 8 * 1024  # looked up at a time, since they are copied
+_MAX_SIZE = 4 * 1024 * 1024  # bytes of all entries; beyond it the cache is cleared
+_REQUEST_BYTES = 8 * 1024  # looked up at a time
 
 _HEADER_SIZE = HEADER.size
 _COMMAND_AT = 5  # in a header
 _GET = int(Command.SNIPPET_GET)
-_PAYLOAD_LEN_AT = _HEADER_SIZE - 4  # the last field of a header
+_PAYLOAD_LEN_AT = _HEADER_SIZE - 4
 _payload_len = Struct("<I").unpack_from
 
 
 class _Entry(NamedTuple):
     frame: bytes
     record: Record
-    changes: int  # the store's change counter when this was the current response
+    changes: int  # the store's change counter at that time
 
 
 class ResponseCache:
@@ -39,12 +36,12 @@ class ResponseCache:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._entries: dict[bytes, _Entry] = {}  # by the whole request frame, which is valid as its equal was
+        self._entries: dict[bytes, _Entry] = {}  # by request frame
         self._size = 0
 
     def lookup(self, commands: frozenset[int], data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """The response frames to the leading requests in `data` that are cached, up to about `room` bytes; and the
-        size of these requests in bytes. `commands`: the caller's."""
+        """The cached responses to the leading requests in `data`, about `room` bytes, and the size of these requests.
+        `commands`: those that the caller may use."""
         if len(data) < _HEADER_SIZE or data[_COMMAND_AT] != _GET or _GET not in commands:
             return [], 0
         responses: list[bytes] = []
@@ -62,8 +59,7 @@ class ResponseCache:
         return responses, start
 
     def snippet_got(self, payload: bytes, record: Record, changes: int) -> tuple[Bytes, ...]:
-        """The response frame to SNIPPET_GET of `payload` with the record that the store returned. `changes`: the
-        store's change counter when it was asked. A short frame is cached; a long one comes in parts, uncopied."""
+        """The response frame, cached if it is short. `changes`: the store's change counter before it was asked."""
         if len(record.content) > _MAX_CONTENT:
             return frames.in_parts(Command.SNIPPET_GET, *SnippetGot(200, record).parts(), flags=Flag.RESPONSE)
         request = frames.encode(Command.SNIPPET_GET, payload)

@@ -1,16 +1,16 @@
-"""Sends each command to its handler, if the caller may use it (protocol.md#commands, permissions.md).
+"""Sends each command to its handler, if the caller may use it (permissions.md).
 
-cached_responses? ── dispatch ─┬─ unknown command     501
-                               ├─ not permitted       403, logged with caller and command
-                               ├─ handler             replies now or later, or raises a CallError
-                               └─ other exception     500 for the caller, traceback in the log
+dispatch ─┬─ unknown command     501
+          ├─ not permitted       403, logged
+          ├─ handler             replies now or later, or raises a CallError
+          └─ other exception     500, traceback in the log
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reed.core.calls import Call, Caller, Handle
+from reed.core.calls import Call, Caller, Handler
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
@@ -18,23 +18,20 @@ from reed.wire.codes import Command
 
 
 class Router:
-    """The dispatcher of every connection. `handlers` comes from the modules in commands/."""
-
     def __init__(
         self,
-        handlers: Mapping[Command, Handle],
+        handlers: Mapping[Command, Handler],
         cache: ResponseCache,
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
-        self._handlers: dict[int, Handle] = {int(command): handle for command, handle in handlers.items()}
+        self._handlers: dict[int, Handler] = {int(command): handle for command, handle in handlers.items()}
         self._cache = cache
         self._on_exception = on_exception
         self._log = log
-        self.denied = 0  # requests without permission since the start
+        self.denied = 0
 
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """See ResponseCache."""
         return self._cache.lookup(caller.commands, data, room)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:

@@ -1,18 +1,14 @@
 """The runtime folder: the sockets, FIFOs and pid files of one core (reedcms-10.md#socket-file-structure).
 
-    <runtime folder>/           0700, or 0750 with a group; owned by the core's user, no link, not writable by others
-    ├── core.lock               held while the core runs: one core per folder
-    ├── core.sock
-    ├── monitor.sock            all frames, for admins (core.monitor)
-    ├── plugins/NAME.sock
+    <runtime folder>/           0700, or 0750 with a group
+    ├── core.lock               held while the core runs
+    ├── core.sock, monitor.sock, plugins/NAME.sock
     ├── fifos/A→B
-    ├── output/NAME.N           stdout and stderr of a plugin's process (reed.supervision.output)
-    ├── peers/A/to/B, B/from/A  hard links to the same FIFOs (reed.peers.links)
+    ├── peers/A/to/B, B/from/A  hard links to FIFOs (reed.peers.links)
+    ├── output/NAME.N           of a plugin's process (reed.supervision.output)
     └── pid/core.pid, pid/plugins/NAME.pid
 
-Another user may have prepared a folder in /tmp (architecture.md#runtime-folder). So the folder is opened without
-following links, the open descriptor is checked, and a refused folder is not changed. The lock is taken before any
-socket is bound.
+The folder is opened without following links, and its descriptor checked (architecture.md#runtime-folder).
 """
 
 from __future__ import annotations
@@ -45,9 +41,9 @@ class RuntimeFolder:
 
     @classmethod
     def open(cls, path: Path, group_id: int | None = None) -> RuntimeFolder:
-        """Create or check the folder and take its lock. Raises RuntimeFolderError."""
+        """Raises RuntimeFolderError."""
         requested = Path(os.path.abspath(path))
-        path = _used(requested)
+        path = Path(used_folder(requested)) if os.geteuid() else requested
         warnings = [] if path == requested else [f"{requested}: others may write to it; {path} is used instead"]
         warnings += _check_ancestors(path)
         mode = 0o700 if group_id is None else 0o750
@@ -71,12 +67,12 @@ class RuntimeFolder:
         return cls(path, lock_fd, warnings)
 
     def close(self) -> None:
-        """Release the lock; the files stay for the next core."""
+        """The files stay for the next core."""
         os.close(self._lock_fd)
 
 
 def group_id_of(name: str | None) -> int | None:
-    """The id of the Unix group `socket_group`. Raises RuntimeFolderError."""
+    """Raises RuntimeFolderError."""
     if not name:
         return None
     try:
@@ -88,7 +84,7 @@ def group_id_of(name: str | None) -> int | None:
 
 
 def take_lock(folder: Path) -> int:
-    """Take `folder`/core.lock; the lock is held until the descriptor is closed. Child processes do not inherit it."""
+    """The lock is held until the descriptor is closed; child processes do not inherit it."""
     path = folder / "core.lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -112,7 +108,7 @@ def take_lock(folder: Path) -> int:
             f"{path}: cannot be locked (flock): {error.strerror}",
             hint="allow flock in the container's seccomp profile, or choose a folder on a file system with locks",
         ) from None
-    with contextlib.suppress(OSError):  # a full disk; the pid is only for the message above
+    with contextlib.suppress(OSError):  # a full disk
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
@@ -163,16 +159,10 @@ def _open_folder(path: Path) -> int:
         raise RuntimeFolderError(f"{path}: {reason}", hint="remove it, or choose another runtime folder") from None
 
 
-def _used(path: Path) -> Path:
-    """`path`, or a private folder below it if it is a volume whose mode this user cannot change."""
-    return Path(used_folder(path)) if os.geteuid() else path
-
-
 def _check_ancestors(path: Path) -> list[str]:
-    """Require the sticky bit on world-writable ancestors: without it, others could rename and replace what is below.
+    """Without the sticky bit on a world-writable ancestor, others can replace what is below it.
 
-    For a folder of root, whose mode this user cannot change (a container's volume), it is a warning.
-    """
+    For a folder of root, whose mode this user cannot change, it is a warning."""
     warnings = []
     for folder in sorted({*path.parents, *Path(os.path.realpath(path)).parents}):
         try:

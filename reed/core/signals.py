@@ -1,12 +1,7 @@
-"""Signals between people, the core and plugins (protocol.md#signals).
+"""Forwards signals of users to plugins (protocol.md#signals).
 
-    person ── PLUGIN_SIGNAL ── core ── SignalMessage ── plugin      wake, reload, health, shutdown; to one or all
-    plugin ── SignalMessage ── its endpoint ── supervisor           READY, BUSY, SLEEPING, ERROR
-    supervisor ── its endpoint ── plugin                            HEALTH_CHECK, SHUTDOWN_GRACEFUL, …
-
-A person's SHUTDOWN_GRACEFUL is a stop through the supervisor, which would restart the plugin otherwise. WAKE_UP starts
-a stopped plugin that it names (reedcms-10.md#command-line stops analytics and wakes it some lines below).
-RELOAD_CONFIG without data carries the settings in the plugin's folder; a plugin in deep sleep reads them when it wakes.
+SHUTDOWN_GRACEFUL is a stop through the supervisor, which would restart the plugin otherwise. WAKE_UP also starts a
+stopped plugin (reedcms-10.md#command-line). RELOAD_CONFIG without data carries the settings in the plugin's folder.
 """
 
 from __future__ import annotations
@@ -27,7 +22,7 @@ _MAX_DATA = 65535  # data_len is a u16
 def signal_plugins(
     supervisor: Supervisor, endpoints: Mapping[str, PluginEndpoint], message: SignalMessage, *, broadcast: bool
 ) -> None:
-    """Forward a person's signal to the plugin that it names, or to every running plugin."""
+    """Forward a signal to the plugin that it names, or to every running plugin."""
     if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
         raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
     kind = Signal(message.signal_type)
@@ -50,21 +45,21 @@ def signal_plugins(
             supervisor.start(endpoint.name, lambda: None, lambda _: None)
         elif not endpoint.send_signal(kind, data) and not broadcast:
             if kind == Signal.RELOAD_CONFIG and state is State.SLEEPING:
-                continue  # a plugin in deep sleep has no process
+                continue  # it reads them when it wakes
             raise endpoint.offline_error()
 
 
 def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
-    """Send HEALTH_CHECK to every plugin that is awake: its SDK then opens the FIFOs of plugins that a reload added."""
+    """On HEALTH_CHECK an SDK opens the FIFOs of new plugins."""
     for endpoint in endpoints.values():
         if endpoint.plugin.state in (State.READY, State.BUSY):
             endpoint.send_signal(Signal.HEALTH_CHECK)
 
 
 def _read_settings(endpoint: PluginEndpoint) -> bytes:
-    """The settings in the plugin's folder as JSON; empty if too large for a signal, then the SDK registers again."""
+    """Empty if too large for a signal; the SDK then registers again."""
     try:
-        found = endpoint.plugin.specify().launch.settings
+        found = endpoint.plugin.read_settings()
     except ManifestError as error:
         raise Invalid(str(error)) from None
     endpoint.plugin.use_settings(found)

@@ -1,4 +1,4 @@
-"""The figures of SYSTEM_STATS (protocol.md#plugins) as one JSON object."""
+"""SYSTEM_STATS (protocol.md#plugins)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Stats:
                 "histogram": list(times.buckets),
                 "disk_longest_ms": round(times.disk_longest * 1000, 3),
             },
-            **{name: figures() for name, figures in self._pools.items()},
+            **{name: stats() for name, stats in self._pools.items()},
             "sandbox": self._sandbox,
             "limits": asdict(config.limits),
             "runtime_dir": str(config.runtime_dir),

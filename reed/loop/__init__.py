@@ -1,5 +1,1 @@
-"""WAITING: the core's event loop. Only this room imports selectors.
-
-loop    the turn and its order               timers  deadlines
-stream  a non-blocking socket with an output queue
-"""
+"""The core's event loop (`loop`, `timers`) and its non-blocking sockets (`stream`)."""

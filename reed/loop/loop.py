@@ -1,23 +1,16 @@
-"""The event loop: one thread, one selector, one turn (event-loop.md#turn).
+"""The event loop: one thread, one epoll; each turn has the same order (event-loop.md#turn).
 
-    poll      wait for readable and writable file descriptors, or for the next timer
-    reads     each callback reads and handles a bounded number of frames. A callback with more to read is rescheduled
-              (`call_soon`), as is everything left once the turn's budget is spent; these come first in the next turn
-    timers    run the callbacks that are due
-    jobs      run a slice of one long operation (`add_job`). If there are reads too, turns alternate between reads and
-              jobs, and the slice is short
-    commit    if requested (`request_commit`): put the turn's writes on the disk and queue their replies
-    flush     write what was queued for sending in this turn (`schedule_flush`)
-    close     close sockets (`schedule_close`), never earlier, so that no descriptor number is reused within a turn
+    poll ── reads ── timers ── jobs ── commit ── flush ── close
 
-A callback that raises is a bug: its traceback goes to `on_exception`, and the loop continues.
+Reads stop when the turn's budget is spent; what is left comes first in the next turn. While both reads and jobs wait,
+turns alternate between them. Sockets are closed last, so that no descriptor number is reused within a turn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
-import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,16 +19,14 @@ from typing import Protocol
 from reed.loop.timers import Callback, Timer, Timers
 from reed.system_calls import needed
 
-# Seconds of a turn; commit and replies take about as long again. A longer read budget means fewer, larger commits.
+# Seconds of a turn; commit and replies take about as long again.
 READ_BUDGET = 0.0025
 JOB_BUDGET = 0.0033
-JOB_BUDGET_UNDER_LOAD = 0.0018  # while requests arrive too
+JOB_BUDGET_UNDER_LOAD = 0.0018
 
-Job = Callable[[float], bool]  # works until about the given time; returns whether more is left
+Job = Callable[[float], bool]  # works until the given time; returns whether more is left
 
-_READ = selectors.EVENT_READ
-_WRITE = selectors.EVENT_WRITE
-# An error or a hang-up counts as both: the next read or write reports it.
+# An error or a hang-up counts as both; the next read or write reports it.
 _READABLE = ~select.EPOLLOUT
 _WRITABLE = ~select.EPOLLIN
 _MAX_EVENTS = 1024  # per turn
@@ -49,35 +40,21 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class _Epoll(selectors.EpollSelector):
-    """The selector of the standard library, with a faster `select`: no SelectorKey is looked up for each event."""
-
-    def __init__(self) -> None:
-        with needed("epoll_create1", "the event loop"):
-            super().__init__()
-        self._poll = self._selector.poll  # type: ignore[attr-defined]  # the epoll object, private to selectors
-
-    def ready(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Ready descriptors with their events; waits at most `timeout` seconds (None: until one is ready)."""
-        found: list[tuple[int, int]] = self._poll(timeout, _MAX_EVENTS)
-        return found
-
-
 class _Watch:
     __slots__ = ("on_readable", "on_writable", "registered")
 
     def __init__(self) -> None:
         self.on_readable: Callback | None = None
         self.on_writable: Callback | None = None
-        self.registered = 0  # the selector's mask
+        self.registered = 0  # the mask that epoll has
 
     @property
     def mask(self) -> int:
-        return (_READ if self.on_readable else 0) | (_WRITE if self.on_writable else 0)
+        return (select.EPOLLIN if self.on_readable else 0) | (select.EPOLLOUT if self.on_writable else 0)
 
 
 class TurnTimes:
-    """A histogram of turn times by powers of two of a microsecond, without the wait for the disk."""
+    """A histogram of turn times, without the wait for the disk."""
 
     __slots__ = ("buckets", "disk_longest", "longest")
 
@@ -96,7 +73,7 @@ class TurnTimes:
         self.disk_longest = max(self.disk_longest, disk_seconds)
 
     def quantile(self, part: float) -> float:
-        """The quantile in seconds, correct to a factor of two."""
+        """In seconds, correct to a factor of two."""
         left = part * self.turns
         for power, count in enumerate(self.buckets):
             left -= count
@@ -106,8 +83,6 @@ class TurnTimes:
 
 
 class Loop:
-    """The event loop. All callbacks run on the thread that calls `run` or `turn`."""
-
     def __init__(
         self,
         *,
@@ -116,21 +91,22 @@ class Loop:
         on_exception: Callable[[BaseException], None],
         fsync_seconds: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`commit` is called in the first turn and in each turn that requested it. `fsync_seconds` returns the seconds
-        that all commits so far have waited for the disk."""
+        """`fsync_seconds` returns the seconds that all commits so far have waited for the disk. `on_exception` gets
+        what a callback raises, which is a bug; the loop continues."""
         self.now = clock
         self.times = TurnTimes()
         self.commit = commit
-        self._epoll = _Epoll()
+        with needed("epoll_create1", "the event loop"):
+            self._epoll = select.epoll()
         self._on_exception = on_exception
         self._fsync_seconds = fsync_seconds
         self._fsync_before = 0.0
         self._commit_due = True
-        self._read_deadline = 0.0  # when this turn's read budget is spent
+        self._read_deadline = 0.0
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
         self._rescheduled: deque[Callback] = deque()
-        self._leftover: Sequence[tuple[int, int]] = ()  # ready descriptors that the previous turn did not get to
+        self._leftover: Sequence[tuple[int, int]] = ()  # ready, but not reached in the previous turn
         self._jobs: deque[Job] = deque()
         self._had_reads = False  # in the previous turn
         self._to_flush: list[Flushable] = []
@@ -140,12 +116,12 @@ class Loop:
     # Registration.
 
     def watch(self, fd: int, on_readable: Callback) -> None:
-        """Call `on_readable` in every turn in which `fd` has something to read (level-triggered)."""
+        """Level-triggered."""
         self._watch(fd).on_readable = on_readable
         self._update(fd)
 
     def watch_write(self, fd: int, on_writable: Callback) -> None:
-        """Call `on_writable` in every turn in which `fd` takes output; needed only after a short write."""
+        """Needed only after a short write."""
         self._watch(fd).on_writable = on_writable
         self._update(fd)
 
@@ -160,12 +136,12 @@ class Loop:
             self._update(fd)
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching `fd`, before it is closed. Safe inside callbacks, and when `fd` is not watched."""
-        watch = self._watches.pop(fd, None)
+        """Call it before `fd` is closed; safe inside callbacks, and when `fd` is not watched."""
+        watch = self._watches.get(fd)
         if watch is not None:
-            if watch.registered:
-                self._epoll.unregister(fd)
-            watch.on_readable = watch.on_writable = None  # an event of this turn may still refer to the watch
+            watch.on_readable = watch.on_writable = None  # an event of this turn may refer to the watch
+            self._update(fd)
+            del self._watches[fd]
             if self._leftover:  # the number may be reused
                 self._leftover = [ready for ready in self._leftover if ready[0] != fd]
 
@@ -173,11 +149,11 @@ class Loop:
         return self._timers.add(self.now() + seconds, callback)
 
     def call_soon(self, callback: Callback) -> None:
-        """Call `callback` in the next turn, which does not wait in poll."""
+        """In the next turn, which does not wait in poll."""
         self._rescheduled.append(callback)
 
     def add_job(self, job: Job) -> None:
-        """Run a slice of `job` in each turn, alternating with other jobs, until it returns False."""
+        """Jobs take turns until they return False."""
         if job not in self._jobs:
             self._jobs.append(job)
 
@@ -185,14 +161,14 @@ class Loop:
         self._commit_due = True
 
     def schedule_flush(self, stream: Flushable) -> None:
-        """Call `stream.flush()` after this turn's commit; schedule it at most once per turn."""
+        """Call it at most once per turn."""
         self._to_flush.append(stream)
 
     def schedule_close(self, thing: Closable) -> None:
         self._to_close.append(thing)
 
     def over_budget(self) -> bool:
-        """Whether this turn's read budget is spent; a callback with more to read then calls `call_soon`."""
+        """Whether the read budget is spent; a callback with more to read then calls `call_soon`."""
         return self.now() >= self._read_deadline
 
     # The turn.
@@ -203,11 +179,10 @@ class Loop:
             self.turn()
 
     def stop(self) -> None:
-        """End `run()` after this turn."""
         self._running = False
 
     def turn(self, max_wait: float | None = None) -> None:
-        """Run one turn. Poll waits at most `max_wait` seconds (None: until something happens)."""
+        """Poll waits at most `max_wait` seconds (None: until something happens)."""
         now = self.now
         is_for_jobs = self._had_reads and bool(self._jobs)
         had_leftovers = bool(self._leftover)
@@ -235,10 +210,9 @@ class Loop:
         if self._leftover:
             ready, self._leftover = self._leftover, ()
             return ready
-        return self._epoll.ready(self._timeout(max_wait))
+        return self._epoll.poll(self._timeout(max_wait), _MAX_EVENTS)
 
     def _read_ready(self, ready: Sequence[tuple[int, int]], had_leftovers: bool) -> None:
-        """Run rescheduled and ready callbacks, each once, until the budget is spent; others come first next turn."""
         has_begun = False
         if self._rescheduled and not had_leftovers:
             self._run_rescheduled()
@@ -293,14 +267,14 @@ class Loop:
             self._jobs.append(job)
 
     def _commit(self) -> float:
-        """Returns the seconds that this turn waited for the disk."""
+        """Returns the seconds of waiting for the disk."""
         self._commit_due = False
         self._call(self.commit)
         before, self._fsync_before = self._fsync_before, self._fsync_seconds()
         return self._fsync_before - before
 
     def _flush_and_close(self) -> None:
-        while self._to_flush:  # a flush that fails may end calls, whose replies are flushed too
+        while self._to_flush:  # a flush that fails may end calls, whose replies follow
             streams, self._to_flush = self._to_flush, []
             for stream in streams:
                 self._call(stream.flush)
@@ -322,15 +296,15 @@ class Loop:
         return watch
 
     def _update(self, fd: int) -> None:
-        """Bring the selector's mask for `fd` up to date; a descriptor without callbacks is not registered."""
         watch = self._watches[fd]
         mask = watch.mask
         if mask == watch.registered:
             return
         if not mask:
-            self._epoll.unregister(fd)
+            with contextlib.suppress(OSError):  # the descriptor was closed
+                self._epoll.unregister(fd)
         elif watch.registered:
-            self._epoll.modify(fd, mask, watch)
+            self._epoll.modify(fd, mask)
         else:
-            self._epoll.register(fd, mask, watch)
+            self._epoll.register(fd, mask)
         watch.registered = mask

@@ -1,12 +1,9 @@
 """A non-blocking socket with an output queue that is written in the flush of each turn.
 
-    send(part) ── queue ── flush: sendmsg ─┬─ all written: idle (`on_drained` if it was blocked)
-                                           └─ short write: blocked until the socket is writable
-    send_now(part) ── the same without waiting for the flush, for data that may precede the commit
-    receive(into) ── recv_into
+    send ── queue ── flush ─┬─ all written: idle (`on_drained` if it was blocked)
+                            └─ short write: blocked until the socket is writable
 
-A peer that stalls for `stall_seconds`, or leaves more than `max_queued` bytes unread, is disconnected. The memory of a
-part must not change until it is written.
+A peer that stalls for `stall_seconds`, or leaves more than `max_queued` bytes unread, is disconnected.
 """
 
 from __future__ import annotations
@@ -18,14 +15,14 @@ from collections.abc import Callable
 from reed.loop.loop import Loop
 from reed.loop.timers import Callback, Timer
 
-Part = bytes | bytearray | memoryview
+Part = bytes | bytearray | memoryview  # must not change until it is written
 
-_MAX_WRITE = 512 * 1024  # bytes of one part, in one call
+_MAX_WRITE = 512 * 1024
 _MAX_PARTS = 512  # below IOV_MAX (1,024)
 
 
 class Stream:
-    """One connected socket. `on_closed(reason)` is called once, when the stream closes for whatever reason."""
+    """`on_closed(reason)` is called once, whatever closes the stream."""
 
     __slots__ = (
         "_blocked",
@@ -59,7 +56,7 @@ class Stream:
         self.fd = sock.fileno()
         self.queued = 0  # bytes
         self.max_queued = max_queued
-        self.closing = False  # nothing is read or queued any more
+        self.closing = False
         self._loop = loop
         self._sock = sock
         self._on_closed = on_closed
@@ -77,12 +74,11 @@ class Stream:
             self._loop.watch(self.fd, on_readable)
 
     def pause(self) -> None:
-        """Stop watching for input (back-pressure)."""
+        """Stop reading (back-pressure)."""
         self._loop.unwatch_read(self.fd)
 
     def receive(self, into: memoryview) -> int:
-        """The number of bytes read into `into`; 0 at the end of the input or if the stream is closed; -1 if nothing is
-        there now."""
+        """The number of bytes; 0 at the end of the input or if the stream is closed; -1 if nothing is there now."""
         if self.closing:
             return 0
         try:
@@ -106,7 +102,7 @@ class Stream:
             self._loop.schedule_flush(self)
 
     def send_now(self, part: Part) -> None:
-        """Write `part` at once unless something is queued before it; what the socket does not take is queued."""
+        """Write before the commit, unless something is queued; what the socket does not take is queued."""
         if self._queue or self.closing:
             self.send(part)
             return
@@ -147,23 +143,22 @@ class Stream:
             self._on_drained()
 
     def _send_one(self) -> int:
-        """Write at most _MAX_WRITE bytes, since a fast reader could keep this turn until the end of a long part."""
+        """A fast reader of a long part must not occupy this turn."""
         part = self._queue[0]
         return self._send(part if len(part) <= _MAX_WRITE else memoryview(part)[:_MAX_WRITE])
 
     def end_input(self) -> None:
-        """Take no more input: bytes sent so far can still be received, later writes of the peer fail."""
+        """Bytes that the peer has sent can still be received; its later writes fail."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
     def close_after_flush(self, reason: str) -> None:
-        """Write as much of the queue as the socket takes now, and close."""
         if not self.closing:
             self.flush()
             self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Drop the queue and call `on_closed(reason)`; the descriptor is closed at the end of the turn."""
+        """Drop the queue; the descriptor is closed at the end of the turn."""
         if self.closing:
             return
         self.closing = True
@@ -172,10 +167,12 @@ class Stream:
         self._cancel_stall_timer()
         self._loop.unwatch(self.fd)
         self._loop.schedule_close(self._sock)
-        self._on_closed(reason)
+        on_closed = self._on_closed
+        self._on_closed, self._on_drained = _ignore, _ignore  # or owner and stream would wait for the garbage collector
+        on_closed(reason)
 
     def _drop(self, sent: int) -> bool:
-        """Remove the first `sent` bytes from the queue; returns whether only whole parts were sent."""
+        """Returns whether only whole parts were sent."""
         queue = self._queue
         done = 0
         for part in queue:
@@ -192,7 +189,7 @@ class Stream:
         if not self._blocked:
             self._blocked = True
             self._loop.watch_write(self.fd, self.flush)
-        self._cancel_stall_timer()  # the peer has read something since, or nothing was queued
+        self._cancel_stall_timer()  # the peer has read something since
         self._stall_timer = self._loop.call_later(self._stall_seconds, self._stalled)
 
     def _stalled(self) -> None:
@@ -202,3 +199,7 @@ class Stream:
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def _ignore(_reason: str = "") -> None:
+    """The stream is closed."""

@@ -1,8 +1,4 @@
-"""Timers: a heap of deadlines by the monotonic clock.
-
-call_later ── Timer(when, callback) ── heap ── pop_due ── callback()
-                  └─ cancel() marks it; the heap drops it when it is due, or once most of the heap is cancelled
-"""
+"""Timers: a heap of deadlines. A cancelled one is dropped when it is due, or once most of the heap is cancelled."""
 
 from __future__ import annotations
 
@@ -12,11 +8,11 @@ from collections.abc import Callable
 
 Callback = Callable[[], None]
 
-_MIN_SWEEP = 64  # cancelled timers below which the heap is not swept
+_MIN_SWEEP = 64
 
 
 class Timer:
-    """One deadline; `cancel()` may be called at any time and more than once."""
+    """May be cancelled at any time and more than once."""
 
     __slots__ = ("_timers", "callback", "when")
 
@@ -35,7 +31,7 @@ class Timer:
 
 
 class Timers:
-    """The deadlines of one loop. Times are seconds of the loop's monotonic clock."""
+    """Times are seconds of the loop's clock."""
 
     __slots__ = ("_heap", "cancelled", "earliest")
 
@@ -51,7 +47,7 @@ class Timers:
         timer = Timer(when, callback, self)
         heapq.heappush(self._heap, timer)
         self.earliest = min(self.earliest, when)
-        # Most timeouts are cancelled long before they are due; without sweeping, the heap would keep them all.
+        # Most timeouts are cancelled long before they are due.
         if self.cancelled > _MIN_SWEEP and self.cancelled * 2 > len(self._heap):
             self._sweep()
         return timer

@@ -1,5 +1,1 @@
-"""LAYER 3: the FIFOs between plugins (reedcms-10.md#messages).
-
-mesh    creates, holds and watches them; the core never reads or writes a message
-links   hard links to them in folders that sandboxes grant
-"""
+"""The FIFOs between plugins: `mesh` holds and watches them, `links` are the names that sandboxes grant."""

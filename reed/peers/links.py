@@ -3,8 +3,8 @@
     fifos/A→B ── peers/A/to/B       A writes here
               └─ peers/B/from/A     B reads here
 
-Landlock grants existing files and folders, not future names. The link of a plugin that a reload adds appears in a
-folder that running plugins were granted already.
+Landlock grants existing files and folders. The link of a plugin that a reload adds appears in a folder that running
+plugins were granted already.
 """
 
 from __future__ import annotations
@@ -22,24 +22,19 @@ def fifo_name(writer: str, reader: str) -> str:
 
 
 class Links:
-    """The links below the folder `path` to the FIFOs in the folder of descriptor `fifos`.
-
-    Each folder is listed only once: a core that restarts with 4,830 FIFOs finds 9,660 links in place.
-    """
-
     def __init__(self, fifos: int, path: os.PathLike[str]) -> None:
         self._fifos = fifos
         self._path = os.fspath(path)
-        self._inodes: dict[str, dict[str, int]] = {}  # by folder ("A/to") and link
+        self._inodes: dict[str, dict[str, int]] = {}  # by folder ("A/to") and link; each folder is listed once
 
     def add_folders(self, name: str) -> None:
-        """Create a plugin's folders. They must stay as long as its row, since running processes were granted them."""
+        """They must stay as long as the row, since running processes were granted them."""
         for folder in (name, f"{name}/to", f"{name}/from"):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(f"{self._path}/{folder}", 0o700)
 
     def add(self, writer: str, reader: str) -> None:
-        """Create both links of a FIFO, or replace those that link to another file."""
+        """Links to another file are replaced."""
         name = fifo_name(writer, reader)
         inode = os.stat(name, dir_fd=self._fifos, follow_symlinks=False).st_ino
         for folder, link in _locations(writer, reader):

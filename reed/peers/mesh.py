@@ -1,14 +1,10 @@
 """The mesh: one FIFO for every ordered pair of plugins in the registry (fifos.md#mesh).
 
-    fifos/A→B    created once and reused: a writer with the old inode open would otherwise lose its reader
-                 held (open in the core, O_RDWR) while A or B runs, so unread messages survive the death of either
+    fifos/A→B    created once and reused
+                 held (open, O_RDWR) while A or B runs, so that unread messages survive the death of either
                  watched while B sleeps: a message wakes it
 
-    add, remove                 create or check a plugin's FIFOs and their links (links); remove them
-    set_running, set_sleeping   hold or release, watch or unwatch
-
-The core never reads or writes a message. It holds at most `max_held` FIFOs, so that descriptors are left for
-connections and plugins; unread messages in other FIFOs are lost when both plugins end.
+The core never reads or writes a message.
 """
 
 from __future__ import annotations
@@ -27,8 +23,6 @@ _Pair = tuple[str, str]  # writer, reader
 
 
 class Mesh:
-    """The FIFOs of one core in the folder `path`, and their links (core.runtime_folder)."""
-
     def __init__(
         self,
         path: os.PathLike[str],
@@ -50,36 +44,84 @@ class Mesh:
         self._max_held = max_held
         self._limit_logged = False
         self._held: dict[_Pair, int] = {}
+        self._prepared: dict[str, set[str]] = {}  # by a plugin to come: those that its FIFOs exist with
+        self._removed: dict[_Pair, None] = {}  # FIFOs that have not been deleted yet
+        self._removed_folders: set[str] = set()
 
     @property
     def held(self) -> int:
         return len(self._held)
 
+    def prepare(self, name: str) -> Iterator[None]:
+        """Create the FIFOs that `add` would, in steps: beside hundreds of plugins they take tens of milliseconds."""
+        self._add_folders(name)
+        prepared = self._prepared.setdefault(name, set())
+        for other in sorted(self._names - prepared - {name}):
+            if other in self._names:  # not removed since
+                self._create((name, other))
+                self._create((other, name))
+                prepared.add(other)
+            yield
+
     def add(self, name: str) -> None:
-        """Create or check the FIFOs between this plugin and all others. Raises RuntimeFolderError."""
+        """Raises RuntimeFolderError."""
+        prepared = self._prepared.pop(name, set())
+        self._add_folders(name)
+        for other in prepared - self._names:
+            self._remove_later((name, other), (other, name))
         self._names.add(name)
-        self._links.add_folders(name)
         for pair in self._pairs_of(name):
-            try:
-                os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
-            except FileExistsError:
-                self._check(fifo_name(*pair))
-            self._links.add(*pair)
+            if prepared.isdisjoint(pair):
+                self._create(pair)
             self._update_hold(pair)
-        os.utime(self._folder)  # SDKs watch this folder's time; set it after the links exist
+        os.utime(self._folder)  # SDKs watch this time; the links exist now
 
     def remove(self, name: str) -> None:
-        """Remove a plugin's FIFOs, with the unread messages in them."""
+        """Unread messages are lost. The files go in slices of the next turns."""
         for pair in list(self._pairs_of(name)):
             if pair in self._held:
                 self._release(pair)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fifo_name(*pair), dir_fd=self._folder)
-            self._links.remove(*pair)
-        self._links.remove_folders(name)
+            self._remove_later(pair)
+        self._removed_folders.add(name)
         self._names.discard(name)
         self._running.discard(name)
         self._sleeping.discard(name)
+        self._loop.add_job(self._remove_some)
+
+    def _add_folders(self, name: str) -> None:
+        self._removed_folders.discard(name)
+        self._links.add_folders(name)
+
+    def _create(self, pair: _Pair) -> None:
+        if pair in self._removed:
+            del self._removed[pair]
+            self._delete(pair)
+        try:
+            os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
+        except FileExistsError:
+            self._check(fifo_name(*pair))
+        self._links.add(*pair)
+
+    def _remove_later(self, *pairs: _Pair) -> None:
+        self._removed.update(dict.fromkeys(pairs))
+        self._loop.add_job(self._remove_some)
+
+    def _remove_some(self, until: float) -> bool:
+        while self._removed:
+            pair, _ = self._removed.popitem()
+            self._delete(pair)
+            if self._loop.now() >= until:
+                return True
+        while self._removed_folders:
+            self._links.remove_folders(self._removed_folders.pop())
+            if self._loop.now() >= until:
+                return True
+        return False
+
+    def _delete(self, pair: _Pair) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fifo_name(*pair), dir_fd=self._folder)
+        self._links.remove(*pair)
 
     def remove_stale(self) -> None:
         wanted = {fifo_name(writer, reader) for writer in self._names for reader in self._names - {writer}}
@@ -89,14 +131,12 @@ class Mesh:
         self._links.remove_stale(self._names)
 
     def set_running(self, name: str, is_running: bool) -> None:
-        """Hold the plugin's FIFOs while it runs or is about to be restarted."""
         if is_running != (name in self._running):
             (self._running.add if is_running else self._running.discard)(name)
             for pair in self._pairs_of(name):
                 self._update_hold(pair)
 
     def set_sleeping(self, name: str, is_sleeping: bool) -> None:
-        """Wake the plugin on a message while it sleeps."""
         if is_sleeping == (name in self._sleeping):
             return
         (self._sleeping.add if is_sleeping else self._sleeping.discard)(name)
@@ -107,8 +147,7 @@ class Mesh:
                 self._loop.unwatch(fd)
 
     def _on_message(self, name: str) -> None:
-        """Stop watching, since the message stays readable until the plugin reads it, and wake the plugin."""
-        for fd in self._held_to(name):
+        for fd in self._held_to(name):  # the message stays readable until the plugin reads it
             self._loop.unwatch(fd)
         self._wake(name)
 
@@ -119,7 +158,7 @@ class Mesh:
                 yield fd
 
     def close(self) -> None:
-        """Close all FIFOs; their files stay for the next core."""
+        """The files stay for the next core."""
         for pair in list(self._held):
             self._release(pair)
         os.close(self._folder)
@@ -150,7 +189,7 @@ class Mesh:
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(fifo_name(*pair), flags, dir_fd=self._folder)
-        except OSError as error:  # no descriptor is left, or the file was removed; plugins can still open it
+        except OSError as error:  # plugins can still open it
             self._log.error("cannot hold the FIFO %s: %s", fifo_name(*pair), error.strerror, peer=THE_CORE)
             return
         self._held[pair] = fd
@@ -164,7 +203,7 @@ class Mesh:
         os.close(fd)
 
     def _check(self, name: str) -> None:
-        """Require an existing file to be a FIFO of the core's user that nobody else can open."""
+        """Require a FIFO that nobody else can open."""
         status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         if stat.S_ISFIFO(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
             return

@@ -111,6 +111,21 @@ class OrderedJobs:
     def is_idle(self) -> bool:
         return not self._away
 
+    def when_back(self, done: Callable[[], None]) -> None:
+        """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
+        left = len(self._away)
+
+        def back() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done()
+
+        for waiting in self._away.values():
+            waiting.append(back)
+        if not left:
+            done()
+
     def has_away(self, origin: Origin) -> bool:
         return bool(self._away) and origin in self._away
 

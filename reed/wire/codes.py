@@ -1,4 +1,4 @@
-"""Every number of the protocol (protocol.md, reedcms-10.md). The commands are in `commands`."""
+"""Every number of the protocol, except the commands."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from reed.wire.commands import Command, Permission
 __all__ = ["Command", "ErrorCode", "Flag", "MessageType", "Permission", "Signal"]
 
 VERSION = 1
-MAGIC = 0x52454544  # "REED"; travels as 44 45 45 52
-MESSAGE_MAGIC = 0x504C4D47  # "PLMG"; travels as 47 4D 4C 50
+MAGIC = 0x52454544  # "REED"
+MESSAGE_MAGIC = 0x504C4D47  # "PLMG"
 
 
 class Flag(IntEnum):
-    """Bits of the header's flags."""
-
     ASYNC = 0x01  # no response, not even an error
     SIGNAL = 0x02  # the payload is a SignalMessage; no response
     BROADCAST = 0x04  # to all plugins
@@ -24,13 +22,13 @@ class Flag(IntEnum):
     ERROR = 0x10  # the payload is an ErrorResponse
 
 
-# On a plugin connection these are the plugin's own actions.
+# A plugin's own actions, on its connection.
 FIRST_ACTION_ID = 0x01
 LAST_ACTION_ID = 0xEF
 
 
 class Signal(IntEnum):
-    """signal_type of a SignalMessage. Those below 0x10 go from a plugin to the core, the others to a plugin."""
+    """Those below 0x10 go to the core, the others to a plugin."""
 
     PLUGIN_READY = 0x01
     PLUGIN_BUSY = 0x02
@@ -43,7 +41,7 @@ class Signal(IntEnum):
 
 
 class MessageType(IntEnum):
-    """message_type of a PluginMessage on a FIFO. Plugins define the other numbers among themselves."""
+    """Plugins define the other numbers among themselves."""
 
     KEYWORD_OPTIMIZED = 0x01
     CONTENT_ANALYZED = 0x02

@@ -1,14 +1,6 @@
-"""The command table: one row for each command to the core, and the permissions that rows name (protocol.md#commands).
+"""The command table: one row for each command to the core (protocol.md#commands, adding-a-command.md).
 
-    NAME = id, request record, response record, permission, access to the store, idempotent
-
-    wire.commands ──┬─ core.router             handlers, refusals, reads that wait for the turn's commit
-                    ├─ supervision.permissions  commands that a set of permissions opens
-                    ├─ client                   requests that may be repeated, errors inside responses
-                    ├─ cli.decode               payloads by their fields
-                    └─ tests                    what a new command lacks (adding-a-command.md)
-
-Records are named, not imported: making all of them takes longer than a call of the command line.
+Records are named, not imported: importing all of them takes longer than a call of the command line.
 """
 
 from __future__ import annotations
@@ -20,7 +12,7 @@ from reed.errors import CallError, Conflict, Invalid, NotFound
 
 
 class Permission(StrEnum):
-    """What a plugin or a person may do (permissions.md)."""
+    """See permissions.md."""
 
     SNIPPET_READ = "snippet_read"
     SNIPPET_WRITE = "snippet_write"
@@ -32,27 +24,25 @@ class Permission(StrEnum):
     SEARCH_READ = "search_read"
     SEARCH_WRITE = "search_write"
     SYSTEM_STATS = "system_stats"
-    FILE_WRITE = "file_write"  # opens no command, but a folder for the plugin's files
+    FILE_WRITE = "file_write"  # opens no command, but a folder for files
     PLUGIN_SEND = "plugin_send"
 
 
-Access = Literal["–", "reads", "writes"]  # to the store; a read waits until the writes of the turn are on the disk
+Access = Literal["–", "reads", "writes"]  # to the store
 
 _NONE: Access = "–"
 _READS: Access = "reads"
 _WRITES: Access = "writes"
-_ADMIN = None  # no permission opens it
+_ADMIN = None
 _WRITTEN, _JSON, _STATUS = "snippets.SnippetWritten", "common.JsonResponse", ""
 
 
 class Command(IntEnum):
-    """A row of the table. F0, F2 and F3 travel on plugin connections too."""
-
     request: str  # "MODULE.RECORD" below reed.wire; "": no payload
-    response: str  # the same; "": only a status
+    response: str  # "": only a status
     permission: Permission | None  # None: only the group admin, and REGISTER only a plugin
     access: Access
-    is_idempotent: bool  # a client may repeat it when the connection ended without a response
+    is_idempotent: bool  # a client may retry it when the connection ended without a response
 
     SNIPPET_CREATE = 0x01, "snippets.SnippetCreate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
     SNIPPET_UPDATE = 0x02, "snippets.SnippetUpdate", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
@@ -69,7 +59,7 @@ class Command(IntEnum):
     REGISTRY_DEFINE = 0x20, "registry.RegistryDefine", "common.Done", Permission.REGISTRY_WRITE, _WRITES, False
     REGISTRY_GET = 0x21, "requests.Name", "registry.RegistryGot", Permission.REGISTRY_READ, _READS, True
     REGISTRY_LIST = 0x22, "", "registry.RegistryPage", Permission.REGISTRY_READ, _READS, True
-    # It reads contents and names snippets, so it takes the permission to read snippets.
+    # It reads contents and names snippets.
     REGISTRY_CHECK = 0x23, "registry.RegistryCheck", _JSON, Permission.SNIPPET_READ, _READS, True
     SEARCH_QUERY = 0x30, "search.SearchQuery", "search.SearchPage", Permission.SEARCH_READ, _READS, True
     SEARCH_INDEX = 0x31, "requests.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
@@ -101,16 +91,15 @@ class Command(IntEnum):
 
     @property
     def reports_write_errors(self) -> bool:
-        """Whether the response record itself reports WRITE_ERRORS, instead of an ErrorResponse."""
+        """Whether the response record itself reports WRITE_ERRORS (protocol.md#responses)."""
         return self.response == _WRITTEN
 
 
-# What is wrong with the snippet itself (protocol.md#responses).
 WRITE_ERRORS: dict[int, type[CallError]] = {each.status: each for each in (NotFound, Conflict, Invalid)}
 
 
 def record_of(name: str) -> Any:
-    """The record class of a row's `request` or `response`, with `pack()` and `unpack(payload)`."""
+    """The class that a row's `request` or `response` names."""
     module, _, record = name.partition(".")
     return getattr(__import__(f"reed.wire.{module}", fromlist=[record]), record)
 

@@ -1,11 +1,6 @@
 """Responses that several commands share: an error, a status, JSON.
 
-This module, `requests`, `snippets`, `schema`, `registry`, `search` and `plugins` have one record for each payload:
-
-    record.pack() ──► bytes ──► Record.unpack(payload), or Malformed
-
-Text fields are `str`; JSON stays bytes. A tail (the variable part at the end) is a view of the payload, valid as long
-as `frames` says.
+JSON stays bytes. A tail (the variable part of a payload) is a view, valid as long as `frames` says.
 """
 
 from __future__ import annotations
@@ -37,7 +32,7 @@ class ErrorResponse(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A status and an error text, which is always empty."""
+    """The error text is always empty."""
 
     status: int
     error: str = ""
@@ -60,7 +55,7 @@ class JsonResponse(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> tuple[Bytes, Bytes]:
-        """The payload in parts, because long JSON is not worth copying."""
+        """Long JSON is not copied."""
         return fill(structs.JSON_RESPONSE, self.status, len(self.json)), self.json
 
     @classmethod
@@ -70,7 +65,6 @@ class JsonResponse(NamedTuple):
 
 
 def unpack_status(payload: Bytes) -> int:
-    """The HTTP status that opens every response payload."""
     if len(payload) < structs.STATUS.size:
         raise Malformed(f"response: {len(payload)} bytes, expected a status")
     return int(structs.STATUS.unpack_from(payload)[0])

@@ -3,26 +3,31 @@
     0       4       5         6      7         8            12
     | magic | version | command | flags | reserved | payload_len | payload … |
 
-A ReceiveBuffer borrows the bytes that were read, returns their frames, and copies only an unfinished one:
+A ReceiveBuffer borrows the bytes that were read, returns views of their frames, and copies only an unfinished one:
 
-    feed(view) ── next_frame() ── Frame, Frame, …, None ── keep()
+    feed(view) ── next_frame() ── Frame, Frame, …, None ── keep(), which invalidates the views
 
-A frame's payload is a view, valid until `keep()`. After an error of `next_frame` the stream is useless, because the
-next frame cannot be found.
+A large unfinished frame is kept in mapped memory. glibc returns only the top of its heap to the kernel, so a thousand
+half-sent requests would leave hundreds of MB there.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reed.errors import Malformed, TooLarge, UnsupportedVersion
 from reed.wire.codes import MAGIC, VERSION, Flag
 from reed.wire.structs import HEADER, Bytes
 
+if TYPE_CHECKING:
+    from mmap import mmap
+
 MAX_PAYLOAD = 16 * 1024 * 1024
 
 _HEADER_SIZE = HEADER.size
 _EMPTY = memoryview(b"")
+_MIN_MAPPED = 32 * 1024  # bytes; below, mapping memory would cost more than the rest of the read
+_SPARE = 256 * 1024  # room for the beginning of the next frame
 
 
 class Frame(NamedTuple):
@@ -32,7 +37,6 @@ class Frame(NamedTuple):
 
 
 def encode(command_id: int, payload: Bytes = b"", flags: int = 0) -> bytes:
-    """A whole frame. `in_parts` does not copy the payload."""
     return HEADER.pack(MAGIC, VERSION, command_id, flags, 0, len(payload)) + payload
 
 
@@ -41,7 +45,7 @@ def header(command_id: int, payload_len: int, flags: int = 0) -> bytes:
 
 
 def in_parts(command_id: int, *payload: Bytes, flags: int = 0) -> tuple[Bytes, ...]:
-    """A whole frame as its header and the parts of its payload, uncopied."""
+    """Like `encode`, without copying the payload."""
     return header(command_id, sum(map(len, payload)), flags), *payload
 
 
@@ -50,34 +54,33 @@ def is_response(flags: int) -> bool:
 
 
 class ReceiveBuffer:
-    """Holds at most one unfinished frame between two turns."""
-
     __slots__ = ("_at", "_end", "_own", "_view", "command_id", "max_payload")
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
         self.max_payload = max_payload
         self.command_id = 0  # of the last header, for the response to a bad one
-        self._own: bytearray | None = None  # copied by `keep`; never reused, since payloads may be views of it
+        self._own: bytearray | mmap | None = None  # never reused, since payloads may be views of it
         self._view = _EMPTY
         self._at = 0
         self._end = 0
 
     def feed(self, data: memoryview) -> None:
-        """Lend `data` to the buffer. Call it only after `next_frame` returned None and `keep` was called."""
+        """Lend `data` to the buffer, after `next_frame` returned None and `keep` was called."""
         if self._own is None:
             self._view = data
         else:
-            self._view = _EMPTY  # a bytearray with a view of it cannot grow
-            try:
-                self._own += data
-            except BufferError:  # a frame that was put back is still held, so its memory cannot be resized
-                self._own = self._own + data
-            self._view = memoryview(self._own)
+            filled, needed = self._end, self._end + len(data)
+            if needed > len(self._own):
+                size = min(2 * needed, max(self._size_of_frame() + _SPARE, needed))
+                self._view = _EMPTY  # memory with a view of it cannot be resized
+                self._own = _enlarged(self._own, filled, size)
+            self._own[filled:needed] = data
+            self._view = memoryview(self._own)[:needed]
         self._at = 0
         self._end = len(self._view)
 
     def single_frame(self, data: memoryview) -> Frame | None:
-        """Fast path: the frame if `data` is exactly one valid frame, which then need not be fed; otherwise None."""
+        """Fast path: the frame, if `data` is exactly one valid frame; it need not be fed."""
         if len(data) < _HEADER_SIZE:
             return None
         magic, version, command_id, flags, _, length = HEADER.unpack_from(data)
@@ -85,7 +88,7 @@ class ReceiveBuffer:
         return Frame(command_id, flags, data[_HEADER_SIZE:]) if valid and length == len(data) - _HEADER_SIZE else None
 
     def next_frame(self) -> Frame | None:
-        """The next whole frame; None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge."""
+        """None if more bytes are needed. Malformed, UnsupportedVersion or TooLarge: the stream is useless."""
         start = self._at + _HEADER_SIZE
         if start > self._end:
             return None
@@ -105,28 +108,32 @@ class ReceiveBuffer:
 
     @property
     def rest(self) -> memoryview:
-        """The bytes after the last frame; valid until `keep()`."""
+        """The bytes after the last frame."""
         return self._view[self._at :]
 
     def skip(self, size: int) -> None:
-        """Skip this many bytes of the rest, which must be whole frames."""
+        """Skip whole frames of the rest."""
         self._at += size
+
+    def _size_of_frame(self) -> int:
+        """The size of the unfinished frame, 0 before its header is there."""
+        return _HEADER_SIZE + HEADER.unpack_from(self._view)[5] if self._end >= _HEADER_SIZE else 0
 
     def put_back(self, frame: Frame) -> None:
         """Make `next_frame` return its last frame again."""
         self._at -= _HEADER_SIZE + len(frame.payload)
 
     def keep(self) -> None:
-        """Stop using the lent view: copy its unread bytes."""
+        """Copy the unread bytes of the lent view."""
         if self._own is not None and self._at == 0:
-            return  # no frame was returned: the copy is still right
-        self._own = bytearray(self._view[self._at : self._end]) if self._at < self._end else None
-        self._view = _EMPTY if self._own is None else memoryview(self._own)
+            return  # no frame was returned
+        rest = self._view[self._at : self._end]
+        self._own = _copy(rest) if rest else None
+        self._view = _EMPTY if self._own is None else memoryview(self._own)[: len(rest)]
         self._at = 0
-        self._end = len(self._view)
+        self._end = len(rest)
 
     def clear(self) -> None:
-        """Drop everything."""
         self._own, self._view = None, _EMPTY
         self._at = self._end = 0
 
@@ -134,3 +141,35 @@ class ReceiveBuffer:
     def pending(self) -> int:
         """Bytes of an unfinished frame."""
         return self._end - self._at
+
+
+def _copy(data: memoryview) -> bytearray | mmap:
+    mapped = _map(len(data)) if len(data) >= _MIN_MAPPED else None
+    if mapped is None:
+        return bytearray(data)
+    mapped[:] = data
+    return mapped
+
+
+def _enlarged(own: bytearray | mmap, filled: int, size: int) -> bytearray | mmap:
+    """Memory of `size` bytes, which begins with the first `filled` bytes of `own`."""
+    if not isinstance(own, bytearray):
+        try:
+            own.resize(size)
+        except (BufferError, OSError):  # a frame that was put back is still held, or mremap is refused
+            pass
+        else:
+            return own
+    larger = (_map(size) if size >= _MIN_MAPPED else None) or bytearray(size)
+    larger[:filled] = own[:filled]
+    return larger
+
+
+def _map(size: int) -> mmap | None:
+    """Memory of its own from the kernel; None if it is refused."""
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
+    try:
+        return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)
+    except OSError:
+        return None

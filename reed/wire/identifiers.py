@@ -1,4 +1,4 @@
-"""What a name may look like (protocol.md#fields). Every name fits a field of 32 bytes with its NUL."""
+"""What names may look like (protocol.md#fields)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_semantic_name(text: str) -> bool:
 
 
 def check(kind: str, text: str) -> str:
-    """Return `text` if it is valid; `kind` is "plugin name", "type name" or "semantic name"."""
+    """Return `text`, or raise Malformed. `kind` is a key of _PATTERNS."""
     if _PATTERNS[kind].fullmatch(text) is None:
         raise Malformed(f"{text!r} is not a {kind}", hint=f"expected {_SHAPES[kind]}")
     return text

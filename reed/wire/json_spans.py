@@ -1,9 +1,4 @@
-"""Finds the values of a JSON text, so that a change can copy everything else byte by byte.
-
-    {"a": 1.50, "b": [2]}        members() yields key, value and span of each; text[begin:end] is the value as written
-
-Decoding a number and encoding it again may change its digits (1.50, 18446744073709551615). See stored-bytes.md.
-"""
+"""Finds the values of a JSON text, so that a change copies everything else byte by byte (stored-bytes.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +15,7 @@ _SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # unknown to
 
 
 class Member(NamedTuple):
-    """A key of an object and its value, with offsets into the text."""
+    """A key and its value, with offsets into the text."""
 
     key: str
     value: Json
@@ -31,7 +26,7 @@ class Member(NamedTuple):
 
 
 def members(text: str, at: int = 0) -> Iterator[Member]:
-    """The members of the object at `at`, or after white space there. The text must be valid (`strict_json`)."""
+    """The members of the object at `at`, or after white space there. The text must be valid JSON."""
     lead = _after_space(text, at) + 1
     start = _after_space(text, lead)
     while text[start] != "}":
@@ -46,7 +41,7 @@ def members(text: str, at: int = 0) -> Iterator[Member]:
 
 
 def member_text(text: str, key: str) -> str | None:
-    """The value of a key as it is written; None if the object lacks the key."""
+    """The value as it is written; None if the object lacks the key."""
     for member in members(text):
         if member.key == key:
             return text[member.begin : member.end]
@@ -54,7 +49,7 @@ def member_text(text: str, key: str) -> str | None:
 
 
 def exact(text: str | bytes) -> Json:
-    """The value of a JSON text with numbers as their digits, so that 1.0 and 1 differ. ValueError if not JSON."""
+    """Numbers as their digits, so that 1.0 and 1 differ. ValueError if not JSON."""
     return json.loads(text, parse_int=_digits, parse_float=_digits)
 
 

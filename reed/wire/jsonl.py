@@ -4,10 +4,9 @@
     {"kind":"snippet","id":"0190…","type":"page","name":"blog/intro","version":3,"created_at":…,"updated_at":…,"content":{…}}
     {"kind":"bond","parent":"0190…","child":"0190…","weight":0,"path":""}
 
-The definition and the content come last and are copied, not encoded again, so that numbers keep their digits. JSON with
-line breaks, or with white space around it, cannot be copied into a line; it becomes a string, in "content_text" or
-"definition_text". An import restores a snippet whose id is a UUID. With another id, or none, it creates a snippet, and
-the id only connects the bonds of the file. Lines that people write may have their keys in any order.
+The definition and the content come last and are copied, so that numbers keep their digits. JSON with line breaks, or
+with white space around it, becomes a string in "content_text" or "definition_text". Lines that people write may have
+their keys in any order.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ class Line(NamedTuple):
     json: bytes = b""  # the content or the definition
 
     def text(self, key: str, *, default: str | None = None) -> str:
-        """The value of a key; Malformed unless it is a string."""
         value = self.fields.get(key, default)
         if not isinstance(value, str):
             raise Malformed(f"{key!r} must be a string" if key in self.fields else f"{key!r} is missing")
         return value
 
     def number(self, key: str, default: int) -> int:
-        """The value of a key; Malformed unless it is a whole number."""
         value = self.fields.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise Malformed(f"{key!r} must be a whole number")
@@ -55,7 +52,7 @@ def of_bond(parent: str, child: str, weight: int, path: str) -> bytes:
 
 
 def record(line: Line) -> Record:
-    """The snippet of a line with a UUID. Missing times are the time in the UUID, a missing version is 1."""
+    """The snippet of a line whose id is a UUID, which has the time where times are missing."""
     snippet_id = line.text("id")
     id_time = int(snippet_id[:8] + snippet_id[9:13], 16) * 1000
     created_at = line.number("created_at", id_time)
@@ -84,7 +81,7 @@ def read(line: bytes) -> Line:
     """Raises json.JSONDecodeError or Malformed."""
     text = line.decode()
     for key in ("content", "definition"):
-        # Inside a string the quotes would be escaped, so this is a key. If it is nested, the head is no object.
+        # A key, since quotes inside a string would be escaped. If it is nested, the head is no object.
         head, found, tail = text.partition(f',"{key}":')
         if found:
             fields = _exported_fields(head, tail)
@@ -94,7 +91,7 @@ def read(line: bytes) -> Line:
 
 
 def _exported_fields(head: str, tail: str) -> dict[str, Any] | None:
-    """The keys before the content, if the content is one whole JSON value and the last in its line."""
+    """The keys before the content; None if the content is not the last value of the line."""
     try:
         fields = json.loads(head + "}")
         _, end = json.JSONDecoder().raw_decode(tail)

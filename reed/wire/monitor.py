@@ -1,7 +1,4 @@
-"""The stream of monitor.sock and of `reed monitor --record`: frames, each after a head (protocol.md#monitor-stream).
-
-| timestamp (Q, Unix microseconds) | direction (B) | connection (I) | peer (32s) | frame: 12 bytes, payload |
-"""
+"""The stream of monitor.sock and of `reed monitor --record`: frames, each after a head (protocol.md#monitor-stream)."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ _MIN_SIZE = _HEAD_SIZE + HEADER.size
 
 
 class Monitored(NamedTuple):
-    timestamp: int
+    timestamp: int  # Unix microseconds
     direction: int  # IN or OUT
-    connection: int  # tells the peer's connections apart; reused after a connection is closed
+    connection: int  # reused after a connection is closed
     peer: str
     command_id: int
     flags: int
@@ -29,7 +26,7 @@ class Monitored(NamedTuple):
 
     @classmethod
     def unpack_from(cls, data: memoryview) -> tuple[Monitored | None, memoryview]:
-        """The first frame in `data` and the bytes after it; None if it is not whole yet."""
+        """The first frame and the bytes after it; None if it is not whole yet."""
         if len(data) < _MIN_SIZE:
             return None, data
         timestamp, direction, connection, peer = MONITORED.unpack_from(data)
@@ -44,6 +41,6 @@ class Monitored(NamedTuple):
 
 
 def head(timestamp: int, direction: int, connection: int, peer: str) -> bytes:
-    """The head of a frame; `peer` is clipped to its field."""
+    """`peer` is clipped to its field."""
     clipped = peer.encode()[: _PEER_SIZE - 1].decode("utf-8", "ignore")
     return fill(MONITORED, timestamp, direction, connection, clipped.encode())

@@ -1,4 +1,4 @@
-"""Records of the commands on plugins, and of messages on FIFOs (protocol.md#plugins, protocol.md#messages)."""
+"""Records of the commands on plugins and of messages on FIFOs (protocol.md#plugins, protocol.md#messages)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PluginRegister(NamedTuple):
     name: str
     version: str
     pid: int
-    manifest: Bytes  # JSON: {"actions": {NAME: {"command_id", …}}, "events": …, "messages": …}
+    manifest: Bytes  # JSON: {"actions": {NAME: {"command_id", …}}, …}
 
     def pack(self) -> bytes:
         fields = pack_text(self.name, 32), pack_text(self.version, 16), self.pid
@@ -47,7 +47,7 @@ class PluginReload(NamedTuple):
     """Packed as nothing, only the name, or both fields."""
 
     plugin_name: str = ""  # empty: all that changed
-    report: bool = False  # the response is a JSON report
+    report: bool = False
 
     def pack(self) -> bytes:
         if self.report:
@@ -67,10 +67,8 @@ class PluginReload(NamedTuple):
 
 
 class PluginAnswer(NamedTuple):
-    """The response of an action."""
-
     status: int
-    body: Bytes  # the rest of the payload
+    body: Bytes
 
     def pack(self) -> bytes:
         return fill(structs.STATUS, self.status) + self.body
@@ -81,8 +79,6 @@ class PluginAnswer(NamedTuple):
 
 
 class PluginMessage(NamedTuple):
-    """A message on a FIFO (reedcms-10.md#messages)."""
-
     message_type: int
     source_plugin: str
     target_plugin: str

@@ -1,4 +1,4 @@
-"""Requests that several commands share, and signals. Not in `common`, since most runs of the command line need none."""
+"""Requests that several commands share, and signals. `common` must stay small for the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reed.wire.structs import Bytes, exact, fill, pack_text, split, unpack_text
 
 
 class Name(NamedTuple):
-    """A request that is only the name of a type or a plugin; empty: all plugins."""
+    """A type or a plugin; empty: all plugins."""
 
     name: str
 
@@ -22,7 +22,7 @@ class Name(NamedTuple):
 
 
 class Ref(NamedTuple):
-    """A request that is only a ref; empty: all snippets."""
+    """Empty: all snippets."""
 
     ref: str
 

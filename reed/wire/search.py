@@ -50,11 +50,7 @@ class SearchHit(NamedTuple):
 
     def pack(self) -> bytes:
         excerpt = clip(self.excerpt)
-        texts = (
-            pack_text(self.id, 36),
-            pack_text(self.snippet_type, 32),
-            pack_text(self.semantic_name, 32),
-        )
+        texts = pack_text(self.id, 36), pack_text(self.snippet_type, 32), pack_text(self.semantic_name, 32)
         return fill(structs.SEARCH_HIT, *texts, self.score, len(excerpt)) + excerpt
 
     @classmethod

@@ -98,16 +98,14 @@ class SnippetWritten(NamedTuple):
         return cls(status, unpack_text(snippet_id), decode_text(text, "error text"))
 
 
-_KEYS = ("id", "type", "name", "version", "created_at", "updated_at")  # of a record's fields in JSON
+_KEYS = ("id", "type", "name", "version", "created_at", "updated_at")
 
 
 class Record(NamedTuple):
-    """A snippet as it is stored."""
-
     id: str
     snippet_type: str
     semantic_name: str
-    version: int  # 1, 2, …
+    version: int
     created_at: int  # Unix microseconds
     updated_at: int
     content: Bytes  # exactly the bytes that were stored
@@ -116,22 +114,20 @@ class Record(NamedTuple):
         return self.head() + self.content
 
     def head(self) -> bytes:
-        """The record without its content."""
+        """All but the content."""
         snippet_id, kind, name, version, created_at, updated_at, content = self
         texts = pack_text(snippet_id, 36), pack_text(kind, 32), pack_text(name, 32)
         return fill(structs.RECORD, *texts, version, created_at, updated_at, len(content))
 
     def json_fields(self, *, with_times: bool = True) -> dict[str, Any]:
-        """All but the content, under the keys that every JSON form of a record has."""
         return dict(zip(_KEYS if with_times else _KEYS[:4], self, strict=False))
 
     def as_json(self, *, with_times: bool = True) -> bytes:
-        """The record as a JSON object; its content is copied byte for byte."""
+        """The content is copied byte for byte."""
         return strict_json.dumps(self.json_fields(with_times=with_times))[:-1] + b',"content":' + self.content + b"}"
 
     @classmethod
     def unpack_from(cls, payload: memoryview) -> tuple[Record, memoryview]:
-        """The record at the start of `payload`, and the bytes after it."""
         fields, content, rest = split_item(structs.RECORD, payload, "record")
         snippet_id, kind, name, version, created_at, updated_at, _ = fields
         texts = unpack_text(snippet_id), unpack_text(kind), unpack_text(name)
@@ -139,17 +135,15 @@ class Record(NamedTuple):
 
 
 class RestoreFlag(IntFlag):
-    ACCEPT_UNFIT = 0x01  # write content that does not fit its type, with a warning
+    ACCEPT_UNFIT = 0x01  # content that does not fit its type is a warning
     OVERWRITE = 0x02  # replace a newer version, or a different snippet of the same version
-    DRY_RUN = 0x04  # respond as if written, and write nothing
+    DRY_RUN = 0x04
 
 
 _RESTORE_FLAGS = int(RestoreFlag.ACCEPT_UNFIT | RestoreFlag.OVERWRITE | RestoreFlag.DRY_RUN)
 
 
 class SnippetRestore(NamedTuple):
-    """A snippet to write with its former id, version and times."""
-
     flags: int
     record: Record
 
@@ -174,7 +168,7 @@ class SnippetGot(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> tuple[bytes, Bytes]:
-        """The payload in parts, because long content is not worth copying."""
+        """Long content is not copied."""
         return fill(structs.STATUS, self.status) + self.record.head(), self.record.content
 
     @classmethod
@@ -188,7 +182,7 @@ class SnippetGot(NamedTuple):
 class SnippetList(NamedTuple):
     snippet_type: str = ""  # empty: all
     after: str = ""  # the cursor of the previous page
-    limit: int = 0  # 0: 100; at most 1000
+    limit: int = 0  # 0: 100
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
@@ -202,9 +196,9 @@ class SnippetList(NamedTuple):
 
 class SnippetFind(NamedTuple):
     snippet_type: str
-    conditions: Bytes  # a JSON object {field: value}
-    after: str = ""  # the cursor of the previous page
-    limit: int = 0  # 0: 100; at most 1000
+    conditions: Bytes  # JSON: {field: value}
+    after: str = ""
+    limit: int = 0
 
     def pack(self) -> bytes:
         names = pack_text(self.snippet_type, 32), pack_text(self.after, 36)
@@ -217,8 +211,8 @@ class SnippetFind(NamedTuple):
 
 
 class SnippetNames(NamedTuple):
-    prefix: str  # empty: all names
-    limit: int  # 0: 100; at most 1000
+    prefix: str
+    limit: int
 
     def pack(self) -> bytes:
         return fill(structs.SNIPPET_NAMES, pack_text(self.prefix, 32), self.limit)
@@ -238,7 +232,6 @@ class SnippetPage(NamedTuple):
         return b"".join(self.parts())
 
     def parts(self) -> list[Bytes]:
-        """The payload in parts, because long contents are not worth copying."""
         cursor = pack_text(self.cursor, 36)
         parts: list[Bytes] = [fill(structs.SNIPPET_PAGE, self.status, len(self.records), cursor)]
         for record in self.records:

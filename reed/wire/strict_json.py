@@ -1,7 +1,7 @@
 """RFC 8259 JSON in UTF-8 (protocol.md#json).
 
 Rejects what the standard library accepts: NaN and Infinity (also as 1e999), duplicate keys, lone surrogates, UTF-16,
-and nesting beyond 64 levels (where 100,000 levels are a RecursionError).
+and nesting beyond 64 levels.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from reed.errors import Malformed
 
 MAX_DEPTH = 64
-ENVELOPE = 8  # levels that a response or an exported line may add around a content of MAX_DEPTH
+ENVELOPE = 8  # levels that a response or an exported line may add
 
-Json = Any  # dict | list | str | int | float | bool | None, nested
+Json = Any
 
-# An unterminated string is one token too. No part backtracks, so the time is linear for every text.
+# An unterminated string is one token too. No part backtracks, so the time is linear.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> Json:
-    """The value of a JSON text; Malformed with line and column."""
+    """Raises Malformed, with line and column."""
     try:
         text = str(data, "utf-8")
     except UnicodeDecodeError as error:
@@ -42,7 +42,7 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
             value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(f"JSON: {_what(text, error)}") from None
-    except ValueError:  # Python limits the digits of an integer, because parsing them takes quadratic time
+    except ValueError:  # Python limits the digits of an integer
         raise Malformed(f"JSON: an integer of more than {sys.get_int_max_str_digits()} digits") from None
     if "\\" in text and _ESCAPED_SURROGATE.search(text):
         _check_surrogates(value)
@@ -50,7 +50,7 @@ def loads(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> J
 
 
 def load_object(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> dict[str, Json]:
-    """Like `loads`; Malformed unless the value is an object."""
+    """Malformed unless the value is an object."""
     value = loads(data, max_depth)
     if not isinstance(value, dict):
         raise Malformed(f"JSON: expected an object, found {describe(value)}")
@@ -58,7 +58,6 @@ def load_object(data: bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH
 
 
 def dumps(value: Json) -> bytes:
-    """The compact UTF-8 text of a value."""
     try:
         return _ENCODER.encode(value).encode("utf-8")
     except (ValueError, TypeError, RecursionError) as error:
@@ -66,7 +65,7 @@ def dumps(value: Json) -> bytes:
 
 
 def describe(value: Json) -> str:
-    """The kind of a value, with its article, for messages."""
+    """The kind of a value, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -126,6 +125,5 @@ def _check_surrogates(value: Json) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
-# Faster than `decode`, which also matches white space around the value.
-_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # unknown to the stub
+_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # faster than `decode`
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

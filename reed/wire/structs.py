@@ -1,7 +1,6 @@
-"""Every fixed struct of the protocol, little-endian and packed (protocol.md#commands, reedcms-10.md).
+"""Every fixed struct of the protocol, little-endian and packed (protocol.md#commands).
 
-A variable part (JSON, text, a path), called the tail, follows its struct, whose last field is the tail's length.
-Records (see `common`) pack and unpack these; hot paths use them directly.
+A struct whose last field is a length (`…_len`) is followed by its tail of that many bytes: JSON, a text, a path.
 """
 
 from __future__ import annotations
@@ -14,82 +13,60 @@ from typing import Any, TypeVar
 from reed.errors import Malformed
 
 
-def _struct(*fields: str) -> Struct:
-    """A Struct of "FORMAT name" fields; the names are for the reader."""
-    return Struct("<" + "".join(field.split()[0] for field in fields))
+def _struct(fields: str) -> Struct:
+    """Fields are "FORMAT name, …"; the names are for the reader."""
+    return Struct("<" + "".join(field.split()[0] for field in fields.split(",")))
 
 
-HEADER = _struct(  # ReedMessage
-    "I magic",
-    "B version",
-    "B command_id",
-    "B flags",
-    "B reserved",
-    "I payload_len",
-)
-STATUS = _struct("H status")  # starts every response payload
-ERROR_RESPONSE = _struct("H status", "I error_code", "H error_len")  # + text
-SIGNAL_MESSAGE = _struct("B signal_type", "Q timestamp", "32s plugin_name", "H data_len")  # + data
+HEADER = _struct("I magic, B version, B command_id, B flags, B reserved, I payload_len")
+STATUS = _struct("H status")  # starts every response
+ERROR_RESPONSE = _struct("H status, I error_code, H error_len")
+SIGNAL_MESSAGE = _struct("B signal_type, Q timestamp, 32s plugin_name, H data_len")
 PLUGIN_MESSAGE = _struct(
-    "I magic",
-    "B version",
-    "B message_type",
-    "32s source_plugin",
-    "32s target_plugin",
-    "Q timestamp",
-    "I payload_len",
-)  # + JSON
+    "I magic, B version, B message_type, 32s source_plugin, 32s target_plugin, Q timestamp, I payload_len"
+)
 
 # Requests to the core.
 NAME = _struct("32s name")
 REF = _struct("36s ref")
-SNIPPET_CREATE = _struct("32s snippet_type", "32s semantic_name", "I content_len")  # + JSON
-SNIPPET_UPDATE = _struct("36s ref", "I if_version", "I patch_len")  # + JSON merge patch
-SNIPPET_DELETE = _struct("36s ref", "B cascade")
-SNIPPET_LIST = _struct("32s snippet_type", "36s after", "I limit")
-SNIPPET_FIND = _struct("32s snippet_type", "36s after", "I limit", "I conditions_len")  # + JSON
+SNIPPET_CREATE = _struct("32s snippet_type, 32s semantic_name, I content_len")
+SNIPPET_UPDATE = _struct("36s ref, I if_version, I patch_len")
+SNIPPET_DELETE = _struct("36s ref, B cascade")
+SNIPPET_LIST = _struct("32s snippet_type, 36s after, I limit")
+SNIPPET_FIND = _struct("32s snippet_type, 36s after, I limit, I conditions_len")
 FLAGS = _struct("B flags")  # SNIPPET_RESTORE; + record
-SNIPPET_RENAME = _struct("36s ref", "32s semantic_name")
-SNIPPET_NAMES = _struct("32s prefix", "I limit")
-SCHEMA_BOND = _struct("36s parent", "36s child", "i weight", "H path_len")  # + path
-SCHEMA_UNBOND = _struct("36s parent", "36s child")
-SCHEMA_TREE = _struct("36s root", "B depth")
-REGISTRY_DEFINE = _struct("32s type_name", "I definition_len")  # + JSON
-REGISTRY_CHECK = _struct("32s type_name", "36s after", "I limit")
-SEARCH_QUERY = _struct("32s snippet_type", "I limit", "I offset", "H query_len")  # + text
-PLUGIN_REGISTER = _struct("32s name", "16s version", "I pid", "I manifest_len")  # + JSON
-PLUGIN_SEND = _struct("32s plugin", "32s action", "I input_len")  # + input
-PLUGIN_RELOAD = _struct("32s plugin_name", "B report")  # or only the name, or nothing
+SNIPPET_RENAME = _struct("36s ref, 32s semantic_name")
+SNIPPET_NAMES = _struct("32s prefix, I limit")
+SCHEMA_BOND = _struct("36s parent, 36s child, i weight, H path_len")
+SCHEMA_UNBOND = _struct("36s parent, 36s child")
+SCHEMA_TREE = _struct("36s root, B depth")
+REGISTRY_DEFINE = _struct("32s type_name, I definition_len")
+REGISTRY_CHECK = _struct("32s type_name, 36s after, I limit")
+SEARCH_QUERY = _struct("32s snippet_type, I limit, I offset, H query_len")
+PLUGIN_REGISTER = _struct("32s name, 16s version, I pid, I manifest_len")
+PLUGIN_SEND = _struct("32s plugin, 32s action, I input_len")
+PLUGIN_RELOAD = _struct("32s plugin_name, B report")  # or only the name, or nothing
 
 # Responses of the core.
-SNIPPET_WRITTEN = _struct("H status", "36s snippet_id", "H error_len")  # + text
-RECORD = _struct(
-    "36s id",
-    "32s snippet_type",
-    "32s semantic_name",
-    "I version",
-    "Q created_at",
-    "Q updated_at",
-    "I content_len",
-)  # + JSON
-SNIPPET_PAGE = _struct("H status", "I count", "36s cursor")  # + records
-BONDED = _struct("H status", "36s bond_id", "H error_len")  # + text
-UNBONDED = _struct("H status", "H error_len")  # + text
-DEFINITION = _struct("32s type_name", "I definition_len")  # + JSON
-COUNT = _struct("H status", "I count")  # + items
-JSON_RESPONSE = _struct("H status", "I json_len")  # + JSON
-SEARCH_PAGE = _struct("H status", "I total", "I count")  # + hits
-SEARCH_HIT = _struct("36s id", "32s snippet_type", "32s semantic_name", "f score", "H excerpt_len")  # + text
+SNIPPET_WRITTEN = _struct("H status, 36s snippet_id, H error_len")
+RECORD = _struct("36s id, 32s snippet_type, 32s semantic_name, I version, Q created_at, Q updated_at, I content_len")
+SNIPPET_PAGE = _struct("H status, I count, 36s cursor")  # + records
+BONDED = _struct("H status, 36s bond_id, H error_len")
+UNBONDED = _struct("H status, H error_len")
+DEFINITION = _struct("32s type_name, I definition_len")
+COUNT = _struct("H status, I count")  # + items
+JSON_RESPONSE = _struct("H status, I json_len")
+SEARCH_PAGE = _struct("H status, I total, I count")  # + hits
+SEARCH_HIT = _struct("36s id, 32s snippet_type, 32s semantic_name, f score, H excerpt_len")
 
-# Precedes each frame on monitor.sock.
-MONITORED = _struct("Q timestamp", "B direction", "I connection", "32s peer")  # + frame
+MONITORED = _struct("Q timestamp, B direction, I connection, 32s peer")  # + frame
 
 Bytes = bytes | bytearray | memoryview
 Item = TypeVar("Item")
 
 
 def pack_text(text: str, size: int) -> bytes:
-    """UTF-8, padded with zeros to `size`. A name must leave room for a NUL; a ref (36 bytes) need not."""
+    """Padded with zeros to `size`. A name must leave room for a NUL; a ref (36 bytes) need not."""
     raw = encode_text(text)
     room = size if size == REF.size else size - 1
     if len(raw) > room or 0 in raw:
@@ -109,7 +86,7 @@ def unpack_text(raw: bytes) -> str:
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8; Malformed for a lone surrogate, which Python makes of undecodable command line arguments."""
+    """Malformed for a lone surrogate, which Python makes of undecodable arguments."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -117,7 +94,7 @@ def encode_text(text: str) -> bytes:
 
 
 def fill(layout: Struct, *fields: Any) -> bytes:
-    """Pack a struct; Malformed if a number is out of its field's range."""
+    """Malformed if a number is out of its field's range."""
     try:
         return layout.pack(*fields)
     except (StructError, OverflowError) as error:
@@ -125,7 +102,7 @@ def fill(layout: Struct, *fields: Any) -> bytes:
 
 
 def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], memoryview]:
-    """The fields of a struct whose last field is the length of the tail, and the tail."""
+    """The fields and the tail."""
     if len(payload) < layout.size:
         raise Malformed(f"{what}: {len(payload)} bytes, expected at least {layout.size}")
     fields = layout.unpack_from(payload)
@@ -136,7 +113,7 @@ def split(layout: Struct, payload: Bytes, what: str) -> tuple[tuple[Any, ...], m
 
 
 def split_item(layout: Struct, payload: memoryview, what: str) -> tuple[tuple[Any, ...], memoryview, memoryview]:
-    """Like `split`, for an item of a list: also the bytes after it."""
+    """The fields and the tail of an item of a list, and the bytes after it."""
     fields = head(layout, payload, what)
     end = layout.size + fields[-1]
     if len(payload) < end:
@@ -147,7 +124,7 @@ def split_item(layout: Struct, payload: memoryview, what: str) -> tuple[tuple[An
 def unpack_items(
     unpack_from: Callable[[memoryview], tuple[Item, memoryview]], count: int, payload: memoryview, what: str
 ) -> list[Item]:
-    """The items of a list that is the rest of a payload."""
+    """The items of a list, which is the rest of a payload."""
     items = []
     for _ in range(count):
         item, payload = unpack_from(payload)
@@ -157,21 +134,20 @@ def unpack_items(
 
 
 def exact(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
-    """The fields of a struct that is the whole payload."""
+    """For a struct that is the whole payload."""
     if len(payload) != layout.size:
         raise Malformed(f"{what}: {len(payload)} bytes, expected {layout.size}")
     return layout.unpack(payload)
 
 
 def head(layout: Struct, payload: Bytes, what: str) -> tuple[Any, ...]:
-    """The fields of a struct that a list follows."""
+    """For a struct that a list follows."""
     if len(payload) < layout.size:
         raise Malformed(f"{what}: {len(payload)} bytes, expected at least {layout.size}")
     return layout.unpack_from(payload)
 
 
 def nothing_left(rest: Bytes, what: str) -> None:
-    """Malformed if bytes follow the end of a payload."""
     if len(rest):
         raise Malformed(f"{what}: {len(rest)} trailing bytes")
 
@@ -184,6 +160,6 @@ def decode_text(tail: memoryview, what: str) -> str:
 
 
 def clip(text: str, room: int = 65535) -> bytes:
-    """UTF-8 of at most `room` bytes (what a 16-bit length can tell), cut between two characters."""
+    """UTF-8 of at most `room` bytes (a 16-bit length), cut between two characters."""
     raw = text.encode("utf-8", "replace")
     return raw if len(raw) <= room else raw[:room].decode("utf-8", "ignore").encode()

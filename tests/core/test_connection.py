@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,18 +56,20 @@ class Core:
         self.loop = Loop(on_exception=self.bugs.append)
         mine, self.peer = socket.socketpair()
         self.peer.settimeout(5)
+        log = PeerLog(logging.getLogger("test"), self.loop)
+        context = SimpleNamespace(
+            loop=self.loop,
+            config=SimpleNamespace(limits=limits or Limits()),
+            log=log,
+            quotas=Quotas(SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, log)),
+            monitor=NoWatchers(),
+            scratch=memoryview(bytearray(65536)),
+        )
         self.connection = Connection(
-            self.loop,
+            context,
             mine,
             CALLER,
             self,
-            limits or Limits(),
-            memoryview(bytearray(65536)),
-            PeerLog(logging.getLogger("test"), self.loop),
-            NoWatchers(),
-            Quotas(
-                SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, PeerLog(logging.getLogger("test"), self.loop))
-            ),
             on_signal=lambda _, frame: self.signals.append(SignalMessage.unpack(bytes(frame.payload))),
             on_response=self._on_response if takes_responses else None,
             on_closed=lambda _, reason: self.closed.append(reason),

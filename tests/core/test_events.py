@@ -68,8 +68,8 @@ class Core:
         self.now += seconds
         self.loop.turn(0)
 
-    def figures(self) -> dict[str, Any]:
-        return self.events.figures("seo")
+    def stats(self) -> dict[str, Any]:
+        return self.events.stats("seo")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_failing_event_is_retried_with_backoff_and_then_parked(core, caplog):
     core.wait(1000)
     core.events.state_changed("seo")  # BUSY and READY again do not unpark it
     assert core.endpoint.asked == []
-    now = core.figures()
+    now = core.stats()
     assert now["events_waiting"] == 2
     assert "event 1 (snippet.created a)" in now["events_parked"]
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
@@ -118,7 +118,7 @@ def test_a_failing_event_is_retried_with_backoff_and_then_parked(core, caplog):
     _, answered, _ = core.endpoint.take()
     answered(PluginAnswer(200, b"").pack())
     assert core.endpoint.take()[0]["name"] == "b"
-    assert core.figures()["events_parked"] == ""
+    assert core.stats()["events_parked"] == ""
 
 
 def test_a_crash_or_a_full_queue_does_not_count_as_a_try(core):
@@ -129,7 +129,7 @@ def test_a_crash_or_a_full_queue_does_not_count_as_a_try(core):
     core.endpoint.take()[1](PluginAnswer(200, b"").pack())
     core.wait(0)
     core.wait(0)
-    assert core.figures() == {"events_waiting": 0, "events_parked": "", "events_slowed": ""}
+    assert core.stats() == {"events_waiting": 0, "events_parked": "", "events_slowed": ""}
 
 
 def test_a_new_process_gets_the_event_at_once(core):
@@ -152,4 +152,4 @@ def test_an_event_that_the_manifest_no_longer_lists_is_dropped(core):
     core.events.state_changed("seo")
     for _ in range(4):
         core.loop.turn(0)
-    assert (core.endpoint.asked, core.figures()["events_waiting"]) == ([], 0)
+    assert (core.endpoint.asked, core.stats()["events_waiting"]) == ([], 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
+import weakref
 
 import pytest
 from hypothesis import given
@@ -127,3 +129,35 @@ def test_a_closed_stream_drops_what_is_sent(pair):
     pair.stream.close("again")
     assert pair.closed == ["enough"]
     assert pair.stream.queued == 0
+
+
+def test_the_owner_of_a_closed_stream_is_freed_at_once() -> None:
+    """Thousands of closed connections would otherwise wait for the garbage collector."""
+
+    class Owner:
+        def __init__(self, loop: Loop, sock: socket.socket) -> None:
+            self.reasons: list[str] = []
+            self.stream = Stream(loop, sock, self.on_closed, on_drained=self.on_drained, max_queued=1 << 20)
+            self.stream.watch(self.on_drained)
+
+        def on_closed(self, reason: str) -> None:
+            self.reasons.append(reason)
+
+        def on_drained(self) -> None:
+            pass
+
+    loop = Loop(on_exception=lambda error: None)
+    mine, other = socket.socketpair()
+    with other:
+        gc.disable()
+        try:
+            owner = Owner(loop, mine)
+            alive = weakref.ref(owner)
+            owner.stream.close("enough")
+            loop.turn(0)
+            assert owner.reasons == ["enough"]
+            del owner
+            assert alive() is None
+        finally:
+            gc.enable()
+    loop.close()

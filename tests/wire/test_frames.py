@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import mmap
 import time
 import tracemalloc
 from collections.abc import Iterable
@@ -194,16 +195,41 @@ def test_a_payload_is_a_view_of_what_was_read() -> None:
     assert (bytes(first.payload), bytes(second.payload)) == (b"first", b"second")
 
 
-def test_a_payload_held_too_long_is_not_overwritten() -> None:
+@pytest.fixture(params=["mapped memory", "no mapped memory", "no mremap"])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large frames are kept in mapped memory, unless the kernel refuses it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    if request.param == "no mapped memory":
+        monkeypatch.setattr(mmap, "mmap", refuse)
+    elif request.param == "no mremap":
+        monkeypatch.setattr(mmap, "mmap", type("Mapped", (mmap.mmap,), {"resize": refuse}))
+
+
+@pytest.mark.parametrize("size", [30, 20_000, 40_000, 700_000])
+def test_a_payload_held_too_long_is_not_overwritten(memory: None, size: int) -> None:
     """The memory that keep() copied to is never reused, and resizing it raises no BufferError."""
-    stream = stream_of([(n, 0, bytes([n]) * 30) for n in range(20)])
+    stream = stream_of([(n, 0, bytes([n]) * size) for n in range(20)])
     buffer, held = ReceiveBuffer(), []
-    for piece in split(stream, range(7, len(stream), 25)):
+    for piece in split(stream, range(7, len(stream), size * 5 // 6)):
         buffer.feed(memoryview(piece))
         while (frame := buffer.next_frame()) is not None:
             held.append(frame)
         buffer.keep()
-    assert [bytes(frame.payload) for frame in held] == [bytes([n]) * 30 for n in range(20)]
+    assert [bytes(frame.payload) for frame in held] == [bytes([n]) * size for n in range(20)]
+
+
+@pytest.mark.parametrize("piece", [1_000, 30_000, 64 * 1024, 256 * 1024])
+def test_large_frames_in_pieces(memory: None, piece: int) -> None:
+    sent = [(n, 0, bytes([n, n + 1]) * size) for n, size in enumerate((20_000, 5, 16_000, 900_000, 0, 130_000, 9))]
+    stream = stream_of(sent)
+    buffer, received = ReceiveBuffer(), []
+    for part in split(stream, range(piece, len(stream), piece)):
+        received += read_all(buffer, part)
+    assert received == sent
+    assert buffer.pending == 0
 
 
 def test_the_fed_block_is_released_by_keep() -> None:

@@ -1,19 +1,19 @@
-"""The commands that the store carries out: SNIPPET_, SCHEMA_, REGISTRY_ and SEARCH_ (protocol.md#commands).
+"""The commands that the store carries out: SNIPPET_, SCHEMA_, REGISTRY_ and SEARCH_.
 
-While plugins filter writes, a write passes through `filters` on its way to the store. Filters are not called for a
-restore, but it keeps its place in their queue.
+A restore is not filtered, but keeps its place in the queue of filters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Handler
 from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError
 from reed.store import base
-from reed.store.base import Failed, HitPage, RecordPage, Restored, Store
+from reed.store.base import HitPage, RecordPage, Restored, Store
 from reed.store.snippets import MAX_SHORT_PAGE
 from reed.wire import strict_json
 from reed.wire.codes import Command
@@ -41,7 +41,7 @@ from reed.wire.structs import nothing_left
 _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 
 
-def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
+def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     return {
         **_snippet_handlers(store, filters, cache),
         **_bond_handlers(store),
@@ -50,25 +50,25 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Comma
     }
 
 
-def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handle]:
+def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
     def writer(call: Call) -> Store | WriteQueue:
         return store if filters.idle else filters.queue_for(call)
 
     def create(call: Call, payload: memoryview) -> None:
         kind, name, content = SnippetCreate.unpack(payload)
-        _write(call, 201, writer(call).create, kind, name, bytes(content))
+        _write(call, _written(call, 201), writer(call).create, kind, name, bytes(content))
 
     def update(call: Call, payload: memoryview) -> None:
         ref, if_version, patch = SnippetUpdate.unpack(payload)
-        _write(call, 200, writer(call).update, ref, if_version, bytes(patch))
+        _write(call, _written(call, 200), writer(call).update, ref, if_version, bytes(patch))
 
     def delete(call: Call, payload: memoryview) -> None:
         ref, cascade = SnippetDelete.unpack(payload)
-        _write(call, 200, writer(call).delete, ref, cascade)
+        _write(call, _written(call, 200), writer(call).delete, ref, cascade)
 
     def rename(call: Call, payload: memoryview) -> None:
         ref, name = SnippetRename.unpack(payload)
-        _write(call, 200, writer(call).rename, ref, name)
+        _write(call, _written(call, 200), writer(call).rename, ref, name)
 
     def restore(call: Call, payload: memoryview) -> None:
         flags, record = SnippetRestore.unpack(payload)
@@ -76,19 +76,15 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
         def done(restored: Restored) -> None:
             call.reply(SnippetWritten(_RESTORED[restored.outcome], restored.id, restored.warning).pack())
 
-        failed = _failed(call)
-        try:
-            writer(call).restore(
-                record._replace(content=bytes(record.content)),
-                done,
-                failed,
-                accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
-                overwrite=bool(flags & RestoreFlag.OVERWRITE),
-                dry_run=bool(flags & RestoreFlag.DRY_RUN),
-                origin=call.origin,
-            )
-        except CallError as error:
-            failed(error)
+        _write(
+            call,
+            done,
+            writer(call).restore,
+            record._replace(content=bytes(record.content)),
+            accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
+            overwrite=bool(flags & RestoreFlag.OVERWRITE),
+            dry_run=bool(flags & RestoreFlag.DRY_RUN),
+        )
 
     def get(call: Call, payload: memoryview) -> None:
         request = payload.tobytes()
@@ -133,30 +129,24 @@ def _page(call: Call) -> base.Done[RecordPage]:
     return lambda found: call.reply(*SnippetPage(200, found.cursor, found.records).parts())
 
 
-def _write(call: Call, status: int, write: Callable[..., None], *arguments: object) -> None:
-    def done(snippet_id: str) -> None:
-        call.reply(SnippetWritten(status, snippet_id).pack())
-
-    failed = _failed(call)
-    try:
-        write(*arguments, done, failed, origin=call.origin)
-    except CallError as error:
-        failed(error)
+def _written(call: Call, status: int) -> base.Done[str]:
+    return lambda snippet_id: call.reply(SnippetWritten(status, snippet_id).pack())
 
 
-def _failed(call: Call) -> Failed:
-    """Replies a SnippetWritten for what is wrong with the snippet itself, else an ErrorResponse."""
-
+def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *arguments: object, **options: object) -> None:
     def failed(error: CallError) -> None:
         if error.status in WRITE_ERRORS and call.expects_reply:
             call.reply(SnippetWritten(error.status, "", str(error)).pack())
         else:
             call.fail(error)
 
-    return failed
+    try:
+        write(*arguments, done, failed, origin=call.origin, **options)
+    except CallError as error:
+        failed(error)
 
 
-def _bond_handlers(store: Store) -> dict[Command, Handle]:
+def _bond_handlers(store: Store) -> dict[Command, Handler]:
     def bond(call: Call, payload: memoryview) -> None:
         request = SchemaBond.unpack(payload)
         store.bond(
@@ -175,7 +165,7 @@ def _bond_handlers(store: Store) -> dict[Command, Handle]:
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
 
 
-def _type_handlers(store: Store) -> dict[Command, Handle]:
+def _type_handlers(store: Store) -> dict[Command, Handler]:
     def define(call: Call, payload: memoryview) -> None:
         name, definition = RegistryDefine.unpack(payload)
 
@@ -205,7 +195,7 @@ def _type_handlers(store: Store) -> dict[Command, Handle]:
     }
 
 
-def _search_handlers(store: Store) -> dict[Command, Handle]:
+def _search_handlers(store: Store) -> dict[Command, Handler]:
     def query(call: Call, payload: memoryview) -> None:
         call.count_job()
 

@@ -1,8 +1,4 @@
-"""PLUGIN_SEND: a person or a plugin calls an action of a plugin, or of all plugins that have it (protocol.md#plugins).
-
-one plugin   may the caller send to it? ── look up the snippet, for `input: snippet` ── call queue ── answer
-BROADCAST    the same for each running plugin with that action ── one JSON object of all answers
-"""
+"""PLUGIN_SEND: calls an action of a plugin, or of all running plugins that have it (protocol.md#plugins)."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from reed.core.call_queue import Answered
-from reed.core.calls import Call, Caller, Handle
+from reed.core.calls import Call, Caller, Handler
 from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
 from reed.errors import CallError, Malformed, PermissionDenied, PluginNotFound, TooLarge, nearest
@@ -31,17 +27,18 @@ _MAX_ERROR = 4096  # bytes of an entry that says what failed; always part of a b
 _ROOM_FOR_ERRORS = 256 * 1024
 
 
-def endpoint_of(endpoints: Endpoints, name: str) -> PluginEndpoint:
-    """Raises PluginNotFound, with the nearest name."""
+def endpoint_of(endpoints: Endpoints, name: str, store: Store) -> PluginEndpoint:
+    """Raises PluginNotFound, with the other cores that have it, or the nearest name."""
     endpoint = endpoints.get(name)
     if endpoint is None:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, endpoints) or "`reed plugin list` shows them")
+        elsewhere = [core["name"] for core in store.stats().get("cores", ()) if name in core["plugins"]]
+        hint = f"it is on {', '.join(elsewhere)}: a call goes to the core it is sent to" if elsewhere else ""
+        hint = hint or nearest(name, endpoints) or "`reed plugin list` shows them"
+        raise PluginNotFound(f"no plugin {name}", hint=hint)
     return endpoint
 
 
-def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handle:
-    """Each call counts against its caller's quota until it ends (core.quotas)."""
-
+def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handler:
     def send(call: Call, payload: memoryview) -> None:
         request = PluginSend.unpack(payload)
         call.count()
@@ -51,14 +48,14 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
         checks.inputs.in_order(call.origin, partial(begin, call, request), call.fail)
 
     def send_to_one(call: Call, request: PluginSend) -> None:
-        endpoint = endpoint_of(endpoints, request.plugin)
+        endpoint = endpoint_of(endpoints, request.plugin, store)
         if not _may_send(call.caller, endpoint):
             groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
             raise PermissionDenied(
                 f"{call.caller.name} may not send to {endpoint.name}", hint=f"its row lets in: {groups}"
             )
         if endpoint.plugin.state is State.FAILED:
-            raise endpoint.offline_error()  # its reason tells more than a missing action
+            raise endpoint.offline_error()  # tells more than a missing action
         action = endpoint.action(request.action)
         call_action = partial(_call_action, store, endpoint, action)
         if action.input == "bytes":
@@ -91,14 +88,14 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
 
 
 def _may_send(caller: Caller, endpoint: PluginEndpoint) -> bool:
-    """`user_groups` of a row restricts people; another plugin needs only the permission plugin_send."""
+    """`user_groups` restricts people, not plugins."""
     return bool(caller.is_admin or caller.plugin or caller.groups & endpoint.plugin.row.user_groups)
 
 
 def _call_action(
     store: Store, endpoint: PluginEndpoint, action: Action, text: bytes, origin: str, answered: Answered, failed: Failed
 ) -> None:
-    """Call one action; `text` was checked to be JSON, unless the action takes bytes. Asks the store for a snippet."""
+    """`text` was checked to be JSON, unless the action takes bytes."""
     if action.input != "snippet":
         endpoint.call(action, text, answered, failed, origin)
         return
@@ -119,15 +116,12 @@ def _call_action(
 
 
 def snippet_input(record: Record) -> bytes:
-    """The input of an action with `input: snippet`. The content is copied, not parsed (stored-bytes.md)."""
+    """The input of an action with `input: snippet`."""
     return record.as_json(with_times=False)
 
 
 class _Broadcast:
-    """Calls the action of every receiver and replies when all have answered or failed.
-
-    {NAME: {"status", "answer"}}, or {"status", "error_code", "error"} for a plugin that failed.
-    """
+    """Replies when all receivers have answered or failed."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.core.calls import Call, Handle
+from reed.core.calls import Call, Handler
 from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
 from reed.core.json_checks import JsonChecks
@@ -33,7 +33,7 @@ def handlers(
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
     checks: JsonChecks,
-) -> dict[Command, Handle]:
+) -> dict[Command, Handler]:
     def register(_call: Call, _payload: memoryview) -> None:
         raise PermissionDenied("only a plugin can register, on its own socket")
 
@@ -44,10 +44,10 @@ def handlers(
 
     def health(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name
-        plugins = supervisor.describe(endpoint_of(endpoints, name).name if name else None)
+        plugins = supervisor.describe(endpoint_of(endpoints, name, store).name if name else None)
         for plugin in plugins:
-            plugin.update(endpoints[plugin["name"]].queue.figures())
-            plugin.update(events.figures(plugin["name"]))
+            plugin.update(endpoints[plugin["name"]].queue.stats())
+            plugin.update(events.stats(plugin["name"]))
         _reply_json(call, plugins)
 
     def list_all(call: Call, payload: memoryview) -> None:
@@ -71,25 +71,24 @@ def handlers(
         Command.PLUGIN_HEALTH: health,
         Command.PLUGIN_LIST: list_all,
         Command.SYSTEM_STATS: system_stats,
-        **_lifecycle_handlers(supervisor, endpoints, reload_registry),
+        **_lifecycle_handlers(store, supervisor, endpoints, reload_registry),
     }
 
 
 def _lifecycle_handlers(
-    supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
-) -> dict[Command, Handle]:
-    """START, STOP and RELOAD reply when the plugins have reached their new state."""
+    store: Store, supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
+) -> dict[Command, Handler]:
+    """They reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
-        name = endpoint_of(endpoints, Name.unpack(payload).name).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name, store).name
         supervisor.start(name, lambda: call.reply(_OK), call.fail)
 
     def stop(call: Call, payload: memoryview) -> None:
-        name = endpoint_of(endpoints, Name.unpack(payload).name).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name, store).name
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
-        """Without a name it reloads what changed; with a name that plugin, changed or not."""
         name, wants_report = PluginReload.unpack(payload)
 
         def done(report: ReloadReport) -> None:
@@ -99,7 +98,7 @@ def _lifecycle_handlers(
                 call.reply(_OK)
 
         if name:
-            supervisor.replace(endpoint_of(endpoints, name).name, done, call.fail, report=wants_report)
+            supervisor.replace(endpoint_of(endpoints, name, store).name, done, call.fail, report=wants_report)
         else:
             reload_registry(done, lambda error: call.fail(Invalid(str(error))), wants_report)
 
@@ -111,7 +110,6 @@ def _reply_json(call: Call, value: Any) -> None:
 
 
 def _describe(endpoint: PluginEndpoint) -> dict[str, Any]:
-    """What PLUGIN_LIST tells of a plugin."""
     plugin = endpoint.plugin
     row = plugin.row
     declared = plugin.manifest.actions if plugin.manifest else {}
