@@ -36,7 +36,10 @@ def check(history: Sequence[Operation], build: Callable[[], Path], drawings: Pat
     exact = [each for each in known if owners and (each.operation != "get" or each.core == owner(each.key, owners))]
     if exact:
         _run_checker(narrowed(exact), build(), drawings / "exact")
-    parts = _run_checker(narrowed(may_be_old(known)), build(), drawings / "old")
+    else:
+        _run_checker([each for each in known if each.operation != "get"], build(), drawings / "writes")
+    old = narrowed(may_be_old(known))
+    parts = _run_checker([each for each in old if each.outcome in {"ok", "unknown"}], build(), drawings / "old")
     counts = Counter(each.outcome for each in history)
     longest = max((each.end - each.begin for each in history if each.outcome != "unknown"), default=0) / 1e9
     return Report(len(history), parts, dict(counts), longest)
@@ -117,7 +120,9 @@ def narrowed(history: Sequence[Operation]) -> list[Operation]:
     found = []
     for operations in by_key.values():
         evidence = Evidence(operations)
-        found += [evidence.narrow(each) if each.operation == "get" else each for each in operations]
+        for each in operations:
+            is_checked = each.operation == "get" or each.outcome == "not_found"
+            found.append(evidence.narrow(each) if is_checked else each)
     return found
 
 

@@ -88,8 +88,28 @@ def test_a_gap_in_the_log_is_not_undone_by_an_answer_from_before(records: Record
 
 def test_an_own_write_that_another_core_has_followed_is_not_remembered(records: Records) -> None:
     """The log shows the later change first, then the answer to the own write comes."""
-    write = records.begin()
     records.changed(8, ID)
     records.wrote(7, ID, version(2))
-    records.end(write)
+    assert remembered(records) == 0
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_own_write_takes_the_name_from_what_had_it(records: Records, is_kept: bool) -> None:
+    """Another core has deleted that, and the log has not shown it yet."""
+    records.end(records.begin(), version(1))
+    other = version(1)._replace(id=ID[:-1] + "2")
+    records.wrote(7, other.id, other if is_kept else None, "a/page")
+    assert records.get("a/page") == (other if is_kept else None)
+    assert records.get(ID) is None
+
+
+def test_what_a_write_had_to_read_again_is_not_answered_from_before(records: Records) -> None:
+    """A caller that was refused with a newer version gets that, and one that was told that it is gone gets nothing."""
+    records.end(records.begin(), version(1))
+    before = records.changes
+    records.doubt(ID)
+    records.end(records.begin(), version(2))
+    assert remembered(records) == 2
+    assert records.changes != before
+    records.doubt("a/page")
     assert remembered(records) == 0

@@ -286,10 +286,15 @@ class Connection:
     def _drain(self) -> None:
         """Handle the answers that are there, unless that takes too long for one turn."""
         self._is_drain_due = False
+        is_between = False  # two statements
         while (libpq := self._libpq) is not None and (self._out or self._setup_left) and not libpq.is_busy():
             result = libpq.get_result()
             if result is None:
+                if is_between:
+                    break  # nothing will come: a broken connection says so again and again
+                is_between = True
                 continue
+            is_between = False
             if self._setup_left:
                 self._setup_answer(result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
