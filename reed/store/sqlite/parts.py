@@ -71,12 +71,11 @@ class Parts:
         deadlines: Deadlines = DEADLINES,
         call_later: CallLater | None = None,
     ) -> None:
-        """Opens `path`, or creates it. Raises StoreFailed or StoreFull.
+        """Opens or creates `path`. Raises StoreFailed or StoreFull.
 
-        `clock` gives nanoseconds since 1970. At most `max_events` wait for a subscriber. `on_due`, `on_news`: see
-        `reed.store.base`. `warn` is called when the files are lost, from when on writes fail, and when they are back.
-        `workers` run HANDLERS, and `indexer`, of which there must be one, INDEXER_HANDLERS; without them this process
-        does that, at once. `call_later`: the loop's.
+        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `on_due`, `on_news`: see
+        `reed.store.base`. `warn`: called when the files are lost, and when they are back. `workers` run HANDLERS,
+        `indexer`, a single one, INDEXER_HANDLERS; None: this process does, at once. `call_later`: the loop's.
         """
         self.changes = 0
         self._clock = clock
@@ -113,7 +112,7 @@ class Parts:
         self._scheduler = Scheduler(
             transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
         )
-        self._writes = 0  # that were begun, so that a late content can tell whether anything may have changed
+        self._writes = 0  # begun; if it stands still, nothing has changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []
 
@@ -126,7 +125,7 @@ class Parts:
         return self._transaction.fsync_seconds
 
     def settle(self, committed: bool) -> None:
-        """The transaction has ended: from now on reads give something else."""
+        """The transaction has ended, so reads may give something else."""
         self.changes += committed and self._has_changed
         self._has_changed = False
 
@@ -154,7 +153,7 @@ class Parts:
         failed: Failed,
         origin: Origin,
     ) -> None:
-        """`in_loop` reads it here, if the file is lost: no worker could open it, and nothing must be lost with it."""
+        """`in_loop` reads it here if the file is lost, because no worker could open it."""
         if in_loop is not None and self._database.file_problem():
             self._read(in_loop)
             return

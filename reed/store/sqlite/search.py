@@ -58,7 +58,11 @@ def search(
     while found := matches.fetchmany(_FETCHED):
         total += len(found)
         for sequence, *scores in found:
-            hit = _score(squares, scores), sequence
+            score = 0.0  # inlined: half of the Python time of a search with 100,000 hits
+            for square, x in zip(squares, scores, strict=False):
+                if x < 0:  # FTS5's bm25 is negative for a match; the best is the lowest
+                    score += square * (2.0 - 1.0 / (1.0 - x))
+            hit = score, sequence
             if len(best) < wanted:
                 heapq.heappush(best, hit)
             elif hit > best[0]:
@@ -77,8 +81,3 @@ def search(
 def _only(column: int) -> str:
     """Arguments with which bm25 scores only this column."""
     return ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))
-
-
-def _score(squares: Sequence[float], scores: Sequence[float]) -> float:
-    """FTS5's bm25 is negative for a match; the best is the lowest."""
-    return sum(square * (2.0 - 1.0 / (1.0 - score)) for square, score in zip(squares, scores, strict=True) if score < 0)
