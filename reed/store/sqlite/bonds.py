@@ -1,7 +1,7 @@
 """The table `bonds`: parent, child, weight, path; without cycles, within the rules of both types (protocol.md#bonds).
 
-A deleted snippet's bonds go with it: up to MAX_DELETED at once, more in slices after the COMMIT, from `remains`. Until
-then nothing sees them, since reads join `snippets`, and the walks of the checks pass over them.
+A deleted snippet's bonds go with it: up to MAX_DELETED at once, more in slices after the COMMIT. Until then reads and
+walks pass over them.
 """
 
 from __future__ import annotations

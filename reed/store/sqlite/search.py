@@ -2,10 +2,9 @@
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Every word is a quoted string, so no input is FTS5 syntax. The score of a hit is a sum over the columns that match:
-weight² × (1 + x / (1 + x)), where x is bm25 in this column. A match in a column thus counts between once and twice its
-weight squared, and one in a title of weight 5 beats any number of matches in a body of weight 1. (bm25 over all columns
-at once would add up their matches and divide by their total length.)
+Every word is quoted, so no input is FTS5 syntax. A hit scores weight² × (1 + x / (1 + x)) for each column that matches,
+x being its bm25 there: between once and twice weight². So a title of weight 5 beats any number of matches in a body of
+weight 1.
 """
 
 from __future__ import annotations
