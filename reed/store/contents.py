@@ -41,8 +41,8 @@ class Content(NamedTuple):
 
     text: bytes
     type: Type | None  # None: of a preview, which is not checked
-    values: dict[str, FieldValue] | None = None  # of the fields that its type indexes, where a worker has read them
-    problem: Invalid | None = None  # it does not fit its type, and `check` was told to accept that
+    values: dict[str, FieldValue] | None = None  # of indexed fields, if a worker has read them
+    problem: Invalid | None = None  # why it does not fit, with `accept_unfit`
 
     @property
     def type_name(self) -> str:

@@ -62,7 +62,7 @@ class SearchIndex:
         self._is_touched = False  # something to index was written in this transaction
         self._added = 0  # snippets to index, by this transaction
         self._left = 0  # snippets to index, by committed ones
-        self._committed = Progress()  # what the index has to reach to have all that is committed
+        self._committed = Progress()  # of an index with everything that is committed
         self._index = OpenIndex(source)
         self._progress = self._index.progress()
         self._load()
@@ -118,7 +118,7 @@ class SearchIndex:
     def _go_back(self, after: int, count: int) -> None:
         """Index again what lies beyond `after`."""
         self._transaction.begin()
-        if self._progress.generation != self._generation:  # the indexer has not gone back yet to where it should
+        if self._progress.generation != self._generation:  # the indexer has not gone back yet
             (earlier,) = self._writer.execute("SELECT after FROM reindex").fetchone()
             after = min(after, earlier)
         self._generation += 1
