@@ -6,7 +6,7 @@
 
 A turn is counted twice: in processor time, the core's own work (turn_shares.py; it also notes what the longest turns
 did), and by the clock without the wait for the disk, as SYSTEM_STATS has it, which includes the times when the machine
-runs something else. The core keeps a processor of its own, the load and its children have the others, and where root may
+runs something else. The core keeps a processor of its own, the load and its children the others, and where root may
 say so the core goes before all else there. (Not by SCHED_FIFO: the kernel stops that for 50 ms of each second.) The
 runtime folder is on a tmpfs, as /run is, so that new sockets and FIFOs do not wait for the disk.
 """
