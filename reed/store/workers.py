@@ -145,10 +145,22 @@ class OrderedJobs:
         origin: Origin,
     ) -> None:
         """Only from an operation that was begun `in_order`."""
+        back = self.leave(origin, failed)
+        self._workers.submit(
+            kind,
+            arguments,
+            lambda answer: back(lambda: done(answer)),
+            lambda error: back(lambda: failed(error)),
+            origin=origin,
+            deadline=self._deadline,
+        )
+
+    def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
+        """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
+        then what has waited, until another one is away."""
         self._away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
-            """Carry on with this operation, then with those that waited, until another job is away."""
             waiting = self._away.pop(origin)
             try:
                 run(callback, failed)
@@ -158,14 +170,7 @@ class OrderedJobs:
                 if waiting:
                     self._away[origin].extend(waiting)
 
-        self._workers.submit(
-            kind,
-            arguments,
-            lambda answer: back(lambda: done(answer)),
-            lambda error: back(lambda: failed(error)),
-            origin=origin,
-            deadline=self._deadline,
-        )
+        return back
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
