@@ -20,7 +20,7 @@ from reed.testing.rows import registry_text
 
 HEADER = registry_text()
 ROOT = Path(__file__).parents[1]
-_TMPFS = "/dev/shm"
+TMPFS = "/dev/shm"
 
 
 def pin(processor: int | None = None) -> int:
@@ -88,8 +88,8 @@ def site(*, in_memory: bool = False) -> Iterator[Site]:
     """A site's folders, its core not started. `in_memory`: the runtime folder on a tmpfs, as /run is, if it may be."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
-        if in_memory and os.access(_TMPFS, os.W_OK):
-            runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-", dir=_TMPFS))
+        if in_memory and os.access(TMPFS, os.W_OK):
+            runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-", dir=TMPFS))
             yield Site(folder, Path(runtime) / "run")
         else:
             yield Site(folder)

@@ -120,18 +120,18 @@ class _Reader:
                 root = self._value(event, "", 0)
         return root
 
-    def _value(self, event: Any, field: str, depth: int) -> Node:
-        node, kind = self._node(event, field), type(event).__name__
+    def _value(self, event: Any, field: str, depth: int, key: Node | None = None) -> Node:
+        kind = type(event).__name__
         if kind == "AliasEvent" or event.anchor:
-            raise node.wrong("anchors and aliases are not supported")
+            raise self._node(event, field).wrong("anchors and aliases are not supported")
         if event.tag:
-            raise node.wrong(f"tags are not supported, found {event.tag!r}")
+            raise self._node(event, field).wrong(f"tags are not supported, found {event.tag!r}")
         if kind == "ScalarEvent":
-            return replace(node, value=event.value, quoted=not event.implicit[0])
+            return self._node(event, field, event.value, quoted=not event.implicit[0], key=key)
         if depth == MAX_DEPTH:
-            raise node.wrong(f"nested deeper than {MAX_DEPTH}")
+            raise self._node(event, field).wrong(f"nested deeper than {MAX_DEPTH}")
         inside = self._list if kind == "SequenceStartEvent" else self._mapping
-        return replace(node, value=inside(field, depth + 1))
+        return self._node(event, field, inside(field, depth + 1), key=key)
 
     def _list(self, field: str, depth: int) -> list[Node]:
         found: list[Node] = []
@@ -147,10 +147,19 @@ class _Reader:
                 raise key.wrong("a key must be a plain word")
             if key.value in found:
                 raise key.wrong(f"duplicate key {key.value!r}", f"first on line {found[key.value].key_line}")
-            value = self._value(next(self._events), f"{field}.{key.value}" if field else key.value, depth)
-            found[key.value] = replace(value, key_line=key.line, key_column=key.column)
+            name = f"{field}.{key.value}" if field else key.value
+            found[key.value] = self._value(next(self._events), name, depth, key)
         return found
 
-    def _node(self, event: Any, field: str) -> Node:
+    def _node(
+        self,
+        event: Any,
+        field: str,
+        value: str | list[Node] | dict[str, Node] = "",
+        *,
+        quoted: bool = False,
+        key: Node | None = None,
+    ) -> Node:
         mark = event.start_mark
-        return Node("", field, self._path, self._error, mark.line + 1, mark.column + 1)
+        key_line, key_column = (key.line, key.column) if key is not None else (0, 0)
+        return Node(value, field, self._path, self._error, mark.line + 1, mark.column + 1, quoted, key_line, key_column)

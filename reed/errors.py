@@ -37,6 +37,8 @@ class ErrorCode(IntEnum):
     ERR_JOB_TIMEOUT = 40003
     ERR_JOB_MEMORY = 40004
     ERR_JOB_KILLED = 40005
+    ERR_STORE_UNAVAILABLE = 40006
+    ERR_OUTCOME_UNKNOWN = 40007
     ERR_INTERNAL = 50000
     ERR_RESTARTING = 50001
 
@@ -139,6 +141,14 @@ class StoreFull(CallError, status=507, code=ErrorCode.ERR_STORE_FULL):
 
 class StoreFailed(CallError, status=500, code=ErrorCode.ERR_STORE):
     """Any failure but a full disk."""
+
+
+class StoreUnavailable(CallError, status=503, code=ErrorCode.ERR_STORE_UNAVAILABLE):
+    """The database cannot be reached; nothing was written."""
+
+
+class OutcomeUnknown(CallError, status=504, code=ErrorCode.ERR_OUTCOME_UNKNOWN):
+    """The connection to the database was lost during a COMMIT, and did not come back to say how that ended."""
 
 
 class JobTimeout(CallError, status=504, code=ErrorCode.ERR_JOB_TIMEOUT):

@@ -40,7 +40,9 @@ class MeasuredLoop:
 
 
 def main() -> None:
-    daemon = Daemon(load(None, os.environ, {}), logging.getLogger("reed"))
+    log = logging.getLogger("reed")
+    log.addHandler(logging.StreamHandler(open(os.devnull, "w")))  # noqa: SIM115 - lines cost what they cost
+    daemon = Daemon(load(None, os.environ, {}), log)
     measured = MeasuredLoop(daemon.loop)
 
     def obey() -> None:

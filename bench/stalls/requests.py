@@ -39,6 +39,8 @@ class Kind:
     request: Callable[[Client], Any]
     prepare: Callable[[Client], Any] = lambda _: None  # once for all kinds that share it
     payload: int = 0  # bytes of the request, of its answer, and of a content that it rewrites, where they are many
+    plugins: tuple[str, ...] = ()  # those that run meanwhile (bench.stalls.plugins)
+    changes_rows: bool = False  # of the registry
 
 
 def run(kind: Kind, client: Client) -> str:

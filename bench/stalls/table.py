@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import HEADER, ROOT
+from bench.processes import ROOT, TMPFS
+from bench.stalls import plugins
+from bench.stalls.plugin_requests import plugin_kinds
 from bench.stalls.requests import MB, PROBE, Kind, kinds, run
 from reed.client import Client
 
@@ -34,6 +36,7 @@ class Stall:
     outcome: str
     turn: float  # seconds of processor time of the longest turn
     wait: float  # seconds that the other client waited at the longest
+    p999: float  # of its waits
     grown: int  # bytes by which the core's memory grew at its peak
     seconds: float  # until the request was answered
 
@@ -78,13 +81,15 @@ class Measured:
 class Core:
     """A measured core of a tree, with another client that asks it for a small snippet all the time."""
 
-    def __init__(self, tree: Path, folder: Path) -> None:
+    def __init__(self, tree: Path, site: Path, folder: Path) -> None:
+        """`site`: of the runtime folder and the registry. `folder`: of content and plugins."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith("REED_")}
-        environ |= {"REED_RUNTIME_DIR": str(folder / "run"), "REED_DATA_DIR": str(folder / "data")}
-        (folder / "plugin-registry.csv").write_text(HEADER)
+        environ |= {"REED_RUNTIME_DIR": str(site / "run"), "REED_DATA_DIR": str(folder / "data")}
+        environ |= plugins.install(site, folder / "plugins")
         core = str(ROOT / "bench" / "stalls" / "core.py")
-        self._core = Measured(["-P", core], environ | {"PYTHONPATH": str(tree)}, folder)
-        self.socket = folder / "run" / "core.sock"
+        self._core = Measured(["-P", core], environ | {"PYTHONPATH": str(tree)}, site)
+        self.site = site
+        self.socket = site / "run" / "core.sock"
         self.client = Client(self.socket, timeout=_TIMEOUT)
         self.client.registry_define("probe", {})
         self.client.snippet_create("probe", PROBE, {"text": "x" * 500})
@@ -92,14 +97,20 @@ class Core:
         self._probe = Measured(probe, environ | {"PYTHONPATH": str(ROOT)}, folder)
 
     def measure(self, kind: Kind) -> Stall:
+        plugins.use(self.client, kind.plugins)
+        return self.watch(lambda: run(kind, self.client))
+
+    def watch(self, request: Callable[[], str]) -> Stall:
+        """`request` returns its outcome."""
         before = self._core.ask("report")["rss"]
         self._core.ask("reset")
         self._probe.ask("reset")
         began = time.monotonic()
-        outcome = run(kind, self.client)
+        outcome = request()
         seconds = time.monotonic() - began
         core, probe = self._core.ask("report"), self._probe.ask("report")
-        return Stall(outcome, core["longest"], probe["longest"], max(core["peak"] - before, 0), seconds)
+        grown = max(core["peak"] - before, 0)
+        return Stall(outcome, core["longest"], probe["longest"], probe["p999"], grown, seconds)
 
     def close(self) -> None:
         self.client.close()
@@ -109,8 +120,13 @@ class Core:
 
 @contextmanager
 def core_of(tree: Path) -> Iterator[Core]:
-    with tempfile.TemporaryDirectory(prefix="reed-stalls-") as folder:
-        core = Core(tree, Path(folder))
+    """Its runtime folder is on a tmpfs if there is one, as /run is."""
+    memory = TMPFS if os.access(TMPFS, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="reed-stalls-") as folder,
+        tempfile.TemporaryDirectory(prefix="reed-stalls-", dir=memory) as site,
+    ):
+        core = Core(tree, Path(site), Path(folder))
         try:
             yield core
         finally:
@@ -132,14 +148,24 @@ def measure(tree: Path, wanted: list[Kind]) -> dict[str, Stall]:
 
 
 def main(words: list[str]) -> int:
+    from bench.stalls import together  # which measures with this module's Core
+
     parser = argparse.ArgumentParser(prog="python -m bench stalls", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="the beginning of a kind's name; all by default")
     parser.add_argument("--before", type=Path, metavar="DIR", help="another checkout, measured too")
     options = parser.parse_args(words)
-    wanted = [kind for kind in kinds() if not options.kinds or kind.name.startswith(tuple(options.kinds))]
+    named = tuple(options.kinds)
+    wanted = [kind for kind in (*kinds(), *plugin_kinds()) if not named or kind.name.startswith(named)]
     trees = {"before": options.before.resolve(), "after": ROOT} if options.before else {"": ROOT}
     found = {name: measure(tree, wanted) for name, tree in trees.items()}
     print(_table(wanted, found))
+    if not named:
+        for name, tree in trees.items():
+            stall = together.measure(tree, wanted)
+            waited = f"another client waited {stall.p999 * 1e3:.1f} ms at p99.9, {stall.wait * 1e3:.0f} ms at most"
+            print(
+                f"{together.NAME} {name}: longest turn {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.0f} MB; {waited}"
+            )
     return 0
 
 

@@ -5,7 +5,7 @@ The module of a noun is imported only when the noun is used. Its SUBCOMMANDS dec
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the module `signal` takes a millisecond to import
+import _signal  # type: ignore[import-not-found]  # `signal` takes a millisecond to import
 import gc
 import sys
 from typing import TYPE_CHECKING
@@ -103,7 +103,7 @@ def _run(argv: list[str]) -> int:
     if not noun or noun == "help":
         print(_overview(), file=sys.stdout if noun or "--help" in leading else sys.stderr)
         return DONE if noun or "--help" in leading else WRONG_USAGE
-    from reed.cli.parse import UsageError, help_text, parse
+    from reed.cli.parse import UsageError, help_text, parse, suggest
 
     if noun not in COMMANDS:
         raise UsageError(f"unknown command {noun!r}", hint=nearest(noun, COMMANDS) or "`reed --help` lists all")
@@ -118,7 +118,7 @@ def _run(argv: list[str]) -> int:
             return DONE
         if name not in found:
             problem = f"unknown command {name!r}" if verb else f"{noun}: missing subcommand"
-            raise UsageError(problem, hint=nearest(verb, verbs) or f"one of {', '.join(verbs)}")
+            raise UsageError(problem, hint=suggest(verb, verbs))
     subcommand = found[name]
     args = parse(name, subcommand, leading + argv)
     if args.has("--help"):
@@ -164,7 +164,7 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
 
 
 def _can_write_output() -> bool:
-    """Flush the output. On a full disk discard it, or the interpreter would flush it again and exit with 120."""
+    """Flush the output; on a full disk discard it, or the interpreter would exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:

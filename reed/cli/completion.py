@@ -20,10 +20,11 @@ from reed.cli.parse import (
     expected_positionals,
     known_options,
     split_option,
+    suggest,
 )
 from reed.cli.plugin import SIGNALS
 from reed.client import Client
-from reed.errors import ReedError, nearest
+from reed.errors import ReedError
 from reed.text import safe
 
 _MAX_NAMES = 1000
@@ -75,7 +76,7 @@ def completion(args: Args, output: Output) -> int:
         else:
             output.stream.writelines(f"{safe(word)}\t{safe(about)}\n" for word, about in found)
     elif shell not in _SCRIPTS:
-        raise UsageError(f"unknown shell {shell!r}", hint=nearest(shell, _SCRIPTS) or f"one of {', '.join(_SCRIPTS)}")
+        raise UsageError(f"unknown shell {shell!r}", hint=suggest(shell, _SCRIPTS))
     elif output.as_json:
         output.json({"shell": shell, "script": _SCRIPTS[shell]})
     else:
@@ -84,7 +85,7 @@ def completion(args: Args, output: Output) -> int:
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:
-    """`before` are the complete arguments, `last` is the unfinished one."""
+    """`last` is the unfinished argument."""
     if not before:
         return [(noun, about) for noun, (_, about) in COMMANDS.items()]
     noun, *rest = before

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reed.cli.output import Output, duration, plural, print_error, size
-from reed.cli.parse import Args, Option, Subcommand
+from reed.cli.output import Output, duration, plural, plurals, print_error, size
+from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
 
 
 def serve(args: Args, output: Output) -> int:
@@ -67,18 +67,22 @@ def status(args: Args, output: Output) -> int:
 
     with connect(args) as core:
         stats = core.stats()
-    output.show(stats, "\n".join(f"{name:14} {text}" for name, text in _describe(stats)), _flatten(stats, ""))
+    output.figures(stats, _describe(stats))
     return 0
 
 
 def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
     store, plugins = stats.get("store", {}), stats.get("plugins", {})
     turn = stats.get("loop", {}).get("turn_ms", {})
-    content = ", ".join(plural(store.get(f"{thing}s", 0), thing) for thing in ("snippet", "type", "bond"))
+    content = plurals(store, "snippet", "type", "bond")
     if store.get("bytes"):
         content += f", {size(store['bytes'])}"
     if store.get("unindexed"):
         content += f"; {store['unindexed']} not yet indexed"
+    if "is_connected" in store:
+        is_connected = store["is_connected"]
+        connected = f"{store['lag_seconds']:.1f} s behind" if is_connected else "not connected"
+        content += f"; {store['path']}, {connected}, {plural(store['connections'], 'connection')}"
     lines = [
         ("core", f"reed {stats['version']}, pid {stats['pid']}, up {duration(stats['uptime_s'])}"),
         ("memory", size(stats["memory_bytes"])),
@@ -87,6 +91,10 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
     ]
     lines += [(name, pool_figures(stats[name])) for name in ("workers", "indexer") if name in stats]
+    for core in store.get("cores", ()):
+        text = f"{core['name']}, reed {core['version']}, up {duration(core['uptime_seconds'])}"
+        differs = f"; not the same rows: {', '.join(core['differs'])}" if core["differs"] else ""
+        lines.append(("other core", text + differs))
     if turn:
         lines.append(("turns", f"p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms"))
     lines += [
@@ -106,13 +114,6 @@ def pool_figures(pool: dict[str, int]) -> str:
     return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
 
 
-def _flatten(value: Any, name: str) -> list[list[Any]]:
-    """Rows such as store.snippets ⇥ 942."""
-    if not isinstance(value, dict):
-        return [[name, value]]
-    return [row for key, each in value.items() for row in _flatten(each, f"{name}.{key}" if name else key)]
-
-
 def init(args: Args, output: Output) -> int:
     from reed.cli.new_site import make
 
@@ -127,9 +128,9 @@ def init(args: Args, output: Output) -> int:
 _SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
     Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
-    Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
-    Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
-    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),
+    REGISTRY,
+    PLUGIN_DIR,
+    CONFIG,
     Option("--sandbox", "MODE", "auto, off, or strict: every layer or no plugin (REED_SANDBOX; auto)"),
     Option("--log-level", "LEVEL", "debug, info, warning or error (REED_LOG_LEVEL; info)"),
     Option("--log-file", "F", "log of the core (REED_LOG_FILE; serve: stderr, start: core.log in the data folder)"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from reed.cli.options import connect
-from reed.cli.output import Output, plural
+from reed.cli.output import Output, plurals
 from reed.cli.output_file import replacing
 from reed.cli.parse import Args, Option, Subcommand
 from reed.cli.progress import ProgressBar
@@ -24,13 +24,12 @@ _PAGE = 200
 def export(args: Args, output: Output) -> int:
     path, only = args.arg("FILE"), args.text("--type") or ""
     with connect(args) as core, replacing(path) as file:
-        progress = ProgressBar(output, "exporting", core.stats()["store"].get("snippets", 0) if not only else 0)
-        counts = _write(core, file, only, progress)
-        progress.clear()
+        total = 0 if only else core.stats()["store"].get("snippets", 0)
+        with ProgressBar(output, "exporting", total) as progress:
+            counts = _write(core, file, only, progress)
     if path == "-":
         return 0
-    written = ", ".join(plural(counts[f"{each}s"], each) for each in ("snippet", "type", "bond"))
-    output.show(counts, f"{written} exported to {path}", counts.items())
+    output.show(counts, f"{plurals(counts, 'snippet', 'type', 'bond')} exported to {path}", counts.items())
     return 0
 
 

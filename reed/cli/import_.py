@@ -23,11 +23,11 @@ def import_file(args: Args, output: Output) -> int:
     _check_options(args, snippet_type)
     since = time.monotonic()
     naming = Naming(args.text("--name-field") or "")
-    with connect(args) as core, _open(path) as (file, total):
+    with connect(args) as core, _open(path) as (file, total), ProgressBar(output, "importing", total) as progress:
         run = Import(
             core,
             path,
-            ProgressBar(output, "importing", total),
+            progress,
             update=args.has("--update"),
             dry_run=args.has("--dry-run"),
             new_ids=args.has("--new-ids"),
@@ -40,7 +40,6 @@ def import_file(args: Args, output: Output) -> int:
             run.problems.print_rest()
             run.problems.note(_interrupted(run, snippet_type))
             raise
-        run.progress.clear()
     _report(run, naming, output, time.monotonic() - since)
     return 1 if run.problems.rejected else 0
 

@@ -107,7 +107,7 @@ class Output:
     def table(
         self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], pipe_keys: Sequence[str] | None = None
     ) -> None:
-        """`pipe_keys` are the cells in a pipe, by default those of `columns`."""
+        """`pipe_keys`: the cells in a pipe, if not those of `columns`."""
         if self.as_json:
             self.json(rows)
         elif self.is_terminal:
@@ -150,6 +150,10 @@ class Output:
         """Like `show`, but print nothing into a pipe."""
         self.show(value, text, ())
 
+    def figures(self, value: Mapping[str, Any], lines: Iterable[tuple[str, str]]) -> None:
+        """Like `show`, with lines of name and text; a pipe gets rows such as store.snippets ⇥ 942."""
+        self.show(value, "\n".join(f"{name:14} {text}" for name, text in lines), flatten(value))
+
     def text(self, data: bytes) -> None:
         """Byte for byte into a pipe; on a terminal JSON is formatted, other text escaped."""
         if not self.is_terminal:
@@ -182,6 +186,15 @@ class Output:
             return os.get_terminal_size(self.stream.fileno()).columns or 80
         except OSError:
             return 80
+
+
+def flatten(value: Any, name: str = "") -> list[list[Any]]:
+    """Rows of path and value; items of a list of objects have their `name` in the path."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = {each["name"]: {key: item for key, item in each.items() if key != "name"} for each in value}
+    if not isinstance(value, dict):
+        return [[name, value]]
+    return [row for key, each in value.items() for row in flatten(each, f"{name}.{key}" if name else key)]
 
 
 def print_error(text: str) -> None:
@@ -328,6 +341,11 @@ def milliseconds(value: float) -> str:
 def plural(count: int, thing: str) -> str:
     """ "1 snippet", "2 snippets"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def plurals(counts: Mapping[str, int], *things: str) -> str:
+    """ "2 snippets, 1 type", of {"snippets": 2, "types": 1}."""
+    return ", ".join(plural(counts.get(f"{thing}s", 0), thing) for thing in things)
 
 
 def timestamp(microseconds: int) -> str:

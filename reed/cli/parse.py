@@ -29,7 +29,7 @@ class Option:
     value     placeholder of the value; "" for a switch
     number    the range of a numeric value
     many      the option may be repeated
-    replaces  a positional that must be omitted beside the option, as --all replaces NAME
+    replaces  a positional that the option replaces, as --all replaces NAME
     alias     an older name, not shown
     """
 
@@ -81,6 +81,11 @@ GLOBAL_OPTIONS = (
     Option("--json", help="print JSON, errors included"),
     Option("--runtime-dir", "DIR", "the core's runtime folder (REED_RUNTIME_DIR; /tmp/reed-cms)"),
     Option("--help", help="print this help", short="-h"),
+)
+CONFIG = Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)")
+REGISTRY = Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)")
+PLUGIN_DIR = Option(
+    "--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True
 )
 
 
@@ -179,6 +184,11 @@ def help_text(name: str, subcommand: Subcommand) -> str:
         lines += ["", subcommand.details.strip("\n")]
     lines += ["", *(f"  {text:{width}}  {option.help}" for text, option in zip(left, options, strict=True))]
     return "\n".join(lines)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for an unknown word."""
+    return nearest(word, known) or f"one of {', '.join(known)}"
 
 
 def _option(option: Option) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, duration, error_as_json, milliseconds, print_error, size
-from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
+from reed.cli.parse import U32, Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
 from reed.cli.plugin_explain import describe_sandbox, explain
 from reed.cli.plugin_logs import logs
 from reed.client import Client
-from reed.errors import CallError, PermissionDenied, nearest
+from reed.errors import CallError, PermissionDenied
 from reed.text import safe
 from reed.wire.codes import Signal
 
@@ -250,8 +250,7 @@ def _is_json(data: bytes) -> bool:
 def signal(args: Args, output: Output) -> int:
     name, signal_name = args.arg("NAME"), args.arg("SIGNAL")
     if signal_name not in SIGNALS:
-        hint = nearest(signal_name, SIGNALS) or f"one of {', '.join(SIGNALS)}"
-        raise UsageError(f"unknown signal {signal_name!r}", hint=hint)
+        raise UsageError(f"unknown signal {signal_name!r}", hint=suggest(signal_name, SIGNALS))
     with connect(args) as core:
         core.plugin_signal(name, SIGNALS[signal_name])
     output.done(f"signal {signal_name} sent to {name or 'all running plugins'}", {"name": name, "signal": signal_name})

@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from reed.cli.output import Output
-from reed.cli.parse import Args, Option, Subcommand, UsageError
-from reed.errors import nearest
+from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand, UsageError, suggest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +64,7 @@ def _language(args: Args, name: str) -> str:
     if language in LANGUAGES:
         return language
     if language:
-        raise UsageError(f"unknown language {language!r}", hint=nearest(language, LANGUAGES) or " or ".join(LANGUAGES))
+        raise UsageError(f"unknown language {language!r}", hint=suggest(language, LANGUAGES))
     hint = "add " + " or ".join(f"--lang {each}" for each in LANGUAGES)
     raise UsageError(f"the name {name} implies no language", hint=hint)
 
@@ -129,11 +128,7 @@ def _print_check(check: Check, output: Output) -> None:
     output.stream.flush()
 
 
-_SITE = (
-    Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)"),
-    Option("--registry", "F", "the plugin registry (REED_REGISTRY; ./plugin-registry.csv)"),
-    Option("--plugin-dir", "DIR", "folder of plugins (REED_PLUGIN_DIR; ./plugins), before the bundled ones", many=True),
-)
+_SITE = (CONFIG, REGISTRY, PLUGIN_DIR)
 AUTHOR_SUBCOMMANDS = {
     "plugin scaffold": Subcommand(
         scaffold,
@@ -155,7 +150,10 @@ Existing files are never overwritten. A Rust plugin is built by `cargo build --r
         test,
         "NAME",
         "Start a plugin on a core of its own and check it, then run its own tests",
-        (Option("--replay", "F", "also repeat the calls recorded by `reed monitor --record F`"), *_SITE),
+        (
+            Option("--replay", "F", "also repeat the calls recorded by `reed monitor --record F`"),
+            *_SITE,
+        ),
         """
 The plugin runs with its row of plugin-registry.csv, or without one with read permissions. The checks are manifest, row,
 build, code, registration, health, every action, signals, messages, memory, shutdown and start time; then

@@ -41,6 +41,12 @@ class ProgressBar:
         sys.stderr.write(f"{_CLEAR}{text}")
         sys.stderr.flush()
 
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
     def clear(self) -> None:
         if self._drawn:
             self._drawn = False

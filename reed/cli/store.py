@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reed.cli.options import config
-from reed.cli.output import Output, duration, plural, timestamp
-from reed.cli.parse import Args, Option, Subcommand, UsageError
+from reed.cli.output import Output, duration, flatten, plural, plurals, timestamp
+from reed.cli.parse import CONFIG, Args, Option, Subcommand, UsageError
 from reed.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from reed.store.copying import Copied, Side
     from reed.store.setting import StoreSetting
 
-_MAX_DIFFERENCES = 1000  # that are printed
+_MAX_DIFFERENCES = 1000  # printed
 
 
 def migrate(args: Args, output: Output) -> int:
@@ -64,8 +64,7 @@ def show_status(args: Args, output: Output) -> int:
         from reed.store.postgres.status import status as status_of_postgres
 
         found = status_of_postgres(setting)
-    lines = list(_describe(found))
-    output.show(found, "\n".join(f"{name:14} {text}" for name, text in lines), _flatten(found))
+    output.figures(found, _describe(found))
     return 0
 
 
@@ -76,7 +75,7 @@ def _describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "store", f"PostgreSQL {found['server']}, host {found['host']}, database {found['database']}"
     known = "" if found["schema"] == found["schema_known"] else f"; this reed has {found['schema_known']}"
     yield "schema", f"version {found['schema']}{known}"
-    content = ", ".join(plural(found[f"{thing}s"], thing) for thing in ("snippet", "type", "bond"))
+    content = plurals(found, "snippet", "type", "bond")
     yield "content", content + (f"; {found['unindexed']} not yet indexed" if found.get("unindexed") else "")
     yield "log", plural(found["log"], "event" if found["kind"] == "sqlite" else "line")
     for each in found["subscribers"]:
@@ -91,38 +90,22 @@ def _describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
 
 
-def _flatten(value: Any, name: str = "") -> list[list[Any]]:
-    """Rows of name and figure: subscribers.seo.waiting ⇥ 3."""
-    if isinstance(value, dict):
-        return [row for key, each in value.items() for row in _flatten(each, f"{name}.{key}" if name else key)]
-    if isinstance(value, list):
-        return [
-            row
-            for each in value
-            for row in _flatten({k: v for k, v in each.items() if k != "name"}, f"{name}.{each['name']}")
-        ]
-    return [[name, value]]
-
-
 def copy(args: Args, output: Output) -> int:
     with _both(args, create=True) as (source, target):
         from reed.store.copying import copy as copy_all
 
         counts = source.counts()
-        bar = ProgressBar(output, "copying", counts.snippets + counts.bonds)
-        try:
+        with ProgressBar(output, "copying", counts.snippets + counts.bonds) as bar:
             copied = copy_all(
                 source, target, overwrite=args.has("--overwrite"), progress=lambda done: bar.update(done, done)
             )
-        finally:
-            bar.clear()
         value = {"written": copied.written, "deleted": copied.deleted, "unchanged": copied.unchanged}
-        output.show(value, _summary(copied, source, target), _flatten(value))
+        output.show(value, _summary(copied, source, target), flatten(value))
     return 0
 
 
 def _summary(copied: Copied, source: Side, target: Side) -> str:
-    written = ", ".join(plural(copied.written[f"{thing}s"], thing) for thing in ("snippet", "type", "bond", "event"))
+    written = plurals(copied.written, "snippet", "type", "bond", "event")
     kept = f"; {plural(copied.unchanged['snippets'], 'snippet')} already there" if copied.unchanged["snippets"] else ""
     gone = f"; {plural(copied.deleted['snippets'], 'snippet')} deleted" if copied.deleted["snippets"] else ""
     return f"{written} copied from {source.place} to {target.place}{kept}{gone}"
@@ -133,16 +116,13 @@ def check(args: Args, output: Output) -> int:
         from reed.store.copying import differences
 
         counts = source.counts()
-        bar = ProgressBar(output, "comparing", counts.snippets + counts.bonds)
         found: list[str] = []
         total = 0
-        try:
+        with ProgressBar(output, "comparing", counts.snippets + counts.bonds) as bar:
             for line in differences(source, target, lambda done: bar.update(done, done)):
                 total += 1
                 found += [line] if len(found) < _MAX_DIFFERENCES else []
-        finally:
-            bar.clear()
-        equal = ", ".join(plural(getattr(counts, f"{thing}s"), thing) for thing in ("snippet", "type", "bond"))
+        equal = plurals(counts._asdict(), "snippet", "type", "bond")
         more = [f"… and {total - len(found)} more"] if total > len(found) else []
         text = "\n".join([*found, *more, plural(total, "difference")]) if found else f"equal: {equal}"
         output.show({"equal": not found, "total": total, "differences": found}, text, [[line] for line in found])
@@ -189,7 +169,6 @@ def _store(text: str, args: Args) -> tuple[StoreSetting, str]:
     return setting, os.fspath(settings.data_dir)
 
 
-_CONFIG = Option("--config", "F", "the settings (REED_CONFIG; ./reed.yaml if it exists)")
 _PLACES = """
 A store is sqlite:FOLDER (a data folder), sqlite (that of the settings), or PostgreSQL as in the setting `store`:
 postgres:service=NAME, postgres:KEYWORD=VALUE …, postgresql://…, without a password.
@@ -199,20 +178,20 @@ SUBCOMMANDS = {
         migrate,
         "[STORE]",
         "Create the tables of a store, or bring them up to date",
-        (Option("--grant", "ROLE", "let this role of PostgreSQL read and write their rows, as a core needs"), _CONFIG),
+        (Option("--grant", "ROLE", "let this role of PostgreSQL read and write their rows, as a core needs"), CONFIG),
         f"""
 Unless STORE is given it is the store of the settings. A core does the same at its start if its role may.
 {_PLACES}
   reed store migrate 'postgres:service=reed_owner' --grant reed_core""",
     ),
     "store status": Subcommand(
-        show_status, "[STORE]", "Print figures of a store: content, log, subscribers, cores", (_CONFIG,), _PLACES
+        show_status, "[STORE]", "Print figures of a store: content, log, subscribers, cores", (CONFIG,), _PLACES
     ),
     "store copy": Subcommand(
         copy,
         "FROM TO",
         "Copy a store into another one while no core runs",
-        (Option("--overwrite", help="make TO equal to FROM: replace and delete what differs"), _CONFIG),
+        (Option("--overwrite", help="make TO equal to FROM: replace and delete what differs"), CONFIG),
         f"""
 Ids, versions, times, bonds, types, indexed fields and waiting events stay. TO must be empty or hold a part of FROM, so
 a copy that was interrupted can be run again. The search index is made again by the core.
@@ -223,7 +202,7 @@ a copy that was interrupted can be run again. The search index is made again by 
         check,
         "FROM TO",
         "Compare two stores while no core runs, and print what differs; the exit status is then 1",
-        (_CONFIG,),
+        (CONFIG,),
         _PLACES,
     ),
 }

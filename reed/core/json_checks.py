@@ -1,9 +1,5 @@
 """JSON of callers and plugins: a short text is parsed in the loop, a long one in a worker (workers.md).
 
-    PLUGIN_SEND ── input ────── check, in the order of its connection ── the plugin gets it
-    BROADCAST   ── an answer ── check_answer ─────────────────────────── part of the response
-    filter      ── its answer ─ filter_result ────────────────────────── the content that is written
-
 16 MB of `[[],[],…]` take seconds to parse.
 """
 
@@ -18,7 +14,7 @@ from reed.store.workers import Deadline, OrderedJobs, Origin, Workers, run
 from reed.wire import strict_json
 from reed.wire.structs import Bytes
 
-MAX_IN_LOOP = 64 * 1024  # bytes; some 2 ms
+MAX_IN_LOOP = 32 * 1024  # bytes; some 2 ms if they are many small objects
 HANDLERS = {kind: f"reed.core.json_checks:{kind}" for kind in ("check_json", "parse_filter_result")}
 
 Then = Callable[[], None]

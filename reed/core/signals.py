@@ -59,7 +59,7 @@ def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
 def _read_settings(endpoint: PluginEndpoint) -> bytes:
     """Empty if too large for a signal; the SDK then registers again."""
     try:
-        found = endpoint.plugin.specify().launch.settings
+        found = endpoint.plugin.read_settings()
     except ManifestError as error:
         raise Invalid(str(error)) from None
     endpoint.plugin.use_settings(found)

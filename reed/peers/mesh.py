@@ -44,36 +44,84 @@ class Mesh:
         self._max_held = max_held
         self._limit_logged = False
         self._held: dict[_Pair, int] = {}
+        self._prepared: dict[str, set[str]] = {}  # by a plugin to come: those that its FIFOs exist with
+        self._removed: dict[_Pair, None] = {}  # FIFOs that have not been deleted yet
+        self._removed_folders: set[str] = set()
 
     @property
     def held(self) -> int:
         return len(self._held)
 
+    def prepare(self, name: str) -> Iterator[None]:
+        """Create the FIFOs that `add` would, in steps: beside hundreds of plugins they take tens of milliseconds."""
+        self._add_folders(name)
+        prepared = self._prepared.setdefault(name, set())
+        for other in sorted(self._names - prepared - {name}):
+            if other in self._names:  # not removed since
+                self._create((name, other))
+                self._create((other, name))
+                prepared.add(other)
+            yield
+
     def add(self, name: str) -> None:
         """Raises RuntimeFolderError."""
+        prepared = self._prepared.pop(name, set())
+        self._add_folders(name)
+        for other in prepared - self._names:
+            self._remove_later((name, other), (other, name))
         self._names.add(name)
-        self._links.add_folders(name)
         for pair in self._pairs_of(name):
-            try:
-                os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
-            except FileExistsError:
-                self._check(fifo_name(*pair))
-            self._links.add(*pair)
+            if prepared.isdisjoint(pair):
+                self._create(pair)
             self._update_hold(pair)
         os.utime(self._folder)  # SDKs watch this time; the links exist now
 
     def remove(self, name: str) -> None:
-        """Unread messages are lost."""
+        """Unread messages are lost. The files go in slices of the next turns."""
         for pair in list(self._pairs_of(name)):
             if pair in self._held:
                 self._release(pair)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fifo_name(*pair), dir_fd=self._folder)
-            self._links.remove(*pair)
-        self._links.remove_folders(name)
+            self._remove_later(pair)
+        self._removed_folders.add(name)
         self._names.discard(name)
         self._running.discard(name)
         self._sleeping.discard(name)
+        self._loop.add_job(self._remove_some)
+
+    def _add_folders(self, name: str) -> None:
+        self._removed_folders.discard(name)
+        self._links.add_folders(name)
+
+    def _create(self, pair: _Pair) -> None:
+        if pair in self._removed:
+            del self._removed[pair]
+            self._delete(pair)
+        try:
+            os.mkfifo(fifo_name(*pair), 0o600, dir_fd=self._folder)
+        except FileExistsError:
+            self._check(fifo_name(*pair))
+        self._links.add(*pair)
+
+    def _remove_later(self, *pairs: _Pair) -> None:
+        self._removed.update(dict.fromkeys(pairs))
+        self._loop.add_job(self._remove_some)
+
+    def _remove_some(self, until: float) -> bool:
+        while self._removed:
+            pair, _ = self._removed.popitem()
+            self._delete(pair)
+            if self._loop.now() >= until:
+                return True
+        while self._removed_folders:
+            self._links.remove_folders(self._removed_folders.pop())
+            if self._loop.now() >= until:
+                return True
+        return False
+
+    def _delete(self, pair: _Pair) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fifo_name(*pair), dir_fd=self._folder)
+        self._links.remove(*pair)
 
     def remove_stale(self) -> None:
         wanted = {fifo_name(writer, reader) for writer in self._names for reader in self._names - {writer}}

@@ -93,7 +93,9 @@ class Store(Protocol):
     """`ref` is a semantic name, an id, or a unique prefix of an id (at least 8 characters). `type_name` "" means every
     type. `origin`: whose operation it is (see `workers`); a plugin gets no event for its own change."""
 
-    changes: int  # differs whenever a read that is begun now may give another result than before
+    @property
+    def changes(self) -> int:
+        """Differs whenever a read that is begun now may give another result than before."""
 
     @property
     def has_work(self) -> bool:
@@ -260,7 +262,7 @@ class Store(Protocol):
         """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        """Call it when every write that was begun has ended."""
+        """Call it when every write that was begun before has ended, whatever is begun meanwhile."""
 
     def stats(self) -> dict[str, Any]:
         """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""

@@ -47,6 +47,9 @@ class Ids:
         tail, self._random = self._random[:8].hex(), self._random[8:]
         return sequence, f"{head[:8]}-{head[8:12]}-7{head[12:]}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
+    def reserve_id(self, snippet_id: str) -> None:
+        self.reserve(sequence_in(snippet_id))
+
     def reserve(self, sequence: int) -> None:
         """Give only numbers above this one, which a restored snippet has."""
         self.last = max(self.last, sequence)
@@ -80,8 +83,12 @@ def is_uuid_7(snippet_id: str) -> bool:
 def sequence_range(prefix: str) -> tuple[int, int] | None:
     """The lowest and highest sequence number of ids with this prefix (lower case); None if it is shorter than eight
     characters or begins no id."""
-    if len(prefix) < _MIN_PREFIX:
-        return None
-    first = sequence_of(prefix + _LOWEST[len(prefix) :])
-    last = sequence_of(prefix + _HIGHEST[len(prefix) :])
-    return None if first is None or last is None else (first, last)
+    bounds = id_range(prefix)
+    return None if bounds is None else (sequence_in(bounds[0]), sequence_in(bounds[1]))
+
+
+def id_range(prefix: str) -> tuple[str, str] | None:
+    """As `sequence_range`, the lowest and highest id."""
+    first, last = prefix + _LOWEST[len(prefix) :], prefix + _HIGHEST[len(prefix) :]
+    is_prefix = len(prefix) >= _MIN_PREFIX and None not in {sequence_of(first), sequence_of(last)}
+    return (first, last) if is_prefix else None

@@ -48,8 +48,13 @@ class RecordCache:
         record = self._by_id.pop(snippet_id, None)
         if record is not None:
             self.size -= _OVERHEAD + len(record.content)
-            if record.semantic_name:
+            if self._by_name.get(record.semantic_name) == snippet_id:  # another record may have the name now
                 del self._by_name[record.semantic_name]
+
+    def clear(self) -> None:
+        self.size = 0
+        self._by_id.clear()
+        self._by_name.clear()
 
     def __len__(self) -> int:
         return len(self._by_id)

@@ -79,6 +79,10 @@ class TypeCatalog:
         """Replace all types. A stored type whose schema is no longer accepted is switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
+    def load_one(self, name: str, definition: bytes) -> None:
+        """As `load`, one type."""
+        self._types[name] = _compile_stored(name, definition)
+
     def copy(self) -> TypeCatalog:
         copy = TypeCatalog()
         copy._types = dict(self._types)
@@ -91,6 +95,9 @@ class TypeCatalog:
             identifiers.check("type name", name)
             raise NotFound(f"no type {name!r}", hint=self._hint(name))
         return found
+
+    def find(self, name: str) -> Type | None:
+        return self._types.get(name)
 
     def require(self, name: str) -> Type:
         """The type for a write, or Invalid: it is not defined, or switched off."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -54,6 +54,9 @@ class Callbacks(Protocol):
 
     def when_idle(self, process: Process, done: Done) -> None:
         """Call `done` once the process has no call in flight."""
+
+    def on_adding(self, name: str) -> Iterator[None]:
+        """Before `on_added`: what takes long beside hundreds of plugins, in steps."""
 
     def on_added(self, name: str) -> None:
         """The plugin's row is new, or replaces one with another type or socket."""

@@ -101,12 +101,23 @@ class Specification(NamedTuple):
         return self._replace(launch=replace(self.launch, settings=settings))
 
 
+def settings_of(row: Row, config: Config, manifests: Manifests) -> Mapping[str, Any]:
+    """Those of plugin.yaml with those of reed.yaml over them. Raises ManifestError."""
+    _, found = _manifest_of(row, config, manifests)
+    return {**found.settings, **config.plugin(row.plugin_name).settings}
+
+
+def _manifest_of(row: Row, config: Config, manifests: Manifests) -> tuple[Path, Manifest]:
+    folder = discovery.find(row.plugin_name, config.plugin_dirs)
+    found = manifests.load(folder)
+    manifest.check_row(found, folder, row, config.registry)
+    return folder, found
+
+
 def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
     """Raises ManifestError."""
     name = row.plugin_name
-    folder = discovery.find(name, config.plugin_dirs)
-    found = manifests.load(folder)
-    manifest.check_row(found, folder, row, config.registry)
+    folder, found = _manifest_of(row, config, manifests)
     over = config.plugin(name)
     may_write = Permission.FILE_WRITE in row.required_permissions
     plugin_type = TYPES[row.plugin_type]

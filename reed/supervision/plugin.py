@@ -14,7 +14,7 @@ from typing import Any
 from reed.errors import CallError, PluginOffline, ReedError
 from reed.supervision.adoption import REJOIN_TIMEOUT
 from reed.supervision.callbacks import Done, Failed, Process, SupervisionContext, Waiters
-from reed.supervision.launch_spec import Specification, specify
+from reed.supervision.launch_spec import Specification, settings_of, specify
 from reed.supervision.lifecycle import PRESENT, Lifecycle, State, Trigger
 from reed.supervision.manifest import Manifest
 from reed.supervision.output import PluginLog
@@ -71,6 +71,10 @@ class Plugin(Lifecycle):
 
     def specify(self) -> Specification:
         return specify(self.newest_row, self._context.config, self._context.manifests)
+
+    def read_settings(self) -> Mapping[str, Any]:
+        """As the files are now: `specify` takes ten times as long. Raises ManifestError."""
+        return settings_of(self.newest_row, self._context.config, self._context.manifests)
 
     def refresh(self) -> None:
         """Raises ManifestError, and then keeps the old specification."""

@@ -13,6 +13,7 @@ The whole file is read before a plugin changes, so a bad row changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -85,6 +86,7 @@ class RowChanges:
         self.successors: dict[str, _Successor] = {}  # waiting until the plugin with their name has left
         self.report = ReloadReport()
         self.closing = False
+        self.on_left: Done = nothing  # a plugin is no longer `leaving`
         self._plugins = plugins
         self._context = context
 
@@ -111,6 +113,9 @@ class RowChanges:
             elif name in self._plugins:
                 self._update(self._plugins[name], row)
             else:
+                yield from self._context.callbacks.on_adding(name)
+                if self.closing:
+                    return
                 self._start_added(self.add(row), self.report.expect(name))
             yield
 
@@ -188,15 +193,35 @@ class RowChanges:
         self.leaving[name] = self._plugins.pop(name)
 
         def gone() -> None:
-            del self.leaving[name]
             self._context.callbacks.on_removed(name)
+            if name in self.successors and not self.closing:
+                self._run_steps(self._context.callbacks.on_adding(name), left)
+            else:
+                left()
+
+        def left() -> None:
+            del self.leaving[name]
             successor = self.successors.pop(name, None)
             if successor is not None and self.closing:
                 successor.cancel("the core is stopping")
             elif successor is not None:
                 self._start_added(self.add(successor.row), successor.pending, "updated", start=successor.start)
+            self.on_left()
 
         plugin.stop(gone, nothing)
+
+    def _run_steps(self, steps: Steps, then: Done) -> None:
+        loop = self._context.loop
+
+        def work(until: float) -> bool:
+            with suppress(ReedError):  # `then` meets the same error, and reports it
+                for _ in steps:
+                    if loop.now() >= until:
+                        return True
+            then()
+            return False
+
+        loop.add_job(work)
 
 
 class _Successor(NamedTuple):

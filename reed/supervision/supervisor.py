@@ -57,6 +57,7 @@ class Supervisor:
             loop, log, self._context.processes.keys(), launcher.zygotes, launcher.is_launching, self._check_closed
         )
         self._changes = RowChanges(self.plugins, self._context)
+        self._changes.on_left = self._check_closed
         self._reload = RegistryReload(loop, self._changes.steps)
         self._leaving = self._changes.leaving
         self._to_start: set[str] = set()  # not adopted

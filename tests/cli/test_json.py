@@ -13,6 +13,7 @@ import pytest
 from reed.cli import COMMANDS, subcommands
 from reed.cli.snippet import _update_versioned
 from reed.client import Client
+from reed.store.sqlite.side import SqliteSide
 
 from .conftest import ENVIRON
 
@@ -52,6 +53,10 @@ SUCCESSES = [
     ["status"],
     ["init", "another"],
     ["import", "plain.jsonl", "--type", "page"],
+    ["store", "migrate", "sqlite:other"],
+    ["store", "status", "sqlite:other"],
+    ["store", "copy", "sqlite:other", "sqlite:third"],
+    ["store", "check", "sqlite:other", "sqlite:third"],
     ["completion", "bash"],
     ["restart"],
     ["-v"],
@@ -61,6 +66,7 @@ SUCCESSES = [
 def test_json_of_successful_commands(on_site, site_folder, tmp_path):
     shutil.copytree(SEO, site_folder / "plugins/simple-seo")
     (tmp_path / "plain.jsonl").write_text('{"title": "Plain"}\n')
+    SqliteSide(tmp_path / "other", create=True).close()
     for words in SUCCESSES:
         ran = on_site(*words, "--json")
         assert (ran.code, ran.err) == (0, ""), words

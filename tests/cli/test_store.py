@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import random
 import re
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from reed.errors import CallError
+from reed.store import copying
 from reed.store.base import Event
+from reed.store.sqlite.side import SqliteSide
 from reed.store.sqlite.store import SqliteStore
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.snippets import Record
@@ -211,13 +214,18 @@ class Stopped(Exception):
 @pytest.mark.parametrize("to", ["postgres", "sqlite"])
 @pytest.mark.parametrize("transactions", [1, 2, 7, 12])
 def test_an_interrupted_copy_continues(
-    reed: RunReed, filled: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, to: str, transactions: int
+    reed: RunReed,
+    filled: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    to: str,
+    transactions: int,
 ) -> None:
-    from reed.store import copying
-    from reed.store.postgres.side import PostgresSide
-    from reed.store.sqlite.side import SqliteSide
-
-    target, side = (postgres, PostgresSide) if to == "postgres" else ("sqlite:other", SqliteSide)
+    if to == "postgres":
+        target = request.getfixturevalue("postgres")  # skips the test if there is no server
+        side = importlib.import_module("reed.store.postgres.side").PostgresSide
+    else:
+        target, side = "sqlite:other", SqliteSide
     begin, left = side._transaction, [transactions]
 
     @contextlib.contextmanager

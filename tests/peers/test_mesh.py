@@ -33,6 +33,15 @@ class Plugins:
         for name in names:
             self.mesh.add(name)
 
+    def remove(self, name: str) -> None:
+        self.mesh.remove(name)
+        self.settle()
+
+    def settle(self) -> None:
+        """Run turns until nothing is left to remove."""
+        while self.loop._jobs:
+            self.loop.turn(0)
+
     def open(self, name: str, flags: int) -> int:
         return os.open(self.path / name, flags | os.O_NONBLOCK)
 
@@ -59,7 +68,7 @@ def test_every_ordered_pair_has_a_private_fifo_until_a_plugin_is_removed(plugins
         mode = os.stat(plugins.path / name).st_mode
         assert stat.S_ISFIFO(mode)
         assert stat.S_IMODE(mode) == 0o600
-    plugins.mesh.remove("b")
+    plugins.remove("b")
     assert plugins.names() == {"a→c", "c→a"}
 
 
@@ -164,3 +173,40 @@ def test_anything_but_a_private_fifo_is_refused_by_name(tmp_path, kind):
         plugins.add("a", "b")
     assert path.is_symlink() or path.exists()
     plugins.end()
+
+
+def test_fifos_that_were_prepared_are_those_that_add_uses(plugins):
+    """A reload prepares them in steps. Meanwhile another plugin may come or go."""
+    plugins.add("a", "b", "c")
+    steps = plugins.mesh.prepare("d")
+    next(steps)
+    next(steps)
+    inode = os.stat(plugins.path / "d→a").st_ino
+    plugins.mesh.remove("a")
+    plugins.add("e")
+    for _ in steps:
+        pass
+    plugins.add("d")
+    plugins.settle()
+    others = {"b", "c", "e"}
+    assert plugins.names() == {f"{x}→{y}" for x in {*others, "d"} for y in {*others, "d"} if x != y}
+    plugins.add("a")
+    assert os.stat(plugins.path / "d→a").st_ino != inode
+    assert sorted(os.listdir(plugins.links / "d" / "to")) == ["a", "b", "c", "e"]
+    assert sorted(os.listdir(plugins.links / "a" / "from")) == ["b", "c", "d", "e"]
+
+
+def test_a_plugin_that_comes_back_before_its_fifos_were_removed_gets_new_ones(plugins):
+    plugins.add("a", "b")
+    writer = plugins.open("a→b", os.O_RDWR)
+    os.write(writer, b"of the plugin before")
+    plugins.mesh.remove("b")
+    plugins.add("b")
+    plugins.settle()
+    assert plugins.names() == {"a→b", "b→a"}
+    reader = plugins.open("a→b", os.O_RDWR)
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 100)
+    assert os.listdir(plugins.links / "b" / "from") == ["a"]
+    for fd in (writer, reader):
+        os.close(fd)

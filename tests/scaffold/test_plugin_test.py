@@ -28,7 +28,7 @@ MANIFEST = """
 actions:
   ask: {command_id: 1, input: json, timeout: 0.5s, example: {x: 1}, output: {answer: 1, list: [{name: ""}]}}
 """
-ROW = 'demo,lua,{},1.0.0,"snippet_read","admin",true,"on trial"'
+ROW = 'demo,lua,{},1.0.0,"snippet_read","admin",true,"under test"'
 
 
 def report(site, *flags: str, name: str = "demo") -> tuple[dict[str, Any], dict[str, dict[str, str]]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import reed
@@ -62,6 +62,7 @@ class Draft(NamedTuple):
     send: Callable[[Client], Any]
     prepare: Callable[[Client], Any] = lambda _: None
     payload: int = 0  # bytes of the request, of its answer, and of the contents that it rewrites
+    plugins: tuple[str, ...] = ()  # those that run meanwhile (bench.stalls.plugins)
 
     def __repr__(self) -> str:
         return self.text
@@ -293,7 +294,7 @@ def core() -> Iterator[Core]:
 
 def measure(core: Core, draft: Draft) -> Stall:
     """The least of several attempts, of time and of memory."""
-    kind = Kind(draft.text, draft.send, payload=draft.payload)
+    kind = Kind(draft.text, draft.send, payload=draft.payload, plugins=draft.plugins)
     least: Stall | None = None
     for _ in range(ATTEMPTS):
         draft.prepare(core.client)
@@ -305,6 +306,13 @@ def measure(core: Core, draft: Draft) -> Stall:
         least = stall
     assert least is not None
     return least
+
+
+def assert_bounds(core: Core, draft: Draft) -> Stall:
+    stall = measure(core, draft)
+    said = f"{draft.text}: {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.1f} MB, {stall.outcome}"
+    assert stall.is_within(Kind(draft.text, draft.send, payload=draft.payload)), said
+    return stall
 
 
 @settings(
@@ -354,10 +362,7 @@ def measure(core: Core, draft: Draft) -> Stall:
     )
 )
 def test_no_request_holds_the_loop(core: Core, draft: Draft) -> None:
-    kind = Kind(draft.text, draft.send, payload=draft.payload)
-    stall = measure(core, draft)
-    note(f"{draft.text}: {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.1f} MB, {stall.outcome}")
-    assert stall.is_within(kind)
+    assert_bounds(core, draft)
 
 
 def test_the_histogram_of_the_core_has_the_longest_turn(core: Core) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import postgres_store
 from harness import Factory, LateWorkers, Options, Running
 from late_store import LateStore
 
@@ -28,13 +29,14 @@ class DueTurns:
         self._is_due = True
 
     def turn(self) -> bool:
-        is_working = sum(workers.turn() for workers in self.workers) > 0
+        for workers in self.workers:
+            workers.turn()
         if self._is_due or self._works:
             self._is_due = False
             self.store.work(time.monotonic() + 0.004)
             self.store.commit()
             self._works = self.store.has_work
-        return is_working or self._works or self._is_due
+        return any(workers.is_busy for workers in self.workers) or self._works or self._is_due
 
     def close(self) -> None:
         self.store.close()
@@ -64,4 +66,5 @@ def _open_late(seed: int, folder: Path, options: Options) -> Running:
 STORES = {
     "sqlite": Factory(_open_sqlite),
     "late": Factory(partial(_open_late, 1)),
+    "postgres": Factory(postgres_store.open_postgres, postgres_store.unavailable),
 }

@@ -169,6 +169,9 @@ class World:
     def when_idle(self, _process: Process, done: Callable[[], None]) -> None:
         done()
 
+    def on_adding(self, name: str) -> Iterator[None]:
+        yield from ()
+
     def on_added(self, name: str) -> None:
         self.added.append(name)
 

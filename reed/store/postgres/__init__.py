@@ -1,15 +1,30 @@
-"""PostgreSQL as the store of several cores. Imported only when the setting `store` names it; needs psycopg.
+"""The store that several cores share: PostgreSQL (scaling.md, internals/postgres.md). Imported only when the setting
+`store` names it; needs psycopg.
 
-tables   the tables, their migrations, and the privileges of a core's role
+store          PostgresStore: the contract            reads          its reads
+snippet_writes, restores, writes   its writes          checks         what they share
+operation      one write, from its beginning to its answer, again if another core was first
+parts          what the store is made of
+connection     libpq in the event loop                statements      the SQL of its three connections
+writer         the transaction of a turn, and what becomes of one whose answer was lost
+reader         short reads                            records         memory that is never older than promised
+follower       the log of all cores                   outbox          events, and who delivers them
+tables         tables and migrations                  session         a blocking connection, for starts and commands
+
+In a worker's process:
+job_session    a blocking connection                  reading         long reads and searches
+defining       types, and bonds that need a closer look
+indexing       the search index                       vectors         its words
 """
 
 from __future__ import annotations
 
-from reed.errors import ReedError
 from reed.store.base import Store
 from reed.store.context import StoreContext
+from reed.store.postgres.store import PostgresStore
 from reed.store.setting import StoreSetting
 
 
 def open_postgres(setting: StoreSetting, context: StoreContext) -> Store:
-    raise ReedError(f"store {setting}: this version cannot use it yet", hint=f"content stays in {context.data_dir}")
+    """Raises StoreFailed."""
+    return PostgresStore(setting, context)

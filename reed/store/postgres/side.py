@@ -22,33 +22,38 @@ COPIER = "00000000-0000-7000-8000-000000000001"  # as whom a copy writes in the 
 _LOWEST = "00000000-0000-0000-0000-000000000000"
 _LAST_K = (1 << 31) - 1
 
+# ORDER BY names the table's columns: the texts of this name would be sorted otherwise, and not by the index.
 _SNIPPETS = (
     "SELECT id::text, type, name, version, created_at, updated_at, content FROM snippets WHERE id > %s::uuid"
-    " ORDER BY id LIMIT %s"
+    " ORDER BY snippets.id LIMIT %s"
 )
-_SIZES = "SELECT octet_length(content) FROM snippets WHERE id > %s::uuid ORDER BY id LIMIT %s"
+_SIZES = "SELECT octet_length(content) FROM snippets WHERE id > %s::uuid ORDER BY snippets.id LIMIT %s"
 _ENTRIES = "SELECT id::text, field, value, is_unique FROM fields WHERE id = ANY(%s::uuid[])"
 _BONDS = (
     "SELECT child::text, parent::text, weight, path, id::text FROM bonds"
-    " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY child, parent LIMIT %s"
+    " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY bonds.child, bonds.parent LIMIT %s"
 )
 _CHANGES = (
     "SELECT c.kind, c.id::text, c.type, c.name, c.version, c.at, array_agg(s.name)"
     f"{WAITING} GROUP BY b.seq, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
 )
+# Contents and values go row by row, in pipelines: psycopg is slow at making arrays of long texts.
 _PUT = (
-    "INSERT INTO snippets SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
-    " %s::bigint[], %s::text[]) ON CONFLICT (id) DO UPDATE SET type = excluded.type, name = excluded.name,"
-    " version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at,"
-    " content = excluded.content"
+    "INSERT INTO snippets VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET type = excluded.type,"
+    " name = excluded.name, version = excluded.version, created_at = excluded.created_at,"
+    " updated_at = excluded.updated_at, content = excluded.content"
 )
-_PUT_ENTRIES = "INSERT INTO fields SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::boolean[])"
-_FREE_VALUES = (
-    "DELETE FROM fields USING unnest(%s::text[], %s::text[], %s::text[]) AS new (type, field, value)"
-    " WHERE is_unique AND (fields.type, fields.field, fields.value) = (new.type, new.field, new.value)"
-)
+_FREE_VALUE = "DELETE FROM fields WHERE type = %s AND field = %s AND value = %s AND is_unique"
+_PUT_ENTRY = "INSERT INTO fields VALUES (%s, %s, %s, %s, %s)"
 _UNINDEXED = "INSERT INTO unindexed SELECT unnest(%s::uuid[]), %s ON CONFLICT (id) DO UPDATE SET at = excluded.at"
 _PUT_BONDS = "INSERT INTO bonds SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::uuid[], %s::uuid[])"
+# Each line is a transaction of its own.
+_PUT_BATCHES = "INSERT INTO batches (seq, core, n) SELECT n, %s, n FROM unnest(%s::bigint[]) AS n"
+_PUT_CHANGES = (
+    "INSERT INTO changes SELECT %s, seq, 0, kind, id, type, name, version, at, made_by"
+    " FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
+    " %s::text[]) AS line (seq, kind, id, type, name, version, at, made_by)"
+)
 _CORES = f"SELECT name FROM cores WHERE seen > clock_timestamp() - interval '{CORE_SEEN}' ORDER BY name"
 
 
@@ -60,6 +65,7 @@ class PostgresSide:
         try:
             migrate(self._connection, self.place, create=create)
             with self._errors():
+                self._connection.execute("SET jit = off")  # compiling takes longer than any of these queries
                 row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (COPY_LOCK,)).fetchone()
             if row != (True,):
                 raise StoreFailed(f"{self.place}: another `reed store` copies it", hint="wait until that has ended")
@@ -146,16 +152,15 @@ class PostgresSide:
             for each in snippets
             for entry in each.entries
         ]
-        unique = [entry[:3] for entry in entries if entry[-1]]
-        with self._transaction() as connection:
+        with self._transaction() as connection, connection.cursor() as cursor:
             # A name or unique value may move from one snippet to another.
-            connection.execute("DELETE FROM snippets WHERE id = ANY(%s::uuid[])", (list(deleted),))
-            connection.execute("UPDATE snippets SET name = '' WHERE name = ANY(%s) AND name <> ''", (names,))
-            connection.execute("DELETE FROM fields WHERE id = ANY(%s::uuid[])", (ids,))
-            connection.execute(_FREE_VALUES, _columns(unique, 3))
-            connection.execute(_PUT, _columns([(*each[:6], each.content.decode()) for each in snippets], 7))
-            connection.execute(_PUT_ENTRIES, _columns(entries, 5))
-            connection.execute(_UNINDEXED, (ids, time.time_ns() // 1000))
+            cursor.execute("DELETE FROM snippets WHERE id = ANY(%s::uuid[])", (list(deleted),))
+            cursor.execute("UPDATE snippets SET name = '' WHERE name COLLATE \"C\" = ANY(%s) AND name <> ''", (names,))
+            cursor.execute("DELETE FROM fields WHERE id = ANY(%s::uuid[])", (ids,))
+            cursor.executemany(_FREE_VALUE, [entry[:3] for entry in entries if entry[-1]])
+            cursor.executemany(_PUT, [(*each[:6], each.content.decode()) for each in snippets])
+            cursor.executemany(_PUT_ENTRY, entries)
+            cursor.execute(_UNINDEXED, (ids, time.time_ns() // 1000))
 
     def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None:
         try:
@@ -186,18 +191,17 @@ class PostgresSide:
         with self._transaction() as connection:
             connection.execute("DELETE FROM changes WHERE core = %s", (COPIER,))
             connection.execute("DELETE FROM batches WHERE core = %s", (COPIER,))
-            with connection.cursor() as cursor:
-                rows: list[tuple[Any, ...]] = []
-                for change in source.changes():
-                    seq += 1
-                    told |= {name: seq - 1 for name in change.waiting if name not in told}
-                    left_out = told.keys() - change.waiting
-                    made_by = min(left_out, key=lambda name: (change.kind not in waiting[name].kinds, name), default="")
-                    rows.append((seq, *change[:-1], made_by))
-                    if len(rows) >= PAGE_ROWS:
-                        _put_lines(cursor, rows)
-                        rows.clear()
-                _put_lines(cursor, rows)
+            rows: list[tuple[Any, ...]] = []
+            for change in source.changes():
+                seq += 1
+                told |= {name: seq - 1 for name in change.waiting if name not in told}
+                left_out = told.keys() - change.waiting
+                made_by = min(left_out, key=lambda name: (change.kind not in waiting[name].kinds, name), default="")
+                rows.append((seq, *change[:-1], made_by))
+                if len(rows) >= PAGE_ROWS:
+                    _put_lines(connection, rows)
+                    rows.clear()
+            _put_lines(connection, rows)
             for name, (kinds, _) in waiting.items():
                 connection.execute(
                     "INSERT INTO subscribers (name, told, k, kinds, lost) VALUES (%s, %s, %s, %s, %s)"
@@ -226,17 +230,9 @@ class PostgresSide:
             ) from error
 
 
-def _put_lines(cursor: psycopg.Cursor[Any], rows: list[tuple[Any, ...]]) -> None:
-    cursor.execute(
-        "INSERT INTO changes SELECT %s, seq, 0, kind, id, type, name, version, at, made_by"
-        " FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
-        " %s::text[]) AS line (seq, kind, id, type, name, version, at, made_by)",
-        (COPIER, *_columns(rows, 8)),
-    )
-    cursor.execute(
-        "INSERT INTO batches (seq, core, n) SELECT n, %s, n FROM unnest(%s::bigint[]) AS n",
-        (COPIER, [row[0] for row in rows]),
-    )
+def _put_lines(connection: psycopg.Connection[Any], rows: list[tuple[Any, ...]]) -> None:
+    connection.execute(_PUT_CHANGES, (COPIER, *_columns(rows, 8)))
+    connection.execute(_PUT_BATCHES, (COPIER, [row[0] for row in rows]))
 
 
 def _columns(rows: Collection[tuple[Any, ...]], count: int) -> list[list[Any]]:

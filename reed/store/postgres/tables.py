@@ -63,24 +63,33 @@ class Migration(NamedTuple):
 MIGRATIONS = (
     Migration(
         (
-            "CREATE TABLE types (name text PRIMARY KEY, revision bigint NOT NULL, definition text NOT NULL)",
-            "CREATE TABLE snippets (id uuid PRIMARY KEY, type text NOT NULL, name text NOT NULL,"
-            " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL)",
-            """CREATE UNIQUE INDEX snippets_by_name ON snippets (name COLLATE "C") WHERE name <> ''""",
+            'CREATE TABLE types (name text COLLATE "C" PRIMARY KEY, revision bigint NOT NULL,'
+            " definition text NOT NULL)",
+            'CREATE TABLE snippets (id uuid PRIMARY KEY, type text COLLATE "C" NOT NULL,'
+            ' name text COLLATE "C" NOT NULL,'
+            " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL,"
+            # A page needs it of each snippet, and octet_length would read the whole content.
+            " size int NOT NULL GENERATED ALWAYS AS (octet_length(content)) STORED)",
+            "CREATE UNIQUE INDEX snippets_by_name ON snippets (name) WHERE name <> ''",
             "CREATE INDEX snippets_by_type ON snippets (type, id)",
-            "CREATE TABLE fields (type text NOT NULL, field text NOT NULL, value text NOT NULL,"
-            " id uuid NOT NULL REFERENCES snippets ON DELETE CASCADE, is_unique boolean NOT NULL,"
+            # Deleted with their snippet: a foreign key would cost each CREATE a look at a row that it has just written.
+            """CREATE TABLE fields (type text COLLATE "C" NOT NULL, field text COLLATE "C" NOT NULL,"""
+            """ value text COLLATE "C" NOT NULL, id uuid NOT NULL, is_unique boolean NOT NULL,"""
             " PRIMARY KEY (type, field, value, id))",
             "CREATE UNIQUE INDEX fields_unique ON fields (type, field, value) WHERE is_unique",
             "CREATE INDEX fields_by_id ON fields (id)",
-            "CREATE TABLE bonds (parent uuid NOT NULL REFERENCES snippets, weight int NOT NULL, path text NOT NULL,"
+            "CREATE TABLE bonds (parent uuid NOT NULL REFERENCES snippets, weight int NOT NULL,"
+            ' path text COLLATE "C" NOT NULL,'
             " child uuid NOT NULL REFERENCES snippets, id uuid NOT NULL UNIQUE,"
             " PRIMARY KEY (parent, weight, path, child))",
             "CREATE INDEX bonds_by_child ON bonds (child)",
-            "CREATE TABLE search (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE, type text NOT NULL,"
+            # The indexer may write it while the snippet is deleted: here the foreign key is needed.
+            "CREATE TABLE search (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE,"
+            ' type text COLLATE "C" NOT NULL,'
             " version bigint NOT NULL, vector tsvector NOT NULL)",
             "CREATE INDEX search_by_vector ON search USING gin (vector) WITH (fastupdate = off)",
-            "CREATE TABLE unindexed (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE, at bigint NOT NULL)",
+            "CREATE TABLE unindexed (id uuid PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+            " claimed timestamptz NOT NULL DEFAULT '-infinity', attempts int NOT NULL DEFAULT 0)",
             # Rows that are updated in every transaction: free space in the page keeps the index out of it.
             "CREATE TABLE head (what text PRIMARY KEY, last bigint NOT NULL) WITH (fillfactor = 10)",
             "INSERT INTO head VALUES " + ", ".join(f"('{name}', 0)" for name in HEADS),

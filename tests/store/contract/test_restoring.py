@@ -131,15 +131,6 @@ def test_an_update_time_before_the_creation_time_is_accepted(driver):
     assert restore(driver, record(created=AT + 6)) == ("created", "")
 
 
-def test_two_ids_with_the_same_sequence_number_conflict(driver):
-    restore(driver, record())
-    twin = OLD[:-1] + "c"
-    with pytest.raises(Conflict):
-        restore(driver, record(twin), overwrite=True)
-    with pytest.raises(NotFound):
-        driver.get(twin)
-
-
 def test_new_ids_come_after_restored_ones(open_store):
     now = 1_800_000_000 * 10**9
     driver = open_store(clock=lambda: now)

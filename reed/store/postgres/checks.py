@@ -1,0 +1,131 @@
+"""What all writes share: parts of their statements, checks that ask the database, what a COMMIT changes here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reed.errors import Conflict
+from reed.store.base import Failed
+from reed.store.contents import Content
+from reed.store.field_values import FieldValue
+from reed.store.postgres.operation import Operation
+from reed.store.postgres.reading import key_text
+from reed.store.postgres.reads import Reads, Rows, array_of, text
+from reed.store.postgres.writer import Line, Step
+from reed.store.snippets import name_in_use
+from reed.store.types import Type
+from reed.store.workers import Origin
+from reed.wire.snippets import Record
+
+_NULL = b"null"
+
+Values = dict[str, FieldValue]
+Then = Callable[[Record], None]
+
+
+class Checks(Reads):
+    def _is_current(self, content: Content) -> bool:
+        """Is the type the one that it was checked against?"""
+        return self._types.catalog.require(content.type_name) is content.type
+
+    def _values(self, type_: Type, content: Content) -> Values:
+        return content.values_of(type_.fields) if type_.indexed or type_.unique else {}
+
+    def _changed(self, line: Line, kind: str, record: Record, origin: Origin) -> None:
+        self._last_batch = max(self._last_batch, line.seq)
+        cause = self._outbox.causes(kind, origin.plugin, record.id)
+        self._outbox.added(kind, origin.plugin, line, cause)
+        type_ = self._types.catalog.find(record.snippet_type)
+        if type_ is not None and type_.columns:
+            self._index.touched()
+
+    # Checks that need the database.
+
+    def _when_name_is_free(self, operation: Operation, name: str, snippet_id: str, then: Callable[[], None]) -> None:
+        def found(holder: Record | None) -> None:
+            def check() -> None:
+                if holder is not None and holder.id != snippet_id:
+                    raise name_in_use(name, holder.id)
+                then()
+
+            operation.guard(check)
+
+        self._find_by("by_name", name, found, operation.refuse)
+
+    def _when_values_are_free(
+        self, operation: Operation, type_: Type, snippet_id: str, values: Values, then: Callable[[], None]
+    ) -> None:
+        unique = unique_of(type_, values)
+
+        def found(rows: Rows) -> None:
+            def check() -> None:
+                count = rows.ntuples
+                if count:
+                    field, holder = (text(rows, 0, at) for at in (0, 1))
+                    raise Conflict(
+                        f"{field} is unique among snippets of type {type_.name!r}:"
+                        f" {unique[field].shown} is the value of {holder}",
+                        hint="choose another value, or change that snippet",
+                    )
+                then()
+
+            operation.guard(check)
+
+        params = (type_.name.encode(), snippet_id.encode(), *arrays_of(unique))
+        self._reader.ask("holder_of_value", params, found, operation.refuse)
+
+    def _current(self, operation: Operation, ref: str, then: Then) -> None:
+        record = None if operation.is_fresh else self._records.get(ref)
+        if record is not None:
+            then(record)
+        else:
+            self._find(ref, lambda found: operation.guard(lambda: then(found)), operation.refuse)
+
+    def _when_unbonded(self, operation: Operation, record: Record, then: Callable[[], None]) -> None:
+        def found(rows: Rows) -> None:
+            def check() -> None:
+                if rows.ntuples:
+                    raise Conflict(
+                        f"{label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too"
+                    )
+                then()
+
+            operation.guard(check)
+
+        self._reader.ask("bonds_of", (record.id.encode(),), found, operation.refuse)
+
+    def _count_bonds(self, then: Callable[[], None]) -> None:
+        """Count them in the database, then go on."""
+
+        def counted(rows: Rows) -> None:
+            self._read_bonds(rows)
+            then()
+
+        self._reader.ask("count_bonds", (), counted, lambda _: then())
+
+    def _submit(
+        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
+    ) -> None:
+        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)
+
+
+def unique_of(type_: Type, values: Values) -> Values:
+    return {field: value for field, value in values.items() if field in type_.unique and value.key != _NULL}
+
+
+def arrays_of(values: Values) -> tuple[bytes, bytes]:
+    """Fields and their values, as two arrays."""
+    return array_of(list(values)), array_of([key_text(value.key) for value in values.values()])
+
+
+def put_fields(type_: Type, values: Values) -> list[Step]:
+    if not values:
+        return []
+    unique = unique_of(type_, values)
+    flags = array_of(["t" if field in unique else "f" for field in values])
+    return [Step("put_fields", (*arrays_of(values), flags))]
+
+
+def label(record: Record) -> str:
+    return record.semantic_name or record.id

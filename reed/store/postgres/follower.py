@@ -1,0 +1,98 @@
+"""Reads the log of all cores: every quarter of a second, and at once when another core says that it has written.
+
+    NOTIFY, or the timer ──▶ news since `last` ──▶ lines of other cores: `on_line`      trust renewed
+                                      └─ the log was trimmed beyond `last` ──▶ `on_gap`
+
+Batches are numbered in the order of their commits, so no reader misses one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from reed.store.context import StoreLoop
+from reed.store.postgres.connection import Connection, Failure, Rows, Statement
+
+POLL_SECONDS = 0.25
+_MAX_BATCHES = 500  # in an answer
+
+
+class LogLine(NamedTuple):
+    """A change that a core has committed."""
+
+    seq: int
+    core: str
+    k: int
+    kind: str
+    id: str
+    type: str
+    name: str
+    version: int
+    at: int
+    made_by: str
+
+
+class Follower:
+    def __init__(
+        self,
+        loop: StoreLoop,
+        core: str,
+        last: int,
+        connection: Connection,
+        on_line: Callable[[LogLine], None],
+        on_gap: Callable[[], None],
+        on_read: Callable[[float], None],
+    ) -> None:
+        """`last`: the last batch that is known. `on_line` gets the changes of other cores, `on_read` the time at which
+        a query was sent that has now shown all of them."""
+        self.last = last
+        self._loop = loop
+        self._core = core.encode()
+        self._connection = connection
+        self._on_line = on_line
+        self._on_gap = on_gap
+        self._on_read = on_read
+        self._is_out = False
+        self._is_wanted = False  # again, when the answer has come
+
+    def poll(self) -> None:
+        if self._is_out:
+            self._is_wanted = True
+        elif self._connection.is_ready:
+            self._is_out, self._is_wanted = True, False
+            sent_at = self._loop.now()
+            statements = (Statement("heads", ()), Statement("news", (str(self.last).encode(), self._core)))
+            self._connection.send(statements, lambda results: self._read(sent_at, *results), self._failed)
+            self._connection.flush()
+
+    def _failed(self, _: Failure) -> None:
+        self._is_out = False
+
+    def _read(self, sent_at: float, heads: Rows, news: Rows) -> None:
+        self._is_out = False
+        head, trimmed = (int(heads.get_value(0, column) or b"0") for column in (0, 1))
+        if trimmed > self.last:
+            self.last = head
+            self._on_gap()
+        else:
+            for line in _lines(news):
+                self.last = max(self.last, line.seq)
+                if line.kind:
+                    self._on_line(line)
+            self.last = max(self.last, min(head, self.last + _MAX_BATCHES))
+        if self.last >= head:
+            self._on_read(sent_at)
+        if self._is_wanted or self.last < head:
+            self.poll()
+
+
+def _lines(rows: Rows) -> list[LogLine]:
+    lines = []
+    for row in range(rows.ntuples):
+        seq, core, _n, k, kind, snippet_id, type_name, name, version, at, by = (
+            (rows.get_value(row, column) or b"").decode() for column in range(11)
+        )
+        numbers = int(k or 0), int(version or 0), int(at or 0)
+        lines.append(LogLine(int(seq), core, numbers[0], kind, snippet_id, type_name, name, numbers[1], numbers[2], by))
+    return lines

@@ -1,0 +1,245 @@
+"""One write from its beginning to its answer, and the order among writes.
+
+    begin ─▶ attempt: read, check ─▶ written ──┬─ committed ─▶ done
+               ▲     │ refused by memory       │
+               │     ▼                         │ no effect: another core was first
+               └─ types and record are read again, once ◀──┘ (up to MAX_RETRIES times)
+
+Memory may be a second old, so no write is refused by it: what refuses is what was just read. Writes of an origin begin
+in their order, each when the one before is in a batch. Writes of one snippet take turns: each needs the version that
+the one before has made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from reed.errors import CallError, Conflict, Internal
+from reed.store.base import Failed
+from reed.store.postgres.writer import Line, Step, Write, Writer
+from reed.store.workers import Origin
+
+MAX_RETRIES = 20
+
+Attempt = Callable[["Operation"], None]
+
+
+class Turns:
+    """What is done one after the other, by key."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, deque[Callable[[], None]]] = {}  # by each key that is taken
+        self._releasing: dict[object, bool] = {}  # whether the key is free again
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def is_taken(self, key: object) -> bool:
+        return key in self._waiting
+
+    def take(self, key: object, begin: Callable[[], None]) -> None:
+        """Call `begin` when the key is free: now or later."""
+        if key in self._waiting:
+            self._waiting[key].append(begin)
+        else:
+            self._waiting[key] = deque()
+            begin()
+
+    def release(self, key: object) -> None:
+        if key in self._releasing:  # the one that was begun last is done already
+            self._releasing[key] = True
+            return
+        waiting, self._releasing[key] = self._waiting[key], True
+        while waiting and self._releasing[key]:
+            self._releasing[key] = False
+            waiting.popleft()()
+        if self._releasing.pop(key) and not waiting:
+            del self._waiting[key]
+
+
+class Pending:
+    """The writes of each origin that are under way."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._writes: dict[Origin, set[int]] = {}
+        self._waiters: list[tuple[set[int], Callable[[], None]]] = []
+
+    def begin(self, origin: Origin) -> int:
+        self._last += 1
+        self._writes.setdefault(origin, set()).add(self._last)
+        return self._last
+
+    def end(self, origin: Origin, number: int) -> None:
+        writes = self._writes[origin]
+        writes.discard(number)
+        if not writes:
+            del self._writes[origin]
+        if self._waiters:
+            for waiting, _ in self._waiters:
+                waiting.discard(number)
+            ready = [then for waiting, then in self._waiters if not waiting]
+            self._waiters = [waiter for waiter in self._waiters if waiter[0]]
+            for then in ready:
+                then()
+
+    def when_ended(self, origin: Origin, then: Callable[[], None]) -> None:
+        """Call it when the writes of this origin that are under way now have ended."""
+        writes = self._writes.get(origin)
+        if writes:
+            self._waiters.append((set(writes), then))
+        else:
+            then()
+
+
+class Operation:
+    """`attempt` checks and then calls `write` or `finish`; it raises or calls `refuse` if it may not be written."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        origins: Turns,
+        snippets: Turns,
+        pending: Pending,
+        refresh: Callable[[Callable[[], None], Failed], None],
+        bug: Callable[[BaseException], None],
+        origin: Origin,
+        failed: Failed,
+        attempt: Attempt,
+    ) -> None:
+        """`refresh` reads the types again; `bug` logs one."""
+        self.is_fresh = False  # memory is not to be trusted in this attempt
+        self._writer = writer
+        self._origins = origins
+        self._snippets = snippets
+        self._pending = pending
+        self._refresh = refresh
+        self._bug = bug
+        self._origin = origin
+        self._failed = failed
+        self._attempt = attempt
+        self._retries = MAX_RETRIES
+        self._held = ""  # the snippet whose turn it is
+        self._is_in_order = False  # the origin's later writes wait
+
+    def begin(self, *, is_fresh: bool = False) -> None:
+        """`is_fresh`: memory has been wrong already."""
+
+        def started() -> None:
+            self._is_in_order = True
+            if is_fresh:
+                self._start_again()
+            else:
+                self.guard(lambda: self._attempt(self))
+
+        self._origins.take(self._origin, started)
+
+    @property
+    def job_origin(self) -> Origin:
+        """Of jobs for contents. In a later attempt others of the same origin may be away too."""
+        return self._origin if self._is_in_order else self._origin._replace(connection=-id(self))
+
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a step. An error refuses the write; so does a bug, which is logged too."""
+        try:
+            step()
+        except CallError as error:
+            self.refuse(error)
+        except Exception as bug:  # noqa: BLE001
+            self._bug(bug)
+            internal = Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log")
+            self.finish(partial(self._failed, internal))
+
+    def write(
+        self,
+        steps: Sequence[Step],
+        then: Callable[[Line], None],
+        *,
+        snippet_id: str = "",
+        decides: int = 0,
+        has_line: bool = True,
+    ) -> None:
+        """Put it into the next batch, when it is the turn of this snippet. `then` is called after the COMMIT, and calls
+        `finish`."""
+
+        def put() -> None:
+            number = self._pending.begin(self._origin)
+
+            def ended(outcome: Callable[[], None]) -> None:
+                self.guard(outcome)
+                self._pending.end(self._origin, number)
+
+            self._writer.put(
+                Write(
+                    steps,
+                    lambda line: ended(lambda: then(line)),
+                    lambda: ended(self.again),
+                    lambda error: ended(lambda: self._give_up(error)),
+                    decides,
+                    has_line,
+                )
+            )
+            self._leave_order()
+
+        def held() -> None:
+            self._held = snippet_id
+            self.guard(lambda: self._attempt(self))  # it has waited: the record has changed
+
+        if not snippet_id or self._held == snippet_id:
+            put()
+            return
+        self._let_go()
+        if self._snippets.is_taken(snippet_id):
+            self._snippets.take(snippet_id, held)
+        else:
+            self._snippets.take(snippet_id, lambda: None)
+            self._held = snippet_id
+            put()
+
+    def refuse(self, error: CallError) -> None:
+        """It may not be written, by what is in memory: look again. By what was just read: that is the answer."""
+        if self.is_fresh or not 400 <= error.status < 500:
+            self._give_up(error)
+        else:
+            self._start_again()
+
+    def again(self) -> None:
+        """Another core was first."""
+        self._retries -= 1
+        if self._retries:
+            self._start_again()
+        else:
+            self._give_up(Conflict("other cores changed it each time that this write was tried", hint="retry"))
+
+    def finish(self, answer: Callable[[], None]) -> None:
+        """End with this answer."""
+        self._let_go()
+        self._leave_order()
+        try:
+            answer()
+        except Exception as bug:  # noqa: BLE001
+            self._bug(bug)
+
+    def _give_up(self, error: CallError) -> None:
+        self.finish(partial(self._failed, error))
+
+    def _start_again(self) -> None:
+        """Read again what was in memory, and what this origin's own writes have made."""
+        self.is_fresh = True
+
+        def refresh() -> None:
+            self._refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+
+        self._pending.when_ended(self._origin, refresh)
+
+    def _leave_order(self) -> None:
+        if self._is_in_order:
+            self._is_in_order = False
+            self._origins.release(self._origin)
+
+    def _let_go(self) -> None:
+        if self._held:
+            held, self._held = self._held, ""
+            self._snippets.release(held)

@@ -1,0 +1,307 @@
+"""The parts of a PostgresStore: three connections in the loop, and what is kept in memory.
+
+writer      the writes of a turn, one transaction after the other
+reader      short reads
+follower    the log of all cores, leases, figures
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from reed.store import contents
+from reed.store.base import Failed
+from reed.store.contents import Contents
+from reed.store.context import StoreContext
+from reed.store.ids import Ids, sequence_in
+from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Rows, Server
+from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
+from reed.store.postgres.operation import Attempt, Operation, Pending, Turns
+from reed.store.postgres.outbox import Outbox
+from reed.store.postgres.reader import Reader
+from reed.store.postgres.records import Records, RowCount
+from reed.store.postgres.search_index import SearchIndex
+from reed.store.postgres.session import connect, place_of
+from reed.store.postgres.statements import FOLLOWER, READS, WRITES
+from reed.store.postgres.tables import migrate
+from reed.store.postgres.types import Types
+from reed.store.postgres.writer import Writer
+from reed.store.setting import StoreSetting
+from reed.store.workers import THE_STORE, Origin
+
+CACHE_BYTES = 16 * 1024 * 1024
+TICK_SECONDS = POLL_SECONDS
+FIGURES_SECONDS = 2.0
+
+_JOBS = "reed.store.postgres"
+HANDLERS = {
+    "search": f"{_JOBS}.reading:run_search",
+    "page": f"{_JOBS}.reading:read_page",
+    "find": f"{_JOBS}.reading:find_page",
+    "tree": f"{_JOBS}.reading:read_tree",
+    "check": f"{_JOBS}.reading:check_type",
+    "define": f"{_JOBS}.defining:define",
+    "bond": f"{_JOBS}.defining:bond",
+    **contents.HANDLERS,
+}
+INDEXER_HANDLERS = {"index": f"{_JOBS}.indexing:run_index", "resolve": f"{_JOBS}.connection:resolve"}
+
+_SETTINGS = (
+    "SET client_encoding = 'UTF8'",
+    "SET default_transaction_isolation = 'read committed'",
+    "SET statement_timeout = '10s'",
+    "SET idle_in_transaction_session_timeout = '10s'",
+)
+_COUNTS = (
+    "SELECT (SELECT count(*) FROM snippets), (SELECT count(*) FROM bonds),"
+    " (SELECT last FROM head WHERE what = 'batches'), (SELECT id::text FROM snippets ORDER BY id DESC LIMIT 1)"
+)
+
+
+class Parts:
+    def __init__(
+        self,
+        setting: StoreSetting,
+        context: StoreContext,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Connects, blocking; creates or migrates the tables. Raises StoreFailed. `clock`: nanoseconds since 1970."""
+        loop = context.loop
+        self._context = context
+        self._loop = loop
+        self._clock = clock
+        self._conninfo = setting.conninfo
+        self._deadlines = context.deadlines
+        self._core = str(uuid.uuid4())
+        self._server = Server(setting.conninfo)
+        self._types = Types()
+        snippets, bonds, last, newest = self._start(setting)
+        self._snippets = RowCount(snippets, last)
+        self._bonds = RowCount(bonds, last)
+        self._ids = Ids(sequence_in(newest) if newest else 0)
+        self._last_batch = last  # that this core knows of
+        self._records = Records(cache_bytes, loop.now)
+        self._workers = context.open_workers(HANDLERS, context.max_workers)
+        self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
+        self._contents = Contents(self._workers, self._deadlines.job)
+        self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
+        self._open(last)
+        self._origins = Turns()
+        self._turns = Turns()
+        self._pending = Pending()
+        self._operations = 0
+        self._when_idle: list[Callable[[], None]] = []
+        self._bonds_changed = False
+        self._registry: dict[str, str] = {}
+        self._figures: dict[str, int] = {}
+        self._cores: list[dict[str, Any]] = []
+        self._figures_at = 0.0
+        self._problem = ""  # why there is no connection
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+
+    def _start(self, setting: StoreSetting) -> tuple[int, int, int, str | None]:
+        with connect(setting) as connection:
+            migrate(connection, place_of(connection))
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                rows = connection.execute("SELECT name, revision, definition FROM types").fetchall()
+                self._types.load((name, revision, text.encode()) for name, revision, text in rows)
+                counts = connection.execute(_COUNTS).fetchone()
+        assert counts is not None
+        return counts[0], counts[1], counts[2], counts[3]
+
+    def _open(self, last: int) -> None:
+        loop, due = self._loop, self._loop.request_commit
+        self._write_connection = Connection(
+            loop,
+            self._server,
+            WRITES,
+            (*_SETTINGS, "SET lock_timeout = '200ms'"),
+            on_ready=due,
+            on_lost=self._lost,
+        )
+        self._read_connection = Connection(loop, self._server, READS, _SETTINGS, on_ready=due, on_lost=self._lost)
+        self._follow_connection = Connection(
+            loop,
+            self._server,
+            FOLLOWER,
+            (*_SETTINGS, "LISTEN reed"),
+            on_ready=self._follower_ready,
+            on_lost=self._lost,
+            on_notify=self._poll,
+        )
+        self._writer = Writer(loop, self._core, self._write_connection, due, self._bug)
+        self._reader = Reader(loop, self._read_connection, due)
+        self._asker = Reader(loop, self._follow_connection, due)  # leases, figures, the other cores
+        self._follower = Follower(
+            loop, self._core, last, self._follow_connection, self._on_line, self._on_gap, self._on_read
+        )
+        self._outbox = Outbox(
+            loop,
+            self._core,
+            self._asker,
+            self._reader,
+            self._writer,
+            self._context.max_events,
+            self._context.on_news,
+        )
+        for connection in self._connections:
+            connection.open()
+
+    @property
+    def _connections(self) -> tuple[Connection, ...]:
+        return self._write_connection, self._read_connection, self._follow_connection
+
+    def _operation(self, origin: Origin, failed: Failed, attempt: Attempt, *, is_fresh: bool = False) -> None:
+        operation = Operation(
+            self._writer,
+            self._origins,
+            self._turns,
+            self._pending,
+            self._refresh_types,
+            self._bug,
+            origin,
+            failed,
+            attempt,
+        )
+        operation.begin(is_fresh=is_fresh)
+
+    def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
+        raise NotImplementedError
+
+    def _bug(self, error: BaseException) -> None:
+        """Let the loop log it, and go on."""
+
+        def again() -> None:
+            raise error
+
+        self._loop.call_soon(again)
+
+    # The connections.
+
+    def _lost(self, reason: str) -> None:
+        if reason != self._problem:
+            self._context.warn(f"store {self._server}: {reason}; connecting again")
+        self._problem = reason
+        hosts = [host for host, _ in self._server.hosts]
+        if self._server.addresses:
+            self._indexer.submit(
+                "resolve",
+                (hosts,),
+                self._server.resolve,
+                lambda _: None,
+                origin=THE_STORE,
+                deadline=self._deadlines.job,
+            )
+
+    def _follower_ready(self) -> None:
+        self._outbox.connected()
+        self._figures_at = 0.0
+        self._poll()
+
+    def _poll(self) -> None:
+        self._follower.poll()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        now = self._loop.now()
+        for connection in self._connections:
+            if now - connection.waits_since > ANSWER_SECONDS:
+                connection.lose(f"no answer within {ANSWER_SECONDS:g} s")
+        self._writer.tick(now)
+        self._reader.tick(now)
+        self._asker.tick(now)
+        self._poll()
+        self._outbox.tick(now)
+        if now - self._figures_at > FIGURES_SECONDS and self._follow_connection.is_ready:
+            self._figures_at = now
+            self._ask_figures()
+        self._loop.request_commit()
+
+    # The log.
+
+    def _on_read(self, sent_at: float) -> None:
+        self._problem = "" if all(connection.is_ready for connection in self._connections) else self._problem
+        self._last_batch = max(self._last_batch, self._follower.last)
+        self._records.trust(sent_at)
+        if self._outbox.has_ready:
+            self._context.on_news()
+
+    def _on_line(self, line: LogLine) -> None:
+        """Another core has committed a change."""
+        if line.kind.startswith("snippet."):
+            self._records.changed(line.seq, line.id)
+            self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
+            self._bonds_changed |= line.kind == "snippet.deleted"  # and bonds with it, perhaps
+            self._outbox.seen(line)
+        elif line.kind == "type.defined":
+            self._records.forget()
+            self._refresh_types(lambda: None, lambda _: None)
+        elif line.kind in {"bonded", "unbonded"}:
+            self._bonds.add(line.seq, 1 if line.kind == "bonded" else -1)
+
+    def _on_gap(self) -> None:
+        """This core has slept for too long: the log no longer says what has changed."""
+        self._records.forget()
+        self._refresh_types(lambda: None, lambda _: None)
+        self._outbox.connected()
+        self._figures_at = 0.0
+
+    # Figures.
+
+    def _ask_figures(self) -> None:
+        ask, ignore = self._asker.ask, _ignore
+        core = self._core.encode()
+        name, version = self._context.core_name, _version()
+        self._registry = dict(self._context.registry())
+        registry = json.dumps(self._registry).encode()
+        ask("appear", (core, name.encode(), version.encode(), registry), ignore, ignore)
+        ask("cores", (core,), self._read_cores, ignore)
+        if self._bonds_changed:
+            self._bonds_changed = False
+            ask("count_bonds", (), self._read_bonds, ignore)
+        ask("figures", (), self._read_figures, ignore)
+        ask("trim", (str(self._context.max_events).encode(),), ignore, ignore)
+
+    def _read_cores(self, rows: Rows) -> None:
+        self._cores = [
+            {
+                "core": (rows.get_value(row, 0) or b"").decode(),
+                "name": (rows.get_value(row, 1) or b"").decode(),
+                "version": (rows.get_value(row, 2) or b"").decode(),
+                "uptime_seconds": int(rows.get_value(row, 3) or 0),
+                "plugins": json.loads(rows.get_value(row, 4) or b"{}"),
+            }
+            for row in range(rows.ntuples)
+        ]
+        self._writer.tells_others = bool(self._cores)
+
+    def _read_bonds(self, rows: Rows) -> None:
+        self._bonds.set(*(int(rows.get_value(0, column) or b"0") for column in (0, 1)))
+
+    def _read_figures(self, rows: Rows) -> None:
+        values = [int(rows.get_value(0, column) or 0) for column in range(3)]
+        self._figures = {"unindexed": values[0], "connections": values[1], "bytes": values[2]}
+        self._index.counted(values[0])
+
+    def _close(self) -> None:
+        self._timer.cancel()
+        self._index.close()
+        for connection in self._connections:
+            connection.close()
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _version() -> str:
+    from reed import __version__
+
+    return __version__

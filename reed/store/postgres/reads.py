@@ -1,0 +1,323 @@
+"""Reads: from memory, by the loop's connection if they are short, else by a worker (see `reading`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from psycopg import pq
+
+from reed.errors import CallError, NotFound, StoreUnavailable, TooLarge, nearest
+from reed.store.base import Done, Failed, HitPage, RecordPage
+from reed.store.field_values import conditions_of
+from reed.store.ids import UUID_LENGTH, id_range, sequence_of
+from reed.store.postgres.parts import Parts
+from reed.store.postgres.reading import FIRST_ID
+from reed.store.query import hit_limit, parse
+from reed.store.snippets import (
+    MAX_IDS_COUNTED,
+    MAX_SHORT_PAGE,
+    ambiguous,
+    page_limit,
+    start_after,
+)
+from reed.store.workers import THE_STORE, Deadline, Origin, run
+from reed.wire import identifiers
+from reed.wire.frames import MAX_PAYLOAD
+from reed.wire.registry import Definition
+from reed.wire.search import SearchHit
+from reed.wire.snippets import Record
+from reed.wire.structs import COUNT, DEFINITION
+
+_AFTER_NAMES = "\x7f"  # sorts after every character of a name
+_RETRY_SECONDS = 0.2  # a worker could not reach the database
+
+Rows = pq.abc.PGresult
+
+
+class Reads(Parts):
+    def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
+        record = self._records.get(ref)
+        if record is not None:
+            done(record)
+        else:
+            self._find(ref, done, failed)
+
+    # Records.
+
+    def _find(self, ref: str, done: Done[Record], failed: Failed) -> None:
+        """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix."""
+
+        def found(record: Record | None) -> None:
+            if record is not None:
+                done(record)
+            else:
+                self._find_by_prefix(ref, done, failed)
+
+        if len(ref) == UUID_LENGTH and sequence_of(ref.lower()) is not None:
+            self._find_by("by_id", ref.lower(), found, failed)
+        elif identifiers.is_semantic_name(ref):
+            self._find_by("by_name", ref, found, failed)
+        else:
+            self._find_by_prefix(ref, done, failed)
+
+    def _find_by(self, statement: str, key: str, done: Done[Record | None], failed: Failed) -> None:
+        began = self._records.begin()
+
+        def answered(rows: Rows) -> None:
+            record = record_of(rows, 0) if rows.ntuples else None
+            self._records.end(began, record)
+            done(record)
+
+        def refused(error: CallError) -> None:
+            self._records.end(began)
+            failed(error)
+
+        self._reader.ask(statement, (key.encode(),), answered, refused)
+
+    def _find_by_prefix(self, ref: str, done: Done[Record], failed: Failed) -> None:
+        bounds = id_range(ref.lower()) if len(ref) < UUID_LENGTH else None
+        if bounds is None:
+            self._not_found(ref, failed)
+            return
+
+        def answered(rows: Rows) -> None:
+            ids = [text(rows, row, 0) for row in range(rows.ntuples)]
+            if len(ids) > 1:
+                failed(ambiguous(ref.lower(), ids))
+            elif ids:
+                self._find(ids[0], done, failed)
+            else:
+                self._not_found(ref, failed)
+
+        low, high = bounds
+        self._reader.ask(
+            "by_prefix", (low.encode(), high.encode(), str(MAX_IDS_COUNTED + 1).encode()), answered, failed
+        )
+
+    def _not_found(self, ref: str, failed: Failed) -> None:
+        def refuse(names: list[str]) -> None:
+            hint = nearest(ref, names) or "`reed snippet list` shows what there is"
+            failed(NotFound(f"no snippet {ref!r}", hint=hint))
+
+        if identifiers.is_semantic_name(ref):
+            self._reader.ask("near_names", (ref.encode(),), lambda rows: refuse(column(rows, 0)), failed)
+        else:
+            refuse([])
+
+    def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
+        params = prefix.encode(), (prefix + _AFTER_NAMES).encode(), str(page_limit(limit)).encode()
+        self._reader.ask("names", params, lambda rows: done(column(rows, 0)), failed)
+
+    # Pages.
+
+    def page(
+        self,
+        type_name: str,
+        after: str,
+        limit: int,
+        done: Done[RecordPage],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        limit, after = page_limit(limit), _after(after)
+
+        def begin() -> None:
+            if type_name:
+                self._types.catalog.get(type_name)
+            if limit <= MAX_SHORT_PAGE:
+                self._short_page(type_name, after, limit, done, failed)
+            else:
+                self._read_in_worker("page", (type_name, after, limit), lambda page: done(_page(*page)), failed, origin)
+
+        self._with_types(begin, failed)
+
+    def _short_page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
+        def read(rows: Rows) -> None:
+            records = [record_of(rows, row) for row in range(rows.ntuples)]
+            is_more = bool(records) and text(rows, 0, 7) == "t"
+            done(RecordPage(records, records[-1].id if is_more else ""))
+
+        params = after.encode(), str(limit).encode()
+        if type_name:
+            self._reader.ask("page_of_type", (*params, type_name.encode()), read, failed)
+        else:
+            self._reader.ask("page", params, read, failed)
+
+    def find(
+        self,
+        type_name: str,
+        conditions: bytes,
+        after: str,
+        limit: int,
+        done: Done[RecordPage],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        limit, after = page_limit(limit), _after(after)
+        wanted = conditions_of(conditions)
+
+        def begin() -> None:
+            indexed = self._types.catalog.get(type_name).fields
+            arguments = type_name, indexed, wanted, after, limit
+            self._read_in_worker("find", arguments, lambda page: done(_page(*page)), failed, origin)
+
+        self._with_types(begin, failed)
+
+    def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE) -> None:
+        def begin(record_id: str) -> None:
+            self._read_in_worker("tree", (record_id, depth), done, failed, origin)
+
+        if root:
+            self.get(root, lambda record: begin(record.id), failed)
+        else:
+            begin("")
+
+    # Types.
+
+    def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
+        def begin() -> None:
+            found = self._types.catalog.get(type_name)
+            done(Definition(found.name, found.definition))
+
+        self._with_types(begin, failed)
+
+    def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
+        found = self._types.catalog.definitions()
+        if sum(len(each.definition) + DEFINITION.size for each in found) > MAX_PAYLOAD - COUNT.size:
+            raise TooLarge(
+                f"the definitions of {len(found)} types have more than {MAX_PAYLOAD} bytes",
+                hint="ask for them one by one: `reed registry get`",
+            )
+        done(found)
+
+    def check(
+        self,
+        type_name: str,
+        after: str,
+        limit: int,
+        done: Done[bytes],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        after = _after(after)
+
+        def begin() -> None:
+            definition = self._types.catalog.get(type_name).definition
+            self._read_in_worker("check", (type_name, definition, after, limit), done, failed, origin)
+
+        self._with_types(begin, failed)
+
+    def _with_types(self, operation: Callable[[], None], failed: Failed) -> None:
+        """Another core may have defined a type that this one does not know: look again before saying so."""
+        try:
+            operation()
+        except NotFound:
+            self._refresh_types(lambda: run(operation, failed), failed)
+
+    def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
+        def revisions(rows: Rows) -> None:
+            found = [(text(rows, row, 0), int(text(rows, row, 1))) for row in range(rows.ntuples)]
+            names = self._types.outdated(found)
+            if names:
+                self._reader.ask("definitions", (array_of(names),), definitions, failed)
+            else:
+                then()
+
+        def definitions(rows: Rows) -> None:
+            self._types.load(
+                (text(rows, row, 0), int(text(rows, row, 1)), rows.get_value(row, 2) or b"")
+                for row in range(rows.ntuples)
+            )
+            then()
+
+        self._reader.ask("revisions", (), revisions, failed)
+
+    # Search.
+
+    def search(
+        self,
+        query: str,
+        type_name: str,
+        limit: int,
+        offset: int,
+        done: Done[HitPage],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        limit = hit_limit(limit, offset)
+        terms = [tuple(term) for term in parse(query)]
+
+        def begin() -> None:
+            if type_name:
+                self._types.catalog.get(type_name)
+            self._index.when_caught_up(self._last_batch, search)
+
+        def search(_: CallError | None) -> None:
+            arguments = terms, type_name, limit, offset
+            self._read_in_worker("search", arguments, found, failed, origin, self._deadlines.search)
+
+        def found(answer: tuple[int, list[tuple[Any, ...]]]) -> None:
+            total, hits = answer
+            done(HitPage(total, [SearchHit(*hit) for hit in hits]))
+
+        self._with_types(begin, failed)
+
+    def _read_in_worker(
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Done[Any],
+        failed: Failed,
+        origin: Origin,
+        deadline: Deadline | None = None,
+    ) -> None:
+        deadline = deadline or self._deadlines.job
+        until = self._loop.now() + deadline.seconds
+
+        def ask() -> None:
+            full = (self._conninfo, deadline.seconds, *arguments)
+            self._workers.submit(kind, full, done, refused, origin=origin, deadline=deadline)
+
+        def refused(error: CallError) -> None:
+            if error.error_code == StoreUnavailable.error_code and self._loop.now() < until:
+                self._loop.call_later(_RETRY_SECONDS, ask)
+            else:
+                failed(error)
+
+        ask()
+
+
+def text(rows: Rows, row: int, at: int) -> str:
+    return (rows.get_value(row, at) or b"").decode()
+
+
+def column(rows: Rows, at: int) -> list[str]:
+    return [text(rows, row, at) for row in range(rows.ntuples)]
+
+
+def record_of(rows: Rows, row: int) -> Record:
+    return Record(
+        text(rows, row, 0),
+        text(rows, row, 1),
+        text(rows, row, 2),
+        int(text(rows, row, 3)),
+        int(text(rows, row, 4)),
+        int(text(rows, row, 5)),
+        rows.get_value(row, 6) or b"",
+    )
+
+
+def array_of(items: list[str]) -> bytes:
+    """A PostgreSQL array of texts."""
+    quoted = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
+    return ("{" + ",".join(quoted) + "}").encode()
+
+
+def _after(cursor: str) -> str:
+    start_after(cursor)
+    return cursor.lower() or FIRST_ID
+
+
+def _page(rows: list[tuple[Any, ...]], cursor: str) -> RecordPage:
+    return RecordPage([Record._make(row) for row in rows], cursor)

@@ -1,0 +1,95 @@
+"""Records in memory, never older than promised, although other cores change them in the database.
+
+own write committed    put, unless the log has shown a later change of another core already
+another core's change  discarded
+a read's answer        put, unless the record has changed since the read was sent
+no news for a second   nothing in memory is used until the log has been read again (`trust`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reed.store.record_cache import RecordCache
+from reed.wire.snippets import Record
+
+TRUST_SECONDS = 1.0  # what other cores do is seen within this time
+
+
+class RowCount:
+    """The number of rows of a table, as of a batch of the log."""
+
+    def __init__(self, value: int, seq: int) -> None:
+        self.value = value
+        self._seq = seq  # counted in the database then; later lines change it
+
+    def add(self, seq: int, number: int) -> None:
+        if seq > self._seq:
+            self.value += number
+
+    def set(self, value: int, seq: int) -> None:
+        self.value, self._seq = value, seq
+
+
+class Records:
+    def __init__(self, capacity: int, now: Callable[[], float]) -> None:
+        self.cache = RecordCache(capacity)
+        self._now = now
+        self._changes = 0
+        self._trusted_until = now() + TRUST_SECONDS
+        self._tick = 0
+        self._out = 0  # reads and batches that may bring an old record
+        self._recent: dict[str, tuple[int, int]] = {}  # id -> tick and seq of another core's change, while some are out
+
+    @property
+    def age(self) -> float:
+        """Seconds since the log was read that memory is as new as."""
+        return max(self._now() - self._trusted_until + TRUST_SECONDS, 0.0)
+
+    @property
+    def changes(self) -> int:
+        """Differs whenever a read may give something else than before: also while memory is too old to tell."""
+        if self._now() > self._trusted_until:
+            self._changes += 1
+        return self._changes
+
+    def trust(self, read_at: float) -> None:
+        """The log was read, by a query sent at this time: memory is as new as that."""
+        self._trusted_until = read_at + TRUST_SECONDS
+
+    def get(self, ref: str) -> Record | None:
+        return None if self._now() > self._trusted_until else self.cache.get(ref)
+
+    def begin(self) -> int:
+        """A read is sent, or a batch; pass the result to `end`."""
+        self._out += 1
+        return self._tick
+
+    def end(self, began: int, record: Record | None = None) -> None:
+        """The answer has come, with a record if the read found one."""
+        if record is not None and self._recent.get(record.id, (-1, -1))[0] < began:
+            self.cache.put(record)
+        self._out -= 1
+        if not self._out:
+            self._recent.clear()
+
+    def wrote(self, seq: int, snippet_id: str, record: Record | None) -> None:
+        """This core's own write was committed; None: deleted, or not to be kept."""
+        self._changes += 1
+        self.cache.discard(snippet_id)
+        if record is not None and self._recent.get(snippet_id, (-1, -1))[1] < seq:
+            self.cache.put(record)
+
+    def changed(self, seq: int, snippet_id: str) -> None:
+        """Another core has changed it."""
+        self._changes += 1
+        self._tick += 1
+        self.cache.discard(snippet_id)
+        if self._out:
+            self._recent[snippet_id] = self._tick, seq
+
+    def forget(self) -> None:
+        """The log does not say what has changed: everything may have."""
+        self._changes += 1
+        self._tick += 1
+        self.cache.clear()

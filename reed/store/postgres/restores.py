@@ -1,0 +1,115 @@
+"""SNIPPET_RESTORE, which keeps a record's own id, version and times (see `reed.store.restoring`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reed.store import restoring
+from reed.store.base import Done, Failed, Restored
+from reed.store.contents import Content
+from reed.store.postgres.checks import arrays_of, put_fields, unique_of
+from reed.store.postgres.operation import Operation
+from reed.store.postgres.snippet_writes import SnippetWrites
+from reed.store.postgres.writer import Line, Step
+from reed.store.workers import THE_STORE, Origin
+from reed.wire.snippets import Record
+
+
+class Restores(SnippetWrites):
+    def restore(
+        self,
+        record: Record,
+        done: Done[Restored],
+        failed: Failed,
+        *,
+        accept_unfit: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        record = restoring.checked(record)
+
+        def attempt(operation: Operation) -> None:
+            def found(old: Record | None) -> None:
+                operation.guard(lambda: check(old))
+
+            def check(old: Record | None) -> None:
+                if old == record:
+                    operation.finish(lambda: done(Restored(record.id, "unchanged")))
+                    return
+                type_ = self._types.catalog.require(record.snippet_type)
+                self._contents.check(
+                    type_,
+                    bytes(record.content),
+                    lambda content: operation.guard(lambda: plan(old, content)),
+                    operation.refuse,
+                    operation.job_origin,
+                    accept_unfit=True,
+                )
+
+            def plan(old: Record | None, content: Content) -> None:
+                now = self._clock() // 1000
+                planned = restoring.plan(
+                    record, old, content.problem, now, accept_unfit=accept_unfit, overwrite=overwrite
+                )
+
+                def finish() -> None:
+                    operation.finish(lambda: done(planned.result))
+
+                def written(line: Line) -> None:
+                    if old is None:
+                        self._snippets.add(line.seq, 1)
+                        self._ids.reserve_id(record.id)
+                    self._changed(line, "snippet.created" if old is None else "snippet.updated", record, origin)
+                    self._records.wrote(line.seq, record.id, None)
+                    finish()
+
+                def write() -> None:
+                    if dry_run:
+                        finish()
+                    elif not self._is_current(content):
+                        operation.again()
+                    elif old is None:
+                        operation.write(
+                            self._insert_restored(record, content, now, origin), written, snippet_id=record.id
+                        )
+                    else:
+                        self._overwrite(operation, old, record, content, now, written, origin)
+
+                self._check_free(operation, record, content, write)
+
+            self._find_by("by_id", record.id, found, operation.refuse)
+
+        self._operation(origin, failed, attempt)
+
+    def _check_free(self, operation: Operation, record: Record, content: Content, then: Callable[[], None]) -> None:
+        """Name and unique values of a record to be restored."""
+        type_ = self._types.catalog.require(record.snippet_type)
+
+        def check_values() -> None:
+            values = self._values(type_, content)
+            if unique_of(type_, values):
+                self._when_values_are_free(operation, type_, record.id, values, then)
+            else:
+                then()
+
+        if record.semantic_name:
+            self._when_name_is_free(operation, record.semantic_name, record.id, check_values)
+        else:
+            check_values()
+
+    def _insert_restored(self, record: Record, content: Content, at: int, origin: Origin) -> list[Step]:
+        type_ = self._types.catalog.require(record.snippet_type)
+        values = self._values(type_, content)
+        params = [
+            record.id.encode(),
+            type_.name.encode(),
+            self._types.revision(type_.name),
+            record.semantic_name.encode(),
+            *(str(number).encode() for number in (record.version, record.created_at, record.updated_at)),
+            bytes(record.content),
+            str(at).encode(),
+            origin.plugin.encode(),
+            *arrays_of(unique_of(type_, values)),
+        ]
+        return [Step("restore_indexed" if type_.columns else "restore", params), *put_fields(type_, values)]

@@ -1,0 +1,277 @@
+"""The SQL of the loop's connections. Nothing here fails in normal use: a conflict gives no row (internals/postgres.md).
+
+Each write begins with $1 core, $2 n, $3 k: its batch, and its place there. It adds the line (core, n, k) to `changes`
+in the same statement that changes something, so the line says whether the write took effect: statements of the same
+write that follow refer to it, and so does the core when the answer to a COMMIT was lost.
+"""
+
+from __future__ import annotations
+
+from reed.store.snippets import PAGE_BYTES
+
+# A type may not be redefined between the check of a content and the COMMIT of its write.
+_TYPED = "typed AS MATERIALIZED (SELECT FROM types WHERE name = {type} AND revision = {revision}::bigint FOR KEY SHARE)"
+# Fields that must be unique, and whose value another snippet has.
+_IS_FREE = (
+    "NOT EXISTS (SELECT FROM unnest({fields}::text[], {values}::text[]) AS new (field, value)"
+    " JOIN fields USING (field, value) WHERE fields.type = {type} AND is_unique AND fields.id <> {id}::uuid)"
+)
+_NAME_IS_FREE = (
+    "({name} = '' OR NOT EXISTS (SELECT FROM snippets other"
+    " WHERE other.name = {name} AND other.name <> '' AND other.id <> {id}::uuid))"
+)
+_LOGGED = (
+    "logged AS (INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
+    " SELECT $1::uuid, $2::bigint, $3::int, {values} FROM made)"
+)
+_QUEUED = (
+    "queued AS (INSERT INTO unindexed (id) SELECT id FROM made ON CONFLICT (id) DO UPDATE"
+    " SET at = excluded.at, claimed = '-infinity', attempts = 0)"
+)
+
+
+def _create(*, with_unique: bool, with_index: bool) -> str:
+    free = _IS_FREE.format(fields="$11", values="$12", type="$5", id="$4")
+    parts = [
+        _TYPED.format(type="$5", revision="$6"),
+        "made AS (INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
+        f" SELECT $4::uuid, $5, $7, 1, $8::bigint, $8::bigint, $9 FROM typed{f' WHERE {free}' if with_unique else ''}"
+        " ON CONFLICT DO NOTHING RETURNING id)",
+        _LOGGED.format(values="'snippet.created', id, $5, $7, 1, $8::bigint, $10"),
+        *([_QUEUED] if with_index else []),
+    ]
+    return f"WITH {', '.join(parts)} SELECT FROM made"
+
+
+def _restore_new(*, with_index: bool) -> str:
+    parts = [
+        _TYPED.format(type="$5", revision="$6"),
+        "made AS (INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
+        " SELECT $4::uuid, $5, $7, $8::bigint, $9::bigint, $10::bigint, $11 FROM typed"
+        f" WHERE {_IS_FREE.format(fields='$14', values='$15', type='$5', id='$4')}"
+        " ON CONFLICT DO NOTHING RETURNING id)",
+        _LOGGED.format(values="'snippet.created', id, $5, $7, $8::bigint, $12::bigint, $13"),
+        *([_QUEUED] if with_index else []),
+    ]
+    return f"WITH {', '.join(parts)} SELECT FROM made"
+
+
+def _replace(*, with_index: bool) -> str:
+    """Every column of a snippet, whose version is still $16."""
+    parts = [
+        _TYPED.format(type="$5", revision="$6"),
+        "made AS (UPDATE snippets SET type = $5, name = $7, version = $8::bigint, created_at = $9::bigint,"
+        " updated_at = $10::bigint, content = $11 FROM typed WHERE id = $4::uuid AND version = $16::bigint"
+        f" AND {_NAME_IS_FREE.format(name='$7', id='$4')}"
+        f" AND {_IS_FREE.format(fields='$14', values='$15', type='$5', id='$4')} RETURNING id)",
+        _LOGGED.format(values="'snippet.updated', id, $5, $7, $8::bigint, $12::bigint, $13"),
+        *([_QUEUED] if with_index else []),
+    ]
+    return f"WITH {', '.join(parts)} SELECT FROM made"
+
+
+_RENAME = (
+    "WITH made AS (UPDATE snippets SET name = $5, version = version + 1, updated_at = $6::bigint"
+    f" WHERE id = $4::uuid AND version = $7::bigint AND {_NAME_IS_FREE.format(name='$5', id='$4')}"
+    " RETURNING id, type, version), "
+    + _LOGGED.format(values="'snippet.updated', id, type, $5, version, $6::bigint, $8")
+    + " SELECT FROM made"
+)
+_DELETE = (
+    "WITH made AS (DELETE FROM snippets WHERE id = $4::uuid AND version = $5::bigint"
+    " AND NOT EXISTS (SELECT FROM bonds WHERE parent = $4::uuid)"
+    " AND NOT EXISTS (SELECT FROM bonds WHERE child = $4::uuid)"
+    " RETURNING id, type, name, version),"
+    " drop_fields AS (DELETE FROM fields WHERE id IN (SELECT id FROM made)),"
+    " drop_queued AS (DELETE FROM unindexed WHERE id IN (SELECT id FROM made)), "
+    + _LOGGED.format(values="'snippet.deleted', id, type, name, version, $6::bigint, $7")
+    + " SELECT FROM made"
+)
+
+# $4 id, $5 parent, $6 child, $7 weight, $8 path, $9 and $10 their types, $11 revision of the parent's type, $12 time;
+# $13 and $14 the types with a max_depth, and it. `down` from the child must not reach the parent.
+_BOND = (
+    "WITH RECURSIVE "
+    + _TYPED.format(type="$9", revision="$11")
+    + ", down AS (SELECT $6::uuid AS id UNION SELECT child FROM bonds JOIN down ON parent = down.id),"
+    " up AS (SELECT $5::uuid AS id, 0 AS distance UNION SELECT parent, distance + 1 FROM bonds JOIN up ON child = up.id"
+    "   WHERE distance < (SELECT max(depth) FROM unnest($14::bigint[]) AS depth)),"
+    " room AS (SELECT min(depth - distance) AS levels FROM up JOIN snippets USING (id)"
+    "   JOIN unnest($13::text[], $14::bigint[]) AS limits (type, depth) USING (type)),"
+    " below AS (SELECT $6::uuid AS id, 1 AS level"
+    "   UNION SELECT child, level + 1 FROM bonds JOIN below ON parent = below.id"
+    "   WHERE level <= (SELECT levels FROM room)),"
+    " made AS (INSERT INTO bonds (parent, weight, path, child, id)"
+    "   SELECT $5::uuid, $7::int, $8, $6::uuid, $4::uuid FROM typed"
+    "   WHERE NOT EXISTS (SELECT FROM down WHERE id = $5::uuid)"
+    "   AND NOT EXISTS (SELECT FROM bonds WHERE parent = $5::uuid AND child = $6::uuid)"
+    "   AND EXISTS (SELECT FROM snippets WHERE id = $5::uuid AND type = $9)"
+    "   AND EXISTS (SELECT FROM snippets WHERE id = $6::uuid AND type = $10)"
+    "   AND coalesce((SELECT levels FROM room) >= (SELECT max(level) FROM below), true)"
+    "   ON CONFLICT DO NOTHING RETURNING id), "
+    + _LOGGED.format(values="'bonded', id, '', '', 0, $12::bigint, ''")
+    + " SELECT FROM made"
+)
+_UNBOND = (
+    "WITH made AS (DELETE FROM bonds WHERE parent = $4::uuid AND child = $5::uuid RETURNING id), "
+    + _LOGGED.format(values="'unbonded', id, '', '', 0, $6::bigint, ''")
+    + " SELECT FROM made"
+)
+
+_AT_VERSION = "FROM snippets WHERE id = $1::uuid AND version = $2::bigint"
+_OWN_LINE = "changes WHERE core = $1::uuid AND n = $2::bigint AND k = $3::int"
+
+WRITES = {
+    "create": _create(with_unique=False, with_index=False),
+    "create_indexed": _create(with_unique=False, with_index=True),
+    "create_unique": _create(with_unique=True, with_index=False),
+    "create_unique_indexed": _create(with_unique=True, with_index=True),
+    "restore": _restore_new(with_index=False),
+    "restore_indexed": _restore_new(with_index=True),
+    "replace": _replace(with_index=False),
+    "replace_indexed": _replace(with_index=True),
+    "rename": _RENAME,
+    "delete": _DELETE,
+    # Before a delete with cascade. The snippet is locked first, so that all of it happens or nothing.
+    "hold": f"SELECT {_AT_VERSION} FOR UPDATE",
+    "drop_bonds_below": f"DELETE FROM bonds WHERE parent = $1::uuid AND EXISTS (SELECT {_AT_VERSION})",
+    "drop_bonds_above": f"DELETE FROM bonds WHERE child = $1::uuid AND EXISTS (SELECT {_AT_VERSION})",
+    "put_fields": (
+        "INSERT INTO fields (type, field, value, id, is_unique) SELECT type, field, value, id, is_unique FROM"
+        f" (SELECT type, id FROM {_OWN_LINE}) AS line,"
+        " unnest($4::text[], $5::text[], $6::boolean[]) AS new (field, value, is_unique)"
+    ),
+    "drop_fields": f"DELETE FROM fields USING (SELECT id FROM {_OWN_LINE}) AS line WHERE fields.id = line.id",
+    # Bonds are checked and made one after another, on whichever core.
+    "lock_bonds": "SELECT FROM head WHERE what = 'bonds' FOR UPDATE",
+    "bond": _BOND,
+    "unbond": _UNBOND,
+    "mark": (
+        "INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid"
+        " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+    ),
+    "subscribe": (
+        "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
+        " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
+    ),
+    "ack": (
+        "UPDATE subscribers SET told = $4::bigint, k = $5::int, lost = 0"
+        " WHERE name = $1 AND leader = $2::uuid AND generation = $3::bigint"
+    ),
+    "end_batch": (
+        "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last)"
+        " INSERT INTO batches (seq, core, n) SELECT last, $1::uuid, $2::bigint FROM next"
+        " RETURNING seq"
+    ),
+    # Was the batch committed? This waits while nobody knows. If it never happened, it cannot happen any more.
+    "resolve": (
+        "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last),"
+        " made AS (INSERT INTO batches (seq, core, n) SELECT last, $1::uuid, $2::bigint FROM next"
+        "   ON CONFLICT (core, n) DO NOTHING RETURNING core, n)"
+        " INSERT INTO changes (core, n, k, kind, type, name, version, at, made_by)"
+        " SELECT core, n, -1, 'never', '', '', 0, 0, '' FROM made"
+    ),
+    "outcome": (
+        "SELECT seq, k FROM batches LEFT JOIN changes USING (core, n) WHERE core = $1::uuid AND n = $2::bigint"
+    ),
+    "notify": "SELECT pg_notify('reed', $1)",
+}
+
+COLUMNS = "id::text, type, name, version, created_at, updated_at, content"
+
+
+def _page(condition: str) -> str:
+    """Up to $2 snippets after $1, as many as fit into a page, but one at least; the last column: are there more?"""
+    return (
+        f"SELECT {COLUMNS}, found > count(*) OVER () FROM"
+        f" (SELECT *, sum(size) OVER (ORDER BY id) AS total, row_number() OVER (ORDER BY id) AS number,"
+        f"   count(*) OVER () AS found FROM"
+        f"   (SELECT * FROM snippets WHERE {condition} id > $1::uuid ORDER BY id LIMIT $2::int + 1) AS next) AS sized"
+        f" WHERE number = 1 OR (number <= $2::int AND total <= {PAGE_BYTES}) ORDER BY id"
+    )
+
+
+READS = {
+    "by_id": f"SELECT {COLUMNS} FROM snippets WHERE id = $1::uuid",
+    "by_name": f"SELECT {COLUMNS} FROM snippets WHERE name = $1 AND name <> ''",
+    "by_prefix": "SELECT id::text FROM snippets WHERE id BETWEEN $1::uuid AND $2::uuid ORDER BY id LIMIT $3::int",
+    "names": ("SELECT name FROM snippets WHERE name <> '' AND name >= $1 AND name < $2 ORDER BY name LIMIT $3::int"),
+    "near_names": (
+        "(SELECT name FROM snippets WHERE name <> '' AND name >= $1 ORDER BY name LIMIT 8)"
+        " UNION ALL (SELECT name FROM snippets WHERE name <> '' AND name < $1 ORDER BY name DESC LIMIT 8)"
+    ),
+    "page": _page(""),
+    "page_of_type": _page("type = $3 AND"),
+    "holder_of_value": (
+        "SELECT field, coalesce(nullif(name, ''), id::text) FROM unnest($3::text[], $4::text[]) AS new (field, value)"
+        " JOIN fields USING (field, value) JOIN snippets USING (id)"
+        " WHERE fields.type = $1 AND is_unique AND fields.id <> $2::uuid ORDER BY field LIMIT 1"
+    ),
+    "bonds_of": "SELECT FROM bonds WHERE parent = $1::uuid OR child = $1::uuid LIMIT 1",
+    "bond_of": "SELECT FROM bonds WHERE parent = $1::uuid AND child = $2::uuid LIMIT 1",
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
+    "revisions": "SELECT name, revision FROM types",
+    "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
+    # $5: how many are passed over, because more wait than may.
+    "next_event": (
+        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, $5::int"
+        " FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > ($1::bigint, $2::int)"
+        " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k OFFSET $5::int LIMIT 1"
+    ),
+}
+
+# The follower's: what other cores have done, and who delivers events to a plugin.
+FOLLOWER = {
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
+    "news": (
+        "SELECT seq, core::text, n, k, kind, id::text, type, name, version, changes.at, made_by"
+        " FROM batches LEFT JOIN changes USING (core, n)"
+        " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
+        " ORDER BY seq, k"
+    ),
+    "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
+    "lead": (
+        "UPDATE subscribers SET leader = $2::uuid,"
+        " generation = generation + (leader IS DISTINCT FROM $2::uuid)::int,"
+        " lease = clock_timestamp() + make_interval(secs => $3::float)"
+        " WHERE name = $1 AND (leader = $2::uuid OR lease < clock_timestamp() OR leader IS NULL)"
+        " RETURNING generation, told, k, lost, kinds::text"
+    ),
+    # A plugin that no core has any more.
+    "forget": (
+        "DELETE FROM subscribers WHERE name = $1 AND NOT EXISTS (SELECT FROM cores WHERE core <> $2::uuid"
+        " AND seen > now() - interval '10 s' AND registry ? $1)"
+    ),
+    "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
+    "waiting": (
+        "SELECT name, (SELECT count(*) FROM (SELECT FROM batches JOIN changes USING (core, n)"
+        "   WHERE (seq, changes.k) > (told, subscribers.k) AND kind = ANY (kinds) AND made_by <> subscribers.name"
+        "   LIMIT $2::int) AS lines)"
+        " FROM subscribers WHERE name = ANY ($1::text[])"
+    ),
+    "figures": (
+        "SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
+        " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
+        " pg_database_size(current_database())"
+    ),
+    "cores": "SELECT core::text, name, version, extract(epoch FROM now() - started)::bigint, registry::text"
+    " FROM cores WHERE seen > now() - interval '10 s' AND core <> $1::uuid ORDER BY name, core",
+    "appear": (
+        "INSERT INTO cores (core, name, version, started, seen, registry)"
+        " VALUES ($1::uuid, $2, $3, now(), now(), $4::jsonb)"
+        " ON CONFLICT (core) DO UPDATE SET seen = now(), registry = excluded.registry"
+    ),
+    "leave": "DELETE FROM cores WHERE core = $1::uuid OR seen < now() - interval '1 day'",
+    # What no core has to read any more: older than ten minutes, and told to every plugin, unless too much waits for it.
+    "trim": (
+        "WITH bound AS (SELECT least((SELECT max(seq) FROM batches WHERE at < now() - interval '10 min'),"
+        " greatest((SELECT min(told) FROM subscribers), (SELECT last FROM head WHERE what = 'batches') - $1::bigint))"
+        " AS seq),"
+        " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound"
+        " WHERE old.seq <= bound.seq ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED)"
+        " RETURNING seq, core, n),"
+        " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
+        " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
+        " AND EXISTS (SELECT FROM gone)"
+    ),
+}

@@ -1,0 +1,251 @@
+"""The connection that writes: all writes of a turn are one transaction, and while one is out the next ones wait.
+
+    put ── queued ── commit ── batch (core, n) ──┬─ committed ──▶ each write: `done`, or `refused` if it had no effect
+                        ▲                        ├─ an error ───▶ rolled back: each write in a batch of its own
+                        │                        └─ lost ───────▶ in doubt: asked until the answer is certain
+                        └── it never happened: the same writes again ──┘
+
+A batch ends with its number in `batches`, which is unique: inserting it again shows whether the batch was committed,
+and if it was not, keeps it from being committed later. Which of its writes took effect their lines in `changes` say.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reed.errors import CallError, OutcomeUnknown, StoreUnavailable
+from reed.store.base import Failed
+from reed.store.context import StoreLoop
+from reed.store.postgres.connection import Connection, Failure, Lost, Params, Results, ServerError, Statement
+
+MAX_LINES = 1000  # of a batch: an event's id has room for them
+MAX_BYTES = 8 * 1024 * 1024
+WAIT_SECONDS = 10.0  # for a connection, or for a lock
+DOUBT_SECONDS = 60.0  # until the callers of a batch in doubt are told so
+
+_LOOK_AGAIN = frozenset({"23505", "23503"})  # another core was first, between the check and the write
+_TRY_AGAIN = frozenset({"40001", "40P01", "55P03", "57014"})  # a deadlock, or a lock that another core holds
+_READ_ONLY = "25006"  # a standby, or a primary that is being replaced
+
+
+class Step(NamedTuple):
+    """A statement of a write."""
+
+    name: str
+    params: Params
+    is_marked: bool = True  # it takes (core, n, k) first
+
+
+class Line(NamedTuple):
+    """The place of a committed change in the log of all cores."""
+
+    seq: int
+    k: int
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    steps: Sequence[Step]
+    done: Callable[[Line], None]  # committed
+    refused: Callable[[], None]  # it had no effect: look again why
+    failed: Failed
+    decides: int = 0  # the step that returns a row if the write takes effect
+    has_line: bool = True  # else it always takes effect
+    since: float = 0.0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    n: int
+    writes: list[Write]
+    since: float
+
+
+class Writer:
+    def __init__(
+        self,
+        loop: StoreLoop,
+        core: str,
+        connection: Connection,
+        on_due: Callable[[], None],
+        bug: Callable[[BaseException], None],
+    ) -> None:
+        """`bug` logs what a caller's callback has raised."""
+        self.commits = 0
+        self.tells_others = False  # there are other cores: NOTIFY them after each commit
+        self._loop = loop
+        self._core = core.encode()
+        self._connection = connection
+        self._on_due = on_due
+        self._queue: deque[Write] = deque()
+        self._alone: deque[Write] = deque()  # each in a batch of its own
+        self._is_alone_next = False
+        self._out: _Batch | None = None
+        self._doubt: _Batch | None = None
+        self._is_asking = False
+        self._n = 0
+        self._bug = bug
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._queue or self._alone or self._out or self._doubt)
+
+    def put(self, write: Write) -> None:
+        """Write it with the next batch."""
+        write.since = self._loop.now()
+        write.size = sum(len(param) for step in write.steps for param in step.params if param is not None)
+        self._queue.append(write)
+        self._on_due()
+
+    def commit(self) -> None:
+        """Send the next batch, if none is out."""
+        if self._connection.is_ready:
+            if self._doubt is not None:
+                self._ask(self._doubt)
+            elif self._out is None and (self._alone or self._queue):
+                self._send()
+            self._connection.flush()
+
+    def tick(self, now: float) -> None:
+        """Give up what waits too long."""
+        if self._out is None:
+            for queue in (self._alone, self._queue):
+                while queue and now - queue[0].since > WAIT_SECONDS:
+                    _call(self._bug, queue.popleft().failed, _unavailable())
+        if self._doubt is not None and now - self._doubt.since > DOUBT_SECONDS:
+            writes, self._doubt.writes = self._doubt.writes, []
+            for write in writes:
+                _call(self._bug, write.failed, _unknown())
+        self.commit()
+
+    def _send(self) -> None:
+        if self._alone and (self._is_alone_next or not self._queue):
+            writes = [self._alone.popleft()]
+            self._is_alone_next = False
+        else:
+            writes = self._next_writes()
+            self._is_alone_next = True
+        self._n += 1
+        batch = self._out = _Batch(self._n, writes, self._loop.now())
+        n = str(batch.n).encode()
+        statements = []
+        for k, write in enumerate(writes):
+            mark = (self._core, n, str(k).encode())
+            for name, params, is_marked in write.steps:
+                statements.append(Statement(name, (*mark, *params) if is_marked else params))
+        statements.append(Statement("end_batch", (self._core, n)))
+        self._connection.send(statements, self._committed, self._failed)
+
+    def _next_writes(self) -> list[Write]:
+        writes: list[Write] = []
+        room = MAX_BYTES
+        while self._queue and len(writes) < MAX_LINES and (not writes or self._queue[0].size <= room):
+            write = self._queue.popleft()
+            writes.append(write)
+            room -= write.size
+        return writes
+
+    def _committed(self, results: Results) -> None:
+        batch, self._out = self._out, None
+        assert batch is not None
+        self.commits += 1
+        seq = int(results[-1].get_value(0, 0) or b"")
+        took_effect, at = [], 0
+        for write in batch.writes:
+            took_effect.append(not write.has_line or results[at + write.decides].ntuples > 0)
+            at += len(write.steps)
+        self._tell(batch, seq, took_effect)
+
+    def _tell(self, batch: _Batch, seq: int, took_effect: Sequence[bool]) -> None:
+        for k, write in enumerate(batch.writes):
+            if took_effect[k]:
+                _call(self._bug, write.done, Line(seq, k))
+            else:
+                _call(self._bug, write.refused)
+        if self.tells_others:
+            self._connection.send((Statement("notify", (self._core,)),), _ignore, _ignore)
+        self._on_due()
+
+    def _failed(self, failure: Failure) -> None:
+        batch, self._out = self._out, None
+        assert batch is not None
+        if isinstance(failure, Lost):
+            self._doubt = batch
+        elif failure.sqlstate == _READ_ONLY:
+            self._queue.extendleft(reversed(batch.writes))
+            self._connection.lose("the server takes no writes")
+        elif len(batch.writes) > 1:
+            self._alone.extend(batch.writes)
+        else:
+            self._refused_by_server(batch.writes[0], failure)
+        self._on_due()
+
+    def _refused_by_server(self, write: Write, error: ServerError) -> None:
+        if error.sqlstate in _LOOK_AGAIN:
+            _call(self._bug, write.refused)
+        elif error.sqlstate in _TRY_AGAIN:
+            self._alone.append(write)  # `tick` ends that
+        else:
+            _call(self._bug, write.failed, error.as_call_error())
+
+    # A batch in doubt.
+
+    def _ask(self, batch: _Batch) -> None:
+        if self._is_asking:
+            return
+        self._is_asking = True
+        name = (self._core, str(batch.n).encode())
+        self._connection.send((Statement("resolve", name),), lambda _: self._read_outcome(batch), self._asked_in_vain)
+
+    def _read_outcome(self, batch: _Batch) -> None:
+        name = (self._core, str(batch.n).encode())
+        self._connection.send(
+            (Statement("outcome", name),), lambda results: self._resolved(batch, results), self._asked_in_vain
+        )
+        self._connection.flush()
+
+    def _asked_in_vain(self, failure: Failure) -> None:
+        """The old transaction still holds its locks, or the connection was lost again: `tick` asks again."""
+        self._is_asking = False
+        if isinstance(failure, ServerError) and failure.sqlstate == _READ_ONLY:
+            self._connection.lose("the server takes no writes")
+
+    def _resolved(self, batch: _Batch, results: Results) -> None:
+        self._is_asking, self._doubt = False, None
+        rows = results[0]
+        lines = {int(k) for row in range(rows.ntuples) if (k := rows.get_value(row, 1)) is not None}
+        if -1 in lines:
+            self._queue.extendleft(reversed(batch.writes))
+        else:
+            seq = int(rows.get_value(0, 0) or b"")
+            self._tell(batch, seq, [not write.has_line or k in lines for k, write in enumerate(batch.writes)])
+        self._on_due()
+
+
+def _call(bug: Callable[[BaseException], None], callback: Callable[..., None], *arguments: object) -> None:
+    """One caller's bug is not the others'."""
+    try:
+        callback(*arguments)
+    except Exception as error:  # noqa: BLE001
+        bug(error)
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _unavailable() -> CallError:
+    return StoreUnavailable(
+        f"the database could not be reached within {WAIT_SECONDS:g} s; nothing was written", hint="retry"
+    )
+
+
+def _unknown() -> CallError:
+    return OutcomeUnknown(
+        "the connection to the database was lost during a COMMIT, and the outcome is not known",
+        hint="read the snippet before you write it again",
+    )

@@ -1,0 +1,189 @@
+"""All writes: to those of snippets come bonds, types and the search index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, Malformed, NotFound
+from reed.store.base import Done, Failed
+from reed.store.postgres.checks import Then, label
+from reed.store.postgres.operation import Operation
+from reed.store.postgres.reads import Rows, array_of
+from reed.store.postgres.restores import Restores
+from reed.store.postgres.writer import Line, Step
+from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type
+from reed.store.workers import THE_STORE, Origin
+from reed.wire.snippets import Record
+
+MAX_PATH = 65535  # bytes
+
+
+class Writes(Restores):
+    # Bonds.
+
+    def bond(
+        self,
+        parent: str,
+        child: str,
+        weight: int,
+        path: str,
+        done: Done[str],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        if not -(1 << 31) <= weight < 1 << 31:
+            raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
+        if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
+            raise Malformed("path: too long, or contains NUL", hint=f"at most {MAX_PATH} bytes")
+
+        def attempt(operation: Operation) -> None:
+            def bond(above: Record, below: Record) -> None:
+                if above.id == below.id:
+                    raise Conflict(f"{label(above)} cannot be its own parent")
+                self._types.catalog.get(above.snippet_type).check_child(below.snippet_type)
+                now = self._clock()
+                _, bond_id = self._ids.next(now)
+
+                def written(line: Line) -> None:
+                    self._last_batch = max(self._last_batch, line.seq)
+                    self._bonds.add(line.seq, 1)
+                    self._records.wrote(line.seq, bond_id, None)
+                    finish()
+
+                def finish() -> None:
+                    operation.finish(lambda: done(bond_id))
+
+                if operation.is_fresh:
+                    # The worker makes it, or says why not.
+                    arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
+                    self._submit(
+                        "bond",
+                        (*arguments, weight, path, now // 1000),
+                        lambda _: self._count_bonds(finish),
+                        operation.refuse,
+                        operation.job_origin,
+                    )
+                    return
+                limits = self._types.limits
+                params = [
+                    bond_id.encode(),
+                    above.id.encode(),
+                    below.id.encode(),
+                    str(weight).encode(),
+                    path.encode(),
+                    above.snippet_type.encode(),
+                    below.snippet_type.encode(),
+                    self._types.revision(above.snippet_type),
+                    str(now // 1000).encode(),
+                    array_of(list(limits)),
+                    array_of([str(limit) for limit in limits.values()]),
+                ]
+                steps = [Step("lock_bonds", (), is_marked=False), Step("bond", params)]
+                operation.write(steps, written, decides=1)
+
+            self._both(operation, parent, child, bond)
+
+        self._operation(origin, failed, attempt)
+
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        def attempt(operation: Operation) -> None:
+            def unbond(above: Record, below: Record) -> None:
+                def written(line: Line) -> None:
+                    self._last_batch = max(self._last_batch, line.seq)
+                    self._bonds.add(line.seq, -1)
+                    self._records.wrote(line.seq, "", None)
+                    operation.finish(lambda: done(None))
+
+                def write() -> None:
+                    params = above.id.encode(), below.id.encode(), str(self._clock() // 1000).encode()
+                    operation.write((Step("unbond", params),), written)
+
+                def found(rows: Rows) -> None:
+                    def check() -> None:
+                        if not rows.ntuples:
+                            raise NotFound(
+                                f"{label(below)} is not a child of {label(above)}",
+                                hint="`reed schema tree` shows the bonds there are",
+                            )
+                        write()
+
+                    operation.guard(check)
+
+                if operation.is_fresh:
+                    self._reader.ask("bond_of", (above.id.encode(), below.id.encode()), found, operation.refuse)
+                else:
+                    write()
+
+            self._both(operation, parent, child, unbond)
+
+        self._operation(origin, failed, attempt)
+
+    def _both(self, operation: Operation, parent: str, child: str, then: Callable[[Record, Record], None]) -> None:
+        def find(ref: str, found: Then) -> None:
+            record = None if operation.is_fresh else self._records.get(ref)
+            if record is not None:
+                found(record)
+            else:
+                self._find(ref, lambda record: operation.guard(lambda: found(record)), operation.refuse)
+
+        find(parent, lambda above: find(child, lambda below: then(above, below)))
+
+    # Types and the search index.
+
+    def define(
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, origin: Origin = THE_STORE
+    ) -> None:
+        """A worker compiles it and defines it, in a transaction of its own."""
+        definition = bytes(definition)
+        check_definition(type_name, definition)
+
+        def attempt(operation: Operation) -> None:
+            def write() -> None:
+                arguments = self._conninfo, self._deadlines.job.seconds, type_name, definition, self._clock() // 1000
+                self._submit("define", arguments, lambda found: operation.guard(lambda: defined(found)), refuse, origin)
+
+            def defined(revision: int) -> None:
+                self._types.load([(type_name, revision, definition)])
+                self._records.forget()
+                self._index.touched()
+                self._last_batch += 1  # at least: a search waits for what is to be indexed again
+                operation.finish(lambda: done(revision == 1))
+
+            def refuse(error: CallError) -> None:
+                operation.finish(lambda: failed(_refused(type_name, error)))
+
+            if len(definition) <= MAX_DEFINITION_IN_LOOP:
+                new = compile_type(type_name, definition, for_loop=True)
+                if new.schema is None or new.schema.is_compiled:
+                    write()
+                    return
+            self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+
+        self._operation(origin, failed, attempt)
+
+    def index(self, ref: str, done: Done[int], failed: Failed) -> None:
+        def attempt(operation: Operation) -> None:
+            def mark(snippet_id: str, count: int) -> None:
+                def written(line: Line) -> None:
+                    self._last_batch = max(self._last_batch, line.seq)
+                    self._index.touched()
+                    self._index.when_caught_up(line.seq, lambda error: failed(error) if error else done(count))
+                    operation.finish(lambda: None)
+
+                operation.write((Step("mark", (snippet_id.encode(),), is_marked=False),), written, has_line=False)
+
+            if ref:
+                self._current(operation, ref, lambda record: mark(record.id, 1))
+            else:
+                mark("", self._snippets.value)
+
+        self._operation(THE_STORE, failed, attempt)
+
+
+def _refused(type_name: str, error: CallError) -> CallError:
+    if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
+        return error
+    return Invalid(
+        f"type {type_name!r}: schema: validating takes too long: {error.message}",
+        hint="a definition that refers to itself twice for the same value never ends; make it simpler",
+    )
