@@ -1,10 +1,8 @@
-"""`reed serve` in a process of its own: started, awaited until it serves, stopped.
+"""`reed serve` in a process of its own.
 
-    start(command(…)) ──┬─ READY=1 (NOTIFY_SOCKET)    CoreProcess: stop() it, or detach() and let it run
-                        ├─ the process exited         ReedError with the end of the log
-                        └─ START_TIMEOUT              the same; the process is stopped
-
-Every wait ends with the event: the core's message, or its pidfd. Only where pidfds are refused is the exit polled.
+start(command(…)) ──┬─ READY=1 (NOTIFY_SOCKET)    CoreProcess: stop() it, or detach() and let it run
+                    ├─ the process exited         ReedError with the end of the log
+                    └─ START_TIMEOUT              the same; the process is stopped
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ _LOG_LINES = 10
 
 
 def command(*flags: str) -> list[str]:
-    """The command line of `reed serve`; -P keeps modules of the working directory out of the core."""
+    """-P keeps modules of the working directory out of the core."""
     return [sys.executable, "-P", "-m", "reed", "serve", *flags]
 
 
@@ -42,9 +40,9 @@ def start(
     environ: Mapping[str, str] | None = None,
     new_session: bool = False,
 ) -> CoreProcess:
-    """Run a command line that executes `reed serve`; returns when the core serves. Its output is appended to `log`.
+    """Run a command line that executes `reed serve`, until the core serves. Its output is appended to `log`.
 
-    Raises ReedError with the end of the log if the core does not start.
+    Raises ReedError with the end of the log.
     """
     with log.open("ab") as output, NotifySocket() as ready:
         since = output.tell()
@@ -64,11 +62,11 @@ def start(
 
 
 class NotifySocket:
-    """A context manager: the datagram socket on which one core announces that it serves (sd_notify)."""
+    """The datagram socket on which a core announces that it serves (sd_notify)."""
 
     def __enter__(self) -> NotifySocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind("")  # the kernel chooses an abstract name: a path may be too long
+        self._socket.bind("")  # an abstract name, since a path may be too long
         self.address = "@" + self._socket.getsockname()[1:].decode()
         return self
 
@@ -86,7 +84,7 @@ class NotifySocket:
 
 
 class CoreProcess:
-    """A child process that is, or becomes, a core. `returncode` is that of subprocess.Popen; None while it runs."""
+    """A child process that is, or becomes, a core. `returncode` is as in subprocess.Popen."""
 
     def __init__(self, pid: int, log: Path) -> None:
         self.pid = pid
@@ -95,7 +93,7 @@ class CoreProcess:
         self._handle = ProcessHandle(pid)
 
     def wait_until_ready(self, ready: NotifySocket, since: int = 0) -> None:
-        """Raises ReedError with what was logged from the byte `since` on; the process has ended then."""
+        """Raises ReedError with what was logged from byte `since` on; the process has then ended."""
         deadline = time.monotonic() + START_TIMEOUT
         try:
             while not ready.is_ready():
@@ -109,12 +107,12 @@ class CoreProcess:
             raise
 
     def poll(self) -> int | None:
-        """The return code, None while the process runs."""
+        """None while the process runs."""
         if self.returncode is not None:
             return self.returncode
         try:
             result = self._handle.wait()
-        except ChildProcessError:  # the kernel reaped it, because this process ignores SIGCHLD
+        except ChildProcessError:  # reaped by the kernel, because this process ignores SIGCHLD
             self.returncode = 0
         else:
             if result is None:
@@ -124,7 +122,7 @@ class CoreProcess:
         return self.returncode
 
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
-        """Wait until the process has exited; its return code. Raises ReedError after the timeout."""
+        """Raises ReedError after the timeout."""
         deadline = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() >= deadline:
@@ -133,21 +131,20 @@ class CoreProcess:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Nothing happens if the process has ended."""
+        """No error if the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)  # an unreaped child keeps its pid
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> int:
-        """SIGTERM, and SIGKILL after the timeout. The return code."""
+        """SIGTERM, and SIGKILL after the timeout."""
         self.send_signal(signal.SIGTERM)
-        self.send_signal(signal.SIGCONT)  # a suspended process would handle SIGTERM only when it is resumed
+        self.send_signal(signal.SIGCONT)  # a suspended process would not handle SIGTERM
         try:
             return self.wait(timeout)
         except ReedError:
             return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL. The return code."""
         self.send_signal(signal.SIGKILL)
         return self.wait()
 
@@ -156,7 +153,6 @@ class CoreProcess:
         self._handle.close()
 
     def error(self, message: str, since: int = 0) -> ReedError:
-        """`message` with the last lines of the log."""
         return ReedError(f"{message}; the end of {self._log}:\n{_last_lines(self._log, since)}")
 
     def exit_error(self) -> ReedError:
@@ -165,7 +161,7 @@ class CoreProcess:
 
 
 def wait_for_exit(process: ProcessHandle, timeout: float) -> bool:
-    """False if the process, which need not be a child, still runs after `timeout` seconds."""
+    """False after the timeout. The process need not be a child."""
     deadline = time.monotonic() + timeout
     while not process.has_ended():
         if time.monotonic() >= deadline:
@@ -175,7 +171,6 @@ def wait_for_exit(process: ProcessHandle, timeout: float) -> bool:
 
 
 def _last_lines(log: Path, since: int = 0) -> str:
-    """The last lines of a log after the byte `since`, indented."""
     try:
         with log.open("rb") as file:
             file.seek(since)
@@ -186,7 +181,7 @@ def _last_lines(log: Path, since: int = 0) -> str:
 
 
 def _wait(process: ProcessHandle, deadline: float, *readers: int) -> None:
-    """Return when the process has exited, a reader is readable or the deadline has passed. It may return early."""
+    """Until the process has exited, a reader is readable, or the deadline has passed; may return early."""
     poller = select.poll()
     for fd in (process.fd, *readers):
         if fd >= 0:

@@ -175,6 +175,7 @@ class Daemon:
             max_events=self.config.limits.queued_events,
             on_news=self._on_news,
             warn=self.log.error,
+            registry=self._registry_digests,
         )
         store = open_store(self.config.store, context)
         stack.callback(store.close)
@@ -250,6 +251,10 @@ class Daemon:
         message = SignalMessage.unpack(frame.payload)
         broadcast = bool(frame.flags & Flag.BROADCAST)
         signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
+
+    def _registry_digests(self) -> dict[str, str]:
+        """What is the same on every machine of a row, to compare cores that share a store."""
+        return {name: plugin.newest_row.shared for name, plugin in self.supervisor.plugins.items()}
 
     def _system_stats(self) -> dict[str, Any]:
         return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts

@@ -1,9 +1,5 @@
 """JSON of callers and plugins: a short text is parsed in the loop, a long one in a worker (workers.md).
 
-    PLUGIN_SEND ── input ────── check, in the order of its connection ── the plugin gets it
-    BROADCAST   ── an answer ── check_answer ─────────────────────────── part of the response
-    filter      ── its answer ─ filter_result ────────────────────────── the content that is written
-
 16 MB of `[[],[],…]` take seconds to parse.
 """
 

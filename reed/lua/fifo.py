@@ -43,7 +43,7 @@ class FifoPaths:
         return self._open(f"{self.plugin}{ARROW}{target}", f"to/{target}", os.O_WRONLY)
 
     def changed_at(self) -> int:
-        """In ns; 0 if unknown."""
+        """mtime of the folder in ns; 0 if unknown."""
         try:
             return os.stat(self._fifos).st_mtime_ns
         except OSError:

@@ -262,7 +262,7 @@ class Store(Protocol):
         """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        """Call it when every write that was begun has ended."""
+        """Call it when every write that was begun before has ended, whatever is begun meanwhile."""
 
     def stats(self) -> dict[str, Any]:
         """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""

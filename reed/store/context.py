@@ -47,3 +47,4 @@ class StoreContext:
     max_events: int  # that wait for one subscriber
     on_news: Callable[[], None]  # events were committed
     warn: Callable[[str], None]
+    registry: Callable[[], Mapping[str, str]] = dict  # by plugin, what cores are to agree on

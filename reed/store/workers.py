@@ -111,6 +111,21 @@ class OrderedJobs:
     def is_idle(self) -> bool:
         return not self._away
 
+    def when_back(self, done: Callable[[], None]) -> None:
+        """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
+        left = len(self._away)
+
+        def back() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done()
+
+        for waiting in self._away.values():
+            waiting.append(back)
+        if not left:
+            done()
+
     def has_away(self, origin: Origin) -> bool:
         return bool(self._away) and origin in self._away
 
@@ -130,10 +145,22 @@ class OrderedJobs:
         origin: Origin,
     ) -> None:
         """Only from an operation that was begun `in_order`."""
+        back = self.leave(origin, failed)
+        self._workers.submit(
+            kind,
+            arguments,
+            lambda answer: back(lambda: done(answer)),
+            lambda error: back(lambda: failed(error)),
+            origin=origin,
+            deadline=self._deadline,
+        )
+
+    def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
+        """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
+        then what has waited, until another one is away."""
         self._away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
-            """Carry on with this operation, then with those that waited, until another job is away."""
             waiting = self._away.pop(origin)
             try:
                 run(callback, failed)
@@ -143,14 +170,7 @@ class OrderedJobs:
                 if waiting:
                     self._away[origin].extend(waiting)
 
-        self._workers.submit(
-            kind,
-            arguments,
-            lambda answer: back(lambda: done(answer)),
-            lambda error: back(lambda: failed(error)),
-            origin=origin,
-            deadline=self._deadline,
-        )
+        return back
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:

@@ -7,6 +7,7 @@ Children of this process
     plugin processes and the zygote             skipped: others watch them
     marked, in the session of a running plugin  skipped until that plugin ends
     marked, otherwise                           killed, and reaped
+    forked by the zygote, unmarked              reaped when dead: nobody may have learnt of them
     unmarked                                    not touched; `reap_all` (`reed serve`) reaps dead ones, since PID 1
                                                 and a child subreaper become the parent of all orphans
 """
@@ -32,7 +33,7 @@ _IDLE_INTERVAL = 10.0
 _STOP_TIMEOUT = 2.0  # for which a stopping core waits for orphans to die
 _REAP_AFTER = 1.0  # whoever started a child reaps it within the turn in which the child ends
 _EMPTY_SWEEPS = 2
-_FORKED = "reed:"  # the name of what the zygote forked begins so, until it executes a program
+_FORKED = "reed:"  # starts the name of a process that the zygote forked
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -59,6 +60,9 @@ class Orphans:
         self._sessions: dict[int, int] = {}  # of ended plugins: the number of empty sweeps in a row
         self._dead: dict[tuple[int, int], float] = {}  # unmarked zombies by pid and start time: first seen at
         self._timer: Timer | None = None
+        self._steps: Iterator[None] | None = None  # of a sweep
+        self._has_killed = False
+        self._is_due = False  # another sweep, after this one
         self._pause = _IDLE_INTERVAL
         self._until = 0.0
 
@@ -75,42 +79,68 @@ class Orphans:
     def sweep(self) -> None:
         self._pause = _FIRST_INTERVAL
         self._until = self._loop.now() + _STOP_TIMEOUT
-        self._sweep()
+        self.remain = True  # until the sweep knows
+        self._begin()
 
-    def _sweep(self) -> None:
+    def _begin(self) -> None:
+        """Sweep in slices of the next turns: a machine with thousands of processes takes tens of milliseconds."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        if self._steps is None:
+            self._steps = self._kill_sessions()
+            self._loop.add_job(self._work)
+        else:
+            self._is_due = True
+
+    def _work(self, until: float) -> bool:
+        steps, self._steps = self._steps, None
+        assert steps is not None
         try:
-            found = self._kill_sessions()
-            found = self._check_children() or found
+            for _ in steps:
+                if self._loop.now() >= until:
+                    self._steps = steps
+                    return True
+            found = self._check_children() or self._has_killed
         except OSError as error:
             if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
             found = True  # unknown: try again soon
+        if self._is_due:
+            self._is_due = False
+            self._begin()
+            return True
         longest = _RETRY_INTERVAL if found or self._sessions else _REAP_AFTER if self._dead else _IDLE_INTERVAL
         self._pause = min(self._pause * 1.5, longest)
-        self._timer = self._loop.call_later(self._pause, self._sweep)
+        self._timer = self._loop.call_later(self._pause, self._begin)
         self.remain = found and self._loop.now() < self._until
         if not self.remain:
             self._on_clean()
+        return False
 
-    def _kill_sessions(self) -> bool:
-        if not self._sessions:
-            return False
+    def _kill_sessions(self) -> Iterator[None]:
+        """In steps of one process of the machine; `_has_killed` says whether some of them were in these sessions."""
+        self._has_killed = False
+        before = dict(self._sessions)
+        if not before:
+            return
         occupied = set()
         for pid in _all_pids():
             session = _session_of(pid)
-            if session in self._sessions and session not in self._runs and is_marked(pid):
+            if session in before and session not in self._runs and is_marked(pid):
                 stat = _stat_or_none(pid)
                 if stat is not None and not stat.is_dead and stat.session == session:
                     self._kill(pid, stat)
                     occupied.add(session)
-        self._sessions = {
-            session: 0 if session in occupied else empty + 1
-            for session, empty in self._sessions.items()
-            if session in occupied or empty + 1 < _EMPTY_SWEEPS
-        }
-        return bool(occupied)
+            yield
+        for session, empty in before.items():
+            if session in occupied:
+                self._sessions[session] = 0
+            elif empty + 1 < _EMPTY_SWEEPS:
+                self._sessions[session] = empty + 1
+            else:
+                self._sessions.pop(session, None)
+        self._has_killed = bool(occupied)
 
     def _check_children(self) -> bool:
         """Returns whether another sweep must follow soon."""

@@ -58,6 +58,12 @@ class Row:
     description: str
     line: int = field(default=0, compare=False)
 
+    @property
+    def shared(self) -> str:
+        """What is the same on every machine."""
+        permissions, groups = (",".join(sorted(each)) for each in (self.required_permissions, self.user_groups))
+        return f"{self.plugin_type} {self.version} permissions={permissions} groups={groups}"
+
 
 class _Field(NamedTuple):
     path: str

@@ -104,7 +104,7 @@ class ZygoteLauncher:
             os.close(report)
         self._launches.clear()
         until = time.monotonic() + _EXIT_SECONDS
-        while reap_sessions(self.zygotes) and time.monotonic() < until:  # the spare, as no sweep of orphans will follow
+        while reap_sessions(self.zygotes) and time.monotonic() < until:  # no sweep of orphans will reap the spare
             time.sleep(_EXIT_POLL)
 
     def _zygote_died(self) -> None:

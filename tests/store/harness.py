@@ -63,10 +63,13 @@ class LateWorkers:
     def hold(self, callback: Callable[[Release], None]) -> None:
         self._holds.append(callback)
 
-    def turn(self) -> bool:
-        """True while something is left."""
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._jobs or self._holds) and not self.is_stopped
+
+    def turn(self) -> None:
         if self.is_stopped:
-            return False
+            return
         first: dict[Origin, int] = {}
         for number, (origin, _) in enumerate(self._jobs):
             first.setdefault(origin, number)
@@ -75,7 +78,6 @@ class LateWorkers:
             job()
         elif self._holds:
             self._holds.pop(0)(lambda: None)
-        return bool(self._jobs or self._holds)
 
 
 class Answer:

@@ -44,8 +44,11 @@ class LateStore:
         seed: int,
         on_due: Callable[[], None],
         error_of: ErrorOf = lambda _operation, _arguments: None,
+        pace: float = 1.0,
     ) -> None:
-        """`on_due` is that of `inner`, too. Operations for which `error_of` gives an error fail."""
+        """`on_due` is that of `inner`, too. Operations for which `error_of` gives an error fail. `pace`: the share of
+        turns in which something happens."""
+        self._pace = pace
         self._inner = inner
         self._on_due = on_due
         self._error_of = error_of
@@ -53,8 +56,8 @@ class LateStore:
         self._writes: dict[Origin, deque[Callable[[], None]]] = {}
         self._reads: list[Callable[[], None]] = []
         self._answers: list[Callable[[], None]] = []
-        self._unanswered_writes = 0
-        self._when_idle: list[Callable[[], None]] = []
+        self._unanswered: set[object] = set()  # writes
+        self._when_idle: list[tuple[set[object], Callable[[], None]]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name in _SIGNATURES:
@@ -67,14 +70,16 @@ class LateStore:
         bound = _SIGNATURES[operation].bind(self, *args, **options)
         arguments = dict(list(bound.arguments.items())[1:])
         is_write = operation in WRITES
-        self._unanswered_writes += is_write
+        write = object()
+        if is_write:
+            self._unanswered.add(write)
 
         def answer(callback: Callable[[Any], None], value: Any) -> None:
             self._answers.append(partial(finish, callback, value))
             self._on_due()
 
         def finish(callback: Callable[[Any], None], value: Any) -> None:
-            self._unanswered_writes -= is_write
+            self._unanswered.discard(write)
             callback(value)
 
         failed = partial(answer, arguments["failed"])
@@ -102,6 +107,8 @@ class LateStore:
     def work(self, until: float) -> bool:
         if self._inner.has_work:
             self._inner.work(until)
+        if self._random.random() > self._pace:
+            return self.has_work
         for origin in self._chosen(list(self._writes)):
             writes = self._writes[origin]
             for _ in range(self._random.randint(1, len(writes))):
@@ -116,13 +123,14 @@ class LateStore:
 
     def commit(self) -> None:
         self._inner.commit()
-        if self._when_idle and not self._unanswered_writes:
-            callbacks, self._when_idle = self._when_idle, []
-            for callback in callbacks:
+        for each in list(self._when_idle):
+            writes, callback = each
+            if not writes & self._unanswered:
+                self._when_idle.remove(each)
                 self._inner.when_idle(callback)
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        self._when_idle.append(done)
+        self._when_idle.append((set(self._unanswered), done))
         self._on_due()
 
     def _chosen(self, items: list[Any]) -> list[Any]:

@@ -83,11 +83,13 @@ class LoopTurns:
         self._bugs.append(bug)
 
     def turn(self) -> bool:
-        is_working = sum(workers.turn() for workers in self._all_workers) > 0
-        self.loop.turn(0 if is_working else 0.002)
+        for workers in self._all_workers:
+            workers.turn()
+        self.loop.turn(0 if any(workers.is_busy for workers in self._all_workers) else 0.002)
         if self._bugs:
             raise self._bugs.pop()
-        return is_working or not self.store.is_idle or self.store.stats()["unindexed"] > 0
+        is_busy = any(workers.is_busy for workers in self._all_workers)
+        return is_busy or not self.store.is_idle or self.store.stats()["unindexed"] > 0
 
     def close(self) -> None:
         from reed.store.postgres.job_session import close_sessions

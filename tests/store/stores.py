@@ -29,13 +29,14 @@ class DueTurns:
         self._is_due = True
 
     def turn(self) -> bool:
-        is_working = sum(workers.turn() for workers in self.workers) > 0
+        for workers in self.workers:
+            workers.turn()
         if self._is_due or self._works:
             self._is_due = False
             self.store.work(time.monotonic() + 0.004)
             self.store.commit()
             self._works = self.store.has_work
-        return is_working or self._works or self._is_due
+        return any(workers.is_busy for workers in self.workers) or self._works or self._is_due
 
     def close(self) -> None:
         self.store.close()

@@ -185,6 +185,7 @@ def test_an_import_interrupted_by_a_crash_says_how_to_continue(site) -> None:
 
 def test_a_restart_with_an_invalid_site_is_refused(site) -> None:
     site.set_rows()
+    site.config.write_text("{}\n")
     site.start()
     for path, text, reason in (
         (site.config, "nonsense: 1\n", "nonsense"),

@@ -27,11 +27,14 @@ _MAX_ERROR = 4096  # bytes of an entry that says what failed; always part of a b
 _ROOM_FOR_ERRORS = 256 * 1024
 
 
-def endpoint_of(endpoints: Endpoints, name: str) -> PluginEndpoint:
-    """Raises PluginNotFound, with the nearest name."""
+def endpoint_of(endpoints: Endpoints, name: str, store: Store) -> PluginEndpoint:
+    """Raises PluginNotFound, with the other cores that have it, or the nearest name."""
     endpoint = endpoints.get(name)
     if endpoint is None:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, endpoints) or "`reed plugin list` shows them")
+        elsewhere = [core["name"] for core in store.stats().get("cores", ()) if name in core["plugins"]]
+        hint = f"it is on {', '.join(elsewhere)}: a call goes to the core it is sent to" if elsewhere else ""
+        hint = hint or nearest(name, endpoints) or "`reed plugin list` shows them"
+        raise PluginNotFound(f"no plugin {name}", hint=hint)
     return endpoint
 
 
@@ -45,7 +48,7 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
         checks.inputs.in_order(call.origin, partial(begin, call, request), call.fail)
 
     def send_to_one(call: Call, request: PluginSend) -> None:
-        endpoint = endpoint_of(endpoints, request.plugin)
+        endpoint = endpoint_of(endpoints, request.plugin, store)
         if not _may_send(call.caller, endpoint):
             groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
             raise PermissionDenied(

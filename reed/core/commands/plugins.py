@@ -44,7 +44,7 @@ def handlers(
 
     def health(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name
-        plugins = supervisor.describe(endpoint_of(endpoints, name).name if name else None)
+        plugins = supervisor.describe(endpoint_of(endpoints, name, store).name if name else None)
         for plugin in plugins:
             plugin.update(endpoints[plugin["name"]].queue.stats())
             plugin.update(events.stats(plugin["name"]))
@@ -71,21 +71,21 @@ def handlers(
         Command.PLUGIN_HEALTH: health,
         Command.PLUGIN_LIST: list_all,
         Command.SYSTEM_STATS: system_stats,
-        **_lifecycle_handlers(supervisor, endpoints, reload_registry),
+        **_lifecycle_handlers(store, supervisor, endpoints, reload_registry),
     }
 
 
 def _lifecycle_handlers(
-    supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
+    store: Store, supervisor: Supervisor, endpoints: Endpoints, reload_registry: ReloadRegistry
 ) -> dict[Command, Handler]:
     """They reply when the plugins have reached their new state."""
 
     def start(call: Call, payload: memoryview) -> None:
-        name = endpoint_of(endpoints, Name.unpack(payload).name).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name, store).name
         supervisor.start(name, lambda: call.reply(_OK), call.fail)
 
     def stop(call: Call, payload: memoryview) -> None:
-        name = endpoint_of(endpoints, Name.unpack(payload).name).name
+        name = endpoint_of(endpoints, Name.unpack(payload).name, store).name
         supervisor.stop(name, lambda: call.reply(_OK), call.fail)
 
     def reload(call: Call, payload: memoryview) -> None:
@@ -98,7 +98,7 @@ def _lifecycle_handlers(
                 call.reply(_OK)
 
         if name:
-            supervisor.replace(endpoint_of(endpoints, name).name, done, call.fail, report=wants_report)
+            supervisor.replace(endpoint_of(endpoints, name, store).name, done, call.fail, report=wants_report)
         else:
             reload_registry(done, lambda error: call.fail(Invalid(str(error))), wants_report)
 

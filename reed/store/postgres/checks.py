@@ -95,11 +95,14 @@ class Checks(Reads):
 
         self._reader.ask("bonds_of", (record.id.encode(),), found, operation.refuse)
 
-    def _count_bonds(self) -> None:
-        def counted(rows: Rows) -> None:
-            self._bond_count = int(text(rows, 0, 0))
+    def _count_bonds(self, then: Callable[[], None]) -> None:
+        """Count them in the database, then go on."""
 
-        self._reader.ask("count_bonds", (), counted, lambda _: None)
+        def counted(rows: Rows) -> None:
+            self._read_bonds(rows)
+            then()
+
+        self._reader.ask("count_bonds", (), counted, lambda _: then())
 
     def _submit(
         self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin

@@ -48,7 +48,7 @@ class Follower:
         a query was sent that has now shown all of them."""
         self.last = last
         self._loop = loop
-        self._core = core
+        self._core = core.encode()
         self._connection = connection
         self._on_line = on_line
         self._on_gap = on_gap
@@ -62,7 +62,7 @@ class Follower:
         elif self._connection.is_ready:
             self._is_out, self._is_wanted = True, False
             sent_at = self._loop.now()
-            statements = (Statement("heads", ()), Statement("news", (str(self.last).encode(),)))
+            statements = (Statement("heads", ()), Statement("news", (str(self.last).encode(), self._core)))
             self._connection.send(statements, lambda results: self._read(sent_at, *results), self._failed)
             self._connection.flush()
 
@@ -78,7 +78,7 @@ class Follower:
         else:
             for line in _lines(news):
                 self.last = max(self.last, line.seq)
-                if line.core != self._core and line.kind:
+                if line.kind:
                     self._on_line(line)
             self.last = max(self.last, min(head, self.last + _MAX_BATCHES))
         if self.last >= head:

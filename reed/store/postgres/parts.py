@@ -7,6 +7,7 @@ follower    the log of all cores, leases, figures
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.operation import Attempt, Operation, Pending, Turns
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
-from reed.store.postgres.records import Records
+from reed.store.postgres.records import Records, RowCount
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import FOLLOWER, READS, WRITES
@@ -80,7 +81,9 @@ class Parts:
         self._core = str(uuid.uuid4())
         self._server = Server(setting.conninfo)
         self._types = Types()
-        self._snippet_count, self._bond_count, last, newest = self._start(setting)
+        snippets, bonds, last, newest = self._start(setting)
+        self._snippets = RowCount(snippets, last)
+        self._bonds = RowCount(bonds, last)
         self._ids = Ids(sequence_in(newest) if newest else 0)
         self._last_batch = last  # that this core knows of
         self._records = Records(cache_bytes, loop.now)
@@ -94,6 +97,8 @@ class Parts:
         self._pending = Pending()
         self._operations = 0
         self._when_idle: list[Callable[[], None]] = []
+        self._bonds_changed = False
+        self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
@@ -232,13 +237,14 @@ class Parts:
         """Another core has committed a change."""
         if line.kind.startswith("snippet."):
             self._records.changed(line.seq, line.id)
-            self._snippet_count += {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0)
+            self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
+            self._bonds_changed |= line.kind == "snippet.deleted"  # and bonds with it, perhaps
             self._outbox.seen(line)
         elif line.kind == "type.defined":
             self._records.forget()
             self._refresh_types(lambda: None, lambda _: None)
         elif line.kind in {"bonded", "unbonded"}:
-            self._bond_count += 1 if line.kind == "bonded" else -1
+            self._bonds.add(line.seq, 1 if line.kind == "bonded" else -1)
 
     def _on_gap(self) -> None:
         """This core has slept for too long: the log no longer says what has changed."""
@@ -253,8 +259,13 @@ class Parts:
         ask, ignore = self._asker.ask, _ignore
         core = self._core.encode()
         name, version = self._context.core_name, _version()
-        ask("appear", (core, name.encode(), version.encode(), b"{}"), ignore, ignore)
+        self._registry = dict(self._context.registry())
+        registry = json.dumps(self._registry).encode()
+        ask("appear", (core, name.encode(), version.encode(), registry), ignore, ignore)
         ask("cores", (core,), self._read_cores, ignore)
+        if self._bonds_changed:
+            self._bonds_changed = False
+            ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
         ask("trim", (str(self._context.max_events).encode(),), ignore, ignore)
 
@@ -265,10 +276,14 @@ class Parts:
                 "name": (rows.get_value(row, 1) or b"").decode(),
                 "version": (rows.get_value(row, 2) or b"").decode(),
                 "uptime_seconds": int(rows.get_value(row, 3) or 0),
+                "plugins": json.loads(rows.get_value(row, 4) or b"{}"),
             }
             for row in range(rows.ntuples)
         ]
         self._writer.tells_others = bool(self._cores)
+
+    def _read_bonds(self, rows: Rows) -> None:
+        self._bonds.set(*(int(rows.get_value(0, column) or b"0") for column in (0, 1)))
 
     def _read_figures(self, rows: Rows) -> None:
         values = [int(rows.get_value(0, column) or 0) for column in range(3)]

@@ -23,10 +23,7 @@ from reed.store.types import columns_of, compile_type
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
-_LISTED = (
-    f"SELECT {COLUMNS.replace('content', f'CASE WHEN octet_length(content) <= {PAGE_BYTES} THEN content END')},"
-    " octet_length(content) FROM snippets"
-)
+_LISTED = f"SELECT {COLUMNS.replace('content', f'CASE WHEN size <= {PAGE_BYTES} THEN content END')}, size FROM snippets"
 _CONTENT = "SELECT content FROM snippets WHERE id = %s::uuid"
 _FETCHED = 100
 

@@ -17,7 +17,6 @@ from reed.store.query import hit_limit, parse
 from reed.store.snippets import (
     MAX_IDS_COUNTED,
     MAX_SHORT_PAGE,
-    PAGE_BYTES,
     ambiguous,
     page_limit,
     start_after,
@@ -32,7 +31,6 @@ from reed.wire.structs import COUNT, DEFINITION
 
 _AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _RETRY_SECONDS = 0.2  # a worker could not reach the database
-_LAST_SHORT_PAGE = MAX_SHORT_PAGE
 
 Rows = pq.abc.PGresult
 
@@ -135,22 +133,16 @@ class Reads(Parts):
         self._with_types(begin, failed)
 
     def _short_page(self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed) -> None:
-        """First the sizes, so that a page of large contents is not read in vain."""
-        of_type, params = ("_of_type", (type_name.encode(),)) if type_name else ("", ())
+        def read(rows: Rows) -> None:
+            records = [record_of(rows, row) for row in range(rows.ntuples)]
+            is_more = bool(records) and text(rows, 0, 7) == "t"
+            done(RecordPage(records, records[-1].id if is_more else ""))
 
-        def sized(rows: Rows) -> None:
-            last, is_more = _end_of_page(rows, limit)
-            if not last:
-                done(RecordPage([], ""))
-                return
-
-            def read(rows: Rows) -> None:
-                records = [record_of(rows, row) for row in range(rows.ntuples)]
-                done(RecordPage(records, last if is_more else ""))
-
-            self._reader.ask(f"between{of_type}", (after.encode(), last.encode(), *params), read, failed)
-
-        self._reader.ask(f"sizes{of_type}", (after.encode(), str(limit + 1).encode(), *params), sized, failed)
+        params = after.encode(), str(limit).encode()
+        if type_name:
+            self._reader.ask("page_of_type", (*params, type_name.encode()), read, failed)
+        else:
+            self._reader.ask("page", params, read, failed)
 
     def find(
         self,
@@ -325,17 +317,6 @@ def array_of(items: list[str]) -> bytes:
 def _after(cursor: str) -> str:
     start_after(cursor)
     return cursor.lower() or FIRST_ID
-
-
-def _end_of_page(rows: Rows, limit: int) -> tuple[str, bool]:
-    """The last id of the page, "" if it is empty, and whether more follow."""
-    last, room = "", PAGE_BYTES
-    for row in range(rows.ntuples):
-        size = int(text(rows, row, 1))
-        if last and (row == limit or size > room):
-            return last, True
-        last, room = text(rows, row, 0), room - size
-    return last, False
 
 
 def _page(rows: list[tuple[Any, ...]], cursor: str) -> RecordPage:

@@ -16,6 +16,21 @@ from reed.wire.snippets import Record
 TRUST_SECONDS = 1.0  # what other cores do is seen within this time
 
 
+class RowCount:
+    """The number of rows of a table, as of a batch of the log."""
+
+    def __init__(self, value: int, seq: int) -> None:
+        self.value = value
+        self._seq = seq  # counted in the database then; later lines change it
+
+    def add(self, seq: int, number: int) -> None:
+        if seq > self._seq:
+            self.value += number
+
+    def set(self, value: int, seq: int) -> None:
+        self.value, self._seq = value, seq
+
+
 class Records:
     def __init__(self, capacity: int, now: Callable[[], float]) -> None:
         self.cache = RecordCache(capacity)

@@ -58,7 +58,7 @@ class Restores(SnippetWrites):
 
                 def written(line: Line) -> None:
                     if old is None:
-                        self._snippet_count += 1
+                        self._snippets.add(line.seq, 1)
                         self._ids.reserve_id(record.id)
                     self._changed(line, "snippet.created" if old is None else "snippet.updated", record, origin)
                     self._records.wrote(line.seq, record.id, None)

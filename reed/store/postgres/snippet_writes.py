@@ -129,7 +129,7 @@ class SnippetWrites(Checks):
         return [Step(statement, params), *put_fields(type_, values)]
 
     def _created(self, line: Line, record: Record, origin: Origin) -> None:
-        self._snippet_count += 1
+        self._snippets.add(line.seq, 1)
         self._changed(line, "snippet.created", record, origin)
         self._records.wrote(line.seq, record.id, None)  # most of an import are not read soon
 
@@ -316,11 +316,15 @@ class SnippetWrites(Checks):
                     steps[:0] = [Step(name, at_version, is_marked=False) for name in names]
 
                 def written(line: Line) -> None:
-                    self._snippet_count -= 1
+                    self._snippets.add(line.seq, -1)
                     self._changed(line, "snippet.deleted", old, origin)
                     self._records.wrote(line.seq, old.id, None)
                     if cascade:
-                        self._count_bonds()
+                        self._count_bonds(finish)
+                    else:
+                        finish()
+
+                def finish() -> None:
                     operation.finish(lambda: done(old.id))
 
                 def write() -> None:

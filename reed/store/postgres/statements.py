@@ -7,6 +7,8 @@ write that follow refer to it, and so does the core when the answer to a COMMIT 
 
 from __future__ import annotations
 
+from reed.store.snippets import PAGE_BYTES
+
 # A type may not be redefined between the check of a content and the COMMIT of its write.
 _TYPED = "typed AS MATERIALIZED (SELECT FROM types WHERE name = {type} AND revision = {revision}::bigint FOR KEY SHARE)"
 # Fields that must be unique, and whose value another snippet has.
@@ -177,6 +179,18 @@ WRITES = {
 
 COLUMNS = "id::text, type, name, version, created_at, updated_at, content"
 
+
+def _page(condition: str) -> str:
+    """Up to $2 snippets after $1, as many as fit into a page, but one at least; the last column: are there more?"""
+    return (
+        f"SELECT {COLUMNS}, found > count(*) OVER () FROM"
+        f" (SELECT *, sum(size) OVER (ORDER BY id) AS total, row_number() OVER (ORDER BY id) AS number,"
+        f"   count(*) OVER () AS found FROM"
+        f"   (SELECT * FROM snippets WHERE {condition} id > $1::uuid ORDER BY id LIMIT $2::int + 1) AS next) AS sized"
+        f" WHERE number = 1 OR (number <= $2::int AND total <= {PAGE_BYTES}) ORDER BY id"
+    )
+
+
 READS = {
     "by_id": f"SELECT {COLUMNS} FROM snippets WHERE id = $1::uuid",
     "by_name": f"SELECT {COLUMNS} FROM snippets WHERE name = $1 AND name <> ''",
@@ -186,15 +200,8 @@ READS = {
         "(SELECT name FROM snippets WHERE name <> '' AND name >= $1 ORDER BY name LIMIT 8)"
         " UNION ALL (SELECT name FROM snippets WHERE name <> '' AND name < $1 ORDER BY name DESC LIMIT 8)"
     ),
-    "sizes": "SELECT id::text, octet_length(content) FROM snippets WHERE id > $1::uuid ORDER BY id LIMIT $2::int",
-    "sizes_of_type": (
-        "SELECT id::text, octet_length(content) FROM snippets WHERE type = $3 AND id > $1::uuid"
-        " ORDER BY id LIMIT $2::int"
-    ),
-    "between": f"SELECT {COLUMNS} FROM snippets WHERE id > $1::uuid AND id <= $2::uuid ORDER BY id",
-    "between_of_type": (
-        f"SELECT {COLUMNS} FROM snippets WHERE type = $3 AND id > $1::uuid AND id <= $2::uuid ORDER BY id"
-    ),
+    "page": _page(""),
+    "page_of_type": _page("type = $3 AND"),
     "holder_of_value": (
         "SELECT field, coalesce(nullif(name, ''), id::text) FROM unnest($3::text[], $4::text[]) AS new (field, value)"
         " JOIN fields USING (field, value) JOIN snippets USING (id)"
@@ -202,7 +209,7 @@ READS = {
     ),
     "bonds_of": "SELECT FROM bonds WHERE parent = $1::uuid OR child = $1::uuid LIMIT 1",
     "bond_of": "SELECT FROM bonds WHERE parent = $1::uuid AND child = $2::uuid LIMIT 1",
-    "count_bonds": "SELECT count(*) FROM bonds",
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
     # $5: how many are passed over, because more wait than may.
@@ -215,9 +222,11 @@ READS = {
 
 # The follower's: what other cores have done, and who delivers events to a plugin.
 FOLLOWER = {
+    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "news": (
         "SELECT seq, core::text, n, k, kind, id::text, type, name, version, changes.at, made_by"
-        " FROM batches LEFT JOIN changes USING (core, n) WHERE seq > $1::bigint AND seq <= $1::bigint + 500"
+        " FROM batches LEFT JOIN changes USING (core, n)"
+        " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
         " ORDER BY seq, k"
     ),
     "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
@@ -227,6 +236,11 @@ FOLLOWER = {
         " lease = clock_timestamp() + make_interval(secs => $3::float)"
         " WHERE name = $1 AND (leader = $2::uuid OR lease < clock_timestamp() OR leader IS NULL)"
         " RETURNING generation, told, k, lost, kinds::text"
+    ),
+    # A plugin that no core has any more.
+    "forget": (
+        "DELETE FROM subscribers WHERE name = $1 AND NOT EXISTS (SELECT FROM cores WHERE core <> $2::uuid"
+        " AND seen > now() - interval '10 s' AND registry ? $1)"
     ),
     "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
     "waiting": (

@@ -74,9 +74,9 @@ class PostgresStore(Writes):
         return {
             "path": f"postgres:{self._server}",
             "bytes": self._figures.get("bytes", 0),
-            "snippets": self._snippet_count,
+            "snippets": self._snippets.value,
             "types": len(self._types.catalog),
-            "bonds": self._bond_count,
+            "bonds": self._bonds.value,
             "events": sum(self._outbox.counts.values()),
             "unindexed": self._index.behind,
             "commits": self._writer.commits,
@@ -88,8 +88,16 @@ class PostgresStore(Writes):
             "lag_seconds": round(self._records.age, 3),
             "connections": self._figures.get("connections", 0),
             "batch": self._last_batch,
-            "cores": self._cores,
+            "cores": [
+                {**core, "plugins": sorted(core["plugins"]), "differs": self._differences(core["plugins"])}
+                for core in self._cores
+            ],
         }
+
+    def _differences(self, plugins: Mapping[str, str]) -> list[str]:
+        """The plugins whose rows are not the same there and here."""
+        both = {**plugins, **self._registry}
+        return sorted(name for name in both if plugins.get(name) != self._registry.get(name))
 
     def close(self) -> None:
         """Gives up leases and the row in `cores`, if the database answers at once."""

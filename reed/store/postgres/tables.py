@@ -60,7 +60,9 @@ MIGRATIONS = (
             " definition text NOT NULL)",
             'CREATE TABLE snippets (id uuid PRIMARY KEY, type text COLLATE "C" NOT NULL,'
             ' name text COLLATE "C" NOT NULL,'
-            " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL)",
+            " version bigint NOT NULL, created_at bigint NOT NULL, updated_at bigint NOT NULL, content text NOT NULL,"
+            # A page needs it of each snippet, and octet_length would read the whole content.
+            " size int NOT NULL GENERATED ALWAYS AS (octet_length(content)) STORED)",
             "CREATE UNIQUE INDEX snippets_by_name ON snippets (name) WHERE name <> ''",
             "CREATE INDEX snippets_by_type ON snippets (type, id)",
             # Deleted with their snippet: a foreign key would cost each CREATE a look at a row that it has just written.

@@ -46,20 +46,20 @@ class Writes(Restores):
 
                 def written(line: Line) -> None:
                     self._last_batch = max(self._last_batch, line.seq)
-                    made()
+                    self._bonds.add(line.seq, 1)
+                    self._records.wrote(line.seq, bond_id, None)
+                    finish()
 
-                def made() -> None:
-                    self._bond_count += 1
-                    self._records.wrote(0, bond_id, None)
+                def finish() -> None:
                     operation.finish(lambda: done(bond_id))
 
                 if operation.is_fresh:
-                    # The worker makes it, or says why not; its line in the log counts it.
+                    # The worker makes it, or says why not.
                     arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
                     self._submit(
                         "bond",
                         (*arguments, weight, path, now // 1000),
-                        lambda _: operation.finish(lambda: done(bond_id)),
+                        lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
                     )
@@ -90,7 +90,7 @@ class Writes(Restores):
             def unbond(above: Record, below: Record) -> None:
                 def written(line: Line) -> None:
                     self._last_batch = max(self._last_batch, line.seq)
-                    self._bond_count -= 1
+                    self._bonds.add(line.seq, -1)
                     self._records.wrote(line.seq, "", None)
                     operation.finish(lambda: done(None))
 
@@ -175,7 +175,7 @@ class Writes(Restores):
             if ref:
                 self._current(operation, ref, lambda record: mark(record.id, 1))
             else:
-                mark("", self._snippet_count)
+                mark("", self._snippets.value)
 
         self._operation(THE_STORE, failed, attempt)
 

@@ -18,6 +18,7 @@ from reed.store.base import (
 from reed.store.contents import Contents
 from reed.store.ids import Ids
 from reed.store.record_cache import RecordCache
+from reed.store.sqlite.bond_queue import BondQueue
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.field_indexes import FieldIndexes
@@ -44,6 +45,7 @@ HANDLERS = {
     "find": f"{_READING}:find_page",
     "tree": f"{_READING}:read_tree",
     "check": f"{_READING}:check_type",
+    "check_bond": f"{_READING}:check_bond",
     "field_values": "reed.store.sqlite.field_indexes:read_field_values",
     **contents.HANDLERS,
 }
@@ -104,6 +106,7 @@ class Parts:
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
+        self._bond_queue = BondQueue(transaction, database.source, self._bonds, self._contents, self._workers, deadline)
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)

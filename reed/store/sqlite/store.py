@@ -53,8 +53,11 @@ class SqliteStore(Writes):
     # The turn.
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        self._when_idle.append(done)
-        self._on_due()
+        def wait_for_commit() -> None:
+            self._when_idle.append(done)
+            self._on_due()
+
+        self._contents.when_back(wait_for_commit)
 
     def work(self, until: float) -> bool:
         self._scheduler.work(until)
@@ -64,7 +67,7 @@ class SqliteStore(Writes):
         self._transaction.commit()
         if self._outbox.has_ready:
             self._on_news()
-        if self._when_idle and self._contents.is_idle:
+        if self._when_idle:
             callbacks, self._when_idle = self._when_idle, []
             for callback in callbacks:
                 callback()

@@ -20,6 +20,7 @@ from reed.store.base import (
 from reed.store.contents import Content, check_in_loop
 from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
+from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
 from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline
 from reed.store.workers import THE_STORE, Origin, run
@@ -220,10 +221,12 @@ class Writes(Reads):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
-        def bond() -> str:
-            return self._bonds.bond(parent, child, weight, path)
+        def begin() -> None:
+            self._bond_queue.begin(
+                NewBond(parent, child, weight, path), lambda insert: self._write(insert, done, failed), failed, origin
+            )
 
-        self._contents.in_order(origin, lambda: self._write(bond, done, failed), failed)
+        self._contents.in_order(origin, begin, failed)
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
         def unbond() -> None:

@@ -113,6 +113,30 @@ def test_deleting_a_bonded_snippet_requires_cascade(family):
     family.delete("a", False)
 
 
+def test_deleting_with_cascade_removes_hundreds_of_bonds_as_one_change(family):
+    hub = family.create("note", "hub", {})
+    family.bond("a", "hub", 0, "")
+    children = [family.start("create", "note", "", {}) for _ in range(700)]
+    family.settle()
+    ids = [child.value for child in children]
+    for child in ids:
+        family.start("bond", "hub", child, 0, "")
+    family.settle()
+    record = family.get("hub")
+    family.bond(ids[0], "b", 0, "")
+    family.delete("hub", True)
+    assert tree(family, "a")["children"] == []
+    assert [root["id"] for root in tree(family)] == [ids[0]]
+    family.bond(ids[1], "a", 0, "")  # through the deleted hub this would be a cycle
+    family.delete(ids[-1], False)
+    with pytest.raises(NotFound):
+        family.unbond("hub", ids[5])
+    family.settle()
+    assert family.store.stats()["bonds"] == 2
+    assert family.restore(record).outcome == "created"
+    assert tree(family, hub)["children"] == []
+
+
 def test_composed_of_restricts_the_types_of_children(driver):
     driver.define("folder", {"composed_of": ["page", "folder"]})
     driver.define("leaf", {"composed_of": []})

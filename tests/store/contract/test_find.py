@@ -8,6 +8,7 @@ import time
 import pytest
 
 from reed.errors import Conflict, Invalid, Malformed, NotFound
+from reed.store.workers import Origin
 
 INDEXED = {"indexed": ["a"]}
 VALUES = [  # JSON texts; those of a list are equal
@@ -175,6 +176,24 @@ def test_a_name_in_use_leaves_no_entry(driver):
     with pytest.raises(Conflict):
         driver.create("page", "first", {"slug": "b"})
     driver.create("page", "second", {"slug": "b"})
+
+
+def test_an_index_that_is_added_later_has_what_is_written_meanwhile(driver):
+    driver.define("page", {})
+    created = [driver.start("create", "page", "", {"a": number % 10}) for number in range(300)]
+    driver.settle()
+    ids = [answer.value for answer in created]
+    other = Origin("bob", 2)
+    defined = driver.start("define", "page", INDEXED, origin=Origin("alice", 1))
+    new = driver.start("create", "page", "", {"a": 1}, origin=other)
+    driver.start("update", ids[1], 0, {"a": 2}, origin=other)
+    driver.start("update", ids[292], 0, {"a": 1}, origin=other)
+    driver.start("delete", ids[11], False, origin=other)
+    driver.settle()
+    assert defined.value is False
+    expected = [*ids[21::10], ids[292], new.value]
+    assert sorted(found(driver, {"a": 1}, limit=1000)) == sorted(expected)
+    assert driver.definition("page").definition == json.dumps(INDEXED).encode()
 
 
 def test_a_field_with_duplicates_cannot_become_unique(open_store):

@@ -47,6 +47,25 @@ def test_a_plugin_gets_no_event_for_its_own_change(driver):
     assert (delivered(driver, "seo"), delivered(driver, "backup")) == ([], [("snippet.created", "a", 1)])
 
 
+def test_a_subscriber_is_ready_once_after_events_were_committed(driver):
+    driver.store.subscribe(ALL)
+    driver.create("note", "a", {})
+    driver.run_until(lambda: list(driver.store.pop_ready()) == ["seo"])
+    driver.settle()
+    assert list(driver.store.pop_ready()) == []
+    assert driver.next_event("seo").semantic_name == "a"
+
+
+def test_the_waiting_events_of_a_subscriber_are_dropped(driver):
+    driver.store.subscribe({"snippet.created": ["seo", "backup"]})
+    for _ in range(5):
+        driver.create("note", "", {})
+    driver.store.drop_events("seo")
+    driver.settle()
+    assert driver.store.events_waiting() == {"backup": 5}
+    assert driver.next_event("seo") is None
+
+
 def test_a_refused_change_has_no_event(driver):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {})

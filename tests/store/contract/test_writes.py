@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from reed.errors import Conflict, Invalid, NotFound
+from reed.store.base import Overtaken
+from reed.store.workers import Origin
 
 
 def test_writes_of_one_turn_see_each_other(driver):
@@ -51,3 +55,33 @@ def test_a_callback_may_write_again(driver):
     driver.run_until(lambda: seen)
     assert driver.get("a").content == b'{"n":2}'
     assert seen == [driver.get("a").id]
+
+
+def test_writes_of_an_origin_take_effect_in_their_order_whatever_others_write(driver):
+    origins = [Origin("alice", number) for number in range(3)]
+    for number in range(3):
+        driver.create("note", f"n{number}", {"steps": []})
+    for step in range(20):
+        for number, origin in enumerate(origins):
+            driver.start("update", f"n{number}", step + 1, {"steps": list(range(step + 1))}, origin=origin)
+    driver.settle()
+    for number in range(3):
+        record = driver.get(f"n{number}")
+        assert (record.version, json.loads(record.content)) == (21, {"steps": list(range(20))})
+
+
+def test_a_version_is_changed_once_whoever_is_first(driver):
+    driver.create("note", "a", {"n": 0})
+    answers = [driver.start("update", "a", 1, {"n": n}, origin=Origin("caller", n)) for n in range(1, 6)]
+    driver.settle()
+    winners = [n for n, answer in enumerate(answers, 1) if not answer.errors]
+    assert len(winners) == 1
+    assert all(isinstance(answer.error, Overtaken) for n, answer in enumerate(answers, 1) if n not in winners)
+    assert json.loads(driver.get("a").content) == {"n": winners[0]}
+
+
+def test_a_name_is_given_once_whoever_is_first(driver):
+    answers = [driver.start("create", "note", "a", {}, origin=Origin("caller", n)) for n in range(5)]
+    driver.settle()
+    assert sorted(bool(answer.errors) for answer in answers) == [False, True, True, True, True]
+    assert driver.get("a").id in [answer.values[0] for answer in answers if answer.values]
