@@ -5,7 +5,7 @@ The module of a noun is imported only when the noun is used. Its SUBCOMMANDS dec
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the module `signal` takes a millisecond to import
+import _signal  # type: ignore[import-not-found]  # `signal` takes a millisecond to import
 import gc
 import sys
 from typing import TYPE_CHECKING
@@ -164,7 +164,7 @@ def _fail(error: ReedError, status: int, *, as_json: bool) -> int:
 
 
 def _can_write_output() -> bool:
-    """Flush the output. On a full disk discard it, or the interpreter would flush it again and exit with 120."""
+    """Flush the output; on a full disk discard it, or the interpreter would exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:

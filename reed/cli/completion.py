@@ -85,7 +85,7 @@ def completion(args: Args, output: Output) -> int:
 
 
 def candidates(before: list[str], last: str) -> Iterable[Candidate]:
-    """`before` are the complete arguments, `last` is the unfinished one."""
+    """`last` is the unfinished argument."""
     if not before:
         return [(noun, about) for noun, (_, about) in COMMANDS.items()]
     noun, *rest = before

@@ -1,7 +1,7 @@
 """Import lines whose snippet or bond already exists.
 
-With `update` a snippet is changed by the merge patch from stored to imported content, and a bond is created again;
-otherwise a difference is a Conflict. A merge patch cannot add a null to an object: such a line is rejected.
+With `update` a snippet gets the merge patch from stored to imported content, and a bond is created again; otherwise a
+difference is a Conflict. A merge patch cannot add a null to an object: such a line is rejected.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from reed.wire.snippets import Record, RestoreFlag, SnippetGot, SnippetRestore, 
 
 class ImportLine(NamedTuple):
     number: int
-    kind: str  # "snippet", "type", "bond"
-    ref: str = ""  # name of the snippet, or its id in the store
+    kind: str
+    ref: str = ""  # name, or id in the store
     old_id: str = ""  # in the file, or ""
     snippet_type: str = ""
     content: bytes = b""

@@ -36,7 +36,7 @@ from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import Record, RestoreFlag, SnippetCreate, SnippetRestore, SnippetWritten
 from reed.wire.structs import REF, pack_text
 
-MAX_PRINTED = 20  # problems of each kind
+MAX_PRINTED = 20  # of each kind
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BATCH = 256
 _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RESTORE
@@ -55,7 +55,7 @@ class Problems:
         column, hint = 0, ""
         if isinstance(error, json.JSONDecodeError):
             text, column = f"not JSON: {error.msg}", error.colno
-            if error.pos >= len(error.doc):  # the line ends within the value
+            if error.pos >= len(error.doc):  # ends within the value
                 hint = "expected a whole JSON object in each line"
         elif isinstance(error, UnicodeDecodeError):
             text, column = "not UTF-8", error.start + 1

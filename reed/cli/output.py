@@ -107,7 +107,7 @@ class Output:
     def table(
         self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], pipe_keys: Sequence[str] | None = None
     ) -> None:
-        """`pipe_keys` are the cells in a pipe, by default those of `columns`."""
+        """`pipe_keys`: the cells in a pipe, if not those of `columns`."""
         if self.as_json:
             self.json(rows)
         elif self.is_terminal:

@@ -29,7 +29,7 @@ class Option:
     value     placeholder of the value; "" for a switch
     number    the range of a numeric value
     many      the option may be repeated
-    replaces  a positional that must be omitted beside the option, as --all replaces NAME
+    replaces  a positional that the option replaces, as --all replaces NAME
     alias     an older name, not shown
     """
 

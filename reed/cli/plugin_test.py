@@ -110,8 +110,6 @@ class PluginTest:
         for own_test in self._type.tests(self._project()):
             yield Check(*own_test)
 
-    # Before the plugin runs.
-
     def _check_manifest(self) -> Check:
         with _required("manifest"):
             self._folder = discovery.find(self.name, self._site.plugin_dirs)
@@ -144,8 +142,6 @@ class PluginTest:
         with _required("code"):
             path = discovery.entry_point(self._folder, self.name, self._type, self._manifest.entry)
         yield Check("code", OK, str(path))
-
-    # While the plugin runs.
 
     def _check_running(self) -> Iterator[Check]:
         registry = self._config.registry

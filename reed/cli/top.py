@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reed.cli.core import pool_figures
 from reed.cli.options import connect
@@ -19,14 +19,13 @@ _TITLES = ("NAME", "STATE", "PID", "MEMORY", "CALLS/S", "CALLS", "ERRORS", "P50"
 _COLOURS = {"ready": "green", "busy": "yellow", "sleeping": "blue", "backoff": "red", "failed": "bold red"}
 
 
-class Sample:
-    def __init__(self, at: float, stats: dict[str, Any], plugins: list[dict[str, Any]]) -> None:
-        self.at = at
-        self.stats = stats
-        self.plugins = plugins
+class Sample(NamedTuple):
+    at: float  # seconds
+    stats: dict[str, Any]
+    plugins: list[dict[str, Any]]
 
     def rates(self, before: Sample) -> dict[str, float]:
-        """Calls per second by plugin; 0 if a new core has reset the counter."""
+        """Calls per second by plugin; 0 after a new core has reset the counter."""
         seconds = max(self.at - before.at, 1e-6)
         earlier = {plugin["name"]: plugin["calls"] for plugin in before.plugins}
         calls = {plugin["name"]: plugin["calls"] - earlier.get(plugin["name"], 0) for plugin in self.plugins}

@@ -234,7 +234,8 @@ class PluginEndpoint:
         self, action: Action, payload: bytes, answered: Answered, failed: Callable[[CallError], None], origin: str = ""
     ) -> None:
         """`origin`: the calling plugin. Raises PluginOffline and PluginBusy."""
-        if self.plugin.state in AT_REST:
+        state = self.plugin.state
+        if state is not _READY and state in AT_REST:
             raise self.offline_error()
         config = self._context.config
         timeout = action.timeout or config.timing.call_timeout

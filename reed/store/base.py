@@ -6,15 +6,15 @@ An operation takes two callbacks and ends in exactly one of three ways:
     done(result)         at once or in a later turn; for a write: the transaction is on the disk
     failed(CallError)    at once or in a later turn
 
-The answers of several operations may come in any order. Writes of one `origin` take effect in the order in which they
-were begun. A read sees what is committed, so one that is to see a write is begun after the write's answer.
+Answers come in any order. Writes of one `origin` take effect in their order. A read sees what is committed: begin it
+after the answer to the write that it must see.
 
 The core drives the store once per turn of its loop:
 
     operations …   work(until)   commit()   → `done` and `failed` send the replies
 
-A store is opened with two callbacks: `on_due` says that `commit` is wanted at the end of this turn, or `work` in the
-next ones; `on_news` that events for subscribers were committed.
+A store gets two callbacks: `on_due` requests `commit` at the end of this turn, or `work` in the next ones; `on_news`
+says that events were committed.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ def no_cause(_by: str, _snippet_id: str) -> Cause:
 class Event(NamedTuple):
     """A change of a snippet, waiting to be delivered to one subscriber."""
 
-    id: int  # rising and never reused, so that a subscriber recognises a repeat
-    kind: str  # "snippet.created", "snippet.updated" or "snippet.deleted"
+    id: int  # rises, never reused: a subscriber recognises a repeat
+    kind: str  # snippet.created, .updated or .deleted
     snippet_id: str
     snippet_type: str
     semantic_name: str
-    version: int  # after the change; of a deleted snippet, its last
+    version: int  # after the change; a deleted snippet's last
     at: int  # Unix microseconds
-    lost: int  # events dropped directly before this one because the outbox was full
-    cause: Cause = NO_CAUSE  # in memory only: lost by a restart
+    lost: int  # events dropped before this one: the outbox was full
+    cause: Cause = NO_CAUSE  # lost by a restart
 
 
 class Restored(NamedTuple):
     id: str
     outcome: Literal["created", "replaced", "unchanged"]
-    warning: str = ""  # why the record is doubtful, if it was accepted all the same
+    warning: str = ""  # why an accepted record is doubtful
 
 
 class Preview(NamedTuple):
@@ -95,7 +95,7 @@ class Store(Protocol):
 
     @property
     def changes(self) -> int:
-        """Differs whenever a read that is begun now may give another result than before."""
+        """Differs if a read begun now may give another result than before."""
 
     @property
     def has_work(self) -> bool:
@@ -103,7 +103,7 @@ class Store(Protocol):
 
     @property
     def fsync_seconds(self) -> float:
-        """Time that commits have spent waiting for the disk, in all."""
+        """Total time that commits waited for the disk."""
 
     # Snippets. `content` and `patch` are JSON texts; content is stored byte for byte.
 
@@ -234,15 +234,14 @@ class Store(Protocol):
     # Events.
 
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
-        """From now on write events for these subscribers, by kind of event. `cause_of(by, snippet_id)` gives the cause
-        of a subscriber's own change."""
+        """Write events for these subscribers by kind. `cause_of(by, snippet_id)` is the cause of a subscriber's own
+        change."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
-        """The subscriber's oldest committed event that is not acknowledged."""
+        """The oldest committed event that is not acknowledged."""
 
     def ack(self, subscriber: str, event_id: int) -> None:
-        """All events up to this one are delivered. They are deleted soon; after a crash before that they are delivered
-        again."""
+        """Events up to this one are delivered. A crash before they are deleted repeats them."""
 
     def drop_events(self, subscriber: str) -> None:
         """Discard the subscriber's waiting events."""
@@ -251,12 +250,12 @@ class Store(Protocol):
         """Number of waiting events by subscriber."""
 
     def pop_ready(self) -> Collection[str]:
-        """Subscribers for whom events were committed since the last call."""
+        """Subscribers with events committed since the last call."""
 
     # The turn.
 
     def work(self, until: float) -> bool:
-        """Run long operations until about `until` (monotonic seconds); True while some are left."""
+        """Run long operations until about `until` (monotonic); True while some are left."""
 
     def commit(self) -> None:
         """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""

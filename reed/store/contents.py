@@ -1,4 +1,4 @@
-"""Contents before they are written: checked against their type, in the loop if that is short, else in a worker.
+"""Checks contents before they are written: cheap ones in the loop, others in a worker.
 
     create, replace, restore ── check ──┐                        ┌─ the loop:  then(Content), at once
     update, preview ─────────── merge ──┴─ what may it cost? ────┤
@@ -41,8 +41,8 @@ class Content(NamedTuple):
 
     text: bytes
     type: Type | None  # None: of a preview, which is not checked
-    values: dict[str, FieldValue] | None = None  # of the fields that its type indexes, where a worker has read them
-    problem: Invalid | None = None  # it does not fit its type, and `check` was told to accept that
+    values: dict[str, FieldValue] | None = None  # of indexed fields, if a worker has read them
+    problem: Invalid | None = None  # why it does not fit, with `accept_unfit`
 
     @property
     def type_name(self) -> str:
@@ -113,7 +113,7 @@ class Contents(OrderedJobs):
         self.submit("merge_content", (None if type_ is None else _named(type_), old, patch), merged, failed, origin)
 
     def _explain(self, content: Content, accept: Then | None, failed: Failed, origin: Origin) -> None:
-        """Say what is wrong with a content that does not fit: that takes far longer than to find that it does not."""
+        """List what is wrong; that takes far longer than finding that something is."""
         type_ = content.type
         assert type_ is not None
 
@@ -145,7 +145,7 @@ def _fits_loop(type_: Type, text: bytes) -> bool:
 
 
 def check_in_loop(type_: Type, text: bytes) -> Content | None:
-    """The content, checked; None: that belongs into a worker. Raises Malformed, Invalid."""
+    """The checked content; None: a worker must check it. Raises Malformed, Invalid."""
     schema = type_.schema
     if not (len(text) <= MAX_CONTENT_IN_LOOP if schema is None else schema.fits_loop(text)):
         return None
@@ -159,7 +159,7 @@ def check_in_loop(type_: Type, text: bytes) -> Content | None:
 
 
 def _check_in_loop(type_: Type, text: bytes, value: Json) -> Content | None:
-    """None: it does not fit, and to say why takes too long for the loop."""
+    """None: it does not fit, and listing why takes too long for the loop."""
     schema = type_.schema
     if schema is None or schema.is_valid(value):
         return Content(text, type_)
@@ -209,8 +209,8 @@ def explain_content(name: str, definition: bytes, text: bytes) -> str:
 
 
 def try_type(name: str, definition: bytes) -> tuple[bytes, tuple[Any, ...] | None]:
-    """Its outline and cost (see `outline_of`). Raises Invalid unless the definition compiles. Some contents must be
-    validated before the deadline."""
+    """Its outline and cost (see `outline_of`). Raises Invalid unless it compiles; sample contents must be validated
+    before the deadline."""
     schema = _type(name, definition).schema
     if schema is not None:
         for probe in _probes():

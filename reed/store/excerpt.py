@@ -2,9 +2,8 @@
 
     texts ── fold ── find the terms ── the window with most different terms ── its words, unfolded
 
-The text is folded in pieces until the terms are found: asking FTS5 for the positions took longer than the search.
-Folding changes lengths, so a piece is folded in parts of about 200 characters, and a position in the folded text is
-mapped back within its part.
+Text is folded in pieces until the terms are found; FTS5's positions took longer than the search. Folding changes
+lengths, so positions are mapped back within parts of about 200 characters.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
 _PIECE = 32 * 1024  # characters folded at a time
-_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word, so that combining marks stay with their letters
+_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: combining marks stay with their letters
 _WINDOW = 160  # characters
 _MAX_MATCHES = 20  # of a term in a piece; more hardly improve the window
 _BEFORE, _AFTER = 7, 17  # words

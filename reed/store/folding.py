@@ -6,8 +6,8 @@
     segment   cuts runs of scripts that are written without spaces into overlapping pairs
               東京都 → 東京 京都 都        so that a phrase of pairs finds any part of a run
 
-The tokenizer folds ASCII and Latin letters with diacritics itself; a text of these is `is_plain` and is indexed as it
-is. Marks that distinguish words stay: dakuten (が is not か), Indic vowel signs, Thai tone marks.
+The tokenizer itself folds a text that `is_plain`: ASCII, Latin letters with diacritics. Marks that distinguish words
+stay: dakuten (が is not か), Indic vowel signs, Thai tone marks.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def _drop(text: str) -> str:
 
 
 def _beyond_ascii(text: str) -> str:
-    """The other characters are few in most texts, so searching only these is faster."""
+    """Few characters in most texts, so searching only these is faster."""
     return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 def segment(folded: str, *, is_open: bool = False) -> str:
-    """The folded text with each unspaced run as pairs and its last character. `is_open`: a run at the end may continue
-    in the indexed text, so its last character, which there begins a pair, is left out."""
+    """The folded text with each unspaced run as pairs and its last character. `is_open`: without the last character
+    of a run at the end, which may continue in the indexed text."""
     if folded.isascii():
         return folded
     text = _RUN.sub(_pairs, folded)

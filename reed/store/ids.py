@@ -5,8 +5,7 @@
      milliseconds   1/4096   random
      └── sequence ────┘
 
-Sequence numbers rise even if the clock does not, so ids sort by creation, a store can use the number as its key, and a
-cursor stays valid after its snippet is deleted.
+Sequence numbers rise even if the clock does not, so ids sort by creation.
 """
 
 from __future__ import annotations

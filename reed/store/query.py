@@ -5,8 +5,8 @@
 Terms are words and "phrases", folded as the indexed texts are. The last term matches as a prefix, unless it is a phrase
 or a single letter, which would match nearly everything.
 
-What a query may cost is bounded: it is cut at MAX_QUERY characters and MAX_WORDS words, equal terms count once, and a
-longer phrase than MAX_PHRASE words becomes several phrases, which need not follow one another.
+Cost is bounded: a query is cut at MAX_QUERY characters and MAX_WORDS words, equal terms count once, and a phrase of
+more than MAX_PHRASE words becomes several.
 """
 
 from __future__ import annotations

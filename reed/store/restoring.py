@@ -7,9 +7,8 @@
     a newer version, or another       Conflict, or "replaced" with `overwrite`
     record with the same version
 
-The id must be a UUID version 7, since its sequence number becomes the snippet's key. Two ids with the same sequence
-number conflict. With `accept_unfit` a restore gives a warning, not Invalid, if the content does not fit its type or the
-times are in the future.
+The id must be a UUID version 7: its sequence number, which must be unused, becomes the key. With `accept_unfit` a
+content that does not fit its type, or times in the future, give a warning instead of Invalid.
 """
 
 from __future__ import annotations

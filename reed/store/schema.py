@@ -3,10 +3,8 @@
     compile            any schema; validating may take long, so it belongs into a worker
     compile_for_loop   only a schema whose cost is bounded (see `schema_cost`) and whose patterns are linear
 
-`is_valid` builds no errors: it is quick even for a content with millions of them. `problems` builds them all before it
-gives the first, unless there may be many; then it names only the first.
-
-The library is imported where a schema is compiled: it takes 12 MB, which a worker that searches can do without.
+`is_valid` builds no errors, so it is quick even with millions of them. `problems` builds them all, or only the first if
+there may be many. The library, 12 MB, is imported where a schema is compiled.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ class Schema:
             raise self._refused(f": {_short(str(error))}") from None
 
     def compile_for_loop(self) -> None:
-        """Leaves it as it is if it belongs into a worker. Raises Invalid unless it is a JSON Schema."""
+        """Does nothing if a worker must compile it. Raises Invalid unless it is a JSON Schema."""
         if not self.cost.is_bounded:
             return
         import jsonschema_rs

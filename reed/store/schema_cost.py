@@ -20,7 +20,7 @@ from reed.wire.strict_json import Json
 
 MAX_WEIGHT = 10_000
 MAX_COST_IN_LOOP = 20_000  # weight × nodes; at most 2.6 ms
-MAX_COST_OF_ERRORS_IN_LOOP = 500  # error messages cost far more than finding that there is an error
+MAX_COST_OF_ERRORS_IN_LOOP = 500  # listing errors costs far more than finding one
 MAX_COST_OF_ERRORS = 1_000_000  # in a worker: beyond it only the first error is built
 MAX_CONTENT_IN_LOOP = 64 * 1024  # bytes
 MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, if the schema has a regular expression

@@ -26,7 +26,7 @@ _NO_PASSWORD = (
 )
 _SYNTAX = "expected `keyword=value …`, as postgres:service=reed, or postgresql://USER@HOST/DATABASE"
 _URI = re.compile(r"(?:postgresql|postgres)://(.*)", re.DOTALL)
-_AUTHORITY = re.compile(r"(?:(?P<user>[^@/?]*)@)?(?P<hosts>[^/?@]*)(?:/(?P<dbname>[^?/]*))?(?:\?(?P<query>.*))?")
+_AUTHORITY = re.compile(r"(?:(?P<user>[^@/]*)@)?+(?P<hosts>[^/?@]*)(?:/(?P<dbname>[^?/]*))?(?:\?(?P<query>.*))?")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::[0-9]*)?")
 _BLANKS = " \t\n\r\v\f"
 _KEYWORD = re.compile(r"([^\s=]+)\s*=\s*", re.ASCII)
@@ -105,9 +105,14 @@ def _parameters_of_uri(rest: str) -> Iterator[tuple[str, str]]:
     if colon:
         yield "password", ""
     if user:
-        yield "user", unquote(user)
-    yield "host", ",".join(unquote(host["host"].strip("[]")) for host in hosts if host)
-    yield "dbname", unquote(found["dbname"] or "")
+        yield "user", _decoded(user)
+    yield "host", ",".join(_decoded(host["host"].strip("[]")) for host in hosts if host)
+    yield "dbname", _decoded(found["dbname"] or "")
     for parameter in filter(None, (found["query"] or "").split("&")):
         name, _, value = parameter.partition("=")
-        yield unquote(name), unquote(value)
+        yield _decoded(name), _decoded(value)
+
+
+def _decoded(text: str) -> str:
+    """A part of a URI. libpq ignores blanks around it from version 17 on."""
+    return unquote(text).strip(_BLANKS)

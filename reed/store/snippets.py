@@ -60,8 +60,8 @@ def start_after(cursor: str) -> int:
 def collect_page(
     rows: Iterable[tuple[Any, ...]], limit: int, matches: Callable[[bytes], bool] | None = None
 ) -> RecordPage:
-    """A page of the rows, which have the columns of a Record. With `matches`, a predicate on the content, the search
-    stops at the last record of a full page: the next match may be far, so the next page may be empty."""
+    """A page of rows with the columns of a Record. With `matches`, a predicate on the content, it ends with its last
+    record, since the next match may be far; so the next page may be empty."""
     records: list[Record] = []
     room = PAGE_BYTES
     for row in rows:

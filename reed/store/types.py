@@ -76,7 +76,7 @@ class TypeCatalog:
         self._types: dict[str, Type] = {}
 
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
-        """Replace all types. A stored type whose schema is no longer accepted is switched off (`Type.problem`)."""
+        """Replace all types. One whose schema is no longer accepted is switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
     def load_one(self, name: str, definition: bytes) -> None:
@@ -181,8 +181,8 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
 
 
 def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
-    """A valid definition without its schema and description, and the schema's cost: what the loop needs of a long one.
-    Raises Malformed, Invalid."""
+    """What the loop needs of a long definition: all but schema and description, and the schema's cost. Raises
+    Malformed, Invalid."""
     fields = strict_json.load_object(definition)
     schema = fields.pop("schema", None)
     fields.pop("description", None)

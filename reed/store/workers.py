@@ -1,4 +1,4 @@
-"""How a store has long work done elsewhere: jobs for worker processes (workers.md), or at once where there are none.
+"""Jobs that a store submits to worker processes (workers.md), or runs at once where there are none.
 
 store ── submit(kind, arguments) ──▶ a worker runs the function that HANDLERS of the store name for the kind
       ◀── done(value) | failed(error) ── in a later turn
@@ -17,14 +17,14 @@ Release = Callable[[], None]
 
 
 class Origin(NamedTuple):
-    """Whose operation it is. Writes of one origin take effect in their order; origins take turns with jobs."""
+    """Whose operation it is. Writes of one origin keep their order; origins take turns with jobs."""
 
     caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
     connection: int = 0
     plugin: str = ""  # its name, if the caller is one
 
 
-THE_STORE = Origin("the store")  # work that no caller asked for
+THE_STORE = Origin("the store")  # its own work
 
 
 class Deadline(NamedTuple):
@@ -54,11 +54,11 @@ class Workers(Protocol):
         """Run a handler; call `done` or `failed`."""
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """Begin no job. Call `callback` when none runs; jobs begin again when it calls its argument."""
+        """Begin no job, and call `callback` when none runs; jobs begin again when it calls its argument."""
 
 
 class InlineWorkers:
-    """Runs each handler at once in this process, without a deadline: for programs that have no loop."""
+    """Runs each handler at once in this process, without a deadline."""
 
     def __init__(self, handlers: Mapping[str, str]) -> None:
         """`handlers`: "module:function" by kind."""
@@ -100,7 +100,7 @@ class InlineWorkers:
 
 
 class OrderedJobs:
-    """Jobs of an origin in the order of its operations: while one is away, later operations of that origin wait."""
+    """While a job of an origin is away, later operations of that origin wait."""
 
     def __init__(self, workers: Workers, deadline: Deadline) -> None:
         self._workers = workers
@@ -145,19 +145,7 @@ class OrderedJobs:
         origin: Origin,
     ) -> None:
         """Only from an operation that was begun `in_order`."""
-        self._away.setdefault(origin, deque())
-
-        def back(callback: Callable[[], None]) -> None:
-            """Carry on with this operation, then with those that waited, until another job is away."""
-            waiting = self._away.pop(origin)
-            try:
-                run(callback, failed)
-            finally:
-                while waiting and origin not in self._away:
-                    waiting.popleft()()
-                if waiting:
-                    self._away[origin].extend(waiting)
-
+        back = self.leave(origin, failed)
         self._workers.submit(
             kind,
             arguments,
@@ -167,9 +155,26 @@ class OrderedJobs:
             deadline=self._deadline,
         )
 
+    def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
+        """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
+        then what has waited, until another one is away."""
+        self._away.setdefault(origin, deque())
+
+        def back(callback: Callable[[], None]) -> None:
+            waiting = self._away.pop(origin)
+            try:
+                run(callback, failed)
+            finally:
+                while waiting and origin not in self._away:
+                    waiting.popleft()()
+                if waiting:
+                    self._away[origin].extend(waiting)
+
+        return back
+
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-    """Run what a caller no longer waits for: an error goes to `failed`; so does a bug, which is raised too."""
+    """Run a continuation: an error goes to `failed`; so does a bug, which is raised too."""
     try:
         begin()
     except CallError as error:

@@ -37,6 +37,8 @@ AT_REST = frozenset({State.STOPPED, State.FAILED})
 
 
 class Phase(StrEnum):
+    state: State  # an attribute, because every call to a plugin reads it
+
     STOPPED = "stopped"
     SPAWNING = "spawning"  # there is no pid yet
     STARTING = "starting"
@@ -51,10 +53,6 @@ class Phase(StrEnum):
     BACKOFF = "backoff"
     FAILED = "failed"
 
-    @property
-    def state(self) -> State:
-        return _STATE_OF.get(self) or State(self.value)
-
 
 _STATE_OF = {
     Phase.SPAWNING: State.STARTING,
@@ -63,6 +61,8 @@ _STATE_OF = {
     Phase.HIBERNATING: State.SLEEPING,
     Phase.RESTARTING: State.STOPPING,
 }
+for _phase in Phase:
+    _phase.state = _STATE_OF.get(_phase) or State(_phase.value)
 
 
 class Trigger(StrEnum):

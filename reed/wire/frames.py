@@ -71,9 +71,9 @@ class ReceiveBuffer:
         else:
             filled, needed = self._end, self._end + len(data)
             if needed > len(self._own):
-                size = min(2 * needed, max(self._size_of_frame() + _SPARE, needed))
+                frame = _size_of_frame(self._view)
                 self._view = _EMPTY  # memory with a view of it cannot be resized
-                self._own = _enlarged(self._own, filled, size)
+                self._own = _enlarged(self._own, filled, needed, frame)
             self._own[filled:needed] = data
             self._view = memoryview(self._own)[:needed]
         self._at = 0
@@ -115,10 +115,6 @@ class ReceiveBuffer:
         """Skip whole frames of the rest."""
         self._at += size
 
-    def _size_of_frame(self) -> int:
-        """The size of the unfinished frame, 0 before its header is there."""
-        return _HEADER_SIZE + HEADER.unpack_from(self._view)[5] if self._end >= _HEADER_SIZE else 0
-
     def put_back(self, frame: Frame) -> None:
         """Make `next_frame` return its last frame again."""
         self._at -= _HEADER_SIZE + len(frame.payload)
@@ -143,24 +139,34 @@ class ReceiveBuffer:
         return self._end - self._at
 
 
+def _size_of_frame(data: memoryview) -> int:
+    """The size of the first frame, 0 before its header is there."""
+    return _HEADER_SIZE + HEADER.unpack_from(data)[5] if len(data) >= _HEADER_SIZE else 0
+
+
 def _copy(data: memoryview) -> bytearray | mmap:
-    mapped = _map(len(data)) if len(data) >= _MIN_MAPPED else None
+    is_unfinished = len(data) >= _MIN_MAPPED and _size_of_frame(data) > len(data)  # whole frames leave next turn
+    mapped = _map(len(data)) if is_unfinished else None
     if mapped is None:
         return bytearray(data)
     mapped[:] = data
     return mapped
 
 
-def _enlarged(own: bytearray | mmap, filled: int, size: int) -> bytearray | mmap:
-    """Memory of `size` bytes, which begins with the first `filled` bytes of `own`."""
-    if not isinstance(own, bytearray):
-        try:
-            own.resize(size)
-        except (BufferError, OSError):  # a frame that was put back is still held, or mremap is refused
-            pass
-        else:
-            return own
-    larger = (_map(size) if size >= _MIN_MAPPED else None) or bytearray(size)
+def _enlarged(own: bytearray | mmap, filled: int, needed: int, frame: int) -> bytearray | mmap:
+    """Memory of `needed` bytes or more, which begins with the first `filled` bytes of `own`."""
+    if frame < _MIN_MAPPED:
+        larger: bytearray | mmap = bytearray(needed)
+    else:
+        size = min(2 * needed, max(frame + _SPARE, needed))  # a forged length must not cost memory
+        if not isinstance(own, bytearray):
+            try:
+                own.resize(size)
+            except (BufferError, OSError):  # a frame that was put back is still held, or mremap is refused
+                pass
+            else:
+                return own
+        larger = _map(size) or bytearray(size)
     larger[:filled] = own[:filled]
     return larger
 

@@ -67,7 +67,10 @@ Item = TypeVar("Item")
 
 def pack_text(text: str, size: int) -> bytes:
     """Padded with zeros to `size`. A name must leave room for a NUL; a ref (36 bytes) need not."""
-    raw = encode_text(text)
+    try:
+        raw = text.encode()  # here and not by encode_text: a page of 100 records has 300 texts
+    except UnicodeEncodeError:
+        raw = encode_text(text)
     room = size if size == REF.size else size - 1
     if len(raw) > room or 0 in raw:
         raise Malformed(f"{text!r} does not fit a field of {room} bytes")

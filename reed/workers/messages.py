@@ -1,4 +1,4 @@
-"""The bytes between the core and a worker: both run the same Python, so a message is marshalled.
+"""Messages between the core and a worker, marshalled: both run the same Python.
 
 length  u32, little-endian      of what follows
 value   marshal                 core to worker: (kind, arguments)
@@ -31,14 +31,14 @@ class Outcome(IntEnum):
 
 
 def encode(first: Outcome | str, value: Any) -> tuple[bytes, bytes]:
-    """A message, in two parts: joining them would copy up to 32 MB. `value` may hold None, numbers, texts, bytes,
-    tuples, lists and dicts; else ValueError."""
+    """A message in two parts, since joining them would copy up to 32 MB. Raises ValueError if `value` cannot be
+    marshalled."""
     body = marshal.dumps((first if isinstance(first, str) else int(first), value))
     return HEADER.pack(len(body)), body
 
 
 class Reader:
-    """Takes bytes as they come, and gives whole messages."""
+    """Splits a stream of bytes into messages."""
 
     __slots__ = ("_data",)
 
@@ -49,7 +49,7 @@ class Reader:
         self._data += data
 
     def next(self) -> tuple[Any, Any] | None:
-        """The next message: (outcome, value); None while it is not whole."""
+        """The next complete message: (outcome, value)."""
         data = self._data
         if len(data) < HEADER.size:
             return None

@@ -1,4 +1,4 @@
-"""The core's side of its workers: which job goes to which worker, and what becomes of those that take too long.
+"""The pool of workers: which job goes to which, and the deadlines.
 
     submit ── waiting, in turn by caller ── a worker without a job ── sent ── done(value) | failed(error)
 
@@ -6,8 +6,8 @@
                     │                  │ a minute       │ its deadline: SIGKILL; or it died: an error for the caller
                     └──────────────────┴────────────────┴──▶ gone, and started again when a job waits
 
-A connection has one job at a time, and callers take turns, so who has many jobs waits for who has few. A caller whose
-job was killed shares one worker with all such callers for a minute: the others always have the rest.
+A connection has one job at a time, and callers take turns. Callers whose job was killed share one worker for a minute,
+so the others always have the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reed.workers.messages import Outcome, Reader, encode
 
 IDLE_SECONDS = 60.0
 PENALTY_SECONDS = 60.0  # for a caller whose job was killed
-_START_SECONDS = 10.0  # a worker that is not ready by then is given up
+_START_SECONDS = 10.0  # until READY
 _EXIT_POLL = 0.05  # seconds, without pidfd
 _MAX_QUEUED = 64 * 1024 * 1024  # bytes to one worker: one job
 _SCRATCH = 256 * 1024
@@ -117,15 +117,15 @@ class WorkerPool:
         origin: Origin,
         deadline: Deadline,
     ) -> None:
-        """Run a handler in a worker. Calls `done` or `failed` in a later turn: with JobTimeout after the deadline,
-        JobMemory, JobKilled, or what the handler raised."""
+        """Run a handler. Calls `done` or `failed` in a later turn: with JobTimeout, JobMemory, JobKilled, or the
+        handler's error."""
         job = Job(kind, encode(kind, arguments), origin, deadline, done, failed)
         self._waiting.setdefault(origin.caller, {}).setdefault(origin.connection, deque()).append(job)
         self._hand_out()
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """Begin no job. Call `callback` when none runs; jobs begin again when it calls its argument. For what needs
-        that no worker has a snapshot open."""
+        """Begin no job, and call `callback` when none runs: no worker has a snapshot open then. Jobs begin again when
+        it calls its argument."""
         self._holds.append(callback)
         self._hand_out()
 
@@ -134,7 +134,7 @@ class WorkerPool:
         self._hand_out()
 
     def close(self) -> None:
-        """Kill the workers. Jobs that wait or run are given up: nobody is told."""
+        """Kill the workers. Waiting and running jobs get no answer."""
         self._is_closed = True
         self._waiting.clear()
         for worker in list(self._workers):
@@ -165,7 +165,7 @@ class WorkerPool:
             self._give(worker, job)
 
     def _next_job(self) -> Job | None:
-        """The oldest job of the first connection without a running one, of the first caller who may use a worker."""
+        """The oldest job of the first idle connection, of the first caller who may use a worker."""
         now = self._loop.now()
         self._penalties = {caller: until for caller, until in self._penalties.items() if until > now}
         is_penalty_busy = any(origin.caller in self._penalties for origin in self._busy)
@@ -178,7 +178,7 @@ class WorkerPool:
         return None
 
     def _take(self, job: Job) -> None:
-        """Take it off the queue; its caller and connection go to the end."""
+        """Dequeue it; its caller and connection go to the end."""
         caller, connection, _ = job.origin
         connections = self._waiting.pop(caller)
         jobs = connections.pop(connection)
@@ -227,7 +227,7 @@ class WorkerPool:
             worker.stream.close(str(error))
 
     def _cannot_start(self, reason: str) -> None:
-        """Jobs that wait fail, so that nobody waits for ever; the next one tries again."""
+        """All waiting jobs fail; the next one tries again."""
         self._log.error("no worker could be started: %s", reason, peer=THE_CORE)
         waiting, self._waiting = self._waiting, {}
         for connections in waiting.values():
@@ -296,7 +296,7 @@ class WorkerPool:
                 worker.process.send(signal.SIGKILL)
 
     def _closed(self, worker: _Worker, reason: str) -> None:
-        """Its socket is closed: it has ended, or is about to."""
+        """Its socket is closed: it exits."""
         self._workers.remove(worker)
         self._cancel_timer(worker)
         if worker.process is not None:
@@ -308,7 +308,7 @@ class WorkerPool:
     def _reap(self, worker: _Worker, process: ProcessHandle) -> None:
         try:
             end = process.wait()
-        except ChildProcessError:  # whoever runs this core has waited for it
+        except ChildProcessError:  # an embedding program has waited for it
             how = "it ended"
         else:
             if end is None:

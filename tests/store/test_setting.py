@@ -26,15 +26,17 @@ with_a_password = [
     f"postgres:host=db scram_client_key={SECRET}",
     f"postgresql://reed:{SECRET}@db/reed",
     f"postgres://reed:{SECRET}@db/reed",
+    f"postgresql://reed:?{SECRET}@db/reed",
     f"postgres:postgresql://reed:{SECRET}@db1,db2/reed?sslmode=verify-full",
     f"postgresql://db/reed?user=reed&password={SECRET}",
     f"postgresql://db/reed?%70assword={SECRET}",
+    f"postgresql://db/reed? password ={SECRET}",
 ]
 # A password in the wrong place, which libpq or a reader of the log would show.
 misplaced = [
     f"postgresql://reed:pa/{SECRET}@db/reed",
-    f"postgresql://reed:pa?{SECRET}@db/reed",
     f"postgresql://reed:{SECRET}",
+    f"postgresql://reed?{SECRET}@db@db2",
     f"postgres:dbname=postgresql://reed:{SECRET}@db/reed",
     f"postgres:dbname='password={SECRET}'",
     f"postgres:host=reed:{SECRET}@db",

@@ -20,6 +20,7 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, PluginOffline
+from reed.process_handle import runs, start_time
 from reed.sandbox.confine import Sandbox
 
 HOSTILE = Path(__file__).parent / "hostile"
@@ -301,9 +302,10 @@ os.wait()
 result = int(os.read(reading, 20))
 """
     )
-    assert Path(f"/proc/{left}").exists()
+    started = start_time(left)
+    assert started is not None
     client.plugin_stop("hostile")
-    scene.until(lambda: not Path(f"/proc/{left}").exists() or "Z" in Path(f"/proc/{left}/stat").read_text(), 1)
+    scene.until(lambda: not runs(left, started), 1)
 
 
 def test_strict_names_the_missing_layer(scene: Scene, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_a_search_that_exceeds_search_timeout_is_counted_as_killed_by_the_deadli
 
 
 def test_a_job_that_exceeds_worker_memory_is_counted_as_killed_by_memory(site) -> None:
-    site.config.write_text("limits: {worker_memory: 64MB}\n")
+    site.config.write_text("limits: {worker_memory: 64MB}\ntiming: {job_timeout: 60s}\n")
     site.start()
     with Client(site.socket_path) as client:
         client.registry_define("list", {"schema": {"properties": {"x": {"items": {"type": "string"}}}}})

@@ -11,6 +11,7 @@ move the cursor. An event may be delivered again after a crash; events of a plug
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -24,9 +25,10 @@ from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 LEASE_SECONDS = 15.0
 _RENEW_SECONDS = LEASE_SECONDS / 3
 _MARGIN_SECONDS = LEASE_SECONDS / 2  # a delivery begins only if the lease lasts longer than this
+_MAX_DELIVERY = 600.0  # seconds; then another core may try: this one's plugin is stopped, or always fails
 _ASK_SECONDS = 1.0  # between two attempts to lead
 _COUNT_SECONDS = 2.0  # between two counts of the waiting events
-_MAX_COUNTED = 100_000
+_MAX_COUNTED = 100_000  # beyond those that may wait
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class _Subscriber:
     lease_ends: float = 0.0  # 0: another core leads, or nobody
     told: tuple[int, int] = (0, 0)  # the last event that was delivered: seq, k
     lost: int = 0
+    delivers_since: float = math.inf  # an event was given out, and is not acknowledged
     lead_after: float = 0.0  # another core leads: ask again then
     acks: int = 0  # sent, not yet committed
     stamp: int = 0  # grows with each change of `waiting`
@@ -67,6 +70,7 @@ class Outbox:
         self._subscribers: dict[str, _Subscriber] = {}
         self._by_kind: dict[str, list[_Subscriber]] = {}
         self._ready: set[str] = set()
+        self._dropped: set[str] = set()
         self._counted_at = 0.0
 
     # Subscribers.
@@ -77,6 +81,7 @@ class Outbox:
         for kind, names in subscribers.items():
             for name in names:
                 kinds.setdefault(name, set()).add(kind)
+        self._dropped -= kinds.keys()
         for name, wanted in kinds.items():
             found = self._subscribers.setdefault(name, _Subscriber(name))
             if found.kinds != wanted:
@@ -106,16 +111,19 @@ class Outbox:
                 self._announce(subscriber)
 
     def drop(self, name: str) -> None:
-        """This core no longer delivers to it; another may."""
-        subscriber = self._subscribers.pop(name, None)
-        if subscriber is not None and subscriber.lease_ends:
-            self._asker.ask("yield", (name.encode(), self._core), _ignore, _ignore)
+        """This core no longer delivers to it; its events are gone if no other core has the plugin."""
+        self._dropped.add(name)
+        self._subscribers.pop(name, None)
         for found in self._by_kind.values():
             found[:] = [each for each in found if each.name != name]
+        for statement in ("forget", "yield"):
+            self._asker.ask(statement, (name.encode(), self._core), _ignore, _ignore)
 
     def yield_all(self) -> None:
-        for name in list(self._subscribers):
-            self.drop(name)
+        """Let other cores deliver at once."""
+        for subscriber in self._subscribers.values():
+            if subscriber.lease_ends:
+                self._asker.ask("yield", (subscriber.name.encode(), self._core), _ignore, _ignore)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -157,14 +165,15 @@ class Outbox:
     def tick(self, now: float) -> None:
         """Renew leases, try to get those of others, count again what waits."""
         for subscriber in self._subscribers.values():
-            if subscriber.lease_ends and subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
+            is_delivering = now - subscriber.delivers_since < _MAX_DELIVERY
+            if is_delivering and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
                 self._lead(subscriber, _nothing, _ignore_error)
         if self._subscribers and now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
             self._count(list(self._subscribers))
 
     def _count(self, names: list[str]) -> None:
-        limit = str(min(self._max_events + 1, _MAX_COUNTED)).encode()
+        limit = str(self._max_events + _MAX_COUNTED).encode()
         stamps = {name: self._subscribers[name].stamp for name in names if name in self._subscribers}
         self._asker.ask("waiting", (array_of(names), limit), lambda rows: self._counted(rows, stamps), _ignore)
 
@@ -173,8 +182,10 @@ class Outbox:
             name, count = ((rows.get_value(row, column) or b"").decode() for column in (0, 1))
             subscriber = self._subscribers.get(name)
             if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
+                was_refused = 0 < subscriber.lead_after < self._loop.now()
+                is_news = not subscriber.is_counted or int(count) > subscriber.waiting or was_refused
                 subscriber.waiting, subscriber.is_counted = int(count), True
-                if subscriber.waiting:
+                if subscriber.waiting and is_news:
                     self._ready.add(name)
         if self._ready:
             self._on_news()
@@ -182,6 +193,9 @@ class Outbox:
     # Delivery.
 
     def next(self, name: str, done: Done[Event | None], failed: Failed) -> None:
+        if name in self._dropped:
+            done(None)
+            return
         subscriber = self._subscribers.setdefault(name, _Subscriber(name))
         now = self._loop.now()
         if subscriber.lead_after > now or (subscriber.is_counted and not subscriber.waiting):
@@ -206,7 +220,7 @@ class Outbox:
                 subscriber.told, subscriber.lost = (seq, k), lost
             if not subscriber.kinds:  # not yet subscribed in this process
                 subscriber.kinds = frozenset((rows.get_value(0, 4) or b"").decode().strip("{}").split(","))
-            subscriber.lease_ends = asked_at + LEASE_SECONDS
+            subscriber.lease_ends, subscriber.lead_after = asked_at + LEASE_SECONDS, 0.0
             then(True)
 
         params = (subscriber.name.encode(), self._core, str(LEASE_SECONDS).encode())
@@ -234,6 +248,7 @@ class Outbox:
             subscriber.lost += int(skipped)
             subscriber.waiting -= int(skipped)
         place = int(seq), int(k)
+        subscriber.delivers_since = self._loop.now()
         cause = subscriber.causes.get(place, NO_CAUSE)
         number = place[0] * MAX_LINES + place[1]
         return Event(number, kind, snippet_id, type_name, name, int(version), int(at), subscriber.lost, cause)
@@ -246,6 +261,7 @@ class Outbox:
         if told <= subscriber.told:
             return
         subscriber.told = told
+        subscriber.delivers_since = math.inf
         subscriber.lost = 0
         subscriber.causes.pop(told, None)
         subscriber.waiting = max(subscriber.waiting - 1, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,8 @@ from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet, waiting_events
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.status import CORE_SEEN, WAITING, counts
-from reed.store.postgres.tables import event_id, migrate
+from reed.store.postgres.tables import migrate
+from reed.store.postgres.writer import MAX_LINES
 from reed.store.setting import StoreSetting
 
 COPY_LOCK = 0x72656564  # key of the advisory lock that a copy holds
@@ -45,7 +45,10 @@ _PUT = (
 )
 _FREE_VALUE = "DELETE FROM fields WHERE type = %s AND field = %s AND value = %s AND is_unique"
 _PUT_ENTRY = "INSERT INTO fields VALUES (%s, %s, %s, %s, %s)"
-_UNINDEXED = "INSERT INTO unindexed SELECT unnest(%s::uuid[]), %s ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+_UNINDEXED = (
+    "INSERT INTO unindexed (id) SELECT unnest(%s::uuid[])"
+    " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+)
 _PUT_BONDS = "INSERT INTO bonds SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::uuid[], %s::uuid[])"
 # Each line is a transaction of its own.
 _PUT_BATCHES = "INSERT INTO batches (seq, core, n) SELECT n, %s, n FROM unnest(%s::bigint[]) AS n"
@@ -124,7 +127,7 @@ class PostgresSide:
 
     def last_event(self) -> tuple[int, int]:
         last = self._last_batch()
-        return last, event_id(last + 1, 0)
+        return last, (last + 1) * MAX_LINES
 
     def _last_batch(self) -> int:
         with self._errors():
@@ -138,11 +141,10 @@ class PostgresSide:
             connection.execute("DELETE FROM types WHERE name = ANY(%s)", (list(deleted),))
             for name, text in types.items():
                 connection.execute(
-                    "INSERT INTO types SELECT %s, last + 1, %s FROM head WHERE what = 'types'"
-                    " ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, definition = excluded.definition",
+                    "INSERT INTO types (name, revision, definition) VALUES (%s, 1, %s) ON CONFLICT (name) DO UPDATE"
+                    " SET revision = types.revision + 1, definition = excluded.definition",
                     (name, text.decode()),
                 )
-                connection.execute("UPDATE head SET last = last + 1 WHERE what = 'types'")
 
     def put_snippets(self, snippets: Collection[Snippet], deleted: Collection[str]) -> None:
         ids = [each.id for each in snippets]
@@ -154,13 +156,14 @@ class PostgresSide:
         ]
         with self._transaction() as connection, connection.cursor() as cursor:
             # A name or unique value may move from one snippet to another.
-            cursor.execute("DELETE FROM snippets WHERE id = ANY(%s::uuid[])", (list(deleted),))
-            cursor.execute("UPDATE snippets SET name = '' WHERE name COLLATE \"C\" = ANY(%s) AND name <> ''", (names,))
-            cursor.execute("DELETE FROM fields WHERE id = ANY(%s::uuid[])", (ids,))
+            for table in ("snippets", "unindexed"):
+                cursor.execute(f"DELETE FROM {table} WHERE id = ANY(%s::uuid[])", (list(deleted),))
+            cursor.execute("UPDATE snippets SET name = '' WHERE name = ANY(%s) AND name <> ''", (names,))
+            cursor.execute("DELETE FROM fields WHERE id = ANY(%s::uuid[])", ([*ids, *deleted],))
             cursor.executemany(_FREE_VALUE, [entry[:3] for entry in entries if entry[-1]])
             cursor.executemany(_PUT, [(*each[:6], each.content.decode()) for each in snippets])
             cursor.executemany(_PUT_ENTRY, entries)
-            cursor.execute(_UNINDEXED, (ids, time.time_ns() // 1000))
+            cursor.execute(_UNINDEXED, (ids,))
 
     def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None:
         try:
@@ -180,7 +183,6 @@ class PostgresSide:
             connection.execute("DELETE FROM bonds WHERE id = ANY(%s::uuid[])", ([bond.id for bond in deleted],))
             rows = [(bond.parent, bond.weight, bond.path, bond.child, bond.id) for bond in bonds]
             connection.execute(_PUT_BONDS, _columns(rows, 5))
-            connection.execute("UPDATE head SET last = last + 1 WHERE what = 'bonds'")
 
     def put_events(self, source: Side) -> int:
         """One line of the log for each change. A line names one plugin that it does not go to, the one that made it; so

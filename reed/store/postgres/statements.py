@@ -237,6 +237,11 @@ FOLLOWER = {
         " WHERE name = $1 AND (leader = $2::uuid OR lease < clock_timestamp() OR leader IS NULL)"
         " RETURNING generation, told, k, lost, kinds::text"
     ),
+    # A plugin that no core has any more.
+    "forget": (
+        "DELETE FROM subscribers WHERE name = $1 AND NOT EXISTS (SELECT FROM cores WHERE core <> $2::uuid"
+        " AND seen > now() - interval '10 s' AND registry ? $1)"
+    ),
     "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
     "waiting": (
         "SELECT name, (SELECT count(*) FROM (SELECT FROM batches JOIN changes USING (core, n)"

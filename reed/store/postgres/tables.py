@@ -43,16 +43,9 @@ TABLES = (
 )
 HEADS = ("batches", "bonds", "types", "trimmed")  # rows of `head`
 
-_LINE_BITS = 16  # of the number of a line within its transaction
 _ATTEMPTS = 20
 _LOCK_TIMEOUT = "30s"
 _RACED = (errors.UniqueViolation, errors.DuplicateTable, errors.SerializationFailure, errors.DeadlockDetected)
-
-
-def event_id(seq: int, k: int) -> int:
-    """The id of the event that a line of the log is to its subscribers: it rises, also from SQLite's ids, since the
-    first `seq` after a copy is above them."""
-    return (seq << _LINE_BITS) + k
 
 
 class Migration(NamedTuple):

@@ -1,37 +1,48 @@
 """The table `bonds`: parent, child, weight, path; without cycles, within the rules of both types (protocol.md#bonds).
 
-The check for a cycle searches down from the child and up from the parent, one step each in turn, and ends when either
-side is exhausted. So adding a leaf or a new root is cheap in a tree of any size.
-
-A deleted snippet's bonds go with it: up to MAX_DELETED at once, more in slices after the COMMIT, from `remains`. Until
-then nothing sees them, since reads join `snippets`, and the walks of the checks pass over them.
+A deleted snippet's bonds go with it: up to MAX_DELETED at once, more in slices after the COMMIT. Until then reads and
+walks pass over them.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
-from reed.errors import Conflict, Invalid, Malformed, NotFound
+from reed.errors import Conflict, Malformed, NotFound
 from reed.store.ids import Ids, sequence_in
-from reed.store.sqlite.database import label
+from reed.store.sqlite.bond_graph import BondGraph
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
 MAX_PATH = 65535  # bytes
+MAX_STEPS = 1000  # of the walks of a new bond in the loop
 MAX_DELETED = 1000  # bonds in one slice; 20,000 would take 60 ms
 
-_CHILDREN = "SELECT child FROM bonds WHERE parent = ?"
-_PARENTS = "SELECT parent FROM bonds WHERE child = ?"
 _DELETE = {
     end: f"DELETE FROM bonds WHERE (parent, child) IN (SELECT parent, child FROM bonds WHERE {end} = ? LIMIT ?)"
     for end in ("parent", "child")
 }
 _HAS_CHILD = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = child WHERE parent = ? LIMIT 1"
 _HAS_PARENT = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = parent WHERE child = ? LIMIT 1"
-_CYCLE_ENDS = 4  # snippets shown at each end of a long cycle
+
+
+class NewBond(NamedTuple):
+    parent: str  # refs
+    child: str
+    weight: int
+    path: str
+
+
+class Pair(NamedTuple):
+    parent: Record
+    child: Record
+
+    @property
+    def sequences(self) -> tuple[int, int]:
+        return sequence_in(self.parent.id), sequence_in(self.child.id)
 
 
 class Bonds:
@@ -58,27 +69,38 @@ class Bonds:
         self._remains = {sequence for (sequence,) in self._writer.execute("SELECT sequence FROM bond_remains")}
         self._is_changed = False  # `_remains`, in this transaction
 
-    def bond(self, parent_ref: str, child_ref: str, weight: int, path: str) -> str:
-        if not -(1 << 31) <= weight < 1 << 31:
-            raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
-        if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
+    def find_pair(self, bond: NewBond) -> Pair:
+        """The ends of a new bond, which may be bonded but for what `check_graph` finds."""
+        if not -(1 << 31) <= bond.weight < 1 << 31:
+            raise Malformed(f"weight {bond.weight}", hint="a weight has 32 bits")
+        if len(bond.path.encode("utf-8", "replace")) > MAX_PATH or "\0" in bond.path:
             raise Malformed("path: too long, or contains NUL", hint=f"at most {MAX_PATH} bytes")
-        parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
-        above, below = sequence_in(parent.id), sequence_in(child.id)
-        if above == below:
+        pair = Pair(self._snippets.find(bond.parent), self._snippets.find(bond.child))
+        parent, child = pair
+        if parent.id == child.id:
             raise Conflict(f"{_label(parent)} cannot be its own parent")
-        if self._exists(above, below):
+        if self._exists(*pair.sequences):
             raise Conflict(
                 f"{_label(parent)} and {_label(child)} are already bonded",
                 hint="unbond them first to change weight or path",
             )
         self._types.current.get(parent.snippet_type).check_child(child.snippet_type)
-        self._check_cycle(above, below)
-        self._check_depth(above, below)
-        now = self._clock()
-        _, bond_id = self._ids.next(now)
+        return pair
+
+    def check_graph(self, pair: Pair) -> None:
+        """Raises Conflict, Invalid, or TooManySteps: then a worker has to do it."""
+        BondGraph(self._writer, self._remains, MAX_STEPS).check(*self.graph_arguments(pair))
+
+    def graph_arguments(self, pair: Pair) -> tuple[int, int, dict[str, int]]:
+        limits = {type_.name: type_.max_depth for type_ in self._types.current if type_.max_depth is not None}
+        return *pair.sequences, limits
+
+    def insert(self, bond: NewBond, pair: Pair) -> str:
+        parent, child = pair.sequences
+        _, bond_id = self._ids.next(self._clock())
         self._transaction.begin()
-        self._writer.execute("INSERT INTO bonds VALUES (?, ?, ?, ?, ?)", (above, weight, path, below, bond_id))
+        row = (parent, bond.weight, bond.path, child, bond_id)
+        self._writer.execute("INSERT INTO bonds VALUES (?, ?, ?, ?, ?)", row)
         self.count.value += 1
         return bond_id
 
@@ -147,77 +169,6 @@ class Bonds:
     def _exists(self, parent: int, child: int) -> bool:
         found = self._writer.execute("SELECT 1 FROM bonds WHERE child = ? AND parent = ?", (child, parent))
         return found.fetchone() is not None
-
-    def _check_cycle(self, parent: int, child: int) -> None:
-        came_down: dict[int, int] = {child: child}  # snippet -> the one it was reached from
-        came_up: dict[int, int] = {parent: parent}
-        down = self._reach(_CHILDREN, child, came_down)
-        up = self._reach(_PARENTS, parent, came_up)
-        for below, above in zip(down, up, strict=False):
-            meeting = below if below in came_up else above if above in came_down else None
-            if meeting is not None:
-                raise Conflict(f"this bond would close a cycle: {self._cycle(meeting, came_down, came_up)}")
-
-    def _reach(self, query: str, start: int, came_from: dict[int, int]) -> Iterator[int]:
-        """Snippets above or below `start`, breadth first."""
-        queue = deque((start,))
-        while queue:
-            at = queue.popleft()
-            for (other,) in self._writer.execute(query, (at,)):
-                if other not in came_from and other not in self._remains:
-                    came_from[other] = at
-                    queue.append(other)
-                    yield other
-
-    def _cycle(self, meeting: int, came_down: dict[int, int], came_up: dict[int, int]) -> str:
-        """parent > child > … > parent"""
-        steps = [meeting]
-        while came_down[steps[-1]] != steps[-1]:
-            steps.append(came_down[steps[-1]])
-        steps.reverse()
-        while came_up[steps[-1]] != steps[-1]:
-            steps.append(came_up[steps[-1]])
-        steps.insert(0, steps[-1])
-        if len(steps) <= 2 * _CYCLE_ENDS:
-            return " > ".join([self._name_of(step) for step in steps])
-        first, last = steps[:_CYCLE_ENDS], steps[-_CYCLE_ENDS:]
-        return " > ".join([*map(self._name_of, first), "…", *map(self._name_of, last)])
-
-    def _check_depth(self, parent: int, child: int) -> None:
-        """Raises Invalid if a snippet above would get more levels below it than its type's `max_depth`."""
-        limits = {type_.name: type_.max_depth for type_ in self._types.current if type_.max_depth is not None}
-        if not limits:
-            return
-        room: int | None = None  # levels that the child and its descendants may take
-        ancestor = 0
-        for distance, level in enumerate(self._levels(_PARENTS, parent, max(limits.values()) + 1)):
-            for sequence in level:
-                limit = limits.get(self._type_of(sequence))
-                if limit is not None and (room is None or limit - distance < room):
-                    room, ancestor = limit - distance, sequence
-        if room is None:
-            return
-        if sum(1 for _ in self._levels(_CHILDREN, child, max(room, 0) + 1)) > room:
-            type_name = self._type_of(ancestor)
-            raise Invalid(
-                f"{self._name_of(ancestor)} would get more than {limits[type_name]} levels below it",
-                hint=f"max_depth of its type {type_name!r}",
-            )
-
-    def _levels(self, query: str, start: int, max_levels: int) -> Iterator[set[int]]:
-        """{start}, the snippets one step away, two steps away, …"""
-        level = {start}
-        while level and max_levels > 0:
-            yield level
-            max_levels -= 1
-            level = {other for at in level for (other,) in self._writer.execute(query, (at,))} - self._remains
-
-    def _type_of(self, sequence: int) -> str:
-        (type_name,) = self._writer.execute("SELECT type FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
-        return str(type_name)
-
-    def _name_of(self, sequence: int) -> str:
-        return label(self._writer, sequence)
 
 
 def _label(record: Record) -> str:

@@ -9,9 +9,8 @@
     field_indexes, field_entries   see `field_indexes`
     outbox    events, a row for each subscriber
 
-The file is private (0600) and locked by one core (flock). `user_version` counts the applied migrations. WAL with
-synchronous=FULL: a commit survives a power cut. Nothing reaches the disk before COMMIT (no cache spill, no temporary
-files), so a full disk shows at COMMIT and fails one transaction.
+The file is private (0600) and locked by one core (flock). `user_version` counts the applied migrations. With WAL and
+synchronous=FULL a commit survives a power cut. Without cache spill and temporary files a full disk shows at COMMIT.
 """
 
 from __future__ import annotations
@@ -106,8 +105,7 @@ _CACHED_STATEMENTS = 256
 
 
 class Database:
-    """The open file. `writer` is the only connection that writes; `reader` is the loop's own for reads: it sees what is
-    committed."""
+    """The open file. `writer` is the only connection that writes; `reader` sees what is committed."""
 
     def __init__(self, path: str, warn: Callable[[str], None]) -> None:
         """`warn` is called when the files are lost from their path, and when they are back."""
@@ -169,7 +167,7 @@ class Database:
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def truncate_wal_of_lost_file(self) -> None:
-        """Copy the log into the open file, wherever it is now: SQLite would apply a log left behind to another file."""
+        """Copy the log into the open file, wherever it is: SQLite would apply a log left behind to another file."""
         if self._guard.is_wal_complete:
             self.truncate_wal()
 

@@ -3,17 +3,15 @@
     field_indexes   a row for each (type, field): is_unique, is_ready
     field_entries   (snippet, index) -> key of the field's value (see `field_values`); none for a missing field
 
-A write updates the entries in its own transaction. If a definition adds an index to a type that has snippets, the index
-is built in slices, and the definition takes effect at the end:
+A write updates the entries in its transaction. An index that a definition adds to a type with snippets is built in
+slices, and the definition takes effect at the end:
 
     DEFINE ── rows, not ready ── entries of existing snippets ── rows ready, definition written ── done
                writes add entries from here on  └─ a unique value occurs twice: Conflict, index dropped
 
-    workers read the values of existing snippets, some at a time; the loop writes their entries, except those of
-    snippets that were written since the worker began to read
+    workers read values; the loop writes the entries, except for snippets written since the worker began to read
 
-An index that is neither ready nor being built (dropped, or left by a crash) is deleted in slices. Uniqueness ignores
-missing fields and null.
+Other indexes (dropped, or left by a crash) are deleted in slices. Uniqueness ignores missing fields and null.
 """
 
 from __future__ import annotations
@@ -150,7 +148,7 @@ class FieldIndexes:
             self._writer.execute("DELETE FROM field_entries WHERE sequence = ? AND index_id = ?", (sequence, index_id))
 
     def _compare_with_build(self, entry: Entry, sequence: int) -> None:
-        """A write that repeats a value of an index being built succeeds, and makes the definition fail."""
+        """A write that repeats a value of an index being built makes the definition fail."""
         build = next(build for build in self._builds if entry.field_index in build.indexes)
         build.conflict = build.conflict or self._duplicate(entry, sequence)
 
@@ -262,7 +260,7 @@ class FieldIndexes:
             self._give_up(build, build.conflict)
 
     def _read(self, build: _Build) -> None:
-        """Have a worker read what comes next. No transaction is open, so it sees all writes but those in `written`."""
+        """A worker reads what comes next. No transaction is open, so it sees all writes but those in `written`."""
         self._jobs += 1
         job = build.reading = self._jobs
         build.written.clear()

@@ -1,16 +1,11 @@
-"""Detects that the store's files were deleted, replaced, moved or truncated while they are open.
+"""Detects that the store's files were deleted, replaced, moved or truncated while they are open: SQLite does not.
 
-SQLite does not notice: it would commit into a deleted file or a truncated log, and the data would be gone at the next
-start.
+content.db, -wal, -shm   the files at these paths must have the device and inode of the open ones
+content.db-wal           must be as long as its frames, which the wal-index (-shm) counts
 
-    content.db, -wal, -shm   the files at these paths must have the device and inode of the open ones
-    content.db-wal           must be as long as its frames, which the wal-index (-shm) counts
-
-    before each COMMIT                                  length of the log                           1 us
-    after it, before the reply                          content.db at its path; links of the log   10 us
-    every 0.1 s, and before a file is opened            everything                                 20 us
-
-A file that is moved back is accepted again.
+before each COMMIT                                  length of the log                           1 us
+after it, before the reply                          content.db at its path; links of the log   10 us
+every 0.1 s, and before a file is opened            everything                                 20 us
 """
 
 from __future__ import annotations

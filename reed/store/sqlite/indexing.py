@@ -5,9 +5,9 @@
     run_index ────────────────┴──▶ content-search.db     search: FTS5, a column for each weight (see `search_text`)
                                                          state: how far it has come, in the same transaction
 
-Texts are folded unless they are plain; then `written` has the originals as a JSON list, for excerpts. The file can be
-made again from the content at any time: if it is missing, damaged or of another layout, indexing begins at the
-beginning. A snippet that kills the indexer (a content too large for its memory) is tried once, then skipped.
+Texts that are not plain are folded, and `written` has the originals as a JSON list, for excerpts. A file that is
+missing, damaged or of another layout is built again. A snippet that kills the indexer (too large for its memory) is
+skipped the next time.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Progress(NamedTuple):
 
 
 class OpenIndex:
-    """The core's own connection. It reads how far the index is, and keeps the files beside it: on a full disk nobody
-    could make them again to search."""
+    """The core's connection: reads how far the index is, and keeps -wal and -shm, which could not be made again on a
+    full disk."""
 
     def __init__(self, source: Source) -> None:
         self._path = source.index_path
@@ -91,8 +91,8 @@ class OpenIndex:
 
 
 def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:
-    """Index for about so long, one snippet at least. Gives the progress, the number of snippets indexed, and whether
-    some are left. `last` is the last sequence number that is used: beyond it there is nothing to wait for."""
+    """Index for about `seconds`, one snippet at least. Gives the progress, the number of snippets, and whether some
+    are left. `last`: the last sequence number in use."""
     source = Source(*source)
     until = time.monotonic() + seconds
     try:
@@ -168,7 +168,7 @@ class _Indexing:
             self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
 
     def _note_attempt(self, sequence: int) -> None:
-        """So that the next indexer skips it, if this one does not survive it."""
+        """The next indexer skips it if this one dies of it."""
         self._index.execute("UPDATE state SET attempt = ?", (sequence,))
         self._index.execute("COMMIT")
         self._index.execute("BEGIN IMMEDIATE")
@@ -186,7 +186,7 @@ def _open_index(path: str) -> sqlite3.Connection:
         index.execute("PRAGMA journal_mode = WAL")
         for statement in _SCHEMA:
             index.execute(statement)
-    index.execute("PRAGMA synchronous = FULL")  # the core deletes marks upon what this process says it has indexed
+    index.execute("PRAGMA synchronous = FULL")  # the core deletes the marks of what is indexed
     return index
 
 

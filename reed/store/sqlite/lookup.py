@@ -18,10 +18,7 @@ COLUMNS = "id, type, name, version, created_at, updated_at, content"
 _AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
 _BY_NAME = f"SELECT {COLUMNS} FROM snippets WHERE name = ? AND name != ''"
-_LISTED = (
-    "sequence, length(content), id, type, name, version, created_at, updated_at,"
-    f" CASE WHEN length(content) <= {PAGE_BYTES} THEN content END"
-)
+_LISTED = COLUMNS.replace("content", f"CASE WHEN length(content) <= {PAGE_BYTES} THEN content END")
 _PAGE = f"SELECT {_LISTED} FROM snippets WHERE sequence > ? ORDER BY sequence"
 _PAGE_OF_TYPE = f"SELECT {_LISTED} FROM snippets WHERE type = ? AND sequence > ? ORDER BY sequence"
 _CONTENT = "SELECT content FROM snippets WHERE sequence = ?"
@@ -30,15 +27,7 @@ _NAMES = "SELECT name FROM snippets WHERE name != '' AND name >= ? AND name < ? 
 _NAMES_FROM = "SELECT name FROM snippets WHERE name != '' AND name >= ? ORDER BY name LIMIT 8"
 _NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER BY name DESC LIMIT 8"
 
-
-class _Unread:
-    """A content too large for the page."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
+_UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page, of which only the length matters
 
 
 class Lookup:
@@ -84,10 +73,11 @@ class Lookup:
     def _listed(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """Columns of a Record. A content larger than a page is read only if it is the first: else the page ends
         before it."""
-        for number, (sequence, size, *row, content) in enumerate(rows):
-            if content is None:
-                content = _Unread(size) if number else self._execute(_CONTENT, (sequence,)).fetchone()[0]  # noqa: PLW2901
-            yield (*row, content)
+        for number, row in enumerate(rows):
+            if row[-1] is None:
+                content = _UNREAD if number else self._execute(_CONTENT, (sequence_in(row[0]),)).fetchone()[0]
+                row = (*row[:-1], content)  # noqa: PLW2901
+            yield row
 
     def _by_prefix(self, prefix: str) -> Any:
         """The row of the only snippet whose id has this prefix; Conflict when there are several."""

@@ -2,10 +2,9 @@
 
     create, update, delete ── add: a row per subscriber ── COMMIT ── next ── (the core delivers) ── ack ── deleted
 
-A row is written in the transaction of its change: both are on the disk, or neither. Acknowledged rows are deleted in
-the transaction of a later write, else in an unsynced one; after a power cut such an event is delivered again.
-
-A subscriber has at most `max_events` rows. Beyond that the oldest is dropped, and the next one counts it as `lost`.
+A row is written in the transaction of its change. Acknowledged rows are deleted with a later write, else in an unsynced
+transaction; a power cut may repeat such an event. Beyond `max_events` rows of a subscriber the oldest is dropped, and
+the next one counts it as `lost`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Outbox:
         self._added: set[str] = set()  # subscribers with new rows in this transaction
         self._ready: set[str] = set()  # in earlier ones, since `pop_ready`
         self._is_changed = False  # in this transaction
-        self._is_paused = False  # a deletion could not be written: wait for another write to succeed
+        self._is_paused = False  # a deletion failed: wait until another write succeeds
         self._load()
         transaction.join(self)
 

@@ -18,6 +18,7 @@ from reed.store.base import (
 from reed.store.contents import Contents
 from reed.store.ids import Ids
 from reed.store.record_cache import RecordCache
+from reed.store.sqlite.bond_queue import BondQueue
 from reed.store.sqlite.bonds import Bonds
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.field_indexes import FieldIndexes
@@ -44,6 +45,7 @@ HANDLERS = {
     "find": f"{_READING}:find_page",
     "tree": f"{_READING}:read_tree",
     "check": f"{_READING}:check_type",
+    "check_bond": f"{_READING}:check_bond",
     "field_values": "reed.store.sqlite.field_indexes:read_field_values",
     **contents.HANDLERS,
 }
@@ -69,12 +71,11 @@ class Parts:
         deadlines: Deadlines = DEADLINES,
         call_later: CallLater | None = None,
     ) -> None:
-        """Opens `path`, or creates it. Raises StoreFailed or StoreFull.
+        """Opens or creates `path`. Raises StoreFailed or StoreFull.
 
-        `clock` gives nanoseconds since 1970. At most `max_events` wait for a subscriber. `on_due`, `on_news`: see
-        `reed.store.base`. `warn` is called when the files are lost, from when on writes fail, and when they are back.
-        `workers` run HANDLERS, and `indexer`, of which there must be one, INDEXER_HANDLERS; without them this process
-        does that, at once. `call_later`: the loop's.
+        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `on_due`, `on_news`: see
+        `reed.store.base`. `warn`: called when the files are lost, and when they are back. `workers` run HANDLERS,
+        `indexer`, a single one, INDEXER_HANDLERS; None: this process does, at once. `call_later`: the loop's.
         """
         self.changes = 0
         self._clock = clock
@@ -104,13 +105,14 @@ class Parts:
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
         self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
+        self._bond_queue = BondQueue(transaction, database.source, self._bonds, self._contents, self._workers, deadline)
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
         self._scheduler = Scheduler(
             transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
         )
-        self._writes = 0  # that were begun, so that a late content can tell whether anything may have changed
+        self._writes = 0  # begun; if it stands still, nothing has changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []
 
@@ -123,7 +125,7 @@ class Parts:
         return self._transaction.fsync_seconds
 
     def settle(self, committed: bool) -> None:
-        """The transaction has ended: from now on reads give something else."""
+        """The transaction has ended, so reads may give something else."""
         self.changes += committed and self._has_changed
         self._has_changed = False
 
@@ -151,7 +153,7 @@ class Parts:
         failed: Failed,
         origin: Origin,
     ) -> None:
-        """`in_loop` reads it here, if the file is lost: no worker could open it, and nothing must be lost with it."""
+        """`in_loop` reads it here if the file is lost, because no worker could open it."""
         if in_loop is not None and self._database.file_problem():
             self._read(in_loop)
             return

@@ -1,4 +1,4 @@
-"""What the loop does for the store between turns, a slice at a time: all of it needs the connection that writes.
+"""Work with the writing connection, a slice in each turn.
 
 1. the end of a checkpoint; nothing else in that turn
 2. deleting acknowledged events, in the transaction of the turn's writes

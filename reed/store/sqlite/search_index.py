@@ -1,12 +1,11 @@
-"""The core's side of the search index: what has to be indexed, and who waits for it (store.md#search-index).
+"""The core's side of the search index (store.md#search-index).
 
     writes          in their transaction, a row in `stale` for each changed or deleted snippet; nothing for a new one
     pause           indexing begins when no write came for a moment, unless a search waits or too much is behind
     the indexer     a worker that reads what is committed and writes the index (`indexing`), a slice for each job
     its answers     how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
 
-A search waits until everything committed before it is indexed. If the index cannot be written (a full disk), searches
-do not wait: they see what is indexed.
+A search waits until everything committed before it is indexed, unless the index cannot be written (a full disk).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
 
 SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
-PAUSE_SECONDS = 0.1  # without writes: the indexer takes the disk and a processor from them
+PAUSE_SECONDS = 0.1  # without writes, with which the indexer would compete
 MAX_BEHIND = 50_000  # snippets, for which writes wait no longer
 _MAX_TRIMMED = 500  # rows of `stale` deleted at a time
 
@@ -63,7 +62,7 @@ class SearchIndex:
         self._is_touched = False  # something to index was written in this transaction
         self._added = 0  # snippets to index, by this transaction
         self._left = 0  # snippets to index, by committed ones
-        self._committed = Progress()  # what the index has to reach to have all that is committed
+        self._committed = Progress()  # of an index with everything that is committed
         self._index = OpenIndex(source)
         self._progress = self._index.progress()
         self._load()
@@ -100,26 +99,26 @@ class SearchIndex:
         """A snippet was updated, deleted, restored, or is to be indexed again."""
         self._transaction.begin()
         self._last_mark += 1
-        # A row of this snippet with an earlier mark may be in the indexer's hands: it gets another mark.
+        # The indexer may be at an earlier row of this snippet, so it gets a new mark.
         self._writer.execute("INSERT OR REPLACE INTO stale VALUES (?, ?)", (self._last_mark, sequence))
         self._first_mark = self._first_mark or self._last_mark
         self._touch(1)
 
     def redefined(self, new: Type, old: Type | None, count: int) -> None:
-        """Index the type's snippets again if its searchable fields have changed; `count` is as of `reindex`."""
+        """Index the type's snippets again if its searchable fields changed; `count`: see `reindex`."""
         if old is not None and sorted(old.columns) != sorted(new.columns):
             (first,) = self._writer.execute("SELECT min(sequence) FROM snippets WHERE type = ?", (new.name,)).fetchone()
             if first is not None:
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:
-        """Index everything again; `count` is the number of snippets, which would take long to count."""
+        """Index everything again; `count`: the number of snippets."""
         self._go_back(0, count)
 
     def _go_back(self, after: int, count: int) -> None:
         """Index again what lies beyond `after`."""
         self._transaction.begin()
-        if self._progress.generation != self._generation:  # the indexer has not gone back yet to where it should
+        if self._progress.generation != self._generation:  # the indexer has not gone back yet
             (earlier,) = self._writer.execute("SELECT after FROM reindex").fetchone()
             after = min(after, earlier)
         self._generation += 1
@@ -161,7 +160,7 @@ class SearchIndex:
     # Searches.
 
     def when_caught_up(self, ready: Ready) -> None:
-        """Call `ready` when everything committed by now is indexed, with an error if the index cannot be written."""
+        """Call `ready` when everything committed by now is indexed; with an error if that fails."""
         if self._has(self._committed):
             ready(None)
         else:
@@ -196,7 +195,7 @@ class SearchIndex:
             self._transaction.wake()
 
     def _failed(self, error: CallError) -> None:
-        """Another write, or another search, tries again."""
+        """The next write or search tries again."""
         self._is_running = False
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
@@ -212,7 +211,7 @@ class SearchIndex:
         return 0 < self._first_mark <= self._progress.mark
 
     def work(self, _until: float) -> None:
-        """Delete some rows of `stale` that are indexed. After a power cut they may be there again: no harm is done."""
+        """Delete some indexed rows of `stale`. A power cut may bring them back, harmlessly."""
         self._transaction.commit()
         self._transaction.begin_unsynced()
         last = min(self._first_mark + _MAX_TRIMMED, self._progress.mark)

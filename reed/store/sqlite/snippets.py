@@ -1,11 +1,8 @@
 """Writes of the table `snippets`.
 
-Contents come checked (see `contents`). A write makes its other checks before its first statement, so a refused write
-leaves nothing in the transaction. The exception is a name in use: the INSERT finds that, and SQLite undoes only this
-statement.
-
-The cache has committed records only. What this transaction has written is kept apart until it is committed, and the
-lookups of a write ask the writer's connection about it.
+A write makes its checks before its first statement, so a refused one leaves nothing in the transaction; but the INSERT
+itself finds a name in use, and SQLite undoes that statement. The cache has committed records only: what this
+transaction wrote is looked up through the writer's connection.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Co
 
 
 def is_disk_full(path: str) -> bool:
-    """Growing the shared-memory file on a full disk is an I/O error to SQLite, not SQLITE_FULL."""
+    """SQLite reports a shared-memory file that cannot grow as an I/O error, not SQLITE_FULL."""
     found = os.statvfs(os.path.dirname(path) or ".")
     return found.f_bavail * found.f_frsize < 64 * 1024
 
@@ -104,7 +104,7 @@ def _connection(source: Source) -> sqlite3.Connection:
 
 
 def _attach_index(connection: sqlite3.Connection, path: str) -> None:
-    """The file at the path now: it may have been made anew."""
+    """Attach the file that is at the path now."""
     try:
         found = os.stat(path)
     except OSError as error:

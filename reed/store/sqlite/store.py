@@ -1,11 +1,10 @@
-"""SqliteStore: the contract `reed.store.base.Store`, carried out by the parts of this folder.
+"""SqliteStore implements `reed.store.base.Store`.
 
-    write   its content is checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
-    read    by a connection of its own, which sees what is committed: get, a short page, an index, a small tree
-            long pages, scans, trees and searches: by a worker (see `reading`); a search once the index has caught up
-    work    a slice of what must use the connection that writes (see `scheduler`)
+    write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
+    read    short ones by the loop's own connection, long ones and searches by a worker (see `reading`)
+    work    a slice of what needs the writing connection (see `scheduler`)
 
-A store belongs to one thread and must not be used after a fork.
+It belongs to one thread and must not be used after a fork.
 """
 
 from __future__ import annotations

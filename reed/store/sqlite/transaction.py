@@ -3,11 +3,9 @@
     closed ── begin() ──► open ── commit() ──► closed     calls every `done` after the COMMIT
                             └──── fail() ────► closed     calls every `failed` after the ROLLBACK
 
-Data that can be derived again, such as the search index, goes into an unsynced transaction: atomic as well, but COMMIT
-does not wait for the disk. A write commits an open one first.
-
-At its end a transaction first calls `settle` of each part of the store, so that what the part keeps in memory agrees
-with the file, then the callers, then `on_end`.
+Derived data goes into an unsynced transaction, whose COMMIT does not wait for the disk. A write commits an open one
+first. A transaction ends with `settle` of each part, so that memory agrees with the file, then the callers, then
+`on_end`.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, faile
 
 
 class Part(Protocol):
-    """What keeps in memory something about the file."""
+    """Keeps something about the file in memory."""
 
     def settle(self, committed: bool) -> None:
         """The transaction has ended: committed, or rolled back."""
@@ -111,7 +109,7 @@ class Transaction:
         self._callers.append((done, value, failed))
 
     def wake(self) -> None:
-        """Have the store's work looked at at the end of this turn."""
+        """Request `commit` and `work` for this turn."""
         self._on_due()
 
     def commit(self) -> None:
@@ -119,7 +117,7 @@ class Transaction:
         if not self.is_open:
             return
         self.commits += 1
-        # A log that was truncated must not grow again: SQLite would not notice the hole.
+        # SQLite would not notice the hole in a truncated log.
         if (self._is_file_lost or not self.database.is_wal_complete) and (problem := self._file_problem()):
             self._roll_back(problem)
             return

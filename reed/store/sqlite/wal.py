@@ -1,12 +1,11 @@
-"""Who copies the log (WAL) into the file: a worker, so that no commit has to.
+"""WAL checkpoints: a worker copies the log into the file, so no commit has to.
 
     short    below LONG frames: nobody
     long     a job of the indexer copies what no snapshot needs any more
-    behind   above BEHIND frames: workers begin no further job, so that no snapshot holds the log back; then it is
-             copied, and they go on
+    behind   above BEHIND frames: workers pause meanwhile, because their snapshots would hold the log back
 
-Once all but a few frames are copied the core copies those itself, and SQLite's next write starts at the beginning of
-the log. Without that last step a log would never end under constant writes.
+The core copies the last few frames itself; then SQLite's next write starts at the beginning of the log. Otherwise the
+log would grow without end under constant writes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from reed.store.workers import THE_STORE, Deadline, Release, Workers
 LONG = 1000  # frames, of 4 KB
 BEHIND = 8000
 _CORE_FRAMES = 100  # that the core copies itself, which takes about 1 ms
-_MAX_PASSES = 8  # of the indexer, one right after the other: each has only what was written during the one before
+_MAX_PASSES = 8  # of the indexer in a row; each copies what was written during the one before
 
 
 class WalCheckpoints:
@@ -52,7 +51,7 @@ class WalCheckpoints:
             if not self.has_work and passes < _MAX_PASSES:
                 self._copy(release, passes + 1)
                 return
-            # On a slow disk writes outrun the indexer: then the core copies more, or the log would grow without end.
+            # On a slow disk writes outrun the indexer, so the core copies more.
             self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
             self._is_running = self.has_work
             release()
