@@ -38,8 +38,7 @@ def check(history: Sequence[Operation], build: Callable[[], Path], drawings: Pat
         _run_checker(narrowed(exact), build(), drawings / "exact")
     else:
         _run_checker([each for each in known if each.operation != "get"], build(), drawings / "writes")
-    old = narrowed(may_be_old(known))
-    parts = _run_checker([each for each in old if each.outcome in {"ok", "unknown"}], build(), drawings / "old")
+    parts = _run_checker(narrowed(may_be_old(known)), build(), drawings / "old")
     counts = Counter(each.outcome for each in history)
     longest = max((each.end - each.begin for each in history if each.outcome != "unknown"), default=0) / 1e9
     return Report(len(history), parts, dict(counts), longest)
@@ -123,6 +122,20 @@ def narrowed(history: Sequence[Operation]) -> list[Operation]:
         for each in operations:
             is_checked = each.operation == "get" or each.outcome == "not_found"
             found.append(evidence.narrow(each) if is_checked else each)
+    return without_implied(found)
+
+
+def without_implied(history: Sequence[Operation]) -> list[Operation]:
+    """Without reads that are right if another is: that saw the same, and whose time lies within theirs."""
+    found = []
+    latest: dict[tuple[object, ...], int] = {}  # begin of those that are kept, by what they saw
+    for each in sorted(history, key=lambda each: (each.end, -each.begin)):
+        what = (each.key, each.id, each.version, each.a, each.b)
+        if each.operation == "get" and latest.get(what, -1) >= each.begin:
+            continue
+        if each.operation == "get":
+            latest[what] = each.begin
+        found.append(each)
     return found
 
 
