@@ -190,7 +190,7 @@ class Connection:
                 libpq.send_query_prepared(name.encode(), params)
             libpq.pipeline_sync()
         except psycopg.Error as error:
-            self._loop.call_soon(partial(self._lose, str(error)))
+            self._loop.call_soon(partial(self.lose, str(error)))
 
     def flush(self) -> None:
         if self._libpq is None or not (self.is_ready or self._setup_left):
