@@ -91,6 +91,7 @@ class Parts:
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
         self._contents = Contents(self._workers, self._deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
+        self._problem = ""  # why there is no connection
         self._open(last)
         self._origins = Turns()
         self._turns = Turns()
@@ -102,7 +103,6 @@ class Parts:
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
-        self._problem = ""  # why there is no connection
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def _start(self, setting: StoreSetting) -> tuple[int, int, int, str | None]:
