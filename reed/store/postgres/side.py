@@ -212,7 +212,8 @@ class PostgresSide:
                     (name, told[name], _LAST_K, sorted(kinds), lost.get(name, 0)),
                 )
             connection.execute("DELETE FROM subscribers WHERE name <> ALL(%s)", (list(waiting),))
-            connection.execute("UPDATE head SET last = %s WHERE what = 'batches'", (seq,))
+            # One more than the last line: a core's searches wait until what came before that is indexed.
+            connection.execute("UPDATE head SET last = %s WHERE what = 'batches'", (seq + 1,))
         return sum(each.total for each in waiting.values())
 
     @contextmanager
