@@ -92,12 +92,11 @@ class Parts:
         self._contents = Contents(self._workers, self._deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
         self._problem = ""  # why there is no connection
+        self._pending = Pending()
         self._open(last)
         self._origins = Turns()
         self._turns = Turns()
-        self._pending = Pending()
         self._operations = 0
-        self._when_idle: list[Callable[[], None]] = []
         self._bonds_changed = False
         self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
@@ -148,6 +147,7 @@ class Parts:
             self._asker,
             self._reader,
             self._writer,
+            self._pending,
             self._context.max_events,
             self._context.on_news,
         )
