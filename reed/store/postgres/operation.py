@@ -59,8 +59,11 @@ class Turns:
             del self._waiting[key]
 
 
+ALL = Origin("all writes")
+
+
 class Pending:
-    """The writes of each origin that are under way."""
+    """The writes of each origin that are under way; under ALL every write from its beginning to its answer."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -120,6 +123,7 @@ class Operation:
         self._origin = origin
         self._failed = failed
         self._attempt = attempt
+        self._number = pending.begin(ALL)
         self._retries = MAX_RETRIES
         self._held = ""  # the snippet whose turn it is
         self._is_in_order = False  # the origin's later writes wait
@@ -221,6 +225,7 @@ class Operation:
             answer()
         except Exception as bug:  # noqa: BLE001
             self._bug(bug)
+        self._pending.end(ALL, self._number)
 
     def _give_up(self, error: CallError) -> None:
         self.finish(partial(self._failed, error))

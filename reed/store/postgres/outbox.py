@@ -19,6 +19,7 @@ from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_ca
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Rows
 from reed.store.postgres.follower import LogLine
+from reed.store.postgres.operation import ALL, Pending
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
@@ -56,6 +57,7 @@ class Outbox:
         asker: Reader,
         reader: Reader,
         writer: Writer,
+        pending: Pending,
         max_events: int,
         on_news: Callable[[], None],
     ) -> None:
@@ -64,6 +66,7 @@ class Outbox:
         self._asker = asker
         self._reader = reader
         self._writer = writer
+        self._pending = pending
         self._max_events = max_events
         self._on_news = on_news
         self._cause_of: CauseOf = no_cause
@@ -183,7 +186,7 @@ class Outbox:
             subscriber = self._subscribers.get(name)
             if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
                 was_refused = 0 < subscriber.lead_after < self._loop.now()
-                is_news = not subscriber.is_counted or int(count) > subscriber.waiting or was_refused
+                is_news = int(count) > subscriber.waiting or was_refused
                 subscriber.waiting, subscriber.is_counted = int(count), True
                 if subscriber.waiting and is_news:
                     self._ready.add(name)
@@ -274,7 +277,10 @@ class Outbox:
     def _write_cursor(self, subscriber: _Subscriber) -> None:
         generation, (seq, k) = subscriber.generation, subscriber.told
 
+        number = self._pending.begin(ALL)
+
         def written(_: object = None) -> None:
+            self._pending.end(ALL, number)
             subscriber.acks -= 1
             if subscriber.told > (seq, k) and subscriber.generation == generation:
                 subscriber.acks += 1

@@ -91,18 +91,17 @@ class Parts:
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
         self._contents = Contents(self._workers, self._deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
+        self._problem = ""  # why there is no connection
+        self._pending = Pending()
         self._open(last)
         self._origins = Turns()
         self._turns = Turns()
-        self._pending = Pending()
         self._operations = 0
-        self._when_idle: list[Callable[[], None]] = []
         self._bonds_changed = False
         self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
-        self._problem = ""  # why there is no connection
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def _start(self, setting: StoreSetting) -> tuple[int, int, int, str | None]:
@@ -148,6 +147,7 @@ class Parts:
             self._asker,
             self._reader,
             self._writer,
+            self._pending,
             self._context.max_events,
             self._context.on_news,
         )

@@ -85,7 +85,7 @@ class PostgresSide:
             cores = [name for (name,) in self._connection.execute(_CORES)]
         if cores:
             raise StoreFailed(
-                f"{self.place} is used by {len(cores)} running cores: {', '.join(cores)}",
+                f"{self.place} is used by running cores: {', '.join(cores)}",
                 hint=f"stop them (reed stop), wait {CORE_SEEN}, and run the command again",
             )
 

@@ -8,7 +8,7 @@ from reed.errors import CallError
 from reed.store.base import Done, Failed, Preview
 from reed.store.contents import Content, check_in_loop
 from reed.store.postgres.checks import Checks, Values, arrays_of, put_fields, unique_of
-from reed.store.postgres.operation import Operation
+from reed.store.postgres.operation import ALL, Operation
 from reed.store.postgres.writer import Line, Step, Write
 from reed.store.snippets import overtaken
 from reed.store.types import Type
@@ -94,16 +94,19 @@ class SnippetWrites(Checks):
             self._created(line, record, origin)
             self._pending.end(origin, number)
             run(lambda: done(record.id), failed)
+            self._pending.end(ALL, of_all)
 
         def refused() -> None:
             self._pending.end(origin, number)
             self._create(type_name, name, content, done, failed, origin, is_fresh=True)
+            self._pending.end(ALL, of_all)
 
         def fail(error: CallError) -> None:
             self._pending.end(origin, number)
             failed(error)
+            self._pending.end(ALL, of_all)
 
-        number = self._pending.begin(origin)
+        of_all, number = self._pending.begin(ALL), self._pending.begin(origin)
         steps = self._insert(type_, record, self._values(type_, checked), origin)
         self._writer.put(Write(steps, written, refused, fail))
         return True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from reed.store.base import CauseOf, Done, Event, Failed, no_cause
+from reed.store.postgres.operation import ALL
 from reed.store.postgres.writes import Writes
 
 _FLUSH_SECONDS = 0.5
@@ -56,10 +57,6 @@ class PostgresStore(Writes):
         self._asker.flush()
         if self._outbox.has_ready:
             self._context.on_news()
-        if self._when_idle and self.is_idle:
-            callbacks, self._when_idle = self._when_idle, []
-            for callback in callbacks:
-                callback()
 
     @property
     def is_idle(self) -> bool:
@@ -67,8 +64,7 @@ class PostgresStore(Writes):
         return self._writer.is_idle and not self._origins and not self._turns and self._contents.is_idle
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        self._when_idle.append(done)
-        self._loop.request_commit()
+        self._pending.when_ended(ALL, done)
 
     def stats(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ LONG = "x" * (MAX_CONTENT_IN_LOOP + 1)  # its check is a worker's job
 
 
 def test_when_idle_waits_for_nothing_that_is_begun_later(open_store):
-    driver = open_store(late=1)
+    driver = open_store()
     driver.define("page", {})
     away = driver.start("create", "page", "", {"title": LONG}, origin=Origin("alice", 1))
     later = []
