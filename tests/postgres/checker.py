@@ -29,6 +29,8 @@ class Report:
 def check(history: Sequence[Operation], build: Callable[[], Path], drawings: Path, *, owners: int = 0) -> Report:
     """`owners`: the number of cores, of which only one writes a name, and reads it as it is; 0: every core writes, and
     every read may be old. `build` gives the checker; drawings of what is wrong go to `drawings`."""
+    drawings.mkdir(parents=True, exist_ok=True)
+    (drawings / "all.jsonl").write_text(_lines(history))
     failed = [each for each in history if each.outcome == "failed"]
     assert not failed, f"{len(failed)} errors, the first: {failed[0]}"
     check_connections(history)
