@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres.checker import build_checker
 from tests.postgres.cluster import Cluster, databases, missing, shared_clusters
 from tests.postgres.cores import Cores
-from tests.postgres.history import build_checker
 from tests.postgres.proxy import Proxy
 
 

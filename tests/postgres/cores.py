@@ -24,6 +24,7 @@ from tests.faults.conftest import PLUGIN
 from tests.postgres.cluster import wait_until
 
 StoreUnavailable: type[errors.CallError] = getattr(errors, "StoreUnavailable", errors.CallError)
+OutcomeUnknown: type[errors.CallError] = getattr(errors, "OutcomeUnknown", errors.CallError)
 
 MAIN = """
 local reed = require "reed"
@@ -101,7 +102,7 @@ class Cores:
                 core.process.send_signal(signal.SIGTERM)
         for core in self.all:
             if core.process is not None:
-                core.process.wait(timeout=30)
+                core.process.wait(timeout=75)  # a COMMIT in doubt is waited for
 
     def no_tracebacks(self) -> None:
         for core in self.all:

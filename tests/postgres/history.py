@@ -2,7 +2,7 @@
 
     with Workload(cores, seed=1) as workload:      clients write, read and delete the same few snippets
         workload.wait_for(500)                     until so many more operations have ended; faults go here
-    check(workload.history, cores=…)               raises AssertionError with what is wrong
+    check(workload.history, …)                     raises AssertionError with what is wrong (checker.py)
 
 An operation has a time at which it began and one at which its answer came, and one of these outcomes:
 
@@ -27,26 +27,20 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import shutil
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from reed.client import Client
 from reed.client.connection import NoAnswer
 from reed.errors import CallError, Conflict, CoreNotRunning, NotFound
 from tests.postgres.writers import OUTCOME_UNKNOWN, REFUSALS
 
-STALE = 1.0  # seconds
 TIMEOUT = 15.0  # seconds until a client gives up; a core's own deadline is 10
-FOLDER = Path(__file__).parent / "porcupine"
 WEIGHTS = {"get": 50, "update": 18, "update_if": 14, "create": 12, "delete": 6}
 
 
@@ -109,7 +103,7 @@ class _Worker:
         kind = chance.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
         if not self._workload.may_write(key, self._core):
             kind = "get"
-        sets = {name: self._workload.next_number() for name in ("a", "b") if chance.random() < 0.6}
+        sets = {name: self._workload.next_number() for name in chance.choice([("a",), ("b",), ("a", "b")])}
         if_version = self._versions.get(key, 1) if kind == "update_if" else 0
         operation = Operation(
             key,
@@ -244,104 +238,3 @@ def summary(history: Sequence[Operation]) -> str:
     counts = Counter(f"{each.operation} {each.outcome}" for each in history)
     errors = Counter(each.error for each in history if each.outcome in {"failed", "refused", "unknown"})
     return f"{dict(counts)} {dict(errors.most_common(5))}"
-
-
-@dataclass
-class Report:
-    operations: int = 0
-    parts: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    longest: float = 0.0  # seconds, of operations that were answered
-
-
-def check(history: Sequence[Operation], build: Callable[[], Path], drawings: Path, *, owners: int = 0) -> Report:
-    """`owners`: the number of cores, of which only one writes a name, and reads it as it is; 0: every core writes, and
-    every read may be old. `build` gives the checker; drawings of what is wrong go to `drawings`."""
-    failed = [each for each in history if each.outcome == "failed"]
-    assert not failed, f"{len(failed)} errors, the first: {failed[0]}"
-    check_connections(history)
-    known = [each for each in history if each.outcome != "refused" and (each.operation, each.outcome) != READ_UNKNOWN]
-    exact = [each for each in known if owners and (each.operation != "get" or each.core == owner(each.key, owners))]
-    if exact:
-        _run_checker(exact, build(), drawings)
-    parts = _run_checker(may_be_old(known), build(), drawings)
-    counts = Counter(each.outcome for each in history)
-    longest = max((each.end - each.begin for each in history if each.outcome != "unknown"), default=0) / 1e9
-    return Report(len(history), parts, dict(counts), longest)
-
-
-READ_UNKNOWN = ("get", "unknown")
-
-
-def may_be_old(history: Sequence[Operation]) -> list[Operation]:
-    """The same with reads that begin STALE earlier, but not before the connection's last write of that name ended."""
-    last_writes: dict[tuple[int, str], int] = {}
-    found = []
-    for each in sorted(history, key=lambda each: each.begin):
-        if each.operation == "get":
-            earliest = last_writes.get((each.connection, each.key), 0)
-            found.append(replace(each, begin=max(each.begin - int(STALE * 1e9), earliest)))
-            continue
-        if each.outcome == "ok":
-            last_writes[each.connection, each.key] = each.end + 1  # after it: intervals are closed
-        found.append(each)
-    return found
-
-
-def check_connections(history: Sequence[Operation]) -> None:
-    """Within one connection no version of a snippet goes back, and no snippet that was gone comes again."""
-    seen: dict[tuple[int, str], list[Operation]] = {}
-    gone: dict[tuple[int, str], set[str]] = {}
-    for each in sorted(history, key=lambda each: each.begin):
-        where = (each.connection, each.key)
-        before = seen.setdefault(where, [])
-        buried = gone.setdefault(where, set())
-        if each.outcome == "not_found" or (each.operation, each.outcome) == ("delete", "ok"):
-            buried.update(one.id for one in before)
-            buried.update({each.id} - {""})
-            before.clear()
-        elif each.outcome == "ok":
-            assert each.id not in buried, f"it was gone before on this connection: {each}"
-            if before and before[-1].id != each.id:
-                buried.update(one.id for one in before)
-                before.clear()
-            newest = before[-1].version if before else 0
-            version = {"create": 1, "update": newest + 1}.get(each.operation, each.version)
-            assert version >= newest, f"version {newest} was seen before on this connection: {each}"
-            before[:] = [replace(each, version=version)]
-
-
-def _run_checker(history: Sequence[Operation], program: Path, drawings: Path) -> int:
-    drawings.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(asdict(each)) + "\n" for each in history)
-    done = subprocess.run(
-        [program, drawings], input=lines, capture_output=True, text=True, check=False, timeout=60 + len(history) / 100
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["operations"] == len(history)
-    wrong = report["illegal"]
-    if wrong:
-        steps = sorted((each for each in history if each.key == wrong[0]), key=lambda each: each.begin)
-        (drawings / "illegal.jsonl").write_text("".join(json.dumps(asdict(each)) + "\n" for each in steps))
-    assert not wrong, f"not linearizable: {wrong}; drawn in {drawings}"
-    assert not report["undecided"], f"took too long to decide: {report['undecided']}"
-    return int(report["parts"])
-
-
-def build_checker(folder: Path) -> Path:
-    """Builds porcupine/ once; skips the test where that cannot be done."""
-    program = folder / "check-history"
-    if program.exists():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("Go is not here: no history is checked by porcupine (Debian: apt-get install golang-go)")
-    loaded = subprocess.run([go, "mod", "download"], cwd=FOLDER, capture_output=True, text=True, check=False)
-    if loaded.returncode:
-        pytest.skip(f"porcupine cannot be loaded, so no history is checked: {loaded.stderr.strip()[-300:]}")
-    built = subprocess.run(
-        [go, "build", "-buildvcs=false", "-o", program, "."], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
-    assert built.returncode == 0, built.stderr
-    return program

@@ -12,6 +12,7 @@
         network.cut_at(b"COMMIT", "before")    RST when these bytes come from the client, which do not pass
         network.cut_at(b"COMMIT", "after")     they pass, and the connection ends with the server's next answer, unread
         network.cut_at(b"COMMIT", "half")      what comes before them passes; they and all later ones wait for heal()
+        network.cut_at(b"by_name", "answer")   they pass; what the server sends on this connection waits for heal()
 
 A cut is for one occurrence; `wait_cut()` returns when it happened. Everything else holds until it is changed, and for
 connections that are there already. `connections` counts those accepted so far.
@@ -48,7 +49,7 @@ class _Pair:
         self.seen = b""  # the last bytes from the client, for a pattern that arrives in two pieces
         self.is_doomed = False  # its next answer ends it
         self.held = b""  # from the client, until the network is healed
-        self.is_held = False
+        self.holds: set[Way] = set()
 
     def close(self, reset: bool) -> None:
         for sock in self.ends["to_server"]:
@@ -98,9 +99,10 @@ class Proxy:
             self._dropped.clear()
             self._delay = 0.0
             for pair in self._pairs:
-                if pair.is_held:
+                if pair.held:
                     pair.arrived["to_server"].append((0.0, pair.held))
-                    pair.is_held, pair.held = False, b""
+                pair.held = b""
+                pair.holds.clear()
 
         self._order(order)
 
@@ -116,7 +118,7 @@ class Proxy:
     def accept(self) -> None:
         self._order(lambda: setattr(self, "_refuses", False))
 
-    def cut_at(self, pattern: bytes, when: Literal["before", "after", "half"]) -> None:
+    def cut_at(self, pattern: bytes, when: Literal["before", "after", "half", "answer"]) -> None:
         self._was_cut.clear()
         self._order(lambda: setattr(self, "_cut", (pattern, when)))
 
@@ -162,7 +164,7 @@ class Proxy:
             for pair in self._pairs:
                 for way, (source, target) in pair.ends.items():
                     owners[source] = pair
-                    if way in self._dropped or (way == "to_server" and pair.is_held):
+                    if way in self._dropped or way in pair.holds:
                         continue
                     arrived = pair.arrived[way]
                     if not pair.has_ended[way] and sum(len(data) for _, data in arrived) < MAX_BUFFERED:
@@ -232,10 +234,13 @@ class Proxy:
                     return
                 if when == "after":
                     pair.is_doomed = True
+                elif when == "answer":
+                    pair.holds.add("to_client")
+                    self._was_cut.set()
                 else:
                     at = data.find(pattern)
                     data, pair.held = data[: max(at, 0)], data[max(at, 0) :]
-                    pair.is_held = True
+                    pair.holds.add("to_server")
                     self._was_cut.set()
         pair.arrived[way].append((time.monotonic() + self._delay, data))
         if not self._delay:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site
+from tests.postgres.checker import Report, check
 from tests.postgres.cluster import Cluster, missing, wait_until
 from tests.postgres.cores import Cores, freeze, thaw
-from tests.postgres.history import Operation, Report, Workload, check
+from tests.postgres.history import Operation, Workload
 from tests.postgres.proxy import Proxy
 
 OPERATIONS = int(os.environ.get("REED_HISTORIES") or 3000)

@@ -7,13 +7,15 @@ themselves when the network does.
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
+from reed.client import Client
 from reed.errors import NotFound
 from tests.conftest import Site
 from tests.postgres.cluster import Cluster, missing, wait_until
-from tests.postgres.cores import Cores, StoreUnavailable
+from tests.postgres.cores import Cores, OutcomeUnknown, StoreUnavailable
 from tests.postgres.proxy import WAYS, Proxy, Way
 from tests.postgres.writers import Writers
 
@@ -36,14 +38,15 @@ def remote(server: Cluster, name: str, network: Proxy, cores: Cores) -> Site:
 @pytest.mark.parametrize("reset", [False, True], ids=["goes on", "resets"])
 def test_a_partition(network: Proxy, remote: Site, cores: Cores, ways: tuple[Way, ...], reset: bool) -> None:
     """Until it ends, writes are refused after their deadline; afterwards they work again."""
-    client = cores.client(remote)
+    client = cores.client(remote, timeout=90)
+    client.registry_define("refused", b"{}")
     with Writers([remote.socket_path], timeout=90) as writers:
         for _ in range(FACTOR):
             writers.wait_for(20)
             network.drop(*ways)
             assert client.stats()["pid"]
-            with pytest.raises(StoreUnavailable):  # it is not sent before the earlier ones are answered
-                client.snippet_create("written", "", {"text": "never"})
+            with pytest.raises((StoreUnavailable, OutcomeUnknown)):
+                client.snippet_create("refused", "", {"n": 1})
             network.heal(reset=reset)
             writers.wait_for_each()
     writers.verify(client)
@@ -124,3 +127,41 @@ def test_the_other_core_goes_on_during_a_partition(
     writers.verify(cores.client(near), cut_off)
     assert not writers.refused
     assert not writers.unknown
+
+
+@pytest.mark.parametrize("change", ["update", "rename", "delete"])
+def test_an_answer_that_comes_late_hides_no_later_change(
+    server: Cluster, name: str, network: Proxy, remote: Site, cores: Cores, change: str
+) -> None:
+    """A read is answered with what was there when it was asked. What another core did since, and this one has read in
+    the log, must not be forgotten by that."""
+    reader, writer = cores.client(remote), cores.client(cores.add(server.conninfo(name)))
+    writer.registry_define("page", b"{}")
+    for number in range(3 * FACTOR):
+        ref = f"late/{number}"
+        snippet_id = writer.snippet_create("page", ref, {"n": 1})
+        network.cut_at(snippet_id.encode(), "answer")
+        early = threading.Thread(target=reader.snippet_get, args=(snippet_id,))
+        early.start()
+        network.wait_cut()
+        if change == "update":
+            writer.snippet_update(ref, {"n": 2})
+        elif change == "rename":
+            writer.snippet_rename(ref, f"{ref}/renamed")
+        else:
+            writer.snippet_delete(ref)
+        wait_until(lambda: _has_seen(server, name, remote), "the log was read")
+        network.heal()
+        early.join(20)
+        assert not early.is_alive()
+        if change == "delete":
+            with pytest.raises(NotFound):
+                reader.snippet_get(snippet_id)
+        else:
+            assert reader.snippet_get(snippet_id).version == 2
+
+
+def _has_seen(server: Cluster, name: str, core: Site) -> bool:
+    [(head,)] = server.sql("SELECT last FROM head WHERE what = 'batches'", database=name)
+    with Client(core.socket_path) as client:
+        return int(client.stats()["store"]["batch"]) >= head

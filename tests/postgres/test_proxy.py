@@ -126,6 +126,19 @@ def test_a_cut_in_the_middle(cluster: Cluster, network: Proxy, client: psycopg.C
     assert rows(cluster, client) == 1
 
 
+def test_an_answer_that_is_held(cluster: Cluster, network: Proxy, client: psycopg.Connection, insert) -> None:
+    network.cut_at(b"INSERT INTO", "answer")
+    thread = insert()
+    network.wait_cut()
+    wait_until(lambda: rows(cluster, client) == 1, "the insert is carried out")
+    with psycopg.connect(f"host=127.0.0.1 port={network.port} dbname=postgres user=reed") as other:
+        assert other.execute("SELECT 1").fetchone() == (1,), "other connections are not held"
+    assert thread.is_alive()
+    network.heal()
+    thread.join(20)
+    assert not client.closed
+
+
 def test_much_data_passes(client: psycopg.Connection) -> None:
     text = "x" * 5_000_000
     [(back,)] = client.execute("SELECT %s", (text,)).fetchall()

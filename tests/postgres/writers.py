@@ -24,12 +24,23 @@ from pathlib import Path
 from reed.client import Client
 from reed.client.connection import NoAnswer
 from reed.errors import CallError, CoreNotRunning
+from tests.postgres.cluster import wait_until
 
 TIMEOUT = 20.0  # seconds until a client gives up; a core's own deadline is 10
 TYPE = "written"
 _NUMBERS = itertools.count(1)
 REFUSALS = frozenset({503, 507})  # statuses of answers that say: nothing was written
 OUTCOME_UNKNOWN = 40007  # ERR_OUTCOME_UNKNOWN
+
+
+def _texts(client: Client) -> list[str]:
+    """Of all creates; nothing while the database cannot be reached."""
+    try:
+        return [json.loads(record.content)["text"] for record in client.snippets(TYPE, 1000)]
+    except CallError as error:
+        if error.status not in {503, 504}:
+            raise
+        return []
 
 
 class Writers:
@@ -96,8 +107,9 @@ class Writers:
         for each in others:
             each.verify(client)
         assert not self.failed, f"{len(self.failed)} errors, the first: {next(iter(self.failed.values()))}"
-        texts = (json.loads(record.content)["text"] for record in client.snippets(TYPE, 1000))
-        there = Counter(text for text in texts if text.startswith(f"{self._name}/"))
+        there = Counter(
+            text for text in wait_until(lambda: _texts(client), "a list") if text.startswith(f"{self._name}/")
+        )
         lost = self.acked.keys() - there.keys()
         assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged writes are lost: {sorted(lost)[:5]}"
         twice = [text for text, count in there.items() if count > 1]

@@ -75,7 +75,9 @@ class Checks(Reads):
         self._reader.ask("holder_of_value", params, found, operation.refuse)
 
     def _current(self, operation: Operation, ref: str, then: Then) -> None:
-        record = None if operation.is_fresh else self._records.get(ref)
+        if operation.is_fresh:
+            self._records.doubt(ref)
+        record = self._records.get(ref)
         if record is not None:
             then(record)
         else:

@@ -190,7 +190,7 @@ class Connection:
                 libpq.send_query_prepared(name.encode(), params)
             libpq.pipeline_sync()
         except psycopg.Error as error:
-            self._loop.call_soon(partial(self._lose, str(error)))
+            self._loop.call_soon(partial(self.lose, str(error)))
 
     def flush(self) -> None:
         if self._libpq is None or not (self.is_ready or self._setup_left):
@@ -198,7 +198,7 @@ class Connection:
         try:
             left = self._libpq.flush()
         except psycopg.Error as error:
-            self._lose(str(error))
+            self.lose(str(error))
             return
         if left and not self._is_writing:
             self._is_writing = True
@@ -231,10 +231,10 @@ class Connection:
             self._libpq = pq.PGconn.connect_start(self._server.target(self._attempt))
             self._libpq.nonblocking = 1
         except psycopg.Error as error:
-            self._lose(str(error))
+            self.lose(str(error))
             return
         self._libpq.notice_handler = lambda _: None
-        self._set_timer(CONNECT_SECONDS, lambda: self._lose(f"no connection within {CONNECT_SECONDS:g} s"))
+        self._set_timer(CONNECT_SECONDS, lambda: self.lose(f"no connection within {CONNECT_SECONDS:g} s"))
         self._poll()
 
     def _poll(self) -> None:
@@ -244,12 +244,12 @@ class Connection:
         try:
             wants = libpq.connect_poll()
         except psycopg.Error as error:
-            self._lose(str(error))
+            self.lose(str(error))
             return
         if wants == pq.PollingStatus.OK:
             self._set_up()
         elif wants == pq.PollingStatus.FAILED:
-            self._lose(_message(libpq))
+            self.lose(_message(libpq))
         else:
             self._fd = libpq.socket
             watch = self._loop.watch if wants == pq.PollingStatus.READING else self._loop.watch_write
@@ -267,7 +267,7 @@ class Connection:
                 libpq.send_prepare(name.encode(), sql.encode())
             libpq.pipeline_sync()
         except psycopg.Error as error:
-            self._lose(str(error))
+            self.lose(str(error))
             return
         self._setup_left = len(self._settings) + len(self._prepared) + 1
         self._loop.watch(self._fd, self._readable)
@@ -279,7 +279,7 @@ class Connection:
         try:
             libpq.consume_input()
         except psycopg.Error as error:
-            self._lose(str(error))
+            self.lose(str(error))
             return
         self._drain()
 
@@ -289,6 +289,8 @@ class Connection:
         while (libpq := self._libpq) is not None and (self._out or self._setup_left) and not libpq.is_busy():
             result = libpq.get_result()
             if result is None:
+                if libpq.status == pq.ConnStatus.BAD:
+                    break  # it gives nothing for ever
                 continue
             if self._setup_left:
                 self._setup_answer(result)
@@ -309,7 +311,7 @@ class Connection:
         if libpq is not None:
             self._notified(libpq)
             if libpq.status == pq.ConnStatus.BAD:
-                self._lose(_message(libpq))
+                self.lose(_message(libpq))
 
     def _notified(self, libpq: pq.abc.PGconn) -> None:
         has_news = False
@@ -325,7 +327,7 @@ class Connection:
 
     def _setup_answer(self, result: pq.abc.PGresult) -> None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
-            self._lose(_server_error(result).message)
+            self.lose(_server_error(result).message)
             return
         self._setup_left -= 1
         if self._setup_left == 0:
@@ -345,9 +347,6 @@ class Connection:
 
     def lose(self, reason: str) -> None:
         """Give the connection up, and connect again."""
-        self._lose(reason)
-
-    def _lose(self, reason: str) -> None:
         if self._libpq is None and self._timer is not None:
             return  # it waits to connect again
         reason = reason.strip().replace("\n", " ") or "the server closed the connection"

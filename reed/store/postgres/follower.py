@@ -76,11 +76,12 @@ class Follower:
             self.last = head
             self._on_gap()
         else:
+            read_to = self.last + _MAX_BATCHES
             for line in _lines(news):
                 self.last = max(self.last, line.seq)
                 if line.kind:
                     self._on_line(line)
-            self.last = max(self.last, min(head, self.last + _MAX_BATCHES))
+            self.last = max(self.last, min(head, read_to))
         if self.last >= head:
             self._on_read(sent_at)
         if self._is_wanted or self.last < head:

@@ -67,6 +67,8 @@ class Reads(Parts):
         def answered(rows: Rows) -> None:
             record = record_of(rows, 0) if rows.ntuples else None
             self._records.end(began, record)
+            if record is None:
+                self._records.doubt(key)
             done(record)
 
         def refused(error: CallError) -> None:

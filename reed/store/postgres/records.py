@@ -38,8 +38,10 @@ class Records:
         self._changes = 0
         self._trusted_until = now() + TRUST_SECONDS
         self._tick = 0
-        self._out = 0  # reads and batches that may bring an old record
-        self._recent: dict[str, tuple[int, int]] = {}  # id -> tick and seq of another core's change, while some are out
+        self._forgot_at = 0  # the tick
+        self._newest = 0  # the last batch of another core that has changed something
+        self._out = 0  # reads that may bring an old record
+        self._recent: dict[str, int] = {}  # id -> tick of its last change, while some are out
 
     @property
     def age(self) -> float:
@@ -61,35 +63,51 @@ class Records:
         return None if self._now() > self._trusted_until else self.cache.get(ref)
 
     def begin(self) -> int:
-        """A read is sent, or a batch; pass the result to `end`."""
+        """A read is sent; pass the result to `end`."""
         self._out += 1
         return self._tick
 
     def end(self, began: int, record: Record | None = None) -> None:
         """The answer has come, with a record if the read found one."""
-        if record is not None and self._recent.get(record.id, (-1, -1))[0] < began:
+        if record is not None and max(self._recent.get(record.id, 0), self._forgot_at) <= began:
             self.cache.put(record)
         self._out -= 1
         if not self._out:
             self._recent.clear()
 
-    def wrote(self, seq: int, snippet_id: str, record: Record | None) -> None:
-        """This core's own write was committed; None: deleted, or not to be kept."""
+    def wrote(self, seq: int, snippet_id: str, record: Record | None, name: str = "") -> None:
+        """This core's own write was committed; None: deleted, or not to be kept. `name`: what it is called now; who had
+        the name before has lost it, even if the log has not shown that yet."""
         self._changes += 1
+        self._tick += 1
         self.cache.discard(snippet_id)
-        if record is not None and self._recent.get(snippet_id, (-1, -1))[1] < seq:
+        holder = self.cache.get(name)
+        if holder is not None:
+            self.cache.discard(holder.id)
+        if record is not None and self._newest < seq:
             self.cache.put(record)
+        if self._out:
+            self._recent[snippet_id] = self._tick
 
     def changed(self, seq: int, snippet_id: str) -> None:
         """Another core has changed it."""
         self._changes += 1
         self._tick += 1
+        self._newest = seq
         self.cache.discard(snippet_id)
         if self._out:
-            self._recent[snippet_id] = self._tick, seq
+            self._recent[snippet_id] = self._tick
+
+    def doubt(self, ref: str) -> None:
+        """Memory was wrong about this, or may have been."""
+        self._changes += 1
+        found = self.cache.get(ref)
+        if found is not None:
+            self.cache.discard(found.id)
 
     def forget(self) -> None:
         """The log does not say what has changed: everything may have."""
         self._changes += 1
         self._tick += 1
+        self._forgot_at = self._tick
         self.cache.clear()

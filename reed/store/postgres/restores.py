@@ -61,7 +61,7 @@ class Restores(SnippetWrites):
                         self._snippets.add(line.seq, 1)
                         self._ids.reserve_id(record.id)
                     self._changed(line, "snippet.created" if old is None else "snippet.updated", record, origin)
-                    self._records.wrote(line.seq, record.id, None)
+                    self._records.wrote(line.seq, record.id, None, record.semantic_name)
                     finish()
 
                 def write() -> None:

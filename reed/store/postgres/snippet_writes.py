@@ -134,7 +134,7 @@ class SnippetWrites(Checks):
     def _created(self, line: Line, record: Record, origin: Origin) -> None:
         self._snippets.add(line.seq, 1)
         self._changed(line, "snippet.created", record, origin)
-        self._records.wrote(line.seq, record.id, None)  # most of an import are not read soon
+        self._records.wrote(line.seq, record.id, None, record.semantic_name)  # most of an import are not read soon
 
     # Updates.
 
@@ -226,7 +226,7 @@ class SnippetWrites(Checks):
 
         def written(line: Line) -> None:
             self._changed(line, "snippet.updated", record, origin)
-            self._records.wrote(line.seq, record.id, record)
+            self._records.wrote(line.seq, record.id, record, record.semantic_name)
             operation.finish(lambda: done(record.id))
 
         self._overwrite(operation, old, record, content, now, written, origin)
@@ -291,7 +291,7 @@ class SnippetWrites(Checks):
                     self._last_batch = max(self._last_batch, line.seq)
                     cause = self._outbox.causes("snippet.updated", origin.plugin, record.id)
                     self._outbox.added("snippet.updated", origin.plugin, line, cause)
-                    self._records.wrote(line.seq, record.id, record)
+                    self._records.wrote(line.seq, record.id, record, record.semantic_name)
                     operation.finish(lambda: done(record.id))
 
                 def write() -> None:

@@ -120,11 +120,7 @@ class Writes(Restores):
 
     def _both(self, operation: Operation, parent: str, child: str, then: Callable[[Record, Record], None]) -> None:
         def find(ref: str, found: Then) -> None:
-            record = None if operation.is_fresh else self._records.get(ref)
-            if record is not None:
-                found(record)
-            else:
-                self._find(ref, lambda record: operation.guard(lambda: found(record)), operation.refuse)
+            self._current(operation, ref, found)
 
         find(parent, lambda above: find(child, lambda below: then(above, below)))
 

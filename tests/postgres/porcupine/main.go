@@ -16,7 +16,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-const patience = 60 * time.Second // for one key
+const patience = 30 * time.Second // for one key
 
 type line struct {
 	Key       string `json:"key"`
@@ -25,7 +25,7 @@ type line struct {
 	IfVersion int    `json:"if_version"`
 	A         *int   `json:"a"` // fields that a write sets, or that a read saw
 	B         *int   `json:"b"`
-	Outcome   string `json:"outcome"` // ok, conflict, not_found, unknown
+	Outcome   string `json:"outcome"` // ok, conflict, not_found, unknown, late: not answered, but it did happen by End
 	Id        string `json:"id"`
 	Version   int    `json:"version"`
 	Begin     int64  `json:"begin"`
