@@ -8,9 +8,8 @@ from typing import Any
 from reed.errors import Conflict
 from reed.store.base import Failed
 from reed.store.contents import Content
-from reed.store.field_values import FieldValue
+from reed.store.field_values import FieldValue, text_of_key
 from reed.store.postgres.operation import Operation
-from reed.store.postgres.reading import key_text
 from reed.store.postgres.reads import Reads, Rows, array_of, text
 from reed.store.postgres.writer import Line, Step
 from reed.store.snippets import name_in_use
@@ -118,7 +117,7 @@ def unique_of(type_: Type, values: Values) -> Values:
 
 def arrays_of(values: Values) -> tuple[bytes, bytes]:
     """Fields and their values, as two arrays."""
-    return array_of(list(values)), array_of([key_text(value.key) for value in values.values()])
+    return array_of(list(values)), array_of([text_of_key(value.key) for value in values.values()])
 
 
 def put_fields(type_: Type, values: Values) -> list[Step]:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from reed.errors import Conflict, Invalid, NotFound
-from reed.store.field_values import values_of
+from reed.store.field_values import text_of_key, values_of
 from reed.store.postgres.job_session import Session, session
-from reed.store.postgres.reading import key_text
 from reed.store.types import Type, compile_type
 
 _LOG = (
@@ -73,7 +72,7 @@ def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
     seen: dict[tuple[str, bytes], str] = {}
     with connection.cursor(name="contents") as cursor, connection.cursor() as writer:
         cursor.itersize = _FETCHED
-        cursor.execute("SELECT id::text, name, content FROM snippets WHERE type = %s ORDER BY id", (new.name,))
+        cursor.execute("SELECT id::text, name, content FROM snippets WHERE type = %s ORDER BY snippets.id", (new.name,))
         for snippet_id, name, content in cursor:
             for field, (key, shown) in values_of(content.encode(), missing).items():
                 is_unique = missing[field] and key != _NULL
@@ -84,7 +83,7 @@ def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
                     )
                 writer.execute(
                     "INSERT INTO fields (type, field, value, id, is_unique) VALUES (%s, %s, %s, %s::uuid, %s)",
-                    (new.name, field, key_text(key), snippet_id, is_unique),
+                    (new.name, field, text_of_key(key), snippet_id, is_unique),
                 )
 
 

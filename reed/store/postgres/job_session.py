@@ -44,6 +44,7 @@ def _connection(conninfo: str) -> Session:
             conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="reed"
         )
         found.execute("SET lock_timeout = '2s'")
+        found.execute("SET jit = off")  # it takes longer than the queries that it would make faster
     return found
 
 

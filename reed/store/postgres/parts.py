@@ -54,11 +54,12 @@ _SETTINGS = (
     "SET client_encoding = 'UTF8'",
     "SET default_transaction_isolation = 'read committed'",
     "SET statement_timeout = '10s'",
+    "SET jit = off",
     "SET idle_in_transaction_session_timeout = '10s'",
 )
 _COUNTS = (
     "SELECT (SELECT count(*) FROM snippets), (SELECT count(*) FROM bonds),"
-    " (SELECT last FROM head WHERE what = 'batches'), (SELECT id::text FROM snippets ORDER BY id DESC LIMIT 1)"
+    " (SELECT last FROM head WHERE what = 'batches'), (SELECT id::text FROM snippets ORDER BY snippets.id DESC LIMIT 1)"
 )
 
 

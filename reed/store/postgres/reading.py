@@ -11,7 +11,7 @@ from reed.errors import NotFound
 from reed.store import fitting
 from reed.store.base import RecordPage
 from reed.store.excerpt import Excerpts
-from reed.store.field_values import key_of, satisfies
+from reed.store.field_values import key_of, satisfies, text_of_key
 from reed.store.postgres.job_session import Session, session
 from reed.store.postgres.statements import COLUMNS
 from reed.store.postgres.vectors import LABELS, query, weights_of
@@ -30,11 +30,6 @@ _FETCHED = 100
 Rows = list[tuple[Any, ...]]
 
 
-def key_text(key: bytes) -> str:
-    """`field_values.key_of` as the column `fields.value` has it."""
-    return key.decode() if not key.startswith(b"#") else "#" + key[1:].hex()
-
-
 def read_page(conninfo: str, seconds: float, type_name: str, after: str, limit: int) -> tuple[Rows, str]:
     with session(conninfo, seconds) as connection, connection.transaction():
         where, params = (
@@ -45,7 +40,7 @@ def read_page(conninfo: str, seconds: float, type_name: str, after: str, limit: 
                 [after],
             )
         )
-        rows = _listed(connection, f"{_LISTED} {where} ORDER BY id", params, min(limit + 1, _FETCHED))
+        rows = _listed(connection, f"{_LISTED} {where} ORDER BY snippets.id", params, min(limit + 1, _FETCHED))
         return _marshaled(collect_page(rows, limit))
 
 
@@ -65,9 +60,9 @@ def find_page(
             where += (
                 " AND id IN (SELECT id FROM fields WHERE type = %s AND field = %s AND value = %s AND id > %s::uuid)"
             )
-            params += [type_name, field, key_text(key_of(conditions[field])), after]
+            params += [type_name, field, text_of_key(key_of(conditions[field])), after]
     with session(conninfo, seconds) as connection, connection.transaction():
-        rows = _listed(connection, f"{_LISTED} {where} ORDER BY id", params, _FETCHED)
+        rows = _listed(connection, f"{_LISTED} {where} ORDER BY snippets.id", params, _FETCHED)
         return _marshaled(collect_page(rows, limit, partial(satisfies, conditions)))
 
 
@@ -110,12 +105,12 @@ _BELOW = (
     "SELECT parent::text, child::text, type, name, weight, path,"
     " EXISTS (SELECT FROM bonds below WHERE below.parent = bonds.child)"
     " FROM bonds JOIN snippets ON snippets.id = child WHERE parent = ANY (%s::uuid[])"
-    " ORDER BY parent, weight, path, child"
+    " ORDER BY parent, weight, path, bonds.child"
 )
 _ROOTS = (
     "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE EXISTS"
     " (SELECT FROM bonds WHERE parent = snippets.id) AND NOT EXISTS (SELECT FROM bonds WHERE child = snippets.id)"
-    " AND id > %s::uuid ORDER BY id LIMIT 100"
+    " AND id > %s::uuid ORDER BY snippets.id LIMIT 100"
 )
 _ROOT = "SELECT id::text, id::text, type, name, 0, '', true FROM snippets WHERE id = %s::uuid"
 _SIBLINGS = 200  # whose children are read together
@@ -174,7 +169,8 @@ class _Children:
 def check_type(conninfo: str, seconds: float, type_name: str, definition: bytes, after: str, limit: int) -> bytes:
     type_ = compile_type(type_name, definition)
     with session(conninfo, seconds) as connection, connection.transaction():
-        sql = "SELECT id::text, name, content FROM snippets WHERE type = %s AND id > %s::uuid ORDER BY id LIMIT %s"
+        sql = "SELECT id::text, name, content FROM snippets WHERE type = %s AND id > %s::uuid"
+        sql += " ORDER BY snippets.id LIMIT %s"
         with connection.cursor(name="checked") as cursor:
             cursor.itersize = _FETCHED
             cursor.execute(sql, (type_name, after, fitting.MAX_SNIPPETS + 1))

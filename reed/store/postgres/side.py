@@ -166,19 +166,6 @@ class PostgresSide:
             cursor.execute(_UNINDEXED, (ids,))
 
     def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None:
-        try:
-            self._put_bonds(bonds, deleted)
-        except StoreFailed as error:
-            if not isinstance(error.__cause__, psycopg.errors.ProgramLimitExceeded):
-                raise
-            longest = max(bonds, key=lambda bond: len(bond.path.encode()))
-            raise StoreFailed(
-                f"{self.place} cannot keep the bond {longest.parent} > {longest.child}: its path of"
-                f" {len(longest.path.encode())} bytes is too long for an index",
-                hint="bond them again with a shorter path",
-            ) from error
-
-    def _put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None:
         with self._transaction() as connection:
             connection.execute("DELETE FROM bonds WHERE id = ANY(%s::uuid[])", ([bond.id for bond in deleted],))
             rows = [(bond.parent, bond.weight, bond.path, bond.child, bond.id) for bond in bonds]

@@ -187,14 +187,16 @@ def _page(condition: str) -> str:
         f" (SELECT *, sum(size) OVER (ORDER BY id) AS total, row_number() OVER (ORDER BY id) AS number,"
         f"   count(*) OVER () AS found FROM"
         f"   (SELECT * FROM snippets WHERE {condition} id > $1::uuid ORDER BY id LIMIT $2::int + 1) AS next) AS sized"
-        f" WHERE number = 1 OR (number <= $2::int AND total <= {PAGE_BYTES}) ORDER BY id"
+        f" WHERE number = 1 OR (number <= $2::int AND total <= {PAGE_BYTES}) ORDER BY sized.id"
     )
 
 
 READS = {
     "by_id": f"SELECT {COLUMNS} FROM snippets WHERE id = $1::uuid",
     "by_name": f"SELECT {COLUMNS} FROM snippets WHERE name = $1 AND name <> ''",
-    "by_prefix": "SELECT id::text FROM snippets WHERE id BETWEEN $1::uuid AND $2::uuid ORDER BY id LIMIT $3::int",
+    "by_prefix": (
+        "SELECT id::text FROM snippets WHERE id BETWEEN $1::uuid AND $2::uuid ORDER BY snippets.id LIMIT $3::int"
+    ),
     "names": ("SELECT name FROM snippets WHERE name <> '' AND name >= $1 AND name < $2 ORDER BY name LIMIT $3::int"),
     "near_names": (
         "(SELECT name FROM snippets WHERE name <> '' AND name >= $1 ORDER BY name LIMIT 8)"

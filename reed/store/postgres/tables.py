@@ -74,7 +74,7 @@ MIGRATIONS = (
             "CREATE TABLE bonds (parent uuid NOT NULL REFERENCES snippets, weight int NOT NULL,"
             ' path text COLLATE "C" NOT NULL,'
             " child uuid NOT NULL REFERENCES snippets, id uuid NOT NULL UNIQUE,"
-            " PRIMARY KEY (parent, weight, path, child))",
+            " PRIMARY KEY (parent, child))",
             "CREATE INDEX bonds_by_child ON bonds (child)",
             # The indexer may write it while the snippet is deleted: here the foreign key is needed.
             "CREATE TABLE search (id uuid PRIMARY KEY REFERENCES snippets ON DELETE CASCADE,"
