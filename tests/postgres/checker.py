@@ -128,16 +128,26 @@ def narrowed(history: Sequence[Operation]) -> list[Operation]:
 
 
 def without_implied(history: Sequence[Operation]) -> list[Operation]:
-    """Without reads that are right if another is: that saw the same, and whose time lies within theirs."""
-    found = []
-    latest: dict[tuple[object, ...], int] = {}  # begin of those that are kept, by what they saw
-    for each in sorted(history, key=lambda each: (each.end, -each.begin)):
-        what = (each.key, each.id, each.version, each.a, each.b)
-        if each.operation == "get" and latest.get(what, -1) >= each.begin:
+    """Without reads that are right if others are.
+
+    A version is current once and without a gap: of the reads that saw it, the one that ended first and the one that
+    began last say it all. A read that found nothing is right if another one within its time is.
+    """
+    saw: dict[tuple[object, ...], list[Operation]] = {}
+    for each in history:
+        what = (each.key, each.id, each.version, each.a, each.b) if each.operation == "get" else id(each)
+        saw.setdefault((what,), []).append(each)
+    found: list[Operation] = []
+    for alike in saw.values():
+        if alike[0].outcome != "not_found":
+            first, last = min(alike, key=lambda each: each.end), max(alike, key=lambda each: each.begin)
+            found += [first] if first is last else [first, last]
             continue
-        if each.operation == "get":
-            latest[what] = each.begin
-        found.append(each)
+        latest = -1
+        for each in sorted(alike, key=lambda each: (each.end, -each.begin)):
+            if each.begin > latest:
+                latest = each.begin
+                found.append(each)
     return found
 
 
@@ -179,13 +189,6 @@ def _run_checker(history: Sequence[Operation], program: Path, drawings: Path) ->
     doubtful = _check_lines(bounded(history, keep_unseen=False), program, drawings)
     again = bounded([each for each in history if each.key in doubtful], keep_unseen=True)
     wrong = _check_lines(again, program, drawings) if again else {}
-    # Answers that say no fit many places in the order. Where that takes too long, writes and reads decide alone; what
-    # was not found is held against what was certainly there in any case (`Evidence`).
-    late = [
-        each for each in again if wrong.get(each.key) == "undecided" and each.outcome not in {"conflict", "not_found"}
-    ]
-    if late:
-        wrong = {key: why for key, why in wrong.items() if why == "illegal"} | _check_lines(late, program, drawings)
     if wrong:
         (drawings / "wrong.jsonl").write_text(_lines([each for each in history if each.key in wrong]))
     assert "illegal" not in wrong.values(), f"not linearizable: {wrong}; drawn in {drawings}"
