@@ -47,7 +47,8 @@ def children() -> set[int]:
 def test_many_requests_at_once(workshop: Workshop) -> None:
     """No plugin finds a core, so each exits with a reason, as our child."""
     reading, writing = os.pipe()
-    reports = [workshop.request(workshop.spec(IDLE), writing) for _ in range(60)]
+    spec = workshop.spec(IDLE)  # written once: a plugin that starts would read half of it
+    reports = [workshop.request(spec, writing) for _ in range(60)]
     os.close(writing)
     pids = [pid for pid, reason in map(workshop.born, reports) if not reason]
     assert len(set(pids)) == 60

@@ -94,6 +94,7 @@ class Parts:
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
         self._problem = ""  # why there is no connection
         self._pending = Pending()
+        self._losses = 0  # of connections
         self._open(last)
         self._origins = Turns()
         self._turns = Turns()
@@ -187,6 +188,7 @@ class Parts:
     # The connections.
 
     def _lost(self, reason: str) -> None:
+        self._losses += 1
         if reason != self._problem:
             self._context.warn(f"store {self._server}: {reason}; connecting again")
         self._problem = reason

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import pq
 
-from reed.errors import CallError, NotFound, StoreUnavailable, TooLarge, nearest
+from reed.errors import CallError, JobTimeout, NotFound, StoreUnavailable, TooLarge, nearest
 from reed.store.base import Done, Failed, HitPage, RecordPage
 from reed.store.field_values import conditions_of
 from reed.store.ids import UUID_LENGTH, id_range, sequence_of
@@ -276,14 +276,19 @@ class Reads(Parts):
     ) -> None:
         deadline = deadline or self._deadlines.job
         until = self._loop.now() + deadline.seconds
+        losses = self._losses
 
         def ask() -> None:
             full = (self._conninfo, deadline.seconds, *arguments)
             self._workers.submit(kind, full, done, refused, origin=origin, deadline=deadline)
 
         def refused(error: CallError) -> None:
+            nonlocal losses
             if error.error_code == StoreUnavailable.error_code and self._loop.now() < until:
                 self._loop.call_later(_RETRY_SECONDS, ask)
+            elif error.error_code == JobTimeout.error_code and self._losses != losses:
+                losses = self._losses  # it waited for a server that had frozen
+                ask()
             else:
                 failed(error)
 
