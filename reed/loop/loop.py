@@ -2,8 +2,9 @@
 
     poll ── reads ── timers ── jobs ── commit ── flush ── close
 
-Reads stop when the turn's budget is spent; what is left comes first in the next turn. While both reads and jobs wait,
-turns alternate between them. Sockets are closed last, so that no descriptor number is reused within a turn.
+A turn stops reading when its time budget is spent; the next turn begins with the descriptors that are left. While both
+reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor number is
+reused within a turn.
 """
 
 from __future__ import annotations

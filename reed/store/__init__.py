@@ -1,12 +1,15 @@
-"""The content: snippets, bonds, types, search and events. Here is what every store shares; sqlite/ is the embedded one,
-postgres/ is for several cores.
+"""The content: snippets, bonds, types, search and events. What both stores share is here; sqlite/ is the embedded
+one, postgres/ the one for several cores.
 
-base         the contract of a store              setting       the setting `store`
-factory      opens the store of the setting       context       what a core gives its store
-snippets     checks of a write, errors, pages         ids           UUID version 7 and sequence numbers
-types        definitions and JSON Schema              merge_patch   RFC 7396 on text
-restoring    rules of SNIPPET_RESTORE                 fitting       which snippets do not fit their type
-field_values equality of JSON values                  record_cache  LRU by bytes
-query        search terms                             folding       Unicode folding for search
-search_text  the texts to index                       excerpt       the text around a hit
+base           the contract of a store                 context       what a core gives its store
+setting        the setting `store`                     factory       opens the store of the setting
+snippets       errors of a write, pages                ids           UUID version 7 and sequence numbers
+types          definitions                             schema        JSON Schema;  schema_cost: where it is validated
+contents       checks of a content, loop or worker     merge_patch   RFC 7396 on text
+restoring      rules of SNIPPET_RESTORE                fitting       which snippets do not fit their type
+bonds          rules of bonds, walks over them         tree_text     bonds as JSON
+field_values   equality of JSON values                 record_cache  LRU by bytes
+query          search terms                            folding       Unicode folding for search
+search_text    the texts to index                      excerpt       the text around a hit
+workers        how a store has long work done          copying       one store to another
 """

@@ -265,7 +265,7 @@ def _check_part(source: Side, target: Side) -> None:
         more = ", …" if len(found) > _MAX_NAMED else ""
         raise Conflict(
             f"{target.place} has content that {source.place} does not have: {', '.join(found[:_MAX_NAMED])}{more}",
-            hint="nothing was written; copy to an empty store, or replace what is there with --overwrite",
+            hint="nothing was written; copy into an empty store, or use --overwrite to replace its content",
         )
 
 

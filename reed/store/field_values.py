@@ -81,6 +81,9 @@ def key_of(text: str) -> bytes:
     return key if len(key) <= _MAX_KEY else _DIGEST_MARK + blake2b(key, digest_size=32).digest()
 
 
+NULL_KEY = key_of("null")  # which may occur often, even in a unique field
+
+
 def text_of_key(key: bytes) -> str:
     """The key in a store that keeps it as text: a digest in hexadecimal digits."""
     return key.decode() if is_exact(key) else f"#{key[1:].hex()}"

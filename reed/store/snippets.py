@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from reed.errors import Conflict, Malformed
+from reed.errors import Conflict, Malformed, NotFound, nearest
 from reed.store.base import Overtaken, RecordPage
 from reed.store.ids import sequence_of
 from reed.wire.snippets import Record
@@ -18,6 +18,8 @@ MAX_LIMIT = 1000
 MAX_SHORT_PAGE = 100  # records that need no worker; a thousand of 5 KB took 15 ms
 PAGE_BYTES = 512 * 1024  # of content in a page; a single larger record is a page of its own
 
+AFTER_NAMES = "\x7f"  # sorts after every character of a name
+UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page, of which only the length matters
 _IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefix
 
 
@@ -30,6 +32,30 @@ def overtaken(ref: str, version: int, expected: int) -> Overtaken:
 
 def name_in_use(name: str, holder_id: str) -> Conflict:
     return Conflict(f"the name {name!r} is in use by {holder_id}", hint="choose another, or update that snippet")
+
+
+def value_in_use(type_name: str, field: str, shown: str, holder: str) -> Conflict:
+    return Conflict(
+        f"{field} is unique among snippets of type {type_name!r}: {shown} is the value of {holder}",
+        hint="choose another value, or change that snippet",
+    )
+
+
+def cannot_be_unique(field: str, shown: str, first: str, second: str) -> Conflict:
+    return Conflict(
+        f"{field} cannot be unique: {shown} is the value of {first} and {second}",
+        hint="change or delete one of them first",
+    )
+
+
+def not_found(ref: str, names: Iterable[str]) -> NotFound:
+    """`names`: some that may be meant."""
+    return NotFound(f"no snippet {ref!r}", hint=nearest(ref, names) or "`reed snippet list` shows what there is")
+
+
+def label_of(record: Record) -> str:
+    """The snippet in a message."""
+    return record.semantic_name or record.id
 
 
 def ambiguous(prefix: str, ids: list[str]) -> Conflict:

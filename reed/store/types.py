@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reed.errors import Invalid, NotFound, nearest
+from reed.errors import CallError, Invalid, JobMemory, JobTimeout, NotFound, TooLarge, nearest
 from reed.store.schema import Schema
 from reed.store.schema_cost import Cost, weigh
 from reed.store.search_text import Columns, nearest_column
 from reed.wire import identifiers, strict_json
+from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.registry import Definition
 from reed.wire.strict_json import Json
+from reed.wire.structs import COUNT, DEFINITION
 
 _MAX_INDEXED = 32  # fields
 _IGNORED = frozenset({"routable"})  # definitions of older versions have it
@@ -116,6 +118,12 @@ class TypeCatalog:
         return old
 
     def definitions(self) -> list[Definition]:
+        """Raises TooLarge if they do not fit into one response."""
+        if sum(len(each.definition) + DEFINITION.size for each in self) > MAX_PAYLOAD - COUNT.size:
+            raise TooLarge(
+                f"the definitions of {len(self)} types have more than {MAX_PAYLOAD} bytes",
+                hint="ask for them one by one: `reed registry get`",
+            )
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
 
     def columns(self) -> set[int]:
@@ -144,6 +152,16 @@ def check_definition(name: str, definition: bytes) -> None:
     identifiers.check("type name", name)
     if len(definition) > MAX_DEFINITION:
         raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
+
+
+def not_tried(name: str, error: CallError) -> CallError:
+    """The error for a definition that a worker could not try: one that takes too long is refused, for good."""
+    if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
+        return error
+    return Invalid(
+        f"type {name!r}: schema: validating takes too long: {error.message}",
+        hint="a definition that refers to itself twice for the same value never ends; make it simpler",
+    )
 
 
 def compile_type(name: str, definition: bytes, *, for_loop: bool = False, without_schema: bool = False) -> Type:

@@ -125,7 +125,7 @@ def server_user() -> pwd.struct_passwd | None:
 
 
 def _runs(pid: int) -> bool:
-    """A zombie does not: orphans wait for whoever reaps them here."""
+    """False for a zombie too: the process has ended, and its new parent has not reaped it yet."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

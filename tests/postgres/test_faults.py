@@ -18,7 +18,7 @@ import pytest
 from reed.errors import CallError
 from tests.conftest import Site
 from tests.postgres.cluster import Backend, Cluster, missing, wait_until
-from tests.postgres.cores import Cores, StoreUnavailable
+from tests.postgres.cores import Cores, StoreUnavailable, freeze, thaw
 from tests.postgres.proxy import Proxy
 from tests.postgres.writers import Writers
 
@@ -243,13 +243,13 @@ def test_every_connection_of_the_server_is_taken(server: Cluster, name: str, cor
     with Writers([core.socket_path]) as writers:
         writers.wait_for_each()
         with contextlib.ExitStack() as others:
+            freeze(core)  # else it may be back before its places are taken
+            for backend in server.backends(database=name):
+                server.terminate_backend(backend.pid)
+            wait_until(lambda: not server.backends(database=name), "the core's connections end")
             while len(server.backends()) < 12 - 3:  # the last 3 are for superusers
                 others.enter_context(contextlib.closing(server.connect(user="reed")))
-            for backend in server.backends(database=name):
-                if backend.application_name == "reed":
-                    server.terminate_backend(backend.pid)
-                    with contextlib.suppress(Exception):  # the core may be faster
-                        others.enter_context(contextlib.closing(server.connect(user="reed")))
+            thaw(core)
             assert writers.wait_for_refused().status == 503
         writers.wait_for_each()
     writers.verify(cores.client(core))

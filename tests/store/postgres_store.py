@@ -92,7 +92,7 @@ class LoopTurns:
         return is_busy or not self.store.is_idle or self.store.stats()["unindexed"] > 0
 
     def close(self) -> None:
-        from reed.store.postgres.job_session import close_sessions
+        from reed.store.postgres.session import close_sessions
 
         self.store.close()
         self.loop.close()

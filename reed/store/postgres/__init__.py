@@ -9,11 +9,11 @@ connection     libpq in the event loop                statements      the SQL of
 writer         the transaction of a turn, and what becomes of one whose answer was lost
 reader         short reads                            records         memory that is never older than promised
 follower       the log of all cores                   outbox          events, and who delivers them
-tables         tables and migrations                  session         a blocking connection, for starts and commands
+tables         tables and migrations                  session         blocking connections, of starts, commands, jobs
+values         parameters and rows                    types           types in memory, and their revisions
 
 In a worker's process:
-job_session    a blocking connection                  reading         long reads and searches
-defining       types, and bonds that need a closer look
+reading        long reads and searches                defining        types, and bonds that need a closer look
 indexing       the search index                       vectors         its words
 """
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.errors import Conflict
 from reed.store.base import Failed
+from reed.store.bonds import has_bonds
 from reed.store.contents import Content
-from reed.store.field_values import FieldValue, text_of_key
+from reed.store.field_values import NULL_KEY, FieldValue, text_of_key
 from reed.store.postgres.operation import Operation
-from reed.store.postgres.reads import Reads, Rows, array_of, text
+from reed.store.postgres.reads import Reads
+from reed.store.postgres.values import Params, Rows, array_of, params, text
 from reed.store.postgres.writer import Line, Step
-from reed.store.snippets import name_in_use
+from reed.store.snippets import label_of, name_in_use, value_in_use
 from reed.store.types import Type
 from reed.store.workers import Origin
 from reed.wire.snippets import Record
-
-_NULL = b"null"
 
 Values = dict[str, FieldValue]
 Then = Callable[[Record], None]
@@ -31,12 +30,13 @@ class Checks(Reads):
     def _values(self, type_: Type, content: Content) -> Values:
         return content.values_of(type_.fields) if type_.indexed or type_.unique else {}
 
-    def _changed(self, line: Line, kind: str, record: Record, origin: Origin) -> None:
-        self._last_batch = max(self._last_batch, line.seq)
+    def _changed(self, line: Line, kind: str, record: Record, origin: Origin, *, is_indexed: bool = False) -> None:
+        """`is_indexed`: what the search index has of it is right."""
+        self._reached(line.seq)
         cause = self._outbox.causes(kind, origin.plugin, record.id)
         self._outbox.added(kind, origin.plugin, line, cause)
         type_ = self._types.catalog.find(record.snippet_type)
-        if type_ is not None and type_.columns:
+        if not is_indexed and type_ is not None and type_.columns:
             self._index.touched()
 
     # Checks that need the database.
@@ -59,20 +59,15 @@ class Checks(Reads):
 
         def found(rows: Rows) -> None:
             def check() -> None:
-                count = rows.ntuples
-                if count:
-                    field, holder = (text(rows, 0, at) for at in (0, 1))
-                    raise Conflict(
-                        f"{field} is unique among snippets of type {type_.name!r}:"
-                        f" {unique[field].shown} is the value of {holder}",
-                        hint="choose another value, or change that snippet",
-                    )
+                if rows.ntuples:
+                    field, holder = text(rows, 0, 0), text(rows, 0, 1)
+                    raise value_in_use(type_.name, field, unique[field].shown, holder)
                 then()
 
             operation.guard(check)
 
-        params = (type_.name.encode(), snippet_id.encode(), *arrays_of(unique))
-        self._reader.ask("holder_of_value", params, found, operation.refuse)
+        wanted = params(type_.name, snippet_id, *arrays_of(unique))
+        self._reader.ask("holder_of_value", wanted, found, operation.refuse)
 
     def _current(self, operation: Operation, ref: str, then: Then) -> None:
         if operation.is_fresh:
@@ -87,14 +82,12 @@ class Checks(Reads):
         def found(rows: Rows) -> None:
             def check() -> None:
                 if rows.ntuples:
-                    raise Conflict(
-                        f"{label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too"
-                    )
+                    raise has_bonds(label_of(record))
                 then()
 
             operation.guard(check)
 
-        self._reader.ask("bonds_of", (record.id.encode(),), found, operation.refuse)
+        self._reader.ask("bonds_of", params(record.id), found, operation.refuse)
 
     def _count_bonds(self, then: Callable[[], None]) -> None:
         """Count them in the database, then go on."""
@@ -112,21 +105,17 @@ class Checks(Reads):
 
 
 def unique_of(type_: Type, values: Values) -> Values:
-    return {field: value for field, value in values.items() if field in type_.unique and value.key != _NULL}
+    return {field: value for field, value in values.items() if field in type_.unique and value.key != NULL_KEY}
 
 
-def arrays_of(values: Values) -> tuple[bytes, bytes]:
+def arrays_of(values: Values) -> Params:
     """Fields and their values, as two arrays."""
-    return array_of(list(values)), array_of([text_of_key(value.key) for value in values.values()])
+    return params(array_of(values), array_of(text_of_key(value.key) for value in values.values()))
 
 
 def put_fields(type_: Type, values: Values) -> list[Step]:
     if not values:
         return []
     unique = unique_of(type_, values)
-    flags = array_of(["t" if field in unique else "f" for field in values])
-    return [Step("put_fields", (*arrays_of(values), flags))]
-
-
-def label(record: Record) -> str:
-    return record.semantic_name or record.id
+    flags = array_of(field in unique for field in values)
+    return [Step("put_fields", params(*arrays_of(values), flags))]

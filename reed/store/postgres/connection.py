@@ -26,13 +26,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reed.errors import CallError, StoreFailed, StoreFull
 from reed.store.context import StoreLoop, Timer
+from reed.store.postgres.values import Params, Rows
 
 CONNECT_SECONDS = 3.0  # for each host
 ANSWER_SECONDS = 5.0  # without an answer the connection counts as lost
 _FIRST_WAIT, _LAST_WAIT = 0.05, 2.0
 _MAX_OUT = 256  # units; more wait here, so that a slow server does not fill our memory
-
-Params = Sequence[bytes | None]
 
 
 class Statement(NamedTuple):
@@ -49,18 +48,19 @@ class ServerError(Exception):
         self.message = message
 
     def as_call_error(self) -> CallError:
-        if self.sqlstate in {"53100", "53200"}:
-            return StoreFull(
-                f"PostgreSQL: {self.message}", hint="free space on the database's disk; nothing was written"
-            )
-        return StoreFailed(f"PostgreSQL: {self.message} ({self.sqlstate})", hint="see the core's log and the server's")
+        return call_error(self.sqlstate, self.message)
+
+
+def call_error(sqlstate: str, message: str) -> CallError:
+    if sqlstate in {"53100", "53200"}:
+        return StoreFull(f"PostgreSQL: {message}", hint="free space on the database's disk; nothing was written")
+    return StoreFailed(f"PostgreSQL: {message} ({sqlstate})", hint="see the core's log and the server's")
 
 
 class Lost(Exception):
     """The connection was lost before the answer came."""
 
 
-Rows = pq.abc.PGresult  # of one statement
 Results = list[Rows]
 Failure = ServerError | Lost
 

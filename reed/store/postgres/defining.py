@@ -7,25 +7,21 @@ type, or of all bonds. So they see what other cores have committed, and can say 
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
-from reed.errors import Conflict, Invalid, NotFound
-from reed.store.field_values import text_of_key, values_of
-from reed.store.postgres.job_session import Session, session
+from reed.store.bonds import BondGraph, already_bonded
+from reed.store.field_values import NULL_KEY, text_of_key, values_of
+from reed.store.postgres.session import Session, row_of, session
+from reed.store.postgres.statements import INDEX_AGAIN, end_batch
+from reed.store.snippets import cannot_be_unique, not_found
 from reed.store.types import Type, compile_type
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " VALUES (%s::uuid, 1, 0, %s, %s::uuid, %s, '', %s, %s, '')"
 )
-_END = (
-    "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last)"
-    " INSERT INTO batches (seq, core, n) SELECT last, %s::uuid, 1 FROM next"
-)
+_END = end_batch("%s::uuid", "1")
 _FETCHED = 100
-_NULL = b"null"
 
 
 def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
@@ -37,18 +33,16 @@ def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int
         _index_fields(connection, new, old)
         if old is not None and sorted(old.columns) != sorted(new.columns):
             connection.execute(
-                "INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s ON CONFLICT (id) DO UPDATE"
-                " SET at = excluded.at, claimed = '-infinity', attempts = 0",
-                (name,),
+                f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s {INDEX_AGAIN}", (name,)
             )
-        found = connection.execute(
+        (revision,) = row_of(
+            connection,
             "INSERT INTO types (name, revision, definition) VALUES (%s, 1, %s) ON CONFLICT (name) DO UPDATE"
             " SET revision = types.revision + 1, definition = excluded.definition RETURNING revision",
             (name, definition.decode()),
-        ).fetchone()
-        assert found is not None
-        _log(connection, "type.defined", None, name, found[0], now)
-    return int(found[0])
+        )
+        _log(connection, "type.defined", None, name, revision, now)
+    return int(revision)
 
 
 def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
@@ -75,12 +69,9 @@ def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
         cursor.execute("SELECT id::text, name, content FROM snippets WHERE type = %s ORDER BY snippets.id", (new.name,))
         for snippet_id, name, content in cursor:
             for field, (key, shown) in values_of(content.encode(), missing).items():
-                is_unique = missing[field] and key != _NULL
+                is_unique = missing[field] and key != NULL_KEY
                 if is_unique and (other := seen.setdefault((field, key), name or snippet_id)) != (name or snippet_id):
-                    raise Conflict(
-                        f"{field} cannot be unique: {shown} is the value of {other} and {name or snippet_id}",
-                        hint="change or delete one of them first",
-                    )
+                    raise cannot_be_unique(field, shown, other, name or snippet_id)
                 writer.execute(
                     "INSERT INTO fields (type, field, value, id, is_unique) VALUES (%s, %s, %s, %s::uuid, %s)",
                     (new.name, field, text_of_key(key), snippet_id, is_unique),
@@ -93,7 +84,7 @@ def bond(
     """Make it, or raise what is wrong."""
     with session(conninfo, seconds) as connection, connection.transaction():
         connection.execute("SELECT FROM head WHERE what = 'bonds' FOR UPDATE")
-        _Graph(connection).check(parent, child)
+        _Graph(connection).check_bond(parent, child)
         connection.execute(
             "INSERT INTO bonds (parent, weight, path, child, id) VALUES (%s::uuid, %s, %s, %s::uuid, %s::uuid)",
             (parent, weight, path, child, bond_id),
@@ -108,102 +99,42 @@ def _log(connection: Session, kind: str, changed: str | None, type_name: str, ve
     connection.execute(_END, (core,))
 
 
-class _Graph:
+class _Graph(BondGraph[str]):
     """The bonds, asked one snippet at a time."""
 
     def __init__(self, connection: Session) -> None:
+        super().__init__()
         self._connection = connection
-        self._types = {
-            name: compile_type(name, text.encode(), without_schema=True)
-            for name, text in connection.execute("SELECT name, definition FROM types")
-        }
 
-    def check(self, parent: str, child: str) -> None:
+    def check_bond(self, parent: str, child: str) -> None:
         """Raises Conflict, Invalid or NotFound."""
-        found = {
-            row[0]: (row[1], row[2])
-            for row in self._connection.execute(
-                "SELECT id::text, type, name FROM snippets WHERE id = ANY (%s::uuid[]) FOR KEY SHARE",
-                ([parent, child],),
-            )
-        }
+        ends = "SELECT id::text, type FROM snippets WHERE id = ANY (%s::uuid[]) FOR KEY SHARE"
+        found: dict[str, str] = dict(self._connection.execute(ends, ([parent, child],)).fetchall())
         for wanted in (parent, child):
             if wanted not in found:
-                raise NotFound(f"no snippet {wanted!r}", hint="`reed snippet list` shows what there is")
+                raise not_found(wanted, ())
         bonded = "SELECT 1 FROM bonds WHERE parent = %s::uuid AND child = %s::uuid"
         if self._connection.execute(bonded, (parent, child)).fetchone():
-            raise Conflict(
-                f"{self._label(parent)} and {self._label(child)} are already bonded",
-                hint="unbond them first to change weight or path",
-            )
-        self._types[found[parent][0]].check_child(found[child][0])
-        self._check_cycle(parent, child)
-        self._check_depth(parent, child)
+            raise already_bonded(self.label_of(parent), self.label_of(child))
+        types = {
+            name: compile_type(name, text.encode(), without_schema=True)
+            for name, text in self._connection.execute("SELECT name, definition FROM types")
+        }
+        types[found[parent]].check_child(found[child])
+        limits = {type_.name: type_.max_depth for type_ in types.values() if type_.max_depth is not None}
+        self.check(parent, child, limits)
 
-    def _label(self, snippet_id: str) -> str:
-        row = self._connection.execute("SELECT name FROM snippets WHERE id = %s::uuid", (snippet_id,)).fetchone()
-        return (row[0] if row else "") or snippet_id
+    def children(self, at: str) -> Iterator[str]:
+        return self._ids("SELECT child::text FROM bonds WHERE parent = %s::uuid", at)
 
-    def _children(self, snippet_id: str) -> list[str]:
-        rows = self._connection.execute("SELECT child::text FROM bonds WHERE parent = %s::uuid", (snippet_id,))
-        return [row[0] for row in rows]
+    def parents(self, at: str) -> Iterator[str]:
+        return self._ids("SELECT parent::text FROM bonds WHERE child = %s::uuid", at)
 
-    def _parents(self, snippet_id: str) -> list[str]:
-        rows = self._connection.execute("SELECT parent::text FROM bonds WHERE child = %s::uuid", (snippet_id,))
-        return [row[0] for row in rows]
+    def _ids(self, query: str, at: str) -> Iterator[str]:
+        return (snippet_id for (snippet_id,) in self._connection.execute(query, (at,)).fetchall())
 
-    def _check_cycle(self, parent: str, child: str) -> None:
-        came_from: dict[str, str] = {child: child}
-        queue = deque((child,))
-        while queue:
-            at = queue.popleft()
-            for below in self._children(at):
-                if below in came_from:
-                    continue
-                came_from[below] = at
-                if below == parent:
-                    steps = [below]
-                    while came_from[steps[-1]] != steps[-1]:
-                        steps.append(came_from[steps[-1]])
-                    raise Conflict(f"this bond would close a cycle: {self._shown([*reversed(steps)], parent)}")
-                queue.append(below)
+    def type_of(self, at: str) -> str:
+        return str(row_of(self._connection, "SELECT type FROM snippets WHERE id = %s::uuid", (at,))[0])
 
-    def _shown(self, steps: list[str], parent: str) -> str:
-        """parent > child > … > parent"""
-        steps = [parent, *steps]
-        if len(steps) <= 2 * _CYCLE_ENDS:
-            return " > ".join(map(self._label, steps))
-        return " > ".join([*map(self._label, steps[:_CYCLE_ENDS]), "…", *map(self._label, steps[-_CYCLE_ENDS:])])
-
-    def _check_depth(self, parent: str, child: str) -> None:
-        limits = {type_.name: type_.max_depth for type_ in self._types.values() if type_.max_depth is not None}
-        if not limits:
-            return
-        room: int | None = None  # levels that the child and its descendants may take
-        ancestor = ""
-        for distance, level in enumerate(self._levels(self._parents, parent, max(limits.values()) + 1)):
-            for at in level:
-                limit = limits.get(self._type_of(at))
-                if limit is not None and (room is None or limit - distance < room):
-                    room, ancestor = limit - distance, at
-        if room is not None and sum(1 for _ in self._levels(self._children, child, max(room, 0) + 1)) > room:
-            type_name = self._type_of(ancestor)
-            raise Invalid(
-                f"{self._label(ancestor)} would get more than {limits[type_name]} levels below it",
-                hint=f"max_depth of its type {type_name!r}",
-            )
-
-    def _levels(self, step: Any, start: str, max_levels: int) -> Iterator[set[str]]:
-        """{start}, the snippets one step away, two steps away, …"""
-        level = {start}
-        while level and max_levels > 0:
-            yield level
-            max_levels -= 1
-            level = {other for at in level for other in step(at)}
-
-    def _type_of(self, snippet_id: str) -> str:
-        row = self._connection.execute("SELECT type FROM snippets WHERE id = %s::uuid", (snippet_id,)).fetchone()
-        return row[0] if row else ""
-
-
-_CYCLE_ENDS = 4  # snippets shown at each end of a long cycle
+    def label_of(self, at: str) -> str:
+        return row_of(self._connection, "SELECT name FROM snippets WHERE id = %s::uuid", (at,))[0] or at

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Connection, Failure, Rows, Statement
+from reed.store.postgres.connection import Connection, Failure, Statement
+from reed.store.postgres.values import Rows, number, params, text
 
 POLL_SECONDS = 0.25
 _MAX_BATCHES = 500  # in an answer
@@ -22,15 +23,10 @@ class LogLine(NamedTuple):
     """A change that a core has committed."""
 
     seq: int
-    core: str
     k: int
-    kind: str
-    id: str
-    type: str
-    name: str
-    version: int
-    at: int
-    made_by: str
+    kind: str  # "" for a batch without changes
+    id: str  # of the snippet, or the bond
+    made_by: str  # the plugin
 
 
 class Follower:
@@ -62,7 +58,7 @@ class Follower:
         elif self._connection.is_ready:
             self._is_out, self._is_wanted = True, False
             sent_at = self._loop.now()
-            statements = (Statement("heads", ()), Statement("news", (str(self.last).encode(), self._core)))
+            statements = (Statement("heads", ()), Statement("news", params(self.last, self._core)))
             self._connection.send(statements, lambda results: self._read(sent_at, *results), self._failed)
             self._connection.flush()
 
@@ -71,7 +67,7 @@ class Follower:
 
     def _read(self, sent_at: float, heads: Rows, news: Rows) -> None:
         self._is_out = False
-        head, trimmed = (int(heads.get_value(0, column) or b"0") for column in (0, 1))
+        head, trimmed = (number(heads, 0, at) for at in (0, 1))
         if trimmed > self.last:
             self.last = head
             self._on_gap()
@@ -89,11 +85,13 @@ class Follower:
 
 
 def _lines(rows: Rows) -> list[LogLine]:
-    lines = []
-    for row in range(rows.ntuples):
-        seq, core, _n, k, kind, snippet_id, type_name, name, version, at, by = (
-            (rows.get_value(row, column) or b"").decode() for column in range(11)
+    return [
+        LogLine(
+            seq=number(rows, row, 0),
+            k=number(rows, row, 1),
+            kind=text(rows, row, 2),
+            id=text(rows, row, 3),
+            made_by=text(rows, row, 4),
         )
-        numbers = int(k or 0), int(version or 0), int(at or 0)
-        lines.append(LogLine(int(seq), core, numbers[0], kind, snippet_id, type_name, name, numbers[1], numbers[2], by))
-    return lines
+        for row in range(rows.ntuples)
+    ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from reed.store.postgres.job_session import Session, session
+from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.vectors import labels_of, vector
 from reed.store.search_text import Columns, texts_by_column
 from reed.store.types import columns_of
@@ -45,7 +45,7 @@ def run_index(conninfo: str, seconds: float, slice_seconds: float) -> tuple[int,
     until = time.monotonic() + slice_seconds
     count = 0
     with session(conninfo, seconds) as connection:
-        head, began = _row(connection, "SELECT last, clock_timestamp()::text FROM head WHERE what = 'batches'")
+        head, began = row_of(connection, "SELECT last, clock_timestamp()::text FROM head WHERE what = 'batches'")
         columns = {
             name: columns_of(text.encode()) for name, text in connection.execute("SELECT name, definition FROM types")
         }
@@ -53,7 +53,7 @@ def run_index(conninfo: str, seconds: float, slice_seconds: float) -> tuple[int,
             count += _index(connection, claimed, columns)
             if time.monotonic() >= until:
                 break
-        left, is_behind = _row(
+        left, is_behind = row_of(
             connection,
             "SELECT count(*) > 0, coalesce(min(at) <= %s::timestamptz, false) FROM unindexed",
             (began,),
@@ -85,9 +85,3 @@ def _index(connection: Session, claimed: list[tuple[Any, ...]], columns: dict[st
         cursor.executemany(_PUT, found)
         cursor.executemany(_DROP, gone)
     return len(claimed)
-
-
-def _row(connection: Session, sql: str, params: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    row = connection.execute(sql, params).fetchone()
-    assert row is not None
-    return row

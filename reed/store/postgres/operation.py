@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from reed.errors import CallError, Conflict, Internal
@@ -97,33 +98,29 @@ class Pending:
             then()
 
 
+@dataclass(frozen=True, slots=True)
+class WriteContext:
+    """What the operations of a store share."""
+
+    writer: Writer
+    refresh: Callable[[Callable[[], None], Failed], None]  # reads the types again
+    bug: Callable[[BaseException], None]  # logs one
+    pending: Pending
+    origins: Turns = field(default_factory=Turns)
+    snippets: Turns = field(default_factory=Turns)
+
+
 class Operation:
     """`attempt` checks and then calls `write` or `finish`; it raises or calls `refuse` if it may not be written."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        origins: Turns,
-        snippets: Turns,
-        pending: Pending,
-        refresh: Callable[[Callable[[], None], Failed], None],
-        bug: Callable[[BaseException], None],
-        origin: Origin,
-        failed: Failed,
-        attempt: Attempt,
-    ) -> None:
-        """`refresh` reads the types again; `bug` logs one."""
+    def __init__(self, context: WriteContext, origin: Origin, failed: Failed, attempt: Attempt) -> None:
         self.is_fresh = False  # memory is not to be trusted in this attempt
-        self._writer = writer
-        self._origins = origins
-        self._snippets = snippets
-        self._pending = pending
-        self._refresh = refresh
-        self._bug = bug
+        self._context = context
+        self._pending = context.pending
         self._origin = origin
         self._failed = failed
         self._attempt = attempt
-        self._number = pending.begin(ALL)
+        self._number = self._pending.begin(ALL)
         self._retries = MAX_RETRIES
         self._held = ""  # the snippet whose turn it is
         self._is_in_order = False  # the origin's later writes wait
@@ -138,7 +135,7 @@ class Operation:
             else:
                 self.guard(lambda: self._attempt(self))
 
-        self._origins.take(self._origin, started)
+        self._context.origins.take(self._origin, started)
 
     @property
     def job_origin(self) -> Origin:
@@ -152,7 +149,7 @@ class Operation:
         except CallError as error:
             self.refuse(error)
         except Exception as bug:  # noqa: BLE001
-            self._bug(bug)
+            self._context.bug(bug)
             internal = Internal(f"a bug in the store: {type(bug).__name__}", hint="its traceback is in the log")
             self.finish(partial(self._failed, internal))
 
@@ -175,7 +172,7 @@ class Operation:
                 self.guard(outcome)
                 self._pending.end(self._origin, number)
 
-            self._writer.put(
+            self._context.writer.put(
                 Write(
                     steps,
                     lambda line: ended(lambda: then(line)),
@@ -195,10 +192,10 @@ class Operation:
             put()
             return
         self._let_go()
-        if self._snippets.is_taken(snippet_id):
-            self._snippets.take(snippet_id, held)
+        if self._context.snippets.is_taken(snippet_id):
+            self._context.snippets.take(snippet_id, held)
         else:
-            self._snippets.take(snippet_id, lambda: None)
+            self._context.snippets.take(snippet_id, lambda: None)
             self._held = snippet_id
             put()
 
@@ -224,7 +221,7 @@ class Operation:
         try:
             answer()
         except Exception as bug:  # noqa: BLE001
-            self._bug(bug)
+            self._context.bug(bug)
         self._pending.end(ALL, self._number)
 
     def _give_up(self, error: CallError) -> None:
@@ -235,16 +232,16 @@ class Operation:
         self.is_fresh = True
 
         def refresh() -> None:
-            self._refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+            self._context.refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
 
         self._pending.when_ended(self._origin, refresh)
 
     def _leave_order(self) -> None:
         if self._is_in_order:
             self._is_in_order = False
-            self._origins.release(self._origin)
+            self._context.origins.release(self._origin)
 
     def _let_go(self) -> None:
         if self._held:
             held, self._held = self._held, ""
-            self._snippets.release(held)
+            self._context.snippets.release(held)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Rows
 from reed.store.postgres.follower import LogLine
 from reed.store.postgres.operation import ALL, Pending
 from reed.store.postgres.reader import Reader
+from reed.store.postgres.values import Rows, array_of, ignore, number, params, text
 from reed.store.postgres.writer import MAX_LINES, Step, Write, Writer
 
 LEASE_SECONDS = 15.0
@@ -103,8 +103,8 @@ class Outbox:
         def announced(_: object = None) -> None:
             self._count([subscriber.name])
 
-        step = Step("subscribe", (subscriber.name.encode(), array_of(sorted(subscriber.kinds))), is_marked=False)
-        self._writer.put(Write((step,), announced, announced, _ignore, has_line=False))
+        step = Step("subscribe", params(subscriber.name, array_of(sorted(subscriber.kinds))), is_marked=False)
+        self._writer.put(Write((step,), announced, announced, ignore, has_line=False))
 
     def connected(self) -> None:
         """The follower has a connection (again): the database may not know of these subscribers."""
@@ -120,13 +120,13 @@ class Outbox:
         for found in self._by_kind.values():
             found[:] = [each for each in found if each.name != name]
         for statement in ("forget", "yield"):
-            self._asker.ask(statement, (name.encode(), self._core), _ignore, _ignore)
+            self._asker.ask(statement, params(name, self._core), ignore, ignore)
 
     def yield_all(self) -> None:
         """Let other cores deliver at once."""
         for subscriber in self._subscribers.values():
             if subscriber.lease_ends:
-                self._asker.ask("yield", (subscriber.name.encode(), self._core), _ignore, _ignore)
+                self._asker.ask("yield", params(subscriber.name, self._core), ignore, ignore)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -170,24 +170,28 @@ class Outbox:
         for subscriber in self._subscribers.values():
             is_delivering = now - subscriber.delivers_since < _MAX_DELIVERY
             if is_delivering and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
-                self._lead(subscriber, _nothing, _ignore_error)
+                self._lead(subscriber, ignore, ignore)
         if self._subscribers and now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
             self._count(list(self._subscribers))
 
     def _count(self, names: list[str]) -> None:
-        limit = str(self._max_events + _MAX_COUNTED).encode()
         stamps = {name: self._subscribers[name].stamp for name in names if name in self._subscribers}
-        self._asker.ask("waiting", (array_of(names), limit), lambda rows: self._counted(rows, stamps), _ignore)
+        self._asker.ask(
+            "waiting",
+            params(array_of(names), self._max_events + _MAX_COUNTED),
+            lambda rows: self._counted(rows, stamps),
+            ignore,
+        )
 
     def _counted(self, rows: Rows, stamps: Mapping[str, int]) -> None:
         for row in range(rows.ntuples):
-            name, count = ((rows.get_value(row, column) or b"").decode() for column in (0, 1))
+            name, count = text(rows, row, 0), number(rows, row, 1)
             subscriber = self._subscribers.get(name)
             if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
                 was_refused = 0 < subscriber.lead_after < self._loop.now()
-                is_news = int(count) > subscriber.waiting or was_refused
-                subscriber.waiting, subscriber.is_counted = int(count), True
+                is_news = count > subscriber.waiting or was_refused
+                subscriber.waiting, subscriber.is_counted = count, True
                 if subscriber.waiting and is_news:
                     self._ready.add(name)
         if self._ready:
@@ -217,44 +221,37 @@ class Outbox:
                 subscriber.lead_after = self._loop.now() + _ASK_SECONDS
                 then(False)
                 return
-            generation, seq, k, lost = (int(rows.get_value(0, column) or b"0") for column in range(4))
+            generation, seq, k, lost = (number(rows, 0, at) for at in range(4))
             if generation != subscriber.generation or not subscriber.lease_ends:
                 subscriber.generation = generation
                 subscriber.told, subscriber.lost = (seq, k), lost
             if not subscriber.kinds:  # not yet subscribed in this process
-                subscriber.kinds = frozenset((rows.get_value(0, 4) or b"").decode().strip("{}").split(","))
+                subscriber.kinds = frozenset(text(rows, 0, 4).strip("{}").split(","))
             subscriber.lease_ends, subscriber.lead_after = asked_at + LEASE_SECONDS, 0.0
             then(True)
 
-        params = (subscriber.name.encode(), self._core, str(LEASE_SECONDS).encode())
-        self._asker.ask("lead", params, leading, failed)
+        self._asker.ask("lead", params(subscriber.name, self._core, str(LEASE_SECONDS)), leading, failed)
 
     def _next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
         seq, k = subscriber.told
         skipped = max(subscriber.waiting - self._max_events, 0)
-        params = (
-            str(seq).encode(),
-            str(k).encode(),
-            array_of(sorted(subscriber.kinds)),
-            subscriber.name.encode(),
-            str(skipped).encode(),
-        )
-        self._reader.ask("next_event", params, lambda rows: done(self._event(subscriber, rows)), failed)
+        wanted = params(seq, k, array_of(sorted(subscriber.kinds)), subscriber.name, skipped)
+        self._reader.ask("next_event", wanted, lambda rows: done(self._event(subscriber, rows)), failed)
 
     def _event(self, subscriber: _Subscriber, rows: Rows) -> Event | None:
         if not rows.ntuples:
             subscriber.waiting, subscriber.is_counted = 0, True
             return None
-        values = [(rows.get_value(0, column) or b"").decode() for column in range(9)]
-        seq, k, kind, snippet_id, type_name, name, version, at, skipped = values
-        if int(skipped):
-            subscriber.lost += int(skipped)
-            subscriber.waiting -= int(skipped)
-        place = int(seq), int(k)
+        place = number(rows, 0, 0), number(rows, 0, 1)
         subscriber.delivers_since = self._loop.now()
+        skipped = number(rows, 0, 8)
+        subscriber.lost += skipped
+        subscriber.waiting -= skipped
+        kind, snippet_id, type_name, name = (text(rows, 0, at) for at in range(2, 6))
+        version, at = number(rows, 0, 6), number(rows, 0, 7)
         cause = subscriber.causes.get(place, NO_CAUSE)
-        number = place[0] * MAX_LINES + place[1]
-        return Event(number, kind, snippet_id, type_name, name, int(version), int(at), subscriber.lost, cause)
+        event_id = place[0] * MAX_LINES + place[1]
+        return Event(event_id, kind, snippet_id, type_name, name, version, at, subscriber.lost, cause)
 
     def ack(self, name: str, event_id: int) -> None:
         subscriber = self._subscribers.get(name)
@@ -276,29 +273,14 @@ class Outbox:
 
     def _write_cursor(self, subscriber: _Subscriber) -> None:
         generation, (seq, k) = subscriber.generation, subscriber.told
-
-        number = self._pending.begin(ALL)
+        write = self._pending.begin(ALL)
 
         def written(_: object = None) -> None:
-            self._pending.end(ALL, number)
+            self._pending.end(ALL, write)
             subscriber.acks -= 1
             if subscriber.told > (seq, k) and subscriber.generation == generation:
                 subscriber.acks += 1
                 self._write_cursor(subscriber)
 
-        params = (subscriber.name, self._core.decode(), str(generation), str(seq), str(k))
-        step = Step("ack", [param.encode() for param in params], is_marked=False)
+        step = Step("ack", params(subscriber.name, self._core, generation, seq, k), is_marked=False)
         self._writer.put(Write((step,), written, written, written, has_line=False))
-
-
-def array_of(items: Collection[str]) -> bytes:
-    """A PostgreSQL array of texts."""
-    quoted = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
-    return ("{" + ",".join(quoted) + "}").encode()
-
-
-def _ignore(_: object) -> None:
-    pass
-
-
-_nothing = _ignore_error = _ignore

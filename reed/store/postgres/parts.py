@@ -13,14 +13,15 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from reed import __version__
 from reed.store import contents
 from reed.store.base import Failed
 from reed.store.contents import Contents
 from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
-from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Rows, Server
+from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
-from reed.store.postgres.operation import Attempt, Operation, Pending, Turns
+from reed.store.postgres.operation import Attempt, Operation, Pending, WriteContext
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.records import Records, RowCount
@@ -29,6 +30,7 @@ from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import FOLLOWER, READS, WRITES
 from reed.store.postgres.tables import migrate
 from reed.store.postgres.types import Types
+from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
 from reed.store.workers import THE_STORE, Origin
@@ -96,9 +98,7 @@ class Parts:
         self._pending = Pending()
         self._losses = 0  # of connections
         self._open(last)
-        self._origins = Turns()
-        self._turns = Turns()
-        self._operations = 0
+        self._write_context = WriteContext(self._writer, self._refresh_types, self._bug, self._pending)
         self._bonds_changed = False
         self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
@@ -161,18 +161,7 @@ class Parts:
         return self._write_connection, self._read_connection, self._follow_connection
 
     def _operation(self, origin: Origin, failed: Failed, attempt: Attempt, *, is_fresh: bool = False) -> None:
-        operation = Operation(
-            self._writer,
-            self._origins,
-            self._turns,
-            self._pending,
-            self._refresh_types,
-            self._bug,
-            origin,
-            failed,
-            attempt,
-        )
-        operation.begin(is_fresh=is_fresh)
+        Operation(self._write_context, origin, failed, attempt).begin(is_fresh=is_fresh)
 
     def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
         raise NotImplementedError
@@ -198,7 +187,7 @@ class Parts:
                 "resolve",
                 (hosts,),
                 self._server.resolve,
-                lambda _: None,
+                ignore,
                 origin=THE_STORE,
                 deadline=self._deadlines.job,
             )
@@ -229,9 +218,13 @@ class Parts:
 
     # The log.
 
+    def _reached(self, seq: int) -> None:
+        """This batch is known to be committed: searches wait until it is indexed."""
+        self._last_batch = max(self._last_batch, seq)
+
     def _on_read(self, sent_at: float) -> None:
         self._problem = "" if all(connection.is_ready for connection in self._connections) else self._problem
-        self._last_batch = max(self._last_batch, self._follower.last)
+        self._reached(self._follower.last)
         self._records.trust(sent_at)
         if self._outbox.has_ready:
             self._context.on_news()
@@ -245,66 +238,53 @@ class Parts:
             self._outbox.seen(line)
         elif line.kind == "type.defined":
             self._records.forget()
-            self._refresh_types(lambda: None, lambda _: None)
+            self._refresh_types(lambda: None, ignore)
         elif line.kind in {"bonded", "unbonded"}:
             self._bonds.add(line.seq, 1 if line.kind == "bonded" else -1)
 
     def _on_gap(self) -> None:
         """This core has slept for too long: the log no longer says what has changed."""
         self._records.forget()
-        self._refresh_types(lambda: None, lambda _: None)
+        self._refresh_types(lambda: None, ignore)
         self._outbox.connected()
         self._figures_at = 0.0
 
     # Figures.
 
     def _ask_figures(self) -> None:
-        ask, ignore = self._asker.ask, _ignore
-        core = self._core.encode()
-        name, version = self._context.core_name, _version()
+        ask = self._asker.ask
         self._registry = dict(self._context.registry())
-        registry = json.dumps(self._registry).encode()
-        ask("appear", (core, name.encode(), version.encode(), registry), ignore, ignore)
-        ask("cores", (core,), self._read_cores, ignore)
+        here = params(self._core, self._context.core_name, __version__, json.dumps(self._registry))
+        ask("appear", here, ignore, ignore)
+        ask("cores", params(self._core), self._read_cores, ignore)
         if self._bonds_changed:
             self._bonds_changed = False
-            ask("count_bonds", (), self._read_bonds, ignore)
+            self._reader.ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
-        ask("trim", (str(self._context.max_events).encode(),), ignore, ignore)
+        ask("trim", params(self._context.max_events), ignore, ignore)
 
     def _read_cores(self, rows: Rows) -> None:
         self._cores = [
             {
-                "core": (rows.get_value(row, 0) or b"").decode(),
-                "name": (rows.get_value(row, 1) or b"").decode(),
-                "version": (rows.get_value(row, 2) or b"").decode(),
-                "uptime_seconds": int(rows.get_value(row, 3) or 0),
-                "plugins": json.loads(rows.get_value(row, 4) or b"{}"),
+                "core": text(rows, row, 0),
+                "name": text(rows, row, 1),
+                "version": text(rows, row, 2),
+                "uptime_seconds": number(rows, row, 3),
+                "plugins": json.loads(text(rows, row, 4)),
             }
             for row in range(rows.ntuples)
         ]
         self._writer.tells_others = bool(self._cores)
 
     def _read_bonds(self, rows: Rows) -> None:
-        self._bonds.set(*(int(rows.get_value(0, column) or b"0") for column in (0, 1)))
+        self._bonds.set(number(rows, 0, 0), number(rows, 0, 1))
 
     def _read_figures(self, rows: Rows) -> None:
-        values = [int(rows.get_value(0, column) or 0) for column in range(3)]
-        self._figures = {"unindexed": values[0], "connections": values[1], "bytes": values[2]}
-        self._index.counted(values[0])
+        self._figures = {"connections": number(rows, 0, 1), "bytes": number(rows, 0, 2)}
+        self._index.counted(number(rows, 0, 0))
 
     def _close(self) -> None:
         self._timer.cancel()
         self._index.close()
         for connection in self._connections:
             connection.close()
-
-
-def _ignore(_: object) -> None:
-    pass
-
-
-def _version() -> str:
-    from reed import __version__
-
-    return __version__

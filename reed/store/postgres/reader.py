@@ -9,7 +9,8 @@ from typing import NamedTuple
 from reed.errors import CallError, StoreUnavailable
 from reed.store.base import Failed
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Connection, Failure, Lost, Params, Results, Rows, Statement
+from reed.store.postgres.connection import Connection, Failure, Lost, Results, Statement
+from reed.store.postgres.values import Params, Rows
 from reed.store.workers import run
 
 WAIT_SECONDS = 10.0

@@ -12,18 +12,18 @@ from reed.store import fitting
 from reed.store.base import RecordPage
 from reed.store.excerpt import Excerpts
 from reed.store.field_values import key_of, satisfies, text_of_key
-from reed.store.postgres.job_session import Session, session
+from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import COLUMNS
 from reed.store.postgres.vectors import LABELS, query, weights_of
 from reed.store.query import Term
 from reed.store.search_text import texts_by_column
-from reed.store.snippets import PAGE_BYTES, collect_page
+from reed.store.snippets import PAGE_BYTES, UNREAD, collect_page
 from reed.store.tree_text import Node, TreeText
 from reed.store.types import columns_of, compile_type
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
-_LISTED = f"SELECT {COLUMNS.replace('content', f'CASE WHEN size <= {PAGE_BYTES} THEN content END')}, size FROM snippets"
+_LISTED = f"SELECT {COLUMNS.replace('content', f'CASE WHEN size <= {PAGE_BYTES} THEN content END')} FROM snippets"
 _CONTENT = "SELECT content FROM snippets WHERE id = %s::uuid"
 _FETCHED = 100
 
@@ -32,14 +32,9 @@ Rows = list[tuple[Any, ...]]
 
 def read_page(conninfo: str, seconds: float, type_name: str, after: str, limit: int) -> tuple[Rows, str]:
     with session(conninfo, seconds) as connection, connection.transaction():
-        where, params = (
-            ("WHERE type = %s AND id > %s::uuid", [type_name, after])
-            if type_name
-            else (
-                "WHERE id > %s::uuid",
-                [after],
-            )
-        )
+        where, params = "WHERE id > %s::uuid", [after]
+        if type_name:
+            where, params = f"{where} AND type = %s", [after, type_name]
         rows = _listed(connection, f"{_LISTED} {where} ORDER BY snippets.id", params, min(limit + 1, _FETCHED))
         return _marshaled(collect_page(rows, limit))
 
@@ -70,33 +65,17 @@ def _marshaled(page: RecordPage) -> tuple[Rows, str]:
     return [tuple(record) for record in page.records], page.cursor
 
 
-class _Unread:
-    """A content too large for the page."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-
 def _listed(connection: Session, sql: str, params: list[Any], fetched: int) -> Iterator[tuple[Any, ...]]:
     """Columns of a Record. A content larger than a page is read only if it is the first: else the page ends there."""
     with connection.cursor(name="listed") as cursor:
         cursor.itersize = fetched
         cursor.execute(sql, params)
-        for number, (*row, content, size) in enumerate(cursor):
+        for number, (*row, content) in enumerate(cursor):
             if content is None and number:
-                yield (*row, _Unread(size))
+                yield (*row, UNREAD)
             else:
-                text = content if content is not None else _one(connection, _CONTENT, (row[0],))[0]
+                text = content if content is not None else row_of(connection, _CONTENT, (row[0],))[0]
                 yield (*row, text.encode())
-
-
-def _one(connection: Session, sql: str, params: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    found = connection.execute(sql, params).fetchone()
-    assert found is not None
-    return found
 
 
 # Trees.

@@ -5,34 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from psycopg import pq
-
-from reed.errors import CallError, JobTimeout, NotFound, StoreUnavailable, TooLarge, nearest
+from reed.errors import CallError, JobTimeout, NotFound, StoreUnavailable
 from reed.store.base import Done, Failed, HitPage, RecordPage
 from reed.store.field_values import conditions_of
 from reed.store.ids import UUID_LENGTH, id_range, sequence_of
 from reed.store.postgres.parts import Parts
 from reed.store.postgres.reading import FIRST_ID
+from reed.store.postgres.values import Rows, array_of, column, number, params, record_of, text
 from reed.store.query import hit_limit, parse
 from reed.store.snippets import (
+    AFTER_NAMES,
     MAX_IDS_COUNTED,
     MAX_SHORT_PAGE,
     ambiguous,
+    not_found,
     page_limit,
     start_after,
 )
 from reed.store.workers import THE_STORE, Deadline, Origin, run
 from reed.wire import identifiers
-from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
-from reed.wire.structs import COUNT, DEFINITION
 
-_AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _RETRY_SECONDS = 0.2  # a worker could not reach the database
-
-Rows = pq.abc.PGresult
 
 
 class Reads(Parts):
@@ -84,7 +80,7 @@ class Reads(Parts):
             return
 
         def answered(rows: Rows) -> None:
-            ids = [text(rows, row, 0) for row in range(rows.ntuples)]
+            ids = column(rows, 0)
             if len(ids) > 1:
                 failed(ambiguous(ref.lower(), ids))
             elif ids:
@@ -92,15 +88,11 @@ class Reads(Parts):
             else:
                 self._not_found(ref, failed)
 
-        low, high = bounds
-        self._reader.ask(
-            "by_prefix", (low.encode(), high.encode(), str(MAX_IDS_COUNTED + 1).encode()), answered, failed
-        )
+        self._reader.ask("by_prefix", params(*bounds, MAX_IDS_COUNTED + 1), answered, failed)
 
     def _not_found(self, ref: str, failed: Failed) -> None:
         def refuse(names: list[str]) -> None:
-            hint = nearest(ref, names) or "`reed snippet list` shows what there is"
-            failed(NotFound(f"no snippet {ref!r}", hint=hint))
+            failed(not_found(ref, names))
 
         if identifiers.is_semantic_name(ref):
             self._reader.ask("near_names", (ref.encode(),), lambda rows: refuse(column(rows, 0)), failed)
@@ -108,8 +100,8 @@ class Reads(Parts):
             refuse([])
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
-        params = prefix.encode(), (prefix + _AFTER_NAMES).encode(), str(page_limit(limit)).encode()
-        self._reader.ask("names", params, lambda rows: done(column(rows, 0)), failed)
+        wanted = params(prefix, prefix + AFTER_NAMES, page_limit(limit))
+        self._reader.ask("names", wanted, lambda rows: done(column(rows, 0)), failed)
 
     # Pages.
 
@@ -140,11 +132,10 @@ class Reads(Parts):
             is_more = bool(records) and text(rows, 0, 7) == "t"
             done(RecordPage(records, records[-1].id if is_more else ""))
 
-        params = after.encode(), str(limit).encode()
         if type_name:
-            self._reader.ask("page_of_type", (*params, type_name.encode()), read, failed)
+            self._reader.ask("page_of_type", params(after, limit, type_name), read, failed)
         else:
-            self._reader.ask("page", params, read, failed)
+            self._reader.ask("page", params(after, limit), read, failed)
 
     def find(
         self,
@@ -185,13 +176,7 @@ class Reads(Parts):
         self._with_types(begin, failed)
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
-        found = self._types.catalog.definitions()
-        if sum(len(each.definition) + DEFINITION.size for each in found) > MAX_PAYLOAD - COUNT.size:
-            raise TooLarge(
-                f"the definitions of {len(found)} types have more than {MAX_PAYLOAD} bytes",
-                hint="ask for them one by one: `reed registry get`",
-            )
-        done(found)
+        done(self._types.catalog.definitions())
 
     def check(
         self,
@@ -219,7 +204,7 @@ class Reads(Parts):
 
     def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
         def revisions(rows: Rows) -> None:
-            found = [(text(rows, row, 0), int(text(rows, row, 1))) for row in range(rows.ntuples)]
+            found = [(text(rows, row, 0), number(rows, row, 1)) for row in range(rows.ntuples)]
             names = self._types.outdated(found)
             if names:
                 self._reader.ask("definitions", (array_of(names),), definitions, failed)
@@ -228,8 +213,7 @@ class Reads(Parts):
 
         def definitions(rows: Rows) -> None:
             self._types.load(
-                (text(rows, row, 0), int(text(rows, row, 1)), rows.get_value(row, 2) or b"")
-                for row in range(rows.ntuples)
+                (text(rows, row, 0), number(rows, row, 1), rows.get_value(row, 2) or b"") for row in range(rows.ntuples)
             )
             then()
 
@@ -293,32 +277,6 @@ class Reads(Parts):
                 failed(error)
 
         ask()
-
-
-def text(rows: Rows, row: int, at: int) -> str:
-    return (rows.get_value(row, at) or b"").decode()
-
-
-def column(rows: Rows, at: int) -> list[str]:
-    return [text(rows, row, at) for row in range(rows.ntuples)]
-
-
-def record_of(rows: Rows, row: int) -> Record:
-    return Record(
-        text(rows, row, 0),
-        text(rows, row, 1),
-        text(rows, row, 2),
-        int(text(rows, row, 3)),
-        int(text(rows, row, 4)),
-        int(text(rows, row, 5)),
-        rows.get_value(row, 6) or b"",
-    )
-
-
-def array_of(items: list[str]) -> bytes:
-    """A PostgreSQL array of texts."""
-    quoted = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
-    return ("{" + ",".join(quoted) + "}").encode()
 
 
 def _after(cursor: str) -> str:

@@ -101,15 +101,5 @@ class Restores(SnippetWrites):
     def _insert_restored(self, record: Record, content: Content, at: int, origin: Origin) -> list[Step]:
         type_ = self._types.catalog.require(record.snippet_type)
         values = self._values(type_, content)
-        params = [
-            record.id.encode(),
-            type_.name.encode(),
-            self._types.revision(type_.name),
-            record.semantic_name.encode(),
-            *(str(number).encode() for number in (record.version, record.created_at, record.updated_at)),
-            bytes(record.content),
-            str(at).encode(),
-            origin.plugin.encode(),
-            *arrays_of(unique_of(type_, values)),
-        ]
-        return [Step("restore_indexed" if type_.columns else "restore", params), *put_fields(type_, values)]
+        given = (*self._record_params(type_, record, at, origin), *arrays_of(unique_of(type_, values)))
+        return [Step("restore_indexed" if type_.columns else "restore", given), *put_fields(type_, values)]

@@ -27,7 +27,7 @@ _SNIPPETS = (
     "SELECT id::text, type, name, version, created_at, updated_at, content FROM snippets WHERE id > %s::uuid"
     " ORDER BY snippets.id LIMIT %s"
 )
-_SIZES = "SELECT octet_length(content) FROM snippets WHERE id > %s::uuid ORDER BY snippets.id LIMIT %s"
+_SIZES = "SELECT size FROM snippets WHERE id > %s::uuid ORDER BY snippets.id LIMIT %s"
 _ENTRIES = "SELECT id::text, field, value, is_unique FROM fields WHERE id = ANY(%s::uuid[])"
 _BONDS = (
     "SELECT child::text, parent::text, weight, path, id::text FROM bonds"

@@ -9,6 +9,7 @@ from reed.store.base import Done, Failed, Preview
 from reed.store.contents import Content, check_in_loop
 from reed.store.postgres.checks import Checks, Values, arrays_of, put_fields, unique_of
 from reed.store.postgres.operation import ALL, Operation
+from reed.store.postgres.values import Params, params
 from reed.store.postgres.writer import Line, Step, Write
 from reed.store.snippets import overtaken
 from reed.store.types import Type
@@ -23,7 +24,8 @@ class SnippetWrites(Checks):
     ) -> None:
         if name:
             identifiers.check("semantic name", name)
-        if self._origins.is_taken(origin) or not self._create_at_once(type_name, name, content, done, failed, origin):
+        is_next = not self._write_context.origins.is_taken(origin)
+        if not (is_next and self._create_at_once(type_name, name, content, done, failed, origin)):
             self._create(type_name, name, content, done, failed, origin)
 
     def _create(
@@ -118,18 +120,18 @@ class SnippetWrites(Checks):
 
     def _insert(self, type_: Type, record: Record, values: Values, origin: Origin) -> list[Step]:
         statement = "create" + ("_unique" if type_.unique else "") + ("_indexed" if type_.columns else "")
-        params = [
-            record.id.encode(),
-            type_.name.encode(),
+        given = params(
+            record.id,
+            type_.name,
             self._types.revision(type_.name),
-            record.semantic_name.encode(),
-            str(record.created_at).encode(),
-            bytes(record.content),
-            origin.plugin.encode(),
-        ]
+            record.semantic_name,
+            record.created_at,
+            record.content,
+            origin.plugin,
+        )
         if type_.unique:
-            params += arrays_of(unique_of(type_, values))
-        return [Step(statement, params), *put_fields(type_, values)]
+            given += arrays_of(unique_of(type_, values))
+        return [Step(statement, given), *put_fields(type_, values)]
 
     def _created(self, line: Line, record: Record, origin: Origin) -> None:
         self._snippets.add(line.seq, 1)
@@ -247,22 +249,11 @@ class SnippetWrites(Checks):
         type_ = self._types.catalog.require(record.snippet_type)
         values = self._values(type_, content)
         unique = unique_of(type_, values)
-        params = [
-            record.id.encode(),
-            type_.name.encode(),
-            self._types.revision(type_.name),
-            record.semantic_name.encode(),
-            *(str(number).encode() for number in (record.version, record.created_at, record.updated_at)),
-            bytes(record.content),
-            str(at).encode(),
-            origin.plugin.encode(),
-            *arrays_of(unique),
-            str(old.version).encode(),
-        ]
+        given = (*self._record_params(type_, record, at, origin), *arrays_of(unique), *params(old.version))
         statement = "replace_indexed" if type_.columns else "replace"
 
         def put() -> None:
-            steps = [Step(statement, params)]
+            steps = [Step(statement, given)]
             if type_.fields or (record.snippet_type != old.snippet_type):
                 steps += [Step("drop_fields", ()), *put_fields(type_, values)]
             operation.write(steps, written, snippet_id=record.id)
@@ -278,6 +269,21 @@ class SnippetWrites(Checks):
         else:
             check_values()
 
+    def _record_params(self, type_: Type, record: Record, at: int, origin: Origin) -> Params:
+        """$4 to $13 of the statements that write a whole record."""
+        return params(
+            record.id,
+            type_.name,
+            self._types.revision(type_.name),
+            record.semantic_name,
+            record.version,
+            record.created_at,
+            record.updated_at,
+            record.content,
+            at,
+            origin.plugin,
+        )
+
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         if name:
             identifiers.check("semantic name", name)
@@ -288,16 +294,13 @@ class SnippetWrites(Checks):
                 record = old._replace(semantic_name=name, version=old.version + 1, updated_at=now)
 
                 def written(line: Line) -> None:
-                    self._last_batch = max(self._last_batch, line.seq)
-                    cause = self._outbox.causes("snippet.updated", origin.plugin, record.id)
-                    self._outbox.added("snippet.updated", origin.plugin, line, cause)
+                    self._changed(line, "snippet.updated", record, origin, is_indexed=True)
                     self._records.wrote(line.seq, record.id, record, record.semantic_name)
                     operation.finish(lambda: done(record.id))
 
                 def write() -> None:
-                    numbers = str(now).encode(), str(old.version).encode()
-                    params = (record.id.encode(), name.encode(), *numbers, origin.plugin.encode())
-                    operation.write((Step("rename", params),), written, snippet_id=record.id)
+                    given = params(record.id, name, now, old.version, origin.plugin)
+                    operation.write((Step("rename", given),), written, snippet_id=record.id)
 
                 if name and operation.is_fresh:
                     self._when_name_is_free(operation, name, record.id, write)
@@ -311,9 +314,8 @@ class SnippetWrites(Checks):
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def attempt(operation: Operation) -> None:
             def delete(old: Record) -> None:
-                at_version = old.id.encode(), str(old.version).encode()
-                numbers = str(self._clock() // 1000).encode(), origin.plugin.encode()
-                steps = [Step("delete", (*at_version, *numbers))]
+                at_version = params(old.id, old.version)
+                steps = [Step("delete", (*at_version, *params(self._clock() // 1000, origin.plugin)))]
                 if cascade:
                     names = ("hold", "drop_bonds_below", "drop_bonds_above")
                     steps[:0] = [Step(name, at_version, is_marked=False) for name in names]

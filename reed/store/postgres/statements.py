@@ -24,50 +24,57 @@ _LOGGED = (
     "logged AS (INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " SELECT $1::uuid, $2::bigint, $3::int, {values} FROM made)"
 )
-_QUEUED = (
-    "queued AS (INSERT INTO unindexed (id) SELECT id FROM made ON CONFLICT (id) DO UPDATE"
-    " SET at = excluded.at, claimed = '-infinity', attempts = 0)"
-)
+INDEX_AGAIN = "ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+
+
+def end_batch(core: str, n: str) -> str:
+    """The number of a transaction among those of all cores. It comes last, since it locks out the others."""
+    return (
+        "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last)"
+        f" INSERT INTO batches (seq, core, n) SELECT last, {core}, {n} FROM next RETURNING seq"
+    )
+
+
+def _content(made: str, logged: str, *, with_index: bool) -> str:
+    """The write of a content of type $5, as of its revision $6."""
+    queued = f"queued AS (INSERT INTO unindexed (id) SELECT id FROM made {INDEX_AGAIN})"
+    typed = _TYPED.format(type="$5", revision="$6")
+    parts = [typed, f"made AS ({made} RETURNING id)", _LOGGED.format(values=logged), *([queued] if with_index else [])]
+    return f"WITH {', '.join(parts)} SELECT FROM made"
 
 
 def _create(*, with_unique: bool, with_index: bool) -> str:
-    free = _IS_FREE.format(fields="$11", values="$12", type="$5", id="$4")
-    parts = [
-        _TYPED.format(type="$5", revision="$6"),
-        "made AS (INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
-        f" SELECT $4::uuid, $5, $7, 1, $8::bigint, $8::bigint, $9 FROM typed{f' WHERE {free}' if with_unique else ''}"
-        " ON CONFLICT DO NOTHING RETURNING id)",
-        _LOGGED.format(values="'snippet.created', id, $5, $7, 1, $8::bigint, $10"),
-        *([_QUEUED] if with_index else []),
-    ]
-    return f"WITH {', '.join(parts)} SELECT FROM made"
+    free = f" WHERE {_IS_FREE.format(fields='$11', values='$12', type='$5', id='$4')}" if with_unique else ""
+    return _content(
+        "INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
+        f" SELECT $4::uuid, $5, $7, 1, $8::bigint, $8::bigint, $9 FROM typed{free} ON CONFLICT DO NOTHING",
+        "'snippet.created', id, $5, $7, 1, $8::bigint, $10",
+        with_index=with_index,
+    )
+
+
+_IS_FREE_FOR_RECORD = _IS_FREE.format(fields="$14", values="$15", type="$5", id="$4")
 
 
 def _restore_new(*, with_index: bool) -> str:
-    parts = [
-        _TYPED.format(type="$5", revision="$6"),
-        "made AS (INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
+    return _content(
+        "INSERT INTO snippets (id, type, name, version, created_at, updated_at, content)"
         " SELECT $4::uuid, $5, $7, $8::bigint, $9::bigint, $10::bigint, $11 FROM typed"
-        f" WHERE {_IS_FREE.format(fields='$14', values='$15', type='$5', id='$4')}"
-        " ON CONFLICT DO NOTHING RETURNING id)",
-        _LOGGED.format(values="'snippet.created', id, $5, $7, $8::bigint, $12::bigint, $13"),
-        *([_QUEUED] if with_index else []),
-    ]
-    return f"WITH {', '.join(parts)} SELECT FROM made"
+        f" WHERE {_IS_FREE_FOR_RECORD} ON CONFLICT DO NOTHING",
+        "'snippet.created', id, $5, $7, $8::bigint, $12::bigint, $13",
+        with_index=with_index,
+    )
 
 
 def _replace(*, with_index: bool) -> str:
     """Every column of a snippet, whose version is still $16."""
-    parts = [
-        _TYPED.format(type="$5", revision="$6"),
-        "made AS (UPDATE snippets SET type = $5, name = $7, version = $8::bigint, created_at = $9::bigint,"
+    return _content(
+        "UPDATE snippets SET type = $5, name = $7, version = $8::bigint, created_at = $9::bigint,"
         " updated_at = $10::bigint, content = $11 FROM typed WHERE id = $4::uuid AND version = $16::bigint"
-        f" AND {_NAME_IS_FREE.format(name='$7', id='$4')}"
-        f" AND {_IS_FREE.format(fields='$14', values='$15', type='$5', id='$4')} RETURNING id)",
-        _LOGGED.format(values="'snippet.updated', id, $5, $7, $8::bigint, $12::bigint, $13"),
-        *([_QUEUED] if with_index else []),
-    ]
-    return f"WITH {', '.join(parts)} SELECT FROM made"
+        f" AND {_NAME_IS_FREE.format(name='$7', id='$4')} AND {_IS_FREE_FOR_RECORD}",
+        "'snippet.updated', id, $5, $7, $8::bigint, $12::bigint, $13",
+        with_index=with_index,
+    )
 
 
 _RENAME = (
@@ -147,8 +154,7 @@ WRITES = {
     "bond": _BOND,
     "unbond": _UNBOND,
     "mark": (
-        "INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid"
-        " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
+        f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE $1 = '' OR id = nullif($1, '')::uuid {INDEX_AGAIN}"
     ),
     "subscribe": (
         "INSERT INTO subscribers (name, told, kinds) SELECT $1, last, $2::text[] FROM head WHERE what = 'batches'"
@@ -158,11 +164,7 @@ WRITES = {
         "UPDATE subscribers SET told = $4::bigint, k = $5::int, lost = 0"
         " WHERE name = $1 AND leader = $2::uuid AND generation = $3::bigint"
     ),
-    "end_batch": (
-        "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last)"
-        " INSERT INTO batches (seq, core, n) SELECT last, $1::uuid, $2::bigint FROM next"
-        " RETURNING seq"
-    ),
+    "end_batch": end_batch("$1::uuid", "$2::bigint"),
     # Was the batch committed? This waits while nobody knows. If it never happened, it cannot happen any more.
     "resolve": (
         "WITH next AS (UPDATE head SET last = last + 1 WHERE what = 'batches' RETURNING last),"
@@ -224,9 +226,8 @@ READS = {
 
 # The follower's: what other cores have done, and who delivers events to a plugin.
 FOLLOWER = {
-    "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "news": (
-        "SELECT seq, core::text, n, k, kind, id::text, type, name, version, changes.at, made_by"
+        "SELECT seq, k, kind, id::text, made_by"
         " FROM batches LEFT JOIN changes USING (core, n)"
         " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
         " ORDER BY seq, k"

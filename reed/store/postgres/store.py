@@ -7,9 +7,8 @@ from typing import Any
 
 from reed.store.base import CauseOf, Done, Event, Failed, no_cause
 from reed.store.postgres.operation import ALL
+from reed.store.postgres.values import ignore, params
 from reed.store.postgres.writes import Writes
-
-_FLUSH_SECONDS = 0.5
 
 
 class PostgresStore(Writes):
@@ -61,7 +60,8 @@ class PostgresStore(Writes):
     @property
     def is_idle(self) -> bool:
         """Has every write that was begun ended?"""
-        return self._writer.is_idle and not self._origins and not self._turns and self._contents.is_idle
+        context = self._write_context
+        return self._writer.is_idle and not context.origins and not context.snippets and self._contents.is_idle
 
     def when_idle(self, done: Callable[[], None]) -> None:
         self._pending.when_ended(ALL, done)
@@ -98,6 +98,6 @@ class PostgresStore(Writes):
     def close(self) -> None:
         """Gives up leases and the row in `cores`, if the database answers at once."""
         self._outbox.yield_all()
-        self._asker.ask("leave", (self._core.encode(),), lambda _: None, lambda _: None)
+        self._asker.ask("leave", params(self._core), ignore, ignore)
         self._asker.flush()
         self._close()

@@ -18,14 +18,13 @@ A migration that removes something comes one release after the one that stops us
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg import errors, sql
 
 from reed.errors import StoreFailed
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from reed.store.postgres.session import Session
 
 TABLES = (
     "reed_schema",
@@ -108,7 +107,7 @@ class Versions(NamedTuple):
     oldest_core: int
 
 
-def versions(connection: Connection, *, lock: bool = False) -> Versions | None:
+def versions(connection: Session, *, lock: bool = False) -> Versions | None:
     """What reed_schema says; None if there are no tables yet."""
     try:
         row = connection.execute(
@@ -120,7 +119,7 @@ def versions(connection: Connection, *, lock: bool = False) -> Versions | None:
 
 
 def migrate(
-    connection: Connection,
+    connection: Session,
     place: str,
     *,
     migrations: tuple[Migration, ...] = MIGRATIONS,
@@ -148,7 +147,7 @@ def migrate(
     raise AssertionError("unreachable")
 
 
-def _migrate(connection: Connection, place: str, migrations: tuple[Migration, ...], *, create: bool) -> tuple[int, int]:
+def _migrate(connection: Session, place: str, migrations: tuple[Migration, ...], *, create: bool) -> tuple[int, int]:
     found = versions(connection)
     known = len(migrations)
     if found is not None and found.version >= known:
@@ -189,7 +188,7 @@ def _check_known(found: Versions, known: int, place: str) -> None:
         )
 
 
-def grant(connection: Connection, role: str, place: str) -> None:
+def grant(connection: Session, role: str, place: str) -> None:
     """Give a role what a core needs: reading and writing rows of these tables, and nothing else."""
     name = sql.Identifier(role)
     tables = sql.SQL(", ").join(sql.Identifier(table) for table in TABLES if table != "reed_schema")

@@ -19,7 +19,8 @@ from typing import NamedTuple
 from reed.errors import CallError, OutcomeUnknown, StoreUnavailable
 from reed.store.base import Failed
 from reed.store.context import StoreLoop
-from reed.store.postgres.connection import Connection, Failure, Lost, Params, Results, ServerError, Statement
+from reed.store.postgres.connection import Connection, Failure, Lost, Results, ServerError, Statement
+from reed.store.postgres.values import Params, ignore, number, params
 
 MAX_LINES = 1000  # of a batch: an event's id has room for them
 MAX_BYTES = 8 * 1024 * 1024
@@ -131,13 +132,12 @@ class Writer:
             self._is_alone_next = True
         self._n += 1
         batch = self._out = _Batch(self._n, writes, self._loop.now())
-        n = str(batch.n).encode()
         statements = []
         for k, write in enumerate(writes):
-            mark = (self._core, n, str(k).encode())
-            for name, params, is_marked in write.steps:
-                statements.append(Statement(name, (*mark, *params) if is_marked else params))
-        statements.append(Statement("end_batch", (self._core, n)))
+            mark = params(self._core, batch.n, k)
+            for name, given, is_marked in write.steps:
+                statements.append(Statement(name, (*mark, *given) if is_marked else given))
+        statements.append(Statement("end_batch", params(self._core, batch.n)))
         self._connection.send(statements, self._committed, self._failed)
 
     def _next_writes(self) -> list[Write]:
@@ -153,7 +153,7 @@ class Writer:
         batch, self._out = self._out, None
         assert batch is not None
         self.commits += 1
-        seq = int(results[-1].get_value(0, 0) or b"")
+        seq = number(results[-1], 0, 0)
         took_effect, at = [], 0
         for write in batch.writes:
             took_effect.append(not write.has_line or results[at + write.decides].ntuples > 0)
@@ -167,7 +167,7 @@ class Writer:
             else:
                 _call(self._bug, write.refused)
         if self.tells_others:
-            self._connection.send((Statement("notify", (self._core,)),), _ignore, _ignore)
+            self._connection.send((Statement("notify", (self._core,)),), ignore, ignore)
         self._on_due()
 
     def _failed(self, failure: Failure) -> None:
@@ -198,11 +198,11 @@ class Writer:
         if self._is_asking:
             return
         self._is_asking = True
-        name = (self._core, str(batch.n).encode())
+        name = params(self._core, batch.n)
         self._connection.send((Statement("resolve", name),), lambda _: self._read_outcome(batch), self._asked_in_vain)
 
     def _read_outcome(self, batch: _Batch) -> None:
-        name = (self._core, str(batch.n).encode())
+        name = params(self._core, batch.n)
         self._connection.send(
             (Statement("outcome", name),), lambda results: self._resolved(batch, results), self._asked_in_vain
         )
@@ -221,8 +221,9 @@ class Writer:
         if -1 in lines:
             self._queue.extendleft(reversed(batch.writes))
         else:
-            seq = int(rows.get_value(0, 0) or b"")
-            self._tell(batch, seq, [not write.has_line or k in lines for k, write in enumerate(batch.writes)])
+            self._tell(
+                batch, number(rows, 0, 0), [not write.has_line or k in lines for k, write in enumerate(batch.writes)]
+            )
         self._on_due()
 
 
@@ -232,10 +233,6 @@ def _call(bug: Callable[[BaseException], None], callback: Callable[..., None], *
         callback(*arguments)
     except Exception as error:  # noqa: BLE001
         bug(error)
-
-
-def _ignore(_: object) -> None:
-    pass
 
 
 def _unavailable() -> CallError:

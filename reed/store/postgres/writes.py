@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, Malformed, NotFound
+from reed.errors import CallError
 from reed.store.base import Done, Failed
-from reed.store.postgres.checks import Then, label
+from reed.store.bonds import check_place, not_bonded, own_parent
+from reed.store.postgres.checks import Then
 from reed.store.postgres.operation import Operation
-from reed.store.postgres.reads import Rows, array_of
 from reed.store.postgres.restores import Restores
+from reed.store.postgres.values import Rows, array_of, params
 from reed.store.postgres.writer import Line, Step
-from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type
+from reed.store.snippets import label_of
+from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type, not_tried
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.snippets import Record
-
-MAX_PATH = 65535  # bytes
 
 
 class Writes(Restores):
@@ -31,21 +31,18 @@ class Writes(Restores):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
-        if not -(1 << 31) <= weight < 1 << 31:
-            raise Malformed(f"weight {weight}", hint="a weight has 32 bits")
-        if len(path.encode("utf-8", "replace")) > MAX_PATH or "\0" in path:
-            raise Malformed("path: too long, or contains NUL", hint=f"at most {MAX_PATH} bytes")
+        check_place(weight, path)
 
         def attempt(operation: Operation) -> None:
             def bond(above: Record, below: Record) -> None:
                 if above.id == below.id:
-                    raise Conflict(f"{label(above)} cannot be its own parent")
+                    raise own_parent(label_of(above))
                 self._types.catalog.get(above.snippet_type).check_child(below.snippet_type)
                 now = self._clock()
                 _, bond_id = self._ids.next(now)
 
                 def written(line: Line) -> None:
-                    self._last_batch = max(self._last_batch, line.seq)
+                    self._reached(line.seq)
                     self._bonds.add(line.seq, 1)
                     self._records.wrote(line.seq, bond_id, None)
                     finish()
@@ -65,20 +62,20 @@ class Writes(Restores):
                     )
                     return
                 limits = self._types.limits
-                params = [
-                    bond_id.encode(),
-                    above.id.encode(),
-                    below.id.encode(),
-                    str(weight).encode(),
-                    path.encode(),
-                    above.snippet_type.encode(),
-                    below.snippet_type.encode(),
+                given = params(
+                    bond_id,
+                    above.id,
+                    below.id,
+                    weight,
+                    path,
+                    above.snippet_type,
+                    below.snippet_type,
                     self._types.revision(above.snippet_type),
-                    str(now // 1000).encode(),
-                    array_of(list(limits)),
-                    array_of([str(limit) for limit in limits.values()]),
-                ]
-                steps = [Step("lock_bonds", (), is_marked=False), Step("bond", params)]
+                    now // 1000,
+                    array_of(limits),
+                    array_of(limits.values()),
+                )
+                steps = [Step("lock_bonds", (), is_marked=False), Step("bond", given)]
                 operation.write(steps, written, decides=1)
 
             self._both(operation, parent, child, bond)
@@ -89,28 +86,25 @@ class Writes(Restores):
         def attempt(operation: Operation) -> None:
             def unbond(above: Record, below: Record) -> None:
                 def written(line: Line) -> None:
-                    self._last_batch = max(self._last_batch, line.seq)
+                    self._reached(line.seq)
                     self._bonds.add(line.seq, -1)
                     self._records.wrote(line.seq, "", None)
                     operation.finish(lambda: done(None))
 
                 def write() -> None:
-                    params = above.id.encode(), below.id.encode(), str(self._clock() // 1000).encode()
-                    operation.write((Step("unbond", params),), written)
+                    given = params(above.id, below.id, self._clock() // 1000)
+                    operation.write((Step("unbond", given),), written)
 
                 def found(rows: Rows) -> None:
                     def check() -> None:
                         if not rows.ntuples:
-                            raise NotFound(
-                                f"{label(below)} is not a child of {label(above)}",
-                                hint="`reed schema tree` shows the bonds there are",
-                            )
+                            raise not_bonded(label_of(above), label_of(below))
                         write()
 
                     operation.guard(check)
 
                 if operation.is_fresh:
-                    self._reader.ask("bond_of", (above.id.encode(), below.id.encode()), found, operation.refuse)
+                    self._reader.ask("bond_of", params(above.id, below.id), found, operation.refuse)
                 else:
                     write()
 
@@ -146,7 +140,7 @@ class Writes(Restores):
                 operation.finish(lambda: done(revision == 1))
 
             def refuse(error: CallError) -> None:
-                operation.finish(lambda: failed(_refused(type_name, error)))
+                operation.finish(lambda: failed(not_tried(type_name, error)))
 
             if len(definition) <= MAX_DEFINITION_IN_LOOP:
                 new = compile_type(type_name, definition, for_loop=True)
@@ -161,12 +155,12 @@ class Writes(Restores):
         def attempt(operation: Operation) -> None:
             def mark(snippet_id: str, count: int) -> None:
                 def written(line: Line) -> None:
-                    self._last_batch = max(self._last_batch, line.seq)
+                    self._reached(line.seq)
                     self._index.touched()
                     self._index.when_caught_up(line.seq, lambda error: failed(error) if error else done(count))
                     operation.finish(lambda: None)
 
-                operation.write((Step("mark", (snippet_id.encode(),), is_marked=False),), written, has_line=False)
+                operation.write((Step("mark", params(snippet_id), is_marked=False),), written, has_line=False)
 
             if ref:
                 self._current(operation, ref, lambda record: mark(record.id, 1))
@@ -174,12 +168,3 @@ class Writes(Restores):
                 mark("", self._snippets.value)
 
         self._operation(THE_STORE, failed, attempt)
-
-
-def _refused(type_name: str, error: CallError) -> CallError:
-    if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
-        return error
-    return Invalid(
-        f"type {type_name!r}: schema: validating takes too long: {error.message}",
-        hint="a definition that refers to itself twice for the same value never ends; make it simpler",
-    )

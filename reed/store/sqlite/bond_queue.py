@@ -13,7 +13,7 @@ from functools import partial
 
 from reed.errors import CallError
 from reed.store.base import Failed
-from reed.store.sqlite.bond_graph import TooManySteps
+from reed.store.bonds import TooManySteps
 from reed.store.sqlite.bonds import Bonds, NewBond
 from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction

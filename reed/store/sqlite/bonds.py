@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from reed.errors import Conflict, Malformed, NotFound
+from reed.errors import Conflict
+from reed.store.bonds import already_bonded, check_place, has_bonds, not_bonded, own_parent
 from reed.store.ids import Ids, sequence_in
-from reed.store.sqlite.bond_graph import BondGraph
+from reed.store.snippets import label_of
+from reed.store.sqlite.bond_graph import SqliteGraph
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
-MAX_PATH = 65535  # bytes
 MAX_STEPS = 1000  # of the walks of a new bond in the loop
 MAX_DELETED = 1000  # bonds in one slice; 20,000 would take 60 ms
 
@@ -71,25 +72,19 @@ class Bonds:
 
     def find_pair(self, bond: NewBond) -> Pair:
         """The ends of a new bond, which may be bonded but for what `check_graph` finds."""
-        if not -(1 << 31) <= bond.weight < 1 << 31:
-            raise Malformed(f"weight {bond.weight}", hint="a weight has 32 bits")
-        if len(bond.path.encode("utf-8", "replace")) > MAX_PATH or "\0" in bond.path:
-            raise Malformed("path: too long, or contains NUL", hint=f"at most {MAX_PATH} bytes")
+        check_place(bond.weight, bond.path)
         pair = Pair(self._snippets.find(bond.parent), self._snippets.find(bond.child))
         parent, child = pair
         if parent.id == child.id:
-            raise Conflict(f"{_label(parent)} cannot be its own parent")
+            raise own_parent(label_of(parent))
         if self._exists(*pair.sequences):
-            raise Conflict(
-                f"{_label(parent)} and {_label(child)} are already bonded",
-                hint="unbond them first to change weight or path",
-            )
+            raise already_bonded(label_of(parent), label_of(child))
         self._types.current.get(parent.snippet_type).check_child(child.snippet_type)
         return pair
 
     def check_graph(self, pair: Pair) -> None:
         """Raises Conflict, Invalid, or TooManySteps: then a worker has to do it."""
-        BondGraph(self._writer, self._remains, MAX_STEPS).check(*self.graph_arguments(pair))
+        SqliteGraph(self._writer, self._remains, MAX_STEPS).check(*self.graph_arguments(pair))
 
     def graph_arguments(self, pair: Pair) -> tuple[int, int, dict[str, int]]:
         limits = {type_.name: type_.max_depth for type_ in self._types.current if type_.max_depth is not None}
@@ -108,10 +103,7 @@ class Bonds:
         parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
         pair = sequence_in(parent.id), sequence_in(child.id)
         if not self._exists(*pair):
-            raise NotFound(
-                f"{_label(child)} is not a child of {_label(parent)}",
-                hint="`reed schema tree` shows the bonds there are",
-            )
+            raise not_bonded(label_of(parent), label_of(child))
         self._transaction.begin()
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
         self.count.value -= 1
@@ -121,7 +113,7 @@ class Bonds:
         sequence = sequence_in(record.id)
         if not cascade:
             if any(self._writer.execute(query, (sequence,)).fetchone() for query in (_HAS_CHILD, _HAS_PARENT)):
-                raise Conflict(f"{_label(record)} has bonds", hint="delete with cascade (--cascade) to remove them too")
+                raise has_bonds(label_of(record))
             return
         self._transaction.begin()
         if not self._delete_some(sequence):
@@ -169,7 +161,3 @@ class Bonds:
     def _exists(self, parent: int, child: int) -> bool:
         found = self._writer.execute("SELECT 1 FROM bonds WHERE child = ? AND parent = ?", (child, parent))
         return found.fetchone() is not None
-
-
-def _label(record: Record) -> str:
-    return record.semantic_name or record.id

@@ -25,7 +25,8 @@ from typing import NamedTuple, Protocol
 
 from reed.errors import CallError, Conflict, StoreFailed
 from reed.store.base import Failed
-from reed.store.field_values import FieldValue, key_of, values_of
+from reed.store.field_values import NULL_KEY, FieldValue, values_of
+from reed.store.snippets import cannot_be_unique, value_in_use
 from reed.store.sqlite.database import label
 from reed.store.sqlite.source import Source, snapshot
 from reed.store.sqlite.transaction import Transaction
@@ -34,7 +35,6 @@ from reed.store.workers import THE_STORE, Deadline, Workers
 
 _DELETE_BATCH = 500  # entries
 _MAX_READ, _READ_SECONDS = 1000, 0.1  # snippets that a worker reads in one job
-_NULL = key_of("null")
 
 _PUT = "INSERT OR REPLACE INTO field_entries (sequence, index_id, key) VALUES (?, ?, ?)"
 _ENTRIES = "SELECT index_id, key FROM field_entries WHERE sequence = ?"
@@ -126,11 +126,7 @@ class FieldIndexes:
             if entry.field_index.is_unique and entry.field_index.is_ready:
                 other = self._other(entry, sequence)
                 if other is not None:
-                    raise Conflict(
-                        f"{entry.field_index.field} is unique among snippets of type {type_name!r}:"
-                        f" {entry.shown} is the value of {label(self._writer, other)}",
-                        hint="choose another value, or change that snippet",
-                    )
+                    raise value_in_use(type_name, entry.field_index.field, entry.shown, label(self._writer, other))
         return entries
 
     def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
@@ -157,10 +153,7 @@ class FieldIndexes:
         if other is None:
             return None
         first, second = label(self._writer, other), label(self._writer, sequence)
-        return Conflict(
-            f"{entry.field_index.field} cannot be unique: {entry.shown} is the value of {first} and {second}",
-            hint="change or delete one of them first",
-        )
+        return cannot_be_unique(entry.field_index.field, entry.shown, first, second)
 
     def delete(self, type_name: str, sequence: int) -> None:
         if type_name in self._live:
@@ -335,7 +328,7 @@ class FieldIndexes:
             build.failed(error or StoreFailed("an index could not be written", hint="define the type again"))
 
     def _other(self, entry: Entry, sequence: int) -> int | None:
-        if entry.key == _NULL:
+        if entry.key == NULL_KEY:
             return None
         found = self._writer.execute(_OTHER, (entry.field_index.id, entry.key, sequence)).fetchone()
         return None if found is None else int(found[0])

@@ -6,16 +6,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reed.errors import NotFound, nearest
 from reed.store.base import RecordPage
 from reed.store.ids import UUID_LENGTH, sequence_in, sequence_of, sequence_range
-from reed.store.snippets import MAX_IDS_COUNTED, PAGE_BYTES, ambiguous, collect_page
+from reed.store.snippets import AFTER_NAMES, MAX_IDS_COUNTED, PAGE_BYTES, UNREAD, ambiguous, collect_page, not_found
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
 COLUMNS = "id, type, name, version, created_at, updated_at, content"
 
-_AFTER_NAMES = "\x7f"  # sorts after every character of a name
 _BY_SEQUENCE = f"SELECT {COLUMNS} FROM snippets WHERE sequence = ?"
 _BY_NAME = f"SELECT {COLUMNS} FROM snippets WHERE name = ? AND name != ''"
 _LISTED = COLUMNS.replace("content", f"CASE WHEN length(content) <= {PAGE_BYTES} THEN content END")
@@ -26,8 +24,6 @@ _BY_PREFIX = "SELECT id FROM snippets WHERE sequence BETWEEN ? AND ? AND substr(
 _NAMES = "SELECT name FROM snippets WHERE name != '' AND name >= ? AND name < ? ORDER BY name LIMIT ?"
 _NAMES_FROM = "SELECT name FROM snippets WHERE name != '' AND name >= ? ORDER BY name LIMIT 8"
 _NAMES_BEFORE = "SELECT name FROM snippets WHERE name != '' AND name < ? ORDER BY name DESC LIMIT 8"
-
-_UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page, of which only the length matters
 
 
 class Lookup:
@@ -46,7 +42,7 @@ class Lookup:
             row = self._execute(_BY_NAME, (ref,)).fetchone()
         row = row or self._by_prefix(ref.lower())
         if row is None:
-            raise NotFound(f"no snippet {ref!r}", hint=self._hint(ref))
+            raise not_found(ref, self._near_names(ref))
         return Record._make(row)
 
     def at(self, sequence: int) -> Record | None:
@@ -60,7 +56,7 @@ class Lookup:
         return None if row is None else str(row[0])
 
     def names(self, prefix: str, limit: int) -> list[str]:
-        return [name for (name,) in self._execute(_NAMES, (prefix, prefix + _AFTER_NAMES, limit))]
+        return [name for (name,) in self._execute(_NAMES, (prefix, prefix + AFTER_NAMES, limit))]
 
     def page(self, type_name: str, after: int, limit: int) -> RecordPage:
         """Records beyond the sequence number `after`, in creation order."""
@@ -75,7 +71,7 @@ class Lookup:
         before it."""
         for number, row in enumerate(rows):
             if row[-1] is None:
-                content = _UNREAD if number else self._execute(_CONTENT, (sequence_in(row[0]),)).fetchone()[0]
+                content = UNREAD if number else self._execute(_CONTENT, (sequence_in(row[0]),)).fetchone()[0]
                 row = (*row[:-1], content)  # noqa: PLW2901
             yield row
 
@@ -89,9 +85,8 @@ class Lookup:
             raise ambiguous(prefix, [snippet_id for (snippet_id,) in rows])
         return self._execute(_BY_SEQUENCE, (sequence_in(rows[0][0]),)).fetchone() if rows else None
 
-    def _hint(self, ref: str) -> str:
-        near = ""
-        if identifiers.is_semantic_name(ref):  # only neighbours in the index of names: a miss must stay cheap
-            rows = [*self._execute(_NAMES_FROM, (ref,)), *self._execute(_NAMES_BEFORE, (ref,))]
-            near = nearest(ref, [name for (name,) in rows])
-        return near or "`reed snippet list` shows what there is"
+    def _near_names(self, ref: str) -> list[str]:
+        """Only neighbours in the index of names: a miss must stay cheap."""
+        if not identifiers.is_semantic_name(ref):
+            return []
+        return [name for (name,) in (*self._execute(_NAMES_FROM, (ref,)), *self._execute(_NAMES_BEFORE, (ref,)))]

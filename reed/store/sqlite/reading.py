@@ -12,7 +12,7 @@ from urllib.parse import quote
 from reed.errors import StoreFailed
 from reed.store import fitting
 from reed.store.query import Term
-from reed.store.sqlite.bond_graph import BondGraph
+from reed.store.sqlite.bond_graph import SqliteGraph
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.lookup import Lookup
 from reed.store.sqlite.search import search
@@ -45,7 +45,7 @@ def read_tree(source: Source, root: int | None, depth: int) -> bytes:
 def check_bond(source: Source, parent: int, child: int, limits: dict[str, int]) -> None:
     with errors_of(source[0]), snapshot(source) as connection:
         deleted = {sequence for (sequence,) in connection.execute("SELECT sequence FROM bond_remains")}
-        BondGraph(connection, deleted).check(parent, child, limits)
+        SqliteGraph(connection, deleted).check(parent, child, limits)
 
 
 def check_type(source: Source, type_name: str, definition: bytes, after: int, limit: int) -> bytes:

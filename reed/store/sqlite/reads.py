@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reed.errors import CallError, TooLarge
+from reed.errors import CallError
 from reed.store.base import (
     Done,
     Failed,
@@ -19,11 +19,9 @@ from reed.store.sqlite.find import Find
 from reed.store.sqlite.parts import Parts
 from reed.store.sqlite.tree import TooManyNodes, tree
 from reed.store.workers import THE_STORE, Origin
-from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
-from reed.wire.structs import COUNT, DEFINITION
 
 MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
 MAX_SMALL_TREE = 100  # nodes
@@ -109,13 +107,7 @@ class Reads(Parts):
         done(Definition(found.name, found.definition))
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:  # noqa: ARG002
-        found = self._types.committed.definitions()
-        if sum(len(each.definition) + DEFINITION.size for each in found) > MAX_PAYLOAD - COUNT.size:
-            raise TooLarge(
-                f"the definitions of {len(found)} types have more than {MAX_PAYLOAD} bytes",
-                hint="ask for them one by one: `reed registry get`",
-            )
-        done(found)
+        done(self._types.committed.definitions())
 
     def check(
         self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE

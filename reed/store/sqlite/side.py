@@ -13,14 +13,14 @@ from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet
-from reed.store.field_values import key_of_text, text_of_key
+from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
 from reed.store.sqlite.database import MIGRATIONS, Database
 from reed.store.sqlite.source import connect, errors_of
 
 FILE = "content.db"
 
-_NULL = "null"  # the key of null, which may occur often in a unique field
+_NULL = text_of_key(NULL_KEY)
 _SNIPPETS = (
     "SELECT sequence, id, type, name, version, created_at, updated_at, content FROM snippets WHERE sequence > ?"
     " ORDER BY sequence"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 
-from reed.errors import CallError, Invalid, JobMemory, JobTimeout
 from reed.store import restoring
 from reed.store.base import (
     Done,
@@ -21,7 +20,7 @@ from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
-from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline
+from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline, not_tried
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
@@ -254,7 +253,7 @@ class Writes(Reads):
                 "try_type",
                 (type_name, definition),
                 lambda answer: run(lambda: build(from_outline(type_name, definition, *answer)), failed),
-                lambda error: failed(_refused(type_name, error)),
+                lambda error: failed(not_tried(type_name, error)),
                 origin=origin,
                 deadline=self._deadlines.job,
             )
@@ -293,13 +292,3 @@ class Writes(Reads):
             self._index.when_caught_up(lambda error: failed(error) if error else done(count))
 
         self._write(mark, wait, failed)
-
-
-def _refused(type_name: str, error: CallError) -> CallError:
-    """A definition that could not be tried within the deadline is refused, for good."""
-    if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
-        return error
-    return Invalid(
-        f"type {type_name!r}: schema: validating takes too long: {error.message}",
-        hint="a definition that refers to itself twice for the same value never ends; make it simpler",
-    )
