@@ -22,12 +22,13 @@ _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
 
 class Caller(NamedTuple):
-    name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
+    name: str  # for the log: "alice", "plugin simple-seo", "www-data as anna"
     plugin: str  # "" for a person
     groups: frozenset[str]
     permissions: frozenset[str]
     commands: frozenset[int]  # that the permissions allow
     is_admin: bool
+    user: str = ""  # that the connection assumed (CONNECTION_ASSUME)
 
 
 class CallCounter(Protocol):
@@ -47,6 +48,7 @@ class CallOrigin(Protocol):
     def release(self, *, immediate: bool) -> None:
         """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
+    def become(self, caller: Caller) -> None: ...
     def begin_job(self) -> None: ...
     def end_job(self) -> None: ...
     def end_write(self, size: int) -> None: ...

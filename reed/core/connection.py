@@ -18,7 +18,7 @@ from typing import Protocol
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.quotas import Quotas, Usage
-from reed.errors import CallError, Malformed
+from reed.errors import CallError, Conflict, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
@@ -295,6 +295,14 @@ class Connection:
             self._resume()
         elif self._state is _DRAINING and not calls:
             self._loop.schedule_flush(self)
+
+    def become(self, caller: Caller) -> None:
+        """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
+        if len(self._calls) > 1 or self._writes:  # they would lose their permissions, and their order
+            raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
+        self.usage = self._quotas.move(self, self.caller, caller)
+        self.caller = caller
+        self.origin = Origin(caller.name, id(self), caller.plugin)
 
     def begin_job(self) -> None:
         self._jobs += 1
