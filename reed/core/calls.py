@@ -133,4 +133,17 @@ class Dispatcher(Protocol):
         """See ResponseCache.lookup."""
 
 
+class RejectingDispatcher:
+    """Fails every request with `error`."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
+        return [], 0
+
+    def dispatch(self, call: Call, _payload: memoryview) -> None:
+        call.fail(self._error)
+
+
 Handler = Callable[[Call, memoryview], None]

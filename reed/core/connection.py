@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Protocol
 
 from reed.config import Config
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher
 from reed.core.quotas import Quotas, Usage
 from reed.errors import CallError, Conflict, Malformed
 from reed.loop.loop import Loop
@@ -361,7 +361,7 @@ class Connection:
 
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""
-        self._dispatcher = _RejectingDispatcher(error)
+        self._dispatcher = RejectingDispatcher(error)
         self.stream.end_input()
         self.drain()
         self._resume()
@@ -389,14 +389,3 @@ class Connection:
         self._buffer.clear()  # free the memory before the garbage collector runs
         self._calls.clear()
         self._on_closed(self, reason)
-
-
-class _RejectingDispatcher:
-    def __init__(self, error: CallError) -> None:
-        self._error = error
-
-    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
-        return [], 0
-
-    def dispatch(self, call: Call, _payload: memoryview) -> None:
-        call.fail(self._error)
