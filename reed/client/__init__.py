@@ -145,6 +145,10 @@ class Client(ClientConnection):
         """
         return self._json_object(Command.REGISTRY_CHECK, type_name, after, limit)
 
+    def registry_delete(self, type_name: str) -> None:
+        """Delete a type; Conflict while it has snippets."""
+        self._request(Command.REGISTRY_DELETE, type_name)
+
     def registry_list(self) -> list[Definition]:
         return [_own_definition(each) for each in self._request(Command.REGISTRY_LIST).definitions]
 

@@ -68,6 +68,7 @@ CALLS = [
      RegistryPage(200, [Definition("page", b"{}")]), [Definition("page", b"{}")]),
     (lambda c: c.registry_check("page", ID, 5), 0x23, RegistryCheck("page", ID, 5).pack(),
      JsonResponse(200, b'{"unfit":1}'), {"unfit": 1}),
+    (lambda c: c.registry_delete("page"), 0x24, b"page".ljust(32, b"\0"), Done(200), None),
     (lambda c: c.search("bröd", "page", 5, 10), 0x30, SearchQuery("bröd", "page", 5, 10).pack(),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")]),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")])),

@@ -384,6 +384,7 @@ fn constants_are_those_of_the_vectors() {
         ("REGISTRY_GET", Command::RegistryGet),
         ("REGISTRY_LIST", Command::RegistryList),
         ("REGISTRY_CHECK", Command::RegistryCheck),
+        ("REGISTRY_DELETE", Command::RegistryDelete),
         ("SEARCH_QUERY", Command::SearchQuery),
         ("SEARCH_INDEX", Command::SearchIndex),
         ("PLUGIN_REGISTER", Command::PluginRegister),

@@ -47,6 +47,7 @@ pub enum Command {
     RegistryGet = 0x21,
     RegistryList = 0x22,
     RegistryCheck = 0x23,
+    RegistryDelete = 0x24,
     SearchQuery = 0x30,
     SearchIndex = 0x31,
     PluginRegister = 0xF0,
