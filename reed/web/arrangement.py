@@ -17,7 +17,7 @@ from reed.client import Client
 from reed.errors import NotFound, ReedError
 
 GAP = 10  # between new weights, so that the next move between two changes only one bond
-_MIN, _MAX = -(1 << 31), (1 << 31) - 1
+MIN_WEIGHT, MAX_WEIGHT = -(1 << 31), (1 << 31) - 1
 
 
 class Place(NamedTuple):
@@ -53,7 +53,7 @@ def move(siblings: Sequence[Place], parent: str, moved: Place, before: str, old_
     if is_here and [each.child for each in order] == [each.child for each in siblings]:
         return []
     known: list[int | None] = [None if each is moved else each.weight for each in order]
-    steps = []
+    steps: list[Step] = []
     for place, weight in zip(order, _weights(known, at), strict=True):
         if place is moved:
             steps.insert(0, Step(parent, moved if is_here else None, moved._replace(weight=weight)))
@@ -79,7 +79,7 @@ def _weights(known: Sequence[int | None], at: int) -> list[int]:
     for weight in after:
         found.append(weight if weight > found[-1] or is_free else found[-1] + GAP)
         is_free = is_free or weight > found[-2]
-    if found[0] < _MIN or found[-1] > _MAX:
+    if found[0] < MIN_WEIGHT or found[-1] > MAX_WEIGHT:
         return [number * GAP for number in range(len(found))]
     return found
 

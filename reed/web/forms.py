@@ -176,7 +176,7 @@ class _Builder:
         """The origins of the items that were submitted."""
         if self.submitted is None:
             return None
-        found = []
+        found: list[str] = []
         while len(found) < MAX_NEW_ITEMS + form_schema.MAX_ITEMS_SHOWN:
             origin = self.submitted.get(ORIGIN + join(pointer, len(found)))
             if origin is None:

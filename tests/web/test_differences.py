@@ -73,8 +73,8 @@ def test_changes_of_different_members_join() -> None:
 def test_a_patch_turns_one_content_into_the_other(old: dict, new: dict) -> None:
     try:
         change = patch(old, new)
-    except Invalid as error:
-        assert "null" in error.message
+    except Invalid:
+        assert "null" in dumps(new)
         return
     text, _ = merge(dumps(old), dumps(change))
     assert loads(text) == new
@@ -87,7 +87,7 @@ def test_a_patch_names_only_what_changed_and_keeps_digits() -> None:
 
 
 def test_a_patch_cannot_set_null() -> None:
-    with pytest.raises(Invalid, match="b.c: an update cannot set a member to null"):
+    with pytest.raises(Invalid, match=r"b\.c: an update cannot set a member to null"):
         patch({"b": {"c": True}}, {"b": {"c": None}})
     assert json.loads(dumps(patch({}, {"list": [None]}))) == {"list": [None]}
 
