@@ -20,7 +20,16 @@ from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
-from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline, not_tried
+from reed.store.types import (
+    MAX_COUNTED,
+    MAX_DEFINITION_IN_LOOP,
+    Type,
+    check_definition,
+    compile_type,
+    from_outline,
+    not_tried,
+    type_in_use,
+)
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
@@ -276,6 +285,17 @@ class Writes(Reads):
         self._index.redefined(new, old, self._snippets.count.value)
         self._fields.redefined(new)
         return old is None
+
+    def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        def delete() -> None:
+            self._types.current.get(type_name)
+            self._fields.check_idle(type_name)
+            if count := self._snippets.count_of(type_name, MAX_COUNTED + 1):
+                raise type_in_use(type_name, count)
+            self._types.delete(type_name)
+            self._fields.deleted(type_name)
+
+        self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
         def mark() -> int:
