@@ -60,7 +60,8 @@ _TRANSITIONS = {
 
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
-_FRAMES_PER_CLOCK_READ = 4
+_FRAMES_PER_CLOCK_READ = 4  # of short frames
+_LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
@@ -210,7 +211,8 @@ class Connection:
                         stream.pause()
                     break
                 left -= 1
-                if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
+                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME
+                if is_due and self._loop.over_budget():
                     left = 0
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
