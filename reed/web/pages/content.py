@@ -10,11 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.errors import CallError, Malformed, NotFound
+from reed.errors import Malformed, NotFound
 from reed.web.context import context_of, wants_json
 from reed.web.exact_json import Json, Number, dumps, loads
 from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
+from reed.web.titles import title_of
 from reed.wire import strict_json
 from reed.wire.snippets import Record
 
@@ -22,8 +23,6 @@ PAGE_SIZE = 50
 MAX_SORTED = 2000  # snippets that are read in order to sort them; the core lists them in creation order
 MAX_NAMES = 1000
 _EMPTY_PARTS = 20  # of the snippets, without one that fits: then the list is shown empty, with a link to the next part
-_EXCERPT = 160  # characters
-_TITLES = ("title", "name", "label", "headline", "subject")
 SORTS = {"": "oldest first", "updated": "changed last", "created": "newest first", "name": "by name"}
 
 
@@ -65,7 +64,7 @@ async def show(request: Request) -> Response:
         wanted=wanted,
         sorts=SORTS,
         problem=problem,
-        rows=[(record, excerpt(record.content)) for record in found.records],
+        rows=[(record, title_of(record.content)) for record in found.records],
         note=found.note,
         first=wanted.address(after="", page=0) if wanted.after or wanted.page else "",
         next=wanted.address(**found.next_page) if found.next_page else "",
@@ -204,19 +203,6 @@ def _sorted(records: list[Record], wanted: Filter, note: str) -> Found:
     begin = wanted.page * PAGE_SIZE
     more = {"page": wanted.page + 1} if begin + PAGE_SIZE < len(records) else {}
     return Found(records[begin : begin + PAGE_SIZE], more, note)
-
-
-def excerpt(content: bytes | bytearray | memoryview) -> str:
-    """A line of text that tells a snippet from others: its title, else its first text."""
-    try:
-        members = strict_json.load_object(content)
-    except CallError:  # a content of a store that was changed by hand
-        return bytes(content[:_EXCERPT]).decode("utf-8", "replace")
-    texts = {key: value for key, value in members.items() if isinstance(value, str) and value.strip()}
-    for key in _TITLES:
-        if key in texts:
-            return texts[key][:_EXCERPT]
-    return next(iter(texts.values()), "")[:_EXCERPT] or bytes(content[:_EXCERPT]).decode("utf-8", "replace")
 
 
 class FieldRow(NamedTuple):

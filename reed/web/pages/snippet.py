@@ -146,7 +146,7 @@ async def _page(
         "snippet.html",
         status=status,
         record=draft.record,
-        version=draft.version,
+        seen_version=draft.version,
         base=dumps(draft.base),
         tab="json" if shown is not None and shown.kind == Kind.JSON else tab,
         form=shown,

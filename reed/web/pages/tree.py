@@ -38,7 +38,7 @@ class Move(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A node of the page. `key` tells it from other places of the same snippet; `hidden` nodes are not shown."""
+    """A node of the page. `key` tells it from other places of the same snippet."""
 
     node: Node
     key: str
@@ -47,7 +47,8 @@ class Shown(NamedTuple):
     is_first: bool
     is_last: bool
     children: tuple[Shown, ...]
-    hidden: int
+    hidden: int  # nodes below it that a page of its own shows
+    cut: int  # children beyond MAX_NODES
 
 
 async def show(request: Request) -> Response:
@@ -113,7 +114,7 @@ def _shown(roots: list[Node]) -> tuple[tuple[Shown, ...], int]:
     _count(roots, 0, levels)
     room, depth = MAX_NODES, 0
     for count in levels:
-        if count > room and depth:
+        if count > room and depth >= (2 if len(roots) == 1 else 1):
             break
         room -= count
         depth += 1
@@ -130,7 +131,7 @@ def _count(nodes: list[Node], level: int, levels: list[int]) -> None:
 
 def _nodes(nodes: list[Node], key: str, parent: str, above: str, depth: int) -> list[Shown]:
     found = []
-    for number, node in enumerate(nodes):
+    for number, node in enumerate(nodes[:MAX_NODES]):
         here = f"{key}.{number}" if key else str(number)
         shown: tuple[Shown, ...] = ()
         hidden = 0
@@ -141,7 +142,8 @@ def _nodes(nodes: list[Node], key: str, parent: str, above: str, depth: int) -> 
             _count(node["children"], 0, levels)
             hidden = sum(levels)
         is_last = number == len(nodes) - 1
-        found.append(Shown(node, here, parent, above, number == 0, is_last, shown, hidden))
+        cut = max(0, len(node["children"]) - MAX_NODES) if shown else 0
+        found.append(Shown(node, here, parent, above, number == 0, is_last, shown, hidden, cut))
     return found
 
 
