@@ -8,7 +8,7 @@ document.addEventListener("click", async (event) => {
   const form = button?.closest("#edit");
   if (!form || button.value === "save") return;
   event.preventDefault();
-  const response = await fetch(form.action, {
+  const response = await fetch(form.getAttribute("action"), { // form.action would be the buttons of that name
     method: "POST",
     headers: {Accept: "text/html"},
     body: new URLSearchParams(new FormData(form, button)),
