@@ -104,7 +104,8 @@ class Writes(Restores):
                     operation.guard(check)
 
                 if operation.is_fresh:
-                    self._reader.ask("bond_of", params(above.id, below.id), found, operation.refuse)
+                    bonded = params(above.id, below.id)
+                    self._reader.ask("bond_of", bonded, found, operation.refuse, operation.until)
                 else:
                     write()
 
