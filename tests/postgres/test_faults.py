@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -156,8 +157,8 @@ def test_a_stop_while_the_outcome_of_a_commit_is_unknown(
         network.wait_cut()
         network.reset()
         assert core.process is not None
-        core.process.terminate()
-        assert core.process.wait(timeout=30) == 0
+        core.process.send_signal(signal.SIGTERM)
+        assert core.process.wait(30) == 0
         writers.wait_for_unknown()
     assert "outcome is not known" in next(iter(writers.unknown.values()))
     [query] = re.findall(r"SELECT seq FROM batches WHERE core = '[^']+' AND n = \d+", core.log.read_text())

@@ -105,7 +105,7 @@ def test_events_that_are_trimmed_count_as_lost(server: Cluster, name: str, cores
     assert heard(listener)[1] == lost
 
 
-def test_events_that_are_skipped_but_not_trimmed_count_too(cores: Cores, listening) -> None:
+def test_events_that_are_skipped_but_not_trimmed_count_too(server: Cluster, cores: Cores, listening) -> None:
     listener, site = listening
     client = cores.client(site)
     listener.hold(site)
@@ -133,7 +133,7 @@ def test_few_events_wait_as_long_as_it_takes(server: Cluster, name: str, cores: 
     create(client, 50)
     age(server, name)
     client.plugin_reload()
-    wait_until(lambda: len(batches(server, name)) <= 4, "all but the lines that wait are trimmed", 90)
+    wait_until(lambda: len(batches(server, name)) <= 4, "all but the lines that wait are trimmed")
     listener.release(site)
     listener.wait_for(ids)
     assert heard(listener) == (ids, 0)

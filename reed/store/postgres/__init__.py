@@ -16,6 +16,7 @@ values         parameters and rows                    types           types in m
 
 In a worker's process:
 reading        long reads and searches                defining        types, and bonds that need a closer look
+field_rows     rows for fields that become indexed
 indexing       the search index                       vectors         its words
 """
 

@@ -95,7 +95,7 @@ FOLLOWER = {
         f"SELECT old.seq FROM batches AS old WHERE old.seq <= {_OLD}"
         " AND old.seq < coalesce((SELECT min(told) FROM subscribers), old.seq + 1) ORDER BY old.seq LIMIT 2000"
     ),
-    # Once a minute: what lies between lines that wait.
+    # Every ten seconds: what lies between lines that wait.
     "thin": _trim(
         "SELECT old.seq FROM batches AS old WHERE old.seq >= (SELECT min(told) FROM subscribers)"
         f" AND old.seq <= {_OLD} AND NOT EXISTS (SELECT FROM changes JOIN subscribers AS cursor"

@@ -42,7 +42,7 @@ CACHE_BYTES = 16 * 1024 * 1024
 TICK_SECONDS = POLL_SECONDS
 FIGURES_SECONDS = 2.0
 STOP_SECONDS = 10.0  # that a core which stops waits for a database that is away
-THIN_SECONDS = 60.0
+THIN_SECONDS = 10.0
 
 _JOBS = "reed.store.postgres"
 HANDLERS = {
