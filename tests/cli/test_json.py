@@ -18,7 +18,7 @@ from reed.store.sqlite.side import SqliteSide
 from .conftest import ENVIRON
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
-STREAMS = {"export", "monitor", "top", "serve", "plugin logs"}  # print one document per line, or do not end
+STREAMS = {"export", "monitor", "top", "serve", "logs", "plugin logs"}  # print one document per line, or do not end
 
 # Successful commands, in this order on one core.
 SUCCESSES = [
@@ -53,6 +53,7 @@ SUCCESSES = [
     ["plugin", "test", "new-lua-plugin", "--plugin-dir", "plugins"],
     ["snippet", "delete", "about"],
     ["status"],
+    ["config", "show"],
     ["init", "another"],
     ["import", "plain.jsonl", "--type", "page"],
     ["store", "migrate", "sqlite:other"],
