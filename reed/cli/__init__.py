@@ -27,7 +27,7 @@ COMMANDS = {
     "config": ("config", "the settings, and where each comes from"),
     "logs": ("logs", "the log of the core"),
     "registry": ("registry", "types: define, get, list, delete"),
-    "snippet": ("snippet", "content: create, get, update, rename, delete, list"),
+    "snippet": ("snippet", "content: create, get, edit, update, rename, delete, list"),
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "full-text search"),
     "index": ("search", "rebuild the search index"),

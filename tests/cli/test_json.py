@@ -31,6 +31,7 @@ SUCCESSES = [
     ["snippet", "create", "page", "--name", "about", '{"title": "About", "body": "Us", "description": "x"}'],
     ["snippet", "get", "home"],
     ["snippet", "list"],
+    ["snippet", "edit", "home"],
     ["snippet", "update", "home", '{"title": "Start"}'],
     ["schema", "bond", "home", "about"],
     ["schema", "tree"],
@@ -66,7 +67,8 @@ SUCCESSES = [
 ]  # fmt: skip
 
 
-def test_json_of_successful_commands(on_site, site_folder, tmp_path):
+def test_json_of_successful_commands(on_site, site_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISUAL", "true")
     shutil.copytree(SEO, site_folder / "plugins/simple-seo")
     (tmp_path / "plain.jsonl").write_text('{"title": "Plain"}\n')
     SqliteSide(tmp_path / "other", create=True).close()
