@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
     "top": ("top", "live view of the core and its plugins"),
+    "web": ("web", "pages for a browser on this machine"),
     "completion": ("completion", "shell completion for bash, zsh and fish"),
 }
 

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from reed.cli.options import connect, json_input
-from reed.cli.output import Column, JsonContent, Output, plural, print_error
+from reed.cli.output import Column, JsonContent, Output, print_error
 from reed.cli.parse import Args, Option, Subcommand
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
+from reed.figures import plural
 from reed.text import safe
 from reed.wire.json_spans import members
 

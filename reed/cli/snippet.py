@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from reed.cli.options import connect, json_input, ref
-from reed.cli.output import Output, timestamp
+from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand
 from reed.cli.snippet_edit import edit
 from reed.cli.snippet_list import as_json, list_snippets
 from reed.client import Client
 from reed.errors import Conflict, PermissionDenied
+from reed.figures import timestamp
 
 _MAX_ATTEMPTS = 5
 

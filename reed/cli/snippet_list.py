@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reed.cli.options import connect
-from reed.cli.output import Column, JsonContent, JsonText, Output, timestamp
+from reed.cli.output import Column, JsonContent, JsonText, Output
 from reed.cli.parse import Args, UsageError
 from reed.errors import Malformed, ReedError
+from reed.figures import timestamp
 from reed.wire.json_spans import member_text
 from reed.wire.snippets import Record
 

@@ -65,6 +65,7 @@ class Command(IntEnum):
     SEARCH_QUERY = 0x30, "search.SearchQuery", "search.SearchPage", Permission.SEARCH_READ, _READS, True
     SEARCH_INDEX = 0x31, "requests.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
     PLUGIN_REGISTER = 0xF0, "plugins.PluginRegister", _JSON, _ADMIN, _NONE, False
+    CONNECTION_ASSUME = 0xF1, "requests.ConnectionAssume", _JSON, _ADMIN, _NONE, False
     PLUGIN_HEALTH = 0xF2, "requests.Name", _JSON, Permission.SYSTEM_STATS, _NONE, True
     PLUGIN_SIGNAL = 0xF3, "requests.SignalMessage", _STATUS, _ADMIN, _NONE, False
     PLUGIN_LIST = 0xF4, "", _JSON, Permission.SYSTEM_STATS, _NONE, True

@@ -51,6 +51,7 @@ pub enum Command {
     SearchQuery = 0x30,
     SearchIndex = 0x31,
     PluginRegister = 0xF0,
+    ConnectionAssume = 0xF1,
     PluginHealth = 0xF2,
     PluginSignal = 0xF3,
     PluginList = 0xF4,
