@@ -99,9 +99,17 @@ class Checks(Reads):
         self._reader.ask("count_bonds", (), counted, lambda _: then())
 
     def _submit(
-        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        failed: Failed,
+        origin: Origin,
+        *,
+        patience: int | None = None,
     ) -> None:
-        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)
+        deadline = self._deadlines.job._replace(patience=patience or self._deadlines.job.patience)
+        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=deadline)
 
 
 def unique_of(type_: Type, values: Values) -> Values:

@@ -16,7 +16,7 @@ from reed.store.postgres.field_rows import FieldRows, again
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import INDEX_AGAIN, end_batch
 from reed.store.snippets import not_found
-from reed.store.types import Type, compile_type
+from reed.store.types import MAX_COUNTED, Type, compile_type, no_type, type_in_use
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
@@ -28,8 +28,10 @@ _LOCK = "SELECT pg_advisory_lock(%s, hashtext(%s))"
 _UNLOCK = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
 
 
-def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
-    """Of a definition that was tried. Gives the revision, 1 for a new type."""
+def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> tuple[int, bool]:
+    """Of a definition that was tried. Gives the revision, and whether the type is new.
+
+    A new type begins with a revision above all that a deleted one of its name had: each of those was logged."""
     new = compile_type(name, definition, without_schema=True)
     with session(conninfo, seconds) as connection:
         again(lambda: connection.execute(_LOCK, (_DEFINING, name)))
@@ -45,13 +47,14 @@ def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int
                 rows.undo()
             raise
         connection.execute(_UNLOCK, (_DEFINING, name))
-    return revision
+    return revision, old is None
 
 
 def _take_effect(
     connection: Session, new: Type, old: Type | None, revision: int, rows: FieldRows | None, now: int
 ) -> int:
-    """Writers of this type wait until it is over: it has the rest of `rows` to do, and what needs no content."""
+    """Gives the new revision. Writers of this type wait until it is over, so only the rest of `rows` is made here, and
+    what needs no content."""
     with connection.transaction():
         row = connection.execute("SELECT revision FROM types WHERE name = %s FOR UPDATE", (new.name,)).fetchone()
         if (0 if row is None else row[0]) != revision:
@@ -64,13 +67,31 @@ def _take_effect(
                 connection.execute(
                     f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s {INDEX_AGAIN}", (new.name,)
                 )
-        connection.execute(
-            "INSERT INTO types (name, revision, definition) VALUES (%s, 1, %s) ON CONFLICT (name) DO UPDATE"
-            " SET revision = types.revision + 1, definition = excluded.definition",
+        (revision,) = row_of(
+            connection,
+            "INSERT INTO types (name, revision, definition)"
+            " SELECT %s, last + 1, %s FROM head WHERE what = 'batches' ON CONFLICT (name) DO UPDATE"
+            " SET revision = types.revision + 1, definition = excluded.definition RETURNING revision",
             (new.name, new.definition.decode()),
         )
-        _log(connection, "type.defined", None, new.name, revision + 1, now)
-    return revision + 1
+        _log(connection, "type.defined", None, new.name, revision, now)
+    return int(revision)
+
+
+def delete_type(conninfo: str, seconds: float, name: str, now: int) -> None:
+    """The lock keeps other cores from writing snippets of the type. Raises NotFound, Conflict."""
+    with session(conninfo, seconds) as connection, connection.transaction():
+        if connection.execute("SELECT FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone() is None:
+            raise no_type(name, [known for (known,) in connection.execute("SELECT name FROM types")])
+        (count,) = row_of(
+            connection,
+            "SELECT count(*) FROM (SELECT FROM snippets WHERE type = %s LIMIT %s) AS counted",
+            (name, MAX_COUNTED + 1),
+        )
+        if count:
+            raise type_in_use(name, count)
+        connection.execute("DELETE FROM types WHERE name = %s", (name,))
+        _log(connection, "type.deleted", None, name, 0, now)
 
 
 def _indexed(type_: Type) -> dict[str, bool]:
