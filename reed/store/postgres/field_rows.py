@@ -104,9 +104,11 @@ class FieldRows:
     def undo(self) -> None:
         """As if nothing had been made."""
         for statement, fields in ((_DELETE_SOME, self._added), (_LOOSEN_SOME, self._tightened)):
-            given = self._type_name, fields, _DELETED
-            while fields and again(lambda: self._connection.execute(statement, given).rowcount):  # noqa: B023
+            while fields and self._clear(statement, fields):
                 pass
+
+    def _clear(self, statement: str, fields: list[str]) -> int:
+        return again(lambda: self._connection.execute(statement, (self._type_name, fields, _DELETED)).rowcount)
 
     def _heads(self) -> tuple[int, int]:
         head, trimmed = row_of(self._connection, _HEADS)
