@@ -25,6 +25,7 @@ ARROWS = {
     "process_handle": "system_calls",
     "core_process": "errors process_handle",
     "runtime_paths": "",
+    "service_manager": "",
     "text": "",
     "peer_log": "loop text",
     "log_file": "errors",
@@ -45,7 +46,7 @@ ARROWS = {
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
-    "serve": "errors system_calls process_handle config store supervision daemon log_file text",
+    "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
     " serve scaffold store testing text",
