@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reed.cli.output import Output, duration, plural, plurals, print_error, size
+from reed.cli.output import Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
+from reed.figures import duration, plural, plurals, size
 
 
 def serve(args: Args, output: Output) -> int:

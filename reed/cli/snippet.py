@@ -6,10 +6,11 @@ import os
 from typing import Any
 
 from reed.cli.options import connect, json_input, ref
-from reed.cli.output import Column, JsonContent, JsonText, Output, timestamp
+from reed.cli.output import Column, JsonContent, JsonText, Output
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.client import Client
 from reed.errors import Conflict, Malformed, PermissionDenied
+from reed.figures import timestamp
 from reed.wire.snippets import Record
 
 _MAX_ATTEMPTS = 5

@@ -22,12 +22,13 @@ _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
 
 class Caller(NamedTuple):
-    name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
+    name: str  # for the log: "alice", "plugin simple-seo", "www-data as anna"
     plugin: str  # "" for a person
     groups: frozenset[str]
     permissions: frozenset[str]
     commands: frozenset[int]  # that the permissions allow
     is_admin: bool
+    user: str = ""  # that the connection assumed (CONNECTION_ASSUME)
 
 
 class CallCounter(Protocol):
@@ -47,6 +48,7 @@ class CallOrigin(Protocol):
     def release(self, *, immediate: bool) -> None:
         """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
+    def become(self, caller: Caller) -> None: ...
     def begin_job(self) -> None: ...
     def end_job(self) -> None: ...
     def end_write(self, size: int) -> None: ...
@@ -129,6 +131,19 @@ class Dispatcher(Protocol):
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """See ResponseCache.lookup."""
+
+
+class RejectingDispatcher:
+    """Fails every request with `error`."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
+        return [], 0
+
+    def dispatch(self, call: Call, _payload: memoryview) -> None:
+        call.fail(self._error)
 
 
 Handler = Callable[[Call, memoryview], None]

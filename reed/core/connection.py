@@ -16,9 +16,9 @@ from enum import Enum
 from typing import Protocol
 
 from reed.config import Config
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher
 from reed.core.quotas import Quotas, Usage
-from reed.errors import CallError, Malformed
+from reed.errors import CallError, Conflict, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
@@ -60,7 +60,8 @@ _TRANSITIONS = {
 
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
-_FRAMES_PER_CLOCK_READ = 4
+_FRAMES_PER_CLOCK_READ = 4  # of short frames
+_LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
@@ -210,7 +211,8 @@ class Connection:
                         stream.pause()
                     break
                 left -= 1
-                if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
+                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME
+                if is_due and self._loop.over_budget():
                     left = 0
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
@@ -296,6 +298,14 @@ class Connection:
         elif self._state is _DRAINING and not calls:
             self._loop.schedule_flush(self)
 
+    def become(self, caller: Caller) -> None:
+        """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
+        if len(self._calls) > 1 or self._writes:  # they would lose their permissions, and their order
+            raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
+        self.usage = self._quotas.move(self, self.caller, caller)
+        self.caller = caller
+        self.origin = Origin(caller.name, id(self), caller.plugin)
+
     def begin_job(self) -> None:
         self._jobs += 1
 
@@ -353,7 +363,7 @@ class Connection:
 
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""
-        self._dispatcher = _RejectingDispatcher(error)
+        self._dispatcher = RejectingDispatcher(error)
         self.stream.end_input()
         self.drain()
         self._resume()
@@ -381,14 +391,3 @@ class Connection:
         self._buffer.clear()  # free the memory before the garbage collector runs
         self._calls.clear()
         self._on_closed(self, reason)
-
-
-class _RejectingDispatcher:
-    def __init__(self, error: CallError) -> None:
-        self._error = error
-
-    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
-        return [], 0
-
-    def dispatch(self, call: Call, _payload: memoryview) -> None:
-        call.fail(self._error)

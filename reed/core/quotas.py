@@ -77,6 +77,16 @@ class Quotas:
             usage.connections.discard(connection)
             self.drop_unused(caller)
 
+    def move(self, connection: Buffered, old: Caller, new: Caller) -> Usage:
+        """Count `connection` against `new`. Raises PluginBusy if that is one too many."""
+        usage = self.enter(connection, new)
+        if new.name != old.name:
+            if error := usage.too_many_connections():
+                self.leave(connection, new)
+                raise error
+            self.leave(connection, old)
+        return usage
+
     def drop_unused(self, caller: Caller) -> None:
         usage = self._usages.get(caller.name)
         if usage is not None and not usage.connections and not usage.calls:

@@ -129,6 +129,12 @@ class WorkerPool:
         self._holds.append(callback)
         self._hand_out()
 
+    def over_budget(self) -> bool:
+        return self._loop.over_budget()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
     def _release(self) -> None:
         self._is_held = False
         self._hand_out()

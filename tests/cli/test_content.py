@@ -157,6 +157,18 @@ def test_index_prints_the_count(site):
     assert everything == site("snippet", "list").out.count("\n")
 
 
+def test_a_type_is_deleted_when_its_snippets_are(site):
+    site("registry", "define", "draft", "{}")
+    made = site("snippet", "create", "draft", "{}").out.strip()
+    refused = site("registry", "delete", "draft")
+    assert refused.code == 1
+    assert "type 'draft' has 1 snippet; delete them first: `reed snippet list --type draft` lists them" in refused.err
+    site("snippet", "delete", made)
+    assert site("registry", "delete", "draft") == (0, "", "")
+    gone = site("registry", "delete", "draft")
+    assert (gone.code, "no type 'draft'" in gone.err) == (1, True)
+
+
 def test_registry_define_get_and_list(site):
     site("registry", "define", "note", '{"description": "A note"}')
     assert site("registry", "get", "note").out == '{"description": "A note"}\n'

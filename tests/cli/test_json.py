@@ -25,6 +25,8 @@ SUCCESSES = [
     ["registry", "define", "page", '{"description": "a page"}'],
     ["registry", "get", "page"],
     ["registry", "list"],
+    ["registry", "define", "draft", "{}"],
+    ["registry", "delete", "draft"],
     ["snippet", "create", "page", "--name", "home", '{"title": "Home"}'],
     ["snippet", "create", "page", "--name", "about", '{"title": "About", "body": "Us", "description": "x"}'],
     ["snippet", "get", "home"],

@@ -47,6 +47,7 @@ HANDLERS = {
     "tree": f"{_JOBS}.reading:read_tree",
     "check": f"{_JOBS}.reading:check_type",
     "define": f"{_JOBS}.defining:define",
+    "delete_type": f"{_JOBS}.defining:delete_type",
     "bond": f"{_JOBS}.defining:bond",
     **contents.HANDLERS,
 }
@@ -236,7 +237,7 @@ class Parts:
             self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
             self._bonds_changed |= line.kind == "snippet.deleted"  # and bonds with it, perhaps
             self._outbox.seen(line)
-        elif line.kind == "type.defined":
+        elif line.kind in {"type.defined", "type.deleted"}:
             self._records.forget()
             self._refresh_types(lambda: None, ignore)
         elif line.kind in {"bonded", "unbonded"}:
