@@ -37,7 +37,13 @@ class Podman:
     def __init__(self, folder: Path) -> None:
         runtime = shutil.which("runc") or shutil.which("crun") or "crun"
         places = [f"--root={folder / 'root'}", f"--runroot={folder / 'run'}", f"--tmpdir={folder / 'tmp'}"]
-        self._command = ["podman", *places, f"--runtime={runtime}", "--cgroup-manager=cgroupfs", "--events-backend=none"]
+        self._command = [
+            "podman",
+            *places,
+            f"--runtime={runtime}",
+            "--cgroup-manager=cgroupfs",
+            "--events-backend=none",
+        ]
 
     def __call__(self, *words: str, check: bool = True, **more) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
