@@ -27,7 +27,7 @@ GUIDE = ROOT / "contrib/docs/guide/containers.md"
 BASE = "localhost/debian:trixie-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 MB = 1024 * 1024
-# A machine without systemd and a network has no timers for health checks; its limits may be lower than Podman's defaults.
+# Without systemd there are no timers for health checks, and limits may be lower than Podman's defaults.
 HERE = ["--network=none", "--no-healthcheck", "--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]
 
 
@@ -126,18 +126,20 @@ def image(podman: Podman, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def container(podman: Podman, image: str, tmp_path: Path) -> Iterator[Container]:
+def container(podman: Podman, image: str, tmp_path: Path, request) -> Iterator[Container]:
+    """`request.param` are further options of `podman run`."""
     tmp_path.chmod(0o755)  # user 10001 reads it
     (tmp_path / "plugins").mkdir()
     for name in ("reed.yaml", "plugin-registry.csv"):
         (tmp_path / name).write_text(podman("run", "--rm", *HERE, image, "cat", f"/srv/site/{name}").stdout)
     (_, run) = commands()
     words = [word.replace("$PWD", str(tmp_path)) for word in run[2:]]
-    podman("run", *HERE, *words)
+    podman("run", *HERE, *words[:-1], *getattr(request, "param", []), words[-1])
     try:
         yield Container(podman, "reed")
     finally:
-        podman("rm", "--force", "--volumes", "reed")
+        podman("rm", "--force", "reed")
+        podman("volume", "rm", "--all", "--force")
 
 
 def commands() -> tuple[list[str], list[str]]:
@@ -182,7 +184,7 @@ def test_the_core_is_pid_1_and_has_no_privilege(container: Container) -> None:
     assert {container.status(f"Cap{kind}") for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert container.status("NoNewPrivs") == "1"
     assert "Read-only" in container.run("touch", "/opt/x", check=False).stderr
-    health = json.loads(container.podman.inspect("reed", "{{json .Config.Healthcheck.Test}}"))
+    health = json.loads(container.podman.inspect("localhost/reed", "{{json .HealthCheck.Test}}"))
     assert health == ["CMD", "reed", "status"]
 
 
@@ -204,6 +206,11 @@ def test_plugins_run_in_it_and_nothing_is_left_when_it_stops(container: Containe
     assert container.log().rstrip().endswith("stopped")
 
 
-def test_it_needs_less_than_30_mb_at_rest(container: Container) -> None:
+@pytest.mark.parametrize("container", [["--memory=48m"]], indirect=True)
+def test_it_needs_less_than_30_mb_at_rest_and_48_mb_for_reads_and_writes(container: Container) -> None:
     wait_until_ready(container)
     assert memory(container) < 30 * MB
+    container.run("reed", "registry", "define", "page", '{"searchable": {"title": 1}}')
+    container.run("reed", "snippet", "create", "page", "--name", "a", '{"title": "Rye bread"}')
+    assert "Rye bread" in container.run("reed", "snippet", "get", "a").stdout
+    assert container.run("reed", "status", check=False).returncode == 0, "the health check"
