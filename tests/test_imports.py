@@ -31,6 +31,7 @@ ARROWS = {
     "log_file": "errors",
     "wire": "errors",
     "counters": "",
+    "metrics": "",
     "loop": "system_calls counters",
     "store": "errors wire",
     "document": "errors",
@@ -50,9 +51,9 @@ ARROWS = {
     " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire client figures text",
+    "web": "errors runtime_paths wire client figures text metrics",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing figures text web",
+    " serve scaffold store testing figures text web metrics",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

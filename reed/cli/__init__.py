@@ -37,6 +37,7 @@ COMMANDS = {
         "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
+    "metrics": ("metrics", "figures as OpenMetrics text, for Prometheus"),
     "top": ("top", "live view of the core and its plugins"),
     "web": ("web", "pages for a browser on this machine"),
     "completion": ("completion", "shell completion for bash, zsh and fish"),

@@ -80,7 +80,7 @@ class CallQueue:
         self._retired: list[Channel] = []  # of processes that finish their calls
         self._disconnected: list[tuple[object, PluginCall]] = []  # process and call whose channel closed
         self._refused = 0
-        self._times = Histogram()  # of answered calls, with their time in the queue
+        self._times = Histogram()  # of ended calls, with their time in the queue
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._expiry: Timer | None = None
         self._expires_at = math.inf  # one timer for all deadlines, since few calls reach theirs
@@ -131,12 +131,9 @@ class CallQueue:
             error = status_error(self._name, call.action, status)
             self._fail([call], lambda _: error)
         elif call is not None and not call.ended:
-            self._end(call)
+            self._latencies.append(self._end(call))
             if status >= 500:
                 self.errors += 1
-            seconds = self._loop.now() - call.started_at
-            self._latencies.append(seconds)
-            self._times.add(seconds)
             call.answered(payload)
         self._dispatch()
 
@@ -242,6 +239,10 @@ class CallQueue:
                 self._end(call)
                 call.failed(error_for(call))
 
-    def _end(self, call: PluginCall) -> None:
+    def _end(self, call: PluginCall) -> float:
+        """Returns how long it took."""
         call.ended = True
+        seconds = self._loop.now() - call.started_at
+        self._times.add(seconds)
         self._on_ended()
+        return seconds
