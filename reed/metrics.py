@@ -202,14 +202,8 @@ FAMILIES = (
     Family("command_sent_bytes", _C, "Bytes of responses.", _of_commands("bytes_out"), _B),
     Family("cache_hits", _C, "Responses of SNIPPET_GET from the response cache.", _of("cache_hits")),
     # The loop.
-    Family(
-        "turn_seconds",
-        _H,
-        "Turns of the event loop, without waits for the disk.",
-        lambda s: [({}, s.stats["loop"])],
-        _S,
-    ),
-    Family("disk_wait_seconds", _H, "Commits, waiting for the disk.", lambda s: [({}, s.stats["loop"]["disk"])], _S),
+    Family("turn_seconds", _H, "Turns of the event loop, without waits for the disk.", _of("loop"), _S),
+    Family("disk_wait_seconds", _H, "Waits of commits for the disk.", _of("loop", "disk"), _S),
     # The store.
     Family("commits", _C, "Transactions that the store committed.", _of_store("commits")),
     Family("store_bytes", _G, "Size of the store.", _of_store("bytes"), _B),
@@ -239,13 +233,11 @@ FAMILIES = (
     Family("plugin_memory_bytes", _G, "Memory of the plugin's process.", _of_plugins("memory_bytes"), _B),
     Family("plugin_restarts", _C, "Restarts after crashes.", _of_plugins("restarts")),
     Family("plugin_calls", _C, "Calls of actions, filters and events.", _of_plugins("calls")),
-    Family(
-        "plugin_errors", _C, "Calls that failed, or were answered with a status from 500 on.", _of_plugins("errors")
-    ),
+    Family("plugin_errors", _C, "Calls that failed or got a status from 500 on.", _of_plugins("errors")),
     Family("plugin_calls_refused", _C, "Calls over the length of the queue.", _of_plugins("calls_refused")),
     Family("plugin_calls_waiting", _G, "Calls in the queue.", _of_plugins("calls_waiting")),
     Family("plugin_calls_in_flight", _G, "Calls that the plugin works on.", _of_plugins("calls_in_flight")),
-    Family("plugin_call_seconds", _H, "Answered calls, with their time in the queue.", _of_plugins("latency"), _S),
+    Family("plugin_call_seconds", _H, "Ended calls, with their time in the queue.", _of_plugins("latency"), _S),
     Family("plugin_events_waiting", _G, "Events that wait for the plugin.", _of_plugins("events_waiting")),
     Family(
         "plugin_events_parked",

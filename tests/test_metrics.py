@@ -33,8 +33,8 @@ STATS: dict[str, Any] = {
     "workers": {**POOL, "died": 3}, "indexer": {**POOL, "died": 0},
 }  # fmt: skip
 SEO: dict[str, Any] = {
-    "name": "simple-seo", "type": "lua", "version": "1.2.0", "state": "ready", "uptime_s": 3.5, "memory_bytes": 2_800_000,
-    "restarts": 2, "ready_ms": 12.5, "calls": 8, "errors": 1, "calls_waiting": 4, "calls_in_flight": 1,
+    "name": "simple-seo", "type": "lua", "version": "1.2.0", "state": "ready", "uptime_s": 3.5, "ready_ms": 12.5,
+    "memory_bytes": 2_800_000, "restarts": 2, "calls": 8, "errors": 1, "calls_waiting": 4, "calls_in_flight": 1,
     "calls_refused": 3, "latency": TIMES, "events_waiting": 6, "events_parked": "",
 }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_a_core_that_does_not_answer_is_down() -> None:
 
 
 def test_the_guide_lists_every_metric_with_its_kind_and_unit() -> None:
-    rows = re.findall(r"^\| `(reed_\w+)` \| (\w+) \| ([^|]*) \|", GUIDE, re.MULTILINE)
+    rows = re.findall(r"^\| `(reed_\w+)` \| (\w+) \|([^|]*)\|", GUIDE, re.MULTILINE)
     expected = [("reed_up", "gauge", "")]
     for family in FAMILIES:
         suffix = "_total" if family.kind == "counter" else ""

@@ -54,6 +54,8 @@ class CallOrigin(Protocol):
 
     def begin_job(self) -> None: ...
     def end_job(self) -> None: ...
+    def begin_input(self, size: int) -> None: ...
+    def end_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
@@ -63,6 +65,7 @@ class Call:
 
     __slots__ = (
         "_counter",
+        "_input_size",
         "_is_job",
         "began",
         "command_id",
@@ -85,6 +88,7 @@ class Call:
         self.write_size: int | None = None  # bytes; None: it is no write
         self._counter: CallCounter | None = None
         self._is_job = False
+        self._input_size = 0  # bytes that a plugin is to get
 
     def count(self) -> None:
         """Count the call against its caller's quota. Raises PluginBusy."""
@@ -97,6 +101,12 @@ class Call:
         self.count()
         self._is_job = True
         self.connection.begin_job()
+
+    def count_input(self, size: int) -> None:
+        """`count` a call whose input of so many bytes waits for a plugin."""
+        self.count()
+        self._input_size = size
+        self.connection.begin_input(size)
 
     @property
     def caller(self) -> Caller:
@@ -126,6 +136,8 @@ class Call:
             self._counter.end_call()
         if self._is_job:
             self.connection.end_job()
+        if self._input_size:
+            self.connection.end_input(self._input_size)
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:

@@ -35,7 +35,8 @@ from reed.wire.structs import Bytes
 _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
-_FRAMES_PER_CLOCK_READ = 4
+_FRAMES_PER_CLOCK_READ = 4  # of short frames
+_LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
@@ -60,6 +61,7 @@ class Connection:
         "_calls",
         "_counters",
         "_dispatcher",
+        "_input_bytes",
         "_jobs",
         "_limits",
         "_log",
@@ -109,6 +111,7 @@ class Connection:
         self._jobs = 0  # calls in flight that may take a worker
         self._writes = 0  # in flight
         self._write_bytes = 0
+        self._input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self.usage: Usage = context.quotas.enter(self, caller)
@@ -120,8 +123,8 @@ class Connection:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of incomplete requests, of unread responses, and of writes in flight."""
-        return self._buffer.pending + self.stream.queued + self._write_bytes
+        """Bytes of incomplete requests, of unread responses, and of writes and inputs of plugins in flight."""
+        return self._buffer.pending + self.stream.queued + self._write_bytes + self._input_bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in TRANSITIONS:
@@ -191,7 +194,8 @@ class Connection:
                         stream.pause()
                     break
                 left -= 1
-                if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
+                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME
+                if is_due and self._loop.over_budget():
                     left = 0
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
@@ -293,6 +297,15 @@ class Connection:
 
     def end_job(self) -> None:
         self._jobs -= 1
+
+    def begin_input(self, size: int) -> None:
+        """Raises PluginBusy. It does not pause the connection: a plugin's answers come on it too."""
+        self._input_bytes += size
+        if self._input_bytes > _HIGH_WATER and (error := self.usage.too_many_bytes()):
+            raise error
+
+    def end_input(self, size: int) -> None:
+        self._input_bytes -= size
 
     def end_write(self, size: int) -> None:
         self._writes -= 1

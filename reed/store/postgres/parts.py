@@ -33,7 +33,7 @@ from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
-from reed.store.workers import THE_STORE, Origin
+from reed.store.workers import THE_STORE, Deadlines, Origin
 
 CACHE_BYTES = 16 * 1024 * 1024
 TICK_SECONDS = POLL_SECONDS
@@ -81,7 +81,7 @@ class Parts:
         self._loop = loop
         self._clock = clock
         self._conninfo = setting.conninfo
-        self._deadlines = context.deadlines
+        self._deadlines = Deadlines(*(each._replace(patience=1) for each in context.deadlines))  # jobs await the server
         self._core = str(uuid.uuid4())
         self._server = Server(setting.conninfo)
         self._types = Types()
@@ -93,7 +93,7 @@ class Parts:
         self._records = Records(cache_bytes, loop.now)
         self._workers = context.open_workers(HANDLERS, context.max_workers)
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
-        self._contents = Contents(self._workers, self._deadlines.job)
+        self._contents = Contents(self._workers, context.deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
         self._problem = ""  # why there is no connection
         self._pending = Pending()
