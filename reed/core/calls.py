@@ -41,6 +41,8 @@ class CallCounter(Protocol):
 class CallOrigin(Protocol):
     caller: Caller
     origin: Origin
+    jobs: int  # calls in flight that may take a worker
+    input_bytes: int  # of calls to plugins in flight
 
     @property
     def usage(self) -> CallCounter: ...
@@ -52,10 +54,7 @@ class CallOrigin(Protocol):
     def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
         """A call without a reply has ended."""
 
-    def begin_job(self) -> None: ...
-    def end_job(self) -> None: ...
     def begin_input(self, size: int) -> None: ...
-    def end_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
@@ -100,7 +99,7 @@ class Call:
         """`count` a call that may take a worker."""
         self.count()
         self._is_job = True
-        self.connection.begin_job()
+        self.connection.jobs += 1
 
     def count_input(self, size: int) -> None:
         """`count` a call whose input of so many bytes waits for a plugin."""
@@ -135,9 +134,9 @@ class Call:
         if self._counter is not None:
             self._counter.end_call()
         if self._is_job:
-            self.connection.end_job()
+            self.connection.jobs -= 1
         if self._input_size:
-            self.connection.end_input(self._input_size)
+            self.connection.input_bytes -= self._input_size
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:
