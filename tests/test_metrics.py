@@ -15,9 +15,9 @@ from reed.supervision.lifecycle import State
 openmetrics = pytest.importorskip("prometheus_client.openmetrics.parser", reason="pip install prometheus_client")
 older = pytest.importorskip("prometheus_client.parser")
 
-CONTRIB = Path(__file__).parents[1] / "contrib"
-GUIDE = (CONTRIB / "docs/guide/metrics.md").read_text(encoding="utf-8")
-DASHBOARD = json.loads((CONTRIB / "grafana/reed.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "contrib/docs/guide/metrics.md").read_text(encoding="utf-8")
+DASHBOARD = json.loads((ROOT / "contrib/grafana/reed.json").read_text(encoding="utf-8"))
 
 TIMES = {"histogram": [0, 0, 0, 1, 2, 0, 5], "seconds": 0.00025}  # 1 below 8, 2 below 16, 5 below 64 microseconds
 POOL = {"most": 2, "running": 2, "busy": 1, "waiting": 3, "done": 40, "killed_by_deadline": 1, "killed_by_memory": 2}
