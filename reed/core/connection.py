@@ -84,7 +84,6 @@ class Connection:
         "_buffer",
         "_calls",
         "_dispatcher",
-        "_jobs",
         "_limits",
         "_log",
         "_loop",
@@ -98,6 +97,8 @@ class Connection:
         "_write_bytes",
         "_writes",
         "caller",
+        "input_bytes",
+        "jobs",
         "origin",
         "stream",
         "usage",
@@ -129,9 +130,10 @@ class Connection:
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self._calls: deque[Call] = deque()  # in flight, in the order of the requests
-        self._jobs = 0  # calls in flight that may take a worker
+        self.jobs = 0  # calls in flight that may take a worker
         self._writes = 0  # in flight
         self._write_bytes = 0
+        self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self.usage: Usage = context.quotas.enter(self, caller)
@@ -143,8 +145,8 @@ class Connection:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of incomplete requests, of unread responses, and of writes in flight."""
-        return self._buffer.pending + self.stream.queued + self._write_bytes
+        """Bytes of incomplete requests, of unread responses, and of writes and inputs of plugins in flight."""
+        return self._buffer.pending + self.stream.queued + self._write_bytes + self.input_bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in _TRANSITIONS:
@@ -247,7 +249,7 @@ class Connection:
             self.stream.queued > _HIGH_WATER
             or len(self._calls) >= self._limits.queued_calls
             or self._write_bytes > self._limits.payload
-            or self._jobs >= _MAX_JOBS
+            or self.jobs >= _MAX_JOBS
         )
 
     def _read_control(self, frame: Frame) -> None:
@@ -306,11 +308,11 @@ class Connection:
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
 
-    def begin_job(self) -> None:
-        self._jobs += 1
-
-    def end_job(self) -> None:
-        self._jobs -= 1
+    def begin_input(self, size: int) -> None:
+        """Raises PluginBusy. It does not pause the connection: a plugin's answers come on it too."""
+        self.input_bytes += size
+        if self.input_bytes > _HIGH_WATER and (error := self.usage.too_many_bytes()):
+            raise error
 
     def end_write(self, size: int) -> None:
         self._writes -= 1

@@ -39,7 +39,9 @@ class Usage:
         buffered = sum(connection.buffered_bytes for connection in self.connections)
         if buffered <= limit:
             return None
-        return self._error("bytes", f"{buffered} bytes buffered (incomplete requests and unread responses)", limit)
+        return self._error(
+            "bytes", f"{buffered} bytes buffered (requests, inputs of plugins and unread responses)", limit
+        )
 
     def begin_call(self) -> None:
         """Raises PluginBusy."""
