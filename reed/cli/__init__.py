@@ -33,6 +33,7 @@ COMMANDS = {
     "index": ("search", "rebuild the search index"),
     "import": ("import_", "read snippets from a file of JSON lines"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
+    "backup": ("backup", "create and restore a backup of all content"),
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
