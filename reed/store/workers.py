@@ -29,8 +29,12 @@ THE_STORE = Origin("the store")  # its own work
 
 
 class Deadline(NamedTuple):
+    """A job may take so many seconds of processor time, and `patience` times as long by the clock: workers have low
+    priority, and must finish on a busy machine too."""
+
     seconds: float
     setting: str  # of reed.yaml, that changes it
+    patience: int = 4
 
 
 class Deadlines(NamedTuple):
