@@ -48,7 +48,7 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire client figures text",
+    "web": "errors runtime_paths wire supervision client figures text",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
     " serve scaffold store testing figures text web",
     "scaffold": "errors wire plugin_types",
