@@ -30,7 +30,9 @@ ARROWS = {
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
-    "loop": "system_calls",
+    "counters": "",
+    "metrics": "",
+    "loop": "system_calls counters",
     "store": "errors wire",
     "document": "errors",
     "readers": "errors document",
@@ -39,18 +41,19 @@ ARROWS = {
     "plugin_types": "errors sandbox lua",
     "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
     " sandbox",
-    "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
+    "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log counters",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
-    "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
+    "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
+    " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire supervision client figures text",
+    "web": "errors runtime_paths wire supervision client figures text metrics",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing figures text web",
+    " serve scaffold store testing figures text web metrics",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

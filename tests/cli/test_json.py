@@ -61,6 +61,8 @@ SUCCESSES = [
     ["store", "status", "sqlite:other"],
     ["store", "copy", "sqlite:other", "sqlite:third"],
     ["store", "check", "sqlite:other", "sqlite:third"],
+    ["backup", "create", "site.tar"],
+    ["backup", "restore", "site.tar", "--data-dir", "restored"],
     ["completion", "bash"],
     ["restart"],
     ["-v"],
