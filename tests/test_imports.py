@@ -25,6 +25,7 @@ ARROWS = {
     "process_handle": "system_calls",
     "core_process": "errors process_handle",
     "runtime_paths": "",
+    "service_manager": "",
     "text": "",
     "figures": "",
     "peer_log": "loop text",
@@ -49,7 +50,7 @@ ARROWS = {
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters",
-    "serve": "errors system_calls process_handle config store supervision daemon log_file text",
+    "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "web": "errors runtime_paths wire supervision client figures text metrics",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"

@@ -29,6 +29,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/reload-and-restart.md": {"sh"},
+    "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/embedding.md": {"python"},
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
