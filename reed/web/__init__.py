@@ -12,6 +12,9 @@
     sessions     sessions (a cookie) and one-time links
     context      Context, the interface of pages to all of it
     connections  pooled connections to the core, used in threads
+    history      figures of the last minutes, and charts of them
+    log_tail     the end of a log, and what is added to it
+    watching     monitor.sock, filtered and decoded
     exact_json   JSON whose numbers keep their digits, JSON Pointers
     forms        a form from a JSON Schema and back;  form_schema: its controls;  form_errors: errors at fields
     differences  two versions of a content, value by value, and merge patches
