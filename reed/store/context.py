@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reed.store.workers import Deadlines, Workers
 
@@ -35,8 +34,7 @@ class OpenWorkers(Protocol):
         """A pool of at most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreContext:
+class StoreContext(NamedTuple):
     loop: StoreLoop
     data_dir: Path
     runtime_dir: Path

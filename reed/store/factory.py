@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from reed.errors import ReedError
 from reed.store.base import Store
 from reed.store.context import StoreContext
@@ -20,7 +18,11 @@ def open_store(setting: StoreSetting, context: StoreContext) -> Store:
 
 def check_driver(setting: StoreSetting) -> None:
     """Raises ReedError if the package that this kind needs is not installed."""
-    if setting.kind == "postgres" and importlib.util.find_spec(_DRIVER) is None:
+    if setting.kind != "postgres":
+        return
+    from importlib.util import find_spec
+
+    if find_spec(_DRIVER) is None:
         raise ReedError(
             f"store {setting}: the package {_DRIVER} is not installed", hint="pip install 'reed-cms[postgres]'"
         )

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from reed.errors import CallError, Invalid, JobMemory, JobTimeout, NotFound, TooLarge, nearest
 from reed.store.schema import Schema
@@ -35,8 +34,7 @@ MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is read and compiled i
 MAX_OUTLINE = 64 * 1024  # bytes of a definition without its schema and description
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     name: str
     definition: bytes
     schema: Schema | None
@@ -144,7 +142,7 @@ def _compile_stored(name: str, definition: bytes) -> Type:
     try:
         return compile_type(name, definition, for_loop=True)
     except Invalid as error:
-        return replace(compile_type(name, definition, without_schema=True), problem=error.message)
+        return compile_type(name, definition, without_schema=True)._replace(problem=error.message)
 
 
 def check_definition(name: str, definition: bytes) -> None:
@@ -215,7 +213,7 @@ def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
 def from_outline(name: str, definition: bytes, outline: bytes, cost: Cost | None) -> Type:
     """The type of a definition from its outline. `cost`: of its schema, which is compiled in workers only."""
     schema = None if cost is None else Schema.for_workers(cost)
-    return replace(compile_type(name, outline), definition=definition, schema=schema)
+    return compile_type(name, outline)._replace(definition=definition, schema=schema)
 
 
 def columns_of(definition: bytes) -> Columns:

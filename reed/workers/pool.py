@@ -18,7 +18,6 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reed.errors import CallError, Internal, JobKilled, JobMemory, JobTimeout, ReedError
@@ -49,14 +48,14 @@ class Job(NamedTuple):
     failed: Callable[[CallError], None]
 
 
-@dataclass(slots=True, eq=False)
 class _Worker:
-    stream: Stream
-    reader: Reader = field(default_factory=Reader)
-    process: ProcessHandle | None = None  # once it is READY
-    job: Job | None = None
-    timer: Timer | None = None  # deadline of its start or job, or the end of its idle minute
-    problem: CallError | None = None  # why it was killed
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.reader = Reader()
+        self.process: ProcessHandle | None = None  # once it is READY
+        self.job: Job | None = None
+        self.timer: Timer | None = None  # deadline of its start or job, or the end of its idle minute
+        self.problem: CallError | None = None  # why it was killed
 
     @property
     def is_idle(self) -> bool:

@@ -16,11 +16,9 @@ Other indexes (dropped, or left by a crash) are deleted in slices. Uniqueness ig
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from reed.errors import CallError, Conflict, StoreFailed
@@ -69,20 +67,23 @@ class Entry(NamedTuple):
 Row = tuple[int, dict[str, tuple[bytes, str]]]  # sequence, FieldValues by field
 
 
-@dataclass(slots=True, eq=False)
 class _Build:
-    type: Type
-    indexes: tuple[FieldIndex, ...]
-    apply: Callable[[], None]  # writes the definition
-    failed: Failed
-    end: int  # the last snippet when the build began; later ones are added by their writes
-    at: int = 0  # snippets up to this one have entries
-    rows: deque[Row] = dataclasses.field(default_factory=deque)  # that a worker has read, beyond `at`
-    is_last: bool = False  # there are no more rows than these
-    reading: int = 0  # number of the job that reads; 0: none does
-    written: set[int] = dataclasses.field(default_factory=set)  # snippets, since that job was begun
-    is_complete: bool = False
-    conflict: Conflict | None = None  # a unique value that occurs twice
+    def __init__(
+        self, type_: Type, indexes: tuple[FieldIndex, ...], apply: Callable[[], None], failed: Failed, end: int
+    ) -> None:
+        """`apply` writes the definition. `end`: the last snippet now; later ones are added by their writes."""
+        self.type = type_
+        self.indexes = indexes
+        self.apply = apply
+        self.failed = failed
+        self.end = end
+        self.at = 0  # snippets up to this one have entries
+        self.rows: deque[Row] = deque()  # that a worker has read, beyond `at`
+        self.is_last = False  # there are no more rows than these
+        self.reading = 0  # number of the job that reads; 0: none does
+        self.written: set[int] = set()  # snippets, since that job was begun
+        self.is_complete = False
+        self.conflict: Conflict | None = None  # a unique value that occurs twice
 
 
 class FieldIndexes:

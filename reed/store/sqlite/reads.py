@@ -13,7 +13,6 @@ from reed.store.base import (
 )
 from reed.store.field_values import conditions_of
 from reed.store.ids import sequence_in
-from reed.store.query import hit_limit, parse
 from reed.store.snippets import MAX_SHORT_PAGE, page_limit, start_after
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.parts import Parts
@@ -125,6 +124,8 @@ class Reads(Parts):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
+        from reed.store.query import hit_limit, parse  # its patterns take some ms to compile: not at the start
+
         limit = hit_limit(limit, offset)
         if type_name:
             self._types.committed.get(type_name)

@@ -18,6 +18,7 @@ from reed.store.base import HitPage
 from reed.store.excerpt import Excerpts
 from reed.store.query import Term
 from reed.store.search_text import WEIGHTS
+from reed.store.sqlite.index_file import TEXT_COLUMNS
 from reed.wire.search import SearchHit
 
 _FETCHED = 200  # matches at a time
@@ -27,8 +28,7 @@ _MATCHES = (
     " FROM index_file.search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
-_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_TEXTS = f"SELECT written, {_COLUMNS} FROM index_file.search WHERE rowid = ?"
+_TEXTS = f"SELECT written, {TEXT_COLUMNS} FROM index_file.search WHERE rowid = ?"
 
 
 def expression(terms: Sequence[Term]) -> str:

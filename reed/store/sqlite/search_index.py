@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from reed.errors import CallError
 from reed.store.ids import Ids
-from reed.store.sqlite.indexing import OpenIndex, Progress
+from reed.store.sqlite.index_file import OpenIndex, Progress
 from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
