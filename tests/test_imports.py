@@ -26,6 +26,7 @@ ARROWS = {
     "core_process": "errors process_handle",
     "runtime_paths": "",
     "text": "",
+    "figures": "",
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
@@ -47,8 +48,9 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
+    "web": "errors runtime_paths wire client figures text",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing text",
+    " serve scaffold store testing figures text web",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
@@ -65,6 +67,10 @@ ONLY_IN = {
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "jinja2": {"web"},
+    "anyio": {"web"},
     "logging": {
         "peer_log.py",
         "log_file.py",
@@ -73,7 +79,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"lua", "cli"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"lua", "cli", "web"}  # plugin processes and commands are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 

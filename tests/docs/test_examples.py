@@ -30,6 +30,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/reload-and-restart.md": {"sh"},
     "guide/embedding.md": {"python"},
     "reference/lua-api.md": {"lua"},
+    "reference/permissions.md": {"python"},
 }
 
 
@@ -126,6 +127,17 @@ def test_embedding_a_client(site) -> None:
     site.run("reed", "init")
     site.run("reed", "start")
     assert site.run(sys.executable, "-", text=client).splitlines() == ["hello True", "404"]
+
+
+def test_a_named_user(site) -> None:
+    (example,) = blocks("reference/permissions.md", "python")
+    site.run("reed", "init")
+    (site.folder / "reed.yaml").write_text("groups: {editor: {permissions: [snippet_read]}}\n")
+    site.run("reed", "start")
+    printed = site.run(sys.executable, "-", text=example).splitlines()
+    assert printed == ["['snippet_read']", "403", "no group 'editr' in reed.yaml; groups: admin, editor"]
+    text = " ".join((DOCS / "reference/permissions.md").read_text(encoding="utf-8").split())
+    assert all(f"`{line}`" in text for line in printed)
 
 
 def test_embedding_a_core(site) -> None:

@@ -246,7 +246,10 @@ def test_a_limit_that_can_be_set_is_on_the_page_of_limits(name: str) -> None:
     [
         ("plugin-registry.csv", f"{rows.MAX_BYTES // 1024 // 1024} MiB"),
         ("version of a plugin", f"{rows.MAX_VERSION} bytes"),
-        ("reed.yaml and plugin.yaml", f"{document.MAX_BYTES // 1024} KiB, {document.MAX_DEPTH} levels"),
+        (
+            "reed.yaml and plugin.yaml",
+            f"{document.MAX_BYTES // 1024} KiB, {document.MAX_DEPTH} levels, {document.MAX_VALUES:,} values",
+        ),
         ("JSON", f"{strict_json.MAX_DEPTH} levels"),
     ],
 )

@@ -14,7 +14,7 @@ from reed.store.field_values import NULL_KEY, text_of_key, values_of
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import INDEX_AGAIN, end_batch
 from reed.store.snippets import cannot_be_unique, not_found
-from reed.store.types import Type, compile_type
+from reed.store.types import MAX_COUNTED, Type, compile_type, no_type, type_in_use
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
@@ -24,8 +24,10 @@ _END = end_batch("%s::uuid", "1")
 _FETCHED = 100
 
 
-def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
-    """Of a definition that was tried. Gives the revision, 1 for a new type."""
+def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> tuple[int, bool]:
+    """Of a definition that was tried. Gives the revision, and whether the type is new.
+
+    A new type begins with a revision above all that a deleted one of its name had: each of those was logged."""
     new = compile_type(name, definition, without_schema=True)
     with session(conninfo, seconds) as connection, connection.transaction():
         row = connection.execute("SELECT definition FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone()
@@ -37,12 +39,29 @@ def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int
             )
         (revision,) = row_of(
             connection,
-            "INSERT INTO types (name, revision, definition) VALUES (%s, 1, %s) ON CONFLICT (name) DO UPDATE"
+            "INSERT INTO types (name, revision, definition)"
+            " SELECT %s, last + 1, %s FROM head WHERE what = 'batches' ON CONFLICT (name) DO UPDATE"
             " SET revision = types.revision + 1, definition = excluded.definition RETURNING revision",
             (name, definition.decode()),
         )
         _log(connection, "type.defined", None, name, revision, now)
-    return int(revision)
+    return int(revision), old is None
+
+
+def delete_type(conninfo: str, seconds: float, name: str, now: int) -> None:
+    """The lock keeps other cores from writing snippets of the type. Raises NotFound, Conflict."""
+    with session(conninfo, seconds) as connection, connection.transaction():
+        if connection.execute("SELECT FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone() is None:
+            raise no_type(name, [known for (known,) in connection.execute("SELECT name FROM types")])
+        (count,) = row_of(
+            connection,
+            "SELECT count(*) FROM (SELECT FROM snippets WHERE type = %s LIMIT %s) AS counted",
+            (name, MAX_COUNTED + 1),
+        )
+        if count:
+            raise type_in_use(name, count)
+        connection.execute("DELETE FROM types WHERE name = %s", (name,))
+        _log(connection, "type.deleted", None, name, 0, now)
 
 
 def _index_fields(connection: Session, new: Type, old: Type | None) -> None:

@@ -33,7 +33,7 @@ from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
-from reed.store.workers import THE_STORE, Origin
+from reed.store.workers import THE_STORE, Deadlines, Origin
 
 CACHE_BYTES = 16 * 1024 * 1024
 TICK_SECONDS = POLL_SECONDS
@@ -47,6 +47,7 @@ HANDLERS = {
     "tree": f"{_JOBS}.reading:read_tree",
     "check": f"{_JOBS}.reading:check_type",
     "define": f"{_JOBS}.defining:define",
+    "delete_type": f"{_JOBS}.defining:delete_type",
     "bond": f"{_JOBS}.defining:bond",
     **contents.HANDLERS,
 }
@@ -80,7 +81,7 @@ class Parts:
         self._loop = loop
         self._clock = clock
         self._conninfo = setting.conninfo
-        self._deadlines = context.deadlines
+        self._deadlines = Deadlines(*(each._replace(patience=1) for each in context.deadlines))  # jobs await the server
         self._core = str(uuid.uuid4())
         self._server = Server(setting.conninfo)
         self._types = Types()
@@ -92,7 +93,7 @@ class Parts:
         self._records = Records(cache_bytes, loop.now)
         self._workers = context.open_workers(HANDLERS, context.max_workers)
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
-        self._contents = Contents(self._workers, self._deadlines.job)
+        self._contents = Contents(self._workers, context.deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
         self._problem = ""  # why there is no connection
         self._pending = Pending()
@@ -236,7 +237,7 @@ class Parts:
             self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
             self._bonds_changed |= line.kind == "snippet.deleted"  # and bonds with it, perhaps
             self._outbox.seen(line)
-        elif line.kind == "type.defined":
+        elif line.kind in {"type.defined", "type.deleted"}:
             self._records.forget()
             self._refresh_types(lambda: None, ignore)
         elif line.kind in {"bonded", "unbonded"}:

@@ -203,9 +203,12 @@ class Reads(Parts):
             self._refresh_types(lambda: run(operation, failed), failed)
 
     def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
+        known = self._types.known()
+
         def revisions(rows: Rows) -> None:
-            found = [(text(rows, row, 0), number(rows, row, 1)) for row in range(rows.ntuples)]
-            names = self._types.outdated(found)
+            found = {text(rows, row, 0): number(rows, row, 1) for row in range(rows.ntuples)}
+            self._types.drop(known, found)
+            names = self._types.outdated(found.items())
             if names:
                 self._reader.ask("definitions", (array_of(names),), definitions, failed)
             else:
