@@ -1,4 +1,4 @@
-"""Opens the store that the setting names. Each kind is imported only when it is used."""
+"""Opens the store of the setting. Each kind is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def open_store(setting: StoreSetting, context: StoreContext) -> Store:
 
 
 def check_driver(setting: StoreSetting) -> None:
-    """Raises ReedError if the package that this kind needs is not installed."""
+    """Raises ReedError if a package is missing."""
     if setting.kind != "postgres":
         return
     from importlib.util import find_spec

@@ -31,12 +31,12 @@ _STALE = (
     " WHERE mark > ? ORDER BY mark"
 )
 _NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
-_RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
+_RISKY = 1024 * 1024  # bytes of content: an attempt is noted first
 
 
 def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:
-    """Index for about `seconds`, one snippet at least. Gives the progress, the number of snippets, and whether some
-    are left. `last`: the last sequence number in use."""
+    """Index for about `seconds`, one snippet at least. `last`: the last sequence number in use. Gives the progress, the
+    number of snippets, and whether some are left."""
     source = Source(*source)
     until = time.monotonic() + seconds
     try:
@@ -54,8 +54,6 @@ def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int
 
 
 class _Indexing:
-    """One slice of indexing."""
-
     def __init__(self, source: Source, last: int, until: float) -> None:
         self._source = source
         self._last = last
@@ -112,7 +110,7 @@ class _Indexing:
             self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
 
     def _note_attempt(self, sequence: int) -> None:
-        """The next indexer skips it if this one dies of it."""
+        """The next indexer skips it, if this one dies."""
         self._index.execute("UPDATE state SET attempt = ?", (sequence,))
         self._index.execute("COMMIT")
         self._index.execute("BEGIN IMMEDIATE")

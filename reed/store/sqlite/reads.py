@@ -1,4 +1,4 @@
-"""Reads of what is committed: by the loop's own connection if they are short, else by a worker (see `reading`)."""
+"""Reads of what is committed: in the loop if they are short, otherwise in a worker (see `reading`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
 
-MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
+MAX_SHORT_FIND = 1  # entries: each may have 16 MB of content
 MAX_SMALL_TREE = 100  # nodes
 
 
@@ -31,7 +31,6 @@ class Reads(Parts):
         done(self._find(ref))
 
     def _find(self, ref: str) -> Record:
-        """The committed record."""
         record = self._cache.get(ref)
         if record is None:
             record = self._read(lambda: self._lookup.find(ref))

@@ -1,11 +1,10 @@
 """WAL checkpoints: a worker copies the log into the file, so no commit has to.
 
-    short    below LONG frames: nobody
-    long     a job of the indexer copies what no snapshot needs any more
-    behind   above BEHIND frames: workers pause meanwhile, because their snapshots would hold the log back
+    long     LONG frames: a job of the indexer copies what no snapshot needs
+    behind   BEHIND frames: workers pause meanwhile, because their snapshots hold the log back
 
-The core copies the last few frames itself; then SQLite's next write starts at the beginning of the log. Otherwise the
-log would grow without end under constant writes.
+The core copies the last few frames itself, so that SQLite's next write starts at the beginning of the log, which would
+otherwise grow without end under constant writes.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from reed.store.workers import THE_STORE, Deadline, Release, Workers
 
 LONG = 1000  # frames, of 4 KB
 BEHIND = 8000
-_CORE_FRAMES = 100  # that the core copies itself, which takes about 1 ms
-_MAX_PASSES = 8  # of the indexer in a row; each copies what was written during the one before
+_CORE_FRAMES = 100  # that the core copies, in about 1 ms
+_MAX_PASSES = 8  # of the indexer in a row
 
 
 class WalCheckpoints:
@@ -32,7 +31,7 @@ class WalCheckpoints:
         self._deadline = deadline
         self._is_running = False
         self._core_frames = _CORE_FRAMES
-        self.has_work = False  # the core is to copy the rest
+        self.has_work = False  # for the core
         transaction.on_end.append(self._ended)
 
     def _ended(self, _error: CallError | None) -> None:
@@ -51,7 +50,7 @@ class WalCheckpoints:
             if not self.has_work and passes < _MAX_PASSES:
                 self._copy(release, passes + 1)
                 return
-            # On a slow disk writes outrun the indexer, so the core copies more.
+            # On a slow disk writes outrun the indexer.
             self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
             self._is_running = self.has_work
             release()
@@ -65,6 +64,6 @@ class WalCheckpoints:
         self._indexer.submit("checkpoint", arguments, done, failed, origin=THE_STORE, deadline=self._deadline)
 
     def work(self) -> None:
-        """Copy the rest. No transaction may be open."""
+        """No transaction may be open."""
         self._transaction.checkpoint()
         self.has_work = self._is_running = False
