@@ -11,11 +11,12 @@ from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, error_as_json, print_error
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
-from reed.cli.plugin_explain import describe_sandbox, explain
+from reed.cli.plugin_explain import explain
 from reed.cli.plugin_logs import logs
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
 from reed.figures import duration, milliseconds, size
+from reed.supervision.explain import describe_sandbox
 from reed.text import safe
 from reed.wire.codes import Signal
 

@@ -41,6 +41,8 @@ class CallCounter(Protocol):
 class CallOrigin(Protocol):
     caller: Caller
     origin: Origin
+    jobs: int  # calls in flight that may take a worker
+    input_bytes: int  # of calls to plugins in flight
 
     @property
     def usage(self) -> CallCounter: ...
@@ -49,10 +51,10 @@ class CallOrigin(Protocol):
         """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
     def become(self, caller: Caller) -> None: ...
-    def begin_job(self) -> None: ...
-    def end_job(self) -> None: ...
+    def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
+        """A call without a reply has ended."""
+
     def begin_input(self, size: int) -> None: ...
-    def end_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
@@ -64,15 +66,19 @@ class Call:
         "_counter",
         "_input_size",
         "_is_job",
+        "began",
         "command_id",
         "connection",
         "expects_reply",
         "flags",
         "response",
+        "size",
         "write_size",
     )
 
-    def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
+    def __init__(self, connection: CallOrigin, command_id: int, flags: int, size: int = 0, began: float = 0.0) -> None:
+        self.size = size  # bytes of the payload
+        self.began = began  # by the loop's clock: the turn that read it
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
@@ -93,7 +99,7 @@ class Call:
         """`count` a call that may take a worker."""
         self.count()
         self._is_job = True
-        self.connection.begin_job()
+        self.connection.jobs += 1
 
     def count_input(self, size: int) -> None:
         """`count` a call whose input of so many bytes waits for a plugin."""
@@ -128,13 +134,15 @@ class Call:
         if self._counter is not None:
             self._counter.end_call()
         if self._is_job:
-            self.connection.end_job()
+            self.connection.jobs -= 1
         if self._input_size:
-            self.connection.end_input(self._input_size)
+            self.connection.input_bytes -= self._input_size
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:
             self.connection.release(immediate=immediate)
+        else:
+            self.connection.end_async(self, frame)
 
     def fail(self, error: CallError) -> None:
         if not self.expects_reply:

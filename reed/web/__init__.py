@@ -4,12 +4,17 @@
                                   │                    └─ Context.render ── templates/*.html
                                   └ Host, session, CSRF, response headers
 
-    server       the listening socket, the printed link, uvicorn
+    listening    the socket: a port of this machine, or a Unix socket
+    server       the printed link, uvicorn
     app          the application: Guard, the routes of all pages, error pages, static files
     security     Guard: what every request must have, and every response has; parses the form of a POST
+    proxy        users that a proxy in front signs in
     sessions     sessions (a cookie) and one-time links
     context      Context, the interface of pages to all of it
     connections  pooled connections to the core, used in threads
+    history      figures of the last minutes, and charts of them
+    log_tail     the end of a log, and what is added to it
+    watching     monitor.sock, filtered and decoded
     pages/       a module for each entry of the navigation: ROUTES, and NAVIGATION = (title, path)
     templates/   Jinja2, always escaped; a page extends base.html
     static/      CSS and ES modules, served as they are
@@ -32,9 +37,10 @@ A page is a function of a request:
 An exception of reed.errors that a page does not catch becomes an error page with status, message and hint; for a
 request that accepts application/json it becomes {"error": {"status", "message", "hint"}}.
 
-A template has, besides its values: `csrf`, the token; `user`, None for the operator; `path`, `navigation`, `notices`.
-A form with method post contains <input type="hidden" name="csrf" value="{{ csrf }}">. Scripts import static/page.js:
-`post(url, fields)` sends the token, `poll(url, seconds, show)` reads figures again, `say(text)` shows a notice.
+A template has, besides its values: `csrf`, the token; `session`, whose `user` is None for the operator; `path`,
+`navigation`, `notices`. A form with method post contains <input type="hidden" name="csrf" value="{{ csrf }}">. Scripts
+import static/page.js: `post(url, fields)` sends the token, `poll(url, seconds, show)` reads figures again, `say(text)`
+shows a notice.
 
 The Content-Security-Policy permits no inline script or style and no other origin: no style="", no onclick="".
 

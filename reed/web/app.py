@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from reed.errors import ReedError
 from reed.web.connections import Connections
 from reed.web.context import Context, context_of, session_of
-from reed.web.pages import overview
-from reed.web.security import Access, Guard
+from reed.web.pages import monitor, overview, plugins
+from reed.web.security import Access, Guard, cookie_of
 from reed.web.sessions import Sessions
 
-PAGES = (overview,)  # in the order of the navigation
+PAGES = (overview, plugins, monitor)  # in the order of the navigation
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -28,9 +28,7 @@ def application(connections: Connections, sessions: Sessions, access: Access) ->
     app = Starlette(
         routes=[
             *(route for page in PAGES for route in page.ROUTES),
-            Route("/sign-in/{token}", sign_in),
-            Route("/sign-out", sign_out, methods=["POST"]),
-            Route("/links", new_link, methods=["POST"]),
+            *(() if access.proxy else _SIGNING_IN),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
         exception_handlers={ReedError: _reed_error, HTTPException: _http_error, Exception: _bug},
@@ -50,9 +48,7 @@ async def sign_in(request: Request) -> Response:
     # A page, no redirect: browsers would not send a SameSite=Strict cookie with one that began at another site.
     answer = web.render(request, "signed-in.html")
     answer.headers["Refresh"] = "0; url=/"
-    answer.set_cookie(
-        access.cookie, session.token, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-    )
+    answer.headers["Set-Cookie"] = cookie_of(request, access, session)
     return answer
 
 
@@ -69,6 +65,13 @@ async def new_link(request: Request) -> Response:
     web = context_of(request)
     link = str(request.url.replace(path=f"/sign-in/{web.sessions.new_link()}", query=""))
     return web.render(request, "link.html", link=link)
+
+
+_SIGNING_IN = (
+    Route("/sign-in/{token}", sign_in),
+    Route("/sign-out", sign_out, methods=["POST"]),
+    Route("/links", new_link, methods=["POST"]),
+)
 
 
 def _access_of(request: Request) -> Access:

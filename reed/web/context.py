@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -15,10 +16,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from reed import __version__
 from reed.client import Client, NoAnswer
-from reed.errors import CallError, CoreNotRunning, ErrorCode, Malformed, ReedError
+from reed.errors import CallError, CoreNotRunning, ErrorCode, Malformed, PermissionDenied, ReedError
 from reed.figures import duration, milliseconds, plural, size, timestamp
 from reed.text import safe, safe_lines
 from reed.web.connections import Connections
+from reed.web.history import History
 from reed.web.sessions import Session, Sessions
 
 P = ParamSpec("P")
@@ -35,6 +37,7 @@ class Context:
     def __init__(self, connections: Connections, sessions: Sessions, navigation: Sequence[tuple[str, str]]) -> None:
         self.connections = connections
         self.sessions = sessions
+        self.history = History(time.monotonic)
         self._navigation = navigation
         self._templates = Environment(
             loader=FileSystemLoader(_FOLDER / "templates"),
@@ -65,6 +68,12 @@ class Context:
         """
         return await self.connections.ask(session_of(request).user, method, *args, **named)
 
+    async def require_admin(self, request: Request) -> None:
+        """Before something that this process does by itself for the user. Raises PermissionDenied."""
+        user = session_of(request).user
+        if not await self.connections.may_administrate(user):
+            raise PermissionDenied(f"only the group admin may do this, and {user.name if user else 'you'} is not in it")
+
     def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.fragment(request, template, **values), status)
 
@@ -76,15 +85,16 @@ class Context:
             "navigation": self._navigation if session else (),
             "notices": session.take_notices() if session else (),
             "path": request.url.path,
-            "user": session.user if session else None,
-            "signed_in": session is not None,
+            "session": session,
         }
         return self._templates.get_template(template).render(given | values)
 
-    def redirect(self, request: Request, path: str, notice: str = "") -> Response:
-        """After a POST: show another page, with the notice."""
+    def redirect(self, request: Request, path: str, notice: str = "", problem: ReedError | None = None) -> Response:
+        """After a POST: show another page, with what was done, or what was not and why."""
         if notice:
             session_of(request).notice(notice)
+        if problem:
+            session_of(request).notice(str(problem), "problem")
         return RedirectResponse(path, 303)
 
     def json(self, value: Any, status: int = 200) -> JSONResponse:

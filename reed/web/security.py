@@ -3,6 +3,7 @@
     Host          a name of this server            421   a page of another site whose name points here (DNS rebinding)
     Origin        this server's, on a POST         403   a form of another site
     cookie        a session, except for PUBLIC     401   somebody who was not given the link
+      or proxy    a trusted one that names the user      somebody who names another user
     body          a form of at most MAX_BODY       413, 415
     CSRF token    that of the session, on a POST   403   a form of another site, in browsers without the above
 
@@ -21,8 +22,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reed.errors import ReedError
 from reed.web.context import Context
+from reed.web.proxy import Proxy, Refused
 from reed.web.sessions import Session
 
 MAX_BODY = 16 * 1024 * 1024
@@ -45,18 +46,13 @@ HEADERS = {
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-class Refused(ReedError):
-    def __init__(self, status: int, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-
-
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who is let in. `hosts` are the values of Host that name this server; `cookie` is the name of the cookie."""
 
     hosts: frozenset[str]
     cookie: str
+    proxy: Proxy | None = None
 
 
 class Guard:
@@ -78,7 +74,10 @@ class Guard:
             return
         except Refused as refused:
             app = self._refusal(request, refused)
-        await app(scope, receive, _with_headers(send))
+        added = _RAW_HEADERS
+        if "reed.new_session" in scope:
+            added = [*added, (b"set-cookie", cookie_of(request, self._access, scope["reed.new_session"]).encode())]
+        await app(scope, receive, _with_headers(send, added))
 
     async def _admit(self, request: Request) -> Receive:
         """Raises Refused. Returns what the page may receive."""
@@ -94,22 +93,36 @@ class Guard:
                 raise Refused(405, f"{request.method} is not possible here")
             return request.receive
         session = self._session(request)
-        if session is None:
-            hint = "open the link that `reed web` printed when it was started; `kill -USR1` makes it print a new one"
-            raise Refused(401, "you are not signed in", hint=hint)
         request.scope["reed.session"] = session
         if request.method in _SAFE_METHODS:
             return request.receive
         return await _read_form(request, session)
 
-    def _session(self, request: Request) -> Session | None:
+    def _session(self, request: Request) -> Session:
+        """Raises Refused."""
+        sessions, proxy = self._context.sessions, self._access.proxy
         token = _cookie(request, self._access.cookie)
-        return self._context.sessions.find(token) if token else None
+        session = sessions.find(token) if token else None
+        if proxy is not None:
+            user = proxy.user_of(request)
+            if session is None or session.user != user:
+                session = sessions.begin(user)
+                request.scope["reed.new_session"] = session
+        if session is None:
+            hint = "open the link that `reed web` printed when it was started; `kill -USR1` makes it print a new one"
+            raise Refused(401, "you are not signed in", hint=hint)
+        return session
 
     def _refusal(self, request: Request, refused: Refused) -> Response:
         if refused.status == 421:  # nothing of this server is shown to another site
             return PlainTextResponse(f"{refused}\n", 421)
         return self._context.error(request, refused, refused.status)
+
+
+def cookie_of(request: Request, access: Access, session: Session) -> str:
+    """The header Set-Cookie that signs in."""
+    is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    return f"{access.cookie}={session.token}; HttpOnly; SameSite=Strict; Path=/{'; Secure' if is_secure else ''}"
 
 
 def _check_origin(request: Request, host: str) -> None:
@@ -152,13 +165,13 @@ def _cookie(request: Request, name: str) -> str:
     return ""
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, added: list[tuple[bytes, bytes]]) -> Send:
     replaced = {name for name, _ in _RAW_HEADERS}
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [header for header in message.get("headers", ()) if header[0].lower() not in replaced]
-            message = {**message, "headers": [*headers, *_RAW_HEADERS]}
+            message = {**message, "headers": [*headers, *added]}
         await send(message)
 
     return wrapped

@@ -12,6 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 IDLE_SECONDS = 12 * 3600.0
 LINK_SECONDS = 24 * 3600.0
@@ -20,21 +21,28 @@ _MAX_LINKS = 100
 _MAX_NOTICES = 20
 
 
+class User(NamedTuple):
+    """Named by a proxy. The core gives a connection of it the permissions of the group (CONNECTION_ASSUME)."""
+
+    name: str
+    group: str
+
+
 @dataclass(slots=True)
 class Session:
     """`user` is None for the operator, who has the permissions of this process."""
 
     token: str
-    user: str | None
+    user: User | None
     used_at: float
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    notices: list[str] = field(default_factory=list)
+    notices: list[tuple[str, str]] = field(default_factory=list)  # ("done" or "problem", text)
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, kind: str = "done") -> None:
         """For the next page that is shown."""
-        self.notices = [*self.notices, text][-_MAX_NOTICES:]
+        self.notices = [*self.notices, (kind, text)][-_MAX_NOTICES:]
 
-    def take_notices(self) -> list[str]:
+    def take_notices(self) -> list[tuple[str, str]]:
         taken, self.notices = self.notices, []
         return taken
 
@@ -60,7 +68,7 @@ class Sessions:
             return None
         return self.begin(None)
 
-    def begin(self, user: str | None) -> Session:
+    def begin(self, user: User | None) -> Session:
         session = Session(secrets.token_urlsafe(32), user, self._now())
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]

@@ -35,6 +35,11 @@ class CallOrigin:
     origin = Origin("somebody", 1)
     buffered_bytes = 0
 
+    input_bytes = 0
+
+    def begin_input(self, size: int) -> None:
+        self.input_bytes += size
+
     def __init__(self, quotas: Quotas) -> None:
         self.answers: list[bytes] = []
         self.usage = quotas.enter(self, EDITOR)
@@ -44,6 +49,8 @@ class CallOrigin:
         assert self.newest is not None
         assert self.newest.response is not None
         self.answers.append(b"".join(self.newest.response))
+
+    def end_async(self, call: Call, response: tuple[bytes, ...]) -> None: ...
 
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 

@@ -35,7 +35,7 @@ FOR_OPERATORS = {
 }
 NOT_IN_LUA = {**FOR_OPERATORS, Command.REGISTRY_CHECK: "checks a whole store for an operator"}
 NOT_IN_RUST = FOR_OPERATORS
-SHOW_COMMANDS = {"decode.py", "plugin_explain.py", "monitor.py"}  # modules of the command line that send none of these
+SHOW_COMMANDS = {"monitor.py"}  # modules of the command line that send none of these
 
 for_plugins = {command for command in Command if command.permission} - BY_THE_SDK_ITSELF
 

@@ -60,6 +60,7 @@ class Writes(Restores):
                         lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
+                        patience=1,  # it has little to do: if it takes long, the database is away
                     )
                     return
                 limits = self._types.limits
@@ -105,7 +106,8 @@ class Writes(Restores):
                     operation.guard(check)
 
                 if operation.is_fresh:
-                    self._reader.ask("bond_of", params(above.id, below.id), found, operation.refuse)
+                    bonded = params(above.id, below.id)
+                    self._reader.ask("bond_of", bonded, found, operation.refuse, operation.until)
                 else:
                     write()
 

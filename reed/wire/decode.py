@@ -1,4 +1,4 @@
-"""Decode a monitored frame.
+"""Decodes a monitored frame for people.
 
 request    SNIPPET_GET     ref=blog/intro
 response   SNIPPET_GET     status=404 error_code=ERR_NOT_FOUND message=…
@@ -10,7 +10,7 @@ signal     HEALTH_CHECK    plugin_name=simple-seo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
@@ -20,11 +20,29 @@ from reed.wire.commands import record_of
 from reed.wire.monitor import IN, Monitored
 from reed.wire.structs import Bytes
 
+_MAX_FIELD = 400  # characters
+
 
 class Decoded(NamedTuple):
     kind: str  # request, response, call, answer or signal
     what: str
     fields: dict[str, Any]
+
+
+def action_names(plugins: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+    """Those of PLUGIN_LIST, for `decode`."""
+    return {
+        (plugin["name"], action["command_id"]): name for plugin in plugins for name, action in plugin["actions"].items()
+    }
+
+
+def learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
+    """Add those of a plugin that registers."""
+    decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
+    manifest = decoded.fields.get("manifest") if decoded else None
+    for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
+        if isinstance(action, dict) and isinstance(action.get("command_id"), int):
+            actions[frame.peer.removeprefix("plugin "), action["command_id"]] = name
 
 
 def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
@@ -45,6 +63,16 @@ def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
     if frame.flags & Flag.SIGNAL and fields.get("signal_type") in set(Signal):
         return Decoded("signal", Signal(fields.pop("signal_type")).name, fields)
     return Decoded("request", what, fields)
+
+
+def one_line(fields: Mapping[str, Any]) -> str:
+    """ "ref=blog/intro version=3"; long values are cut."""
+    return " ".join(f"{name}={_shown(value)}" for name, value in fields.items() if value != "")
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= _MAX_FIELD else f"{text[:_MAX_FIELD]}… ({len(text)} characters)"
 
 
 def _call_fields(frame: Monitored, *, is_response: bool) -> dict[str, Any]:
