@@ -61,6 +61,8 @@ SUCCESSES = [
     ["store", "status", "sqlite:other"],
     ["store", "copy", "sqlite:other", "sqlite:third"],
     ["store", "check", "sqlite:other", "sqlite:third"],
+    ["backup", "create", "site.tar"],
+    ["backup", "restore", "site.tar", "--data-dir", "restored"],
     ["completion", "bash"],
     ["restart"],
     ["-v"],
@@ -190,4 +192,4 @@ def test_a_full_standard_output_is_reported_on_stderr(site_folder):
             [sys.executable, "-m", "reed", "--runtime-dir", str(site_folder / "run"), "status", "--json"],
             stdout=full, stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=20,
         )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (1, b"reed: No space left on device\n")
+    assert (ran.returncode, ran.stderr) == (1, b"reed: standard output: No space left on device\n")
