@@ -3,8 +3,8 @@
     Host          a name of this server            421   a page of another site whose name points here (DNS rebinding)
     Origin        this server's, on a POST         403   a form of another site
     cookie        a session, except for PUBLIC     401   somebody who was not given the link
-                  or for METRICS its bearer token
       or proxy    a trusted one that names the user      somebody who names another user
+      or token    for METRICS, as a bearer               a program that was not given it
     body          a form of at most MAX_BODY       413, 415
     CSRF token    that of the session, on a POST   403   a form of another site, in browsers without the above
 
