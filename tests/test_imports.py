@@ -26,6 +26,7 @@ ARROWS = {
     "core_process": "errors process_handle",
     "runtime_paths": "",
     "text": "",
+    "atomic_file": "",
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
@@ -36,8 +37,9 @@ ARROWS = {
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors sandbox lua",
-    "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
-    " sandbox",
+    "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
+    " peer_log text sandbox",
+    "plugin_packages": "errors config plugin_types supervision wire",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
@@ -47,8 +49,8 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing text",
+    "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
+    " plugin_types client plugin_packages serve scaffold store testing text",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

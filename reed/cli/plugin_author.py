@@ -71,7 +71,7 @@ def _language(args: Args, name: str) -> str:
 
 def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
     """RegistryError if the file is missing or invalid, or already has the row."""
-    from reed.cli.output_file import update_file
+    from reed.atomic_file import update_file
     from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:

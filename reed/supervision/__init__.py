@@ -3,5 +3,6 @@
 configuration   registry_csv, manifest (plugin.yaml), discovery of folders, launch_spec, permissions
 life cycle      lifecycle (the table), supervisor, plugin, replacement, row_changes, reload_report, timers, status
 processes       plugin_process, watched_process, output, pidfile, adoption, orphans
+installation    changes a plugin's folder and row (registry_edit) together
 callbacks       the interface to the core, which has the sockets and calls
 """
