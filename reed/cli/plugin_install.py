@@ -100,7 +100,7 @@ def upgrade(args: Args, output: Output) -> int:
     source = find(args.arg("PLUGIN"), site.config.plugin_dirs, new_version=True)
     if source.kind is Kind.IN_PLACE:
         raise ReedError(f"{source.path} is the installed plugin", hint="`reed plugin reload` applies its changes")
-    with Staging(site.upgrade_folder(source.path, args.arg("PLUGIN"))) as staging:
+    with Staging(site.upgrade_folder(source.path)) as staging:
         package = copied(source, staging.new)
         name, request = package.name, request_of(package.manifest, package.type)
         row = site.row(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from reed.plugin_packages.request import Request
 from reed.plugin_packages.source import Package, checked, is_same, own_folders
 from reed.supervision import installation, registry_csv, registry_edit
 from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.wire.identifiers import SLUG
 
 _AT_REST = {"stopped", "failed"}
 
@@ -46,16 +48,18 @@ class PluginSite:
         return ",true," in registry_edit.find_line(self.registry.read_bytes(), name)
 
     def own_folder(self, name: str) -> Path | None:
-        """Not that of a bundled plugin."""
+        """Not that of a bundled plugin; None for what is no name, such as a path."""
+        if not re.fullmatch(SLUG, name):
+            return None
         found = (folder / name for folder in own_folders(self.config.plugin_dirs))
         return next((path for path in found if path.is_dir()), None)
 
     def place(self, name: str) -> Path | str:
         return self.short(self.own_folder(name) or self.folder / name)
 
-    def upgrade_folder(self, source: Path, given: str) -> Path:
-        """The plugin folder in which the new version is put."""
-        own = self.own_folder(given) or self.own_folder(source.name)
+    def upgrade_folder(self, source: Path) -> Path:
+        """The plugin folder in which the new version is put: that of the present one, or the first."""
+        own = self.own_folder(source.name)
         return own.parent if own else self.folder
 
     def installed(self, name: str) -> Package | None:
