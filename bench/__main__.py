@@ -5,6 +5,7 @@ python -m bench get call           those rows alone     --quick    fewer rounds:
 python -m bench check              instructions and ratios beside the last record: for CI
 python -m bench scale              how cost grows as work grows, with plots
 python -m bench stalls             how long one request can hold the loop, by kind
+python -m bench searches           GETs beside long searches and a reindex, with one worker and two
 python -m bench stores --postgres  one and two cores on PostgreSQL, and SQLite beside
 """
 
@@ -38,6 +39,10 @@ def main(words: list[str]) -> int:
         from bench.stalls import table as stalls
 
         return stalls.main(words[1:])
+    if words[:1] == ["searches"]:
+        from bench import searches
+
+        return searches.main(words[1:])
     if words[:1] == ["stores"]:
         from bench import stores
 

@@ -21,6 +21,7 @@ import reed.cli
 from reed.core.router import Router
 from reed.loop.loop import Loop
 from reed.store.sqlite.transaction import Transaction
+from reed.workers.pool import WorkerPool
 
 RESET, WRITE = signal.SIGRTMIN, signal.SIGRTMIN + 1
 _LEAST = 0.0003  # seconds of a part that is named
@@ -64,6 +65,7 @@ def _install() -> None:
     _wrap(Loop, "_commit", lambda *_: "commit")
     _wrap(Loop, "_flush_and_close", lambda *_: "send and close")
     _wrap(Loop, "_call", lambda _, callback: _name_of(callback))
+    _wrap(WorkerPool, "_deliver", lambda _, job, *__: f"answer of {job.kind}")
     _wrap(Router, "dispatch", lambda _, call, __: f"command {call.command_id:02X}")
     _wrap(Transaction, "_sync", lambda _, statement: statement)
     gc.callbacks.append(_on_collection)

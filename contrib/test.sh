@@ -71,6 +71,9 @@ say "install the wheel"
 if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[postgres]"; then
     echo "left out: psycopg cannot be installed, and so nothing of PostgreSQL is tested"
 fi
+if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[web]"; then
+    echo "left out: Starlette, uvicorn or Jinja2 cannot be installed, and so nothing of reed web is tested"
+fi
 PATH=$work/venv/bin:$PATH
 export PATH
 

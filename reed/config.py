@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 from reed.document import Node, read
 from reed.errors import ConfigError, ReedError, nearest
@@ -19,7 +19,8 @@ from reed.readers import entries, items, one_of, path, plain, record, seconds, s
 from reed.store.setting import SQLITE, StoreSetting
 from reed.store.setting import parse as parse_store
 
-__all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Timing", "load", "unknown_variables"]
+__all__ = ["Config", "Group", "Limits", "PluginConfig", "PluginLimits", "Setting", "Timing"]
+__all__ += ["config_file", "load", "load_explained", "unknown_variables"]
 
 KB = 1024
 MB = 1024 * KB
@@ -151,21 +152,94 @@ class Config:
         return self.plugins.get(name) or PluginConfig()
 
 
+Source = Literal["default", "file", "variable", "option"]
+
+
+class Setting(NamedTuple):
+    """A value of the settings, with where it comes from."""
+
+    name: str  # "limits.payload", "groups.editor.users"
+    value: Any  # as JSON; sizes are bytes, times seconds
+    source: Source
+    place: str  # "/srv/site/reed.yaml:3", "REED_DATA_DIR", "--data-dir"; "" for a default
+
+
 def load(
     config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
 ) -> Config:
     """`overrides` are the flags by field, {"limits.payload": …}; None: not given. Raises ConfigError."""
+    return _config(_merged(config_path, environ, overrides))
+
+
+def load_explained(
+    config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[Config, list[Setting]]:
+    """As `load`; also every setting in the order of the reference, with where it comes from."""
+    tree = _merged(config_path, environ, overrides)
+    config = _config(tree)
+    return config, list(_settings(config, tree, ""))
+
+
+def config_file(config_path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str | None:
+    """The absolute path of the file; None: there is none."""
     file = config_path or environ.get("REED_CONFIG") or (DEFAULT_FILE if os.path.exists(DEFAULT_FILE) else None)
-    tree = read(os.path.abspath(file), ConfigError) if file else Node({}, "", "", ConfigError)
+    return os.path.abspath(file) if file else None
+
+
+def _merged(
+    config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Node:
+    """The file's tree with the variables and flags over it."""
+    file = config_file(config_path, environ)
+    tree = read(file, ConfigError) if file else Node({}, "", "", ConfigError)
     for name in _names(Config):
         if value := environ.get(_variable(name)):
             tree = _override(tree, name, value.split(os.pathsep) if name == "plugin_dirs" else value, _variable(name))
     for name, given in overrides.items():
         if given is not None:
             tree = _override(tree, name, given, _flag(name))
+    return tree
+
+
+def _config(tree: Node) -> Config:
     found = record(Config)(tree)
     own = (folder for folder in found.plugin_dirs if folder != BUNDLED_PLUGINS)
     return replace(found, plugin_dirs=(*own, BUNDLED_PLUGINS))
+
+
+def _settings(value: Any, tree: Node | None, above: str) -> Iterator[Setting]:
+    """Those of a dataclass, or of a mapping by name; `tree` is what was given for it."""
+    given = tree.mapping if tree is not None else {}
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        pairs = [(each.name, getattr(value, each.name)) for each in fields(value)]
+    for name, found in pairs:
+        path, node = above + name, given.get(name)
+        is_mapping = isinstance(found, dict) and name in {"groups", "plugins", "settings"} and found
+        if is_mapping or isinstance(found, (Limits, Timing, Group, PluginConfig, PluginLimits)):
+            yield from _settings(found, node, f"{path}.")
+        else:
+            yield Setting(path, _shown(found), *_source(node))
+
+
+def _source(node: Node | None) -> tuple[Source, str]:
+    if node is None:
+        return "default", ""
+    if not node.line and not node.key_line:  # merged over the file
+        return ("option" if node.path.startswith("-") else "variable"), node.path
+    return "file", f"{node.path}:{node.key_line or node.line}"
+
+
+def _shown(value: Any) -> Any:
+    """As JSON."""
+    if isinstance(value, Node):
+        return value.value
+    if isinstance(value, (Path, StoreSetting)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_shown(each) for each in value]
+    return value
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:

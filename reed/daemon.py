@@ -21,7 +21,7 @@ from reed.config import Config
 from reed.core import json_checks
 from reed.core.calls import Caller, Handler
 from reed.core.client_listener import ClientListener
-from reed.core.commands import content, plugins
+from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
 from reed.core.identity import Identity
@@ -221,6 +221,7 @@ class Daemon:
 
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handler]:
         return {
+            **connections.handlers(self._identity, self._context.log),
             **content.handlers(self.store, self._hooks.filters, cache),
             **plugins.handlers(
                 self.store,

@@ -18,6 +18,7 @@ from reed.errors import FileError
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+MAX_VALUES = 1000  # keys not counted; the core's loop reads them in 10 ms
 
 _NOTHING = ("", "~", "null")
 
@@ -109,6 +110,7 @@ class _Reader:
         self._events = events
         self._path = path
         self._error = error
+        self._left = MAX_VALUES
 
     def document(self) -> Node | None:
         root = None
@@ -133,10 +135,16 @@ class _Reader:
         inside = self._list if kind == "SequenceStartEvent" else self._mapping
         return self._node(event, field, inside(field, depth + 1), key=key)
 
+    def _counted(self, event: Any, field: str, depth: int, key: Node | None = None) -> Node:
+        self._left -= 1
+        if self._left < 0:
+            raise self._node(event, "").wrong(f"has more than {MAX_VALUES} values")
+        return self._value(event, field, depth, key)
+
     def _list(self, field: str, depth: int) -> list[Node]:
         found: list[Node] = []
         while type(event := next(self._events)).__name__ != "SequenceEndEvent":
-            found.append(self._value(event, f"{field}[{len(found)}]", depth))
+            found.append(self._counted(event, f"{field}[{len(found)}]", depth))
         return found
 
     def _mapping(self, field: str, depth: int) -> dict[str, Node]:
@@ -148,7 +156,7 @@ class _Reader:
             if key.value in found:
                 raise key.wrong(f"duplicate key {key.value!r}", f"first on line {found[key.value].key_line}")
             name = f"{field}.{key.value}" if field else key.value
-            found[key.value] = self._value(next(self._events), name, depth, key)
+            found[key.value] = self._counted(next(self._events), name, depth, key)
         return found
 
     def _node(

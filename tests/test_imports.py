@@ -27,6 +27,7 @@ ARROWS = {
     "runtime_paths": "",
     "text": "",
     "atomic_file": "",
+    "figures": "",
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
@@ -49,8 +50,9 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
     "serve": "errors system_calls process_handle config store supervision daemon log_file text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
+    "web": "errors runtime_paths wire client figures text",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
-    " plugin_types client plugin_packages serve scaffold store testing text",
+    " plugin_types client plugin_packages serve scaffold store testing figures text web",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
@@ -67,6 +69,10 @@ ONLY_IN = {
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "jinja2": {"web"},
+    "anyio": {"web"},
     "logging": {
         "peer_log.py",
         "log_file.py",
@@ -75,7 +81,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"lua", "cli"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"lua", "cli", "web"}  # plugin processes and commands are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 

@@ -50,7 +50,7 @@ def measure(run: Run) -> list[Line]:
     with site(in_memory=True) as place:
         file = place.folder / "turns.json"
         place.environ["BENCH_TURNS"] = str(file)
-        _measure_turns(place)
+        measure_turns(place)
         names = [f"worker-{number}" for number in range(PLUGINS)]
         place.set_rows([(name, "lua") for name in names])
         for name in names:
@@ -61,21 +61,21 @@ def measure(run: Run) -> list[Line]:
             before = client.stats()["loop"]
             os.kill(place.pid, RESET)
             done = _load(place, path, ids, names, SECONDS * min(1.0, 3 * run.part))
-            loop, found = client.stats()["loop"], _written(place.pid, file)
+            loop, found = client.stats()["loop"], written(place.pid, file)
     turns = [late - early for late, early in zip(loop["histogram"], before["histogram"], strict=True)]
     note = ", ".join(f"{count} {name}" for name, count in done.items())
     print(f"  under load: {note}; {sum(turns)} turns")
     for milliseconds, parts in found["longest"][:_SHOWN]:
         print(f"  {milliseconds:6.1f} ms: " + ", ".join(f"{name} {used:.1f}" for name, used in parts))
     return [
-        Line(f"{WORK}, processor time, p99.9", _quantile_of_tenths(found["tenths"], 0.999), "ms", goal=5.0),
+        Line(f"{WORK}, processor time, p99.9", quantile_of_tenths(found["tenths"], 0.999), "ms", goal=5.0),
         Line(f"{WORK}, by the clock, p99.9", min(quantile(turns, 0.999), loop["turn_ms"]["longest"]), "ms"),
         Line(f"{WORK}, by the clock, the longest", loop["turn_ms"]["longest"], "ms"),
         Line("  longest wait of a turn for the disk", loop["disk_longest_ms"], "ms"),
     ]
 
 
-def _measure_turns(place: Site) -> None:
+def measure_turns(place: Site) -> None:
     """Have turn_shares.py run `reed serve`."""
     command = place.command
 
@@ -87,7 +87,7 @@ def _measure_turns(place: Site) -> None:
     place.command = measured  # type: ignore[method-assign]
 
 
-def _written(core: int, file: Path) -> dict[str, Any]:
+def written(core: int, file: Path) -> dict[str, Any]:
     os.kill(core, WRITE)
     give_up = time.monotonic() + 10
     while not file.exists() and time.monotonic() < give_up:
@@ -96,7 +96,7 @@ def _written(core: int, file: Path) -> dict[str, Any]:
     return written
 
 
-def _quantile_of_tenths(tenths: list[int], part: float) -> float:
+def quantile_of_tenths(tenths: list[int], part: float) -> float:
     left = part * sum(tenths)
     for number, count in enumerate(tenths):
         left -= count

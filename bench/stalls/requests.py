@@ -208,7 +208,21 @@ def _floods() -> list[Kind]:
         client.registry_define("plain", PLAIN)
         store_many(client, "plain", 5_000, lambda number: {"title": f"{number}", "body": "some words of a page"})
 
-    return [Kind("flood: 20,000 GETs in flight", gets), Kind("flood: 5,000 CREATEs in flight", creates)]
+    def creates_behind_a_long_one(client: Client) -> None:
+        long = SnippetCreate("plain", "", json.dumps({"body": "word " * 100_000}).encode()).pack()
+        short = SnippetCreate("plain", "", json.dumps({"title": "t", "body": "some words of a page"}).encode()).pack()
+        send_all(client, [Request(Command.SNIPPET_CREATE, payload) for payload in (long, *[short] * 900)])
+
+    return [
+        Kind("flood: 20,000 GETs in flight", gets),
+        Kind("flood: 5,000 CREATEs in flight", creates),
+        Kind(
+            "flood: 900 CREATEs behind a long one",
+            creates_behind_a_long_one,
+            lambda client: client.registry_define("plain", PLAIN),
+            500_000,
+        ),
+    ]
 
 
 def store_many(client: Client, type_name: str, count: int, content: Callable[[int], Any]) -> list[str]:

@@ -147,6 +147,11 @@ def measure(tree: Path, wanted: list[Kind]) -> dict[str, Stall]:
     return found
 
 
+def _together(name: str, stall: Stall) -> str:
+    waited = f"another client waited {stall.p999 * 1e3:.1f} ms at p99.9, {stall.wait * 1e3:.0f} ms at most"
+    return f"{name}: longest turn {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.0f} MB; {waited}"
+
+
 def main(words: list[str]) -> int:
     from bench.stalls import together  # which measures with this module's Core
 
@@ -160,12 +165,10 @@ def main(words: list[str]) -> int:
     found = {name: measure(tree, wanted) for name, tree in trees.items()}
     print(_table(wanted, found))
     if not named:
+        small = [kind for kind in wanted if kind.payload <= MB]
         for name, tree in trees.items():
-            stall = together.measure(tree, wanted)
-            waited = f"another client waited {stall.p999 * 1e3:.1f} ms at p99.9, {stall.wait * 1e3:.0f} ms at most"
-            print(
-                f"{together.NAME} {name}: longest turn {stall.turn * 1e3:.1f} ms, {stall.grown / MB:.0f} MB; {waited}"
-            )
+            print(_together(f"{together.NAME} {name}", together.measure(tree, wanted)))
+            print(_together(f"those of at most 1 MB {name}", together.measure(tree, small)))
     return 0
 
 

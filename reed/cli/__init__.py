@@ -24,8 +24,10 @@ COMMANDS = {
     "stop": ("core", "stop the core and its plugins"),
     "restart": ("core", "restart the core with new code and settings; plugins keep running"),
     "status": ("core", "figures of the core"),
-    "registry": ("registry", "types: define, get, list"),
-    "snippet": ("snippet", "content: create, get, update, rename, delete, list"),
+    "config": ("config", "the settings, and where each comes from"),
+    "logs": ("logs", "the log of the core"),
+    "registry": ("registry", "types: define, get, list, delete"),
+    "snippet": ("snippet", "content: create, get, edit, update, rename, delete, list"),
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "full-text search"),
     "index": ("search", "rebuild the search index"),
@@ -39,6 +41,7 @@ COMMANDS = {
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
     "top": ("top", "live view of the core and its plugins"),
+    "web": ("web", "pages for a browser on this machine"),
     "completion": ("completion", "shell completion for bash, zsh and fish"),
 }
 

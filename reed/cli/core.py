@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reed.cli.output import Output, duration, plural, plurals, print_error, size
+from reed.cli.output import Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
+from reed.figures import duration, plural, plurals, size
 
 
 def serve(args: Args, output: Output) -> int:
@@ -35,7 +36,7 @@ def start(args: Args, output: Output) -> int:
     unknown = {} if output.as_json else unknown_variables(os.environ)
     for name, hint in unknown.items():
         print_error(f"warning: unknown variable {name}; {hint}")
-    names = ("--runtime-dir", *(option.name for option in _SETTINGS))
+    names = ("--runtime-dir", *(option.name for option in SETTINGS))
     pid = launch(settings, [f"{name}={value}" for name in names for value in args.texts(name)])
     folder = used_folder(settings.runtime_dir)
     value = {"pid": pid, "runtime_dir": folder, "data_dir": str(settings.data_dir)}
@@ -125,7 +126,7 @@ def init(args: Args, output: Output) -> int:
     return 0
 
 
-_SETTINGS = (
+SETTINGS = (
     Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
     Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE; sqlite, in the data folder)"),
     REGISTRY,
@@ -146,14 +147,14 @@ SUBCOMMANDS = {
         "",
         "Run the core in the foreground",
         (
-            *_SETTINGS,
+            *SETTINGS,
             Option("--check", help="check code, settings, registry, manifests and REED_ variables; start nothing"),
         ),
         """
 It logs to stderr. SIGTERM and Ctrl-C stop the core and its plugins, SIGHUP reloads plugin-registry.csv and reopens the
 log file, SIGUSR2 restarts the core (`reed restart`).""",
     ),
-    "start": Subcommand(start, "", "Run the core in the background; it logs to core.log in the data folder", _SETTINGS),
+    "start": Subcommand(start, "", "Run the core in the background; it logs to core.log in the data folder", SETTINGS),
     "stop": Subcommand(stop, "", "Stop the core and its plugins; returns when they have exited"),
     "restart": Subcommand(
         restart,

@@ -87,9 +87,8 @@ def restart(runtime_dir: str) -> int:
 def _find_core(runtime_dir: str) -> tuple[int, int]:
     """Returns pid and start time."""
     require_proc()
-    path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
-        found = _read_pid_file(path)
+        found = _read_pid_file(runtime_dir)
     except PermissionError as error:
         raise ReedError(
             f"{error.filename}: permission denied; the folder belongs to user {owner(runtime_dir)}",
@@ -98,6 +97,13 @@ def _find_core(runtime_dir: str) -> tuple[int, int]:
     if found is None or not runs(*found):
         raise _not_found(runtime_dir, found)
     return found
+
+
+def find_process(runtime_dir: str) -> tuple[int, int] | None:
+    """Pid and start time of the core's process; None if it does not run, or not in this PID namespace. Raises
+    OSError."""
+    found = _read_pid_file(runtime_dir)
+    return found if found is not None and runs(*found) else None
 
 
 def _not_found(runtime_dir: str, found: tuple[int, int] | None) -> ReedError:
@@ -138,7 +144,8 @@ def _signal(process: ProcessHandle, number: signal.Signals) -> bool:
     return True
 
 
-def _read_pid_file(path: Path) -> tuple[int, int] | None:
+def _read_pid_file(runtime_dir: str) -> tuple[int, int] | None:
+    path = Path(used_folder(runtime_dir)) / "pid" / "core.pid"
     try:
         pid, started = map(int, path.read_text("ascii").split())
     except (FileNotFoundError, NotADirectoryError, ValueError):

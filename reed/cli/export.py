@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from reed.cli.options import connect
-from reed.cli.output import Output, plurals
+from reed.cli.output import Output
 from reed.cli.output_file import replacing
 from reed.cli.parse import Args, Option, Subcommand
 from reed.cli.progress import ProgressBar
 from reed.client import Client, Request
 from reed.errors import CallError, NotFound
+from reed.figures import plurals
 from reed.wire import jsonl
 from reed.wire.codes import Command
 from reed.wire.common import JsonResponse

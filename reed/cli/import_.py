@@ -10,12 +10,13 @@ from typing import BinaryIO
 
 from reed.cli.importer import Import, problems_as_json
 from reed.cli.options import connect, standard_input, without_bom
-from reed.cli.output import Output, plural
+from reed.cli.output import Output
 from reed.cli.parse import Args, Option, Subcommand, UsageError
 from reed.cli.plain_lines import Keys, Naming, NumberedLines, define_if_missing, require_field
 from reed.cli.progress import ProgressBar
 from reed.client import Request
 from reed.errors import ReedError
+from reed.figures import plural
 
 
 def import_file(args: Args, output: Output) -> int:

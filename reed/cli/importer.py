@@ -24,11 +24,12 @@ from reed.cli.import_update import (
     existing_snippet,
     update_request,
 )
-from reed.cli.output import plural, print_error
+from reed.cli.output import print_error
 from reed.cli.plain_lines import Keys, Naming, NumberedLines
 from reed.cli.progress import ProgressBar
 from reed.client import Client, Request
 from reed.errors import CallError, Conflict, FileError, Malformed, PermissionDenied
+from reed.figures import plural
 from reed.wire import jsonl
 from reed.wire.codes import Command
 from reed.wire.json_spans import exact

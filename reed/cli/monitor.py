@@ -6,18 +6,17 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reed.cli.decode import Decoded, decode
 from reed.cli.options import connect, runtime_dir
 from reed.cli.output import Output
 from reed.cli.output_file import appending
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
-from reed.wire.codes import Command
-from reed.wire.monitor import IN, Monitored
+from reed.wire.decode import Decoded, action_names, decode, learn_actions
+from reed.wire.monitor import IN, Monitored, MonitorStream
 
 _CHUNK = 256 * 1024
 _MAX_FIELD = 400  # characters
@@ -33,7 +32,7 @@ def monitor(args: Args, output: Output) -> int:
     printed = 0
     with appending(record) if record else contextlib.nullcontext() as recording:
         for frame, raw in frames:
-            _learn_actions(actions, frame)
+            learn_actions(actions, frame)
             if only and frame.peer != f"plugin {only}":
                 continue
             if recording is not None:
@@ -45,21 +44,14 @@ def monitor(args: Args, output: Output) -> int:
     return 0
 
 
-def records(chunks: Iterator[bytes]) -> Iterator[tuple[Monitored, memoryview]]:
+def records(chunks: Iterable[bytes]) -> Iterator[tuple[Monitored, bytes]]:
     """Each record, unpacked and raw; an incomplete last one is dropped."""
-    rest = b""
+    stream = MonitorStream()
     for chunk in chunks:
-        view = memoryview(rest + chunk)
-        while True:
-            frame, after = Monitored.unpack_from(view)
-            if frame is None:
-                break
-            yield frame, view[: len(view) - len(after)]
-            view = after
-        rest = bytes(view)
+        yield from stream.feed(chunk)
 
 
-def recorded(path: str) -> Iterator[tuple[Monitored, memoryview]]:
+def recorded(path: str) -> Iterator[tuple[Monitored, bytes]]:
     """The records of a file written by --record."""
     try:
         yield from records(_file_chunks(path))
@@ -99,17 +91,7 @@ def _actions(args: Args, only: str) -> dict[tuple[str, int], str]:
     names = [plugin["name"] for plugin in plugins]
     if only and only not in names:
         raise PluginNotFound(f"no plugin {only}", hint=nearest(only, names) or "`reed plugin list` lists all")
-    return {
-        (plugin["name"], action["command_id"]): name for plugin in plugins for name, action in plugin["actions"].items()
-    }
-
-
-def _learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
-    decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
-    manifest = decoded.fields.get("manifest") if decoded else None
-    for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
-        if isinstance(action, dict) and isinstance(action.get("command_id"), int):
-            actions[frame.peer.removeprefix("plugin "), action["command_id"]] = name
+    return action_names(plugins)
 
 
 def _print(frame: Monitored, decoded: Decoded, output: Output) -> None:

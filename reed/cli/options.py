@@ -37,10 +37,15 @@ def runtime_dir(args: Args) -> str:
 def config(args: Args) -> Config:
     from reed.config import load
 
+    return load(args.text("--config"), os.environ, overrides(args))
+
+
+def overrides(args: Args) -> dict[str, Any]:
+    """The settings that options give; None: not given."""
     names = ("runtime_dir", "data_dir", "store", "registry", "sandbox", "log_file", "log_level")
-    overrides: dict[str, Any] = {name: args.text(f"--{name.replace('_', '-')}") for name in names}
-    overrides["plugin_dirs"] = args.texts("--plugin-dir") or None
-    return load(args.text("--config"), os.environ, overrides)
+    found: dict[str, Any] = {name: args.text(f"--{name.replace('_', '-')}") for name in names}
+    found["plugin_dirs"] = args.texts("--plugin-dir") or None
+    return found
 
 
 def _sets_runtime_dir(path: str) -> bool:

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from reed.cli.options import connect, ref, standard_input
-from reed.cli.output import Column, Output, duration, error_as_json, milliseconds, print_error, size
+from reed.cli.output import Column, Output, error_as_json, print_error
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
-from reed.cli.plugin_explain import describe_sandbox, explain
+from reed.cli.plugin_explain import explain
 from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
 from reed.cli.plugin_logs import logs
 from reed.cli.plugin_package import PACKAGE_SUBCOMMANDS, list_available
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
+from reed.figures import duration, milliseconds, size
+from reed.supervision.explain import describe_sandbox
 from reed.text import safe
 from reed.wire.codes import Signal
 

@@ -43,7 +43,9 @@ def scaffold(args: Args, output: Output) -> int:
         output.json({**about, "row": line, "registered": args.has("--register"), "next": commands})
         return 0
     registry = _short(site.registry)
-    lines = [_short(folder / path) for path in files]
+    lines = [_short(folder / path) for path in files if not path.startswith("vendor/")]
+    if len(lines) < len(files):
+        lines.append(f"{_short(folder)}/vendor ({len(files) - len(lines)} files)")
     lines += ["", f"A row was added to {registry}:" if args.has("--register") else f"Add this row to {registry}:"]
     lines += [f"  {line}", ""]
     if not is_known:

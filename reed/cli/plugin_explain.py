@@ -8,8 +8,8 @@ from reed.cli.options import connect
 from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
 from reed.errors import PluginNotFound, nearest
+from reed.supervision.explain import answers, describe_sandbox
 from reed.text import safe_lines
-from reed.wire.codes import Command
 
 _COLUMNS = (
     Column("WHAT", "what", whole=True),
@@ -17,10 +17,6 @@ _COLUMNS = (
     Column("WHY", "why"),
     Column("TO CHANGE IT", "change"),
 )
-_ALWAYS_ALLOWED = {
-    Command.PLUGIN_REGISTER: "every plugin may, on its own socket",
-    Command.PLUGIN_SIGNAL: "only about itself, on its own socket; signals to others require the group admin",
-}
 
 
 def explain(args: Args, output: Output) -> int:
@@ -30,11 +26,11 @@ def explain(args: Args, output: Output) -> int:
         sandbox = core.stats()["sandbox"]
     if name not in plugins:
         raise PluginNotFound(f"no plugin {name}", hint=nearest(name, plugins) or "`reed plugin list` lists all")
-    answers = _answers(plugins[name], sandbox)
+    found = answers(plugins[name], sandbox)
     if not asked:
-        _show(plugins[name], answers, sandbox, output)
+        _show(plugins[name], found, sandbox, output)
         return 0
-    answer = _find(asked, answers)
+    answer = _find(asked, found)
     if output.as_json:
         output.json(answer)
     else:
@@ -45,27 +41,12 @@ def explain(args: Args, output: Output) -> int:
     return 0 if answer["may"] else 1
 
 
-def describe_sandbox(sandbox: dict[str, Any]) -> list[str]:
-    """A line with the active layers, and one for each missing layer."""
-    if sandbox["mode"] == "off":
-        return ["off: only rlimits and no_new_privs"]
-    layers = ["rlimits"]
-    if sandbox["no_new_privs"]:
-        layers.append("no_new_privs")
-    if sandbox["landlock"]:
-        layers.append(f"Landlock (ABI {sandbox['landlock']})")
-    if sandbox["seccomp"]:
-        layers.append("seccomp")
-    text = f"{sandbox['mode']}: {', '.join(layers)}{'' if sandbox['missing'] else ': all layers active'}"
-    return [text, *(f"missing: {layer}" for layer in sandbox["missing"])]
-
-
-def _show(plugin: dict[str, Any], answers: list[dict[str, Any]], sandbox: dict[str, Any], output: Output) -> None:
+def _show(plugin: dict[str, Any], found: list[dict[str, Any]], sandbox: dict[str, Any], output: Output) -> None:
     if output.as_json:
-        output.json({"name": plugin["name"], "answers": answers, "grounds": plugin["grounds"], "sandbox": sandbox})
+        output.json({"name": plugin["name"], "answers": found, "grounds": plugin["grounds"], "sandbox": sandbox})
         return
     output.info(f"{plugin['name']} ({plugin['type']} {plugin['version']}) is {plugin['state']}\n")
-    output.table(_COLUMNS, answers)
+    output.table(_COLUMNS, found)
     grounds = plugin["grounds"]
     output.info(f"\nrow       {grounds['row']}\nmanifest  {grounds['manifest'] or 'unreadable'}")
     output.info("callers   the group admin")
@@ -75,71 +56,14 @@ def _show(plugin: dict[str, Any], answers: list[dict[str, Any]], sandbox: dict[s
     output.info("sandbox   " + f"\n{'':10}".join(describe_sandbox(sandbox)))
 
 
-def _find(asked: str, answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _find(asked: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """Case, spaces, dots and dashes do not matter."""
     name = asked.lower().translate({ord(sign): "_" for sign in " .-"})
-    for answer in answers:
+    for answer in found:
         if name in (answer["what"].lower(), answer["permission"]):
             return answer
-    known = [answer["what"] for answer in answers] + [answer["permission"] for answer in answers]
+    known = [answer["what"] for answer in found] + [answer["permission"] for answer in found]
     raise UsageError(
         f"unknown command or permission {asked!r}",
         hint=nearest(name, [each.lower() for each in known]) or "`reed plugin explain NAME` lists all",
     )
-
-
-def _answers(plugin: dict[str, Any], sandbox: dict[str, Any]) -> list[dict[str, Any]]:
-    found = [_command(plugin, command) for command in Command]
-    found += [_files(plugin), _network(plugin, sandbox)]
-    return sorted(found, key=lambda answer: not answer["may"])
-
-
-def _answer(what: str, may: bool, why: str, change: str = "", permission: str = "") -> dict[str, Any]:
-    return {"what": what, "may": may, "why": why, "change": "" if may else change, "permission": permission}
-
-
-def _command(plugin: dict[str, Any], command: Command) -> dict[str, Any]:
-    if command in _ALWAYS_ALLOWED:
-        return _answer(command.name, True, _ALWAYS_ALLOWED[command])
-    if command.permission is None:
-        return _answer(command.name, False, "only users in the group admin may", "not possible for a plugin")
-    return _by_permission(plugin, command.name, command.permission)
-
-
-def _by_permission(plugin: dict[str, Any], what: str, permission: str) -> dict[str, Any]:
-    row = plugin["grounds"]["row"]
-    if permission in plugin["permissions"]:
-        return _answer(what, True, f"{permission} is in its row, {row}", permission=permission)
-    change = f"add {permission} to required_permissions in {row}, then `reed plugin reload`"
-    return _answer(what, False, f"{permission} is not in its row, {row}", change, permission)
-
-
-def _files(plugin: dict[str, Any]) -> dict[str, Any]:
-    answer = _by_permission(plugin, "FILE_WRITE", "file_write")
-    if answer["may"]:
-        answer["why"] += f": only {plugin['grounds']['data_dir']}"
-    return answer
-
-
-def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
-    """Requires a native plugin, `network` in its manifest, and the ports in reed.yaml."""
-    from reed.plugin_types import TYPES  # slow to import
-
-    grounds, what = plugin["grounds"], "NETWORK"
-    ports = ", ".join(map(str, grounds["allowed_ports"]))
-    setting = f"plugins.{plugin['name']}.network in reed.yaml"
-    if not TYPES[plugin["type"]].profile.executes:
-        why = f"plugins of type {plugin['type']} have no network"
-        return _answer(what, False, why, "not possible; write it as a native plugin")
-    if sandbox["mode"] == "off":
-        return _answer(what, True, "sandbox: off in reed.yaml restricts nothing")
-    if not grounds["asks_network"]:
-        ignored = f", so the ports {ports} in reed.yaml have no effect" if ports else ""
-        change = f"add network: REASON to {grounds['manifest']}, and ports to {setting}"
-        return _answer(what, False, f"its manifest does not request it{ignored}", change)
-    request = f"its manifest requests it ({grounds['asks_network']})"
-    if not ports:
-        return _answer(what, False, f"{request}, but reed.yaml allows no port", f"list the ports in {setting}")
-    if not sandbox["tcp"]:
-        return _answer(what, True, f"{request}, reed.yaml allows {ports}; this kernel cannot restrict ports")
-    return _answer(what, True, f"{request}, and {setting} allows {ports}")

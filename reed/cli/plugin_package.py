@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reed.cli.output import Column, Output, plural, print_error, size
+from reed.cli.output import Column, Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, Args, Option, Subcommand
+from reed.figures import plural, size
 
 
 def pack(args: Args, output: Output) -> int:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from reed.cli import fixtures
 from reed.cli.fifo_check import PEER, FifoCheck
-from reed.cli.output import plural
 from reed.cli.output_check import difference
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
+from reed.figures import plural
 from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType, Project
 from reed.supervision import discovery, manifest, registry_csv

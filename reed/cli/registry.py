@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from reed.cli.options import connect, json_input
-from reed.cli.output import Column, JsonContent, Output, plural, print_error
+from reed.cli.output import Column, JsonContent, Output, print_error
 from reed.cli.parse import Args, Option, Subcommand
 from reed.client import Client
 from reed.errors import PermissionDenied, UnknownCommand
+from reed.figures import plural
 from reed.text import safe
 from reed.wire.json_spans import members
 
@@ -61,6 +62,14 @@ def get(args: Args, output: Output) -> int:
     return 0
 
 
+def delete(args: Args, output: Output) -> int:
+    name = args.arg("NAME")
+    with connect(args) as core:
+        core.registry_delete(name)
+    output.done(f"type {name} deleted", {"name": name})
+    return 0
+
+
 def list_types(args: Args, output: Output) -> int:
     with connect(args) as core:
         types = [{"name": name, **json.loads(bytes(text))} for name, text in core.registry_list()]
@@ -91,5 +100,15 @@ Indexes are built before the command returns; a unique field with duplicate valu
   reed registry define page '{"schema": {"required": ["title"]}, "searchable": {"title": 3, "body": 1}}'""",
     ),
     "registry get": Subcommand(get, "NAME", "Print the definition of a type"),
+    "registry delete": Subcommand(
+        delete,
+        "NAME",
+        "Delete a type that has no snippets",
+        details="""
+A type with snippets is refused (409): delete them first.
+
+  reed snippet list --type draft
+  reed registry delete draft""",
+    ),
     "registry list": Subcommand(list_types, "", "List all types"),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from reed.cli.options import connect, ref
-from reed.cli.output import Column, Output, plural
+from reed.cli.output import Column, Output
 from reed.cli.parse import U32, Args, Option, Subcommand
+from reed.figures import plural
 
 
 def search(args: Args, output: Output) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 from reed.cli.options import connect, json_input, ref
-from reed.cli.output import Column, JsonContent, JsonText, Output, timestamp
-from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
+from reed.cli.output import Output
+from reed.cli.parse import U32, Args, Option, Subcommand
+from reed.cli.snippet_edit import edit
+from reed.cli.snippet_list import as_json, list_snippets
 from reed.client import Client
-from reed.errors import Conflict, Malformed, PermissionDenied
-from reed.wire.snippets import Record
+from reed.errors import Conflict, PermissionDenied
+from reed.figures import timestamp
 
 _MAX_ATTEMPTS = 5
 
@@ -90,61 +89,6 @@ def get(args: Args, output: Output) -> int:
     return 0
 
 
-def list_snippets(args: Args, output: Output) -> int:
-    limit, snippet_type = args.number("--limit"), args.text("--type") or ""
-    where = _conditions(args.texts("--where"))
-    if where is not None and not snippet_type:
-        raise UsageError("--where requires --type", hint="`reed registry list` lists the types")
-    rows: list[dict[str, Any]] = []
-    with connect(args) as core:
-        for record in core.snippets(snippet_type, min(limit or 100, 100), where):
-            if output.as_json or output.is_terminal:
-                rows.append(as_json(record) if output.as_json else _row(record))
-            else:
-                output.rows([[*record[:6], JsonText(str(record.content, "utf-8"))]])
-            limit -= 1
-            if limit == 0:
-                break
-    if output.as_json or output.is_terminal:
-        output.table(_LIST, rows)
-    return 0
-
-
-def _conditions(given: list[str]) -> bytes | None:
-    """FIELD=VALUE arguments as a JSON object."""
-    from reed.wire import strict_json
-
-    conditions: dict[str, bytes] = {}
-    for condition in given:
-        field, equals, value = condition.partition("=")
-        if not field or not equals:
-            raise UsageError(f"--where: expected FIELD=VALUE, found {condition!r}")
-        if field in conditions:
-            raise UsageError(f"--where: field {field} given twice", hint="all conditions must hold")
-        conditions[field] = os.fsencode(value)
-        try:
-            strict_json.loads(conditions[field])
-        except Malformed:
-            conditions[field] = strict_json.dumps(value)
-    pairs = [strict_json.dumps(field) + b":" + value for field, value in conditions.items()]
-    return b"{%b}" % b",".join(pairs) if pairs else None
-
-
-def as_json(record: Record) -> dict[str, Any]:
-    return {**record.json_fields(), "content": JsonContent(bytes(record.content))}
-
-
-def _row(record: Record) -> dict[str, Any]:
-    return {**record.json_fields(), "content": bytes(record.content[:200]).decode("utf-8", "ignore")}
-
-
-_LIST = (
-    Column("REF", "name|id", whole=True),
-    Column("TYPE", "type"),
-    Column("VERSION", "version", right=True),
-    Column("UPDATED", "updated_at", timestamp, shrink=2),
-    Column("CONTENT", "content", shrink=1),
-)
 _FILE = Option("--file", "F", "read the JSON from a file (.yaml too)")
 SUBCOMMANDS = {
     "snippet create": Subcommand(
@@ -176,6 +120,17 @@ Fields in the patch change, null removes a field, the others stay.
 
   reed snippet update blog/intro '{"title": "Introduction", "draft": null}' --if-version 2""",
     ),
+    "snippet edit": Subcommand(
+        edit,
+        "REF",
+        "Edit the content of a snippet in your editor",
+        details="""
+$VISUAL, else $EDITOR, gets the content as formatted JSON. Only the fields that you change are written, if the snippet
+still has the same version; nothing is written if you change nothing. If the core refuses the text, the command prints
+why, with the lines, and asks whether to edit again. The file with your text is removed only after it was written.
+
+  EDITOR=nano reed snippet edit blog/intro""",
+    ),
     "snippet rename": Subcommand(
         rename,
         "REF NAME",
@@ -195,6 +150,8 @@ NAME has at most 31 bytes; '' removes the name. Bonds stay; the version is incre
         (
             Option("--type", "T", "only snippets of this type"),
             Option("--where", "FIELD=VALUE", "only those whose field has this value; all must hold", many=True),
+            Option("--sort", "FIELD", "sort by created, updated, name or a field; FIELD:desc is the other way round"),
+            Option("--fields", "F,…", "print these: id, type, name, version, created, updated, content, or its fields"),
             Option("--limit", "N", "at most N (0, the default: all)", number=U32),
         ),
         """
@@ -204,6 +161,14 @@ JSON quotes make it a string in any case. Fields that the type declares indexed 
   reed snippet list --type page --where path=commands/hugo_completion_powershell
   reed snippet list --type page --where draft=false --where 'section="404"'
 
-Into a pipe, separated by tabs: id, type, name, version, created, updated (Unix microseconds), content.""",
+--sort and --fields name a top-level field, as title; content.name is the field of the content that is called name.
+Numbers come before strings, and snippets without the field last. The core lists in creation order, so any other order
+is made here from the whole list: up to 100,000 snippets and 512 MB, or any number with --limit.
+
+  reed snippet list --type page --sort updated:desc --limit 10
+  reed snippet list --type page --sort weight --fields name,title,weight
+
+Into a pipe, separated by tabs: the --fields, or id, type, name, version, created, updated (Unix microseconds),
+content.""",
     ),
 }

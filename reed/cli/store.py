@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reed.cli.options import config
-from reed.cli.output import Output, duration, flatten, plural, plurals, timestamp
+from reed.cli.output import Output, flatten
 from reed.cli.parse import CONFIG, Args, Option, Subcommand, UsageError
 from reed.cli.progress import ProgressBar
+from reed.figures import duration, plural, plurals, timestamp
 
 if TYPE_CHECKING:
     from reed.store.copying import Copied, Side

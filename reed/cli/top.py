@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reed.cli.core import pool_figures
 from reed.cli.options import connect
-from reed.cli.output import Output, duration, milliseconds, size
+from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import ReedError
+from reed.figures import duration, milliseconds, size
 from reed.text import safe
 
 if TYPE_CHECKING:

@@ -44,6 +44,18 @@ class Client(ClientConnection):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def assume(self, user: str, group: str) -> dict[str, Json]:
+        """Give up permissions for good, also for later connections of this client: it becomes `user` of `group`.
+
+        {"name","user","group","is_admin","permissions":[…]}. Once, and only for an admin; the log and `reed monitor`
+        name the Unix user and `user`. NotFound names the groups of reed.yaml. A client that is refused stays refused.
+        """
+        from reed.wire.requests import ConnectionAssume
+
+        answer = self._assume(ConnectionAssume(user, group).pack())
+        found: dict[str, Json] = json.loads(bytes(JsonResponse.unpack(answer).json))
+        return found
+
     # Snippets.
 
     def snippet_create(self, snippet_type: str, semantic_name: str, content: Json) -> str:
@@ -132,6 +144,10 @@ class Client(ClientConnection):
         `cursor` is the next `after`, "" at the end.
         """
         return self._json_object(Command.REGISTRY_CHECK, type_name, after, limit)
+
+    def registry_delete(self, type_name: str) -> None:
+        """Delete a type; Conflict while it has snippets."""
+        self._request(Command.REGISTRY_DELETE, type_name)
 
     def registry_list(self) -> list[Definition]:
         return [_own_definition(each) for each in self._request(Command.REGISTRY_LIST).definitions]

@@ -11,10 +11,11 @@ import os
 # Importing `socket` takes as long as this module: the command line would be slower.
 from _socket import AF_UNIX, MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from struct import pack
 
 from reed.client.pipeline import IDEMPOTENT, Pipeline, Request
-from reed.errors import CallError, CoreNotRunning, ReedError, Restarting, TooLarge
+from reed.errors import CallError, Conflict, CoreNotRunning, ReedError, Restarting, TooLarge
 from reed.runtime_paths import Address, used_folder
 from reed.wire import frames
 from reed.wire.codes import Command, Flag
@@ -60,6 +61,7 @@ class ClientConnection:
         self._scratch = memoryview(bytearray(_READ_SIZE))
         self._socket: socket | None = None
         self._buffer = ReceiveBuffer(_MAX_RESPONSE)
+        self._assumed = b""  # the payload of CONNECTION_ASSUME, sent first on every connection
         self._connected()
 
     def close(self) -> None:
@@ -230,7 +232,32 @@ class ClientConnection:
             sock.close()
             raise _cannot_connect(self.path, error) from None
         self._socket = sock
+        if self._assumed:
+            self._send_assumed(sock)
         return sock
+
+    def _assume(self, payload: bytes) -> bytes:
+        """Send CONNECTION_ASSUME now, and first on every later connection, which would have all permissions again."""
+        if self._assumed:
+            raise Conflict("this client is that of a user already", hint="make a Client for each user")
+        sock = self._connected()
+        self._assumed = payload  # also if it is refused: the caller wants less than this client has
+        return self._send_assumed(sock)
+
+    def _send_assumed(self, sock: socket) -> bytes:
+        """If it fails the connection is closed, and nothing else was sent."""
+        command = Command.CONNECTION_ASSUME
+        try:
+            with suppress(ConnectionError):  # a response that can still be read says why
+                sock.sendall(frames.encode(command, self._assumed))
+            return _payload(command, self._receive(sock, command))
+        except ConnectionEnded as error:
+            self.close()
+            error.unsent = True
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def _timed_out(self, command: int) -> NoAnswer:
         hint = "the core may still carry it out"

@@ -22,12 +22,13 @@ _ERROR_RESPONSE = int(Flag.RESPONSE | Flag.ERROR)
 
 
 class Caller(NamedTuple):
-    name: str  # for the log: "alice (uid 1000)", "plugin simple-seo"
+    name: str  # for the log: "alice", "plugin simple-seo", "www-data as anna"
     plugin: str  # "" for a person
     groups: frozenset[str]
     permissions: frozenset[str]
     commands: frozenset[int]  # that the permissions allow
     is_admin: bool
+    user: str = ""  # that the connection assumed (CONNECTION_ASSUME)
 
 
 class CallCounter(Protocol):
@@ -40,6 +41,8 @@ class CallCounter(Protocol):
 class CallOrigin(Protocol):
     caller: Caller
     origin: Origin
+    jobs: int  # calls in flight that may take a worker
+    input_bytes: int  # of calls to plugins in flight
 
     @property
     def usage(self) -> CallCounter: ...
@@ -47,8 +50,8 @@ class CallOrigin(Protocol):
     def release(self, *, immediate: bool) -> None:
         """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
-    def begin_job(self) -> None: ...
-    def end_job(self) -> None: ...
+    def become(self, caller: Caller) -> None: ...
+    def begin_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
@@ -56,7 +59,17 @@ class CallOrigin(Protocol):
 class Call:
     """The parts of its response must not change until they are sent."""
 
-    __slots__ = ("_counter", "_is_job", "command_id", "connection", "expects_reply", "flags", "response", "write_size")
+    __slots__ = (
+        "_counter",
+        "_input_size",
+        "_is_job",
+        "command_id",
+        "connection",
+        "expects_reply",
+        "flags",
+        "response",
+        "write_size",
+    )
 
     def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
         self.connection = connection
@@ -67,6 +80,7 @@ class Call:
         self.write_size: int | None = None  # bytes; None: it is no write
         self._counter: CallCounter | None = None
         self._is_job = False
+        self._input_size = 0  # bytes that a plugin is to get
 
     def count(self) -> None:
         """Count the call against its caller's quota. Raises PluginBusy."""
@@ -78,7 +92,13 @@ class Call:
         """`count` a call that may take a worker."""
         self.count()
         self._is_job = True
-        self.connection.begin_job()
+        self.connection.jobs += 1
+
+    def count_input(self, size: int) -> None:
+        """`count` a call whose input of so many bytes waits for a plugin."""
+        self.count()
+        self._input_size = size
+        self.connection.begin_input(size)
 
     @property
     def caller(self) -> Caller:
@@ -107,7 +127,9 @@ class Call:
         if self._counter is not None:
             self._counter.end_call()
         if self._is_job:
-            self.connection.end_job()
+            self.connection.jobs -= 1
+        if self._input_size:
+            self.connection.input_bytes -= self._input_size
         if self.write_size is not None:
             self.connection.end_write(self.write_size)
         if self.expects_reply:
@@ -129,6 +151,19 @@ class Dispatcher(Protocol):
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
     def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
         """See ResponseCache.lookup."""
+
+
+class RejectingDispatcher:
+    """Fails every request with `error`."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
+        return [], 0
+
+    def dispatch(self, call: Call, _payload: memoryview) -> None:
+        call.fail(self._error)
 
 
 Handler = Callable[[Call, memoryview], None]

@@ -16,9 +16,9 @@ from enum import Enum
 from typing import Protocol
 
 from reed.config import Config
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher
 from reed.core.quotas import Quotas, Usage
-from reed.errors import CallError, Malformed
+from reed.errors import CallError, Conflict, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
 from reed.peer_log import PeerLog
@@ -60,7 +60,8 @@ _TRANSITIONS = {
 
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
-_FRAMES_PER_CLOCK_READ = 4
+_FRAMES_PER_CLOCK_READ = 4  # of short frames
+_LONG_FRAME = 4096  # bytes; a CREATE of 32 KB takes 1 ms
 _HIGH_WATER = 256 * 1024  # bytes of queued replies
 _MAX_DRAIN_READS = 100
 _MAX_JOBS = 64  # in flight
@@ -83,7 +84,6 @@ class Connection:
         "_buffer",
         "_calls",
         "_dispatcher",
-        "_jobs",
         "_limits",
         "_log",
         "_loop",
@@ -97,6 +97,8 @@ class Connection:
         "_write_bytes",
         "_writes",
         "caller",
+        "input_bytes",
+        "jobs",
         "origin",
         "stream",
         "usage",
@@ -128,9 +130,10 @@ class Connection:
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
         self._calls: deque[Call] = deque()  # in flight, in the order of the requests
-        self._jobs = 0  # calls in flight that may take a worker
+        self.jobs = 0  # calls in flight that may take a worker
         self._writes = 0  # in flight
         self._write_bytes = 0
+        self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self.usage: Usage = context.quotas.enter(self, caller)
@@ -142,8 +145,8 @@ class Connection:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of incomplete requests, of unread responses, and of writes in flight."""
-        return self._buffer.pending + self.stream.queued + self._write_bytes
+        """Bytes of incomplete requests, of unread responses, and of writes and inputs of plugins in flight."""
+        return self._buffer.pending + self.stream.queued + self._write_bytes + self.input_bytes
 
     def _enter(self, state: ConnectionState) -> None:
         if (self._state, state) not in _TRANSITIONS:
@@ -210,7 +213,8 @@ class Connection:
                         stream.pause()
                     break
                 left -= 1
-                if not left % _FRAMES_PER_CLOCK_READ and self._loop.over_budget():
+                is_due = not left % _FRAMES_PER_CLOCK_READ or len(frame.payload) > _LONG_FRAME
+                if is_due and self._loop.over_budget():
                     left = 0
         except CallError as error:  # the frame boundaries are lost
             self._reject_input(error)
@@ -245,7 +249,7 @@ class Connection:
             self.stream.queued > _HIGH_WATER
             or len(self._calls) >= self._limits.queued_calls
             or self._write_bytes > self._limits.payload
-            or self._jobs >= _MAX_JOBS
+            or self.jobs >= _MAX_JOBS
         )
 
     def _read_control(self, frame: Frame) -> None:
@@ -296,11 +300,19 @@ class Connection:
         elif self._state is _DRAINING and not calls:
             self._loop.schedule_flush(self)
 
-    def begin_job(self) -> None:
-        self._jobs += 1
+    def become(self, caller: Caller) -> None:
+        """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
+        if len(self._calls) > 1 or self._writes:  # they would lose their permissions, and their order
+            raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
+        self.usage = self._quotas.move(self, self.caller, caller)
+        self.caller = caller
+        self.origin = Origin(caller.name, id(self), caller.plugin)
 
-    def end_job(self) -> None:
-        self._jobs -= 1
+    def begin_input(self, size: int) -> None:
+        """Raises PluginBusy. It does not pause the connection: a plugin's answers come on it too."""
+        self.input_bytes += size
+        if self.input_bytes > _HIGH_WATER and (error := self.usage.too_many_bytes()):
+            raise error
 
     def end_write(self, size: int) -> None:
         self._writes -= 1
@@ -353,7 +365,7 @@ class Connection:
 
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""
-        self._dispatcher = _RejectingDispatcher(error)
+        self._dispatcher = RejectingDispatcher(error)
         self.stream.end_input()
         self.drain()
         self._resume()
@@ -381,14 +393,3 @@ class Connection:
         self._buffer.clear()  # free the memory before the garbage collector runs
         self._calls.clear()
         self._on_closed(self, reason)
-
-
-class _RejectingDispatcher:
-    def __init__(self, error: CallError) -> None:
-        self._error = error
-
-    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
-        return [], 0
-
-    def dispatch(self, call: Call, _payload: memoryview) -> None:
-        call.fail(self._error)

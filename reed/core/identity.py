@@ -4,6 +4,7 @@ SO_PEERCRED ─┬─ a plugin's process                                permissi
              ├─ marked, in the session of a running plugin        the same: a descendant
              ├─ marked, in another session                        none: an orphan
              └─ unmarked (reed.sandbox.mark): a person's program  those of the user's groups
+CONNECTION_ASSUME ── an admin's program, as a user of a group     those of the group
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Callable
 
 from reed.core.calls import Caller
 from reed.core.listener import Peer
+from reed.errors import Conflict
 from reed.peer_log import ORPHANS, PeerLog
 from reed.sandbox.mark import is_marked
-from reed.supervision.permissions import People, commands_for
+from reed.supervision.permissions import ADMIN, People, commands_for
 
 ORPHAN = ""  # in place of a plugin's name
 
@@ -44,6 +46,16 @@ class Identity:
         person = self._people.who(peer.uid, peer.gid, peer.groups)
         commands = commands_for(person.permissions, is_admin=person.is_admin)
         return Caller(person.name, "", person.groups, person.permissions, commands, person.is_admin)
+
+    def assumed(self, caller: Caller, user: str, group: str) -> Caller:
+        """`caller` as `user` of `group`: never more than it is. Raises NotFound and Conflict."""
+        if caller.user not in ("", user):
+            raise Conflict(f"this connection is that of {caller.user}", hint="open a connection for each user")
+        permissions = self._people.permissions_of(group) & caller.permissions
+        is_admin = caller.is_admin and group == ADMIN
+        commands = commands_for(permissions, is_admin=is_admin) & caller.commands
+        name = caller.name if caller.user else f"{caller.name} as {user}"
+        return Caller(name, "", frozenset((group,)), permissions, commands, is_admin, user)
 
 
 def owning_plugin(peer: Peer, plugin_of: Callable[[int], str | None]) -> str | None:

@@ -39,7 +39,9 @@ class Usage:
         buffered = sum(connection.buffered_bytes for connection in self.connections)
         if buffered <= limit:
             return None
-        return self._error("bytes", f"{buffered} bytes buffered (incomplete requests and unread responses)", limit)
+        return self._error(
+            "bytes", f"{buffered} bytes buffered (requests, inputs of plugins and unread responses)", limit
+        )
 
     def begin_call(self) -> None:
         """Raises PluginBusy."""
@@ -76,6 +78,16 @@ class Quotas:
         if usage is not None:
             usage.connections.discard(connection)
             self.drop_unused(caller)
+
+    def move(self, connection: Buffered, old: Caller, new: Caller) -> Usage:
+        """Count `connection` against `new`. Raises PluginBusy if that is one too many."""
+        usage = self.enter(connection, new)
+        if new.name != old.name:
+            if error := usage.too_many_connections():
+                self.leave(connection, new)
+                raise error
+            self.leave(connection, old)
+        return usage
 
     def drop_unused(self, caller: Caller) -> None:
         usage = self._usages.get(caller.name)

@@ -94,6 +94,10 @@ class CoreServices:
     def registry_define(self, arguments: bytes, definition: bytes) -> bytes:
         return _dump(self._ask(Command.REGISTRY_DEFINE, *_load(arguments), definition).status == 201)
 
+    def registry_delete(self, arguments: bytes) -> bytes:
+        self._ask(Command.REGISTRY_DELETE, *_load(arguments))
+        return b"true"
+
     def registry_get(self, arguments: bytes) -> bytes:
         return bytes(self._ask(Command.REGISTRY_GET, *_load(arguments)).definition.definition)
 

@@ -17,7 +17,7 @@ from reed.sandbox.rules import Profile
 _PYTHON = os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _COMMENT = r"--\[\[.*?\]\]|--[^\n]*"
-_CREATE_PLUGIN = r"""\bcreate_plugin\b[^}]*?\bversion\s*=\s*["']([^"'\n]*)["']"""
+_CREATE_PLUGIN = r"""\bcreate_plugin\b[^}]*?\bversion\s*=\s*["']([^"'\n]*)["'](?=\s*[,;}])"""
 
 
 def _tests(project: Project) -> Iterator[tuple[str, str, str]]:

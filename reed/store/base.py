@@ -203,6 +203,9 @@ class Store(Protocol):
     ) -> None:
         """Gives True when the type is new."""
 
+    def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        """Conflict while there are snippets of the type, or another definition of it is building its indexes."""
+
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
         """The definition, byte for byte."""
 

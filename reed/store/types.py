@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reed.errors import CallError, Invalid, JobMemory, JobTimeout, NotFound, TooLarge, nearest
+from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, NotFound, TooLarge, nearest
 from reed.store.schema import Schema
 from reed.store.schema_cost import Cost, weigh
 from reed.store.search_text import Columns, nearest_column
@@ -32,6 +32,7 @@ _MAX_INDEXED = 32  # fields
 _IGNORED = frozenset({"routable"})  # definitions of older versions have it
 MAX_DEFINITION = 1024 * 1024  # bytes
 MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is read and compiled in workers only
+MAX_COUNTED = 1000  # snippets of a type that is to be deleted
 MAX_OUTLINE = 64 * 1024  # bytes of a definition without its schema and description
 
 
@@ -95,7 +96,7 @@ class TypeCatalog:
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
-            raise NotFound(f"no type {name!r}", hint=self._hint(name))
+            raise no_type(name, self._types)
         return found
 
     def find(self, name: str) -> Type | None:
@@ -106,7 +107,7 @@ class TypeCatalog:
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
-            raise Invalid(f"type {name!r} is not defined", hint=self._hint(name))
+            raise Invalid(f"type {name!r} is not defined", hint=_hint(name, self._types))
         if found.problem:
             raise Invalid(f"type {name!r} is switched off: {found.problem}", hint=f"reed registry define {name} …")
         return found
@@ -116,6 +117,9 @@ class TypeCatalog:
         old = self._types.get(new.name)
         self._types[new.name] = new
         return old
+
+    def remove(self, name: str) -> None:
+        del self._types[name]
 
     def definitions(self) -> list[Definition]:
         """Raises TooLarge if they do not fit into one response."""
@@ -136,8 +140,14 @@ class TypeCatalog:
     def __len__(self) -> int:
         return len(self._types)
 
-    def _hint(self, name: str) -> str:
-        return nearest(name, self._types) or f"define it: reed registry define {name} --file {name}.json"
+
+def no_type(name: str, known: Iterable[str]) -> NotFound:
+    """`known`: the types that may be meant."""
+    return NotFound(f"no type {name!r}", hint=_hint(name, known))
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    return nearest(name, known) or f"define it: reed registry define {name} --file {name}.json"
 
 
 def _compile_stored(name: str, definition: bytes) -> Type:
@@ -161,6 +171,15 @@ def not_tried(name: str, error: CallError) -> CallError:
     return Invalid(
         f"type {name!r}: schema: validating takes too long: {error.message}",
         hint="a definition that refers to itself twice for the same value never ends; make it simpler",
+    )
+
+
+def type_in_use(name: str, found: int) -> Conflict:
+    """`found` is the number of its snippets, counted up to MAX_COUNTED + 1."""
+    count = f"{found}" if found <= MAX_COUNTED else f"more than {MAX_COUNTED}"
+    return Conflict(
+        f"type {name!r} has {count} {'snippet' if found == 1 else 'snippets'}",
+        hint=f"delete them first: `reed snippet list --type {name}` lists them",
     )
 
 

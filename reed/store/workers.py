@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from reed.errors import CallError, Internal
@@ -28,8 +29,12 @@ THE_STORE = Origin("the store")  # its own work
 
 
 class Deadline(NamedTuple):
+    """A job may take so many seconds of processor time, and `patience` times as long by the clock: workers have low
+    priority, and must finish on a busy machine too."""
+
     seconds: float
     setting: str  # of reed.yaml, that changes it
+    patience: int = 4
 
 
 class Deadlines(NamedTuple):
@@ -55,6 +60,12 @@ class Workers(Protocol):
 
     def hold(self, callback: Callable[[Release], None]) -> None:
         """Begin no job, and call `callback` when none runs; jobs begin again when it calls its argument."""
+
+    def over_budget(self) -> bool:
+        """Whether this turn of the loop has taken its time: what is left then goes to `call_soon`."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call it in the loop's next turn."""
 
 
 class InlineWorkers:
@@ -98,6 +109,12 @@ class InlineWorkers:
     def hold(self, callback: Callable[[Release], None]) -> None:
         callback(lambda: None)
 
+    def over_budget(self) -> bool:
+        return False
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
 
 class OrderedJobs:
     """While a job of an origin is away, later operations of that origin wait."""
@@ -132,7 +149,7 @@ class OrderedJobs:
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
         """Begin an operation: now, or when the jobs of this origin before it are back."""
         if self._away and origin in self._away:
-            self._away[origin].append(lambda: run(begin, failed))
+            self._away[origin].append(partial(run, begin, failed))
         else:
             begin()
 
@@ -165,12 +182,20 @@ class OrderedJobs:
             try:
                 run(callback, failed)
             finally:
-                while waiting and origin not in self._away:
-                    waiting.popleft()()
-                if waiting:
-                    self._away[origin].extend(waiting)
+                self._carry_on(origin, waiting)
 
         return back
+
+    def _carry_on(self, origin: Origin, waiting: deque[Callable[[], None]]) -> None:
+        """With what has waited: thousands of operations may, so the next turn has what this one has no time for."""
+        while waiting and origin not in self._away:
+            if self._workers.over_budget():
+                self._workers.call_soon(lambda: self._carry_on(origin, self._away.pop(origin)))
+                self._away[origin] = waiting
+                return
+            waiting.popleft()()
+        if waiting:
+            self._away[origin].extend(waiting)
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:

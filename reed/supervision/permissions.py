@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reed.config import Group
 from reed.document import Node
-from reed.errors import Malformed, nearest
+from reed.errors import Malformed, NotFound, nearest
 from reed.wire.codes import Command, Permission
 
 ADMIN = "admin"
@@ -70,6 +70,13 @@ class People:
                 self._cache.clear()
             person = self._cache[uid, found] = self._person(uid, found)
         return person
+
+    def permissions_of(self, group: str) -> frozenset[str]:
+        """Raises NotFound."""
+        found = self._permissions.get(group)
+        if found is None:
+            raise NotFound(f"no group {group!r} in reed.yaml", hint=f"groups: {', '.join(sorted(self._permissions))}")
+        return frozenset(str(each) for each in found)
 
     def _person(self, uid: int, gids: frozenset[int]) -> Person:
         groups = frozenset(

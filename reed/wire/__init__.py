@@ -3,6 +3,7 @@
 commands     the command table                 codes        flags, signals, message types
 structs      the fixed structs                 frames       header and payload, the receive buffer
 common, requests, snippets, schema, registry, search, plugins     a record for each payload
-monitor      the stream of `reed monitor`      jsonl        the lines of an export
+monitor      the stream of `reed monitor`      decode       its frames for people
+jsonl        the lines of an export
 identifiers, strict_json, json_spans           names, JSON, the places of values in JSON
 """

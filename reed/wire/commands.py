@@ -61,9 +61,11 @@ class Command(IntEnum):
     REGISTRY_LIST = 0x22, "", "registry.RegistryPage", Permission.REGISTRY_READ, _READS, True
     # It reads contents and names snippets.
     REGISTRY_CHECK = 0x23, "registry.RegistryCheck", _JSON, Permission.SNIPPET_READ, _READS, True
+    REGISTRY_DELETE = 0x24, "requests.Name", "common.Done", Permission.REGISTRY_WRITE, _WRITES, False
     SEARCH_QUERY = 0x30, "search.SearchQuery", "search.SearchPage", Permission.SEARCH_READ, _READS, True
     SEARCH_INDEX = 0x31, "requests.Ref", "search.SearchIndexed", Permission.SEARCH_WRITE, _WRITES, False
     PLUGIN_REGISTER = 0xF0, "plugins.PluginRegister", _JSON, _ADMIN, _NONE, False
+    CONNECTION_ASSUME = 0xF1, "requests.ConnectionAssume", _JSON, _ADMIN, _NONE, False
     PLUGIN_HEALTH = 0xF2, "requests.Name", _JSON, Permission.SYSTEM_STATS, _NONE, True
     PLUGIN_SIGNAL = 0xF3, "requests.SignalMessage", _STATUS, _ADMIN, _NONE, False
     PLUGIN_LIST = 0xF4, "", _JSON, Permission.SYSTEM_STATS, _NONE, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from reed.errors import Malformed
@@ -38,6 +39,24 @@ class Monitored(NamedTuple):
             return None, data
         found = cls(timestamp, direction, connection, unpack_text(peer), command_id, flags, data[_MIN_SIZE:end])
         return found, data[end:]
+
+
+class MonitorStream:
+    """Splits the bytes of the stream into records."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[Monitored, bytes]]:
+        """The records that are now complete, unpacked and raw. Raises Malformed."""
+        view = memoryview(self._rest + data)
+        while True:
+            frame, after = Monitored.unpack_from(view)
+            if frame is None:
+                break
+            yield frame, bytes(view[: len(view) - len(after)])
+            view = after
+        self._rest = bytes(view)
 
 
 def head(timestamp: int, direction: int, connection: int, peer: str) -> bytes:

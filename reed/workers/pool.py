@@ -12,9 +12,11 @@ so the others always have the rest.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +36,7 @@ IDLE_SECONDS = 60.0
 PENALTY_SECONDS = 60.0  # for a caller whose job was killed
 _START_SECONDS = 10.0  # until READY
 _EXIT_POLL = 0.05  # seconds, without pidfd
+_LEAST_WAIT = 0.01  # seconds between two looks at its processor time
 _MAX_QUEUED = 64 * 1024 * 1024  # bytes to one worker: one job
 _SCRATCH = 256 * 1024
 
@@ -57,6 +60,8 @@ class _Worker:
     job: Job | None = None
     timer: Timer | None = None  # deadline of its start or job, or the end of its idle minute
     problem: CallError | None = None  # why it was killed
+    job_began: float = 0.0  # by the loop's clock
+    used_before: float = 0.0  # seconds of processor time before the job
 
     @property
     def is_idle(self) -> bool:
@@ -129,6 +134,12 @@ class WorkerPool:
         self._holds.append(callback)
         self._hand_out()
 
+    def over_budget(self) -> bool:
+        return self._loop.over_budget()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
     def _release(self) -> None:
         self._is_held = False
         self._hand_out()
@@ -191,7 +202,8 @@ class WorkerPool:
 
     def _give(self, worker: _Worker, job: Job) -> None:
         worker.job = job
-        self._set_timer(worker, job.deadline.seconds, self._overdue)
+        worker.job_began, worker.used_before = self._loop.now(), _processor_seconds(worker)
+        self._set_timer(worker, job.deadline.seconds, self._check_deadline)
         worker.stream.send(*job.message)
 
     def _end_job(self, worker: _Worker) -> Job | None:
@@ -200,9 +212,17 @@ class WorkerPool:
             self._busy.discard(job.origin)
         return job
 
-    def _overdue(self, worker: _Worker) -> None:
+    def _check_deadline(self, worker: _Worker) -> None:
         job = worker.job
         assert job is not None
+        left = job.deadline.seconds - (_processor_seconds(worker) - worker.used_before)
+        patience = worker.job_began + job.deadline.seconds * job.deadline.patience - self._loop.now()
+        if left > 0 and patience > 0:
+            self._set_timer(worker, min(max(left, _LEAST_WAIT), patience), self._check_deadline)
+        else:
+            self._overdue(worker, job)
+
+    def _overdue(self, worker: _Worker, job: Job) -> None:
         self._penalties[job.origin.caller] = self._loop.now() + PENALTY_SECONDS
         worker.problem = JobTimeout(
             f"{job.kind} took more than {job.deadline.seconds:g} s and was stopped",
@@ -351,3 +371,12 @@ class WorkerPool:
         if worker.timer is not None:
             worker.timer.cancel()
             worker.timer = None
+
+
+def _processor_seconds(worker: _Worker) -> float:
+    """That its process has used; of one that has ended, infinite."""
+    assert worker.process is not None
+    try:
+        return time.clock_gettime(~worker.process.pid << 3 | 2)  # clock_getcpuclockid(3) of a process
+    except OSError:
+        return math.inf

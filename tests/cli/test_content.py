@@ -157,6 +157,18 @@ def test_index_prints_the_count(site):
     assert everything == site("snippet", "list").out.count("\n")
 
 
+def test_a_type_is_deleted_when_its_snippets_are(site):
+    site("registry", "define", "draft", "{}")
+    made = site("snippet", "create", "draft", "{}").out.strip()
+    refused = site("registry", "delete", "draft")
+    assert refused.code == 1
+    assert "type 'draft' has 1 snippet; delete them first: `reed snippet list --type draft` lists them" in refused.err
+    site("snippet", "delete", made)
+    assert site("registry", "delete", "draft") == (0, "", "")
+    gone = site("registry", "delete", "draft")
+    assert (gone.code, "no type 'draft'" in gone.err) == (1, True)
+
+
 def test_registry_define_get_and_list(site):
     site("registry", "define", "note", '{"description": "A note"}')
     assert site("registry", "get", "note").out == '{"description": "A note"}\n'
@@ -223,3 +235,67 @@ def test_an_unambiguous_prefix_of_an_id_is_a_ref(site):
     assert ambiguous.code == 1
     assert "snippets" in ambiguous.err
     assert site("snippet", "delete", prefix).out.strip() == snippet_id
+
+
+@pytest.fixture
+def sortable(site):
+    site("registry", "define", "row", "{}")
+    if not site("snippet", "list", "--type", "row").out:
+        for name, content in {
+            "b": '{"title": "beta", "weight": 10, "name": "inner"}',
+            "a": '{"title": "Alpha", "weight": 9.5}',
+            "c": '{"title": "\\u00dcber", "weight": null, "tags": ["x",  1.0]}',
+            "": '{"title": 7, "weight": "heavy"}',
+        }.items():
+            site("snippet", "create", "row", *(["--name", name] if name else []), content)
+        site("snippet", "update", "b", '{"seen": true}')
+    return site
+
+
+@pytest.mark.parametrize(
+    ("sort", "titles"),
+    [
+        ("created", ["beta", "Alpha", "Über", "7"]),
+        ("created:desc", ["7", "Über", "Alpha", "beta"]),
+        ("updated:desc", ["beta", "7", "Über", "Alpha"]),
+        ("name", ["Alpha", "beta", "Über", "7"]),
+        ("name:desc", ["Über", "beta", "Alpha", "7"]),
+        ("title", ["7", "Alpha", "beta", "Über"]),
+        ("title:desc", ["Über", "beta", "Alpha", "7"]),
+        ("weight", ["Alpha", "beta", "7", "Über"]),
+        ("weight:desc", ["7", "beta", "Alpha", "Über"]),
+        ("content.name", ["beta", "Alpha", "Über", "7"]),
+        ("nothing", ["beta", "Alpha", "Über", "7"]),
+    ],
+)
+def test_snippets_are_sorted(sortable, sort, titles):
+    listed = ("snippet", "list", "--type", "row", "--sort", sort, "--fields", "title")
+    assert sortable(*listed).out.splitlines() == titles
+    assert sortable(*listed, "--limit", "2").out.splitlines() == titles[:2]
+
+
+def test_the_fields_of_snippets(sortable):
+    listed = ("snippet", "list", "--type", "row", "--fields", "name,content.name,weight,tags,version")
+    rows = [line.split("\t") for line in sortable(*listed).out.splitlines()]
+    assert rows == [
+        ["b", "inner", "10", "", "2"],
+        ["a", "", "9.5", "", "1"],
+        ["c", "", "null", '["x",  1.0]', "1"],
+        ["", "", "heavy", "", "1"],
+    ]
+    found = json.loads(sortable(*listed, "--json", "--where", "weight=9.5").out)
+    assert found == [{"name": "a", "content.name": None, "weight": 9.5, "tags": None, "version": 1}]
+    assert '"tags":["x",1.0]' in sortable(*listed, "--json").out
+    whole = json.loads(sortable("snippet", "list", "--type", "row", "--fields", "content,created", "--json").out)
+    assert whole[1]["content"] == {"title": "Alpha", "weight": 9.5}
+    assert isinstance(whole[1]["created"], int)
+    assert sortable("snippet", "list", "--fields", "a,,b").code == 2
+    assert sortable("snippet", "list", "--sort", ":desc").code == 2
+
+
+def test_too_many_snippets_to_sort(sortable, monkeypatch):
+    monkeypatch.setattr("reed.cli.snippet_list.MAX_SORTED", 3)
+    refused = sortable("snippet", "list", "--type", "row", "--sort", "title")
+    assert refused.code == 1
+    assert "more than 3 snippets" in refused.err
+    assert sortable("snippet", "list", "--type", "row", "--sort", "title", "--limit", "3").code == 0

@@ -18,17 +18,20 @@ from reed.store.sqlite.side import SqliteSide
 from .conftest import ENVIRON
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
-STREAMS = {"export", "monitor", "top", "serve", "plugin logs"}  # print one document per line, or do not end
+STREAMS = {"export", "monitor", "top", "serve", "logs", "plugin logs"}  # print one document per line, or do not end
 
 # Successful commands, in this order on one core.
 SUCCESSES = [
     ["registry", "define", "page", '{"description": "a page"}'],
     ["registry", "get", "page"],
     ["registry", "list"],
+    ["registry", "define", "draft", "{}"],
+    ["registry", "delete", "draft"],
     ["snippet", "create", "page", "--name", "home", '{"title": "Home"}'],
     ["snippet", "create", "page", "--name", "about", '{"title": "About", "body": "Us", "description": "x"}'],
     ["snippet", "get", "home"],
     ["snippet", "list"],
+    ["snippet", "edit", "home"],
     ["snippet", "update", "home", '{"title": "Start"}'],
     ["schema", "bond", "home", "about"],
     ["schema", "tree"],
@@ -51,6 +54,7 @@ SUCCESSES = [
     ["plugin", "test", "new-lua-plugin", "--plugin-dir", "plugins"],
     ["snippet", "delete", "about"],
     ["status"],
+    ["config", "show"],
     ["init", "another"],
     ["import", "plain.jsonl", "--type", "page"],
     ["store", "migrate", "sqlite:other"],
@@ -63,7 +67,8 @@ SUCCESSES = [
 ]  # fmt: skip
 
 
-def test_json_of_successful_commands(on_site, site_folder, tmp_path):
+def test_json_of_successful_commands(on_site, site_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISUAL", "true")
     shutil.copytree(SEO, site_folder / "plugins/simple-seo")
     (tmp_path / "plain.jsonl").write_text('{"title": "Plain"}\n')
     SqliteSide(tmp_path / "other", create=True).close()

@@ -17,7 +17,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.cli.output import Column, JsonText, Output, clip, duration, pad, size, width
+from reed.cli.output import Column, JsonText, Output, clip, pad, width
+from reed.figures import duration, size
 from reed.text import safe, safe_lines
 
 from .conftest import ENVIRON

@@ -319,23 +319,3 @@ def test_plugin_logs_without_a_core(reed, tmp_path):
     (tmp_path / "data/logs/seo.log").write_text("the last words\n")
     assert reed("plugin", "logs", "seo").out == "the last words\n"
     assert reed("plugin", "logs", "../logs/seo").code == 3
-
-
-def test_followed_logs_continue_after_a_rotation(plugins, tmp_path):
-    from reed.cli.plugin_logs import follow
-
-    path = tmp_path / "seo.log"
-    path.write_text("old\n")
-    with path.open() as file:
-        file.read()
-        lines = follow(file, str(path))
-        with path.open("a") as writer:
-            writer.write("first\nhal")
-            writer.flush()
-            assert next(lines) == "first\n"
-            writer.write("f\n")
-        assert next(lines) == "half\n"
-        path.rename(tmp_path / "seo.log.1")
-        path.write_text("in the new file\n")
-        assert next(lines) == "in the new file\n"
-        lines.close()

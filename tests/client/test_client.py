@@ -68,6 +68,7 @@ CALLS = [
      RegistryPage(200, [Definition("page", b"{}")]), [Definition("page", b"{}")]),
     (lambda c: c.registry_check("page", ID, 5), 0x23, RegistryCheck("page", ID, 5).pack(),
      JsonResponse(200, b'{"unfit":1}'), {"unfit": 1}),
+    (lambda c: c.registry_delete("page"), 0x24, b"page".ljust(32, b"\0"), Done(200), None),
     (lambda c: c.search("bröd", "page", 5, 10), 0x30, SearchQuery("bröd", "page", 5, 10).pack(),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")]),
      SearchPage(200, 1, [SearchHit(ID, "page", "home", 2.0, "…bröd")])),
@@ -89,6 +90,8 @@ CALLS = [
     (lambda c: c.plugin_reload_report("seo"), 0xF8, b"seo".ljust(32, b"\0") + b"\1", JsonResponse(200, b"[]"), []),
     (lambda c: c.snippet_names("blog/", 5), 0x0A, b"blog/".ljust(32, b"\0") + b"\5\0\0\0",
      JsonResponse(200, b'["blog/intro"]'), ["blog/intro"]),
+    (lambda c: c.assume("anna", "editor"), 0xF1, b"editor".ljust(32, b"\0") + b"\4\0anna",
+     JsonResponse(200, b'{"user":"anna"}'), {"user": "anna"}),
     (lambda c: c.stats(), 0xF9, b"", JsonResponse(200, b'{"pid":1}'), {"pid": 1}),
 ]  # fmt: skip
 

@@ -35,6 +35,11 @@ class CallOrigin:
     origin = Origin("somebody", 1)
     buffered_bytes = 0
 
+    input_bytes = 0
+
+    def begin_input(self, size: int) -> None:
+        self.input_bytes += size
+
     def __init__(self, quotas: Quotas) -> None:
         self.answers: list[bytes] = []
         self.usage = quotas.enter(self, EDITOR)

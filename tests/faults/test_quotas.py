@@ -9,6 +9,7 @@ import struct
 
 from reed.wire import frames
 from reed.wire.codes import Command
+from reed.wire.plugins import PluginSend
 
 PAUSE = "main(lambda seconds: time.sleep(seconds))"
 CROWD = """
@@ -120,6 +121,30 @@ def test_too_many_bytes_of_one_user_in_incomplete_requests(ground, times) -> Non
                 sock.close()
             assert 1 <= refused <= 3
             fault.injected(6)
+
+
+def test_too_many_bytes_of_one_user_that_wait_for_a_plugin(ground) -> None:
+    ground.config = "limits: {user_bytes: 4MB}\ntiming: {start_deadline: 15s}\nsandbox: off\n"
+    ground.native("slow", PAUSE)
+    client = ground.start()
+    given = b"0.3" + b" " * 1024 * 1024
+    request = frames.encode(Command.PLUGIN_SEND, PluginSend("slow", "do", given).pack())
+    with (
+        ground.fault("too many bytes in inputs of a plugin", "429 with caller and limit") as fault,
+        opened(ground) as sock,
+    ):
+        for _ in range(8):
+            sock.sendall(request)
+        statuses = []
+        while len(statuses) < 8:
+            _, size = struct.unpack("<8sI", sock.recv(12, socket.MSG_WAITALL))
+            payload = sock.recv(size, socket.MSG_WAITALL)
+            statuses.append(struct.unpack_from("<H", payload)[0])
+            assert statuses[-1] == 200 or b"limits.user_bytes in reed.yaml is 4194304" in payload
+        assert statuses[:3] == [200] * 3
+        assert 429 in statuses[3:]
+        fault.injected(statuses.count(429))
+        assert client.plugin_send("slow", "do", given).status == 200
 
 
 def test_a_user_who_reads_no_responses_is_disconnected(ground, times) -> None:

@@ -53,6 +53,7 @@ from reed.errors import ConfigError
         ("a: 1\n---\nb: 2\n", "reed.yaml:2:1: a second document starts here; expected one"),
         ("? [a]\n: b\n", "reed.yaml:1:3: a key must be a plain word"),
         ("#" * 300_000, "reed.yaml: is larger than 256 KiB"),
+        ("- a\n" * 1001, "reed.yaml:1001:3: has more than 1000 values"),
     ],
 )
 def test_errors_of_reed_yaml(tmp_path: Path, text: str, message: str) -> None:

@@ -131,11 +131,13 @@ class Listener:
 
     SETTINGS: ClassVar[dict[str, Any]] = {"sandbox": "off"}
 
-    def __init__(self, cores: Cores, name: str = "hear") -> None:
+    def __init__(
+        self, cores: Cores, name: str = "hear", kinds: Collection[str] = ("created", "updated", "deleted")
+    ) -> None:
         """Before the cores are added."""
         self._root = cores.root
-        kinds = ", ".join(f"snippet.{kind}: do" for kind in ("created", "updated", "deleted"))
-        manifest = f"actions: {{do: {{command_id: 1, timeout: 30s}}}}\nevents: {{{kinds}}}\n"
+        events = ", ".join(f"snippet.{kind}: do" for kind in kinds)
+        manifest = f"actions: {{do: {{command_id: 1, timeout: 30s}}}}\nevents: {{{events}}}\n"
         cores.native(name, LISTENER, manifest)
 
     def hold(self, core: Site) -> None:

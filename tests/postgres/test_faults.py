@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -142,6 +143,29 @@ def test_the_outcome_of_a_commit_stays_unknown_for_long(
         writers.wait_for_each()
     writers.verify(cores.client(core))
     assert not writers.unknown
+
+
+def test_a_stop_while_the_outcome_of_a_commit_is_unknown(
+    server: Cluster, name: str, network: Proxy, cores: Cores
+) -> None:
+    """The database stays away: the core ends all the same, tells the caller, and logs how to find out."""
+    core = cores.add(server.conninfo(name, tcp=True, port=network.port))
+    with Writers([core.socket_path], clients=1, timeout=90) as writers:
+        writers.wait_for(20)
+        network.refuse()
+        network.cut_at(b"end_batch", "after")
+        network.wait_cut()
+        network.reset()
+        assert core.process is not None
+        core.process.send_signal(signal.SIGTERM)
+        assert core.process.wait(30) == 0
+        writers.wait_for_unknown()
+    assert "outcome is not known" in next(iter(writers.unknown.values()))
+    [query] = re.findall(r"SELECT seq FROM batches WHERE core = '[^']+' AND n = \d+", core.log.read_text())
+    assert server.sql(query, database=name), "it was committed"
+    network.accept()
+    core.start()
+    writers.verify(cores.client(core))
 
 
 def test_a_stopped_backend(server: Cluster, name: str, core: Site, cores: Cores) -> None:

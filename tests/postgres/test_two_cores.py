@@ -97,6 +97,35 @@ def test_one_of_two_gets_a_unique_value(two) -> None:
     assert len(two[0].snippet_list("user", limit=1000).records) == TIMES
 
 
+def test_a_type_that_another_core_deleted_and_defined_again(two) -> None:
+    """A core that still has the old definition in memory neither writes by it, nor refuses by it."""
+    here, there = two
+    for number in range(TIMES):
+        here.registry_define("draft", {"schema": {"required": ["old"]}})
+        old = there.snippet_create("draft", "", {"old": number})
+        with pytest.raises(Conflict):
+            here.registry_delete("draft")
+        there.snippet_delete(old)
+        here.registry_delete("draft")
+        with pytest.raises(Invalid):
+            there.snippet_create("draft", "", {"old": number})
+        here.registry_define("draft", {"schema": {"required": ["new"]}})
+        with pytest.raises(Invalid):
+            there.snippet_create("draft", "", {"old": number})
+        there.snippet_delete(there.snippet_create("draft", "", {"new": number}))
+        there.registry_delete("draft")
+        wait_until(lambda: "draft" not in dict(here.registry_list()), "the deletion is seen", 5)
+
+
+def test_a_type_is_deleted_or_its_snippet_created(two) -> None:
+    for number in range(TIMES):
+        two[0].registry_define("draft", {})
+        results = at_once((two[0].snippet_create, "draft", f"new/{number}", {}), (two[1].registry_delete, "draft"))
+        assert kinds(results) in (["Conflict", "ok"], ["Invalid", "ok"])
+        if isinstance(results[0], str):
+            two[0].snippet_delete(results[0])
+
+
 def test_a_name_that_was_taken_elsewhere_is_known_at_once(two) -> None:
     """A refusal is never due to memory that is old, nor an acceptance."""
     here, there = two

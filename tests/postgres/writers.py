@@ -102,6 +102,11 @@ class Writers:
             assert self._change.wait_for(lambda: len(self.refused) >= wanted, timeout), f"nothing was refused: {self}"
             return list(self.refused.values())[-1]
 
+    def wait_for_unknown(self, timeout: float = 60.0) -> None:
+        """Until the outcome of one is."""
+        with self._change:
+            assert self._change.wait_for(lambda: self.unknown, timeout), f"all outcomes are known: {self}"
+
     def verify(self, client: Client, *others: Writers) -> str:
         """Gives the counts in words. `others` wrote to the same store, and are verified too."""
         for each in others:
@@ -150,6 +155,7 @@ class Writers:
             except (NoAnswer, CoreNotRunning, OSError) as error:
                 with self._change:
                     self.unknown[text] = str(error)
+                    self._change.notify_all()
                 with contextlib.suppress(OSError):
                     client.close()
                 client = None

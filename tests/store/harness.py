@@ -44,7 +44,8 @@ class Factory(NamedTuple):
 
 
 class LateWorkers:
-    """Workers that answer in later turns, in any order but for the jobs of one connection: one job in each turn."""
+    """Workers that answer in later turns, in any order but for the jobs of one connection: one job in each turn. Every
+    third time that somebody asks, the turn is over budget."""
 
     def __init__(self, seed: int, handlers: Mapping[str, str]) -> None:
         self.is_stopped = False
@@ -52,6 +53,7 @@ class LateWorkers:
         self._inline = InlineWorkers(handlers)
         self._jobs: list[tuple[Origin, Callable[[], None]]] = []
         self._holds: list[Callable[[Release], None]] = []
+        self._soon: list[Callable[[], None]] = []
 
     def submit(self, kind: str, arguments: Any, done: Any, failed: Any, *, origin: Origin, deadline: Deadline) -> None:
         def job() -> None:
@@ -63,11 +65,20 @@ class LateWorkers:
     def hold(self, callback: Callable[[Release], None]) -> None:
         self._holds.append(callback)
 
+    def over_budget(self) -> bool:
+        return self._random.random() < 1 / 3
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
     @property
     def is_busy(self) -> bool:
-        return bool(self._jobs or self._holds) and not self.is_stopped
+        return bool(self._soon) or (bool(self._jobs or self._holds) and not self.is_stopped)
 
     def turn(self) -> None:
+        soon, self._soon = self._soon, []
+        for callback in soon:
+            callback()
         if self.is_stopped:
             return
         first: dict[Origin, int] = {}

@@ -18,7 +18,10 @@ from reed.errors import CallError
 from reed.store.base import Store
 from reed.store.workers import THE_STORE, Origin
 
-WRITES = ("create", "update", "replace", "rename", "delete", "restore", "bond", "unbond", "define", "index")
+WRITES = (
+    *("create", "update", "replace", "rename", "delete", "restore"),
+    *("bond", "unbond", "define", "delete_type", "index"),
+)
 READS = (
     "preview",
     "get",

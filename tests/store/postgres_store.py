@@ -36,6 +36,12 @@ class _Workers(NamedTuple):
     def hold(self, callback: Callable[[Release], None]) -> None:
         self.others.hold(callback)
 
+    def over_budget(self) -> bool:
+        return self.for_contents.over_budget()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.for_contents.call_soon(callback)
+
 
 class LoopTurns:
     """Turns of a loop, in which the store's answers come from its connections."""

@@ -24,7 +24,8 @@ def test_a_permission_opens_its_commands() -> None:
 
 def test_no_permission_opens_the_commands_of_admins() -> None:
     of_admins = {Command.PLUGIN_SIGNAL, Command.PLUGIN_START, Command.PLUGIN_STOP, Command.PLUGIN_RELOAD}
-    assert set(Command) - commands_for(Permission) == {*of_admins, Command.PLUGIN_REGISTER}
+    not_of_plugins = {*of_admins, Command.PLUGIN_REGISTER, Command.CONNECTION_ASSUME}
+    assert set(Command) - commands_for(Permission) == not_of_plugins
     assert commands_for([], is_admin=True) == set(Command)
 
 

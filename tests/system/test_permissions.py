@@ -34,7 +34,7 @@ OPENS = {
     "file_write": set(),
     "": set(),
 }
-ADMIN = {0xF3, 0xF5, 0xF6, 0xF8}
+ADMIN = {0xF1, 0xF3, 0xF5, 0xF6, 0xF8}
 COMMANDS = sorted(set().union(*OPENS.values()) | ADMIN)
 HEADER = struct.Struct("<IBBBBI")
 FIRST_UID = 61000

@@ -19,9 +19,11 @@ COMMANDS = {
     "SNIPPET_FIND": 0x07, "SNIPPET_RESTORE": 0x08, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
     "SCHEMA_BOND": 0x10, "SCHEMA_UNBOND": 0x11, "SCHEMA_TREE": 0x12,
     "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22, "REGISTRY_CHECK": 0x23,
+    "REGISTRY_DELETE": 0x24,
     "SEARCH_QUERY": 0x30, "SEARCH_INDEX": 0x31,
-    "PLUGIN_REGISTER": 0xF0, "PLUGIN_HEALTH": 0xF2, "PLUGIN_SIGNAL": 0xF3, "PLUGIN_LIST": 0xF4, "PLUGIN_START": 0xF5,
-    "PLUGIN_STOP": 0xF6, "PLUGIN_SEND": 0xF7, "PLUGIN_RELOAD": 0xF8, "SYSTEM_STATS": 0xF9,
+    "PLUGIN_REGISTER": 0xF0, "CONNECTION_ASSUME": 0xF1, "PLUGIN_HEALTH": 0xF2, "PLUGIN_SIGNAL": 0xF3,
+    "PLUGIN_LIST": 0xF4, "PLUGIN_START": 0xF5, "PLUGIN_STOP": 0xF6, "PLUGIN_SEND": 0xF7,
+    "PLUGIN_RELOAD": 0xF8, "SYSTEM_STATS": 0xF9,
 }  # fmt: skip
 FLAGS = {"ASYNC": 0x01, "SIGNAL": 0x02, "BROADCAST": 0x04, "RESPONSE": 0x08, "ERROR": 0x10}
 SIGNALS = {
@@ -142,6 +144,8 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
         ("PluginRegister", "register", "<32s16sII",
          {"name": "simple-seo", "version": "1.2.0", "pid": 4321,
           "manifest": '{"actions":{"validate":{"command_id":1,"input":"snippet"}}}'}, "manifest"),
+        ("ConnectionAssume", "become an editor", "<32sH", {"group": "editor", "user": "Anna Grüße"}, "user"),
+        ("ConnectionAssume", "the longest user", "<32sH", {"group": "g" * 31, "user": "u" * 64}, "user"),
         ("PluginSend", "send a ref", "<32s32sI",
          {"plugin": "simple-seo", "action": "validate", "input": '"blog/intro"'}, "input"),
         ("PluginSend", "send bytes", "<32s32sI",
@@ -294,6 +298,9 @@ def bad(payloads: dict[str, str]) -> list[dict[str, Any]]:
         stays("SearchPage", "2**32-1 hits announced", struct.pack("<HII", 200, 1, 0xFFFFFFFF)),
         stays("SearchPage", "an excerpt cut off", struct.pack("<HII", 200, 1, 1) + found + b"\x05\x00abcd"),
         stays("SearchQuery", "query is not UTF-8", none + bytes(8) + b"\x02\x00\xc3\x28"),
+        stays("ConnectionAssume", "no user", struct.pack("<32sH", b"editor", 0)),
+        stays("ConnectionAssume", "65 bytes of user", struct.pack("<32sH", b"editor", 65) + b"u" * 65),
+        stays("ConnectionAssume", "a line break in the user", struct.pack("<32sH", b"editor", 3) + b"a\nb"),
         stays("SignalMessage", "data_len says 1, nothing follows",
               struct.pack("<BQ32sH", 0x13, WHEN, b"analytics", 1)),
         stays("ErrorResponse", "text is not UTF-8", struct.pack("<HIH", 500, 50000, 1) + b"\x80"),

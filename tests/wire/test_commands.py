@@ -21,8 +21,11 @@ PACKAGE = Path(reed.__file__).parent
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "wire.json").read_text(encoding="utf-8"))
 
 BY_THE_SDK_ITSELF = {Command.PLUGIN_REGISTER, Command.PLUGIN_SIGNAL}
-NOT_ON_THE_COMMAND_LINE = {Command.PLUGIN_REGISTER: "only a plugin registers, on its own socket"}
-NOT_IN_THE_CLIENT = NOT_ON_THE_COMMAND_LINE
+NOT_IN_THE_CLIENT = {Command.PLUGIN_REGISTER: "only a plugin registers, on its own socket"}
+NOT_ON_THE_COMMAND_LINE = {
+    **NOT_IN_THE_CLIENT,
+    Command.CONNECTION_ASSUME: "for programs that act for several people; a command is that of its Unix user",
+}
 FOR_OPERATORS = {
     Command.PLUGIN_HEALTH: "figures for operators",
     Command.PLUGIN_LIST: "figures for operators",
@@ -32,7 +35,7 @@ FOR_OPERATORS = {
 }
 NOT_IN_LUA = {**FOR_OPERATORS, Command.REGISTRY_CHECK: "checks a whole store for an operator"}
 NOT_IN_RUST = FOR_OPERATORS
-SHOW_COMMANDS = {"decode.py", "plugin_explain.py", "monitor.py"}  # modules of the command line that send none of these
+SHOW_COMMANDS = {"monitor.py"}  # modules of the command line that send none of these
 
 for_plugins = {command for command in Command if command.permission} - BY_THE_SDK_ITSELF
 

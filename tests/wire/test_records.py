@@ -15,7 +15,7 @@ from reed.wire.commands import record_of
 from reed.wire.common import Done, ErrorResponse, JsonResponse
 from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginReload, PluginSend
 from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
-from reed.wire.requests import Name, Ref, SignalMessage
+from reed.wire.requests import ConnectionAssume, Name, Ref, SignalMessage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
 from reed.wire.search import SearchHit, SearchIndexed, SearchPage, SearchQuery
 from reed.wire.snippets import (
@@ -42,6 +42,7 @@ def short_text(room: int) -> st.SearchStrategy[str]:
 
 NAME, REF, VERSION = short_text(31), short_text(36), short_text(15)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+USER = short_text(64).map(str.strip).filter(lambda user: user and user.isprintable())
 TAIL = st.binary(max_size=60)
 U8, U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
 FLOAT = st.floats(width=32, allow_nan=False)
@@ -50,6 +51,7 @@ RECORD = st.builds(Record, REF, NAME, NAME, U32, U64, U64, TAIL)
 HIT = st.builds(SearchHit, REF, NAME, NAME, FLOAT, TEXT)
 DEFINITION = st.builds(Definition, NAME, TAIL)
 FIELDS: dict[Any, tuple[st.SearchStrategy[Any], ...]] = {
+    ConnectionAssume: (USER, NAME),
     Done: (U16, TEXT),
     ErrorResponse: (U16, U32, TEXT),
     JsonResponse: (U16, TAIL),
@@ -166,6 +168,12 @@ def test_names_and_refs_end_at_the_first_nul(name: str, ref: str) -> None:
         PluginRegister("p", "1.0.0-" + "x" * 10, 1, b"{}"),
         PluginRegister("p", "1.0.0", -1, b"{}"),
         PluginAnswer(70_000, b""),
+        ConnectionAssume("", "editor"),
+        ConnectionAssume("u" * 65, "editor"),
+        ConnectionAssume(" anna", "editor"),
+        ConnectionAssume("anna\nroot", "editor"),
+        ConnectionAssume("anna\u202e", "editor"),
+        ConnectionAssume("anna", "g" * 32),
         SignalMessage(256, 0, "p"),
         SignalMessage(1, -1, "p"),
         SignalMessage(1, 0, "p", b"d" * 65536),

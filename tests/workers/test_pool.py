@@ -54,14 +54,22 @@ class Pool:
             )
         )
 
-    def submit(self, name: str, kind: str, *arguments: object, origin: Origin = ALICE, seconds: float = 30.0) -> None:
+    def submit(
+        self,
+        name: str,
+        kind: str,
+        *arguments: object,
+        origin: Origin = ALICE,
+        seconds: float = 30.0,
+        patience: int = 4,
+    ) -> None:
         self.pool.submit(
             kind,
             arguments,
             lambda value: self.outcomes.append((name, value)),
             lambda error: self.outcomes.append((name, error)),
             origin=origin,
-            deadline=Deadline(seconds, "timing.test"),
+            deadline=Deadline(seconds, "timing.test", patience),
         )
 
     def run_until(self, condition) -> None:
@@ -140,6 +148,23 @@ def test_a_job_beyond_its_deadline_is_killed_and_the_next_gets_another_worker(po
     assert outcomes["next"] == 1
     assert len(pool.started) == 2
     assert pool.started[0].poll() is not None
+
+
+def test_a_deadline_counts_processor_time(pools, tmp_path):
+    """A worker has low priority: on a busy machine it gets less than a processor."""
+    pool = pools()
+    file = tmp_path / "there"
+    pool.submit("warm", "echo", 1)
+    pool.run(1)
+    pool.submit("waits", "wait_for", str(file), seconds=0.1, patience=1000)
+    pool.loop.call_later(0.5, file.touch)
+    assert not isinstance(pool.run(2)["waits"], CallError)
+
+
+def test_a_job_that_gets_no_processor_at_all_is_killed_too(pools, tmp_path):
+    pool = pools()
+    pool.submit("waits", "wait_for", str(tmp_path / "never"), seconds=0.1, patience=2)
+    assert pool.run(1)["waits"].error_code == ErrorCode.ERR_JOB_TIMEOUT
 
 
 @pytest.mark.parametrize("kind", ["fill", "abort"])

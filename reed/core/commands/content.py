@@ -187,8 +187,13 @@ def _type_handlers(store: Store) -> dict[Command, Handler]:
         call.count_job()
         store.check(name, after, limit, _json(call), call.fail, origin=call.origin)
 
+    def delete(call: Call, payload: memoryview) -> None:
+        name = Name.unpack(payload).name
+        store.delete_type(name, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin)
+
     return {
         Command.REGISTRY_DEFINE: define,
+        Command.REGISTRY_DELETE: delete,
         Command.REGISTRY_GET: get,
         Command.REGISTRY_LIST: list_all,
         Command.REGISTRY_CHECK: check,

@@ -13,6 +13,7 @@ from reed.core.plugin_endpoint import PluginEndpoint
 from reed.core.signals import signal_plugins
 from reed.errors import Invalid, PermissionDenied, ReedError
 from reed.store.base import Store
+from reed.supervision.manifest import Action
 from reed.supervision.reload_report import ReloadReport, Reported
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json, structs
@@ -123,10 +124,12 @@ def _describe(endpoint: PluginEndpoint) -> dict[str, Any]:
         "permissions": sorted(row.required_permissions),
         "user_groups": sorted(row.user_groups),
         "description": row.description,
-        "actions": {
-            name: {"command_id": action.command_id, "input": action.input, "description": action.description}
-            for name, action in sorted(actions.items())
-        },
+        "actions": {name: _describe_action(action) for name, action in sorted(actions.items())},
         "pid": plugin.pid,
         "reason": plugin.reason or plugin.replacement.refused,
     }
+
+
+def _describe_action(action: Action) -> dict[str, Any]:
+    described = {"command_id": action.command_id, "input": action.input, "description": action.description}
+    return described if action.example is None else {**described, "example": action.example}

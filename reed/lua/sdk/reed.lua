@@ -151,6 +151,7 @@ reed.registry = {
     return request("registry.define", encode { name }, json_text(definition, "registry.define: definition"))
   end,
   get = function(name) return request("registry.get", encode { expect(name, "string", "registry.get: name") }) end,
+  delete = function(name) return request("registry.delete", encode { expect(name, "string", "registry.delete: name") }) end,
   list = function() return request("registry.list") end,
   lines = function()
     local text = request_text("registry.lines")

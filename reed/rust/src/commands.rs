@@ -163,6 +163,12 @@ impl RegistryCommands<'_> {
         Ok(Done::unpack(&payload)?.status == 201)
     }
 
+    /// Deletes a type that has no snippets. Needs registry_write.
+    pub fn delete(&self, type_name: &str) -> Result<(), Error> {
+        Done::unpack(&self.0.request(Command::RegistryDelete, &pack_name(type_name)?)?)?;
+        Ok(())
+    }
+
     /// The definition of a type. Needs registry_read, as does `list`.
     pub fn get(&self, type_name: &str) -> Result<Value, Error> {
         let got = RegistryGot::unpack(&self.0.request(Command::RegistryGet, &pack_name(type_name)?)?)?;

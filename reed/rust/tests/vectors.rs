@@ -290,7 +290,7 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "Ref" => {
             assert_eq!(pack_ref(&f.text("ref")).unwrap(), bytes);
         }
-        "PluginReload" | "SnippetNames" => {} // sent only by the command line
+        "PluginReload" | "SnippetNames" | "ConnectionAssume" => {} // never sent by a plugin
         other => panic!("the crate has no record {other}"),
     }
 }
@@ -312,7 +312,7 @@ fn decode_error(record: &str, bytes: &[u8]) -> Option<Error> {
         "PluginMessage" => PluginMessage::unpack(bytes).unwrap_err(),
         "PluginAnswer" => PluginAnswer::unpack(bytes).unwrap_err(),
         "Nothing" | "Name" | "Ref" | "SnippetCreate" | "SnippetDelete" | "SnippetRestore" | "SnippetFind"
-        | "SnippetRename" | "SearchQuery" => return None,
+        | "SnippetRename" | "SearchQuery" | "ConnectionAssume" => return None,
         other => panic!("the crate has no record {other}"),
     })
 }
@@ -384,9 +384,11 @@ fn constants_are_those_of_the_vectors() {
         ("REGISTRY_GET", Command::RegistryGet),
         ("REGISTRY_LIST", Command::RegistryList),
         ("REGISTRY_CHECK", Command::RegistryCheck),
+        ("REGISTRY_DELETE", Command::RegistryDelete),
         ("SEARCH_QUERY", Command::SearchQuery),
         ("SEARCH_INDEX", Command::SearchIndex),
         ("PLUGIN_REGISTER", Command::PluginRegister),
+        ("CONNECTION_ASSUME", Command::ConnectionAssume),
         ("PLUGIN_HEALTH", Command::PluginHealth),
         ("PLUGIN_SIGNAL", Command::PluginSignal),
         ("PLUGIN_LIST", Command::PluginList),

@@ -5,15 +5,18 @@ store          PostgresStore: the contract            reads          its reads
 snippet_writes, restores, writes   its writes          checks         what they share
 operation      one write, from its beginning to its answer, again if another core was first
 parts          what the store is made of
-connection     libpq in the event loop                statements      the SQL of its three connections
+connection     libpq in the event loop                statements      the SQL of the connections that write and read
+log_statements the SQL of the third, which follows the log
 writer         the transaction of a turn, and what becomes of one whose answer was lost
-reader         short reads                            records         memory that is never older than promised
+reader         short reads                            long_reads     reads that a worker makes
+records        memory that is never older than promised
 follower       the log of all cores                   outbox          events, and who delivers them
 tables         tables and migrations                  session         blocking connections, of starts, commands, jobs
 values         parameters and rows                    types           types in memory, and their revisions
 
 In a worker's process:
 reading        long reads and searches                defining        types, and bonds that need a closer look
+field_rows     rows for fields that become indexed
 indexing       the search index                       vectors         its words
 """
 

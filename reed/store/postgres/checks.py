@@ -50,7 +50,7 @@ class Checks(Reads):
 
             operation.guard(check)
 
-        self._find_by("by_name", name, found, operation.refuse)
+        self._find_by("by_name", name, found, operation.refuse, operation.until)
 
     def _when_values_are_free(
         self, operation: Operation, type_: Type, snippet_id: str, values: Values, then: Callable[[], None]
@@ -67,7 +67,7 @@ class Checks(Reads):
             operation.guard(check)
 
         wanted = params(type_.name, snippet_id, *arrays_of(unique))
-        self._reader.ask("holder_of_value", wanted, found, operation.refuse)
+        self._reader.ask("holder_of_value", wanted, found, operation.refuse, operation.until)
 
     def _current(self, operation: Operation, ref: str, then: Then) -> None:
         if operation.is_fresh:
@@ -76,7 +76,7 @@ class Checks(Reads):
         if record is not None:
             then(record)
         else:
-            self._find(ref, lambda found: operation.guard(lambda: then(found)), operation.refuse)
+            self._find(ref, lambda found: operation.guard(lambda: then(found)), operation.refuse, operation.until)
 
     def _when_unbonded(self, operation: Operation, record: Record, then: Callable[[], None]) -> None:
         def found(rows: Rows) -> None:
@@ -87,7 +87,7 @@ class Checks(Reads):
 
             operation.guard(check)
 
-        self._reader.ask("bonds_of", params(record.id), found, operation.refuse)
+        self._reader.ask("bonds_of", params(record.id), found, operation.refuse, operation.until)
 
     def _count_bonds(self, then: Callable[[], None]) -> None:
         """Count them in the database, then go on."""
@@ -99,9 +99,17 @@ class Checks(Reads):
         self._reader.ask("count_bonds", (), counted, lambda _: then())
 
     def _submit(
-        self, kind: str, arguments: tuple[Any, ...], done: Callable[[Any], None], failed: Failed, origin: Origin
+        self,
+        kind: str,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        failed: Failed,
+        origin: Origin,
+        *,
+        patience: int | None = None,
     ) -> None:
-        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=self._deadlines.job)
+        deadline = self._deadlines.job._replace(patience=patience or self._deadlines.job.patience)
+        self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=deadline)
 
 
 def unique_of(type_: Type, values: Values) -> Values:

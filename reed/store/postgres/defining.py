@@ -1,7 +1,8 @@
 """Writes that have to look at much before: definitions of types, and bonds that the loop's statement did not make.
 
-They run in a worker, each in a transaction of its own, with the row locked that all cores lock for this: that of the
-type, or of all bonds. So they see what other cores have committed, and can say what is wrong.
+They run in a worker, in transactions of their own, with the row locked that all cores lock for this: that of the type,
+or of all bonds. So they see what other cores have committed, and can say what is wrong. Rows for new indexed fields are
+made before the type is locked (`field_rows`).
 """
 
 from __future__ import annotations
@@ -9,73 +10,114 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+from reed.errors import CallError, StoreUnavailable
 from reed.store.bonds import BondGraph, already_bonded
-from reed.store.field_values import NULL_KEY, text_of_key, values_of
+from reed.store.postgres.field_rows import FieldRows, again
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import INDEX_AGAIN, end_batch
-from reed.store.snippets import cannot_be_unique, not_found
-from reed.store.types import Type, compile_type
+from reed.store.snippets import not_found
+from reed.store.types import MAX_COUNTED, Type, compile_type, no_type, type_in_use
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
     " VALUES (%s::uuid, 1, 0, %s, %s::uuid, %s, '', %s, %s, '')"
 )
 _END = end_batch("%s::uuid", "1")
-_FETCHED = 100
+_DEFINING = 0x64656669  # key of the advisory locks: one definition of a type at a time
+_LOCK = "SELECT pg_advisory_lock(%s, hashtext(%s))"
+_UNLOCK = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
 
 
-def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> int:
-    """Of a definition that was tried. Gives the revision, 1 for a new type."""
+def define(conninfo: str, seconds: float, name: str, definition: bytes, now: int) -> tuple[int, bool]:
+    """Of a definition that was tried. Gives the revision, and whether the type is new.
+
+    A new type begins with a revision above all that a deleted one of its name had: each of those was logged."""
     new = compile_type(name, definition, without_schema=True)
-    with session(conninfo, seconds) as connection, connection.transaction():
-        row = connection.execute("SELECT definition FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone()
-        old = None if row is None else compile_type(name, row[0].encode(), without_schema=True)
-        _index_fields(connection, new, old)
-        if old is not None and sorted(old.columns) != sorted(new.columns):
-            connection.execute(
-                f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s {INDEX_AGAIN}", (name,)
-            )
+    with session(conninfo, seconds) as connection:
+        again(lambda: connection.execute(_LOCK, (_DEFINING, name)))
+        row = connection.execute("SELECT revision, definition FROM types WHERE name = %s", (name,)).fetchone()
+        old = None if row is None else compile_type(name, row[1].encode(), without_schema=True)
+        rows = _field_rows(connection, new, old)
+        try:
+            if rows is not None:
+                rows.build()
+            revision = again(lambda: _take_effect(connection, new, old, 0 if row is None else row[0], rows, now))
+        except CallError:
+            if rows is not None:
+                rows.undo()
+            raise
+        connection.execute(_UNLOCK, (_DEFINING, name))
+    return revision, old is None
+
+
+def _take_effect(
+    connection: Session, new: Type, old: Type | None, revision: int, rows: FieldRows | None, now: int
+) -> int:
+    """Gives the new revision. Writers of this type wait until it is over, so only the rest of `rows` is made here, and
+    what needs no content."""
+    with connection.transaction():
+        row = connection.execute("SELECT revision FROM types WHERE name = %s FOR UPDATE", (new.name,)).fetchone()
+        if (0 if row is None else row[0]) != revision:
+            raise StoreUnavailable(f"the type {new.name} was defined by somebody else meanwhile", hint="retry")
+        if rows is not None:
+            rows.catch_up(is_last=True)
+        if old is not None:
+            _forget_fields(connection, new, old)
+            if sorted(old.columns) != sorted(new.columns):
+                connection.execute(
+                    f"INSERT INTO unindexed (id) SELECT id FROM snippets WHERE type = %s {INDEX_AGAIN}", (new.name,)
+                )
         (revision,) = row_of(
             connection,
-            "INSERT INTO types (name, revision, definition) VALUES (%s, 1, %s) ON CONFLICT (name) DO UPDATE"
+            "INSERT INTO types (name, revision, definition)"
+            " SELECT %s, last + 1, %s FROM head WHERE what = 'batches' ON CONFLICT (name) DO UPDATE"
             " SET revision = types.revision + 1, definition = excluded.definition RETURNING revision",
-            (name, definition.decode()),
+            (new.name, new.definition.decode()),
         )
-        _log(connection, "type.defined", None, name, revision, now)
+        _log(connection, "type.defined", None, new.name, revision, now)
     return int(revision)
 
 
-def _index_fields(connection: Session, new: Type, old: Type | None) -> None:
-    """`fields` as the new definition wants it; Conflict if a value that must be unique occurs twice."""
-    before = {} if old is None else {field: field in old.unique for field in old.indexed | old.unique}
-    after = {field: field in new.unique for field in new.indexed | new.unique}
-    # One that becomes unique is made again, which finds duplicates.
-    missing = {
-        field: unique for field, unique in after.items() if field not in before or (unique and not before[field])
-    }
-    dropped = [field for field in before if field not in after or field in missing]
-    loosened = [field for field, unique in after.items() if field in before and before[field] and not unique]
+def delete_type(conninfo: str, seconds: float, name: str, now: int) -> None:
+    """The lock keeps other cores from writing snippets of the type. Raises NotFound, Conflict."""
+    with session(conninfo, seconds) as connection, connection.transaction():
+        if connection.execute("SELECT FROM types WHERE name = %s FOR UPDATE", (name,)).fetchone() is None:
+            raise no_type(name, [known for (known,) in connection.execute("SELECT name FROM types")])
+        (count,) = row_of(
+            connection,
+            "SELECT count(*) FROM (SELECT FROM snippets WHERE type = %s LIMIT %s) AS counted",
+            (name, MAX_COUNTED + 1),
+        )
+        if count:
+            raise type_in_use(name, count)
+        connection.execute("DELETE FROM types WHERE name = %s", (name,))
+        _log(connection, "type.deleted", None, name, 0, now)
+
+
+def _indexed(type_: Type) -> dict[str, bool]:
+    """Its fields with an index; whether they must be unique."""
+    return {field: field in type_.unique for field in type_.indexed | type_.unique}
+
+
+def _field_rows(connection: Session, new: Type, old: Type | None) -> FieldRows | None:
+    """For fields that were not indexed, or need not be unique; None if there are none."""
+    if old is None:
+        return None
+    before = _indexed(old)
+    missing = {field: unique for field, unique in _indexed(new).items() if unique > before.get(field, -1)}
+    return FieldRows(connection, new.name, missing, missing.keys() & before.keys()) if missing else None
+
+
+def _forget_fields(connection: Session, new: Type, old: Type) -> None:
+    before, after = _indexed(old), _indexed(new)
+    dropped = [field for field in before if field not in after]
+    loosened = [field for field in before if before[field] and after.get(field) is False]
     if dropped:
         connection.execute("DELETE FROM fields WHERE type = %s AND field = ANY (%s)", (new.name, dropped))
     if loosened:
         connection.execute(
             "UPDATE fields SET is_unique = false WHERE type = %s AND field = ANY (%s)", (new.name, loosened)
         )
-    if not missing or old is None:
-        return
-    seen: dict[tuple[str, bytes], str] = {}
-    with connection.cursor(name="contents") as cursor, connection.cursor() as writer:
-        cursor.itersize = _FETCHED
-        cursor.execute("SELECT id::text, name, content FROM snippets WHERE type = %s ORDER BY snippets.id", (new.name,))
-        for snippet_id, name, content in cursor:
-            for field, (key, shown) in values_of(content.encode(), missing).items():
-                is_unique = missing[field] and key != NULL_KEY
-                if is_unique and (other := seen.setdefault((field, key), name or snippet_id)) != (name or snippet_id):
-                    raise cannot_be_unique(field, shown, other, name or snippet_id)
-                writer.execute(
-                    "INSERT INTO fields (type, field, value, id, is_unique) VALUES (%s, %s, %s, %s::uuid, %s)",
-                    (new.name, field, text_of_key(key), snippet_id, is_unique),
-                )
 
 
 def bond(

@@ -19,6 +19,7 @@ from functools import partial
 
 from reed.errors import CallError, Conflict, Internal
 from reed.store.base import Failed
+from reed.store.postgres.reader import WAIT_SECONDS
 from reed.store.postgres.writer import Line, Step, Write, Writer
 from reed.store.workers import Origin
 
@@ -103,9 +104,10 @@ class WriteContext:
     """What the operations of a store share."""
 
     writer: Writer
-    refresh: Callable[[Callable[[], None], Failed], None]  # reads the types again
+    refresh: Callable[[Callable[[], None], Failed, float], None]  # reads the types again, until a deadline
     bug: Callable[[BaseException], None]  # logs one
     pending: Pending
+    now: Callable[[], float]
     origins: Turns = field(default_factory=Turns)
     snippets: Turns = field(default_factory=Turns)
 
@@ -124,12 +126,14 @@ class Operation:
         self._retries = MAX_RETRIES
         self._held = ""  # the snippet whose turn it is
         self._is_in_order = False  # the origin's later writes wait
+        self.until = 0.0  # its reads and its write wait no longer for the database, in all
 
     def begin(self, *, is_fresh: bool = False) -> None:
         """`is_fresh`: memory has been wrong already."""
 
         def started() -> None:
             self._is_in_order = True
+            self._restart_clock()
             if is_fresh:
                 self._start_again()
             else:
@@ -180,12 +184,14 @@ class Operation:
                     lambda error: ended(lambda: self._give_up(error)),
                     decides,
                     has_line,
+                    until=self.until,
                 )
             )
             self._leave_order()
 
         def held() -> None:
             self._held = snippet_id
+            self._restart_clock()
             self.guard(lambda: self._attempt(self))  # it has waited: the record has changed
 
         if not snippet_id or self._held == snippet_id:
@@ -232,9 +238,13 @@ class Operation:
         self.is_fresh = True
 
         def refresh() -> None:
-            self._context.refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up)
+            self._context.refresh(lambda: self.guard(lambda: self._attempt(self)), self._give_up, self.until)
 
         self._pending.when_ended(self._origin, refresh)
+
+    def _restart_clock(self) -> None:
+        """It has waited for other writes; from now on it waits for the database."""
+        self.until = self._context.now() + WAIT_SECONDS
 
     def _leave_order(self) -> None:
         if self._is_in_order:

@@ -7,6 +7,9 @@
 
 The lease is by the database's clock. Its generation is a fence: a core that was frozen, and no longer leads, cannot
 move the cursor. An event may be delivered again after a crash; events of a plugin come in the order of their commits.
+
+Beyond `max_events` waiting ones the cursor skips the oldest, and `subscribers.lost` counts them until the next event
+that was delivered is acknowledged, which has told the plugin. Any core does that, before it trims the log too.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from reed.errors import CallError
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
 from reed.store.postgres.follower import LogLine
@@ -30,6 +34,8 @@ _MAX_DELIVERY = 600.0  # seconds; then another core may try: this one's plugin i
 _ASK_SECONDS = 1.0  # between two attempts to lead
 _COUNT_SECONDS = 2.0  # between two counts of the waiting events
 _MAX_COUNTED = 100_000  # beyond those that may wait
+_SLACK = 0.01  # of those that may wait; so many more may, since counting them takes long
+_LOG_SECONDS = 60.0  # between two lines about lost events
 
 
 @dataclass(slots=True)
@@ -41,12 +47,17 @@ class _Subscriber:
     generation: int = 0  # of the lease
     lease_ends: float = 0.0  # 0: another core leads, or nobody
     told: tuple[int, int] = (0, 0)  # the last event that was delivered: seq, k
-    lost: int = 0
+    lost: int = 0  # skipped, and the plugin does not know
+    acked: int = 0  # events since the cursor was written
+    acked_lost: int = 0  # that these have reported
     delivers_since: float = math.inf  # an event was given out, and is not acknowledged
     lead_after: float = 0.0  # another core leads: ask again then
     acks: int = 0  # sent, not yet committed
+    when_written: Callable[[], None] | None = None  # the next event waits for them
     stamp: int = 0  # grows with each change of `waiting`
     causes: dict[tuple[int, int], Cause] = field(default_factory=dict)
+    unlogged: int = 0  # lost ones
+    logged_at: float = -math.inf
 
 
 class Outbox:
@@ -60,6 +71,7 @@ class Outbox:
         pending: Pending,
         max_events: int,
         on_news: Callable[[], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._core = core.encode()
@@ -69,6 +81,7 @@ class Outbox:
         self._pending = pending
         self._max_events = max_events
         self._on_news = on_news
+        self._warn = warn
         self._cause_of: CauseOf = no_cause
         self._subscribers: dict[str, _Subscriber] = {}
         self._by_kind: dict[str, list[_Subscriber]] = {}
@@ -186,12 +199,12 @@ class Outbox:
 
     def _counted(self, rows: Rows, stamps: Mapping[str, int]) -> None:
         for row in range(rows.ntuples):
-            name, count = text(rows, row, 0), number(rows, row, 1)
+            name, count, lost = text(rows, row, 0), number(rows, row, 1), number(rows, row, 2)
             subscriber = self._subscribers.get(name)
             if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
                 was_refused = 0 < subscriber.lead_after < self._loop.now()
                 is_news = count > subscriber.waiting or was_refused
-                subscriber.waiting, subscriber.is_counted = count, True
+                subscriber.waiting, subscriber.is_counted, subscriber.lost = count, True, lost
                 if subscriber.waiting and is_news:
                     self._ready.add(name)
         if self._ready:
@@ -207,10 +220,28 @@ class Outbox:
         now = self._loop.now()
         if subscriber.lead_after > now or (subscriber.is_counted and not subscriber.waiting):
             done(None)
+        elif subscriber.waiting - self._max_events > self._max_events * _SLACK:
+            self._skip(subscriber, done, failed)
         elif subscriber.lease_ends - now > _MARGIN_SECONDS:
             self._next(subscriber, done, failed)
         else:
-            self._lead(subscriber, lambda leads: self._next(subscriber, done, failed) if leads else done(None), failed)
+            self._lead_next(subscriber, done, failed)
+
+    def _skip(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        """More wait than may: begin with the oldest that is left, when the cursor is written."""
+        if subscriber.acks:
+            subscriber.when_written = lambda: self._skip(subscriber, done, failed)
+            return
+
+        def skipped(rows: Rows) -> None:
+            subscriber.waiting -= number(rows, 0, 0) if rows.ntuples else 0
+            subscriber.lease_ends = 0.0  # so that the cursor is read again
+            self._lead_next(subscriber, done, failed)
+
+        self._asker.ask("skip", params(self._max_events, subscriber.name), skipped, failed)
+
+    def _lead_next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
+        self._lead(subscriber, lambda leads: self._next(subscriber, done, failed) if leads else done(None), failed)
 
     def _lead(self, subscriber: _Subscriber, then: Callable[[bool], None], failed: Failed) -> None:
         asked_at = self._loop.now()
@@ -225,6 +256,8 @@ class Outbox:
             if generation != subscriber.generation or not subscriber.lease_ends:
                 subscriber.generation = generation
                 subscriber.told, subscriber.lost = (seq, k), lost
+                subscriber.acked = subscriber.acked_lost = 0
+                subscriber.causes = {at: cause for at, cause in subscriber.causes.items() if at > subscriber.told}
             if not subscriber.kinds:  # not yet subscribed in this process
                 subscriber.kinds = frozenset(text(rows, 0, 4).strip("{}").split(","))
             subscriber.lease_ends, subscriber.lead_after = asked_at + LEASE_SECONDS, 0.0
@@ -233,9 +266,7 @@ class Outbox:
         self._asker.ask("lead", params(subscriber.name, self._core, str(LEASE_SECONDS)), leading, failed)
 
     def _next(self, subscriber: _Subscriber, done: Done[Event | None], failed: Failed) -> None:
-        seq, k = subscriber.told
-        skipped = max(subscriber.waiting - self._max_events, 0)
-        wanted = params(seq, k, array_of(sorted(subscriber.kinds)), subscriber.name, skipped)
+        wanted = params(*subscriber.told, array_of(sorted(subscriber.kinds)), subscriber.name)
         self._reader.ask("next_event", wanted, lambda rows: done(self._event(subscriber, rows)), failed)
 
     def _event(self, subscriber: _Subscriber, rows: Rows) -> Event | None:
@@ -244,9 +275,6 @@ class Outbox:
             return None
         place = number(rows, 0, 0), number(rows, 0, 1)
         subscriber.delivers_since = self._loop.now()
-        skipped = number(rows, 0, 8)
-        subscriber.lost += skipped
-        subscriber.waiting -= skipped
         kind, snippet_id, type_name, name = (text(rows, 0, at) for at in range(2, 6))
         version, at = number(rows, 0, 6), number(rows, 0, 7)
         cause = subscriber.causes.get(place, NO_CAUSE)
@@ -262,6 +290,9 @@ class Outbox:
             return
         subscriber.told = told
         subscriber.delivers_since = math.inf
+        self._log_lost(subscriber)
+        subscriber.acked += 1
+        subscriber.acked_lost += subscriber.lost
         subscriber.lost = 0
         subscriber.causes.pop(told, None)
         subscriber.waiting = max(subscriber.waiting - 1, 0)
@@ -272,15 +303,36 @@ class Outbox:
         self._write_cursor(subscriber)
 
     def _write_cursor(self, subscriber: _Subscriber) -> None:
-        generation, (seq, k) = subscriber.generation, subscriber.told
+        generation, told = subscriber.generation, subscriber.told
+        acked, lost = subscriber.acked, subscriber.acked_lost
+        subscriber.acked = subscriber.acked_lost = 0
         write = self._pending.begin(ALL)
 
         def written(_: object = None) -> None:
             self._pending.end(ALL, write)
             subscriber.acks -= 1
-            if subscriber.told > (seq, k) and subscriber.generation == generation:
+            if subscriber.told > told and subscriber.generation == generation:
                 subscriber.acks += 1
                 self._write_cursor(subscriber)
+            elif subscriber.when_written is not None:
+                then, subscriber.when_written = subscriber.when_written, None
+                then()
 
-        step = Step("ack", params(subscriber.name, self._core, generation, seq, k), is_marked=False)
-        self._writer.put(Write((step,), written, written, written, has_line=False))
+        def failed(_: CallError) -> None:
+            subscriber.acked += acked
+            subscriber.acked_lost += lost
+            written()
+
+        cursor = params(subscriber.name, self._core, generation, *told, lost, acked)
+        step = Step("ack", cursor, is_marked=False)
+        self._writer.put(Write((step,), written, written, failed, has_line=False))
+
+    def _log_lost(self, subscriber: _Subscriber) -> None:
+        """Not for each event of a plugin that stays too slow."""
+        subscriber.unlogged += subscriber.lost
+        if subscriber.unlogged and self._loop.now() - subscriber.logged_at > _LOG_SECONDS:
+            self._warn(
+                f"{subscriber.name}: {subscriber.unlogged} events were dropped: more than limits.queued_events"
+                f" ({self._max_events}) waited"
+            )
+            subscriber.unlogged, subscriber.logged_at = 0, self._loop.now()

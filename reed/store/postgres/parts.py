@@ -8,6 +8,7 @@ follower    the log of all cores, leases, figures
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -21,23 +22,27 @@ from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
 from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
+from reed.store.postgres.log_statements import FOLLOWER
+from reed.store.postgres.long_reads import LongReads
 from reed.store.postgres.operation import Attempt, Operation, Pending, WriteContext
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.records import Records, RowCount
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
-from reed.store.postgres.statements import FOLLOWER, READS, WRITES
+from reed.store.postgres.statements import READS, WRITES
 from reed.store.postgres.tables import migrate
 from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
 from reed.store.setting import StoreSetting
-from reed.store.workers import THE_STORE, Origin
+from reed.store.workers import THE_STORE, Deadlines, Origin
 
 CACHE_BYTES = 16 * 1024 * 1024
 TICK_SECONDS = POLL_SECONDS
 FIGURES_SECONDS = 2.0
+STOP_SECONDS = 10.0  # that a core which stops waits for a database that is away
+THIN_SECONDS = 10.0
 
 _JOBS = "reed.store.postgres"
 HANDLERS = {
@@ -47,6 +52,7 @@ HANDLERS = {
     "tree": f"{_JOBS}.reading:read_tree",
     "check": f"{_JOBS}.reading:check_type",
     "define": f"{_JOBS}.defining:define",
+    "delete_type": f"{_JOBS}.defining:delete_type",
     "bond": f"{_JOBS}.defining:bond",
     **contents.HANDLERS,
 }
@@ -80,7 +86,7 @@ class Parts:
         self._loop = loop
         self._clock = clock
         self._conninfo = setting.conninfo
-        self._deadlines = context.deadlines
+        self._deadlines = Deadlines(*(each._replace(patience=1) for each in context.deadlines))  # jobs await the server
         self._core = str(uuid.uuid4())
         self._server = Server(setting.conninfo)
         self._types = Types()
@@ -92,18 +98,20 @@ class Parts:
         self._records = Records(cache_bytes, loop.now)
         self._workers = context.open_workers(HANDLERS, context.max_workers)
         self._indexer = context.open_workers(INDEXER_HANDLERS, 1, "indexer")
-        self._contents = Contents(self._workers, self._deadlines.job)
+        self._contents = Contents(self._workers, context.deadlines.job)
         self._index = SearchIndex(loop, self._conninfo, self._indexer, self._deadlines.job)
         self._problem = ""  # why there is no connection
         self._pending = Pending()
-        self._losses = 0  # of connections
+        self._long_reads = LongReads(loop)
+        self._stops_at = math.inf
         self._open(last)
-        self._write_context = WriteContext(self._writer, self._refresh_types, self._bug, self._pending)
+        self._write_context = WriteContext(self._writer, self._refresh_types, self._bug, self._pending, loop.now)
         self._bonds_changed = False
         self._registry: dict[str, str] = {}
         self._figures: dict[str, int] = {}
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
+        self._thinned_at = 0.0
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def _start(self, setting: StoreSetting) -> tuple[int, int, int, str | None]:
@@ -127,7 +135,9 @@ class Parts:
             on_ready=due,
             on_lost=self._lost,
         )
-        self._read_connection = Connection(loop, self._server, READS, _SETTINGS, on_ready=due, on_lost=self._lost)
+        self._read_connection = Connection(
+            loop, self._server, READS, _SETTINGS, on_ready=self._reader_ready, on_lost=self._lost
+        )
         self._follow_connection = Connection(
             loop,
             self._server,
@@ -137,7 +147,9 @@ class Parts:
             on_lost=self._lost,
             on_notify=self._poll,
         )
-        self._writer = Writer(loop, self._core, self._write_connection, due, self._bug)
+        self._writer = Writer(
+            loop, self._core, self._write_connection, due, self._bug, self._warn, lambda: self._last_batch
+        )
         self._reader = Reader(loop, self._read_connection, due)
         self._asker = Reader(loop, self._follow_connection, due)  # leases, figures, the other cores
         self._follower = Follower(
@@ -152,6 +164,7 @@ class Parts:
             self._pending,
             self._context.max_events,
             self._context.on_news,
+            self._context.warn,
         )
         for connection in self._connections:
             connection.open()
@@ -163,7 +176,7 @@ class Parts:
     def _operation(self, origin: Origin, failed: Failed, attempt: Attempt, *, is_fresh: bool = False) -> None:
         Operation(self._write_context, origin, failed, attempt).begin(is_fresh=is_fresh)
 
-    def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
+    def _refresh_types(self, then: Callable[[], None], failed: Failed, until: float | None = None) -> None:
         raise NotImplementedError
 
     def _bug(self, error: BaseException) -> None:
@@ -176,10 +189,13 @@ class Parts:
 
     # The connections.
 
+    def _warn(self, message: str) -> None:
+        self._context.warn(f"store {self._server}: {message}")
+
     def _lost(self, reason: str) -> None:
-        self._losses += 1
+        self._long_reads.lost()
         if reason != self._problem:
-            self._context.warn(f"store {self._server}: {reason}; connecting again")
+            self._warn(f"{reason}; connecting again")
         self._problem = reason
         hosts = [host for host, _ in self._server.hosts]
         if self._server.addresses:
@@ -191,6 +207,10 @@ class Parts:
                 origin=THE_STORE,
                 deadline=self._deadlines.job,
             )
+
+    def _reader_ready(self) -> None:
+        self._long_reads.reached()
+        self._loop.request_commit()
 
     def _follower_ready(self) -> None:
         self._outbox.connected()
@@ -206,15 +226,24 @@ class Parts:
         for connection in self._connections:
             if now - connection.waits_since > ANSWER_SECONDS:
                 connection.lose(f"no answer within {ANSWER_SECONDS:g} s")
+        if now > self._stops_at and (self._writer.is_in_doubt or not all(each.is_ready for each in self._connections)):
+            self._give_up()
         self._writer.tick(now)
         self._reader.tick(now)
         self._asker.tick(now)
+        self._long_reads.tick(now)
         self._poll()
         self._outbox.tick(now)
         if now - self._figures_at > FIGURES_SECONDS and self._follow_connection.is_ready:
             self._figures_at = now
-            self._ask_figures()
+            self._ask_figures(now)
         self._loop.request_commit()
+
+    def _give_up(self) -> None:
+        """The core stops, and the database does not let its operations end."""
+        self._writer.give_up()
+        self._reader.give_up()
+        self._long_reads.give_up()
 
     # The log.
 
@@ -236,7 +265,7 @@ class Parts:
             self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
             self._bonds_changed |= line.kind == "snippet.deleted"  # and bonds with it, perhaps
             self._outbox.seen(line)
-        elif line.kind == "type.defined":
+        elif line.kind in {"type.defined", "type.deleted"}:
             self._records.forget()
             self._refresh_types(lambda: None, ignore)
         elif line.kind in {"bonded", "unbonded"}:
@@ -251,7 +280,7 @@ class Parts:
 
     # Figures.
 
-    def _ask_figures(self) -> None:
+    def _ask_figures(self, now: float) -> None:
         ask = self._asker.ask
         self._registry = dict(self._context.registry())
         here = params(self._core, self._context.core_name, __version__, json.dumps(self._registry))
@@ -261,7 +290,12 @@ class Parts:
             self._bonds_changed = False
             self._reader.ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
-        ask("trim", params(self._context.max_events), ignore, ignore)
+        ask("skip_all", params(self._context.max_events), ignore, ignore)
+        for statement in ("advance", "trim"):
+            ask(statement, (), ignore, ignore)
+        if now - self._thinned_at > THIN_SECONDS:
+            self._thinned_at = now
+            ask("thin", (), ignore, ignore)
 
     def _read_cores(self, rows: Rows) -> None:
         self._cores = [

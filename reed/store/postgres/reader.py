@@ -1,10 +1,11 @@
-"""Statements outside the batches of writes. One whose connection was lost is asked again, for up to ten seconds."""
+"""Statements outside the batches of writes. One whose connection was lost is asked again; each is answered within ten
+seconds, whatever the server does."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from reed.errors import CallError, StoreUnavailable
 from reed.store.base import Failed
@@ -13,10 +14,11 @@ from reed.store.postgres.connection import Connection, Failure, Lost, Results, S
 from reed.store.postgres.values import Params, Rows
 from reed.store.workers import run
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 10.0  # for the database, in all: of an operation also for its later reads, and its write
 
 
-class _Read(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Read:
     statement: Statement
     done: Callable[[Rows], None]
     failed: Failed
@@ -28,11 +30,16 @@ class Reader:
         self._loop = loop
         self._connection = connection
         self._on_due = on_due
-        self._waiting: deque[_Read] = deque()
+        self._waiting: deque[_Read] = deque()  # for a connection
+        self._open: set[_Read] = set()  # without an answer
 
-    def ask(self, name: str, params: Params, done: Callable[[Rows], None], failed: Failed) -> None:
-        """Run a prepared statement. `done` gets its rows."""
-        self._ask(_Read(Statement(name, params), done, failed, self._loop.now() + WAIT_SECONDS))
+    def ask(
+        self, name: str, params: Params, done: Callable[[Rows], None], failed: Failed, until: float | None = None
+    ) -> None:
+        """Run a prepared statement. `done` gets its rows. `until`: the deadline of the operation that it belongs to."""
+        read = _Read(Statement(name, params), done, failed, until or self._loop.now() + WAIT_SECONDS)
+        self._open.add(read)
+        self._ask(read)
 
     def _ask(self, read: _Read) -> None:
         if not self._connection.is_ready:
@@ -40,27 +47,41 @@ class Reader:
             return
 
         def answered(results: Results) -> None:
-            run(lambda: read.done(results[0]), read.failed)
+            if read in self._open:
+                self._open.remove(read)
+                run(lambda: read.done(results[0]), read.failed)
 
         def refused(failure: Failure) -> None:
-            if not isinstance(failure, Lost):
-                read.failed(failure.as_call_error())
-            elif self._loop.now() < read.until:
+            if read not in self._open:
+                return
+            if isinstance(failure, Lost):
                 self._ask(read)
             else:
-                read.failed(unavailable())
+                self._open.remove(read)
+                read.failed(failure.as_call_error())
 
         self._connection.send((read.statement,), answered, refused)
         self._on_due()  # `flush` at the end of the turn
 
     def flush(self) -> None:
         while self._waiting and self._connection.is_ready:
-            self._ask(self._waiting.popleft())
+            read = self._waiting.popleft()
+            if read in self._open:
+                self._ask(read)
         self._connection.flush()
 
     def tick(self, now: float) -> None:
-        while self._waiting and self._waiting[0].until < now:
-            self._waiting.popleft().failed(unavailable())
+        """Give up what has waited for too long, for a connection or for an answer."""
+        self._give_up([read for read in self._open if read.until < now])
+
+    def give_up(self) -> None:
+        """All of them."""
+        self._give_up(list(self._open))
+
+    def _give_up(self, reads: list[_Read]) -> None:
+        for read in reads:
+            self._open.discard(read)
+            read.failed(unavailable())
 
 
 def unavailable() -> CallError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reed.errors import CallError, JobTimeout, NotFound, StoreUnavailable
+from reed.errors import CallError, NotFound
 from reed.store.base import Done, Failed, HitPage, RecordPage
 from reed.store.field_values import conditions_of
 from reed.store.ids import UUID_LENGTH, id_range, sequence_of
+from reed.store.postgres.long_reads import LongRead
 from reed.store.postgres.parts import Parts
+from reed.store.postgres.reader import WAIT_SECONDS
 from reed.store.postgres.reading import FIRST_ID
 from reed.store.postgres.values import Rows, array_of, column, number, params, record_of, text
 from reed.store.query import hit_limit, parse
@@ -28,8 +30,6 @@ from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
 
-_RETRY_SECONDS = 0.2  # a worker could not reach the database
-
 
 class Reads(Parts):
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
@@ -41,23 +41,26 @@ class Reads(Parts):
 
     # Records.
 
-    def _find(self, ref: str, done: Done[Record], failed: Failed) -> None:
+    def _find(self, ref: str, done: Done[Record], failed: Failed, until: float | None = None) -> None:
         """The record with this ref, from the database; NotFound, or Conflict for an ambiguous prefix."""
+        until = until or self._loop.now() + WAIT_SECONDS
 
         def found(record: Record | None) -> None:
             if record is not None:
                 done(record)
             else:
-                self._find_by_prefix(ref, done, failed)
+                self._find_by_prefix(ref, done, failed, until)
 
         if len(ref) == UUID_LENGTH and sequence_of(ref.lower()) is not None:
-            self._find_by("by_id", ref.lower(), found, failed)
+            self._find_by("by_id", ref.lower(), found, failed, until)
         elif identifiers.is_semantic_name(ref):
-            self._find_by("by_name", ref, found, failed)
+            self._find_by("by_name", ref, found, failed, until)
         else:
-            self._find_by_prefix(ref, done, failed)
+            self._find_by_prefix(ref, done, failed, until)
 
-    def _find_by(self, statement: str, key: str, done: Done[Record | None], failed: Failed) -> None:
+    def _find_by(
+        self, statement: str, key: str, done: Done[Record | None], failed: Failed, until: float | None = None
+    ) -> None:
         began = self._records.begin()
 
         def answered(rows: Rows) -> None:
@@ -71,12 +74,12 @@ class Reads(Parts):
             self._records.end(began)
             failed(error)
 
-        self._reader.ask(statement, (key.encode(),), answered, refused)
+        self._reader.ask(statement, (key.encode(),), answered, refused, until)
 
-    def _find_by_prefix(self, ref: str, done: Done[Record], failed: Failed) -> None:
+    def _find_by_prefix(self, ref: str, done: Done[Record], failed: Failed, until: float) -> None:
         bounds = id_range(ref.lower()) if len(ref) < UUID_LENGTH else None
         if bounds is None:
-            self._not_found(ref, failed)
+            self._not_found(ref, failed, until)
             return
 
         def answered(rows: Rows) -> None:
@@ -84,18 +87,18 @@ class Reads(Parts):
             if len(ids) > 1:
                 failed(ambiguous(ref.lower(), ids))
             elif ids:
-                self._find(ids[0], done, failed)
+                self._find(ids[0], done, failed, until)
             else:
-                self._not_found(ref, failed)
+                self._not_found(ref, failed, until)
 
-        self._reader.ask("by_prefix", params(*bounds, MAX_IDS_COUNTED + 1), answered, failed)
+        self._reader.ask("by_prefix", params(*bounds, MAX_IDS_COUNTED + 1), answered, failed, until)
 
-    def _not_found(self, ref: str, failed: Failed) -> None:
+    def _not_found(self, ref: str, failed: Failed, until: float) -> None:
         def refuse(names: list[str]) -> None:
             failed(not_found(ref, names))
 
         if identifiers.is_semantic_name(ref):
-            self._reader.ask("near_names", (ref.encode(),), lambda rows: refuse(column(rows, 0)), failed)
+            self._reader.ask("near_names", (ref.encode(),), lambda rows: refuse(column(rows, 0)), failed, until)
         else:
             refuse([])
 
@@ -202,12 +205,16 @@ class Reads(Parts):
         except NotFound:
             self._refresh_types(lambda: run(operation, failed), failed)
 
-    def _refresh_types(self, then: Callable[[], None], failed: Failed) -> None:
+    def _refresh_types(self, then: Callable[[], None], failed: Failed, until: float | None = None) -> None:
+        until = until or self._loop.now() + WAIT_SECONDS
+        known = self._types.known()
+
         def revisions(rows: Rows) -> None:
-            found = [(text(rows, row, 0), number(rows, row, 1)) for row in range(rows.ntuples)]
-            names = self._types.outdated(found)
+            found = {text(rows, row, 0): number(rows, row, 1) for row in range(rows.ntuples)}
+            self._types.drop(known, found)
+            names = self._types.outdated(found.items())
             if names:
-                self._reader.ask("definitions", (array_of(names),), definitions, failed)
+                self._reader.ask("definitions", (array_of(names),), definitions, failed, until)
             else:
                 then()
 
@@ -217,7 +224,7 @@ class Reads(Parts):
             )
             then()
 
-        self._reader.ask("revisions", (), revisions, failed)
+        self._reader.ask("revisions", (), revisions, failed, until)
 
     # Search.
 
@@ -259,24 +266,12 @@ class Reads(Parts):
         deadline: Deadline | None = None,
     ) -> None:
         deadline = deadline or self._deadlines.job
-        until = self._loop.now() + deadline.seconds
-        losses = self._losses
 
-        def ask() -> None:
-            full = (self._conninfo, deadline.seconds, *arguments)
-            self._workers.submit(kind, full, done, refused, origin=origin, deadline=deadline)
+        def submit(seconds: float, done: Done[Any], failed: Failed, origin: Origin) -> None:
+            full = (self._conninfo, seconds, *arguments)
+            self._workers.submit(kind, full, done, failed, origin=origin, deadline=deadline._replace(seconds=seconds))
 
-        def refused(error: CallError) -> None:
-            nonlocal losses
-            if error.error_code == StoreUnavailable.error_code and self._loop.now() < until:
-                self._loop.call_later(_RETRY_SECONDS, ask)
-            elif error.error_code == JobTimeout.error_code and self._losses != losses:
-                losses = self._losses  # it waited for a server that had frozen
-                ask()
-            else:
-                failed(error)
-
-        ask()
+        self._long_reads.begin(LongRead(submit, done, failed, origin, self._loop.now() + deadline.seconds))
 
 
 def _after(cursor: str) -> str:

@@ -78,7 +78,7 @@ class Restores(SnippetWrites):
 
                 self._check_free(operation, record, content, write)
 
-            self._find_by("by_id", record.id, found, operation.refuse)
+            self._find_by("by_id", record.id, found, operation.refuse, operation.until)
 
         self._operation(origin, failed, attempt)
 

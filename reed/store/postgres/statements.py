@@ -161,7 +161,10 @@ WRITES = {
         " ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds"
     ),
     "ack": (
-        "UPDATE subscribers SET told = $4::bigint, k = $5::int, lost = 0"
+        "UPDATE subscribers SET (told, k) = (SELECT * FROM (VALUES (told, k), ($4::bigint, $5::int)) AS place (told, k)"
+        "   ORDER BY told DESC, k DESC LIMIT 1),"
+        # The cursor is beyond them: too many waited, so they were counted as lost before they were acknowledged.
+        " lost = greatest(lost - $6::bigint - CASE WHEN (told, k) >= ($4::bigint, $5::int) THEN $7::int ELSE 0 END, 0)"
         " WHERE name = $1 AND leader = $2::uuid AND generation = $3::bigint"
     ),
     "end_batch": end_batch("$1::uuid", "$2::bigint"),
@@ -174,7 +177,8 @@ WRITES = {
         " SELECT core, n, -1, 'never', '', '', 0, 0, '' FROM made"
     ),
     "outcome": (
-        "SELECT seq, k FROM batches LEFT JOIN changes USING (core, n) WHERE core = $1::uuid AND n = $2::bigint"
+        "SELECT seq, k, (SELECT last FROM head WHERE what = 'trimmed')"
+        " FROM batches LEFT JOIN changes USING (core, n) WHERE core = $1::uuid AND n = $2::bigint"
     ),
     "notify": "SELECT pg_notify('reed', $1)",
 }
@@ -216,65 +220,9 @@ READS = {
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
-    # $5: how many are passed over, because more wait than may.
     "next_event": (
-        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, $5::int"
+        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at"
         " FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > ($1::bigint, $2::int)"
-        " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k OFFSET $5::int LIMIT 1"
-    ),
-}
-
-# The follower's: what other cores have done, and who delivers events to a plugin.
-FOLLOWER = {
-    "news": (
-        "SELECT seq, k, kind, id::text, made_by"
-        " FROM batches LEFT JOIN changes USING (core, n)"
-        " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
-        " ORDER BY seq, k"
-    ),
-    "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
-    "lead": (
-        "UPDATE subscribers SET leader = $2::uuid,"
-        " generation = generation + (leader IS DISTINCT FROM $2::uuid)::int,"
-        " lease = clock_timestamp() + make_interval(secs => $3::float)"
-        " WHERE name = $1 AND (leader = $2::uuid OR lease < clock_timestamp() OR leader IS NULL)"
-        " RETURNING generation, told, k, lost, kinds::text"
-    ),
-    # A plugin that no core has any more.
-    "forget": (
-        "DELETE FROM subscribers WHERE name = $1 AND NOT EXISTS (SELECT FROM cores WHERE core <> $2::uuid"
-        " AND seen > now() - interval '10 s' AND registry ? $1)"
-    ),
-    "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
-    "waiting": (
-        "SELECT name, (SELECT count(*) FROM (SELECT FROM batches JOIN changes USING (core, n)"
-        "   WHERE (seq, changes.k) > (told, subscribers.k) AND kind = ANY (kinds) AND made_by <> subscribers.name"
-        "   LIMIT $2::int) AS lines)"
-        " FROM subscribers WHERE name = ANY ($1::text[])"
-    ),
-    "figures": (
-        "SELECT (SELECT count(*) FROM (SELECT FROM unindexed LIMIT 100000) AS behind),"
-        " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
-        " pg_database_size(current_database())"
-    ),
-    "cores": "SELECT core::text, name, version, extract(epoch FROM now() - started)::bigint, registry::text"
-    " FROM cores WHERE seen > now() - interval '10 s' AND core <> $1::uuid ORDER BY name, core",
-    "appear": (
-        "INSERT INTO cores (core, name, version, started, seen, registry)"
-        " VALUES ($1::uuid, $2, $3, now(), now(), $4::jsonb)"
-        " ON CONFLICT (core) DO UPDATE SET seen = now(), registry = excluded.registry"
-    ),
-    "leave": "DELETE FROM cores WHERE core = $1::uuid OR seen < now() - interval '1 day'",
-    # What no core has to read any more: older than ten minutes, and told to every plugin, unless too much waits for it.
-    "trim": (
-        "WITH bound AS (SELECT least((SELECT max(seq) FROM batches WHERE at < now() - interval '10 min'),"
-        " greatest((SELECT min(told) FROM subscribers), (SELECT last FROM head WHERE what = 'batches') - $1::bigint))"
-        " AS seq),"
-        " gone AS (DELETE FROM batches WHERE seq IN (SELECT old.seq FROM batches AS old, bound"
-        " WHERE old.seq <= bound.seq ORDER BY old.seq LIMIT 2000 FOR UPDATE OF old SKIP LOCKED)"
-        " RETURNING seq, core, n),"
-        " lines AS (DELETE FROM changes USING gone WHERE changes.core = gone.core AND changes.n = gone.n)"
-        " UPDATE head SET last = greatest(last, (SELECT max(seq) FROM gone)) WHERE what = 'trimmed'"
-        " AND EXISTS (SELECT FROM gone)"
+        " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k LIMIT 1"
     ),
 }

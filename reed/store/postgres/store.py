@@ -7,6 +7,7 @@ from typing import Any
 
 from reed.store.base import CauseOf, Done, Event, Failed, no_cause
 from reed.store.postgres.operation import ALL
+from reed.store.postgres.parts import STOP_SECONDS
 from reed.store.postgres.values import ignore, params
 from reed.store.postgres.writes import Writes
 
@@ -64,6 +65,8 @@ class PostgresStore(Writes):
         return self._writer.is_idle and not context.origins and not context.snippets and self._contents.is_idle
 
     def when_idle(self, done: Callable[[], None]) -> None:
+        """The core stops: from now on a database that is away is waited for only so long."""
+        self._stops_at = min(self._stops_at, self._loop.now() + STOP_SECONDS)
         self._pending.when_ended(ALL, done)
 
     def stats(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ TABLES = (
     "subscribers",
     "cores",
 )
-HEADS = ("batches", "bonds", "types", "trimmed")  # rows of `head`
+HEADS = ("batches", "bonds", "trimmed")  # rows of `head`
 
 _ATTEMPTS = 20
 _LOCK_TIMEOUT = "30s"

@@ -1,8 +1,11 @@
-"""Types in memory. Any core may redefine one, so each has a revision, which the write of a content names."""
+"""Types in memory. Any core may redefine or delete one, so each has a revision, which the write of a content names.
+
+No revision of a name is used twice, also after the type was deleted (see `defining.define`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from reed.store.types import TypeCatalog
 
@@ -24,7 +27,19 @@ class Types:
         return [name for name, revision in revisions if self._revisions.get(name) != revision]
 
     def revision(self, name: str) -> bytes:
-        return str(self._revisions[name]).encode()
+        """0, which none has, for a type that was deleted meanwhile."""
+        return str(self._revisions.get(name, 0)).encode()
+
+    def known(self) -> dict[str, int]:
+        """The revision of each type."""
+        return dict(self._revisions)
+
+    def drop(self, known: Mapping[str, int], found: Collection[str]) -> None:
+        """Those that were `known` when the table was read, and were not `found` in it, are deleted."""
+        for name, revision in known.items():
+            if name not in found and self._revisions.get(name) == revision:
+                del self._revisions[name]
+                self.catalog.remove(name)
 
     @property
     def limits(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ and if it was not, keeps it from being committed later. Which of its writes took
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from reed.errors import CallError, OutcomeUnknown, StoreUnavailable
 from reed.store.base import Failed
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Connection, Failure, Lost, Results, ServerError, Statement
+from reed.store.postgres.reader import WAIT_SECONDS
 from reed.store.postgres.values import Params, ignore, number, params
 
 MAX_LINES = 1000  # of a batch: an event's id has room for them
 MAX_BYTES = 8 * 1024 * 1024
-WAIT_SECONDS = 10.0  # for a connection, or for a lock
 DOUBT_SECONDS = 60.0  # until the callers of a batch in doubt are told so
 
 _LOOK_AGAIN = frozenset({"23505", "23503"})  # another core was first, between the check and the write
@@ -55,7 +56,7 @@ class Write:
     failed: Failed
     decides: int = 0  # the step that returns a row if the write takes effect
     has_line: bool = True  # else it always takes effect
-    since: float = 0.0
+    until: float = 0.0  # it does not wait longer for the database
     size: int = 0
 
 
@@ -64,6 +65,7 @@ class _Batch:
     n: int
     writes: list[Write]
     since: float
+    known: int  # the last batch that was known to be committed
 
 
 class Writer:
@@ -74,8 +76,10 @@ class Writer:
         connection: Connection,
         on_due: Callable[[], None],
         bug: Callable[[BaseException], None],
+        warn: Callable[[str], None],
+        known: Callable[[], int],
     ) -> None:
-        """`bug` logs what a caller's callback has raised."""
+        """`bug` logs what a callback has raised; `known` gives the last batch that is known to be committed."""
         self.commits = 0
         self.tells_others = False  # there are other cores: NOTIFY them after each commit
         self._loop = loop
@@ -90,6 +94,8 @@ class Writer:
         self._is_asking = False
         self._n = 0
         self._bug = bug
+        self._warn = warn
+        self._known = known
 
     @property
     def is_idle(self) -> bool:
@@ -97,7 +103,7 @@ class Writer:
 
     def put(self, write: Write) -> None:
         """Write it with the next batch."""
-        write.since = self._loop.now()
+        write.until = write.until or self._loop.now() + WAIT_SECONDS
         write.size = sum(len(param) for step in write.steps for param in step.params if param is not None)
         self._queue.append(write)
         self._on_due()
@@ -113,15 +119,42 @@ class Writer:
 
     def tick(self, now: float) -> None:
         """Give up what waits too long."""
-        if self._out is None:
-            for queue in (self._alone, self._queue):
-                while queue and now - queue[0].since > WAIT_SECONDS:
-                    _call(self._bug, queue.popleft().failed, _unavailable())
+        self._give_up_queued(now)
         if self._doubt is not None and now - self._doubt.since > DOUBT_SECONDS:
-            writes, self._doubt.writes = self._doubt.writes, []
-            for write in writes:
-                _call(self._bug, write.failed, _unknown())
+            self._give_up_doubt(self._doubt)
         self.commit()
+
+    def give_up(self) -> None:
+        """All that is not out: the core stops, and the database is away."""
+        self._give_up_queued(math.inf)
+        if self._doubt is not None:
+            self._give_up_doubt(self._doubt)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return self._doubt is not None
+
+    def _give_up_queued(self, now: float) -> None:
+        for queue in (self._alone, self._queue):
+            late = [write for write in queue if write.until < now]
+            if late:
+                left = [write for write in queue if write.until >= now]
+                queue.clear()
+                queue.extend(left)
+            for write in late:
+                _call(self._bug, write.failed, _unavailable())
+
+    def _give_up_doubt(self, batch: _Batch, why: str = "the database does not answer") -> None:
+        """Its outcome is still asked for, since the batch must not be committed later, but nobody waits for that."""
+        writes, batch.writes = batch.writes, []
+        if writes:
+            self._warn(
+                f"the connection was lost during a COMMIT of {len(writes)} writes, and whether it took effect is not"
+                f" known: {why}. The callers were told so. For ten minutes this query finds a row if it did:"
+                f" SELECT seq FROM batches WHERE core = '{self._core.decode()}' AND n = {batch.n}"
+            )
+        for write in writes:
+            _call(self._bug, write.failed, _unknown())
 
     def _send(self) -> None:
         if self._alone and (self._is_alone_next or not self._queue):
@@ -131,7 +164,7 @@ class Writer:
             writes = self._next_writes()
             self._is_alone_next = True
         self._n += 1
-        batch = self._out = _Batch(self._n, writes, self._loop.now())
+        batch = self._out = _Batch(self._n, writes, self._loop.now(), self._known())
         statements = []
         for k, write in enumerate(writes):
             mark = params(self._core, batch.n, k)
@@ -218,7 +251,10 @@ class Writer:
         self._is_asking, self._doubt = False, None
         rows = results[0]
         lines = {int(k) for row in range(rows.ntuples) if (k := rows.get_value(row, 1)) is not None}
-        if -1 in lines:
+        never = -1 in lines
+        if never and number(rows, 0, 2) > batch.known:
+            self._give_up_doubt(batch, "this core slept until the log of that time was trimmed")
+        elif never:
             self._queue.extendleft(reversed(batch.writes))
         else:
             self._tell(

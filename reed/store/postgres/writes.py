@@ -15,6 +15,7 @@ from reed.store.postgres.writer import Line, Step
 from reed.store.snippets import label_of
 from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type, not_tried
 from reed.store.workers import THE_STORE, Origin
+from reed.wire import identifiers
 from reed.wire.snippets import Record
 
 
@@ -59,6 +60,7 @@ class Writes(Restores):
                         lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
+                        patience=1,  # it has little to do: if it takes long, the database is away
                     )
                     return
                 limits = self._types.limits
@@ -104,7 +106,8 @@ class Writes(Restores):
                     operation.guard(check)
 
                 if operation.is_fresh:
-                    self._reader.ask("bond_of", params(above.id, below.id), found, operation.refuse)
+                    bonded = params(above.id, below.id)
+                    self._reader.ask("bond_of", bonded, found, operation.refuse, operation.until)
                 else:
                     write()
 
@@ -132,12 +135,13 @@ class Writes(Restores):
                 arguments = self._conninfo, self._deadlines.job.seconds, type_name, definition, self._clock() // 1000
                 self._submit("define", arguments, lambda found: operation.guard(lambda: defined(found)), refuse, origin)
 
-            def defined(revision: int) -> None:
+            def defined(found: tuple[int, bool]) -> None:
+                revision, is_new = found
                 self._types.load([(type_name, revision, definition)])
                 self._records.forget()
                 self._index.touched()
                 self._last_batch += 1  # at least: a search waits for what is to be indexed again
-                operation.finish(lambda: done(revision == 1))
+                operation.finish(lambda: done(is_new))
 
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(not_tried(type_name, error)))
@@ -148,6 +152,28 @@ class Writes(Restores):
                     write()
                     return
             self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+
+        self._operation(origin, failed, attempt)
+
+    def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        """A worker deletes it, in a transaction of its own, after the writes of this origin that are under way."""
+        identifiers.check("type name", type_name)
+
+        def attempt(operation: Operation) -> None:
+            def delete() -> None:
+                arguments = self._conninfo, self._deadlines.job.seconds, type_name, self._clock() // 1000
+                self._submit("delete_type", arguments, lambda _: operation.guard(deleted), refuse, origin)
+
+            def deleted() -> None:
+                self._types.drop(known, ())
+                self._records.forget()
+                operation.finish(lambda: done(None))
+
+            def refuse(error: CallError) -> None:
+                operation.finish(lambda: failed(error))
+
+            known = {name: revision for name, revision in self._types.known().items() if name == type_name}
+            self._pending.when_ended(origin, delete)
 
         self._operation(origin, failed, attempt)
 

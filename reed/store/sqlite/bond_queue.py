@@ -74,12 +74,18 @@ class BondQueue:
 
         def end(callback: Callable[[], None]) -> None:
             self._is_checking = False
-            waiting, self._waiting = self._waiting, deque()
             back(callback)
-            for begin in waiting:
-                begin()
+            self._begin_waiting()
 
         if self._transaction.is_open:  # the snapshot must have the bonds of this turn
             self._transaction.reply_at_end(lambda _: run(submit, refused), None, refused)
         else:
             run(submit, refused)
+
+    def _begin_waiting(self) -> None:
+        """Those that turn to a worker too come behind the others again."""
+        for _ in range(len(self._waiting)):
+            if self._workers.over_budget():
+                self._workers.call_soon(self._begin_waiting)
+                return
+            self._waiting.popleft()()

@@ -204,6 +204,12 @@ class FieldIndexes:
                 self._writer.execute("UPDATE field_indexes SET is_ready = 0 WHERE id = ?", (index.id,))
         self._load()
 
+    def deleted(self, type_name: str) -> None:
+        """The type was deleted: so are its indexes."""
+        self._transaction.begin()
+        self._writer.execute("UPDATE field_indexes SET is_ready = 0 WHERE type = ?", (type_name,))
+        self._load()
+
     def _missing(self, type_: Type) -> dict[str, bool]:
         wanted = _unique_by_field(type_)
         ready = {index.field for index in self._live.get(type_.name, ()) if self._is_kept(index, wanted)}

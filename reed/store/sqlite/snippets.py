@@ -142,6 +142,11 @@ class Snippets:
         self._fields.put(record.snippet_type, sequence, entries)
         self._written[record.id] = None
 
+    def count_of(self, type_name: str, limit: int) -> int:
+        """The number of snippets of a type, counted up to `limit`."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM snippets WHERE type = ? LIMIT ?)"
+        return int(self._writer.execute(query, (type_name, limit)).fetchone()[0])
+
     def find_at(self, snippet_id: str) -> Record | None:
         """The record with the sequence number of this id."""
         return self._lookup.at(sequence_in(snippet_id))

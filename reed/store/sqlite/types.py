@@ -1,6 +1,6 @@
 """The table `types`, and its definitions compiled in memory.
 
-Reads see `committed`; writes see `current`, which also has what this transaction has defined.
+Reads see `committed`; writes see `current`, which also has what this transaction has defined and deleted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reed.store.types import Type, TypeCatalog
 class Types:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-        self._defined: list[Type] = []  # in this transaction
+        self._changed: list[tuple[str, Type | None]] = []  # in this transaction; None: deleted
         self.committed = TypeCatalog()
         self.committed.load(transaction.writer.execute("SELECT name, definition FROM types").fetchall())
         self.current = self.committed.copy()
@@ -22,15 +22,24 @@ class Types:
         """Write a compiled type; gives the one it replaces."""
         self._transaction.begin()
         self._transaction.writer.execute("INSERT OR REPLACE INTO types VALUES (?, ?)", (new.name, new.definition))
-        self._defined.append(new)
+        self._changed.append((new.name, new))
         return self.current.put(new)
 
+    def delete(self, name: str) -> None:
+        self._transaction.begin()
+        self._transaction.writer.execute("DELETE FROM types WHERE name = ?", (name,))
+        self._changed.append((name, None))
+        self.current.remove(name)
+
     def settle(self, committed: bool) -> None:
-        if not self._defined:
+        if not self._changed:
             return
         if committed:
-            for new in self._defined:
-                self.committed.put(new)
+            for name, new in self._changed:
+                if new is None:
+                    self.committed.remove(name)
+                else:
+                    self.committed.put(new)
         else:
             self.current = self.committed.copy()
-        self._defined.clear()
+        self._changed.clear()

@@ -20,7 +20,16 @@ from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
-from reed.store.types import MAX_DEFINITION_IN_LOOP, Type, check_definition, compile_type, from_outline, not_tried
+from reed.store.types import (
+    MAX_COUNTED,
+    MAX_DEFINITION_IN_LOOP,
+    Type,
+    check_definition,
+    compile_type,
+    from_outline,
+    not_tried,
+    type_in_use,
+)
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
@@ -34,28 +43,26 @@ class Writes(Reads):
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        # Most contents are short: without the closures below, which the garbage collector must trace, a CREATE takes
-        # a third less time.
-        if not self._contents.has_away(origin):
-            if name:
-                identifiers.check("semantic name", name)
-            checked = check_in_loop(self._types.current.require(type_name), content)
-            if checked is not None:
-                self._write(partial(self._insert, name, checked, origin), done, failed)
-                return
-
-        def begin() -> None:
-            if name:
-                identifiers.check("semantic name", name)
-            self._contents.check(self._types.current.require(type_name), content, write, failed, origin)
+        if self._contents.has_away(origin):
+            create = partial(self.create, type_name, name, content, done, failed, origin)
+            self._contents.in_order(origin, create, failed)
+            return
+        if name:
+            identifiers.check("semantic name", name)
+        type_ = self._types.current.require(type_name)
+        checked = check_in_loop(type_, content)
+        if checked is not None:  # most are short: without the closure below a CREATE takes a third less time
+            self._write(partial(self._insert, name, checked, origin), done, failed)
+            return
 
         def write(checked: Content) -> None:
-            if self._types.current.require(type_name) is checked.type:
+            type_ = self._types.current.require(type_name)
+            if type_ is checked.type:
                 self._write(partial(self._insert, name, checked, origin), done, failed)
             else:  # it was redefined meanwhile
-                begin()
+                self._contents.check(type_, content, write, failed, origin)
 
-        self._contents.in_order(origin, begin, failed)
+        self._contents.check(type_, content, write, failed, origin)
 
     def _insert(self, name: str, content: Content, origin: Origin) -> str:
         record = self._snippets.create(name, content)
@@ -278,6 +285,17 @@ class Writes(Reads):
         self._index.redefined(new, old, self._snippets.count.value)
         self._fields.redefined(new)
         return old is None
+
+    def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        def delete() -> None:
+            self._types.current.get(type_name)
+            self._fields.check_idle(type_name)
+            if count := self._snippets.count_of(type_name, MAX_COUNTED + 1):
+                raise type_in_use(type_name, count)
+            self._types.delete(type_name)
+            self._fields.deleted(type_name)
+
+        self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
         def mark() -> int:

@@ -171,6 +171,9 @@ class NoTime:
     def hold(self, callback) -> None:
         callback(lambda: None)
 
+    def over_budget(self) -> bool:
+        return False
+
 
 def test_a_content_beyond_its_deadline_is_refused_and_nothing_is_written(open_store):
     driver = open_store(workers=NoTime())

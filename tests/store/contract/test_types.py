@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reed.errors import Invalid, Malformed, NotFound
+from reed.errors import Conflict, Invalid, Malformed, NotFound
 
 
 def test_a_definition_is_returned_byte_for_byte(driver, open_store):
@@ -87,3 +87,54 @@ def test_formats_and_local_references_are_checked(driver):
 def test_a_recursive_schema_terminates(driver):
     driver.define("loop", {"schema": {"allOf": [{"$ref": "#"}], "properties": {"a": {"$ref": "#"}}}})
     driver.create("loop", "", {"a": {"a": {"a": {}}}})
+
+
+def test_a_type_without_snippets_is_deleted(driver, open_store):
+    driver.define("draft", {"unique": ["path"]})
+    driver.delete_type("draft")
+    with pytest.raises(NotFound):
+        driver.definition("draft")
+    with pytest.raises(NotFound):
+        driver.delete_type("draft")
+    with pytest.raises(NotFound):
+        driver.page("draft", "", 10)
+    with pytest.raises(Invalid, match="draft"):
+        driver.create("draft", "", {})
+    driver.close()
+    assert [name for name, _ in open_store().definitions()] == ["note", "page"]
+
+
+def test_a_type_that_has_snippets_is_not_deleted(driver):
+    driver.define("draft", {})
+    driver.create("draft", "first", {})
+    with pytest.raises(Conflict, match="1 snippet;") as caught:
+        driver.delete_type("draft")
+    assert "reed snippet list --type draft" in caught.value.hint
+    driver.create("draft", "", {})
+    driver.delete("first", False)
+    with pytest.raises(Conflict, match="1 snippet;"):
+        driver.delete_type("draft")
+    assert driver.definition("draft").definition == b"{}"
+
+
+def test_a_write_and_the_deletion_of_its_type_take_effect_in_their_order(driver):
+    driver.define("draft", {})
+    driver.create("draft", "first", {})
+    answers = [driver.start("delete", "first", False), driver.start("delete_type", "draft")]
+    late = driver.start("create", "draft", "late", {})
+    driver.settle()
+    assert [answer.errors for answer in answers] == [[], []]
+    assert isinstance(late.error, Invalid)
+
+
+def test_a_deleted_type_may_be_defined_again_with_other_fields(driver):
+    driver.define("draft", {"unique": ["path"], "schema": {"required": ["path"]}})
+    driver.create("draft", "first", {"path": "a"})
+    driver.delete("first", False)
+    driver.delete_type("draft")
+    assert driver.define("draft", {"indexed": ["path"]}) is True
+    driver.create("draft", "first", {"path": "b"})
+    driver.create("draft", "second", {"path": "b"})
+    driver.create("draft", "third", {})
+    found = driver.find("draft", {"path": "b"}, "", 10)
+    assert [record.semantic_name for record in found.records] == ["first", "second"]

@@ -101,7 +101,7 @@ impl JsonResponse {
     }
 }
 
-/// Encodes the request of REGISTRY_GET, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH.
+/// Encodes the request of REGISTRY_GET, REGISTRY_DELETE, PLUGIN_START, PLUGIN_STOP and PLUGIN_HEALTH.
 pub fn pack_name(name: &str) -> Result<Vec<u8>, Error> {
     Ok(Writer::new().text(name, NAME)?.done())
 }

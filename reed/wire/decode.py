@@ -1,4 +1,4 @@
-"""Decode a monitored frame.
+"""Decodes a monitored frame for people.
 
 request    SNIPPET_GET     ref=blog/intro
 response   SNIPPET_GET     status=404 error_code=ERR_NOT_FOUND message=…
@@ -10,7 +10,7 @@ signal     HEALTH_CHECK    plugin_name=simple-seo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from reed.errors import ErrorCode, Malformed
@@ -25,6 +25,22 @@ class Decoded(NamedTuple):
     kind: str  # request, response, call, answer or signal
     what: str
     fields: dict[str, Any]
+
+
+def action_names(plugins: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+    """Those of PLUGIN_LIST, for `decode`."""
+    return {
+        (plugin["name"], action["command_id"]): name for plugin in plugins for name, action in plugin["actions"].items()
+    }
+
+
+def learn_actions(actions: dict[tuple[str, int], str], frame: Monitored) -> None:
+    """Add those of a plugin that registers."""
+    decoded = decode(frame, {}) if frame.command_id == Command.PLUGIN_REGISTER and frame.direction == IN else None
+    manifest = decoded.fields.get("manifest") if decoded else None
+    for name, action in (manifest.get("actions") or {}).items() if isinstance(manifest, dict) else ():
+        if isinstance(action, dict) and isinstance(action.get("command_id"), int):
+            actions[frame.peer.removeprefix("plugin "), action["command_id"]] = name
 
 
 def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:

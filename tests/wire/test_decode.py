@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reed.cli.decode import decode
 from reed.wire.codes import Command, Flag
+from reed.wire.decode import decode
 from reed.wire.monitor import IN, OUT, Monitored
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "wire.json").read_text(encoding="utf-8"))["payloads"]

@@ -1,0 +1,205 @@
+"""`reed snippet list`.
+
+in creation order   printed page by page
+in another one      the core cannot sort, so the whole list is read; what is kept is bounded by --limit, or by
+                    MAX_SORTED and MAX_SORTED_BYTES
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from reed.cli.options import connect
+from reed.cli.output import Column, JsonContent, JsonText, Output
+from reed.cli.parse import Args, UsageError
+from reed.errors import Malformed, ReedError
+from reed.figures import timestamp
+from reed.wire.json_spans import member_text
+from reed.wire.snippets import Record
+
+MAX_SORTED = 100_000  # snippets
+MAX_SORTED_BYTES = 512 * 1024 * 1024  # of contents
+_PAGE = 100
+_OF_RECORD = {
+    "id": "id",
+    "type": "snippet_type",
+    "name": "semantic_name",
+    "version": "version",
+    "created": "created_at",
+    "updated": "updated_at",
+}
+_TIMES = ("created", "updated")
+_OF_CONTENT = "content."
+
+
+def list_snippets(args: Args, output: Output) -> int:
+    limit, snippet_type = args.number("--limit"), args.text("--type") or ""
+    where, sort, fields = _conditions(args.texts("--where")), args.text("--sort"), _fields(args.text("--fields"))
+    if where is not None and not snippet_type:
+        raise UsageError("--where requires --type", hint="`reed registry list` lists the types")
+    with connect(args) as core:
+        records: Iterable[Record] = core.snippets(snippet_type, min(limit or _PAGE, _PAGE) if not sort else 1000, where)
+        if sort:
+            records = _sorted(records, sort, limit)
+        elif limit:
+            records = itertools.islice(records, limit)
+        if fields:
+            _print_fields(records, fields, output)
+        elif output.as_json:
+            output.json([as_json(record) for record in records])
+        elif output.is_terminal:
+            output.table(_LIST, [_row(record) for record in records])
+        else:
+            output.rows([*record[:6], JsonText(str(record.content, "utf-8"))] for record in records)
+    return 0
+
+
+def _print_fields(records: Iterable[Record], fields: list[str], output: Output) -> None:
+    if output.as_json:
+        output.json([{name: _json_value(record, name) for name in fields} for record in records])
+    elif output.is_terminal:
+        columns = [Column(name.upper(), str(number), _shown(name), shrink=1) for number, name in enumerate(fields)]
+        output.table(
+            columns,
+            [{str(number): _cell(record, name) for number, name in enumerate(fields)} for record in records],
+        )
+    else:
+        output.rows([_cell(record, name) for name in fields] for record in records)
+
+
+def _shown(name: str) -> Any:
+    return timestamp if name in _TIMES else None
+
+
+def _fields(text: str | None) -> list[str]:
+    fields = text.split(",") if text is not None else []
+    if not all(fields):
+        raise UsageError("--fields: a name is empty", hint="separate the names with commas: --fields name,title")
+    return fields
+
+
+def _text_of(record: Record, name: str) -> str | None:
+    """The JSON text of a field of the content; None if it has none."""
+    content = str(record.content, "utf-8")
+    return content if name == "content" else member_text(content, name.removeprefix(_OF_CONTENT))
+
+
+def _json_value(record: Record, name: str) -> Any:
+    if name in _OF_RECORD:
+        return getattr(record, _OF_RECORD[name])
+    text = _text_of(record, name)
+    return None if text is None else JsonContent(text.encode())
+
+
+def _cell(record: Record, name: str) -> Any:
+    """A string without its quotes, anything else as JSON."""
+    if name in _OF_RECORD:
+        return getattr(record, _OF_RECORD[name])
+    text = _text_of(record, name)
+    if text is None:
+        return ""
+    return json.loads(text) if text.startswith('"') else JsonText(text)
+
+
+def _sorted(records: Iterable[Record], sort: str, limit: int) -> Iterator[Record]:
+    """Those without the field come last, in either direction; equal ones stay in creation order."""
+    name, is_descending = sort.removesuffix(":desc").removesuffix(":asc"), sort.endswith(":desc")
+    if not name:
+        raise UsageError(f"--sort: expected FIELD or FIELD:desc, found {sort!r}")
+    keyed = ((_Key(_sort_value(record, name), is_descending), record) for record in records)
+    if limit:
+        found = heapq.nsmallest(limit, keyed, key=lambda pair: pair[0])
+    else:
+        found = sorted(_bounded(keyed), key=lambda pair: pair[0])
+    return (record for _, record in found)
+
+
+def _bounded(keyed: Iterable[tuple[_Key, Record]]) -> Iterator[tuple[_Key, Record]]:
+    """Raises ReedError instead of taking all memory."""
+    size = 0
+    for number, pair in enumerate(keyed):
+        size += len(pair[1].content)
+        if number == MAX_SORTED or size > MAX_SORTED_BYTES:
+            raise ReedError(
+                f"--sort: there are more than {MAX_SORTED} snippets, or {MAX_SORTED_BYTES >> 20} MB of contents",
+                hint="--limit N sorts any number and prints the first N",
+            )
+        yield pair
+
+
+class _Key:
+    """Compares values of one kind; kinds in the order of `_sort_value`."""
+
+    __slots__ = ("is_descending", "value")
+
+    def __init__(self, value: tuple[int, Any], is_descending: bool) -> None:
+        self.value = value
+        self.is_descending = is_descending and value[0] != _MISSING
+
+    def __eq__(self, other: object) -> bool:  # which keeps heapq stable
+        return isinstance(other, _Key) and self.value == other.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __lt__(self, other: _Key) -> bool:
+        if self.is_descending and other.is_descending:
+            return self.value > other.value
+        return self.value < other.value
+
+
+_NUMBER, _STRING, _OTHER, _MISSING = range(4)
+
+
+def _sort_value(record: Record, name: str) -> tuple[int, Any]:
+    if name in _OF_RECORD:
+        value: Any = getattr(record, _OF_RECORD[name])
+        return (_MISSING, 0) if value == "" else (0, value)
+    text = _text_of(record, name)
+    value = None if text is None else json.loads(text)
+    if value is None:
+        return _MISSING, 0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _NUMBER, value
+    return (_STRING, (value.casefold(), value)) if isinstance(value, str) else (_OTHER, text)
+
+
+def _conditions(given: list[str]) -> bytes | None:
+    """FIELD=VALUE arguments as a JSON object."""
+    from reed.wire import strict_json
+
+    conditions: dict[str, bytes] = {}
+    for condition in given:
+        field, equals, value = condition.partition("=")
+        if not field or not equals:
+            raise UsageError(f"--where: expected FIELD=VALUE, found {condition!r}")
+        if field in conditions:
+            raise UsageError(f"--where: field {field} given twice", hint="all conditions must hold")
+        conditions[field] = os.fsencode(value)
+        try:
+            strict_json.loads(conditions[field])
+        except Malformed:
+            conditions[field] = strict_json.dumps(value)
+    pairs = [strict_json.dumps(field) + b":" + value for field, value in conditions.items()]
+    return b"{%b}" % b",".join(pairs) if pairs else None
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    return {**record.json_fields(), "content": JsonContent(bytes(record.content))}
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {**record.json_fields(), "content": bytes(record.content[:200]).decode("utf-8", "ignore")}
+
+
+_LIST = (
+    Column("REF", "name|id", whole=True),
+    Column("TYPE", "type"),
+    Column("VERSION", "version", right=True),
+    Column("UPDATED", "updated_at", timestamp, shrink=2),
+    Column("CONTENT", "content", shrink=1),
+)

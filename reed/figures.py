@@ -1,0 +1,50 @@
+"""Figures as people read them, in the command line and on the pages of `reed web`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def size(count: int) -> str:
+    """ "812 KB"."""
+    number = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """ "4.2 s", "3 min", "2 h 5 min", "3 d 4 h"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+def plural(count: int, thing: str) -> str:
+    """ "1 snippet", "2 snippets"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def plurals(counts: Mapping[str, int], *things: str) -> str:
+    """ "2 snippets, 1 type", of {"snippets": 2, "types": 1}."""
+    return ", ".join(plural(counts.get(f"{thing}s", 0), thing) for thing in things)
+
+
+def timestamp(microseconds: int) -> str:
+    """Local time: "2026-03-01 14:05:09"."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(microseconds / 1e6))

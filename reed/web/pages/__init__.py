@@ -1,0 +1,1 @@
+"""The pages: each module has ROUTES, and NAVIGATION = (title, path). app.PAGES lists them in order."""

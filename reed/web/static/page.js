@@ -1,0 +1,71 @@
+// What every page has: requests with the CSRF token, and figures that are read again while the page is seen.
+//
+//   const answer = await post("/plugins/x/start", {wait: "1"});   // JSON of the answer; throws an Error with the message
+//   poll("/overview.json", 2, (value) => …);                      // the first time at once
+//   say("started");                                               // shown, and read out by screen readers
+
+export function csrf() {
+  return document.querySelector('meta[name="csrf"]')?.content ?? "";
+}
+
+export async function post(url, fields = {}) {
+  return answerOf(await fetch(url, {
+    method: "POST",
+    headers: {Accept: "application/json", "X-CSRF-Token": csrf()},
+    body: new URLSearchParams(fields),
+  }));
+}
+
+export async function get(url) {
+  return answerOf(await fetch(url, {headers: {Accept: "application/json"}}));
+}
+
+async function answerOf(response) {
+  const value = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const {message = `status ${response.status}`, hint = ""} = value.error ?? {};
+    throw Object.assign(new Error(hint ? `${message}; ${hint}` : message), {status: response.status});
+  }
+  return value;
+}
+
+// A page in the background asks for nothing. Returns a function that ends it.
+export function poll(url, seconds, show, failed = away) {
+  let timer = 0;
+  let ended = false;
+  async function turn() {
+    if (ended) return;
+    if (!document.hidden) {
+      try {
+        show(await get(url));
+        back();
+      } catch (error) {
+        failed(error);
+      }
+    }
+    timer = setTimeout(turn, seconds * 1000);
+  }
+  turn();
+  return () => { ended = true; clearTimeout(timer); };
+}
+
+export function say(text, kind = "notice") {
+  const line = document.createElement("p");
+  line.className = kind;
+  line.textContent = text;
+  document.getElementById("notices").replaceChildren(line);
+}
+
+// Says once that the figures on the page are old, and takes it back when they are not.
+let missing = null;
+
+export function away(error) {
+  if (missing?.isConnected && missing.textContent === error.message) return;
+  say(error.message, "notice problem");
+  missing = document.getElementById("notices").firstElementChild;
+}
+
+export function back() {
+  missing?.remove();
+  missing = null;
+}
