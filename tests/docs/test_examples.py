@@ -23,12 +23,14 @@ DOCS = Path(__file__).parents[2] / "contrib" / "docs"
 TOUR = (DOCS / "guide/tour.md").read_text(encoding="utf-8")
 CODE = {"sh", "python", "rust", "lua"}
 TESTED = {  # the documents with such blocks, each run by a test below
+    "guide/backup.md": {"sh"},
     "guide/events.md": {"lua"},
     "guide/messages.md": {"lua"},  # test_readme
     "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/bundled-plugins.md": {"sh"},
     "guide/reload-and-restart.md": {"sh"},
+    "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/embedding.md": {"python"},
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
@@ -148,6 +150,17 @@ def test_the_filter_and_the_events_of_the_guide(site) -> None:
     deadline = time.monotonic() + 20
     while "snippet.created: bread" not in site.run("reed", "plugin", "logs", "checker"):
         assert time.monotonic() < deadline
+
+
+def test_backup_and_restore(site) -> None:
+    (script,) = blocks("guide/backup.md", "sh")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    site.run("reed", "registry", "define", "page", "{}")
+    site.run("reed", "snippet", "create", "page", "--name", "home", '{"title": "Home"}')
+    site.run("sh", "-eu", text=script)
+    assert json.loads(site.run("reed", "snippet", "get", "home")) == {"title": "Home"}
+    assert list((site.folder / "data").glob("replaced-*/content.db"))
 
 
 def test_reload_and_restart(site) -> None:

@@ -3,6 +3,7 @@
     short    below LONG frames: nobody
     long     a job of the indexer copies what no snapshot needs any more
     behind   above BEHIND frames: workers pause meanwhile, because their snapshots would hold the log back
+    held     a snapshot of another program, such as a backup, holds the log back: tried again LONG frames later
 
 The core copies the last few frames itself; then SQLite's next write starts at the beginning of the log. Otherwise the
 log would grow without end under constant writes.
@@ -32,27 +33,40 @@ class WalCheckpoints:
         self._deadline = deadline
         self._is_running = False
         self._core_frames = _CORE_FRAMES
+        self._next = 0  # frames from which on the next attempt is made
         self.has_work = False  # the core is to copy the rest
         transaction.on_end.append(self._ended)
 
     def _ended(self, _error: CallError | None) -> None:
         frames = self._transaction.database.wal_frames
-        if frames < LONG or self._is_running:
+        if frames < LONG:
+            self._next = 0
+        if frames < max(LONG, self._next) or self._is_running:
             return
         self._is_running = True
         if frames < BEHIND:
-            self._copy(lambda: None)
+            self._copy(lambda: None, self._copied)
         else:
-            self._readers.hold(self._copy)
+            self._readers.hold(lambda release: self._copy(release, self._copied))
 
-    def _copy(self, release: Release, passes: int = 1) -> None:
+    @property
+    def _copied(self) -> int:
+        return self._transaction.database.wal_frames - self._transaction.database.uncopied_frames
+
+    def _copy(self, release: Release, before: int, passes: int = 1) -> None:
+        """`before`: frames that are copied when this pass begins."""
+
         def done(_: None) -> None:
-            self.has_work = self._transaction.database.uncopied_frames <= self._core_frames
-            if not self.has_work and passes < _MAX_PASSES:
-                self._copy(release, passes + 1)
+            database = self._transaction.database
+            self.has_work = database.uncopied_frames <= self._core_frames
+            is_held = not self.has_work and self._copied == before
+            if not self.has_work and not is_held and passes < _MAX_PASSES:
+                self._copy(release, self._copied, passes + 1)
                 return
-            # On a slow disk writes outrun the indexer, so the core copies more.
-            self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
+            if is_held:
+                self._next = database.wal_frames + LONG
+            else:  # on a slow disk writes outrun the indexer, so the core copies more
+                self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
             self._is_running = self.has_work
             release()
             self._transaction.wake()
