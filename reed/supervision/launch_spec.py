@@ -8,7 +8,7 @@ reed.yaml, the folder's files ───────┘
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,8 +23,7 @@ from reed.wire import strict_json
 from reed.wire.codes import Permission
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSpec:
+class LaunchSpec(NamedTuple):
     name: str
     plugin_type: PluginType
     version: str
@@ -98,7 +97,7 @@ class Specification(NamedTuple):
         return self._replace(row=_of_process(self.row, row))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Specification:
-        return self._replace(launch=replace(self.launch, settings=settings))
+        return self._replace(launch=self.launch._replace(settings=settings))
 
 
 def settings_of(row: Row, config: Config, manifests: Manifests) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ A plugin without a folder or with an invalid manifest is `failed`; the core star
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +37,10 @@ _TRIGGER_OF = {
 }
 
 
+def _random() -> float:
+    return int.from_bytes(os.urandom(4)) / 2**32  # the module `random` loads much that nothing else needs
+
+
 class Supervisor:
     """`plugins` has every plugin by name, in file order."""
 
@@ -49,7 +53,7 @@ class Supervisor:
         log: PeerLog,
         *,
         clock: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] = _random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self._context = SupervisionContext(loop, config, launcher, callbacks, log, clock, random, self._exited)

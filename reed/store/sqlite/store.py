@@ -1,10 +1,8 @@
-"""SqliteStore implements `reed.store.base.Store`.
+"""SqliteStore implements `reed.store.base.Store`, in one thread, and not after a fork.
 
-    write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
-    read    short ones by the loop's own connection, long ones and searches by a worker (see `reading`)
-    work    a slice of what needs the writing connection (see `scheduler`)
-
-It belongs to one thread and must not be used after a fork.
+write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
+read    short ones in the loop, long ones and searches in a worker (see `reading`)
+work    a slice of what needs the writing connection (see `scheduler`)
 """
 
 from __future__ import annotations
