@@ -25,14 +25,12 @@ _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, faile
 
 
 class Part(Protocol):
-    """What memory has of the file."""
+    """Keeps in memory what the file has."""
 
     def settle(self, committed: bool) -> None: ...
 
 
 class RowCount:
-    """Of a table."""
-
     def __init__(self, transaction: Transaction, table: str) -> None:
         self.value: int = transaction.writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         self._committed = self.value
@@ -82,7 +80,7 @@ class Transaction:
         self._parts.append(part)
 
     def begin(self) -> None:
-        """For a write."""
+        """Open it for a write, unless it is open."""
         if not self.is_open:
             self._open()
         elif not self._is_synced:
@@ -90,7 +88,7 @@ class Transaction:
             self.begin()
 
     def begin_unsynced(self) -> None:
-        """None may be open."""
+        """No transaction may be open; a COMMIT of this one does not wait for the disk."""
         self._set_synced(False)
         self._open()
 
@@ -177,7 +175,11 @@ class Transaction:
             self._is_synced = is_synced
 
     def _settle(self, *, committed: bool) -> list[_Caller]:
-        self._unsettled = [part for part in self._parts if not _try_settle(part, committed)]
+        if committed:  # no part reads the file
+            for part in self._parts:
+                part.settle(committed=True)
+        else:
+            self._unsettled = [part for part in self._parts if not _try_settle(part)]
         callers, self._callers = self._callers, []
         return callers
 
@@ -186,17 +188,17 @@ class Transaction:
             callback(error)
 
 
-def _try_settle(part: Part, committed: bool) -> bool:
+def _try_settle(part: Part) -> bool:
     """False: the file cannot be read; to be repeated before the next write."""
     try:
-        part.settle(committed)
+        part.settle(committed=False)
     except (sqlite3.Error, MemoryError):
         return False
     return True
 
 
 def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
-    """All of them, even if one raises: a bug, raised at the end."""
+    """Call all, even if one raises: a bug, raised at the end."""
     bug: Exception | None = None
     for callback, argument in replies:
         try:
