@@ -50,7 +50,7 @@ ARROWS = {
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "web": "errors runtime_paths wire client figures text",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing figures text web",
+    " serve scaffold store testing figures text web sandbox",  # sandbox: `doctor` names its layers
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
