@@ -9,23 +9,15 @@ A check is a generator of findings. One that cannot be made is a finding itself,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
 
+from reed.cli.finding import Finding
 from reed.cli.output import Output, is_coloured, paint
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
 from reed.errors import ReedError
 from reed.figures import plural
 from reed.text import safe
 
-Level = Literal["ok", "warning", "error"]
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
-
-
-class Finding(NamedTuple):
-    level: Level
-    what: str
-    meaning: str = ""  # of a warning or error
-    fix: str = ""
 
 
 def doctor(args: Args, output: Output) -> int:

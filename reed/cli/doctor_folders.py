@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from reed.cli.doctor import Finding
+from reed.cli.finding import Finding
 from reed.figures import size
 from reed.process_handle import owner, user_name
 

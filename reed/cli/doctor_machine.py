@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from reed import __version__
-from reed.cli.doctor import Finding
+from reed.cli.finding import Finding
 from reed.config import Config
 from reed.figures import size
 from reed.system_calls import missing_pidfd_calls, require_proc

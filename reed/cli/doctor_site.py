@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reed.cli.doctor import Finding, Level
 from reed.cli.doctor_folders import check_file_system, check_folder
+from reed.cli.finding import Finding, Level
 from reed.cli.options import config as load_config
 from reed.cli.options import connect, runtime_dir
 from reed.cli.parse import Args
