@@ -25,32 +25,38 @@ ARROWS = {
     "process_handle": "system_calls",
     "core_process": "errors process_handle",
     "runtime_paths": "",
+    "service_manager": "",
     "text": "",
+    "atomic_file": "",
     "figures": "",
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
-    "loop": "system_calls",
+    "counters": "",
+    "metrics": "",
+    "loop": "system_calls counters",
     "store": "errors wire",
     "document": "errors",
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors sandbox lua",
-    "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
-    " sandbox",
-    "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log",
+    "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
+    " peer_log text sandbox",
+    "plugin_packages": "errors config plugin_types supervision wire",
+    "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log counters",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
     "lua": "errors wire",
     "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
-    "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log",
-    "serve": "errors system_calls process_handle config store supervision daemon log_file text",
+    "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
+    " counters",
+    "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire client figures text",
-    "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing figures text web sandbox",  # sandbox: `doctor` names its layers
+    "web": "errors runtime_paths wire store supervision client figures text metrics",
+    "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
+    " plugin_types client plugin_packages serve scaffold store testing figures text web metrics sandbox",  # sandbox: `doctor` names its layers
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

@@ -38,9 +38,11 @@ COMMANDS = {
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
-        "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
+        "list, add, upgrade, remove, pack, status, start, stop, restart, send, signal, health, logs, explain, reload, "
+        "scaffold, test",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
+    "metrics": ("metrics", "figures as OpenMetrics text, for Prometheus"),
     "top": ("top", "live view of the core and its plugins"),
     "web": ("web", "pages for a browser on this machine"),
     "completion": ("completion", "shell completion for bash, zsh and fish"),
