@@ -52,7 +52,7 @@ ARROWS = {
     " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire supervision client figures text metrics",
+    "web": "errors runtime_paths wire store supervision client figures text metrics",
     "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
     " serve scaffold store testing figures text web metrics",
     "scaffold": "errors wire plugin_types",

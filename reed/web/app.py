@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from reed.errors import ReedError
 from reed.web.connections import Connections
 from reed.web.context import Context, context_of, session_of
-from reed.web.pages import monitor, overview, plugins
+from reed.web.pages import content, monitor, overview, plugins, search
 from reed.web.security import Access, Guard, cookie_of
 from reed.web.sessions import Sessions
 
-PAGES = (overview, plugins, monitor)  # in the order of the navigation
+PAGES = (overview, plugins, content, search, monitor)  # in the order of the navigation
 _STATIC = Path(__file__).parent / "static"
 
 
