@@ -125,6 +125,7 @@ def _fill(client: Client) -> None:
     titles = (f"{_WORD if number % 10 == 0 else 'page'} {number}" for number in range(COLD_PAGES))
     _create(client, "page", [json.dumps({"title": title, "body": body}).encode() for title in titles])
     client.snippet_create("note", "hot", {"title": "hot"})
+    _create(client, "note", [SMALL] * 300)  # for LIST
 
 
 def _rows(pages: list[bytes]) -> Iterator[tuple[str, str, Callable[[Client], Measure], float | None, bool]]:
