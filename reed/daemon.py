@@ -35,6 +35,7 @@ from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.core.signals import announce_fifos, signal_plugins
 from reed.core.stats import Stats
+from reed.counters import CommandCounters
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
@@ -156,7 +157,9 @@ class Daemon:
         log = PeerLog(self.log, loop, limits.log_lines)
         stack.callback(log.close)
         quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log, self._kill_flooding_plugin))
-        return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)))
+        names = [(int(command), command.name) for command in Command]
+        counters = CommandCounters(loop.now, names, cached=int(Command.SNIPPET_GET))
+        return CoreContext(loop, self.config, log, quotas, memoryview(bytearray(_SCRATCH_BYTES)), counters)
 
     def _open_store(self, stack: contextlib.ExitStack) -> Store:
         self._pools: dict[str, WorkerPool] = {}

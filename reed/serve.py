@@ -29,6 +29,7 @@ from reed.daemon import Daemon
 from reed.errors import ReedError
 from reed.log_file import LogHandler, open_log
 from reed.process_handle import ProcessHandle
+from reed.service_manager import ServiceManager
 from reed.store.factory import check_driver
 from reed.supervision.launch_spec import check_site
 from reed.supervision.watched_process import ExitWatch
@@ -68,9 +69,12 @@ def serve(config: Config) -> int:
             log.error("the core cannot start: %s", describe(error))
             return 1
         restart = Restart(daemon, count)
-        _on_unix_signals(arrived, daemon, restart, handler)
+        manager = ServiceManager(os.environ)
+        _on_unix_signals(arrived, daemon, restart, handler, manager)
         log.info("ready on %s (pid %d)", daemon.config.runtime_dir / "core.sock", os.getpid())
-        _notify_ready()
+        problem = manager.ready(daemon.loop.call_later)
+        if problem and not count:  # after a restart `reed start` no longer listens
+            log.warning("%s", safe(problem))
         gc.freeze()  # a full collection would spend 11 ms of a turn on the present objects
         gc.set_threshold(700, 3, 33)  # not 10: a collection of the middle generation took 2 to 3 ms of a turn
         try:
@@ -200,7 +204,9 @@ def _unix_signals() -> Iterator[socket.socket]:
         writer.close()
 
 
-def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, handler: LogHandler) -> None:
+def _on_unix_signals(
+    arrived: socket.socket, daemon: Daemon, restart: Restart, handler: LogHandler, manager: ServiceManager
+) -> None:
     def reopen_log() -> None:
         try:
             handler.reopen()
@@ -215,6 +221,7 @@ def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, h
             elif number == signal.SIGUSR2:
                 restart.request()
             elif number in _UNIX_SIGNALS:
+                manager.stopping()
                 daemon.stop()
 
     daemon.loop.watch(arrived.fileno(), on_readable)
@@ -222,14 +229,6 @@ def _on_unix_signals(arrived: socket.socket, daemon: Daemon, restart: Restart, h
 
 def _ignore(_number: int, _frame: object) -> None:
     """The wake-up descriptor delivers the signal."""
-
-
-def _notify_ready() -> None:
-    """sd_notify(3)"""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-            sock.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _logger(level: str, handler: LogHandler) -> logging.Logger:

@@ -33,12 +33,15 @@ COMMANDS = {
     "index": ("search", "rebuild the search index"),
     "import": ("import_", "read snippets from a file of JSON lines"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
+    "backup": ("backup", "create and restore a backup of all content"),
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
-        "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
+        "list, add, upgrade, remove, pack, status, start, stop, restart, send, signal, health, logs, explain, reload, "
+        "scaffold, test",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
+    "metrics": ("metrics", "figures as OpenMetrics text, for Prometheus"),
     "top": ("top", "live view of the core and its plugins"),
     "web": ("web", "pages for a browser on this machine"),
     "completion": ("completion", "shell completion for bash, zsh and fish"),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from reed.counters import Histogram
 from reed.errors import BadAnswer, CallError, PluginBusy, PluginTimeout
 from reed.loop.loop import Loop
 from reed.loop.timers import Timer
@@ -78,6 +79,8 @@ class CallQueue:
         self._channels: list[Channel] = []  # of the active process
         self._retired: list[Channel] = []  # of processes that finish their calls
         self._disconnected: list[tuple[object, PluginCall]] = []  # process and call whose channel closed
+        self._refused = 0
+        self._times = Histogram()  # of ended calls, with their time in the queue
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._expiry: Timer | None = None
         self._expires_at = math.inf  # one timer for all deadlines, since few calls reach theirs
@@ -86,6 +89,7 @@ class CallQueue:
         """Raises PluginBusy if `limit` calls wait."""
         if len(self._waiting) >= limit:
             self.errors += 1
+            self._refused += 1
             raise PluginBusy(f"{len(self._waiting)} calls wait for plugin {self._name}", hint="try again later")
         now = call.started_at = self._loop.now()
         call.deadline = now + call.timeout
@@ -127,10 +131,9 @@ class CallQueue:
             error = status_error(self._name, call.action, status)
             self._fail([call], lambda _: error)
         elif call is not None and not call.ended:
-            self._end(call)
+            self._latencies.append(self._end(call))
             if status >= 500:
                 self.errors += 1
-            self._latencies.append(self._loop.now() - call.started_at)
             call.answered(payload)
         self._dispatch()
 
@@ -175,7 +178,15 @@ class CallQueue:
             return round(ordered[int(part * (len(ordered) - 1))] * 1000, 3) if ordered else None
 
         latency = {"p50": quantile(0.5), "p99": quantile(0.99)}
-        return {"calls": self.calls, "errors": self.errors, "latency_ms": latency}
+        return {
+            "calls": self.calls,
+            "errors": self.errors,
+            "calls_waiting": len(self._waiting),
+            "calls_in_flight": sum(not call.ended for _, call in self._in_flight()),
+            "calls_refused": self._refused,
+            "latency_ms": latency,
+            "latency": self._times.as_json(),
+        }
 
     def _in_flight(self) -> Iterator[tuple[object, PluginCall]]:
         """Calls on connected channels, with their process."""
@@ -228,6 +239,10 @@ class CallQueue:
                 self._end(call)
                 call.failed(error_for(call))
 
-    def _end(self, call: PluginCall) -> None:
+    def _end(self, call: PluginCall) -> float:
+        """Returns how long it took."""
         call.ended = True
+        seconds = self._loop.now() - call.started_at
+        self._times.add(seconds)
         self._on_ended()
+        return seconds

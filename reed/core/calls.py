@@ -51,6 +51,9 @@ class CallOrigin(Protocol):
         """Send the finished replies at the head of the queue; `immediate`: before this turn's commit."""
 
     def become(self, caller: Caller) -> None: ...
+    def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
+        """A call without a reply has ended."""
+
     def begin_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
@@ -63,15 +66,19 @@ class Call:
         "_counter",
         "_input_size",
         "_is_job",
+        "began",
         "command_id",
         "connection",
         "expects_reply",
         "flags",
         "response",
+        "size",
         "write_size",
     )
 
-    def __init__(self, connection: CallOrigin, command_id: int, flags: int) -> None:
+    def __init__(self, connection: CallOrigin, command_id: int, flags: int, size: int = 0, began: float = 0.0) -> None:
+        self.size = size  # bytes of the payload
+        self.began = began  # by the loop's clock: the turn that read it
         self.connection = connection
         self.command_id = command_id
         self.flags = flags
@@ -134,6 +141,8 @@ class Call:
             self.connection.end_write(self.write_size)
         if self.expects_reply:
             self.connection.release(immediate=immediate)
+        else:
+            self.connection.end_async(self, frame)
 
     def fail(self, error: CallError) -> None:
         if not self.expects_reply:

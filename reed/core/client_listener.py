@@ -72,6 +72,7 @@ class ClientListener:
         error = connection.usage.too_many_connections()
         if len(self.connections) > self._max_connections:
             limit = self._max_connections
+            self._context.quotas.refused["limits.connections"] += 1
             error = PluginBusy(f"{limit} connections are open", hint="limits.connections in reed.yaml")
         if error:
             self._log.warning("refused a connection of uid %d: %s", peer.uid, error, peer=caller.name)

@@ -6,6 +6,7 @@ refused keeps everybody else out of the kernel's backlog, so a plugin that conti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class ConnectRates:
         on_flood: Callable[[str, str], None] = lambda _plugin, _why: None,
     ) -> None:
         """A rate is also the size of a burst. `on_flood(plugin, why)` kills the plugin."""
+        self.refused: Counter[str] = Counter()  # connections, by setting
         self._limits = limits
         self._now = now
         self._log = log
@@ -97,6 +99,7 @@ class ConnectRates:
         return frame
 
     def _count(self, bucket: _Bucket, now: float) -> None:
+        self.refused["limits.plugin_connects" if bucket.plugin else "limits.user_connects"] += 1
         bucket.refused += 1
         if now - bucket.window_start >= 1:
             bucket.window_start, bucket.count = now, 0

@@ -12,12 +12,13 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Protocol
 
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher
+from reed.core.connection_state import TRANSITIONS, ConnectionState
 from reed.core.quotas import Quotas, Usage
+from reed.counters import CommandCounters
 from reed.errors import CallError, Conflict, Malformed
 from reed.loop.loop import Loop
 from reed.loop.stream import Stream
@@ -31,33 +32,7 @@ from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import IN, OUT
 from reed.wire.structs import Bytes
 
-
-class ConnectionState(Enum):
-    OPEN = "open"
-    BACKLOG = "backlog"  # whole frames wait in the buffer for the next turn
-    WAITING = "waiting"  # the next frame reads the store, and writes of this connection are in flight
-    PAUSED = "paused"  # nothing is read (back-pressure)
-    DRAINING = "draining"  # the input has ended; closes after the last reply
-    CLOSING = "closing"
-
-
 _OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING, _CLOSING = ConnectionState
-
-_TRANSITIONS = {
-    (_OPEN, _BACKLOG),  # the frame limit or the budget of the turn is spent
-    (_OPEN, _WAITING),  # a read follows a write
-    (_OPEN, _PAUSED),  # `_is_full`
-    (_OPEN, _DRAINING),  # the peer has ended its side or sent an invalid frame
-    (_BACKLOG, _BACKLOG),
-    (_BACKLOG, _OPEN),  # no whole frame is left
-    (_BACKLOG, _WAITING),
-    (_BACKLOG, _PAUSED),
-    (_BACKLOG, _DRAINING),
-    (_WAITING, _BACKLOG),  # the writes are answered
-    (_PAUSED, _BACKLOG),  # replies have left or calls have ended
-    *((state, _CLOSING) for state in (_OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING)),
-}
-
 _RESPONSE = int(Flag.RESPONSE)
 _CONTROL = int(Flag.SIGNAL | Flag.RESPONSE)
 _FRAMES_PER_CLOCK_READ = 4  # of short frames
@@ -77,12 +52,14 @@ class ConnectionContext(Protocol):
     quotas: Quotas
     monitor: FrameTap
     scratch: memoryview  # the receive buffer, valid during one callback
+    counters: CommandCounters
 
 
 class Connection:
     __slots__ = (
         "_buffer",
         "_calls",
+        "_counters",
         "_dispatcher",
         "_limits",
         "_log",
@@ -118,6 +95,7 @@ class Connection:
         limits = context.config.limits
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
+        self._counters = context.counters
         self._loop = context.loop
         self._dispatcher = dispatcher
         self._limits = limits
@@ -149,7 +127,7 @@ class Connection:
         return self._buffer.pending + self.stream.queued + self._write_bytes + self.input_bytes
 
     def _enter(self, state: ConnectionState) -> None:
-        if (self._state, state) not in _TRANSITIONS:
+        if (self._state, state) not in TRANSITIONS:
             raise RuntimeError(f"a connection cannot go from {self._state.value} to {state.value}")
         self._state = state
 
@@ -176,14 +154,17 @@ class Connection:
 
     def _send_cached(self, data: memoryview) -> int:
         """Answer the leading requests in `data` whose responses are cached; returns their size in bytes."""
-        taken = 0
+        taken, loop = 0, self._loop
         while taken < len(data) and not (self._calls or self.stream.queued or self._monitor.watched):
             responses, size = self._dispatcher.cached_responses(self.caller, data[taken:], _HIGH_WATER)
             if not responses:
                 break
-            self.stream.send_now(responses[0] if len(responses) == 1 else b"".join(responses))
+            sent = responses[0] if len(responses) == 1 else b"".join(responses)
+            self.stream.send_now(sent)
             taken += size
-            if self._loop.over_budget():
+            now = loop.now()
+            self._counters.from_cache(len(responses), now - loop.began, size, len(sent))
+            if now >= loop.read_deadline:
                 break
         return taken
 
@@ -232,7 +213,7 @@ class Connection:
         if self._monitor.watched:
             self._tap(IN, *frames.in_parts(command_id, payload, flags=flags))
         if is_request:
-            call = Call(self, command_id, flags)
+            call = Call(self, command_id, flags, len(payload), self._loop.began)
             if call.expects_reply:
                 self._calls.append(call)
             if command_id in STORE_WRITES:
@@ -281,7 +262,7 @@ class Connection:
     def _reject_input(self, error: CallError) -> None:
         """Send `error` after the replies to earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
-        call = Call(self, self._buffer.command_id, 0)
+        call = Call(self, self._buffer.command_id, 0, 0, self._loop.began)
         self._calls.append(call)
         self._enter(_DRAINING)
         self.stream.pause()
@@ -292,7 +273,7 @@ class Connection:
     def release(self, *, immediate: bool) -> None:
         calls = self._calls
         while calls and (response := calls[0].response) is not None:
-            calls.popleft()
+            self._counters.ended(calls.popleft(), response)
             send = self.send_now if immediate and len(response) == 1 else self.send
             send(*response)
         if self._state is _PAUSED:
@@ -307,6 +288,9 @@ class Connection:
         self.usage = self._quotas.move(self, self.caller, caller)
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
+
+    def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
+        self._counters.ended(call, response)
 
     def begin_input(self, size: int) -> None:
         """Raises PluginBusy. It does not pause the connection: a plugin's answers come on it too."""

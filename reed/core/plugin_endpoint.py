@@ -21,6 +21,7 @@ from reed.core.calls import Call, Caller, Dispatcher, FrameTap
 from reed.core.connection import Connection
 from reed.core.listener import Listener, Peer, is_peer_alive, refuse
 from reed.core.quotas import Quotas
+from reed.counters import CommandCounters
 from reed.errors import (
     ActionNotFound,
     CallError,
@@ -62,6 +63,7 @@ class CoreContext:
     log: PeerLog
     quotas: Quotas
     scratch: memoryview  # the receive buffer of all connections
+    counters: CommandCounters
     endpoints: dict[str, PluginEndpoint] = field(default_factory=dict)
     supervisor: Supervisor = field(init=False)
     dispatcher: Dispatcher = field(init=False)

@@ -5,6 +5,7 @@ A user's connections count together, and so do those of all processes of a plugi
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from reed.config import Limits
@@ -57,12 +58,14 @@ class Usage:
 
     def _error(self, kind: str, what: str, limit: int) -> PluginBusy:
         setting = f"limits.{'plugin' if self._caller.plugin else 'user'}_{kind}"
+        self._quotas.refused[setting] += 1
         return PluginBusy(f"{self._caller.name} has {what}", hint=f"{setting} in reed.yaml is {limit}")
 
 
 class Quotas:
     def __init__(self, limits: Limits, rates: ConnectRates) -> None:
         self.rates = rates
+        self.refused: Counter[str] = Counter()  # by setting, as `ConnectRates.refused`
         self._limits = limits
         self._usages: dict[str, Usage] = {}
 

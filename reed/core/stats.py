@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from reed import __version__
 from reed.core.plugin_endpoint import CoreContext
 from reed.core.router import Router
 from reed.store.base import Store
+
+_TURN_BUCKETS = 32  # the longest is 36 minutes
 
 
 class Stats:
@@ -32,7 +35,7 @@ class Stats:
 
     def __call__(self, connections: int, accepted: int) -> dict[str, Any]:
         config, loop = self._context.config, self._context.loop
-        times = loop.times
+        times, quotas = loop.times, self._context.quotas
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -41,6 +44,10 @@ class Stats:
             "connections": connections,
             "accepted": accepted,
             "denied": self._router.denied,
+            "refused": {**quotas.refused, **quotas.rates.refused},
+            "cpu_s": round(time.process_time(), 3),
+            "commands": self._context.counters.as_json(),
+            "cache_hits": self._context.counters.hits,
             "store": self._store.stats(),
             "plugins": Counter(str(plugin.state) for plugin in self._context.supervisor.plugins.values()),
             "loop": {
@@ -51,8 +58,10 @@ class Stats:
                     "p99.9": round(times.quantile(0.999) * 1000, 3),
                     "longest": round(times.longest * 1000, 3),
                 },
-                "histogram": list(times.buckets),
+                "histogram": times.buckets[:_TURN_BUCKETS],
+                "seconds": round(times.seconds, 6),
                 "disk_longest_ms": round(times.disk_longest * 1000, 3),
+                "disk": times.disk.as_json(),
             },
             **{name: stats() for name, stats in self._pools.items()},
             "sandbox": self._sandbox,

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from reed.counters import Histogram
 from reed.loop.timers import Callback, Timer, Timers
 from reed.system_calls import needed
 
@@ -54,24 +55,28 @@ class _Watch:
         return (select.EPOLLIN if self.on_readable else 0) | (select.EPOLLOUT if self.on_writable else 0)
 
 
-class TurnTimes:
-    """A histogram of turn times, without the wait for the disk."""
+class TurnTimes(Histogram):
+    """Of turns, without the wait for the disk."""
 
-    __slots__ = ("buckets", "disk_longest", "longest")
+    __slots__ = ("disk", "disk_longest", "longest")
 
     def __init__(self) -> None:
-        self.buckets = [0] * 32  # buckets[n]: turns of 2**(n-1) to 2**n microseconds
+        super().__init__()
         self.longest = 0.0
+        self.disk = Histogram()  # of turns that waited for it
         self.disk_longest = 0.0
 
     @property
     def turns(self) -> int:
-        return sum(self.buckets)
+        return self.count
 
     def add(self, seconds: float, disk_seconds: float = 0.0) -> None:
-        self.buckets[min(int(seconds * 1e6).bit_length(), 31)] += 1
+        self.buckets[int(seconds * 1e6).bit_length()] += 1  # not super().add(): it is called in every turn
+        self.seconds += seconds
         self.longest = max(self.longest, seconds)
-        self.disk_longest = max(self.disk_longest, disk_seconds)
+        if disk_seconds:
+            self.disk.add(disk_seconds)
+            self.disk_longest = max(self.disk_longest, disk_seconds)
 
     def quantile(self, part: float) -> float:
         """In seconds, correct to a factor of two."""
@@ -96,6 +101,8 @@ class Loop:
         what a callback raises, which is a bug; the loop continues."""
         self.now = clock
         self.times = TurnTimes()
+        self.began = 0.0  # of the turn, by the clock
+        self.read_deadline = 0.0  # of the turn (`over_budget`)
         self.commit = commit
         with needed("epoll_create1", "the event loop"):
             self._epoll = select.epoll()
@@ -103,7 +110,6 @@ class Loop:
         self._fsync_seconds = fsync_seconds
         self._fsync_before = 0.0
         self._commit_due = True
-        self._read_deadline = 0.0
         self._watches: dict[int, _Watch] = {}
         self._timers = Timers()
         self._rescheduled: deque[Callback] = deque()
@@ -170,7 +176,7 @@ class Loop:
 
     def over_budget(self) -> bool:
         """Whether the read budget is spent; a callback with more to read then calls `call_soon`."""
-        return self.now() >= self._read_deadline
+        return self.now() >= self.read_deadline
 
     # The turn.
 
@@ -188,8 +194,8 @@ class Loop:
         is_for_jobs = self._had_reads and bool(self._jobs)
         had_leftovers = bool(self._leftover)
         ready = () if is_for_jobs else self._ready(max_wait)
-        began = now()
-        self._read_deadline = began + READ_BUDGET
+        began = self.began = now()
+        self.read_deadline = began + READ_BUDGET
         self._had_reads = not is_for_jobs and bool(ready or self._rescheduled)
         if self._had_reads:
             self._read_ready(ready, had_leftovers)
@@ -220,7 +226,7 @@ class Loop:
             has_begun = True
         watches = self._watches
         for number, (fd, events) in enumerate(ready):
-            if has_begun and self.now() >= self._read_deadline:
+            if has_begun and self.now() >= self.read_deadline:
                 self._leftover = ready[number:]
                 return
             has_begun = True
@@ -234,7 +240,7 @@ class Loop:
                     watch.on_writable()
             except Exception as error:  # noqa: BLE001
                 self._on_exception(error)
-        if self._rescheduled and had_leftovers and self.now() < self._read_deadline:
+        if self._rescheduled and had_leftovers and self.now() < self.read_deadline:
             self._run_rescheduled()
 
     def _timeout(self, max_wait: float | None) -> float | None:
@@ -249,7 +255,7 @@ class Loop:
     def _run_rescheduled(self) -> None:
         for _ in range(len(self._rescheduled)):
             self._call(self._rescheduled.popleft())
-            if self.now() >= self._read_deadline:
+            if self.now() >= self.read_deadline:
                 break
 
     def _run_timers(self) -> None:

@@ -15,7 +15,8 @@ from reed.testing import core
 
 CONTRIB_PLUGINS = Path(__file__).parents[2] / "contrib/plugins"
 PYTHONPATH = str(Path(reed.__file__).parent.parent)
-ENVIRON = {**os.environ, "PYTHONPATH": PYTHONPATH}
+# Without PYTHONUNBUFFERED, with which a full disk is noticed earlier
+ENVIRON = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": PYTHONPATH}
 
 
 class Ran(NamedTuple):

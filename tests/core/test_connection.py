@@ -15,6 +15,7 @@ from reed.core.calls import Call, Caller
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection, ConnectionState
 from reed.core.quotas import Quotas
+from reed.counters import CommandCounters
 from reed.errors import Internal, Restarting
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
@@ -64,6 +65,7 @@ class Core:
             quotas=Quotas(SiteLimits(), ConnectRates(SiteLimits(), time.monotonic, log)),
             monitor=NoWatchers(),
             scratch=memoryview(bytearray(65536)),
+            counters=CommandCounters(self.loop.now, [(LIST, "LIST")], cached=GET),
         )
         self.connection = Connection(
             context,

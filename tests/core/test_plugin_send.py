@@ -50,6 +50,8 @@ class CallOrigin:
         assert self.newest.response is not None
         self.answers.append(b"".join(self.newest.response))
 
+    def end_async(self, call: Call, response: tuple[bytes, ...]) -> None: ...
+
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 
 import pytest
 
@@ -101,3 +102,25 @@ def test_closing_copies_the_log_and_removes_it(busy):
     busy.store.close()
     assert not os.path.exists(path + "-wal")
     assert os.stat(path).st_size > 30 * 3000
+
+
+def test_a_snapshot_of_another_program_does_not_make_the_core_copy_much(busy):
+    """As long as it lasts the log grows; then the indexer copies it, not the core in its loop."""
+    write(busy, 3)
+    other = sqlite3.connect(busy.store.stats()["path"], isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM snippets").fetchone()
+    checkpoints = busy.store._checkpoints
+    attempts = []
+    submit = checkpoints._indexer.submit
+    checkpoints._indexer.submit = lambda kind, *rest, **options: (
+        attempts.append(kind) if kind == "checkpoint" else None,
+        submit(kind, *rest, **options),
+    )
+    write(busy, 400)
+    assert frames(busy) > 400
+    assert checkpoints._core_frames <= 2 * wal._CORE_FRAMES
+    assert 2 <= len(attempts) < 60
+    other.close()
+    write(busy, 120)
+    assert frames(busy) < 300
