@@ -277,7 +277,7 @@ def _override(tree: Node, name: str, value: object, source: str) -> Node:
         entries[head] = Node([_node(str(each), source) for each in value], "", source, ConfigError)
     else:
         entries[head] = _node(str(value), source)
-    return replace(tree, value=entries)
+    return tree._replace(value=entries)
 
 
 def _node(value: str, source: str) -> Node:
