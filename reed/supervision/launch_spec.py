@@ -16,7 +16,7 @@ from reed.config import Config, PluginLimits
 from reed.errors import ManifestError
 from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType
-from reed.supervision import discovery, manifest, registry_csv
+from reed.supervision import discovery, installation, manifest, registry_csv
 from reed.supervision.manifest import Manifest, Manifests
 from reed.supervision.registry_csv import Row
 from reed.wire import strict_json
@@ -183,7 +183,7 @@ def check_site(config: Config) -> Findings:
     A missing folder is a warning, because a row may be written before the plugin is installed.
     """
     errors: list[str] = []
-    warnings: list[str] = []
+    warnings: list[str] = list(installation.recover(config.plugin_dirs, config.registry))
     for row in registry_csv.load(config.registry, config.runtime_dir):
         try:
             folder = discovery.find(row.plugin_name, config.plugin_dirs)
@@ -191,7 +191,9 @@ def check_site(config: Config) -> Findings:
             warnings.append(f"{config.registry}:{row.line}: {error}")
             continue
         try:
-            manifest.check_row(manifest.load(folder), folder, row, config.registry)
+            found = manifest.load(folder)
+            manifest.check_row(found, folder, row, config.registry)
+            manifest.check_stated_versions(found, folder, TYPES[row.plugin_type])
         except ManifestError as error:
             errors.append(str(error))
     return Findings(errors, warnings)

@@ -13,8 +13,8 @@ from typing import Any
 from reed.config import Config
 from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
-from reed.peer_log import PeerLog
-from reed.supervision import registry_csv, status
+from reed.peer_log import THE_CORE, PeerLog
+from reed.supervision import installation, registry_csv, status
 from reed.supervision.adoption import Adoption
 from reed.supervision.callbacks import Callbacks, Done, Failed, Process, SupervisionContext, nothing
 from reed.supervision.launch_spec import Launcher
@@ -70,6 +70,8 @@ class Supervisor:
     def load_registry(self) -> None:
         """Also adopts or kills the processes of an earlier core. Raises RegistryError."""
         config = self._context.config
+        for line in installation.recover(config.plugin_dirs, config.registry):
+            self._context.log.warning("%s", line, peer=THE_CORE)
         rows = registry_csv.load(config.registry, config.runtime_dir)
         pid_files = config.runtime_dir / "pid" / "plugins"
         for folder in (config.data_dir / "logs", pid_files):

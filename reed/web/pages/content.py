@@ -74,7 +74,7 @@ async def show(request: Request) -> Response:
 async def open_snippet(request: Request) -> Response:
     """The page of a snippet that a person named."""
     web = context_of(request)
-    ref = request.query_params.get("ref", "").strip().removeprefix("$")
+    ref = request.query_params.get("name", "").strip().removeprefix("$")
     record = await web.ask(request, Client.snippet_get, ref)
     return web.redirect(request, f"/content/snippets/{record.id}")
 

@@ -194,7 +194,7 @@ async def _definition(request: Request, snippet_type: str) -> Json:
 async def _draft(request: Request, sent: Form) -> Draft:
     """What the page that was sent began with. A snippet that was deleted meanwhile is known by the page only."""
     base, version = loads(field_of(request, "base")), field_of(request, "version")
-    if not isinstance(base, dict) or not version.isdecimal():
+    if not isinstance(base, dict) or not version.isdecimal() or len(version) > 10:
         raise Malformed("the form is not whole", hint="reload the page and send it again")
     try:
         record = await _record(request)
