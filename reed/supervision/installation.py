@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -127,7 +126,7 @@ def _place(inode: int, place: Path, folder: Path) -> None:
     present = _inode(place)
     if present == inode:
         return
-    spare = folder / secrets.token_hex(8)
+    spare = folder / os.urandom(8).hex()
     if not inode:
         os.rename(place, spare)
     else:
@@ -201,7 +200,7 @@ def _staged(plugin_dir: Path) -> list[Path]:
 def _locked(plugin_dir: Path) -> tuple[Path, int]:
     """A new folder. `recover` may have deleted it before it was locked; then another one."""
     while True:
-        folder = plugin_dir / f"{_PREFIX}{secrets.token_hex(8)}"
+        folder = plugin_dir / f"{_PREFIX}{os.urandom(8).hex()}"
         folder.mkdir(mode=0o700)
         lock = _lock(folder)
         if lock is not None and folder.exists():
