@@ -44,7 +44,7 @@ Launch = Callable[[socket.socket, Callable[[str], None]], None]
 
 class Job(NamedTuple):
     kind: str
-    message: tuple[bytes, bytes]
+    message: tuple[bytes, ...]
     origin: Origin
     deadline: Deadline
     done: Callable[[Any], None]
@@ -198,7 +198,7 @@ class WorkerPool:
         self._busy.add(job.origin)
 
     def _give(self, worker: _Worker, job: Job) -> None:
-        worker.job = job
+        worker.job = job._replace(message=())  # it may have 16 MB, which only the stream needs from here on
         worker.job_began, worker.used_before = self._loop.now(), _processor_seconds(worker)
         self._set_timer(worker, job.deadline.seconds, self._check_deadline)
         worker.stream.send(*job.message)

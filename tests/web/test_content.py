@@ -131,7 +131,7 @@ def test_types_are_shown_with_their_schema(client, browse) -> None:
 
 def test_a_snippet_is_opened_by_its_name(client, browse) -> None:
     snippet_id = client.snippet_create("article", "blog/intro", {"title": "T"})
-    answer = browse.get("/content/open?ref=$blog/intro")
+    answer = browse.get("/content/open?name=$blog/intro&type=")
     assert (answer.status, answer.headers["Location"]) == (303, f"/content/snippets/{snippet_id}")
     assert browse.json("/content/names?prefix=blog") == ["blog/intro"]
 

@@ -61,7 +61,7 @@ class Snippets:
         type_name, text = content.type_name, content.text
         record = Record(snippet_id, type_name, name, 1, at, at, text)
         entries = self._fields.check(type_name, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(text))
         try:
             # For bytes, sqlite3 looks up adapters first.
             stored = bytearray(text) if len(text) < _MIN_BLOB else text
@@ -74,14 +74,13 @@ class Snippets:
         return record  # most records of an import are not read soon
 
     def replace(self, old: Record, content: Content, name: str | None = None) -> Record:
-        """`old`: the current record."""
         if name is not None:
             self._check_name(name, old.id)
             old = old._replace(semantic_name=name)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content.text)
         sequence = sequence_in(record.id)
         entries = self._fields.check(record.snippet_type, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(content.text))
         self._writer.execute(_UPDATE, (record.semantic_name, record.version, record.updated_at, content.text, sequence))
         self._fields.put(record.snippet_type, sequence, entries)
         self._written[record.id] = record
@@ -91,7 +90,7 @@ class Snippets:
         old = self.find(ref)
         self._check_name(name, old.id)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, semantic_name=name)
-        self._transaction.begin()
+        self._transaction.begin(len(old.content))  # SQLite writes the whole row
         self._writer.execute(_RENAME, (name, record.version, record.updated_at, sequence_in(record.id)))
         self._written[record.id] = record
         return record
@@ -105,7 +104,6 @@ class Snippets:
                 raise name_in_use(name, str(holder))
 
     def delete(self, record: Record) -> None:
-        """It has no bonds."""
         self._transaction.begin()
         sequence = sequence_in(record.id)
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence,))
@@ -125,11 +123,10 @@ class Snippets:
         return plan
 
     def restore(self, plan: restoring.Plan, content: Content) -> None:
-        """`plan`: of this turn."""
         record, old = plan.record, plan.old
         sequence = sequence_in(record.id)
         entries = self._fields.check(record.snippet_type, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(record.content))
         if old is None:
             self._writer.execute(_INSERT, (sequence, *record))
             self._ids.reserve(sequence)

@@ -61,6 +61,10 @@ class SqliteStore(Writes):
         return self.has_work
 
     def commit(self) -> None:
+        if self._transaction.may_commit():
+            self._commit()
+
+    def _commit(self) -> None:
         self._transaction.commit()
         if self._outbox.has_ready:
             self._on_news()
@@ -84,7 +88,7 @@ class SqliteStore(Writes):
         }
 
     def close(self) -> None:
-        self.commit()
+        self._commit()
         self._index.close()
         close_connections()  # of InlineWorkers
         self._database.close()

@@ -3,6 +3,9 @@
     closed ── begin() ──► open ── commit() ──► closed     calls every `done` after the COMMIT
                             └──── fail() ────► closed     calls every `failed` after the ROLLBACK
 
+With much content COMMIT comes at the end of the next turn (`may_commit`): INSERT and COMMIT of 12 MB take 30 ms each,
+and other connections are answered between them.
+
 Derived data goes into an unsynced transaction, whose COMMIT does not wait for the disk; a write commits it first. At
 the end each part settles, so that memory agrees with the file, then come the callers, then `on_end`.
 """
@@ -19,20 +22,19 @@ from reed.errors import CallError, StoreFull
 from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
+LARGE = 2 * 1024 * 1024  # bytes of contents
 _FULL_CHECK_INTERVAL = 0.1  # seconds
 
 _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, failed
 
 
 class Part(Protocol):
-    """What memory has of the file."""
+    """Keeps in memory what the file has."""
 
     def settle(self, committed: bool) -> None: ...
 
 
 class RowCount:
-    """Of a table."""
-
     def __init__(self, transaction: Transaction, table: str) -> None:
         self.value: int = transaction.writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         self._committed = self.value
@@ -47,7 +49,9 @@ class RowCount:
 
 class Transaction:
     __slots__ = (
+        "_bytes",
         "_callers",
+        "_has_waited",
         "_is_file_lost",
         "_is_synced",
         "_next_full_check",
@@ -77,20 +81,31 @@ class Transaction:
         self._is_file_lost = False
         self._next_full_check = 0.0
         self._is_synced = True
+        self._bytes = 0  # of contents, in this transaction
+        self._has_waited = False  # a turn, for its COMMIT
 
     def join(self, part: Part) -> None:
         self._parts.append(part)
 
-    def begin(self) -> None:
-        """For a write."""
+    def begin(self, size: int = 0) -> None:
+        """Open it for a write of `size` bytes of content, unless it is open."""
         if not self.is_open:
             self._open()
         elif not self._is_synced:
             self.commit()
-            self.begin()
+            self._open()
+        self._bytes += size
+
+    def may_commit(self) -> bool:
+        """Whether COMMIT comes at the end of this turn."""
+        if self._bytes < LARGE or self._has_waited:
+            return True
+        self._has_waited = True
+        self._on_due()
+        return False
 
     def begin_unsynced(self) -> None:
-        """None may be open."""
+        """No transaction may be open; a COMMIT of this one does not wait for the disk."""
         self._set_synced(False)
         self._open()
 
@@ -177,8 +192,13 @@ class Transaction:
             self._is_synced = is_synced
 
     def _settle(self, *, committed: bool) -> list[_Caller]:
-        self._unsettled = [part for part in self._parts if not _try_settle(part, committed)]
+        if committed:  # no part reads the file
+            for part in self._parts:
+                part.settle(committed=True)
+        else:
+            self._unsettled = [part for part in self._parts if not _try_settle(part)]
         callers, self._callers = self._callers, []
+        self._bytes, self._has_waited = 0, False
         return callers
 
     def _call_on_end(self, error: CallError | None) -> None:
@@ -186,17 +206,17 @@ class Transaction:
             callback(error)
 
 
-def _try_settle(part: Part, committed: bool) -> bool:
+def _try_settle(part: Part) -> bool:
     """False: the file cannot be read; to be repeated before the next write."""
     try:
-        part.settle(committed)
+        part.settle(committed=False)
     except (sqlite3.Error, MemoryError):
         return False
     return True
 
 
 def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
-    """All of them, even if one raises: a bug, raised at the end."""
+    """Call all, even if one raises: a bug, raised at the end."""
     bug: Exception | None = None
     for callback, argument in replies:
         try:
