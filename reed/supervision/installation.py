@@ -98,9 +98,7 @@ def recover(plugin_dirs: Iterable[Path], registry: Path) -> Iterator[str]:
 
 def _finish_dead(folder: Path, registry: Path) -> Iterator[str]:
     if os.lstat(folder).st_uid not in {0, os.geteuid()}:
-        raise ReedError(
-            "it belongs to another user", hint="run `reed plugin list --available` as that user, or delete it"
-        )
+        raise ReedError("it belongs to another user", hint="run `reed serve --check` as that user, or delete it")
     target = _read_journal(folder)
     if target is not None:
         if target.registry != str(registry):
