@@ -61,6 +61,7 @@ SUCCESSES = [
     ["snippet", "delete", "about"],
     ["status"],
     ["config", "show"],
+    ["doctor"],
     ["init", "another"],
     ["import", "plain.jsonl", "--type", "page"],
     ["store", "migrate", "sqlite:other"],

@@ -67,8 +67,8 @@ def _count(value: float) -> str:
 
 _CHARTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "requests": ("Requests per second", _count),
-    "turn": ("Turns, 99th percentile", milliseconds),
-    "memory": ("Memory of the core", lambda value: size(round(value))),
+    "turn": ("Turns, p99", milliseconds),
+    "memory": ("Memory", lambda value: size(round(value))),
     "connections": ("Connections", _count),
 }
 
