@@ -68,6 +68,7 @@ SUCCESSES = [
     ["plugin", "test", "new-lua-plugin", "--plugin-dir", "plugins"],
     ["snippet", "delete", "about"],
     ["status"],
+    ["metrics"],
     ["config", "show"],
     ["doctor"],
     ["init", "another"],
