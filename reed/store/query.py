@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from unicodedata import category
 
 from reed.errors import Malformed
-from reed.store.folding import UNSPACED, fold, last_run, segment
+from reed.store.folding import UNSPACED, fold, is_unspaced, last_run, segment
 
 MAX_QUERY = 1024  # characters; the rest is ignored
 MAX_PHRASE = 8  # words; 32 equal ones take FTS5 seconds in a long text
@@ -21,6 +22,7 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 MAX_HIT = 100_000  # offset + limit
 
+_MARKS = ("Mn", "Mc")
 _WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or an unspaced character
 
 
@@ -50,7 +52,7 @@ def parse(query: str) -> list[Term]:
         is_phrase = number % 2 == 1
         for typed in [piece] if is_phrase else piece.split():
             text = fold(typed)
-            words = list(_WORD.finditer(text))
+            words = _words(text)
             is_cut = len(words) > room
             words = words[:room]
             if not any(map(str.isalnum, text)) or not words:
@@ -72,6 +74,13 @@ def parse(query: str) -> list[Term]:
         del texts[last]
         return [*map(Term, texts), Term(last, is_beginning=True)]
     return list(map(Term, texts))
+
+
+def _words(text: str) -> list[re.Match[str]]:
+    """As the index has them: a mark is part of a word, also a first one."""
+    if not text.isascii():
+        text = "".join("x" if category(each) in _MARKS and not is_unspaced(each) else each for each in text)
+    return list(_WORD.finditer(text))
 
 
 def hit_limit(limit: int, offset: int) -> int:

@@ -154,6 +154,8 @@ ANY_SCRIPT = st.text(st.sampled_from("aÉßςΣفأכּカガの京東한국ส�
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example("1ส1ส1ส1สิa", "NFC", str)
+@example("1ส1ส1ส1สि1", "NFC", str)
+@example("हिहिहिहि हि हि हि हि हि हिहि", "NFC", str)
 @given(ANY_SCRIPT, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]), st.sampled_from([str, str.upper, str.lower]))
 def test_a_text_is_found_in_any_case_and_normal_form(driver, text, form, case):
     typed = unicodedata.normalize(form, case(text))
