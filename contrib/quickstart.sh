@@ -147,15 +147,9 @@ run reed plugin send simple-seo validate "$page"
 
 has_cargo() { command -v cargo >/dev/null && cargo --version >/dev/null 2>&1; }
 
-add_row() {
-    grep -q "^$1," plugin-registry.csv ||
-        grep "^$1," "$root/plugin-registry.csv" | sed 's/,true,/,false,/' >>plugin-registry.csv
-}
-
-say "Start backup, written in Lua too: it may write files, in a folder of its own"
-add_row backup
-run reed plugin reload
-run reed plugin start backup
+say "Add backup, written in Lua too: it asks to read everything, and to write files in a folder of its own"
+run reed plugin add backup --dry-run
+run reed plugin add backup --yes --start
 
 if has_cargo; then
     say "Build the native plugins, written in Rust (half a minute; quick to build, not to run): ai-core finds keywords, analytics counts"
@@ -164,9 +158,8 @@ if has_cargo; then
             CARGO_TARGET_DIR="$work/target" cargo build --locked --quiet) || die "cargo could not build $name"
         mkdir "plugins/$name"
         cp "$work/target/debug/$name" "$work/source/contrib/plugins/$name/plugin.yaml" "plugins/$name/"
-        add_row "$name"
+        run reed plugin add "$name" --yes
     done
-    run reed plugin reload
     run reed plugin start analytics
     run reed plugin start ai-core
 

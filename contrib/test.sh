@@ -4,8 +4,9 @@
 #   checkout ── sdist ── wheel ── a venv in a temporary folder ── the tests, where this checkout's reed/ is out of reach
 #
 # Needs Python 3.11 or later and the network (or a pip that knows another place for packages). PYTHON names the Python
-# to use, REED_PAGES a file of real pages for the tests that want one. Where PostgreSQL is installed tests/postgres runs
-# servers of its own; with Go too it checks histories of several cores, REED_HISTORIES=N of N operations.
+# to use, REED_PAGES a file of real pages for the tests that want one, REED_AXE the axe.min.js of axe-core. Where
+# PostgreSQL is installed tests/postgres runs servers of its own; with Go too it checks histories of several cores,
+# REED_HISTORIES=N of N operations. Where Chromium is installed tests/web uses it.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,6 +74,18 @@ if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/di
 fi
 if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[web]"; then
     echo "left out: Starlette, uvicorn or Jinja2 cannot be installed, and so nothing of reed web is tested"
+fi
+if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
+    echo "left out: Chromium is not here, so reed web is not tested in a browser; Debian: apt-get install chromium chromium-driver"
+elif ! "$venv" -m pip install --quiet --disable-pip-version-check 'selenium>=4'; then
+    echo "left out: selenium cannot be installed, so reed web is not tested in a browser"
+elif [ -z "${REED_AXE:-}" ]; then
+    if command -v npm >/dev/null && (cd "$work" && npm pack --silent axe-core && tar -xzf axe-core-*.tgz) >"$work/npm.log" 2>&1; then
+        REED_AXE=$work/package/axe.min.js
+        export REED_AXE
+    else
+        echo "left out: axe-core cannot be had from npm, so the accessibility of reed web is not tested; or REED_AXE=FILE"
+    fi
 fi
 PATH=$work/venv/bin:$PATH
 export PATH

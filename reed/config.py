@@ -30,7 +30,7 @@ OTHER_VARIABLES = frozenset(  # of plugin processes and of the project's own tes
         *("REED_CONFIG", "REED_HANDED_OVER"),
         *("REED_SOCKET", "REED_SETTINGS", "REED_PLUGIN_NAME", "REED_PLUGIN_VERSION"),
         *("REED_PAGES", "REED_SLOW_TESTS", "REED_TESTS_TARGET", "REED_FAULTS", "REED_FAULTS_P99", "REED_VECTORS"),
-        *("REED_BENCH", "REED_STALLS"),
+        *("REED_BENCH", "REED_STALLS", "REED_AXE"),
     }
 )
 BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, in the installed package
@@ -277,7 +277,7 @@ def _override(tree: Node, name: str, value: object, source: str) -> Node:
         entries[head] = Node([_node(str(each), source) for each in value], "", source, ConfigError)
     else:
         entries[head] = _node(str(value), source)
-    return replace(tree, value=entries)
+    return tree._replace(value=entries)
 
 
 def _node(value: str, source: str) -> Node:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from reed.errors import FileError
 
@@ -23,8 +22,7 @@ MAX_VALUES = 1000  # keys not counted; the core's loop reads them in 10 ms
 _NOTHING = ("", "~", "null")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """`line` and `column` count from 1; 0: it has none."""
 
     value: str | list[Node] | dict[str, Node]
@@ -42,7 +40,7 @@ class Node:
         return self.error(self.path, message, line=self.line, column=self.column, hint=hint)
 
     def wrong_key(self, message: str, hint: str = "") -> FileError:
-        return replace(self, line=self.key_line, column=self.key_column).wrong(message, hint)
+        return self._replace(line=self.key_line, column=self.key_column).wrong(message, hint)
 
     def expected(self, what: str) -> FileError:
         return self.wrong(f"expected {what}, found {self.kind}")

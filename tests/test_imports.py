@@ -27,6 +27,7 @@ ARROWS = {
     "runtime_paths": "",
     "service_manager": "",
     "text": "",
+    "atomic_file": "",
     "figures": "",
     "peer_log": "loop text",
     "log_file": "errors",
@@ -40,8 +41,9 @@ ARROWS = {
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
     "plugin_types": "errors sandbox lua",
-    "supervision": "errors process_handle runtime_paths wire loop config document readers plugin_types peer_log text"
-    " sandbox",
+    "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
+    " peer_log text sandbox",
+    "plugin_packages": "errors config plugin_types supervision wire",
     "core": "errors process_handle runtime_paths wire loop store config supervision sandbox peer_log counters",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
@@ -52,9 +54,9 @@ ARROWS = {
     " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire client figures text metrics",
-    "cli": "errors system_calls process_handle core_process runtime_paths wire config supervision plugin_types client"
-    " serve scaffold store testing figures text web metrics",
+    "web": "errors runtime_paths wire store supervision client figures text metrics",
+    "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
+    " plugin_types client plugin_packages serve scaffold store testing figures text web metrics",
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

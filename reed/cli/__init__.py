@@ -37,7 +37,8 @@ COMMANDS = {
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),
     "plugin": (
         "plugin",
-        "list, status, start, stop, restart, send, signal, health, logs, explain, reload, scaffold, test",
+        "list, add, upgrade, remove, pack, status, start, stop, restart, send, signal, health, logs, explain, reload, "
+        "scaffold, test",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
     "metrics": ("metrics", "figures as OpenMetrics text, for Prometheus"),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from reed.cli.options import connect, runtime_dir
 from reed.cli.output import Output
@@ -15,11 +13,10 @@ from reed.cli.output_file import appending
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import CoreNotRunning, Malformed, PermissionDenied, PluginNotFound, ReedError, nearest
 from reed.runtime_paths import Address, used_folder
-from reed.wire.decode import Decoded, action_names, decode, learn_actions
+from reed.wire.decode import Decoded, action_names, decode, learn_actions, one_line
 from reed.wire.monitor import IN, Monitored, MonitorStream
 
 _CHUNK = 256 * 1024
-_MAX_FIELD = 400  # characters
 
 
 def monitor(args: Args, output: Output) -> int:
@@ -108,18 +105,13 @@ def _print(frame: Monitored, decoded: Decoded, output: Output) -> None:
         f"{frame.peer}#{frame.connection} {arrow} core",
         decoded.kind,
         decoded.what,
-        " ".join(f"{name}={_shown(value)}" for name, value in decoded.fields.items() if value != ""),
+        one_line(decoded.fields),
     ]
     if output.is_terminal:
         output.info(f"{cells[0]}  {cells[1]:32}  {cells[2]:8}  {cells[3]:16}  {cells[4]}")
     else:
         output.rows([cells])
         output.stream.flush()
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text) <= _MAX_FIELD else f"{text[:_MAX_FIELD]}… ({len(text)} characters)"
 
 
 SUBCOMMANDS = {

@@ -1,24 +1,22 @@
-"""Write files: atomically by `replacing` and `update_file`, at the end by `appending`.
+"""Write files: atomically by `replacing`, at the end by `appending`.
 
 Links, FIFOs and files of other users in a world-writable folder such as /tmp are refused: they could redirect content.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, BinaryIO
 
+from reed.atomic_file import temporary
 from reed.errors import ReedError
 from reed.process_handle import user_name
 
 _MAX_LINKS = 40
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -39,7 +37,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
             with os.fdopen(os.open(name, flags, dir_fd=folder), "wb") as file:
                 yield file
             return
-        with _temporary(name, folder, _mode(status)) as file:
+        with temporary(name, folder, _mode(status)) as file:
             yield file
     finally:
         os.close(folder)
@@ -53,42 +51,6 @@ def appending(path: str) -> IO[bytes]:
     nofollow = 0 if status is not None and stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | nofollow, 0o600)
     return os.fdopen(fd, "ab", buffering=0)
-
-
-def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) -> None:
-    """Replace the content by `update` of it while the folder is locked; mode and owner stay."""
-    path = os.path.realpath(path)
-    folder_path, name = os.path.split(path)
-    folder = os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        old = os.stat(path)
-        with open(path, "rb") as file:
-            content = update(file.read())
-        with _temporary(name, folder, stat.S_IMODE(old.st_mode)) as new:
-            new.write(content)
-            with suppress(PermissionError):  # only root can change the owner
-                os.fchown(new.fileno(), old.st_uid, old.st_gid)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
-    """Renamed to `name` on success, removed on failure."""
-    temporary = f".{name[:200]}.{secrets.token_hex(8)}.new"
-    try:
-        with os.fdopen(os.open(temporary, _CREATE, 0o600, dir_fd=folder), "wb") as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
-    os.fsync(folder)
 
 
 def _resolve(path: str) -> str:

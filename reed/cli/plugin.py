@@ -1,4 +1,4 @@
-"""`reed plugin`, except explain, logs, scaffold and test."""
+"""`reed plugin`, except explain, logs, scaffold, test, and what installs and packs plugins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from reed.cli.output import Column, Output, error_as_json, print_error
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
 from reed.cli.plugin_explain import explain
+from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
 from reed.cli.plugin_logs import logs
+from reed.cli.plugin_package import PACKAGE_SUBCOMMANDS, list_available
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
 from reed.figures import duration, milliseconds, size
@@ -29,11 +31,13 @@ SIGNALS = {
 
 
 def list_plugins(args: Args, output: Output) -> int:
+    if args.has("--available"):
+        return list_available(args, output)
     with connect(args) as core:
         plugins = core.plugin_list()
     output.table(_LIST, plugins)
     if not plugins:
-        output.info("no plugins; add a row to plugin-registry.csv, then `reed plugin reload`")
+        output.info("no plugins; `reed plugin list --available` lists those that can be added")
     return 0
 
 
@@ -261,7 +265,12 @@ def signal(args: Args, output: Output) -> int:
 
 _ALL = Option("--all", help="all running plugins, instead of NAME", replaces="NAME")
 SUBCOMMANDS = {
-    "plugin list": Subcommand(list_plugins, "", "List the plugins of the registry, with state and actions"),
+    "plugin list": Subcommand(
+        list_plugins,
+        "",
+        "List the plugins of the registry, with state and actions",
+        (Option("--available", help="list the bundled plugins and those in plugins/, and what they ask for"),),
+    ),
     "plugin status": Subcommand(
         show_status, "[NAME]", "Print state, memory, calls and latency of plugins, and why one failed"
     ),
@@ -330,5 +339,7 @@ finishes its calls. An invalid change is refused with the reason, and the old pr
 Prints what was added, started, renewed, updated or removed, and what failed and why (exit code 1). Into a pipe,
 separated by tabs: result, name, reason.""",
     ),
+    **INSTALL_SUBCOMMANDS,
+    **PACKAGE_SUBCOMMANDS,
     **AUTHOR_SUBCOMMANDS,
 }

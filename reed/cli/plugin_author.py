@@ -43,7 +43,9 @@ def scaffold(args: Args, output: Output) -> int:
         output.json({**about, "row": line, "registered": args.has("--register"), "next": commands})
         return 0
     registry = _short(site.registry)
-    lines = [_short(folder / path) for path in files]
+    lines = [_short(folder / path) for path in files if not path.startswith("vendor/")]
+    if len(lines) < len(files):
+        lines.append(f"{_short(folder)}/vendor ({len(files) - len(lines)} files)")
     lines += ["", f"A row was added to {registry}:" if args.has("--register") else f"Add this row to {registry}:"]
     lines += [f"  {line}", ""]
     if not is_known:
@@ -71,7 +73,7 @@ def _language(args: Args, name: str) -> str:
 
 def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
     """RegistryError if the file is missing or invalid, or already has the row."""
-    from reed.cli.output_file import update_file
+    from reed.atomic_file import update_file
     from reed.supervision import registry_csv
 
     def appended(old: bytes) -> bytes:

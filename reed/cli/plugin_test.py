@@ -1,6 +1,6 @@
 """`reed plugin test`: checks of one plugin, on an ephemeral core.
 
-    manifest ── row ── build, code ── content ── registration ── health, actions, signals, messages, memory
+    manifest ── row ── version ── build, code ── content ── registration ── health, actions, signals, messages, memory
                                             own tests ── start time ── shutdown ──┘
 
 A plugin that a check has stopped is started again. If that fails, only its own tests follow.
@@ -35,7 +35,7 @@ from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
-_DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # of a plugin without a row
+_DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # without a row or a request
 _PEER_ROW = Row(  # the sender of the FIFO check
     plugin_name=PEER,
     plugin_type="native",
@@ -103,6 +103,7 @@ class PluginTest:
             return
         try:
             yield self._check_row()
+            yield self._check_version()
             yield from self._check_code()
             yield from self._check_running()
         except _Abort as failed:
@@ -124,14 +125,21 @@ class PluginTest:
         registry, runtime_dir = self._site.registry, self._config.runtime_dir
         rows = registry_csv.load(registry, runtime_dir) if registry.exists() else []
         found = next((row for row in rows if row.plugin_name == self.name), None)
-        self._row = found or make_row(self._folder, self._manifest, _DEFAULT_PERMISSIONS)
+        requested = self._manifest.permissions or _DEFAULT_PERMISSIONS
+        self._row = found or make_row(self._folder, self._manifest, requested)
         self.kind = self._row.plugin_type
         if found is None:
-            permissions = ", ".join(_DEFAULT_PERMISSIONS)
+            permissions = ", ".join(requested)
             return Check("row", SKIPPED, f"{registry} has no row for {self.name}; it runs with {permissions}")
         with _required("row"):
             manifest.check_row(self._manifest, self._folder, found, registry)
         return Check("row", OK, f"{registry}:{found.line}")
+
+    def _check_version(self) -> Check:
+        with _required("version"):
+            stated = manifest.check_stated_versions(self._manifest, self._folder, self._type)
+        places = f", also in {', '.join(stated)}" if stated else ""
+        return Check("version", OK, f"{self.version} in {manifest.FILE_NAME}{places}")
 
     def _check_code(self) -> Iterator[Check]:
         if built := self._type.build(self._project()):

@@ -9,6 +9,7 @@ from reed.client import core_socket
 from reed.errors import ReedError
 
 _DEFAULT_LISTEN = "127.0.0.1:8420"
+_MIN_TOKEN, _MAX_TOKEN = 16, 4096  # characters
 _PACKAGES = {"anyio", "jinja2", "starlette", "uvicorn"}
 _PROXY_OPTIONS = ("--trusted-proxy", "--group-header", "--group")
 
@@ -43,8 +44,20 @@ def web(args: Args, output: Output) -> int:
             output.stream.write(f"{link}\n")
         output.stream.flush()
 
-    server.serve(listened, core_socket(runtime_dir(args)), announce, proxy)
+    token = _metrics_token(args.text("--metrics-token-file"))
+    server.serve(listened, core_socket(runtime_dir(args)), announce, proxy, token)
     return 0
+
+
+def _metrics_token(path: str | None) -> str:
+    if path is None:
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        token = file.read(_MAX_TOKEN).strip()
+    if len(token) < _MIN_TOKEN or not token.isascii() or not token.isprintable():
+        hint = f"openssl rand -hex 32 > {path}"
+        raise ReedError(f"{path}: expected a token of at least {_MIN_TOKEN} ASCII characters on one line", hint=hint)
+    return token
 
 
 SUBCOMMANDS = {
@@ -59,6 +72,7 @@ SUBCOMMANDS = {
             Option("--trusted-proxy", "ADDRESS", "IP address or network of the proxy, or unix", many=True),
             Option("--group", "NAME", "the group in reed.yaml of users that the proxy names no group for"),
             Option("--group-header", "HEADER", "in which the proxy names the group of the user"),
+            Option("--metrics-token-file", "FILE", "with a bearer token that opens /metrics without a session"),
             Option("--socket-group", "GROUP", "a Unix group that may also connect to unix:PATH"),
         ),
         """

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Set
 
 ARROW = "→"
@@ -55,6 +54,8 @@ class Links:
     def remove_folders(self, name: str) -> None:
         self._inodes.pop(f"{name}/to", None)
         self._inodes.pop(f"{name}/from", None)
+        import shutil  # loads three compression libraries, and is rarely needed
+
         shutil.rmtree(f"{self._path}/{name}", ignore_errors=True)
 
     def remove_stale(self, names: Set[str]) -> None:

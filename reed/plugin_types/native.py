@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reed.plugin_types.plugin_type import ENTRY, NAME, PluginType, Project, Result
+from reed.plugin_types.plugin_type import ENTRY, NAME, PluginType, Project, Result, StatedVersion
 from reed.sandbox.rules import Profile
 
 if TYPE_CHECKING:
     import subprocess
 
+VENDORED = "vendor/reed-plugin"  # below a plugin's folder
+_CRATE = Path(__file__).parent.parent / "rust"
 _MAX_LINES = 30
+_BUILDER = r'\bPlugin::(?:builder|new)\(\s*"[^"\n]*",\s*"([^"\n]*)"'
+_SOURCES = {"Cargo.toml", "Cargo.lock", "build.rs", "plugin.yaml"}  # besides src/
 _ERROR = r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at"
 
 
@@ -53,8 +57,40 @@ def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
 
 def _is_new(executable: Path, folder: Path) -> bool:
     sources = [path for path in (folder / "src").rglob("*") if path.is_file()]
-    sources += [path for path in folder.glob("*") if path.name in {"Cargo.toml", "Cargo.lock", "build.rs"}]
+    sources += [path for path in folder.glob("*") if path.name in _SOURCES]
     return executable.is_file() and all(path.stat().st_mtime <= executable.stat().st_mtime for path in sources)
+
+
+def _stated_versions(folder: Path, _name: str, _entry: str) -> Iterator[StatedVersion]:
+    """Those of Cargo.toml and of the builder in src/main.rs, if they are literals."""
+    cargo, main = folder / "Cargo.toml", folder / "src" / "main.rs"
+    if cargo.is_file():
+        text = cargo.read_text("utf-8", "replace")
+        version = _package_version(text)
+        if version:
+            found = re.search(rf'^\s*version\s*=\s*["\']{re.escape(version)}["\']', text, re.MULTILINE)
+            yield StatedVersion(cargo, text.count("\n", 0, found.end()) + 1 if found else 0, version)
+    if main.is_file():
+        text = re.sub(r"//[^\n]*", "", main.read_text("utf-8", "replace"))
+        if match := re.search(_BUILDER, text):
+            yield StatedVersion(main, text.count("\n", 0, match.start(1)) + 1, match[1])
+
+
+def _package_version(text: str) -> str:
+    """ "" without one, and for an invalid file, which cargo reports."""
+    import tomllib
+
+    try:
+        version = tomllib.loads(text).get("package", {}).get("version", "")
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return ""
+    return version if isinstance(version, str) else ""  # or of a workspace
+
+
+def _template_files() -> dict[str, Path]:
+    """The crate reed-plugin, so that cargo needs nothing outside the folder, and tested versions of what it uses."""
+    crate = {"Cargo.toml", "README.md", *(path.relative_to(_CRATE).as_posix() for path in _CRATE.glob("src/**/*.rs"))}
+    return {"Cargo.lock": _CRATE / "Cargo.lock", **{f"{VENDORED}/{path}": _CRATE / path for path in sorted(crate)}}
 
 
 def _cargo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -96,5 +132,6 @@ NATIVE = PluginType(
     max_private=50 * 1024 * 1024,  # reedcms-10.md#plugin-types
     tests=_tests,
     build=_build,
-    template_files={"Cargo.lock": Path(__file__).parent.parent / "rust" / "Cargo.lock"},  # the tested versions
+    stated_versions=_stated_versions,
+    template_files=_template_files,
 )

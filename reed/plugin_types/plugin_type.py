@@ -27,6 +27,18 @@ class Project(NamedTuple):
     say: Callable[[str], object]  # called before something that takes long
 
 
+class StatedVersion(NamedTuple):
+    """A place besides plugin.yaml that states the plugin's version."""
+
+    path: Path
+    line: int
+    version: str
+
+
+def no_versions(_folder: Path, _name: str, _entry: str) -> Iterator[StatedVersion]:
+    return iter(())
+
+
 def no_build(_project: Project) -> Result | None:
     return None
 
@@ -44,7 +56,8 @@ class PluginType(NamedTuple):
     max_private: int  # bytes of private memory that `reed plugin test` accepts
     tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name and Result
     build: Callable[[Project], Result | None] = no_build  # None: nothing to build
-    template_files: Mapping[str, Path] = {}  # path in the new folder: file to copy
+    stated_versions: Callable[[Path, str, str], Iterator[StatedVersion]] = no_versions  # folder, name, entry
+    template_files: Callable[[], Mapping[str, Path]] = dict  # of a new plugin: path in its folder, and file to copy
 
     def places(self, name: str, entry: str) -> list[str]:
         return [entry] if entry else [place.replace(NAME, name) for place in self.entry_points]

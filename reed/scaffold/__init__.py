@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -15,7 +13,6 @@ from reed.wire import identifiers
 
 VERSION = "0.1.0"
 TEMPLATES = Path(__file__).parent / "templates"
-CRATE = Path(__file__).parent.parent / "rust"
 
 _PLACEHOLDER = re.compile(r"@([a-z]+)@")
 
@@ -34,15 +31,14 @@ def row(name: str, language: str) -> str:
 
 def files(name: str, language: str) -> dict[str, str]:
     """The text of each file of a new plugin."""
-    crate = json.dumps(os.fspath(CRATE), ensure_ascii=False)  # for Cargo.toml: TOML has JSON's strings
-    values = {"name": name, "row": row(name, language), "crate": crate}
+    values = {"name": name, "row": row(name, language), "version": VERSION}
     root = TEMPLATES / language
     found = {
         path.relative_to(root).as_posix(): render(path.read_text(encoding="utf-8"), values)
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
-    copied = LANGUAGES[language].template_files
+    copied = LANGUAGES[language].template_files()
     return found | {path: source.read_text(encoding="utf-8") for path, source in copied.items()}
 
 
@@ -65,7 +61,7 @@ def write(name: str, language: str, parent: Path) -> tuple[Path, list[str]]:
         raise ReedError(f"{folder} already exists", hint="choose another name, or another folder: --dir") from None
     try:
         for path, text in texts.items():
-            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,20 +1,14 @@
-"""The contract of a store: snippets, bonds, types, search and events waiting for plugins.
-
-An operation takes two callbacks and ends in exactly one of three ways:
+"""The contract of a store. An operation ends in exactly one of three ways:
 
     raise CallError      at once: refused (NotFound, Conflict, Invalid, StoreFull, …)
     done(result)         at once or in a later turn; for a write: the transaction is on the disk
     failed(CallError)    at once or in a later turn
 
-Answers come in any order. Writes of one `origin` take effect in their order. A read sees what is committed: begin it
-after the answer to the write that it must see.
+Answers come in any order. Writes of one `origin` take effect in their order. A read sees what is committed.
 
-The core drives the store once per turn of its loop:
+    a turn of the core:   operations …   work(until)   commit()   → `done` and `failed` send the replies
 
-    operations …   work(until)   commit()   → `done` and `failed` send the replies
-
-A store gets two callbacks: `on_due` requests `commit` at the end of this turn, or `work` in the next ones; `on_news`
-says that events were committed.
+`on_due` of a store requests `commit` in this turn, or `work` in the next ones; `on_news`: events were committed.
 """
 
 from __future__ import annotations
@@ -35,7 +29,7 @@ Failed = Callable[[CallError], None]
 
 class RecordPage(NamedTuple):
     records: list[Record]  # in creation order
-    cursor: str  # `after` of the next page; empty: this is the last
+    cursor: str  # `after` of the next page; "": this is the last
 
 
 class HitPage(NamedTuple):
@@ -46,7 +40,7 @@ class HitPage(NamedTuple):
 class Cause(NamedTuple):
     """The chain of events that led to a plugin's write."""
 
-    depth: int  # events in the chain; 0: unknown
+    depth: int  # 0: unknown
     plugins: tuple[str, ...]  # that wrote along the chain, latest last
 
 
@@ -59,43 +53,41 @@ def no_cause(_by: str, _snippet_id: str) -> Cause:
 
 
 class Event(NamedTuple):
-    """A change of a snippet, waiting to be delivered to one subscriber."""
+    """A change of a snippet, for one subscriber."""
 
-    id: int  # rises, never reused: a subscriber recognises a repeat
+    id: int  # rises: a subscriber recognises a repeat
     kind: str  # snippet.created, .updated or .deleted
     snippet_id: str
     snippet_type: str
     semantic_name: str
     version: int  # after the change; a deleted snippet's last
     at: int  # Unix microseconds
-    lost: int  # events dropped before this one: the outbox was full
+    lost: int  # events dropped before this one
     cause: Cause = NO_CAUSE  # lost by a restart
 
 
 class Restored(NamedTuple):
     id: str
     outcome: Literal["created", "replaced", "unchanged"]
-    warning: str = ""  # why an accepted record is doubtful
+    warning: str = ""
 
 
 class Preview(NamedTuple):
-    """What an update would do."""
-
-    record: Record  # the current record
-    content: bytes  # after the update, not yet checked against its type
+    record: Record  # the current one
+    content: bytes  # after the update, not checked against its type
 
 
 class Overtaken(Conflict):
-    """Another write changed the snippet since the caller read it."""
+    """Another write has changed the snippet."""
 
 
 class Store(Protocol):
-    """`ref` is a semantic name, an id, or a unique prefix of an id (at least 8 characters). `type_name` "" means every
-    type. `origin`: whose operation it is (see `workers`); a plugin gets no event for its own change."""
+    """`ref` is a semantic name, an id, or a unique prefix of an id (8 characters at least). `type_name` "" means every
+    type. `origin`: whose operation it is; a plugin gets no event for its own change."""
 
     @property
     def changes(self) -> int:
-        """Differs if a read begun now may give another result than before."""
+        """Differs if a read may give another result than before."""
 
     @property
     def has_work(self) -> bool:
@@ -103,9 +95,9 @@ class Store(Protocol):
 
     @property
     def fsync_seconds(self) -> float:
-        """Total time that commits waited for the disk."""
+        """Of commits."""
 
-    # Snippets. `content` and `patch` are JSON texts; content is stored byte for byte.
+    # Snippets. `content`, stored byte for byte, and `patch` are JSON.
 
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
@@ -115,12 +107,12 @@ class Store(Protocol):
     def update(
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or the current version. Gives the id."""
+        """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or current. Gives the id."""
 
     def preview(
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """What `update` would write, without writing it."""
+        """What `update` would write."""
 
     def replace(
         self,
@@ -132,13 +124,13 @@ class Store(Protocol):
         name: str | None = None,
         origin: Origin = THE_STORE,
     ) -> None:
-        """Write the content, and `name` unless None; Overtaken unless `seen` is the current record."""
+        """Overtaken unless `seen` is the current record. `name` None keeps it."""
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """A new version with this name; "" removes the name."""
+        """ "" removes the name."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
+        """Conflict when the snippet has bonds, unless `cascade`. Gives the id."""
 
     def restore(
         self,
@@ -151,15 +143,15 @@ class Store(Protocol):
         dry_run: bool = False,
         origin: Origin = THE_STORE,
     ) -> None:
-        """Write a record with its own id, version and times: see `restoring`."""
+        """Write a record with its own id, version and times (see `restoring`)."""
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
-        """The current record."""
+        """The committed record."""
 
     def page(
         self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """Records in creation order that follow the id `after`."""
+        """In creation order, beyond the id `after`."""
 
     def find(
         self,
@@ -171,7 +163,7 @@ class Store(Protocol):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
-        """As `page`, only records whose fields equal those of `conditions`, a JSON object."""
+        """As `page`, if their fields equal those of `conditions`, a JSON object."""
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
         """Semantic names with this prefix, sorted."""
@@ -191,10 +183,10 @@ class Store(Protocol):
         """Gives the id of the bond."""
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """NotFound when there is no such bond."""
+        """NotFound unless they are bonded."""
 
     def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """The bonds below `root` as JSON, all trees if it is ""; `depth` 0 means every level."""
+        """JSON (see `tree_text`); `root` "": all trees. `depth` 0: every level."""
 
     # Types.
 
@@ -204,18 +196,18 @@ class Store(Protocol):
         """Gives True when the type is new."""
 
     def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """Conflict while there are snippets of the type, or another definition of it is building its indexes."""
+        """Conflict while it has snippets, or another definition is building its indexes."""
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
-        """The definition, byte for byte."""
+        """Byte for byte."""
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:
-        """All definitions, sorted by name."""
+        """Sorted by name."""
 
     def check(
         self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """Snippets that do not fit their type, page by page: see `fitting`."""
+        """See `fitting`."""
 
     # Search.
 
@@ -232,42 +224,41 @@ class Store(Protocol):
         """Sees every write committed before it."""
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
-        """Index one snippet again, all if `ref` is ""; gives how many."""
+        """Index one snippet again, or all ("")."""
 
     # Events.
 
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
-        """Write events for these subscribers by kind. `cause_of(by, snippet_id)` is the cause of a subscriber's own
-        change."""
+        """`subscribers` by kind of event. `cause_of(by, snippet_id)`: of a subscriber's own change."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
-        """The oldest committed event that is not acknowledged."""
+        """The oldest that is committed and not acknowledged."""
 
     def ack(self, subscriber: str, event_id: int) -> None:
         """Events up to this one are delivered. A crash before they are deleted repeats them."""
 
     def drop_events(self, subscriber: str) -> None:
-        """Discard the subscriber's waiting events."""
+        """Those that wait."""
 
     def events_waiting(self) -> Mapping[str, int]:
-        """Number of waiting events by subscriber."""
+        """By subscriber."""
 
     def pop_ready(self) -> Collection[str]:
-        """Subscribers with events committed since the last call."""
+        """With events committed since the last call."""
 
     # The turn.
 
     def work(self, until: float) -> bool:
-        """Run long operations until about `until` (monotonic); True while some are left."""
+        """Until about `until` (monotonic); True while some is left."""
 
     def commit(self) -> None:
-        """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
+        """Put the writes of this turn on the disk, then call `done` or `failed`."""
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        """Call it when every write that was begun before has ended, whatever is begun meanwhile."""
+        """Call it when every write begun before has ended."""
 
     def stats(self) -> dict[str, Any]:
-        """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
+        """For SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
 
     def close(self) -> None:
-        """Commit, and close; unfinished reads get no answer."""
+        """Commit first; unfinished reads get no answer."""

@@ -1,8 +1,7 @@
-"""Rules for bonds that hold in any store: their arguments, their errors, and the walks over the bonds that there are.
+"""Rules for bonds in any store: no cycle, and no snippet nested deeper than `max_depth` of a type above it.
 
-A new bond may not close a cycle, nor nest a snippet deeper than `max_depth` of a type above it. The search for a cycle
-goes down from the child and up from the parent, one step each in turn, and ends when either side is exhausted. So
-adding a leaf or a new root is cheap in a graph of any size.
+The search for a cycle goes down from the child and up from the parent in turn, and ends when either side is exhausted,
+so adding a leaf or a new root is cheap in a graph of any size.
 """
 
 from __future__ import annotations
@@ -50,8 +49,6 @@ class TooManySteps(Exception):
 
 
 class BondGraph(ABC, Generic[Key]):
-    """What a store says of its bonds, and the checks of a new one."""
-
     def __init__(self, deleted: Collection[Key] = (), max_steps: float = math.inf) -> None:
         """`deleted` snippets, which may still have bonds, are passed over."""
         self._deleted: Collection[Key] = deleted
@@ -67,11 +64,10 @@ class BondGraph(ABC, Generic[Key]):
     def type_of(self, at: Key) -> str: ...
 
     @abstractmethod
-    def label_of(self, at: Key) -> str:
-        """Its name, or its id."""
+    def label_of(self, at: Key) -> str: ...
 
     def check(self, parent: Key, child: Key, limits: Mapping[str, int]) -> None:
-        """Raises Conflict, Invalid or TooManySteps. `limits`: max_depth by type."""
+        """`limits`: max_depth by type. Raises Conflict, Invalid or TooManySteps."""
         self._check_cycle(parent, child)
         if limits:
             self._check_depth(parent, child, limits)
@@ -126,7 +122,6 @@ class BondGraph(ABC, Generic[Key]):
         return " > ".join([*labels[:_CYCLE_ENDS], "…", *labels[_CYCLE_ENDS:]])
 
     def _check_depth(self, parent: Key, child: Key, limits: Mapping[str, int]) -> None:
-        """Raises Invalid if a snippet above would get more levels below it than its type allows."""
         room: int | None = None  # levels that the child and its descendants may take
         ancestor = parent
         for distance, level in enumerate(self._levels(self.parents, parent, max(limits.values()) + 1)):
@@ -148,7 +143,7 @@ class BondGraph(ABC, Generic[Key]):
         return self.type_of(at)
 
     def _levels(self, neighbours: Callable[[Key], Iterable[Key]], start: Key, max_levels: int) -> Iterator[set[Key]]:
-        """{start}, the snippets one step away, two steps away, …"""
+        """{start}, then those one step away, two steps away, …"""
         level = {start}
         while level and max_levels > 0:
             yield level

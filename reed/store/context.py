@@ -1,11 +1,10 @@
-"""What a core gives its store: the loop, folders, workers, limits and callbacks."""
+"""What a core gives its store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reed.store.workers import Deadlines, Workers
 
@@ -32,11 +31,10 @@ class StoreLoop(Protocol):
 
 class OpenWorkers(Protocol):
     def __call__(self, handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
-        """A pool of at most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
+        """At most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreContext:
+class StoreContext(NamedTuple):
     loop: StoreLoop
     data_dir: Path
     runtime_dir: Path

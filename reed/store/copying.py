@@ -2,12 +2,9 @@
 
     types ─ snippets with their ids, versions, times and indexed fields ─ bonds ─ events that are not delivered
 
-Both sides are read in the same order, page by page, and compared as in a merge sort. What TO lacks is written in
-transactions of some hundred rows, so a copy that was interrupted continues when it is run again. TO may hold a part of
-FROM and nothing else, unless `overwrite` is set: then it becomes equal. The search index is not copied, since the core
-makes it again.
-
-A side gives what its store has, and writes rows as they are: they were checked when they were written into FROM.
+Both sides are read in the same order and compared as in a merge sort. What TO lacks is written, unchecked, in
+transactions of some hundred rows, so an interrupted copy continues when it is run again. TO may hold a part of FROM and
+nothing else; with `overwrite` it becomes equal. The core makes the search index again.
 """
 
 from __future__ import annotations
@@ -26,11 +23,9 @@ _MAX_NAMED = 5  # differences in a message
 
 
 class Entry(NamedTuple):
-    """The value of an indexed field; `value` is the text of its key (`field_values.text_of_key`)."""
-
     field: str
-    value: str
-    is_unique: bool  # may no other snippet of the type have this value?
+    value: str  # its `field_values.text_of_key`
+    is_unique: bool  # no other snippet of the type may have it
 
 
 class Snippet(NamedTuple):
@@ -53,8 +48,6 @@ class Bond(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change of a snippet that some subscribers have not heard of."""
-
     kind: str
     id: str
     type: str
@@ -77,22 +70,22 @@ class Side(Protocol):
     def types(self) -> dict[str, bytes]: ...
 
     def snippets(self, after: str) -> list[Snippet]:
-        """The next page by id; `after` is the last id of the one before, or ""."""
+        """The next page by id, beyond `after`."""
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
-        """The next page by child and parent; `after` is the last pair of the one before, or ("", "")."""
+        """The next page by child and parent, beyond `after`."""
 
     def changes(self) -> Iterator[Change]:
-        """In the order of the events."""
+        """In order."""
 
     def lost(self) -> dict[str, int]:
-        """Events that each subscriber has lost and not heard of."""
+        """Events lost by each subscriber, which has not heard of it."""
 
     def last_event(self) -> tuple[int, int]:
         """The last number of the log, and the last id of an event."""
 
     def check_idle(self) -> None:
-        """Raises StoreFailed if a core uses the store by now."""
+        """Raises StoreFailed if a core uses the store."""
 
     # Each of these is one transaction.
 
@@ -101,16 +94,13 @@ class Side(Protocol):
     def put_bonds(self, bonds: Collection[Bond], deleted: Collection[Bond]) -> None: ...
 
     def put_events(self, source: Side) -> int:
-        """Make the waiting events those of `source`, with numbers above all that either side has used; gives how
-        many."""
+        """Make the waiting events those of `source`, with numbers that neither side has used; gives how many."""
 
     def close(self) -> None: ...
 
 
 @dataclass(slots=True)
 class Copied:
-    """How much was written, by kind of row, and how much was there already."""
-
     written: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("types", "snippets", "bonds", "events"), 0))
     deleted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("types", "snippets", "bonds"), 0))
     unchanged: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("types", "snippets", "bonds"), 0))
@@ -119,8 +109,7 @@ class Copied:
 def copy(
     source: Side, target: Side, *, overwrite: bool = False, progress: Callable[[int], None] = lambda _: None
 ) -> Copied:
-    """`progress` is called with the number of snippets and bonds that are done. Raises Conflict if `target` has
-    anything else than a part of `source`, StoreFailed."""
+    """`progress` gets the number of snippets and bonds that are done. Raises Conflict, StoreFailed."""
     if not overwrite:
         _check_part(source, target)
     copied = Copied()
@@ -135,7 +124,6 @@ def copy(
 
 
 def differences(source: Side, target: Side, progress: Callable[[int], None] = lambda _: None) -> Iterator[str]:
-    """One line for each."""
     for name, (ours, theirs) in _both(source.types(), target.types()):
         if ours != theirs:
             yield _difference(f"type {name}", ours, theirs, "the definitions differ")
@@ -199,7 +187,7 @@ def _pages(page: Callable[[Any], list[T]], key: Callable[[T], Any], after: Any) 
 
 
 def _pairs(ours: Iterator[T], theirs: Iterator[T], key: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
-    """Rows with equal keys together; both iterators are sorted by key."""
+    """Rows with equal keys together; both sides are sorted by key."""
     mine, other = next(ours, None), next(theirs, None)
     while mine is not None or other is not None:
         if other is None or (mine is not None and key(mine) < key(other)):
@@ -231,7 +219,6 @@ def _same(bond: Bond) -> Bond:
 
 
 def _events_of(side: Side) -> dict[str, list[tuple[Any, ...]]]:
-    """What each subscriber waits for."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for change in side.changes():
         for name in change.waiting:
@@ -256,7 +243,6 @@ def _snippets_differ(ours: Snippet | None, theirs: Snippet | None) -> str:
 
 
 def _check_part(source: Side, target: Side) -> None:
-    """Raises Conflict unless everything in `target` is in `source` too."""
     ours = source.types()
     found = [f"type {name}" for name, text in target.types().items() if ours.get(name) != text]
     found += [f"snippet {other.id}" for other in _not_in(source.snippets, target.snippets, _id, "")]
@@ -272,7 +258,7 @@ def _check_part(source: Side, target: Side) -> None:
 def _not_in(
     ours: Callable[[Any], list[T]], theirs: Callable[[Any], list[T]], key: Callable[[T], Any], first: Any
 ) -> list[T]:
-    """Some rows of TO that FROM does not have, or has otherwise."""
+    """Some rows of TO that are not so in FROM."""
     found: list[T] = []
     if not theirs(first):
         return found
@@ -295,7 +281,7 @@ def _copy_types(source: Side, target: Side, copied: Copied) -> None:
 
 
 def _delete_bonds(source: Side, target: Side, copied: Copied) -> None:
-    """First, so that snippets can be deleted."""
+    """So that snippets can be deleted."""
     batch: list[Bond] = []
     for bond, other in _bond_pairs(source, target):
         if other is not None and bond != other:

@@ -1,9 +1,8 @@
 """Excerpts: the words of a snippet's texts around the terms of a query.
 
-    texts ── fold ── find the terms ── the window with most different terms ── its words, unfolded
+    texts ── fold, in pieces ── find the terms ── the window with most different terms ── its words, unfolded
 
-Text is folded in pieces until the terms are found; FTS5's positions took longer than the search. Folding changes
-lengths, so positions are mapped back within parts of about 200 characters.
+FTS5's positions took longer than the search. Folding changes lengths, so positions are mapped back in short parts.
 """
 
 from __future__ import annotations
@@ -17,16 +16,14 @@ from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
 _PIECE = 32 * 1024  # characters folded at a time
-_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: combining marks stay with their letters
+_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # whole words: marks stay with their letters
 _WINDOW = 160  # characters
-_MAX_MATCHES = 20  # of a term in a piece; more hardly improve the window
+_MAX_MATCHES = 20  # of a term in a piece
 _BEFORE, _AFTER = 7, 17  # words
 _MAX_WORD = 40  # characters
 
 
 class _Folded:
-    """A piece of text, folded, whose positions can be mapped back."""
-
     def __init__(self, piece: str) -> None:
         if piece.isascii():
             self._parts: list[str] = []
@@ -38,13 +35,13 @@ class _Folded:
         self.text = "".join(folded)
 
     def origin(self, at: int) -> int:
-        """The position in the piece of a position in the folded text."""
+        """The position in the unfolded piece."""
         if not self._parts:
             return at
         number = bisect_right(self._ends, at)
         begin = self._ends[number - 1] if number else 0
         part = self._parts[number]
-        low, high = 0, len(part)  # the longest prefix of the part whose folded length is at most at - begin
+        low, high = 0, len(part)  # bisect: the longest prefix whose folded length is at most at - begin
         while low < high:
             middle = (low + high + 1) // 2
             if len(fold(part[:middle])) <= at - begin:
@@ -55,13 +52,10 @@ class _Folded:
 
 
 class Excerpts:
-    """The excerpts of one query."""
-
     def __init__(self, terms: Sequence[Term]) -> None:
         self._terms = [_Pattern(term) for term in terms]
 
     def of(self, texts: Sequence[str]) -> str:
-        """The excerpt of the text with most terms in a window."""
         best = (0, "", 0)  # number of terms, text, position
         for text in texts:
             for begin in range(0, len(text), _PIECE):
@@ -69,14 +63,14 @@ class Excerpts:
                 if found > best[0]:
                     best = (found, text, begin + at)
                 if found:
-                    break  # a better window may follow: not worth the time
+                    break  # later pieces are not worth the time
             if best[0] == len(self._terms):
                 break
         _, text, at = best
         return _words(text or next(filter(None, texts), ""), at)
 
     def _window(self, piece: str) -> tuple[int, int]:
-        """The number of different terms in the best window, and its position."""
+        """The number of terms in the best window, and its position."""
         folded = _Folded(piece)
         positions = sorted(
             (at, number)
@@ -94,8 +88,6 @@ class Excerpts:
 
 
 class _Pattern:
-    """Finds a term in a folded text."""
-
     def __init__(self, term: Term) -> None:
         words = re.findall(r"[^\W_]+", term.text)
         self._first = words[0]
@@ -112,17 +104,17 @@ class _Pattern:
 
 
 def _is_edge(text: str, at: int) -> bool:
-    """Is there a word boundary? In an unspaced script, everywhere."""
+    """A word boundary: in an unspaced script, everywhere."""
     around = text[max(0, at - 1) : at + 1]
     return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)
 
 
 def _words(text: str, at: int) -> str:
-    """The words around a position, "…" for omitted ones."""
+    """Those around a position, "…" for omitted ones."""
     room = _MAX_WORD * (_BEFORE + _AFTER)
     before = text[max(0, at - room) : at].split()
     if before and at and not text[at - 1].isspace():
-        at -= len(before.pop())  # the term begins inside a word: `(term`
+        at -= len(before.pop())  # `(term`
     after = text[at : at + room].split()
     starts = at <= room and len(before) <= _BEFORE
     ends = at + room >= len(text) and len(after) <= _AFTER

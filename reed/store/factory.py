@@ -1,8 +1,6 @@
-"""Opens the store that the setting names. Each kind is imported only when it is used."""
+"""Opens the store of the setting. Each kind is imported only when it is used."""
 
 from __future__ import annotations
-
-import importlib.util
 
 from reed.errors import ReedError
 from reed.store.base import Store
@@ -19,8 +17,12 @@ def open_store(setting: StoreSetting, context: StoreContext) -> Store:
 
 
 def check_driver(setting: StoreSetting) -> None:
-    """Raises ReedError if the package that this kind needs is not installed."""
-    if setting.kind == "postgres" and importlib.util.find_spec(_DRIVER) is None:
+    """Raises ReedError if a package is missing."""
+    if setting.kind != "postgres":
+        return
+    from importlib.util import find_spec
+
+    if find_spec(_DRIVER) is None:
         raise ReedError(
             f"store {setting}: the package {_DRIVER} is not installed", hint="pip install 'reed-cms[postgres]'"
         )

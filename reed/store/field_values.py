@@ -1,13 +1,9 @@
 """Equality of field values: equal JSON values have the same canonical text (protocol.md#snippet_find).
 
-    strings    equal code points
-    numbers    exactly equal values: 1, 1.0 and 10e-1 are equal
-    arrays     equal items in the same order
-    objects    equal members in any order
-    1, "1" and true differ; so do null and a missing field
+1, 1.0 and 10e-1 are equal, and so are objects with equal members in any order
+1, "1" and true differ; so do null and a missing field
 
-An index of a field stores `key_of` the canonical text: the text itself, or a digest of a long one; `text_of_key` where
-it can store only text.
+value ── canonical text ── key_of: itself, or its digest if it is long ── text_of_key: for a store of texts
 """
 
 from __future__ import annotations
@@ -28,11 +24,11 @@ MAX_CONDITIONS = 32
 _MAX_KEY = 128  # bytes
 _DIGEST_MARK = b"#"  # begins no canonical text
 _MAX_SHOWN = 60  # characters of a value in a message
-_MAX_EXPONENT = 18  # digits; a longer exponent is compared as it is written
+_MAX_EXPONENT = 18  # digits; a longer one is compared as written
 
 
 class _Number(str):
-    """A number as written in the JSON text."""
+    """As written."""
 
     __slots__ = ()
 
@@ -43,7 +39,7 @@ _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
 
 def fields_of(content: Bytes) -> dict[str, Json]:
-    """The fields of a stored content, numbers kept as written; values for `canonical` and `shown`."""
+    """With values for `canonical` and `shown`."""
     fields: dict[str, Json] = _decode(str(content, "utf-8"))
     return fields
 
@@ -54,14 +50,14 @@ class FieldValue(NamedTuple):
 
 
 def values_of(content: Bytes, names: Iterable[str]) -> dict[str, FieldValue]:
-    """The values of these fields, where the content has them."""
+    """Where the content has them."""
     wanted = list(names)
     fields = fields_of(content) if wanted else {}
     return {name: FieldValue(key_of(canonical(fields[name])), shown(fields[name])) for name in wanted if name in fields}
 
 
 def conditions_of(text: bytes) -> dict[str, str]:
-    """The canonical text that each field must have, from a JSON object. Raises Malformed."""
+    """The canonical text that each field must have. Raises Malformed."""
     strict_json.load_object(text)
     conditions = {field: canonical(value) for field, value in fields_of(text).items()}
     if len(conditions) > MAX_CONDITIONS:
@@ -81,26 +77,23 @@ def key_of(text: str) -> bytes:
     return key if len(key) <= _MAX_KEY else _DIGEST_MARK + blake2b(key, digest_size=32).digest()
 
 
-NULL_KEY = key_of("null")  # which may occur often, even in a unique field
+NULL_KEY = key_of("null")  # may occur often, even in a unique field
 
 
 def text_of_key(key: bytes) -> str:
-    """The key in a store that keeps it as text: a digest in hexadecimal digits."""
     return key.decode() if is_exact(key) else f"#{key[1:].hex()}"
 
 
 def key_of_text(text: str) -> bytes:
-    """The reverse of `text_of_key`."""
     return _DIGEST_MARK + bytes.fromhex(text[1:]) if text.startswith("#") else text.encode()
 
 
 def is_exact(key: bytes) -> bool:
-    """Is the key the canonical text itself, not a digest?"""
+    """It is the canonical text itself."""
     return not key.startswith(_DIGEST_MARK)
 
 
 def canonical(value: Json) -> str:
-    """The canonical text of a value from `fields_of`."""
     if isinstance(value, str):
         return _canonical_number(value) if isinstance(value, _Number) else _quote(value)
     if isinstance(value, list):
@@ -111,7 +104,7 @@ def canonical(value: Json) -> str:
 
 
 def shown(value: Json) -> str:
-    """A value from `fields_of` as shown in a message."""
+    """In a message."""
     text = str(value) if isinstance(value, _Number) else canonical(value)
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 

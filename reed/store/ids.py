@@ -1,11 +1,11 @@
-"""Snippet ids: UUID version 7 (RFC 9562), whose first 60 bits are the snippet's sequence number.
+"""Snippet ids: UUIDs version 7 (RFC 9562), whose first 60 bits are the sequence number.
 
     019a3c5e-7d21-7 4f3 -  9c1e-55d0a8b7e6f4
     └─ 48 bits ─┘   └12┘  └── 62 bits ──┘
      milliseconds   1/4096   random
      └── sequence ────┘
 
-Sequence numbers rise even if the clock does not, so ids sort by creation.
+They rise even if the clock does not, so ids sort by creation.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ UUID_LENGTH = 36
 
 
 class Ids:
-    """Generates ids with sequence numbers above `last`."""
-
     __slots__ = ("_random", "last")
 
     def __init__(self, last: int) -> None:
@@ -35,7 +33,7 @@ class Ids:
         self._random = b""
 
     def next(self, now: int) -> tuple[int, str]:
-        """A new sequence number and its id; `now` in nanoseconds since 1970."""
+        """`now` in nanoseconds since 1970."""
         sequence = now * _TICKS_PER_MILLISECOND // 1_000_000
         if sequence <= self.last:
             sequence = self.last + 1
@@ -50,12 +48,12 @@ class Ids:
         self.reserve(sequence_in(snippet_id))
 
     def reserve(self, sequence: int) -> None:
-        """Give only numbers above this one, which a restored snippet has."""
+        """Give only numbers above this one, of a restored snippet."""
         self.last = max(self.last, sequence)
 
 
 def sequence_of(snippet_id: str) -> int | None:
-    """The sequence number in an id (lower case); None when the text is no UUID."""
+    """None: it is no UUID in lower case."""
     if _UUID.fullmatch(snippet_id) is None:
         return None
     milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
@@ -63,31 +61,28 @@ def sequence_of(snippet_id: str) -> int | None:
 
 
 def sequence_in(stored_id: str) -> int:
-    """The sequence number in an id that is known to be valid."""
     sequence = sequence_of(stored_id)
     assert sequence is not None
     return sequence
 
 
 def time_in(stored_id: str) -> int:
-    """The time of creation in an id, in Unix microseconds."""
+    """In Unix microseconds."""
     return (sequence_in(stored_id) >> 12) * 1000
 
 
 def is_uuid_7(snippet_id: str) -> bool:
-    """Is it a UUID version 7 in lower case, as `Ids` makes them?"""
     return _UUID_7.fullmatch(snippet_id) is not None
 
 
 def sequence_range(prefix: str) -> tuple[int, int] | None:
-    """The lowest and highest sequence number of ids with this prefix (lower case); None if it is shorter than eight
-    characters or begins no id."""
+    """The lowest and highest of ids with this prefix; None if it is too short or begins no id in lower case."""
     bounds = id_range(prefix)
     return None if bounds is None else (sequence_in(bounds[0]), sequence_in(bounds[1]))
 
 
 def id_range(prefix: str) -> tuple[str, str] | None:
-    """As `sequence_range`, the lowest and highest id."""
+    """As `sequence_range`, of ids."""
     first, last = prefix + _LOWEST[len(prefix) :], prefix + _HIGHEST[len(prefix) :]
     is_prefix = len(prefix) >= _MIN_PREFIX and None not in {sequence_of(first), sequence_of(last)}
     return (first, last) if is_prefix else None

@@ -1,12 +1,9 @@
-"""Parsing of a search query into terms, all of which must match.
+"""Parses a search query into terms, all of which must match.
 
     café "Hello World" conf    ->    cafe    "hello world"    conf…
 
-Terms are words and "phrases", folded as the indexed texts are. The last term matches as a prefix, unless it is a phrase
-or a single letter, which would match nearly everything.
-
-Cost is bounded: a query is cut at MAX_QUERY characters and MAX_WORDS words, equal terms count once, and a phrase of
-more than MAX_PHRASE words becomes several.
+Terms are folded. The last one matches as a prefix, unless it is a phrase, or a single letter, which would match nearly
+everything. The cost is bounded: equal terms count once, and a long phrase becomes several.
 """
 
 from __future__ import annotations
@@ -18,13 +15,13 @@ from reed.errors import Malformed
 from reed.store.folding import UNSPACED, fold, last_run, segment
 
 MAX_QUERY = 1024  # characters; the rest is ignored
-MAX_PHRASE = 8  # words: matching a phrase of 32 equal words takes FTS5 seconds in a long text
-MAX_WORDS = 32  # words, and characters of unspaced scripts, in a query; the rest is ignored
+MAX_PHRASE = 8  # words; 32 equal ones take FTS5 seconds in a long text
+MAX_WORDS = 32  # and characters of unspaced scripts; the rest is ignored
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 MAX_HIT = 100_000  # offset + limit
 
-_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or a character of an unspaced script
+_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or an unspaced character
 
 
 class Term(NamedTuple):
@@ -33,12 +30,12 @@ class Term(NamedTuple):
 
     @property
     def phrase(self) -> str:
-        """Words and pairs that must follow one another in the index."""
+        """As the index has it."""
         return segment(self.text, is_open=True)
 
     @property
     def is_prefix(self) -> bool:
-        """Does the last word match as a prefix? A single character of an unspaced script does: the index has pairs."""
+        """A single unspaced character is the beginning of a pair in the index."""
         run = last_run(self.text)
         return len(run) == 1 if run else self.is_beginning
 
@@ -61,7 +58,7 @@ def parse(query: str) -> list[Term]:
                 continue
             for first in range(0, len(words), MAX_PHRASE):
                 part = words[first : first + MAX_PHRASE]
-                # The whole text, with its punctuation, unless it was cut.
+                # With its punctuation, unless it was cut.
                 begin = part[0].start() if first else 0
                 end = part[-1].end() if is_cut or first + MAX_PHRASE < len(words) else len(text)
                 if first and not any(map(str.isalnum, text[begin:end])):
@@ -79,7 +76,7 @@ def parse(query: str) -> list[Term]:
 
 
 def hit_limit(limit: int, offset: int) -> int:
-    """The number of hits to return; 0 means DEFAULT_LIMIT. Raises Malformed."""
+    """`limit` 0 means DEFAULT_LIMIT. Raises Malformed."""
     if limit > MAX_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}")
     if offset + limit > MAX_HIT:

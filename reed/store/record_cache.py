@@ -1,4 +1,4 @@
-"""An LRU cache of records, found by id and by name; its bound is in bytes."""
+"""An LRU cache of records, found by id and by name, bounded by bytes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections import OrderedDict
 
 from reed.wire.snippets import Record
 
-_OVERHEAD = 700  # bytes of a Record, its strings and its dict entries, measured
-_MAX_SHARE = 8  # a record that would take more than this fraction of the cache is not kept
+_OVERHEAD = 700  # bytes of a Record without its content, measured
+_MAX_SHARE = 8  # a record with more than this fraction of the cache is not kept
 
 
 class RecordCache:
     __slots__ = ("_by_id", "_by_name", "_capacity", "size")
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` in bytes; 0 keeps nothing."""
         self._capacity = capacity
         self.size = 0  # bytes in use, estimated
         self._by_id: OrderedDict[str, Record] = OrderedDict()  # least recently used first
         self._by_name: dict[str, str] = {}
 
     def get(self, ref: str) -> Record | None:
-        """The record with this id or name; None says nothing about the store."""
+        """By id or name; None says nothing about the store."""
         record = self._by_id.get(ref)
         if record is None:
             snippet_id = self._by_name.get(ref)

@@ -7,8 +7,8 @@
     a newer version, or another       Conflict, or "replaced" with `overwrite`
     record with the same version
 
-The id must be a UUID version 7: its sequence number, which must be unused, becomes the key. With `accept_unfit` a
-content that does not fit its type, or times in the future, give a warning instead of Invalid.
+The sequence number in the id, which must be unused, becomes the key. With `accept_unfit` a content that does not fit
+its type, or times in the future, give a warning instead of Invalid.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from reed.store.ids import is_uuid_7, time_in
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
-MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that a record may be ahead of this machine's clock
+MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds, of this machine's clock
 MAX_TIME = 7_258_118_400_000_000  # Unix microseconds: the year 2200
-MAX_VERSION = (1 << 31) - 1  # half of the 32-bit field, so that later updates fit
+MAX_VERSION = (1 << 31) - 1  # half of 32 bits, so that later updates fit
 
 
 class Plan(NamedTuple):
-    """What a restore would do; `old` is the record that it replaces."""
-
     record: Record
-    old: Record | None
+    old: Record | None  # that it replaces
     result: Restored
 
 
 def checked(record: Record) -> Record:
-    """The record with its id in lower case. Raises Invalid for an id, version or time that no store can hold."""
+    """With its id in lower case. Raises Invalid for what no store can hold."""
     record = record._replace(id=record.id.lower(), content=bytes(record.content))
     hint = "create the snippet instead: it gets a new id"
     if not is_uuid_7(record.id):
@@ -62,9 +60,10 @@ def plan(
     accept_unfit: bool,
     overwrite: bool,
 ) -> Plan:
-    """`record` is `checked`, `old` the stored record with its sequence number, `unfit` why the content does not fit its
-    type; `now` in Unix microseconds. Raises Invalid, Malformed or Conflict. The store still has to check that name and
-    unique fields are free."""
+    """`record` is `checked`, `old` the stored one with its sequence number, `unfit` why the content does not fit its
+    type; `now` in Unix microseconds. The store must check that name and unique fields are free.
+
+    Raises Invalid, Malformed or Conflict."""
     if old == record:
         return Plan(record, old, Restored(record.id, "unchanged"))
     if old is not None:

@@ -1,10 +1,10 @@
 """A JSON Schema, compiled: is a content valid, and what is wrong with it?
 
     compile            any schema; validating may take long, so it belongs into a worker
-    compile_for_loop   only a schema whose cost is bounded (see `schema_cost`) and whose patterns are linear
+    compile_for_loop   only if its cost is bounded (see `schema_cost`) and its patterns are linear
 
-`is_valid` builds no errors, so it is quick even with millions of them. `problems` builds them all, or only the first if
-there may be many. The library, 12 MB, is imported where a schema is compiled.
+`is_valid` builds no errors, so it is quick even with millions of them. The library, 12 MB, is imported where a schema
+is compiled.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from reed.wire.strict_json import Json
 
 _MAX_PROBLEMS = 10  # in a message
 _MAX_PROBLEM = 200  # characters
-_MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
-_MAX_PATTERN = 16384  # bytes of a compiled pattern in the loop
+_MAX_BACKTRACKS = 100_000  # beyond it the text does not match the pattern
+_MAX_PATTERN = 16384  # bytes, compiled, in the loop
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 class Schema:
     __slots__ = ("_place", "_schema", "_validator", "cost", "is_compiled", "is_valid")
 
-    is_valid: Callable[[Json], bool]  # of a content; once it is compiled
+    is_valid: Callable[[Json], bool]  # once it is compiled
 
     def __init__(self, place: str, schema: Json) -> None:
-        """`place` begins the text of errors. Raises Invalid if validating would take too long."""
+        """`place` begins errors. Raises Invalid if validating would take too long."""
         self.cost = weigh(place, schema)
         self._place = place
         self._schema: Json = schema  # until it is compiled
@@ -41,13 +41,12 @@ class Schema:
 
     @classmethod
     def for_workers(cls, cost: Cost) -> Schema:
-        """Stands for a schema that this process has not read."""
+        """One that this process has not read."""
         schema = cls.__new__(cls)
         schema.cost, schema.is_compiled = cost, False
         return schema
 
     def fits_loop(self, content: bytes) -> bool:
-        """May the loop validate this content?"""
         return self.is_compiled and self.cost.fits_loop(content)
 
     def compile(self) -> None:
@@ -66,7 +65,7 @@ class Schema:
             raise self._refused(f": {_short(str(error))}") from None
 
     def compile_for_loop(self) -> None:
-        """Does nothing if a worker must compile it. Raises Invalid unless it is a JSON Schema."""
+        """Unless a worker must. Raises Invalid."""
         if not self.cost.is_bounded:
             return
         import jsonschema_rs
@@ -76,11 +75,11 @@ class Schema:
             return
         try:
             self._compile(jsonschema_rs.RegexOptions(size_limit=_MAX_PATTERN))
-        except (ValueError, jsonschema_rs.ValidationError):  # a pattern that may be slow, or an error for `compile`
+        except (ValueError, jsonschema_rs.ValidationError):  # a pattern may be slow, or `compile` says what is wrong
             return
 
     def problems(self, content: Json, nodes: int = 0) -> str:
-        """What is wrong with a content that is not valid; of one with many nodes only the first."""
+        """Of a content that is not valid; only the first if there may be many."""
         import jsonschema_rs
 
         assert self._validator is not None
@@ -99,7 +98,7 @@ class Schema:
         self._validator = jsonschema_rs.validator_for(
             self._schema, validate_formats=True, pattern_options=patterns, offline=True
         )
-        self.is_valid = self._validator.is_valid  # bound here: one call less for each write
+        self.is_valid = self._validator.is_valid  # one call less for each write
         self.is_compiled = True
         self._schema = None
 
@@ -115,7 +114,7 @@ def _problem(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _path(error: jsonschema_rs.ValidationError) -> str:
-    """The place of the error in the value: `.keywords[1]`."""
+    """In the value: `.keywords[1]`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
 
 

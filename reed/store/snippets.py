@@ -1,6 +1,6 @@
-"""Rules for snippets that hold in any store: the errors of a write, and pages.
+"""Rules for snippets in any store: the errors of a write, and pages.
 
-A page has `limit` records, and ends early at PAGE_BYTES; its cursor is the id of the last record.
+A page has `limit` records, or ends at PAGE_BYTES; its cursor is the id of the last record.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from reed.wire.snippets import Record
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
-MAX_SHORT_PAGE = 100  # records that need no worker; a thousand of 5 KB took 15 ms
-PAGE_BYTES = 512 * 1024  # of content in a page; a single larger record is a page of its own
+MAX_SHORT_PAGE = 100  # needs no worker; a thousand records of 5 KB took 15 ms
+PAGE_BYTES = 512 * 1024  # of content; a larger record is a page of its own
 
 AFTER_NAMES = "\x7f"  # sorts after every character of a name
-UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page, of which only the length matters
-_IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefix
+UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page: its length matters
+_IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # of an ambiguous prefix
 
 
 def overtaken(ref: str, version: int, expected: int) -> Overtaken:
@@ -49,17 +49,17 @@ def cannot_be_unique(field: str, shown: str, first: str, second: str) -> Conflic
 
 
 def not_found(ref: str, names: Iterable[str]) -> NotFound:
-    """`names`: some that may be meant."""
+    """`names` may be meant."""
     return NotFound(f"no snippet {ref!r}", hint=nearest(ref, names) or "`reed snippet list` shows what there is")
 
 
 def label_of(record: Record) -> str:
-    """The snippet in a message."""
+    """In a message."""
     return record.semantic_name or record.id
 
 
 def ambiguous(prefix: str, ids: list[str]) -> Conflict:
-    """`ids` are at most MAX_IDS_COUNTED + 1 of those with the prefix."""
+    """`ids`: at most MAX_IDS_COUNTED + 1."""
     count = f"{len(ids)}" if len(ids) <= MAX_IDS_COUNTED else f"more than {MAX_IDS_COUNTED}"
     more = ", …" if len(ids) > _IDS_SHOWN else ""
     return Conflict(
@@ -69,14 +69,14 @@ def ambiguous(prefix: str, ids: list[str]) -> Conflict:
 
 
 def page_limit(limit: int) -> int:
-    """The number of records in a page; 0 means DEFAULT_LIMIT."""
+    """0 means DEFAULT_LIMIT. Raises Malformed."""
     if limit > MAX_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}; use the cursor for more")
     return limit or DEFAULT_LIMIT
 
 
 def start_after(cursor: str) -> int:
-    """The sequence number in a cursor; 0, the beginning, for an empty one."""
+    """The sequence number in a cursor; of "" 0, the beginning. Raises Malformed."""
     start = sequence_of(cursor.lower()) if cursor else 0
     if start is None:
         raise Malformed(f"after: {cursor!r} is not an id", hint="send the cursor of the page before")
@@ -86,8 +86,8 @@ def start_after(cursor: str) -> int:
 def collect_page(
     rows: Iterable[tuple[Any, ...]], limit: int, matches: Callable[[bytes], bool] | None = None
 ) -> RecordPage:
-    """A page of rows with the columns of a Record. With `matches`, a predicate on the content, it ends with its last
-    record, since the next match may be far; so the next page may be empty."""
+    """Rows have the columns of a Record. With `matches`, of a content, a page ends with its last record, since the next
+    match may be far; so the next page may be empty."""
     records: list[Record] = []
     room = PAGE_BYTES
     for row in rows:

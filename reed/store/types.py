@@ -1,22 +1,21 @@
-"""Snippet types: compiling a definition, and checking content against its JSON Schema (protocol.md#types).
+"""Snippet types: their definitions, compiled (protocol.md#types).
 
     {"description": text,
-     "schema":      JSON Schema for the content; references within it only      (absent: any object)
+     "schema":      JSON Schema for the content                                 (absent: any object)
      "searchable":  {field: weight}, weight > 0                                 (absent: not searched)
      "indexed":     [field, …] with an index for SNIPPET_FIND                   (absent: none)
      "unique":      [field, …], indexed; no two snippets have the same value    (absent: none)
      "composed_of": [type, …] allowed as children                               (absent: any; []: no children)
      "max_depth":   levels allowed below a snippet                              (absent: any)}
 
-A weight is rounded to the nearest of `search_text.WEIGHTS`.
+Weights are rounded to `search_text.WEIGHTS`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from reed.errors import CallError, Conflict, Invalid, JobMemory, JobTimeout, NotFound, TooLarge, nearest
 from reed.store.schema import Schema
@@ -31,30 +30,29 @@ from reed.wire.structs import COUNT, DEFINITION
 _MAX_INDEXED = 32  # fields
 _IGNORED = frozenset({"routable"})  # definitions of older versions have it
 MAX_DEFINITION = 1024 * 1024  # bytes
-MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is read and compiled in workers only
+MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is compiled in workers only
 MAX_COUNTED = 1000  # snippets of a type that is to be deleted
-MAX_OUTLINE = 64 * 1024  # bytes of a definition without its schema and description
+MAX_OUTLINE = 64 * 1024  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     name: str
     definition: bytes
     schema: Schema | None
-    columns: Columns  # of its searchable fields
+    columns: Columns
     indexed: frozenset[str]
     unique: frozenset[str]
     composed_of: frozenset[str] | None
     max_depth: int | None
-    problem: str = ""  # why the type is switched off: its snippets can be read, not written
+    problem: str = ""  # why it is switched off: its snippets can be read only
 
     @property
     def fields(self) -> list[str]:
-        """Those that it indexes."""
+        """That it indexes."""
         return sorted(self.indexed | self.unique)
 
     def check(self, content: dict[str, Json]) -> None:
-        """Raises Invalid, which names each problem and its place."""
+        """Raises Invalid."""
         if self.schema is not None and not self.schema.is_valid(content):
             raise self.unfit(self.schema.problems(content))
 
@@ -63,7 +61,7 @@ class Type:
         return Invalid(f"the content does not fit its type {self.name!r}: {problems}", hint=hint)
 
     def check_child(self, child_type: str) -> None:
-        """Raises Invalid unless snippets of this type may have children of that type."""
+        """Raises Invalid unless it may have such children."""
         if self.composed_of is not None and child_type not in self.composed_of:
             allowed = ", ".join(sorted(self.composed_of)) or "none"
             raise Invalid(
@@ -73,17 +71,14 @@ class Type:
 
 
 class TypeCatalog:
-    """All defined types, in memory."""
-
     def __init__(self) -> None:
         self._types: dict[str, Type] = {}
 
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
-        """Replace all types. One whose schema is no longer accepted is switched off (`Type.problem`)."""
+        """One whose schema is no longer accepted is switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
     def load_one(self, name: str, definition: bytes) -> None:
-        """As `load`, one type."""
         self._types[name] = _compile_stored(name, definition)
 
     def copy(self) -> TypeCatalog:
@@ -92,7 +87,7 @@ class TypeCatalog:
         return copy
 
     def get(self, name: str) -> Type:
-        """The type, or NotFound."""
+        """Raises NotFound."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
@@ -103,7 +98,7 @@ class TypeCatalog:
         return self._types.get(name)
 
     def require(self, name: str) -> Type:
-        """The type for a write, or Invalid: it is not defined, or switched off."""
+        """For a write. Raises Invalid if it is not defined, or switched off."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
@@ -113,7 +108,7 @@ class TypeCatalog:
         return found
 
     def put(self, new: Type) -> Type | None:
-        """Add or replace a type; gives the one it replaces."""
+        """Gives the one it replaces."""
         old = self._types.get(new.name)
         self._types[new.name] = new
         return old
@@ -131,7 +126,7 @@ class TypeCatalog:
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
 
     def columns(self) -> set[int]:
-        """The columns of the search index that any type uses."""
+        """Of the search index, that any type uses."""
         return {column for type_ in self for _, column in type_.columns}
 
     def __iter__(self) -> Iterator[Type]:
@@ -154,18 +149,18 @@ def _compile_stored(name: str, definition: bytes) -> Type:
     try:
         return compile_type(name, definition, for_loop=True)
     except Invalid as error:
-        return replace(compile_type(name, definition, without_schema=True), problem=error.message)
+        return compile_type(name, definition, without_schema=True)._replace(problem=error.message)
 
 
 def check_definition(name: str, definition: bytes) -> None:
-    """Raises Malformed for a wrong name, Invalid for a definition that is too long."""
+    """Raises Malformed, Invalid."""
     identifiers.check("type name", name)
     if len(definition) > MAX_DEFINITION:
         raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
 
 
 def not_tried(name: str, error: CallError) -> CallError:
-    """The error for a definition that a worker could not try: one that takes too long is refused, for good."""
+    """One that takes too long is refused for good."""
     if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
         return error
     return Invalid(
@@ -184,9 +179,9 @@ def type_in_use(name: str, found: int) -> Conflict:
 
 
 def compile_type(name: str, definition: bytes, *, for_loop: bool = False, without_schema: bool = False) -> Type:
-    """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
+    """`for_loop`: the schema is compiled only if that is short, and so that validating is linear (see `schema`).
 
-    `for_loop`: the schema is compiled only if that is short, and only so that validating is linear (see `schema`).
+    Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
     """
     check_definition(name, definition)
     fields = strict_json.load_object(definition)
@@ -218,8 +213,7 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
 
 
 def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
-    """What the loop needs of a long definition: all but schema and description, and the schema's cost. Raises
-    Malformed, Invalid."""
+    """What the loop needs of a long definition: all but schema and description, and the schema's cost."""
     fields = strict_json.load_object(definition)
     schema = fields.pop("schema", None)
     fields.pop("description", None)
@@ -232,13 +226,13 @@ def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
 
 
 def from_outline(name: str, definition: bytes, outline: bytes, cost: Cost | None) -> Type:
-    """The type of a definition from its outline. `cost`: of its schema, which is compiled in workers only."""
+    """Its schema is compiled in workers only."""
     schema = None if cost is None else Schema.for_workers(cost)
-    return replace(compile_type(name, outline), definition=definition, schema=schema)
+    return compile_type(name, outline)._replace(definition=definition, schema=schema)
 
 
 def columns_of(definition: bytes) -> Columns:
-    """The searchable fields of a stored definition."""
+    """Of a stored definition."""
     searchable = json.loads(definition).get("searchable", {})
     return tuple((field, nearest_column(weight)) for field, weight in searchable.items())
 

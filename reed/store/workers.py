@@ -1,4 +1,4 @@
-"""Jobs that a store submits to worker processes (workers.md), or runs at once where there are none.
+"""Jobs that a store submits to worker processes (workers.md).
 
 store ── submit(kind, arguments) ──▶ a worker runs the function that HANDLERS of the store name for the kind
       ◀── done(value) | failed(error) ── in a later turn
@@ -18,19 +18,18 @@ Release = Callable[[], None]
 
 
 class Origin(NamedTuple):
-    """Whose operation it is. Writes of one origin keep their order; origins take turns with jobs."""
+    """Writes of one origin keep their order; origins take turns with jobs."""
 
     caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
     connection: int = 0
-    plugin: str = ""  # its name, if the caller is one
+    plugin: str = ""
 
 
-THE_STORE = Origin("the store")  # its own work
+THE_STORE = Origin("the store")
 
 
 class Deadline(NamedTuple):
-    """A job may take so many seconds of processor time, and `patience` times as long by the clock: workers have low
-    priority, and must finish on a busy machine too."""
+    """Of processor time; `patience` times as long by the clock: workers have low priority."""
 
     seconds: float
     setting: str  # of reed.yaml, that changes it
@@ -56,20 +55,20 @@ class Workers(Protocol):
         origin: Origin,
         deadline: Deadline,
     ) -> None:
-        """Run a handler; call `done` or `failed`."""
+        """Run a handler."""
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """Begin no job, and call `callback` when none runs; jobs begin again when it calls its argument."""
+        """Call `callback` when no job runs; none begins until it calls its argument."""
 
     def over_budget(self) -> bool:
-        """Whether this turn of the loop has taken its time: what is left then goes to `call_soon`."""
+        """This turn has taken its time: what is left goes to `call_soon`."""
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call it in the loop's next turn."""
+        """In the next turn."""
 
 
 class InlineWorkers:
-    """Runs each handler at once in this process, without a deadline."""
+    """Runs each handler at once in this process."""
 
     def __init__(self, handlers: Mapping[str, str]) -> None:
         """`handlers`: "module:function" by kind."""
@@ -129,7 +128,7 @@ class OrderedJobs:
         return not self._away
 
     def when_back(self, done: Callable[[], None]) -> None:
-        """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
+        """When the jobs that are away, and what waits for them, have been carried on with."""
         left = len(self._away)
 
         def back() -> None:
@@ -147,7 +146,7 @@ class OrderedJobs:
         return bool(self._away) and origin in self._away
 
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-        """Begin an operation: now, or when the jobs of this origin before it are back."""
+        """Now, or when the jobs of this origin are back."""
         if self._away and origin in self._away:
             self._away[origin].append(partial(run, begin, failed))
         else:
@@ -161,7 +160,7 @@ class OrderedJobs:
         failed: Callable[[CallError], None],
         origin: Origin,
     ) -> None:
-        """Only from an operation that was begun `in_order`."""
+        """From an operation that was begun `in_order`."""
         back = self.leave(origin, failed)
         self._workers.submit(
             kind,
@@ -173,8 +172,7 @@ class OrderedJobs:
         )
 
     def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
-        """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
-        then what has waited, until another one is away."""
+        """The operation is away until the returned function is called: that runs its argument, then what has waited."""
         self._away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
@@ -187,7 +185,7 @@ class OrderedJobs:
         return back
 
     def _carry_on(self, origin: Origin, waiting: deque[Callable[[], None]]) -> None:
-        """With what has waited: thousands of operations may, so the next turn has what this one has no time for."""
+        """Thousands of operations may wait: the next turn has what this one has no time for."""
         while waiting and origin not in self._away:
             if self._workers.over_budget():
                 self._workers.call_soon(lambda: self._carry_on(origin, self._away.pop(origin)))
@@ -199,7 +197,7 @@ class OrderedJobs:
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-    """Run a continuation: an error goes to `failed`; so does a bug, which is raised too."""
+    """An error goes to `failed`; so does a bug, which is raised too."""
     try:
         begin()
     except CallError as error:

@@ -78,4 +78,5 @@ def _files(folder: str, max_files: int, *, whole: bool) -> Iterator[str]:
 
 
 def _plugins_in(plugin_dirs: Sequence[Path]) -> list[str]:
-    return [each.name for folder in plugin_dirs if folder.is_dir() for each in folder.iterdir() if each.is_dir()]
+    folders = [each for folder in plugin_dirs if folder.is_dir() for each in folder.iterdir() if each.is_dir()]
+    return [folder.name for folder in folders if not folder.name.startswith(".")]

@@ -8,7 +8,7 @@ reed.yaml, the folder's files ───────┘
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,15 +16,14 @@ from reed.config import Config, PluginLimits
 from reed.errors import ManifestError
 from reed.plugin_types import TYPES
 from reed.plugin_types.plugin_type import PluginType
-from reed.supervision import discovery, manifest, registry_csv
+from reed.supervision import discovery, installation, manifest, registry_csv
 from reed.supervision.manifest import Manifest, Manifests
 from reed.supervision.registry_csv import Row
 from reed.wire import strict_json
 from reed.wire.codes import Permission
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSpec:
+class LaunchSpec(NamedTuple):
     name: str
     plugin_type: PluginType
     version: str
@@ -98,7 +97,7 @@ class Specification(NamedTuple):
         return self._replace(row=_of_process(self.row, row))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Specification:
-        return self._replace(launch=replace(self.launch, settings=settings))
+        return self._replace(launch=self.launch._replace(settings=settings))
 
 
 def settings_of(row: Row, config: Config, manifests: Manifests) -> Mapping[str, Any]:
@@ -184,7 +183,7 @@ def check_site(config: Config) -> Findings:
     A missing folder is a warning, because a row may be written before the plugin is installed.
     """
     errors: list[str] = []
-    warnings: list[str] = []
+    warnings: list[str] = list(installation.recover(config.plugin_dirs, config.registry))
     for row in registry_csv.load(config.registry, config.runtime_dir):
         try:
             folder = discovery.find(row.plugin_name, config.plugin_dirs)
@@ -192,7 +191,9 @@ def check_site(config: Config) -> Findings:
             warnings.append(f"{config.registry}:{row.line}: {error}")
             continue
         try:
-            manifest.check_row(manifest.load(folder), folder, row, config.registry)
+            found = manifest.load(folder)
+            manifest.check_row(found, folder, row, config.registry)
+            manifest.check_stated_versions(found, folder, TYPES[row.plugin_type])
         except ManifestError as error:
             errors.append(str(error))
     return Findings(errors, warnings)

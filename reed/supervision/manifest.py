@@ -9,10 +9,12 @@ from typing import Annotated, Any
 from reed import document
 from reed.config import PluginLimits
 from reed.document import Node
-from reed.errors import ManifestError, nearest
-from reed.readers import entries, like, one_of, plain, record, seconds, text, whole
+from reed.errors import Malformed, ManifestError, nearest
+from reed.plugin_types.plugin_type import PluginType
+from reed.readers import entries, items, like, one_of, plain, record, seconds, text, whole
+from reed.supervision.permissions import permission
 from reed.supervision.registry_csv import MAX_VERSION, VERSION, Row
-from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID
+from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Permission
 from reed.wire.identifiers import SLUG
 
 FILE_NAME = "plugin.yaml"
@@ -51,6 +53,13 @@ def _filter(node: Node) -> Filter:
     return record(Filter)(node) if isinstance(node.value, dict) else Filter(text(node))
 
 
+def _permission(node: Node) -> Permission:
+    try:
+        return permission(text(node))
+    except Malformed as error:
+        raise node.wrong(error.message, error.hint) from None
+
+
 def _action(node: Node) -> Action:
     return replace(record(Action)(node), name=node.field.rpartition(".")[2])
 
@@ -68,6 +77,7 @@ class Manifest:
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
+    permissions: Annotated[tuple[Permission, ...], items(_permission)] = ()  # requested; its row grants them
     network: Annotated[str, text] = ""  # why it connects to other machines
 
 
@@ -119,6 +129,21 @@ def check_row(manifest: Manifest, folder: Path, row: Row, registry: Path) -> Non
             f"the version is {manifest.version}, but its row ({registry}:{row.line}) has {row.version}",
             hint="correct one of the two files",
         )
+
+
+def check_stated_versions(manifest: Manifest, folder: Path, plugin_type: PluginType) -> list[str]:
+    """Return the files that state the version as well. Raises ManifestError if one differs from plugin.yaml."""
+    found = []
+    for path, line, version in plugin_type.stated_versions(folder, manifest.name, manifest.entry):
+        if version != manifest.version:
+            raise ManifestError(
+                str(path),
+                f"the version is {version}, but {FILE_NAME} has {manifest.version}",
+                line=line,
+                hint="correct one of the two files",
+            )
+        found.append(path.name)
+    return found
 
 
 def _check_ids(root: Node, manifest: Manifest) -> None:

@@ -14,9 +14,9 @@ import errno
 import os
 import re
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from reed.loop.loop import Loop
@@ -64,7 +64,8 @@ class PluginLog:
     def _append(self, lines: list[str]) -> None:
         if not lines:
             return
-        stamp = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        seconds, milliseconds = divmod(round(self._clock() * 1_000_000) // 1000, 1000)
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
         missing = [f"-- {self._lost} lines are missing here"] if self._lost else []
         try:
             self._write_file("".join(f"{stamp} {line}\n" for line in missing + lines).encode())

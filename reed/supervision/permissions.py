@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import pwd
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reed.config import Group
 from reed.document import Node
@@ -32,8 +32,7 @@ def commands_for(permissions: Iterable[str], *, is_admin: bool = False) -> froze
     return frozenset(command for command in Command if command.permission in held)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     name: str  # or "uid 1234" for a user without a name
     uid: int
     groups: frozenset[str]
@@ -41,8 +40,7 @@ class Person:
     is_admin: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     group: str
     uid: int | None
     gid: int | None

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from reed.errors import Invalid, ManifestError, PluginOffline, ReedError
 from reed.loop.loop import Loop
-from reed.supervision import registry_csv
+from reed.peer_log import THE_CORE
+from reed.supervision import installation, registry_csv
 from reed.supervision.callbacks import Done, SupervisionContext, Waiters, nothing
 from reed.supervision.launch_spec import Specification
 from reed.supervision.lifecycle import AT_REST, State, Trigger
@@ -92,6 +93,9 @@ class RowChanges:
 
     def steps(self) -> Steps:
         config = self._context.config
+        for line in installation.recover(config.plugin_dirs, config.registry):
+            self._context.log.warning("%s", line, peer=THE_CORE)
+            yield
         new: dict[str, Row] = {}
         for row in registry_csv.read_rows(config.registry, config.runtime_dir):
             if row is not None:

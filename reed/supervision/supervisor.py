@@ -5,7 +5,7 @@ A plugin without a folder or with an invalid manifest is `failed`; the core star
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 from reed.config import Config
 from reed.errors import PluginNotFound, PluginOffline, ReedError, nearest
 from reed.loop.loop import Loop
-from reed.peer_log import PeerLog
-from reed.supervision import registry_csv, status
+from reed.peer_log import THE_CORE, PeerLog
+from reed.supervision import installation, registry_csv, status
 from reed.supervision.adoption import Adoption
 from reed.supervision.callbacks import Callbacks, Done, Failed, Process, SupervisionContext, nothing
 from reed.supervision.launch_spec import Launcher
@@ -37,6 +37,10 @@ _TRIGGER_OF = {
 }
 
 
+def _random() -> float:
+    return int.from_bytes(os.urandom(4)) / 2**32  # the module `random` loads much that nothing else needs
+
+
 class Supervisor:
     """`plugins` has every plugin by name, in file order."""
 
@@ -49,7 +53,7 @@ class Supervisor:
         log: PeerLog,
         *,
         clock: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] = _random,
     ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self._context = SupervisionContext(loop, config, launcher, callbacks, log, clock, random, self._exited)
@@ -66,6 +70,8 @@ class Supervisor:
     def load_registry(self) -> None:
         """Also adopts or kills the processes of an earlier core. Raises RegistryError."""
         config = self._context.config
+        for line in installation.recover(config.plugin_dirs, config.registry):
+            self._context.log.warning("%s", line, peer=THE_CORE)
         rows = registry_csv.load(config.registry, config.runtime_dir)
         pid_files = config.runtime_dir / "pid" / "plugins"
         for folder in (config.data_dir / "logs", pid_files):

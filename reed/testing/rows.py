@@ -10,6 +10,7 @@ from reed.plugin_types import type_of
 from reed.supervision import manifest, registry_csv
 from reed.supervision.manifest import Manifest
 from reed.supervision.registry_csv import STANDARD_FOLDER, Row
+from reed.supervision.registry_edit import row_line
 from reed.wire.codes import Permission
 
 
@@ -39,8 +40,13 @@ def registry_text(rows: Iterable[Row] = ()) -> str:
 
 
 def _line(row: Row) -> str:
-    permissions, groups = (",".join(sorted(each)) for each in (row.required_permissions, row.user_groups))
-    quoted = (permissions, groups, str(row.auto_start).lower(), row.description.replace('"', '""'))
-    return '{},{},{},{},"{}","{}",{},"{}"'.format(
-        row.plugin_name, row.plugin_type, row.socket_path, row.version, *quoted
+    return row_line(
+        row.plugin_name,
+        row.plugin_type,
+        str(row.socket_path),
+        row.version,
+        permissions=row.required_permissions,
+        user_groups=row.user_groups,
+        auto_start=row.auto_start,
+        description=row.description,
     )

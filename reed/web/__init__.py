@@ -12,6 +12,14 @@
     sessions     sessions (a cookie) and one-time links
     context      Context, the interface of pages to all of it
     connections  pooled connections to the core, used in threads
+    history      figures of the last minutes, and charts of them
+    log_tail     the end of a log, and what is added to it
+    watching     monitor.sock, filtered and decoded
+    exact_json   JSON whose numbers keep their digits, JSON Pointers
+    forms        a form from a JSON Schema and back;  form_schema: its controls;  form_errors: errors at fields
+    differences  two versions of a content, value by value, and merge patches
+    arrangement  moves of bonds in a tree
+    marks        words of a query in an excerpt;  titles: a line that tells a snippet from others
     pages/       a module for each entry of the navigation: ROUTES, and NAVIGATION = (title, path)
     templates/   Jinja2, always escaped; a page extends base.html
     static/      CSS and ES modules, served as they are

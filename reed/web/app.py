@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from reed.errors import ReedError
 from reed.web.connections import Connections
 from reed.web.context import Context, context_of, session_of
-from reed.web.pages import overview
+from reed.web.pages import content, metrics, monitor, overview, plugins, search
 from reed.web.security import Access, Guard, cookie_of
 from reed.web.sessions import Sessions
 
-PAGES = (overview,)  # in the order of the navigation
+PAGES = (overview, plugins, content, search, monitor)  # in the order of the navigation
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -28,6 +28,7 @@ def application(connections: Connections, sessions: Sessions, access: Access) ->
     app = Starlette(
         routes=[
             *(route for page in PAGES for route in page.ROUTES),
+            *metrics.ROUTES,
             *(() if access.proxy else _SIGNING_IN),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],

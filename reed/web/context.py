@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from reed.errors import CallError, CoreNotRunning, ErrorCode, Malformed, Permiss
 from reed.figures import duration, milliseconds, plural, size, timestamp
 from reed.text import safe, safe_lines
 from reed.web.connections import Connections
+from reed.web.history import History
 from reed.web.sessions import Session, Sessions
 
 P = ParamSpec("P")
@@ -35,6 +37,7 @@ class Context:
     def __init__(self, connections: Connections, sessions: Sessions, navigation: Sequence[tuple[str, str]]) -> None:
         self.connections = connections
         self.sessions = sessions
+        self.history = History(time.monotonic)
         self._navigation = navigation
         self._templates = Environment(
             loader=FileSystemLoader(_FOLDER / "templates"),

@@ -4,6 +4,7 @@
     Origin        this server's, on a POST         403   a form of another site
     cookie        a session, except for PUBLIC     401   somebody who was not given the link
       or proxy    a trusted one that names the user      somebody who names another user
+      or token    for METRICS, as a bearer               a program that was not given it
     body          a form of at most MAX_BODY       413, 415
     CSRF token    that of the session, on a POST   403   a form of another site, in browsers without the above
 
@@ -30,6 +31,7 @@ MAX_BODY = 16 * 1024 * 1024
 _MAX_FIELDS = 10_000
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _FORM = "application/x-www-form-urlencoded"
+METRICS = "/metrics"
 PUBLIC = ("/static/", "/sign-in/")  # paths without a session
 
 HEADERS = {
@@ -53,6 +55,7 @@ class Access:
     hosts: frozenset[str]
     cookie: str
     proxy: Proxy | None = None
+    metrics_token: str = ""  # which opens METRICS without a session; "": nothing does
 
 
 class Guard:
@@ -92,11 +95,19 @@ class Guard:
             if request.method not in _SAFE_METHODS:
                 raise Refused(405, f"{request.method} is not possible here")
             return request.receive
+        if path == METRICS and request.method in _SAFE_METHODS and self._has_metrics_token(request):
+            return request.receive
         session = self._session(request)
         request.scope["reed.session"] = session
         if request.method in _SAFE_METHODS:
             return request.receive
         return await _read_form(request, session)
+
+    def _has_metrics_token(self, request: Request) -> bool:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        wanted = self._access.metrics_token
+        is_right = secrets.compare_digest(token.strip().encode("utf-8", "replace"), wanted.encode())
+        return bool(wanted) and scheme.lower() == "bearer" and is_right
 
     def _session(self, request: Request) -> Session:
         """Raises Refused."""

@@ -22,14 +22,20 @@ from reed.web.sessions import Sessions
 _LAST_SECONDS = 1  # for answers that are being sent when the server stops
 
 
-def serve(listening: Listening, core_socket: str, announce: Callable[[str], None], proxy: Proxy | None = None) -> None:
+def serve(
+    listening: Listening,
+    core_socket: str,
+    announce: Callable[[str], None],
+    proxy: Proxy | None = None,
+    metrics_token: str = "",
+) -> None:
     """Serve until SIGTERM or SIGINT. `announce` is given each one-time link, at first and on SIGUSR1; with a proxy,
     which signs people in, the address.
     """
     sessions = Sessions(time.monotonic)
     connections = Connections(core_socket)
     cookie = f"reed-{listening.port}" if listening.port else "reed"  # a browser sends a cookie to all ports
-    app = application(connections, sessions, Access(listening.hosts, cookie, proxy))
+    app = application(connections, sessions, Access(listening.hosts, cookie, proxy, metrics_token))
     config = uvicorn.Config(
         app,
         access_log=False,

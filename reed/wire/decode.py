@@ -20,6 +20,8 @@ from reed.wire.commands import record_of
 from reed.wire.monitor import IN, Monitored
 from reed.wire.structs import Bytes
 
+_MAX_FIELD = 400  # characters
+
 
 class Decoded(NamedTuple):
     kind: str  # request, response, call, answer or signal
@@ -61,6 +63,16 @@ def decode(frame: Monitored, actions: Mapping[tuple[str, int], str]) -> Decoded:
     if frame.flags & Flag.SIGNAL and fields.get("signal_type") in set(Signal):
         return Decoded("signal", Signal(fields.pop("signal_type")).name, fields)
     return Decoded("request", what, fields)
+
+
+def one_line(fields: Mapping[str, Any]) -> str:
+    """ "ref=blog/intro version=3"; long values are cut."""
+    return " ".join(f"{name}={_shown(value)}" for name, value in fields.items() if value != "")
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= _MAX_FIELD else f"{text[:_MAX_FIELD]}… ({len(text)} characters)"
 
 
 def _call_fields(frame: Monitored, *, is_response: bool) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 length  u32, little-endian      of what follows
 value   marshal                 core to worker: (kind, arguments)
-                                worker to core: (outcome, value), and once before everything (READY, pid)
+                                worker to core: (outcome, value)
 
 outcome   value
-READY     the worker's pid
+READY     the worker's pid, at its start
 DONE      what the handler returned
-FAILED    (status, error_code, message, hint) of a CallError
-MEMORY    None: the memory limit was reached; the worker ends
-BUG       the traceback, as text
+FAILED    (status, error_code, message, hint)
+MEMORY    None; the worker ends
+BUG       the traceback
 """
 
 from __future__ import annotations
@@ -31,15 +31,12 @@ class Outcome(IntEnum):
 
 
 def encode(first: Outcome | str, value: Any) -> tuple[bytes, bytes]:
-    """A message in two parts, since joining them would copy up to 32 MB. Raises ValueError if `value` cannot be
-    marshalled."""
+    """In two parts, since joining them would copy up to 32 MB. Raises ValueError."""
     body = marshal.dumps((first if isinstance(first, str) else int(first), value))
     return HEADER.pack(len(body)), body
 
 
 class Reader:
-    """Splits a stream of bytes into messages."""
-
     __slots__ = ("_data",)
 
     def __init__(self) -> None:
@@ -49,7 +46,7 @@ class Reader:
         self._data += data
 
     def next(self) -> tuple[Any, Any] | None:
-        """The next complete message: (outcome, value)."""
+        """(outcome, value)."""
         data = self._data
         if len(data) < HEADER.size:
             return None

@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from reed.errors import CallError, Internal, JobKilled, JobMemory, JobTimeout, ReedError
@@ -37,7 +36,7 @@ PENALTY_SECONDS = 60.0  # for a caller whose job was killed
 _START_SECONDS = 10.0  # until READY
 _EXIT_POLL = 0.05  # seconds, without pidfd
 _LEAST_WAIT = 0.01  # seconds between two looks at its processor time
-_MAX_QUEUED = 64 * 1024 * 1024  # bytes to one worker: one job
+_MAX_QUEUED = 64 * 1024 * 1024  # bytes: one job
 _SCRATCH = 256 * 1024
 
 Launch = Callable[[socket.socket, Callable[[str], None]], None]
@@ -45,23 +44,23 @@ Launch = Callable[[socket.socket, Callable[[str], None]], None]
 
 class Job(NamedTuple):
     kind: str
-    message: tuple[bytes, bytes]
+    message: tuple[bytes, ...]
     origin: Origin
     deadline: Deadline
     done: Callable[[Any], None]
     failed: Callable[[CallError], None]
 
 
-@dataclass(slots=True, eq=False)
 class _Worker:
-    stream: Stream
-    reader: Reader = field(default_factory=Reader)
-    process: ProcessHandle | None = None  # once it is READY
-    job: Job | None = None
-    timer: Timer | None = None  # deadline of its start or job, or the end of its idle minute
-    problem: CallError | None = None  # why it was killed
-    job_began: float = 0.0  # by the loop's clock
-    used_before: float = 0.0  # seconds of processor time before the job
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.reader = Reader()
+        self.process: ProcessHandle | None = None  # once it is READY
+        self.job: Job | None = None
+        self.timer: Timer | None = None  # of its start, job or idle minute
+        self.problem: CallError | None = None  # why it was killed
+        self.job_began = 0.0  # by the loop's clock
+        self.used_before = 0.0  # seconds of processor time before the job
 
     @property
     def is_idle(self) -> bool:
@@ -69,20 +68,20 @@ class _Worker:
 
 
 class WorkerPool:
-    """At most `count` workers. `launch(socket, failed)` forks one that serves the other end of that socket."""
+    """`launch(socket, failed)` forks a worker that serves this end."""
 
     def __init__(self, loop: Loop, launch: Launch, count: int, memory: int, log: PeerLog) -> None:
         self._done = 0  # jobs: the handler returned, or raised an error
         self._killed_by_deadline = 0
         self._killed_by_memory = 0
-        self._lost = 0  # processes that ended during a job for any other reason
+        self._lost = 0  # processes that ended during a job otherwise
         self._loop = loop
         self._launch = launch
         self._count = count
         self._memory = memory
         self._log = log
         self._workers: list[_Worker] = []
-        # By caller and connection; the caller whose turn is next comes first.
+        # By caller and connection; the next caller comes first.
         self._waiting: dict[str, dict[int, deque[Job]]] = {}
         self._busy: set[Origin] = set()
         self._penalties: dict[str, float] = {}  # by caller: until when
@@ -100,7 +99,7 @@ class WorkerPool:
         return [worker.process.pid for worker in self._workers if worker.process is not None]
 
     def stats(self) -> dict[str, int]:
-        """The figures of SYSTEM_STATS."""
+        """For SYSTEM_STATS."""
         return {
             "most": self._count,
             "running": len(self.pids),
@@ -122,15 +121,13 @@ class WorkerPool:
         origin: Origin,
         deadline: Deadline,
     ) -> None:
-        """Run a handler. Calls `done` or `failed` in a later turn: with JobTimeout, JobMemory, JobKilled, or the
-        handler's error."""
+        """Calls `done` or `failed` in a later turn: with JobTimeout, JobMemory, JobKilled, or the handler's error."""
         job = Job(kind, encode(kind, arguments), origin, deadline, done, failed)
         self._waiting.setdefault(origin.caller, {}).setdefault(origin.connection, deque()).append(job)
         self._hand_out()
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """Begin no job, and call `callback` when none runs: no worker has a snapshot open then. Jobs begin again when
-        it calls its argument."""
+        """When `callback` is called, no worker has a snapshot open."""
         self._holds.append(callback)
         self._hand_out()
 
@@ -145,7 +142,7 @@ class WorkerPool:
         self._hand_out()
 
     def close(self) -> None:
-        """Kill the workers. Waiting and running jobs get no answer."""
+        """Jobs get no answer."""
         self._is_closed = True
         self._waiting.clear()
         for worker in list(self._workers):
@@ -176,7 +173,7 @@ class WorkerPool:
             self._give(worker, job)
 
     def _next_job(self) -> Job | None:
-        """The oldest job of the first idle connection, of the first caller who may use a worker."""
+        """Of the first idle connection of the first caller who may use a worker."""
         now = self._loop.now()
         self._penalties = {caller: until for caller, until in self._penalties.items() if until > now}
         is_penalty_busy = any(origin.caller in self._penalties for origin in self._busy)
@@ -189,7 +186,7 @@ class WorkerPool:
         return None
 
     def _take(self, job: Job) -> None:
-        """Dequeue it; its caller and connection go to the end."""
+        """Its caller and connection go to the end."""
         caller, connection, _ = job.origin
         connections = self._waiting.pop(caller)
         jobs = connections.pop(connection)
@@ -201,7 +198,7 @@ class WorkerPool:
         self._busy.add(job.origin)
 
     def _give(self, worker: _Worker, job: Job) -> None:
-        worker.job = job
+        worker.job = job._replace(message=())  # it may have 16 MB, which only the stream needs from here on
         worker.job_began, worker.used_before = self._loop.now(), _processor_seconds(worker)
         self._set_timer(worker, job.deadline.seconds, self._check_deadline)
         worker.stream.send(*job.message)
@@ -247,7 +244,7 @@ class WorkerPool:
             worker.stream.close(str(error))
 
     def _cannot_start(self, reason: str) -> None:
-        """All waiting jobs fail; the next one tries again."""
+        """The next job tries again."""
         self._log.error("no worker could be started: %s", reason, peer=THE_CORE)
         waiting, self._waiting = self._waiting, {}
         for connections in waiting.values():
@@ -283,7 +280,7 @@ class WorkerPool:
             self._deliver(job, outcome, value)
         except Exception as bug:  # noqa: BLE001
             self._log.bug(bug)
-            with suppress(Exception):  # its caller may have its answer already
+            with suppress(Exception):  # it may have its answer
                 job.failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
 
     def _deliver(self, job: Job, outcome: int, value: Any) -> None:
@@ -316,7 +313,7 @@ class WorkerPool:
                 worker.process.send(signal.SIGKILL)
 
     def _closed(self, worker: _Worker, reason: str) -> None:
-        """Its socket is closed: it exits."""
+        """So it exits."""
         self._workers.remove(worker)
         self._cancel_timer(worker)
         if worker.process is not None:
@@ -350,7 +347,7 @@ class WorkerPool:
         self._loop.watch(process.fd, ended)
 
     def _died(self, worker: _Worker, how: str) -> None:
-        """Tell the caller of its job, if it had one. A native library that gets no more memory aborts the process."""
+        """A native library that gets no more memory aborts the process."""
         job = self._end_job(worker)
         if job is None:
             return

@@ -19,6 +19,7 @@ from .conftest import ENVIRON
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
 STREAMS = {"export", "monitor", "top", "serve", "logs", "plugin logs"}  # print one document per line, or do not end
+SITE = ["--registry", "{site}/plugin-registry.csv", "--plugin-dir", "{site}/plugins"]
 
 # Successful commands, in this order on one core.
 SUCCESSES = [
@@ -50,6 +51,11 @@ SUCCESSES = [
     ["plugin", "signal", "simple-seo", "health"],
     ["plugin", "restart", "simple-seo"],
     ["plugin", "stop", "simple-seo"],
+    ["plugin", "list", "--available"],
+    ["plugin", "add", "backup", "--yes", *SITE],
+    ["plugin", "upgrade", "backup", *SITE],
+    ["plugin", "remove", "backup", "--yes", *SITE],
+    ["plugin", "pack", str(SEO)],
     ["plugin", "scaffold", "new-lua-plugin"],
     ["plugin", "test", "new-lua-plugin", "--plugin-dir", "plugins"],
     ["snippet", "delete", "about"],
@@ -75,7 +81,7 @@ def test_json_of_successful_commands(on_site, site_folder, tmp_path, monkeypatch
     (tmp_path / "plain.jsonl").write_text('{"title": "Plain"}\n')
     SqliteSide(tmp_path / "other", create=True).close()
     for words in SUCCESSES:
-        ran = on_site(*words, "--json")
+        ran = on_site(*(word.replace("{site}", str(site_folder)) for word in words), "--json")
         assert (ran.code, ran.err) == (0, ""), words
         json.loads(ran.out)
 

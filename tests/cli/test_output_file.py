@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reed.cli.output_file import appending, replacing, update_file
+from reed.atomic_file import update_file
+from reed.cli.output_file import appending, replacing
 from reed.errors import ReedError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="requires root: files of another user")

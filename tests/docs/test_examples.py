@@ -28,6 +28,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/messages.md": {"lua"},  # test_readme
     "guide/lua-plugin.md": {"lua"},
     "guide/rust-plugin.md": {"sh", "rust"},
+    "guide/bundled-plugins.md": {"sh"},
     "guide/reload-and-restart.md": {"sh"},
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/embedding.md": {"python"},
@@ -89,10 +90,45 @@ def test_the_plugin_of_the_guide_to_lua_plugins(site) -> None:
     site.run("reed", "registry", "define", "page", "{}")
     site.run("reed", "snippet", "create", "page", "--name", "blog/intro", '{"body": "A few words, to be counted."}')
     guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Start and call")[2], re.MULTILINE)
+    commands = re.findall(
+        r"^ {4}(reed .*)$", guide.partition("## Start and call")[2].partition("\n## ")[0], re.MULTILINE
+    )
     assert len(commands) == 3
     printed = [site.run("sh", "-euc", command) for command in commands][-1]
     assert printed.strip() in guide
+
+
+def test_a_plugin_is_shared(site) -> None:
+    guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Share it")[2].partition("\n## ")[0], re.MULTILINE)
+    site.run("reed", "init")
+    folder = site.folder / "plugins" / "word-count"
+    folder.mkdir(parents=True)
+    for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
+        (text,) = blocks("guide/lua-plugin.md", language)
+        (folder / name).write_text(text, encoding="utf-8")
+    site.run("reed", "plugin", "add", "word-count", "--yes")
+    site.run("reed", "start")
+    assert [command.split()[2] for command in commands] == ["pack", "remove", "add"]
+    for command in commands:
+        site.run("sh", "-euc", command)
+    site.run("reed", "plugin", "start", "word-count")
+
+
+def test_the_bundled_plugins(site) -> None:
+    """The example, and then the commands that follow it for backup."""
+    (script,) = blocks("guide/bundled-plugins.md", "sh")
+    guide = (DOCS / "guide/bundled-plugins.md").read_text(encoding="utf-8")
+    site.run("reed", "init")
+    site.run("reed", "start")
+    site.run("reed", "registry", "define", "page", "{}")
+    site.run("reed", "snippet", "create", "page", "--name", "home", '{"title": "Home"}')
+    site.run("sh", "-eu", text=script)
+    snapshot, restore = re.findall(r"^ {4}(reed (?:plugin send backup|import) .*)$", guide, re.MULTILINE)
+    written = json.loads(site.run("sh", "-euc", snapshot))["file"]
+    site.run("reed", "snippet", "delete", "home")
+    site.run("sh", "-euc", re.sub(r"snapshot-[0-9-]+\.jsonl", written, restore))
+    assert json.loads(site.run("reed", "snippet", "get", "home")) == {"title": "Home"}
 
 
 def test_the_filter_and_the_events_of_the_guide(site) -> None:

@@ -17,6 +17,7 @@ from reed.cli.parse import GLOBAL_OPTIONS, usage
 from reed.document import Node
 from reed.errors import CallError, ConfigError, ErrorCode
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_packages import archive, files
 from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
@@ -89,7 +90,7 @@ def test_a_setting_names_the_variable_and_the_flag_that_give_it(name: str) -> No
 
 def test_a_variable_that_is_no_setting_is_named_too() -> None:
     own_tests = {"REED_PAGES", "REED_SLOW_TESTS", "REED_TESTS_TARGET", "REED_FAULTS", "REED_FAULTS_P99", "REED_VECTORS"}
-    for name in config.OTHER_VARIABLES - own_tests - {"REED_BENCH", "REED_STALLS", "REED_HANDED_OVER"}:
+    for name in config.OTHER_VARIABLES - own_tests - {"REED_BENCH", "REED_STALLS", "REED_AXE", "REED_HANDED_OVER"}:
         assert f"`{name}`" in page("configuration.md"), name
 
 
@@ -251,6 +252,12 @@ def test_a_limit_that_can_be_set_is_on_the_page_of_limits(name: str) -> None:
             f"{document.MAX_BYTES // 1024} KiB, {document.MAX_DEPTH} levels, {document.MAX_VALUES:,} values",
         ),
         ("JSON", f"{strict_json.MAX_DEPTH} levels"),
+        ("files and folders", f"{files.MAX_FILES:,}"),
+        (
+            "their content",
+            f"{files.MAX_BYTES // 1024**2} MiB; beyond the first MiB at most {archive.MAX_RATIO} times the size of the "
+            "archive",
+        ),
     ],
 )
 def test_a_fixed_limit_is_what_the_program_has(what: str, limit: str) -> None:

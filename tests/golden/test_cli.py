@@ -15,7 +15,7 @@ from reed.cli import main
         (["schema"], "schema: missing subcommand; one of bond, unbond, tree"),
         (
             ["plugin", "list", "--jsn"],
-            "plugin list: unknown option --jsn; did you mean '--json'?\n  usage: reed plugin list",
+            "plugin list: unknown option --jsn; did you mean '--json'?\n  usage: reed plugin list [--available]",
         ),
         (
             ["schema", "bond", "home"],

@@ -20,63 +20,41 @@
     standby()                         a streaming standby, synchronous from then on; a Cluster
     promote()                         of a standby: returns when it accepts writes
 
-`missing()` says why there can be no cluster, "" if there can. Where the tests run as root the server runs as
-`postgres`, or `nobody`, since initdb refuses root. If the tests are killed, a reaper process kills the server and
-removes the folder.
+`missing()` says why there can be no cluster, "" if there can. If the tests are killed, a reaper process kills the
+server and removes the folder.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import importlib.util
 import os
-import pwd
-import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tests.postgres.programs import (
+    CONFIGURATION,
+    REAPER,
+    SUPERUSER,
+    folder_for,
+    free_port,
+    identity,
+    missing,
+    program,
+    run,
+    runs,
+    server_user,
+    template,
+)
+
 T = TypeVar("T")
 TIMEOUT = 30.0  # seconds, for a server to start, stop or recover
-SUPERUSER = "postgres"
 ROLE = "reed"
-_TEMPLATES: list[Path] = []  # the folder with what initdb made, once it did
-
-REAPER = """
-cat >/dev/null
-for file in "$1"/*/postmaster.pid; do
-    pid=$(head -n 1 "$file" 2>/dev/null) || continue
-    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ] || continue
-    for each in $(cat "/proc/$pid/task/$pid/children") "$pid"; do kill -CONT "$each"; done
-    kill -QUIT "$pid"
-    while [ -d "/proc/$pid" ]; do sleep 0.1; done
-done
-rm -rf "$1"
-"""
-
-CONFIGURATION = """
-max_connections = 100
-shared_buffers = 32MB
-dynamic_shared_memory_type = mmap
-max_wal_size = 512MB
-fsync = {fsync}
-full_page_writes = {fsync}
-log_line_prefix = '%m [%p] %a %e '
-log_min_messages = warning
-autovacuum_naptime = 5s
-wal_level = replica
-max_wal_senders = 4
-hot_standby = on
-listen_addresses = '127.0.0.1'
-"""
 
 
 class Backend(NamedTuple):
@@ -98,73 +76,19 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = TIMEOUT) 
         time.sleep(0.01)
 
 
-def binaries() -> Path | None:
-    """The folder of initdb and postgres, of the newest version."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(re.sub(r"\D", "", path.parent.name)))
-    in_path = shutil.which("initdb")
-    folders = [*reversed(found), *([Path(in_path).resolve().parent] if in_path else [])]
-    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
-
-
-def missing() -> str:
-    """Why no cluster can be made here."""
-    if binaries() is None:
-        return "PostgreSQL is not here (Debian: apt-get install postgresql)"
-    if importlib.util.find_spec("psycopg") is None:
-        return "psycopg is not here (pip install 'psycopg[binary]')"
-    return ""
-
-
-def server_user() -> pwd.struct_passwd | None:
-    """As whom the server runs; None: as the tests do."""
-    if os.geteuid() != 0:
-        return None
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam("postgres")
-    return pwd.getpwnam("nobody")
-
-
-def _runs(pid: int) -> bool:
-    """False for a zombie too: the process has ended, and its new parent has not reaped it yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _folder_for(user: pwd.struct_passwd | None) -> Path:
-    """A temporary folder that belongs to the server and that it can reach; a socket's path in it is short."""
-    parent = Path(tempfile.gettempdir())
-    is_open = all(path.stat().st_mode & 0o001 for path in (parent, *parent.parents))
-    folder = Path(tempfile.mkdtemp(prefix="reed-pg-", dir=parent if is_open and len(str(parent)) < 50 else "/tmp"))
-    if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    folder.chmod(0o711)
-    return folder
-
-
 class Cluster:
     """See the module."""
 
     def __init__(self, *, fsync: bool = False, auth: str = "trust", _copy_of: Cluster | None = None) -> None:
         reason = missing()
         assert not reason, reason
-        self._binaries = binaries()
         self._user = server_user()
         self._databases = 0
         self._stopped: set[int] = set()
         self._exits = contextlib.ExitStack()
         self.auth = auth
         self.password = _copy_of.password if _copy_of else secrets.token_hex(12)
-        self.folder = _folder_for(self._user)
+        self.folder = folder_for(self._user)
         self.data = self.folder / "data"
         self.log = self.folder / "postgresql.log"
         self.port = free_port()
@@ -192,33 +116,8 @@ class Cluster:
 
     # Making one.
 
-    def _run(self, program: str, *words: str) -> None:
-        assert self._binaries is not None
-        done = subprocess.run(
-            [self._binaries / program, *words],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            **self._identity(),
-        )
-        assert done.returncode == 0, f"{program}: {done.stderr}"
-
-    def _identity(self) -> dict[str, Any]:
-        if self._user is None:
-            return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-
     def _initdb(self, fsync: bool) -> None:
-        options = ("--username", SUPERUSER, "--auth", "trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-        if not _TEMPLATES:  # initdb takes seconds, a copy does not
-            self._run("initdb", "--pgdata", str(self.data), *options)
-            _TEMPLATES.append(Path(tempfile.mkdtemp(prefix="reed-pg-template-")))
-            atexit.register(shutil.rmtree, _TEMPLATES[0], ignore_errors=True)
-            subprocess.run(["cp", "-a", self.data, _TEMPLATES[0]], check=True)
-        else:
-            subprocess.run(["cp", "-a", _TEMPLATES[0] / "data", self.data], check=True)
+        subprocess.run(["cp", "-a", template(), self.data], check=True)
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(CONFIGURATION.format(fsync="on" if fsync else "off"))
         over_tcp = {"trust": "trust", "scram": "scram-sha-256"}[self.auth]
@@ -228,7 +127,8 @@ class Cluster:
 
     def _base_backup(self, primary: Cluster) -> None:
         where = ("-h", str(primary.folder), "-p", str(primary.port), "-U", SUPERUSER)
-        self._run("pg_basebackup", *where, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        options = ("-R", "-X", "stream", "-c", "fast", "--no-sync")
+        run("pg_basebackup", *where, "-D", str(self.data), *options, folder=self.folder)
 
     def close(self) -> None:
         """Stop it and remove its folder."""
@@ -245,18 +145,17 @@ class Cluster:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it, after a crash with recovery; returns when it answers."""
-        assert self._binaries is not None
         settings = ("-c", f"port={self.port}", "-c", f"unix_socket_directories={self.folder}")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self.data, *settings],
+                [program("postgres"), "-D", self.data, *settings],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 env=os.environ | {"TZ": "UTC"},
-                **self._identity(),
+                **identity(),
             )
         if wait:
             self.wait_ready()
@@ -289,7 +188,7 @@ class Cluster:
         """Backends end when they notice it, so a transaction that is committing may still commit."""
         pids = self.pids()
         self._kill9_postmaster()
-        wait_until(lambda: not any(map(_runs, pids)), "the backends end")
+        wait_until(lambda: not any(map(runs, pids)), "the backends end")
 
     def kill9_all(self) -> None:
         pids = self.pids()
@@ -299,7 +198,7 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._kill9_postmaster()
-        wait_until(lambda: not any(map(_runs, pids)), "the backends end")
+        wait_until(lambda: not any(map(runs, pids)), "the backends end")
 
     def _kill9_postmaster(self) -> None:
         assert self.process is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres.cluster import Cluster, SmallDisk, missing, wait_until
+from tests.postgres.programs import remove_stale_templates
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 if not missing():
@@ -162,3 +165,15 @@ def test_a_closed_cluster_leaves_nothing() -> None:
     assert process.returncode is not None
     assert process.returncode != -signal.SIGKILL
     assert not folder.exists()
+
+
+def test_a_run_removes_the_templates_of_runs_that_were_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    stale, used, begun = (tmp_path / f"reed-pg-template-{name}" for name in ("stale", "used", "begun"))
+    for folder in (stale, used, begun):
+        (folder / "data").mkdir(parents=True)
+    (stale / "owner").touch()
+    with (used / "owner").open("wb") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        remove_stale_templates()
+        assert sorted(tmp_path.iterdir()) == [begun, used]

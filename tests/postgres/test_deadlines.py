@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reed.errors import CallError, JobTimeout, StoreUnavailable
+from reed.errors import CallError, JobTimeout, OutcomeUnknown, StoreUnavailable
 from reed.store.workers import THE_STORE, Origin
 
 if importlib.util.find_spec("psycopg") is None or importlib.util.find_spec("reed.store.postgres.long_reads") is None:
@@ -20,7 +20,7 @@ from reed.store.postgres.connection import Lost
 from reed.store.postgres.long_reads import LongRead, LongReads
 from reed.store.postgres.operation import Operation, Pending, WriteContext
 from reed.store.postgres.reader import WAIT_SECONDS, Reader
-from reed.store.postgres.writer import Step, Writer
+from reed.store.postgres.writer import Step, Write, Writer
 
 
 class Time:
@@ -173,6 +173,22 @@ def test_a_write_that_begins_again_has_no_more_time(time, server, reader, errors
     time.move(1.1)
     reader.tick(time.now())
     assert [type(error) for error in errors] == [StoreUnavailable]
+
+
+def test_the_outcome_of_a_commit_stays_unknown(time, server, errors) -> None:
+    """The caller is told so after a minute, and the log has the query that shows it."""
+    log: list[str] = []
+    writer = Writer(time, "a-core", server, lambda: None, pytest.fail, log.append, lambda: 0)
+    writer.put(Write((Step("mark", ("",)),), no_answer, pytest.fail, errors.append))
+    writer.commit()
+    server.lose()
+    time.move(59)
+    writer.tick(time.now())
+    assert (errors, log) == ([], [])
+    time.move(1.1)
+    writer.tick(time.now())
+    assert [type(error) for error in errors] == [OutcomeUnknown]
+    assert "SELECT seq FROM batches WHERE core = 'a-core' AND n = 1" in log[0]
 
 
 class Jobs:

@@ -206,3 +206,18 @@ def test_definitions_beside_writes_of_two_cores(two) -> None:
             thread.join(60)
     for snippet_id, value in made[0] + made[1]:
         assert found(two[1], "busy", value) == [snippet_id]
+
+
+def test_a_copy_leaves_out_what_a_killed_worker_has_left_behind(cluster: Cluster, database: str, cores: Cores) -> None:
+    core = cores.add(database)
+    client = cores.client(core)
+    client.registry_define("left", {"indexed": ["m"]})
+    snippet_id = client.snippet_create("left", "", {"n": 1, "m": 2})
+    core.stop()
+    left = ("INSERT INTO fields VALUES ('left', 'n', %s, %s, true)", (canonical(1), snippet_id))
+    cluster.sql(*left, database=name_of(database))
+    copy = f"sqlite:{core.root / 'copy'}"
+    for command in ("copy", "check"):
+        done = core.reed("store", command, f"postgres:{database}", copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+    core.start()

@@ -53,7 +53,17 @@ def test_a_good_plugin_passes_every_check(site) -> None:
     result, checks = report(site)
     assert result["passed"], result
     assert failed(checks) == []
-    expected = ["manifest", "row", "code", "registration", "health", "action ask", "signal wake", "signal reload"]
+    expected = [
+        "manifest",
+        "row",
+        "version",
+        "code",
+        "registration",
+        "health",
+        "action ask",
+        "signal wake",
+        "signal reload",
+    ]
     assert list(checks) == [*expected, "messages", "memory", "shutdown", "start time", "tests/test_ask.lua"]
     assert {check["result"] for check in checks.values()} == {"ok"}
     assert result["version"] == "1.0.0"
@@ -104,8 +114,23 @@ def test_a_code_version_that_differs_from_the_manifest(site) -> None:
     site.set_rows(ROW)
     site.add_lua_plugin("demo", GOOD.replace("1.0.0", "3.0.0"), MANIFEST)
     _, checks = report(site)
+    assert failed(checks) == ["version"]
+    assert "main.lua:3: the version is 3.0.0, but plugin.yaml has 1.0.0" in checks["version"]["detail"]
+    assert "registration" not in checks
+
+
+def test_a_version_that_code_computes_is_compared_at_the_registration(site) -> None:
+    site.set_rows(ROW)
+    site.add_lua_plugin("demo", GOOD.replace('"1.0.0"', '"3.0" .. ".0"'), MANIFEST)
+    _, checks = report(site)
     assert failed(checks) == ["registration"]
     assert "3.0.0" in checks["registration"]["detail"]
+
+
+def test_without_a_row_it_gets_what_it_asks_for(site) -> None:
+    site.add_lua_plugin("demo", GOOD, MANIFEST + "permissions: [search_read]\n")
+    _, checks = report(site)
+    assert checks["row"]["detail"].endswith("it runs with search_read")
 
 
 def test_an_error_at_the_start_is_shown_without_traceback(site) -> None:

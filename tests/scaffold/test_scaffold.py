@@ -50,6 +50,22 @@ def test_a_new_plugin_matches_its_row(tmp_path, language: str) -> None:
         assert not re.search(r"@[a-z]+@", (folder / path).read_text()), path
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_new_plugin_states_its_version_once(tmp_path, language: str) -> None:
+    folder, files = scaffold.write("demo", language, tmp_path / "plugins")
+    own = [path for path in files if not path.startswith("vendor/") and path not in {"Cargo.lock", "README.md"}]
+    assert [path for path in own if scaffold.VERSION in (folder / path).read_text()] == ["plugin.yaml"]
+
+
+def test_a_rust_plugin_names_no_path_outside_of_its_folder(tmp_path) -> None:
+    folder, files = scaffold.write("demo", "rust", tmp_path / "plugins")
+    paths = re.findall(r'path = "([^"]+)"', (folder / "Cargo.toml").read_text())
+    assert paths == ["vendor/reed-plugin"]
+    assert "vendor/reed-plugin/src/lib.rs" in files
+    here = str(Path(scaffold.__file__).parents[1])
+    assert not [path for path in files if here in (folder / path).read_text()]
+
+
 def test_an_unknown_placeholder_is_an_error() -> None:
     assert scaffold.render("a @name@ b@example.org", {"name": "x"}) == "a x b@example.org"
     with pytest.raises(KeyError):

@@ -34,7 +34,7 @@
 //!   count: {command_id: 1, input: snippet, description: Counts the words of a snippet}
 //! ```
 //!
-//! plugin-registry.csv needs a row for it, of the type `native`. Then:
+//! [`manifest_version!`] takes the version from it. plugin-registry.csv needs a row for it, of the type `native`. Then:
 //!
 //! ```text
 //! cargo build --release          the core runs target/release/NAME in the plugin's folder
@@ -134,6 +134,7 @@ mod fifo;
 mod host;
 mod inbound;
 pub mod log;
+mod manifest;
 mod message;
 mod metrics;
 mod outbound;
@@ -154,6 +155,7 @@ pub use context::Context;
 pub use environment::Environment;
 pub use error::Error;
 pub use host::{run, serve};
+pub use manifest::version_in;
 pub use message::Answer;
 pub use plugin::ReedPlugin;
 pub use registration::Sleep;

@@ -131,7 +131,7 @@ class Parts:
             loop,
             self._server,
             WRITES,
-            (*_SETTINGS, "SET lock_timeout = '200ms'"),
+            (*_SETTINGS, "SET lock_timeout = '200ms'", "SET plan_cache_mode = force_generic_plan"),
             on_ready=due,
             on_lost=self._lost,
         )

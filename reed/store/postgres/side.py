@@ -15,6 +15,7 @@ from reed.store.postgres.status import CORE_SEEN, WAITING, counts
 from reed.store.postgres.tables import migrate
 from reed.store.postgres.writer import MAX_LINES
 from reed.store.setting import StoreSetting
+from reed.store.types import compile_type
 
 COPY_LOCK = 0x72656564  # key of the advisory lock that a copy holds
 COPIER = "00000000-0000-7000-8000-000000000001"  # as whom a copy writes in the log
@@ -28,7 +29,7 @@ _SNIPPETS = (
     " ORDER BY snippets.id LIMIT %s"
 )
 _SIZES = "SELECT size FROM snippets WHERE id > %s::uuid ORDER BY snippets.id LIMIT %s"
-_ENTRIES = "SELECT id::text, field, value, is_unique FROM fields WHERE id = ANY(%s::uuid[])"
+_ENTRIES = "SELECT id::text, type, field, value, is_unique FROM fields WHERE id = ANY(%s::uuid[])"
 _BONDS = (
     "SELECT child::text, parent::text, weight, path, id::text FROM bonds"
     " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY bonds.child, bonds.parent LIMIT %s"
@@ -107,9 +108,15 @@ class PostgresSide:
             sizes = [size for (size,) in self._connection.execute(_SIZES, (after, PAGE_ROWS))]
             rows = self._connection.execute(_SNIPPETS, (after, _within(sizes, PAGE_BYTES))).fetchall()
             entries: dict[str, list[Entry]] = {}
-            for snippet_id, *entry in self._connection.execute(_ENTRIES, ([row[0] for row in rows],)):
-                entries.setdefault(snippet_id, []).append(Entry(*entry))
+            fields = self._fields()
+            for snippet_id, type_name, *entry in self._connection.execute(_ENTRIES, ([row[0] for row in rows],)):
+                if entry[0] in fields.get(type_name, ()):
+                    entries.setdefault(snippet_id, []).append(Entry(*entry))
         return [Snippet._make((*row[:-1], row[-1].encode(), tuple(sorted(entries.get(row[0], ()))))) for row in rows]
+
+    def _fields(self) -> dict[str, list[str]]:
+        """The indexed fields of each type. A definition that was broken off may have left rows of others."""
+        return {name: compile_type(name, text, without_schema=True).fields for name, text in self.types().items()}
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
         ends = [end or _LOWEST for end in after]

@@ -1,7 +1,7 @@
 """New bonds, in the order in which they were begun.
 
-A bond whose check takes too many steps for the loop is checked by a worker, on a snapshot. Only a new bond can make
-such a check wrong, so the bonds after it wait. Other writes do not: what they delete makes no cycle.
+If its check takes too many steps, a worker makes it on a snapshot. Only a new bond can make it wrong, so later bonds
+wait; other writes do not: what they delete makes no cycle.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BondQueue:
         workers: Workers,
         deadline: Deadline,
     ) -> None:
-        """`jobs`: of all writes, whose origins wait for a bond that is away."""
+        """The origins in `jobs` wait for a bond that is away."""
         self._transaction = transaction
         self._source = source
         self._bonds = bonds

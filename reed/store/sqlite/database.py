@@ -1,16 +1,15 @@
-"""The file of the store: opening it, its tables, and the meaning of SQLite's errors.
+"""content.db: opening it, its tables, and the meaning of SQLite's errors.
 
-    snippets  `sequence` is the first 60 bits of the id (see `store.ids`), so rows lie in creation order
-    bonds     parent and child are sequence numbers; rows lie in the order in which `tree` shows them
-    bond_remains   deleted snippets, some of whose bonds are still to be deleted (see `bonds`)
-    types     name and definition, byte for byte
-    stale     snippets changed or deleted since they were indexed, in this order (see `search_index`)
-    reindex   one row: in another generation, snippets beyond `after` are indexed again
-    field_indexes, field_entries   see `field_indexes`
-    outbox    events, a row for each subscriber
+    snippets      `sequence` is the first 60 bits of the id, so rows lie in creation order
+    bonds         between sequence numbers, in the order in which `tree` shows them
+    bond_remains  deleted snippets, some of whose bonds are still to be deleted
+    types         definitions, byte for byte
+    stale         snippets changed or deleted since they were indexed, in this order
+    reindex       one row: in another generation, snippets beyond `after` are indexed again
+    field_indexes, field_entries, outbox    see these modules
 
-The file is private (0600) and locked by one core (flock). `user_version` counts the applied migrations. With WAL and
-synchronous=FULL a commit survives a power cut. Without cache spill and temporary files a full disk shows at COMMIT.
+One core locks it (flock). `user_version` counts the applied migrations. With WAL and synchronous=FULL a commit survives
+a power cut. Without cache spill and temporary files a full disk shows at COMMIT.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from reed.store.sqlite.file_guard import FileGuard
 from reed.store.sqlite.source import Source, is_disk_full
 
 APPLICATION_ID = 0x52454544  # "REED"
-WEIGHT_COLUMNS = 16  # of the table `search`
+WEIGHT_COLUMNS = 16  # of the table `search`, in older layouts
 
 _WEIGHT_COLUMNS = ", ".join(f"w{n}" for n in range(WEIGHT_COLUMNS))
 _FTS_COLUMNS = f"{_WEIGHT_COLUMNS}, tokenize = 'unicode61 remove_diacritics 2'"
@@ -46,11 +45,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE stale (mark INTEGER PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE)",
         # prefix: "ab*" is looked up like a word, not merged from all words that begin so.
         f"CREATE VIRTUAL TABLE search USING fts5({_FTS_COLUMNS}, prefix = '2')",
-        # FTS5 must not merge within a write: `search_index` does it in slices.
+        # FTS5 must not merge within a write.
         "INSERT INTO search (search, rank) VALUES ('automerge', 0)",
     ),
     (
-        # AUTOINCREMENT: ids are never reused.
+        # AUTOINCREMENT: no id is reused.
         "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber TEXT NOT NULL, kind TEXT NOT NULL,"
         " snippet_id TEXT NOT NULL, type TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
         " at INTEGER NOT NULL, lost INTEGER NOT NULL)",
@@ -82,7 +81,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX IF NOT EXISTS field_entries_by_key ON field_entries (index_id, key, sequence)",
     ),
     (
-        # The search index has a file of its own, which the indexer makes.
+        # The search index has a file of its own.
         "DROP TABLE search",
         "DROP TABLE progress",
         "DELETE FROM stale",
@@ -105,10 +104,10 @@ _CACHED_STATEMENTS = 256
 
 
 class Database:
-    """The open file. `writer` is the only connection that writes; `reader` sees what is committed."""
+    """`writer` is the only connection that writes; `reader` sees what is committed."""
 
     def __init__(self, path: str, warn: Callable[[str], None]) -> None:
-        """`warn` is called when the files are lost from their path, and when they are back."""
+        """`warn`: the files are lost from their path, or back."""
         self.path = path
         self._guard = FileGuard(path)
         self._warn = warn
@@ -139,7 +138,7 @@ class Database:
         return self._guard.is_wal_complete
 
     def file_problem(self, *, quick: bool = False) -> CallError | None:
-        """Why writes must be refused: a file is not at its path or was truncated. None if all is well."""
+        """Why writes must be refused."""
         problem = self._guard.problem(quick=quick)
         if self._is_lost != (problem is not None):
             self._is_lost = not self._is_lost
@@ -162,23 +161,23 @@ class Database:
         return sizes
 
     def truncate_wal(self) -> None:
-        """Copy the log into the file and free its space; the remedy for a full disk."""
-        with suppress(sqlite3.Error):  # the file has no room either: the log stays
+        """The remedy for a full disk."""
+        with suppress(sqlite3.Error):  # the file has no room either
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def truncate_wal_of_lost_file(self) -> None:
-        """Copy the log into the open file, wherever it is: SQLite would apply a log left behind to another file."""
+        """Wherever it is: SQLite would apply a log left behind to another file."""
         if self._guard.is_wal_complete:
             self.truncate_wal()
 
     @property
     def wal_frames(self) -> int:
-        """Pages in the log."""
+        """In the log."""
         return self._guard.frames
 
     @property
     def uncopied_frames(self) -> int:
-        """Pages in the log that are not in the file yet."""
+        """Not in the file yet."""
         return self._guard.uncopied_frames
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
@@ -236,7 +235,7 @@ class Database:
                 f"{self.path} is not a database", hint="move it away, or use another data folder (--data-dir)"
             )
         if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            try:  # SQLite does not say so when no descriptor is left
+            try:  # is no descriptor left?
                 os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             except OSError as cause:
                 return _cannot_open(self.path, cause, "check its folder")
@@ -279,6 +278,6 @@ def _cannot_open(path: str, error: OSError, hint: str) -> StoreFailed:
 
 
 def label(connection: sqlite3.Connection, sequence: int) -> str:
-    """The name, or the id, of a snippet in a message."""
+    """In a message."""
     name, snippet_id = connection.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
     return str(name or snippet_id)

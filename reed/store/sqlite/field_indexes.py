@@ -3,24 +3,21 @@
     field_indexes   a row for each (type, field): is_unique, is_ready
     field_entries   (snippet, index) -> key of the field's value (see `field_values`); none for a missing field
 
-A write updates the entries in its transaction. An index that a definition adds to a type with snippets is built in
-slices, and the definition takes effect at the end:
+An index that a definition adds to a type with snippets is built in slices:
 
     DEFINE ── rows, not ready ── entries of existing snippets ── rows ready, definition written ── done
                writes add entries from here on  └─ a unique value occurs twice: Conflict, index dropped
 
     workers read values; the loop writes the entries, except for snippets written since the worker began to read
 
-Other indexes (dropped, or left by a crash) are deleted in slices. Uniqueness ignores missing fields and null.
+Dropped indexes are deleted in slices. Uniqueness ignores missing fields and null.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from reed.errors import CallError, Conflict, StoreFailed
@@ -55,7 +52,7 @@ class FieldIndex(NamedTuple):
 
 
 class Valued(Protocol):
-    """A content whose fields have values (`contents.Content`)."""
+    """`contents.Content`."""
 
     def values_of(self, fields: Iterable[str]) -> dict[str, FieldValue]: ...
 
@@ -69,20 +66,23 @@ class Entry(NamedTuple):
 Row = tuple[int, dict[str, tuple[bytes, str]]]  # sequence, FieldValues by field
 
 
-@dataclass(slots=True, eq=False)
 class _Build:
-    type: Type
-    indexes: tuple[FieldIndex, ...]
-    apply: Callable[[], None]  # writes the definition
-    failed: Failed
-    end: int  # the last snippet when the build began; later ones are added by their writes
-    at: int = 0  # snippets up to this one have entries
-    rows: deque[Row] = dataclasses.field(default_factory=deque)  # that a worker has read, beyond `at`
-    is_last: bool = False  # there are no more rows than these
-    reading: int = 0  # number of the job that reads; 0: none does
-    written: set[int] = dataclasses.field(default_factory=set)  # snippets, since that job was begun
-    is_complete: bool = False
-    conflict: Conflict | None = None  # a unique value that occurs twice
+    def __init__(
+        self, type_: Type, indexes: tuple[FieldIndex, ...], apply: Callable[[], None], failed: Failed, end: int
+    ) -> None:
+        """`apply` writes the definition. `end`: the last snippet; later writes add their own."""
+        self.type = type_
+        self.indexes = indexes
+        self.apply = apply
+        self.failed = failed
+        self.end = end
+        self.at = 0  # snippets up to this one have entries
+        self.rows: deque[Row] = deque()  # read, beyond `at`
+        self.is_last = False  # there are no more rows
+        self.reading = 0  # number of the job; 0: none
+        self.written: set[int] = set()  # since that job was begun
+        self.is_complete = False
+        self.conflict: Conflict | None = None  # a unique value that occurs twice
 
 
 class FieldIndexes:
@@ -96,9 +96,9 @@ class FieldIndexes:
         self._live: dict[str, list[FieldIndex]] = {}  # by type: ready, or being built
         self._dropped: list[int] = []
         self._builds: deque[_Build] = deque()
-        self._failed_builds: list[_Build] = []  # by the ROLLBACK of this transaction
+        self._failed_builds: list[_Build] = []  # by a ROLLBACK
         self._has_written = False  # a slice, in this transaction
-        self._is_paused = False  # a slice could not be written: wait for another write to succeed
+        self._is_paused = False  # until another write succeeds
         self._load()
         transaction.join(self)
         transaction.on_end.append(self._fail_builds)
@@ -117,7 +117,7 @@ class FieldIndexes:
     # Writes of snippets.
 
     def check(self, type_name: str, sequence: int, content: Valued) -> list[Entry]:
-        """The entries of a snippet; Conflict when it repeats a unique value."""
+        """Raises Conflict when it repeats a unique value."""
         indexes = self._live.get(type_name)
         if not indexes:
             return []
@@ -130,7 +130,7 @@ class FieldIndexes:
         return entries
 
     def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
-        """Write the entries from `check`."""
+        """`entries` from `check`."""
         if type_name not in self._live:
             return
         self._note_written(type_name, sequence)
@@ -144,7 +144,7 @@ class FieldIndexes:
             self._writer.execute("DELETE FROM field_entries WHERE sequence = ? AND index_id = ?", (sequence, index_id))
 
     def _compare_with_build(self, entry: Entry, sequence: int) -> None:
-        """A write that repeats a value of an index being built makes the definition fail."""
+        """A repeated value makes the definition fail."""
         build = next(build for build in self._builds if entry.field_index in build.indexes)
         build.conflict = build.conflict or self._duplicate(entry, sequence)
 
@@ -168,7 +168,7 @@ class FieldIndexes:
     # Definitions.
 
     def check_idle(self, type_name: str) -> None:
-        """Conflict while another definition of this type waits for its indexes."""
+        """Raises Conflict while another definition waits for its indexes."""
         if any(build.type.name == type_name for build in self._builds):
             raise Conflict(
                 f"another definition of type {type_name!r} is building its indexes", hint="retry when that is done"
@@ -178,14 +178,14 @@ class FieldIndexes:
         return bool(self._missing(type_)) and self._last_of(type_.name) is not None
 
     def build(self, type_: Type, apply: Callable[[], None], failed: Failed) -> None:
-        """Build the missing indexes in slices; then call `apply`, or `failed`."""
+        """In slices; then call `apply`, or `failed`."""
         self._transaction.begin()
         indexes = self._insert(type_, is_ready=False)
         self._builds.append(_Build(type_, indexes, apply, failed, self._last_of(type_.name) or 0))
         self._load()
 
     def redefined(self, type_: Type) -> None:
-        """The definition was written: its indexes become ready, the others are dropped."""
+        """Its indexes become ready, the others are dropped."""
         self._transaction.begin()
         build = next((build for build in self._builds if build.type is type_), None)
         if build is not None:
@@ -217,7 +217,7 @@ class FieldIndexes:
 
     @staticmethod
     def _is_kept(index: FieldIndex, wanted: dict[str, bool]) -> bool:
-        """An index that becomes unique is built again, which finds duplicates."""
+        """One that becomes unique is built again, to find duplicates."""
         return index.is_ready and index.field in wanted and (index.is_unique or not wanted[index.field])
 
     def _insert(self, type_: Type, *, is_ready: bool) -> tuple[FieldIndex, ...]:
@@ -240,7 +240,7 @@ class FieldIndexes:
 
     def work(self, until: float) -> None:
         self._transaction.commit()  # so that a failing slice does not fail the turn's writes
-        if not self.has_work:  # that commit failed, and the build with it
+        if not self.has_work:  # that failed, and the build with it
             return
         build = self._builds[0] if self._builds else None
         if build is not None and build.is_complete:
@@ -259,7 +259,7 @@ class FieldIndexes:
             self._give_up(build, build.conflict)
 
     def _read(self, build: _Build) -> None:
-        """A worker reads what comes next. No transaction is open, so it sees all writes but those in `written`."""
+        """No transaction is open, so a worker sees all writes but those in `written`."""
         self._jobs += 1
         job = build.reading = self._jobs
         build.written.clear()
@@ -321,7 +321,7 @@ class FieldIndexes:
                 if (self._has_written and number == 0) or any(index.id not in stored for index in build.indexes):
                     self._builds.remove(build)
                     self._failed_builds.append(build)
-                else:  # writes in `written` are undone: read again
+                else:  # `written` is undone: read again
                     build.reading = 0
                     build.rows.clear()
                     build.is_last = build.is_complete = False
@@ -345,7 +345,7 @@ def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> li
 
 
 def _unique_by_field(type_: Type) -> dict[str, bool]:
-    """Maps each indexed field to whether it is unique."""
+    """Of each indexed field."""
     return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}
 
 
@@ -353,7 +353,7 @@ def _unique_by_field(type_: Type) -> dict[str, bool]:
 
 
 def read_field_values(source: Source, type_name: str, names: list[str], after: int, end: int) -> tuple[list[Row], bool]:
-    """The values of some snippets beyond `after`, and whether they are the last ones."""
+    """Of some snippets beyond `after`; are they the last ones?"""
     until = time.monotonic() + _READ_SECONDS
     found: list[Row] = []
     with snapshot(source) as connection:

@@ -1,11 +1,11 @@
-"""Detects that the store's files were deleted, replaced, moved or truncated while they are open: SQLite does not.
+"""Detects that the open files were deleted, replaced, moved or truncated: SQLite does not.
 
-content.db, -wal, -shm   the files at these paths must have the device and inode of the open ones
+content.db, -wal, -shm   must have the device and inode of the open files
 content.db-wal           must be as long as its frames, which the wal-index (-shm) counts
 
-before each COMMIT                                  length of the log                           1 us
-after it, before the reply                          content.db at its path; links of the log   10 us
-every 0.1 s, and before a file is opened            everything                                 20 us
+before each COMMIT                          length of the log                           1 us
+after it, before the reply                  content.db at its path; links of the log   10 us
+every 0.1 s, and before a file is opened    everything                                 20 us
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _Identity = tuple[int, int]  # device and inode
 class FileGuard:
     def __init__(self, path: str) -> None:
         self.path = path
-        # SQLite follows links: the other two lie next to the file itself.
+        # SQLite follows links.
         self._log, self._index = (os.path.realpath(path) + suffix for suffix in ("-wal", "-shm"))
         self._identities: tuple[tuple[str, _Identity], ...] = ()  # empty while closed
         self._opened = ExitStack()
 
     def open(self, descriptor: int, page_size: int) -> None:
-        """Call it after SQLite opened all three. `descriptor` is one of content.db."""
-        # Closing any descriptor of the wal-index drops SQLite's locks on it, so this one stays open until the end.
+        """After SQLite opened all three. `descriptor`: of content.db."""
+        # Closing any descriptor of the wal-index would drop SQLite's locks on it.
         index = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
         self._opened.callback(os.close, index)
         self._counts = self._opened.enter_context(mmap.mmap(index, _INDEX_SIZE, prot=mmap.PROT_READ))
-        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on it
+        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # has no locks
         self._opened.callback(os.close, self._open_log)
         self._frame_size = _FRAME_HEADER + page_size
         self._identities = (
@@ -55,7 +55,7 @@ class FileGuard:
         self._opened.close()
 
     def problem(self, *, quick: bool) -> CallError | None:
-        """None if all is well. `quick` does not notice that the log or the wal-index was replaced."""
+        """`quick` does not notice that the log or the wal-index was replaced."""
         for path, identity in self._identities[: 1 if quick else None]:
             try:
                 found = os.stat(path)
@@ -71,17 +71,17 @@ class FileGuard:
 
     @property
     def frames(self) -> int:
-        """Of the log, as the wal-index has them."""
+        """In the log."""
         return int(_FRAMES.unpack_from(self._counts)[0]) if self._identities else 0
 
     @property
     def uncopied_frames(self) -> int:
-        """Those that are not in the file yet."""
+        """Not in the file yet."""
         return self.frames - int(_COPIED.unpack_from(self._counts)[0]) if self._identities else 0
 
     @property
     def is_wal_complete(self) -> bool:
-        """Does the open log have all its frames?"""
+        """Has the open log all its frames?"""
         if not self._identities:
             return True
         frames = self.frames

@@ -3,8 +3,7 @@
     conditions ── an indexed field? ── entries of the most selective index ──┐
                         └─ none ────── all snippets of the type ─────────────┴── compare the rest ── a page
 
-Only top-level fields are compared (see `field_values`). The list of indexes is read from the same snapshot as the
-snippets.
+The list of indexes is read from the same snapshot as the snippets.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from reed.store.field_values import is_exact, key_of, satisfies
 from reed.store.snippets import collect_page
 from reed.store.sqlite.lookup import COLUMNS
 
-_MAX_COUNTED = 1000  # entries, to find the most selective index
+_MAX_COUNTED = 1000  # entries of an index
 
 _INDEXES = "SELECT id, field FROM field_indexes WHERE type = ? AND is_ready"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM field_entries WHERE index_id = ? AND key = ? LIMIT ?)"
@@ -30,7 +29,7 @@ _SCAN = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER B
 
 
 class Entries(NamedTuple):
-    """The entries of one index that satisfy its condition."""
+    """Of one index, that satisfy its condition."""
 
     size: int
     index_id: int
@@ -45,8 +44,7 @@ class Find(NamedTuple):
     limit: int
 
     def entries(self, connection: sqlite3.Connection, max_counted: int = _MAX_COUNTED) -> Entries | None:
-        """The smallest set of entries that contains every match; None without an index. Their size is at most
-        `max_counted`."""
+        """The smallest set with every match; None without an index. Its size is counted up to `max_counted`."""
         found: list[Entries] = []
         for index_id, field in connection.execute(_INDEXES, (self.type_name,)).fetchall():
             if field in self.conditions:

@@ -1,13 +1,11 @@
-"""The search index: a file of its own, which only the indexer's process writes (store.md#search-index).
+"""The indexer: a worker that writes the search index, content-search.db (store.md#search-index, `index_file`).
 
     content.db            snippets   stale: mark, sequence of what changed   reindex: generation, after
                               │ snapshot
-    run_index ────────────────┴──▶ content-search.db     search: FTS5, a column for each weight (see `search_text`)
-                                                         state: how far it has come, in the same transaction
+    run_index ────────────────┴──▶ content-search.db     search, and in the same transaction how far it has come
 
-Texts that are not plain are folded, and `written` has the originals as a JSON list, for excerpts. A file that is
-missing, damaged or of another layout is built again. A snippet that kills the indexer (too large for its memory) is
-skipped the next time.
+Texts that are not plain are folded. A file that is missing, damaged or of another layout is built again. A snippet that
+kills the indexer (too large for its memory) is skipped the next time.
 """
 
 from __future__ import annotations
@@ -17,82 +15,28 @@ import os
 import sqlite3
 import time
 from contextlib import closing, suppress
-from typing import NamedTuple
 from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.folding import fold, is_plain, segment
 from reed.store.search_text import WEIGHTS, Columns, texts_by_column
+from reed.store.sqlite.index_file import LAYOUT, SCHEMA, TEXT_COLUMNS, Progress, layout_of
 from reed.store.sqlite.source import Source, close_connections, connect, file_error, snapshot
 from reed.store.types import columns_of
 
-LAYOUT = 1  # another one: the index is made again
-_APPLICATION_ID = 0x52454549  # "REEI"
-
-_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_SCHEMA = (
-    # prefix: "ab*" is looked up like a word, not merged from all words that begin so.
-    f"CREATE VIRTUAL TABLE search USING fts5({_COLUMNS}, written UNINDEXED, prefix = '2',"
-    " tokenize = \"unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\")",
-    "CREATE TABLE state (generation INTEGER, indexed_to INTEGER, mark INTEGER, attempt INTEGER)",
-    "INSERT INTO state VALUES (0, 0, 0, 0)",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {LAYOUT}",
-)
-_PUT = f"INSERT OR REPLACE INTO search (rowid, written, {_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
+_PUT = f"INSERT OR REPLACE INTO search (rowid, written, {TEXT_COLUMNS}) VALUES (?, ?{', ?' * len(WEIGHTS)})"
 _DROP = "DELETE FROM search WHERE rowid = ?"
 _STALE = (
     "SELECT mark, stale.sequence, type, content FROM stale LEFT JOIN snippets ON snippets.sequence = stale.sequence"
     " WHERE mark > ? ORDER BY mark"
 )
 _NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
-_PROGRESS = "SELECT generation, indexed_to, mark FROM state"
-_RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
-
-
-class Progress(NamedTuple):
-    generation: int = 0  # of `reindex`: another one in content.db means to begin again
-    indexed_to: int = 0  # snippets up to this sequence number are indexed, as they were when they were created …
-    mark: int = 0  # … or changed, up to this row of `stale`
-
-
-class OpenIndex:
-    """The core's connection: reads how far the index is, and keeps -wal and -shm, which could not be made again on a
-    full disk."""
-
-    def __init__(self, source: Source) -> None:
-        self._path = source.index_path
-        self._connection: sqlite3.Connection | None = None
-        self._file = (0, 0)
-
-    def progress(self) -> Progress:
-        """The beginning if there is no index."""
-        self.refresh()
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                if _layout(self._connection) == (_APPLICATION_ID, LAYOUT):
-                    return Progress(*self._connection.execute(_PROGRESS).fetchone())
-        return Progress()
-
-    def refresh(self) -> None:
-        """Open the file that is there now."""
-        with suppress(OSError, sqlite3.Error):
-            found = os.stat(self._path)
-            if self._connection is None or self._file != (found.st_dev, found.st_ino):
-                self.close()
-                self._file = found.st_dev, found.st_ino
-                self._connection = connect(f"file:{quote(self._path)}?mode=ro")
-                self._connection.execute(_PROGRESS).fetchone()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+_RISKY = 1024 * 1024  # bytes of content: an attempt is noted first
 
 
 def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:
-    """Index for about `seconds`, one snippet at least. Gives the progress, the number of snippets, and whether some
-    are left. `last`: the last sequence number in use."""
+    """Index for about `seconds`, one snippet at least. `last`: the last sequence number in use. Gives the progress, the
+    number of snippets, and whether some are left."""
     source = Source(*source)
     until = time.monotonic() + seconds
     try:
@@ -110,8 +54,6 @@ def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int
 
 
 class _Indexing:
-    """One slice of indexing."""
-
     def __init__(self, source: Source, last: int, until: float) -> None:
         self._source = source
         self._last = last
@@ -168,7 +110,7 @@ class _Indexing:
             self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
 
     def _note_attempt(self, sequence: int) -> None:
-        """The next indexer skips it if this one dies of it."""
+        """The next indexer skips it, if this one dies."""
         self._index.execute("UPDATE state SET attempt = ?", (sequence,))
         self._index.execute("COMMIT")
         self._index.execute("BEGIN IMMEDIATE")
@@ -178,22 +120,16 @@ def _open_index(path: str) -> sqlite3.Connection:
     if not os.path.exists(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     index = connect(f"file:{quote(path)}?mode=rw")
-    if _layout(index) != (_APPLICATION_ID, LAYOUT):
+    if layout_of(index) != LAYOUT:
         index.close()
         _remove(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         index = connect(f"file:{quote(path)}?mode=rw")
         index.execute("PRAGMA journal_mode = WAL")
-        for statement in _SCHEMA:
+        for statement in SCHEMA:
             index.execute(statement)
     index.execute("PRAGMA synchronous = FULL")  # the core deletes the marks of what is indexed
     return index
-
-
-def _layout(index: sqlite3.Connection) -> tuple[int, int]:
-    (application_id,) = index.execute("PRAGMA application_id").fetchone()
-    (layout,) = index.execute("PRAGMA user_version").fetchone()
-    return application_id, layout
 
 
 def _remove(path: str) -> None:

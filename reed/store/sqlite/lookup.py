@@ -1,4 +1,4 @@
-"""Snippets as one connection sees them: by ref, by page, names. The writer's also sees what is uncommitted."""
+"""Snippets as one connection sees them; the writer's also sees what is uncommitted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Lookup:
         self._execute = connection.execute
 
     def find(self, ref: str) -> Record:
-        """The record with this ref; NotFound, or Conflict for an ambiguous prefix."""
+        """Raises NotFound, or Conflict for an ambiguous prefix."""
         row = None
         if len(ref) == UUID_LENGTH:
             snippet_id = ref.lower()
@@ -46,12 +46,11 @@ class Lookup:
         return Record._make(row)
 
     def at(self, sequence: int) -> Record | None:
-        """The record with this sequence number."""
         row = self._execute(_BY_SEQUENCE, (sequence,)).fetchone()
         return None if row is None else Record._make(row)
 
     def holder_of(self, name: str) -> str | None:
-        """The id of the snippet with this name."""
+        """Its id."""
         row = self._execute(_BY_NAME, (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -59,7 +58,7 @@ class Lookup:
         return [name for (name,) in self._execute(_NAMES, (prefix, prefix + AFTER_NAMES, limit))]
 
     def page(self, type_name: str, after: int, limit: int) -> RecordPage:
-        """Records beyond the sequence number `after`, in creation order."""
+        """Beyond the sequence number `after`."""
         rows = self._execute(_PAGE_OF_TYPE, (type_name, after)) if type_name else self._execute(_PAGE, (after,))
         try:
             return collect_page(self._listed(rows), limit)
@@ -67,8 +66,7 @@ class Lookup:
             rows.close()  # an open statement keeps its snapshot
 
     def _listed(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """Columns of a Record. A content larger than a page is read only if it is the first: else the page ends
-        before it."""
+        """A content larger than a page is read only if it is the first: otherwise the page ends before it."""
         for number, row in enumerate(rows):
             if row[-1] is None:
                 content = UNREAD if number else self._execute(_CONTENT, (sequence_in(row[0]),)).fetchone()[0]
@@ -76,7 +74,7 @@ class Lookup:
             yield row
 
     def _by_prefix(self, prefix: str) -> Any:
-        """The row of the only snippet whose id has this prefix; Conflict when there are several."""
+        """The row of the only snippet with it."""
         bounds = sequence_range(prefix)
         if bounds is None:
             return None

@@ -1,6 +1,6 @@
-"""Long reads in a worker: one function for each kind of job (workers.md#jobs).
+"""Long reads in a worker, a function for each kind of job (workers.md#jobs). Each sees one snapshot.
 
-Each sees the store as it was when the job began. Results are what marshal can carry, so records and hits are tuples.
+Results are what marshal can carry, so records and hits are tuples.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def run_search(
 
 
 def run_checkpoint(source: Source) -> None:
-    """Copy the log into the file, as far as no snapshot needs it."""
+    """As far as no snapshot needs the log."""
     Source(*source).check()
     connection = connect(f"file:{quote(source[0])}?mode=rw")
     try:

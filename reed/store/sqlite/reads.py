@@ -1,4 +1,4 @@
-"""Reads of what is committed: by the loop's own connection if they are short, else by a worker (see `reading`)."""
+"""Reads of what is committed: in the loop if they are short, otherwise in a worker (see `reading`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from reed.store.base import (
 )
 from reed.store.field_values import conditions_of
 from reed.store.ids import sequence_in
-from reed.store.query import hit_limit, parse
 from reed.store.snippets import MAX_SHORT_PAGE, page_limit, start_after
 from reed.store.sqlite.find import Find
 from reed.store.sqlite.parts import Parts
@@ -23,7 +22,7 @@ from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
 
-MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
+MAX_SHORT_FIND = 1  # entries: each may have 16 MB of content
 MAX_SMALL_TREE = 100  # nodes
 
 
@@ -32,7 +31,6 @@ class Reads(Parts):
         done(self._find(ref))
 
     def _find(self, ref: str) -> Record:
-        """The committed record."""
         record = self._cache.get(ref)
         if record is None:
             record = self._read(lambda: self._lookup.find(ref))
@@ -125,6 +123,8 @@ class Reads(Parts):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
+        from reed.store.query import hit_limit, parse  # its patterns take some ms to compile: not at the start
+
         limit = hit_limit(limit, offset)
         if type_name:
             self._types.committed.get(type_name)

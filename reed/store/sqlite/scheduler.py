@@ -1,4 +1,4 @@
-"""Work with the writing connection, a slice in each turn.
+"""Work of the writing connection, a slice in each turn.
 
 1. the end of a checkpoint; nothing else in that turn
 2. deleting acknowledged events, in the transaction of the turn's writes

@@ -2,9 +2,8 @@
 
     cafe "hello world" conf    ->    "cafe" AND "hello world" AND "conf"*
 
-Every word is quoted, so no input is FTS5 syntax. A hit scores weight² × (1 + x / (1 + x)) for each column that matches,
-x being its bm25 there: between once and twice weight². So a title of weight 5 beats any number of matches in a body of
-weight 1.
+Every word is quoted, so no input is FTS5 syntax. For each column that matches a hit scores weight² × (1 + x / (1 + x)),
+x being its bm25: so a title of weight 5 beats any number of matches in a body of weight 1.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from reed.store.base import HitPage
 from reed.store.excerpt import Excerpts
 from reed.store.query import Term
 from reed.store.search_text import WEIGHTS
+from reed.store.sqlite.index_file import TEXT_COLUMNS
 from reed.wire.search import SearchHit
 
 _FETCHED = 200  # matches at a time
@@ -27,8 +27,7 @@ _MATCHES = (
     " FROM index_file.search CROSS JOIN snippets ON snippets.sequence = search.rowid WHERE search MATCH ?"
 )
 _HIT = "SELECT id, type, name FROM snippets WHERE sequence = ?"
-_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
-_TEXTS = f"SELECT written, {_COLUMNS} FROM index_file.search WHERE rowid = ?"
+_TEXTS = f"SELECT written, {TEXT_COLUMNS} FROM index_file.search WHERE rowid = ?"
 
 
 def expression(terms: Sequence[Term]) -> str:
@@ -43,7 +42,7 @@ def search(
     limit: int,
     offset: int,
 ) -> HitPage:
-    """Score every match, keep the best, and fetch those. `columns` are those of the index that any type uses."""
+    """`columns`: that any type uses."""
     ordered = sorted(columns)
     squares = [float(WEIGHTS[column]) ** 2 for column in ordered]
     query = _MATCHES.format(scores="".join(f", bm25(search, {_only(column)})" for column in ordered))
@@ -53,13 +52,13 @@ def search(
         matches = connection.execute(query, (expression(terms),))
     wanted = offset + limit
     total = 0
-    best: list[tuple[float, int]] = []  # a heap of (score, -sequence), worst first
+    best: list[tuple[float, int]] = []  # a heap of (score, -sequence)
     while found := matches.fetchmany(_FETCHED):
         total += len(found)
         for sequence, *scores in found:
-            score = 0.0  # inlined: half of the Python time of a search with 100,000 hits
+            score = 0.0  # inlined: half of the time here, for 100,000 hits
             for square, x in zip(squares, scores, strict=False):
-                if x < 0:  # FTS5's bm25 is negative for a match; the best is the lowest
+                if x < 0:  # negative for a match; the best is the lowest
                     score += square * (2.0 - 1.0 / (1.0 - x))
             hit = score, sequence
             if len(best) < wanted:
@@ -78,5 +77,5 @@ def search(
 
 
 def _only(column: int) -> str:
-    """Arguments with which bm25 scores only this column."""
+    """Arguments of bm25."""
     return ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))

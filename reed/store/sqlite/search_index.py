@@ -1,11 +1,11 @@
 """The core's side of the search index (store.md#search-index).
 
-    writes          in their transaction, a row in `stale` for each changed or deleted snippet; nothing for a new one
-    pause           indexing begins when no write came for a moment, unless a search waits or too much is behind
-    the indexer     a worker that reads what is committed and writes the index (`indexing`), a slice for each job
-    its answers     how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
+    writes         a row in `stale` for each changed or deleted snippet; nothing for a new one
+    pause          indexing begins when no write came for a moment, unless a search waits or too much is behind
+    the indexer    a worker that reads what is committed and writes the index (`indexing`), a slice for each job
+    its answers    how far it has come: rows of `stale` up to there are deleted, and searches that waited begin
 
-A search waits until everything committed before it is indexed, unless the index cannot be written (a full disk).
+A search waits for everything committed before it, unless the index cannot be written (a full disk).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 from reed.errors import CallError
 from reed.store.ids import Ids
-from reed.store.sqlite.indexing import OpenIndex, Progress
+from reed.store.sqlite.index_file import OpenIndex, Progress
 from reed.store.sqlite.source import Source
 from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
 
-SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
-PAUSE_SECONDS = 0.1  # without writes, with which the indexer would compete
-MAX_BEHIND = 50_000  # snippets, for which writes wait no longer
-_MAX_TRIMMED = 500  # rows of `stale` deleted at a time
+SLICE_SECONDS = 0.1  # of one job
+PAUSE_SECONDS = 0.1  # without writes: the indexer would compete with them
+MAX_BEHIND = 50_000  # snippets
+_MAX_TRIMMED = 500  # rows of `stale`, at a time
 
 Ready = Callable[[CallError | None], None]
 CallLater = Callable[[float, Callable[[], None]], object]
@@ -57,12 +57,12 @@ class SearchIndex:
         self._waiters: deque[_Waiter] = deque()
         self._call_later = call_later
         self._is_pausing = False  # a timer runs
-        self._writes = 0  # committed transactions with something to index
+        self._writes = 0  # transactions with something to index
         self._is_running = False  # a job is out
-        self._is_touched = False  # something to index was written in this transaction
-        self._added = 0  # snippets to index, by this transaction
-        self._left = 0  # snippets to index, by committed ones
-        self._committed = Progress()  # of an index with everything that is committed
+        self._is_touched = False  # in this transaction
+        self._added = 0  # snippets to index: by this transaction …
+        self._left = 0  # … and by committed ones
+        self._committed = Progress()  # of a complete index
         self._index = OpenIndex(source)
         self._progress = self._index.progress()
         self._load()
@@ -87,7 +87,7 @@ class SearchIndex:
 
     @property
     def behind(self) -> int:
-        """Number of snippets that are not indexed yet, about."""
+        """Snippets that are not indexed yet, about."""
         return self._left + self._added
 
     # Writes.
@@ -96,27 +96,27 @@ class SearchIndex:
         self._touch(1)
 
     def changed(self, sequence: int) -> None:
-        """A snippet was updated, deleted, restored, or is to be indexed again."""
+        """Or deleted, restored, to be indexed again."""
         self._transaction.begin()
         self._last_mark += 1
-        # The indexer may be at an earlier row of this snippet, so it gets a new mark.
+        # A new mark: the indexer may be beyond an earlier one.
         self._writer.execute("INSERT OR REPLACE INTO stale VALUES (?, ?)", (self._last_mark, sequence))
         self._first_mark = self._first_mark or self._last_mark
         self._touch(1)
 
     def redefined(self, new: Type, old: Type | None, count: int) -> None:
-        """Index the type's snippets again if its searchable fields changed; `count`: see `reindex`."""
+        """`count`: see `reindex`."""
         if old is not None and sorted(old.columns) != sorted(new.columns):
             (first,) = self._writer.execute("SELECT min(sequence) FROM snippets WHERE type = ?", (new.name,)).fetchone()
             if first is not None:
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:
-        """Index everything again; `count`: the number of snippets."""
+        """Everything; `count`: the number of snippets."""
         self._go_back(0, count)
 
     def _go_back(self, after: int, count: int) -> None:
-        """Index again what lies beyond `after`."""
+        """To index again what lies beyond `after`."""
         self._transaction.begin()
         if self._progress.generation != self._generation:  # the indexer has not gone back yet
             (earlier,) = self._writer.execute("SELECT after FROM reindex").fetchone()
@@ -160,7 +160,7 @@ class SearchIndex:
     # Searches.
 
     def when_caught_up(self, ready: Ready) -> None:
-        """Call `ready` when everything committed by now is indexed; with an error if that fails."""
+        """When everything committed by now is indexed, or with an error."""
         if self._has(self._committed):
             ready(None)
         else:
@@ -211,7 +211,7 @@ class SearchIndex:
         return 0 < self._first_mark <= self._progress.mark
 
     def work(self, _until: float) -> None:
-        """Delete some indexed rows of `stale`. A power cut may bring them back, harmlessly."""
+        """A power cut may bring rows back, harmlessly."""
         self._transaction.commit()
         self._transaction.begin_unsynced()
         last = min(self._first_mark + _MAX_TRIMMED, self._progress.mark)

@@ -1,8 +1,7 @@
 """Writes of the table `snippets`.
 
-A write makes its checks before its first statement, so a refused one leaves nothing in the transaction; but the INSERT
-itself finds a name in use, and SQLite undoes that statement. The cache has committed records only: what this
-transaction wrote is looked up through the writer's connection.
+A write makes its checks before its first statement, so a refused one leaves nothing in the transaction; an INSERT that
+finds a name in use is undone by SQLite. The cache has committed records only.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
-_MIN_BLOB = 16 * 1024  # bytes from which on copying a content costs more than it saves
+_MIN_BLOB = 16 * 1024  # bytes; then copying costs more than it saves
 
 _INSERT = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = "UPDATE snippets SET name = ?, version = ?, updated_at = ?, content = ? WHERE sequence = ?"
@@ -43,13 +42,13 @@ class Snippets:
     ) -> None:
         self._transaction = transaction
         self._writer = transaction.writer
-        self._insert = self._writer.cursor().execute  # a cursor of its own saves making one for each INSERT
+        self._insert = self._writer.cursor().execute  # saves making a cursor for each INSERT
         self._ids = ids
         self._clock = clock
         self._cache = cache
         self._fields = fields
         self._lookup = Lookup(transaction.writer)
-        self._written: dict[str, Record | None] = {}  # in this transaction; None: deleted, or not to be cached
+        self._written: dict[str, Record | None] = {}  # in this transaction; None: not to be cached
         self.count = RowCount(transaction, "snippets")
         transaction.join(self)
 
@@ -62,9 +61,9 @@ class Snippets:
         type_name, text = content.type_name, content.text
         record = Record(snippet_id, type_name, name, 1, at, at, text)
         entries = self._fields.check(type_name, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(text))
         try:
-            # sqlite3 binds a bytearray faster than bytes, for which it looks up adapters first.
+            # For bytes, sqlite3 looks up adapters first.
             stored = bytearray(text) if len(text) < _MIN_BLOB else text
             self._insert(_INSERT, (sequence, *record[:-1], stored))
         except sqlite3.IntegrityError:
@@ -72,17 +71,17 @@ class Snippets:
         self._fields.put(type_name, sequence, entries, is_new=True)
         self.count.value += 1
         self._written[snippet_id] = None
-        return record  # not cached: most records of an import are not read soon
+        return record  # most records of an import are not read soon
 
     def replace(self, old: Record, content: Content, name: str | None = None) -> Record:
-        """`old` is the current record; `name` None keeps its name."""
+        """`old`: the current record."""
         if name is not None:
             self._check_name(name, old.id)
             old = old._replace(semantic_name=name)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, content=content.text)
         sequence = sequence_in(record.id)
         entries = self._fields.check(record.snippet_type, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(content.text))
         self._writer.execute(_UPDATE, (record.semantic_name, record.version, record.updated_at, content.text, sequence))
         self._fields.put(record.snippet_type, sequence, entries)
         self._written[record.id] = record
@@ -92,13 +91,13 @@ class Snippets:
         old = self.find(ref)
         self._check_name(name, old.id)
         record = old._replace(version=old.version + 1, updated_at=self._clock() // 1000, semantic_name=name)
-        self._transaction.begin()
+        self._transaction.begin(len(old.content))  # SQLite writes the whole row
         self._writer.execute(_RENAME, (name, record.version, record.updated_at, sequence_in(record.id)))
         self._written[record.id] = record
         return record
 
     def _check_name(self, name: str, snippet_id: str) -> None:
-        """Raises Malformed, or Conflict when another snippet has the name."""
+        """Raises Malformed, Conflict."""
         if name:
             identifiers.check("semantic name", name)
             holder = self._lookup.holder_of(name)
@@ -106,7 +105,7 @@ class Snippets:
                 raise name_in_use(name, str(holder))
 
     def delete(self, record: Record) -> None:
-        """Delete a stored snippet that has no bonds."""
+        """It has no bonds."""
         self._transaction.begin()
         sequence = sequence_in(record.id)
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence,))
@@ -115,7 +114,7 @@ class Snippets:
         self._written[record.id] = None
 
     def plan_restore(self, record: Record, content: Content, *, accept_unfit: bool, overwrite: bool) -> restoring.Plan:
-        """Makes all checks, writes nothing. `record` is `restoring.checked`, `content` its content."""
+        """Makes all checks. `record` is `restoring.checked`."""
         sequence = sequence_in(record.id)
         old = self._lookup.at(sequence)
         now = self._clock() // 1000
@@ -126,11 +125,11 @@ class Snippets:
         return plan
 
     def restore(self, plan: restoring.Plan, content: Content) -> None:
-        """Carry out a plan of this turn."""
+        """`plan`: of this turn."""
         record, old = plan.record, plan.old
         sequence = sequence_in(record.id)
         entries = self._fields.check(record.snippet_type, sequence, content)
-        self._transaction.begin()
+        self._transaction.begin(len(record.content))
         if old is None:
             self._writer.execute(_INSERT, (sequence, *record))
             self._ids.reserve(sequence)
@@ -143,16 +142,16 @@ class Snippets:
         self._written[record.id] = None
 
     def count_of(self, type_name: str, limit: int) -> int:
-        """The number of snippets of a type, counted up to `limit`."""
+        """Counted up to `limit`."""
         query = "SELECT count(*) FROM (SELECT 1 FROM snippets WHERE type = ? LIMIT ?)"
         return int(self._writer.execute(query, (type_name, limit)).fetchone()[0])
 
     def find_at(self, snippet_id: str) -> Record | None:
-        """The record with the sequence number of this id."""
+        """With the sequence number of this id."""
         return self._lookup.at(sequence_in(snippet_id))
 
     def find(self, ref: str) -> Record:
-        """The record as this transaction sees it."""
+        """As this transaction sees it."""
         record = self._cache.get(ref)
         if record is None or record.id in self._written:
             record = self._lookup.find(ref)
@@ -162,7 +161,7 @@ class Snippets:
 
     def settle(self, committed: bool) -> None:
         if committed:
-            for snippet_id in self._written:  # all of them first: a name may have gone from one to another
+            for snippet_id in self._written:  # first: a name may have gone from one to another
                 self._cache.discard(snippet_id)
             for record in self._written.values():
                 if record is not None:

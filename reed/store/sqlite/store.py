@@ -1,10 +1,8 @@
-"""SqliteStore implements `reed.store.base.Store`.
+"""SqliteStore implements `reed.store.base.Store`, in one thread, and not after a fork.
 
-    write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
-    read    short ones by the loop's own connection, long ones and searches by a worker (see `reading`)
-    work    a slice of what needs the writing connection (see `scheduler`)
-
-It belongs to one thread and must not be used after a fork.
+write   checked (see `contents`), written into the turn's transaction; `done` after the COMMIT
+read    short ones in the loop, long ones and searches in a worker (see `reading`)
+work    a slice of what needs the writing connection (see `scheduler`)
 """
 
 from __future__ import annotations
@@ -63,6 +61,10 @@ class SqliteStore(Writes):
         return self.has_work
 
     def commit(self) -> None:
+        if self._transaction.may_commit():
+            self._commit()
+
+    def _commit(self) -> None:
         self._transaction.commit()
         if self._outbox.has_ready:
             self._on_news()
@@ -86,7 +88,7 @@ class SqliteStore(Writes):
         }
 
     def close(self) -> None:
-        self.commit()
+        self._commit()
         self._index.close()
         close_connections()  # of InlineWorkers
         self._database.close()

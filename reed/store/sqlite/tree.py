@@ -1,4 +1,4 @@
-"""The bonds below a snippet, or all trees, read from SQLite in batches (see `tree_text`)."""
+"""Trees, read in batches (see `tree_text`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEXT = (
 )
 _ROOT = "SELECT sequence, id, type, name, 0, '', 1 FROM snippets WHERE sequence = ?"
 _NEXT_PARENT = "SELECT min(parent) FROM bonds WHERE parent > ?"
-# Bonds of a deleted snippet may be there for a while (see `bonds`).
+# Bonds of a deleted snippet may be there for a while.
 _IS_NO_ROOT = (
     "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM snippets WHERE sequence = ?1) OR EXISTS"
     " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.parent WHERE bonds.child = ?1)"
@@ -34,7 +34,7 @@ _IS_NO_ROOT = (
 
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes: float = math.inf) -> bytes:
-    """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge, NotFound or TooManyNodes."""
+    """`root`: a sequence number; None: all trees. Raises TooLarge, NotFound, TooManyNodes."""
     text = TreeText(lambda node: _children(connection, node), depth, is_whole=root is None, max_nodes=max_nodes)
     if root is None:
         text.add_all(_roots(connection, text))

@@ -1,6 +1,6 @@
 """The table `types`, and its definitions compiled in memory.
 
-Reads see `committed`; writes see `current`, which also has what this transaction has defined and deleted.
+Reads see `committed`; writes see `current`, with what this transaction has changed.
 """
 
 from __future__ import annotations

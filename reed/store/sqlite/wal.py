@@ -1,12 +1,11 @@
 """WAL checkpoints: a worker copies the log into the file, so no commit has to.
 
-    short    below LONG frames: nobody
-    long     a job of the indexer copies what no snapshot needs any more
-    behind   above BEHIND frames: workers pause meanwhile, because their snapshots would hold the log back
-    held     a snapshot of another program, such as a backup, holds the log back: tried again LONG frames later
+    long     LONG frames: a job of the indexer copies what no snapshot needs
+    behind   BEHIND frames: workers pause meanwhile, because their snapshots hold the log back
+    held     by a snapshot of another program, such as a backup: tried again LONG frames later
 
-The core copies the last few frames itself; then SQLite's next write starts at the beginning of the log. Otherwise the
-log would grow without end under constant writes.
+The core copies the last few frames itself, so that SQLite's next write starts at the beginning of the log, which would
+otherwise grow without end under constant writes.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from reed.store.workers import THE_STORE, Deadline, Release, Workers
 
 LONG = 1000  # frames, of 4 KB
 BEHIND = 8000
-_CORE_FRAMES = 100  # that the core copies itself, which takes about 1 ms
-_MAX_PASSES = 8  # of the indexer in a row; each copies what was written during the one before
+_CORE_FRAMES = 100  # that the core copies, in about 1 ms
+_MAX_PASSES = 8  # of the indexer in a row
 
 
 class WalCheckpoints:
@@ -34,7 +33,7 @@ class WalCheckpoints:
         self._is_running = False
         self._core_frames = _CORE_FRAMES
         self._next = 0  # frames from which on the next attempt is made
-        self.has_work = False  # the core is to copy the rest
+        self.has_work = False  # for the core
         transaction.on_end.append(self._ended)
 
     def _ended(self, _error: CallError | None) -> None:
@@ -54,7 +53,7 @@ class WalCheckpoints:
         return self._transaction.database.wal_frames - self._transaction.database.uncopied_frames
 
     def _copy(self, release: Release, before: int, passes: int = 1) -> None:
-        """`before`: frames that are copied when this pass begins."""
+        """`before`: frames that are copied."""
 
         def done(_: None) -> None:
             database = self._transaction.database
@@ -65,7 +64,7 @@ class WalCheckpoints:
                 return
             if is_held:
                 self._next = database.wal_frames + LONG
-            else:  # on a slow disk writes outrun the indexer, so the core copies more
+            else:  # on a slow disk writes outrun the indexer
                 self._core_frames = _CORE_FRAMES if self.has_work else self._core_frames * 2
             self._is_running = self.has_work
             release()
@@ -79,6 +78,6 @@ class WalCheckpoints:
         self._indexer.submit("checkpoint", arguments, done, failed, origin=THE_STORE, deadline=self._deadline)
 
     def work(self) -> None:
-        """Copy the rest. No transaction may be open."""
+        """No transaction may be open."""
         self._transaction.checkpoint()
         self.has_work = self._is_running = False

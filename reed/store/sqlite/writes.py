@@ -1,6 +1,6 @@
-"""Writes: contents are checked (see `contents`), then written into the turn's transaction.
+"""Writes: contents are checked, perhaps by a worker (see `contents`), then written into the turn's transaction.
 
-A worker may check a content meanwhile, so `write` looks again whether what `begin` has seen still holds.
+So `write` looks again whether what `begin` has seen still holds.
 """
 
 from __future__ import annotations

@@ -69,3 +69,13 @@ export function back() {
   missing?.remove();
   missing = null;
 }
+
+// Texts of the elements with these values of data-key. One with the class state shows its state by colour as well.
+export function fill(values) {
+  for (const element of document.querySelectorAll("[data-key]")) {
+    const text = values[element.dataset.key];
+    if (text === undefined || element.textContent === text) continue;
+    element.textContent = text;
+    if (element.classList.contains("state")) element.dataset.state = text;
+  }
+}

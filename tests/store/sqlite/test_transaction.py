@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reed.errors import NotFound, StoreFailed, StoreFull
+from reed.store.sqlite.transaction import LARGE
 from reed.wire.snippets import Record
 
 
@@ -23,6 +24,27 @@ def test_a_write_is_answered_after_the_commit(driver, open_store, tmp_path):
         assert answer.is_there
         assert other.execute("SELECT count(*) FROM snippets").fetchone() == (1,)
     other.close()
+
+
+def test_much_content_is_committed_at_the_end_of_the_next_turn(driver):
+    """INSERT and COMMIT of 12 MB take some 30 ms each: others are answered between them."""
+    driver.settle()
+    first = driver.start("create", "note", "first", {"text": "x" * LARGE})
+    driver.store.commit()
+    second = driver.start("create", "note", "second", {"text": "x" * LARGE})
+    with pytest.raises(NotFound):
+        driver.get("first")
+    assert not first.is_there
+    driver.store.commit()  # not put off again
+    assert [driver.get(name).id for name in ("first", "second")] == [first.value, second.value]
+
+
+def test_much_content_is_committed_when_the_store_closes(driver, open_store):
+    driver.settle()
+    answer = driver.start("create", "note", "first", {"text": "x" * LARGE})
+    driver.store.commit()
+    driver.close()
+    assert open_store().get("first").id == answer.value
 
 
 def test_a_bug_in_one_callback_does_not_stop_the_others(driver):

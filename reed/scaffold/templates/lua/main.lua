@@ -4,7 +4,7 @@
     count   a snippet   {"words", "minutes"}
 ]]
 local reed = require "reed"
-local plugin = reed.create_plugin { name = "@name@", version = "0.1.0" }
+local plugin = reed.create_plugin { name = "@name@" }
 
 plugin.action("greet", function(payload)
   local input = json.decode(payload)

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use reed_plugin::{Error, Plugin, Snippet, Value, json};
 
 fn main() -> ExitCode {
-    Plugin::builder("@name@", env!("CARGO_PKG_VERSION"))
+    Plugin::builder("@name@", reed_plugin::manifest_version!())
         .action("greet", 1, |ctx, input| greet(&ctx.settings(), &input.json()?))
         .action("count", 2, |ctx, input| count(&ctx.settings(), &input.snippet()?))
         .run()

@@ -1,0 +1,75 @@
+"""Changes one row of plugin-registry.csv. The bytes of all other lines, such as comments, stay as they are."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+
+from reed.supervision.registry_csv import COLUMNS
+
+_MAX_DESCRIPTION = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def row_line(
+    name: str,
+    plugin_type: str,
+    socket_path: str,
+    version: str,
+    *,
+    permissions: Iterable[str],
+    user_groups: Iterable[str],
+    auto_start: bool,
+    description: str,
+) -> str:
+    """The line of a row, without its end."""
+    lists = (",".join(sorted(each)) for each in (permissions, user_groups))
+    text = _CONTROL.sub(" ", description).strip()[:_MAX_DESCRIPTION]
+    return _line([name, plugin_type, socket_path, version, *lists, str(auto_start).lower(), text])
+
+
+def changed_line(line: str, **columns: str) -> str:
+    """`line` with other values in some columns, such as version="1.1.0"."""
+    (fields,) = csv.reader([line])
+    return _line([columns.get(column, text) for column, text in zip(COLUMNS, fields, strict=True)])
+
+
+def find_line(content: bytes, name: str) -> str:
+    """The line of a plugin's row, without its end; "" if it has none. The registry is valid."""
+    lines = content.split(b"\n")
+    number = _number(lines, name)
+    return "" if number is None else lines[number].rstrip(b"\r").decode()
+
+
+def with_line(content: bytes, name: str, line: str) -> bytes:
+    """`line` replaces the row of the plugin, or is appended. "" removes the row. The registry is valid."""
+    lines = content.split(b"\n")
+    number = _number(lines, name)
+    end = b"\r" if b"\r\n" in content else b""
+    if number is None:
+        if not line:
+            return content
+        if lines[-1]:  # the last line has no end
+            lines[-1] += end
+            lines.append(b"")
+        lines.insert(-1, line.encode() + end)
+    elif line:
+        lines[number] = line.encode() + (b"\r" if lines[number].endswith(b"\r") else b"")
+    else:
+        del lines[number]
+    return b"\n".join(lines)
+
+
+def _number(lines: list[bytes], name: str) -> int | None:
+    plain = name.encode()
+    for number, line in enumerate(lines):
+        if line.partition(b",")[0].strip(b'"') == plain:
+            return number
+    return None
+
+
+def _line(fields: list[str]) -> str:
+    name, plugin_type, socket_path, version, permissions, groups, auto_start, description = fields
+    quoted = description.replace('"', '""')
+    return f'{name},{plugin_type},{socket_path},{version},"{permissions}","{groups}",{auto_start},"{quoted}"'

@@ -1,0 +1,56 @@
+"""JSON whose numbers keep their digits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reed.errors import Malformed
+from reed.web.exact_json import Number, dumps, join, loads, size, steps
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+SCALARS = st.none() | st.booleans() | TEXTS | NUMBERS.map(Number)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=20
+)
+
+
+@given(VALUES, st.sampled_from([0, 2]))
+def test_a_value_survives_its_text(value: object, indent: int) -> None:
+    assert loads(dumps(value, indent)) == value
+
+
+@given(VALUES)
+def test_the_text_is_that_of_the_standard_library(value: object) -> None:
+    text = dumps(value)
+    assert json.dumps(json.loads(text), ensure_ascii=False, indent=2) == json.dumps(
+        json.loads(dumps(value, 2)), ensure_ascii=False, indent=2
+    )
+
+
+def test_numbers_keep_their_digits() -> None:
+    text = "[1,1.0,1e2,-0,123456789012345678901234567890,0.10]"
+    assert dumps(loads(text)) == text
+    assert Number("1") != Number("1.0")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a":1,"a":2}', "NaN", "1e999", '"\\ud800"', "[" * 70 + "]" * 70])
+def test_what_the_core_refuses_is_refused(text: str) -> None:
+    with pytest.raises(Malformed):
+        loads(text)
+
+
+@given(st.lists(TEXTS, max_size=4))
+def test_a_pointer_leads_back_to_its_steps(path: list[str]) -> None:
+    pointer = ""
+    for step in path:
+        pointer = join(pointer, step)
+    assert steps(pointer) == path
+
+
+def test_size_counts_every_value() -> None:
+    assert size(loads('{"a": [1, 2, {}], "b": "c"}')) == 6
