@@ -24,6 +24,7 @@ COMMANDS = {
     "stop": ("core", "stop the core and its plugins"),
     "restart": ("core", "restart the core with new code and settings; plugins keep running"),
     "status": ("core", "figures of the core"),
+    "doctor": ("doctor", "check machine, settings, folders, store and registry"),
     "config": ("config", "the settings, and where each comes from"),
     "logs": ("logs", "the log of the core"),
     "registry": ("registry", "types: define, get, list, delete"),
