@@ -110,7 +110,7 @@ class _Indexing:
             self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
 
     def _note_attempt(self, sequence: int) -> None:
-        """If this indexer dies the next one tries again, and the one after that skips it: then the number is negative."""
+        """If this indexer dies, the next one tries again; after its death (the number is negative) it is skipped."""
         self._index.execute("UPDATE state SET attempt = ?", (-sequence if self._attempt == sequence else sequence,))
         self._index.execute("COMMIT")
         self._index.execute("BEGIN IMMEDIATE")
