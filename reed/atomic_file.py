@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +36,7 @@ def update_file(path: str | os.PathLike[str], update: Callable[[bytes], bytes]) 
 @contextmanager
 def temporary(name: str, folder: int, mode: int) -> Iterator[BinaryIO]:
     """Renamed to `name` in `folder`, a descriptor, on success; removed on failure."""
-    path = f".{name[:200]}.{secrets.token_hex(8)}.new"
+    path = f".{name[:200]}.{os.urandom(8).hex()}.new"
     try:
         with os.fdopen(os.open(path, _CREATE, 0o600, dir_fd=folder), "wb") as file:
             yield file

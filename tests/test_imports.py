@@ -56,7 +56,8 @@ ARROWS = {
     "testing": "errors core_process wire config supervision plugin_types client serve",
     "web": "errors runtime_paths wire store supervision client figures text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
-    " plugin_types client plugin_packages serve scaffold store testing figures text web metrics",
+    " plugin_types client plugin_packages serve scaffold store testing figures text web metrics"
+    " sandbox",  # `doctor` names its layers
     "scaffold": "errors wire plugin_types",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).

@@ -31,6 +31,7 @@ def create(args: Args, output: Output) -> int:
     from reed.store.sqlite.backup import save
 
     path = args.arg("FILE")
+    os.umask(0o077)  # the content is private, as in the data folder
     data_dir = _data_dir(args)
     members = {name: found for name, found in _settings_files(args).items() if os.path.exists(found)}
     with replacing(path) as file, _scratch(path) as folder:

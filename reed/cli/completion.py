@@ -190,9 +190,16 @@ def _languages(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
     return [(language, "") for language in LANGUAGES]
 
 
+def _bundled(_args: Args, _given: list[str], _last: str) -> list[Candidate]:
+    from reed.plugin_packages.source import bundled
+
+    return [(folder.name, "bundled") for folder in bundled()]
+
+
 # By the placeholder of a positional or of an option's value.
 _VALUES: dict[str, Values] = {
     "plugin NAME": _from_core(_plugins),
+    "PLUGIN": _bundled,
     "monitor NAME": _from_core(_plugins),
     "ACTION": _from_core(_actions),
     "INPUT": _from_core(_inputs),

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from reed.cli.output import Output, pad, width
-from reed.cli.parse import Args, Option
+from reed.cli.parse import Args
 from reed.errors import ReedError
 from reed.text import safe
-
-YES = Option("--yes", help="do not ask", short="-y")
 
 
 def require(args: Args, output: Output, question: str) -> None:

@@ -14,7 +14,6 @@ from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
 from reed.cli.plugin_explain import explain
 from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
 from reed.cli.plugin_logs import logs
-from reed.cli.plugin_package import PACKAGE_SUBCOMMANDS, list_available
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
 from reed.figures import duration, milliseconds, size
@@ -32,6 +31,8 @@ SIGNALS = {
 
 def list_plugins(args: Args, output: Output) -> int:
     if args.has("--available"):
+        from reed.cli.plugin_package import list_available
+
         return list_available(args, output)
     with connect(args) as core:
         plugins = core.plugin_list()
@@ -340,6 +341,5 @@ Prints what was added, started, renewed, updated or removed, and what failed and
 separated by tabs: result, name, reason.""",
     ),
     **INSTALL_SUBCOMMANDS,
-    **PACKAGE_SUBCOMMANDS,
     **AUTHOR_SUBCOMMANDS,
 }

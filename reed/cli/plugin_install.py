@@ -1,210 +1,40 @@
-"""`reed plugin add`, `upgrade` and `remove`."""
+"""The syntax of `reed plugin add`, `upgrade`, `remove` and `pack`. What they do is imported when they are used."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reed.cli.consent import YES, require, require_terminal, show_lines
-from reed.cli.output import Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
-from reed.errors import ReedError
 
 if TYPE_CHECKING:
-    from reed.cli.plugin_site import PluginSite
-    from reed.plugin_packages.request import Request
-    from reed.plugin_packages.source import Package
-    from reed.supervision.installation import Staging, Target
+    from reed.cli.output import Output
 
 
 def add(args: Args, output: Output) -> int:
-    from reed.cli.plugin_site import PluginSite
-    from reed.plugin_packages.request import request_of
-    from reed.plugin_packages.source import Kind, copied, find
-    from reed.supervision.installation import Staging
+    from reed.cli.plugin_change import add as run
 
-    if not args.has("--dry-run"):
-        require_terminal(args, output)
-    site = PluginSite(args)
-    source = find(args.arg("PLUGIN"), site.config.plugin_dirs)
-    with Staging(site.folder if source.kind is not Kind.IN_PLACE else source.path.parent) as staging:
-        package = copied(source, staging.new)
-        name, request = package.name, request_of(package.manifest, package.type)
-        _check_new(site, source.path if source.kind is Kind.IN_PLACE else None, package)
-        groups = sorted({"admin", *args.texts("--group")})
-        line = site.new_line(package, request, groups, auto_start=args.has("--start"))
-        _show_request(output, package, request, f"{source.kind}: {source.path}", groups)
-        result: dict[str, Any] = {
-            "name": name,
-            "version": package.manifest.version,
-            "type": package.type.name,
-            "source": str(source.kind),
-            "asks_for": request.as_json(),
-            "row": line,
-        }
-        if args.has("--dry-run"):
-            output.show({**result, "result": "not added"}, "nothing was changed (--dry-run)", request.lines())
-            return 0
-        require(args, output, f"Add {name}, with these permissions?")
-        target = staging.present(name, site.registry)._replace(row=line)
-        if source.kind is not Kind.IN_PLACE:
-            target = staging.target(name, site.registry, line)
-        told = _change(site, staging, package, target)
-    place = site.place(name)
-    lines = [f"{name} was added: {place}, row in {site.short(site.registry)}"]
-    lines += [f"{name} is running" if told == "started" else f"next: {_next(site, package, told)}"]
-    output.done("\n".join(lines), {**result, "folder": str(place), "result": told or "added"})
-    return 0
-
-
-def _check_new(site: PluginSite, in_place: object, package: Package) -> None:
-    row = site.row(package.name)
-    if row is not None:
-        hint = f"`reed plugin upgrade {package.name}` replaces it by another version"
-        raise ReedError(f"{package.name} has a row already: {site.short(site.registry)}:{row.line}", hint=hint)
-    place = site.folder / package.name
-    if in_place is None and place.exists():
-        hint = f"`reed plugin add {package.name}` adds it as it is; to replace it, remove the folder first"
-        raise ReedError(f"{site.short(place)} exists already", hint=hint)
-
-
-def _show_request(output: Output, package: Package, request: Request, origin: str, groups: list[str]) -> None:
-    found = package.manifest
-    output.info(f"{found.name} {found.version} ({package.type.name}, {origin})")
-    if found.description:
-        output.info(found.description)
-    lines = request.lines()
-    output.info("\nIt asks to:" if lines else "\nIt asks for no permissions.")
-    show_lines(output, lines)
-    output.info(f"\nIts actions may be called by members of {', '.join(groups)}.\n")
-
-
-def _next(site: PluginSite, package: Package, told: str) -> str:
-    name = package.name
-    start = f"reed plugin start {name}"
-    if not told:
-        start = "reed start" if site.starts_with_core(name) else f"reed start, then {start}"
-    if not package.entry:
-        return f"build it: (cd {site.place(name)} && cargo build --release), then {start}"
-    return start
+    return run(args, output)
 
 
 def upgrade(args: Args, output: Output) -> int:
-    from reed.cli.plugin_site import PluginSite
-    from reed.plugin_packages.request import added, dropped, granted_after, request_of
-    from reed.plugin_packages.source import Kind, copied, find
-    from reed.supervision.installation import Staging
-    from reed.supervision.registry_edit import changed_line, find_line
+    from reed.cli.plugin_change import upgrade as run
 
-    site = PluginSite(args)
-    source = find(args.arg("PLUGIN"), site.config.plugin_dirs, new_version=True)
-    if source.kind is Kind.IN_PLACE:
-        raise ReedError(f"{source.path} is the installed plugin", hint="`reed plugin reload` applies its changes")
-    with Staging(site.upgrade_folder(source.path)) as staging:
-        package = copied(source, staging.new)
-        name, request = package.name, request_of(package.manifest, package.type)
-        row = site.row(name)
-        if row is None:
-            raise ReedError(f"{name} has no row in {site.short(site.registry)}", hint="`reed plugin add` adds it")
-        old = site.installed(name)
-        result: dict[str, Any] = {"name": name, "before": row.version, "version": package.manifest.version}
-        if old is not None and site.is_current(package, old, row):
-            output.done(f"{name} {row.version} is up to date", {**result, "result": "unchanged"})
-            return 0
-        before = request_of(old.manifest, old.type) if old else request._replace(permissions=row.required_permissions)
-        if not package.entry and site.is_running(name):
-            hint = f"`cargo build --release` in its folder, or first `reed plugin stop {name}`"
-            raise ReedError(f"{name} {package.manifest.version} is not built", hint=hint)
-        more, less = added(before, request, row.required_permissions), dropped(before, request)
-        output.info(f"{name} {row.version} → {package.manifest.version} ({source.kind}: {source.path})")
-        show_lines(output, more.lines(), "+ ")
-        show_lines(output, less.lines(), "- ")
-        if more.lines():
-            require(args, output, f"Upgrade {name}, which asks for more than before?")
-        line = changed_line(
-            find_line(site.registry.read_bytes(), name),
-            plugin_type=package.type.name,
-            version=package.manifest.version,
-            required_permissions=",".join(sorted(granted_after(before, request, row.required_permissions))),
-        )
-        told = _change(site, staging, package, staging.target(name, site.registry, line))
-    text = "is running" if site.is_running(name) else "will be used by its next start"
-    if not package.entry:
-        text = f"must be built: (cd {site.place(name)} && cargo build --release)"
-    asks = {"added": more.as_json(), "dropped": less.as_json()}
-    output.done(f"{name} {package.manifest.version} {text}", {**result, **asks, "result": told or "upgraded"})
-    return 0
-
-
-def _change(site: PluginSite, staging: Staging, package: Package, target: Target) -> str:
-    """Carry the change out and let a running core apply it; if the plugin fails there, go back and raise ReedError.
-
-    Returns what the core did: added, started, renewed or updated; "" if no core runs.
-    """
-    name = package.name
-    site.check_line(name, target.row)
-    before, ran = staging.present(name, site.registry), site.is_running(name)
-
-    def go_back() -> None:
-        staging.decide(before)
-        with suppress(ReedError):
-            site.reload(name)
-        staging.finish()
-
-    try:
-        staging.decide(target)
-        told, reason = site.reload(name)
-    except BaseException:
-        go_back()
-        raise
-    if told == "failed" and package.entry:
-        go_back()
-        if ran and not site.is_running(name):
-            site.start(name)
-        raise ReedError(
-            f"{reason.removesuffix('; the old version keeps running')}",
-            hint="the old version keeps running" if ran else "nothing was changed",
-        )
-    staging.finish()
-    return told
+    return run(args, output)
 
 
 def remove(args: Args, output: Output) -> int:
-    from reed.cli.plugin_site import PluginSite
-    from reed.errors import nearest
-    from reed.supervision.installation import Staging
+    from reed.cli.plugin_change import remove as run
 
-    require_terminal(args, output)
-    site, name = PluginSite(args), args.arg("NAME")
-    folder = None if args.has("--keep-folder") else site.own_folder(name)
-    row = site.row(name)
-    if row is None and folder is None:
-        hint = nearest(name, site.names()) or "`reed plugin list` shows all"
-        raise ReedError(f"no plugin {name!r} in {site.short(site.registry)}", hint=hint)
-    data, purge = site.data_of(name), args.has("--purge")
-    goes = [f"its row in {site.short(site.registry)}"] if row else []
-    goes += [f"{site.short(folder)} with everything in it"] if folder else []
-    goes += [site.short(path) for path in data if purge]
-    output.info(f"{name}: this deletes {', '.join(goes)}")
-    if data and not purge:
-        output.info(f"kept: {', '.join(site.short(path) for path in data)} (--purge deletes it)")
-    require(args, output, f"Remove {name}?")
-    site.stop(name)
-    with Staging(folder.parent if folder else site.folder) as staging:
-        target = staging.present(name, site.registry)
-        staging.decide(target._replace(row="", folder=0 if folder else None))
-        try:
-            site.reload(name)
-        except ReedError as error:
-            print_error(f"the running core was not told: {error}")
-        staging.finish()
-    if purge:
-        site.purge(data)
-    value = {"name": name, "folder": str(folder or ""), "purged": [str(path) for path in data if purge]}
-    output.done(f"{name} was removed", {**value, "result": "removed"})
-    return 0
+    return run(args, output)
 
 
+def pack(args: Args, output: Output) -> int:
+    from reed.cli.plugin_package import pack as run
+
+    return run(args, output)
+
+
+_YES = Option("--yes", help="do not ask", short="-y")
 _SITE = (CONFIG, REGISTRY, PLUGIN_DIR)
 INSTALL_SUBCOMMANDS = {
     "plugin add": Subcommand(
@@ -212,7 +42,7 @@ INSTALL_SUBCOMMANDS = {
         "PLUGIN",
         "Show what a plugin asks for, ask, and add it: its folder and its row",
         (
-            YES,
+            _YES,
             Option("--start", help="start it now, and whenever the core starts"),
             Option("--group", "NAME", "a group of reed.yaml whose users may call it, besides admins", many=True),
             Option("--dry-run", help="show what it asks for, and change nothing"),
@@ -230,7 +60,7 @@ Without a terminal --yes is required. If --start is given and the plugin does no
         upgrade,
         "PLUGIN",
         "Replace a plugin by another version; asks if it wants more than before",
-        (YES, *_SITE),
+        (_YES, *_SITE),
         """
 PLUGIN is the name of a bundled plugin, a folder (./NAME) or an archive. A running plugin is replaced without losing a
 call. If the new version does not start, the old one stays, with its row.""",
@@ -240,10 +70,23 @@ call. If the new version does not start, the old one stays, with its row.""",
         "NAME",
         "Stop a plugin and remove its row and its folder; what it has stored is kept",
         (
-            YES,
+            _YES,
             Option("--keep-folder", help="remove only its row"),
             Option("--purge", help="also delete its data folder and its log"),
             *_SITE,
         ),
+    ),
+    "plugin pack": Subcommand(
+        pack,
+        "FOLDER",
+        "Write a plugin's folder to an archive, and print its SHA-256",
+        (
+            Option("--output", "F", "the archive (NAME-VERSION.tar.gz; - is standard output)"),
+            CONFIG,
+            PLUGIN_DIR,
+        ),
+        """
+The same files give the same bytes. Version control, caches and build folders are left out, except for the program that
+the core runs. `reed plugin add FILE.tar.gz` adds the plugin, here or elsewhere. FOLDER may also be a plugin's name.""",
     ),
 }

@@ -1,4 +1,4 @@
-"""`reed plugin pack`, and `reed plugin list --available`."""
+"""What `reed plugin pack` and `reed plugin list --available` do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from reed.cli.output import Column, Output, print_error
-from reed.cli.parse import CONFIG, PLUGIN_DIR, Args, Option, Subcommand
+from reed.cli.parse import Args
 from reed.figures import plural, size
 
 
@@ -95,18 +95,3 @@ _AVAILABLE = (
     Column("ASKS FOR", "request", ", ".join, shrink=2),
     Column("DESCRIPTION", "description", shrink=1),
 )
-PACKAGE_SUBCOMMANDS = {
-    "plugin pack": Subcommand(
-        pack,
-        "FOLDER",
-        "Write a plugin's folder to an archive, and print its SHA-256",
-        (
-            Option("--output", "F", "the archive (NAME-VERSION.tar.gz; - is standard output)"),
-            CONFIG,
-            PLUGIN_DIR,
-        ),
-        """
-The same files give the same bytes. Version control, caches and build folders are left out, except for the program that
-the core runs. `reed plugin add FILE.tar.gz` adds the plugin, here or elsewhere. FOLDER may also be a plugin's name.""",
-    ),
-}

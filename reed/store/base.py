@@ -95,7 +95,7 @@ class Store(Protocol):
 
     @property
     def fsync_seconds(self) -> float:
-        """Of commits."""
+        """Time that commits waited for the disk."""
 
     # Snippets. `content`, stored byte for byte, and `patch` are JSON.
 
@@ -238,7 +238,7 @@ class Store(Protocol):
         """Events up to this one are delivered. A crash before they are deleted repeats them."""
 
     def drop_events(self, subscriber: str) -> None:
-        """Those that wait."""
+        """Discard those that wait."""
 
     def events_waiting(self) -> Mapping[str, int]:
         """By subscriber."""
@@ -249,7 +249,7 @@ class Store(Protocol):
     # The turn.
 
     def work(self, until: float) -> bool:
-        """Until about `until` (monotonic); True while some is left."""
+        """Run slices until about `until` (monotonic); True while some are left."""
 
     def commit(self) -> None:
         """Put the writes of this turn on the disk, then call `done` or `failed`."""
@@ -261,4 +261,4 @@ class Store(Protocol):
         """For SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
 
     def close(self) -> None:
-        """Commit first; unfinished reads get no answer."""
+        """Commit, and close; unfinished reads get no answer."""

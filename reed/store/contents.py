@@ -204,7 +204,7 @@ def explain_content(name: str, definition: bytes, text: bytes) -> str:
 
 
 def try_type(name: str, definition: bytes) -> tuple[bytes, tuple[Any, ...] | None]:
-    """See `outline_of`. Samples are validated too, so a schema that takes too long meets the deadline."""
+    """Gives its outline and cost. Validates samples, so that a schema that never ends meets the deadline."""
     schema = _type(name, definition).schema
     if schema is not None:
         for probe in _probes():

@@ -76,7 +76,7 @@ class Side(Protocol):
         """The next page by child and parent, beyond `after`."""
 
     def changes(self) -> Iterator[Change]:
-        """In order."""
+        """In the order of their ids."""
 
     def lost(self) -> dict[str, int]:
         """Events lost by each subscriber, which has not heard of it."""
@@ -156,7 +156,6 @@ class WaitingEvents(NamedTuple):
 
 
 def waiting_events(changes: Iterable[Change]) -> dict[str, WaitingEvents]:
-    """By subscriber."""
     kinds: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     for change in changes:
@@ -281,7 +280,7 @@ def _copy_types(source: Side, target: Side, copied: Copied) -> None:
 
 
 def _delete_bonds(source: Side, target: Side, copied: Copied) -> None:
-    """So that snippets can be deleted."""
+    """First, so that snippets can be deleted."""
     batch: list[Bond] = []
     for bond, other in _bond_pairs(source, target):
         if other is not None and bond != other:

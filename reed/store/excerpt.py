@@ -110,7 +110,6 @@ def _is_edge(text: str, at: int) -> bool:
 
 
 def _words(text: str, at: int) -> str:
-    """Those around a position, "…" for omitted ones."""
     room = _MAX_WORD * (_BEFORE + _AFTER)
     before = text[max(0, at - room) : at].split()
     if before and at and not text[at - 1].isspace():

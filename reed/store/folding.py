@@ -95,7 +95,6 @@ def _pairs(run: re.Match[str]) -> str:
 
 
 def last_run(folded: str) -> str:
-    """The unspaced run at the end, or ""."""
     run = _LAST_RUN.search(folded)
     return run[1] if run is not None else ""
 

@@ -48,12 +48,12 @@ class Ids:
         self.reserve(sequence_in(snippet_id))
 
     def reserve(self, sequence: int) -> None:
-        """Give only numbers above this one, of a restored snippet."""
+        """A restored snippet has this number."""
         self.last = max(self.last, sequence)
 
 
 def sequence_of(snippet_id: str) -> int | None:
-    """None: it is no UUID in lower case."""
+    """None unless it is a UUID in lower case."""
     if _UUID.fullmatch(snippet_id) is None:
         return None
     milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
@@ -67,7 +67,6 @@ def sequence_in(stored_id: str) -> int:
 
 
 def time_in(stored_id: str) -> int:
-    """In Unix microseconds."""
     return (sequence_in(stored_id) >> 12) * 1000
 
 
@@ -82,7 +81,7 @@ def sequence_range(prefix: str) -> tuple[int, int] | None:
 
 
 def id_range(prefix: str) -> tuple[str, str] | None:
-    """As `sequence_range`, of ids."""
+    """The same, as ids."""
     first, last = prefix + _LOWEST[len(prefix) :], prefix + _HIGHEST[len(prefix) :]
     is_prefix = len(prefix) >= _MIN_PREFIX and None not in {sequence_of(first), sequence_of(last)}
     return (first, last) if is_prefix else None

@@ -30,7 +30,6 @@ class Term(NamedTuple):
 
     @property
     def phrase(self) -> str:
-        """As the index has it."""
         return segment(self.text, is_open=True)
 
     @property

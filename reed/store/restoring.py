@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 def checked(record: Record) -> Record:
-    """With its id in lower case. Raises Invalid for what no store can hold."""
+    """Its id in lower case. Raises Invalid for what no store can hold."""
     record = record._replace(id=record.id.lower(), content=bytes(record.content))
     hint = "create the snippet instead: it gets a new id"
     if not is_uuid_7(record.id):

@@ -41,7 +41,7 @@ class Schema:
 
     @classmethod
     def for_workers(cls, cost: Cost) -> Schema:
-        """One that this process has not read."""
+        """Stands for one that only workers read."""
         schema = cls.__new__(cls)
         schema.cost, schema.is_compiled = cost, False
         return schema
@@ -65,7 +65,7 @@ class Schema:
             raise self._refused(f": {_short(str(error))}") from None
 
     def compile_for_loop(self) -> None:
-        """Unless a worker must. Raises Invalid."""
+        """Does nothing if a worker must. Raises Invalid."""
         if not self.cost.is_bounded:
             return
         import jsonschema_rs
@@ -79,7 +79,7 @@ class Schema:
             return
 
     def problems(self, content: Json, nodes: int = 0) -> str:
-        """Of a content that is not valid; only the first if there may be many."""
+        """What is wrong; only the first problem if there may be many."""
         import jsonschema_rs
 
         assert self._validator is not None
@@ -114,7 +114,6 @@ def _problem(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _path(error: jsonschema_rs.ValidationError) -> str:
-    """In the value: `.keywords[1]`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
 
 

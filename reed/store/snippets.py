@@ -49,12 +49,11 @@ def cannot_be_unique(field: str, shown: str, first: str, second: str) -> Conflic
 
 
 def not_found(ref: str, names: Iterable[str]) -> NotFound:
-    """`names` may be meant."""
+    """`names`: some that may be meant."""
     return NotFound(f"no snippet {ref!r}", hint=nearest(ref, names) or "`reed snippet list` shows what there is")
 
 
 def label_of(record: Record) -> str:
-    """In a message."""
     return record.semantic_name or record.id
 
 

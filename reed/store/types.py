@@ -48,7 +48,6 @@ class Type(NamedTuple):
 
     @property
     def fields(self) -> list[str]:
-        """That it indexes."""
         return sorted(self.indexed | self.unique)
 
     def check(self, content: dict[str, Json]) -> None:
@@ -61,7 +60,7 @@ class Type(NamedTuple):
         return Invalid(f"the content does not fit its type {self.name!r}: {problems}", hint=hint)
 
     def check_child(self, child_type: str) -> None:
-        """Raises Invalid unless it may have such children."""
+        """Raises Invalid unless its snippets may have such children."""
         if self.composed_of is not None and child_type not in self.composed_of:
             allowed = ", ".join(sorted(self.composed_of)) or "none"
             raise Invalid(
@@ -126,7 +125,7 @@ class TypeCatalog:
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
 
     def columns(self) -> set[int]:
-        """Of the search index, that any type uses."""
+        """Columns of the search index that any type uses."""
         return {column for type_ in self for _, column in type_.columns}
 
     def __iter__(self) -> Iterator[Type]:
@@ -160,7 +159,7 @@ def check_definition(name: str, definition: bytes) -> None:
 
 
 def not_tried(name: str, error: CallError) -> CallError:
-    """One that takes too long is refused for good."""
+    """A definition that takes too long is refused for good."""
     if error.error_code not in {JobTimeout.error_code, JobMemory.error_code}:
         return error
     return Invalid(
@@ -232,7 +231,7 @@ def from_outline(name: str, definition: bytes, outline: bytes, cost: Cost | None
 
 
 def columns_of(definition: bytes) -> Columns:
-    """Of a stored definition."""
+    """The searchable fields of a stored definition."""
     searchable = json.loads(definition).get("searchable", {})
     return tuple((field, nearest_column(weight)) for field, weight in searchable.items())
 

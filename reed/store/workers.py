@@ -29,7 +29,7 @@ THE_STORE = Origin("the store")
 
 
 class Deadline(NamedTuple):
-    """Of processor time; `patience` times as long by the clock: workers have low priority."""
+    """Processor time of a job; by the clock it has `patience` times as long, since workers have low priority."""
 
     seconds: float
     setting: str  # of reed.yaml, that changes it
@@ -63,8 +63,7 @@ class Workers(Protocol):
     def over_budget(self) -> bool:
         """This turn has taken its time: what is left goes to `call_soon`."""
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """In the next turn."""
+    def call_soon(self, callback: Callable[[], None]) -> None: ...
 
 
 class InlineWorkers:
@@ -128,7 +127,7 @@ class OrderedJobs:
         return not self._away
 
     def when_back(self, done: Callable[[], None]) -> None:
-        """When the jobs that are away, and what waits for them, have been carried on with."""
+        """Call it when the jobs that are away, and what waits for them, are done."""
         left = len(self._away)
 
         def back() -> None:
@@ -146,7 +145,7 @@ class OrderedJobs:
         return bool(self._away) and origin in self._away
 
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-        """Now, or when the jobs of this origin are back."""
+        """Begin now, or when the jobs of this origin are back."""
         if self._away and origin in self._away:
             self._away[origin].append(partial(run, begin, failed))
         else:
@@ -160,7 +159,7 @@ class OrderedJobs:
         failed: Callable[[CallError], None],
         origin: Origin,
     ) -> None:
-        """From an operation that was begun `in_order`."""
+        """Only from an operation that was begun `in_order`."""
         back = self.leave(origin, failed)
         self._workers.submit(
             kind,

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -99,9 +98,7 @@ def recover(plugin_dirs: Iterable[Path], registry: Path) -> Iterator[str]:
 
 def _finish_dead(folder: Path, registry: Path) -> Iterator[str]:
     if os.lstat(folder).st_uid not in {0, os.geteuid()}:
-        raise ReedError(
-            "it belongs to another user", hint="run `reed plugin list --available` as that user, or delete it"
-        )
+        raise ReedError("it belongs to another user", hint="run `reed serve --check` as that user, or delete it")
     target = _read_journal(folder)
     if target is not None:
         if target.registry != str(registry):
@@ -127,7 +124,7 @@ def _place(inode: int, place: Path, folder: Path) -> None:
     present = _inode(place)
     if present == inode:
         return
-    spare = folder / secrets.token_hex(8)
+    spare = folder / os.urandom(8).hex()
     if not inode:
         os.rename(place, spare)
     else:
@@ -201,7 +198,7 @@ def _staged(plugin_dir: Path) -> list[Path]:
 def _locked(plugin_dir: Path) -> tuple[Path, int]:
     """A new folder. `recover` may have deleted it before it was locked; then another one."""
     while True:
-        folder = plugin_dir / f"{_PREFIX}{secrets.token_hex(8)}"
+        folder = plugin_dir / f"{_PREFIX}{os.urandom(8).hex()}"
         folder.mkdir(mode=0o700)
         lock = _lock(folder)
         if lock is not None and folder.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 
@@ -31,6 +30,8 @@ def row_line(
 
 def changed_line(line: str, **columns: str) -> str:
     """`line` with other values in some columns, such as version="1.1.0"."""
+    import csv  # the only place that needs it
+
     (fields,) = csv.reader([line])
     return _line([columns.get(column, text) for column, text in zip(COLUMNS, fields, strict=True)])
 

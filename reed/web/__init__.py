@@ -18,6 +18,7 @@
     exact_json   JSON whose numbers keep their digits, JSON Pointers
     forms        a form from a JSON Schema and back;  form_schema: its controls;  form_errors: errors at fields
     differences  two versions of a content, value by value, and merge patches
+    definitions  the types of content, for people who may read them or not
     arrangement  moves of bonds in a tree
     marks        words of a query in an excerpt;  titles: a line that tells a snippet from others
     pages/       a module for each entry of the navigation: ROUTES, and NAVIGATION = (title, path)

@@ -24,7 +24,7 @@ MAX_KEYS_SHOWN = 300  # of the content itself
 MAX_OPTIONS = 200
 MAX_LINE = 120  # characters; a longer text gets several lines
 _MAX_REFS = 20
-_LONG_NAMES = frozenset({"body", "content", "text", "markdown", "html"})
+_LONG_NAMES = frozenset({"body", "content", "markdown", "html"})
 # HTML cannot carry these; in JSON they are escaped.
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _COMBINED = ("anyOf", "oneOf", "allOf")

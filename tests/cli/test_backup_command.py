@@ -116,7 +116,7 @@ def test_what_is_restored_is_what_was_there(core, other, tmp_path) -> None:
     assert (made["snippets"], made["types"], made["bonds"], made["events"]) == (2, 1, 1, waiting)
     assert waiting == 2
     assert members(file) == ["plugin-registry.csv", "content.db", "manifest.json"]
-    assert file.stat().st_mode & 0o077 in (0o044, 0)
+    assert file.stat().st_mode & 0o777 == 0o600
     restored = json.loads(other.reed("backup", "restore", str(file), "--json").stdout)
     assert (restored["snippets"], restored["replaced"]) == (2, "")
     other.start()

@@ -43,6 +43,8 @@ def test_completion_offers_plugins_actions_and_signals(offered, on_site, site_fo
     shutil.copytree(seo, site_folder / "plugins/simple-seo")
     assert on_site("plugin", "reload").code == 0
     assert "simple-seo" in offered("plugin", "start", "")
+    assert offered("plugin", "add", "back") == ["backup"]
+    assert offered("plugin", "upgrade", "./") == []  # the shell offers files
     assert offered("plugin", "send", "simple-seo", "v") == ["validate"]
     assert offered("plugin", "signal", "simple-seo", "wa") == ["wake"]
     assert offered("plugin", "signal", "--all", "wa") == ["wake"]

@@ -18,7 +18,15 @@ from reed.store.sqlite.side import SqliteSide
 from .conftest import ENVIRON
 
 SEO = Path(__file__).parents[2] / "contrib/plugins/simple-seo"
-STREAMS = {"export", "monitor", "top", "serve", "logs", "plugin logs"}  # print one document per line, or do not end
+STREAMS = {
+    "export",
+    "monitor",
+    "top",
+    "serve",
+    "web",
+    "logs",
+    "plugin logs",
+}  # print one document per line, or do not end
 SITE = ["--registry", "{site}/plugin-registry.csv", "--plugin-dir", "{site}/plugins"]
 
 # Successful commands, in this order on one core.
@@ -60,7 +68,9 @@ SUCCESSES = [
     ["plugin", "test", "new-lua-plugin", "--plugin-dir", "plugins"],
     ["snippet", "delete", "about"],
     ["status"],
+    ["metrics"],
     ["config", "show"],
+    ["doctor"],
     ["init", "another"],
     ["import", "plain.jsonl", "--type", "page"],
     ["store", "migrate", "sqlite:other"],

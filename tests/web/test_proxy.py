@@ -8,6 +8,8 @@ import socket
 
 import pytest
 
+from reed.client import Client
+
 from .conftest import Browse, WebProcess
 
 PERMISSIONS = {"editor": ["snippet_read", "system_stats"], "guest": []}
@@ -47,6 +49,24 @@ def test_a_user_has_the_permissions_of_the_group(core, start):
     assert unknown.status == 404
     assert "no group" in unknown.text
     assert "editor, guest" in unknown.text
+
+
+def test_a_user_who_may_only_read_snippets_reads_them_and_keeps_what_was_typed(core, start):
+    with Client(core.socket_path) as client:
+        client.registry_define("page", {"schema": {"type": "object"}})
+        path = f"/content/snippets/{client.snippet_create('page', 'home', {'title': 'T'})}"
+    client = Browse(start("--trusted-proxy", "127.0.0.1", "--group", "editor").port)
+    for page in ("/content", path, f"{path}/json", f"{path}/delete"):
+        answer = client.get(page, X_User="anna")
+        assert answer.status == 200, answer.text
+        assert "home" in answer.text
+    client.cookie = answer.headers.get("Set-Cookie", client.cookie).partition(";")[0]
+    client.csrf = client.get(path, X_User="anna").csrf
+    fields = {"base": '{"title":"T"}', "version": "1", "type": "page", "/title": "Typed by Anna"}
+    answer = client.post(path, fields, X_User="anna")
+    assert answer.status == 403
+    assert "snippet_write" in answer.text
+    assert 'value="Typed by Anna"' in answer.text
 
 
 def test_users_do_not_share_sessions(start):

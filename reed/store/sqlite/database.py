@@ -138,7 +138,6 @@ class Database:
         return self._guard.is_wal_complete
 
     def file_problem(self, *, quick: bool = False) -> CallError | None:
-        """Why writes must be refused."""
         problem = self._guard.problem(quick=quick)
         if self._is_lost != (problem is not None):
             self._is_lost = not self._is_lost
@@ -161,23 +160,21 @@ class Database:
         return sizes
 
     def truncate_wal(self) -> None:
-        """The remedy for a full disk."""
+        """Copy the log into the file: the remedy for a full disk."""
         with suppress(sqlite3.Error):  # the file has no room either
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def truncate_wal_of_lost_file(self) -> None:
-        """Wherever it is: SQLite would apply a log left behind to another file."""
+        """Wherever the file is: SQLite would apply a log left behind to another one."""
         if self._guard.is_wal_complete:
             self.truncate_wal()
 
     @property
     def wal_frames(self) -> int:
-        """In the log."""
         return self._guard.frames
 
     @property
     def uncopied_frames(self) -> int:
-        """Not in the file yet."""
         return self._guard.uncopied_frames
 
     def error(self, error: sqlite3.Error | MemoryError) -> CallError:
@@ -278,6 +275,5 @@ def _cannot_open(path: str, error: OSError, hint: str) -> StoreFailed:
 
 
 def label(connection: sqlite3.Connection, sequence: int) -> str:
-    """In a message."""
     name, snippet_id = connection.execute("SELECT name, id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
     return str(name or snippet_id)

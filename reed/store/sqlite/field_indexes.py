@@ -144,7 +144,6 @@ class FieldIndexes:
             self._writer.execute("DELETE FROM field_entries WHERE sequence = ? AND index_id = ?", (sequence, index_id))
 
     def _compare_with_build(self, entry: Entry, sequence: int) -> None:
-        """A repeated value makes the definition fail."""
         build = next(build for build in self._builds if entry.field_index in build.indexes)
         build.conflict = build.conflict or self._duplicate(entry, sequence)
 
@@ -178,7 +177,6 @@ class FieldIndexes:
         return bool(self._missing(type_)) and self._last_of(type_.name) is not None
 
     def build(self, type_: Type, apply: Callable[[], None], failed: Failed) -> None:
-        """In slices; then call `apply`, or `failed`."""
         self._transaction.begin()
         indexes = self._insert(type_, is_ready=False)
         self._builds.append(_Build(type_, indexes, apply, failed, self._last_of(type_.name) or 0))
@@ -205,7 +203,6 @@ class FieldIndexes:
         self._load()
 
     def deleted(self, type_name: str) -> None:
-        """The type was deleted: so are its indexes."""
         self._transaction.begin()
         self._writer.execute("UPDATE field_indexes SET is_ready = 0 WHERE type = ?", (type_name,))
         self._load()
@@ -345,7 +342,6 @@ def _entries(indexes: Iterable[FieldIndex], values: dict[str, FieldValue]) -> li
 
 
 def _unique_by_field(type_: Type) -> dict[str, bool]:
-    """Of each indexed field."""
     return {field: field in type_.unique for field in sorted(type_.indexed | type_.unique)}
 
 
@@ -353,7 +349,7 @@ def _unique_by_field(type_: Type) -> dict[str, bool]:
 
 
 def read_field_values(source: Source, type_name: str, names: list[str], after: int, end: int) -> tuple[list[Row], bool]:
-    """Of some snippets beyond `after`; are they the last ones?"""
+    """Rows beyond `after`; True if they are the last."""
     until = time.monotonic() + _READ_SECONDS
     found: list[Row] = []
     with snapshot(source) as connection:

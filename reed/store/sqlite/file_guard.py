@@ -71,17 +71,15 @@ class FileGuard:
 
     @property
     def frames(self) -> int:
-        """In the log."""
         return int(_FRAMES.unpack_from(self._counts)[0]) if self._identities else 0
 
     @property
     def uncopied_frames(self) -> int:
-        """Not in the file yet."""
         return self.frames - int(_COPIED.unpack_from(self._counts)[0]) if self._identities else 0
 
     @property
     def is_wal_complete(self) -> bool:
-        """Has the open log all its frames?"""
+        """Has the open log as many frames as the wal-index counts?"""
         if not self._identities:
             return True
         frames = self.frames

@@ -29,7 +29,7 @@ _SCAN = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER B
 
 
 class Entries(NamedTuple):
-    """Of one index, that satisfy its condition."""
+    """Of one index, with a certain value."""
 
     size: int
     index_id: int

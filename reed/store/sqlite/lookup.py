@@ -74,7 +74,6 @@ class Lookup:
             yield row
 
     def _by_prefix(self, prefix: str) -> Any:
-        """The row of the only snippet with it."""
         bounds = sequence_range(prefix)
         if bounds is None:
             return None

@@ -116,7 +116,6 @@ class Outbox:
         return bool(self._to_trim or self._dropped) and not self._is_paused
 
     def work(self) -> None:
-        """Delete some rows."""
         if not self._transaction.is_open:
             self._transaction.begin_unsynced()
         self._is_changed = True

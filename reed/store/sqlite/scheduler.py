@@ -34,7 +34,13 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return self._checkpoints.has_work or self._outbox.has_work or any(part.has_work for part in self._parts)
+        return self._checkpoints.has_work or self._outbox.has_work or self._next() is not None
+
+    def _next(self) -> SearchIndex | FieldIndexes | Bonds | None:
+        for part in self._parts:
+            if part.has_work:
+                return part
+        return None
 
     def work(self, until: float) -> None:
         if self._checkpoints.has_work:
@@ -44,7 +50,7 @@ class Scheduler:
         try:
             if self._outbox.has_work:
                 self._outbox.work()
-            part = next((part for part in self._parts if part.has_work), None)
+            part = self._next()
             if part is not None:
                 self._parts.remove(part)
                 self._parts.append(part)

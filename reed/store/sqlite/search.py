@@ -77,5 +77,4 @@ def search(
 
 
 def _only(column: int) -> str:
-    """Arguments of bm25."""
     return ", ".join("1" if number == column else "0" for number in range(len(WEIGHTS)))

@@ -96,7 +96,7 @@ class SearchIndex:
         self._touch(1)
 
     def changed(self, sequence: int) -> None:
-        """Or deleted, restored, to be indexed again."""
+        """Also if it was deleted, restored, or is to be indexed again."""
         self._transaction.begin()
         self._last_mark += 1
         # A new mark: the indexer may be beyond an earlier one.
@@ -105,18 +105,16 @@ class SearchIndex:
         self._touch(1)
 
     def redefined(self, new: Type, old: Type | None, count: int) -> None:
-        """`count`: see `reindex`."""
         if old is not None and sorted(old.columns) != sorted(new.columns):
             (first,) = self._writer.execute("SELECT min(sequence) FROM snippets WHERE type = ?", (new.name,)).fetchone()
             if first is not None:
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:
-        """Everything; `count`: the number of snippets."""
+        """`count`: the number of snippets."""
         self._go_back(0, count)
 
     def _go_back(self, after: int, count: int) -> None:
-        """To index again what lies beyond `after`."""
         self._transaction.begin()
         if self._progress.generation != self._generation:  # the indexer has not gone back yet
             (earlier,) = self._writer.execute("SELECT after FROM reindex").fetchone()
@@ -160,7 +158,7 @@ class SearchIndex:
     # Searches.
 
     def when_caught_up(self, ready: Ready) -> None:
-        """When everything committed by now is indexed, or with an error."""
+        """Call it when everything committed by now is indexed, or with an error."""
         if self._has(self._committed):
             ready(None)
         else:

@@ -74,7 +74,6 @@ class Snippets:
         return record  # most records of an import are not read soon
 
     def replace(self, old: Record, content: Content, name: str | None = None) -> Record:
-        """`old`: the current record."""
         if name is not None:
             self._check_name(name, old.id)
             old = old._replace(semantic_name=name)
@@ -105,7 +104,6 @@ class Snippets:
                 raise name_in_use(name, str(holder))
 
     def delete(self, record: Record) -> None:
-        """It has no bonds."""
         self._transaction.begin()
         sequence = sequence_in(record.id)
         self._writer.execute("DELETE FROM snippets WHERE sequence = ?", (sequence,))
@@ -125,7 +123,6 @@ class Snippets:
         return plan
 
     def restore(self, plan: restoring.Plan, content: Content) -> None:
-        """`plan`: of this turn."""
         record, old = plan.record, plan.old
         sequence = sequence_in(record.id)
         entries = self._fields.check(record.snippet_type, sequence, content)

@@ -29,14 +29,12 @@ _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, faile
 
 
 class Part(Protocol):
-    """What memory has of the file."""
+    """Keeps in memory what the file has."""
 
     def settle(self, committed: bool) -> None: ...
 
 
 class RowCount:
-    """Of a table."""
-
     def __init__(self, transaction: Transaction, table: str) -> None:
         self.value: int = transaction.writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
         self._committed = self.value
@@ -90,7 +88,7 @@ class Transaction:
         self._parts.append(part)
 
     def begin(self, size: int = 0) -> None:
-        """For a write of so many bytes of content."""
+        """Open it for a write of `size` bytes of content, unless it is open."""
         if not self.is_open:
             self._open()
         elif not self._is_synced:
@@ -107,7 +105,7 @@ class Transaction:
         return False
 
     def begin_unsynced(self) -> None:
-        """None may be open."""
+        """No transaction may be open; a COMMIT of this one does not wait for the disk."""
         self._set_synced(False)
         self._open()
 
@@ -194,7 +192,11 @@ class Transaction:
             self._is_synced = is_synced
 
     def _settle(self, *, committed: bool) -> list[_Caller]:
-        self._unsettled = [part for part in self._parts if not _try_settle(part, committed)]
+        if committed:  # no part reads the file
+            for part in self._parts:
+                part.settle(committed=True)
+        else:
+            self._unsettled = [part for part in self._parts if not _try_settle(part)]
         callers, self._callers = self._callers, []
         self._bytes, self._has_waited = 0, False
         return callers
@@ -204,17 +206,17 @@ class Transaction:
             callback(error)
 
 
-def _try_settle(part: Part, committed: bool) -> bool:
+def _try_settle(part: Part) -> bool:
     """False: the file cannot be read; to be repeated before the next write."""
     try:
-        part.settle(committed)
+        part.settle(committed=False)
     except (sqlite3.Error, MemoryError):
         return False
     return True
 
 
 def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
-    """All of them, even if one raises: a bug, raised at the end."""
+    """Call all, even if one raises: a bug, raised at the end."""
     bug: Exception | None = None
     for callback, argument in replies:
         try:

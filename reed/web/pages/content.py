@@ -12,6 +12,7 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import Malformed, NotFound
 from reed.web.context import context_of, wants_json
+from reed.web.definitions import type_names
 from reed.web.exact_json import Json, Number, dumps, loads
 from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
@@ -50,7 +51,7 @@ class Found(NamedTuple):
 async def show(request: Request) -> Response:
     web = context_of(request)
     wanted = _filter_of(request)
-    types = await web.ask(request, Client.registry_list)
+    types = await type_names(request)
     problem, found = "", Found([], {})
     try:
         found = await web.ask(request, _find, wanted, _conditions(wanted))

@@ -10,6 +10,7 @@ from reed.client import Client
 from reed.errors import Malformed, ReedError
 from reed.web import form_errors
 from reed.web.context import context_of, field_of, form_of, status_of
+from reed.web.definitions import definition_of, type_names
 from reed.web.exact_json import ABSENT, dumps, loads
 from reed.web.forms import ORIGIN, Field, Problems, content_of, form, rearranged
 from reed.web.pages.snippet import control_id, summary_of, typed
@@ -23,8 +24,7 @@ async def show(request: Request) -> Response:
     given = request.query_params
     snippet_type = given.get("type", "")
     if not snippet_type:
-        types = await context_of(request).ask(request, Client.registry_list)
-        return context_of(request).render(request, "choose-type.html", types=[name for name, _ in types])
+        return context_of(request).render(request, "choose-type.html", types=await type_names(request))
     shown = await _form(request, snippet_type, None)
     if given.get("as") == "json":
         return _page(request, snippet_type, text=dumps(content_of(shown)[0], 2))
@@ -87,8 +87,7 @@ def _placed(shown: Field, error: ReedError) -> Problems:
 
 
 async def _form(request: Request, snippet_type: str, submitted: dict[str, str] | None) -> Field:
-    found = await context_of(request).ask(request, Client.registry_get, snippet_type)
-    return form(loads(bytes(found.definition)), ABSENT, submitted)
+    return form(await definition_of(request, snippet_type), ABSENT, submitted)
 
 
 def _page(

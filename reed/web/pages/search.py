@@ -11,6 +11,7 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import CallError
 from reed.web.context import context_of, status_of
+from reed.web.definitions import type_names
 from reed.web.marks import marked
 from reed.web.titles import title_of
 from reed.wire.search import SearchPage
@@ -25,7 +26,7 @@ async def show(request: Request) -> Response:
     query, snippet_type = given.get("q", ""), given.get("type", "")
     number = given.get("page", "")
     page = min(int(number), MAX_PAGE) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
-    types = await web.ask(request, Client.registry_list)
+    types = await type_names(request)
     found, problem, status = SearchPage(200, 0, []), "", 200
     titles: list[str] = []
     if query.strip():
@@ -40,7 +41,7 @@ async def show(request: Request) -> Response:
         status=status,
         query=query,
         type=snippet_type,
-        types=[name for name, _ in types],
+        types=types,
         total=found.total,
         hits=[(hit, title, marked(hit.excerpt, query)) for hit, title in zip(found.hits, titles, strict=True)],
         begin=page * PAGE_SIZE + 1,

@@ -24,6 +24,7 @@ from reed.errors import CallError, Conflict, Malformed, NotFound, ReedError
 from reed.web import form_errors
 from reed.web.arrangement import Place, bonds_of
 from reed.web.context import Form, context_of, field_of, form_of, status_of
+from reed.web.definitions import definition_of
 from reed.web.differences import patch
 from reed.web.exact_json import Json, dumps, loads, shown
 from reed.web.form_schema import Kind
@@ -56,14 +57,14 @@ async def _show(request: Request, problems: Problems | None = None, status: int 
     draft = Draft(record, loads(bytes(record.content)), record.version)
     if request.url.path.endswith("/json"):
         return await _page(request, draft, "json", text=dumps(draft.base, 2))
-    shown_form = form(await _definition(request, record.snippet_type), draft.base)
+    shown_form = form(await definition_of(request, record.snippet_type), draft.base)
     return await _page(request, draft, "form", shown=shown_form, problems=problems, status=status)
 
 
 async def save_form(request: Request) -> Response:
     sent = form_of(request)
     draft = await _draft(request, sent)
-    definition = await _definition(request, draft.record.snippet_type)
+    definition = await definition_of(request, draft.record.snippet_type)
     submitted, target = typed(sent), ""
     action = sent.get("action", "save")
     if action != "save":
@@ -184,11 +185,6 @@ def summary_of(shown_form: Field | None, problems: Problems) -> list[tuple[str, 
 async def _record(request: Request) -> Record:
     found: Record = await context_of(request).ask(request, Client.snippet_get, request.path_params["id"])
     return found
-
-
-async def _definition(request: Request, snippet_type: str) -> Json:
-    found = await context_of(request).ask(request, Client.registry_get, snippet_type)
-    return loads(bytes(found.definition))
 
 
 async def _draft(request: Request, sent: Form) -> Draft:

@@ -1,0 +1,100 @@
+"""`reed doctor`: is everything here that a core needs? It changes nothing, and works with and without a core.
+
+    machine   kernel, container, limits, sandbox, versions    (doctor_machine)
+    site      settings, core, folders, store, registry        (doctor_site)
+
+A check is a generator of findings. One that cannot be made is a finding itself, and the others are made all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from reed.cli.finding import Finding
+from reed.cli.output import Output, is_coloured, paint
+from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
+from reed.errors import ReedError
+from reed.figures import plural
+from reed.text import safe
+
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def doctor(args: Args, output: Output) -> int:
+    from reed.cli import doctor_machine, doctor_site
+
+    site = doctor_site.Site(args)
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "settings": site.settings,
+        "core": site.core,
+        "kernel": doctor_machine.kernel,
+        "container": lambda: doctor_machine.container(site.pid, site.config),
+        "limits": lambda: doctor_machine.limits(site.pid),
+        "sandbox": lambda: doctor_machine.sandbox(site.config),
+        "versions": lambda: doctor_machine.versions(site.config, site.core_version),
+        "folders": site.folders,
+        "store": site.store,
+        "registry": site.registry,
+    }
+    found = [(section, finding) for section, check in checks.items() for finding in _run(check)]
+    errors, warnings = (sum(each.level == level for _, each in found) for level in ("error", "warning"))
+    rows = [{"section": section, **finding._asdict()} for section, finding in found]
+    if output.is_interactive:
+        _print(found, output)
+        output.info(f"\n{plural(errors, 'error')}, {plural(warnings, 'warning')}")
+    else:
+        value = {"errors": errors, "warnings": warnings, "checks": rows}
+        output.show(value, "", [list(row.values()) for row in rows])
+    return 1 if errors else 0
+
+
+def _run(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        for finding in check():
+            found.append(finding)  # what was found before an error counts
+    except ReedError as error:
+        what = str(error).removesuffix(f"; {error.hint}")
+        found.append(Finding("error", what, "what follows it cannot be checked", error.hint or "see the message"))
+    except OSError as error:
+        from reed.system_calls import describe
+
+        found.append(Finding("warning", describe(error), "this cannot be checked by this user", "run it as root"))
+    return found
+
+
+def _print(found: list[tuple[str, Finding]], output: Output) -> None:
+    last = ""
+    for section, finding in found:
+        if section != last:
+            output.stream.write(f"{chr(10) if last else ''}{section}\n")
+            last = section
+        level = f"{finding.level:8}"
+        shown = paint(level, _COLOURS[finding.level]) if is_coloured(output.stream) else level
+        output.stream.write(f"  {shown} {safe(finding.what)}\n")
+        for text in filter(None, (finding.meaning, finding.fix and f"→ {finding.fix}")):
+            output.stream.write(f"           {safe(text)}\n")
+
+
+SUBCOMMANDS = {
+    "doctor": Subcommand(
+        doctor,
+        "",
+        "Check kernel, container, limits, sandbox, versions, settings, folders, store and registry",
+        (
+            Option("--data-dir", "DIR", "content and logs (REED_DATA_DIR; ./data)"),
+            Option("--store", "S", "sqlite, or postgres:CONNINFO without a password (REED_STORE)"),
+            REGISTRY,
+            PLUGIN_DIR,
+            CONFIG,
+        ),
+        """
+Each line is ok, a warning or an error; below a warning or error stands what it means and what to do. The exit code is 1
+if there is an error. Nothing is changed, and the core may run or not.
+
+  reed doctor
+  reed doctor --json | jq '.checks[] | select(.level != "ok")'
+
+Into a pipe, separated by tabs: section, level, what, meaning, fix.""",
+    ),
+}

@@ -1,0 +1,92 @@
+"""What `reed doctor` says about a data folder's store. It only reads, and leaves no file that was not there.
+
+a core runs             read as any reader, with its log
+none, and no log        read as a file that nobody changes, while a shared lock keeps cores from starting
+none, but a log         left by a killed core: a copy is read, since reading the log would write its index
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from typing import NamedTuple
+from urllib.parse import quote
+
+from reed.store.sqlite.backup import FILE
+from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.sqlite.source import connect, errors_of
+
+MAX_COPIED = 1024 * 1024 * 1024  # bytes of file and log
+_MAX_PROBLEMS = 3
+
+
+class Inspection(NamedTuple):
+    path: str
+    size: int  # bytes
+    log_size: int  # of the log, -wal
+    is_ours: bool
+    schema: int
+    schema_known: int
+    problems: tuple[str, ...]  # of the integrity check
+    snippets: int
+    is_log_unread: bool  # a killed core left a log, and file and log are too large to be copied: nothing was read
+
+
+def library() -> tuple[str, bool]:
+    """The version of SQLite, and whether it has FTS5."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        (has_fts5,) = connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()
+    return sqlite3.sqlite_version, bool(has_fts5)
+
+
+def inspect(folder: str) -> Inspection | None:
+    """None: there is no store. Raises StoreFailed, OSError."""
+    path = os.path.join(folder, FILE)
+    if not os.path.exists(path):
+        return None
+    size = os.path.getsize(path)
+    log_size = os.path.getsize(path + "-wal") if os.path.exists(path + "-wal") else 0
+    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # no core starts meanwhile
+    except BlockingIOError:
+        return _read(path, path, "mode=ro", size, log_size)
+    else:
+        if not log_size:
+            return _read(path, path, "mode=ro&immutable=1", size, log_size)
+        if size + log_size > MAX_COPIED:
+            return Inspection(path, size, log_size, True, len(MIGRATIONS), len(MIGRATIONS), (), 0, is_log_unread=True)
+        with tempfile.TemporaryDirectory(prefix="reed-doctor-") as scratch:
+            copy = os.path.join(scratch, FILE)
+            for suffix in ("", "-wal"):
+                shutil.copyfile(path + suffix, copy + suffix)
+            return _read(copy, path, "mode=rw", size, log_size)
+    finally:
+        os.close(lock)
+
+
+def _read(file: str, name: str, options: str, size: int, log_size: int) -> Inspection:
+    """`name` stands for the file in messages."""
+    with errors_of(name), closing(connect(f"file:{quote(file)}?{options}")) as connection:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        problems: list[str] = []
+        snippets = 0
+        if application_id == APPLICATION_ID:
+            problems = [text for (text,) in connection.execute(f"PRAGMA quick_check({_MAX_PROBLEMS})")]
+            (snippets,) = connection.execute("SELECT count(*) FROM snippets").fetchone()
+    return Inspection(
+        path=name,
+        size=size,
+        log_size=log_size,
+        is_ours=application_id == APPLICATION_ID,
+        schema=schema,
+        schema_known=len(MIGRATIONS),
+        problems=() if problems == ["ok"] else tuple(problems),
+        snippets=snippets,
+        is_log_unread=False,
+    )
