@@ -92,7 +92,7 @@ export PATH
 
 say "the tests, against the installed wheel"
 mkdir "$work/run"
-for part in tests bench contrib setup.cfg README.md SECURITY.md CHANGELOG.md plugin-registry.csv; do
+for part in tests bench contrib setup.cfg pyproject.toml LICENSE README.md SECURITY.md CHANGELOG.md plugin-registry.csv; do
     if [ -e "$work/source/$part" ]; then cp -R "$work/source/$part" "$work/run/"; fi
 done
 rm -rf "$work/source"

@@ -49,7 +49,6 @@ _MAX_OUTPUT = 64 * 1024  # of the check
 def serve(config: Config) -> int:
     """Returns the exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the parent ignored it, the kernel would reap children
-    _open_standard_descriptors()
     handler = LogHandler(config.log_file, config.limits.log_bytes)
     log = _logger(config.log_level, handler)
     _raise_descriptor_limit(log)
@@ -237,13 +236,6 @@ def _logger(level: str, handler: LogHandler) -> logging.Logger:
     log.setLevel(level.upper())
     log.propagate = False
     return log
-
-
-def _open_standard_descriptors() -> None:
-    """After `2>&-` a file that the core opens would become its stderr."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
 
 
 def _return_large_buffers() -> None:

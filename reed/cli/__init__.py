@@ -51,8 +51,8 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code. Errors go to stderr, with --json to stdout."""
-    if sys.stderr is None:  # 2>&-
-        sys.stderr = open("/dev/null", "w")  # noqa: SIM115
+    if sys.stdin is None or sys.stderr is None:
+        _open_standard_descriptors()
     given = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
     if sys.stdout is None:
@@ -84,6 +84,17 @@ def main(argv: list[str] | None = None) -> int:
         _can_write_output()
         gc.freeze()
     return status
+
+
+def _open_standard_descriptors() -> None:
+    """After `2>&-` the next file that is opened would become stderr; libffi, for one, keeps a file open."""
+    import os
+
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def subcommands(noun: str) -> dict[str, Subcommand]:

@@ -19,9 +19,10 @@ def web(args: Args, output: Output) -> int:
         from reed.web import listening, server
         from reed.web.proxy import Proxy
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        package = (error.name or "").partition(".")[0]
+        if package not in _PACKAGES:
             raise
-        raise ReedError(f"reed web requires the package {error.name}", hint="pip install 'reed-cms[web]'") from None
+        raise ReedError(f"reed web requires the package {package}", hint="pip install 'reed-cms[web]'") from None
 
     address, header = args.text("--listen") or _DEFAULT_LISTEN, args.text("--user-header")
     proxy = None

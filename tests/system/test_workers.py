@@ -164,8 +164,7 @@ def test_a_write_that_is_in_a_worker_when_the_core_restarts_is_answered_or_not_b
     thread.join()
     with Client(core.socket_path) as again:
         assert again.snippet_get("long").id == written[0]
-        wait_until(lambda: again.stats()["store"]["unindexed"] == 0, "it was not indexed")
-        assert again.search("long").total == 1
+        wait_until(lambda: again.search("long").total == 1, "it was not indexed, or twice")
     core.no_tracebacks()
 
 

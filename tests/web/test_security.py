@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 from urllib.parse import urlsplit
 
@@ -116,6 +117,22 @@ def test_the_core_goes_and_comes_back(core, web, browse):
     assert away.json["error"]["hint"] == "start it with: reed start"
     core.start()
     assert browse.get("/").status == 200
+
+
+def test_the_core_works_while_the_server_is_flooded_and_after_it_is_killed(core, tmp_path):
+    web = WebProcess(core.runtime_dir, tmp_path)
+    flood = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(200)]
+    for number, each in enumerate(flood):
+        each.sendall(bytes([number]) * 1000)
+    client = core.client()
+    assert client.stats()["pid"] == core.pid
+    web.browse().get("/")
+    web.process.kill()
+    web.end()
+    assert client.stats()["pid"] == core.pid
+    core.no_tracebacks()
+    for each in flood:
+        each.close()
 
 
 def test_a_unix_socket_is_only_for_its_user_and_removed_at_the_end(core, tmp_path):

@@ -5,7 +5,7 @@
     run_index ────────────────┴──▶ content-search.db     search, and in the same transaction how far it has come
 
 Texts that are not plain are folded. A file that is missing, damaged or of another layout is built again. A snippet that
-kills the indexer (too large for its memory) is skipped the next time.
+kills the indexer twice (too large for its memory) is skipped from then on; once may have been a restart of the core.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Indexing:
         self._count += 1
         columns = self._columns.get(type_name or "", ())
         texts: list[str] = []
-        if content is not None and columns and sequence != self._attempt:
+        if content is not None and columns and sequence != -self._attempt:
             if len(content) >= _RISKY:
                 self._note_attempt(sequence)
             texts = texts_by_column(columns, content)
@@ -110,8 +110,8 @@ class _Indexing:
             self._index.execute(_PUT, (sequence, json.dumps(written, ensure_ascii=False), *folded))
 
     def _note_attempt(self, sequence: int) -> None:
-        """The next indexer skips it, if this one dies."""
-        self._index.execute("UPDATE state SET attempt = ?", (sequence,))
+        """If this indexer dies, the next one tries again; after its death (the number is negative) it is skipped."""
+        self._index.execute("UPDATE state SET attempt = ?", (-sequence if self._attempt == sequence else sequence,))
         self._index.execute("COMMIT")
         self._index.execute("BEGIN IMMEDIATE")
 
