@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reed.errors import Conflict
 from reed.store.base import Failed
 from reed.store.bonds import has_bonds
 from reed.store.contents import Content
@@ -46,6 +47,7 @@ class Checks(Reads):
             def check() -> None:
                 if holder is not None and holder.id != snippet_id:
                     raise name_in_use(name, holder.id)
+                _check_order(operation, f"the name {name!r} was in use")
                 then()
 
             operation.guard(check)
@@ -62,6 +64,7 @@ class Checks(Reads):
                 if rows.ntuples:
                     field, holder = text(rows, 0, 0), text(rows, 0, 1)
                     raise value_in_use(type_.name, field, unique[field].shown, holder)
+                _check_order(operation, "the value of a unique field was in use")
                 then()
 
             operation.guard(check)
@@ -110,6 +113,12 @@ class Checks(Reads):
     ) -> None:
         deadline = self._deadlines.job._replace(patience=patience or self._deadlines.job.patience)
         self._workers.submit(kind, arguments, done, failed, origin=origin, deadline=deadline)
+
+
+def _check_order(operation: Operation, what: str) -> None:
+    """What a later write of the same connection has made free was not free for this one."""
+    if operation.is_overtaken:
+        raise Conflict(f"{what} when it was the turn of this write", hint="retry")
 
 
 def unique_of(type_: Type, values: Values) -> Values:

@@ -90,6 +90,10 @@ class Pending:
             for then in ready:
                 then()
 
+    def has_later(self, origin: Origin, number: int) -> bool:
+        """Whether this origin has writes under way that were begun after that one."""
+        return any(each > number for each in self._writes.get(origin, ()))
+
     def when_ended(self, origin: Origin, then: Callable[[], None]) -> None:
         """Call it when the writes of this origin that are under way now have ended."""
         writes = self._writes.get(origin)
@@ -111,12 +115,17 @@ class WriteContext:
     origins: Turns = field(default_factory=Turns)
     snippets: Turns = field(default_factory=Turns)
 
+    def is_overtaken(self, origin: Origin, number: int) -> bool:
+        """Whether a write of this origin was begun after that one, which is in a batch."""
+        return self.origins.is_taken(origin) or self.pending.has_later(origin, number)
+
 
 class Operation:
     """`attempt` checks and then calls `write` or `finish`; it raises or calls `refuse` if it may not be written."""
 
     def __init__(self, context: WriteContext, origin: Origin, failed: Failed, attempt: Attempt) -> None:
         self.is_fresh = False  # memory is not to be trusted in this attempt
+        self.is_overtaken = False  # it had no effect, and later writes of its origin may have had theirs
         self._context = context
         self._pending = context.pending
         self._origin = origin
@@ -180,7 +189,7 @@ class Operation:
                 Write(
                     steps,
                     lambda line: ended(lambda: then(line)),
-                    lambda: ended(self.again),
+                    lambda: ended(partial(self._refused, number)),
                     lambda error: ended(lambda: self._give_up(error)),
                     decides,
                     has_line,
@@ -211,6 +220,10 @@ class Operation:
             self._give_up(error)
         else:
             self._start_again()
+
+    def _refused(self, number: int) -> None:
+        self.is_overtaken = self.is_overtaken or self._context.is_overtaken(self._origin, number)
+        self.again()
 
     def again(self) -> None:
         """Another core was first."""

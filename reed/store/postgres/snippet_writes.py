@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from reed.errors import CallError
 from reed.store.base import Done, Failed, Preview
@@ -38,9 +39,18 @@ class SnippetWrites(Checks):
         origin: Origin,
         *,
         is_fresh: bool = False,
+        is_overtaken: bool = False,
+        tried: bytes = b"",
     ) -> None:
+        """`tried`: the revision of its type in an attempt that had no effect."""
+
         def attempt(operation: Operation) -> None:
+            nonlocal tried
             type_ = self._types.catalog.require(type_name)
+            revision = self._types.revision(type_name)
+            # If its type was changed, that may be why it had no effect.
+            operation.is_overtaken = (operation.is_overtaken or is_overtaken) and revision == tried
+            tried = revision
 
             def write(checked: Content) -> None:
                 record = self._new_record(type_name, name, checked.text)
@@ -99,8 +109,10 @@ class SnippetWrites(Checks):
             self._pending.end(ALL, of_all)
 
         def refused() -> None:
+            is_overtaken = self._write_context.is_overtaken(origin, number)
             self._pending.end(origin, number)
-            self._create(type_name, name, content, done, failed, origin, is_fresh=True)
+            again = partial(self._create, is_fresh=True, is_overtaken=is_overtaken, tried=revision)
+            again(type_name, name, content, done, failed, origin)
             self._pending.end(ALL, of_all)
 
         def fail(error: CallError) -> None:
@@ -108,6 +120,7 @@ class SnippetWrites(Checks):
             failed(error)
             self._pending.end(ALL, of_all)
 
+        revision = self._types.revision(type_name)
         of_all, number = self._pending.begin(ALL), self._pending.begin(origin)
         steps = self._insert(type_, record, self._values(type_, checked), origin)
         self._writer.put(Write(steps, written, refused, fail))

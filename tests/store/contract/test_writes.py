@@ -85,3 +85,27 @@ def test_a_name_is_given_once_whoever_is_first(driver):
     driver.settle()
     assert sorted(bool(answer.errors) for answer in answers) == [False, True, True, True, True]
     assert driver.get("a").id in [answer.values[0] for answer in answers if answer.values]
+
+
+def test_a_name_that_a_later_write_makes_free_was_not_free(driver):
+    """Writes of one connection take effect in their order, also when one is refused."""
+    driver.define("page", {})
+    driver.settle()
+    answers = [
+        driver.start("create", "page", "same/name", {"n": 1}),
+        driver.start("create", "page", "same/name", {"n": 2}),
+        driver.start("delete", "same/name", False),
+    ]
+    driver.settle()
+    assert answers[0].value == answers[2].value
+    assert isinstance(answers[1].error, Conflict)
+
+
+def test_a_unique_value_that_a_later_write_makes_free_was_not_free(driver):
+    driver.define("page", {"unique": ["slug"]})
+    driver.create("page", "old", {"slug": "s"})
+    driver.settle()
+    new, renamed = driver.start("create", "page", "new", {"slug": "s"}), driver.start("delete", "old", False)
+    driver.settle()
+    assert renamed.value
+    assert isinstance(new.error, Conflict)
