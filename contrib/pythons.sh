@@ -8,15 +8,16 @@
 # XDG_CACHE_HOME; remove a folder there to have a newer release. Needs root and debootstrap; says so and succeeds elsewhere.
 #
 # Left out, because they are about other programs than Python or take minutes: tests of PostgreSQL, of Rust plugins, of
-# faults, stalls, containers, and browsers. REED_PYTHONS_ALL=1 runs them as far as the release has what they need.
+# faults, stalls, containers, and browsers. REED_PYTHONS_ALL=1 runs them as far as the release has what they need;
+# REED_PYTHONS_LEFT_OUT names other folders of tests/ to leave out.
 # A DeprecationWarning is an error, in the tests, cores and plugins.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-/var/cache}/reed-tests
-mirror=${REED_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${REED_DEBIAN_MIRROR:-}  # debootstrap knows one
 python=${PYTHON:-python3}
-left_out="postgres faults stall ops web"
+left_out=${REED_PYTHONS_LEFT_OUT:-postgres faults stall ops web}
 
 say() { printf '\n== %s\n' "$*"; }
 leave_out() { echo "left out: $*"; exit 0; }
@@ -24,7 +25,7 @@ leave_out() { echo "left out: $*"; exit 0; }
 make_root() { # RELEASE: its root folder with Python; fails if there is no such release, or no network
     [ -x "$cache/debian-$1/usr/bin/python3" ] && return
     rm -rf "$cache/new-$1"
-    debootstrap --variant=minbase --include=python3,python3-venv "$1" "$cache/new-$1" "$mirror" >"$cache/$1.log" 2>&1 || return
+    debootstrap --variant=minbase --include=python3,python3-venv "$1" "$cache/new-$1" $mirror >"$cache/$1.log" 2>&1 || return
     rm -rf "$cache/new-$1/var/cache/apt/archives" "$cache/debian-$1"
     mv "$cache/new-$1" "$cache/debian-$1"
 }
@@ -32,7 +33,7 @@ make_root() { # RELEASE: its root folder with Python; fails if there is no such 
 make_base_image() { # of Debian's slim image: no documents, manuals and translations
     [ -f "$cache/debian-trixie.tar" ] && return
     rm -rf "$cache/new-base"
-    debootstrap --variant=minbase trixie "$cache/new-base" "$mirror" >"$cache/base.log" 2>&1 || return
+    debootstrap --variant=minbase trixie "$cache/new-base" $mirror >"$cache/base.log" 2>&1 || return
     (cd "$cache/new-base" && rm -rf var/cache/apt/* var/lib/apt/lists/* usr/share/doc/* usr/share/man/* usr/share/locale/* &&
         printf 'path-exclude /usr/share/%s/*\n' doc man locale >etc/dpkg/dpkg.cfg.d/slim)
     tar -C "$cache/new-base" -cf "$cache/new.tar" .

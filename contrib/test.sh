@@ -11,7 +11,8 @@ set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/reed-test.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+postgres=
+trap 'kill $postgres 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '\n== %s\n' "$*"; }
@@ -107,9 +108,19 @@ elif ! command -v go >/dev/null; then
 fi
 cd "$work/run"
 unset PYTHONPATH
-"$venv" -m pytest -q -p no:cacheprovider "$@" </dev/null
+if [ $# != 0 ]; then
+    "$venv" -m pytest -q -p no:cacheprovider "$@" </dev/null
+else
+    # Tests of PostgreSQL mostly wait, so they run beside the others.
+    "$venv" -m pytest -q -p no:cacheprovider tests/postgres </dev/null >"$work/postgres.log" 2>&1 &
+    postgres=$!
+    status=0
+    "$venv" -m pytest -q -p no:cacheprovider --ignore=tests/postgres </dev/null || status=$?
+    wait $postgres || status=$?
+    say "the tests of PostgreSQL, which ran beside the others"
+    cat "$work/postgres.log"
+    [ $status = 0 ] || exit $status
 
-if [ $# = 0 ]; then
     say "who is who, once more with no_new_privs for everybody, as in many containers"
     if command -v setpriv >/dev/null; then
         setpriv --no-new-privs "$venv" -m pytest -q -p no:cacheprovider tests/faults/test_identity.py \
