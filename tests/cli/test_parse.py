@@ -123,7 +123,7 @@ def test_unknown_names_get_the_nearest(reed):
     for words, named in (
         (["plguin"], "did you mean 'plugin'?"),
         (["plugin", "stats"], "did you mean 'status'?"),
-        (["snippet"], "create, get, update, rename, delete, list"),
+        (["snippet"], "create, get, update, edit, rename, delete, list"),
         (["plugin", "list", "--jsn"], "did you mean '--json'?"),
         (["plugin", "signal", "x", "wak"], "did you mean 'wake'?"),
         (["snippet", "get", "$"], "REF"),
