@@ -30,7 +30,7 @@ OTHER_VARIABLES = frozenset(  # of plugin processes and of the project's own tes
         *("REED_CONFIG", "REED_HANDED_OVER"),
         *("REED_SOCKET", "REED_SETTINGS", "REED_PLUGIN_NAME", "REED_PLUGIN_VERSION"),
         *("REED_PAGES", "REED_SLOW_TESTS", "REED_TESTS_TARGET", "REED_FAULTS", "REED_FAULTS_P99", "REED_VECTORS"),
-        *("REED_BENCH", "REED_STALLS", "REED_AXE"),
+        *("REED_BENCH", "REED_STALLS", "REED_HISTORIES", "REED_AXE", "REED_BASE_IMAGE"),
     }
 )
 BUNDLED_PLUGINS = Path(__file__).parent / "plugins"  # contrib/plugins, in the installed package

@@ -31,10 +31,9 @@ def create(args: Args, output: Output) -> int:
     from reed.store.sqlite.backup import save
 
     path = args.arg("FILE")
-    os.umask(0o077)  # the content is private, as in the data folder
     data_dir = _data_dir(args)
     members = {name: found for name, found in _settings_files(args).items() if os.path.exists(found)}
-    with replacing(path) as file, _scratch(path) as folder:
+    with _private(), replacing(path) as file, _scratch(path) as folder:
         begun = datetime.now(UTC).isoformat(timespec="seconds")
         members[archive.CONTENT] = os.path.join(folder, archive.CONTENT)
         figures = save(data_dir, members[archive.CONTENT])
@@ -45,6 +44,16 @@ def create(args: Args, output: Output) -> int:
         value = {"file": path, "bytes": written, "data_dir": data_dir, **about, "files": list(members)}
         output.show(value, f"{counts} of {data_dir} in {path}, {size(written)}", [[path, written]])
     return 0
+
+
+@contextmanager
+def _private() -> Iterator[None]:
+    """Files as in the data folder: the content is its user's."""
+    umask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _data_dir(args: Args) -> str:

@@ -90,7 +90,8 @@ def test_a_setting_names_the_variable_and_the_flag_that_give_it(name: str) -> No
 
 def test_a_variable_that_is_no_setting_is_named_too() -> None:
     own_tests = {"REED_PAGES", "REED_SLOW_TESTS", "REED_TESTS_TARGET", "REED_FAULTS", "REED_FAULTS_P99", "REED_VECTORS"}
-    for name in config.OTHER_VARIABLES - own_tests - {"REED_BENCH", "REED_STALLS", "REED_AXE", "REED_HANDED_OVER"}:
+    own_tests |= {"REED_BENCH", "REED_STALLS", "REED_HISTORIES", "REED_AXE", "REED_BASE_IMAGE"}
+    for name in config.OTHER_VARIABLES - own_tests - {"REED_HANDED_OVER"}:
         assert f"`{name}`" in page("configuration.md"), name
 
 
