@@ -26,7 +26,6 @@ from bench.stalls.requests import store_many
 from reed.client import Client
 
 SECONDS = 6.0
-_NICE = 10  # of a worker (reed/workers/process.py)
 _READ = "read/this"
 _LIMIT_OF_SEARCH = 30  # seconds; the default would end a search of a million hits
 
@@ -68,19 +67,16 @@ def _fill(client: Client, count: int) -> None:
 def _lines(place: Site, client: Client, workers: int, everywhere: set[int]) -> list[Line]:
     with_workers = f"{workers} worker{'s' * (workers > 1)}"
     lines = [Line(f"GET, p99, alone, {with_workers}", _reads(client, SECONDS), "ms")]
-    client.search("common", limit=1)  # starts a worker
+    _move_others(place, (everywhere - os.sched_getaffinity(0)) or everywhere)
     for count in (1, 2):
         with _searching(place, count) as stop:
-            _move_workers(place, everywhere)
             waited = _reads(client, SECONDS)
             stop()
         lines.append(Line(f"GET, p99, beside {count} searching, {with_workers}", waited, "ms", goal=2.0))
     with _reindexing(place) as is_running:
-        _move_workers(place, everywhere)
         waited = _reads(client, 600.0, is_running)
     lines.append(Line(f"GET, p99, beside a reindex, {with_workers}", waited, "ms", goal=2.0))
-    for pid in _workers(place):
-        os.sched_setaffinity(pid, everywhere)
+    _move_others(place, everywhere)
     for count, named in ((1, "one client"), (2, "two clients")):
         began = time.monotonic()
         with _searching(place, count) as stop:
@@ -152,29 +148,27 @@ def _reindex(socket: Path, begun: Event) -> None:
         client.search_index()
 
 
-def _move_workers(place: Site, everywhere: set[int]) -> None:
-    """To the processors that the core does not have."""
-    others = everywhere - os.sched_getaffinity(0)
-    for pid in _workers(place):
-        os.sched_setaffinity(pid, others or everywhere)
+def _move_others(place: Site, processors: set[int]) -> None:
+    """All processes of the core but itself: workers, and the zygote, whose processors the next ones inherit."""
+    for pid in _descendants(place):
+        os.sched_setaffinity(pid, processors)
 
 
-def _workers(place: Site) -> list[int]:
-    """Descendants of the core with a worker's nice value."""
-    parents: dict[int, tuple[int, int]] = {}
+def _descendants(place: Site) -> list[int]:
+    parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # it has ended
                 continue
-            parents[int(entry.name)] = int(fields[1]), int(fields[16])
+            parents[int(entry.name)] = int(fields[1])
 
     def is_below(pid: int) -> bool:
         while pid in parents:
+            pid = parents[pid]
             if pid == place.pid:
                 return True
-            pid = parents[pid][0]
         return False
 
-    return [pid for pid, (_, nice) in parents.items() if nice == _NICE and is_below(pid)]
+    return [pid for pid in parents if is_below(pid)]
