@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.stalls import plugins
+from bench.stalls.measured import Core, Stall, core_of
 from bench.stalls.requests import Kind, run
-from bench.stalls.table import Core, Stall, core_of
 from reed.client import Client
 from reed.errors import ReedError
 

@@ -26,8 +26,8 @@ import reed
 
 sys.path.append(str(Path(__file__).parents[2]))  # for bench, after the installed package
 
+from bench.stalls.measured import Core, Stall, core_of
 from bench.stalls.requests import MB, Kind, send_all, store_many
-from bench.stalls.table import Core, Stall, core_of
 from reed.client import Client, Request
 from reed.errors import ReedError
 from reed.wire.codes import Command

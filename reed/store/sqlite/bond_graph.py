@@ -1,4 +1,4 @@
-"""The bonds as one connection to SQLite sees them."""
+"""The graph of bonds as one connection to SQLite sees it: the loop's, or a worker's, which needs no more of `bonds`."""
 
 from __future__ import annotations
 
