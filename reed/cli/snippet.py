@@ -5,7 +5,6 @@ from __future__ import annotations
 from reed.cli.options import connect, json_input, ref
 from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand
-from reed.cli.snippet_edit import edit
 from reed.cli.snippet_list import as_json, list_snippets
 from reed.client import Client
 from reed.errors import Conflict, PermissionDenied
@@ -54,6 +53,12 @@ def _update_versioned(core: Client, snippet: str, patch: bytes, if_version: int)
         except Conflict as error:
             conflict = seen.version, error
     return core.snippet_update(snippet, patch), 0
+
+
+def edit(args: Args, output: Output) -> int:
+    from reed.cli.snippet_edit import edit as run  # slow to import
+
+    return run(args, output)
 
 
 def rename(args: Args, output: Output) -> int:

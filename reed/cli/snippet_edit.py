@@ -21,14 +21,16 @@ import tempfile
 from contextlib import suppress
 from difflib import unified_diff
 
-from reed.cli.json_text import compact, exact_object, patch, pretty, with_lines
+from reed.cli.json_places import with_lines
 from reed.cli.options import connect, ref, without_bom
 from reed.cli.output import Output, print_error
 from reed.cli.parse import Args
 from reed.errors import Conflict, Invalid, Malformed, ReedError
 from reed.text import safe_lines
+from reed.wire.exact_json import Json, dumps, load_object, patch
 from reed.wire.snippets import Record
 
+_INDENT = 2  # of the text in the editor
 _DEFAULT_EDITORS = ("editor", "nano", "vi")
 
 
@@ -52,11 +54,11 @@ class _Draft:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self.base = exact_object(bytes(record.content))
+        self.base = load_object(bytes(record.content))
         name = (record.semantic_name or record.id).replace("/", "-")
         fd, self.path = tempfile.mkstemp(prefix=f"reed-{name}-", suffix=".json")  # mode 0600
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(pretty(self.base) + "\n")
+            file.write(dumps(self.base, _INDENT) + "\n")
         self.begun = self.read()
 
     def read(self) -> bytes:
@@ -93,11 +95,11 @@ def _edit(args: Args, draft: _Draft, editor: list[str], *, may_ask: bool) -> int
                 return record.version
             raise ReedError("nothing was written: the text is the same as before")
         try:
-            changes = patch(draft.base, exact_object(without_bom(text)))
-            if changes:
+            changed = changes(draft.base, load_object(without_bom(text)))
+            if changed:
                 with connect(args) as core:
-                    core.snippet_update(record.id, compact(changes).encode(), record.version)
-            return record.version + bool(changes)
+                    core.snippet_update(record.id, dumps(changed).encode(), record.version)
+            return record.version + bool(changed)
         except (Malformed, Invalid, Conflict) as error:
             if isinstance(error, Conflict):
                 _check_version(args, draft, text, error)
@@ -111,6 +113,15 @@ def _edit(args: Args, draft: _Draft, editor: list[str], *, may_ask: bool) -> int
         refused = text
 
 
+def changes(old: dict[str, Json], new: dict[str, Json]) -> dict[str, Json]:
+    """As a merge patch. Raises Invalid for a new null in an object, which a merge patch cannot write."""
+    return patch(old, new, _null_error)
+
+
+def _null_error(path: tuple[str, ...]) -> Invalid:
+    return Invalid(f"{'.'.join(('$', *path))}: null cannot be written by an update", hint="remove the field")
+
+
 def _check_version(args: Args, draft: _Draft, text: bytes, conflict: Conflict) -> None:
     """Prints what changed and raises the conflict if the snippet has another version by now. Otherwise it is about
     something in the text, such as a unique field."""
@@ -119,8 +130,8 @@ def _check_version(args: Args, draft: _Draft, text: bytes, conflict: Conflict) -
         now = core.snippet_get(old.id)
     if now.version == old.version:
         return
-    theirs = pretty(exact_object(bytes(now.content)))
-    _print_difference(pretty(draft.base), theirs, f"version {old.version}", f"version {now.version}")
+    theirs = dumps(load_object(bytes(now.content)), _INDENT)
+    _print_difference(dumps(draft.base, _INDENT), theirs, f"version {old.version}", f"version {now.version}")
     _print_difference(theirs, str(text, "utf-8-sig"), f"version {now.version}", "your text")
     name = old.semantic_name or old.id
     raise Conflict(

@@ -1,14 +1,20 @@
-"""The contract of a store. An operation ends in exactly one of three ways:
+"""The contract of a store: snippets, bonds, types, search and events waiting for plugins.
+
+An operation takes two callbacks and ends in exactly one of three ways:
 
     raise CallError      at once: refused (NotFound, Conflict, Invalid, StoreFull, …)
     done(result)         at once or in a later turn; for a write: the transaction is on the disk
     failed(CallError)    at once or in a later turn
 
-Answers come in any order. Writes of one `origin` take effect in their order. A read sees what is committed.
+Answers come in any order. Writes of one `origin` take effect in their order. A read sees what is committed: begin it
+after the answer to the write that it must see.
 
-    a turn of the core:   operations …   work(until)   commit()   → `done` and `failed` send the replies
+The core drives the store once per turn of its loop:
 
-`on_due` of a store requests `commit` in this turn, or `work` in the next ones; `on_news`: events were committed.
+    operations …   work(until)   commit()   → `done` and `failed` send the replies
+
+A store gets two callbacks: `on_due` requests `commit` at the end of this turn, or `work` in the next ones; `on_news`
+says that events were committed.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ Failed = Callable[[CallError], None]
 
 class RecordPage(NamedTuple):
     records: list[Record]  # in creation order
-    cursor: str  # `after` of the next page; "": this is the last
+    cursor: str  # `after` of the next page; empty: this is the last
 
 
 class HitPage(NamedTuple):
@@ -40,7 +46,7 @@ class HitPage(NamedTuple):
 class Cause(NamedTuple):
     """The chain of events that led to a plugin's write."""
 
-    depth: int  # 0: unknown
+    depth: int  # events in the chain; 0: unknown
     plugins: tuple[str, ...]  # that wrote along the chain, latest last
 
 
@@ -53,16 +59,16 @@ def no_cause(_by: str, _snippet_id: str) -> Cause:
 
 
 class Event(NamedTuple):
-    """A change of a snippet, for one subscriber."""
+    """A change of a snippet, waiting to be delivered to one subscriber."""
 
-    id: int  # rises: a subscriber recognises a repeat
+    id: int  # rises, never reused: a subscriber recognises a repeat
     kind: str  # snippet.created, .updated or .deleted
     snippet_id: str
     snippet_type: str
     semantic_name: str
     version: int  # after the change; a deleted snippet's last
     at: int  # Unix microseconds
-    lost: int  # events dropped before this one
+    lost: int  # events dropped before this one: the outbox was full
     cause: Cause = NO_CAUSE  # lost by a restart
 
 
@@ -73,12 +79,12 @@ class Restored(NamedTuple):
 
 
 class Preview(NamedTuple):
-    record: Record  # the current one
-    content: bytes  # after the update, not checked against its type
+    record: Record  # the current record
+    content: bytes  # after the update, not yet checked against its type
 
 
 class Overtaken(Conflict):
-    """Another write has changed the snippet."""
+    """Another write changed the snippet since the caller read it."""
 
 
 class Store(Protocol):
@@ -87,7 +93,7 @@ class Store(Protocol):
 
     @property
     def changes(self) -> int:
-        """Differs if a read may give another result than before."""
+        """Differs if a read begun now may give another result than before."""
 
     @property
     def has_work(self) -> bool:
@@ -95,7 +101,7 @@ class Store(Protocol):
 
     @property
     def fsync_seconds(self) -> float:
-        """Time that commits waited for the disk."""
+        """Total time that commits waited for the disk."""
 
     # Snippets. `content`, stored byte for byte, and `patch` are JSON.
 
@@ -107,12 +113,12 @@ class Store(Protocol):
     def update(
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or current. Gives the id."""
+        """Apply a JSON Merge Patch; Overtaken unless `if_version` is 0 or the current version. Gives the id."""
 
     def preview(
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """What `update` would write."""
+        """What `update` would write, without writing it."""
 
     def replace(
         self,
@@ -124,13 +130,13 @@ class Store(Protocol):
         name: str | None = None,
         origin: Origin = THE_STORE,
     ) -> None:
-        """Overtaken unless `seen` is the current record. `name` None keeps it."""
+        """Write the content, and `name` unless None; Overtaken unless `seen` is the current record."""
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """ "" removes the name."""
+        """A new version with this name; "" removes the name."""
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """Conflict when the snippet has bonds, unless `cascade`. Gives the id."""
+        """Conflict when the snippet has bonds, unless `cascade`, which removes them. Gives the id."""
 
     def restore(
         self,
@@ -151,7 +157,7 @@ class Store(Protocol):
     def page(
         self, type_name: str, after: str, limit: int, done: Done[RecordPage], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """In creation order, beyond the id `after`."""
+        """Records in creation order that follow the id `after`."""
 
     def find(
         self,
@@ -163,7 +169,7 @@ class Store(Protocol):
         failed: Failed,
         origin: Origin = THE_STORE,
     ) -> None:
-        """As `page`, if their fields equal those of `conditions`, a JSON object."""
+        """As `page`, only records whose fields equal those of `conditions`, a JSON object."""
 
     def names(self, prefix: str, limit: int, done: Done[list[str]], failed: Failed) -> None:
         """Semantic names with this prefix, sorted."""
@@ -183,10 +189,10 @@ class Store(Protocol):
         """Gives the id of the bond."""
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """NotFound unless they are bonded."""
+        """NotFound when there is no such bond."""
 
     def tree(self, root: str, depth: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE) -> None:
-        """JSON (see `tree_text`); `root` "": all trees. `depth` 0: every level."""
+        """The bonds below `root` as JSON, all trees if it is ""; `depth` 0 means every level."""
 
     # Types.
 
@@ -199,15 +205,15 @@ class Store(Protocol):
         """Conflict while it has snippets, or another definition is building its indexes."""
 
     def definition(self, type_name: str, done: Done[Definition], failed: Failed) -> None:
-        """Byte for byte."""
+        """The definition, byte for byte."""
 
     def definitions(self, done: Done[list[Definition]], failed: Failed) -> None:
-        """Sorted by name."""
+        """All definitions, sorted by name."""
 
     def check(
         self, type_name: str, after: str, limit: int, done: Done[bytes], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """See `fitting`."""
+        """Snippets that do not fit their type, page by page: see `fitting`."""
 
     # Search.
 
@@ -224,41 +230,42 @@ class Store(Protocol):
         """Sees every write committed before it."""
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
-        """Index one snippet again, or all ("")."""
+        """Index one snippet again, all if `ref` is ""; gives how many."""
 
     # Events.
 
     def subscribe(self, subscribers: Mapping[str, Collection[str]], cause_of: CauseOf = no_cause) -> None:
-        """`subscribers` by kind of event. `cause_of(by, snippet_id)`: of a subscriber's own change."""
+        """Write events for these subscribers by kind. `cause_of(by, snippet_id)` is the cause of a subscriber's own
+        change."""
 
     def next_event(self, subscriber: str, done: Done[Event | None], failed: Failed) -> None:
-        """The oldest that is committed and not acknowledged."""
+        """The oldest committed event that is not acknowledged."""
 
     def ack(self, subscriber: str, event_id: int) -> None:
         """Events up to this one are delivered. A crash before they are deleted repeats them."""
 
     def drop_events(self, subscriber: str) -> None:
-        """Discard those that wait."""
+        """Discard the subscriber's waiting events."""
 
     def events_waiting(self) -> Mapping[str, int]:
-        """By subscriber."""
+        """Number of waiting events by subscriber."""
 
     def pop_ready(self) -> Collection[str]:
-        """With events committed since the last call."""
+        """Subscribers with events committed since the last call."""
 
     # The turn.
 
     def work(self, until: float) -> bool:
-        """Run slices until about `until` (monotonic); True while some are left."""
+        """Run long operations until about `until` (monotonic); True while some are left."""
 
     def commit(self) -> None:
-        """Put the writes of this turn on the disk, then call `done` or `failed`."""
+        """Put the writes of this turn on the disk, then call their `done`, or their `failed`."""
 
     def when_idle(self, done: Callable[[], None]) -> None:
-        """Call it when every write begun before has ended."""
+        """Call it when every write that was begun before has ended, whatever is begun meanwhile."""
 
     def stats(self) -> dict[str, Any]:
-        """For SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
+        """Figures for SYSTEM_STATS: "snippets", "types", "bonds", "events", "unindexed", "bytes", …"""
 
     def close(self) -> None:
         """Commit, and close; unfinished reads get no answer."""

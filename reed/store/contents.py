@@ -4,8 +4,9 @@
     update, preview ─────────── merge ──┴─ what may it cost? ────┤
                                                                  └─ a worker:  then(Content), in a later turn
 
-Meanwhile later writes of that origin wait (`in_order`), those of others do not. So the store must look again whether
-the snippet or its type has changed.
+While a content of an origin is in a worker, later writes of that origin wait for it (`in_order`): they take effect in
+the order in which they were begun. Other origins do not wait. So when `then` is called the snippet or its type may have
+changed, and the store looks again.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _Values = dict[str, tuple[bytes, str]]  # FieldValues as marshal can carry them
 
 class Content(NamedTuple):
     text: bytes
-    type: Type | None  # None: not checked
+    type: Type | None  # None: of a preview, which is not checked
     values: dict[str, FieldValue] | None = None  # of indexed fields, if a worker has read them
-    problem: Invalid | None = None  # with `accept_unfit`
+    problem: Invalid | None = None  # why it does not fit, with `accept_unfit`
 
     @property
     def type_name(self) -> str:
@@ -65,7 +66,7 @@ class Contents(OrderedJobs):
         accept_unfit: bool = False,
         value: Json = None,
     ) -> None:
-        """Raises Malformed or Invalid, or gives it to `failed`. `value`: of the text, if known."""
+        """Malformed or Invalid, raised or given to `failed`, unless `then` is called. `value` of the text, if known."""
         check_length(text)
 
         def explain(content: Content) -> None:
@@ -88,7 +89,7 @@ class Contents(OrderedJobs):
         self.submit("check_content", (*_named(type_), text), checked, failed, origin)
 
     def merge(self, type_: Type | None, old: bytes, patch: bytes, then: Then, failed: Failed, origin: Origin) -> None:
-        """Apply a JSON Merge Patch, then `check`, unless `type_` is None."""
+        """`check` the content with a JSON Merge Patch applied; only apply it if `type_` is None."""
         if len(old) + len(patch) <= MAX_CONTENT_IN_LOOP:
             text, value = _merged(old, patch)
             if type_ is None:
@@ -109,7 +110,7 @@ class Contents(OrderedJobs):
         self.submit("merge_content", (None if type_ is None else _named(type_), old, patch), merged, failed, origin)
 
     def _explain(self, content: Content, accept: Then | None, failed: Failed, origin: Origin) -> None:
-        """Listing what is wrong takes far longer than finding that something is."""
+        """List what is wrong; that takes far longer than finding that something is."""
         type_ = content.type
         assert type_ is not None
 
@@ -141,7 +142,7 @@ def _fits_loop(type_: Type, text: bytes) -> bool:
 
 
 def check_in_loop(type_: Type, text: bytes) -> Content | None:
-    """None: a worker must check it. Raises Malformed, Invalid."""
+    """The checked content; None: a worker must check it. Raises Malformed, Invalid."""
     schema = type_.schema
     if not (len(text) <= MAX_CONTENT_IN_LOOP if schema is None else schema.fits_loop(text)):
         return None
@@ -155,7 +156,7 @@ def check_in_loop(type_: Type, text: bytes) -> Content | None:
 
 
 def _check_in_loop(type_: Type, text: bytes, value: Json) -> Content | None:
-    """None: it does not fit, and listing why would take too long."""
+    """None: it does not fit, and listing why takes too long for the loop."""
     schema = type_.schema
     if schema is None or schema.is_valid(value):
         return Content(text, type_)
@@ -204,7 +205,8 @@ def explain_content(name: str, definition: bytes, text: bytes) -> str:
 
 
 def try_type(name: str, definition: bytes) -> tuple[bytes, tuple[Any, ...] | None]:
-    """Gives its outline and cost. Validates samples, so that a schema that never ends meets the deadline."""
+    """Its outline and cost (see `outline_of`). Raises Invalid unless it compiles; sample contents must be validated
+    before the deadline."""
     schema = _type(name, definition).schema
     if schema is not None:
         for probe in _probes():

@@ -1,4 +1,4 @@
-"""What a core gives its store."""
+"""What a core gives its store: the loop, folders, workers, limits and callbacks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoreLoop(Protocol):
 
 class OpenWorkers(Protocol):
     def __call__(self, handlers: Mapping[str, str], count: int, name: str = "workers") -> Workers:
-        """At most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
+        """A pool of at most `count` processes. `handlers`: "module:function" by kind. `name`: in SYSTEM_STATS."""
 
 
 class StoreContext(NamedTuple):

@@ -25,7 +25,7 @@ _MAX_NAMED = 5  # differences in a message
 class Entry(NamedTuple):
     field: str
     value: str  # its `field_values.text_of_key`
-    is_unique: bool  # no other snippet of the type may have it
+    is_unique: bool  # may no other snippet of the type have this value?
 
 
 class Snippet(NamedTuple):
@@ -70,22 +70,22 @@ class Side(Protocol):
     def types(self) -> dict[str, bytes]: ...
 
     def snippets(self, after: str) -> list[Snippet]:
-        """The next page by id, beyond `after`."""
+        """The next page by id; `after` is the last id of the one before, or ""."""
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
-        """The next page by child and parent, beyond `after`."""
+        """The next page by child and parent; `after` is the last pair of the one before, or ("", "")."""
 
     def changes(self) -> Iterator[Change]:
         """In the order of their ids."""
 
     def lost(self) -> dict[str, int]:
-        """Events lost by each subscriber, which has not heard of it."""
+        """Events that each subscriber has lost and not heard of."""
 
     def last_event(self) -> tuple[int, int]:
         """The last number of the log, and the last id of an event."""
 
     def check_idle(self) -> None:
-        """Raises StoreFailed if a core uses the store."""
+        """Raises StoreFailed if a core uses the store by now."""
 
     # Each of these is one transaction.
 
@@ -109,7 +109,8 @@ class Copied:
 def copy(
     source: Side, target: Side, *, overwrite: bool = False, progress: Callable[[int], None] = lambda _: None
 ) -> Copied:
-    """`progress` gets the number of snippets and bonds that are done. Raises Conflict, StoreFailed."""
+    """`progress` is called with the number of snippets and bonds that are done. Raises Conflict if `target` has
+    anything else than a part of `source`, StoreFailed."""
     if not overwrite:
         _check_part(source, target)
     copied = Copied()
@@ -186,7 +187,7 @@ def _pages(page: Callable[[Any], list[T]], key: Callable[[T], Any], after: Any) 
 
 
 def _pairs(ours: Iterator[T], theirs: Iterator[T], key: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
-    """Rows with equal keys together; both sides are sorted by key."""
+    """Rows with equal keys together; both iterators are sorted by key."""
     mine, other = next(ours, None), next(theirs, None)
     while mine is not None or other is not None:
         if other is None or (mine is not None and key(mine) < key(other)):
@@ -257,7 +258,7 @@ def _check_part(source: Side, target: Side) -> None:
 def _not_in(
     ours: Callable[[Any], list[T]], theirs: Callable[[Any], list[T]], key: Callable[[T], Any], first: Any
 ) -> list[T]:
-    """Some rows of TO that are not so in FROM."""
+    """Some rows of TO that FROM does not have, or has otherwise."""
     found: list[T] = []
     if not theirs(first):
         return found

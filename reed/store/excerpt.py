@@ -16,9 +16,9 @@ from reed.store.folding import fold, is_unspaced
 from reed.store.query import Term
 
 _PIECE = 32 * 1024  # characters folded at a time
-_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # whole words: marks stay with their letters
+_PART = re.compile(r"(?s:.{1,200})\S{0,40}\s*")  # ends with a word: combining marks stay with their letters
 _WINDOW = 160  # characters
-_MAX_MATCHES = 20  # of a term in a piece
+_MAX_MATCHES = 20  # of a term in a piece; more hardly improve the window
 _BEFORE, _AFTER = 7, 17  # words
 _MAX_WORD = 40  # characters
 
@@ -35,13 +35,13 @@ class _Folded:
         self.text = "".join(folded)
 
     def origin(self, at: int) -> int:
-        """The position in the unfolded piece."""
+        """The position in the piece of a position in the folded text."""
         if not self._parts:
             return at
         number = bisect_right(self._ends, at)
         begin = self._ends[number - 1] if number else 0
         part = self._parts[number]
-        low, high = 0, len(part)  # bisect: the longest prefix whose folded length is at most at - begin
+        low, high = 0, len(part)  # the longest prefix of the part whose folded length is at most at - begin
         while low < high:
             middle = (low + high + 1) // 2
             if len(fold(part[:middle])) <= at - begin:
@@ -63,14 +63,14 @@ class Excerpts:
                 if found > best[0]:
                     best = (found, text, begin + at)
                 if found:
-                    break  # later pieces are not worth the time
+                    break  # a better window may follow: not worth the time
             if best[0] == len(self._terms):
                 break
         _, text, at = best
         return _words(text or next(filter(None, texts), ""), at)
 
     def _window(self, piece: str) -> tuple[int, int]:
-        """The number of terms in the best window, and its position."""
+        """The number of different terms in the best window, and its position."""
         folded = _Folded(piece)
         positions = sorted(
             (at, number)
@@ -104,7 +104,7 @@ class _Pattern:
 
 
 def _is_edge(text: str, at: int) -> bool:
-    """A word boundary: in an unspaced script, everywhere."""
+    """Is there a word boundary? In an unspaced script, everywhere."""
     around = text[max(0, at - 1) : at + 1]
     return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)
 
@@ -113,7 +113,7 @@ def _words(text: str, at: int) -> str:
     room = _MAX_WORD * (_BEFORE + _AFTER)
     before = text[max(0, at - room) : at].split()
     if before and at and not text[at - 1].isspace():
-        at -= len(before.pop())  # `(term`
+        at -= len(before.pop())  # the term begins inside a word: `(term`
     after = text[at : at + room].split()
     starts = at <= room and len(before) <= _BEFORE
     ends = at + room >= len(text) and len(after) <= _AFTER

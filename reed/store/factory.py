@@ -17,7 +17,7 @@ def open_store(setting: StoreSetting, context: StoreContext) -> Store:
 
 
 def check_driver(setting: StoreSetting) -> None:
-    """Raises ReedError if a package is missing."""
+    """Raises ReedError if the package that this kind needs is not installed."""
     if setting.kind != "postgres":
         return
     from importlib.util import find_spec

@@ -1,9 +1,13 @@
 """Equality of field values: equal JSON values have the same canonical text (protocol.md#snippet_find).
 
-1, 1.0 and 10e-1 are equal, and so are objects with equal members in any order
-1, "1" and true differ; so do null and a missing field
+    strings    equal code points
+    numbers    exactly equal values: 1, 1.0 and 10e-1 are equal
+    arrays     equal items in the same order
+    objects    equal members in any order
+    1, "1" and true differ; so do null and a missing field
 
-value ── canonical text ── key_of: itself, or its digest if it is long ── text_of_key: for a store of texts
+An index of a field stores `key_of` the canonical text: the text itself, or a digest of a long one; `text_of_key` where
+it can store only text.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ MAX_CONDITIONS = 32
 _MAX_KEY = 128  # bytes
 _DIGEST_MARK = b"#"  # begins no canonical text
 _MAX_SHOWN = 60  # characters of a value in a message
-_MAX_EXPONENT = 18  # digits; a longer one is compared as written
+_MAX_EXPONENT = 18  # digits; a longer exponent is compared as it is written
 
 
 class _Number(str):
-    """As written."""
+    """A number as written in the JSON text."""
 
     __slots__ = ()
 
@@ -39,7 +43,7 @@ _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
 
 def fields_of(content: Bytes) -> dict[str, Json]:
-    """With values for `canonical` and `shown`."""
+    """The fields of a stored content, numbers kept as written; values for `canonical` and `shown`."""
     fields: dict[str, Json] = _decode(str(content, "utf-8"))
     return fields
 
@@ -50,14 +54,14 @@ class FieldValue(NamedTuple):
 
 
 def values_of(content: Bytes, names: Iterable[str]) -> dict[str, FieldValue]:
-    """Where the content has them."""
+    """The values of these fields, where the content has them."""
     wanted = list(names)
     fields = fields_of(content) if wanted else {}
     return {name: FieldValue(key_of(canonical(fields[name])), shown(fields[name])) for name in wanted if name in fields}
 
 
 def conditions_of(text: bytes) -> dict[str, str]:
-    """The canonical text that each field must have. Raises Malformed."""
+    """The canonical text that each field must have, from a JSON object. Raises Malformed."""
     strict_json.load_object(text)
     conditions = {field: canonical(value) for field, value in fields_of(text).items()}
     if len(conditions) > MAX_CONDITIONS:
@@ -89,7 +93,7 @@ def key_of_text(text: str) -> bytes:
 
 
 def is_exact(key: bytes) -> bool:
-    """It is the canonical text itself."""
+    """Is the key the canonical text itself, not a digest?"""
     return not key.startswith(_DIGEST_MARK)
 
 
@@ -104,7 +108,7 @@ def canonical(value: Json) -> str:
 
 
 def shown(value: Json) -> str:
-    """In a message."""
+    """A value from `fields_of` as shown in a message."""
     text = str(value) if isinstance(value, _Number) else canonical(value)
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 

@@ -12,13 +12,13 @@ from reed.store.types import Type
 from reed.wire import strict_json
 
 MAX_SNIPPETS = 1000  # in one page
-MAX_BYTES = 8 * 1024 * 1024  # of content in one page, beyond its first snippet
+MAX_BYTES = 8 * 1024 * 1024  # of content in one page; it has one snippet at least
 _OVERHEAD = 512  # bytes counted for a snippet besides its content
 _MAX_DESCRIBED = 10  # snippets in each page
 
 
 def check(snippets: Iterable[tuple[str, str, bytes]], type_: Type, limit: int) -> bytes:
-    """`snippets`: (id, name, content). `limit` 0: MAX_SNIPPETS, which is also the most."""
+    """Check up to `limit` of the snippets (id, name, content); 0 means MAX_SNIPPETS, which is also the most."""
     limit = min(limit or MAX_SNIPPETS, MAX_SNIPPETS)
     checked = unfit = size = 0
     cursor = last = ""

@@ -76,12 +76,13 @@ def _drop(text: str) -> str:
 
 
 def _beyond_ascii(text: str) -> str:
-    """Few characters in most texts, so searching these is faster."""
+    """Few characters in most texts, so searching only these is faster."""
     return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 def segment(folded: str, *, is_open: bool = False) -> str:
-    """`is_open`: without the last character of a run at the end, which may continue in the indexed text."""
+    """The folded text with each unspaced run as pairs and its last character. `is_open`: without the last character
+    of a run at the end, which may continue in the indexed text."""
     if folded.isascii():
         return folded
     text = _RUN.sub(_pairs, folded)

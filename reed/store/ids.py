@@ -1,11 +1,11 @@
-"""Snippet ids: UUIDs version 7 (RFC 9562), whose first 60 bits are the sequence number.
+"""Snippet ids: UUID version 7 (RFC 9562), whose first 60 bits are the snippet's sequence number.
 
     019a3c5e-7d21-7 4f3 -  9c1e-55d0a8b7e6f4
     └─ 48 bits ─┘   └12┘  └── 62 bits ──┘
      milliseconds   1/4096   random
      └── sequence ────┘
 
-They rise even if the clock does not, so ids sort by creation.
+Sequence numbers rise even if the clock does not, so ids sort by creation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Ids:
         self._random = b""
 
     def next(self, now: int) -> tuple[int, str]:
-        """`now` in nanoseconds since 1970."""
+        """A new sequence number and its id; `now` in nanoseconds since 1970."""
         sequence = now * _TICKS_PER_MILLISECOND // 1_000_000
         if sequence <= self.last:
             sequence = self.last + 1
@@ -48,12 +48,12 @@ class Ids:
         self.reserve(sequence_in(snippet_id))
 
     def reserve(self, sequence: int) -> None:
-        """A restored snippet has this number."""
+        """Give only numbers above this one, which a restored snippet has."""
         self.last = max(self.last, sequence)
 
 
 def sequence_of(snippet_id: str) -> int | None:
-    """None unless it is a UUID in lower case."""
+    """The sequence number in an id (lower case); None when the text is no UUID."""
     if _UUID.fullmatch(snippet_id) is None:
         return None
     milliseconds = int(snippet_id[:8] + snippet_id[9:13], 16)
@@ -75,13 +75,14 @@ def is_uuid_7(snippet_id: str) -> bool:
 
 
 def sequence_range(prefix: str) -> tuple[int, int] | None:
-    """The lowest and highest of ids with this prefix; None if it is too short or begins no id in lower case."""
+    """The lowest and highest sequence number of ids with this prefix (lower case); None if it is shorter than eight
+    characters or begins no id."""
     bounds = id_range(prefix)
     return None if bounds is None else (sequence_in(bounds[0]), sequence_in(bounds[1]))
 
 
 def id_range(prefix: str) -> tuple[str, str] | None:
-    """The same, as ids."""
+    """As `sequence_range`, the lowest and highest id."""
     first, last = prefix + _LOWEST[len(prefix) :], prefix + _HIGHEST[len(prefix) :]
     is_prefix = len(prefix) >= _MIN_PREFIX and None not in {sequence_of(first), sequence_of(last)}
     return (first, last) if is_prefix else None

@@ -2,7 +2,7 @@
 
     merge('{"a": 1.50, "b": 2}', '{"b": null, "c": 1E2}')  ->  '{"a": 1.50,"c":1E2}'
 
-New keys come last. `strict_json` bounds the nesting, so recursion is safe.
+Keys keep their order; new ones come last. `strict_json` bounds the nesting, so recursion is safe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reed.wire.strict_json import Json
 
 
 def merge(target: str, patch: str) -> tuple[str, dict[str, Json]]:
-    """Text and value of `target` after applying `patch`; both are valid JSON objects."""
+    """Text and value of the object `target` after applying the object `patch`. Both texts must be valid JSON."""
     changes = {member.key: member for member in members(patch)}
     before = list(members(target))
     parts: list[str] = []
@@ -36,6 +36,6 @@ def merge(target: str, patch: str) -> tuple[str, dict[str, Json]]:
 
 
 def _merge_member(old: str, patch: str, change: Member) -> tuple[str, Json]:
-    """`old` is the object that it replaces, or `{}`."""
+    """Text and value of one changed member; `old` is the text of the object it replaces, or `{}`."""
     new = patch[change.begin : change.end]
     return merge(old, new) if isinstance(change.value, dict) else (new, change.value)

@@ -16,14 +16,14 @@ from reed.errors import Malformed
 from reed.store.folding import UNSPACED, fold, is_unspaced, last_run, segment
 
 MAX_QUERY = 1024  # characters; the rest is ignored
-MAX_PHRASE = 8  # words; 32 equal ones take FTS5 seconds in a long text
-MAX_WORDS = 32  # and characters of unspaced scripts; the rest is ignored
+MAX_PHRASE = 8  # words: matching a phrase of 32 equal words takes FTS5 seconds in a long text
+MAX_WORDS = 32  # words, and characters of unspaced scripts, in a query; the rest is ignored
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 MAX_HIT = 100_000  # offset + limit
 
 _MARKS = ("Mn", "Mc")
-_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or an unspaced character
+_WORD = re.compile(f"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\\W_])+")  # or a character of an unspaced script
 
 
 class Term(NamedTuple):
@@ -36,7 +36,7 @@ class Term(NamedTuple):
 
     @property
     def is_prefix(self) -> bool:
-        """A single unspaced character is the beginning of a pair in the index."""
+        """Does the last word match as a prefix? A single character of an unspaced script does: the index has pairs."""
         run = last_run(self.text)
         return len(run) == 1 if run else self.is_beginning
 
@@ -84,7 +84,7 @@ def _words(text: str) -> list[re.Match[str]]:
 
 
 def hit_limit(limit: int, offset: int) -> int:
-    """`limit` 0 means DEFAULT_LIMIT. Raises Malformed."""
+    """The number of hits to return; 0 means DEFAULT_LIMIT. Raises Malformed."""
     if limit > MAX_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}")
     if offset + limit > MAX_HIT:

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from reed.wire.snippets import Record
 
-_OVERHEAD = 700  # bytes of a Record without its content, measured
-_MAX_SHARE = 8  # a record with more than this fraction of the cache is not kept
+_OVERHEAD = 700  # bytes of a Record, its strings and its dict entries, measured
+_MAX_SHARE = 8  # a record that would take more than this fraction of the cache is not kept
 
 
 class RecordCache:
@@ -20,7 +20,7 @@ class RecordCache:
         self._by_name: dict[str, str] = {}
 
     def get(self, ref: str) -> Record | None:
-        """By id or name; None says nothing about the store."""
+        """The record with this id or name; None says nothing about the store."""
         record = self._by_id.get(ref)
         if record is None:
             snippet_id = self._by_name.get(ref)

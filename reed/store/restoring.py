@@ -22,9 +22,9 @@ from reed.store.ids import is_uuid_7, time_in
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
-MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds, of this machine's clock
+MAX_AHEAD = 24 * 3600 * 1_000_000  # microseconds that a record may be ahead of this machine's clock
 MAX_TIME = 7_258_118_400_000_000  # Unix microseconds: the year 2200
-MAX_VERSION = (1 << 31) - 1  # half of 32 bits, so that later updates fit
+MAX_VERSION = (1 << 31) - 1  # half of the 32-bit field, so that later updates fit
 
 
 class Plan(NamedTuple):
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 def checked(record: Record) -> Record:
-    """Its id in lower case. Raises Invalid for what no store can hold."""
+    """The record with its id in lower case. Raises Invalid for an id, version or time that no store can hold."""
     record = record._replace(id=record.id.lower(), content=bytes(record.content))
     hint = "create the snippet instead: it gets a new id"
     if not is_uuid_7(record.id):
@@ -60,10 +60,9 @@ def plan(
     accept_unfit: bool,
     overwrite: bool,
 ) -> Plan:
-    """`record` is `checked`, `old` the stored one with its sequence number, `unfit` why the content does not fit its
-    type; `now` in Unix microseconds. The store must check that name and unique fields are free.
-
-    Raises Invalid, Malformed or Conflict."""
+    """`record` is `checked`, `old` the stored record with its sequence number, `unfit` why the content does not fit its
+    type; `now` in Unix microseconds. Raises Invalid, Malformed or Conflict. The store still has to check that name and
+    unique fields are free."""
     if old == record:
         return Plan(record, old, Restored(record.id, "unchanged"))
     if old is not None:

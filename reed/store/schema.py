@@ -19,8 +19,8 @@ from reed.wire.strict_json import Json
 
 _MAX_PROBLEMS = 10  # in a message
 _MAX_PROBLEM = 200  # characters
-_MAX_BACKTRACKS = 100_000  # beyond it the text does not match the pattern
-_MAX_PATTERN = 16384  # bytes, compiled, in the loop
+_MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
+_MAX_PATTERN = 16384  # bytes of a compiled pattern in the loop
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 class Schema:
     __slots__ = ("_place", "_schema", "_validator", "cost", "is_compiled", "is_valid")
 
-    is_valid: Callable[[Json], bool]  # once it is compiled
+    is_valid: Callable[[Json], bool]  # of a content; once it is compiled
 
     def __init__(self, place: str, schema: Json) -> None:
-        """`place` begins errors. Raises Invalid if validating would take too long."""
+        """`place` begins the text of errors. Raises Invalid if validating would take too long."""
         self.cost = weigh(place, schema)
         self._place = place
         self._schema: Json = schema  # until it is compiled
@@ -41,7 +41,7 @@ class Schema:
 
     @classmethod
     def for_workers(cls, cost: Cost) -> Schema:
-        """Stands for one that only workers read."""
+        """Stands for a schema that this process has not read."""
         schema = cls.__new__(cls)
         schema.cost, schema.is_compiled = cost, False
         return schema
@@ -65,7 +65,7 @@ class Schema:
             raise self._refused(f": {_short(str(error))}") from None
 
     def compile_for_loop(self) -> None:
-        """Does nothing if a worker must. Raises Invalid."""
+        """Does nothing if a worker must compile it. Raises Invalid unless it is a JSON Schema."""
         if not self.cost.is_bounded:
             return
         import jsonschema_rs
@@ -79,7 +79,7 @@ class Schema:
             return
 
     def problems(self, content: Json, nodes: int = 0) -> str:
-        """What is wrong; only the first problem if there may be many."""
+        """What is wrong with a content that is not valid; of one with many nodes only the first."""
         import jsonschema_rs
 
         assert self._validator is not None
@@ -98,7 +98,7 @@ class Schema:
         self._validator = jsonschema_rs.validator_for(
             self._schema, validate_formats=True, pattern_options=patterns, offline=True
         )
-        self.is_valid = self._validator.is_valid  # one call less for each write
+        self.is_valid = self._validator.is_valid  # bound here: one call less for each write
         self.is_compiled = True
         self._schema = None
 

@@ -17,12 +17,12 @@ from reed.errors import Invalid
 from reed.wire.strict_json import Json
 
 MAX_WEIGHT = 10_000
-MAX_COST_IN_LOOP = 20_000  # at most 2.6 ms
-MAX_COST_OF_ERRORS_IN_LOOP = 500  # listing costs far more than finding one
-MAX_COST_OF_ERRORS = 1_000_000  # beyond it a worker builds only the first error
+MAX_COST_IN_LOOP = 20_000  # weight × nodes; at most 2.6 ms
+MAX_COST_OF_ERRORS_IN_LOOP = 500  # listing errors costs far more than finding one
+MAX_COST_OF_ERRORS = 1_000_000  # in a worker: beyond it only the first error is built
 MAX_CONTENT_IN_LOOP = 64 * 1024  # bytes
-MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes
-_MAX_REF_DEPTH = 128  # nested schemas, also through `$ref`s
+MAX_CONTENT_FOR_PATTERNS = 4 * 1024  # bytes, if the schema has a regular expression
+_MAX_REF_DEPTH = 128  # nested schemas, including those through `$ref`s
 
 # Whose value is one schema, a list of schemas, or schemas by name.
 _SCHEMA = frozenset(
@@ -30,7 +30,7 @@ _SCHEMA = frozenset(
 )
 _SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems", "items"})
 _NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas"})
-_UNUSED = frozenset({"$defs", "definitions"})  # until a `$ref` uses them
+_UNUSED = frozenset({"$defs", "definitions"})  # cost nothing until a `$ref` uses them
 _PATTERNS = frozenset({"pattern", "patternProperties"})
 # They inspect a value once.
 _PLAIN = frozenset(
@@ -46,29 +46,29 @@ _PLAIN = frozenset(
 
 class Cost(NamedTuple):
     weight: int
-    is_bounded: bool  # False: a keyword, such as unevaluatedItems, may cost more
+    is_bounded: bool  # False: a keyword, such as unevaluatedItems, may cost more than weight × nodes
     has_pattern: bool
 
     def fits_loop(self, content: bytes | memoryview) -> bool:
-        """May the loop validate this content?"""
+        """May the loop check whether this content is valid?"""
         size = len(content)
         if not self.is_bounded or size > (MAX_CONTENT_FOR_PATTERNS if self.has_pattern else MAX_CONTENT_IN_LOOP):
             return False
         return self.weight * size <= MAX_COST_IN_LOOP or self.weight * nodes_of(content) <= MAX_COST_IN_LOOP
 
     def errors_fit_loop(self, content: bytes | memoryview) -> bool:
-        """May the loop list what is wrong with it?"""
+        """May the loop collect the error messages for this content?"""
         return self.is_bounded and self.weight * nodes_of(content) <= MAX_COST_OF_ERRORS_IN_LOOP
 
 
 def nodes_of(content: bytes | memoryview) -> int:
-    """At most so many: commas and brackets within strings count too."""
+    """An upper bound for the number of values: commas and brackets within strings count too."""
     text = bytes(content)
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def weigh(place: str, schema: Json) -> Cost:
-    """Raises Invalid for a weight above MAX_WEIGHT, or one that is nested too deeply."""
+    """Raises Invalid when the weight is above MAX_WEIGHT or the schema is nested too deeply."""
     scales = _Scales(place, schema)
     weight = scales.weight(schema, 0)
     return Cost(weight, scales.is_bounded, scales.has_pattern)
@@ -81,7 +81,7 @@ class _Scales:
         self._place = place
         self._root = root
         self._weights: dict[str, int] = {}  # by `$ref`
-        self._open: set[str] = set()  # being weighed: meeting one again is a recursion
+        self._open: set[str] = set()  # refs being weighed: meeting one of them again is a recursion
         self._recursions = 0
 
     def weight(self, schema: Json, depth: int) -> int:
@@ -116,14 +116,14 @@ class _Scales:
             return _weight_of_enum(value)
         if keyword in _UNUSED or keyword in _PLAIN or keyword == "pattern":
             return 0
-        self.is_bounded = False  # such as uniqueItems, or unknown
+        self.is_bounded = False  # unevaluated…, uniqueItems, $dynamicRef, or unknown
         return 0
 
     def _weight_of_ref(self, ref: Json, depth: int) -> int:
         if not isinstance(ref, str) or not ref.startswith("#"):
             self.is_bounded = False
             return 1
-        if ref in self._open:  # each level of the content meets the same schemas again
+        if ref in self._open:  # each level of the content is validated by the same schemas again
             self._recursions += 1
             self.is_bounded = self.is_bounded and self._recursions == 1
             return 1
@@ -139,14 +139,14 @@ class _Scales:
 
 
 def _weight_of_enum(values: list[Json]) -> int:
-    """Strings are looked up; others are compared with each node of the content."""
+    """Strings are looked up; other values are each compared with each node of the content."""
     if all(isinstance(value, str) for value in values):
         return 0
     return sum(1 + len(value) if isinstance(value, (dict, list)) else 1 for value in values)
 
 
 def _target(root: Json, ref: str) -> Json:
-    """By JSON Pointer; None if there is none, or for an anchor."""
+    """The target of a JSON Pointer within the schema; None if there is none, or for an anchor."""
     from urllib.parse import unquote
 
     path = unquote(ref[1:])

@@ -18,10 +18,10 @@ from itertools import pairwise
 from reed.wire.strict_json import Json
 
 WEIGHTS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 50, 100)  # as many as the index has columns
-MAX_TEXT = 1024 * 1024  # bytes for a snippet: writing a row cannot be interrupted
+MAX_TEXT = 1024 * 1024  # bytes of text indexed for a snippet: writing one row cannot be interrupted
 _BOUNDS = [math.sqrt(low * high) for low, high in pairwise(WEIGHTS)]
 
-Columns = tuple[tuple[str, int], ...]  # (searchable field, column)
+Columns = tuple[tuple[str, int], ...]  # (searchable field, number of its weight in WEIGHTS)
 
 
 def nearest_column(weight: float) -> int:
@@ -30,7 +30,7 @@ def nearest_column(weight: float) -> int:
 
 
 def texts_by_column(columns: Columns, content: bytes) -> list[str]:
-    """Of each of WEIGHTS; MAX_TEXT bytes in all."""
+    """The text for each of WEIGHTS, "" where there is none; MAX_TEXT bytes in all."""
     texts = [""] * len(WEIGHTS)
     if not columns:
         return texts
@@ -44,7 +44,7 @@ def texts_by_column(columns: Columns, content: bytes) -> list[str]:
 
 
 def _truncated(text: str, room: int) -> str:
-    """What fits into so many bytes."""
+    """As much of the text as fits into so many bytes."""
     if len(text) * 4 <= room:
         return text
     return text.encode("utf-8", "surrogatepass")[: max(room, 0)].decode("utf-8", "ignore")

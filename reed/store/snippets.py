@@ -15,12 +15,12 @@ from reed.wire.snippets import Record
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
-MAX_SHORT_PAGE = 100  # needs no worker; a thousand records of 5 KB took 15 ms
-PAGE_BYTES = 512 * 1024  # of content; a larger record is a page of its own
+MAX_SHORT_PAGE = 100  # records that need no worker; a thousand of 5 KB took 15 ms
+PAGE_BYTES = 512 * 1024  # of content in a page; a single larger record is a page of its own
 
 AFTER_NAMES = "\x7f"  # sorts after every character of a name
 UNREAD = range(PAGE_BYTES + 1)  # stands for a content too large for the page: its length matters
-_IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # of an ambiguous prefix
+_IDS_SHOWN, MAX_IDS_COUNTED = 4, 1000  # in the message about an ambiguous prefix
 
 
 def overtaken(ref: str, version: int, expected: int) -> Overtaken:
@@ -58,7 +58,7 @@ def label_of(record: Record) -> str:
 
 
 def ambiguous(prefix: str, ids: list[str]) -> Conflict:
-    """`ids`: at most MAX_IDS_COUNTED + 1."""
+    """`ids` are at most MAX_IDS_COUNTED + 1 of those with the prefix."""
     count = f"{len(ids)}" if len(ids) <= MAX_IDS_COUNTED else f"more than {MAX_IDS_COUNTED}"
     more = ", …" if len(ids) > _IDS_SHOWN else ""
     return Conflict(
@@ -68,14 +68,14 @@ def ambiguous(prefix: str, ids: list[str]) -> Conflict:
 
 
 def page_limit(limit: int) -> int:
-    """0 means DEFAULT_LIMIT. Raises Malformed."""
+    """The number of records in a page; 0 means DEFAULT_LIMIT."""
     if limit > MAX_LIMIT:
         raise Malformed(f"limit {limit}", hint=f"at most {MAX_LIMIT}; use the cursor for more")
     return limit or DEFAULT_LIMIT
 
 
 def start_after(cursor: str) -> int:
-    """The sequence number in a cursor; of "" 0, the beginning. Raises Malformed."""
+    """The sequence number in a cursor; 0, the beginning, for an empty one."""
     start = sequence_of(cursor.lower()) if cursor else 0
     if start is None:
         raise Malformed(f"after: {cursor!r} is not an id", hint="send the cursor of the page before")
@@ -85,8 +85,8 @@ def start_after(cursor: str) -> int:
 def collect_page(
     rows: Iterable[tuple[Any, ...]], limit: int, matches: Callable[[bytes], bool] | None = None
 ) -> RecordPage:
-    """Rows have the columns of a Record. With `matches`, of a content, a page ends with its last record, since the next
-    match may be far; so the next page may be empty."""
+    """A page of rows with the columns of a Record. With `matches`, a predicate on the content, it ends with its last
+    record, since the next match may be far; so the next page may be empty."""
     records: list[Record] = []
     room = PAGE_BYTES
     for row in rows:

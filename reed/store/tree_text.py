@@ -1,9 +1,11 @@
 """Bonds as JSON: `{"id","type","name","weight","path","children":[…]}` (protocol.md#bonds).
 
-Without a root it is an array of all trees: of snippets with children and no parent, in creation order. A root has the
-weight 0 and no path. Children are sorted by weight, path and creation. `depth` counts the levels below a root; 0: all.
+With a root the JSON is that object; its own weight is 0 and its path empty. Without one it is an array of all trees,
+whose roots are the snippets with children and no parent, in creation order. Children are sorted by weight, path and
+creation. `depth` counts the levels below a root; 0 means all.
 
-The walk keeps its own stack. A tree that nests deeper than JSON may, or does not fit into a payload, is refused.
+The walk keeps its own stack, so that memory grows only with the text. A tree that nests deeper than JSON may
+(protocol.md#json), or does not fit into a payload, is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from reed.wire.strict_json import MAX_DEPTH, dumps
 from reed.wire.structs import JSON_RESPONSE
 
 MAX_TREE = MAX_PAYLOAD - JSON_RESPONSE.size
-MAX_LEVELS = (MAX_DEPTH - 2) // 2  # below a root: each is an object with an array
+MAX_LEVELS = (MAX_DEPTH - 2) // 2  # below a root: each nests an object and an array, as the root does
 
 
 class Node(NamedTuple):
@@ -32,14 +34,14 @@ class Node(NamedTuple):
 
 
 class TooManyNodes(Exception):
-    """More than the caller has time for."""
+    """The tree has more nodes than the caller has time for."""
 
 
 class TreeText:
     def __init__(
         self, children: Callable[[Node], Iterator[Node]], depth: int, *, is_whole: bool, max_nodes: float = math.inf
     ) -> None:
-        """`is_whole`: all trees, in an array."""
+        """`children` reads the nodes below one; `is_whole`: all trees are written, in an array."""
         self._children = children
         self._depth = depth
         self._max_levels = MAX_LEVELS - 1 if is_whole else MAX_LEVELS
@@ -56,7 +58,7 @@ class TreeText:
         self._write("]")
 
     def add(self, root: Node) -> None:
-        """The tree at this node. Raises TooLarge, TooManyNodes."""
+        """The tree at this node; TooLarge or TooManyNodes."""
         self._open(root)
         stack = [self._children(root)]
         needs_comma = [False]  # at each level, before the next child
@@ -78,7 +80,7 @@ class TreeText:
                 self._write("]}")
 
     def count(self) -> None:
-        """A node was read."""
+        """A node was looked at."""
         self._nodes_left -= 1
         if self._nodes_left < 0:
             raise TooManyNodes

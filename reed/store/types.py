@@ -30,9 +30,9 @@ from reed.wire.structs import COUNT, DEFINITION
 _MAX_INDEXED = 32  # fields
 _IGNORED = frozenset({"routable"})  # definitions of older versions have it
 MAX_DEFINITION = 1024 * 1024  # bytes
-MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is compiled in workers only
+MAX_DEFINITION_IN_LOOP = 16 * 1024  # bytes; a longer one is read and compiled in workers only
 MAX_COUNTED = 1000  # snippets of a type that is to be deleted
-MAX_OUTLINE = 64 * 1024  # bytes
+MAX_OUTLINE = 64 * 1024  # bytes of a definition without its schema and description
 
 
 class Type(NamedTuple):
@@ -44,14 +44,14 @@ class Type(NamedTuple):
     unique: frozenset[str]
     composed_of: frozenset[str] | None
     max_depth: int | None
-    problem: str = ""  # why it is switched off: its snippets can be read only
+    problem: str = ""  # why the type is switched off: its snippets can be read, not written
 
     @property
     def fields(self) -> list[str]:
         return sorted(self.indexed | self.unique)
 
     def check(self, content: dict[str, Json]) -> None:
-        """Raises Invalid."""
+        """Raises Invalid, which names each problem and its place."""
         if self.schema is not None and not self.schema.is_valid(content):
             raise self.unfit(self.schema.problems(content))
 
@@ -60,7 +60,7 @@ class Type(NamedTuple):
         return Invalid(f"the content does not fit its type {self.name!r}: {problems}", hint=hint)
 
     def check_child(self, child_type: str) -> None:
-        """Raises Invalid unless its snippets may have such children."""
+        """Raises Invalid unless snippets of this type may have children of that type."""
         if self.composed_of is not None and child_type not in self.composed_of:
             allowed = ", ".join(sorted(self.composed_of)) or "none"
             raise Invalid(
@@ -74,7 +74,7 @@ class TypeCatalog:
         self._types: dict[str, Type] = {}
 
     def load(self, definitions: Iterable[tuple[str, bytes]]) -> None:
-        """One whose schema is no longer accepted is switched off (`Type.problem`)."""
+        """Replace all types. One whose schema is no longer accepted is switched off (`Type.problem`)."""
         self._types = {name: _compile_stored(name, definition) for name, definition in definitions}
 
     def load_one(self, name: str, definition: bytes) -> None:
@@ -86,7 +86,7 @@ class TypeCatalog:
         return copy
 
     def get(self, name: str) -> Type:
-        """Raises NotFound."""
+        """The type, or NotFound."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
@@ -97,7 +97,7 @@ class TypeCatalog:
         return self._types.get(name)
 
     def require(self, name: str) -> Type:
-        """For a write. Raises Invalid if it is not defined, or switched off."""
+        """The type for a write, or Invalid: it is not defined, or switched off."""
         found = self._types.get(name)
         if found is None:
             identifiers.check("type name", name)
@@ -107,7 +107,7 @@ class TypeCatalog:
         return found
 
     def put(self, new: Type) -> Type | None:
-        """Gives the one it replaces."""
+        """Add or replace a type; gives the one it replaces."""
         old = self._types.get(new.name)
         self._types[new.name] = new
         return old
@@ -125,7 +125,7 @@ class TypeCatalog:
         return [Definition(name, self._types[name].definition) for name in sorted(self._types)]
 
     def columns(self) -> set[int]:
-        """Columns of the search index that any type uses."""
+        """The columns of the search index that any type uses."""
         return {column for type_ in self for _, column in type_.columns}
 
     def __iter__(self) -> Iterator[Type]:
@@ -152,7 +152,7 @@ def _compile_stored(name: str, definition: bytes) -> Type:
 
 
 def check_definition(name: str, definition: bytes) -> None:
-    """Raises Malformed, Invalid."""
+    """Raises Malformed for a wrong name, Invalid for a definition that is too long."""
     identifiers.check("type name", name)
     if len(definition) > MAX_DEFINITION:
         raise Invalid(f"type {name!r}: a definition of {len(definition)} bytes", hint=f"at most {MAX_DEFINITION}")
@@ -178,9 +178,9 @@ def type_in_use(name: str, found: int) -> Conflict:
 
 
 def compile_type(name: str, definition: bytes, *, for_loop: bool = False, without_schema: bool = False) -> Type:
-    """`for_loop`: the schema is compiled only if that is short, and so that validating is linear (see `schema`).
+    """Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
 
-    Raises Malformed unless the definition is a JSON object, Invalid for an unknown key or a wrong value.
+    `for_loop`: the schema is compiled only if that is short, and only so that validating is linear (see `schema`).
     """
     check_definition(name, definition)
     fields = strict_json.load_object(definition)
@@ -212,7 +212,8 @@ def compile_type(name: str, definition: bytes, *, for_loop: bool = False, withou
 
 
 def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
-    """What the loop needs of a long definition: all but schema and description, and the schema's cost."""
+    """What the loop needs of a long definition: all but schema and description, and the schema's cost. Raises
+    Malformed, Invalid."""
     fields = strict_json.load_object(definition)
     schema = fields.pop("schema", None)
     fields.pop("description", None)
@@ -225,7 +226,7 @@ def outline_of(name: str, definition: bytes) -> tuple[bytes, Cost | None]:
 
 
 def from_outline(name: str, definition: bytes, outline: bytes, cost: Cost | None) -> Type:
-    """Its schema is compiled in workers only."""
+    """The type of a definition from its outline. `cost`: of its schema, which is compiled in workers only."""
     schema = None if cost is None else Schema.for_workers(cost)
     return compile_type(name, outline)._replace(definition=definition, schema=schema)
 

@@ -18,7 +18,7 @@ Release = Callable[[], None]
 
 
 class Origin(NamedTuple):
-    """Writes of one origin keep their order; origins take turns with jobs."""
+    """Whose operation it is. Writes of one origin keep their order; origins take turns with jobs."""
 
     caller: str  # as in the log: "alice (uid 1000)", "plugin simple-seo"
     connection: int = 0
@@ -55,19 +55,19 @@ class Workers(Protocol):
         origin: Origin,
         deadline: Deadline,
     ) -> None:
-        """Run a handler."""
+        """Run a handler; call `done` or `failed`."""
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """Call `callback` when no job runs; none begins until it calls its argument."""
+        """Begin no job, and call `callback` when none runs; jobs begin again when it calls its argument."""
 
     def over_budget(self) -> bool:
-        """This turn has taken its time: what is left goes to `call_soon`."""
+        """Whether the time of this turn of the loop is spent; what is left to do then goes to `call_soon`."""
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
 
 
 class InlineWorkers:
-    """Runs each handler at once in this process."""
+    """Runs each handler at once in this process, without a deadline."""
 
     def __init__(self, handlers: Mapping[str, str]) -> None:
         """`handlers`: "module:function" by kind."""
@@ -127,7 +127,7 @@ class OrderedJobs:
         return not self._away
 
     def when_back(self, done: Callable[[], None]) -> None:
-        """Call it when the jobs that are away, and what waits for them, are done."""
+        """Call it when the jobs that are away now, and the operations that wait for them, have been carried on with."""
         left = len(self._away)
 
         def back() -> None:
@@ -145,7 +145,7 @@ class OrderedJobs:
         return bool(self._away) and origin in self._away
 
     def in_order(self, origin: Origin, begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-        """Begin now, or when the jobs of this origin are back."""
+        """Begin an operation: now, or when the jobs of this origin before it are back."""
         if self._away and origin in self._away:
             self._away[origin].append(partial(run, begin, failed))
         else:
@@ -171,7 +171,8 @@ class OrderedJobs:
         )
 
     def leave(self, origin: Origin, failed: Callable[[CallError], None]) -> Callable[[Callable[[], None]], None]:
-        """The operation is away until the returned function is called: that runs its argument, then what has waited."""
+        """An operation that was begun `in_order` is away until the returned function is called: that runs its argument,
+        then what has waited, until another one is away."""
         self._away.setdefault(origin, deque())
 
         def back(callback: Callable[[], None]) -> None:
@@ -184,7 +185,7 @@ class OrderedJobs:
         return back
 
     def _carry_on(self, origin: Origin, waiting: deque[Callable[[], None]]) -> None:
-        """Thousands of operations may wait: the next turn has what this one has no time for."""
+        """Run what has waited, thousands of operations perhaps: the next turn goes on when this one has no time."""
         while waiting and origin not in self._away:
             if self._workers.over_budget():
                 self._workers.call_soon(lambda: self._carry_on(origin, self._away.pop(origin)))
@@ -196,7 +197,7 @@ class OrderedJobs:
 
 
 def run(begin: Callable[[], None], failed: Callable[[CallError], None]) -> None:
-    """An error goes to `failed`; so does a bug, which is raised too."""
+    """Run a continuation: an error goes to `failed`; so does a bug, which is raised too."""
     try:
         begin()
     except CallError as error:

@@ -15,7 +15,6 @@
     history      figures of the last minutes, and charts of them
     log_tail     the end of a log, and what is added to it
     watching     monitor.sock, filtered and decoded
-    exact_json   JSON whose numbers keep their digits, JSON Pointers
     forms        a form from a JSON Schema and back;  form_schema: its controls;  form_errors: errors at fields
     differences  two versions of a content, value by value, and merge patches
     definitions  the types of content, for people who may read them or not

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from reed.client import Client
 from reed.errors import PermissionDenied
 from reed.web.context import context_of
-from reed.web.exact_json import Json, loads
+from reed.wire.exact_json import Json, loads
 
 
 async def type_names(request: Request) -> list[str]:

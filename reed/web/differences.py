@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reed.errors import Invalid
-from reed.web.exact_json import ABSENT, Json, join, shown, steps
+from reed.wire import exact_json
+from reed.wire.exact_json import ABSENT, Json, join, steps
 
 MAX_LINES = 600  # of two texts that are compared line by line; comparing takes the square of it
 _CONTEXT = 2  # unchanged lines shown around a change
@@ -110,30 +111,15 @@ def _with(value: Json, path: list[str], new: Json) -> Json:
 
 
 def patch(old: Json, new: Json) -> dict[str, Json]:
-    """The JSON Merge Patch (RFC 7396) that turns the object `old` into `new`; {} if nothing has to be done.
-
-    Raises Invalid for what such a patch cannot say: a member becomes null, or an object becomes one of null members.
-    """
-    return _patch("", old, new)
+    """The JSON Merge Patch that turns the object `old` into `new`. Raises Invalid where such a patch cannot."""
+    return exact_json.patch(old, new, _null_error)
 
 
-def _patch(pointer: str, old: dict[str, Json], new: dict[str, Json]) -> dict[str, Json]:
-    found: dict[str, Json] = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        before = old.get(key, ABSENT)
-        if before == value:
-            continue
-        here = join(pointer, key)
-        if value is None:
-            raise Invalid(
-                f"{shown(here)}: an update cannot set a member to null",
-                hint="remove the member, or use a value that is not null",
-            )
-        if isinstance(value, dict):
-            found[key] = _patch(here, before if isinstance(before, dict) else {}, value)
-        else:
-            found[key] = value
-    return found
+def _null_error(path: tuple[str, ...]) -> Invalid:
+    return Invalid(
+        f"{'.'.join(path)}: an update cannot set a member to null",
+        hint="remove the member, or use a value that is not null",
+    )
 
 
 def changed_lines(old: str, new: str) -> list[Line]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from reed.web.exact_json import loads
 from reed.web.forms import Field, Problems
+from reed.wire.exact_json import loads
 
 _UNFIT = re.compile(r"the content does not fit its type '[^']*': (?P<problems>.*)", re.DOTALL)
 _HINT = re.compile(r"; `reed registry get [^`]*` shows what is expected\Z")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import StrEnum
 
-from reed.web.exact_json import ABSENT, Json, Number, dumps, size
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, size
 
 MAX_ITEMS_SHOWN = 200  # values of an array or object with a control of their own; a larger one is edited as JSON
 MAX_KEYS_SHOWN = 300  # of the content itself

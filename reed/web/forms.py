@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from reed.errors import Malformed
 from reed.web import form_schema
-from reed.web.exact_json import ABSENT, Json, Number, dumps, join, loads
 from reed.web.form_schema import Kind, Schema, Schemas
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, join, loads
 
 ORIGIN = "origin:"
 MAX_NEW_ITEMS = 1000  # of an array, in one submission

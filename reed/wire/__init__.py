@@ -6,4 +6,5 @@ common, requests, snippets, schema, registry, search, plugins     a record for e
 monitor      the stream of `reed monitor`      decode       its frames for people
 jsonl        the lines of an export
 identifiers, strict_json, json_spans           names, JSON, the places of values in JSON
+exact_json   JSON whose numbers keep their digits
 """

@@ -2,14 +2,14 @@
 
 length  u32, little-endian      of what follows
 value   marshal                 core to worker: (kind, arguments)
-                                worker to core: (outcome, value)
+                                worker to core: (outcome, value), and once before everything (READY, pid)
 
 outcome   value
-READY     the worker's pid, at its start
+READY     the worker's pid
 DONE      what the handler returned
-FAILED    (status, error_code, message, hint)
-MEMORY    None; the worker ends
-BUG       the traceback
+FAILED    (status, error_code, message, hint) of a CallError
+MEMORY    None: the memory limit was reached; the worker ends
+BUG       the traceback, as text
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Outcome(IntEnum):
 
 
 def encode(first: Outcome | str, value: Any) -> tuple[bytes, bytes]:
-    """In two parts, since joining them would copy up to 32 MB. Raises ValueError."""
+    """A message in two parts, since joining them would copy up to 32 MB. Raises ValueError if `value` cannot be
+    marshalled."""
     body = marshal.dumps((first if isinstance(first, str) else int(first), value))
     return HEADER.pack(len(body)), body
 
@@ -46,7 +47,7 @@ class Reader:
         self._data += data
 
     def next(self) -> tuple[Any, Any] | None:
-        """(outcome, value)."""
+        """The next complete message: (outcome, value)."""
         data = self._data
         if len(data) < HEADER.size:
             return None

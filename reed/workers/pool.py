@@ -36,7 +36,7 @@ PENALTY_SECONDS = 60.0  # for a caller whose job was killed
 _START_SECONDS = 10.0  # until READY
 _EXIT_POLL = 0.05  # seconds, without pidfd
 _LEAST_WAIT = 0.01  # seconds between two looks at its processor time
-_MAX_QUEUED = 64 * 1024 * 1024  # bytes: one job
+_MAX_QUEUED = 64 * 1024 * 1024  # bytes to one worker: one job
 _SCRATCH = 256 * 1024
 
 Launch = Callable[[socket.socket, Callable[[str], None]], None]
@@ -68,13 +68,13 @@ class _Worker:
 
 
 class WorkerPool:
-    """`launch(socket, failed)` forks a worker that serves this end."""
+    """At most `count` workers. `launch(socket, failed)` forks one that serves the other end of that socket."""
 
     def __init__(self, loop: Loop, launch: Launch, count: int, memory: int, log: PeerLog) -> None:
         self._done = 0  # jobs: the handler returned, or raised an error
         self._killed_by_deadline = 0
         self._killed_by_memory = 0
-        self._lost = 0  # processes that ended during a job otherwise
+        self._lost = 0  # processes that ended during a job for any other reason
         self._loop = loop
         self._launch = launch
         self._count = count
@@ -99,7 +99,7 @@ class WorkerPool:
         return [worker.process.pid for worker in self._workers if worker.process is not None]
 
     def stats(self) -> dict[str, int]:
-        """For SYSTEM_STATS."""
+        """The figures of SYSTEM_STATS."""
         return {
             "most": self._count,
             "running": len(self.pids),
@@ -121,13 +121,15 @@ class WorkerPool:
         origin: Origin,
         deadline: Deadline,
     ) -> None:
-        """Calls `done` or `failed` in a later turn: with JobTimeout, JobMemory, JobKilled, or the handler's error."""
+        """Run a handler. Calls `done` or `failed` in a later turn: with JobTimeout, JobMemory, JobKilled, or the
+        handler's error."""
         job = Job(kind, encode(kind, arguments), origin, deadline, done, failed)
         self._waiting.setdefault(origin.caller, {}).setdefault(origin.connection, deque()).append(job)
         self._hand_out()
 
     def hold(self, callback: Callable[[Release], None]) -> None:
-        """When `callback` is called, no worker has a snapshot open."""
+        """Begin no job, and call `callback` when none runs: no worker has a snapshot open then. Jobs begin again when
+        it calls its argument."""
         self._holds.append(callback)
         self._hand_out()
 
@@ -142,7 +144,7 @@ class WorkerPool:
         self._hand_out()
 
     def close(self) -> None:
-        """Jobs get no answer."""
+        """Kill the workers. Waiting and running jobs get no answer."""
         self._is_closed = True
         self._waiting.clear()
         for worker in list(self._workers):
@@ -173,7 +175,7 @@ class WorkerPool:
             self._give(worker, job)
 
     def _next_job(self) -> Job | None:
-        """Of the first idle connection of the first caller who may use a worker."""
+        """The oldest job of the first idle connection, of the first caller who may use a worker."""
         now = self._loop.now()
         self._penalties = {caller: until for caller, until in self._penalties.items() if until > now}
         is_penalty_busy = any(origin.caller in self._penalties for origin in self._busy)
@@ -186,7 +188,7 @@ class WorkerPool:
         return None
 
     def _take(self, job: Job) -> None:
-        """Its caller and connection go to the end."""
+        """Dequeue it; its caller and connection go to the end."""
         caller, connection, _ = job.origin
         connections = self._waiting.pop(caller)
         jobs = connections.pop(connection)
@@ -244,7 +246,7 @@ class WorkerPool:
             worker.stream.close(str(error))
 
     def _cannot_start(self, reason: str) -> None:
-        """The next job tries again."""
+        """All waiting jobs fail; the next one tries again."""
         self._log.error("no worker could be started: %s", reason, peer=THE_CORE)
         waiting, self._waiting = self._waiting, {}
         for connections in waiting.values():
@@ -280,7 +282,7 @@ class WorkerPool:
             self._deliver(job, outcome, value)
         except Exception as bug:  # noqa: BLE001
             self._log.bug(bug)
-            with suppress(Exception):  # it may have its answer
+            with suppress(Exception):  # its caller may have its answer already
                 job.failed(Internal(f"a bug in the core: {type(bug).__name__}", hint="its traceback is in the log"))
 
     def _deliver(self, job: Job, outcome: int, value: Any) -> None:
@@ -313,7 +315,7 @@ class WorkerPool:
                 worker.process.send(signal.SIGKILL)
 
     def _closed(self, worker: _Worker, reason: str) -> None:
-        """So it exits."""
+        """Its socket is closed: it exits."""
         self._workers.remove(worker)
         self._cancel_timer(worker)
         if worker.process is not None:
@@ -347,7 +349,7 @@ class WorkerPool:
         self._loop.watch(process.fd, ended)
 
     def _died(self, worker: _Worker, how: str) -> None:
-        """A native library that gets no more memory aborts the process."""
+        """Tell the caller of its job, if it had one. A native library that gets no more memory aborts the process."""
         job = self._end_job(worker)
         if job is None:
             return

@@ -1,6 +1,6 @@
 """A worker's process: reads a job, runs its handler, writes the outcome, until the core closes the socket.
 
-A handler is imported for the first job of its kind.
+A handler is imported for the first job of its kind, so a worker loads only what its jobs need.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Handler = Callable[..., Any]
 
 
 def run(sock: socket.socket, memory: int, handlers: dict[str, str]) -> NoReturn:
-    """`memory`: RLIMIT_DATA. `handlers`: "module:function" by kind."""
+    """Serve `sock`. `memory`: bytes of data that this process may have. `handlers`: "module:function" by kind."""
     _confine(memory)
     sock.setblocking(True)
     found: dict[str, Handler] = {}
@@ -54,7 +54,7 @@ def _confine(memory: int) -> None:
 
 
 def _receive(sock: socket.socket) -> tuple[str, tuple[Any, ...]] | None:
-    """None: the core has closed."""
+    """The next job; None when the core has closed."""
     header = _receive_exactly(sock, HEADER.size)
     body = header and _receive_exactly(sock, *HEADER.unpack(header))
     return marshal.loads(body) if body else None
@@ -74,7 +74,7 @@ def _receive_exactly(sock: socket.socket, size: int) -> bytearray | None:
 def _outcome(
     kind: str, arguments: tuple[Any, ...], found: dict[str, Handler], handlers: dict[str, str]
 ) -> tuple[tuple[bytes, bytes], bool]:
-    """The message, and may this process take another job?"""
+    """The message for the core, and whether this process may take another job."""
     try:
         if kind not in found:
             module, _, name = handlers[kind].partition(":")

@@ -11,8 +11,10 @@ import sys
 
 import pytest
 
-from reed.cli.json_text import compact, exact_object, patch, pretty, with_lines
+from reed.cli.json_places import with_lines
+from reed.cli.snippet_edit import changes
 from reed.errors import Invalid
+from reed.wire.exact_json import dumps, load_object
 
 from .conftest import ENVIRON
 
@@ -54,7 +56,7 @@ def test_only_what_was_changed_is_written(site, tmp_path):
     assert json.loads(site("snippet", "get", "page", "--json").out)["version"] == 2
     assert site.kept() == []
     seen = (tmp_path / "seen.json").read_text()
-    assert seen == pretty(exact_object(WRITTEN.encode())) + "\n"
+    assert seen == dumps(load_object(WRITTEN.encode()), 2) + "\n"
     assert '\n  "title": "Grüße",\n  "n": 1.50,\n  "big": 12345678901234567890123,\n' in seen
 
 
@@ -159,13 +161,13 @@ def test_it_asks_to_edit_again(site, site_folder, tmp_path):
 
 
 def test_a_patch_turns_one_text_into_the_other():
-    old = exact_object(b'{"a": 1, "b": {"c": 1.0, "d": [1]}, "e": {"f": null}, "g": "1"}')
-    new = exact_object(b'{"g": "1", "a": 1.0, "b": {"d": [1, {"x": null}]}, "e": {"f": null}, "h": {}}')
-    assert compact(patch(old, new)) == '{"a":1.0,"b":{"c":null,"d":[1,{"x":null}]},"h":{}}'
-    assert patch(old, exact_object(compact(old).encode())) == {}
-    assert patch(old, exact_object(pretty(old).encode())) == {}
+    old = load_object(b'{"a": 1, "b": {"c": 1.0, "d": [1]}, "e": {"f": null}, "g": "1"}')
+    new = load_object(b'{"g": "1", "a": 1.0, "b": {"d": [1, {"x": null}]}, "e": {"f": null}, "h": {}}')
+    assert dumps(changes(old, new)) == '{"a":1.0,"b":{"c":null,"d":[1,{"x":null}]},"h":{}}'
+    assert changes(old, load_object(dumps(old).encode())) == {}
+    assert changes(old, load_object(dumps(old, 2).encode())) == {}
     with pytest.raises(Invalid, match=r"\$\.b\.z\.y"):
-        patch(old, exact_object(b'{"b": {"z": {"y": null}}}'))
+        changes(old, load_object(b'{"b": {"z": {"y": null}}}'))
 
 
 def test_lines_of_places():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reed.errors import Invalid
 from reed.store.merge_patch import merge
 from reed.web.differences import Side, changed_lines, differences, patch, resolved
-from reed.web.exact_json import ABSENT, dumps, loads
-from tests.web.test_exact_json import TEXTS, VALUES
+from reed.wire.exact_json import ABSENT, dumps, loads
+from tests.wire.test_exact_json import TEXTS, VALUES
 
 OBJECTS = st.dictionaries(st.sampled_from("abcde") | TEXTS, VALUES, max_size=5)
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reed.store.types import compile_type
-from reed.web.exact_json import ABSENT, Number, dumps, loads
 from reed.web.form_errors import placed
 from reed.web.form_schema import Kind
 from reed.web.forms import ORIGIN, Field, content_of, form, rearranged
-from tests.web.test_exact_json import SCALARS, TEXTS, VALUES
+from reed.wire.exact_json import ABSENT, Number, dumps, loads
+from tests.wire.test_exact_json import SCALARS, TEXTS, VALUES
 
 KEYS = st.sampled_from(["a", "b", "title", "body", "a/b", "a~b", "", "a.b", "0"]) | TEXTS
 CONTENTS = st.dictionaries(KEYS, VALUES, max_size=6)

@@ -32,7 +32,7 @@ class BondQueue:
         workers: Workers,
         deadline: Deadline,
     ) -> None:
-        """The origins in `jobs` wait for a bond that is away."""
+        """`jobs`: of all writes, whose origins wait for a bond that is away."""
         self._transaction = transaction
         self._source = source
         self._bonds = bonds

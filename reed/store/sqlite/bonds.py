@@ -19,8 +19,8 @@ from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
 
-MAX_STEPS = 1000  # of a walk in the loop
-MAX_DELETED = 1000  # in one slice; 20,000 would take 60 ms
+MAX_STEPS = 1000  # of the walks of a new bond in the loop
+MAX_DELETED = 1000  # bonds in one slice; 20,000 would take 60 ms
 
 _DELETE = {
     end: f"DELETE FROM bonds WHERE (parent, child) IN (SELECT parent, child FROM bonds WHERE {end} = ? LIMIT ?)"
@@ -71,7 +71,7 @@ class Bonds:
         self._is_changed = False  # `_remains`, in this transaction
 
     def find_pair(self, bond: NewBond) -> Pair:
-        """All checks but those of `check_graph`."""
+        """The ends of a new bond, which may be bonded but for what `check_graph` finds."""
         check_place(bond.weight, bond.path)
         pair = Pair(self._snippets.find(bond.parent), self._snippets.find(bond.child))
         parent, child = pair
@@ -83,7 +83,7 @@ class Bonds:
         return pair
 
     def check_graph(self, pair: Pair) -> None:
-        """Raises Conflict, Invalid, or TooManySteps: a worker must do it."""
+        """Raises Conflict, Invalid, or TooManySteps: then a worker has to do it."""
         SqliteGraph(self._writer, self._remains, MAX_STEPS).check(*self.graph_arguments(pair))
 
     def graph_arguments(self, pair: Pair) -> tuple[int, int, dict[str, int]]:
@@ -109,7 +109,7 @@ class Bonds:
         self.count.value -= 1
 
     def delete_of(self, record: Record, cascade: bool) -> None:
-        """Conflict if there are any, unless `cascade`."""
+        """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""
         sequence = sequence_in(record.id)
         if not cascade:
             if any(self._writer.execute(query, (sequence,)).fetchone() for query in (_HAS_CHILD, _HAS_PARENT)):
@@ -122,12 +122,12 @@ class Bonds:
             self._is_changed = True
 
     def check_restored(self, record: Record) -> None:
-        """Raises Conflict."""
+        """Conflict while bonds of a snippet that had this id are being deleted."""
         if sequence_in(record.id) in self._remains:
             raise Conflict(f"{record.id} was deleted, and its bonds are still being deleted", hint="retry")
 
     def _delete_some(self, sequence: int) -> bool:
-        """True if it has no more."""
+        """Delete up to MAX_DELETED bonds of a snippet; True if it has no more."""
         room = MAX_DELETED
         for delete in _DELETE.values():
             deleted = self._writer.execute(delete, (sequence, room)).rowcount
@@ -153,7 +153,7 @@ class Bonds:
     def settle(self, committed: bool) -> None:
         if self._is_changed and not committed:
             self._load()
-            self._is_paused = True  # until another write succeeds
+            self._is_paused = True  # wait for another write to succeed
         elif committed:
             self._is_changed = self._is_paused = False
 

@@ -104,10 +104,10 @@ _CACHED_STATEMENTS = 256
 
 
 class Database:
-    """`writer` is the only connection that writes; `reader` sees what is committed."""
+    """The open file. `writer` is the only connection that writes; `reader` sees what is committed."""
 
     def __init__(self, path: str, warn: Callable[[str], None]) -> None:
-        """`warn`: the files are lost from their path, or back."""
+        """`warn` is called when the files are lost from their path, and when they are back."""
         self.path = path
         self._guard = FileGuard(path)
         self._warn = warn
@@ -160,12 +160,12 @@ class Database:
         return sizes
 
     def truncate_wal(self) -> None:
-        """Copy the log into the file: the remedy for a full disk."""
-        with suppress(sqlite3.Error):  # the file has no room either
+        """Copy the log into the file and free its space; the remedy for a full disk."""
+        with suppress(sqlite3.Error):  # the file has no room either: the log stays
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def truncate_wal_of_lost_file(self) -> None:
-        """Wherever the file is: SQLite would apply a log left behind to another one."""
+        """Copy the log into the open file, wherever it is: SQLite would apply a log left behind to another file."""
         if self._guard.is_wal_complete:
             self.truncate_wal()
 
@@ -232,7 +232,7 @@ class Database:
                 f"{self.path} is not a database", hint="move it away, or use another data folder (--data-dir)"
             )
         if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            try:  # is no descriptor left?
+            try:  # SQLite does not say so when no descriptor is left
                 os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             except OSError as cause:
                 return _cannot_open(self.path, cause, "check its folder")

@@ -52,7 +52,7 @@ class FieldIndex(NamedTuple):
 
 
 class Valued(Protocol):
-    """`contents.Content`."""
+    """A content whose fields have values (`contents.Content`)."""
 
     def values_of(self, fields: Iterable[str]) -> dict[str, FieldValue]: ...
 
@@ -96,9 +96,9 @@ class FieldIndexes:
         self._live: dict[str, list[FieldIndex]] = {}  # by type: ready, or being built
         self._dropped: list[int] = []
         self._builds: deque[_Build] = deque()
-        self._failed_builds: list[_Build] = []  # by a ROLLBACK
+        self._failed_builds: list[_Build] = []  # by the ROLLBACK of this transaction
         self._has_written = False  # a slice, in this transaction
-        self._is_paused = False  # until another write succeeds
+        self._is_paused = False  # a slice could not be written: wait for another write to succeed
         self._load()
         transaction.join(self)
         transaction.on_end.append(self._fail_builds)
@@ -117,7 +117,7 @@ class FieldIndexes:
     # Writes of snippets.
 
     def check(self, type_name: str, sequence: int, content: Valued) -> list[Entry]:
-        """Raises Conflict when it repeats a unique value."""
+        """The entries of a snippet; Conflict when it repeats a unique value."""
         indexes = self._live.get(type_name)
         if not indexes:
             return []
@@ -130,7 +130,7 @@ class FieldIndexes:
         return entries
 
     def put(self, type_name: str, sequence: int, entries: list[Entry], *, is_new: bool = False) -> None:
-        """`entries` from `check`."""
+        """Write the entries from `check`."""
         if type_name not in self._live:
             return
         self._note_written(type_name, sequence)
@@ -167,7 +167,7 @@ class FieldIndexes:
     # Definitions.
 
     def check_idle(self, type_name: str) -> None:
-        """Raises Conflict while another definition waits for its indexes."""
+        """Conflict while another definition of this type waits for its indexes."""
         if any(build.type.name == type_name for build in self._builds):
             raise Conflict(
                 f"another definition of type {type_name!r} is building its indexes", hint="retry when that is done"
@@ -183,7 +183,7 @@ class FieldIndexes:
         self._load()
 
     def redefined(self, type_: Type) -> None:
-        """Its indexes become ready, the others are dropped."""
+        """The definition was written: its indexes become ready, the others are dropped."""
         self._transaction.begin()
         build = next((build for build in self._builds if build.type is type_), None)
         if build is not None:
@@ -214,7 +214,7 @@ class FieldIndexes:
 
     @staticmethod
     def _is_kept(index: FieldIndex, wanted: dict[str, bool]) -> bool:
-        """One that becomes unique is built again, to find duplicates."""
+        """An index that becomes unique is built again, which finds duplicates."""
         return index.is_ready and index.field in wanted and (index.is_unique or not wanted[index.field])
 
     def _insert(self, type_: Type, *, is_ready: bool) -> tuple[FieldIndex, ...]:
@@ -237,7 +237,7 @@ class FieldIndexes:
 
     def work(self, until: float) -> None:
         self._transaction.commit()  # so that a failing slice does not fail the turn's writes
-        if not self.has_work:  # that failed, and the build with it
+        if not self.has_work:  # that commit failed, and the build with it
             return
         build = self._builds[0] if self._builds else None
         if build is not None and build.is_complete:
@@ -256,7 +256,7 @@ class FieldIndexes:
             self._give_up(build, build.conflict)
 
     def _read(self, build: _Build) -> None:
-        """No transaction is open, so a worker sees all writes but those in `written`."""
+        """A worker reads what comes next. No transaction is open, so it sees all writes but those in `written`."""
         self._jobs += 1
         job = build.reading = self._jobs
         build.written.clear()
@@ -318,7 +318,7 @@ class FieldIndexes:
                 if (self._has_written and number == 0) or any(index.id not in stored for index in build.indexes):
                     self._builds.remove(build)
                     self._failed_builds.append(build)
-                else:  # `written` is undone: read again
+                else:  # writes in `written` are undone: read again
                     build.reading = 0
                     build.rows.clear()
                     build.is_last = build.is_complete = False
@@ -349,7 +349,7 @@ def _unique_by_field(type_: Type) -> dict[str, bool]:
 
 
 def read_field_values(source: Source, type_name: str, names: list[str], after: int, end: int) -> tuple[list[Row], bool]:
-    """Rows beyond `after`; True if they are the last."""
+    """The values of some snippets beyond `after`, and whether they are the last ones."""
     until = time.monotonic() + _READ_SECONDS
     found: list[Row] = []
     with snapshot(source) as connection:

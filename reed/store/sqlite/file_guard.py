@@ -36,12 +36,12 @@ class FileGuard:
         self._opened = ExitStack()
 
     def open(self, descriptor: int, page_size: int) -> None:
-        """After SQLite opened all three. `descriptor`: of content.db."""
+        """Call it after SQLite opened all three. `descriptor` is one of content.db."""
         # Closing any descriptor of the wal-index would drop SQLite's locks on it.
         index = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
         self._opened.callback(os.close, index)
         self._counts = self._opened.enter_context(mmap.mmap(index, _INDEX_SIZE, prot=mmap.PROT_READ))
-        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # has no locks
+        self._open_log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on it
         self._opened.callback(os.close, self._open_log)
         self._frame_size = _FRAME_HEADER + page_size
         self._identities = (
@@ -55,7 +55,7 @@ class FileGuard:
         self._opened.close()
 
     def problem(self, *, quick: bool) -> CallError | None:
-        """`quick` does not notice that the log or the wal-index was replaced."""
+        """None if all is well. `quick` does not notice that the log or the wal-index was replaced."""
         for path, identity in self._identities[: 1 if quick else None]:
             try:
                 found = os.stat(path)
@@ -79,7 +79,7 @@ class FileGuard:
 
     @property
     def is_wal_complete(self) -> bool:
-        """Has the open log as many frames as the wal-index counts?"""
+        """Does the open log have all its frames?"""
         if not self._identities:
             return True
         frames = self.frames

@@ -17,7 +17,7 @@ from reed.store.field_values import is_exact, key_of, satisfies
 from reed.store.snippets import collect_page
 from reed.store.sqlite.lookup import COLUMNS
 
-_MAX_COUNTED = 1000  # entries of an index
+_MAX_COUNTED = 1000  # entries, to find the most selective index
 
 _INDEXES = "SELECT id, field FROM field_indexes WHERE type = ? AND is_ready"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM field_entries WHERE index_id = ? AND key = ? LIMIT ?)"
@@ -29,7 +29,7 @@ _SCAN = f"SELECT {COLUMNS} FROM snippets WHERE type = ? AND sequence > ? ORDER B
 
 
 class Entries(NamedTuple):
-    """Of one index, with a certain value."""
+    """The entries of one index that satisfy its condition."""
 
     size: int
     index_id: int

@@ -31,7 +31,7 @@ _STALE = (
     " WHERE mark > ? ORDER BY mark"
 )
 _NEW = "SELECT sequence, type, content FROM snippets WHERE sequence > ? ORDER BY sequence"
-_RISKY = 1024 * 1024  # bytes of content: an attempt is noted first
+_RISKY = 1024 * 1024  # bytes of content from which on an attempt is noted first
 
 
 def run_index(source: Source, last: int, seconds: float) -> tuple[tuple[int, int, int], int, bool]:

@@ -31,7 +31,7 @@ class Lookup:
         self._execute = connection.execute
 
     def find(self, ref: str) -> Record:
-        """Raises NotFound, or Conflict for an ambiguous prefix."""
+        """The record with this ref; NotFound, or Conflict for an ambiguous prefix."""
         row = None
         if len(ref) == UUID_LENGTH:
             snippet_id = ref.lower()
@@ -50,7 +50,7 @@ class Lookup:
         return None if row is None else Record._make(row)
 
     def holder_of(self, name: str) -> str | None:
-        """Its id."""
+        """The id of the snippet with this name."""
         row = self._execute(_BY_NAME, (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -58,7 +58,7 @@ class Lookup:
         return [name for (name,) in self._execute(_NAMES, (prefix, prefix + AFTER_NAMES, limit))]
 
     def page(self, type_name: str, after: int, limit: int) -> RecordPage:
-        """Beyond the sequence number `after`."""
+        """Records beyond the sequence number `after`, in creation order."""
         rows = self._execute(_PAGE_OF_TYPE, (type_name, after)) if type_name else self._execute(_PAGE, (after,))
         try:
             return collect_page(self._listed(rows), limit)
@@ -66,7 +66,8 @@ class Lookup:
             rows.close()  # an open statement keeps its snapshot
 
     def _listed(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """A content larger than a page is read only if it is the first: otherwise the page ends before it."""
+        """Columns of a Record. A content larger than a page is read only if it is the first: else the page ends
+        before it."""
         for number, row in enumerate(rows):
             if row[-1] is None:
                 content = UNREAD if number else self._execute(_CONTENT, (sequence_in(row[0]),)).fetchone()[0]

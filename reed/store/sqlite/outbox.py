@@ -14,7 +14,7 @@ from reed.store.base import NO_CAUSE, Cause, CauseOf, Event, no_cause
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 
-DEFAULT_MAX_EVENTS = 100_000  # some 20 MB
+DEFAULT_MAX_EVENTS = 100_000  # of a subscriber, some 20 MB
 
 _DELETE_BATCH = 500  # rows of a dropped subscriber in a slice
 
@@ -38,13 +38,13 @@ class Outbox:
         self._cause_of: CauseOf = no_cause
         self._causes: dict[int, Cause] = {}  # by event id
         self._subscribers: dict[str, tuple[str, ...]] = {}  # by kind of event
-        self._acked: dict[str, int] = {}  # id, by subscriber
+        self._acked: dict[str, int] = {}  # last acknowledged id, by subscriber
         self._to_trim: set[str] = set()  # subscribers with acknowledged rows
         self._dropped: set[str] = set()  # subscribers, whose rows are deleted in slices
         self._added: set[str] = set()  # subscribers with new rows in this transaction
         self._ready: set[str] = set()  # in earlier ones, since `pop_ready`
         self._is_changed = False  # in this transaction
-        self._is_paused = False  # until another write succeeds
+        self._is_paused = False  # a deletion failed: wait until another write succeeds
         self._load()
         transaction.join(self)
 
@@ -63,7 +63,7 @@ class Outbox:
             self._dropped.difference_update(names)
 
     def add(self, kind: str, record: Record, at: int, by: str) -> None:
-        """For each subscriber but `by`; `at` in Unix microseconds."""
+        """Write an event for each subscriber but `by`; `at` in Unix microseconds."""
         names = [name for name in self._subscribers.get(kind, ()) if name != by]
         cause = self._cause_of(by, record.id) if by and names else NO_CAUSE
         for name in names:

@@ -73,8 +73,9 @@ class Parts:
     ) -> None:
         """Opens or creates `path`. Raises StoreFailed or StoreFull.
 
-        `clock`: nanoseconds since 1970. `max_events`: of a subscriber. `on_due`, `on_news`: see `base`. `warn`: the
-        files are lost, or back. `workers` run HANDLERS, `indexer`, a single one, INDEXER_HANDLERS; None: at once.
+        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `on_due`, `on_news`: see
+        `reed.store.base`. `warn`: called when the files are lost, and when they are back. `workers` run HANDLERS,
+        `indexer`, a single one, INDEXER_HANDLERS; None: this process does, at once. `call_later`: the loop's.
         """
         self.changes = 0
         self._clock = clock
@@ -111,7 +112,7 @@ class Parts:
         self._scheduler = Scheduler(
             transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)
         )
-        self._writes = 0  # begun; if it stands still, nothing changed
+        self._writes = 0  # begun; if it stands still, nothing has changed
         self._has_changed = False  # in this transaction
         self._when_idle: list[Callable[[], None]] = []
 
@@ -124,7 +125,7 @@ class Parts:
         return self._transaction.fsync_seconds
 
     def settle(self, committed: bool) -> None:
-        """Reads may give something else."""
+        """The transaction has ended, so reads may give something else."""
         self.changes += committed and self._has_changed
         self._has_changed = False
 
@@ -152,7 +153,7 @@ class Parts:
         failed: Failed,
         origin: Origin,
     ) -> None:
-        """`in_loop` reads it if the file is lost: no worker could open it."""
+        """`in_loop` reads it here if the file is lost, because no worker could open it."""
         if in_loop is not None and self._database.file_problem():
             self._read(in_loop)
             return

@@ -73,7 +73,7 @@ def run_search(
 
 
 def run_checkpoint(source: Source) -> None:
-    """As far as no snapshot needs the log."""
+    """Copy the log into the file, as far as no snapshot needs it."""
     Source(*source).check()
     connection = connect(f"file:{quote(source[0])}?mode=rw")
     try:

@@ -22,7 +22,7 @@ from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
 from reed.wire.snippets import Record
 
-MAX_SHORT_FIND = 1  # entries: each may have 16 MB of content
+MAX_SHORT_FIND = 1  # entries of an index: each may have 16 MB of content
 MAX_SMALL_TREE = 100  # nodes
 
 

@@ -23,10 +23,10 @@ from reed.store.sqlite.transaction import Transaction
 from reed.store.types import Type
 from reed.store.workers import THE_STORE, Deadline, Workers
 
-SLICE_SECONDS = 0.1  # of one job
-PAUSE_SECONDS = 0.1  # without writes: the indexer would compete with them
-MAX_BEHIND = 50_000  # snippets
-_MAX_TRIMMED = 500  # rows of `stale`, at a time
+SLICE_SECONDS = 0.1  # of one job: a search waits for the slice that it needs
+PAUSE_SECONDS = 0.1  # without writes, with which the indexer would compete
+MAX_BEHIND = 50_000  # snippets, for which writes wait no longer
+_MAX_TRIMMED = 500  # rows of `stale` deleted at a time
 
 Ready = Callable[[CallError | None], None]
 CallLater = Callable[[float, Callable[[], None]], object]
@@ -57,12 +57,12 @@ class SearchIndex:
         self._waiters: deque[_Waiter] = deque()
         self._call_later = call_later
         self._is_pausing = False  # a timer runs
-        self._writes = 0  # transactions with something to index
+        self._writes = 0  # committed transactions with something to index
         self._is_running = False  # a job is out
-        self._is_touched = False  # in this transaction
+        self._is_touched = False  # something to index was written in this transaction
         self._added = 0  # snippets to index: by this transaction …
-        self._left = 0  # … and by committed ones
-        self._committed = Progress()  # of a complete index
+        self._left = 0  # snippets to index, by committed ones
+        self._committed = Progress()  # of an index with everything that is committed
         self._index = OpenIndex(source)
         self._progress = self._index.progress()
         self._load()
@@ -87,7 +87,7 @@ class SearchIndex:
 
     @property
     def behind(self) -> int:
-        """Snippets that are not indexed yet, about."""
+        """Number of snippets that are not indexed yet, about."""
         return self._left + self._added
 
     # Writes.
@@ -96,7 +96,7 @@ class SearchIndex:
         self._touch(1)
 
     def changed(self, sequence: int) -> None:
-        """Also if it was deleted, restored, or is to be indexed again."""
+        """A snippet was updated, deleted, restored, or is to be indexed again."""
         self._transaction.begin()
         self._last_mark += 1
         # A new mark: the indexer may be beyond an earlier one.
@@ -111,7 +111,7 @@ class SearchIndex:
                 self._go_back(first - 1, count)
 
     def reindex(self, count: int) -> None:
-        """`count`: the number of snippets."""
+        """Index everything again; `count`: the number of snippets."""
         self._go_back(0, count)
 
     def _go_back(self, after: int, count: int) -> None:
@@ -158,7 +158,7 @@ class SearchIndex:
     # Searches.
 
     def when_caught_up(self, ready: Ready) -> None:
-        """Call it when everything committed by now is indexed, or with an error."""
+        """Call `ready` when everything committed by now is indexed; with an error if that fails."""
         if self._has(self._committed):
             ready(None)
         else:
@@ -209,7 +209,7 @@ class SearchIndex:
         return 0 < self._first_mark <= self._progress.mark
 
     def work(self, _until: float) -> None:
-        """A power cut may bring rows back, harmlessly."""
+        """Delete some indexed rows of `stale`. A power cut may bring them back, harmlessly."""
         self._transaction.commit()
         self._transaction.begin_unsynced()
         last = min(self._first_mark + _MAX_TRIMMED, self._progress.mark)

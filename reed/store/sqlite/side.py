@@ -1,4 +1,4 @@
-"""A SQLite store as a side of a copy (see `reed.store.copying`); locked, so no core can open it."""
+"""A SQLite store as a side of a copy (see `reed.store.copying`). The file stays locked, so no core can open it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PUT = (
     " name = excluded.name, version = excluded.version, created_at = excluded.created_at,"
     " updated_at = excluded.updated_at, content = excluded.content WHERE id = excluded.id"
 )
-_REMAINS = (  # of deleted snippets
+_REMAINS = (  # of deleted snippets: see `bonds`
     "DELETE FROM bonds WHERE parent NOT IN (SELECT sequence FROM snippets)"
     " OR child NOT IN (SELECT sequence FROM snippets)",
     "DELETE FROM bond_remains",
@@ -49,7 +49,7 @@ _INDEX_AGAIN = ("UPDATE reindex SET generation = generation + 1, after = 0", "DE
 
 class SqliteSide:
     def __init__(self, folder: str | Path, *, create: bool = False) -> None:
-        """`folder`: a data folder. Raises StoreFailed."""
+        """`folder` is a data folder. Raises StoreFailed: there is no store, or a core uses it."""
         path = Path(folder) / FILE
         self.place = f"sqlite:{folder}"
         if not create and not path.exists():
@@ -64,7 +64,7 @@ class SqliteSide:
         self._database.close()
 
     def check_idle(self) -> None:
-        """It is: locked."""
+        """The file is locked."""
 
     # Reading.
 
@@ -141,7 +141,7 @@ class SqliteSide:
                 )
 
     def _put_indexes(self, type_name: str, wanted: dict[str, bool]) -> None:
-        """Entries of one that stays are written with their snippets."""
+        """Entries of an index that stays are compared, and written, with their snippets."""
         execute = self._connection.execute
         stored = execute("SELECT field, id FROM field_indexes WHERE type = ? AND is_ready", (type_name,)).fetchall()
         for field, number in stored:
@@ -177,7 +177,7 @@ class SqliteSide:
                     execute("INSERT INTO field_entries VALUES (?, ?, ?)", (sequence, number, key_of_text(entry.value)))
 
     def _sequence_of(self, snippet: Snippet) -> int:
-        """Raises StoreFailed."""
+        """Its key, which no other snippet may have. Raises StoreFailed."""
         sequence = sequence_of(snippet.id)
         row = self._connection.execute("SELECT id FROM snippets WHERE sequence = ?", (sequence,)).fetchone()
         if sequence is None or (row and row[0] != snippet.id):
@@ -235,7 +235,7 @@ class SqliteSide:
 
 
 def status(folder: str | Path) -> dict[str, Any]:
-    """A core may be using it. Raises StoreFailed."""
+    """Figures of a store that a core may be using. Raises StoreFailed."""
     path = os.path.join(folder, FILE)
     if not os.path.exists(path):
         raise StoreFailed(f"sqlite:{folder}: there is no {FILE}", hint="name the data folder of a site")

@@ -20,7 +20,7 @@ from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
-_MIN_BLOB = 16 * 1024  # bytes; then copying costs more than it saves
+_MIN_BLOB = 16 * 1024  # bytes from which on copying a content costs more than it saves
 
 _INSERT = f"INSERT INTO snippets (sequence, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = "UPDATE snippets SET name = ?, version = ?, updated_at = ?, content = ? WHERE sequence = ?"
@@ -42,13 +42,13 @@ class Snippets:
     ) -> None:
         self._transaction = transaction
         self._writer = transaction.writer
-        self._insert = self._writer.cursor().execute  # saves making a cursor for each INSERT
+        self._insert = self._writer.cursor().execute  # a cursor of its own saves making one for each INSERT
         self._ids = ids
         self._clock = clock
         self._cache = cache
         self._fields = fields
         self._lookup = Lookup(transaction.writer)
-        self._written: dict[str, Record | None] = {}  # in this transaction; None: not to be cached
+        self._written: dict[str, Record | None] = {}  # in this transaction; None: deleted, or not to be cached
         self.count = RowCount(transaction, "snippets")
         transaction.join(self)
 
@@ -71,7 +71,7 @@ class Snippets:
         self._fields.put(type_name, sequence, entries, is_new=True)
         self.count.value += 1
         self._written[snippet_id] = None
-        return record  # most records of an import are not read soon
+        return record  # not cached: most records of an import are not read soon
 
     def replace(self, old: Record, content: Content, name: str | None = None) -> Record:
         if name is not None:
@@ -96,7 +96,7 @@ class Snippets:
         return record
 
     def _check_name(self, name: str, snippet_id: str) -> None:
-        """Raises Malformed, Conflict."""
+        """Raises Malformed, or Conflict when another snippet has the name."""
         if name:
             identifiers.check("semantic name", name)
             holder = self._lookup.holder_of(name)
@@ -112,7 +112,7 @@ class Snippets:
         self._written[record.id] = None
 
     def plan_restore(self, record: Record, content: Content, *, accept_unfit: bool, overwrite: bool) -> restoring.Plan:
-        """Makes all checks. `record` is `restoring.checked`."""
+        """Makes all checks, writes nothing. `record` is `restoring.checked`, `content` its content."""
         sequence = sequence_in(record.id)
         old = self._lookup.at(sequence)
         now = self._clock() // 1000
@@ -144,11 +144,11 @@ class Snippets:
         return int(self._writer.execute(query, (type_name, limit)).fetchone()[0])
 
     def find_at(self, snippet_id: str) -> Record | None:
-        """With the sequence number of this id."""
+        """The record with the sequence number of this id."""
         return self._lookup.at(sequence_in(snippet_id))
 
     def find(self, ref: str) -> Record:
-        """As this transaction sees it."""
+        """The record as this transaction sees it."""
         record = self._cache.get(ref)
         if record is None or record.id in self._written:
             record = self._lookup.find(ref)
@@ -158,7 +158,7 @@ class Snippets:
 
     def settle(self, committed: bool) -> None:
         if committed:
-            for snippet_id in self._written:  # first: a name may have gone from one to another
+            for snippet_id in self._written:  # all of them first: a name may have gone from one to another
                 self._cache.discard(snippet_id)
             for record in self._written.values():
                 if record is not None:

@@ -1,4 +1,7 @@
-"""The files of a store as a worker finds them: by path, which may lead to another file by then."""
+"""The files of a store as another process finds them: content.db, and the search index in a file beside it.
+
+A worker opens them by path. By then a path may lead to another file, so a source also says which one is meant.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from reed.errors import CallError, StoreFailed, StoreFull
 BUSY_MILLISECONDS = 1000
 
 _open: dict[Source, sqlite3.Connection] = {}  # at most one, for the next job
-_attached: list[Source] = []  # the index file that it has attached
+_attached: list[Source] = []  # the index file that it has attached, if any
 
 
 class Source(NamedTuple):
@@ -28,12 +31,12 @@ class Source(NamedTuple):
 
     @property
     def index_path(self) -> str:
-        """content-search.db, beside content.db."""
+        """content-search.db beside content.db."""
         stem, suffix = os.path.splitext(os.path.realpath(self.path))
         return f"{stem}-search{suffix}"
 
     def check(self) -> None:
-        """Raises StoreFailed."""
+        """Raises StoreFailed unless the path leads to this file."""
         try:
             found = os.stat(self.path)
         except OSError as error:
@@ -44,8 +47,8 @@ class Source(NamedTuple):
 
 @contextmanager
 def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Connection]:
-    """A connection that reads what is committed by now; with the search index as `index_file`. Raises sqlite3.Error,
-    StoreFailed."""
+    """A connection that reads what is committed by now, in one transaction; with the search index as `index_file`.
+    It is kept open for the next job. Raises sqlite3.Error, StoreFailed."""
     source = Source(*source)
     try:
         connection = _connection(source)
@@ -62,13 +65,13 @@ def snapshot(source: Source, *, with_index: bool = False) -> Iterator[sqlite3.Co
 
 
 def is_disk_full(path: str) -> bool:
-    """If shared memory cannot grow, SQLite reports an I/O error."""
+    """SQLite reports a shared-memory file that cannot grow as an I/O error, not SQLITE_FULL."""
     found = os.statvfs(os.path.dirname(path) or ".")
     return found.f_bavail * found.f_frsize < 64 * 1024
 
 
 def file_error(path: str, error: sqlite3.Error) -> CallError:
-    """For an error of SQLite in a worker."""
+    """The error to send for an error of SQLite in a worker."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_disk_full(path)):
         return StoreFull(f"the disk of {path} is full", hint="free some space and try again")

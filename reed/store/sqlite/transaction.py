@@ -23,13 +23,13 @@ from reed.store.base import Done, Failed, T
 from reed.store.sqlite.database import Database
 
 LARGE = 2 * 1024 * 1024  # bytes of contents
-_FULL_CHECK_INTERVAL = 0.1  # seconds
+_FULL_CHECK_INTERVAL = 0.1  # seconds between two checks of all files
 
 _Caller = tuple[Callable[[Any], None], Any, Failed]  # done, its argument, failed
 
 
 class Part(Protocol):
-    """Keeps in memory what the file has."""
+    """Keeps something about the file in memory."""
 
     def settle(self, committed: bool) -> None: ...
 
@@ -67,16 +67,16 @@ class Transaction:
     )
 
     def __init__(self, database: Database, on_due: Callable[[], None]) -> None:
-        """`on_due`: a transaction was opened."""
+        """`on_due` is called when a transaction is opened."""
         self.database = database
         self.writer = database.writer
         self.is_open = False
         self.commits = 0
-        self.fsync_seconds = 0.0  # by COMMITs and checkpoints
-        self.on_end: list[Callable[[CallError | None], None]] = []  # None after a COMMIT
+        self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
+        self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
         self._on_due = on_due
         self._parts: list[Part] = []
-        self._unsettled: list[Part] = []  # could not read the file after a ROLLBACK
+        self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
         self._callers: list[_Caller] = []
         self._is_file_lost = False
         self._next_full_check = 0.0
@@ -88,7 +88,7 @@ class Transaction:
         self._parts.append(part)
 
     def begin(self, size: int = 0) -> None:
-        """Open it for a write of `size` bytes of content, unless it is open."""
+        """Open the transaction for a write of `size` bytes of content, unless it is open."""
         if not self.is_open:
             self._open()
         elif not self._is_synced:
@@ -105,7 +105,7 @@ class Transaction:
         return False
 
     def begin_unsynced(self) -> None:
-        """No transaction may be open; a COMMIT of this one does not wait for the disk."""
+        """Open a transaction whose COMMIT does not wait for the disk. None may be open."""
         self._set_synced(False)
         self._open()
 
@@ -126,7 +126,7 @@ class Transaction:
         self._on_due()
 
     def commit(self) -> None:
-        """A failure goes to the callers."""
+        """COMMIT, if a transaction is open; a failure goes to the callers."""
         if not self.is_open:
             return
         self.commits += 1
@@ -142,7 +142,7 @@ class Transaction:
         self.is_open = False
         self._set_synced(True)
         problem = self._file_problem()
-        if problem:  # not to be acknowledged: the file is not at its path
+        if problem:  # committed into a file that is no longer at its path: not to be acknowledged
             self.database.truncate_wal_of_lost_file()
         callers = self._settle(committed=True)
         _call([(failed, problem) if problem else (done, value) for done, value, failed in callers])
@@ -158,7 +158,7 @@ class Transaction:
         return problem
 
     def checkpoint(self) -> None:
-        """No transaction may be open."""
+        """Copy the log into the file. No transaction may be open."""
         with suppress(sqlite3.Error):  # a full disk: the next write reports it
             self._sync("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -170,12 +170,12 @@ class Transaction:
             self.fsync_seconds += max(0.0, time.monotonic() - began - (time.thread_time() - used))
 
     def fail(self, error: sqlite3.Error | MemoryError) -> CallError:
-        """Roll back; gives the error for the caller of the statement that failed."""
+        """Roll back after a statement failed; returns the error for the caller of that statement."""
         return self._roll_back(self.database.error(error))
 
     def _roll_back(self, error: CallError) -> CallError:
         self.is_open = False
-        if self.writer.in_transaction:  # unless SQLite did
+        if self.writer.in_transaction:  # SQLite may have rolled back by itself
             self.writer.execute("ROLLBACK")
         self._set_synced(True)
         if isinstance(error, StoreFull):
@@ -207,7 +207,7 @@ class Transaction:
 
 
 def _try_settle(part: Part) -> bool:
-    """False: the file cannot be read; to be repeated before the next write."""
+    """False: the file cannot be read now; `settle` must succeed before the next write."""
     try:
         part.settle(committed=False)
     except (sqlite3.Error, MemoryError):
@@ -216,7 +216,7 @@ def _try_settle(part: Part) -> bool:
 
 
 def _call(replies: list[tuple[Callable[[Any], None], Any]]) -> None:
-    """Call all, even if one raises: a bug, raised at the end."""
+    """Call all of them, even if one raises: that is a bug, raised at the end."""
     bug: Exception | None = None
     for callback, argument in replies:
         try:

@@ -1,4 +1,4 @@
-"""Trees, read in batches (see `tree_text`)."""
+"""The bonds below a snippet, or all trees, read from SQLite in batches (see `tree_text`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IS_NO_ROOT = (
 
 
 def tree(connection: sqlite3.Connection, root: int | None, depth: int, max_nodes: float = math.inf) -> bytes:
-    """`root`: a sequence number; None: all trees. Raises TooLarge, NotFound, TooManyNodes."""
+    """The JSON of the tree at `root`, a sequence number, or of all; raises TooLarge, NotFound or TooManyNodes."""
     text = TreeText(lambda node: _children(connection, node), depth, is_whole=root is None, max_nodes=max_nodes)
     if root is None:
         text.add_all(_roots(connection, text))

@@ -78,6 +78,6 @@ class WalCheckpoints:
         self._indexer.submit("checkpoint", arguments, done, failed, origin=THE_STORE, deadline=self._deadline)
 
     def work(self) -> None:
-        """No transaction may be open."""
+        """Copy the rest. No transaction may be open."""
         self._transaction.checkpoint()
         self.has_work = self._is_running = False

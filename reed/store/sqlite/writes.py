@@ -1,6 +1,6 @@
-"""Writes: contents are checked, perhaps by a worker (see `contents`), then written into the turn's transaction.
+"""Writes: contents are checked (see `contents`), then written into the turn's transaction.
 
-So `write` looks again whether what `begin` has seen still holds.
+A worker may check a content meanwhile, so `write` looks again whether what `begin` has seen still holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
 
-MAX_RETRIES = 5  # of a write whose snippet was changed meanwhile
+MAX_RETRIES = 5  # of a write whose snippet was changed while its content was in a worker
 
 
 class Writes(Reads):
@@ -119,7 +119,7 @@ class Writes(Reads):
             check_seen()
             type_ = self._types.current.require(seen.snippet_type)
             if name is not None and content == seen.content:
-                write(Content(content, type_))  # a rename is valid even if the content does not fit
+                write(Content(content, type_))  # a rename is valid even if the content no longer fits its type
             else:
                 self._contents.check(type_, content, write, failed, origin)
 
@@ -146,7 +146,7 @@ class Writes(Reads):
         self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
 
     def _is_current(self, old: Record, content: Content, seen: int) -> bool:
-        """Nothing has changed the snippet or its type since `seen`."""
+        """May the content be written in place of `old`, or was one or its type changed since `seen`?"""
         if self._writes == seen:
             return True
         current = self._read(lambda: self._snippets.find(old.id))
@@ -299,7 +299,7 @@ class Writes(Reads):
 
     def index(self, ref: str, done: Done[int], failed: Failed) -> None:
         def mark() -> int:
-            self._transaction.begin()  # so that the reply comes after a COMMIT
+            self._transaction.begin()  # even if there is nothing to mark: the reply comes after the COMMIT
             if ref:
                 self._index.changed(sequence_in(self._snippets.find(ref).id))
                 return 1

@@ -13,11 +13,11 @@ from reed.client import Client
 from reed.errors import Malformed, NotFound
 from reed.web.context import context_of, wants_json
 from reed.web.definitions import type_names
-from reed.web.exact_json import Json, Number, dumps, loads
 from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
 from reed.web.titles import title_of
 from reed.wire import strict_json
+from reed.wire.exact_json import Json, Number, dumps, loads
 from reed.wire.snippets import Record
 
 PAGE_SIZE = 50

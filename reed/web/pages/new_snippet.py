@@ -11,9 +11,9 @@ from reed.errors import Malformed, ReedError
 from reed.web import form_errors
 from reed.web.context import context_of, field_of, form_of, status_of
 from reed.web.definitions import definition_of, type_names
-from reed.web.exact_json import ABSENT, dumps, loads
 from reed.web.forms import ORIGIN, Field, Problems, content_of, form, rearranged
 from reed.web.pages.snippet import control_id, summary_of, typed
+from reed.wire.exact_json import ABSENT, dumps, loads
 from reed.wire.identifiers import is_semantic_name
 
 _NAME_IN_USE = "the name "  # begins the error of the core

@@ -26,10 +26,10 @@ from reed.web.arrangement import Place, bonds_of
 from reed.web.context import Form, context_of, field_of, form_of, status_of
 from reed.web.definitions import definition_of
 from reed.web.differences import patch
-from reed.web.exact_json import Json, dumps, loads, shown
 from reed.web.form_schema import Kind
 from reed.web.forms import ORIGIN, Field, Problems, content_of, form, rearranged
 from reed.web.pages import conflict
+from reed.wire.exact_json import Json, dumps, loads, shown
 from reed.wire.snippets import Record
 
 MAX_EDITED = 1024 * 1024  # bytes of a content that a page can change; it is sent several times

@@ -1,17 +1,19 @@
-"""JSON values whose numbers keep their digits, and JSON Pointers into them.
+"""JSON values whose numbers keep their digits, patches between them, and JSON Pointers into them.
 
     loads('{"a": [1.0, 12345678901234567890]}')    ->  {"a": [Number("1.0"), Number("12345678901234567890")]}
     dumps(value)                                   ->  the same text again, but for white space
     "/a/1"                                         ->  the second item of the member "a" (RFC 6901)
 
-Python's own numbers would turn 1.0 into 1 on the way through a form, and 1e2 into 100.0.
+Python's own numbers would turn 1.0 into 1 on the way through a form or an editor, and 1e2 into 100.0.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from reed.errors import Invalid
 from reed.wire import strict_json
 
 Json = Any  # None, bool, str, Number, list, dict
@@ -38,6 +40,13 @@ def loads(text: str | bytes) -> Json:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     strict_json.loads(data)
     return json.loads(data, parse_int=Number, parse_float=Number)
+
+
+def load_object(data: bytes) -> dict[str, Json]:
+    """As `loads`. Malformed unless the value is an object."""
+    strict_json.load_object(data)
+    found: dict[str, Json] = json.loads(data, parse_int=Number, parse_float=Number)
+    return found
 
 
 def dumps(value: Json, indent: int = 0) -> str:
@@ -77,6 +86,32 @@ def size(value: Json) -> int:
     """The number of values in it, itself included."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(size, items))
+
+
+def patch(
+    old: dict[str, Json],
+    new: dict[str, Json],
+    null_error: Callable[[tuple[str, ...]], Invalid],
+    path: tuple[str, ...] = (),
+) -> dict[str, Json]:
+    """The JSON Merge Patch (RFC 7396) that turns one object into the other; {} if they are equal.
+
+    Such a patch cannot set a member to null, or to an object with a null member: raises `null_error` of that member's
+    path then.
+    """
+    found: dict[str, Json] = dict.fromkeys(key for key in old if key not in new)
+    for key, value in new.items():
+        before = old.get(key, ABSENT)
+        if before == value:
+            continue
+        here = (*path, key)
+        if value is None:
+            raise null_error(here)
+        if isinstance(value, dict):
+            found[key] = patch(before if isinstance(before, dict) else {}, value, null_error, here)
+        else:
+            found[key] = value
+    return found
 
 
 # JSON Pointers.
