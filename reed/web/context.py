@@ -156,6 +156,17 @@ def field_of(request: Request, name: str) -> str:
     return form[name]
 
 
+def number_of(request: Request, name: str, default: int = 0, most: int = 99_999) -> int:
+    """The parameter of the address as a number, but not above `most`; `default` if it is no number."""
+    text = request.query_params.get(name, "")
+    return min(int(text[:9]), most) if text.isascii() and text.isdecimal() else default
+
+
+def ref_of(text: str) -> str:
+    """NAME, '$NAME', or an id or the start of one, as a person typed it."""
+    return text.strip().removeprefix("$")
+
+
 def wants_json(request: Request) -> bool:
     return "application/json" in request.headers.get("accept", "")
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import Malformed, NotFound
-from reed.web.context import context_of, wants_json
+from reed.web.context import context_of, number_of, ref_of, wants_json
 from reed.web.definitions import type_names
 from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
@@ -75,8 +75,7 @@ async def show(request: Request) -> Response:
 async def open_snippet(request: Request) -> Response:
     """The page of a snippet that a person named."""
     web = context_of(request)
-    ref = request.query_params.get("name", "").strip().removeprefix("$")
-    record = await web.ask(request, Client.snippet_get, ref)
+    record = await web.ask(request, Client.snippet_get, ref_of(request.query_params.get("name", "")))
     return web.redirect(request, f"/content/snippets/{record.id}")
 
 
@@ -113,14 +112,13 @@ async def show_type(request: Request) -> Response:
 
 def _filter_of(request: Request) -> Filter:
     given = request.query_params
-    page = given.get("page", "")
     return Filter(
         type=given.get("type", ""),
         name=given.get("name", "").strip(),
         where=tuple(text for text in given.getlist("where") if text.strip()),
         sort=given.get("sort", "") if given.get("sort") in SORTS else "",
         after=given.get("after", ""),
-        page=int(page) if page.isascii() and page.isdecimal() and len(page) < 6 else 0,
+        page=number_of(request, "page"),
     )
 
 
