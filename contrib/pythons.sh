@@ -42,10 +42,11 @@ make_base_image() { # of Debian's slim image: no documents, manuals and translat
 }
 
 test_release() { # RELEASE
-    version=$(chroot "$cache/debian-$1" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    root=$cache/debian-$1 wheels=$work/$1
+    version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     say "Python $version of Debian $1"
-    mkdir "$work/$1"
-    if ! "$python" -m pip download --quiet --only-binary :all: --python-version "$version" --dest "$work/$1" \
+    mkdir "$wheels"
+    if ! "$python" -m pip download --quiet --only-binary :all: --python-version "$version" --dest "$wheels" \
         "$(ls "$work"/dist/*.whl)[test]"; then
         echo "left out: not every package that reed needs is there for Python $version"
         return
@@ -54,13 +55,13 @@ test_release() { # RELEASE
     if [ -z "${REED_PYTHONS_ALL:-}" ]; then
         for part in $left_out; do set -- "$@" "--ignore=tests/$part"; done
     fi
-    root=$cache/debian-$name folder=$work/$name source=$work/source \
+    root=$root wheels=$wheels source=$work/source \
         unshare --mount sh -euc '
         for each in proc sys dev; do mount --rbind "/$each" "$root/$each"; done
         mount -t tmpfs -o mode=1777 none "$root/tmp"   # the cached folder stays as it is
         cp -R "$source" "$root/tmp/reed-tests"
         rm -rf "$root/tmp/reed-tests/reed"             # the tests are of the wheel
-        cp -R "$folder" "$root/tmp/wheels"
+        cp -R "$wheels" "$root/tmp/wheels"
         exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 TMPDIR=/tmp PATH=/tmp/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-}" sh -euc "
             python3 -m venv /tmp/venv

@@ -1,4 +1,4 @@
-"""What the service manager is told (sd_notify(3)), where NOTIFY_SOCKET names its socket.
+"""Messages to the service manager (sd_notify(3)), if NOTIFY_SOCKET names its socket.
 
     READY=1       the core serves, after a start and after a restart
     WATCHDOG=1    the loop turns; twice in each interval of the unit's WatchdogSec
@@ -26,7 +26,7 @@ class ServiceManager:
         self._watchdog_seconds = _watchdog_seconds(environ)
 
     def ready(self, call_later: CallLater) -> str:
-        """Returns what is wrong, or nothing. `call_later` of the loop that the watchdog supervises."""
+        """Returns why READY=1 could not be sent, or "". `call_later` is of the loop that the watchdog supervises."""
         problem = self._send("READY=1")
         if self._address and self._watchdog_seconds:
             self._feed_watchdog(call_later)

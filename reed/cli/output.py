@@ -13,10 +13,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from reed.errors import CallError, ErrorCode, FileError, ReedError
 from reed.text import safe, safe_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _GAP = 2
 _MIN_WIDTH = 8
@@ -287,6 +290,11 @@ def _fit(widths: list[int], columns: Sequence[Column], available: int) -> None:
         while excess > 0 and rest and max(widths[number] for number in rest) > _MIN_WIDTH:
             widths[max(rest, key=widths.__getitem__)] -= 1
             excess -= 1
+
+
+def short_path(path: Path) -> str:
+    """Relative if below the working directory."""
+    return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
 
 
 def width(text: str) -> int:

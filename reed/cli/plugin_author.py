@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from reed.cli.output import Output
+from reed.cli.output import Output, short_path
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand, UsageError, suggest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from reed.cli.plugin_test import Check
     from reed.config import Config
 
@@ -34,7 +32,7 @@ def scaffold(args: Args, output: Output) -> int:
         _register(site, line)
     is_known = folder.parent in site.plugin_dirs
     commands = [
-        f"reed plugin test {name}" + ("" if is_known else f" --plugin-dir {_short(folder.parent)}"),
+        f"reed plugin test {name}" + ("" if is_known else f" --plugin-dir {short_path(folder.parent)}"),
         "reed plugin reload" if os.path.exists(core_socket(site.runtime_dir)) else "reed start",
         f"""reed plugin send {name} greet '{{"name": "Ada"}}'""",
     ]
@@ -42,15 +40,15 @@ def scaffold(args: Args, output: Output) -> int:
         about = {"folder": str(folder), "language": language, "files": files}
         output.json({**about, "row": line, "registered": args.has("--register"), "next": commands})
         return 0
-    registry = _short(site.registry)
-    lines = [_short(folder / path) for path in files if not path.startswith("vendor/")]
+    registry = short_path(site.registry)
+    lines = [short_path(folder / path) for path in files if not path.startswith("vendor/")]
     if len(lines) < len(files):
-        lines.append(f"{_short(folder)}/vendor ({len(files) - len(lines)} files)")
+        lines.append(f"{short_path(folder)}/vendor ({len(files) - len(lines)} files)")
     lines += ["", f"A row was added to {registry}:" if args.has("--register") else f"Add this row to {registry}:"]
     lines += [f"  {line}", ""]
     if not is_known:
         lines += [
-            f"{_short(folder.parent)} is not a plugin folder of this site: add it to plugin_dirs in reed.yaml",
+            f"{short_path(folder.parent)} is not a plugin folder of this site: add it to plugin_dirs in reed.yaml",
             "",
         ]
     lines += ["Next:", *(f"  {each}" for each in commands)]
@@ -75,9 +73,10 @@ def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
     """RegistryError if the file is missing or invalid, or already has the row."""
     from reed.atomic_file import update_file
     from reed.supervision import registry_csv
+    from reed.supervision.registry_edit import with_new_line
 
     def appended(old: bytes) -> bytes:
-        new = old + (b"\n" if old and not old.endswith(b"\n") else b"") + line.encode() + b"\n"
+        new = with_new_line(old, line)
         registry_csv.parse(new, str(site.registry), site.runtime_dir)
         return new
 
@@ -86,11 +85,6 @@ def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
         appended(site.registry.read_bytes())
     else:
         update_file(site.registry, appended)
-
-
-def _short(path: Path) -> str:
-    """Relative if below the working directory."""
-    return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
 
 
 def test(args: Args, output: Output) -> int:
@@ -157,9 +151,9 @@ Existing files are never overwritten. A Rust plugin is built by `cargo build --r
             *_SITE,
         ),
         """
-The plugin runs with its row of plugin-registry.csv, or without one with read permissions. The checks are manifest, row,
-build, code, registration, health, every action, signals, messages, memory, shutdown and start time; then
-tests/test_*.lua, or cargo test. The exit code is 1 if a check failed.
+The plugin runs with its row of plugin-registry.csv; without one, with the permissions that plugin.yaml asks for, or
+read permissions. The checks are manifest, row, version, build, code, registration, health, every action, signals,
+messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test. The exit code is 1 if a check failed.
 
 An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in
 tests/content.jsonl (written by `reed export`), the name of a page to be created, or the content of one. The answer must

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reed.cli.consent import require, require_terminal, show_lines
-from reed.cli.output import Output, print_error
+from reed.cli.output import Output, print_error, short_path
 from reed.cli.parse import Args
-from reed.errors import ReedError
+from reed.errors import ReedError, nearest
 
 if TYPE_CHECKING:
     from reed.cli.plugin_site import PluginSite
@@ -27,10 +27,11 @@ def add(args: Args, output: Output) -> int:
         require_terminal(args, output)
     site = PluginSite(args)
     source = find(args.arg("PLUGIN"), site.config.plugin_dirs)
-    with Staging(site.folder if source.kind is not Kind.IN_PLACE else source.path.parent) as staging:
+    is_in_place = source.kind is Kind.IN_PLACE
+    with Staging(source.path.parent if is_in_place else site.folder) as staging:
         package = copied(source, staging.new)
         name, request = package.name, request_of(package.manifest, package.type)
-        _check_new(site, source.path if source.kind is Kind.IN_PLACE else None, package)
+        _check_new(site, package, is_in_place=is_in_place)
         groups = sorted({"admin", *args.texts("--group")})
         line = site.new_line(package, request, groups, auto_start=args.has("--start"))
         _show_request(output, package, request, f"{source.kind}: {source.path}", groups)
@@ -46,26 +47,30 @@ def add(args: Args, output: Output) -> int:
             output.show({**result, "result": "not added"}, "nothing was changed (--dry-run)", request.lines())
             return 0
         require(args, output, f"Add {name}, with these permissions?")
-        target = staging.present(name, site.registry)._replace(row=line)
-        if source.kind is not Kind.IN_PLACE:
+        if is_in_place:
+            target = staging.present(name, site.registry)._replace(row=line)
+        else:
             target = staging.target(name, site.registry, line)
-        told = _change(site, staging, package, target)
+        outcome = _change(site, staging, package, target)
     place = site.place(name)
-    lines = [f"{name} was added: {place}, row in {site.short(site.registry)}"]
-    lines += [f"{name} is running" if told == "started" else f"next: {_next(site, package, told)}"]
-    output.done("\n".join(lines), {**result, "folder": str(place), "result": told or "added"})
+    following = f"next: {_next(place, package, outcome, starts_with_core=args.has('--start'))}"
+    lines = [
+        f"{name} was added: {place}, row in {short_path(site.registry)}",
+        f"{name} is running" if outcome == "started" else following,
+    ]
+    output.done("\n".join(lines), {**result, "folder": place, "result": outcome or "added"})
     return 0
 
 
-def _check_new(site: PluginSite, in_place: object, package: Package) -> None:
+def _check_new(site: PluginSite, package: Package, *, is_in_place: bool) -> None:
     row = site.row(package.name)
     if row is not None:
         hint = f"`reed plugin upgrade {package.name}` replaces it by another version"
-        raise ReedError(f"{package.name} has a row already: {site.short(site.registry)}:{row.line}", hint=hint)
+        raise ReedError(f"{package.name} has a row already: {short_path(site.registry)}:{row.line}", hint=hint)
     place = site.folder / package.name
-    if in_place is None and place.exists():
+    if not is_in_place and place.exists():
         hint = f"`reed plugin add {package.name}` adds it as it is; to replace it, remove the folder first"
-        raise ReedError(f"{site.short(place)} exists already", hint=hint)
+        raise ReedError(f"{short_path(place)} exists already", hint=hint)
 
 
 def _show_request(output: Output, package: Package, request: Request, origin: str, groups: list[str]) -> None:
@@ -79,20 +84,20 @@ def _show_request(output: Output, package: Package, request: Request, origin: st
     output.info(f"\nIts actions may be called by members of {', '.join(groups)}.\n")
 
 
-def _next(site: PluginSite, package: Package, told: str) -> str:
-    name = package.name
-    start = f"reed plugin start {name}"
-    if not told:
-        start = "reed start" if site.starts_with_core(name) else f"reed start, then {start}"
+def _next(place: str, package: Package, outcome: str, *, starts_with_core: bool) -> str:
+    """The command that starts the plugin. `outcome` is that of `_change`."""
+    start = f"reed plugin start {package.name}"
+    if not outcome:
+        start = "reed start" if starts_with_core else f"reed start, then {start}"
     if not package.entry:
-        return f"build it: (cd {site.place(name)} && cargo build --release), then {start}"
+        return f"build it: (cd {place} && cargo build --release), then {start}"
     return start
 
 
 def upgrade(args: Args, output: Output) -> int:
     from reed.cli.plugin_site import PluginSite
     from reed.plugin_packages.request import added, dropped, granted_after, request_of
-    from reed.plugin_packages.source import Kind, copied, find
+    from reed.plugin_packages.source import Kind, copied, find, is_same
     from reed.supervision.installation import Staging
     from reed.supervision.registry_edit import changed_line, find_line
 
@@ -105,10 +110,10 @@ def upgrade(args: Args, output: Output) -> int:
         name, request = package.name, request_of(package.manifest, package.type)
         row = site.row(name)
         if row is None:
-            raise ReedError(f"{name} has no row in {site.short(site.registry)}", hint="`reed plugin add` adds it")
+            raise ReedError(f"{name} has no row in {short_path(site.registry)}", hint="`reed plugin add` adds it")
         old = site.installed(name)
         result: dict[str, Any] = {"name": name, "before": row.version, "version": package.manifest.version}
-        if old is not None and site.is_current(package, old, row):
+        if old is not None and package.manifest.version == row.version and is_same(package, old):
             output.done(f"{name} {row.version} is up to date", {**result, "result": "unchanged"})
             return 0
         before = request_of(old.manifest, old.type) if old else request._replace(permissions=row.required_permissions)
@@ -127,12 +132,12 @@ def upgrade(args: Args, output: Output) -> int:
             version=package.manifest.version,
             required_permissions=",".join(sorted(granted_after(before, request, row.required_permissions))),
         )
-        told = _change(site, staging, package, staging.target(name, site.registry, line))
+        outcome = _change(site, staging, package, staging.target(name, site.registry, line))
     text = "is running" if site.is_running(name) else "will be used by its next start"
     if not package.entry:
         text = f"must be built: (cd {site.place(name)} && cargo build --release)"
     asks = {"added": more.as_json(), "dropped": less.as_json()}
-    output.done(f"{name} {package.manifest.version} {text}", {**result, **asks, "result": told or "upgraded"})
+    output.done(f"{name} {package.manifest.version} {text}", {**result, **asks, "result": outcome or "upgraded"})
     return 0
 
 
@@ -153,25 +158,22 @@ def _change(site: PluginSite, staging: Staging, package: Package, target: Target
 
     try:
         staging.decide(target)
-        told, reason = site.reload(name)
+        outcome, reason = site.reload(name)
     except BaseException:
         go_back()
         raise
-    if told == "failed" and package.entry:
+    if outcome == "failed" and package.entry:
         go_back()
         if ran and not site.is_running(name):
             site.start(name)
-        raise ReedError(
-            f"{reason.removesuffix('; the old version keeps running')}",
-            hint="the old version keeps running" if ran else "nothing was changed",
-        )
+        kept = "the old version keeps running"
+        raise ReedError(reason.removesuffix(f"; {kept}"), hint=kept if ran else "nothing was changed")
     staging.finish()
-    return told
+    return outcome
 
 
 def remove(args: Args, output: Output) -> int:
     from reed.cli.plugin_site import PluginSite
-    from reed.errors import nearest
     from reed.supervision.installation import Staging
 
     require_terminal(args, output)
@@ -180,14 +182,14 @@ def remove(args: Args, output: Output) -> int:
     row = site.row(name)
     if row is None and folder is None:
         hint = nearest(name, site.names()) or "`reed plugin list` shows all"
-        raise ReedError(f"no plugin {name!r} in {site.short(site.registry)}", hint=hint)
+        raise ReedError(f"no plugin {name!r} in {short_path(site.registry)}", hint=hint)
     data, purge = site.data_of(name), args.has("--purge")
-    goes = [f"its row in {site.short(site.registry)}"] if row else []
-    goes += [f"{site.short(folder)} with everything in it"] if folder else []
-    goes += [site.short(path) for path in data if purge]
+    goes = [f"its row in {short_path(site.registry)}"] if row else []
+    goes += [f"{short_path(folder)} with everything in it"] if folder else []
+    goes += [short_path(path) for path in data if purge]
     output.info(f"{name}: this deletes {', '.join(goes)}")
     if data and not purge:
-        output.info(f"kept: {', '.join(site.short(path) for path in data)} (--purge deletes it)")
+        output.info(f"kept: {', '.join(short_path(path) for path in data)} (--purge deletes it)")
     require(args, output, f"Remove {name}?")
     site.stop(name)
     with Staging(folder.parent if folder else site.folder) as staging:
@@ -196,7 +198,7 @@ def remove(args: Args, output: Output) -> int:
         try:
             site.reload(name)
         except ReedError as error:
-            print_error(f"the running core was not told: {error}")
+            print_error(f"the running core did not apply this: {error}")
         staging.finish()
     if purge:
         site.purge(data)

@@ -50,20 +50,16 @@ def list_available(args: Args, output: Output) -> int:
     from reed.cli.options import config
     from reed.errors import ReedError
     from reed.plugin_packages.request import request_of
-    from reed.plugin_packages.source import bundled, checked, own_folders
+    from reed.plugin_packages.source import bundled_folder, checked, own_folders, plugins_in
     from reed.supervision import registry_csv
 
     site = config(args)
     rows = registry_csv.load(site.registry, site.runtime_dir) if site.registry.exists() else []
     registered = {row.plugin_name for row in rows}
-    folders = {folder.name: folder for folder in bundled()}
-    for parent in reversed(own_folders(site.plugin_dirs)):
-        if parent.is_dir():
-            folders |= {each.name: each for each in parent.iterdir() if (each / "plugin.yaml").is_file()}
+    parents = [bundled_folder(), *reversed(own_folders(site.plugin_dirs))]  # the last one with a name prevails
+    folders = {folder.name: folder for parent in parents for folder in plugins_in(parent)}
     found: list[dict[str, Any]] = []
     for name, folder in sorted(folders.items()):
-        if name.startswith("."):
-            continue
         try:
             package = checked(folder)
         except ReedError as error:

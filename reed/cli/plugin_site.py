@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from reed.cli.options import config, connect
-from reed.cli.output import print_error
+from reed.cli.output import print_error, short_path
 from reed.cli.parse import Args
 from reed.errors import CoreNotRunning, PermissionDenied, PluginNotFound, ReedError
 from reed.plugin_packages.request import Request
-from reed.plugin_packages.source import Package, checked, is_same, own_folders
-from reed.supervision import installation, registry_csv, registry_edit
+from reed.plugin_packages.source import Package, checked, own, own_folders
+from reed.supervision import discovery, installation, registry_csv, registry_edit
 from reed.supervision.registry_csv import STANDARD_FOLDER, Row
 from reed.wire.identifiers import SLUG
 
@@ -44,36 +43,24 @@ class PluginSite:
     def row(self, name: str) -> Row | None:
         return next((row for row in self._rows if row.plugin_name == name), None)
 
-    def starts_with_core(self, name: str) -> bool:
-        return ",true," in registry_edit.find_line(self.registry.read_bytes(), name)
-
     def own_folder(self, name: str) -> Path | None:
         """Not that of a bundled plugin; None for what is no name, such as a path."""
-        if not re.fullmatch(SLUG, name):
-            return None
-        found = (folder / name for folder in own_folders(self.config.plugin_dirs))
-        return next((path for path in found if path.is_dir()), None)
+        return own(name, self.config.plugin_dirs) if re.fullmatch(SLUG, name) else None
 
-    def place(self, name: str) -> Path | str:
-        return self.short(self.own_folder(name) or self.folder / name)
+    def place(self, name: str) -> str:
+        return short_path(self.own_folder(name) or self.folder / name)
 
     def upgrade_folder(self, source: Path) -> Path:
-        """The plugin folder in which the new version is put: that of the present one, or the first."""
+        """The plugin folder that gets the new version: that of the present one, or the first."""
         own = self.own_folder(source.name)
         return own.parent if own else self.folder
 
     def installed(self, name: str) -> Package | None:
         """None if its folder is missing or invalid."""
-        for folder in self.config.plugin_dirs:
-            if (folder / name).is_dir():
-                try:
-                    return checked(folder / name)
-                except ReedError:
-                    return None
-        return None
-
-    def is_current(self, package: Package, old: Package, row: Row) -> bool:
-        return package.manifest.version == row.version and is_same(package, old)
+        try:
+            return checked(discovery.find(name, self.config.plugin_dirs))
+        except ReedError:
+            return None
 
     def new_line(self, package: Package, request: Request, groups: list[str], *, auto_start: bool) -> str:
         return registry_edit.row_line(
@@ -104,10 +91,6 @@ class PluginSite:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-    def short(self, path: Path) -> str:
-        """Relative if below the working directory."""
-        return os.path.relpath(path) if path.is_relative_to(os.getcwd()) else str(path)
 
     # The running core
 

@@ -1,4 +1,4 @@
-"""The files of a plugin's folder that are packed and copied: all but version control, caches and what a build leaves.
+"""The files of a plugin's folder that are packed and copied: all except version control, caches and build results.
 
 A link to a file within the folder is that file; any other link is refused, as are devices, FIFOs and sockets.
 """
@@ -47,10 +47,11 @@ def _files(root: str, below: str, entry: str, depth: int) -> Iterator[PackageFil
         raise ReedError(f"{root}/{below}: nested deeper than {MAX_DEPTH} folders")
     with os.scandir(os.path.join(root, below)) as entries:
         present = list(entries)
+    is_crate = any(each.name == "Cargo.toml" for each in present)
     for each in present:
         path = f"{below}/{each.name}" if below else each.name
         if each.is_dir(follow_symlinks=False):
-            if _is_left_out(each, is_crate=any(other.name == "Cargo.toml" for other in present)):
+            if _is_left_out(each, is_crate=is_crate):
                 yield from _entry_within(root, path, entry)
             else:
                 yield from _files(root, path, entry, depth + 1)

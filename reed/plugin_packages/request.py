@@ -1,6 +1,6 @@
 """What a plugin asks for, in words, and what a new version asks for in addition.
 
-plugin.yaml: permissions, events, filters, actions, network ── Request ── lines, for the operator who consents
+plugin.yaml: permissions, events, filters, actions, network ── Request ── lines that the operator reads and consents to
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from reed.plugin_types.plugin_type import PluginType
 from reed.supervision.manifest import Manifest
 from reed.wire.codes import Permission
 
+# Each text continues "It asks to:".
 _PERMISSIONS = {
     Permission.SNIPPET_READ: "read all content",
     Permission.SNIPPET_WRITE: "create, change, rename and delete content",
@@ -27,18 +28,18 @@ _PERMISSIONS = {
     Permission.FILE_WRITE: "write files, only in a data folder of its own",
 }
 _EVENTS = {
-    "snippet.created": "is told of every new snippet",
-    "snippet.updated": "is told of every changed snippet",
-    "snippet.deleted": "is told of every deleted snippet",
+    "snippet.created": "receive an event for every new snippet",
+    "snippet.updated": "receive an event for every changed snippet",
+    "snippet.deleted": "receive an event for every deleted snippet",
 }
 _FILTERS = {
-    "snippet.create": "is asked before a snippet is created, and may change or refuse it",
-    "snippet.update": "is asked before a snippet is changed, and may change or refuse that",
+    "snippet.create": "run before a snippet is created, and change or refuse it",
+    "snippet.update": "run before a snippet is changed, and alter or refuse the change",
 }
 
 
 class Request(NamedTuple):
-    """The values of events and filters are words about them; `program` is empty for Lua."""
+    """`events`, `filters` and `program` have the texts that the operator reads; `program` is "" for Lua."""
 
     permissions: frozenset[Permission]
     events: Mapping[str, str]
@@ -56,7 +57,7 @@ class Request(NamedTuple):
         }
 
     def lines(self) -> list[tuple[str, str]]:
-        """What, and what it means."""
+        """The name of each thing it asks for, and what it means."""
         found = [(str(each), _PERMISSIONS[each]) for each in sorted(self.permissions)]
         found += sorted(self.events.items()) + sorted(self.filters.items())
         if self.network:
@@ -78,7 +79,7 @@ def request_of(manifest: Manifest, plugin_type: PluginType) -> Request:
         events={f"event {name}": _EVENTS[name] for name in manifest.events},
         filters=filters,
         network=manifest.network if plugin_type.profile.executes else "",
-        program="runs as a compiled program; the sandbox confines it" if plugin_type.profile.executes else "",
+        program="run as a compiled program, confined by the sandbox" if plugin_type.profile.executes else "",
     )
 
 

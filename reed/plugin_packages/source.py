@@ -7,10 +7,11 @@ backup.tar.gz   an archive
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -70,10 +71,20 @@ def own_folders(plugin_dirs: Sequence[Path]) -> list[Path]:
     return [folder for folder in plugin_dirs if folder not in bundled and folder.resolve() not in bundled]
 
 
-def bundled() -> Iterator[Path]:
-    folder = bundled_folder()
-    if folder.is_dir():
-        yield from sorted(each for each in folder.iterdir() if (each / FILE_NAME).is_file())
+def own(name: str, plugin_dirs: Sequence[Path]) -> Path | None:
+    """The folder of a plugin in the site's own plugin folders."""
+    return next((folder / name for folder in own_folders(plugin_dirs) if (folder / name).is_dir()), None)
+
+
+def plugins_in(folder: Path) -> list[Path]:
+    """The folders with a plugin.yaml, except hidden ones."""
+    if not folder.is_dir():
+        return []
+    return [each for each in folder.iterdir() if (each / FILE_NAME).is_file() and not each.name.startswith(".")]
+
+
+def bundled() -> list[Path]:
+    return sorted(plugins_in(bundled_folder()))
 
 
 def find(given: str, plugin_dirs: Sequence[Path], *, new_version: bool = False) -> Source:
@@ -87,9 +98,9 @@ def find(given: str, plugin_dirs: Sequence[Path], *, new_version: bool = False) 
         if not path.is_dir():
             raise ReedError(f"{given}: no such folder", hint="NAME, FOLDER or FILE.tar.gz is expected")
         return _folder(path, plugin_dirs)
-    installed = [folder / given for folder in own_folders(plugin_dirs) if (folder / given).is_dir()]
-    if installed and not new_version:
-        return Source(Kind.IN_PLACE, installed[0])
+    installed = None if new_version else own(given, plugin_dirs)
+    if installed is not None:
+        return Source(Kind.IN_PLACE, installed)
     if (bundled_folder() / given / FILE_NAME).is_file():
         return Source(Kind.BUNDLED, bundled_folder() / given)
     hint = f"for the folder write ./{given}" if path.is_dir() else nearest(given, (each.name for each in bundled()))
@@ -141,14 +152,9 @@ def is_same(one: Package, other: Package) -> bool:
     """The same files with the same content."""
     with_entry = one.entry and other.entry  # only one of them may have been built
     ours, theirs = (files_of(each.folder, each.entry if with_entry else "") for each in (one, other))
-    if [file[::2] for file in ours] != [file[::2] for file in theirs]:
+    if [(file.path, file.is_executable) for file in ours] != [(file.path, file.is_executable) for file in theirs]:
         return False
-    return all(_content(mine) == _content(its) for mine, its in zip(ours, theirs, strict=True))
-
-
-def _content(file: PackageFile) -> bytes:
-    with open(file.source, "rb") as content:
-        return content.read()
+    return all(filecmp.cmp(mine.source, its.source, shallow=False) for mine, its in zip(ours, theirs, strict=True))
 
 
 def _copy(files: list[PackageFile], target: Path) -> None:

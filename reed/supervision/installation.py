@@ -10,7 +10,8 @@
     no        nothing has been changed        the staged folder is deleted
     yes       some steps may be missing       all are carried out; each has no effect the second time
 
-`recover` does that: before every `reed plugin add`, `upgrade` and `remove`, and when the core reads the registry.
+`recover` does that: before every `reed plugin add`, `upgrade` and `remove`, and when the core or `reed serve --check`
+reads the registry. Where nothing was interrupted it only lists the plugin folders.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class Target(NamedTuple):
-    """What is to be: which folder, by its inode, is plugins/NAME, and which line is its row."""
+    """The state to be reached: the folder at plugins/NAME, named by its inode, and the row's line."""
 
     name: str
     registry: str
-    folder: int | None  # 0: none; None: as it is
+    folder: int | None  # 0: none; None: unchanged
     row: str  # "": none
 
 
 class Staging:
-    """A folder beside the plugins', for one change of one of them. As a context manager it leaves no trace."""
+    """A folder in `plugin_dir` in which a change of one plugin is prepared.
+
+    Leaving the context deletes it, unless a decided change did not finish; then `recover` needs it.
+    """
 
     def __init__(self, plugin_dir: Path) -> None:
         plugin_dir.mkdir(parents=True, exist_ok=True)
@@ -52,24 +56,23 @@ class Staging:
         self.new = self._folder / _NEW  # where the new folder is put
 
     def target(self, name: str, registry: Path, row: str) -> Target:
-        """plugins/NAME is to be the new folder."""
+        """The new folder as plugins/NAME, and this row."""
         return Target(name, str(registry), os.lstat(self.new).st_ino, row)
 
     def present(self, name: str, registry: Path) -> Target:
-        """What is now, to come back to."""
-        return Target(
-            name, str(registry), _inode(self._plugins / name), registry_edit.find_line(registry.read_bytes(), name)
-        )
+        """The present state, to which a later `decide` can return."""
+        row = registry_edit.find_line(registry.read_bytes(), name)
+        return Target(name, str(registry), _inode(self._plugins / name), row)
 
     def decide(self, target: Target) -> None:
-        """From here on the change is carried out, if not by this process then by the next one."""
+        """Write the journal, then carry the change out. If this process dies, `recover` carries it out."""
         if self.new.is_dir():
             _sync_tree(self.new)
         _write_journal(self._folder, target)
         _carry_out(target, self._folder)
 
     def finish(self) -> None:
-        """Delete what is left: the journal first, so that nothing is carried out again."""
+        """Delete the staged folder, its journal first, so that `recover` does not repeat the change."""
         _delete(self._folder)
 
     def __enter__(self) -> Staging:
@@ -82,7 +85,7 @@ class Staging:
 
 
 def recover(plugin_dirs: Iterable[Path], registry: Path) -> Iterator[str]:
-    """Finish what dead processes have left in these folders; yields a line for the log about each."""
+    """Finish the changes that dead processes left in these folders. Yields a line for the log about each."""
     for plugin_dir in plugin_dirs:
         for folder in _staged(plugin_dir):
             lock = _lock(folder)
@@ -109,7 +112,7 @@ def _finish_dead(folder: Path, registry: Path) -> Iterator[str]:
 
 
 def _carry_out(target: Target, folder: Path) -> None:
-    """The folder changes while the registry's folder is locked, so two changes of a plugin never mix."""
+    """The registry's folder is locked meanwhile, so two changes of one plugin never mix."""
 
     def update(content: bytes) -> bytes:
         if target.folder is not None:
@@ -120,7 +123,10 @@ def _carry_out(target: Target, folder: Path) -> None:
 
 
 def _place(inode: int, place: Path, folder: Path) -> None:
-    """Make the folder with this inode, one of those in `folder`, the one at `place`; what is there goes to `folder`."""
+    """Move the folder with this inode from the staged `folder` to `place`, and the one at `place` into `folder`.
+
+    With inode 0 nothing replaces it.
+    """
     present = _inode(place)
     if present == inode:
         return
@@ -237,7 +243,8 @@ def _sync_tree(root: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Follows links, since plugins/ may be one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

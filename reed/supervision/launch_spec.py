@@ -178,7 +178,8 @@ class Findings(NamedTuple):
 
 
 def check_site(config: Config) -> Findings:
-    """For `reed serve --check`. Raises RegistryError if the registry is invalid.
+    """For `reed serve --check`. Finishes interrupted changes of plugins first. Raises RegistryError if the registry is
+    invalid.
 
     A missing folder is a warning, because a row may be written before the plugin is installed.
     """

@@ -30,7 +30,7 @@ def row_line(
 
 def changed_line(line: str, **columns: str) -> str:
     """`line` with other values in some columns, such as version="1.1.0"."""
-    import csv  # the only place that needs it
+    import csv  # here, because the core imports this module and never changes a line
 
     (fields,) = csv.reader([line])
     return _line([columns.get(column, text) for column, text in zip(COLUMNS, fields, strict=True)])
@@ -47,19 +47,20 @@ def with_line(content: bytes, name: str, line: str) -> bytes:
     """`line` replaces the row of the plugin, or is appended. "" removes the row. The registry is valid."""
     lines = content.split(b"\n")
     number = _number(lines, name)
-    end = b"\r" if b"\r\n" in content else b""
     if number is None:
-        if not line:
-            return content
-        if lines[-1]:  # the last line has no end
-            lines[-1] += end
-            lines.append(b"")
-        lines.insert(-1, line.encode() + end)
-    elif line:
+        return with_new_line(content, line) if line else content
+    if line:
         lines[number] = line.encode() + (b"\r" if lines[number].endswith(b"\r") else b"")
     else:
         del lines[number]
     return b"\n".join(lines)
+
+
+def with_new_line(content: bytes, line: str) -> bytes:
+    """`line` is appended, with the line end of the others."""
+    end = b"\r\n" if b"\r\n" in content else b"\n"
+    missing = b"" if not content or content.endswith(b"\n") else end
+    return content + missing + line.encode() + end
 
 
 def _number(lines: list[bytes], name: str) -> int | None:

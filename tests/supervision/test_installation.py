@@ -196,6 +196,15 @@ def test_a_linked_folder_is_replaced_and_what_it_leads_to_stays(tmp_path) -> Non
     assert (tmp_path / "work/lib/a.lua").read_text() == "1.0.0"
 
 
+def test_the_plugin_folder_may_be_a_link(tmp_path) -> None:
+    site = Folder(tmp_path / "site", "1.0.0")
+    site.plugins.rename(tmp_path / "elsewhere")
+    site.plugins.symlink_to(tmp_path / "elsewhere")
+    change(site, "2.0.0")
+    assert site.state == ("2.0.0", "2.0.0")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["demo"]
+
+
 def test_without_a_decision_nothing_is_left(tmp_path) -> None:
     site = Folder(tmp_path, "1.0.0")
     with Staging(site.plugins) as staging:
