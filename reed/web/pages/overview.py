@@ -33,24 +33,26 @@ class Shown(NamedTuple):
 
 async def show(request: Request) -> Response:
     web = context_of(request)
-    stats = await web.ask(request, Client.stats)
-    web.history.add(stats)
-    charts = _charts(web.history.charts())
+    stats, charts = await _read(request)
     return web.render(request, "overview.html", groups=_groups(stats), charts=charts, commands=_commands(stats))
 
 
 async def figures(request: Request) -> Response:
     """{"values": {key: text}, "charts": {key: {"line", "area"}}}"""
-    web = context_of(request)
-    stats = await web.ask(request, Client.stats)
-    web.history.add(stats)
-    charts = _charts(web.history.charts())
+    stats, charts = await _read(request)
     values = {f"{title}/{name}": value for title, facts in _groups(stats) for name, value in facts}
     values |= {f"command/{name}/{key}": text for name, cells in _commands(stats) for key, text in cells.items()}
     values |= {f"chart/{each.key}/now": each.now for each in charts}
     values |= {f"chart/{each.key}/top": each.top for each in charts}
     lines = {each.key: {"line": each.chart.line, "area": each.chart.area} for each in charts}
-    return web.json({"values": values, "charts": lines})
+    return context_of(request).json({"values": values, "charts": lines})
+
+
+async def _read(request: Request) -> tuple[dict[str, Any], list[Shown]]:
+    web = context_of(request)
+    stats = await web.ask(request, Client.stats)
+    web.history.add(stats)
+    return stats, _charts(web.history.charts())
 
 
 def _charts(charts: dict[str, Chart]) -> list[Shown]:

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.errors import CallError, NotFound, ReedError
+from reed.errors import CallError, NotFound
 from reed.figures import duration, milliseconds, size
 from reed.supervision.explain import answers, describe_sandbox
 from reed.web import log_tail
-from reed.web.context import context_of, field_of
+from reed.web.context import context_of, field_of, session_of
 from reed.web.pages import actions
 
 Plugin = dict[str, Any]  # an entry of PLUGIN_HEALTH or PLUGIN_LIST
@@ -89,7 +89,7 @@ async def reload_all(request: Request) -> Response:
         return web.redirect(request, "/plugins", problem=error)
     for each in changes:
         if each["result"] == "failed":
-            web.redirect(request, "/plugins", problem=ReedError(f"{each['name']} failed: {each['reason']}"))
+            session_of(request).notice(f"{each['name']} failed: {each['reason']}", "problem")
     done = [f"{each['name']} {each['result']}" for each in changes if each["result"] != "failed"]
     return web.redirect(request, "/plugins", ", ".join(done) or ("" if changes else "nothing has changed"))
 
