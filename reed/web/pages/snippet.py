@@ -159,7 +159,7 @@ async def _draft(request: Request, sent: Form) -> Draft:
     """What the page that was sent began with. A snippet that was deleted meanwhile is known by the page only."""
     base, version = loads(field_of(request, "base")), field_of(request, "version")
     if not isinstance(base, dict) or not version.isdecimal() or len(version) > 10:
-        raise Malformed("the form is not whole", hint="reload the page and send it again")
+        raise Malformed("the form is incomplete", hint="reload the page and send it again")
     try:
         record = await _record(request)
     except NotFound:
@@ -230,7 +230,7 @@ async def restore(request: Request) -> Response:
         content = field_of(request, "content").encode()
         record = Record(snippet_id, snippet_type, name, version, created, updated, content)
     except (ValueError, TypeError):
-        raise Malformed("the form is not whole", hint="nothing was restored") from None
+        raise Malformed("the form is incomplete", hint="nothing was restored") from None
     missing = await web.ask(request, _restore, record, bonds)
     notice = "restored" if not missing else f"restored, without {len(missing)} of its bonds: {missing[0]}"
     return web.redirect(request, f"/content/snippets/{record.id}", notice)
