@@ -1,4 +1,8 @@
-"""The last lines of a log, which are read in blocks from its end, and those that follow."""
+"""The last lines of a log, and those that follow, across rotations (reed.followed_log).
+
+tail    reads blocks from the end until it has enough lines
+follow  waits for further lines
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,26 @@ from io import BytesIO
 from typing import BinaryIO
 
 from reed.cli.output import Output
+from reed.cli.parse import U32, Args, Option
 from reed.followed_log import additions
 from reed.text import safe
 
+OPTIONS = (
+    Option("--follow", help="keep printing new lines", short="-f"),
+    Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
+)
 _POLL_INTERVAL = 0.1  # seconds
 _BLOCK = 64 * 1024
 
 
-def show(path: str, output: Output, count: int, *, keeps_following: bool) -> None:
-    """The last `count` lines, of which some may be in the file that was renamed last. Raises FileNotFoundError."""
+def show(path: str, args: Args, output: Output) -> None:
+    """As `OPTIONS` say. Some of the last lines may be in the file that was renamed last. Raises FileNotFoundError."""
+    count = args.number("--lines", 100)
     with open(path, "rb") as file:
         found = tail(file, count)
         for line in [*_before_rotation(path, count - len(found)), *found]:
             _print(output, line)
-        if keeps_following:
+        if args.has("--follow"):
             output.stream.flush()
             for line in follow(file, path):
                 _print(output, line)
