@@ -46,7 +46,7 @@ PAGES = {  # name of the file: path, colours
     "plugin": ("/plugins/simple-seo", "dark"),
     "monitor": ("/monitor?text=get", "dark"),
     "content": ("/content?type=page", "light"),
-    "snippet": ("/content/open?ref=blog/intro", "light"),
+    "snippet": ("/content/open?name=blog/intro", "light"),
 }
 SCHEMA = {
     "type": "object",

@@ -43,6 +43,17 @@ def plurals(counts: Mapping[str, int], *things: str) -> str:
     return ", ".join(plural(counts.get(f"{thing}s", 0), thing) for thing in things)
 
 
+def pool(state: Mapping[str, int]) -> str:
+    """ "2 of 2 busy, 3 jobs waiting, 120 done, 1 killed by deadline"."""
+    text = f"{state['busy']} of {state['most']} busy, {plural(state['waiting'], 'job')} waiting, {state['done']:,} done"
+    ends = {
+        "killed by deadline": state["killed_by_deadline"],
+        "killed by memory": state["killed_by_memory"],
+        "died": state["died"],
+    }
+    return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
+
+
 def timestamp(microseconds: int) -> str:
     """Local time: "2026-03-01 14:05:09"."""
     import time

@@ -29,6 +29,7 @@ ARROWS = {
     "text": "",
     "atomic_file": "",
     "figures": "",
+    "followed_log": "",
     "peer_log": "loop text",
     "log_file": "errors",
     "wire": "errors",
@@ -54,9 +55,9 @@ ARROWS = {
     " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
     "testing": "errors core_process wire config supervision plugin_types client serve",
-    "web": "errors runtime_paths wire store supervision client figures text metrics",
+    "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
-    " plugin_types client plugin_packages serve scaffold store testing figures text web metrics"
+    " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
     " sandbox",  # `doctor` names its layers
     "scaffold": "errors wire plugin_types",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from reed.cli.output import Output, print_error
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand
-from reed.figures import duration, plural, plurals, size
+from reed.figures import duration, plural, plurals, pool, size
 
 
 def serve(args: Args, output: Output) -> int:
@@ -91,7 +91,7 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("content", content),
         ("plugins", ", ".join(f"{count} {state}" for state, count in plugins.items()) or "none"),
     ]
-    lines += [(name, pool_figures(stats[name])) for name in ("workers", "indexer") if name in stats]
+    lines += [(name, pool(stats[name])) for name in ("workers", "indexer") if name in stats]
     for core in store.get("cores", ()):
         text = f"{core['name']}, reed {core['version']}, up {duration(core['uptime_seconds'])}"
         differs = f"; not the same rows: {', '.join(core['differs'])}" if core["differs"] else ""
@@ -102,17 +102,6 @@ def _describe(stats: dict[str, Any]) -> list[tuple[str, str]]:
         (each.replace("_dir", " folder"), str(stats[each])) for each in ("runtime_dir", "data_dir") if each in stats
     ]
     return lines
-
-
-def pool_figures(pool: dict[str, int]) -> str:
-    """ "2 of 2 busy, 3 jobs waiting, 120 done, 1 killed by deadline"."""
-    text = f"{pool['busy']} of {pool['most']} busy, {plural(pool['waiting'], 'job')} waiting, {pool['done']} done"
-    ends = {
-        "killed by deadline": pool["killed_by_deadline"],
-        "killed by memory": pool["killed_by_memory"],
-        "died": pool["died"],
-    }
-    return text + "".join(f", {count} {how}" for how, count in ends.items() if count)
 
 
 def init(args: Args, output: Output) -> int:

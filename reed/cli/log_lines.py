@@ -1,10 +1,7 @@
-"""The last lines of a log, and those that follow, across rotations.
+"""The last lines of a log, and those that follow, across rotations (reed.followed_log).
 
 tail    reads blocks from the end until it has enough lines
 follow  waits for further lines
-            the path leads to another file        reads the rest of the old one, then the new one
-            the file is shorter than what was     it was emptied: reads it from its beginning
-            read of it
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from typing import BinaryIO
 
 from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option
+from reed.followed_log import additions
 from reed.text import safe
 
 OPTIONS = (
@@ -74,34 +72,13 @@ def tail(file: BinaryIO, count: int) -> list[bytes]:
 
 def follow(file: BinaryIO, path: str) -> Iterator[bytes]:
     """Yield new complete lines forever."""
-    current, unfinished, is_old = file, b"", False
-    while True:
-        line = current.readline()
-        if line:
-            unfinished += line
-            if unfinished.endswith(b"\n"):
-                yield unfinished
-                unfinished = b""
-        elif is_old:  # it was read to its end after the rename
-            current, unfinished, is_old = _open(path, current), b"", False
-        elif _is_replaced(current, path):
-            is_old = True
-        elif os.fstat(current.fileno()).st_size < current.tell():
-            current.seek(0)
-        else:
+    current: BinaryIO | None = file
+    unfinished = b""
+    for source, data in additions(file, path):
+        if source is not current:
+            current, unfinished = source, b""
+        if not data:
             time.sleep(_POLL_INTERVAL)
-
-
-def _open(path: str, old: BinaryIO) -> BinaryIO:
-    """The new file; the old one if that is gone again."""
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        return old
-
-
-def _is_replaced(file: BinaryIO, path: str) -> bool:
-    try:
-        return not os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
+        *lines, unfinished = (unfinished + data).split(b"\n")
+        for line in lines:
+            yield line + b"\n"

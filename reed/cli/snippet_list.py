@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from reed.cli.output import Column, JsonContent, JsonText, Output
 from reed.cli.parse import Args, UsageError
 from reed.errors import Malformed, ReedError
 from reed.figures import timestamp
+from reed.wire.conditions import conditions_of
 from reed.wire.json_spans import member_text
 from reed.wire.snippets import Record
 
@@ -169,23 +169,10 @@ def _sort_value(record: Record, name: str) -> tuple[int, Any]:
 
 
 def _conditions(given: list[str]) -> bytes | None:
-    """FIELD=VALUE arguments as a JSON object."""
-    from reed.wire import strict_json
-
-    conditions: dict[str, bytes] = {}
-    for condition in given:
-        field, equals, value = condition.partition("=")
-        if not field or not equals:
-            raise UsageError(f"--where: expected FIELD=VALUE, found {condition!r}")
-        if field in conditions:
-            raise UsageError(f"--where: field {field} given twice", hint="all conditions must hold")
-        conditions[field] = os.fsencode(value)
-        try:
-            strict_json.loads(conditions[field])
-        except Malformed:
-            conditions[field] = strict_json.dumps(value)
-    pairs = [strict_json.dumps(field) + b":" + value for field, value in conditions.items()]
-    return b"{%b}" % b",".join(pairs) if pairs else None
+    try:
+        return conditions_of(given)
+    except Malformed as error:
+        raise UsageError(f"--where: {error.message}", hint=error.hint) from None
 
 
 def as_json(record: Record) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reed.cli.core import pool_figures
 from reed.cli.options import connect
 from reed.cli.output import Output
 from reed.cli.parse import U32, Args, Option, Subcommand, UsageError
 from reed.errors import ReedError
-from reed.figures import duration, milliseconds, size
+from reed.figures import duration, milliseconds, pool, size
 from reed.text import safe
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _render(now: Sample, before: Sample) -> RenderableType:
         f" turns: p99 {turn['p99']:.2f} ms, longest {turn['longest']:.2f} ms\n"
     )
     if "workers" in stats:
-        head.append(f"workers: {pool_figures(stats['workers'])}\n")
+        head.append(f"workers: {pool(stats['workers'])}\n")
     table = Table(box=None, pad_edge=False)
     for title in _TITLES:
         table.add_column(title, justify="left" if title in {"NAME", "STATE"} else "right", no_wrap=True)

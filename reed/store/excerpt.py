@@ -98,12 +98,12 @@ class _Pattern:
         at = folded.find(self._first)  # faster than the regular expression
         while at >= 0:
             match = self._whole.match(folded, at)
-            if match and _is_edge(folded, at) and (self._is_prefix or _is_edge(folded, match.end())):
+            if match and is_edge(folded, at) and (self._is_prefix or is_edge(folded, match.end())):
                 yield at
             at = folded.find(self._first, at + 1)
 
 
-def _is_edge(text: str, at: int) -> bool:
+def is_edge(text: str, at: int) -> bool:
     """Is there a word boundary? In an unspaced script, everywhere."""
     around = text[max(0, at - 1) : at + 1]
     return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)

@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Add a bond, or replace the one of these two, whose place was `old`; without `new` remove it."""
+    """Below `parent` remove the bond `old`, if there is one, then add the bond `new`, if there is one."""
 
     parent: str
     old: Place | None

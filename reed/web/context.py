@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import ImmutableMultiDict
@@ -17,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from reed import __version__
 from reed.client import Client, NoAnswer
 from reed.errors import CallError, CoreNotRunning, ErrorCode, Malformed, PermissionDenied, ReedError
-from reed.figures import duration, milliseconds, plural, size, timestamp
+from reed.figures import plural, size, timestamp
 from reed.text import safe, safe_lines
 from reed.web.connections import Connections
 from reed.web.history import History
@@ -47,13 +46,9 @@ class Context:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
-            "duration": duration,
-            "milliseconds": milliseconds,
             "plural": plural,
-            "pretty": pretty,
             "safe_text": safe,
             "safe_lines": safe_lines,
-            "segment": lambda text: quote(str(text), safe=""),
             "size": size,
             "timestamp": timestamp,
         }
@@ -159,6 +154,17 @@ def field_of(request: Request, name: str) -> str:
     if name not in form:
         raise Malformed(f"the form has no field {name}", hint="reload the page and send it again")
     return form[name]
+
+
+def number_of(request: Request, name: str, default: int = 0, most: int = 99_999) -> int:
+    """The parameter of the address as a number, but not above `most`; `default` if it is no number."""
+    text = request.query_params.get(name, "")
+    return min(int(text[:9]), most) if text.isascii() and text.isdecimal() else default
+
+
+def ref_of(text: str) -> str:
+    """NAME, '$NAME', or an id or the start of one, as a person typed it."""
+    return text.strip().removeprefix("$")
 
 
 def wants_json(request: Request) -> bool:

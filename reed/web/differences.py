@@ -9,7 +9,7 @@
     both did, differently    BOTH      must be chosen
     the base is not known    UNKNOWN   must be chosen
 
-Objects are compared member by member; arrays and texts as wholes, since half an array of each is an array of nobody.
+Objects are compared member by member; arrays and texts as wholes, since a mixture may be what neither person meant.
 `patch` is the JSON Merge Patch that turns one content into another.
 """
 

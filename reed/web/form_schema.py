@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from enum import StrEnum
 
-from reed.wire.exact_json import ABSENT, Json, Number, dumps, size
+from reed.wire.exact_json import ABSENT, Json, Number, dumps, size, steps
 
 MAX_ITEMS_SHOWN = 200  # values of an array or object with a control of their own; a larger one is edited as JSON
 MAX_KEYS_SHOWN = 300  # of the content itself
@@ -102,9 +102,11 @@ class Schemas:
     def _at(self, reference: str) -> Json:
         if reference == "#":
             return self._whole
+        if not reference.startswith("#/"):
+            return None
         found = self._whole
-        for step in reference.removeprefix("#/").split("/") if reference.startswith("#/") else ["\0"]:
-            found = _dict(found).get(step.replace("~1", "/").replace("~0", "~"))
+        for step in steps(reference):
+            found = _dict(found).get(step)
         return found
 
 

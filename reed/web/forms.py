@@ -190,9 +190,12 @@ def _member(value: Json, name: str) -> Json:
 
 
 def _item(value: Json, origin: str) -> Json:
-    if not isinstance(value, list) or not (origin.isascii() and origin.isdecimal() and len(origin) < 6):
-        return ABSENT
-    return value[int(origin)] if int(origin) < len(value) else ABSENT
+    index = _index(origin)
+    return value[index] if isinstance(value, list) and index is not None and index < len(value) else ABSENT
+
+
+def _index(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None
 
 
 def _text(kind: Kind, value: Json) -> str:
@@ -279,7 +282,8 @@ def rearranged(submitted: Submitted, action: str) -> tuple[dict[str, str], str]:
     while ORIGIN + join(array, count) in submitted:
         count += 1
     order: list[int | None] = list(range(count))
-    at = int(last) if last.isascii() and last.isdecimal() and len(last) < 6 else count
+    index = _index(last)
+    at = count if index is None else index
     if verb == "add":
         order.append(None)
     elif at < count:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from typing import BinaryIO, NamedTuple
 
+from reed.followed_log import additions
 from reed.text import safe_lines
 
 _POLL_SECONDS = 0.5
 _TAIL = 64 * 1024  # bytes
-_CHUNK = 64 * 1024
 _DECODER = codecs.getincrementaldecoder("utf-8")
 
 
@@ -27,30 +28,27 @@ def tail(path: str) -> Tail:
         status = os.fstat(file.fileno())
         file.seek(max(0, status.st_size - _TAIL))
         data = file.read(_TAIL)
+        place = _place(file)
     if status.st_size > _TAIL:
         data = data.partition(b"\n")[2]
-    return Tail(safe_lines(data.decode("utf-8", "replace")), f"{status.st_ino}-{status.st_size}")
+    return Tail(safe_lines(data.decode("utf-8", "replace")), place)
+
+
+def _place(file: BinaryIO) -> str:
+    return f"{os.fstat(file.fileno()).st_ino}-{file.tell()}"
 
 
 async def follow(path: str, place: str) -> AsyncIterator[tuple[str, dict[str, str]]]:
     """Yields ("text", {"text": what was added after `place`, "place"}) until cancelled, also when it is rotated."""
-    file = _opened(path, place)
-    decoder = _DECODER("replace")
-    try:
-        while True:
-            data = file.read(_CHUNK) if file else b""
+    current, decoder = None, _DECODER("replace")
+    with contextlib.closing(additions(_opened(path, place), path)) as added:
+        for file, data in added:
+            if file is not current:
+                current, decoder = file, _DECODER("replace")
             if file and data:
-                text = safe_lines(decoder.decode(data))
-                yield "text", {"text": text, "place": f"{os.fstat(file.fileno()).st_ino}-{file.tell()}"}
-                continue
-            if file is None or _is_rotated(file, path):
-                if file:
-                    file.close()
-                file, decoder = _opened(path, ""), _DECODER("replace")
-            await asyncio.sleep(_POLL_SECONDS)
-    finally:
-        if file:
-            file.close()
+                yield "text", {"text": safe_lines(decoder.decode(data)), "place": _place(file)}
+            else:
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 def _opened(path: str, place: str) -> BinaryIO | None:
@@ -64,10 +62,3 @@ def _opened(path: str, place: str) -> BinaryIO | None:
     if inode == str(status.st_ino) and offset.isdecimal():
         file.seek(min(int(offset), status.st_size))
     return file
-
-
-def _is_rotated(file: BinaryIO, path: str) -> bool:
-    try:
-        return os.stat(path).st_ino != os.fstat(file.fileno()).st_ino
-    except OSError:
-        return True

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Iterator
 
 from reed.errors import Malformed
-from reed.store.folding import fold, is_unspaced, last_run
+from reed.store.excerpt import is_edge
+from reed.store.folding import fold, last_run
 from reed.store.query import Term, parse
 
 _WORD = re.compile(r"[^\W_]+")
@@ -65,13 +66,8 @@ def _found(term: Term, folded: str, origins: list[int]) -> Iterator[tuple[int, i
     # A prefix is marked with the rest of its word, unless words are not told apart by spaces.
     rest = r"[^\W_]*" if term.is_prefix and not last_run(words[-1]) else ""
     for match in re.finditer(r"[\W_]+".join(map(re.escape, words)) + rest, folded):
-        if _is_edge(folded, match.start()) and (term.is_prefix or _is_edge(folded, match.end())):
+        if is_edge(folded, match.start()) and (term.is_prefix or is_edge(folded, match.end())):
             end = match.end()
             while end < len(folded) and origins[end] == origins[end - 1]:
                 end += 1  # half of a letter, such as the first s of ß
             yield origins[match.start()], origins[end]
-
-
-def _is_edge(text: str, at: int) -> bool:
-    around = text[max(0, at - 1) : at + 1]
-    return len(around) < 2 or not (around[0].isalnum() and around[1].isalnum()) or is_unspaced(around)

@@ -21,7 +21,7 @@ UNIX = "unix"  # whoever can open the Unix socket
 
 
 class Refused(ReedError):
-    """A request that no page sees."""
+    """Guard rejects the request, and no page handles it."""
 
     def __init__(self, status: int, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -11,18 +11,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from reed.errors import Invalid
 from reed.wire import strict_json
+from reed.wire.json_spans import Number, exact
+from reed.wire.strict_json import Json
 
-Json = Any  # None, bool, str, Number, list, dict
-
-
-class Number(NamedTuple):
-    """Equal only to a number of the same digits: 1 and 1.0 differ."""
-
-    text: str
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "Json",
+    "Number",
+    "dumps",
+    "join",
+    "load_object",
+    "loads",
+    "patch",
+    "shown",
+    "size",
+    "steps",
+]
 
 
 class Absent:
@@ -39,43 +47,34 @@ def loads(text: str | bytes) -> Json:
     """Raises Malformed, with line and column, for what the core would refuse too."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
     strict_json.loads(data)
-    return json.loads(data, parse_int=Number, parse_float=Number)
+    return exact(data)
 
 
 def load_object(data: bytes) -> dict[str, Json]:
     """As `loads`. Malformed unless the value is an object."""
     strict_json.load_object(data)
-    found: dict[str, Json] = json.loads(data, parse_int=Number, parse_float=Number)
+    found: dict[str, Json] = exact(data)
     return found
 
 
 def dumps(value: Json, indent: int = 0) -> str:
     """Compact, or with `indent` spaces for each level."""
-    return "".join(_parts(value, indent, 0))
+    return _text(value, "\n" if indent else "", " " * indent)
 
 
-def _parts(value: Json, indent: int, level: int) -> list[str]:
+def _text(value: Json, line: str, step: str) -> str:
+    """`line` stands before the closing bracket, and with `step` before each item."""
     if isinstance(value, Number):
-        return [value.text]
+        return value.text
     if not isinstance(value, (dict, list)) or not value:
-        return [_plain(value)]
-    before, between, after = _spaces(indent, level)
-    is_object = isinstance(value, dict)
-    parts = ["{" if is_object else "["]
-    for number, item in enumerate(value):
-        parts.append(between if number else before)
-        if is_object:
-            parts.append(_plain(item) + (": " if indent else ":"))
-        parts += _parts(value[item] if is_object else item, indent, level + 1)
-    return [*parts, after, "}" if is_object else "]"]
-
-
-def _spaces(indent: int, level: int) -> tuple[str, str, str]:
-    """What stands before the first item, between two, and after the last."""
-    if not indent:
-        return "", ",", ""
-    line = "\n" + " " * indent * (level + 1)
-    return line, "," + line, "\n" + " " * indent * level
+        return _plain(value)
+    inside = line + step
+    if isinstance(value, list):
+        items = f",{inside}".join(_text(each, inside, step) for each in value)
+        return f"[{inside}{items}{line}]"
+    colon = ": " if step else ":"
+    items = f",{inside}".join(f"{_plain(key)}{colon}{_text(each, inside, step)}" for key, each in value.items())
+    return f"{{{inside}{items}{line}}}"
 
 
 def _plain(value: Json) -> str:

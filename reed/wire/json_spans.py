@@ -48,14 +48,15 @@ def member_text(text: str, key: str) -> str | None:
     return None
 
 
+class Number(NamedTuple):
+    """Equal only to a number of the same digits: 1 and 1.0 differ."""
+
+    text: str
+
+
 def exact(text: str | bytes) -> Json:
-    """Numbers as their digits, so that 1.0 and 1 differ. ValueError if not JSON."""
-    return json.loads(text, parse_int=_digits, parse_float=_digits)
-
-
-def _digits(text: str) -> tuple[str]:
-    """In a tuple, which no other JSON value is."""
-    return (text,)
+    """Each number is a Number. ValueError if not JSON."""
+    return json.loads(text, parse_int=Number, parse_float=Number)
 
 
 def _after_space(text: str, at: int) -> int:

@@ -206,6 +206,18 @@ def wait_for(chromium):
     return lambda condition: _wait_for(chromium, condition)
 
 
+@pytest.fixture
+def open_page(browser, web, wait_for):
+    """open_page(path): load it, wait until its scripts are loaded, and return the browser."""
+
+    def load(path: str) -> Any:
+        browser.get(web.origin + path)
+        wait_for(lambda: browser.execute_script("return document.readyState") == "complete")
+        return browser
+
+    return load
+
+
 def _wait_for(chromium: Any, condition: Any) -> Any:
     from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait

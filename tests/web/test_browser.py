@@ -46,17 +46,6 @@ def core(site):
     return site
 
 
-@pytest.fixture
-def go(browser, web, wait_for):
-    """go(path): show the page, until its scripts are loaded."""
-
-    def show(path: str) -> None:
-        browser.get(web.origin + path)
-        wait_for(lambda: browser.execute_script("return document.readyState") == "complete")
-
-    return show
-
-
 def button(browser, name: str):
     return browser.find_element(by.XPATH, f"//button[normalize-space()='{name}' or @aria-label='{name}']")
 
@@ -90,8 +79,8 @@ def test_the_page_says_that_the_core_is_away_and_comes_back(core, browser, wait_
     wait_for(lambda: text_of(browser, '[data-key="Core/Version"]').endswith(f"pid {core.pid}"))
 
 
-def test_stop_and_start_a_plugin(browser, go, wait_for):
-    go("/plugins")
+def test_stop_and_start_a_plugin(browser, open_page, wait_for):
+    open_page("/plugins")
     state = '[data-key="words/state"]'
     wait_for(lambda: text_of(browser, state) == "ready")
     button(browser, "Stop words").click()
@@ -104,28 +93,28 @@ def test_stop_and_start_a_plugin(browser, go, wait_for):
     assert text_of(browser, state) == "ready"
 
 
-def test_the_state_is_renewed_without_a_click(core, browser, go, wait_for):
-    go("/plugins")
+def test_the_state_is_renewed_without_a_click(core, browser, open_page, wait_for):
+    open_page("/plugins")
     core.client().plugin_stop("words")
     wait_for(lambda: text_of(browser, '[data-key="words/state"]') == "stopped")
     assert button(browser, "Start words").is_displayed()
 
 
-def test_run_an_action_on_a_snippet_whose_title_is_a_script(browser, go, wait_for):
-    go("/plugins/words")
+def test_run_an_action_on_a_snippet_whose_title_is_a_script(browser, open_page, wait_for):
+    open_page("/plugins/words")
     browser.find_element(by.LINK_TEXT, "count").click()
     field = wait_for(lambda: browser.find_element(by.ID, "input"))
     field.send_keys("blog/intro", Keys.ENTER)
     answer = wait_for(lambda: text_of(browser, "[aria-label='Text of the answer']"))
     assert TITLE in answer.replace("\\", "")
     assert "harmed" not in browser.title
-    go("/plugins/words")
+    open_page("/plugins/words")
     wait_for(lambda: TITLE in text_of(browser, "#log"))
     assert "harmed" not in browser.title
 
 
-def test_run_an_action_with_a_form_made_from_its_example(browser, go, wait_for):
-    go("/plugins/words/actions/join")
+def test_run_an_action_with_a_form_made_from_its_example(browser, open_page, wait_for):
+    open_page("/plugins/words/actions/join")
     field = browser.find_element(by.NAME, "field.by")
     field.clear()
     field.send_keys("+")
@@ -133,16 +122,16 @@ def test_run_an_action_with_a_form_made_from_its_example(browser, go, wait_for):
     wait_for(lambda: '"a+b"' in text_of(browser, "[aria-label='Text of the answer']"))
 
 
-def test_the_log_grows(core, browser, go, wait_for):
-    go("/plugins/words")
+def test_the_log_grows(core, browser, open_page, wait_for):
+    open_page("/plugins/words")
     core.client().plugin_send("words", "count", "blog/intro")
     wait_for(lambda: "counted" in text_of(browser, "#log"))
     button(browser, "Pause").click()
     assert button(browser, "Continue").get_attribute("aria-pressed") == "true"
 
 
-def test_watch_filter_pause_and_continue_the_monitor(core, browser, go, wait_for):
-    go("/monitor")
+def test_watch_filter_pause_and_continue_the_monitor(core, browser, open_page, wait_for):
+    open_page("/monitor")
     core_client = core.client()
 
     def rows() -> str:
@@ -164,9 +153,9 @@ def test_watch_filter_pause_and_continue_the_monitor(core, browser, go, wait_for
     assert text_of(browser, "#frames") != shown
 
 
-def test_frames_are_saved_for_replay(core, browser, go, wait_for, tmp_path):
+def test_frames_are_saved_for_replay(core, browser, open_page, wait_for, tmp_path):
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    go("/monitor")
+    open_page("/monitor")
     client = core.client()
     wait_for(lambda: client.plugin_send("words", "count", "blog/intro") and "count" in text_of(browser, "#frames"))
     button(browser, "Save").click()
@@ -212,17 +201,17 @@ def test_the_first_key_leads_past_the_navigation(browser):
 @pytest.mark.parametrize(
     "path", ["/", "/plugins", "/plugins/words", "/plugins/words/actions/join", "/monitor", "/nothing-here"]
 )
-def test_axe_finds_nothing_serious(browser, go, accessible, path, scheme):
+def test_axe_finds_nothing_serious(browser, open_page, accessible, path, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    go(path)
+    open_page(path)
     accessible()
 
 
-def test_on_a_phone_no_page_is_wider_than_the_screen(browser, go):
+def test_on_a_phone_no_page_is_wider_than_the_screen(browser, open_page):
     size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     for path in ("/", "/plugins", "/plugins/words", "/plugins/words/actions/join", "/monitor"):
-        go(path)
+        open_page(path)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360, path
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

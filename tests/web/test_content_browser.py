@@ -32,18 +32,6 @@ def client(core):
         yield client
 
 
-@pytest.fixture
-def open_page(browser, web, wait_for):
-    """open_page(path): load it, and wait until it is there."""
-
-    def load(path: str) -> Any:
-        browser.get(web.origin + path)
-        wait_for(lambda: browser.execute_script("return document.readyState") == "complete")
-        return browser
-
-    return load
-
-
 def named(browser: Any, name: str) -> Any:
     return browser.find_element("css selector", f'[name="{name}"]')
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import ActionNotFound, CallError, Malformed, PluginNotFound, nearest
-from reed.web.context import Context, Form, context_of, form_of, pretty
+from reed.web.context import Context, Form, context_of, form_of, pretty, ref_of
 from reed.wire import strict_json
 
 _MAX_NAMES = 200  # offered for a REF
@@ -70,14 +70,22 @@ def _path(request: Request) -> tuple[str, str]:
 
 def _action(core: Client, name: str, action: str) -> dict[str, Any]:
     """Of PLUGIN_LIST, with the name of its plugin."""
-    plugins = {each["name"]: each for each in core.plugin_list()}
-    if name not in plugins:
-        raise PluginNotFound(f"no plugin {name}", hint=nearest(name, plugins))
-    found = plugins[name]["actions"]
+    plugin = plugin_entry(core, name)
+    found = plugin["actions"]
     if action not in found:
         hint = nearest(action, found) or f"there are: {', '.join(found) or 'none'}"
         raise ActionNotFound(f"{name} has no action {action}", hint=hint)
-    return {**found[action], "name": action, "plugin": name, "state": plugins[name]["state"]}
+    return {**found[action], "name": action, "plugin": name, "state": plugin["state"]}
+
+
+def plugin_entry(core: Client, name: str) -> dict[str, Any]:
+    """Of PLUGIN_LIST. Raises PluginNotFound."""
+    plugins = {each["name"]: each for each in core.plugin_list()}
+    if name not in plugins:
+        hint = nearest(name, plugins) or "add its row to plugin-registry.csv, then reload"
+        raise PluginNotFound(f"no plugin {name}", hint=hint)
+    found: dict[str, Any] = plugins[name]
+    return found
 
 
 async def _page(
@@ -143,7 +151,7 @@ def _kind(value: Any) -> str:
 def _input(action: dict[str, Any], form: Form) -> bytes:
     """What is sent to the action. Raises Malformed."""
     if action["input"] == "snippet":
-        return strict_json.dumps(form.get("input", "").strip().removeprefix("$"))
+        return strict_json.dumps(ref_of(form.get("input", "")))
     if action["input"] == "bytes":
         return form.get("input", "").encode()
     if "fields" not in form:

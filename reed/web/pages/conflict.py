@@ -70,7 +70,7 @@ async def resolve(request: Request) -> Response:
     sent = form_of(request)
     base, mine = loads(field_of(request, "base")), loads(field_of(request, "mine"))
     if not isinstance(base, dict) or not isinstance(mine, dict):
-        raise Malformed("the form is not whole", hint="reload the snippet")
+        raise Malformed("the form is incomplete", hint="reload the snippet")
     now = await web.ask(request, Client.snippet_get, request.path_params["id"])
     clash = Clash(base, mine, now)
     if str(now.version) != field_of(request, "version"):

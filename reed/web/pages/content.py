@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -11,14 +13,17 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import Malformed, NotFound
-from reed.web.context import context_of, wants_json
+from reed.web.context import context_of, number_of, ref_of, wants_json
 from reed.web.definitions import type_names
 from reed.web.form_schema import Schemas, required_of, rules_of
 from reed.web.pages import conflict, new_snippet, snippet, tree
 from reed.web.titles import title_of
 from reed.wire import strict_json
+from reed.wire.conditions import conditions_of
 from reed.wire.exact_json import Json, Number, dumps, loads
 from reed.wire.snippets import Record
+
+T = TypeVar("T")
 
 PAGE_SIZE = 50
 MAX_SORTED = 2000  # snippets that are read in order to sort them; the core lists them in creation order
@@ -75,8 +80,7 @@ async def show(request: Request) -> Response:
 async def open_snippet(request: Request) -> Response:
     """The page of a snippet that a person named."""
     web = context_of(request)
-    ref = request.query_params.get("name", "").strip().removeprefix("$")
-    record = await web.ask(request, Client.snippet_get, ref)
+    record = await web.ask(request, Client.snippet_get, ref_of(request.query_params.get("name", "")))
     return web.redirect(request, f"/content/snippets/{record.id}")
 
 
@@ -98,9 +102,10 @@ async def show_type(request: Request) -> Response:
     web = context_of(request)
     name = request.path_params["name"]
     text = (await web.ask(request, Client.registry_get, name)).definition
+    if wants_json(request):
+        return web.json(strict_json.loads(text))
     definition = loads(bytes(text))
-    answer = web.json(strict_json.loads(text)) if wants_json(request) else None
-    return answer or web.render(
+    return web.render(
         request,
         "type.html",
         name=name,
@@ -113,59 +118,38 @@ async def show_type(request: Request) -> Response:
 
 def _filter_of(request: Request) -> Filter:
     given = request.query_params
-    page = given.get("page", "")
     return Filter(
         type=given.get("type", ""),
         name=given.get("name", "").strip(),
-        where=tuple(text for text in given.getlist("where") if text.strip()),
+        where=tuple(text.strip() for text in given.getlist("where") if text.strip()),
         sort=given.get("sort", "") if given.get("sort") in SORTS else "",
         after=given.get("after", ""),
-        page=int(page) if page.isascii() and page.isdecimal() and len(page) < 6 else 0,
+        page=number_of(request, "page"),
     )
 
 
 def _conditions(wanted: Filter) -> bytes | None:
-    """FIELD=VALUE as the command line reads it: VALUE is JSON, else a string. Raises Malformed."""
-    if not wanted.where:
-        return None
-    if not wanted.type:
+    """Raises Malformed."""
+    if wanted.where and not wanted.type:
         raise Malformed("a condition needs a type", hint="choose one, since fields are those of a type")
-    conditions: dict[str, Json] = {}
-    for condition in wanted.where:
-        field, equals, value = condition.strip().partition("=")
-        if not field or not equals:
-            raise Malformed(f"condition {condition!r}", hint="write FIELD=VALUE, such as draft=false")
-        try:
-            conditions[field] = loads(value)
-        except Malformed:
-            conditions[field] = value
-    return dumps(conditions).encode()
+    return conditions_of(wanted.where)
 
 
 def _find(core: Client, wanted: Filter, conditions: bytes | None) -> Found:
     if wanted.name:
         return _find_named(core, wanted, conditions)
     if wanted.sort:
-        return _sorted(_all(core, wanted, conditions), wanted, "")
+        # One more than are sorted, to see whether there are more.
+        return _sorted([*islice(core.snippets(wanted.type, 1000, conditions), MAX_SORTED + 1)], wanted)
     if conditions is None:
         page = core.snippet_list(wanted.type, wanted.after, PAGE_SIZE)
     else:
         page = core.snippet_find(wanted.type, conditions, wanted.after, PAGE_SIZE)
-    for _ in range(_EMPTY_PARTS):
-        if page.records or not page.cursor or conditions is None:
-            break
-        page = core.snippet_find(wanted.type, conditions, page.cursor, PAGE_SIZE)
+        for _ in range(_EMPTY_PARTS):
+            if page.records or not page.cursor:
+                break
+            page = core.snippet_find(wanted.type, conditions, page.cursor, PAGE_SIZE)
     return Found(page.records, {"after": page.cursor} if page.cursor else {})
-
-
-def _all(core: Client, wanted: Filter, conditions: bytes | None) -> list[Record]:
-    """At most one more than MAX_SORTED."""
-    found = []
-    for record in core.snippets(wanted.type, 1000, conditions):
-        found.append(record)
-        if len(found) > MAX_SORTED:
-            break
-    return found
 
 
 def _find_named(core: Client, wanted: Filter, conditions: bytes | None) -> Found:
@@ -173,14 +157,12 @@ def _find_named(core: Client, wanted: Filter, conditions: bytes | None) -> Found
     if conditions is not None:
         raise Malformed("a name and conditions together", hint="use one of them")
     known = core.snippet_names(wanted.name.removeprefix("$"), MAX_NAMES)
-    begin = wanted.page * PAGE_SIZE
-    records = []
     if wanted.type or wanted.sort not in {"", "name"}:
         records = [record for record in _named(core, known) if wanted.type in {"", record.snippet_type}]
-        return _sorted(records, wanted._replace(sort=wanted.sort or "name"), "")
-    records = _named(core, known[begin : begin + PAGE_SIZE])
+        return _sorted(records, wanted._replace(sort=wanted.sort or "name"))
+    names, next_page = _part(known, wanted)
     note = f"Only the first {MAX_NAMES} names; write more of the name." if len(known) == MAX_NAMES else ""
-    return Found(records, {"page": wanted.page + 1} if begin + PAGE_SIZE < len(known) else {}, note)
+    return Found(_named(core, names), next_page, note)
 
 
 def _named(core: Client, known: list[str]) -> list[Record]:
@@ -193,7 +175,8 @@ def _named(core: Client, known: list[str]) -> list[Record]:
     return records
 
 
-def _sorted(records: list[Record], wanted: Filter, note: str) -> Found:
+def _sorted(records: list[Record], wanted: Filter) -> Found:
+    note = ""
     if len(records) > MAX_SORTED:
         note = f"Sorted are the oldest {MAX_SORTED:,} snippets only; narrow the list by type, name or condition."
         records = records[:MAX_SORTED]
@@ -201,9 +184,14 @@ def _sorted(records: list[Record], wanted: Filter, note: str) -> Found:
         records.sort(key=lambda record: (not record.semantic_name, record.semantic_name or record.id))
     else:
         records.sort(key=lambda r: r.created_at if wanted.sort == "created" else r.updated_at, reverse=True)
+    return Found(*_part(records, wanted), note)
+
+
+def _part(items: list[T], wanted: Filter) -> tuple[list[T], dict[str, Any]]:
+    """The items of the page that is wanted, and the changes of the filter for the next one."""
     begin = wanted.page * PAGE_SIZE
-    more = {"page": wanted.page + 1} if begin + PAGE_SIZE < len(records) else {}
-    return Found(records[begin : begin + PAGE_SIZE], more, note)
+    end = begin + PAGE_SIZE
+    return items[begin:end], {"page": wanted.page + 1} if end < len(items) else {}
 
 
 class FieldRow(NamedTuple):
@@ -214,7 +202,7 @@ class FieldRow(NamedTuple):
     rules: tuple[str, ...]
 
 
-def _fields(definition: dict[str, Json]) -> Any:
+def _fields(definition: dict[str, Json]) -> Iterator[FieldRow]:
     """The top-level fields of a type."""
     schemas = Schemas(definition)
     required = set(required_of(schemas.root))
@@ -230,7 +218,7 @@ def _fields(definition: dict[str, Json]) -> Any:
         yield FieldRow(name, kind, name in required, description if isinstance(description, str) else "", rules)
 
 
-def _rules(definition: dict[str, Json]) -> Any:
+def _rules(definition: dict[str, Json]) -> Iterator[tuple[str, str]]:
     """What the definition says besides its schema: (title, text)."""
     searchable = definition.get("searchable", {})
     weights = (f"{name} {weight.text if isinstance(weight, Number) else ''}" for name, weight in searchable.items())

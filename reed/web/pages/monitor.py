@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import ReedError
-from reed.web.context import context_of
+from reed.web.context import context_of, number_of
 from reed.web.watching import Filter, Watch
 from reed.wire.decode import action_names
 
@@ -88,8 +88,7 @@ def _filter(request: Request) -> Filter:
 
 
 def _seconds(request: Request) -> int:
-    given = request.query_params.get("seconds", "")
-    return min(int(given), _MAX_SECONDS) if given.isascii() and given.isdecimal() else _DEFAULT_SECONDS
+    return number_of(request, "seconds", _DEFAULT_SECONDS, _MAX_SECONDS)
 
 
 _UNBUFFERED = {"X-Accel-Buffering": "no"}  # for nginx

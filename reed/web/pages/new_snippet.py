@@ -9,10 +9,10 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import Malformed, ReedError
 from reed.web import form_errors
-from reed.web.context import context_of, field_of, form_of, status_of
+from reed.web.context import context_of, field_of, form_of, ref_of, status_of
 from reed.web.definitions import definition_of, type_names
-from reed.web.forms import ORIGIN, Field, Problems, content_of, form, rearranged
-from reed.web.pages.snippet import control_id, summary_of, typed
+from reed.web.form_page import filled, json_problem, values_of
+from reed.web.forms import Field, Problems, content_of, form
 from reed.wire.exact_json import ABSENT, dumps, loads
 from reed.wire.identifiers import is_semantic_name
 
@@ -25,7 +25,7 @@ async def show(request: Request) -> Response:
     snippet_type = given.get("type", "")
     if not snippet_type:
         return context_of(request).render(request, "choose-type.html", types=await type_names(request))
-    shown = await _form(request, snippet_type, None)
+    shown = await _form(request, snippet_type)
     if given.get("as") == "json":
         return _page(request, snippet_type, text=dumps(content_of(shown)[0], 2))
     return _page(request, snippet_type, shown=shown)
@@ -33,18 +33,13 @@ async def show(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     sent = form_of(request)
-    snippet_type, name = field_of(request, "type"), sent.get("name", "").strip().removeprefix("$")
+    snippet_type, name = field_of(request, "type"), ref_of(sent.get("name", ""))
     if "content" in sent:
         return await _create_from_json(request, snippet_type, name, sent["content"])
-    submitted, target = typed(sent), ""
-    action = sent.get("action", "save")
-    if action != "save":
-        submitted, target = rearranged(submitted, action)
-    shown = await _form(request, snippet_type, submitted)
-    content, problems = content_of(shown)
+    shown, content, problems, focus = filled(await definition_of(request, snippet_type), ABSENT, sent)
     problems |= name_problems(name)
-    if target:
-        return _page(request, snippet_type, name, shown=shown, focus=target)
+    if focus:
+        return _page(request, snippet_type, name, shown=shown, focus=focus)
     if problems:
         return _page(request, snippet_type, name, shown=shown, problems=problems, status=422)
     try:
@@ -60,13 +55,13 @@ async def _create_from_json(request: Request, snippet_type: str, name: str, text
     try:
         loads(text)
     except Malformed as error:
-        problems["content"] = [error.message.removeprefix("JSON: ")]
+        problems |= json_problem(error)
     if problems:
         return _page(request, snippet_type, name, text=text, problems=problems, status=422)
     try:
         return await _create(request, snippet_type, name, text)
     except ReedError as error:
-        found = _placed(await _form(request, snippet_type, None), error)
+        found = _placed(await _form(request, snippet_type), error)
         return _page(request, snippet_type, name, text=text, problems=found, status=status_of(error))
 
 
@@ -86,8 +81,8 @@ def _placed(shown: Field, error: ReedError) -> Problems:
     return form_errors.placed(shown, str(error))
 
 
-async def _form(request: Request, snippet_type: str, submitted: dict[str, str] | None) -> Field:
-    return form(await definition_of(request, snippet_type), ABSENT, submitted)
+async def _form(request: Request, snippet_type: str) -> Field:
+    return form(await definition_of(request, snippet_type), ABSENT)
 
 
 def _page(
@@ -101,20 +96,14 @@ def _page(
     status: int = 200,
     focus: str = "",
 ) -> Response:
-    problems = problems or {}
     return context_of(request).render(
         request,
         "new.html",
         status=status,
         type=snippet_type,
         name=name,
-        form=shown,
         text=text,
-        problems=problems,
-        summary=summary_of(shown, problems),
-        focus=focus,
-        control_id=control_id,
-        origin=ORIGIN,
+        **values_of(shown, problems or {}, focus),
     )
 
 

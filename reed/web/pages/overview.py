@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.figures import duration, milliseconds, plural, size
+from reed.figures import duration, milliseconds, plural, pool, size
 from reed.supervision.explain import describe_sandbox
 from reed.web.context import context_of
 from reed.web.history import Chart
@@ -33,25 +33,26 @@ class Shown(NamedTuple):
 
 async def show(request: Request) -> Response:
     web = context_of(request)
-    stats = await web.ask(request, Client.stats)
-    web.history.add(stats)
-    charts = _charts(web.history.charts())
+    stats, charts = await _read(request)
     return web.render(request, "overview.html", groups=_groups(stats), charts=charts, commands=_commands(stats))
 
 
 async def figures(request: Request) -> Response:
     """{"values": {key: text}, "charts": {key: {"line", "area"}}}"""
+    stats, charts = await _read(request)
+    values = {f"{title}/{name}": value for title, facts in _groups(stats) for name, value in facts}
+    values |= {f"command/{name}/{key}": text for name, cells in _commands(stats) for key, text in cells.items()}
+    values |= {f"chart/{each.key}/now": each.now for each in charts}
+    values |= {f"chart/{each.key}/top": each.top for each in charts}
+    lines = {each.key: {"line": each.chart.line, "area": each.chart.area} for each in charts}
+    return context_of(request).json({"values": values, "charts": lines})
+
+
+async def _read(request: Request) -> tuple[dict[str, Any], list[Shown]]:
     web = context_of(request)
     stats = await web.ask(request, Client.stats)
     web.history.add(stats)
-    charts = _charts(web.history.charts())
-    values = {f"{title}/{name}": value for title, facts in _groups(stats) for name, value in facts}
-    values |= {f"command/{name}/{key}": text for name, cells in _commands(stats) for key, text in cells.items()}
-    values |= {f"chart/{each.key}/now": each.now for each in charts} | {
-        f"chart/{each.key}/top": each.top for each in charts
-    }
-    lines = {each.key: {"line": each.chart.line, "area": each.chart.area} for each in charts}
-    return web.json({"values": values, "charts": lines})
+    return stats, _charts(web.history.charts())
 
 
 def _charts(charts: dict[str, Chart]) -> list[Shown]:
@@ -75,7 +76,7 @@ _CHARTS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 def _groups(stats: dict[str, Any]) -> list[Group]:
     groups = [("Core", _core(stats)), ("Store", _store(stats["store"])), ("Plugins", _plugins(stats["plugins"]))]
-    pools = [(name, _pool(stats[name])) for name in ("workers", "indexer") if name in stats]
+    pools = [(name, pool(stats[name])) for name in ("workers", "indexer") if name in stats]
     if pools:
         groups.append(("Workers", [(name.capitalize(), text) for name, text in pools]))
     cores = stats["store"].get("cores", ())
@@ -114,12 +115,6 @@ def _store(store: dict[str, Any]) -> Facts:
 
 def _plugins(states: dict[str, int]) -> Facts:
     return [(state.capitalize(), str(count)) for state, count in sorted(states.items())] or [("Plugins", "none")]
-
-
-def _pool(pool: dict[str, int]) -> str:
-    killed = pool["killed_by_deadline"] + pool["killed_by_memory"]
-    text = f"{pool['busy']} of {pool['most']} busy, {pool['waiting']} waiting, {pool['done']:,} done"
-    return text + (f", {killed} killed" if killed else "") + (f", {pool['died']} died" if pool["died"] else "")
 
 
 def _other(core: dict[str, Any]) -> str:

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reed.client import Client
-from reed.errors import CallError, NotFound, PluginNotFound, ReedError, nearest
+from reed.errors import CallError, NotFound
 from reed.figures import duration, milliseconds, size
 from reed.supervision.explain import answers, describe_sandbox
 from reed.web import log_tail
-from reed.web.context import context_of, field_of
+from reed.web.context import context_of, field_of, session_of
 from reed.web.pages import actions
 
 Plugin = dict[str, Any]  # an entry of PLUGIN_HEALTH or PLUGIN_LIST
@@ -27,7 +27,9 @@ async def show_all(request: Request) -> Response:
     web = context_of(request)
     listed = {each["name"]: each for each in await web.ask(request, Client.plugin_list)}
     plugins = await web.ask(request, Client.plugin_health)
-    rows = [(each, listed.get(each["name"], {}).get("description", ""), _cells(each)) for each in plugins]
+    rows = [
+        (each, listed.get(each["name"], {}).get("description", ""), _running(each), _cells(each)) for each in plugins
+    ]
     return web.render(request, "plugins.html", rows=rows)
 
 
@@ -41,7 +43,7 @@ async def figures(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     web, name = context_of(request), request.path_params["name"]
-    plugin = await web.ask(request, _entry, name)
+    plugin = await web.ask(request, actions.plugin_entry, name)
     (health,) = await web.ask(request, Client.plugin_health, name)
     sandbox = (await web.ask(request, Client.stats))["sandbox"]
     found = answers(plugin, sandbox)
@@ -87,7 +89,7 @@ async def reload_all(request: Request) -> Response:
         return web.redirect(request, "/plugins", problem=error)
     for each in changes:
         if each["result"] == "failed":
-            web.redirect(request, "/plugins", problem=ReedError(f"{each['name']} failed: {each['reason']}"))
+            session_of(request).notice(f"{each['name']} failed: {each['reason']}", "problem")
     done = [f"{each['name']} {each['result']}" for each in changes if each["result"] != "failed"]
     return web.redirect(request, "/plugins", ", ".join(done) or ("" if changes else "nothing has changed"))
 
@@ -125,16 +127,6 @@ _VERBS: dict[str, Callable[[Client, str], str]] = {
 }
 
 
-def _entry(core: Client, name: str) -> Plugin:
-    """Of PLUGIN_LIST."""
-    plugins = {each["name"]: each for each in core.plugin_list()}
-    if name not in plugins:
-        hint = nearest(name, plugins) or "add its row to plugin-registry.csv, then reload"
-        raise PluginNotFound(f"no plugin {name}", hint=hint)
-    found: Plugin = plugins[name]
-    return found
-
-
 def _cells(health: Plugin) -> dict[str, str]:
     """The numbers of a plugin, by key."""
     latency = health.get("latency_ms") or {}
@@ -150,9 +142,13 @@ def _cells(health: Plugin) -> dict[str, str]:
 
 
 def _all_texts(health: Plugin) -> dict[str, str]:
-    running = "no" if health["state"] in _STOPPED else "yes"
     facts = {key: text for key, _, text in _facts(health)}
-    return {"state": health["state"], "running": running, "problem": _problem(health), **_cells(health), **facts}
+    about = {"state": health["state"], "running": _running(health), "problem": _problem(health)}
+    return {**about, **_cells(health), **facts}
+
+
+def _running(health: Plugin) -> str:
+    return "no" if health["state"] in _STOPPED else "yes"
 
 
 def _facts(health: Plugin) -> list[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from reed.client import Client
 from reed.errors import CallError
-from reed.web.context import context_of, status_of
+from reed.web.context import context_of, number_of, status_of
 from reed.web.definitions import type_names
 from reed.web.marks import marked
 from reed.web.titles import title_of
@@ -24,8 +24,7 @@ async def show(request: Request) -> Response:
     web = context_of(request)
     given = request.query_params
     query, snippet_type = given.get("q", ""), given.get("type", "")
-    number = given.get("page", "")
-    page = min(int(number), MAX_PAGE) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
+    page = number_of(request, "page", most=MAX_PAGE)
     types = await type_names(request)
     found, problem, status = SearchPage(200, 0, []), "", 200
     titles: list[str] = []

@@ -11,7 +11,6 @@ A page carries what it began with, so nothing is kept between two requests.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -23,13 +22,14 @@ from reed.client import Client
 from reed.errors import CallError, Conflict, Malformed, NotFound, ReedError
 from reed.web import form_errors
 from reed.web.arrangement import Place, bonds_of
-from reed.web.context import Form, context_of, field_of, form_of, status_of
+from reed.web.context import Form, context_of, field_of, form_of, ref_of, status_of
 from reed.web.definitions import definition_of
 from reed.web.differences import patch
+from reed.web.form_page import filled, json_problem, values_of
 from reed.web.form_schema import Kind
-from reed.web.forms import ORIGIN, Field, Problems, content_of, form, rearranged
+from reed.web.forms import Field, Problems, form
 from reed.web.pages import conflict
-from reed.wire.exact_json import Json, dumps, loads, shown
+from reed.wire.exact_json import Json, dumps, load_object, loads
 from reed.wire.snippets import Record
 
 MAX_EDITED = 1024 * 1024  # bytes of a content that a page can change; it is sent several times
@@ -65,14 +65,9 @@ async def save_form(request: Request) -> Response:
     sent = form_of(request)
     draft = await _draft(request, sent)
     definition = await definition_of(request, draft.record.snippet_type)
-    submitted, target = typed(sent), ""
-    action = sent.get("action", "save")
-    if action != "save":
-        submitted, target = rearranged(submitted, action)
-    shown_form = form(definition, draft.base, submitted)
-    content, problems = content_of(shown_form)
-    if target:
-        return await _page(request, draft, "form", shown=shown_form, focus=target)
+    shown_form, content, problems, focus = filled(definition, draft.base, sent)
+    if focus:
+        return await _page(request, draft, "form", shown=shown_form, focus=focus)
     if problems:
         return await _page(request, draft, "form", shown=shown_form, problems=problems, status=422)
 
@@ -90,13 +85,11 @@ async def save_json(request: Request) -> Response:
 
     async def refused(error: ReedError) -> Response:
         found = form_errors.placed(form({}, draft.base), str(error)) if not isinstance(error, Malformed) else {}
-        found = found or {"content": [error.message.removeprefix("JSON: ")]}
+        found = found or json_problem(error)
         return await _page(request, draft, "json", text=text, problems=found, status=status_of(error))
 
     try:
-        content = loads(text)
-        if not isinstance(content, dict):
-            raise Malformed("JSON: expected an object")
+        content = load_object(text.encode())
     except Malformed as error:
         return await refused(error)
     return await _save(request, draft, content, refused)
@@ -141,7 +134,7 @@ async def _page(
         tree = await web.ask(request, Client.schema_tree, draft.record.id, 1)
     except CallError:  # not permitted, or deleted
         tree = {"children": []}
-    problems = problems or {}
+    is_json = shown is not None and shown.kind == Kind.JSON
     return web.render(
         request,
         "snippet.html",
@@ -149,37 +142,12 @@ async def _page(
         record=draft.record,
         seen_version=draft.version,
         base=dumps(draft.base),
-        tab="json" if shown is not None and shown.kind == Kind.JSON else tab,
-        form=shown,
-        text=text or (dumps(draft.base, 2) if shown is not None and shown.kind == Kind.JSON else ""),
-        problems=problems,
-        summary=summary_of(shown, problems),
-        focus=focus,
-        control_id=control_id,
-        origin=ORIGIN,
+        tab="json" if is_json else tab,
+        text=text or (dumps(draft.base, 2) if is_json else ""),
         children=tree["children"],
         lost=None if lost is None else dumps(lost),
+        **values_of(shown, problems or {}, focus),
     )
-
-
-def typed(sent: Form) -> dict[str, str]:
-    """The controls of a form that stand for values."""
-    return {name: value for name, value in sent.items() if name.startswith(("/", ORIGIN))}
-
-
-def control_id(pointer: str) -> str:
-    return "f" + re.sub(r"[^A-Za-z0-9]", lambda match: f"-{ord(match[0]):x}-", pointer)
-
-
-def summary_of(shown_form: Field | None, problems: Problems) -> list[tuple[str, str, str]]:
-    """(pointer, label, problem) of each problem, in the order of the form; without a control the pointer is ""."""
-    order = {field.pointer: field for field in shown_form.walk()} if shown_form else {}
-    found = []
-    for pointer in sorted(problems, key=lambda each: list(order).index(each) if each in order else -1):
-        label = order[pointer].label if pointer in order and pointer else shown(pointer) if pointer else ""
-        has_control = (pointer in order and pointer) or not pointer.startswith("/")
-        found += [(pointer if has_control else "", label, text) for text in problems[pointer]]
-    return found
 
 
 async def _record(request: Request) -> Record:
@@ -191,7 +159,7 @@ async def _draft(request: Request, sent: Form) -> Draft:
     """What the page that was sent began with. A snippet that was deleted meanwhile is known by the page only."""
     base, version = loads(field_of(request, "base")), field_of(request, "version")
     if not isinstance(base, dict) or not version.isdecimal() or len(version) > 10:
-        raise Malformed("the form is not whole", hint="reload the page and send it again")
+        raise Malformed("the form is incomplete", hint="reload the page and send it again")
     try:
         record = await _record(request)
     except NotFound:
@@ -206,7 +174,7 @@ async def _draft(request: Request, sent: Form) -> Draft:
 async def rename(request: Request) -> Response:
     web = context_of(request)
     snippet_id = request.path_params["id"]
-    name = field_of(request, "name").strip().removeprefix("$")
+    name = ref_of(field_of(request, "name"))
     try:
         await web.ask(request, Client.snippet_rename, snippet_id, name)
     except CallError as error:
@@ -262,7 +230,7 @@ async def restore(request: Request) -> Response:
         content = field_of(request, "content").encode()
         record = Record(snippet_id, snippet_type, name, version, created, updated, content)
     except (ValueError, TypeError):
-        raise Malformed("the form is not whole", hint="nothing was restored") from None
+        raise Malformed("the form is incomplete", hint="nothing was restored") from None
     missing = await web.ask(request, _restore, record, bonds)
     notice = "restored" if not missing else f"restored, without {len(missing)} of its bonds: {missing[0]}"
     return web.redirect(request, f"/content/snippets/{record.id}", notice)

@@ -14,6 +14,7 @@ Every move is planned with the children as the core has them now.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +23,7 @@ from starlette.routing import Route
 from reed.client import Client
 from reed.errors import CallError, JobMemory, JobTimeout, Malformed, NotFound, TooLarge
 from reed.web.arrangement import GAP, MAX_WEIGHT, Step, apply, find, move, places
-from reed.web.context import context_of, field_of, form_of, wants_json
+from reed.web.context import context_of, field_of, form_of, ref_of, wants_json
 
 MAX_NODES = 1000  # on one page; what is below the others is on pages of its own
 _TOO_MUCH = (TooLarge, JobTimeout, JobMemory)
@@ -52,7 +53,7 @@ class Shown(NamedTuple):
 
 
 async def show(request: Request) -> Response:
-    return await _page(request, request.query_params.get("root", "").strip().removeprefix("$"))
+    return await _page(request, ref_of(request.query_params.get("root", "")))
 
 
 async def change(request: Request) -> Response:
@@ -64,25 +65,30 @@ async def change(request: Request) -> Response:
         roots = await web.ask(request, _read, root)
         nodes, _ = _shown(roots)
         return web.json({"said": said, "tree": web.fragment(request, "tree-nodes.html", nodes=nodes)})
-    return web.redirect(request, f"/content/tree?root={root}" if root else "/content/tree", said)
+    return web.redirect(request, _address(root), said)
 
 
 async def bond(request: Request) -> Response:
     web = context_of(request)
-    names = {name: field_of(request, name).strip().removeprefix("$") for name in ("parent", "child")}
+    names = {name: ref_of(field_of(request, name)) for name in ("parent", "child")}
     root = form_of(request).get("root", "")
     try:
         await web.ask(request, _bond, names["parent"], names["child"])
     except CallError as error:
         return await _page(request, root, problem=str(error), given=names)
     said = f"{names['child']} is now below {names['parent']}"
-    return web.redirect(request, f"/content/tree?root={root}" if root else "/content/tree", said)
+    return web.redirect(request, _address(root), said)
+
+
+def _address(root: str) -> str:
+    return f"/content/tree?{urlencode({'root': root})}" if root else "/content/tree"
 
 
 async def _page(request: Request, root: str, *, problem: str = "", given: dict[str, str] | None = None) -> Response:
     web = context_of(request)
     roots = await web.ask(request, _read, root)
     nodes, count = _shown(roots)
+    root_name = _name(roots[0]) if root else ""
     return web.render(
         request,
         "tree.html",
@@ -90,10 +96,15 @@ async def _page(request: Request, root: str, *, problem: str = "", given: dict[s
         nodes=nodes,
         count=count,
         root=roots[0]["id"] if root else "",
-        root_name=(roots[0]["name"] or roots[0]["id"]) if root else "",
+        root_name=root_name,
         problem=problem,
-        given=given or {"parent": (roots[0]["name"] or roots[0]["id"]) if root else "", "child": ""},
+        given=given or {"parent": root_name, "child": ""},
     )
+
+
+def _name(node: Node) -> str:
+    """What a person calls the snippet."""
+    return str(node["name"] or node["id"])
 
 
 def _read(core: Client, root: str) -> list[Node]:
@@ -159,7 +170,7 @@ def _carry_out(core: Client, wanted: Move) -> str:
     tree = core.schema_tree(wanted.parent, 1)
     find(tree, wanted.child)
     node = next(child for child in tree["children"] if child["id"] == wanted.child)
-    name = node["name"] or node["id"]
+    name = _name(node)
     steps, said = _PLANS[wanted.verb](core, wanted, tree)
     apply(core, steps)
     return f"{name}: {said}" if steps else f"{name} stays where it is"
@@ -186,7 +197,7 @@ def _in(core: Client, wanted: Move, tree: Node) -> Plan:
         raise NotFound("there is no snippet before it on the same level", hint="look at the tree again")
     parent = core.schema_tree(siblings[at - 1].child, 1)
     steps = move(places(parent), parent["id"], siblings[at], "", wanted.parent)
-    return steps, f"moved below {parent['name'] or parent['id']}"
+    return steps, f"moved below {_name(parent)}"
 
 
 def _out(core: Client, wanted: Move, tree: Node) -> Plan:
@@ -194,18 +205,17 @@ def _out(core: Client, wanted: Move, tree: Node) -> Plan:
     siblings, at = _siblings(above, wanted.parent)
     before = siblings[at + 1].child if at + 1 < len(siblings) else ""
     steps = move(siblings, above["id"], find(tree, wanted.child), before, wanted.parent)
-    return steps, f"moved below {above['name'] or above['id']}"
+    return steps, f"moved below {_name(above)}"
 
 
 def _to(core: Client, wanted: Move, tree: Node) -> Plan:
     target = tree if wanted.target == wanted.parent else core.schema_tree(wanted.target, 1)
     steps = move(places(target), target["id"], find(tree, wanted.child), wanted.before, wanted.parent)
-    return steps, f"moved below {target['name'] or target['id']}"
+    return steps, f"moved below {_name(target)}"
 
 
 def _remove(_core: Client, wanted: Move, tree: Node) -> Plan:
-    said = f"no longer below {tree['name'] or tree['id']}"
-    return [Step(wanted.parent, find(tree, wanted.child), None)], said
+    return [Step(wanted.parent, find(tree, wanted.child), None)], f"no longer below {_name(tree)}"
 
 
 _PLANS = {"up": _up, "down": _down, "in": _in, "out": _out, "to": _to, "remove": _remove}

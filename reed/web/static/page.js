@@ -4,7 +4,7 @@
 //   poll("/overview.json", 2, (value) => …);                      // the first time at once
 //   say("started");                                               // shown, and read out by screen readers
 
-export function csrf() {
+function csrf() {
   return document.querySelector('meta[name="csrf"]')?.content ?? "";
 }
 
@@ -29,24 +29,17 @@ async function answerOf(response) {
   return value;
 }
 
-// A page in the background asks for nothing. Returns a function that ends it.
-export function poll(url, seconds, show, failed = away) {
-  let timer = 0;
-  let ended = false;
-  async function turn() {
-    if (ended) return;
-    if (!document.hidden) {
-      try {
-        show(await get(url));
-        back();
-      } catch (error) {
-        failed(error);
-      }
+// A page in the background asks for nothing.
+export async function poll(url, seconds, show) {
+  if (!document.hidden) {
+    try {
+      show(await get(url));
+      back();
+    } catch (error) {
+      away(error);
     }
-    timer = setTimeout(turn, seconds * 1000);
   }
-  turn();
-  return () => { ended = true; clearTimeout(timer); };
+  setTimeout(poll, seconds * 1000, url, seconds, show);
 }
 
 export function say(text, kind = "notice") {
@@ -59,13 +52,13 @@ export function say(text, kind = "notice") {
 // Says once that the figures on the page are old, and takes it back when they are not.
 let missing = null;
 
-export function away(error) {
+function away(error) {
   if (missing?.isConnected && missing.textContent === error.message) return;
   say(error.message, "notice problem");
   missing = document.getElementById("notices").firstElementChild;
 }
 
-export function back() {
+function back() {
   missing?.remove();
   missing = null;
 }
