@@ -173,11 +173,10 @@ def load(
 
 def load_explained(
     config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
-) -> tuple[Config, list[Setting]]:
-    """As `load`; also every setting in the order of the reference, with where it comes from."""
+) -> list[Setting]:
+    """What `load` returns, setting by setting in the order of the reference. Raises ConfigError."""
     tree = _merged(config_path, environ, overrides)
-    config = _config(tree)
-    return config, list(_settings(config, tree, ""))
+    return list(_settings(_config(tree), tree, ""))
 
 
 def config_file(config_path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str | None:
@@ -189,7 +188,7 @@ def config_file(config_path: str | os.PathLike[str] | None, environ: Mapping[str
 def _merged(
     config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
 ) -> Node:
-    """The file's tree with the variables and flags over it."""
+    """The file's tree, with the values of variables and flags in place of its own."""
     file = config_file(config_path, environ)
     tree = read(file, ConfigError) if file else Node({}, "", "", ConfigError)
     for name in _names(Config):
@@ -208,7 +207,7 @@ def _config(tree: Node) -> Config:
 
 
 def _settings(value: Any, tree: Node | None, above: str) -> Iterator[Setting]:
-    """Those of a dataclass, or of a mapping by name; `tree` is what was given for it."""
+    """The settings in a dataclass, or in a mapping by name; `tree` has those that were given, with their places."""
     given = tree.mapping if tree is not None else {}
     if isinstance(value, dict):
         pairs = list(value.items())
@@ -226,7 +225,7 @@ def _settings(value: Any, tree: Node | None, above: str) -> Iterator[Setting]:
 def _source(node: Node | None) -> tuple[Source, str]:
     if node is None:
         return "default", ""
-    if not node.line and not node.key_line:  # merged over the file
+    if not node.line and not node.key_line:  # it is not from the file: its path is the variable or flag
         return ("option" if node.path.startswith("-") else "variable"), node.path
     return "file", f"{node.path}:{node.key_line or node.line}"
 

@@ -26,11 +26,6 @@ class Source(NamedTuple):
     stats: Mapping[str, Any]
     plugins: Sequence[Mapping[str, Any]]
 
-    @property
-    def store(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.stats["store"]
-        return found
-
 
 class Family(NamedTuple):
     name: str  # without "reed_", and of a counter without "_total"
@@ -104,7 +99,7 @@ def _number(value: float) -> str:
     return str(int(value)) if isinstance(value, bool | int) else repr(float(value))
 
 
-# What there is --------------------------------------------------------------------------------------------------------
+# Samples. A KeyError leaves the family out: not every core and store has every figure.
 
 
 def _of(*path: str) -> Callable[[Source], Iterable[Sample]]:
@@ -119,9 +114,8 @@ def _of(*path: str) -> Callable[[Source], Iterable[Sample]]:
     return samples
 
 
-def _of_store(key: str) -> Callable[[Source], Iterable[Sample]]:
-    """A value that not every store has."""
-    return lambda source: [({}, source.store[key])]
+def _other_cores(source: Source) -> Iterable[Sample]:
+    return [({}, len(source.stats["store"]["cores"]))]
 
 
 def _of_commands(key: str) -> Callable[[Source], Iterable[Sample]]:
@@ -205,19 +199,19 @@ FAMILIES = (
     Family("turn_seconds", _H, "Turns of the event loop, without waits for the disk.", _of("loop"), _S),
     Family("disk_wait_seconds", _H, "Waits of commits for the disk.", _of("loop", "disk"), _S),
     # The store.
-    Family("commits", _C, "Transactions that the store committed.", _of_store("commits")),
-    Family("store_bytes", _G, "Size of the store.", _of_store("bytes"), _B),
-    Family("snippets", _G, "Snippets in the store.", _of_store("snippets")),
-    Family("types", _G, "Types in the store.", _of_store("types")),
-    Family("bonds", _G, "Bonds in the store.", _of_store("bonds")),
-    Family("unindexed", _G, "Snippets that the search index does not have yet.", _of_store("unindexed")),
-    Family("events_waiting", _G, "Events that wait for plugins.", _of_store("events")),
-    Family("cached_records", _G, "Records in memory.", _of_store("cached")),
-    Family("cached_bytes", _G, "Memory of these records.", _of_store("cached_bytes"), _B),
-    Family("store_connected", _G, "PostgreSQL: 1 if all connections are ready.", _of_store("is_connected")),
-    Family("store_lag_seconds", _G, "PostgreSQL: age of what the core knows.", _of_store("lag_seconds"), _S),
-    Family("store_connections", _G, "PostgreSQL: connections of all cores.", _of_store("connections")),
-    Family("store_cores", _G, "PostgreSQL: other cores on the same database.", lambda s: [({}, len(s.store["cores"]))]),
+    Family("commits", _C, "Transactions that the store committed.", _of("store", "commits")),
+    Family("store_bytes", _G, "Size of the store.", _of("store", "bytes"), _B),
+    Family("snippets", _G, "Snippets in the store.", _of("store", "snippets")),
+    Family("types", _G, "Types in the store.", _of("store", "types")),
+    Family("bonds", _G, "Bonds in the store.", _of("store", "bonds")),
+    Family("unindexed", _G, "Snippets that the search index does not have yet.", _of("store", "unindexed")),
+    Family("events_waiting", _G, "Events that wait for plugins.", _of("store", "events")),
+    Family("cached_records", _G, "Records in memory.", _of("store", "cached")),
+    Family("cached_bytes", _G, "Memory of these records.", _of("store", "cached_bytes"), _B),
+    Family("store_connected", _G, "PostgreSQL: 1 if all connections are ready.", _of("store", "is_connected")),
+    Family("store_lag_seconds", _G, "PostgreSQL: age of what the core knows.", _of("store", "lag_seconds"), _S),
+    Family("store_connections", _G, "PostgreSQL: connections of all cores.", _of("store", "connections")),
+    Family("store_cores", _G, "PostgreSQL: other cores on the same database.", _other_cores),
     # Workers.
     Family("worker_processes", _G, "Worker processes.", _of_pools("running")),
     Family("worker_processes_max", _G, "Worker processes at most.", _of_pools("most")),

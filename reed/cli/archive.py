@@ -4,7 +4,7 @@
     content.db                       a SQLite file without a log
     manifest.json                    last: format, version, time, figures, size and SHA-256 of each file before it
 
-An archive without its manifest is incomplete, and one that does not match it damaged.
+An archive without its manifest is incomplete; one whose files do not match it is damaged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ _MANIFEST = "manifest.json"
 _MAX_SMALL = 1024 * 1024  # bytes of any file but content.db
 _CHUNK = 1024 * 1024
 _COMPRESSION = 3
-_DAMAGED = "it is no backup of reed, or incomplete, or damaged"
 
 
 def write(file: BinaryIO, path: str, members: Mapping[str, str], about: Mapping[str, Any]) -> int:
@@ -111,8 +110,7 @@ def extract(path: str, folder: str) -> dict[str, Any]:
                 while data := hashed.read(_CHUNK):
                     target.write(data)
             found[name] = size, hashed.digest
-    files = {each["name"]: (each["size"], each["sha256"]) for each in manifest.get("files", ())}
-    if not manifest or files != found or CONTENT not in files:
+    if not manifest or CONTENT not in found or _files_of(manifest) != found:
         raise _damaged(path)
     return manifest
 
@@ -152,7 +150,7 @@ def _manifest_of(path: str, text: bytes) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(text)
         is_ours, version = found["format"] == FORMAT, int(found["version"])
-        dict(found["files"][0])
+        _files_of(found)
     except (ValueError, TypeError, LookupError):
         raise _damaged(path) from None
     if not is_ours:
@@ -162,5 +160,10 @@ def _manifest_of(path: str, text: bytes) -> dict[str, Any]:
     return found
 
 
+def _files_of(manifest: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """Size and SHA-256 by name."""
+    return {each["name"]: (each["size"], each["sha256"]) for each in manifest["files"]}
+
+
 def _damaged(path: str) -> ReedError:
-    return ReedError(f"{path}: {_DAMAGED}", hint="take another backup")
+    return ReedError(f"{path}: it is no backup of reed, or incomplete, or damaged", hint="take another backup")

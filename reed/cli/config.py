@@ -23,7 +23,7 @@ def show(args: Args, output: Output) -> int:
     from reed.config import config_file, load_explained, unknown_variables
 
     path = config_file(args.text("--config"), os.environ)
-    _, settings = load_explained(args.text("--config"), os.environ, overrides(args))
+    settings = load_explained(args.text("--config"), os.environ, overrides(args))
     rows: list[dict[str, Any]] = [
         {**each._asdict(), "value": hide_secrets(each.name.rpartition(".")[2], each.value)} for each in settings
     ]
@@ -31,7 +31,10 @@ def show(args: Args, output: Output) -> int:
     if output.as_json:
         output.json({"file": path, "settings": rows, "unknown_variables": sorted(unknown)})
         return 0
-    shown = [{**row, "value": json.dumps(row["value"], ensure_ascii=False), "from": _origin(row)} for row in rows]
+    shown = [
+        {**row, "value": json.dumps(row["value"], ensure_ascii=False), "from": row["place"] or row["source"]}
+        for row in rows
+    ]
     output.table(_SETTINGS, shown)
     output.info(f"\nfile: {path or 'none (reed.yaml is not in this folder)'}")
     for name, hint in unknown.items():
@@ -48,10 +51,6 @@ def hide_secrets(key: str, value: Any) -> Any:
     if _SECRET.search(key) and value not in ("", None):
         return HIDDEN
     return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value) if isinstance(value, str) else value
-
-
-def _origin(row: dict[str, Any]) -> str:
-    return str(row["place"] if row["source"] != "default" else "default")
 
 
 _SETTINGS = (

@@ -3,7 +3,7 @@
     machine   kernel, container, limits, sandbox, versions    (doctor_machine)
     site      settings, core, folders, store, registry        (doctor_site)
 
-A check is a generator of findings. One that cannot be made is a finding itself, and the others are made all the same.
+A check is a generator of findings. A check that fails becomes a finding itself, and the other checks are still made.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ SUBCOMMANDS = {
             CONFIG,
         ),
         """
-Each line is ok, a warning or an error; below a warning or error stands what it means and what to do. The exit code is 1
-if there is an error. Nothing is changed, and the core may run or not.
+Each line is ok, a warning or an error; below a warning or error the command prints what it means and what to do. The
+exit code is 1 if there is an error. Nothing is changed, and the core may run or not.
 
   reed doctor
   reed doctor --json | jq '.checks[] | select(.level != "ok")'

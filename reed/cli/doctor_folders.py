@@ -19,13 +19,11 @@ _VOLATILE = {"tmpfs", "ramfs", "overlay", "aufs"}
 
 
 def check_folder(name: str, path: Path, user: int, *, is_private: bool) -> Iterator[Finding]:
-    """`user`: who runs the core. `is_private`: others may not write, or the core refuses the folder."""
+    """`user` is the one who runs the core, which refuses a private folder that others may write to."""
     existing = next((each for each in (path, *path.parents) if each.exists()), path)
     if existing != path:
-        found = os.stat(existing)
-        may_create = user == 0 or _may_write(found, user)
         what = f"{name} {path} does not exist"
-        if may_create:
+        if user == 0 or _may_write(os.stat(existing), user):
             yield Finding("ok", f"{what}; the core creates it")
         else:
             yield Finding(
@@ -37,7 +35,9 @@ def check_folder(name: str, path: Path, user: int, *, is_private: bool) -> Itera
         return
     found = os.stat(path)
     mode = stat.S_IMODE(found.st_mode)
-    shown = f"{name} {path}: {owner(path)}, {mode:04o}, {_free(path)}"
+    space = os.statvfs(path)
+    free = space.f_bavail * space.f_frsize
+    shown = f"{name} {path}: {owner(path)}, {mode:04o}, {size(free)} free"
     if not stat.S_ISDIR(found.st_mode):
         yield Finding(
             "error", f"{name} {path} is not a folder", "the core does not start", "remove it, or name another"
@@ -55,21 +55,14 @@ def check_folder(name: str, path: Path, user: int, *, is_private: bool) -> Itera
         yield Finding("warning", shown, "other users may read the names of its files", f"chmod 700 {path}")
     else:
         yield Finding("ok", shown)
-    yield from _space(path)
+    yield from _space(path, free, space.f_favail if space.f_files else _FEW_INODES)
 
 
 def _may_write(found: os.stat_result, user: int) -> bool:
     return bool(found.st_mode & stat.S_IWOTH or (found.st_uid == user and found.st_mode & stat.S_IWUSR))
 
 
-def _free(path: Path) -> str:
-    space = os.statvfs(path)
-    return f"{size(space.f_bavail * space.f_frsize)} free"
-
-
-def _space(path: Path) -> Iterator[Finding]:
-    space = os.statvfs(path)
-    free = space.f_bavail * space.f_frsize
+def _space(path: Path, free: int, inodes: int) -> Iterator[Finding]:
     if free < _LITTLE:
         yield Finding(
             "error" if free < _VERY_LITTLE else "warning",
@@ -77,10 +70,8 @@ def _space(path: Path) -> Iterator[Finding]:
             "on a full disk writes fail with 507; reads go on",
             "free some space",
         )
-    if space.f_files and space.f_favail < _FEW_INODES:
-        yield Finding(
-            "warning", f"{path}: only {space.f_favail} inodes free", "no further files can be made", "remove files"
-        )
+    if inodes < _FEW_INODES:
+        yield Finding("warning", f"{path}: only {inodes} inodes free", "no further files can be made", "remove files")
 
 
 def check_file_system(path: Path, *, is_sqlite: bool) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from reed.cli.finding import Finding, Level
 from reed.cli.options import config as load_config
 from reed.cli.options import connect, runtime_dir
 from reed.cli.parse import Args
-from reed.config import Config, unknown_variables
-from reed.errors import CallError, ConfigError, CoreNotRunning, FileError, ManifestError, ReedError
+from reed.config import Config, config_file, unknown_variables
+from reed.errors import CallError, ConfigError, CoreNotRunning, ManifestError, ReedError
 from reed.figures import duration, plural, size
 from reed.runtime_paths import used_folder
 
@@ -28,22 +27,14 @@ class Site:
         self._args = args
         self.pid: int | None = None  # of the core's process, if it is visible here
         self.core_version = ""
+        self.config = Config()  # until `settings` has read them; they may be invalid
         self._stats: dict[str, Any] = {}
-
-    @cached_property
-    def config(self) -> Config:
-        """The defaults if the settings are invalid, which is a finding."""
-        try:
-            return load_config(self._args)
-        except ConfigError:
-            return Config()
+        self._reasons: set[str] = set()  # why plugins are not running, as the core reports
 
     def settings(self) -> Iterator[Finding]:
-        from reed.config import config_file
-
         try:
-            load_config(self._args)
-        except FileError as error:
+            self.config = load_config(self._args)
+        except ConfigError as error:
             yield Finding("error", str(error), "the core does not start", "correct it; the defaults are checked below")
             return
         file = config_file(self._args.text("--config"), os.environ)
@@ -109,6 +100,7 @@ class Site:
             )
         for plugin in plugins:
             if plugin["state"] in {"failed", "backoff"}:
+                self._reasons.add(plugin.get("reason") or "")
                 yield Finding(
                     "error" if plugin["state"] == "failed" else "warning",
                     f"plugin {plugin['name']} is {plugin['state']}: {plugin.get('reason') or 'no reason'}",
@@ -129,22 +121,11 @@ class Site:
         for name, path, is_private in (("runtime folder", Path(runtime), True), ("data folder", self._data_dir, False)):
             yield from check_folder(name, path, user, is_private=is_private)
         yield from check_file_system(self._data_dir, is_sqlite=self.config.store.kind == "sqlite")
-        for folder in self.config.plugin_dirs:
-            if folder.is_dir() and os.stat(folder).st_mode & stat.S_IWOTH:
-                yield Finding(
-                    "error",
-                    f"{folder} is writable by everybody",
-                    "anybody can change the code of plugins",
-                    f"chmod o-w {folder}",
-                )
-        registry = self.config.registry
-        if registry.exists() and os.stat(registry).st_mode & stat.S_IWOTH:
-            yield Finding(
-                "error",
-                f"{registry} is writable by everybody",
-                "anybody can give a plugin permissions",
-                f"chmod o-w {registry}",
-            )
+        meanings = dict.fromkeys(self.config.plugin_dirs, "anybody can change the code of plugins")
+        meanings[self.config.registry] = "anybody can give a plugin permissions"
+        for path, meaning in meanings.items():
+            if path.exists() and os.stat(path).st_mode & stat.S_IWOTH:
+                yield Finding("error", f"{path} is writable by everybody", meaning, f"chmod o-w {path}")
 
     # The store.
 
@@ -225,6 +206,8 @@ class Site:
             try:
                 specify(row, config, manifests)
             except ManifestError as error:
+                if str(error) in self._reasons:  # it is a finding about the core
+                    continue
                 yield Finding(
                     "error" if row.auto_start else "warning",
                     f"line {row.line}: {error}",
@@ -270,7 +253,7 @@ def _postgres(config: Config) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"its tables have version {found['schema']}; this reed has {found['schema_known']}",
-            "a core makes them new at its start, if its role may",
+            "a core migrates them at its start, if its role may",
             "reed store migrate",
         )
     else:

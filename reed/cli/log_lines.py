@@ -1,8 +1,10 @@
 """The last lines of a log, and those that follow, across rotations.
 
-tail    ── reads blocks from the end until it has enough lines
-follow  ── reads on ──┬─ the path leads to another file: the rest of the old one, then the new one
-                      └─ the file is shorter than what was read: it was emptied, from its beginning
+tail    reads blocks from the end until it has enough lines
+follow  waits for further lines
+            the path leads to another file        reads the rest of the old one, then the new one
+            the file is shorter than what was     it was emptied: reads it from its beginning
+            read of it
 """
 
 from __future__ import annotations
@@ -14,19 +16,25 @@ from io import BytesIO
 from typing import BinaryIO
 
 from reed.cli.output import Output
+from reed.cli.parse import U32, Args, Option
 from reed.text import safe
 
+OPTIONS = (
+    Option("--follow", help="keep printing new lines", short="-f"),
+    Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
+)
 _POLL_INTERVAL = 0.1  # seconds
 _BLOCK = 64 * 1024
 
 
-def show(path: str, output: Output, count: int, *, keeps_following: bool) -> None:
-    """The last `count` lines, of which some may be in the file that was renamed last. Raises FileNotFoundError."""
+def show(path: str, args: Args, output: Output) -> None:
+    """As `OPTIONS` say. Some of the last lines may be in the file that was renamed last. Raises FileNotFoundError."""
+    count = args.number("--lines", 100)
     with open(path, "rb") as file:
         found = tail(file, count)
         for line in [*_before_rotation(path, count - len(found)), *found]:
             _print(output, line)
-        if keeps_following:
+        if args.has("--follow"):
             output.stream.flush()
             for line in follow(file, path):
                 _print(output, line)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from reed.cli.log_lines import show
+from reed.cli import daemonize
+from reed.cli.log_lines import OPTIONS, show
 from reed.cli.options import config, runtime_dir
 from reed.cli.output import Output
-from reed.cli.parse import CONFIG, U32, Args, Option, Subcommand
+from reed.cli.parse import CONFIG, Args, Option, Subcommand
 from reed.errors import ReedError
 from reed.text import safe
 
@@ -21,9 +22,9 @@ _DELETED = " (deleted)"
 
 
 def logs(args: Args, output: Output) -> int:
-    path = log_path(args)
+    path = _log_path(args)
     try:
-        show(path, output, args.number("--lines", 100), keeps_following=args.has("--follow"))
+        show(path, args, output)
     except FileNotFoundError:
         raise ReedError(
             f"{path}: there is no log",
@@ -32,23 +33,19 @@ def logs(args: Args, output: Output) -> int:
     return 0
 
 
-def log_path(args: Args) -> str:
+def _log_path(args: Args) -> str:
     """Raises ReedError if the running core does not log to a file."""
     pid = _running_pid(runtime_dir(args)) if not (args.has("--log-file") or args.has("--data-dir")) else None
     if pid is not None:
         with suppress(OSError):  # the process of another user
             return _file_of(pid)
-    from reed.cli.daemonize import log_path
-
-    return os.fspath(log_path(config(args)))
+    return os.fspath(daemonize.log_path(config(args)))
 
 
 def _running_pid(folder: str) -> int | None:
     """From the pid file. A core in another PID namespace has another process at this pid, or none."""
-    from reed.cli.daemonize import find_process
-
     try:
-        found = find_process(folder)
+        found = daemonize.find_process(folder)
     except OSError:
         return None
     return found[0] if found else None
@@ -80,8 +77,7 @@ SUBCOMMANDS = {
         "",
         "Print the log of the core",
         (
-            Option("--follow", help="keep printing new lines", short="-f"),
-            Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
+            *OPTIONS,
             Option("--data-dir", "DIR", "core.log of this data folder, not of the running core"),
             Option("--log-file", "F", "this log, not that of the running core"),
             CONFIG,

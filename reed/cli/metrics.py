@@ -41,7 +41,7 @@ SUBCOMMANDS = {
         metrics,
         "",
         "Print the figures of the core and its plugins as OpenMetrics text",
-        (Option("--output", "FILE", "replace FILE in one step; while no core answers, by `reed_up 0`"),),
+        (Option("--output", "FILE", "replace FILE in one step; while no core answers, it gets `reed_up 0`"),),
         """
 For the textfile collector of node_exporter, once a minute:
     * * * * *  reed metrics --output /var/lib/node_exporter/reed.prom

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from reed.cli.log_lines import OPTIONS as LOG_OPTIONS
 from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, error_as_json, print_error
-from reed.cli.parse import U32, Args, Option, Subcommand, UsageError, suggest
+from reed.cli.parse import Args, Option, Subcommand, UsageError, suggest
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
 from reed.cli.plugin_explain import explain
 from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
@@ -324,10 +325,7 @@ input. With --all the answer is {NAME: {"status", "answer" or "error"}}.
         logs,
         "NAME",
         "Print the log of a plugin",
-        (
-            Option("--follow", help="keep printing new lines", short="-f"),
-            Option("--lines", "N", "print the last N lines (100; 0: none)", number=U32, short="-n"),
-        ),
+        LOG_OPTIONS,
     ),
     "plugin reload": Subcommand(
         reload,

@@ -12,7 +12,7 @@ from reed.errors import CoreNotRunning, PluginNotFound
 def logs(args: Args, output: Output) -> int:
     path = _log_path(args)
     try:
-        show(path, output, args.number("--lines", 100), keeps_following=args.has("--follow"))
+        show(path, args, output)
     except FileNotFoundError:
         output.info(f"{args.arg('NAME')} has no log yet ({path})")
     return 0

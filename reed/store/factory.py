@@ -29,10 +29,11 @@ def check_driver(setting: StoreSetting) -> None:
 
 
 def _open_sqlite(context: StoreContext) -> Store:
+    from reed.store.sqlite.files import FILE
     from reed.store.sqlite.store import HANDLERS, INDEXER_HANDLERS, SqliteStore
 
     return SqliteStore(
-        context.data_dir / "content.db",
+        context.data_dir / FILE,
         max_events=context.max_events,
         on_due=context.loop.request_commit,
         on_news=context.on_news,

@@ -76,6 +76,8 @@ def test_a_new_site_has_no_errors(doctor):
 
 def test_a_running_core(reed, doctor, tmp_path, monkeypatch):
     monkeypatch.setenv("REED_RUNTIME_DIR", str(tmp_path / "run"))
+    with (tmp_path / "plugin-registry.csv").open("a") as file:
+        file.write('gone,lua,/tmp/reed-cms/plugins/gone.sock,2.0.0,"","admin",false,x\n')
     reed("start", "--data-dir", "elsewhere", "--plugin-dir", str(CONTRIB_PLUGINS))
     try:
         ran = json.loads(reed("doctor", "--json", "--plugin-dir", str(CONTRIB_PLUGINS)).out)
@@ -85,6 +87,7 @@ def test_a_running_core(reed, doctor, tmp_path, monkeypatch):
         assert found[other]["level"] == "warning"
         assert any(f"{tmp_path / 'elsewhere/content.db'} is sound: 0 snippets" in what for what in found)
         assert any(", as the core" in what for what in found)
+        assert [found[what]["section"] for what in found if "no folder of this plugin" in what] == ["core"], "once"
         assert reed("plugin", "list").code == 0
     finally:
         reed("stop")

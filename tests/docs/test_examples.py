@@ -76,13 +76,18 @@ def test_the_beginning_of_the_guide_to_lua_plugins(site) -> None:
     assert printed[-1].strip() in guide
 
 
-def test_the_plugin_of_the_guide_to_lua_plugins(site) -> None:
-    site.run("reed", "init")
-    folder = site.folder / "plugins" / "word-count"
+def write_plugin(site, plugin: str, document: str) -> None:
+    """The plugin of a guide, in the site's folder of plugins."""
+    folder = site.folder / "plugins" / plugin
     folder.mkdir(parents=True)
     for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks("guide/lua-plugin.md", language)
+        (text,) = blocks(document, language)
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_the_plugin_of_the_guide_to_lua_plugins(site) -> None:
+    site.run("reed", "init")
+    write_plugin(site, "word-count", "guide/lua-plugin.md")
     (row,) = blocks("guide/lua-plugin.md", "csv")
     with (site.folder / "plugin-registry.csv").open("a", encoding="utf-8") as registry:
         registry.write(row)
@@ -102,11 +107,7 @@ def test_a_plugin_is_shared(site) -> None:
     guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
     commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Share it")[2].partition("\n## ")[0], re.MULTILINE)
     site.run("reed", "init")
-    folder = site.folder / "plugins" / "word-count"
-    folder.mkdir(parents=True)
-    for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks("guide/lua-plugin.md", language)
-        (folder / name).write_text(text, encoding="utf-8")
+    write_plugin(site, "word-count", "guide/lua-plugin.md")
     site.run("reed", "plugin", "add", "word-count", "--yes")
     site.run("reed", "start")
     assert [command.split()[2] for command in commands] == ["pack", "remove", "add"]
@@ -133,11 +134,7 @@ def test_the_bundled_plugins(site) -> None:
 
 def test_the_filter_and_the_events_of_the_guide(site) -> None:
     site.run("reed", "init")
-    folder = site.folder / "plugins" / "checker"
-    folder.mkdir(parents=True)
-    for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks("guide/events.md", language)
-        (folder / name).write_text(text, encoding="utf-8")
+    write_plugin(site, "checker", "guide/events.md")
     with (site.folder / "plugin-registry.csv").open("a", encoding="utf-8") as registry:
         socket = "/tmp/reed-cms/plugins/checker.sock"
         registry.write(f'checker,lua,{socket},1.0.0,"snippet_read,snippet_write","admin",true,""\n')

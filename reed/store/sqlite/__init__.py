@@ -5,7 +5,11 @@ database       content.db: tables, migrations, errors         file_guard     its
 snippets, types, bonds, outbox, field_indexes   the tables    lookup         reads snippets
 search_index   what is to be indexed                          index_file     content-search.db
 scheduler      work between two turns                         wal            checkpoints
-bond_queue     checks of new bonds, in order
+bond_queue     checks of new bonds, in order                  files          names of the files; layout, removal, fsync
+
+In commands, beside a core or without one:
+backup         copies of content.db, and their way back    inspect    for `reed doctor`
+side           one side of `reed store copy`
 
 In a worker's process:
 source         opens the files         indexing     writes the search index

@@ -1,11 +1,11 @@
 """A copy of content.db as of one commit, made while the core writes, and its way back into a data folder.
 
-    save      one read transaction: what is committed when it begins, nothing of what comes later; then the copy is
-              checked, outside of that transaction, since as long as it lasts the log grows
-    verify    is the file a whole store that this reed knows?
-    install   the old files go into a folder of their own, with their log; the search index is made again
+    save      copies in one read transaction, so the copy has what was committed when that began, and nothing later;
+              checks the copy after the transaction has ended, since the log grows until then
+    verify    checks that a file is an intact store whose tables this reed knows
+    install   moves the old files into a folder of their own, with their log; the core makes the search index again
 
-Both the writer's lock and that of the data folder are held during `install`, so no core can start meanwhile.
+Call `install` while `locked` holds the locks of the data folder and of content.db, so that no core starts meanwhile.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.sqlite.files import FILE, SUFFIXES, index_path, layout_of, remove, sync
 from reed.store.sqlite.source import connect, errors_of
 
-FILE = "content.db"
-_INDEX = "content-search.db"
-_SIDE_FILES = ("", "-wal", "-shm")
 _LOCK = "core.lock"
 _MAX_PROBLEMS = 5
 # Events that a restored store makes must not have numbers that plugins have seen after the backup.
@@ -59,7 +57,7 @@ def _copy(path: str, target: str) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(connect(f"file:{quote(path)}?mode=ro")) as source, closing(connect(f"file:{quote(target)}")) as copy:
         copy.execute("PRAGMA journal_mode = OFF")
-        copy.execute("PRAGMA synchronous = OFF")  # whoever takes the file away writes it to the disk
+        copy.execute("PRAGMA synchronous = OFF")  # a temporary file: only what is made of it must survive a power cut
         source.execute("BEGIN")
         _check_kind(path, source)  # the first read: from here on the snapshot stands
         source.backup(copy)
@@ -69,7 +67,7 @@ def _copy(path: str, target: str) -> None:
 
 def _give_to_owner(path: str, found: os.stat_result) -> None:
     """Root may have made the log and its index, which the core's user could not open then."""
-    for suffix in _SIDE_FILES[1:]:
+    for suffix in SUFFIXES[1:]:
         with suppress(OSError):
             if os.geteuid() == 0 and os.stat(path + suffix).st_uid != found.st_uid:
                 os.chown(path + suffix, found.st_uid, found.st_gid)
@@ -91,8 +89,7 @@ def verify(path: str, name: str) -> Figures:
 
 def _check_kind(path: str, connection: sqlite3.Connection) -> int:
     """The version of its tables."""
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    application_id, version = layout_of(connection)
     if application_id != APPLICATION_ID:
         raise StoreFailed(f"{path} is no store of reed", hint="name the data folder of a site")
     if version > len(MIGRATIONS):
@@ -100,7 +97,7 @@ def _check_kind(path: str, connection: sqlite3.Connection) -> int:
             f"{path} was written by a newer reed (layout {version}; this one knows {len(MIGRATIONS)})",
             hint="upgrade reed-cms",
         )
-    return int(version)
+    return version
 
 
 @contextmanager
@@ -123,35 +120,33 @@ def locked(folder: str) -> Iterator[None]:
 
 def has_store(folder: str) -> bool:
     """Whether the data folder has a store, or a part of one."""
-    return any(os.path.lexists(os.path.join(folder, FILE + suffix)) for suffix in _SIDE_FILES)
+    return any(os.path.lexists(os.path.join(folder, FILE + suffix)) for suffix in SUFFIXES)
 
 
 def install(folder: str, path: str) -> str:
-    """Make the verified file `path`, which lies in the data folder's file system, its store. Call it `locked`. Returns
-    the folder that has the old files, or ""."""
+    """Make the verified file `path`, which is on the data folder's file system, the store of that folder. Returns the
+    folder that has the old files, or ""."""
     with errors_of(path), closing(connect(f"file:{quote(path)}?mode=rw")) as connection:
         connection.execute(
             "INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0"
             " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"
         )
         connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'outbox'", (_EVENTS_SKIPPED,))
-    _sync(path)
+    sync(path)
     aside = ""
     if has_store(folder):
         aside = _new_folder(os.path.join(folder, time.strftime("replaced-%Y%m%dT%H%M%S")))
-        for suffix in _SIDE_FILES:
+        for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
                 os.rename(os.path.join(folder, FILE + suffix), os.path.join(aside, FILE + suffix))
-        _sync(aside)
-    for suffix in _SIDE_FILES:
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, _INDEX + suffix))
+        sync(aside)
+    remove(index_path(os.path.join(folder, FILE)))
     found = os.stat(folder)
     if os.geteuid() == 0:
         for each in filter(None, (path, aside, os.path.join(folder, _LOCK))):
             os.chown(each, found.st_uid, found.st_gid)
     os.rename(path, os.path.join(folder, FILE))
-    _sync(folder)
+    sync(folder)
     return aside
 
 
@@ -163,11 +158,3 @@ def _new_folder(path: str) -> str:
             os.mkdir(name, 0o700)
             return name
     raise StoreFailed(f"{path} exists", hint="delete old folders of this name")
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

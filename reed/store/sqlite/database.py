@@ -23,6 +23,7 @@ from contextlib import ExitStack, suppress
 
 from reed.errors import CallError, StoreFailed, StoreFull
 from reed.store.sqlite.file_guard import FileGuard
+from reed.store.sqlite.files import layout_of, sync
 from reed.store.sqlite.source import Source, is_disk_full
 
 APPLICATION_ID = 0x52454544  # "REED"
@@ -204,8 +205,7 @@ class Database:
         return connection
 
     def _check_and_migrate(self) -> None:
-        (application_id,) = self.writer.execute("PRAGMA application_id").fetchone()
-        (version,) = self.writer.execute("PRAGMA user_version").fetchone()
+        application_id, version = layout_of(self.writer)
         (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables and application_id != APPLICATION_ID:
             raise StoreFailed(
@@ -254,11 +254,7 @@ def _open_locked(path: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the name of a new file survives a power cut
-        finally:
-            os.close(folder)
+        sync(os.path.dirname(path) or ".")  # the name of a new file
     except BlockingIOError:
         os.close(descriptor)
         raise StoreFailed(f"another core holds the store {path}", hint="stop it: reed stop") from None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from reed.store.search_text import WEIGHTS
+from reed.store.sqlite.files import layout_of
 from reed.store.sqlite.source import Source, connect
 
 TEXT_COLUMNS = ", ".join(f"w{number}" for number in range(len(WEIGHTS)))
@@ -33,12 +34,6 @@ class Progress(NamedTuple):
     generation: int = 0  # of `reindex`: another one in content.db means to begin again
     indexed_to: int = 0  # snippets up to this sequence number are indexed, as they were when they were created …
     mark: int = 0  # … or changed, up to this row of `stale`
-
-
-def layout_of(index: sqlite3.Connection) -> tuple[int, int]:
-    (application_id,) = index.execute("PRAGMA application_id").fetchone()
-    (version,) = index.execute("PRAGMA user_version").fetchone()
-    return application_id, version
 
 
 class OpenIndex:

@@ -14,13 +14,14 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.folding import fold, is_plain, segment
 from reed.store.search_text import WEIGHTS, Columns, texts_by_column
-from reed.store.sqlite.index_file import LAYOUT, SCHEMA, TEXT_COLUMNS, Progress, layout_of
+from reed.store.sqlite.files import layout_of, remove
+from reed.store.sqlite.index_file import LAYOUT, SCHEMA, TEXT_COLUMNS, Progress
 from reed.store.sqlite.source import Source, close_connections, connect, file_error, snapshot
 from reed.store.types import columns_of
 
@@ -134,6 +135,4 @@ def _open_index(path: str) -> sqlite3.Connection:
 
 def _remove(path: str) -> None:
     close_connections()
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.remove(path + suffix)
+    remove(path)

@@ -16,8 +16,8 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import quote
 
-from reed.store.sqlite.backup import FILE
 from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.sqlite.files import FILE, layout_of
 from reed.store.sqlite.source import connect, errors_of
 
 MAX_COPIED = 1024 * 1024 * 1024  # bytes of file and log
@@ -28,12 +28,12 @@ class Inspection(NamedTuple):
     path: str
     size: int  # bytes
     log_size: int  # of the log, -wal
-    is_ours: bool
-    schema: int
-    schema_known: int
-    problems: tuple[str, ...]  # of the integrity check
-    snippets: int
-    is_log_unread: bool  # a killed core left a log, and file and log are too large to be copied: nothing was read
+    is_log_unread: bool = False  # a killed core left a log, and with it the file is too large to copy: nothing was read
+    is_ours: bool = True
+    schema: int = len(MIGRATIONS)  # version of the tables
+    schema_known: int = len(MIGRATIONS)
+    problems: tuple[str, ...] = ()  # of the integrity check
+    snippets: int = 0
 
 
 def library() -> tuple[str, bool]:
@@ -59,7 +59,7 @@ def inspect(folder: str) -> Inspection | None:
         if not log_size:
             return _read(path, path, "mode=ro&immutable=1", size, log_size)
         if size + log_size > MAX_COPIED:
-            return Inspection(path, size, log_size, True, len(MIGRATIONS), len(MIGRATIONS), (), 0, is_log_unread=True)
+            return Inspection(path, size, log_size, is_log_unread=True)
         with tempfile.TemporaryDirectory(prefix="reed-doctor-") as scratch:
             copy = os.path.join(scratch, FILE)
             for suffix in ("", "-wal"):
@@ -72,21 +72,11 @@ def inspect(folder: str) -> Inspection | None:
 def _read(file: str, name: str, options: str, size: int, log_size: int) -> Inspection:
     """`name` stands for the file in messages."""
     with errors_of(name), closing(connect(f"file:{quote(file)}?{options}")) as connection:
-        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-        (schema,) = connection.execute("PRAGMA user_version").fetchone()
-        problems: list[str] = []
-        snippets = 0
-        if application_id == APPLICATION_ID:
-            problems = [text for (text,) in connection.execute(f"PRAGMA quick_check({_MAX_PROBLEMS})")]
-            (snippets,) = connection.execute("SELECT count(*) FROM snippets").fetchone()
-    return Inspection(
-        path=name,
-        size=size,
-        log_size=log_size,
-        is_ours=application_id == APPLICATION_ID,
-        schema=schema,
-        schema_known=len(MIGRATIONS),
-        problems=() if problems == ["ok"] else tuple(problems),
-        snippets=snippets,
-        is_log_unread=False,
-    )
+        application_id, schema = layout_of(connection)
+        if application_id != APPLICATION_ID:
+            return Inspection(name, size, log_size, is_ours=False, schema=schema)
+        problems = tuple(text for (text,) in connection.execute(f"PRAGMA quick_check({_MAX_PROBLEMS})"))
+        (snippets,) = connection.execute("SELECT count(*) FROM snippets").fetchone()
+    if problems == ("ok",):
+        problems = ()
+    return Inspection(name, size, log_size, schema=schema, problems=problems, snippets=snippets)

@@ -16,9 +16,8 @@ from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entr
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
 from reed.store.sqlite.database import MIGRATIONS, Database
+from reed.store.sqlite.files import FILE, layout_of
 from reed.store.sqlite.source import connect, errors_of
-
-FILE = "content.db"
 
 _NULL = text_of_key(NULL_KEY)
 _SNIPPETS = (
@@ -242,7 +241,7 @@ def status(folder: str | Path) -> dict[str, Any]:
     with errors_of(path):
         connection = connect(f"file:{quote(os.path.abspath(path))}?mode=ro")
         try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            _, version = layout_of(connection)
             waiting = dict(connection.execute("SELECT subscriber, count(*) FROM outbox GROUP BY subscriber"))
             return {
                 "kind": "sqlite",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from reed.errors import CallError, StoreFailed, StoreFull
+from reed.store.sqlite.files import index_path
 
 BUSY_MILLISECONDS = 1000
 
@@ -32,8 +33,7 @@ class Source(NamedTuple):
     @property
     def index_path(self) -> str:
         """content-search.db beside content.db."""
-        stem, suffix = os.path.splitext(os.path.realpath(self.path))
-        return f"{stem}-search{suffix}"
+        return index_path(self.path)
 
     def check(self) -> None:
         """Raises StoreFailed unless the path leads to this file."""
