@@ -22,7 +22,7 @@ def require(args: Args, output: Output, question: str) -> None:
 
 
 def require_terminal(args: Args, output: Output) -> None:
-    """Before anything is shown: without a terminal nobody can be asked."""
+    """Raises ReedError if nobody can be asked. Commands call it before they show anything."""
     if args.has("--yes") or (output.is_interactive and sys.stdin is not None and sys.stdin.isatty()):
         return
     raise ReedError("this needs consent, and there is no terminal to ask", hint="--yes gives it")

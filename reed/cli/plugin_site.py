@@ -63,16 +63,17 @@ class PluginSite:
             return None
 
     def new_line(self, package: Package, request: Request, groups: list[str], *, auto_start: bool) -> str:
-        return registry_edit.row_line(
-            package.name,
-            package.type.name,
-            f"{STANDARD_FOLDER}/plugins/{package.name}.sock",
-            package.manifest.version,
-            permissions=request.permissions,
-            user_groups=groups,
+        row = Row(
+            plugin_name=package.name,
+            plugin_type=package.type.name,
+            socket_path=STANDARD_FOLDER / "plugins" / f"{package.name}.sock",
+            version=package.manifest.version,
+            required_permissions=request.permissions,
+            user_groups=frozenset(groups),
             auto_start=auto_start,
             description=package.manifest.description,
         )
+        return registry_edit.row_line(row)
 
     def check_line(self, name: str, line: str) -> None:
         """Raises RegistryError if the registry would be invalid with it."""

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from reed.supervision.registry_csv import COLUMNS
+from reed.supervision.registry_csv import COLUMNS, Row
 
 _MAX_DESCRIPTION = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-def row_line(
-    name: str,
-    plugin_type: str,
-    socket_path: str,
-    version: str,
-    *,
-    permissions: Iterable[str],
-    user_groups: Iterable[str],
-    auto_start: bool,
-    description: str,
-) -> str:
+def row_line(row: Row) -> str:
     """The line of a row, without its end."""
-    lists = (",".join(sorted(each)) for each in (permissions, user_groups))
-    text = _CONTROL.sub(" ", description).strip()[:_MAX_DESCRIPTION]
-    return _line([name, plugin_type, socket_path, version, *lists, str(auto_start).lower(), text])
+    permissions, groups = (",".join(sorted(each)) for each in (row.required_permissions, row.user_groups))
+    description = _CONTROL.sub(" ", row.description).strip()[:_MAX_DESCRIPTION]
+    about = [row.plugin_name, row.plugin_type, str(row.socket_path), row.version]
+    return _line([*about, permissions, groups, str(row.auto_start).lower(), description])
 
 
 def changed_line(line: str, **columns: str) -> str:

@@ -36,17 +36,4 @@ def make_row(folder: Path, described: Manifest, permissions: Iterable[str]) -> R
 
 def registry_text(rows: Iterable[Row] = ()) -> str:
     """The whole file."""
-    return "".join(f"{line}\n" for line in (",".join(registry_csv.COLUMNS), *map(_line, rows)))
-
-
-def _line(row: Row) -> str:
-    return row_line(
-        row.plugin_name,
-        row.plugin_type,
-        str(row.socket_path),
-        row.version,
-        permissions=row.required_permissions,
-        user_groups=row.user_groups,
-        auto_start=row.auto_start,
-        description=row.description,
-    )
+    return "".join(f"{line}\n" for line in (",".join(registry_csv.COLUMNS), *map(row_line, rows)))

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from reed.supervision import registry_csv
+from reed.supervision.registry_csv import Row
 from reed.supervision.registry_edit import changed_line, find_line, row_line, with_line
+from reed.wire.codes import Permission
 
 HEADER = ",".join(registry_csv.COLUMNS).encode()
 DEMO = 'demo,lua,/tmp/reed-cms/plugins/demo.sock,1.0.0,"snippet_read","admin",true,"A ""demo"", with commas"'
@@ -40,16 +42,17 @@ def test_a_row_in_the_middle_keeps_its_place_and_quoted_names_are_found() -> Non
 
 
 def test_the_line_of_a_row_is_a_valid_one_whatever_the_description_is() -> None:
-    line = row_line(
-        "demo",
-        "lua",
-        "/tmp/reed-cms/plugins/demo.sock",
-        "1.0.0",
-        permissions=["snippet_read", "file_write"],
-        user_groups=["editor"],
+    given = Row(
+        plugin_name="demo",
+        plugin_type="lua",
+        socket_path=Path("/tmp/reed-cms/plugins/demo.sock"),
+        version="1.0.0",
+        required_permissions=frozenset([Permission.SNIPPET_READ, Permission.FILE_WRITE]),
+        user_groups=frozenset(["editor"]),
         auto_start=False,
         description='two\nlines, "quoted" \x1b[2J' + "x" * 500,
     )
+    line = row_line(given)
     (row,) = registry_csv.parse(HEADER + b"\n" + line.encode() + b"\n", "csv", Path("/tmp/reed-cms"))
     assert row.description.startswith('two lines, "quoted"  [2Jxxx')
     assert len(row.description) == 200
