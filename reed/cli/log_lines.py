@@ -1,10 +1,9 @@
 """The last lines of a log, and those that follow, across rotations.
 
 tail    reads blocks from the end until it has enough lines
-follow  waits for further lines
-            the path leads to another file        reads the rest of the old one, then the new one
-            the file is shorter than what was     it was emptied: reads it from its beginning
-            read of it
+follow  waits for further lines; reads
+            the rest of the old file, then the new one, if the path leads to another file
+            from the beginning, if the file is shorter than what was read of it: it was emptied
 """
 
 from __future__ import annotations
