@@ -62,7 +62,9 @@ def update_request(record: Record, line: ImportLine, *, update: bool, dry_run: b
 
 
 def merge_patch(old: str, new: str) -> str:
-    """A JSON Merge Patch (RFC 7396); Malformed if none leads from `old` to `new`."""
+    """A JSON Merge Patch (RFC 7396) that has the values as they are written in `new`, unlike one of `exact_json`.
+    Malformed if none leads from `old` to `new`.
+    """
     before = {member.key: old[member.begin : member.end] for member in members(old)}
     parts: list[str] = []
     for member in members(new):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +29,27 @@ class Ran(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def on_a_terminal(columns, *words, env=None):
+    """(exit code, output) of a command whose stdout and stderr are a terminal."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reed", *words],
+        stdout=terminal,
+        stderr=terminal,
+        env={**ENVIRON, **(env or {})},
+    )
+    os.close(terminal)
+    printed = b""
+    try:
+        while data := os.read(controller, 65536):
+            printed += data
+    except OSError:
+        pass  # EIO: the command has exited
+    os.close(controller)
+    return process.wait(20), printed.decode()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from reed.client import Client
 from reed.store.sqlite.database import MIGRATIONS
 
-from .conftest import CONTRIB_PLUGINS, ENVIRON
+from .conftest import CONTRIB_PLUGINS, ENVIRON, on_a_terminal
 
 SECTIONS = {
     "settings",
@@ -234,27 +234,12 @@ def test_postgresql_that_does_not_answer(doctor):
     assert "PGSERVICEFILE" in found
 
 
-def test_a_terminal_gets_sections(tmp_path):
-    import pty
-
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reed", "doctor"],
-        stdout=slave,
-        stderr=slave,
-        cwd=tmp_path,
-        env=ENVIRON | {"REED_RUNTIME_DIR": str(tmp_path / "none"), "NO_COLOR": "1"},
-    )
-    os.close(slave)
-    said = b""
-    with os.fdopen(master, "rb", buffering=0) as terminal:
-        while True:
-            try:
-                said += terminal.read(4096)
-            except OSError:  # the other end is closed
-                break
-    assert process.wait() == 1
-    text = said.decode().replace("\r\n", "\n")
+def test_a_terminal_gets_sections(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env = {"REED_RUNTIME_DIR": str(tmp_path / "none"), "NO_COLOR": "1"}
+    code, printed = on_a_terminal(120, "doctor", env=env)
+    assert code == 1
+    text = printed.replace("\r\n", "\n")
     assert "\nregistry\n  error    " in text
     assert "\n           → reed init\n" in text
     assert "1 error, " in text

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 import unicodedata
 
 from hypothesis import given
@@ -21,7 +15,7 @@ from reed.cli.output import Column, JsonText, Output, clip, pad, width
 from reed.figures import duration, size
 from reed.text import safe, safe_lines
 
-from .conftest import ENVIRON
+from .conftest import on_a_terminal
 
 ANY = st.text(st.characters(codec=None), max_size=60)
 
@@ -165,27 +159,6 @@ def test_sizes_and_durations():
         "0 B", "999 B", "1.0 KB", "20 KB", "5.0 MB", "3.0 GB",
     ]  # fmt: skip
     assert [duration(n) for n in (0.04, 12.3, 125, 7500, 190_000)] == ["0.0 s", "12 s", "2 min", "2 h 5 min", "2 d 4 h"]
-
-
-def on_a_terminal(columns, *words, env=None):
-    """(exit code, output) of a command whose stdout and stderr are a terminal."""
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reed", *words],
-        stdout=terminal,
-        stderr=terminal,
-        env={**ENVIRON, **(env or {})},
-    )
-    os.close(terminal)
-    printed = b""
-    try:
-        while data := os.read(controller, 65536):
-            printed += data
-    except OSError:
-        pass  # EIO: the command has exited
-    os.close(controller)
-    return process.wait(20), printed.decode()
 
 
 def test_a_real_terminal(on_site, site_folder):

@@ -1,8 +1,8 @@
 """What `reed doctor` says about a data folder's store. It only reads, and leaves no file that was not there.
 
-a core runs             read as any reader, with its log
-none, and no log        read as a file that nobody changes, while a shared lock keeps cores from starting
-none, but a log         left by a killed core: a copy is read, since reading the log would write its index
+a core runs             the file is read with its log
+no core, no log         the file is read as one that nobody changes, while a shared lock keeps cores from starting
+no core, but a log      a killed core left the log: copies are read, since reading the log would write its index
 """
 
 from __future__ import annotations
