@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from reed.client import Client
+from tests.conftest import Site
 from tests.postgres.checker import build_checker
 from tests.postgres.cluster import Cluster, databases, missing, shared_clusters
 from tests.postgres.cores import Cores
@@ -70,6 +72,19 @@ def _cores(folder: Path) -> Iterator[Cores]:
 @pytest.fixture(scope="module")
 def module_database(cluster: Cluster) -> Iterator[str]:
     yield from databases(cluster)
+
+
+@pytest.fixture(scope="module")
+def sites(module_database: str, module_cores: Cores) -> list[Site]:
+    """Two cores on one database."""
+    return [module_cores.add(module_database) for _ in range(2)]
+
+
+@pytest.fixture
+def two(sites: list[Site]) -> Iterator[tuple[Client, Client]]:
+    """A connection to each."""
+    with Client(sites[0].socket_path) as first, Client(sites[1].socket_path) as second:
+        yield first, second
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@
         network.cut_at(b"COMMIT", "half")      what comes before them passes; they and all later ones wait for heal()
         network.cut_at(b"by_name", "answer")   they pass; what the server sends on this connection waits for heal()
 
+        network.lose_commit()             a core's next batch is committed, and its answer lost; then nobody connects
+
 A cut is for one occurrence; `wait_cut()` returns when it happened. Everything else holds until it is changed, and for
 connections that are there already. `connections` counts those accepted so far.
 """
@@ -124,6 +126,12 @@ class Proxy:
 
     def wait_cut(self, timeout: float = 20.0) -> None:
         assert self._was_cut.wait(timeout), f"{self._cut} did not come"
+
+    def lose_commit(self) -> None:
+        self.refuse()
+        self.cut_at(b"end_batch", "after")
+        self.wait_cut()
+        self.reset()
 
     def close(self) -> None:
         if not self._is_over:

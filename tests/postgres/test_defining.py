@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,17 +16,6 @@ from tests.postgres.cores import Cores
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 COUNT = 250  # snippets: more than the builder takes at a time
-
-
-@pytest.fixture(scope="module")
-def sites(module_database: str, module_cores: Cores) -> list[Site]:
-    return [module_cores.add(module_database) for _ in range(2)]
-
-
-@pytest.fixture
-def two(sites: list[Site]) -> Iterator[tuple[Client, Client]]:
-    with Client(sites[0].socket_path) as first, Client(sites[1].socket_path) as second:
-        yield first, second
 
 
 class Build:

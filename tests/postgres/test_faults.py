@@ -133,10 +133,7 @@ def test_the_outcome_of_a_commit_stays_unknown_for_long(
     core = cores.add(server.conninfo(name, tcp=True, port=network.port))
     with Writers([core.socket_path], timeout=90) as writers:
         writers.wait_for(20)
-        network.refuse()
-        network.cut_at(b"end_batch", "after")
-        network.wait_cut()
-        network.reset()
+        network.lose_commit()
         with pytest.raises(StoreUnavailable):
             cores.client(core).snippet_create("written", "", {"text": "later"})
         network.accept()
@@ -152,10 +149,7 @@ def test_a_stop_while_the_outcome_of_a_commit_is_unknown(
     core = cores.add(server.conninfo(name, tcp=True, port=network.port))
     with Writers([core.socket_path], clients=1, timeout=90) as writers:
         writers.wait_for(20)
-        network.refuse()
-        network.cut_at(b"end_batch", "after")
-        network.wait_cut()
-        network.reset()
+        network.lose_commit()
         assert core.process is not None
         core.process.send_signal(signal.SIGTERM)
         assert core.process.wait(30) == 0

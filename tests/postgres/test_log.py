@@ -81,14 +81,19 @@ def heard(listener: Listener) -> tuple[list[int], int]:
     return [each["snippet_id"] for each in listener.heard], sum(each.get("lost", 0) for each in listener.heard)
 
 
+def create_too_many(listener: Listener, site: Site, client) -> list[str]:
+    """The plugin hangs at the first event, and more wait for it than may."""
+    listener.hold(site)
+    ids = create(client, 1)
+    wait_until(lambda: client.plugin_health("hear")[0]["calls"] > 0, "the plugin has the first event")
+    return ids + create(client, 30)
+
+
 def test_events_that_are_trimmed_count_as_lost(server: Cluster, name: str, cores: Cores, listening) -> None:
     """Too many wait for a plugin that hangs, for longer than ten minutes."""
     listener, site = listening
     client = cores.client(site)
-    listener.hold(site)
-    ids = create(client, 1)
-    wait_until(lambda: client.plugin_health("hear")[0]["calls"] > 0, "the plugin has the first event")
-    ids += create(client, 30)
+    ids = create_too_many(listener, site, client)
     last = age(server, name)
     wait_until(lambda: batches(server, name)[:1] > [last - LIMIT - 2], "lines that too many follow are trimmed")
     listener.release(site)
@@ -108,10 +113,7 @@ def test_events_that_are_trimmed_count_as_lost(server: Cluster, name: str, cores
 def test_events_that_are_skipped_but_not_trimmed_count_too(server: Cluster, cores: Cores, listening) -> None:
     listener, site = listening
     client = cores.client(site)
-    listener.hold(site)
-    ids = create(client, 1)
-    wait_until(lambda: client.plugin_health("hear")[0]["calls"] > 0, "the plugin has the first event")
-    ids += create(client, 30)
+    ids = create_too_many(listener, site, client)
     listener.release(site)
     listener.wait_for(ids[-1:])
     got, lost = heard(listener)
@@ -161,10 +163,7 @@ def test_a_commit_in_doubt_whose_line_was_trimmed_is_not_guessed(
     core = cores.add(server.conninfo(name, tcp=True, port=network.port))
     with Writers([core.socket_path], timeout=90) as writers:
         writers.wait_for(20)
-        network.refuse()
-        network.cut_at(b"end_batch", "after")
-        network.wait_cut()
-        network.reset()
+        network.lose_commit()
         server.sql("DELETE FROM changes; DELETE FROM batches", database=name)
         server.sql(
             "UPDATE head SET last = (SELECT last FROM head WHERE what = 'batches') WHERE what = 'trimmed'",

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,25 +18,11 @@ from reed.client import Client, Request
 from reed.errors import CallError, Conflict, Invalid, NotFound
 from reed.wire.codes import Command
 from reed.wire.snippets import SnippetUpdate
-from tests.conftest import Site
 from tests.postgres.cluster import missing, wait_until
-from tests.postgres.cores import Cores
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
 TIMES = 30 * FACTOR
-
-
-@pytest.fixture(scope="module")
-def sites(module_database: str, module_cores: Cores) -> list[Site]:
-    return [module_cores.add(module_database) for _ in range(2)]
-
-
-@pytest.fixture
-def two(sites: list[Site]) -> Iterator[tuple[Client, Client]]:
-    """A connection to each."""
-    with Client(sites[0].socket_path) as first, Client(sites[1].socket_path) as second:
-        yield first, second
 
 
 def at_once(*calls: tuple[Any, ...]) -> list[Any]:

@@ -17,7 +17,9 @@ from psycopg import errors
 
 from reed.errors import StoreUnavailable
 from reed.store.field_values import NULL_KEY, FieldValue, text_of_key, values_of
+from reed.store.postgres.log_statements import HEADS
 from reed.store.postgres.session import Session, row_of
+from reed.store.postgres.statements import FIRST_ID
 from reed.store.snippets import cannot_be_unique
 
 T = TypeVar("T")
@@ -41,7 +43,6 @@ _PUT = (
     "INSERT INTO fields (type, field, value, id, is_unique)"
     " SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::uuid[], %s::boolean[])"
 )
-_HEADS = "SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"
 _CHANGED = (
     "SELECT DISTINCT changes.id::text FROM batches JOIN changes USING (core, n)"
     " WHERE seq > %s AND seq <= %s AND kind IN ('snippet.created', 'snippet.updated')"
@@ -79,7 +80,7 @@ class FieldRows:
         """Conflict if a value that must be unique occurs twice."""
         self._seq = self._heads()[0]
         self.undo()
-        after = "00000000-0000-0000-0000-000000000000"
+        after = FIRST_ID
         while ids := self._next(after):
             self._make(ids)
             after = ids[-1]
@@ -111,7 +112,7 @@ class FieldRows:
         return again(lambda: self._connection.execute(statement, (self._type_name, fields, _DELETED)).rowcount)
 
     def _heads(self) -> tuple[int, int]:
-        head, trimmed = row_of(self._connection, _HEADS)
+        head, trimmed = row_of(self._connection, HEADS)
         return int(head), int(trimmed)
 
     def _next(self, after: str) -> list[str]:

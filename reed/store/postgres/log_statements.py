@@ -8,6 +8,9 @@ which lines of the log nobody needs any more.
 
 from __future__ import annotations
 
+CORE_SEEN = "10 s"  # a running core writes into its row of `cores` more often
+HEADS = "SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"
+
 # Lines that wait for the subscriber `cursor`.
 _WAITING = (
     "SELECT seq, changes.k FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > (cursor.told, cursor.k)"
@@ -52,7 +55,7 @@ FOLLOWER = {
         " WHERE seq > $1::bigint AND seq <= $1::bigint + 500 AND core <> $2::uuid"
         " ORDER BY seq, k"
     ),
-    "heads": ("SELECT (SELECT last FROM head WHERE what = 'batches'), (SELECT last FROM head WHERE what = 'trimmed')"),
+    "heads": HEADS,
     "lead": (
         "UPDATE subscribers SET leader = $2::uuid,"
         " generation = generation + (leader IS DISTINCT FROM $2::uuid)::int,"
@@ -63,7 +66,7 @@ FOLLOWER = {
     # A plugin that no core has any more.
     "forget": (
         "DELETE FROM subscribers WHERE name = $1 AND NOT EXISTS (SELECT FROM cores WHERE core <> $2::uuid"
-        " AND seen > now() - interval '10 s' AND registry ? $1)"
+        f" AND seen > now() - interval '{CORE_SEEN}' AND registry ? $1)"
     ),
     "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
     "waiting": (
@@ -75,8 +78,10 @@ FOLLOWER = {
         " (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reed' AND datname = current_database()),"
         " pg_database_size(current_database())"
     ),
-    "cores": "SELECT core::text, name, version, extract(epoch FROM now() - started)::bigint, registry::text"
-    " FROM cores WHERE seen > now() - interval '10 s' AND core <> $1::uuid ORDER BY name, core",
+    "cores": (
+        "SELECT core::text, name, version, extract(epoch FROM now() - started)::bigint, registry::text"
+        f" FROM cores WHERE seen > now() - interval '{CORE_SEEN}' AND core <> $1::uuid ORDER BY name, core"
+    ),
     # News wait meanwhile, so it does not wait for the disk: the next one comes in two seconds.
     "appear": (
         "WITH quick AS (SELECT set_config('synchronous_commit', 'off', true))"

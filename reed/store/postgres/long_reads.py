@@ -9,7 +9,7 @@ begin ── submitted ──┬── its answer ──────────
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,16 +32,20 @@ class LongRead:
     failed: Failed
     origin: Origin
     until: float
-    is_answered: bool = False
-    was_away: bool = False  # the database, meanwhile
-    jobs: set[int] = field(default_factory=set)  # that are out, by number
-    last_job: int = 0
+    was_away: bool = False  # the database, since the last job was submitted
+    jobs: int = 0  # submitted so far
+    out: int = 0  # of these, without an answer
+
+    @property
+    def was_ever_away(self) -> bool:
+        """The database was away at some time during this read."""
+        return self.was_away or self.jobs > 1
 
 
 class LongReads:
     def __init__(self, loop: StoreLoop) -> None:
         self._loop = loop
-        self._open: set[LongRead] = set()
+        self._open: set[LongRead] = set()  # without an answer
 
     def begin(self, read: LongRead) -> None:
         self._open.add(read)
@@ -55,13 +59,13 @@ class LongReads:
     def reached(self) -> None:
         """The loop is connected again: a worker that still waits may do so for a connection that is dead."""
         for read in list(self._open):
-            if read.was_away and read.jobs:
+            if read.was_away and read.out:
                 self._submit(read)
 
     def tick(self, now: float) -> None:
         """Give up what has waited for too long: workers themselves have more patience, for a busy machine."""
         for read in list(self._open):
-            if read.until < now and (read.was_away or read.last_job > 1):
+            if read.until < now and read.was_ever_away:
                 self._end(read, partial(read.failed, unavailable()))
 
     def give_up(self) -> None:
@@ -69,40 +73,34 @@ class LongReads:
             self._end(read, partial(read.failed, unavailable()))
 
     def _submit(self, read: LongRead) -> None:
-        seconds = read.until - self._loop.now()
-        if read.is_answered:
+        if read not in self._open:
             return
-        if read.last_job and seconds < _LEAST_SECONDS:
-            if not read.jobs:
+        seconds = read.until - self._loop.now()
+        if read.jobs and seconds < _LEAST_SECONDS:
+            if not read.out:
                 self._end(read, partial(read.failed, unavailable()))
             return
-        read.last_job += 1
-        number = read.last_job
-        read.jobs.add(number)
-        read.was_away = False
         # The first may be out still, and jobs of one origin wait for each other.
-        origin = read.origin if number == 1 else read.origin._replace(connection=-id(read) - number)
+        origin = read.origin._replace(connection=-id(read) - read.jobs) if read.jobs else read.origin
+        read.jobs += 1
+        read.out += 1
+        read.was_away = False
         read.submit(
-            seconds,
-            lambda value: self._end(read, partial(read.done, value)),
-            partial(self._refused, read, number),
-            origin,
+            seconds, lambda value: self._end(read, partial(read.done, value)), partial(self._refused, read), origin
         )
 
-    def _refused(self, read: LongRead, number: int, error: CallError) -> None:
-        read.jobs.discard(number)
-        if read.is_answered:
+    def _refused(self, read: LongRead, error: CallError) -> None:
+        read.out -= 1
+        if read not in self._open:
             return
         if error.error_code == StoreUnavailable.error_code:
             self._loop.call_later(_RETRY_SECONDS, partial(self._submit, read))
-        elif error.error_code != JobTimeout.error_code:
-            self._end(read, partial(read.failed, error))
+        elif error.error_code == JobTimeout.error_code and read.was_ever_away:
+            self._end(read, partial(read.failed, unavailable()))
         else:
-            was_away = read.was_away or read.last_job > 1
-            self._end(read, partial(read.failed, unavailable() if was_away else error))
+            self._end(read, partial(read.failed, error))
 
     def _end(self, read: LongRead, answer: Callable[[], None]) -> None:
-        if not read.is_answered:
-            read.is_answered = True
-            self._open.discard(read)
+        if read in self._open:
+            self._open.remove(read)
             answer()

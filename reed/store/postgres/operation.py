@@ -115,17 +115,14 @@ class WriteContext:
     origins: Turns = field(default_factory=Turns)
     snippets: Turns = field(default_factory=Turns)
 
-    def is_overtaken(self, origin: Origin, number: int) -> bool:
-        """Whether a write of this origin was begun after that one, which is in a batch."""
-        return self.origins.is_taken(origin) or self.pending.has_later(origin, number)
-
 
 class Operation:
     """`attempt` checks and then calls `write` or `finish`; it raises or calls `refuse` if it may not be written."""
 
     def __init__(self, context: WriteContext, origin: Origin, failed: Failed, attempt: Attempt) -> None:
         self.is_fresh = False  # memory is not to be trusted in this attempt
-        self.is_overtaken = False  # it had no effect, and later writes of its origin may have had theirs
+        self.revision = b""  # of the type that this attempt is checked against, if a change of it explains a refusal
+        self._overtaken: bytes | None = None  # `revision` in the last attempt that was overtaken
         self._context = context
         self._pending = context.pending
         self._origin = origin
@@ -135,20 +132,31 @@ class Operation:
         self._retries = MAX_RETRIES
         self._held = ""  # the snippet whose turn it is
         self._is_in_order = False  # the origin's later writes wait
-        self.until = 0.0  # its reads and its write wait no longer for the database, in all
+        self.until = 0.0  # the deadline of its reads and its write
 
-    def begin(self, *, is_fresh: bool = False) -> None:
-        """`is_fresh`: memory has been wrong already."""
+    def begin(self) -> None:
+        self._begin(lambda: self.guard(lambda: self._attempt(self)))
 
+    def begin_again(self, number: int, revision: bytes) -> None:
+        """After this write was put into a batch without an operation, and had no effect: memory was wrong. `number` is
+        what `Pending` gave it then."""
+        self.revision = revision
+        self._note_overtaken(number)
+        self._pending.end(self._origin, number)
+        self._begin(self._start_again)
+
+    def _begin(self, start: Callable[[], None]) -> None:
         def started() -> None:
             self._is_in_order = True
             self._restart_clock()
-            if is_fresh:
-                self._start_again()
-            else:
-                self.guard(lambda: self._attempt(self))
+            start()
 
         self._context.origins.take(self._origin, started)
+
+    @property
+    def is_overtaken(self) -> bool:
+        """An attempt with the same revision had no effect, and later writes of its origin may have had theirs."""
+        return self._overtaken == self.revision
 
     @property
     def job_origin(self) -> Origin:
@@ -222,8 +230,12 @@ class Operation:
             self._start_again()
 
     def _refused(self, number: int) -> None:
-        self.is_overtaken = self.is_overtaken or self._context.is_overtaken(self._origin, number)
+        self._note_overtaken(number)
         self.again()
+
+    def _note_overtaken(self, number: int) -> None:
+        if self._context.origins.is_taken(self._origin) or self._pending.has_later(self._origin, number):
+            self._overtaken = self.revision
 
     def again(self) -> None:
         """Another core was first."""

@@ -173,8 +173,8 @@ class Parts:
     def _connections(self) -> tuple[Connection, ...]:
         return self._write_connection, self._read_connection, self._follow_connection
 
-    def _operation(self, origin: Origin, failed: Failed, attempt: Attempt, *, is_fresh: bool = False) -> None:
-        Operation(self._write_context, origin, failed, attempt).begin(is_fresh=is_fresh)
+    def _operation(self, origin: Origin, failed: Failed, attempt: Attempt) -> None:
+        Operation(self._write_context, origin, failed, attempt).begin()
 
     def _refresh_types(self, then: Callable[[], None], failed: Failed, until: float | None = None) -> None:
         raise NotImplementedError

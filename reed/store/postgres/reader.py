@@ -14,7 +14,7 @@ from reed.store.postgres.connection import Connection, Failure, Lost, Results, S
 from reed.store.postgres.values import Params, Rows
 from reed.store.workers import run
 
-WAIT_SECONDS = 10.0  # for the database, in all: of an operation also for its later reads, and its write
+WAIT_SECONDS = 10.0  # that an operation waits for the database, in all: for its reads and its write
 
 
 @dataclass(slots=True, eq=False)
@@ -84,5 +84,5 @@ class Reader:
             read.failed(unavailable())
 
 
-def unavailable() -> CallError:
-    return StoreUnavailable(f"the database could not be reached within {WAIT_SECONDS:g} s", hint="retry")
+def unavailable(outcome: str = "") -> CallError:
+    return StoreUnavailable(f"the database could not be reached within {WAIT_SECONDS:g} s{outcome}", hint="retry")

@@ -13,15 +13,13 @@ from reed.store.base import RecordPage
 from reed.store.excerpt import Excerpts
 from reed.store.field_values import key_of, satisfies, text_of_key
 from reed.store.postgres.session import Session, row_of, session
-from reed.store.postgres.statements import COLUMNS
+from reed.store.postgres.statements import COLUMNS, FIRST_ID
 from reed.store.postgres.vectors import LABELS, query, weights_of
 from reed.store.query import Term
 from reed.store.search_text import texts_by_column
 from reed.store.snippets import PAGE_BYTES, UNREAD, collect_page
 from reed.store.tree_text import Node, TreeText
 from reed.store.types import columns_of, compile_type
-
-FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 _LISTED = f"SELECT {COLUMNS.replace('content', f'CASE WHEN size <= {PAGE_BYTES} THEN content END')} FROM snippets"
 _CONTENT = "SELECT content FROM snippets WHERE id = %s::uuid"

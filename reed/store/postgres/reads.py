@@ -12,7 +12,7 @@ from reed.store.ids import UUID_LENGTH, id_range, sequence_of
 from reed.store.postgres.long_reads import LongRead
 from reed.store.postgres.parts import Parts
 from reed.store.postgres.reader import WAIT_SECONDS
-from reed.store.postgres.reading import FIRST_ID
+from reed.store.postgres.statements import FIRST_ID
 from reed.store.postgres.values import Rows, array_of, column, number, params, record_of, text
 from reed.store.query import hit_limit, parse
 from reed.store.snippets import (

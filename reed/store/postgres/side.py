@@ -10,8 +10,10 @@ import psycopg
 
 from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet, waiting_events
+from reed.store.postgres.log_statements import CORE_SEEN
 from reed.store.postgres.session import connect, place_of
-from reed.store.postgres.status import CORE_SEEN, WAITING, counts
+from reed.store.postgres.statements import FIRST_ID, INDEX_AGAIN
+from reed.store.postgres.status import WAITING, counts
 from reed.store.postgres.tables import migrate
 from reed.store.postgres.writer import MAX_LINES
 from reed.store.setting import StoreSetting
@@ -20,7 +22,6 @@ from reed.store.types import compile_type
 COPY_LOCK = 0x72656564  # key of the advisory lock that a copy holds
 COPIER = "00000000-0000-7000-8000-000000000001"  # as whom a copy writes in the log
 
-_LOWEST = "00000000-0000-0000-0000-000000000000"
 _LAST_K = (1 << 31) - 1
 
 # ORDER BY names the table's columns: the texts of this name would be sorted otherwise, and not by the index.
@@ -46,10 +47,7 @@ _PUT = (
 )
 _FREE_VALUE = "DELETE FROM fields WHERE type = %s AND field = %s AND value = %s AND is_unique"
 _PUT_ENTRY = "INSERT INTO fields VALUES (%s, %s, %s, %s, %s)"
-_UNINDEXED = (
-    "INSERT INTO unindexed (id) SELECT unnest(%s::uuid[])"
-    " ON CONFLICT (id) DO UPDATE SET at = excluded.at, claimed = '-infinity', attempts = 0"
-)
+_UNINDEXED = f"INSERT INTO unindexed (id) SELECT unnest(%s::uuid[]) {INDEX_AGAIN}"
 _PUT_BONDS = "INSERT INTO bonds SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::uuid[], %s::uuid[])"
 # Each line is a transaction of its own.
 _PUT_BATCHES = "INSERT INTO batches (seq, core, n) SELECT n, %s, n FROM unnest(%s::bigint[]) AS n"
@@ -103,7 +101,7 @@ class PostgresSide:
             }
 
     def snippets(self, after: str) -> list[Snippet]:
-        after = after or _LOWEST
+        after = after or FIRST_ID
         with self._errors():
             sizes = [size for (size,) in self._connection.execute(_SIZES, (after, PAGE_ROWS))]
             rows = self._connection.execute(_SNIPPETS, (after, _within(sizes, PAGE_BYTES))).fetchall()
@@ -119,7 +117,7 @@ class PostgresSide:
         return {name: compile_type(name, text, without_schema=True).fields for name, text in self.types().items()}
 
     def bonds(self, after: tuple[str, str]) -> list[Bond]:
-        ends = [end or _LOWEST for end in after]
+        ends = [end or FIRST_ID for end in after]
         with self._errors():
             return [Bond(*row) for row in self._connection.execute(_BONDS, (*ends, PAGE_ROWS))]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from reed.errors import CallError
 from reed.store.base import Done, Failed, Preview
@@ -27,30 +26,14 @@ class SnippetWrites(Checks):
             identifiers.check("semantic name", name)
         is_next = not self._write_context.origins.is_taken(origin)
         if not (is_next and self._create_at_once(type_name, name, content, done, failed, origin)):
-            self._create(type_name, name, content, done, failed, origin)
+            self._creation(type_name, name, content, done, failed, origin).begin()
 
-    def _create(
-        self,
-        type_name: str,
-        name: str,
-        content: bytes,
-        done: Done[str],
-        failed: Failed,
-        origin: Origin,
-        *,
-        is_fresh: bool = False,
-        is_overtaken: bool = False,
-        tried: bytes = b"",
-    ) -> None:
-        """`tried`: the revision of its type in an attempt that had no effect."""
-
+    def _creation(
+        self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin
+    ) -> Operation:
         def attempt(operation: Operation) -> None:
-            nonlocal tried
             type_ = self._types.catalog.require(type_name)
-            revision = self._types.revision(type_name)
-            # If its type was changed, that may be why it had no effect.
-            operation.is_overtaken = (operation.is_overtaken or is_overtaken) and revision == tried
-            tried = revision
+            operation.revision = self._types.revision(type_name)
 
             def write(checked: Content) -> None:
                 record = self._new_record(type_name, name, checked.text)
@@ -87,7 +70,7 @@ class SnippetWrites(Checks):
                 operation.job_origin,
             )
 
-        self._operation(origin, failed, attempt, is_fresh=is_fresh)
+        return Operation(self._write_context, origin, failed, attempt)
 
     def _create_at_once(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin
@@ -109,10 +92,8 @@ class SnippetWrites(Checks):
             self._pending.end(ALL, of_all)
 
         def refused() -> None:
-            is_overtaken = self._write_context.is_overtaken(origin, number)
-            self._pending.end(origin, number)
-            again = partial(self._create, is_fresh=True, is_overtaken=is_overtaken, tried=revision)
-            again(type_name, name, content, done, failed, origin)
+            operation = self._creation(type_name, name, content, done, failed, origin)
+            operation.begin_again(number, revision)
             self._pending.end(ALL, of_all)
 
         def fail(error: CallError) -> None:

@@ -1,4 +1,5 @@
-"""The SQL of the loop's connections. Nothing here fails in normal use: a conflict gives no row (internals/postgres.md).
+"""The SQL of the connections that write and read; that of the loop's third is in `log_statements`. Nothing here fails
+in normal use: a conflict gives no row (internals/postgres.md).
 
 Each write begins with $1 core, $2 n, $3 k: its batch, and its place there. It adds the line (core, n, k) to `changes`
 in the same statement that changes something, so the line says whether the write took effect: statements of the same
@@ -215,6 +216,7 @@ WRITES = {
 }
 
 COLUMNS = "id::text, type, name, version, created_at, updated_at, content"
+FIRST_ID = "00000000-0000-0000-0000-000000000000"  # below that of every snippet
 
 
 def _page(condition: str) -> str:

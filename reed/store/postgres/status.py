@@ -8,11 +8,10 @@ import psycopg
 
 from reed.errors import StoreFailed
 from reed.store.copying import Counts
+from reed.store.postgres.log_statements import CORE_SEEN
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.tables import VERSION, versions
 from reed.store.setting import StoreSetting
-
-CORE_SEEN = "10 s"  # a running core writes into its row of `cores` more often
 
 # Waiting for a subscriber: the lines of the log behind its last one, of its kinds, that it has not made itself.
 WAITING = (

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from typing import NamedTuple
 
-from reed.errors import CallError, OutcomeUnknown, StoreUnavailable
+from reed.errors import CallError, OutcomeUnknown
 from reed.store.base import Failed
 from reed.store.context import StoreLoop
 from reed.store.postgres.connection import Connection, Failure, Lost, Results, ServerError, Statement
-from reed.store.postgres.reader import WAIT_SECONDS
+from reed.store.postgres.reader import WAIT_SECONDS, unavailable
 from reed.store.postgres.statements import TOGETHER, together
 from reed.store.postgres.values import Params, column, ignore, number, params
 
@@ -145,7 +145,7 @@ class Writer:
                 queue.clear()
                 queue.extend(left)
             for write in late:
-                _call(self._bug, write.failed, _unavailable())
+                _call(self._bug, write.failed, unavailable("; nothing was written"))
 
     def _give_up_doubt(self, batch: _Batch, why: str = "the database does not answer") -> None:
         """Its outcome is still asked for, since the batch must not be committed later, but nobody waits for that."""
@@ -173,28 +173,22 @@ class Writer:
         self._connection.send(statements, self._committed, self._failed)
 
     def _statements(self, batch: _Batch) -> list[Statement]:
-        """Creates that follow each other become one statement: that takes a third of the server's time."""
+        """Those of all its writes; notes in `batch.results` where the result of each will be."""
         statements: list[Statement] = []
-        writes, core_n, k = batch.writes, params(self._core, batch.n), 0
-        while k < len(writes):
-            name = _name_together(writes[k])
-            most = k + TOGETHER[0]
-            end = k + 1
-            while name and end < min(most, len(writes)) and _name_together(writes[end]) == name:
-                end += 1
-            count = next((count for count in TOGETHER if count <= end - k), 0) if name else 0
-            if count:
-                rows = ((*params(number), *writes[number].steps[0].params) for number in range(k, k + count))
+        core_n, k = params(self._core, batch.n), 0
+        for name, count in _shares(batch.writes):
+            if count > 1:
+                rows = ((*params(at), *batch.writes[at].steps[0].params) for at in range(k, k + count))
                 batch.results += [(len(statements), True)] * count
                 statements.append(Statement(together(name, count), (*core_n, *chain.from_iterable(rows))))
-                k += count
-                continue
-            batch.results.append((len(statements) + writes[k].decides, False))
-            mark = *core_n, *params(k)
-            statements += [
-                Statement(name, (*mark, *given) if is_marked else given) for name, given, is_marked in writes[k].steps
-            ]
-            k += 1
+            else:
+                write, mark = batch.writes[k], (*core_n, *params(k))
+                batch.results.append((len(statements) + write.decides, False))
+                statements += [
+                    Statement(step.name, (*mark, *step.params) if step.is_marked else step.params)
+                    for step in write.steps
+                ]
+            k += count
         return statements
 
     def _next_writes(self) -> list[Write]:
@@ -292,6 +286,16 @@ class Writer:
         self._on_due()
 
 
+def _shares(writes: Sequence[Write]) -> Iterator[tuple[str, int]]:
+    """Creates that follow each other share statements, which takes a third of the server's time: the name of each
+    statement, and how many writes share it. A write with statements of its own counts as one."""
+    for name, group in groupby(writes, _name_together):
+        left = sum(1 for _ in group)
+        for count in (*TOGETHER, 1) if name else (1,):
+            yield from [(name, count)] * (left // count)
+            left %= count
+
+
 def _name_together(write: Write) -> str:
     """The statement that it may share with others; "" if it has its own."""
     name = write.steps[0].name
@@ -304,12 +308,6 @@ def _call(bug: Callable[[BaseException], None], callback: Callable[..., None], *
         callback(*arguments)
     except Exception as error:  # noqa: BLE001
         bug(error)
-
-
-def _unavailable() -> CallError:
-    return StoreUnavailable(
-        f"the database could not be reached within {WAIT_SECONDS:g} s; nothing was written", hint="retry"
-    )
 
 
 def _unknown() -> CallError:
