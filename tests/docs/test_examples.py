@@ -105,7 +105,7 @@ def test_the_plugin_of_the_guide_to_lua_plugins(site) -> None:
 
 def test_a_plugin_is_shared(site) -> None:
     guide = (DOCS / "guide/lua-plugin.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Share it")[2].partition("\n## ")[0], re.MULTILINE)
+    commands = re.findall(r"^ {4}(reed .*)$", guide.partition("## Sharing")[2].partition("\n## ")[0], re.MULTILINE)
     site.run("reed", "init")
     write_plugin(site, "word-count", "guide/lua-plugin.md")
     site.run("reed", "plugin", "add", "word-count", "--yes")
