@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from reed.lua.host import Host
@@ -23,6 +24,7 @@ from reed.zygote.prefault import DryRun, learn
 from reed.zygote.spawn import Spawn, name_process
 
 _AFTER_FAILURE = 0.1  # seconds
+_OOM_SCORE = b"500"  # of 1,000: when memory is short, the kernel kills plugins and workers before the core
 _HEAD_START = 0.01  # for a plugin before the next spare is made, unless another request arrives
 
 
@@ -30,6 +32,7 @@ def main() -> None:
     name_process("reed:zygote")
     for number in (signal.SIGINT, signal.SIGCHLD):  # the parent may ignore them
         signal.signal(number, signal.SIG_DFL)
+    Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)  # inherited by what is forked here
     os.umask(0o077)
     os.chdir("/")
     gc.disable()
