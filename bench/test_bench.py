@@ -37,7 +37,7 @@ def test_the_table_names_a_work_once_and_every_peer_that_is_missing():
 
 
 def test_a_group_that_fails_is_named_and_the_others_are_measured(monkeypatch, capsys):
-    def measure(name, rounds, part):
+    def measure(name, _rounds, _part):
         if name == "create":
             raise FileNotFoundError("/proc/7/smaps_rollup")
         return [Line(name, 10.0, "us", "C", 5.0)]
