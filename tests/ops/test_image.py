@@ -233,7 +233,8 @@ def test_the_kernel_kills_a_plugin_that_leaks_and_not_the_core(container: Contai
     wait_until_ready(container)
     folder = tmp_path / "plugins/leaky"
     folder.mkdir()
-    (folder / "plugin.yaml").write_text("name: leaky\nversion: 1.0.0\nlimits: {memory: 512MB}\nactions: {leak: {command_id: 1, timeout: 60s}}\n")
+    manifest = "name: leaky\nversion: 1.0.0\nlimits: {memory: 512MB}\nactions: {leak: {command_id: 1, timeout: 60s}}\n"
+    (folder / "plugin.yaml").write_text(manifest)
     (folder / "main.lua").write_text(LEAKS)
     with (tmp_path / "plugin-registry.csv").open("a") as rows:
         rows.write("leaky,lua,/tmp/reed-cms/plugins/leaky.sock,1.0.0,,admin,false,leaks\n")
