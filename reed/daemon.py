@@ -33,7 +33,7 @@ from reed.core.quotas import Quotas
 from reed.core.response_cache import ResponseCache
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
-from reed.core.signals import announce_fifos, signal_plugins
+from reed.core.signals import SignalSender, announce_fifos
 from reed.core.stats import Stats
 from reed.counters import CommandCounters
 from reed.errors import PermissionDenied, ReedError, Restarting
@@ -211,6 +211,7 @@ class Daemon:
         stack.callback(self._mesh.close)
         self._callbacks = PluginCallbacks(context, self._hooks, self._mesh)
         self.supervisor = context.supervisor = Supervisor(self.loop, self.config, self._launcher, self._callbacks, log)
+        self._signals = SignalSender(self.loop, self.supervisor, context.endpoints)
         people = People(self.config.groups, os.geteuid())
         self._identity = Identity(people, self.supervisor.owner_of, self._callbacks.caller_of, log)
         monitor = context.monitor = Monitor(context, self._folder.monitor_socket, self._identity.caller_of)
@@ -234,6 +235,7 @@ class Daemon:
                 self._system_stats,
                 self._reload_registry,
                 self._checks,
+                self._signals,
             ),
         }
 
@@ -252,9 +254,10 @@ class Daemon:
         """Handle PLUGIN_SIGNAL, which gets no response."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
-        message = SignalMessage.unpack(frame.payload)
         broadcast = bool(frame.flags & Flag.BROADCAST)
-        signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
+        self._signals.send(
+            SignalMessage.unpack(frame.payload), lambda: None, connection.log_failure, broadcast=broadcast
+        )
 
     def _registry_digests(self) -> dict[str, str]:
         """What is the same on every machine of a row, to compare cores that share a store."""
