@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reed.errors import NotFound, ReedError
-from reed.lua.files import Folder, read_source
-from reed.lua.launch_spec import CPU, MEMORY
-from reed.lua.sandbox import JobOutcome, LuaSandbox, Service
+from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.files import Folder, read_source
+from reed.plugin_host.launch_spec import CPU, MEMORY
+from reed.plugin_host.runtime import JobOutcome, Service
 from reed.wire import strict_json
 
 

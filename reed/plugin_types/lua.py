@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from reed.errors import NotFound
-from reed.lua.launch_spec import MEMORY
+from reed.plugin_host.launch_spec import MEMORY
 from reed.plugin_types.plugin_type import NAME, PluginType, Project, StatedVersion
 from reed.sandbox.rules import Profile
 

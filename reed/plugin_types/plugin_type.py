@@ -49,7 +49,7 @@ class PluginType(NamedTuple):
     entry_points: tuple[str, ...]  # the first that exists, unless plugin.yaml has an `entry`
     suffix: str  # by which an `entry` of plugin.yaml is recognised
     missing_entry: str  # hint when there is no code
-    command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.lua.host)
+    command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.plugin_host.host)
     profile: Profile
     watches_subfolders: bool  # for changed code
     memory: int | None  # bytes, unless plugin.yaml or reed.yaml sets a limit
