@@ -50,7 +50,8 @@ ARROWS = {
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
     "plugin_host": "errors wire",
-    "lua": "errors wire plugin_host",
+    "fake_core": "errors wire store",
+    "lua": "errors wire plugin_host fake_core",
     "zygote": "errors system_calls runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters",

@@ -1,4 +1,4 @@
-"""`reed plugin scaffold` and `reed plugin test`."""
+"""`reed plugin scaffold`, `reed plugin test` and `reed plugin dev`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from reed.cli.output import Output, short_path
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand, UsageError, suggest
 
 if TYPE_CHECKING:
-    from reed.cli.plugin_test import Check
     from reed.config import Config
 
 
@@ -89,39 +88,29 @@ def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
 
 def test(args: Args, output: Output) -> int:
     import tempfile
-    import time
     from contextlib import closing
     from pathlib import Path
 
     from reed.cli.options import config
-    from reed.cli.plugin_test import FAILED, OK, SKIPPED, PluginTest
+    from reed.cli.plugin_test import PluginTest
+    from reed.cli.check_report import CheckReport
 
-    since = time.monotonic()
-    checks: list[Check] = []
+    report = CheckReport(output)
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
         run = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
         with closing(run.checks()) as found:  # before its folder is removed
             for check in found:
-                checks.append(check)
-                _print_check(check, output)
-    counts = {result: sum(check.result == result for check in checks) for result in (OK, FAILED, SKIPPED)}
-    passed = not counts[FAILED]
-    if output.as_json:
-        about = {"plugin": run.name, "version": run.version, "type": run.kind, "passed": passed}
-        output.json({**about, **counts, "checks": [check._asdict() for check in checks]})
-    summary = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
-    output.info(f"\n{run.name}: {summary}, in {time.monotonic() - since:.1f} s")
-    return 0 if passed else 1
+                report.add(check)
+    return report.end({"plugin": run.name, "version": run.version, "type": run.kind})
 
 
-def _print_check(check: Check, output: Output) -> None:
-    if output.as_json:
-        return
-    if output.is_terminal:
-        output.result(check.result, f"{check.name:20} " + check.detail.replace("\n", f"\n{'':21}"))
-    else:
-        output.rows([[check.result, check.name, check.detail]])
-    output.stream.flush()
+def dev(args: Args, output: Output) -> int:
+    from pathlib import Path
+
+    from reed.cli.options import config
+    from reed.cli.plugin_dev import develop
+
+    return develop(Path(args.arg("FOLDER")), config(args), output, once=args.has("--once"))
 
 
 _SITE = (CONFIG, REGISTRY, PLUGIN_DIR)

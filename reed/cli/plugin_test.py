@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 from reed.cli import fixtures
 from reed.cli.fifo_check import PEER, FifoCheck
 from reed.cli.output_check import difference
+from reed.cli.project import project
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
 from reed.figures import plural
 from reed.plugin_types import TYPES
-from reed.plugin_types.plugin_type import PluginType, Project
+from reed.plugin_types.plugin_type import CaseResult, PluginType, Project
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.manifest import Action
 from reed.supervision.registry_csv import STANDARD_FOLDER, Row
@@ -57,6 +58,7 @@ class Check(NamedTuple):
     name: str
     result: str  # OK, FAILED or SKIPPED
     detail: str
+    cases: tuple[CaseResult, ...] = ()  # of a file of the plugin's own tests
 
 
 class _Abort(Exception):
@@ -291,10 +293,8 @@ class PluginTest:
         return TYPES[self.kind]
 
     def _project(self) -> Project:
-        found = self._manifest
-        settings = {**found.settings, **self._site.plugin(self.name).settings}
-        actions = {action.name: action.command_id for action in found.actions.values()}
-        return Project(self._folder, self.name, settings, actions, found.entry, found.lua, self._say)
+        row = getattr(self, "_row", None)
+        return project(self._folder, self._manifest, self._site, self._say, row and row.required_permissions)
 
 
 def _rejected(name: str, action: Action, status: int, text: str) -> Check:

@@ -8,12 +8,12 @@ Every service takes and returns bytes, as LuaSandbox passes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from reed.errors import CallError
 from reed.fake_core import FakeCore
 from reed.lua.sandbox import Service
-from reed.lua.services import CoreServices
+from reed.plugin_host.services import CoreServices
 from reed.wire import strict_json
 from reed.wire.registry import RegistryDefine
 
@@ -21,28 +21,21 @@ _load, _dump = strict_json.loads, strict_json.dumps
 
 
 def services(core: FakeCore) -> dict[bytes, Service]:
-    own: list[Callable[..., bytes | None]] = [
-        test_sent,
-        test_add,
-        test_define,
-        test_get,
-        test_answer,
-        test_answer_error,
-        test_fail,
-        test_event,
-    ]
     return {
         **CoreServices(core.request).table(),
         b"log": lambda level, text: core.add_log(level.decode(), text.decode("utf-8", "replace")),
         b"signal": lambda arguments: core.signal(*_load(arguments)),
-        b"message": lambda arguments, payload: _send(core, arguments, payload),
-        b"message.request": lambda arguments, payload: _ask(core, arguments, payload),
-        **{each.__name__.replace("_", ".", 1).encode(): _bound(each, core) for each in own},
+        b"message": partial(_send, core),
+        b"message.request": partial(_ask, core),
+        b"test.sent": partial(_sent, core),
+        b"test.add": partial(_add, core),
+        b"test.define": partial(_define, core),
+        b"test.get": partial(_get, core),
+        b"test.answer": partial(_answer, core),
+        b"test.answer_error": partial(_answer_error, core),
+        b"test.fail": lambda arguments: core.fail(*_load(arguments)),
+        b"test.event": partial(_event, core),
     }
-
-
-def _bound(function: Callable[..., bytes | None], core: FakeCore) -> Service:
-    return lambda *arguments: function(core, *arguments)
 
 
 def _send(core: FakeCore, arguments: bytes, payload: bytes) -> bytes:
@@ -56,35 +49,31 @@ def _ask(core: FakeCore, arguments: bytes, payload: bytes) -> bytes | None:
     return None if answer is None else _dump(answer)
 
 
-def test_sent(core: FakeCore, name: bytes) -> bytes:
+def _sent(core: FakeCore, name: bytes) -> bytes:
     return _dump(getattr(core, name.decode()))
 
 
-def test_add(core: FakeCore, arguments: bytes, content: bytes) -> bytes:
+def _add(core: FakeCore, arguments: bytes, content: bytes) -> bytes:
     return _dump(core.add(*_load(arguments), content))
 
 
-def test_define(core: FakeCore, arguments: bytes, definition: bytes) -> None:
+def _define(core: FakeCore, arguments: bytes, definition: bytes) -> None:
     core.content.registry_define(RegistryDefine(*_load(arguments), definition))
 
 
-def test_get(core: FakeCore, arguments: bytes) -> bytes | None:
+def _get(core: FakeCore, arguments: bytes) -> bytes | None:
     record = core.get(*_load(arguments))
     return record.as_json() if record else None
 
 
-def test_answer(core: FakeCore, arguments: bytes, value: bytes) -> None:
+def _answer(core: FakeCore, arguments: bytes, value: bytes) -> None:
     core.answer(*_load(arguments), _load(value))
 
 
-def test_answer_error(core: FakeCore, arguments: bytes) -> None:
+def _answer_error(core: FakeCore, arguments: bytes) -> None:
     target, message_type, status, message = _load(arguments)
     core.answer(target, message_type, CallError(message, status=status))
 
 
-def test_fail(core: FakeCore, arguments: bytes) -> None:
-    core.fail(*_load(arguments))
-
-
-def test_event(core: FakeCore, arguments: bytes, fields: bytes) -> bytes:
+def _event(core: FakeCore, arguments: bytes, fields: bytes) -> bytes:
     return _dump(core.event(*_load(arguments), strict_json.load_object(fields)))
