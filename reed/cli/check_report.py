@@ -15,6 +15,7 @@ from typing import Any
 
 from reed.cli.output import Output, is_coloured, paint
 from reed.cli.plugin_test import FAILED, OK, SKIPPED, Check
+from reed.figures import plural
 from reed.plugin_types.plugin_type import CaseResult
 from reed.text import safe_lines
 
@@ -56,14 +57,13 @@ class CheckReport:
 
     def _summary(self, plugin: str, counts: Mapping[str, int]) -> str:
         cases = [case for check in self._checks for case in check.cases]
-        parts = [f"{count} {result}" for result, count in counts.items() if count]
+        parts = [", ".join(f"{count} {result}" for result, count in counts.items() if count)]
         if cases:
             failed = sum(bool(case.failure) for case in cases)
-            parts.append(f"{len(cases)} tests, " + (f"{failed} failed" if failed else "all passed"))
+            parts.append(f"{plural(len(cases), 'test')}, " + (f"{failed} failed" if failed else "all passed"))
         verdict = self._paint("passed", OK) if self.passed else self._paint("FAILED", FAILED)
-        return f"{plugin} {verdict}: {'; '.join([', '.join(parts[:-1]), parts[-1]] if cases else [', '.join(parts)])}" + (
-            f", in {time.monotonic() - self._since:.1f} s"
-        )
+        took = time.monotonic() - self._since
+        return f"{plugin} {verdict}: {'; '.join(parts)}; {took:.1f} s"
 
     def _show(self, check: Check) -> None:
         if not check.cases:

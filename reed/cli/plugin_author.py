@@ -91,9 +91,9 @@ def test(args: Args, output: Output) -> int:
     from contextlib import closing
     from pathlib import Path
 
+    from reed.cli.check_report import CheckReport
     from reed.cli.options import config
     from reed.cli.plugin_test import PluginTest
-    from reed.cli.check_report import CheckReport
 
     report = CheckReport(output)
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
@@ -142,11 +142,27 @@ Existing files are never overwritten. A Rust plugin is built by `cargo build --r
         """
 The plugin runs with its row of plugin-registry.csv; without one, with the permissions that plugin.yaml asks for, or
 read permissions. The checks are manifest, row, version, build, code, registration, health, every action, signals,
-messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test. The exit code is 1 if a check failed.
+messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test, with a line for each test. What a
+plugin logs is shown only for a test that failed. The exit code is 1 if a check failed.
 
 An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in
 tests/content.jsonl (written by `reed export`), the name of a page to be created, or the content of one. The answer must
 have the fields of `output`, with values of the same kinds: a number for a number, anything for null, and in an array
 every element like the first one.""",
+    ),
+    "plugin dev": Subcommand(
+        dev,
+        "FOLDER",
+        "Reload a plugin and run its tests whenever one of its files changes, until Ctrl-C",
+        (
+            Option("--once", help="end after the first round; the exit code is 1 if it failed"),
+            *_SITE,
+        ),
+        """
+The plugin runs in the core of the site, if that is running and has the plugin; otherwise in a private core, which ends
+with the command. A native plugin with a Cargo.toml is built first. Errors are shown, and the next change is awaited.
+While it waits, the command shows what the plugin logs.
+
+  reed plugin dev plugins/word-count""",
     ),
 }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from reed.cli import fixtures
 from reed.cli.fifo_check import PEER, FifoCheck
 from reed.cli.output_check import difference
-from reed.cli.project import project
+from reed.cli.project import DEFAULT_PERMISSIONS, load_manifest, project
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
@@ -36,7 +36,6 @@ from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
-_DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # without a row or a request
 _PEER_ROW = Row(  # the sender of the FIFO check
     plugin_name=PEER,
     plugin_type="native",
@@ -116,18 +115,16 @@ class PluginTest:
     def _check_manifest(self) -> Check:
         with _required("manifest"):
             self._folder = discovery.find(self.name, self._site.plugin_dirs)
-            self._manifest = manifest.load(self._folder)
-            path = self._folder / manifest.FILE_NAME
-            if self._manifest.name != self.name:
-                raise ManifestError(str(path), f"the name is {self._manifest.name!r}, but the folder is {self.name!r}")
+            self._manifest = load_manifest(self._folder)
         self.version = self._manifest.version
+        path = self._folder / manifest.FILE_NAME
         return Check("manifest", OK, f"{path}: {plural(len(self._manifest.actions), 'action')}")
 
     def _check_row(self) -> Check:
         registry, runtime_dir = self._site.registry, self._config.runtime_dir
         rows = registry_csv.load(registry, runtime_dir) if registry.exists() else []
         found = next((row for row in rows if row.plugin_name == self.name), None)
-        requested = self._manifest.permissions or _DEFAULT_PERMISSIONS
+        requested = self._manifest.permissions or DEFAULT_PERMISSIONS
         self._row = found or make_row(self._folder, self._manifest, requested)
         self.kind = self._row.plugin_type
         if found is None:

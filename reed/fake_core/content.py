@@ -264,7 +264,9 @@ class FakeContent:
         return Node(record.id, record.id, record.snippet_type, record.semantic_name, weight, path, has_children)
 
     def _children(self, parent: Node) -> Iterator[Node]:
-        bonds = sorted((bond for bond in self._bonds.values() if bond.parent == parent.key), key=lambda each: each.weight)
+        bonds = sorted(
+            (bond for bond in self._bonds.values() if bond.parent == parent.key), key=lambda each: each.weight
+        )
         return (self._node(self.records[bond.child], bond.weight, bond.path) for bond in bonds)
 
 

@@ -21,7 +21,7 @@ from reed.fake_core.content import FakeContent
 from reed.wire import identifiers, strict_json
 from reed.wire.codes import Command, Signal
 from reed.wire.commands import record_of
-from reed.wire.snippets import Record, SnippetCreate
+from reed.wire.snippets import Record, SnippetCreate, SnippetDelete, SnippetUpdate
 from reed.wire.structs import Bytes
 
 _COMMANDS = {command.name.lower().replace("_", ".", 1): command for command in Command}
@@ -54,6 +54,14 @@ class FakeCore:
     def add(self, kind: str, name: str, content: Bytes) -> str:
         """Create a snippet, which is no write of the plugin; its id."""
         return self.content.snippet_create(SnippetCreate(kind, name, content)).snippet_id
+
+    def update(self, ref: str, patch: Bytes) -> None:
+        """Change a snippet, as somebody else than the plugin would."""
+        self.content.snippet_update(SnippetUpdate(ref, 0, patch))
+
+    def delete(self, ref: str) -> None:
+        """Delete a snippet and its bonds, as somebody else than the plugin would."""
+        self.content.snippet_delete(SnippetDelete(ref, cascade=True))
 
     def get(self, ref: str) -> Record | None:
         return self.content.records.get(self.content.id_of(ref))

@@ -9,15 +9,16 @@ Every service takes and returns bytes, as LuaSandbox passes them.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from reed.errors import CallError
 from reed.fake_core import FakeCore
-from reed.lua.sandbox import Service
+from reed.plugin_host.runtime import Service
 from reed.plugin_host.services import CoreServices
 from reed.wire import strict_json
 from reed.wire.registry import RegistryDefine
 
-_load, _dump = strict_json.loads, strict_json.dumps
+_dump = strict_json.dumps
 
 
 def services(core: FakeCore) -> dict[bytes, Service]:
@@ -29,6 +30,8 @@ def services(core: FakeCore) -> dict[bytes, Service]:
         b"message.request": partial(_ask, core),
         b"test.sent": partial(_sent, core),
         b"test.add": partial(_add, core),
+        b"test.update": partial(_update, core),
+        b"test.delete": lambda arguments: core.delete(*_load(arguments)),
         b"test.define": partial(_define, core),
         b"test.get": partial(_get, core),
         b"test.answer": partial(_answer, core),
@@ -38,8 +41,15 @@ def services(core: FakeCore) -> dict[bytes, Service]:
     }
 
 
+def _load(arguments: bytes) -> list[Any]:
+    """The arguments of a Lua function, as the SDK encodes them."""
+    given: list[Any] = strict_json.loads(arguments)
+    return given
+
+
 def _send(core: FakeCore, arguments: bytes, payload: bytes) -> bytes:
-    core.send(*_load(arguments), payload)
+    target, message_type = _load(arguments)
+    core.send(target, message_type, payload)
     return b"true"
 
 
@@ -54,11 +64,18 @@ def _sent(core: FakeCore, name: bytes) -> bytes:
 
 
 def _add(core: FakeCore, arguments: bytes, content: bytes) -> bytes:
-    return _dump(core.add(*_load(arguments), content))
+    kind, name = _load(arguments)
+    return _dump(core.add(kind, name, content))
+
+
+def _update(core: FakeCore, arguments: bytes, patch: bytes) -> None:
+    (ref,) = _load(arguments)
+    core.update(ref, patch)
 
 
 def _define(core: FakeCore, arguments: bytes, definition: bytes) -> None:
-    core.content.registry_define(RegistryDefine(*_load(arguments), definition))
+    (name,) = _load(arguments)
+    core.content.registry_define(RegistryDefine(name, definition))
 
 
 def _get(core: FakeCore, arguments: bytes) -> bytes | None:
@@ -67,7 +84,8 @@ def _get(core: FakeCore, arguments: bytes) -> bytes | None:
 
 
 def _answer(core: FakeCore, arguments: bytes, value: bytes) -> None:
-    core.answer(*_load(arguments), _load(value))
+    target, message_type = _load(arguments)
+    core.answer(target, message_type, strict_json.loads(value))
 
 
 def _answer_error(core: FakeCore, arguments: bytes) -> None:
@@ -76,4 +94,5 @@ def _answer_error(core: FakeCore, arguments: bytes) -> None:
 
 
 def _event(core: FakeCore, arguments: bytes, fields: bytes) -> bytes:
-    return _dump(core.event(*_load(arguments), strict_json.load_object(fields)))
+    name, ref = _load(arguments)
+    return _dump(core.event(name, ref, strict_json.load_object(fields)))

@@ -25,9 +25,7 @@ def _tests(project: Project) -> Iterator[TestsResult]:
     from reed.lua.testing import PluginUnderTest, run
 
     folder, settings, actions = project.folder, project.settings, project.actions
-    plugin = PluginUnderTest(
-        folder, settings, actions, project.entry, project.lua, project.hooks, project.permissions
-    )
+    plugin = PluginUnderTest(folder, settings, actions, project.entry, project.lua, project.hooks, project.permissions)
     try:
         for file, found in groupby(run(plugin), lambda case: case.file):
             cases = tuple(CaseResult(case.title, case.failure, case.seconds, tuple(case.log)) for case in found)

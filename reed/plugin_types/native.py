@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reed.plugin_types.plugin_type import ENTRY, NAME, CaseResult, PluginType, Project, Result, StatedVersion, TestsResult
+from reed.plugin_types.plugin_type import (
+    ENTRY,
+    NAME,
+    CaseResult,
+    PluginType,
+    Project,
+    Result,
+    StatedVersion,
+    TestsResult,
+)
 from reed.sandbox.rules import Profile
 
 if TYPE_CHECKING:

@@ -121,12 +121,12 @@ end)
 
 it("sends events of its snippets", function()
   local id = core.add("page", "about", { title = "About" })
-  assert.same(core.writes, json.array())
-  reed.snippet.update("about", { title = "About us" })
+  core.update("about", { title = "About us" })
   local event = core.event("snippet.updated", "about")
   assert.same({ event.event, event.type, event.name, event.snippet_id, event.version },
     { "snippet.updated", "page", "about", id, 2 })
-  reed.snippet.delete("about")
+  core.delete("about")
+  assert.same(core.writes, json.array())
   assert.equal(core.event("snippet.deleted", "about").content.title, "About us")
   assert.equal(core.event("snippet.updated", "about", { lost = 3 }).lost, 3)
   assert.fails(function() core.event("snippet.created", "about") end,
@@ -134,10 +134,11 @@ it("sends events of its snippets", function()
 end)
 
 it("calls filters", function()
-  assert.same(core.filter("snippet.create", { type = "page", content = { title = "New" } }), { title = "New", slug = "new" })
+  local content = core.filter("snippet.create", { type = "page", content = { title = "New" } })
+  assert.same(content, { title = "New", slug = "new" })
   assert.same(core.filter("snippet.create", { content = { title = "as it is" } }), { title = "as it is" })
-  local content, reasons = core.filter("snippet.create", { content = { title = "" } })
-  assert.is_nil(content)
+  local refused, reasons = core.filter("snippet.create", { content = { title = "" } })
+  assert.is_nil(refused)
   assert.same(reasons, { "a page needs a title" })
 end)
 
@@ -154,7 +155,8 @@ it("checks content against types that the test defines", function()
 end)
 
 it("has bonds and search", function()
-  local parent, child = core.add("page", "parent", { title = "Parent" }), core.add("page", "child", { title = "A child" })
+  local parent = core.add("page", "parent", { title = "Parent" })
+  local child = core.add("page", "child", { title = "A child" })
   reed.schema.bond("parent", "child", 3, "hero")
   assert.equal(reed.schema.tree("parent").children[1].id, child)
   assert.equal(reed.schema.tree()[1].id, parent)
@@ -180,8 +182,11 @@ def plugin(folder: Path, tests: str, main: str = MAIN) -> Path:
 
 def run(folder: Path, permissions: frozenset[str] | None = None) -> list[testing.Case]:
     under_test = testing.PluginUnderTest(
-        folder, {"limit": 3}, ACTIONS if "publish" in (folder / "main.lua").read_text() else None,
-        hooks=HOOKS, permissions=permissions,
+        folder,
+        {"limit": 3},
+        ACTIONS if "publish" in (folder / "main.lua").read_text() else None,
+        hooks=HOOKS,
+        permissions=permissions,
     )
     return list(testing.run(under_test))
 
@@ -205,6 +210,8 @@ def test_a_command_needs_its_permission(tmp_path: Path) -> None:
 
 def test_files_are_in_a_folder_that_each_test_finds_empty(tmp_path: Path) -> None:
     main = 'require("reed").create_plugin { name = "demo" }.run()'
-    write = 'it("writes", function() assert.same(io.list("."), json.array()); io.open("a", "w"):write("x"):close() end)\n'
+    write = (
+        'it("writes", function() assert.same(io.list("."), json.array()); io.open("a", "w"):write("x"):close() end)\n'
+    )
     cases = run(plugin(tmp_path, write * 2, main), frozenset({"file_write"}))
     assert [case.failure for case in cases] == ["", ""]

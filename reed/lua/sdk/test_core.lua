@@ -107,6 +107,10 @@ function core.add(snippet_type, name, content)
   return decode(service("add", encode { snippet_type, name or "" }, json_text(content)))
 end
 
+function core.update(ref, patch) service("update", encode { ref }, json_text(patch)) end
+
+function core.delete(ref) service("delete", encode { ref }) end
+
 function core.define(type_name, definition) service("define", encode { type_name }, json_text(definition)) end
 
 --- nil if there is none
