@@ -43,7 +43,7 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
-    "plugin_types": "errors sandbox lua",
+    "plugin_types": "errors sandbox lua plugin_host",
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
@@ -51,8 +51,10 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "lua": "errors wire",
-    "zygote": "errors system_calls import_path runtime_paths wire supervision lua sandbox workers peer_log",
+    "plugin_host": "errors wire",
+    "fake_core": "errors wire store",
+    "lua": "errors wire plugin_host fake_core",
+    "zygote": "errors system_calls import_path runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
     "plugin_callbacks": "wire supervision core peers",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters core_thread plugin_callbacks",
@@ -69,7 +71,7 @@ ONLY_IN = {
     "selectors": {"loop"},
     "select": {
         "loop",
-        "lua",  # a plugin waits for its core and its FIFOs
+        "plugin_host",  # a plugin waits for its core and its FIFOs
         "zygote",  # for requests
         "core_process.py",  # for a core to serve or to exit
     },
