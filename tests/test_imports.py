@@ -77,7 +77,13 @@ ONLY_IN = {
     },
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
-    "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
+    "yaml": {
+        "document.py",
+        "cli/options.py",  # a definition that a person wrote as YAML
+        "cli/front_matter.py",
+    },
+    "markdown_it": {"cli"},
+    "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
     "starlette": {"web"},
