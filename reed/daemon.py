@@ -104,6 +104,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Stop the plugins, and let `run` return when they have exited."""
+        self._hooks.schedules.close()
         self._listener.stop_listening()
         self.supervisor.shutdown(lambda: self.store.when_idle(self.loop.stop))
 
@@ -112,6 +113,7 @@ class Daemon:
 
         Calls in flight have a short time to finish. Plugins keep running.
         """
+        self._hooks.schedules.close()
         error = Restarting("the core is restarting and did not process this request", hint="retry")
         self.handed_over = self._listener.hand_over(error)
         self._is_store_idle = False
@@ -230,7 +232,7 @@ class Daemon:
                 self.store,
                 self.supervisor,
                 self._context.endpoints,
-                self._hooks.events,
+                self._hooks,
                 self._system_stats,
                 self._reload_registry,
                 self._checks,
@@ -261,7 +263,8 @@ class Daemon:
         return {name: plugin.newest_row.shared for name, plugin in self.supervisor.plugins.items()}
 
     def _system_stats(self) -> dict[str, Any]:
-        return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts
+        stats = self._stats(len(self._listener.connections), self._listener.accepted)
+        return stats | {"schedules": self._hooks.schedules.stats()} | self.restarts
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def ended(callback: Callable[[Any], None], outcome: object) -> None:
@@ -331,6 +334,7 @@ class PluginCallbacks:
         self._mesh.set_sleeping(name, new is State.SLEEPING)
         self._endpoints[name].state_changed(new)
         self._hooks.events.state_changed(name)
+        self._hooks.schedules.state_changed(name)
         if new is State.STARTING:
             self._hooks.refresh_later()
 

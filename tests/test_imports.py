@@ -75,6 +75,7 @@ ONLY_IN = {
     "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "cronsim": {"supervision"},
     "starlette": {"web"},
     "uvicorn": {"web"},
     "jinja2": {"web"},
