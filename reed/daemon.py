@@ -35,6 +35,7 @@ from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
 from reed.core.signals import announce_fifos, signal_plugins
 from reed.core.stats import Stats
+from reed.core.watchers import Watchers
 from reed.counters import CommandCounters
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
@@ -176,6 +177,7 @@ class Daemon:
                 Deadline(timing.job_timeout, "timing.job_timeout"),
             ),
             max_events=self.config.limits.queued_events,
+            max_changes=self.config.limits.kept_changes,
             on_news=self._on_news,
             warn=self.log.error,
             registry=self._registry_digests,
@@ -216,6 +218,7 @@ class Daemon:
         monitor = context.monitor = Monitor(context, self._folder.monitor_socket, self._identity.caller_of)
         stack.callback(monitor.close)
         stack.callback(self._callbacks.close)
+        self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
         cache = ResponseCache(self.store)
         router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
@@ -225,7 +228,7 @@ class Daemon:
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handler]:
         return {
             **connections.handlers(self._identity, self._context.log),
-            **content.handlers(self.store, self._hooks.filters, cache),
+            **content.handlers(self.store, self._hooks.filters, cache, self._watchers),
             **plugins.handlers(
                 self.store,
                 self.supervisor,
@@ -265,10 +268,15 @@ class Daemon:
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def ended(callback: Callable[[Any], None], outcome: object) -> None:
+            self._watchers.refresh()
             self._callbacks.on_reloaded()  # also after a failure, because other plugins may have changed
             callback(outcome)
 
         self.supervisor.reload(partial(ended, done), partial(ended, failed), report=report)
+
+    def _commands_of(self, plugin: str) -> frozenset[int] | None:
+        endpoint = self._context.endpoints.get(plugin)
+        return None if endpoint is None else endpoint.caller.commands
 
     def _commit(self) -> None:
         self.store.commit()

@@ -6,6 +6,7 @@
     types         definitions, byte for byte
     stale         snippets changed or deleted since they were indexed, in this order
     reindex       one row: in another generation, snippets beyond `after` are indexed again
+    changes, epoch                          see `change_log`
     field_indexes, field_entries, outbox    see these modules
 
 One core locks it (flock). `user_version` counts the applied migrations. With WAL and synchronous=FULL a commit survives
@@ -90,7 +91,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO reindex VALUES (1, 0)",
     ),
     ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
+    (
+        "CREATE TABLE changes (last INTEGER PRIMARY KEY, lines TEXT NOT NULL)",
+        "CREATE TABLE epoch (epoch TEXT NOT NULL)",
+        "INSERT INTO epoch VALUES (lower(hex(randomblob(4))))",
+    ),
 )
+
+# Cursors of watchers no longer fit: the content was changed in a way that the log of changes does not tell.
+NEW_EPOCH = "UPDATE epoch SET epoch = lower(hex(randomblob(4)))"
 
 _SETTINGS = (
     "PRAGMA busy_timeout = 50",
