@@ -30,6 +30,7 @@ from reed.wire.snippets import SnippetCreate
 from reed.wire.watch import Change, SnippetChanges, SnippetWatch
 
 PATIENCE = 30.0  # seconds
+FROM_NOW = SnippetWatch()
 CHANGES = 10_000 if os.environ.get("REED_SLOW_TESTS") else 600  # over kills of the core
 
 
@@ -54,7 +55,7 @@ def create_many(client: Client, count: int, kind: str = "note", first: int = 0) 
 class Raw:
     """A watcher that reads only when it is told to."""
 
-    def __init__(self, path: Path, request: SnippetWatch = SnippetWatch()) -> None:
+    def __init__(self, path: Path, request: SnippetWatch = FROM_NOW) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE)
         self.sock.connect(str(path))
