@@ -22,7 +22,7 @@ _OLD = (
     "coalesce((SELECT seq - 1 FROM batches WHERE at >= now() - interval '10 min' ORDER BY seq LIMIT 1),"
     " (SELECT last FROM head WHERE what = 'batches'))"
 )
-# A worker asks it, since it looks at each of the newest $1 lines: the last batch beyond them.
+# The last batch beyond the newest lines, but for one more than the parameter. A worker asks it, since it looks at each.
 KEPT = (
     "SELECT seq - 1 FROM batches JOIN changes USING (core, n) WHERE k >= 0"
     " ORDER BY seq DESC, k DESC OFFSET %s::bigint LIMIT 1"

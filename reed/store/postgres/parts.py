@@ -122,6 +122,7 @@ class Parts:
         self._figures_at = 0.0
         self._thinned_at = 0.0
         self._kept_after = 0  # the last batch that no watcher needs
+        self._kept_asked_at = 0  # the last batch at that time
         self._has_news = False  # other cores have changed something
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
@@ -327,11 +328,14 @@ class Parts:
             self._thinned_at = now
             if self._kept_after:
                 ask("thin", params(self._kept_after), ignore, ignore)
+        if self._last_batch - self._kept_asked_at > self._context.max_changes // 100:
             self._ask_kept()
 
     def _ask_kept(self) -> None:
         def found(seq: int) -> None:
             self._kept_after = seq
+
+        self._kept_asked_at = self._last_batch
 
         arguments = self._conninfo, self._deadlines.job.seconds, self._context.max_changes
         self._indexer.submit("kept_after", arguments, found, ignore, origin=THE_STORE, deadline=self._deadlines.job)

@@ -219,5 +219,5 @@ def _search_sql(weights: dict[str, list[float]]) -> tuple[str, dict[str, Any]]:
 def kept_after(conninfo: str, seconds: float, max_changes: int) -> int:
     """The last batch that is older than the newest `max_changes` lines of the log; 0: there are not so many."""
     with session(conninfo, seconds) as connection:
-        row = connection.execute(KEPT, (max_changes,)).fetchone()
+        row = connection.execute(KEPT, (max_changes - 1,)).fetchone()
     return int(row[0]) if row else 0

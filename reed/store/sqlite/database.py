@@ -92,9 +92,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
     (
-        "CREATE TABLE changes (last INTEGER PRIMARY KEY, lines TEXT NOT NULL)",
-        "CREATE TABLE epoch (epoch TEXT NOT NULL)",
-        "INSERT INTO epoch VALUES (lower(hex(randomblob(4))))",
+        "CREATE TABLE IF NOT EXISTS changes (last INTEGER PRIMARY KEY, lines TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS epoch (epoch TEXT NOT NULL)",
+        "INSERT INTO epoch SELECT lower(hex(randomblob(4))) WHERE NOT EXISTS (SELECT 1 FROM epoch)",
     ),
 )
 
