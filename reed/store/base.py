@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
 from reed.store.changes import ChangePage
+from reed.store.schedules import ScheduleTable
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
@@ -266,6 +267,9 @@ class Store(Protocol):
         """A page of committed changes. Raises CursorTooOld."""
 
     def cursor_of(self, position: int) -> str: ...
+
+    @property
+    def schedules(self) -> ScheduleTable: ...
 
     # The turn.
 
