@@ -6,7 +6,7 @@
     types         definitions, byte for byte
     stale         snippets changed or deleted since they were indexed, in this order
     reindex       one row: in another generation, snippets beyond `after` are indexed again
-    field_indexes, field_entries, outbox    see these modules
+    field_indexes, field_entries, outbox, schedules    see these modules
 
 One core locks it (flock). `user_version` counts the applied migrations. With WAL and synchronous=FULL a commit survives
 a power cut. Without cache spill and temporary files a full disk shows at COMMIT.
@@ -90,6 +90,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO reindex VALUES (1, 0)",
     ),
     ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
+    (
+        "CREATE TABLE IF NOT EXISTS schedules (plugin TEXT NOT NULL, name TEXT NOT NULL, rule TEXT NOT NULL,"
+        " due INTEGER NOT NULL, last_due INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL,"
+        " error TEXT NOT NULL, runs INTEGER NOT NULL, failures INTEGER NOT NULL, skipped INTEGER NOT NULL,"
+        " PRIMARY KEY (plugin, name)) WITHOUT ROWID",
+    ),
 )
 
 _SETTINGS = (
@@ -115,7 +121,7 @@ class Database:
         self._is_lost = False
         with ExitStack() as opened:
             # Closed last: closing any descriptor of the file drops SQLite's own locks on it.
-            opened.callback(os.close, descriptor := _open_locked(path))
+            opened.callback(_unlock, descriptor := _open_locked(path))
             opened.callback(self._guard.close)
             try:
                 self.writer = self._connect()
@@ -199,7 +205,12 @@ class Database:
         return StoreFailed(f"{self.path}: {error} ({name})", hint="nothing was written; see the disk and the log")
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
+        connection = sqlite3.connect(
+            self.path,
+            isolation_level=None,
+            cached_statements=_CACHED_STATEMENTS,
+            check_same_thread=False,  # a core may be built in one thread and run in another, never in both at once
+        )
         for setting in _SETTINGS:
             connection.execute(setting)
         return connection
@@ -241,6 +252,12 @@ class Database:
                 f"the SQLite of this Python ({sqlite3.sqlite_version}) lacks FTS5", hint="install one with it"
             )
         return self.error(error)
+
+
+def _unlock(descriptor: int) -> None:
+    """A fork of a program that embeds the core may still hold the descriptor."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _open_locked(path: str) -> int:
