@@ -191,7 +191,7 @@ else
     site=$work/source/contrib/examples/site
     run reed import "$site/content" --markdown --type help
     run reed plugin start form-validator
-    echo "Ctrl-C ends it. A change that it shows at once: $site/content/index.md, and in another terminal"
+    echo "Ctrl-C ends it. Edit a file in $site/content and watch the page in the browser when another terminal runs"
     echo "REED_RUNTIME_DIR=$REED_RUNTIME_DIR $work/venv/bin/reed import $site/content --markdown --type help"
     run "$work/venv/bin/python" "$site/app.py" --type help --listen "$SITE" || true
 fi
