@@ -77,7 +77,8 @@ FOLLOWER = {
     ),
     "yield": "UPDATE subscribers SET leader = NULL, lease = '-infinity' WHERE name = $1 AND leader = $2::uuid",
     "waiting": (
-        f"SELECT name, (SELECT count(*) FROM ({_WAITING} LIMIT $2::int) AS lines), lost"
+        f"SELECT name, (SELECT count(*) FROM ({_WAITING} LIMIT $2::int) AS lines), lost,"
+        " (SELECT last FROM head WHERE what = 'batches')"
         " FROM subscribers AS cursor WHERE name = ANY ($1::text[])"
     ),
     "figures": (

@@ -54,6 +54,7 @@ class _Subscriber:
     lead_after: float = 0.0  # another core leads: ask again then
     acks: int = 0  # sent, not yet committed
     when_written: Callable[[], None] | None = None  # the next event waits for them
+    counted_to: int = 0  # the seq up to which `waiting` was counted in the database
     stamp: int = 0  # grows with each change of `waiting`
     causes: dict[tuple[int, int], Cause] = field(default_factory=dict)
     unlogged: int = 0  # lost ones
@@ -160,8 +161,9 @@ class Outbox:
         """This core has committed a change."""
         for subscriber in self._by_kind.get(kind, ()):
             if subscriber.name != by:
-                subscriber.waiting += 1
-                subscriber.stamp += 1
+                if at[0] > subscriber.counted_to:
+                    subscriber.waiting += 1
+                    subscriber.stamp += 1
                 if cause.depth:
                     subscriber.causes[at] = cause
                 self._ready.add(subscriber.name)
@@ -205,6 +207,7 @@ class Outbox:
                 was_refused = 0 < subscriber.lead_after < self._loop.now()
                 is_news = count > subscriber.waiting or was_refused
                 subscriber.waiting, subscriber.is_counted, subscriber.lost = count, True, lost
+                subscriber.counted_to = number(rows, row, 3)
                 if subscriber.waiting and is_news:
                     self._ready.add(name)
         if self._ready:
