@@ -76,6 +76,13 @@ def test_a_refused_change_has_no_event(driver):
     assert delivered(driver) == [("snippet.created", "a", 1)]
 
 
+def when_it_leads(driver):
+    """The next event, also if the core before had no time to give up its lease (postgres)."""
+    found = []
+    driver.run_until(lambda: found.append(driver.next_event("seo")) or found[-1] is not None, "an event")
+    return found[-1]
+
+
 def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, open_store):
     driver.store.subscribe(ALL)
     driver.create("note", "a", {})
@@ -85,7 +92,7 @@ def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, 
     driver.settle()
     driver.close()
     again = open_store()
-    second = again.next_event("seo")
+    second = when_it_leads(again)
     assert second.semantic_name == "b"
     assert second.id > first.id
     again.store.ack("seo", second.id)
@@ -94,7 +101,7 @@ def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, 
     last = open_store()
     last.store.subscribe(ALL)
     last.create("note", "c", {})
-    assert last.next_event("seo").id > second.id
+    assert when_it_leads(last).id > second.id
 
 
 def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):
