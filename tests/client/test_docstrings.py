@@ -70,7 +70,7 @@ async def run(found: list[doctest.Example], names: dict[str, Any]) -> None:
     for example in found:
         code = compile(example.source, "<example>", "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            value = eval(code, names)  # noqa: S307 - the project's own examples
+            value = eval(code, names)
             if inspect.iscoroutine(value):
                 await value
         linecache.clearcache()
