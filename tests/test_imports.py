@@ -25,6 +25,8 @@ ARROWS = {
     "process_handle": "system_calls",
     "core_process": "errors process_handle",
     "runtime_paths": "",
+    "import_path": "",
+    "core_thread": "errors loop",
     "service_manager": "",
     "text": "",
     "atomic_file": "",
@@ -41,7 +43,7 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
-    "plugin_types": "errors sandbox lua",
+    "plugin_types": "errors sandbox lua plugin_host",
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
@@ -49,12 +51,15 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "lua": "errors wire",
-    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
+    "plugin_host": "errors wire",
+    "fake_core": "errors wire store",
+    "lua": "errors wire plugin_host fake_core",
+    "zygote": "errors system_calls import_path runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
+    "plugin_callbacks": "wire supervision core peers",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
-    " counters",
+    " counters core_thread plugin_callbacks",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
-    "testing": "errors core_process wire config supervision plugin_types client serve",
+    "testing": "errors core_process import_path wire config supervision plugin_types client serve",
     "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
@@ -66,13 +71,19 @@ ONLY_IN = {
     "selectors": {"loop"},
     "select": {
         "loop",
-        "lua",  # a plugin waits for its core and its FIFOs
+        "plugin_host",  # a plugin waits for its core and its FIFOs
         "zygote",  # for requests
         "core_process.py",  # for a core to serve or to exit
     },
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
-    "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
+    "yaml": {
+        "document.py",
+        "cli/options.py",  # a definition that a person wrote as YAML
+        "cli/front_matter.py",
+    },
+    "markdown_it": {"cli"},
+    "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
     "starlette": {"web"},
@@ -87,7 +98,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"lua", "cli", "web", "client"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"client", "core_thread", "lua", "cli", "web"}  # or are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 

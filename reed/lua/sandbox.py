@@ -13,30 +13,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from reed.errors import CallError, Internal, Malformed, NotFound, ReedError
+from reed.plugin_host.runtime import JobOutcome, Service
 from reed.wire import strict_json
-
-Service = Callable[..., bytes | None]
 
 _SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
-
-
-class JobOutcome(NamedTuple):
-    """How a job in Lua ended: its kind, and the results of that kind.
-
-    done    results         run     main.lua waits in run()     none    there is no handler
-    error   text, stack     time    place                       memory  place        fail    status, message
-    """
-
-    kind: str
-    results: tuple[Any, ...]
-
-    def text(self, at: int = 0) -> str:
-        value = self.results[at] if at < len(self.results) else b""
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 class LuaSandbox:
@@ -70,7 +54,7 @@ class LuaSandbox:
         self._runtime.gccollect()  # makes the SDK old: the collector of a fork does not touch its pages
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:
-        """`spec`: LuaLaunchSpec.for_lua."""
+        """`spec`: HostedSpec.for_sdk."""
         self._services = {b"source": _no_source, **services}
         self._memory = memory
         self._entries[b"prepare"](spec)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import marshal
 from typing import NamedTuple
 
-from reed.lua.launch_spec import LuaLaunchSpec
+from reed.plugin_host.launch_spec import HostedSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes
+DIE_WITH_CORE = "--die-with-core"  # an argument of the zygote
 RUN_LUA, EXECUTE, WORK = b"L", b"N", b"W"  # its first byte
 
 
@@ -27,13 +28,13 @@ class RuleFlags(NamedTuple):
     executes: bool
     network: bool
     mode: str  # auto or off; the core has checked strict
-    memory: int | None  # None for Lua, whose limit is in the LuaLaunchSpec
+    memory: int | None  # None for Lua, whose limit is in the HostedSpec
 
 
 class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset; -1: none."""
 
-    program: LuaLaunchSpec | Program
+    program: HostedSpec | Program
     rules: Rules
     ruleset: int = -1
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 
 from reed.errors import CallError, Malformed, PluginOffline
-from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.messaging import Messaging
+from reed.plugin_host.core_connection import CoreConnection, CoreGone, connected_socket
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.messaging import Messaging
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
@@ -31,7 +31,7 @@ _STATUSES = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SL
 
 class CoreSession:
     connection: CoreConnection | None = None
-    spec: LuaLaunchSpec
+    spec: HostedSpec
     manifest: bytes
     messaging: Messaging
 
