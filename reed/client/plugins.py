@@ -77,6 +77,15 @@ class PluginMethods(Calls):
         answers: dict[str, Json] = json.loads(bytes(answer.body))
         return answers
 
+    def plugin_run_schedule(self, name: str, schedule: str) -> PluginAnswer:
+        """Run a schedule of a plugin now; its next due time stays. Conflict while it runs; else as `plugin_send`.
+
+        >>> core.plugin_run_schedule("greeter", "hourly").json()
+        {'greeting': 'Hello, World!'}
+        """
+        answer: PluginAnswer = self._request(Command.PLUGIN_RUN_SCHEDULE, name, schedule)
+        return answer._replace(body=bytes(answer.body))
+
     def plugin_signal(self, name: str, signal: Signal, data: bytes = b"", *, wait: bool = True) -> None:
         """Send a signal to a plugin, or to all (""). With `wait` the core acknowledges it. Raises PluginNotFound.
 

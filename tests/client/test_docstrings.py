@@ -21,7 +21,9 @@ from reed.client.aio import AsyncClient
 GREETER = """
 local reed = require "reed"
 local plugin = reed.create_plugin { name = "greeter" }
-plugin.action("greet", function(payload) return { greeting = "Hello, " .. json.decode(payload).name .. "!" } end)
+plugin.action("greet", function(payload)
+  return { greeting = "Hello, " .. (json.decode(payload).name or "World") .. "!" }
+end)
 plugin.run()
 """
 SETTINGS = {"groups": {"editor": {"permissions": ["snippet_read"]}}}
@@ -40,6 +42,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[reed.testing.Core
     (plugin / "main.lua").write_text(GREETER)
     (plugin / "plugin.yaml").write_text(
         "name: greeter\nversion: 1.0.0\nactions: {greet: {command_id: 1, input: json, description: Greets}}\n"
+        "schedules: {hourly: {every: 1h, action: greet}}\n"
     )
     with reed.testing.core(folder, plugins={plugin: ["snippet_read"]}, settings=SETTINGS) as running:
         yield running

@@ -31,6 +31,7 @@ _SLOW = frozenset(
             Command.PLUGIN_START,
             Command.PLUGIN_STOP,
             Command.PLUGIN_RELOAD,
+            Command.PLUGIN_RUN_SCHEDULE,
             Command.PLUGIN_SIGNAL,
             Command.REGISTRY_CHECK,
             Command.REGISTRY_DEFINE,
