@@ -158,16 +158,15 @@ class Pool:
 
     def close(self) -> None:
         """Close all connections. Calls that wait get NoAnswer."""
+        for future in self._waiting:
+            _fail(future, NoAnswer("the client was closed before the request was sent"))
+        self._waiting.clear()
         for connection in [*self._connections, *self._retired]:
             for exchange in connection.protocol.in_flight:
                 _give(exchange, NoAnswer(f"the client was closed before {name_of(exchange.command)} was answered"))
             connection.close()
         for connection in list(self._streams):
             connection.close()
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(NoAnswer("the client was closed before the request was sent"))
-        self._waiting.clear()
 
     def shrink(self, connection: Connection) -> bool:
         """If the core refused this connection: whether others are left, which then have to do."""
