@@ -20,6 +20,7 @@ After NoAnswer the next call reconnects. Threads take turns on a Client. `pipeli
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reed.client.connection import DEFAULT_RUNTIME_DIR, ClientConnection, NoAnswer, TimedOut, core_socket
@@ -28,14 +29,36 @@ from reed.client.pipeline import Request
 from reed.client.plugins import PluginMethods
 from reed.client.structure import StructureMethods
 from reed.client.values import to_json
+from reed.wire.codes import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
+
+    from reed.client.watch import Watch
 
 __all__ = ["DEFAULT_RUNTIME_DIR", "Client", "NoAnswer", "Request", "TimedOut", "core_socket", "to_json"]
 
 
 class Client(ContentMethods, StructureMethods, PluginMethods, ClientConnection):
+    def watch(self, types: Iterable[str] = (), after: str = "", *, reconnect: bool = False) -> Watch:
+        """Changes as they are committed, on a connection of its own, as an iterator that never ends by itself.
+
+        Each change has `kind`, `name`, `type`, `id`, `version` and `cursor`. Without `after`, a cursor, it begins at
+        the present. With `reconnect` it goes on from its cursor when the core restarts. Raises PermissionDenied, and
+        CursorTooOld if the core no longer has the changes after the cursor: list again, watch without one.
+
+        >>> with core.watch(types=["page"]) as changes:
+        ...     snippet_id = core.snippet_update("blog", {"title": "News"})
+        ...     change = next(changes)
+        >>> change.kind, change.name, change.version
+        ('snippet.updated', 'blog', 2)
+        """
+        from reed.client.watch import Watch
+
+        begin = partial(self._begin_responses, Command.SNIPPET_WATCH)
+        return Watch(begin, types, after, reconnect=reconnect)
+
     def __enter__(self) -> Self:
         return self
 

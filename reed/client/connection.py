@@ -270,6 +270,34 @@ class ClientConnection(Calls):
             link.thread = 0
             link.lock.release()
 
+    def _responses(self, command: int, payload: bytes) -> Iterator[bytes]:
+        """The responses to a request that has many (SNIPPET_WATCH), until the connection ends, which is an error too.
+
+        The connection is of no other use.
+        """
+        link = self._link
+        link.lock.acquire()
+        link.thread = get_ident()
+        sock = self._connected()
+        protocol = link.protocol
+        protocol.start(command, payload, is_stream=True)
+        try:
+            with suppress(ConnectionError):  # what can still be read says why
+                sock.sendall(protocol.outgoing())
+                protocol.sent(protocol.unsent)
+            while True:
+                answers = self._receive_some(sock, protocol)
+                for _, answer in answers or protocol.end():
+                    if isinstance(answer, ReedError):
+                        raise answer
+                    link.thread = 0  # until it waits again, it may be closed by any thread
+                    yield answer
+                    link.thread = get_ident()
+        finally:
+            link.close()
+            link.thread = 0
+            link.lock.release()
+
     def _send_some(self, sock: socket, protocol: Protocol) -> bool:
         """Send what fits the socket buffer, blocking only for the oldest request; False if more may be sent.
 
@@ -362,6 +390,13 @@ class ClientConnection(Calls):
         except BaseException:
             self._link.close()
             raise
+
+    def _begin_responses(self, command: int, payload: bytes) -> tuple[ClientConnection, Iterator[bytes]]:
+        """Another connection of the same user, and the responses to its only request."""
+        connection = ClientConnection(self.path, None)
+        if self._link.assumed:
+            connection._assume(self._link.assumed)
+        return connection, connection._responses(command, payload)
 
     def _timed_out(self, command: int) -> TimedOut:
         hint = "the core may still carry it out"

@@ -14,7 +14,7 @@ from pathlib import Path
 CLIENT = Path(__file__).parents[2] / "reed" / "client"
 FILES = ("calls.py", "content.py", "structure.py", "plugins.py")
 OWN = r"call|_assume|_request|_write|_json|_json_list|_json_object|snippet_list|snippet_find"
-ITERATORS = {"snippets", "pipelined", "watch"}
+ITERATORS = {"snippets"}
 
 
 def derived(name: str) -> str:

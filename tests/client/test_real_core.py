@@ -288,5 +288,5 @@ def test_an_answer_that_is_no_json_is_shown() -> None:
     from reed.wire.plugins import PluginAnswer
 
     assert PluginAnswer(200, b"").json() is None
-    with pytest.raises(Malformed, match="the plugin's answer is not JSON: .*: b'Hello'"):
+    with pytest.raises(Malformed, match=r"the plugin's answer is not JSON: .*: b'Hello'"):
         PluginAnswer(200, b"Hello").json()

@@ -14,7 +14,8 @@ Any number of tasks share an AsyncClient; their requests are pipelined over a fe
     a connection NoAnswer (ConnectionEnded)
 
     pool        which request goes to which connection      connection   a socket in the event loop
-    stream      a connection of its own, for a pipeline     calls, content, structure, plugins   derived methods
+    stream      a connection of its own, for a pipeline     watch        changes, on such a connection
+    calls, content, structure, plugins                      derived methods
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from reed.errors import CallError, ReedError, Restarting
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from reed.client.aio.watch import AsyncWatch
 
 __all__ = ["AsyncClient", "NoAnswer", "PoolExhausted", "Request", "TimedOut"]
 
@@ -164,6 +167,24 @@ class AsyncClient(ContentMethods, StructureMethods, PluginMethods):
             finally:
                 stream.close()
             pipeline.ended(stream.protocol)
+
+    def watch(self, types: Iterable[str] = (), after: str = "", *, reconnect: bool = False) -> AsyncWatch:
+        """Changes as they are committed, on a connection of its own, as an iterator that never ends by itself.
+
+        Each change has `kind`, `name`, `type`, `id`, `version` and `cursor`. Without `after`, a cursor, it begins at
+        the present: at the beginning of `async with`, or else at its first step. With `reconnect` it goes on from its
+        cursor when the core restarts. Raises PermissionDenied, and CursorTooOld if the core no longer has the changes after
+        the cursor: list again, watch without one.
+
+        >>> async with core.watch(types=["page"]) as changes:
+        ...     snippet_id = await core.snippet_update("blog", {"title": "News"})
+        ...     change = await anext(changes)
+        >>> change.kind, change.name, change.version
+        ('snippet.updated', 'blog', 2)
+        """
+        from reed.client.aio.watch import AsyncWatch
+
+        return AsyncWatch(lambda: self._pool.stream(self._deadline()), self.timeout, types, after, reconnect=reconnect)
 
     async def _assume(self, payload: bytes) -> bytes:
         return await self._pool.assume(payload, self._deadline())
