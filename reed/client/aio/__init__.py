@@ -173,8 +173,8 @@ class AsyncClient(ContentMethods, StructureMethods, PluginMethods):
 
         Each change has `kind`, `name`, `type`, `id`, `version` and `cursor`. Without `after`, a cursor, it begins at
         the present: at the beginning of `async with`, or else at its first step. With `reconnect` it goes on from its
-        cursor when the core restarts. Raises PermissionDenied, and CursorTooOld if the core no longer has the changes after
-        the cursor: list again, watch without one.
+        cursor when the core restarts. Raises PermissionDenied, and CursorTooOld if the core no longer has the changes
+        after the cursor: list again, watch without one.
 
         >>> async with core.watch(types=["page"]) as changes:
         ...     snippet_id = await core.snippet_update("blog", {"title": "News"})
