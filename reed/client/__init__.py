@@ -14,7 +14,7 @@ Json is JSON text as `bytes`, or any value that can be encoded. A ref is a snipp
 After NoAnswer the next call reconnects. Threads take turns on a Client. `pipelined` keeps many requests in flight.
 
     client ── content, structure, plugins    the methods            ┐
-       └───── connection, pipeline           sockets and turns      ├── protocol: bytes, no I/O
+       └───── connection, link, pipeline     sockets and turns      ├── protocol: bytes, no I/O
     aio ───── pool, connection               sockets and tasks      ┘
 """
 

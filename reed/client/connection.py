@@ -9,16 +9,14 @@ Threads take turns: a call holds the connection from its request to its answer, 
 from __future__ import annotations
 
 import os
-
-# Importing `socket` or `threading` takes as long as this module: the command line would be slower.
-from _socket import AF_UNIX, MSG_DONTWAIT, SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
-from _thread import allocate_lock, get_ident
+from _socket import MSG_DONTWAIT, socket
+from _thread import get_ident
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from struct import pack
 from typing import TYPE_CHECKING
 
 from reed.client.calls import Calls
+from reed.client.link import Link
 from reed.client.pipeline import Pipeline, Request
 from reed.client.protocol import (
     MAX_RESTARTS,
@@ -31,8 +29,8 @@ from reed.client.protocol import (
     may_repeat,
     name_of,
 )
-from reed.errors import CallError, Conflict, CoreNotRunning, ReedError, Restarting, TooLarge
-from reed.runtime_paths import Address, used_folder
+from reed.errors import CallError, Conflict, ReedError, Restarting, TooLarge
+from reed.runtime_paths import used_folder
 from reed.wire.codes import Command
 
 if TYPE_CHECKING:
@@ -43,65 +41,11 @@ __all__ = ["DEFAULT_RUNTIME_DIR", "ClientConnection", "ConnectionEnded", "NoAnsw
 DEFAULT_RUNTIME_DIR = "/tmp/reed-cms"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the core
 
-_READ_SIZE = 256 * 1024
-_forks = 0  # how many forks lie between this process and the one that imported the module
-
-
-def _count_fork() -> None:
-    global _forks  # noqa: PLW0603 - one for the process
-    _forks += 1
-
-
-os.register_at_fork(after_in_child=_count_fork)
-
-
-def forks() -> int:
-    """Differs from an earlier figure if a fork lies between."""
-    return _forks
-
 
 def core_socket(runtime_dir: str | os.PathLike[str] | None = None) -> str:
     """The path of core.sock; the default folder is REED_RUNTIME_DIR, else /tmp/reed-cms."""
     folder = runtime_dir or os.environ.get("REED_RUNTIME_DIR") or DEFAULT_RUNTIME_DIR
     return os.path.join(used_folder(folder), "core.sock")
-
-
-class _Link:
-    """The connection itself, which the views of `with_timeout` share."""
-
-    __slots__ = ("assumed", "forks", "lock", "protocol", "scratch", "socket", "thread", "timeout")
-
-    def __init__(self) -> None:
-        self.scratch = memoryview(bytearray(_READ_SIZE))
-        self.socket: socket | None = None
-        self.protocol = Protocol()
-        self.timeout: float | None = None  # that of the socket
-        self.assumed = b""  # the payload of CONNECTION_ASSUME, sent first on every connection
-        self.lock = allocate_lock()
-        self.thread = 0  # the one whose turn it is
-        self.forks = _forks
-
-    def wait_for_turn(self) -> None:
-        """The lock is taken, or this process is not the one that connected."""
-        if self.forks != _forks:
-            if self.socket is not None:
-                raise ReedError(
-                    "this client was opened before the process forked; its connection is that of the parent",
-                    hint="make a Client after the fork, or close() it before",
-                )
-            self.lock, self.forks = allocate_lock(), _forks
-        if self.thread == get_ident() and self.lock.locked():
-            raise ReedError(
-                "this thread uses the client already",
-                hint="finish or close the iterator of pipelined, or use two Clients",
-            )
-        self.lock.acquire()
-
-    def close(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
-            self.socket = None
-        self.protocol = Protocol()
 
 
 class ClientConnection(Calls):
@@ -114,7 +58,7 @@ class ClientConnection(Calls):
         """
         self.path = os.fspath(path) if path is not None else core_socket()
         self.timeout = timeout
-        self._link = _Link()
+        self._link = Link()
         self._connected()
 
     def close(self) -> None:
@@ -124,13 +68,7 @@ class ClientConnection(Calls):
         >>> core.snippet_names()
         ['blog', 'blog/intro']
         """
-        link = self._link
-        if link.thread not in {0, get_ident()} and link.forks == _forks:
-            with suppress(OSError):
-                if link.socket is not None:
-                    link.socket.shutdown(SHUT_RDWR)  # the thread whose turn it is sees the end, and closes
-            return
-        link.close()
+        self._link.close_in_any_thread()
 
     def with_timeout(self, timeout: float | None) -> Self:
         """The same client, with another timeout for what is called on it: seconds, None for no limit.
@@ -157,9 +95,7 @@ class ClientConnection(Calls):
         b'\\xc8\\x00'
         """
         link = self._link
-        if link.forks != _forks or not link.lock.acquire(False):
-            link.wait_for_turn()
-        link.thread = get_ident()
+        link.take_turn()
         try:
             for _ in range(MAX_RESTARTS):
                 answer = self._call(command, payload, flags)
@@ -178,8 +114,7 @@ class ClientConnection(Calls):
                 raise answer
             return answer
         finally:
-            link.thread = 0
-            link.lock.release()
+            link.end_turn()
 
     def _call(self, command: int, payload: bytes, flags: int) -> Answer:
         """Returns what the answer reports, and ConnectionEnded; raises all else. Leaves nothing in flight."""
@@ -241,9 +176,7 @@ class ClientConnection(Calls):
         nowhere NotFound
         """
         link = self._link
-        if link.forks != _forks or not link.lock.acquire(False):
-            link.wait_for_turn()
-        link.thread = get_ident()
+        link.take_turn()
         pipeline = Pipeline(requests, window)
         protocol = link.protocol
         try:
@@ -267,8 +200,7 @@ class ClientConnection(Calls):
         finally:
             if protocol.in_flight or protocol.is_over:
                 link.close()
-            link.thread = 0
-            link.lock.release()
+            link.end_turn()
 
     def _responses(self, command: int, payload: bytes) -> Iterator[bytes]:
         """The responses to a request that has many (SNIPPET_WATCH), until the connection ends, which is an error too.
@@ -276,8 +208,7 @@ class ClientConnection(Calls):
         The connection is of no other use.
         """
         link = self._link
-        link.lock.acquire()
-        link.thread = get_ident()
+        link.take_turn()
         sock = self._connected()
         protocol = link.protocol
         protocol.start(command, payload, is_stream=True)
@@ -295,8 +226,7 @@ class ClientConnection(Calls):
                     link.thread = get_ident()
         finally:
             link.close()
-            link.thread = 0
-            link.lock.release()
+            link.end_turn()
 
     def _send_some(self, sock: socket, protocol: Protocol) -> bool:
         """Send what fits the socket buffer, blocking only for the oldest request; False if more may be sent.
@@ -337,36 +267,19 @@ class ClientConnection(Calls):
 
     def _connected(self) -> socket:
         link = self._link
-        if link.socket is not None:
-            if link.timeout != self.timeout:
-                self._set_timeout(link.socket)
-            return link.socket
-        sock = socket(AF_UNIX, SOCK_STREAM)
-        try:
-            self._set_timeout(sock)
-            with Address(self.path) as address:
-                sock.connect(address)
-        except OSError as error:
-            sock.close()
-            raise cannot_connect(self.path, error) from None
-        link.socket, link.forks = sock, _forks
-        if link.assumed:
-            self._send_assumed()
+        sock = link.socket
+        if sock is None:
+            sock = link.connect(self.path, self.timeout)
+            if link.assumed:
+                self._send_assumed()
+        elif link.timeout != self.timeout:
+            link.set_timeout(sock, self.timeout)
         return sock
-
-    def _set_timeout(self, sock: socket) -> None:
-        seconds = self.timeout or 0.0  # 0 is no limit
-        timeval = pack("ll", int(seconds), int(seconds % 1 * 1e6))
-        sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, timeval)
-        sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, timeval)
-        self._link.timeout = self.timeout
 
     def _assume(self, payload: bytes) -> bytes:
         """Send CONNECTION_ASSUME now, and first on every later connection, which would have all permissions again."""
         link = self._link
-        if link.forks != _forks or not link.lock.acquire(False):
-            link.wait_for_turn()
-        link.thread = get_ident()
+        link.take_turn()
         try:
             if link.assumed:
                 raise Conflict("this client is that of a user already", hint="make a Client for each user")
@@ -374,8 +287,7 @@ class ClientConnection(Calls):
             link.assumed = payload  # also if it is refused: the caller wants less than this client has
             return self._send_assumed()
         finally:
-            link.thread = 0
-            link.lock.release()
+            link.end_turn()
 
     def _send_assumed(self) -> bytes:
         """If it fails the connection is closed, and nothing else was sent."""
@@ -409,16 +321,3 @@ def _not_sent(protocol: Protocol, exchange: Exchange) -> ConnectionEnded:
     error = ConnectionEnded(f"the core closed the connection before it received {name_of(exchange.command)}")
     error.unsent = True
     return error
-
-
-def cannot_connect(path: str, error: OSError) -> ReedError:
-    """The error that tells why connect(2) failed."""
-    if isinstance(error, (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)):
-        return CoreNotRunning(f"core not running: nobody listens on {path}", hint="start it with: reed start")
-    if isinstance(error, PermissionError):
-        return ReedError(
-            f"{path}: permission denied", hint="only the core's user and the group socket_group may open it"
-        )
-    if isinstance(error, BlockingIOError):
-        return NoAnswer(f"{path}: the core does not accept connections", hint="see the core's log")
-    return ReedError(f"{path}: {error.strerror or error}")

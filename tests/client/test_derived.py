@@ -17,12 +17,18 @@ from reed.client.aio import AsyncClient
 INSTALLED = Path(reed.client.__file__).parent
 
 
-def derive() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("derive", Path(__file__).with_name("derive.py"))
+def load(name: str) -> ModuleType:
+    """The module beside this one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def derive() -> ModuleType:
+    module = load("derive")
     module.CLIENT = INSTALLED  # type: ignore[attr-defined]
     return module
 
@@ -32,6 +38,14 @@ def test_a_derived_file_is_what_the_blocking_one_makes(name: str) -> None:
     assert (INSTALLED / "aio" / name).read_text(encoding="utf-8") == derive().derived(name), (
         "run: python tests/client/derive.py --write"
     )
+
+
+def test_the_reference_is_what_the_docstrings_make() -> None:
+    module = load("derive_reference")
+    assert module.PAGE.read_text(encoding="utf-8") == module.derived(), (
+        "run: python tests/client/derive_reference.py --write"
+    )
+    assert public(Client) == set(re.findall(r"^### (\w+)$", module.derived(), re.MULTILINE))
 
 
 def public(client: type) -> set[str]:

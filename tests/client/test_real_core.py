@@ -215,21 +215,27 @@ def test_after_kill_9_reads_are_repeated_and_writes_happen_at_most_once(pages: A
             name = random.choice(NAMES)
             assert (await client.snippet_get(name)).json() == {"name": name}
 
+    def waiting(client: AsyncClient, count: int) -> bool:
+        protocols = [connection.protocol for connection in client._pool._connections]
+        return sum(len(each.in_flight) for each in protocols) == count and not any(each.unsent for each in protocols)
+
     async def scenario() -> None:
         done = asyncio.Event()
-        os.kill(pages.pid, 0)
         async with AsyncClient(pages.socket, timeout=60) as client, AsyncClient(pages.socket, timeout=60) as reader:
             writers = [asyncio.create_task(write(client, number)) for number in range(10)]
             while len(written) < 50:
                 await asyncio.sleep(0)
-            stopped = asyncio.create_task(read(reader, done))
+            reading = asyncio.create_task(read(reader, done))
             await reader.snippet_get("n1")
+            os.kill(pages.pid, signal.SIGSTOP)
+            while not (waiting(client, 10) and waiting(reader, 1)):
+                await asyncio.sleep(0)
             pages.kill()
             pages.start()
             await asyncio.wait(writers)
             await reader.snippet_get("n1")
             done.set()
-            await stopped
+            await reading
             for name in written:
                 assert (await client.snippet_get(name)).json() == {"name": name}
             found = {record.name async for record in client.snippets("page", 500)}

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from reed.client.connection import cannot_connect
+from reed.client.link import cannot_connect
 from reed.client.protocol import NO_ANSWER, Answer, Exchange, Protocol, TimedOut
 from reed.runtime_paths import Address
 

@@ -17,7 +17,7 @@ from collections import deque
 from functools import partial
 
 from reed.client.aio.connection import READ_SIZE, Connection, connect
-from reed.client.connection import forks
+from reed.client.link import forks
 from reed.client.protocol import Answer, Exchange, NoAnswer, TimedOut, name_of
 from reed.errors import Conflict, ReedError
 from reed.wire.codes import Command
