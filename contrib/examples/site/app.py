@@ -202,9 +202,8 @@ def application(core: str, page_type: str = "page") -> Starlette:
     @contextlib.asynccontextmanager
     async def follow(app: Starlette) -> AsyncIterator[None]:
         app.state.site = Site(core, page_type)
-        following = asyncio.create_task(app.state.site.changes.follow())
+        app.state.site.changes.start()
         yield
-        following.cancel()
 
     return Starlette(
         routes=[

@@ -1,41 +1,24 @@
 """Changes of the pages, for the browsers that show them.
 
-changes() ──▶ Changes.version ──▶ every open /changes ──▶ EventSource in the browser: reload
+Client.watch ──▶ Changes.version ──▶ every open /changes ──▶ EventSource in the browser: reload
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import threading
+import time
 from collections.abc import AsyncIterator
 
-from anyio import to_thread
-
 from reed.client import Client
-from reed.errors import NotFound, ReedError
+from reed.errors import ReedError
 
 _PAUSE = 0.1  # seconds for changes that follow, such as those of one import
 _RETRY = 1.0  # seconds
 _PING = 15.0  # seconds; without it a proxy closes the connection
-
-
-async def changes(socket: str, page_type: str) -> AsyncIterator[None]:
-    """First when it is connected, then after each change. Raises ReedError."""
-    seen = None
-    while True:
-        now = await to_thread.run_sync(_versions, socket, page_type)
-        if now != seen:
-            seen = now
-            yield
-        await asyncio.sleep(0.3)
-
-
-def _versions(socket: str, page_type: str) -> dict[str, int]:
-    with Client(socket) as core:
-        try:
-            return {record.id: record.version for record in core.snippets(page_type)}
-        except NotFound:
-            return {}
+_LOG = logging.getLogger(__name__)
 
 
 class Changes:
@@ -44,21 +27,34 @@ class Changes:
         self.is_followed = False  # whether a change would be noticed
         self._socket = socket
         self._type = page_type
+        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
 
-    async def follow(self) -> None:
-        """Until it is cancelled."""
+    def start(self) -> None:
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        """In a thread that ends with the process."""
         while True:
             try:
-                async for _ in changes(self._socket, self._type):
+                with Client(self._socket) as core, core.watch(types=[self._type]) as changes:
                     self.is_followed = True
-                    self.version = secrets.token_hex(4)
-                    if self._pending is None:
-                        self._pending = asyncio.get_running_loop().call_later(_PAUSE, self._notify)
-            except ReedError:
-                self.is_followed = False
-                await asyncio.sleep(_RETRY)
+                    self._loop.call_soon_threadsafe(self._note)  # what has changed before
+                    for _ in changes:
+                        self._loop.call_soon_threadsafe(self._note)
+            except ReedError as error:
+                if self.is_followed:
+                    _LOG.warning("the site does not hear of changes, and tries again: %s", error)
+            except RuntimeError:  # the loop is closed
+                return
+            self.is_followed = False
+            time.sleep(_RETRY)
+
+    def _note(self) -> None:
+        self.version = secrets.token_hex(4)
+        if self._pending is None:
+            self._pending = asyncio.get_running_loop().call_later(_PAUSE, self._notify)
 
     def _notify(self) -> None:
         self._pending = None
