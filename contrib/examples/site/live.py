@@ -1,6 +1,6 @@
 """Changes of the pages, for the browsers that show them.
 
-Client.watch ──▶ Changes.version ──▶ every open /changes ──▶ EventSource in the browser: reload
+AsyncClient.watch ──▶ Changes.version ──▶ every open /changes ──▶ EventSource in the browser: reload
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import threading
-import time
 from collections.abc import AsyncIterator
 
-from reed.client import Client
+from reed.client.aio import AsyncClient
 from reed.errors import ReedError
 
 _PAUSE = 0.1  # seconds for changes that follow, such as those of one import
@@ -22,34 +20,28 @@ _LOG = logging.getLogger(__name__)
 
 
 class Changes:
-    def __init__(self, socket: str, page_type: str) -> None:
+    def __init__(self, core: AsyncClient, page_type: str) -> None:
         self.version = secrets.token_hex(4)
         self.is_followed = False  # whether a change would be noticed
-        self._socket = socket
+        self._core = core
         self._type = page_type
-        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        threading.Thread(target=self._follow, daemon=True).start()
-
-    def _follow(self) -> None:
-        """In a thread that ends with the process."""
+    async def follow(self) -> None:
+        """Until it is cancelled."""
         while True:
             try:
-                with Client(self._socket) as core, core.watch(types=[self._type]) as changes:
+                async with self._core.watch(types=[self._type]) as changes:
                     self.is_followed = True
-                    self._loop.call_soon_threadsafe(self._note)  # what has changed before
-                    for _ in changes:
-                        self._loop.call_soon_threadsafe(self._note)
+                    self._note()  # what has changed before
+                    async for _ in changes:
+                        self._note()
             except ReedError as error:
                 if self.is_followed:
                     _LOG.warning("the site does not hear of changes, and tries again: %s", error)
-            except RuntimeError:  # the loop is closed
-                return
             self.is_followed = False
-            time.sleep(_RETRY)
+            await asyncio.sleep(_RETRY)
 
     def _note(self) -> None:
         self.version = secrets.token_hex(4)
