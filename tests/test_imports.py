@@ -18,7 +18,7 @@ MAX_LINES = 400
 
 # room: the rooms it may import. A room is a folder or a module right under reed/.
 ARROWS = {
-    "__init__": "",
+    "__init__": "client",  # of programs that ask for it
     "__main__": "cli",
     "errors": "",
     "system_calls": "errors",
@@ -47,7 +47,8 @@ ARROWS = {
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
-    "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log counters",
+    "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log"
+    " counters",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
@@ -99,7 +100,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"core_thread", "lua", "cli", "web"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"client", "core_thread", "lua", "cli", "web"}  # or are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 
