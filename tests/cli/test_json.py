@@ -26,6 +26,7 @@ STREAMS = {
     "web",
     "logs",
     "plugin logs",
+    "watch",
 }  # print one document per line, or do not end
 SITE = ["--registry", "{site}/plugin-registry.csv", "--plugin-dir", "{site}/plugins"]
 

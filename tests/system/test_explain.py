@@ -37,7 +37,7 @@ def test_explain_covers_every_permission(explain, site) -> None:
     assert {what for what, *_ in rows} == {*(command.name for command in Command), "FILE_WRITE", "NETWORK"}
     allowed = {what for what, may, *_ in rows if may == "yes"}
     assert allowed == {
-        "SNIPPET_GET", "SNIPPET_LIST", "SNIPPET_FIND", "SNIPPET_NAMES", "REGISTRY_CHECK",
+        "SNIPPET_GET", "SNIPPET_LIST", "SNIPPET_WATCH", "SNIPPET_FIND", "SNIPPET_NAMES", "REGISTRY_CHECK",
         "FILE_WRITE", "PLUGIN_REGISTER", "PLUGIN_SIGNAL",
     }  # fmt: skip
     assert all(why for _, _, why, _ in rows)
