@@ -25,6 +25,7 @@ STREAMS = {
     "serve",
     "web",
     "logs",
+    "plugin dev",
     "plugin logs",
     "watch",
 }  # print one document per line, or do not end
