@@ -35,7 +35,7 @@ from reed.core.quotas import Quotas
 from reed.core.response_cache import ResponseCache
 from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, release_lock, take_lock
-from reed.core.signals import signal_plugins
+from reed.core.signals import SignalSender
 from reed.core.stats import Stats
 from reed.core_thread import ThreadCalls, ThreadedCore
 from reed.counters import CommandCounters
@@ -127,6 +127,7 @@ class Daemon(ThreadedCore):
 
         Calls in flight have a short time to finish. Plugins keep running.
         """
+        self._hooks.schedules.close()
         error = Restarting("the core is restarting and did not process this request", hint="retry")
         self.handed_over = self._listener.hand_over(error)
         self._is_store_idle = False
@@ -160,6 +161,7 @@ class Daemon(ThreadedCore):
     def _begin_stop(self) -> None:
         if not self._is_stopping:
             self._is_stopping = True
+            self._hooks.schedules.close()
             self._listener.stop_listening()
             self.supervisor.shutdown(lambda: self.store.when_idle(self._stopped))
 
@@ -252,6 +254,7 @@ class Daemon(ThreadedCore):
         stack.callback(self._mesh.close)
         self._callbacks = PluginCallbacks(context, self._hooks, self._mesh)
         self.supervisor = context.supervisor = Supervisor(self.loop, self.config, self._launcher, self._callbacks, log)
+        self._signals = SignalSender(self.loop, self.supervisor, context.endpoints)
         self.supervisor.orphans.register()
         stack.callback(self.supervisor.orphans.close)
         people = People(self.config.groups, os.geteuid())
@@ -273,10 +276,11 @@ class Daemon(ThreadedCore):
                 self.store,
                 self.supervisor,
                 self._context.endpoints,
-                self._hooks.events,
+                self._hooks,
                 self._system_stats,
                 self._reload_registry,
                 self._checks,
+                self._signals,
             ),
         }
 
@@ -295,16 +299,18 @@ class Daemon(ThreadedCore):
         """Handle PLUGIN_SIGNAL, which gets no response."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
-        message = SignalMessage.unpack(frame.payload)
         broadcast = bool(frame.flags & Flag.BROADCAST)
-        signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
+        self._signals.send(
+            SignalMessage.unpack(frame.payload), lambda: None, connection.log_failure, broadcast=broadcast
+        )
 
     def _registry_digests(self) -> dict[str, str]:
         """What is the same on every machine of a row, to compare cores that share a store."""
         return {name: plugin.newest_row.shared for name, plugin in self.supervisor.plugins.items()}
 
     def _system_stats(self) -> dict[str, Any]:
-        return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts
+        stats = self._stats(len(self._listener.connections), self._listener.accepted)
+        return stats | {"schedules": self._hooks.schedules.stats()} | self.restarts
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def ended(callback: Callable[[Any], None], outcome: object) -> None:

@@ -88,6 +88,7 @@ ONLY_IN = {
     "sqlite3": {"store"},
     "psycopg": {"store"},
     "pytest": {"pytest_plugin.py"},
+    "cronsim": {"supervision"},
     "starlette": {"web"},
     "uvicorn": {"web"},
     "jinja2": {"web"},

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
+from reed.store.schedules import ScheduleTable
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
@@ -252,6 +253,9 @@ class Store(Protocol):
 
     def pop_ready(self) -> Collection[str]:
         """Subscribers with events committed since the last call."""
+
+    @property
+    def schedules(self) -> ScheduleTable: ...
 
     # The turn.
 

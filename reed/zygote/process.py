@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from reed.lua.sandbox import LuaSandbox
@@ -27,11 +28,13 @@ from reed.zygote.spawn import Spawn, name_process
 _PR_SET_PDEATHSIG = 1
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 _AFTER_FAILURE = 0.1  # seconds
+_OOM_SCORE = b"500"  # of 1,000: when memory is short, the kernel kills plugins and workers before the core
 _HEAD_START = 0.01  # for a plugin before the next spare is made, unless another request arrives
 
 
 def main() -> None:
     name_process("reed:zygote")
+    Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)  # inherited by what is forked here
     _restore_signals()
     die_with_core = DIE_WITH_CORE in sys.argv[1:]
     if die_with_core:

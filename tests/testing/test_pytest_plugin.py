@@ -81,11 +81,11 @@ def test_several_cores(reed_core_factory, tmp_path):
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")])
-def test_the_fixtures(run_tests: Run, options: tuple[str, ...]) -> None:
-    if options and not importlib.util.find_spec("xdist"):
+def test_the_fixtures_under_xdist(run_tests: Run) -> None:
+    """Without it: tests/docs/test_embedding_examples.py."""
+    if not importlib.util.find_spec("xdist"):
         pytest.skip("pytest-xdist is not installed: the fixtures are not tested under it")
-    status, printed = run_tests(MARKED, *options)
+    status, printed = run_tests(MARKED, "-n", "2")
     assert status == 0, printed
     assert "3 passed" in printed
 
