@@ -33,7 +33,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def python(script: str) -> str:
-    """The commands of a guide with this interpreter. Where the package is not installed, pytest is told of the plugin."""
+    """The commands of a guide with this interpreter, and with the plugin where the package is not installed."""
     return script.replace("python3 -m pytest -q", " ".join(PYTEST)).replace("python3 ", f"{sys.executable} ")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from reed.errors import CallError
 from reed.store.base import Done, Failed
 from reed.store.bonds import check_place, not_bonded, own_parent
+from reed.store.postgres.change_log import bond_name
 from reed.store.postgres.checks import Then
 from reed.store.postgres.operation import Operation
 from reed.store.postgres.restores import Restores
@@ -50,13 +51,14 @@ class Writes(Restores):
 
                 def finish() -> None:
                     operation.finish(lambda: done(bond_id))
+                    self._log.grew()
 
                 if operation.is_fresh:
                     # The worker makes it, or says why not.
                     arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
                     self._submit(
                         "bond",
-                        (*arguments, weight, path, now // 1000),
+                        (*arguments, weight, path, now // 1000, origin.plugin),
                         lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
@@ -76,6 +78,8 @@ class Writes(Restores):
                     now // 1000,
                     array_of(limits),
                     array_of(limits.values()),
+                    bond_name(below.id, above.semantic_name),
+                    origin.plugin,
                 )
                 steps = [Step("lock_bonds", (), is_marked=False), Step("bond", given)]
                 operation.write(steps, written, decides=1)
@@ -94,7 +98,8 @@ class Writes(Restores):
                     operation.finish(lambda: done(None))
 
                 def write() -> None:
-                    given = params(above.id, below.id, self._clock() // 1000)
+                    name = bond_name(below.id, above.semantic_name)
+                    given = params(above.id, below.id, self._clock() // 1000, above.snippet_type, name, origin.plugin)
                     operation.write((Step("unbond", given),), written)
 
                 def found(rows: Rows) -> None:
@@ -142,6 +147,7 @@ class Writes(Restores):
                 self._index.touched()
                 self._last_batch += 1  # at least: a search waits for what is to be indexed again
                 operation.finish(lambda: done(is_new))
+                self._log.grew()
 
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(not_tried(type_name, error)))
@@ -168,6 +174,7 @@ class Writes(Restores):
                 self._types.drop(known, ())
                 self._records.forget()
                 operation.finish(lambda: done(None))
+                self._log.grew()
 
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(error))

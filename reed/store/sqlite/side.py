@@ -15,7 +15,7 @@ from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
-from reed.store.sqlite.database import MIGRATIONS, Database
+from reed.store.sqlite.database import MIGRATIONS, NEW_EPOCH, Database
 from reed.store.sqlite.files import FILE, layout_of
 from reed.store.sqlite.source import connect, errors_of
 
@@ -221,7 +221,7 @@ class SqliteSide:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if not self._is_prepared:
-                    for statement in (*_REMAINS, *_INDEX_AGAIN):
+                    for statement in (*_REMAINS, *_INDEX_AGAIN, NEW_EPOCH):
                         connection.execute(statement)
                 yield connection.execute
                 connection.execute("COMMIT")

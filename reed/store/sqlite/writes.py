@@ -33,6 +33,7 @@ from reed.store.types import (
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
+from reed.wire.watch import CREATED, DEFINED, DELETED, UNDEFINED, UPDATED
 
 MAX_RETRIES = 5  # of a write whose snippet was changed while its content was in a worker
 
@@ -67,8 +68,12 @@ class Writes(Reads):
     def _insert(self, name: str, content: Content, origin: Origin) -> str:
         record = self._snippets.create(name, content)
         self._index.created()
-        self._outbox.add("snippet.created", record, record.created_at, origin.plugin)
+        self._changed(CREATED, record, record.created_at, origin)
         return record.id
+
+    def _changed(self, kind: str, record: Record, at: int, origin: Origin) -> None:
+        self._outbox.add(kind, record, at, origin.plugin)
+        self._log.add(kind, record, at, origin.plugin)
 
     def update(
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
@@ -155,7 +160,7 @@ class Writes(Reads):
     def _replaced(self, record: Record, origin: Origin, *, is_indexed: bool = False) -> str:
         if not is_indexed:
             self._index.changed(sequence_in(record.id))
-        self._outbox.add("snippet.updated", record, record.updated_at, origin.plugin)
+        self._changed(UPDATED, record, record.updated_at, origin)
         return record.id
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
@@ -164,7 +169,7 @@ class Writes(Reads):
             self._bonds.delete_of(record, cascade)
             self._snippets.delete(record)
             self._index.changed(sequence_in(record.id))
-            self._outbox.add("snippet.deleted", record, self._clock() // 1000, origin.plugin)
+            self._changed(DELETED, record, self._clock() // 1000, origin)
             return record.id
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
@@ -208,8 +213,8 @@ class Writes(Reads):
         def restored(plan: restoring.Plan, content: Content) -> Restored:
             self._snippets.restore(plan, content)
             self._index.changed(sequence_in(record.id))
-            kind = "snippet.created" if plan.old is None else "snippet.updated"
-            self._outbox.add(kind, plan.record, self._clock() // 1000, origin.plugin)
+            kind = CREATED if plan.old is None else UPDATED
+            self._changed(kind, plan.record, self._clock() // 1000, origin)
             return plan.result
 
         self._contents.in_order(origin, begin, failed)
@@ -228,14 +233,17 @@ class Writes(Reads):
     ) -> None:
         def begin() -> None:
             self._bond_queue.begin(
-                NewBond(parent, child, weight, path), lambda insert: self._write(insert, done, failed), failed, origin
+                NewBond(parent, child, weight, path, origin.plugin),
+                lambda insert: self._write(insert, done, failed),
+                failed,
+                origin,
             )
 
         self._contents.in_order(origin, begin, failed)
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
         def unbond() -> None:
-            self._bonds.unbond(parent, child)
+            self._bonds.unbond(parent, child, origin.plugin)
 
         self._contents.in_order(origin, lambda: self._write(unbond, done, failed), failed)
 
@@ -276,14 +284,15 @@ class Writes(Reads):
                 raise self._transaction.fail(error) from error
 
         def apply(new: Type) -> None:
-            self._write(lambda: self._define(new), done, failed)
+            self._write(lambda: self._define(new, origin), done, failed)
 
         self._contents.in_order(origin, begin, failed)
 
-    def _define(self, new: Type) -> bool:
+    def _define(self, new: Type, origin: Origin) -> bool:
         old = self._types.define(new)
         self._index.redefined(new, old, self._snippets.count.value)
         self._fields.redefined(new)
+        self._log.add_type(DEFINED, new.name, self._clock() // 1000, origin.plugin)
         return old is None
 
     def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
@@ -294,6 +303,7 @@ class Writes(Reads):
                 raise type_in_use(type_name, count)
             self._types.delete(type_name)
             self._fields.deleted(type_name)
+            self._log.add_type(UNDEFINED, type_name, self._clock() // 1000, origin.plugin)
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
 
