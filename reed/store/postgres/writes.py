@@ -13,6 +13,7 @@ from reed.store.postgres.operation import Operation
 from reed.store.postgres.restores import Restores
 from reed.store.postgres.values import Rows, array_of, params
 from reed.store.postgres.writer import Line, Step
+from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import label_of
 from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type, not_tried
 from reed.store.workers import THE_STORE, Origin
@@ -152,12 +153,18 @@ class Writes(Restores):
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(not_tried(type_name, error)))
 
-            if len(definition) <= MAX_DEFINITION_IN_LOOP:
-                new = compile_type(type_name, definition, for_loop=True)
-                if new.schema is None or new.schema.is_compiled:
-                    write()
-                    return
-            self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+            def compile_or_try() -> None:
+                if len(definition) <= MAX_DEFINITION_IN_LOOP:
+                    new = compile_type(type_name, definition, for_loop=True)
+                    if new.schema is None or new.schema.is_compiled:
+                        write()
+                        return
+                self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+
+            if is_library_needed(definition):
+                import_library(self._workers.call_soon, lambda: operation.guard(compile_or_try))
+            else:
+                compile_or_try()
 
         self._operation(origin, failed, attempt)
 

@@ -17,6 +17,7 @@ from reed.store.base import (
 )
 from reed.store.contents import Content, check_in_loop
 from reed.store.ids import sequence_in
+from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
@@ -286,7 +287,14 @@ class Writes(Reads):
         def apply(new: Type) -> None:
             self._write(lambda: self._define(new, origin), done, failed)
 
-        self._contents.in_order(origin, begin, failed)
+        def import_first() -> None:
+            if is_library_needed(definition):
+                back = self._contents.leave(origin, failed)
+                import_library(self._workers.call_soon, lambda: back(begin))
+            else:
+                begin()
+
+        self._contents.in_order(origin, import_first, failed)
 
     def _define(self, new: Type, origin: Origin) -> bool:
         old = self._types.define(new)
