@@ -1,4 +1,4 @@
-"""A core in folders of its own, for tests of plugins and of programs that use reed (embedding.md#tests).
+"""A core in folders of its own, for tests of plugins and of programs that use reed (testing-your-program.md).
 
     with reed.testing.core(types={"page": {}}, plugins=["plugins/greeter"]) as core:
         core.client().plugin_send("greeter", "greet", "Anna")
