@@ -99,7 +99,7 @@ def test_closing_a_client_ends_the_call_of_another_thread(core: Any) -> None:
     os.kill(core.pid, signal.SIGSTOP)
     try:
         thread.start()
-        while not client._link.protocol.in_flight or client._link.protocol.unsent:
+        while thread.is_alive() and (client._link.protocol.unsent or not client._link.protocol.in_flight):
             pass
         client.close()
         thread.join(60)
