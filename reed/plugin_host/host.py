@@ -210,7 +210,7 @@ class Host:
             **self._messaging.metrics(),
             "memory_bytes": self._runtime.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
-            "lua": self._spec.lua,
+            **self._runtime.about,
         }
 
     def _wait_in_job(self, seconds: float) -> None:

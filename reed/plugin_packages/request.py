@@ -78,7 +78,7 @@ def request_of(manifest: Manifest, plugin_type: PluginType) -> Request:
         permissions=frozenset(manifest.permissions) | implied,
         events={f"event {name}": _EVENTS[name] for name in manifest.events},
         filters=filters,
-        network=manifest.network if plugin_type.profile.executes else "",
+        network=manifest.network if plugin_type.profile.network else "",
         program="run as a compiled program, confined by the sandbox" if plugin_type.profile.executes else "",
     )
 

@@ -80,6 +80,10 @@ class Manifest:
     permissions: Annotated[tuple[Permission, ...], items(_permission)] = ()  # requested; its row grants them
     network: Annotated[str, text] = ""  # why it connects to other machines
 
+    def hooks(self) -> dict[str, dict[str, str]]:
+        """The actions that the core calls: {"events": {"snippet.created": "changed"}, "filters": {…}}."""
+        return {"events": self.events, "filters": {event: each.action for event, each in self.filters.items()}}
+
 
 def load(folder: Path) -> Manifest:
     """Raises ManifestError."""

@@ -166,5 +166,8 @@ def _program(spec: LaunchSpec) -> HostedSpec | Program:
             "actions": dict(spec.actions),
             "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
             "lua": spec.lua,
+            "language": spec.plugin_type.language,
+            "hooks": dict(spec.hooks),
+            "network": bool(spec.network),
         }
     )
