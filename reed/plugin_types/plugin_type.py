@@ -25,6 +25,36 @@ class Project(NamedTuple):
     entry: str  # of plugin.yaml, or ""
     lua: str  # version
     say: Callable[[str], object]  # called before something that takes long
+    hooks: Mapping[str, Mapping[str, str]] = {}  # "events", "filters" and "schedules": name -> action
+    permissions: frozenset[str] | None = None  # of its row; None: not known
+
+
+class CaseResult(NamedTuple):
+    """One test of a plugin's own tests."""
+
+    title: str
+    failure: str  # "" if it passed; its place and what was expected
+    seconds: float | None  # None: not measured
+    log: tuple[str, ...] = ()  # what the plugin logged meanwhile
+    skipped: bool = False
+
+
+class TestsResult(NamedTuple):
+    """A file of a plugin's own tests, or all of them."""
+
+    name: str
+    result: str  # as in Result
+    detail: str  # counts and failures, or why there are no tests
+    cases: tuple[CaseResult, ...] = ()
+
+    @classmethod
+    def of(cls, file: str, cases: tuple[CaseResult, ...]) -> TestsResult:
+        failures = []
+        for case in cases:
+            if case.failure:
+                failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
+        passed = sum(not case.failure for case in cases)
+        return cls(file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures]), cases)
 
 
 class StatedVersion(NamedTuple):
@@ -54,7 +84,7 @@ class PluginType(NamedTuple):
     watches_subfolders: bool  # for changed code
     memory: int | None  # bytes, unless plugin.yaml or reed.yaml sets a limit
     max_private: int  # bytes of private memory that `reed plugin test` accepts
-    tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name and Result
+    tests: Callable[[Project], Iterator[TestsResult]]
     build: Callable[[Project], Result | None] = no_build  # None: nothing to build
     stated_versions: Callable[[Path, str, str], Iterator[StatedVersion]] = no_versions  # folder, name, entry
     template_files: Callable[[], Mapping[str, Path]] = dict  # of a new plugin: path in its folder, and file to copy

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from reed.errors import NotFound
-from reed.plugin_types.plugin_type import NAME, PluginType, Project
+from reed.plugin_types.plugin_type import NAME, CaseResult, PluginType, Project, TestsResult
 from reed.sandbox.rules import Profile
 
 _MB = 1024 * 1024
@@ -29,7 +29,7 @@ def _libraries() -> tuple[str, ...]:
     return tuple(dict.fromkeys([os.path.dirname(os.__file__), own, *installed, *shared]))
 
 
-def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
+def _tests(project: Project) -> Iterator[TestsResult]:
     """tests/test_*.py, each file in a process and a sandbox of its own."""
     from reed.python.test_run import PluginUnderTest, run
 
@@ -39,20 +39,16 @@ def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
         entry=next(each for each in PYTHON.places(project.name, project.entry) if (project.folder / each).is_file()),
         settings=project.settings,
         actions=project.actions,
-        hooks={},
+        hooks=project.hooks,
         read_paths=PYTHON.profile.read_paths,
-        permissions=None,
+        permissions=project.permissions,
     )
     try:
-        for file, cases in groupby(run(plugin), lambda case: case.file):
-            failures, passed = [], 0
-            for case in cases:
-                passed += not case.failure
-                if case.failure:
-                    failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
-            yield file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures])
+        for file, found in groupby(run(plugin), lambda case: case.file):
+            cases = tuple(CaseResult(case.title, case.failure, case.seconds, case.log) for case in found)
+            yield TestsResult.of(file, cases)
     except NotFound as error:
-        yield "tests", "skipped", str(error)
+        yield TestsResult("tests", "skipped", str(error))
 
 
 PYTHON = PluginType(
