@@ -14,19 +14,21 @@ from reed.plugin.batch import Batch, Pending
 from reed.plugin.core import Reed
 from reed.plugin.failure import Error
 from reed.plugin.handlers import Answer, Plugin
+from reed.plugin.records import Lines, Page, Restored, Snippet
 from reed.plugin.schema import TreeNode
 from reed.plugin.search import SearchHit, SearchPage
 from reed.plugin.signals import messages, signals
-from reed.plugin.snippet import Page, Snippet
 
 __all__ = [
     "Answer",
     "Batch",
     "Error",
+    "Lines",
     "Page",
     "Pending",
     "Plugin",
     "Reed",
+    "Restored",
     "SearchHit",
     "SearchPage",
     "Snippet",

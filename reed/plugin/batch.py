@@ -15,8 +15,8 @@ from typing import Any
 
 from reed.plugin import writes
 from reed.plugin.failure import Error
+from reed.plugin.records import Snippet
 from reed.plugin.services import ask, ask_json
-from reed.plugin.snippet import Snippet
 from reed.plugin.writes import Json, Write
 
 _MAX_NAMED = 5  # failed writes in the message

@@ -1,51 +1,22 @@
-"""Reading snippets, and the records that the SDK returns for them."""
+"""`reed.snippet`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from reed.plugin import writes
 from reed.plugin.failure import Error
+from reed.plugin.records import Lines, Page, Restored, Snippet
 from reed.plugin.services import ask, ask_json, encode
-from reed.plugin.writes import Json, Restored, written, written_id
+from reed.plugin.writes import Json, written, written_id
 from reed.wire import strict_json
 
 _LINE = 64 * 1024 * 1024  # bytes of the longest line of an export
 
 
-class Snippet(NamedTuple):
-    id: str  # a UUID
-    type: str
-    name: str  # "" if it has none
-    version: int
-    created_at: int  # Unix microseconds
-    updated_at: int
-    content: dict[str, Any]
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Snippet:
-        return cls(**{name: fields[name] for name in cls._fields})
-
-
-class Page(NamedTuple):
-    """A page of snippets. `cursor` is the `after` of the next page, "" at the end."""
-
-    snippets: list[Snippet]
-    cursor: str
-
-
-class Lines(NamedTuple):
-    """A page of snippets in the format of `reed export`. `skipped`: {"id", "name", "bytes"} of each too long one."""
-
-    text: bytes
-    ids: list[str]
-    cursor: str
-    skipped: list[dict[str, Any]]
-
-
 class Snippets:
-    """`reed.snippet`. A `ref` is an id or a name. Every method raises Error; 404 for a snippet that does not exist."""
+    """A `ref` is an id or a name. Every method raises Error; 404 for a snippet that does not exist."""
 
     def get(self, ref: str) -> Snippet:
         return Snippet.of(ask_json("snippet.get", encode([ref])))

@@ -6,14 +6,12 @@ Write("snippet.create", (b'["page","blog/intro"]', b'{"title":"Hello"}'))
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from reed.plugin import services
 from reed.plugin.failure import Error
+from reed.plugin.records import Snippet
 from reed.plugin.services import encode, text_of
-
-if TYPE_CHECKING:
-    from reed.plugin.snippet import Snippet
 
 Json = Mapping[str, Any] | str | bytes  # an object, or its JSON text
 
@@ -23,11 +21,6 @@ is_batching = False  # set by Batch
 class Write(NamedTuple):
     operation: str
     arguments: tuple[bytes, ...]
-
-
-class Restored(NamedTuple):
-    status: int  # 201 created, 204 overwritten, 200 unchanged
-    warning: str  # or ""
 
 
 def create(type: str, name: str, content: Json) -> Write:
