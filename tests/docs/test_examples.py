@@ -34,6 +34,8 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/testing-plugins.md": {"sh"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
     "guide/site.md": {"sh"},  # test_site_examples
+    "guide/python-plugin.md": {"python"},  # test_python_examples
+    "reference/python-api.md": {"python"},  # test_python_examples
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
 }
