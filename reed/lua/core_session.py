@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reed.errors import CallError, Malformed, PluginOffline
 from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
@@ -101,16 +101,37 @@ class CoreSession:
 
     # For the plugin
 
-    def request(self, command: int, payload: bytes) -> Bytes:
+    def _require_connection(self) -> CoreConnection:
         if self.connection is None:
             raise CallError(
-                "no connection to the core yet: call it from a handler, not while main.lua loads", status=503
+                "no connection to the core yet: call it from plugin.on_start(fn) or from a handler, not while main.lua"
+                " loads",
+                status=503,
             )
+        return self.connection
+
+    def request(self, command: int, payload: bytes) -> Bytes:
+        connection = self._require_connection()
         try:
-            return self.connection.request(command, payload, self.answer_health_check)
+            return connection.request(command, payload, self.answer_health_check)
         except CoreGone:
-            self.connection.close()
+            connection.close()
             raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
+
+    def request_all(self, requests: Bytes, commands: Sequence[int]) -> list[bytes | CallError]:
+        """Sends encoded requests in one go; the payload or the error of each. Raises CallError: there is no core."""
+        connection = self._require_connection()
+        answers: list[bytes | CallError] = []
+        try:
+            for answer in connection.request_all(requests, commands, self.answer_health_check):
+                answers.append(answer)
+        except CoreGone:
+            connection.close()
+            raise PluginOffline(
+                f"connection to the core lost after {len(answers)} of {len(commands)} answers",
+                hint="the other writes may have been carried out; the plugin is reconnecting",
+            ) from None
+        return answers
 
     def answer_health_check(self, frame: frames.Frame) -> bool:
         """Also during a job, so that waiting is not taken for a hang."""

@@ -28,13 +28,15 @@ class LuaLaunchSpec(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
-        """`fields`: name, version, …, settings, limits {memory, cpu}. Raises Malformed."""
+        """`fields`: name, version, …, settings, byte_actions [name], limits {memory, cpu}. Raises
+        Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
         for_lua = {
             "name": fields["name"],
             "version": fields["version"],
             "actions": actions,
+            "byte_actions": fields.get("byte_actions", ()),
             "settings": fields.get("settings", {}),
             "can_write": data_dir is not None,
             "cpu": cpu,

@@ -28,7 +28,8 @@ class JobOutcome(NamedTuple):
     """How a job in Lua ended: its kind, and the results of that kind.
 
     done    results         run     main.lua waits in run()     none    there is no handler
-    error   text, stack     time    place                       memory  place        fail    status, message
+    error   text, stack     time    place                       memory  place
+    fail    status, message, error code; 0 for a status or a code that follows from the other
     """
 
     kind: str
@@ -62,7 +63,8 @@ class LuaSandbox:
         guard = run("guard", self._host, self._limit)
         limits = run("limits", guard)
         json = run("json", guard, run("numbers", guard))
-        sdk = run("reed", guard, json)
+        requests = run("requests", guard, json)
+        sdk = run("reed", guard, json, requests, run("bulk", guard, json, requests))
         files = run("files", guard, json, limits)
         self._entries = run("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
@@ -87,6 +89,10 @@ class LuaSandbox:
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
+
+    def start_up(self) -> JobOutcome:
+        """Runs the handler of on_start."""
+        return self.enter(self._entries[b"start"])
 
     def sleep(self) -> JobOutcome:
         return self.enter(self._entries[b"sleep"])
@@ -165,9 +171,13 @@ class LuaSandbox:
 
 
 def failure(error: ReedError) -> bytes:
+    return strict_json.dumps(failure_fields(error))
+
+
+def failure_fields(error: ReedError) -> dict[str, Any]:
     call = error if isinstance(error, CallError) else CallError(str(error))
     text = str(error).encode("utf-8", "replace").decode()
-    return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
+    return {"status": call.status, "code": int(call.error_code), "message": text}
 
 
 def _no_source(path: bytes) -> bytes:
