@@ -41,7 +41,7 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
-    "plugin_types": "errors sandbox lua",
+    "plugin_types": "errors sandbox lua plugin_host",
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
@@ -49,8 +49,10 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "lua": "errors wire",
-    "zygote": "errors system_calls runtime_paths wire supervision lua sandbox workers peer_log",
+    "plugin_host": "errors wire",
+    "fake_core": "errors wire store",
+    "lua": "errors wire plugin_host fake_core",
+    "zygote": "errors system_calls runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
@@ -66,7 +68,7 @@ ONLY_IN = {
     "selectors": {"loop"},
     "select": {
         "loop",
-        "lua",  # a plugin waits for its core and its FIFOs
+        "plugin_host",  # a plugin waits for its core and its FIFOs
         "zygote",  # for requests
         "core_process.py",  # for a core to serve or to exit
     },

@@ -23,9 +23,9 @@ from reed.wire.plugins import PluginMessage
 PEER = "reed-test-peer"  # has a row, but no process: this module uses its FIFOs
 MESSAGE_TYPE = 0xEF
 _ANSWERS: dict[int, str] = {
-    MessageType.RESPONSE_ACK: "ACK",
-    MessageType.RESPONSE_ERROR: "ERROR",
-    MessageType.RESPONSE_DATA: "DATA",
+    MessageType.RESPONSE_ACK: "with ACK",
+    MessageType.RESPONSE_ERROR: f"that it has no handler for type 0x{MESSAGE_TYPE:02X}, as expected",
+    MessageType.RESPONSE_DATA: "with DATA",
 }
 
 _READ_TIMEOUT = 0.4  # seconds
@@ -86,7 +86,7 @@ class FifoCheck:
             return "failed", f"the answer is not a JSON object: {error.message}"
         if reference != timestamp:
             return "failed", f"the answer has in_reply_to {reference!r}, expected {timestamp}"
-        return "ok", f"{kind} after {took:.1f} ms"
+        return "ok", f"answered {kind}, after {took:.1f} ms"
 
 
 def _read(fd: int) -> bytes:

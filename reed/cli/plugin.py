@@ -1,4 +1,4 @@
-"""`reed plugin`, except explain, logs, scaffold, test, and what installs and packs plugins."""
+"""`reed plugin`, except explain, logs, scaffold, test, dev, and what installs and packs plugins."""
 
 from __future__ import annotations
 

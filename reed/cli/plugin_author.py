@@ -1,4 +1,4 @@
-"""`reed plugin scaffold` and `reed plugin test`."""
+"""`reed plugin scaffold`, `reed plugin test` and `reed plugin dev`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from reed.cli.output import Output, short_path
 from reed.cli.parse import CONFIG, PLUGIN_DIR, REGISTRY, Args, Option, Subcommand, UsageError, suggest
 
 if TYPE_CHECKING:
-    from reed.cli.plugin_test import Check
     from reed.config import Config
 
 
@@ -89,39 +88,29 @@ def _register(site: Config, line: str, *, dry_run: bool = False) -> None:
 
 def test(args: Args, output: Output) -> int:
     import tempfile
-    import time
     from contextlib import closing
     from pathlib import Path
 
+    from reed.cli.check_report import CheckReport
     from reed.cli.options import config
-    from reed.cli.plugin_test import FAILED, OK, SKIPPED, PluginTest
+    from reed.cli.plugin_test import PluginTest
 
-    since = time.monotonic()
-    checks: list[Check] = []
+    report = CheckReport(output)
     with tempfile.TemporaryDirectory(prefix="reed-test-", ignore_cleanup_errors=True) as work:
         run = PluginTest(args.arg("NAME"), config(args), Path(work), output.info, args.text("--replay") or "")
         with closing(run.checks()) as found:  # before its folder is removed
             for check in found:
-                checks.append(check)
-                _print_check(check, output)
-    counts = {result: sum(check.result == result for check in checks) for result in (OK, FAILED, SKIPPED)}
-    passed = not counts[FAILED]
-    if output.as_json:
-        about = {"plugin": run.name, "version": run.version, "type": run.kind, "passed": passed}
-        output.json({**about, **counts, "checks": [check._asdict() for check in checks]})
-    summary = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
-    output.info(f"\n{run.name}: {summary}, in {time.monotonic() - since:.1f} s")
-    return 0 if passed else 1
+                report.add(check)
+    return report.end({"plugin": run.name, "version": run.version, "type": run.kind})
 
 
-def _print_check(check: Check, output: Output) -> None:
-    if output.as_json:
-        return
-    if output.is_terminal:
-        output.result(check.result, f"{check.name:20} " + check.detail.replace("\n", f"\n{'':21}"))
-    else:
-        output.rows([[check.result, check.name, check.detail]])
-    output.stream.flush()
+def dev(args: Args, output: Output) -> int:
+    from pathlib import Path
+
+    from reed.cli.options import config
+    from reed.cli.plugin_dev import develop
+
+    return develop(Path(args.arg("FOLDER")), config(args), output, once=args.has("--once"))
 
 
 _SITE = (CONFIG, REGISTRY, PLUGIN_DIR)
@@ -153,11 +142,27 @@ Existing files are never overwritten. A Rust plugin is built by `cargo build --r
         """
 The plugin runs with its row of plugin-registry.csv; without one, with the permissions that plugin.yaml asks for, or
 read permissions. The checks are manifest, row, version, build, code, registration, health, every action, signals,
-messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test. The exit code is 1 if a check failed.
+messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test, with a line for each test. What a
+plugin logs is shown only for a test that failed. The exit code is 1 if a check failed.
 
 An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in
 tests/content.jsonl (written by `reed export`), the name of a page to be created, or the content of one. The answer must
 have the fields of `output`, with values of the same kinds: a number for a number, anything for null, and in an array
 every element like the first one.""",
+    ),
+    "plugin dev": Subcommand(
+        dev,
+        "FOLDER",
+        "Reload a plugin and run its tests whenever one of its files changes, until Ctrl-C",
+        (
+            Option("--once", help="end after the first round; the exit code is 1 if it failed"),
+            *_SITE,
+        ),
+        """
+The plugin runs in the core of the site, if that is running and has the plugin; otherwise in a private core, which ends
+with the command. A native plugin with a Cargo.toml is built first. Errors are shown, and the next change is awaited.
+While it waits, the command shows what the plugin logs.
+
+  reed plugin dev plugins/word-count""",
     ),
 }

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 from reed.cli import fixtures
 from reed.cli.fifo_check import PEER, FifoCheck
 from reed.cli.output_check import difference
+from reed.cli.project import DEFAULT_PERMISSIONS, load_manifest, project
 from reed.cli.replay import differences
 from reed.config import Config
 from reed.errors import ActionNotFound, CallError, Malformed, ManifestError
 from reed.figures import plural
 from reed.plugin_types import TYPES
-from reed.plugin_types.plugin_type import PluginType, Project
+from reed.plugin_types.plugin_type import CaseResult, PluginType, Project
 from reed.supervision import discovery, manifest, registry_csv
 from reed.supervision.manifest import Action
 from reed.supervision.registry_csv import STANDARD_FOLDER, Row
@@ -35,7 +36,6 @@ from reed.wire.codes import Signal
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
-_DEFAULT_PERMISSIONS = ("snippet_read", "schema_read", "registry_read", "search_read")  # without a row or a request
 _PEER_ROW = Row(  # the sender of the FIFO check
     plugin_name=PEER,
     plugin_type="native",
@@ -57,6 +57,7 @@ class Check(NamedTuple):
     name: str
     result: str  # OK, FAILED or SKIPPED
     detail: str
+    cases: tuple[CaseResult, ...] = ()  # of a file of the plugin's own tests
 
 
 class _Abort(Exception):
@@ -114,18 +115,16 @@ class PluginTest:
     def _check_manifest(self) -> Check:
         with _required("manifest"):
             self._folder = discovery.find(self.name, self._site.plugin_dirs)
-            self._manifest = manifest.load(self._folder)
-            path = self._folder / manifest.FILE_NAME
-            if self._manifest.name != self.name:
-                raise ManifestError(str(path), f"the name is {self._manifest.name!r}, but the folder is {self.name!r}")
+            self._manifest = load_manifest(self._folder)
         self.version = self._manifest.version
+        path = self._folder / manifest.FILE_NAME
         return Check("manifest", OK, f"{path}: {plural(len(self._manifest.actions), 'action')}")
 
     def _check_row(self) -> Check:
         registry, runtime_dir = self._site.registry, self._config.runtime_dir
         rows = registry_csv.load(registry, runtime_dir) if registry.exists() else []
         found = next((row for row in rows if row.plugin_name == self.name), None)
-        requested = self._manifest.permissions or _DEFAULT_PERMISSIONS
+        requested = self._manifest.permissions or DEFAULT_PERMISSIONS
         self._row = found or make_row(self._folder, self._manifest, requested)
         self.kind = self._row.plugin_type
         if found is None:
@@ -291,10 +290,8 @@ class PluginTest:
         return TYPES[self.kind]
 
     def _project(self) -> Project:
-        found = self._manifest
-        settings = {**found.settings, **self._site.plugin(self.name).settings}
-        actions = {action.name: action.command_id for action in found.actions.values()}
-        return Project(self._folder, self.name, settings, actions, found.entry, found.lua, self._say)
+        row = getattr(self, "_row", None)
+        return project(self._folder, self._manifest, self._site, self._say, row and row.required_permissions)
 
 
 def _rejected(name: str, action: Action, status: int, text: str) -> Check:

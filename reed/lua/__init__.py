@@ -1,11 +1,7 @@
-"""A Lua plugin's process, and the SDK in Lua (lua-api.md).
+"""Lua plugins: Lua in a sandbox, and the SDK in Lua (lua-api.md). reed.plugin_host is the process around it.
 
-    reed.zygote ── fork ── host ─┬─ sandbox          lupa; no other module knows it
-                                 ├─ core_session     registration, signals, reconnecting; core_connection
-                                 ├─ services, files  what the SDK offers
-                                 ├─ poller           poll(2) over the core and the FIFOs
-                                 ├─ messaging        messages of other plugins; fifo, message_buffer
-                                 └─ dispatcher       runs the plugin's handlers
-
-`warmup` runs in the zygote; `testing` runs a plugin's own tests; sdk/ is the Lua side.
+sandbox   lupa; no other module knows it
+warmup    runs a small plugin in the zygote
+testing   runs a plugin's own tests
+sdk/      the Lua side
 """

@@ -13,31 +13,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from reed.errors import CallError, Internal, Malformed, NotFound, ReedError
-from reed.wire import strict_json
-
-Service = Callable[..., bytes | None]
+from reed.errors import Internal, Malformed, NotFound, ReedError
+from reed.plugin_host.runtime import JobOutcome, Service, failure
 
 _SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
-
-
-class JobOutcome(NamedTuple):
-    """How a job in Lua ended: its kind, and the results of that kind.
-
-    done    results         run     main.lua waits in run()     none    there is no handler
-    error   text, stack     time    place                       memory  place
-    fail    status, message, error code; 0 for a status or a code that follows from the other
-    """
-
-    kind: str
-    results: tuple[Any, ...]
-
-    def text(self, at: int = 0) -> str:
-        value = self.results[at] if at < len(self.results) else b""
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 class LuaSandbox:
@@ -72,7 +54,7 @@ class LuaSandbox:
         self._runtime.gccollect()  # makes the SDK old: the collector of a fork does not touch its pages
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:
-        """`spec`: LuaLaunchSpec.for_lua."""
+        """`spec`: HostedSpec.for_sdk."""
         self._services = {b"source": _no_source, **services}
         self._memory = memory
         self._entries[b"prepare"](spec)
@@ -168,16 +150,6 @@ class LuaSandbox:
     def _limit(self, on: bool) -> None:
         self._lifted = not on or not self._memory
         self._runtime.set_max_memory(0 if self._lifted else self._memory)
-
-
-def failure(error: ReedError) -> bytes:
-    return strict_json.dumps(failure_fields(error))
-
-
-def failure_fields(error: ReedError) -> dict[str, Any]:
-    call = error if isinstance(error, CallError) else CallError(str(error))
-    text = str(error).encode("utf-8", "replace").decode()
-    return {"status": call.status, "code": int(call.error_code), "message": text}
 
 
 def _no_source(path: bytes) -> bytes:

@@ -1,20 +1,28 @@
 """Runs a plugin's own tests, tests/test_*.lua (lua-api.md#tests).
 
-Each file has a sandbox of its own, with main.lua loaded; each `it` has a plugin's limits.
+    file ── a sandbox and a FakeCore of its own ── main.lua ── collect ── for each `it`: reset the FakeCore, run
+
+Each `it` has a plugin's limits. With file_write, `io` works on a temporary folder for each file.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reed.errors import NotFound, ReedError
-from reed.lua.files import Folder, read_source
-from reed.lua.launch_spec import CPU, MEMORY
-from reed.lua.sandbox import JobOutcome, LuaSandbox, Service
+from reed.fake_core import FakeCore
+from reed.lua.fake_services import services
+from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.files import Folder, data_files, read_source
+from reed.plugin_host.launch_spec import CPU, MEMORY
+from reed.plugin_host.runtime import JobOutcome, Service
 from reed.wire import strict_json
 
 
@@ -36,6 +44,8 @@ class PluginUnderTest(NamedTuple):
     actions: dict[str, int] | None = None
     entry: str = ""
     lua: str = "5.5"
+    hooks: Mapping[str, Mapping[str, str]] = {}  # "events", "filters" and "schedules" of plugin.yaml: name -> action
+    permissions: frozenset[str] | None = None  # None: all, and no data folder
 
     def entry_point(self) -> str:
         places = [self.entry] if self.entry else ["main.lua", f"{self.folder.name}.lua"]
@@ -57,34 +67,53 @@ def run(plugin: PluginUnderTest) -> Iterator[Case]:
 
 
 def _run_file(plugin: PluginUnderTest, file: str) -> Iterator[Case]:
-    log: list[str] = []
-    folder = Folder(str(plugin.folder))
     started = time.monotonic()
-    try:
-        sandbox, runner = _load_plugin(plugin, folder, log)
-        _check(_job(sandbox, runner[b"collect"], file.encode(), read_source(folder, file), CPU))
-        titles = strict_json.loads(runner[b"titles"]())
-    except ReedError as error:
-        yield Case(file, "loading", str(error), time.monotonic() - started, log)
-        return
-    finally:
-        folder.close()
-    for number, title in enumerate(titles, 1):
-        log.clear()
-        started = time.monotonic()
-        failure = ""
+    with ExitStack() as stack:
+        core = FakeCore(plugin.permissions)
+        folder = Folder(str(plugin.folder))
+        stack.callback(folder.close)
+        data = None
+        if plugin.permissions and "file_write" in plugin.permissions:
+            data = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-test-"))
         try:
-            _check(_job(sandbox, runner[b"run"], number, CPU))
+            sandbox, runner = _load_plugin(plugin, folder, core, data)
+            _check(_job(sandbox, runner[b"collect"], file.encode(), read_source(folder, file), CPU))
+            titles = strict_json.loads(runner[b"titles"]())
         except ReedError as error:
-            failure = str(error)
-        yield Case(file, title, failure, time.monotonic() - started, list(log))
+            yield Case(file, "loading", str(error), time.monotonic() - started, _lines(core))
+            return
+        for number, title in enumerate(titles, 1):
+            core.reset()
+            if data:
+                _empty(data)
+            started = time.monotonic()
+            failure = ""
+            try:
+                _check(_job(sandbox, runner[b"run"], number, CPU))
+            except ReedError as error:
+                failure = str(error)
+            yield Case(file, title, failure, time.monotonic() - started, _lines(core))
 
 
-def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tuple[LuaSandbox, Any]:
+def _lines(core: FakeCore) -> list[str]:
+    return [f"{line['level']}: {line['text']}" for line in core.log]
+
+
+def _empty(folder: str) -> None:
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
+def _load_plugin(plugin: PluginUnderTest, folder: Folder, core: FakeCore, data: str | None) -> tuple[LuaSandbox, Any]:
     sandbox = LuaSandbox(plugin.lua)
     runner = sandbox.run_sdk_file("testing", *sandbox.modules)
-    services: dict[bytes, Service] = {
-        b"log": lambda level, text: log.append(f"{level.decode()}: {text.decode('utf-8', 'replace')}"),
+    sandbox.run_sdk_file("test_core", *sandbox.modules)
+    offered: dict[bytes, Service] = {
+        **services(core),
+        **(data_files(data) if data else {}),
         b"source": lambda path: read_source(folder, path.decode()),
     }
     spec = {
@@ -92,12 +121,14 @@ def _load_plugin(plugin: PluginUnderTest, folder: Folder, log: list[str]) -> tup
         "version": "",
         "actions": plugin.actions or {},
         "any_action": plugin.actions is None,
+        **{kind: dict(actions) for kind, actions in plugin.hooks.items()},
         "settings": plugin.settings,
-        "can_write": False,
+        "can_write": data is not None,
         "cpu": CPU,
+        "memory": MEMORY,
         "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
     }
-    sandbox.start(services, memory=MEMORY, spec=strict_json.dumps(spec))
+    sandbox.start(offered, memory=MEMORY, spec=strict_json.dumps(spec))
     entry = plugin.entry_point()
     _check(sandbox.load(entry, read_source(folder, entry)))
     return sandbox, runner

@@ -6,10 +6,10 @@ import os
 import signal
 import socket
 
-from reed.lua.fifo import FifoPaths
-from reed.lua.host import Host
-from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.fifo import FifoPaths
+from reed.plugin_host.host import Host
+from reed.plugin_host.launch_spec import HostedSpec
 from reed.wire import frames
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
@@ -56,7 +56,7 @@ class SimulatedCore:
     """For the small plugin of sdk/warmup. The registration is answered beforehand."""
 
     def __init__(self) -> None:
-        self.spec = LuaLaunchSpec.of(
+        self.spec = HostedSpec.of(
             {
                 "name": "warmup",
                 "version": "0.0.0",

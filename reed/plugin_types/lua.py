@@ -9,8 +9,8 @@ from itertools import groupby
 from pathlib import Path
 
 from reed.errors import NotFound
-from reed.lua.launch_spec import MEMORY
-from reed.plugin_types.plugin_type import NAME, PluginType, Project, StatedVersion
+from reed.plugin_host.launch_spec import MEMORY
+from reed.plugin_types.plugin_type import NAME, CaseResult, PluginType, Project, StatedVersion, TestsResult
 from reed.sandbox.rules import Profile
 
 # For late imports; not sys.path, which may contain a site's content
@@ -20,21 +20,23 @@ _COMMENT = r"--\[\[.*?\]\]|--[^\n]*"
 _CREATE_PLUGIN = r"""\bcreate_plugin\b[^}]*?\bversion\s*=\s*["']([^"'\n]*)["'](?=\s*[,;}])"""
 
 
-def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
+def _tests(project: Project) -> Iterator[TestsResult]:
     """tests/test_*.lua, each file in a sandbox of its own."""
     from reed.lua.testing import PluginUnderTest, run
 
-    plugin = PluginUnderTest(project.folder, project.settings, project.actions, project.entry, project.lua)
+    folder, settings, actions = project.folder, project.settings, project.actions
+    plugin = PluginUnderTest(folder, settings, actions, project.entry, project.lua, project.hooks, project.permissions)
     try:
-        for file, cases in groupby(run(plugin), lambda case: case.file):
-            failures, passed = [], 0
+        for file, found in groupby(run(plugin), lambda case: case.file):
+            cases = tuple(CaseResult(case.title, case.failure, case.seconds, tuple(case.log)) for case in found)
+            failures = []
             for case in cases:
-                passed += not case.failure
                 if case.failure:
                     failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
-            yield file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures])
+            passed = sum(not case.failure for case in cases)
+            yield TestsResult(file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures]), cases)
     except NotFound as error:
-        yield "tests", "skipped", str(error)
+        yield TestsResult("tests", "skipped", str(error))
 
 
 def _stated_versions(folder: Path, name: str, entry: str) -> Iterator[StatedVersion]:

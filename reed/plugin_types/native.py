@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reed.plugin_types.plugin_type import ENTRY, NAME, PluginType, Project, Result, StatedVersion
+from reed.plugin_types.plugin_type import (
+    ENTRY,
+    NAME,
+    CaseResult,
+    PluginType,
+    Project,
+    Result,
+    StatedVersion,
+    TestsResult,
+)
 from reed.sandbox.rules import Profile
 
 if TYPE_CHECKING:
@@ -40,19 +49,31 @@ def _build(project: Project) -> Result | None:
     return ("failed", _error_lines(done)) if done.returncode else ("ok", "cargo build --release")
 
 
-def _tests(project: Project) -> Iterator[tuple[str, str, str]]:
+def _tests(project: Project) -> Iterator[TestsResult]:
     import shutil
 
     if not (project.folder / "Cargo.toml").is_file():
-        yield "tests", "skipped", "no Cargo.toml: its tests are not known here"
+        yield TestsResult("tests", "skipped", "no Cargo.toml: its tests are not known here")
     elif not shutil.which("cargo"):
-        yield "cargo test", "skipped", "cargo is not installed (rustup.rs)"
+        yield TestsResult("cargo test", "skipped", "cargo is not installed (rustup.rs)")
     else:
         project.say("its own tests: cargo test")
         done = _cargo(project.folder, "test")
         results = [line for line in done.stdout.splitlines() if line.startswith("test result:")]
         summary = "; ".join(line.removeprefix("test result: ").partition("; 0 measured")[0] for line in results)
-        yield "cargo test", *(("failed", _error_lines(done)) if done.returncode else ("ok", summary))
+        result = ("failed", _error_lines(done)) if done.returncode else ("ok", summary)
+        yield TestsResult("cargo test", *result, tuple(_cases(done.stdout)))
+
+
+def _cases(printed: str) -> Iterator[CaseResult]:
+    """From the lines "test NAME ... ok" of libtest, and its section "---- NAME stdout ----" for each failure."""
+    parts = re.split(r"^---- (.+) stdout ----$", printed, flags=re.MULTILINE)
+    failures = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for title, result in re.findall(r"^test (.+?) \.\.\. (ok|FAILED|ignored)", printed, re.MULTILINE):
+        text = failures.get(title, "failed").partition("\nfailures:\n")[0].strip()
+        lines = [line for line in text.splitlines() if not line.startswith("note: run with `RUST_BACKTRACE")]
+        failure = "\n".join(lines[:_MAX_LINES]) if result == "FAILED" else ""
+        yield CaseResult(title, failure, None, skipped=result == "ignored")
 
 
 def _is_new(executable: Path, folder: Path) -> bool:

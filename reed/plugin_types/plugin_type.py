@@ -25,6 +25,27 @@ class Project(NamedTuple):
     entry: str  # of plugin.yaml, or ""
     lua: str  # version
     say: Callable[[str], object]  # called before something that takes long
+    hooks: Mapping[str, Mapping[str, str]] = {}  # "events", "filters" and "schedules": name -> action
+    permissions: frozenset[str] | None = None  # of its row; None: not known
+
+
+class CaseResult(NamedTuple):
+    """One test of a plugin's own tests."""
+
+    title: str
+    failure: str  # "" if it passed; its place and what was expected
+    seconds: float | None  # None: not measured
+    log: tuple[str, ...] = ()  # what the plugin logged meanwhile
+    skipped: bool = False
+
+
+class TestsResult(NamedTuple):
+    """A file of a plugin's own tests, or all of them."""
+
+    name: str
+    result: str  # as in Result
+    detail: str  # counts and failures, or why there are no tests
+    cases: tuple[CaseResult, ...] = ()
 
 
 class StatedVersion(NamedTuple):
@@ -49,12 +70,12 @@ class PluginType(NamedTuple):
     entry_points: tuple[str, ...]  # the first that exists, unless plugin.yaml has an `entry`
     suffix: str  # by which an `entry` of plugin.yaml is recognised
     missing_entry: str  # hint when there is no code
-    command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.lua.host)
+    command: tuple[str, ...]  # what a fork of the zygote executes; (): it runs in that fork (reed.plugin_host.host)
     profile: Profile
     watches_subfolders: bool  # for changed code
     memory: int | None  # bytes, unless plugin.yaml or reed.yaml sets a limit
     max_private: int  # bytes of private memory that `reed plugin test` accepts
-    tests: Callable[[Project], Iterator[tuple[str, str, str]]]  # name and Result
+    tests: Callable[[Project], Iterator[TestsResult]]
     build: Callable[[Project], Result | None] = no_build  # None: nothing to build
     stated_versions: Callable[[Path, str, str], Iterator[StatedVersion]] = no_versions  # folder, name, entry
     template_files: Callable[[], Mapping[str, Path]] = dict  # of a new plugin: path in its folder, and file to copy

@@ -15,8 +15,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from reed.errors import ReedError
-from reed.lua.launch_spec import LuaLaunchSpec
 from reed.peer_log import THE_CORE, PeerLog
+from reed.plugin_host.launch_spec import HostedSpec
 from reed.sandbox.confine import Sandbox
 from reed.sandbox.rules import Rules, rules_for
 from reed.supervision.launch_spec import LaunchSpec, environment
@@ -150,10 +150,10 @@ def rules_of(spec: LaunchSpec) -> Rules:
     )
 
 
-def _program(spec: LaunchSpec) -> LuaLaunchSpec | Program:
+def _program(spec: LaunchSpec) -> HostedSpec | Program:
     if spec.plugin_type.profile.executes:
         return Program(spec.plugin_type.argv(str(spec.entry)), str(spec.folder), environment(spec))
-    return LuaLaunchSpec.of(
+    return HostedSpec.of(
         {
             "name": spec.name,
             "version": spec.version,

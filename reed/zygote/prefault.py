@@ -13,8 +13,8 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 
-from reed.lua.host import Host
 from reed.lua.warmup import SimulatedCore
+from reed.plugin_host.host import Host
 from reed.sandbox.rules import Profile, rules_for
 from reed.zygote.clone import Cloning
 from reed.zygote.request import SpawnRequest

@@ -14,9 +14,9 @@ import sys
 import time
 from typing import NoReturn
 
-from reed.lua.host import Host
 from reed.lua.sandbox import LuaSandbox
 from reed.lua.warmup import warm_up
+from reed.plugin_host.host import Host
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
 from reed.zygote.prefault import DryRun, learn

@@ -8,7 +8,7 @@ from __future__ import annotations
 import marshal
 from typing import NamedTuple
 
-from reed.lua.launch_spec import LuaLaunchSpec
+from reed.plugin_host.launch_spec import HostedSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes
@@ -27,13 +27,13 @@ class RuleFlags(NamedTuple):
     executes: bool
     network: bool
     mode: str  # auto or off; the core has checked strict
-    memory: int | None  # None for Lua, whose limit is in the LuaLaunchSpec
+    memory: int | None  # None for Lua, whose limit is in the HostedSpec
 
 
 class SpawnRequest(NamedTuple):
     """`ruleset`: the descriptor of a Landlock ruleset; -1: none."""
 
-    program: LuaLaunchSpec | Program
+    program: HostedSpec | Program
     rules: Rules
     ruleset: int = -1
 

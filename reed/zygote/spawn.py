@@ -13,9 +13,9 @@ import socket
 import struct
 from typing import NoReturn
 
-from reed.lua.host import Host
-from reed.lua.launch_spec import LuaLaunchSpec
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.host import Host
+from reed.plugin_host.launch_spec import HostedSpec
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
@@ -30,7 +30,7 @@ _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
 class Spawn:
-    _task: LuaLaunchSpec | Program | WorkerRequest
+    _task: HostedSpec | Program | WorkerRequest
     _flags: RuleFlags
     _output: int
     _pid_reported = False
@@ -68,7 +68,7 @@ class Spawn:
         else:
             task, flags = message
             self._flags = RuleFlags(*flags)
-            self._task = Program(*task) if self._flags.executes else LuaLaunchSpec(*task)
+            self._task = Program(*task) if self._flags.executes else HostedSpec(*task)
         report, self._output, *ruleset = struct.unpack(f"{len(control[0][2]) // 4}i", control[0][2])
         os.dup2(report, self._report, inheritable=False)
         if ruleset:
@@ -103,7 +103,7 @@ class Spawn:
         assert confinement.own_socket is not None
         host.run(task, confinement.own_socket.connect)
 
-    def confine(self, task: LuaLaunchSpec) -> None:
+    def confine(self, task: HostedSpec) -> None:
         confinement = self._confinements[False, self._flags.network, self._flags.mode]
         assert confinement.own_socket is not None
         confinement.own_socket.set_path(self._address(task.socket_path))

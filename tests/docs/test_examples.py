@@ -31,6 +31,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/bundled-plugins.md": {"sh"},
     "guide/reload-and-restart.md": {"sh"},
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
+    "guide/testing-plugins.md": {"sh"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from reed.errors import CallError
-from reed.lua.dispatcher import HandlerDispatcher
-from reed.lua.fifo import FifoPaths
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.messaging import Messaging
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.dispatcher import HandlerDispatcher
+from reed.plugin_host.fifo import FifoPaths
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.messaging import Messaging
 from reed.wire.common import ErrorResponse
 
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
@@ -21,9 +21,9 @@ def dispatcher(main: str) -> tuple[HandlerDispatcher, str]:
     """A dispatcher with this main.lua loaded, and the error if it could not be loaded."""
     fields = {"name": "demo", "version": "1.0.0", "folder": "/", "entry": "/main.lua", "socket_path": ""}
     limits = {"cpu": 0.05, "memory": 2 << 20}
-    spec = LuaLaunchSpec.of({**fields, "runtime_dir": "", "actions": {"try": 1}, "limits": limits})
+    spec = HostedSpec.of({**fields, "runtime_dir": "", "actions": {"try": 1}, "limits": limits})
     sandbox = LuaSandbox()
-    sandbox.start({}, memory=spec.memory, spec=spec.for_lua)
+    sandbox.start({}, memory=spec.memory, spec=spec.for_sdk)
     made = HandlerDispatcher(sandbox, lambda *_: None, lambda _: None)
     made.spec, made.names = spec, {1: "try"}
     outcome = sandbox.load("main.lua", main.encode())

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from reed.errors import CallError
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.sandbox import JobOutcome, LuaSandbox
+from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.runtime import JobOutcome
 from reed.plugin_types import LUA
 from reed.sandbox.confine import Sandbox as Walls
 from reed.sandbox.rules import rules_for
@@ -217,7 +218,7 @@ class Workshop:
 
     def request(self, spec: dict[str, Any], output: int) -> int:
         """Requests a process from the zygote, confined as by the core."""
-        what = LuaLaunchSpec.of(spec)
+        what = HostedSpec.of(spec)
         permissions = ["file_write"] if what.data_dir else []
         rules = rules_for(
             LUA.profile,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import CallError
-from reed.lua.files import Folder, data_files, read_source
+from reed.plugin_host.files import Folder, data_files, read_source
 
 if TYPE_CHECKING:
     from conftest import Bench, Workshop

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from reed.lua.files import Folder, read_source
-from reed.lua.sandbox import LuaSandbox, Service
+from reed.lua.sandbox import LuaSandbox
 from reed.lua.testing import PluginUnderTest, run
+from reed.plugin_host.files import Folder, read_source
+from reed.plugin_host.runtime import Service
 
 ROOT = Path(__file__).parents[2]
 PAGES = Path(os.environ.get("REED_PAGES", ROOT.parent / "shared/data/pages.jsonl"))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reed.lua.core_connection import CoreGone
-from reed.lua.core_session import RECONNECT_TIMEOUT, CoreSession
+from reed.plugin_host.core_connection import CoreGone
+from reed.plugin_host.core_session import RECONNECT_TIMEOUT, CoreSession
 from reed.wire.codes import Command, MessageType, Signal
 from reed.wire.plugins import PluginMessage
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from reed.lua.files import Folder, read_source
 from reed.lua.sandbox import LuaSandbox
+from reed.plugin_host.files import Folder, read_source
 
 OPEN = 'local reed = require "reed"\nlocal plugin = reed.create_plugin { name = "demo", version = "1.0.0" }\n'
 

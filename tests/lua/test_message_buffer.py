@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reed.lua.message_buffer import MessageBuffer
+from reed.plugin_host.message_buffer import MessageBuffer
 from reed.wire.plugins import PluginMessage
 
 TEXTS = st.text(max_size=40) | st.sampled_from(["GMLP", "GML", "G", "GMLP\x01", "x" * 5000])

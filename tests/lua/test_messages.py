@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reed.errors import CallError
-from reed.lua.fifo import BLOCK_SECONDS, JUNK_LIMIT, MAX_QUEUED, MAX_QUEUED_BYTES, JunkMeter
-from reed.lua.message_buffer import MessageBuffer
+from reed.plugin_host.fifo import BLOCK_SECONDS, JUNK_LIMIT, MAX_QUEUED, MAX_QUEUED_BYTES, JunkMeter
+from reed.plugin_host.message_buffer import MessageBuffer
 from reed.wire.codes import Command, Flag, MessageType, Signal
 from reed.wire.common import JsonResponse
 from reed.wire.plugins import PluginMessage

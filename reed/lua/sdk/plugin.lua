@@ -91,7 +91,7 @@ local function enter(lifted)
   if lifted then limit(true) end
 end
 
---- `text`: LuaLaunchSpec.for_lua.
+--- `text`: HostedSpec.for_sdk.
 function host.prepare(text)
   local spec = decode(text)
   state.spec = spec

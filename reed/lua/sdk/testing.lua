@@ -1,10 +1,10 @@
---[[ describe, it and assert for a plugin's own tests, tests/test_*.lua (lua-api.md#tests). ]]
-local guard, json, sdk = ...
+--[[ describe, it and assert for a plugin's own tests, tests/test_*.lua (lua-api.md#tests). `core`: test_core.lua. ]]
+local guard, json = ...
 
 local concat, error, format, ipairs, next, pcall = table.concat, error, string.format, ipairs, next, pcall
 local rawequal, rawget, setmetatable, tostring, type = rawequal, rawget, setmetatable, tostring, type
 local find, gsub = string.find, string.gsub
-local globals, state = guard.globals, sdk.state
+local globals = guard.globals
 
 local cases, titles = {}, {} -- titles: of the enclosing describes
 local before = {} -- functions to run before each `it`, outermost first
@@ -86,19 +86,6 @@ globals.assert = setmetatable(check, {
     error(message, 0)
   end,
 })
-
--- Calling
-
---- As the core does; returns the decoded answer and its status.
-globals.call = function(action, input)
-  local id = state.actions[action]
-  if not id then guard.blame(format("the plugin has no action '%s'", tostring(action))) end
-  local payload = type(input) == "string" and input or json.encode(input)
-  local status, body = sdk.answer(state.handlers[id], payload)
-  local ok, value = pcall(json.decode, body)
-  if not ok then value = body end
-  return value, status
-end
 
 -- Running
 

@@ -6,7 +6,7 @@ if "reed.zygote" in sys.orig_argv:
     import json
     import os
 
-    from reed.lua.host import Host
+    from reed.plugin_host.host import Host
 
     serve = Host.run
 
@@ -15,7 +15,7 @@ if "reed.zygote" in sys.orig_argv:
             sys.path.insert(0, spec.folder)
             import attempts
 
-            found = attempts.results(json.loads(spec.for_lua)["settings"])
+            found = attempts.results(json.loads(spec.for_sdk)["settings"])
             os.write(1, b"ATTEMPTS " + json.dumps(found).encode() + b"\n")
         serve(self, spec, connect)
 

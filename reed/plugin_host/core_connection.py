@@ -14,7 +14,6 @@ from reed.errors import CallError, Malformed
 from reed.wire import frames
 from reed.wire.codes import Flag
 from reed.wire.common import ErrorResponse
-from reed.wire.structs import Bytes
 
 _MAX_RESPONSE = 0xFFFFFFFF  # a page may be longer than a request
 _ERROR = int(Flag.ERROR)
@@ -76,11 +75,12 @@ class CoreConnection:
         return frame.payload
 
     def request_all(
-        self, requests: Bytes, commands: Sequence[int], on_other_frame: OnFrame = lambda _frame: False
+        self, requests: Sequence[tuple[int, bytes]], on_other_frame: OnFrame = lambda _frame: False
     ) -> Iterator[bytes | CallError]:
-        """`requests`: their frames. Reads while it sends, as the core stops reading from a peer that reads nothing.
-        Raises CoreGone."""
-        unsent, waiting = memoryview(requests), deque(commands)
+        """The response to each, or its error. Reads while it sends, since the core stops reading from a peer that reads
+        nothing. Raises CoreGone."""
+        unsent = memoryview(b"".join(frames.encode(command, payload) for command, payload in requests))
+        waiting = deque(command for command, _ in requests)
         poller = select.poll()
         while True:
             while waiting and (frame := self._buffered()) is not None:

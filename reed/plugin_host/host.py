@@ -19,17 +19,17 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
-from reed.lua.batch import Batch
-from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
-from reed.lua.core_session import RECONNECT_TIMEOUT, CoreSession
-from reed.lua.dispatcher import HandlerDispatcher, explain, log, log_error
-from reed.lua.fifo import CHUNK, FifoPaths
-from reed.lua.files import Folder, data_files, read_source
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.messaging import Messaging
-from reed.lua.poller import Poller
-from reed.lua.sandbox import LuaSandbox, Service
-from reed.lua.services import CoreServices
+from reed.plugin_host.batch import Batch
+from reed.plugin_host.core_connection import CoreConnection, CoreGone, connected_socket
+from reed.plugin_host.core_session import RECONNECT_TIMEOUT, CoreSession
+from reed.plugin_host.dispatcher import HandlerDispatcher, explain, log, log_error
+from reed.plugin_host.fifo import CHUNK, FifoPaths
+from reed.plugin_host.files import Folder, data_files, read_source
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.messaging import Messaging
+from reed.plugin_host.poller import Poller
+from reed.plugin_host.runtime import Runtime, Service
+from reed.plugin_host.services import CoreServices
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
@@ -44,16 +44,16 @@ _HEALTH = int(Command.PLUGIN_HEALTH)
 class Host:
     """Made in the zygote, and run in a fork of it."""
 
-    _spec: LuaLaunchSpec
+    _spec: HostedSpec
     _folder: Folder
 
-    def __init__(self, sandbox: LuaSandbox) -> None:
-        self._sandbox = sandbox
-        self._session = CoreSession(sandbox.set_settings)
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._session = CoreSession(runtime.set_settings)
         self._chunk = memoryview(bytearray(CHUNK))
         self._idle_since = 0.0
         self._started = 0.0
-        self._dispatcher = HandlerDispatcher(sandbox, self._session.send_signal, self._exit_with)
+        self._dispatcher = HandlerDispatcher(runtime, self._session.send_signal, self._exit_with)
         services = CoreServices(self._session.request)
         self._batch = Batch(services, self._session.request_all)
         self._services: dict[bytes, Service] = {  # everything that Lua can call
@@ -64,7 +64,7 @@ class Host:
             b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
         }
 
-    def run(self, spec: LuaLaunchSpec, connect: Callable[[int], None]) -> NoReturn:
+    def run(self, spec: HostedSpec, connect: Callable[[int], None]) -> NoReturn:
         """`connect(fd)` connects a Unix socket to the plugin's own."""
         self.load(spec)
         try:
@@ -88,7 +88,7 @@ class Host:
 
     # Starting
 
-    def load(self, spec: LuaLaunchSpec, paths: FifoPaths | None = None) -> None:
+    def load(self, spec: HostedSpec, paths: FifoPaths | None = None) -> None:
         self._spec = self._dispatcher.spec = self._session.spec = spec
         self._started = time.monotonic()
         self._folder = Folder(spec.folder)
@@ -99,16 +99,16 @@ class Host:
         self._services.update({b"message": self._messaging.send, b"message.request": self._messaging.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))
-        self._sandbox.start(self._services, memory=spec.memory, spec=spec.for_lua)
+        self._runtime.start(self._services, memory=spec.memory, spec=spec.for_sdk)
         try:
             source = read_source(self._folder, spec.entry)
         except CallError as error:
             self._exit_with(str(error))
         self._dispatcher.arm_timer()
-        outcome = self._sandbox.load(spec.entry, source)
+        outcome = self._runtime.load(spec.entry, source)
         if outcome.kind not in ("run", "done"):
             self._exit_with(explain(self._spec, outcome), outcome.text(1) if outcome.kind == "error" else "")
-        self._session.manifest = self._sandbox.manifest()
+        self._session.manifest = self._runtime.manifest()
         actions = json.loads(self._session.manifest)["actions"]
         self._dispatcher.names = {action["command_id"]: name for name, action in actions.items()}
         missing = sorted(spec.actions.keys() - actions.keys())
@@ -122,7 +122,7 @@ class Host:
     def _run_on_start(self) -> None:
         """A plugin whose on_start fails ends: the core starts it again, later each time."""
         self._dispatcher.arm_timer()
-        outcome = self._sandbox.start_up()
+        outcome = self._runtime.start_up()
         if outcome.kind != "done":
             self._exit_with(
                 f"on_start: {explain(self._spec, outcome)}", outcome.text(1) if outcome.kind == "error" else ""
@@ -202,7 +202,7 @@ class Host:
         ):
             self._session.refresh(connection)
         self._dispatcher.arm_timer()
-        outcome = self._sandbox.signal(kind, data)
+        outcome = self._runtime.signal(kind, data)
         if outcome.kind != "done":
             log_error(f"{self._spec.name}.on_signal: {explain(self._spec, outcome)}", outcome.text(1))
         if kind == Signal.SHUTDOWN_GRACEFUL:
@@ -224,7 +224,7 @@ class Host:
         return {
             **self._dispatcher.metrics(),
             **self._messaging.metrics(),
-            "memory_bytes": self._sandbox.memory_used(),
+            "memory_bytes": self._runtime.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
             "lua": self._spec.lua,
         }
@@ -251,11 +251,11 @@ class Host:
         The core answers in order: once it has answered this registration, everything that it sent before has arrived.
         """
         self._dispatcher.arm_timer()
-        outcome = self._sandbox.sleep()
+        outcome = self._runtime.sleep()
         if outcome.kind != "done":
             log_error(f"{self._spec.name}.on_sleep: {explain(self._spec, outcome)}", outcome.text(1))
         self._session.send_signal(Signal.PLUGIN_SLEEPING)
-        self._sandbox.collect()
+        self._runtime.collect()
         if self._session.sleep is None or not self._session.sleep[1]:
             return
         self._session.register(connection)
@@ -275,7 +275,7 @@ class Host:
         while (message := self._messaging.next_message()) is not None:
             self._dispatcher.handle_message(message, self._messaging)
         self._dispatcher.arm_timer()
-        outcome = self._sandbox.finish()
+        outcome = self._runtime.finish()
         if outcome.kind not in ("done", "run"):
             log_error(f"{self._spec.name}: {explain(self._spec, outcome)}", outcome.text(1))
         self._poller.flush_within(_FLUSH_TIMEOUT)

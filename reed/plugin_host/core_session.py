@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from reed.errors import CallError, Malformed, PluginOffline
-from reed.lua.core_connection import CoreConnection, CoreGone, connected_socket
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.messaging import Messaging
+from reed.plugin_host.core_connection import CoreConnection, CoreGone, connected_socket
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.messaging import Messaging
 from reed.wire import frames, strict_json
 from reed.wire.codes import Command, Flag, Signal
 from reed.wire.common import JsonResponse
@@ -31,7 +31,7 @@ _STATUSES = frozenset({Signal.PLUGIN_READY, Signal.PLUGIN_BUSY, Signal.PLUGIN_SL
 
 class CoreSession:
     connection: CoreConnection | None = None
-    spec: LuaLaunchSpec
+    spec: HostedSpec
     manifest: bytes
     messaging: Messaging
 
@@ -118,17 +118,17 @@ class CoreSession:
             connection.close()
             raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
 
-    def request_all(self, requests: Bytes, commands: Sequence[int]) -> list[bytes | CallError]:
-        """Sends encoded requests in one go; the payload or the error of each. Raises CallError: there is no core."""
+    def request_all(self, requests: Sequence[tuple[int, bytes]]) -> list[bytes | CallError]:
+        """Sends them in one go; the response or the error of each. Raises CallError: there is no core."""
         connection = self._require_connection()
         answers: list[bytes | CallError] = []
         try:
-            for answer in connection.request_all(requests, commands, self.answer_health_check):
+            for answer in connection.request_all(requests, self.answer_health_check):
                 answers.append(answer)
         except CoreGone:
             connection.close()
             raise PluginOffline(
-                f"connection to the core lost after {len(answers)} of {len(commands)} answers",
+                f"connection to the core lost after {len(answers)} of {len(requests)} answers",
                 hint="the other writes may have been carried out; the plugin is reconnecting",
             ) from None
         return answers

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from reed.errors import CallError, Malformed, PluginOffline, PluginTimeout, nearest
-from reed.lua.fifo import (
+from reed.plugin_host.fifo import (
     BLOCK_SECONDS,
     MAX_QUEUED,
     MAX_QUEUED_BYTES,

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from reed.errors import CallError, ErrorCode
-from reed.lua.launch_spec import LuaLaunchSpec
-from reed.lua.messaging import Messaging
-from reed.lua.sandbox import JobOutcome, LuaSandbox
+from reed.plugin_host.launch_spec import HostedSpec
+from reed.plugin_host.messaging import Messaging
+from reed.plugin_host.runtime import JobOutcome, Runtime
 from reed.wire.codes import Flag, Signal
 from reed.wire.common import ErrorResponse
 from reed.wire.plugins import PluginMessage
@@ -51,7 +51,7 @@ def log_error(text: str, stack: str = "") -> None:
     log(b"error", "\n".join([text, *(calls if len(calls) > 1 else [])]).encode())
 
 
-def explain(spec: LuaLaunchSpec, outcome: JobOutcome) -> str:
+def explain(spec: HostedSpec, outcome: JobOutcome) -> str:
     if outcome.kind == "fail":
         return f"{outcome.text(1)} ({_status_and_code(outcome)[0]})"
     if outcome.kind == "error":
@@ -68,18 +68,18 @@ def _status_and_code(outcome: JobOutcome) -> tuple[int, int]:
     return status or _STATUSES.get(code, 500), code or _CODES.get(status, ErrorCode.ERR_INTERNAL)
 
 
-def _memory_limit(spec: LuaLaunchSpec) -> str:
+def _memory_limit(spec: HostedSpec) -> str:
     return f"memory limit of {spec.memory / 1024 / 1024:g} MB"
 
 
 class HandlerDispatcher:
-    spec: LuaLaunchSpec
+    spec: HostedSpec
 
     def __init__(
-        self, sandbox: LuaSandbox, send_signal: Callable[[Signal, bytes], None], exit_with: Callable[[str], None]
+        self, runtime: Runtime, send_signal: Callable[[Signal, bytes], None], exit_with: Callable[[str], None]
     ) -> None:
         self.names: dict[int, str] = {}  # command_id -> action
-        self._sandbox = sandbox
+        self._runtime = runtime
         self._send_signal = send_signal
         self._exit_with = exit_with
         self._armed_at = -math.inf
@@ -94,7 +94,7 @@ class HandlerDispatcher:
             text = f"{self._name(command_id)}: payload of {len(payload)} bytes exceeds the {_memory_limit(self.spec)}"
             return self._failed(ErrorResponse(413, ErrorCode.ERR_TOO_LARGE, text))
         self.arm_timer()
-        outcome = self._sandbox.call(command_id, payload)
+        outcome = self._runtime.call(command_id, payload)
         if outcome.kind == "done":
             status, body = outcome.results
             return _RESPONSE, STATUS.pack(status) + body
@@ -121,7 +121,7 @@ class HandlerDispatcher:
             self._message_failed(messaging, message, 413, text)
             return
         self.arm_timer()
-        outcome = self._sandbox.message(message.source_plugin, kind, payload)
+        outcome = self._runtime.message(message.source_plugin, kind, payload)
         if outcome.kind == "none":
             text = f"{self.spec.name} has no handler for messages of type 0x{kind:02X}"
             self._message_failed(messaging, message, 404, text)
@@ -168,16 +168,16 @@ class HandlerDispatcher:
         try:
             yield
         finally:
-            self._sandbox.uncharged += time.process_time() - began
+            self._runtime.uncharged += time.process_time() - began
             if left:
                 signal.setitimer(signal.ITIMER_PROF, left)
 
     def check_memory(self) -> None:
         """Exits if no further call would fit."""
-        if self._sandbox.memory_used() < _FULL * self.spec.memory:
+        if self._runtime.memory_used() < _FULL * self.spec.memory:
             return
-        self._sandbox.collect()
-        if self._sandbox.memory_used() >= _FULL * self.spec.memory:
+        self._runtime.collect()
+        if self._runtime.memory_used() >= _FULL * self.spec.memory:
             self._exit_with(
                 f"after a collection, over {_FULL:.0%} of the {_memory_limit(self.spec)} is in use: exiting"
             )

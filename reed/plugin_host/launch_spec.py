@@ -12,7 +12,7 @@ MEMORY = 8 * 1024 * 1024  # of Lua's heap, by default
 CPU = 2.0  # seconds for each call, by default
 
 
-class LuaLaunchSpec(NamedTuple):
+class HostedSpec(NamedTuple):
     name: str
     version: str
     folder: str
@@ -24,15 +24,14 @@ class LuaLaunchSpec(NamedTuple):
     memory: int
     cpu: float
     lua: str
-    for_lua: bytes  # the part that the SDK needs, as JSON
+    for_sdk: bytes  # the part that the SDK needs, as JSON
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> LuaLaunchSpec:
-        """`fields`: name, version, …, settings, byte_actions [name], limits {memory, cpu}. Raises
-        Malformed."""
+    def of(cls, fields: Mapping[str, Any]) -> HostedSpec:
+        """`fields`: name, version, …, settings, byte_actions [name], limits {memory, cpu}. Raises Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
-        for_lua = {
+        for_sdk = {
             "name": fields["name"],
             "version": fields["version"],
             "actions": actions,
@@ -55,5 +54,5 @@ class LuaLaunchSpec(NamedTuple):
             memory=memory,
             cpu=cpu,
             lua=fields.get("lua") or "5.5",
-            for_lua=strict_json.dumps(for_lua),
+            for_sdk=strict_json.dumps(for_sdk),
         )

@@ -10,9 +10,9 @@ import math
 import select
 import time
 
-from reed.lua.core_connection import CoreConnection, CoreGone, OnFrame
-from reed.lua.dispatcher import HandlerDispatcher
-from reed.lua.messaging import Messaging
+from reed.plugin_host.core_connection import CoreConnection, CoreGone, OnFrame
+from reed.plugin_host.dispatcher import HandlerDispatcher
+from reed.plugin_host.messaging import Messaging
 
 _RETRY_INTERVAL = 0.2  # seconds
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from reed.errors import CallError, PluginBusy, PluginOffline, TooLarge
-from reed.lua.message_buffer import MessageBuffer
+from reed.plugin_host.message_buffer import MessageBuffer
 from reed.wire.frames import MAX_PAYLOAD
 from reed.wire.plugins import PluginMessage
 
