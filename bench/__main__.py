@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 import tempfile
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -65,25 +66,37 @@ def _table(words: list[str]) -> int:
     rounds, part = (5, 0.2) if options.quick else (15, 1.0)
     setting = f"core, clients and peers all on processor {processor}; {rounds} rounds in turn, medians"
     print(f"{setting}; load of this machine before: {os.getloadavg()[0]:.1f}", flush=True)
-    lines = measure([name for name in NAMES if name in options.rows or not options.rows], rounds, part)
-    print(table(lines))
+    lines: list[Line] = []
+    failed: list[str] = []
+    for name in NAMES:
+        if name in options.rows or not options.rows:
+            try:
+                found = measure(name, rounds, part)
+            except Exception:  # noqa: BLE001 - the other groups are measured
+                traceback.print_exc()
+                failed.append(name)
+            else:
+                print(table(found, with_head=not lines), flush=True)
+                lines += found
+    if failed:
+        print(f"not measured, see the tracebacks above: {', '.join(failed)}")
     if options.record:
         setting = {"pinned": "core, clients and peers on one processor, but for the turns under load", "rounds": rounds}
+        setting |= {"failed": failed} if failed else {}
         path = record.write("table", {**setting, "lines": [line.as_json() for line in lines]})
         print(f"recorded in {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
-    return 0
+    return 1 if failed else 0
 
 
-def measure(names: list[str], rounds: int, part: float) -> list[Line]:
-    """The lines of these groups, each with servers of its own."""
-    lines: list[Line] = []
-    for name in names:
-        print(f"  {name} …", end="", file=sys.stderr, flush=True)
+def measure(name: str, rounds: int, part: float) -> list[Line]:
+    """The lines of a group, with servers of its own."""
+    print(f"  {name} …", end="", file=sys.stderr, flush=True)
+    try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-bench-")))
-            lines += group(name)(Run(Peers(folder, stack), stack, folder, rounds, part))
+            return group(name)(Run(Peers(folder, stack), stack, folder, rounds, part))
+    finally:
         print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr, flush=True)
-    return lines
 
 
 if __name__ == "__main__":

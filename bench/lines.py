@@ -64,9 +64,13 @@ def missing(work: str, peer: str, why: str) -> Line:
     return Line(work, None, "", peer, note=why)
 
 
-def table(lines: Sequence[Line]) -> str:
-    """All lines as one table of plain text; a work's name and figure stand in its first line alone."""
-    rows = [("work", "reed", "beside", "theirs", "ratio", "goal", "")]
+_HEAD = ("work", "reed", "beside", "theirs", "ratio", "goal", "")
+_WIDTHS = (48, 14, 22, 14, 6, 12, 0)  # at least, so that the tables of groups stand below each other
+
+
+def table(lines: Sequence[Line], *, with_head: bool = True) -> str:
+    """The lines as a table of plain text; a work's name and figure stand in its first line alone."""
+    rows = [_HEAD] if with_head else []
     shown = ""
     for line in lines:
         first = line.work != shown
@@ -82,7 +86,7 @@ def table(lines: Sequence[Line]) -> str:
                 line.verdict,
             )
         )
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    widths = [max(least, *(len(row[at]) for row in rows)) for at, least in enumerate(_WIDTHS)]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if at in {1, 3, 4, 5} else cell.ljust(width)

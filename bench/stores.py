@@ -1,7 +1,8 @@
 """`python -m bench stores --postgres CONNINFO`: one and several cores on PostgreSQL, and SQLite beside, in one run.
 
     row               what is measured                                         goal
-    GET hot           one snippet, one request at a time                       at most 1.1 of SQLite's time
+    GET hot           one snippet, one request at a time, client and core on   at most 1.1 of SQLite's time
+                      one processor: else it is the time to wake the other one
     GET cold          16 kB pages, more than the cache holds                   -
     CREATE            small contents, 64 in flight, durable; searchable ones   at least 0.8 of SQLite's rate
     CREATE of a page  pages (REED_PAGES, else made ones), 64 in flight         at least 0.5 of SQLite's rate
@@ -28,8 +29,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import count, cycle
 from pathlib import Path
@@ -104,7 +105,8 @@ def _beside_sqlite(cores: Mapping[str, Site], rounds: int) -> list[Line]:
         path, _ = pages_file(cores[_PEER].folder)
         for work, unit, measure, goal, at_least in _rows(path.read_bytes().splitlines()):
             _say(work)
-            figures = interleaved({name: measure(client) for name, client in clients.items()}, rounds)
+            with _one_processor(cores.values()) if work.startswith("GET") else nullcontext():
+                figures = interleaved({name: measure(client) for name, client in clients.items()}, rounds)
             lines.append(Line(work, figures[_OURS], unit, _PEER, figures[_PEER], goal, at_least))
             for client in clients.values():
                 settle(client)  # what was written is indexed, before the next row
@@ -116,6 +118,19 @@ def _beside_sqlite(cores: Mapping[str, Site], rounds: int) -> list[Line]:
             Line(f"import of {len(path.read_bytes().splitlines())} pages", figures[_OURS], "s", _PEER, figures[_PEER])
         )
     return lines
+
+
+@contextmanager
+def _one_processor(places: Iterable[Site]) -> Iterator[None]:
+    pids = [0, *(place.pid for place in places)]
+    before = [os.sched_getaffinity(pid) for pid in pids]
+    for pid in pids:
+        os.sched_setaffinity(pid, {max(before[0])})
+    try:
+        yield
+    finally:
+        for pid, processors in zip(pids, before, strict=True):
+            os.sched_setaffinity(pid, processors)
 
 
 def _fill(client: Client) -> None:

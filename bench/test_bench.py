@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+import bench.__main__
 from bench import check, record
 from bench.lines import Line, missing, table
 from bench.measure import interleaved, quantile
@@ -32,6 +34,22 @@ def test_the_table_names_a_work_once_and_every_peer_that_is_missing():
     shown = table([Line("get", 10.0, "us", "C", 5.0), missing("get", "uvloop", "not installed: pip install uvloop")])
     assert shown.count("get") == 1
     assert shown.splitlines()[-1].split() == ["uvloop", "not", "installed:", "pip", "install", "uvloop"]
+
+
+def test_a_group_that_fails_is_named_and_the_others_are_measured(monkeypatch, capsys):
+    def measure(name, _rounds, _part):
+        if name == "create":
+            raise FileNotFoundError("/proc/7/smaps_rollup")
+        return [Line(name, 10.0, "us", "C", 5.0)]
+
+    monkeypatch.setattr(bench.__main__, "measure", measure)
+    monkeypatch.setattr(bench.__main__, "pin", lambda: 0)
+    assert bench.__main__.main(["get", "create", "call"]) == 1
+    printed = capsys.readouterr()
+    assert re.search(r"^get .*2\.00$", printed.out, re.MULTILINE)
+    assert re.search(r"^call .*2\.00$", printed.out, re.MULTILINE)
+    assert "not measured, see the tracebacks above: create" in printed.out
+    assert "/proc/7/smaps_rollup" in printed.err
 
 
 def test_sides_take_turns_and_each_begins_a_round():

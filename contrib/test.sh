@@ -76,6 +76,9 @@ fi
 if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[web]"; then
     echo "left out: Starlette, uvicorn or Jinja2 cannot be installed, and so nothing of reed web is tested"
 fi
+if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[markdown]"; then
+    echo "left out: markdown-it-py or mdit-py-plugins cannot be installed, and so reed import --markdown and the example contrib/examples/site are not tested"
+fi
 if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
     echo "left out: Chromium is not here, so reed web is not tested in a browser; Debian: apt-get install chromium chromium-driver"
 elif ! "$venv" -m pip install --quiet --disable-pip-version-check 'selenium>=4'; then
@@ -112,27 +115,27 @@ if [ $# != 0 ]; then
     "$venv" -m pytest -q -p no:cacheprovider "$@" </dev/null
 else
     # Tests of PostgreSQL mostly wait, so they run beside the others.
-    "$venv" -m pytest -q -p no:cacheprovider tests/postgres </dev/null >"$work/postgres.log" 2>&1 &
+    sh contrib/test_twice.sh "$venv" tests/postgres >"$work/postgres.log" 2>&1 &
     postgres=$!
     status=0
-    "$venv" -m pytest -q -p no:cacheprovider --ignore=tests/postgres </dev/null || status=$?
+    sh contrib/test_twice.sh "$venv" --ignore=tests/postgres || status=$?
     wait $postgres || status=$?
     say "the tests of PostgreSQL, which ran beside the others"
     cat "$work/postgres.log"
-    [ $status = 0 ] || exit $status
 
     say "who is who, once more with no_new_privs for everybody, as in many containers"
     if command -v setpriv >/dev/null; then
-        setpriv --no-new-privs "$venv" -m pytest -q -p no:cacheprovider tests/faults/test_identity.py \
-            tests/faults/test_descendants.py tests/system/test_restart.py tests/supervision/test_supervisor.py </dev/null
+        setpriv --no-new-privs sh contrib/test_twice.sh "$venv" tests/faults/test_identity.py \
+            tests/faults/test_descendants.py tests/system/test_restart.py tests/supervision/test_supervisor.py || status=$?
     else
         echo "left out: setpriv (util-linux) is not here"
     fi
     say "processes and their ends, once more as PID 1 with SIGINT ignored, as in a container"
     if unshare --pid --fork --mount-proc true 2>/dev/null; then
         unshare --pid --fork --mount-proc sh -c 'trap "" INT; exec "$@"' sh "$venv" -m pytest -q -p no:cacheprovider \
-            tests/supervision tests/sandbox </dev/null
+            tests/supervision tests/sandbox </dev/null || status=$?
     else
         echo "left out: no PID namespace can be made here"
     fi
+    exit $status
 fi

@@ -2,7 +2,8 @@
 
     runtime folder ── lock ── loop ── store ── supervisor ── endpoints ── router ── core.sock
 
-Supervision knows neither sockets nor calls: it reports changes to PluginCallbacks.
+Supervision knows neither sockets nor calls: it reports changes to PluginCallbacks. Which thread runs the loop, and how
+other threads reach it: `core_thread`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from reed.config import Config
 from reed.core import json_checks
-from reed.core.calls import Caller, Handler
+from reed.core.calls import Handler
 from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
@@ -27,32 +29,32 @@ from reed.core.connection import Connection
 from reed.core.identity import Identity
 from reed.core.json_checks import JsonChecks
 from reed.core.monitor import Monitor
-from reed.core.plugin_endpoint import CoreContext, PluginEndpoint
+from reed.core.plugin_endpoint import CoreContext
 from reed.core.plugin_hooks import PluginHooks
 from reed.core.quotas import Quotas
 from reed.core.response_cache import ResponseCache
 from reed.core.router import Router
-from reed.core.runtime_folder import RuntimeFolder, group_id_of, take_lock
-from reed.core.signals import announce_fifos, signal_plugins
+from reed.core.runtime_folder import RuntimeFolder, group_id_of, release_lock, take_lock
+from reed.core.signals import SignalSender
 from reed.core.stats import Stats
+from reed.core_thread import ThreadCalls, ThreadedCore
 from reed.counters import CommandCounters
 from reed.errors import PermissionDenied, ReedError, Restarting
 from reed.loop.loop import Loop
 from reed.peer_log import THE_CORE, PeerLog
 from reed.peers.mesh import Mesh
+from reed.plugin_callbacks import PluginCallbacks
 from reed.sandbox.confine import Sandbox
 from reed.store.base import Store
 from reed.store.context import StoreContext
 from reed.store.factory import open_store
 from reed.store.workers import Deadline, Deadlines
-from reed.supervision.callbacks import Process
-from reed.supervision.lifecycle import AT_REST, State
 from reed.supervision.permissions import People
 from reed.supervision.pidfile import write_pid_file
 from reed.supervision.reload_report import Reported
 from reed.supervision.supervisor import Supervisor
 from reed.system_calls import check_system_calls
-from reed.wire.codes import Command, Flag, Signal
+from reed.wire.codes import Command, Flag
 from reed.wire.frames import Frame
 from reed.wire.requests import SignalMessage
 from reed.workers.pool import WorkerPool
@@ -62,29 +64,48 @@ _SCRATCH_BYTES = 256 * 1024
 _RESERVED_DESCRIPTORS = 2048  # for plugins and the store
 _DRAIN_TIMEOUT = 0.5  # seconds for calls in flight before a restart
 _DRAIN_INTERVAL = 0.002
+_STOP_MARGIN = 5.0  # seconds, for plugins that were killed to disappear
 
 
-class Daemon:
-    """Construction takes the locks and opens everything; `close` releases it."""
+class Daemon(ThreadedCore):
+    """A core. Construction takes the locks and opens everything; `close` releases it.
+
+    It may be built in one thread and run in another, and a process may have several in folders of their own
+    (embedding.md#core).
+    """
 
     def __init__(
-        self, config: Config, log: logging.Logger, inherited: int | None = None, *, owns_process: bool = False
+        self,
+        config: Config,
+        log: logging.Logger | None = None,
+        inherited: int | None = None,
+        *,
+        owns_process: bool = False,
     ) -> None:
-        """`inherited`: the listening descriptor that the core before this one handed over.
+        """`log`: by default the logger "reed". Raises ReedError, OSError.
 
-        `owns_process`: the core becomes a child subreaper and reaps all orphans.
+        `inherited`: the listening descriptor that the core before this one handed over. `owns_process`: for
+        `reed serve`. The core becomes a child subreaper and reaps all orphans, and plugins outlive a core that crashes.
+        Otherwise plugins die with the program, however it ends.
         """
+        super().__init__()
         self.restarts: dict[str, Any] = {}  # for SYSTEM_STATS, set by `reed.serve`
         self.handed_over: int | None = None
-        self.log = log  # for messages that no peer causes
-        check_system_calls(log.warning)
+        self.log = log or logging.getLogger("reed")  # for messages that no peer causes
+        self._owns_process = owns_process
+        self._is_stopping = False
+        check_system_calls(self.log.warning)
         with contextlib.ExitStack() as stack:
             self._folder = self._open_folders(config, stack)
             self.config = replace(config, runtime_dir=self._folder.path)
             self._context = self._open_loop(stack)
             self.loop = self._context.loop
+            self._calls = ThreadCalls(self.loop)
+            stack.callback(self._calls.close)
             self._sandbox = Sandbox()
-            self._launcher = ZygoteLauncher(self.loop, self._sandbox, self._context.log, self._on_zygote_death)
+            self._launcher = ZygoteLauncher(
+                self.loop, self._sandbox, self._context.log, self._on_zygote_death, die_with_core=not owns_process
+            )
             stack.callback(self._launcher.close)
             self.store = self._open_store(stack)
             self._build(stack)
@@ -95,17 +116,11 @@ class Daemon:
             self._exit_stack = stack.pop_all()
         if owns_process:
             self.supervisor.orphans.reap_all()
-        self._launcher.start()
-        self.supervisor.orphans.sweep()  # an earlier core may have left its spare process
-        self.supervisor.auto_start()
 
-    def run(self) -> None:
-        self.loop.run()
-
-    def stop(self) -> None:
-        """Stop the plugins, and let `run` return when they have exited."""
-        self._listener.stop_listening()
-        self.supervisor.shutdown(lambda: self.store.when_idle(self.loop.stop))
+    @property
+    def socket(self) -> Path:
+        """The path of core.sock, for clients."""
+        return self._folder.core_socket
 
     def hand_over(self) -> None:
         """Let `run` return for a restart; `handed_over` is then the listening descriptor of core.sock.
@@ -119,12 +134,9 @@ class Daemon:
         self._stop_when_drained(self.loop.now() + _DRAIN_TIMEOUT, self.loop.now() + self.config.timing.job_timeout + 1)
 
     def reload(self) -> None:
-        """Read the registry again."""
+        """Read the registry again, soon; any thread may call it. The log says why a reload was refused."""
         refused = partial(self._context.log.error, "reload refused: %s", peer=THE_CORE)
-        self._reload_registry(lambda _: None, refused)
-
-    def close(self) -> None:
-        self._exit_stack.close()
+        self._call(partial(self._reload_registry, lambda _: None, refused))
 
     def _on_store_idle(self) -> None:
         self._is_store_idle = True
@@ -137,6 +149,35 @@ class Daemon:
         else:
             self.loop.stop()
 
+    # The life of a core, for ThreadedCore.
+
+    def _start(self) -> None:
+        """The kernel takes the thread that starts the zygote for the parent of every plugin and worker."""
+        self._launcher.start()
+        self.supervisor.orphans.sweep()  # an earlier core may have left its spare process
+        self.supervisor.auto_start()
+
+    def _begin_stop(self) -> None:
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._listener.stop_listening()
+            self.supervisor.shutdown(lambda: self.store.when_idle(self._stopped))
+
+    def _release(self) -> None:
+        self._exit_stack.close()
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        self._calls.add(callback)
+
+    @property
+    def _stop_timeout(self) -> float:
+        timing = self.config.timing
+        return timing.stop_grace + timing.term_grace + _STOP_MARGIN
+
+    @property
+    def _leaves_plugins(self) -> bool:
+        return self._owns_process
+
     # Construction.
 
     def _open_folders(self, config: Config, stack: contextlib.ExitStack) -> RuntimeFolder:
@@ -145,7 +186,7 @@ class Daemon:
         for warning in folder.warnings:
             self.log.warning("%s", warning)
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stack.callback(os.close, take_lock(config.data_dir))
+        stack.callback(release_lock, take_lock(config.data_dir))
         return folder
 
     def _open_loop(self, stack: contextlib.ExitStack) -> CoreContext:
@@ -211,6 +252,9 @@ class Daemon:
         stack.callback(self._mesh.close)
         self._callbacks = PluginCallbacks(context, self._hooks, self._mesh)
         self.supervisor = context.supervisor = Supervisor(self.loop, self.config, self._launcher, self._callbacks, log)
+        self._signals = SignalSender(self.loop, self.supervisor, context.endpoints)
+        self.supervisor.orphans.register()
+        stack.callback(self.supervisor.orphans.close)
         people = People(self.config.groups, os.geteuid())
         self._identity = Identity(people, self.supervisor.owner_of, self._callbacks.caller_of, log)
         monitor = context.monitor = Monitor(context, self._folder.monitor_socket, self._identity.caller_of)
@@ -234,6 +278,7 @@ class Daemon:
                 self._system_stats,
                 self._reload_registry,
                 self._checks,
+                self._signals,
             ),
         }
 
@@ -252,9 +297,10 @@ class Daemon:
         """Handle PLUGIN_SIGNAL, which gets no response."""
         if Command.PLUGIN_SIGNAL not in connection.caller.commands:
             raise PermissionDenied(f"{connection.caller.name} may not send signals")
-        message = SignalMessage.unpack(frame.payload)
         broadcast = bool(frame.flags & Flag.BROADCAST)
-        signal_plugins(self.supervisor, self._context.endpoints, message, broadcast=broadcast)
+        self._signals.send(
+            SignalMessage.unpack(frame.payload), lambda: None, connection.log_failure, broadcast=broadcast
+        )
 
     def _registry_digests(self) -> dict[str, str]:
         """What is the same on every machine of a row, to compare cores that share a store."""
@@ -291,76 +337,6 @@ class Daemon:
 
     def _on_exception(self, error: BaseException) -> None:
         self._context.log.bug(error)
-
-
-class PluginCallbacks:
-    """Keeps an endpoint for each row, its FIFOs and its hooks (supervision.callbacks)."""
-
-    def __init__(self, context: CoreContext, hooks: PluginHooks, mesh: Mesh) -> None:
-        self._context = context
-        self._endpoints = context.endpoints
-        self._hooks = hooks
-        self._mesh = mesh
-        self._has_new_fifos = False
-
-    def caller_of(self, name: str) -> Caller:
-        return self._endpoints[name].caller
-
-    def on_reloaded(self) -> None:
-        self._hooks.refresh()
-        if self._has_new_fifos:
-            self._has_new_fifos = False
-            announce_fifos(self._endpoints)
-
-    def close(self) -> None:
-        for endpoint in self._endpoints.values():
-            endpoint.close()
-
-    def prepare(self, name: str) -> None:
-        self._endpoints[name].listen()
-
-    def send_signal(self, process: Process, signal: Signal, data: bytes) -> bool:
-        endpoint = self._endpoints.get(process.name)
-        # A plugin with a call in flight cannot answer a health check.
-        if endpoint is None or (signal == Signal.HEALTH_CHECK and endpoint.queue.is_working(process)):
-            return False
-        return endpoint.send_signal(signal, data, process)
-
-    def on_state(self, name: str, _old: State, new: State) -> None:
-        self._mesh.set_running(name, new not in AT_REST)
-        self._mesh.set_sleeping(name, new is State.SLEEPING)
-        self._endpoints[name].state_changed(new)
-        self._hooks.events.state_changed(name)
-        if new is State.STARTING:
-            self._hooks.refresh_later()
-
-    def on_gone(self, process: Process, reason: str) -> None:
-        if process.name in self._endpoints:
-            self._endpoints[process.name].process_ended(process, reason)
-
-    def on_replaced(self, name: str) -> None:
-        self._endpoints[name].activate_process()
-        self._hooks.refresh()  # the manifest may differ
-
-    def when_idle(self, process: Process, done: Callable[[], None]) -> None:
-        if process.name in self._endpoints:
-            self._endpoints[process.name].when_idle(process, done)
-        else:
-            done()
-
-    def on_adding(self, name: str) -> Iterator[None]:
-        return self._mesh.prepare(name)
-
-    def on_added(self, name: str) -> None:
-        self._endpoints[name] = PluginEndpoint(self._context.supervisor.plugins[name], self._context)
-        self._mesh.add(name)
-        self._has_new_fifos = True
-        self._hooks.refresh_later()
-
-    def on_removed(self, name: str) -> None:
-        self._endpoints.pop(name).close()
-        self._mesh.remove(name)
-        self._hooks.refresh_later()
 
 
 def _max_fifos(connections: int) -> int:

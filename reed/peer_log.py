@@ -44,6 +44,16 @@ class PeerLog:
     def info(self, text: str, *args: object, peer: str) -> None:
         self._write(logging.INFO, text, args, peer)
 
+    def info_lines(self, lines: list[str], prefix: str, peer: str) -> None:
+        """The cost of a flood is small: lines after the first one over the limit are only counted."""
+        if not self._log.isEnabledFor(logging.INFO):
+            return
+        for at, line in enumerate(lines):
+            if not self._may_log(peer):
+                self._buckets[peer].suppressed += len(lines) - at - 1
+                return
+            self._log.info("%s", safe(f"{prefix}{line}"[:_MAX_LINE])[:_MAX_LINE])
+
     def warning(self, text: str, *args: object, peer: str) -> None:
         self._write(logging.WARNING, text, args, peer)
 

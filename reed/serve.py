@@ -60,6 +60,7 @@ def serve(config: Config) -> int:
         try:
             _check_log(config)
             daemon = Daemon(config, log, inherited, owns_process=True)
+            daemon.start()
             handler.reopen()  # only now, so that stderr shows why a core does not start
         except ReedError as error:
             log.error("%s", safe_lines(str(error)))

@@ -25,6 +25,8 @@ ARROWS = {
     "process_handle": "system_calls",
     "core_process": "errors process_handle",
     "runtime_paths": "",
+    "import_path": "",
+    "core_thread": "errors loop",
     "service_manager": "",
     "text": "",
     "atomic_file": "",
@@ -52,11 +54,12 @@ ARROWS = {
     "plugin_host": "errors wire",
     "fake_core": "errors wire store",
     "lua": "errors wire plugin_host fake_core",
-    "zygote": "errors system_calls runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
+    "zygote": "errors system_calls import_path runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
+    "plugin_callbacks": "wire supervision core peers",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
-    " counters",
+    " counters core_thread plugin_callbacks",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
-    "testing": "errors core_process wire config supervision plugin_types client serve",
+    "testing": "errors core_process import_path wire config supervision plugin_types client serve",
     "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
@@ -74,7 +77,13 @@ ONLY_IN = {
     },
     "lupa": {"lua"},
     "jsonschema_rs": {"store"},
-    "yaml": {"document.py", "cli/options.py"},  # a definition that a person wrote as YAML
+    "yaml": {
+        "document.py",
+        "cli/options.py",  # a definition that a person wrote as YAML
+        "cli/front_matter.py",
+    },
+    "markdown_it": {"cli"},
+    "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
     "starlette": {"web"},
@@ -89,7 +98,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"lua", "cli", "web"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"core_thread", "lua", "cli", "web"}  # plugin processes and commands are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 

@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.content import PAGE_TYPE
@@ -196,10 +196,10 @@ def mesh(run: Run, count: int) -> list[Line]:
 
 
 def memory(pid: int) -> dict[str, int]:
-    """Bytes by field of /proc/PID/smaps_rollup; none of a process that has ended and was not waited for yet."""
+    """Bytes by field of /proc/PID/smaps_rollup; none of a process that has ended."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         return {"Pss": 0}
     return {field: int(size) * 1024 for field, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
 
@@ -207,8 +207,9 @@ def memory(pid: int) -> dict[str, int]:
 def family(pid: int) -> Iterator[int]:
     """A process and all below it."""
     yield pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield from family(int(child))
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            yield from family(int(child))
 
 
 def _page(client: Client) -> str:

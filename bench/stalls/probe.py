@@ -1,5 +1,8 @@
 """Another client: asks for one small snippet again and again, and notes how long each answer takes.
 
+It has real-time priority where that is allowed: it shares a processor with all other clients, plugins and workers, and
+its waits should be those for the core.
+
 python -m bench.stalls.probe SOCKET REF        stdin, stdout: `reset` and `report`, as of core.py
 report   {"count", "p99", "p999", "longest"}   seconds
 """
@@ -7,9 +10,11 @@ report   {"count", "p99", "p999", "longest"}   seconds
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import time
+from contextlib import suppress
 
 from reed.client import Client
 
@@ -17,6 +22,8 @@ _PAUSE = 0.001  # seconds between an answer and the next request
 
 
 def main(path: str, ref: str) -> None:
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     waits: list[float] = []
     with Client(path, timeout=600) as client:
         print("{}", flush=True)

@@ -32,7 +32,7 @@ COMMANDS = {
     "schema": ("schema", "bonds between snippets: bond, unbond, tree"),
     "search": ("search", "full-text search"),
     "index": ("search", "rebuild the search index"),
-    "import": ("import_", "read snippets from a file of JSON lines"),
+    "import": ("import_", "read snippets from a file of JSON lines, or a folder of Markdown"),
     "export": ("export", "write types, snippets and bonds to a file of JSON lines"),
     "backup": ("backup", "create and restore a backup of all content"),
     "store": ("store", "PostgreSQL and SQLite: migrate, status, copy, check"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ from reed.cli.plain_lines import Keys, Naming, NumberedLines, define_if_missing,
 from reed.cli.progress import ProgressBar
 from reed.client import Request
 from reed.errors import ReedError
-from reed.figures import plural
+
+_MARKDOWN_PACKAGES = {"markdown_it", "mdit_py_plugins", "mdurl"}
 
 
 def import_file(args: Args, output: Output) -> int:
     path, snippet_type = args.arg("FILE"), args.text("--type") or ""
+    if args.has("--markdown"):
+        return _import_markdown(args, output)
     _check_options(args, snippet_type)
     since = time.monotonic()
     naming = Naming(args.text("--name-field") or "")
@@ -45,10 +49,29 @@ def import_file(args: Args, output: Output) -> int:
     return 1 if run.problems.rejected else 0
 
 
+def _import_markdown(args: Args, output: Output) -> int:
+    try:
+        from reed.cli.import_markdown import import_folder
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _MARKDOWN_PACKAGES:
+            raise
+        problem = f"--markdown requires the package {package.replace('_', '-')}"
+        raise ReedError(problem, hint="pip install 'reed-cms[markdown]'") from None
+
+    for option in ("--name-field", "--key", "--update", "--new-ids"):
+        if args.has(option):
+            hint = "the path of a file gives its page's name and key, and pages that changed are always updated"
+            raise UsageError(f"{option} cannot be combined with --markdown", hint=hint)
+    return import_folder(args, output)
+
+
 def _check_options(args: Args, snippet_type: str) -> None:
     for option in ("--name-field", "--key"):
         if args.text(option) and not snippet_type:
             raise UsageError(f"{option} requires --type", hint="lines of an export already have names and ids")
+    if args.has("--prune"):
+        raise UsageError("--prune requires --markdown", hint="lines of a file never delete snippets")
     if snippet_type and args.has("--new-ids"):
         raise UsageError("--new-ids cannot be combined with --type", hint="lines of plain content have no ids")
 
@@ -74,9 +97,9 @@ def _report(run: Import, naming: Naming, output: Output, seconds: float) -> None
     report = {**run.counts, "warnings": warnings, "refused": rejected, **naming.as_json()}
     value = {"dry_run": True, **report} if run.dry_run else report
     counts = [*run.counts.items(), ("warnings", len(warnings)), ("refused", len(rejected))]
-    output.show(value, f"{_summary(run)}, in {seconds:.2f} s", counts)
+    output.show(value, f"{run.summary()}, in {seconds:.2f} s", counts)
     if rejected and not output.as_json and not output.is_terminal:
-        problems.note(_summary(run))
+        problems.note(run.summary())
 
 
 def _interrupted(run: Import, snippet_type: str) -> str:
@@ -85,19 +108,7 @@ def _interrupted(run: Import, snippet_type: str) -> str:
         hint += "; lines without a name or --key create another snippet"
     if not run.processed:
         return f"interrupted before the first response; {hint}"
-    return f"interrupted after line {run.processed}; lines up to it are done: {_summary(run)}; {hint}"
-
-
-def _summary(run: Import) -> str:
-    counts, problems = run.counts, run.problems
-    parts = [f"{plural(counts['snippets'], 'snippet')} imported"]
-    parts += [f"{counts[what]} {what}" for what in ("updated", "unchanged") if counts[what]]
-    parts += [plural(counts[f"{thing}s"], thing) for thing in ("type", "bond") if counts[f"{thing}s"]]
-    if problems.warnings:
-        parts.append(plural(len(problems.warnings), "warning"))
-    if problems.rejected:
-        parts.append(f"{plural(len(problems.rejected), 'line')} rejected")
-    return ("dry run, nothing written; expected: " if run.dry_run else "") + ", ".join(parts)
+    return f"interrupted after line {run.processed}; lines up to it are done: {run.summary()}; {hint}"
 
 
 def _numbered(file: BinaryIO, run: Import) -> NumberedLines:
@@ -117,6 +128,8 @@ def _open(path: str) -> Iterator[tuple[BinaryIO, int]]:
     if path == "-":
         yield standard_input(), 0
         return
+    if os.path.isdir(path):
+        raise ReedError(f"{path} is a folder", hint=f"reed import {path} --markdown reads its files of Markdown")
     with open(path, "rb") as file:
         yield file, Path(path).stat().st_size
 
@@ -125,7 +138,7 @@ SUBCOMMANDS = {
     "import": Subcommand(
         import_file,
         "FILE",
-        "Read snippets from a file of JSON lines; - is standard input",
+        "Read snippets from a file of JSON lines, - is standard input; or from a folder of Markdown",
         (
             Option("--type", "T", "the lines are plain content of this type, which is defined if missing"),
             Option("--name-field", "FIELD", "the field that gives the name, if it is valid and at most 31 bytes"),
@@ -133,6 +146,8 @@ SUBCOMMANDS = {
             Option("--update", help="change existing snippets to what the file says, instead of rejecting the line"),
             Option("--new-ids", help="lines of an export: create copies with new ids"),
             Option("--dry-run", help="report what would happen, and write nothing"),
+            Option("--markdown", help="FILE is a folder: each .md in it becomes a page of --type (page)"),
+            Option("--prune", help="with --markdown: delete the pages whose files have gone"),
         ),
         """
 Without --type the lines are those of `reed export` and are restored: ids, versions, times and bonds. An identical
@@ -144,6 +159,11 @@ With --type the lines are plain content. A line whose name or --key exists means
 
 Rejected lines are printed with number and reason, the others are imported, and the exit code is 1.
 
-  reed import pages.jsonl --type page --name-field path --key path""",
+  reed import pages.jsonl --type page --name-field path --key path
+
+With --markdown the front matter of each file gives the fields of its page, and the folders give the tree: index.md or
+README.md is the page of its folder. Pages that changed are updated, the others stay as they are.
+
+  reed import docs --markdown --prune""",
     ),
 }

@@ -46,6 +46,8 @@ _OUTCOMES = {201: "snippets", 204: "updated", 200: "unchanged"}  # of SNIPPET_RE
 class Problems:
     """Rejected lines and warnings; the first of each are printed at once."""
 
+    unit = "line"
+
     def __init__(self, path: str, progress: ProgressBar) -> None:
         self.path = path
         self.rejected: list[FileError] = []
@@ -64,16 +66,19 @@ class Problems:
             text = "JSON: nested too deeply"
         else:
             text = str(error)
-        self._add(self.rejected, FileError(self.path, text, line=number, column=column, hint=hint))
+        self._add(self.rejected, self.located(number, text, column, hint))
 
     def warn(self, number: int, text: str) -> None:
-        self._add(self.warnings, FileError(self.path, f"warning: {text}", line=number))
+        self._add(self.warnings, self.located(number, f"warning: {text}"))
+
+    def located(self, number: int, text: str, column: int = 0, hint: str = "") -> FileError:
+        return FileError(self.path, text, line=number, column=column, hint=hint)
 
     def note(self, text: str) -> None:
         self._print(f"{self.path}: {text}")
 
     def print_rest(self) -> None:
-        for problems, what in ((self.rejected, "rejected line"), (self.warnings, "warning")):
+        for problems, what in ((self.rejected, f"rejected {self.unit}"), (self.warnings, "warning")):
             if len(problems) > MAX_PRINTED:
                 self.note(f"{plural(len(problems) - MAX_PRINTED, f'more {what}')}; --json lists all")
 
@@ -100,13 +105,14 @@ class Import:
         path: str,
         progress: ProgressBar,
         *,
+        problems: Problems | None = None,
         update: bool = False,
         dry_run: bool = False,
         new_ids: bool = False,
     ) -> None:
         self.core = core
         self.progress = progress
-        self.problems = Problems(path, progress)
+        self.problems = problems or Problems(path, progress)
         self.counts = {"snippets": 0, "updated": 0, "unchanged": 0, "types": 0, "bonds": 0}
         self.processed = 0  # the last line with a response
         self.dry_run = dry_run
@@ -115,7 +121,7 @@ class Import:
         self._new_ids = new_ids
         self._existing: list[ImportLine] = []
         self._bonds: list[tuple[int, jsonl.Line]] = []
-        self._refs: dict[str, str] = {}  # id in the file -> ref in the store, where they differ
+        self.refs: dict[str, str] = {}  # id in the file -> ref in the store, where they differ
         self._types: dict[str, bytes] | None = None
         self._claimed_names: dict[str, int] = {}  # dry run: name -> line
 
@@ -126,7 +132,10 @@ class Import:
             if len(self._existing) >= _BATCH:
                 self._update_existing()
         self._update_existing()
-        for request, response in self.core.pipelined(self._bond_requests()):
+        self.write_bonds(self._bonds_of_lines())
+
+    def write_bonds(self, wanted: list[WantedBond]) -> None:
+        for request, response in self.core.pipelined(self._bond_requests(wanted)):
             if request.command == Command.SCHEMA_BOND or isinstance(response, CallError):
                 self._handle(request.tag, response)
 
@@ -147,7 +156,7 @@ class Import:
         if written.error:
             self.problems.warn(source.number, written.error)
         if source.old_id and source.old_id != written.snippet_id and not self.dry_run:
-            self._refs[source.old_id] = written.snippet_id
+            self.refs[source.old_id] = written.snippet_id
 
     def _update_existing(self) -> None:
         """On new connections, because self.core is within a pipeline."""
@@ -169,7 +178,7 @@ class Import:
             try:
                 record = existing_snippet(line, response)
                 if line.old_id and line.old_id != record.id:
-                    self._refs[line.old_id] = record.id
+                    self.refs[line.old_id] = record.id
                 request = update_request(record, line, update=self._update, dry_run=self.dry_run)
             except (CallError, ValueError) as error:
                 self.problems.reject(line.number, error)
@@ -249,14 +258,17 @@ class Import:
             Command.REGISTRY_DEFINE, RegistryDefine(name, line.json).pack(), ImportLine(number, "type", name)
         )
 
-    def _bond_requests(self) -> Iterator[Request]:
+    def _bonds_of_lines(self) -> list[WantedBond]:
         wanted: list[WantedBond] = []
         for number, line in self._bonds:
             try:
-                parent, child = (self._refs.get(line.text(end), line.text(end)) for end in ("parent", "child"))
+                parent, child = (self.refs.get(line.text(end), line.text(end)) for end in ("parent", "child"))
                 wanted.append(WantedBond(number, jsonl.bond(line, parent, child)))
             except Malformed as error:
                 self.problems.reject(number, error)
+        return wanted
+
+    def _bond_requests(self, wanted: list[WantedBond]) -> Iterator[Request]:
         existing = existing_bonds(self.core, wanted)
         for each in wanted:
             try:
@@ -275,16 +287,31 @@ class Import:
             try:
                 content = exact(line)
                 found = keys.find(number, content) if keys else ""
-                if found:
-                    self._existing.append(ImportLine(number, "snippet", found, "", snippet_type, line))
-                    continue
-                name = naming.name(number, content)
-                request = self._create(ImportLine(number, "snippet", name, "", snippet_type, line))
+                name = "" if found else naming.name(number, content)
+                request = self.plain_request(ImportLine(number, "snippet", name, "", snippet_type, line), found)
             except (ValueError, Malformed, RecursionError) as error:
                 self.problems.reject(number, error)
                 continue
             if request is not None:
                 yield request
+
+    def plain_request(self, source: ImportLine, found: str) -> Request | None:
+        """None for an existing snippet, whose id is `found`: it is compared after the requests."""
+        if not found:
+            return self._create(source)
+        self._existing.append(source._replace(ref=found))
+        return None
+
+    def summary(self) -> str:
+        counts, problems = self.counts, self.problems
+        parts = [f"{plural(counts['snippets'], 'snippet')} imported"]
+        parts += [f"{counts[what]} {what}" for what in ("updated", "unchanged", "deleted") if counts.get(what)]
+        parts += [plural(counts[f"{thing}s"], thing) for thing in ("type", "bond") if counts[f"{thing}s"]]
+        if problems.warnings:
+            parts.append(plural(len(problems.warnings), "warning"))
+        if problems.rejected:
+            parts.append(f"{plural(len(problems.rejected), problems.unit)} rejected")
+        return ("dry run, nothing written; expected: " if self.dry_run else "") + ", ".join(parts)
 
 
 def _synthetic_id() -> str:

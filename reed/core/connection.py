@@ -247,7 +247,7 @@ class Connection:
             else:
                 raise Malformed(f"flag SIGNAL with command 0x{frame.command_id:02X}", hint="signals have command 0xF3")
         except CallError as error:
-            self._log_failure(str(error))
+            self.log_failure(error)
 
     def _end_of_input(self) -> None:
         """The peer still gets its replies."""
@@ -342,9 +342,10 @@ class Connection:
         self._loop.call_soon(self._read_backlog)
 
     def log_async_failure(self, call: Call, error: CallError) -> None:
-        self._log_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
+        self.log_failure(f"ASYNC command 0x{call.command_id:02X} failed: {error}")
 
-    def _log_failure(self, what: str) -> None:
+    def log_failure(self, what: CallError | str) -> None:
+        """Of a frame that gets no response."""
         self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
 
     # The end.

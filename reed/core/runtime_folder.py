@@ -68,7 +68,7 @@ class RuntimeFolder:
 
     def close(self) -> None:
         """The files stay for the next core."""
-        os.close(self._lock_fd)
+        release_lock(self._lock_fd)
 
 
 def group_id_of(name: str | None) -> int | None:
@@ -84,7 +84,7 @@ def group_id_of(name: str | None) -> int | None:
 
 
 def take_lock(folder: Path) -> int:
-    """The lock is held until the descriptor is closed; child processes do not inherit it."""
+    """The lock is held until `release_lock`, or the end of the process; programs that it executes do not inherit it."""
     path = folder / "core.lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -112,6 +112,12 @@ def take_lock(folder: Path) -> int:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
+
+
+def release_lock(fd: int) -> None:
+    """Unlock as well, because a fork of a program that embeds the core may still hold the descriptor."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def _make(path: Path, mode: int) -> None:

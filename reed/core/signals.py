@@ -6,10 +6,13 @@ stopped plugin (reedcms-10.md#command-line). RELOAD_CONFIG without data carries 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.errors import Invalid, Malformed, ManifestError, PluginNotFound, nearest
+from reed.errors import CallError, Invalid, Malformed, ManifestError, PluginNotFound, nearest
+from reed.loop.loop import Loop
 from reed.supervision.lifecycle import PRESENT, State
 from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json
@@ -19,34 +22,72 @@ from reed.wire.requests import SignalMessage
 _MAX_DATA = 65535  # data_len is a u16
 
 
-def signal_plugins(
-    supervisor: Supervisor, endpoints: Mapping[str, PluginEndpoint], message: SignalMessage, *, broadcast: bool
-) -> None:
-    """Forward a signal to the plugin that it names, or to every running plugin."""
-    if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
-        raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
-    kind = Signal(message.signal_type)
-    if broadcast:
-        targets = [endpoint for endpoint in endpoints.values() if endpoint.plugin.state in PRESENT]
-    elif message.plugin_name in endpoints:
-        targets = [endpoints[message.plugin_name]]
-    else:
-        hint = nearest(message.plugin_name, endpoints) or "`reed plugin list` shows them"
-        raise PluginNotFound(f"no plugin {message.plugin_name}", hint=hint)
-    reads_settings = kind == Signal.RELOAD_CONFIG and not message.data
-    payloads = [_read_settings(target) if reads_settings else bytes(message.data) for target in targets]
-    for endpoint, data in zip(targets, payloads, strict=True):
-        state = endpoint.plugin.state
-        if kind == Signal.SHUTDOWN_GRACEFUL:
-            supervisor.stop(endpoint.name, lambda: None, lambda _: None)
-        elif kind == Signal.WAKE_UP and state is State.SLEEPING:
-            supervisor.wake(endpoint.name)
-        elif kind == Signal.WAKE_UP and state is State.STOPPED:
-            supervisor.start(endpoint.name, lambda: None, lambda _: None)
-        elif not endpoint.send_signal(kind, data) and not broadcast:
-            if kind == Signal.RELOAD_CONFIG and state is State.SLEEPING:
-                continue  # it reads them when it wakes
-            raise endpoint.offline_error()
+class SignalSender:
+    def __init__(self, loop: Loop, supervisor: Supervisor, endpoints: Mapping[str, PluginEndpoint]) -> None:
+        self._loop = loop
+        self._supervisor = supervisor
+        self._endpoints = endpoints
+
+    def send(
+        self, message: SignalMessage, done: Callable[[], None], failed: Callable[[CallError], None], *, broadcast: bool
+    ) -> None:
+        """Forward a signal to the plugin that it names, or to every running plugin. Raises CallError."""
+        if message.signal_type < Signal.SHUTDOWN_GRACEFUL or message.signal_type not in set(Signal):
+            raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
+        kind, data = Signal(message.signal_type), bytes(message.data)
+        targets = self._targets(message.plugin_name, broadcast=broadcast)
+        if kind == Signal.RELOAD_CONFIG and not data and broadcast:
+            self._loop.add_job(partial(self._broadcast_settings, deque(targets), [], done, failed))
+            return
+        if kind == Signal.RELOAD_CONFIG and not data:
+            data = _settings(targets[0])
+        self._send(kind, [(target, data) for target in targets], broadcast=broadcast)
+        done()
+
+    def _targets(self, name: str, *, broadcast: bool) -> list[PluginEndpoint]:
+        if broadcast:
+            return [endpoint for endpoint in self._endpoints.values() if endpoint.plugin.state in PRESENT]
+        if name in self._endpoints:
+            return [self._endpoints[name]]
+        hint = nearest(name, self._endpoints) or "`reed plugin list` shows them"
+        raise PluginNotFound(f"no plugin {name}", hint=hint)
+
+    def _broadcast_settings(
+        self,
+        unread: deque[PluginEndpoint],
+        read: list[tuple[PluginEndpoint, bytes]],
+        done: Callable[[], None],
+        failed: Callable[[CallError], None],
+        until: float,
+    ) -> bool:
+        """A job of the loop, since the files of each plugin take up to a millisecond. If those of one plugin are wrong,
+        no plugin gets its settings."""
+        try:
+            while unread:
+                endpoint = unread.popleft()
+                read.append((endpoint, _settings(endpoint)))
+                if unread and self._loop.now() >= until:
+                    return True
+        except CallError as error:
+            failed(error)
+        else:
+            self._send(Signal.RELOAD_CONFIG, read, broadcast=True)
+            done()
+        return False
+
+    def _send(self, kind: Signal, targets: list[tuple[PluginEndpoint, bytes]], *, broadcast: bool) -> None:
+        for endpoint, data in targets:
+            state = endpoint.plugin.state
+            if kind == Signal.SHUTDOWN_GRACEFUL:
+                self._supervisor.stop(endpoint.name, lambda: None, lambda _: None)
+            elif kind == Signal.WAKE_UP and state is State.SLEEPING:
+                self._supervisor.wake(endpoint.name)
+            elif kind == Signal.WAKE_UP and state is State.STOPPED:
+                self._supervisor.start(endpoint.name, lambda: None, lambda _: None)
+            elif not endpoint.send_signal(kind, data) and not broadcast:
+                if kind == Signal.RELOAD_CONFIG and state is State.SLEEPING:
+                    continue  # it reads them when it wakes
+                raise endpoint.offline_error()
 
 
 def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
@@ -56,7 +97,7 @@ def announce_fifos(endpoints: Mapping[str, PluginEndpoint]) -> None:
             endpoint.send_signal(Signal.HEALTH_CHECK)
 
 
-def _read_settings(endpoint: PluginEndpoint) -> bytes:
+def _settings(endpoint: PluginEndpoint) -> bytes:
     """Empty if too large for a signal; the SDK then registers again."""
     try:
         found = endpoint.plugin.read_settings()

@@ -7,6 +7,7 @@ Children of this process
     plugin processes and the zygote             skipped: others watch them
     marked, in the session of a running plugin  skipped until that plugin ends
     marked, otherwise                           killed, and reaped
+    of another core of this process             skipped
     forked by the zygote, unmarked              reaped when dead: nobody may have learnt of them
     unmarked                                    not touched; `reap_all` (`reed serve`) reaps dead ones, since PID 1
                                                 and a child subreaper become the parent of all orphans
@@ -35,6 +36,8 @@ _REAP_AFTER = 1.0  # seconds; the code that started a child reaps it sooner than
 _EMPTY_SWEEPS = 2
 _FORKED = "reed:"  # starts the name of a process that the zygote forked
 _PR_SET_CHILD_SUBREAPER = 36
+
+_cores: list[Orphans] = []  # of the cores in this process, each of which may run in a thread of its own
 
 
 class Orphans:
@@ -65,6 +68,14 @@ class Orphans:
         self._is_due = False  # another sweep, after this one
         self._pause = _IDLE_INTERVAL
         self._until = 0.0
+
+    def register(self) -> None:
+        """From now on other cores of this process leave this core's processes alone, until `close`."""
+        _cores.append(self)
+
+    def close(self) -> None:
+        if self in _cores:
+            _cores.remove(self)
 
     def reap_all(self) -> None:
         """For a process that only runs the core."""
@@ -148,11 +159,12 @@ class Orphans:
         dead: dict[tuple[int, int], float] = {}
         launching = self._launching()
         living = {pid for pid in self._zygotes if is_child(pid)}
+        others = [core for core in tuple(_cores) if core is not self]
         for pid in children():
             if pid in self._runs or pid in living:
                 continue
             stat = _stat_or_none(pid)
-            if stat is None:
+            if stat is None or any(core._owns(pid, stat) for core in others):
                 continue
             if launching and stat.session in {pid, *living}:
                 remain = True  # perhaps a plugin's process
@@ -166,6 +178,10 @@ class Orphans:
                 self._reap_later(pid, stat.start_time, dead)
         self._dead = dead
         return remain
+
+    def _owns(self, pid: int, stat: ProcStat) -> bool:
+        """Asked by another core's thread. While this core launches, any child may be the plugin's."""
+        return self._launching() or any(each in self._runs or each in self._zygotes for each in (pid, stat.session))
 
     def _reap_later(self, pid: int, started: int, dead: dict[tuple[int, int], float]) -> None:
         now = self._loop.now()

@@ -16,7 +16,8 @@ import re
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from reed.loop.loop import Loop
@@ -25,6 +26,7 @@ from reed.text import safe
 
 READ_BYTES = 4096
 DRAIN_BYTES = 256 * 1024  # more than a pipe holds
+DRAIN_LINES = 4000  # some 5 ms
 LINE_BYTES = 2000
 LAST_LINES = 20
 MAX_ERROR_LINES = 3
@@ -52,10 +54,13 @@ class PluginLog:
         """Returns the lines escaped, without empty ones."""
         lines = [safe(line) for line in lines if line.strip()]
         self.last_lines.extend(lines)
-        for line in lines:
-            self._log.info("%s: %s", self.name, line, peer=f"output of {self.name}")
+        self._log.info_lines(lines, f"{self.name}: ", peer=f"output of {self.name}")
         self._append(lines)
         return lines
+
+    def skip(self, count: int) -> None:
+        """So many lines are missing before the next ones."""
+        self._lost += count
 
     def note(self, text: str) -> None:
         """A line of the core's own, only in the file."""
@@ -112,11 +117,17 @@ class ErrorLines:
         self._lines: deque[str] = deque(maxlen=MAX_ERROR_LINES)
         self._in_go_trace = False
 
-    def extend(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._in_go_trace = self._in_go_trace or bool(_GO_TRACE.match(line))
-            if not (self._in_go_trace or line[:1].isspace() or _TRACE_HEADING.match(line)):
-                self._lines.append(line)
+    def extend(self, lines: list[str]) -> None:
+        if self._in_go_trace:
+            return
+        for at, line in enumerate(lines):
+            if line.startswith("goroutine ") and _GO_TRACE.match(line):
+                self._in_go_trace = True
+                lines = lines[:at]
+                break
+        # From the end, since few of many are kept.
+        kept = (line for line in reversed(lines) if not (line[:1].isspace() or _TRACE_HEADING.match(line)))
+        self._lines.extend(reversed([*islice(kept, MAX_ERROR_LINES)]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
@@ -140,34 +151,40 @@ class Capture:
         return f"; its last lines: {lines}" if lines else ""
 
     def drain(self) -> None:
-        left = DRAIN_BYTES
-        while self._fd >= 0 and left > 0:
-            size = self._read()
-            if not size:
-                return
-            left -= size
+        """Read what is left. Of very many lines the last ones are written, so that the loop is not held up."""
+        left, data = DRAIN_BYTES, b""
+        while self._fd >= 0 and left > 0 and (more := self._receive(left)):
+            data += more
+            left -= len(more)
+        if data:
+            lines = self._split(data)
+            self._log.skip(max(len(lines) - DRAIN_LINES, 0))
+            self._write(lines[-DRAIN_LINES:])
 
     def close(self) -> None:
         self.drain()
         self._close()
 
     def _readable(self) -> None:
-        self._read()
-
-    def _read(self) -> int:
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except BlockingIOError:
-            return 0
-        if not data:
+        data = self._receive(READ_BYTES)
+        if data:
+            self._write(self._split(data))
+        elif data is not None:
             self._close()
-            return 0
+
+    def _receive(self, size: int) -> bytes | None:
+        """None while there is nothing to read, b"" at the end of the output."""
+        try:
+            return os.read(self._fd, size)
+        except BlockingIOError:
+            return None
+
+    def _split(self, data: bytes) -> list[bytes]:
         *lines, self._partial = (self._partial + data).split(b"\n")
         while len(self._partial) > LINE_BYTES:
             lines.append(self._partial[:LINE_BYTES])
             self._partial = self._partial[LINE_BYTES:]
-        self._write(lines)
-        return len(data)
+        return lines
 
     def _close(self) -> None:
         if self._fd < 0:

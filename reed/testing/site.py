@@ -15,14 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import reed
 from reed import core_process
 from reed.client import Client, core_socket
 from reed.core_process import STOP_TIMEOUT, CoreProcess
 from reed.errors import ReedError
+from reed.import_path import importing_reed
 from reed.testing.rows import registry_text, row_of
 
-_INSTALLED = {"site-packages", "dist-packages"}
 Folder = str | os.PathLike[str]
 
 
@@ -155,9 +154,4 @@ class Core:
 
 
 def _environ() -> dict[str, str]:
-    """Variables for a core that imports the same reed as this process, even if only sys.path tells where it is."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("REED_")}
-    package = Path(reed.__file__).parent.parent
-    if package.name not in _INSTALLED:
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), environ.get("PYTHONPATH")]))
-    return environ
+    return importing_reed({name: value for name, value in os.environ.items() if not name.startswith("REED_")})

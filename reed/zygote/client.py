@@ -7,6 +7,7 @@ end of file                    the zygote died before it read the request
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,8 +16,9 @@ import sys
 from collections import deque
 
 from reed.errors import ReedError
+from reed.import_path import importing_reed
 from reed.system_calls import needed
-from reed.zygote.request import MAX_REQUEST, SpawnRequest, WorkerRequest
+from reed.zygote.request import DIE_WITH_CORE, MAX_REQUEST, SpawnRequest, WorkerRequest
 
 _STOP_SECONDS = 2.0
 
@@ -27,7 +29,8 @@ class Zygote:
     `fileno` becomes readable when it dies: call `stop`, then `start` again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, die_with_core: bool = False) -> None:
+        self._arguments = [DIE_WITH_CORE] if die_with_core else []
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._unsent: deque[tuple[bytes, list[int]]] = deque()  # with descriptors
@@ -37,8 +40,11 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs, needed("setsid", "the zygote, which plugins are forked from"):
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reed.zygote"], stdin=theirs.fileno(), start_new_session=True
+            self._process = subprocess.Popen(  # executes a program at once, so the core's process may have threads
+                [sys.executable, "-P", "-m", "reed.zygote", *self._arguments],
+                stdin=theirs.fileno(),
+                start_new_session=True,
+                env=importing_reed(os.environ),
             )
         self._socket = ours
 
@@ -82,6 +88,8 @@ class Zygote:
 
     def stop(self) -> None:
         if self._socket is not None:
+            with contextlib.suppress(OSError):  # the zygote died
+                self._socket.shutdown(socket.SHUT_RDWR)  # a fork of the embedding program may hold it open
             self._socket.close()
             self._socket = None
         for _, descriptors in self._unsent:

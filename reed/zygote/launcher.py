@@ -41,17 +41,26 @@ class _Launch(NamedTuple):
 
 
 class ZygoteLauncher:
-    """`zygotes` are the pids of all zygotes so far. `on_death`: a zygote has died, and its spare is about to."""
+    """`zygotes` are the pids of all zygotes so far. `on_death`: a zygote has died, and its spare is about to.
+
+    `die_with_core`: the kernel kills all processes when the thread that started the zygote ends.
+    """
 
     def __init__(
-        self, loop: ReadWatcher, sandbox: Sandbox, log: PeerLog, on_death: Callable[[], None] = lambda: None
+        self,
+        loop: ReadWatcher,
+        sandbox: Sandbox,
+        log: PeerLog,
+        on_death: Callable[[], None] = lambda: None,
+        *,
+        die_with_core: bool = False,
     ) -> None:
         self.zygotes: list[int] = []
         self._loop = loop
         self._sandbox = sandbox
         self._log = log
         self._on_death = on_death
-        self._zygote = Zygote()
+        self._zygote = Zygote(die_with_core=die_with_core)
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
 
     def start(self) -> None:
@@ -120,9 +129,14 @@ class ZygoteLauncher:
             launch.report.extend(data)
             return
         self._loop.unwatch(report)
-        os.close(report)
-        del self._launches[report]
+        try:
+            self._finish(launch)
+        finally:  # only now: until the pid is known, another core of this process takes the plugin for an orphan
+            del self._launches[report]
+            os.close(report)
         self._zygote.flush()
+
+    def _finish(self, launch: _Launch) -> None:
         pid, _, reason = launch.report.decode("utf-8", "replace").partition("\n")
         if not pid:
             launch.on_failed("the zygote died")

@@ -5,6 +5,7 @@ A spare always waits, so that a start waits neither for a fork nor for page faul
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import select
@@ -12,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from reed.lua.sandbox import LuaSandbox
@@ -20,21 +22,28 @@ from reed.plugin_host.host import Host
 from reed.zygote import cow_heap
 from reed.zygote.clone import Cloning
 from reed.zygote.prefault import DryRun, learn
+from reed.zygote.request import DIE_WITH_CORE
 from reed.zygote.spawn import Spawn, name_process
 
+_PR_SET_PDEATHSIG = 1
+_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 _AFTER_FAILURE = 0.1  # seconds
+_OOM_SCORE = b"500"  # of 1,000: when memory is short, the kernel kills plugins and workers before the core
 _HEAD_START = 0.01  # for a plugin before the next spare is made, unless another request arrives
 
 
 def main() -> None:
     name_process("reed:zygote")
-    for number in (signal.SIGINT, signal.SIGCHLD):  # the parent may ignore them
-        signal.signal(number, signal.SIG_DFL)
+    Path("/proc/self/oom_score_adj").write_bytes(_OOM_SCORE)  # inherited by what is forked here
+    _restore_signals()
+    die_with_core = DIE_WITH_CORE in sys.argv[1:]
+    if die_with_core:
+        _die_with_core()
     os.umask(0o077)
     os.chdir("/")
     gc.disable()
     with socket.socket(fileno=0) as core:
-        zygote = ZygoteProcess(core)
+        zygote = ZygoteProcess(core, die_with_core=die_with_core)
         while zygote.is_core_alive():
             if zygote.make_spare():
                 select.select([core], [], [], _HEAD_START)
@@ -42,9 +51,24 @@ def main() -> None:
                 time.sleep(_AFTER_FAILURE)
 
 
+def _restore_signals() -> None:
+    """The program that embeds the core may ignore or block signals, and plugins would inherit that."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) == signal.SIG_IGN and number not in _IGNORED_BY_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _die_with_core() -> None:
+    """By SIGKILL, when the thread of the core that started the zygote ends. An execve keeps that, a fork does not."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 class ZygoteProcess:
-    def __init__(self, core: socket.socket) -> None:
+    def __init__(self, core: socket.socket, *, die_with_core: bool = False) -> None:
         self._core = core
+        self._die_with_core = die_with_core
         self._spawn = Spawn()
         self._clone = Cloning()
         warm_up()
@@ -83,6 +107,8 @@ class ZygoteProcess:
     def _be_the_spare(self, accepting: int) -> NoReturn:
         try:
             name_process("reed:spare")
+            if self._die_with_core:  # if it is dead already, the report cannot be written
+                _die_with_core()
             self._prefault.touch()
             if not self._spawn.receive(self._core):
                 os._exit(0)

@@ -12,6 +12,7 @@ from reed.plugin_host.launch_spec import HostedSpec
 from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes
+DIE_WITH_CORE = "--die-with-core"  # an argument of the zygote
 RUN_LUA, EXECUTE, WORK = b"L", b"N", b"W"  # its first byte
 
 

@@ -77,7 +77,7 @@ class Core:
         self.quotas = Quotas(limits, ConnectRates(limits, time.monotonic, log))
         self.origin = CallOrigin(self.quotas)
         checks = JsonChecks(InlineWorkers(HANDLERS), DEADLINES.job)
-        table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None, checks)
+        table = handlers(None, None, {"odd": Odd(error)}, None, dict, lambda *_: None, checks, None)
         self._router = Router(table, None, self.bugs.append, log)
 
     def send(self, flags: int = 0) -> None:

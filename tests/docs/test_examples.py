@@ -33,6 +33,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
+    "guide/site.md": {"sh"},  # test_site_examples
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
 }

@@ -214,3 +214,35 @@ def test_it_needs_less_than_30_mb_at_rest_and_48_mb_for_reads_and_writes(contain
     container.run("reed", "snippet", "create", "page", "--name", "a", '{"title": "Rye bread"}')
     assert "Rye bread" in container.run("reed", "snippet", "get", "a").stdout
     assert container.run("reed", "status", check=False).returncode == 0, "the health check"
+
+
+LEAKS = """
+local reed = require("reed")
+local plugin = reed.create_plugin {}
+plugin.action("leak", function()
+  local kept = {}
+  while true do kept[#kept + 1] = ("x"):rep(100000) .. #kept end
+end)
+plugin.run()
+"""
+
+
+@pytest.mark.parametrize("container", [["--memory=40m"]], indirect=True)
+def test_the_kernel_kills_a_plugin_that_leaks_and_not_the_core(container: Container, tmp_path: Path) -> None:
+    """The container's memory ends before the plugin's own limit."""
+    wait_until_ready(container)
+    folder = tmp_path / "plugins/leaky"
+    folder.mkdir()
+    manifest = "name: leaky\nversion: 1.0.0\nlimits: {memory: 512MB}\nactions: {leak: {command_id: 1, timeout: 60s}}\n"
+    (folder / "plugin.yaml").write_text(manifest)
+    (folder / "main.lua").write_text(LEAKS)
+    with (tmp_path / "plugin-registry.csv").open("a") as rows:
+        rows.write("leaky,lua,/tmp/reed-cms/plugins/leaky.sock,1.0.0,,admin,false,leaks\n")
+    container.run("reed", "plugin", "reload")
+    container.run("reed", "plugin", "start", "leaky")
+    failed = container.run("reed", "plugin", "send", "leaky", "leak", check=False)
+    assert failed.returncode
+    assert "leaky" in container.log()
+    assert "SIGKILL" in container.log()
+    assert container.run("reed", "status", check=False).returncode == 0
+    assert container.podman.inspect("reed", "{{.State.Running}} {{.RestartCount}}") == "true 0"

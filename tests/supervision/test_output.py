@@ -11,7 +11,7 @@ import pytest
 
 from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
-from reed.supervision.output import LAST_LINES, LINE_BYTES, Capture, ErrorLines, PluginLog
+from reed.supervision.output import DRAIN_LINES, LAST_LINES, LINE_BYTES, Capture, ErrorLines, PluginLog
 
 STAMP = "2001-09-09T01:46:40.000Z"
 
@@ -72,6 +72,21 @@ def test_a_flood_of_output_is_limited_in_the_cores_log(
     assert log.last_lines[-1] == "999"
     assert len(log.path.read_text().splitlines()) == 1000
     assert len(caplog.messages) == 100
+
+
+def test_of_very_many_lines_that_a_process_leaves_behind_the_last_are_kept(tmp_path: Path, loop: Loop) -> None:
+    """A full pipe of short lines would hold up the loop for 80 ms."""
+    log = plugin_log(tmp_path / "seo.log", loop)
+    read_fd, write_fd = os.pipe()
+    capture = Capture(loop, read_fd, log)
+    count = 10_000
+    os.write(write_fd, b"".join(b"%05d\n" % number for number in range(count)) + b"the end")
+    os.close(write_fd)
+    capture.close()
+    lines = [line.partition(" ")[2] for line in log.path.read_text().splitlines()]
+    assert lines[0] == f"-- {count - DRAIN_LINES} lines are missing here"
+    assert lines[1:] == [f"{number:05d}" for number in range(count - DRAIN_LINES, count)] + ["the end"]
+    assert capture.tail() == "; its last lines: 09998 | 09999 | the end"
 
 
 def test_the_file_is_rotated(tmp_path: Path, loop: Loop) -> None:

@@ -216,3 +216,17 @@ def test_reload_config_carries_the_new_settings(client, site):
     with pytest.raises(CallError, match=r"plugin\.yaml:"):
         client.plugin_signal("quiet", Signal.RELOAD_CONFIG)
     assert call(client, "quiet", "limit") == {"limit": 4}, "what is wrong changes nothing"
+
+
+def test_reload_config_to_all_reads_the_settings_of_all_before_one_is_told(client, site):
+    manifest = site.root / "plugins/quiet/plugin.yaml"
+    manifest.write_text(manifest.read_text().replace("limit: 3", "limit: 9"))
+    other = site.root / "plugins/raw/plugin.yaml"
+    sound = other.read_text()
+    other.write_text(sound + "\nbroken: [")
+    with pytest.raises(CallError, match=r"raw/plugin\.yaml:"):
+        client.plugin_signal("", Signal.RELOAD_CONFIG)
+    assert call(client, "quiet", "limit") == {"limit": 3}, "none is told"
+    other.write_text(sound)
+    client.plugin_signal("", Signal.RELOAD_CONFIG)
+    assert call(client, "quiet", "limit") == {"limit": 9}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from reed.core.calls import Call, Handler
@@ -10,7 +11,7 @@ from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
 from reed.core.events import Events
 from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
-from reed.core.signals import signal_plugins
+from reed.core.signals import SignalSender
 from reed.errors import Invalid, PermissionDenied, ReedError
 from reed.store.base import Store
 from reed.supervision.manifest import Action
@@ -34,14 +35,16 @@ def handlers(
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
     checks: JsonChecks,
+    signals: SignalSender,
 ) -> dict[Command, Handler]:
     def register(_call: Call, _payload: memoryview) -> None:
         raise PermissionDenied("only a plugin can register, on its own socket")
 
     def signal(call: Call, payload: memoryview) -> None:
+        call.count()
         broadcast = bool(call.flags & Flag.BROADCAST)
-        signal_plugins(supervisor, endpoints, SignalMessage.unpack(payload), broadcast=broadcast)
-        call.reply(structs.STATUS.pack(202))
+        accepted = partial(call.reply, structs.STATUS.pack(202))
+        signals.send(SignalMessage.unpack(payload), accepted, call.fail, broadcast=broadcast)
 
     def health(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name

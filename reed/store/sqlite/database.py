@@ -120,7 +120,7 @@ class Database:
         self._is_lost = False
         with ExitStack() as opened:
             # Closed last: closing any descriptor of the file drops SQLite's own locks on it.
-            opened.callback(os.close, descriptor := _open_locked(path))
+            opened.callback(_unlock, descriptor := _open_locked(path))
             opened.callback(self._guard.close)
             try:
                 self.writer = self._connect()
@@ -204,7 +204,12 @@ class Database:
         return StoreFailed(f"{self.path}: {error} ({name})", hint="nothing was written; see the disk and the log")
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=_CACHED_STATEMENTS)
+        connection = sqlite3.connect(
+            self.path,
+            isolation_level=None,
+            cached_statements=_CACHED_STATEMENTS,
+            check_same_thread=False,  # a core may be built in one thread and run in another, never in both at once
+        )
         for setting in _SETTINGS:
             connection.execute(setting)
         return connection
@@ -246,6 +251,12 @@ class Database:
                 f"the SQLite of this Python ({sqlite3.sqlite_version}) lacks FTS5", hint="install one with it"
             )
         return self.error(error)
+
+
+def _unlock(descriptor: int) -> None:
+    """A fork of a program that embeds the core may still hold the descriptor."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _open_locked(path: str) -> int:

@@ -117,7 +117,7 @@ def _attach_index(connection: sqlite3.Connection, path: str) -> None:
 
 
 def connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)  # as in `database`
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
