@@ -149,12 +149,9 @@ class Delivery:
             return
         self._chains.begin(self._name, event)
         try:
-            endpoint.call(
-                endpoint.action(action),
-                _payload_for(endpoint, event),
-                partial(self._answered, event),
-                partial(self._failed, event),
-            )
+            payload = _payload_for(endpoint, event)
+            answered, failed = partial(self._answered, event), partial(self._failed, event)
+            endpoint.call(endpoint.action(action), payload, answered, failed)
         except CallError as error:
             self._failed(event, error)
 

@@ -34,7 +34,7 @@ def content_member(content: Bytes) -> bytes:
 
 
 def bonds_member(bonds: Iterable[tuple[str, str, str, int, str]]) -> bytes:
-    """Of bonds (id, parent, child, weight, path), where parent and child are ids of snippets; reads no more than fit."""
+    """Of bonds (id, parent, child, weight, path), where parent and child are ids; reads no more than fit."""
     parts: list[bytes] = []
     room = MAX_BONDS
     more = b""

@@ -273,7 +273,8 @@ READS = {
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
     "next_event": (
         "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, deleted.content, deleted.bonds"
-        " FROM batches JOIN changes USING (core, n) LEFT JOIN deleted USING (core, n, k) WHERE (seq, changes.k) > ($1::bigint, $2::int)"
+        " FROM batches JOIN changes USING (core, n) LEFT JOIN deleted USING (core, n, k)"
+        " WHERE (seq, changes.k) > ($1::bigint, $2::int)"
         " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k LIMIT 1"
     ),
 }
