@@ -190,6 +190,8 @@ class Connection:
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
+                        if self._writes:
+                            self._loop.hold_commit()
                     elif wait is _PAUSED:
                         stream.pause()
                     break

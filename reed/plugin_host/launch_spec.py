@@ -29,13 +29,14 @@ class HostedSpec(NamedTuple):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> HostedSpec:
-        """`fields`: name, version, …, settings, limits {memory, cpu}. Raises Malformed."""
+        """`fields`: name, version, …, settings, byte_actions [name], limits {memory, cpu}. Raises Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
         for_sdk = {
             "name": fields["name"],
             "version": fields["version"],
             "actions": actions,
+            "byte_actions": fields.get("byte_actions", ()),
             "settings": fields.get("settings", {}),
             "can_write": data_dir is not None,
             "cpu": cpu,
@@ -44,8 +45,7 @@ class HostedSpec(NamedTuple):
         }
         language = fields.get("language", "lua")
         if language == "python":
-            for_sdk |= {"byte_actions": [], "hooks": {}, "network": False}
-            for_sdk |= {name: fields[name] for name in ("folder", "byte_actions", "hooks", "network") if name in fields}
+            for_sdk |= {name: fields[name] for name in ("folder", "hooks", "network")}
             for_sdk["data_dir"] = data_dir
         return cls(
             name=fields["name"],

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
+from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
@@ -70,6 +71,7 @@ class Event(NamedTuple):
     at: int  # Unix microseconds
     lost: int  # events dropped before this one: the outbox was full
     cause: Cause = NO_CAUSE  # lost by a restart
+    deleted: Deleted = NOT_DELETED
 
 
 class Restored(NamedTuple):

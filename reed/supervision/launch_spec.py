@@ -42,6 +42,7 @@ class LaunchSpec(NamedTuple):
     network: tuple[int, ...] = ()  # TCP ports
     paths: tuple[Path, ...] = ()  # readable besides its own folder
     hooks: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # Manifest.hooks
+    byte_actions: tuple[str, ...] = ()  # whose input is no JSON
 
 
 class Launcher(Protocol):
@@ -85,6 +86,7 @@ class Specification(NamedTuple):
             (row.plugin_type, row.version, str(row.socket_path), launch.permissions, str(launch.folder), self.code),
             (
                 sorted(launch.actions.items()),
+                launch.byte_actions,
                 launch.limits,
                 launch.sandbox,
                 launch.network,
@@ -140,6 +142,7 @@ def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
         network=over.network if found.network else (),
         paths=over.paths,
         hooks=found.hooks(),
+        byte_actions=tuple(action.name for action in found.actions.values() if action.input == "bytes"),
     )
     code = discovery.code_fingerprint(folder, launch.entry, whole=plugin_type.watches_subfolders)
     return Specification(row, found, launch, code)

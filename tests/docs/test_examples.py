@@ -206,7 +206,8 @@ def test_embedding_in_tests(site) -> None:
 
 
 def test_the_examples_of_the_lua_api() -> None:
-    plugin, fragment = blocks("reference/lua-api.md", "lua")
+    plugin, *fragments = blocks("reference/lua-api.md", "lua")
+    fragment = "\n".join(f"do {each} end" for each in fragments)
     spec = {"name": "word-count", "version": "1.0.0", "actions": {"count": 1}, "cpu": 5, "seed": [1, 2]}
     sandbox = LuaSandbox()
     prepared = strict_json.dumps({**spec, "settings": {}, "can_write": False})

@@ -309,10 +309,13 @@ class SnippetWrites(Checks):
         def attempt(operation: Operation) -> None:
             def delete(old: Record) -> None:
                 at_version = params(old.id, old.version)
-                steps = [Step("delete", (*at_version, *params(self._clock() // 1000, origin.plugin)))]
+                kept = Step("keep_deleted", (*at_version, *params(origin.plugin)))
+                deletion = Step("delete", (*at_version, *params(self._clock() // 1000, origin.plugin)))
+                steps = [kept, deletion]
                 if cascade:
                     names = ("hold", "drop_bonds_below", "drop_bonds_above")
-                    steps[:0] = [Step(name, at_version, is_marked=False) for name in names]
+                    hold, *drops = (Step(name, at_version, is_marked=False) for name in names)
+                    steps = [hold, kept, *drops, deletion]
 
                 def written(line: Line) -> None:
                     self._snippets.add(line.seq, -1)

@@ -3,6 +3,7 @@
     snippets, fields, bonds, types   the content; `fields` has the values of indexed fields (`reed.store.field_values`)
     search, unindexed                the search index, and the snippets whose row in it is out of date
     changes, batches, head           the log: the lines of each transaction, the order of transactions, the last numbers
+    deleted                          what events of the log carry of deleted snippets
     subscribers                      how far the log was delivered to each plugin, and by which core
     cores                            the cores that are running
     reed_schema                      one row: the version of these tables, and the oldest one that a core may know
@@ -37,6 +38,7 @@ TABLES = (
     "head",
     "changes",
     "batches",
+    "deleted",
     "subscribers",
     "cores",
 )
@@ -95,6 +97,16 @@ MIGRATIONS = (
             " lease timestamptz NOT NULL DEFAULT '-infinity', lost bigint NOT NULL DEFAULT 0)",
             "CREATE TABLE cores (core uuid PRIMARY KEY, name text NOT NULL, version text NOT NULL,"
             " started timestamptz NOT NULL, seen timestamptz NOT NULL, registry jsonb NOT NULL)",
+        ),
+        oldest_core=1,
+    ),
+    Migration(
+        (
+            # Of the snippets that lines of the log delete, for their events (reed.store.deleted). A line is inserted in
+            # the transaction that ends with its batch, and goes with it.
+            "CREATE TABLE deleted (core uuid NOT NULL, n bigint NOT NULL, k int NOT NULL, content text NOT NULL,"
+            " bonds text NOT NULL, PRIMARY KEY (core, n, k),"
+            " FOREIGN KEY (core, n) REFERENCES batches (core, n) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)",
         ),
         oldest_core=1,
     ),

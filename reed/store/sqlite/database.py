@@ -90,6 +90,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO reindex VALUES (1, 0)",
     ),
     ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
+    (
+        # Of a deleted snippet, for its event (reed.store.deleted).
+        "ALTER TABLE outbox ADD COLUMN content BLOB",
+        "ALTER TABLE outbox ADD COLUMN bonds BLOB",
+    ),
 )
 
 _SETTINGS = (

@@ -16,6 +16,7 @@ from reed.store.base import (
     Restored,
 )
 from reed.store.contents import Content, check_in_loop
+from reed.store.deleted import NOT_DELETED, Deleted, bonds_member, content_member
 from reed.store.ids import sequence_in
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
@@ -161,10 +162,13 @@ class Writes(Reads):
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def delete() -> str:
             record = self._snippets.find(ref)
+            deleted = NOT_DELETED
+            if self._outbox.is_wanted("snippet.deleted", origin.plugin):
+                deleted = Deleted(content_member(record.content), bonds_member(self._bonds.of(record)))
             self._bonds.delete_of(record, cascade)
             self._snippets.delete(record)
             self._index.changed(sequence_in(record.id))
-            self._outbox.add("snippet.deleted", record, self._clock() // 1000, origin.plugin)
+            self._outbox.add("snippet.deleted", record, self._clock() // 1000, origin.plugin, deleted)
             return record.id
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
