@@ -153,6 +153,10 @@ class Store(Protocol):
     ) -> None:
         """Write a record with its own id, version and times (see `restoring`)."""
 
+    def is_placed(self, origin: Origin) -> bool:
+        """Whether each write of this origin that was begun is in the open transaction: the next one sees it, and only the
+        COMMIT may still fail. False: unknown, wait for its `done`."""
+
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
         """The committed record."""
 
