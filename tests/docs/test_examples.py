@@ -30,6 +30,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/bundled-plugins.md": {"sh"},
     "guide/reload-and-restart.md": {"sh"},
+    "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
