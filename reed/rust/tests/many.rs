@@ -159,7 +159,10 @@ fn a_batch_whose_closure_fails_sends_nothing() {
 #[test]
 fn a_code_and_a_hint_keep_the_status() {
     let error = Error::fail(404, "no form").with_hint("create one");
-    assert_eq!((error.status(), error.code(), error.to_string().as_str()), (404, 30001, "no form; create one"));
+    assert_eq!(
+        (error.status(), error.code(), error.to_string().as_str()),
+        (404, 30001, "no form; create one")
+    );
     let other = Error::QueueFull { plugin: "a".to_owned(), waiting: 3 }.with_code(5);
     assert_eq!((other.status(), other.code()), (429, 5));
 }
