@@ -15,7 +15,21 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from reed.document import Node, read
 from reed.errors import ConfigError, ReedError, nearest
-from reed.readers import entries, items, one_of, path, plain, record, seconds, size, text, text_node, whole
+from reed.readers import (
+    boolean,
+    entries,
+    interval,
+    items,
+    one_of,
+    path,
+    plain,
+    record,
+    seconds,
+    size,
+    text,
+    text_node,
+    whole,
+)
 from reed.store.setting import SQLITE, StoreSetting
 from reed.store.setting import parse as parse_store
 
@@ -101,6 +115,29 @@ class PluginLimits:
         )
 
 
+_NO_NODE = Node("", "", "", ConfigError)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """Changes a schedule of plugin.yaml. `cron` is read only where the plugin runs, because that takes a library."""
+
+    cron: Annotated[Node | None, text_node] = None
+    every: Annotated[float | None, interval] = None
+    enabled: Annotated[bool, boolean] = True
+    node: Node = _NO_NODE  # for errors
+
+
+def _schedule(node: Node) -> ScheduleConfig:
+    """`off`, `on`, or a mapping."""
+    if isinstance(node.value, str):
+        return ScheduleConfig(enabled=boolean(node), node=node)
+    found = record(ScheduleConfig)(node)
+    if found.cron is not None and found.every is not None:
+        raise node.wrong("expected `cron` or `every`, found both")
+    return replace(found, node=node)
+
+
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
     """Overrides the plugin's manifest."""
@@ -109,6 +146,7 @@ class PluginConfig:
     limits: Annotated[PluginLimits, record(PluginLimits)] = PluginLimits()
     network: Annotated[tuple[int, ...], items(whole(1, 65535))] = ()  # TCP ports
     paths: Annotated[tuple[Path, ...], items(path)] = ()
+    schedules: Annotated[dict[str, ScheduleConfig], entries(_schedule)] = field(default_factory=dict)
 
 
 def _store(node: Node) -> StoreSetting:
@@ -214,9 +252,11 @@ def _settings(value: Any, tree: Node | None, above: str) -> Iterator[Setting]:
     else:
         pairs = [(each.name, getattr(value, each.name)) for each in fields(value)]
     for name, found in pairs:
+        if isinstance(value, ScheduleConfig) and name == "node":
+            continue
         path, node = above + name, given.get(name)
-        is_mapping = isinstance(found, dict) and name in {"groups", "plugins", "settings"} and found
-        if is_mapping or isinstance(found, (Limits, Timing, Group, PluginConfig, PluginLimits)):
+        is_mapping = isinstance(found, dict) and name in {"groups", "plugins", "settings", "schedules"} and found
+        if is_mapping or isinstance(found, (Limits, Timing, Group, PluginConfig, PluginLimits, ScheduleConfig)):
             yield from _settings(found, node, f"{path}.")
         else:
             yield Setting(path, _shown(found), *_source(node))

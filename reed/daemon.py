@@ -127,6 +127,7 @@ class Daemon(ThreadedCore):
 
         Calls in flight have a short time to finish. Plugins keep running.
         """
+        self._hooks.schedules.close()
         error = Restarting("the core is restarting and did not process this request", hint="retry")
         self.handed_over = self._listener.hand_over(error)
         self._is_store_idle = False
@@ -160,6 +161,7 @@ class Daemon(ThreadedCore):
     def _begin_stop(self) -> None:
         if not self._is_stopping:
             self._is_stopping = True
+            self._hooks.schedules.close()
             self._listener.stop_listening()
             self.supervisor.shutdown(lambda: self.store.when_idle(self._stopped))
 
@@ -274,7 +276,7 @@ class Daemon(ThreadedCore):
                 self.store,
                 self.supervisor,
                 self._context.endpoints,
-                self._hooks.events,
+                self._hooks,
                 self._system_stats,
                 self._reload_registry,
                 self._checks,
@@ -307,7 +309,8 @@ class Daemon(ThreadedCore):
         return {name: plugin.newest_row.shared for name, plugin in self.supervisor.plugins.items()}
 
     def _system_stats(self) -> dict[str, Any]:
-        return self._stats(len(self._listener.connections), self._listener.accepted) | self.restarts
+        stats = self._stats(len(self._listener.connections), self._listener.accepted)
+        return stats | {"schedules": self._hooks.schedules.stats()} | self.restarts
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def ended(callback: Callable[[Any], None], outcome: object) -> None:

@@ -167,6 +167,14 @@ def _states_of_plugins(source: Source) -> Iterable[Sample]:
     ]
 
 
+def _of_schedules(key: str) -> Callable[[Source], Iterable[Sample]]:
+    return lambda source: [
+        ({"plugin": plugin["name"], "schedule": each["name"]}, each[key])
+        for plugin in source.plugins
+        for each in plugin["schedules"]
+    ]
+
+
 def _kinds_of_plugins(source: Source) -> Iterable[Sample]:
     return [({key: each[key] for key in ("type", "version")} | {"plugin": each["name"]}, 1) for each in source.plugins]
 
@@ -239,4 +247,7 @@ FAMILIES = (
         "1 if an event failed so often that no more are delivered.",
         lambda source: [({"plugin": each["name"]}, int(bool(each["events_parked"]))) for each in source.plugins],
     ),
+    Family("plugin_schedule_runs", _C, "Runs of a schedule, on all cores.", _of_schedules("runs")),
+    Family("plugin_schedule_failures", _C, "Runs that failed.", _of_schedules("failures")),
+    Family("plugin_schedule_skipped", _C, "Runs during which it was due again.", _of_schedules("skipped")),
 )

@@ -55,6 +55,7 @@ class PluginCallbacks:
         self._mesh.set_sleeping(name, new is State.SLEEPING)
         self._endpoints[name].state_changed(new)
         self._hooks.events.state_changed(name)
+        self._hooks.schedules.state_changed(name)
         if new is State.STARTING:
             self._hooks.refresh_later()
 

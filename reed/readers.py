@@ -26,9 +26,10 @@ Reader = Callable[[Node], T]
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,15}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,2})?")
-_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s?(ms|s|m|h|)")
+_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s?(ms|s|m|h|d|)")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s?([KMG]?)(?:i?B)?", re.IGNORECASE)
-_SECONDS_OF = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS_OF = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BOOLEANS = {"true": True, "on": True, "false": False, "off": False}
 _BYTES_OF = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -72,6 +73,14 @@ def seconds(low: float = 0.001, high: float = 86400.0) -> Reader[float]:
     return read
 
 
+def interval(node: Node) -> float:
+    """Seconds between the runs of a schedule."""
+    found = seconds(0.0, 1e12)(node)
+    if not 1.0 <= found <= 366 * _SECONDS_OF["d"]:
+        raise node.wrong(f"expected 1s to 366d, found {node.kind}")
+    return found
+
+
 def size(low: int, high: int) -> Reader[int]:
     def read(node: Node) -> int:
         match = _SIZE.fullmatch(node.value) if isinstance(node.value, str) else None
@@ -90,6 +99,12 @@ def one_of(*choices: str) -> Reader[str]:
         return str(node.value)
 
     return read
+
+
+def boolean(node: Node) -> bool:
+    if node.quoted or node.value not in _BOOLEANS:
+        raise node.expected("true or false")
+    return _BOOLEANS[str(node.value)]
 
 
 def like(pattern: str, shape: str) -> Reader[str]:

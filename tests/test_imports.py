@@ -89,6 +89,7 @@ ONLY_IN = {
     "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "cronsim": {"supervision"},
     "starlette": {"web"},
     "uvicorn": {"web"},
     "jinja2": {"web"},

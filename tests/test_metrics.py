@@ -36,6 +36,7 @@ SEO: dict[str, Any] = {
     "name": "simple-seo", "type": "lua", "version": "1.2.0", "state": "ready", "uptime_s": 3.5, "ready_ms": 12.5,
     "memory_bytes": 2_800_000, "restarts": 2, "calls": 8, "errors": 1, "calls_waiting": 4, "calls_in_flight": 1,
     "calls_refused": 3, "latency": TIMES, "events_waiting": 6, "events_parked": "",
+    "schedules": [{"name": "nightly", "runs": 9, "failures": 2, "skipped": 1}],
 }  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def test_every_family_has_the_value_that_the_core_reports() -> None:
     assert value(families, "reed_plugin_state", plugin="simple-seo", state="failed") == 0
     assert value(families, "reed_plugin_ready_seconds", plugin="simple-seo") == 0.0125
     assert value(families, "reed_plugin_events_parked", plugin="simple-seo") == 0
+    assert value(families, "reed_plugin_schedule_failures_total", plugin="simple-seo", schedule="nightly") == 2
 
 
 def test_a_histogram_is_cumulative_and_in_seconds() -> None:

@@ -11,10 +11,12 @@ from reed.cli.log_lines import OPTIONS as LOG_OPTIONS
 from reed.cli.options import connect, ref, standard_input
 from reed.cli.output import Column, Output, error_as_json, print_error
 from reed.cli.parse import Args, Option, Subcommand, UsageError, suggest
+from reed.cli.plugin_answer import is_json, print_answer, with_origin
 from reed.cli.plugin_author import AUTHOR_SUBCOMMANDS
 from reed.cli.plugin_explain import explain
 from reed.cli.plugin_install import INSTALL_SUBCOMMANDS
 from reed.cli.plugin_logs import logs
+from reed.cli.plugin_schedules import run_schedule, show_schedules
 from reed.client import Client
 from reed.errors import CallError, PermissionDenied
 from reed.figures import duration, milliseconds, size
@@ -59,6 +61,7 @@ def show_status(args: Args, output: Output) -> int:
         sandbox = core.stats()["sandbox"]
         plugins = [{**plugin, "sandbox": sandbox} for plugin in core.plugin_health(args.arg("NAME"))]
     _show(plugins, output, _STATUS, [*(column.key for column in _STATUS), "reason", "error_data"])
+    show_schedules(plugins, output)
     output.info("\nsandbox " + "\n    ".join(describe_sandbox(sandbox)))
     return 0
 
@@ -188,26 +191,8 @@ def send(args: Args, output: Output) -> int:
         try:
             answer = core.plugin_send(name, action, data)
         except CallError as error:
-            raise _with_origin(error, name, action) from None
-    body = bytes(answer.body)
-    if output.as_json and not _is_json(body):
-        output.json(body.decode("utf-8", "replace") if body else None)
-    elif body:
-        output.text(body)
-    if answer.status >= 400:
-        print_error(f"plugin {name}, action {action}: status {answer.status}")
-        return 1
-    return 0
-
-
-def _with_origin(error: CallError, name: str, action: str) -> CallError:
-    """Prefix the error with plugin and action, unless it starts with the plugin."""
-    import re
-
-    origin = f"plugin {name}, action {action}: "
-    message = error.message.removeprefix(f"{name}.{action}: ")  # of errors in Lua code
-    named = message if re.match(rf"(plugin )?{re.escape(name)}\b", message) else origin + message
-    return type(error)(named, hint=error.hint, status=error.status, error_code=error.error_code)
+            raise with_origin(error, name, f"action {action}") from None
+    return print_answer(answer, output, f"plugin {name}, action {action}")
 
 
 def _send_all(action: str, args: Args, output: Output) -> int:
@@ -230,7 +215,7 @@ def _action_input(core: Client, name: str, action: str, given: list[str]) -> byt
     data = standard_input().read() if given[0] == "-" else os.fsencode(given[0])
     if kind == "bytes":
         return data
-    if kind != "snippet" and _is_json(data):
+    if kind != "snippet" and is_json(data):
         return data
     return json.dumps(ref(os.fsdecode(data).strip()), ensure_ascii=False).encode("utf-8", "replace")
 
@@ -245,14 +230,6 @@ def _declared_input(core: Client, name: str, action: str) -> str:
         if plugin["name"] == name or (not name and action in plugin["actions"]):
             return str(plugin["actions"].get(action, {}).get("input", ""))
     return ""
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        json.loads(data)
-    except ValueError:
-        return False
-    return True
 
 
 def signal(args: Args, output: Output) -> int:
@@ -274,7 +251,7 @@ SUBCOMMANDS = {
         (Option("--available", help="list the bundled plugins and those in plugins/, and what they ask for"),),
     ),
     "plugin status": Subcommand(
-        show_status, "[NAME]", "Print state, memory, calls and latency of plugins, and why one failed"
+        show_status, "[NAME]", "Print state, memory, calls, latency and schedules of plugins, and why one failed"
     ),
     "plugin health": Subcommand(
         show_health, "[NAME]", "Print time to READY, uptime, errors, restarts and last error of plugins"
@@ -313,6 +290,15 @@ input. With --all the answer is {NAME: {"status", "answer" or "error"}}.
   reed plugin send simple-seo validate '$blog/intro'
   reed plugin send form-validator validate '{"form": "contact", "data": {"email": "x"}}'
   reed plugin send --all validate blog/intro""",
+    ),
+    "plugin run-schedule": Subcommand(
+        run_schedule,
+        "NAME SCHEDULE",
+        "Run a schedule of a plugin now, and print the answer of its action",
+        details="""
+Its next due time stays. A schedule that is off can be run; one that is running cannot.
+
+  reed plugin run-schedule backup nightly""",
     ),
     "plugin signal": Subcommand(
         signal,

@@ -7,6 +7,7 @@ from typing import Any
 from reed.cli.options import connect
 from reed.cli.output import Column, Output
 from reed.cli.parse import Args, UsageError
+from reed.cli.plugin_schedules import explained
 from reed.errors import PluginNotFound, nearest
 from reed.supervision.explain import answers, describe_sandbox
 from reed.text import safe_lines
@@ -43,7 +44,8 @@ def explain(args: Args, output: Output) -> int:
 
 def _show(plugin: dict[str, Any], found: list[dict[str, Any]], sandbox: dict[str, Any], output: Output) -> None:
     if output.as_json:
-        output.json({"name": plugin["name"], "answers": found, "grounds": plugin["grounds"], "sandbox": sandbox})
+        keys = {key: plugin[key] for key in ("name", "grounds", "schedules")}
+        output.json({**keys, "answers": found, "sandbox": sandbox})
         return
     output.info(f"{plugin['name']} ({plugin['type']} {plugin['version']}) is {plugin['state']}\n")
     output.table(_COLUMNS, found)
@@ -53,6 +55,8 @@ def _show(plugin: dict[str, Any], found: list[dict[str, Any]], sandbox: dict[str
     for group, members in grounds["groups"].items():
         if group != "admin":
             output.info(f"          the group {group}: {', '.join(members) or 'no members in reed.yaml'}")
+    for number, schedule in enumerate(plugin["schedules"]):
+        output.info(f"{'' if number else 'schedules':10}{explained(schedule, grounds['manifest'])}")
     output.info("sandbox   " + f"\n{'':10}".join(describe_sandbox(sandbox)))
 
 

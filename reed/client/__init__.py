@@ -195,6 +195,11 @@ class Client(ClientConnection):
         answers: dict[str, Json] = json.loads(bytes(answer.body))
         return answers
 
+    def plugin_run_schedule(self, name: str, schedule: str) -> PluginAnswer:
+        """Run a schedule of a plugin now; its next due time stays. Conflict while it runs; else as `plugin_send`."""
+        answer: PluginAnswer = self._request(Command.PLUGIN_RUN_SCHEDULE, name, schedule)
+        return answer._replace(body=bytes(answer.body))
+
     def plugin_signal(self, name: str, signal: Signal, data: bytes = b"", *, wait: bool = True) -> None:
         """Send a signal to a plugin, or to all (""). With `wait` the core acknowledges it."""
         from time import time_ns

@@ -1,6 +1,6 @@
 """What a plugin asks for, in words, and what a new version asks for in addition.
 
-plugin.yaml: permissions, events, filters, actions, network ── Request ── lines that the operator reads and consents to
+plugin.yaml ── permissions, events, filters, schedules, network ──▶ Request ── lines that the operator consents to
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from reed.plugin_types.plugin_type import PluginType
 from reed.supervision.manifest import Manifest
+from reed.supervision.schedule import Schedule, exact_duration
 from reed.wire.codes import Permission
 
 # Each text continues "It asks to:".
@@ -39,19 +40,21 @@ _FILTERS = {
 
 
 class Request(NamedTuple):
-    """`events`, `filters` and `program` have the texts that the operator reads; `program` is "" for Lua."""
+    """All but `permissions` and `network` have the texts that the operator reads; `program` is "" for Lua."""
 
     permissions: frozenset[Permission]
     events: Mapping[str, str]
     filters: Mapping[str, str]
     network: str
     program: str
+    schedules: Mapping[str, str] = {}
 
     def as_json(self) -> dict[str, object]:
         return {
             "permissions": sorted(self.permissions),
             "events": sorted(self.events),
             "filters": sorted(self.filters),
+            "schedules": sorted(self.schedules),
             "network": self.network,
             "runs_program": bool(self.program),
         }
@@ -59,7 +62,7 @@ class Request(NamedTuple):
     def lines(self) -> list[tuple[str, str]]:
         """The name of each thing it asks for, and what it means."""
         found = [(str(each), _PERMISSIONS[each]) for each in sorted(self.permissions)]
-        found += sorted(self.events.items()) + sorted(self.filters.items())
+        found += sorted(self.events.items()) + sorted(self.filters.items()) + sorted(self.schedules.items())
         if self.network:
             found.append(("network", f"connect to other machines: {self.network}; only to ports listed in reed.yaml"))
         if self.program:
@@ -80,7 +83,14 @@ def request_of(manifest: Manifest, plugin_type: PluginType) -> Request:
         filters=filters,
         network=manifest.network if plugin_type.profile.network else "",
         program="run as a compiled program, confined by the sandbox" if plugin_type.profile.executes else "",
+        schedules={f"schedule {name}": _schedule(each) for name, each in manifest.schedules.items()},
     )
+
+
+def _schedule(schedule: Schedule) -> str:
+    when = f"at the times {schedule.cron!r} of cron" if schedule.cron else f"every {exact_duration(schedule.every)}"
+    text = f"run its action {schedule.action} {when}"
+    return text if schedule.enabled else f"{text}, once it is switched on in reed.yaml"
 
 
 def added(before: Request, after: Request, granted: Collection[Permission]) -> Request:
@@ -91,6 +101,7 @@ def added(before: Request, after: Request, granted: Collection[Permission]) -> R
         filters={name: text for name, text in after.filters.items() if before.filters.get(name) != text},
         network="" if before.network else after.network,
         program="" if before.program else after.program,
+        schedules={name: text for name, text in after.schedules.items() if before.schedules.get(name) != text},
     )
 
 

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
 from reed.store.deleted import NOT_DELETED, Deleted
+from reed.store.schedules import ScheduleTable
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
 from reed.wire.search import SearchHit
@@ -153,6 +154,10 @@ class Store(Protocol):
     ) -> None:
         """Write a record with its own id, version and times (see `restoring`)."""
 
+    def is_placed(self, origin: Origin) -> bool:
+        """Whether each write of this origin that was begun is in the open transaction: the next one sees it, and only
+        the COMMIT may still fail. False: unknown, wait for its `done`."""
+
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
         """The committed record."""
 
@@ -254,6 +259,9 @@ class Store(Protocol):
 
     def pop_ready(self) -> Collection[str]:
         """Subscribers with events committed since the last call."""
+
+    @property
+    def schedules(self) -> ScheduleTable: ...
 
     # The turn.
 

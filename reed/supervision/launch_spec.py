@@ -20,6 +20,7 @@ from reed.plugin_types.plugin_type import PluginType
 from reed.supervision import discovery, installation, manifest, registry_csv
 from reed.supervision.manifest import Manifest, Manifests
 from reed.supervision.registry_csv import Row
+from reed.supervision.schedule import Schedule, effective
 from reed.wire import strict_json
 from reed.wire.codes import Permission
 
@@ -74,6 +75,7 @@ class Specification(NamedTuple):
     manifest: Manifest
     launch: LaunchSpec
     code: str  # the fingerprint of the plugin's files
+    schedules: Mapping[str, Schedule] = {}  # the process does not get them
 
     def matches(self, other: Specification | None) -> bool:
         """Would a process launched from `other` be the same?"""
@@ -145,7 +147,7 @@ def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
         byte_actions=tuple(action.name for action in found.actions.values() if action.input == "bytes"),
     )
     code = discovery.code_fingerprint(folder, launch.entry, whole=plugin_type.watches_subfolders)
-    return Specification(row, found, launch, code)
+    return Specification(row, found, launch, code, effective(found.schedules, over))
 
 
 def _of_process(launched: Row, newest: Row) -> Row:
@@ -201,6 +203,7 @@ def check_site(config: Config) -> Findings:
             found = manifest.load(folder)
             manifest.check_row(found, folder, row, config.registry)
             manifest.check_stated_versions(found, folder, TYPES[row.plugin_type])
+            effective(found.schedules, config.plugin(row.plugin_name))
         except ManifestError as error:
             errors.append(str(error))
     return Findings(errors, warnings)

@@ -14,6 +14,7 @@ from reed.plugin_types.plugin_type import PluginType
 from reed.readers import entries, items, like, one_of, plain, record, seconds, text, whole
 from reed.supervision.permissions import permission
 from reed.supervision.registry_csv import MAX_VERSION, VERSION, Row
+from reed.supervision.schedule import Schedule, read_schedule
 from reed.wire.codes import FIRST_ACTION_ID, LAST_ACTION_ID, Permission
 from reed.wire.identifiers import SLUG
 
@@ -22,6 +23,7 @@ EVENTS = ("snippet.created", "snippet.updated", "snippet.deleted")
 FILTERS = ("snippet.create", "snippet.update")
 
 _ACTION = (r"[a-z][a-z0-9_-]{0,30}", "the name of an action: a-z, then a-z 0-9 _ -")
+_SCHEDULE = (r"[a-z][a-z0-9_-]{0,30}", "the name of a schedule: a-z, then a-z 0-9 _ -")
 _VERSION = rf"(?=.{{1,{MAX_VERSION}}}$){VERSION}"
 
 
@@ -74,6 +76,7 @@ class Manifest:
     actions: Annotated[dict[str, Action], entries(_action, *_ACTION)] = field(default_factory=dict)
     events: Annotated[dict[str, str], entries(text)] = field(default_factory=dict)
     filters: Annotated[dict[str, Filter], entries(_filter)] = field(default_factory=dict)
+    schedules: Annotated[dict[str, Schedule], entries(read_schedule, *_SCHEDULE)] = field(default_factory=dict)
     settings: Annotated[dict[str, Any], entries(plain)] = field(default_factory=dict)
     sleep: Annotated[Sleep | None, record(Sleep)] = None
     limits: Annotated[PluginLimits, record(PluginLimits)] = field(default_factory=PluginLimits)
@@ -81,8 +84,10 @@ class Manifest:
     network: Annotated[str, text] = ""  # why it connects to other machines
 
     def hooks(self) -> dict[str, dict[str, str]]:
-        """The actions that the core calls: {"events": {"snippet.created": "changed"}, "filters": {…}}."""
-        return {"events": self.events, "filters": {event: each.action for event, each in self.filters.items()}}
+        """The actions that the core calls: {"events": {"snippet.created": "changed"}, "filters": …, "schedules": …}."""
+        filters = {event: each.action for event, each in self.filters.items()}
+        schedules = {name: each.action for name, each in self.schedules.items()}
+        return {"events": self.events, "filters": filters, "schedules": schedules}
 
 
 def load(folder: Path) -> Manifest:
@@ -96,6 +101,8 @@ def load(folder: Path) -> Manifest:
     for section, known in (("events", EVENTS), ("filters", FILTERS)):
         if section in root.mapping:
             _check_handlers(root.mapping[section], known, manifest)
+    for name, schedule in manifest.schedules.items():
+        _check_schedule(root.mapping["schedules"].mapping[name].mapping["action"], schedule, manifest)
     return manifest
 
 
@@ -163,10 +170,17 @@ def _check_handlers(section: Node, known: tuple[str, ...], manifest: Manifest) -
     for key, node in section.mapping.items():
         if key not in known:
             raise node.wrong_key("unknown key", nearest(key, known) or f"there are: {', '.join(known)}")
-        named = node.mapping["action"] if isinstance(node.value, dict) else node
-        action = text(named)
-        if action not in manifest.actions:
-            actions = ", ".join(manifest.actions) or "none"
-            raise named.wrong(
-                f"no action {action!r} here", nearest(action, manifest.actions) or f"there are: {actions}"
-            )
+        _check_action(node.mapping["action"] if isinstance(node.value, dict) else node, manifest)
+
+
+def _check_action(named: Node, manifest: Manifest) -> None:
+    action = text(named)
+    if action not in manifest.actions:
+        actions = ", ".join(manifest.actions) or "none"
+        raise named.wrong(f"no action {action!r} here", nearest(action, manifest.actions) or f"there are: {actions}")
+
+
+def _check_schedule(named: Node, schedule: Schedule, manifest: Manifest) -> None:
+    _check_action(named, manifest)
+    if manifest.actions[schedule.action].input == "snippet":
+        raise named.wrong(f"the action {schedule.action!r} takes a snippet", "a schedule calls an action with JSON")

@@ -75,6 +75,15 @@ class Command(IntEnum):
     PLUGIN_SEND = 0xF7, "plugins.PluginSend", "plugins.PluginAnswer", Permission.PLUGIN_SEND, _READS, False
     PLUGIN_RELOAD = 0xF8, "plugins.PluginReload", _STATUS, _ADMIN, _NONE, False
     SYSTEM_STATS = 0xF9, "", _JSON, Permission.SYSTEM_STATS, _NONE, True
+    # It calls an action with an input that says so.
+    PLUGIN_RUN_SCHEDULE = (
+        0xFA,
+        "plugins.PluginRunSchedule",
+        "plugins.PluginAnswer",
+        Permission.PLUGIN_SEND,
+        _NONE,
+        False,
+    )
 
     def __new__(
         cls,

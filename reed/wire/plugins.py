@@ -43,6 +43,19 @@ class PluginSend(NamedTuple):
         return cls(unpack_text(plugin), unpack_text(action), tail)
 
 
+class PluginRunSchedule(NamedTuple):
+    plugin: str
+    schedule: str
+
+    def pack(self) -> bytes:
+        return fill(structs.PLUGIN_RUN_SCHEDULE, pack_text(self.plugin, 32), pack_text(self.schedule, 32))
+
+    @classmethod
+    def unpack(cls, payload: Bytes) -> PluginRunSchedule:
+        plugin, schedule = exact(structs.PLUGIN_RUN_SCHEDULE, payload, "PLUGIN_RUN_SCHEDULE")
+        return cls(unpack_text(plugin), unpack_text(schedule))
+
+
 class PluginReload(NamedTuple):
     """Packed as nothing, only the name, or both fields."""
 

@@ -46,6 +46,7 @@ SEARCH_QUERY = _struct("32s snippet_type, I limit, I offset, H query_len")
 PLUGIN_REGISTER = _struct("32s name, 16s version, I pid, I manifest_len")
 CONNECTION_ASSUME = _struct("32s group, H user_len")
 PLUGIN_SEND = _struct("32s plugin, 32s action, I input_len")
+PLUGIN_RUN_SCHEDULE = _struct("32s plugin, 32s schedule")
 PLUGIN_RELOAD = _struct("32s plugin_name, B report")  # or only the name, or nothing
 
 # Responses of the core.

@@ -30,6 +30,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/rust-plugin.md": {"sh", "rust"},
     "guide/bundled-plugins.md": {"sh"},
     "guide/reload-and-restart.md": {"sh"},
+    "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
@@ -85,7 +86,7 @@ def write_plugin(site, plugin: str, document: str) -> None:
     folder = site.folder / "plugins" / plugin
     folder.mkdir(parents=True)
     for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks(document, language)
+        text, *_ = blocks(document, language)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -227,7 +228,7 @@ def test_the_guide_to_rust_plugins(site) -> None:
         pytest.skip("builds plugins with cargo: a minute; REED_SLOW_TESTS=1 runs it")
     (script,) = blocks("guide/rust-plugin.md", "sh")
     assert site.run("sh", "-eu", text=script).splitlines()[-1] == '{"greeting":"Hello, Ada!"}'
-    (main,) = blocks("guide/rust-plugin.md", "rust")
     site.run("reed", "plugin", "scaffold", "word-count", "--lang", "rust")
-    (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
-    site.run("cargo", "check", "--quiet", folder="plugins/word-count")
+    for main in blocks("guide/rust-plugin.md", "rust"):
+        (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
+        site.run("cargo", "check", "--quiet", folder="plugins/word-count")

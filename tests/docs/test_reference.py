@@ -21,6 +21,7 @@ from reed.plugin_packages import archive, files
 from reed.plugin_types import TYPES
 from reed.supervision import manifest
 from reed.supervision import registry_csv as rows
+from reed.supervision.schedule import Schedule
 from reed.wire import strict_json
 from reed.wire.codes import Command, MessageType, Permission, Signal
 
@@ -110,6 +111,7 @@ MANIFEST_KEYS = [
     *(each.name for each in fields(manifest.Manifest)),
     *(f"actions.NAME.{each.name}" for each in fields(manifest.Action) if each.name != "name"),
     *(f"filters.NAME.{each.name}" for each in fields(manifest.Filter)),
+    *(f"schedules.NAME.{each.name}" for each in fields(Schedule) if each.name != "changed_by"),
     *(f"sleep.{each.name}" for each in fields(manifest.Sleep)),
     *(f"limits.{each.name}" for each in fields(config.PluginLimits)),
 ]

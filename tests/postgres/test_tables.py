@@ -22,7 +22,7 @@ from reed.store.setting import StoreSetting  # noqa: E402
 
 PLACE = "postgres:dbname=test"
 ADD = tables.Migration(("ALTER TABLE types ADD COLUMN note text",), oldest_core=1)
-DROP = tables.Migration(("ALTER TABLE types DROP COLUMN note",), oldest_core=2)
+DROP = tables.Migration(("ALTER TABLE types DROP COLUMN note",), oldest_core=tables.VERSION + 1)
 
 
 @pytest.fixture

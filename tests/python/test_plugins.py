@@ -291,7 +291,8 @@ def test_hooks_messages_and_settings(site: Core) -> None:
         before = client.plugin_health("hooks")[0]["pid"]
         code = (folder / "main.py").read_text()
         (folder / "main.py").write_text(code.replace("return reed.settings", "return 'new code'"))
-        client.plugin_restart("hooks")
+        client.plugin_stop("hooks")
+        client.plugin_start("hooks")
         assert client.plugin_send("hooks", "settings", None).body == b"new code"
         assert client.plugin_health("hooks")[0]["pid"] != before
         log = log_of(client, "hooks")

@@ -24,6 +24,7 @@ COMMANDS = {
     "PLUGIN_REGISTER": 0xF0, "CONNECTION_ASSUME": 0xF1, "PLUGIN_HEALTH": 0xF2, "PLUGIN_SIGNAL": 0xF3,
     "PLUGIN_LIST": 0xF4, "PLUGIN_START": 0xF5, "PLUGIN_STOP": 0xF6, "PLUGIN_SEND": 0xF7,
     "PLUGIN_RELOAD": 0xF8, "SYSTEM_STATS": 0xF9,
+    "PLUGIN_RUN_SCHEDULE": 0xFA,
 }  # fmt: skip
 FLAGS = {"ASYNC": 0x01, "SIGNAL": 0x02, "BROADCAST": 0x04, "RESPONSE": 0x08, "ERROR": 0x10}
 SIGNALS = {
@@ -152,6 +153,7 @@ def simple() -> list[tuple[str, str, str, Fields, str | None]]:
          {"plugin": "thumb", "action": "scale", "input": {"hex": "00ff10fe"}}, "input"),
         ("PluginReload", "reload all, with a report", "<32sB", {"plugin_name": "", "report": True}, None),
         ("PluginReload", "reload one, with a report", "<32sB", {"plugin_name": "simple-seo", "report": True}, None),
+        ("PluginRunSchedule", "run a schedule", "<32s32s", {"plugin": "backup", "schedule": "nightly"}, None),
         ("SignalMessage", "READY", "<BQ32sH",
          {"signal_type": 0x01, "timestamp": WHEN, "plugin_name": "simple-seo", "data": ""}, "data"),
         ("SignalMessage", "ERROR with data", "<BQ32sH",

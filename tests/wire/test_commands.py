@@ -32,6 +32,7 @@ FOR_OPERATORS = {
     Command.SYSTEM_STATS: "figures for operators",
     Command.SNIPPET_NAMES: "completes names for people who type",
     Command.PLUGIN_SEND: "plugins send each other messages; Rust plugins can use Context::command",
+    Command.PLUGIN_RUN_SCHEDULE: "a plugin does what its schedule does without it",
 }
 NOT_IN_LUA = {**FOR_OPERATORS, Command.REGISTRY_CHECK: "checks a whole store for an operator"}
 NOT_IN_RUST = FOR_OPERATORS

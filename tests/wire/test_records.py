@@ -13,7 +13,7 @@ from reed.wire import structs
 from reed.wire.codes import Command
 from reed.wire.commands import record_of
 from reed.wire.common import Done, ErrorResponse, JsonResponse
-from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginReload, PluginSend
+from reed.wire.plugins import PluginAnswer, PluginMessage, PluginRegister, PluginReload, PluginRunSchedule, PluginSend
 from reed.wire.registry import Definition, RegistryCheck, RegistryDefine, RegistryGot, RegistryPage
 from reed.wire.requests import ConnectionAssume, Name, Ref, SignalMessage
 from reed.wire.schema import SchemaBond, SchemaBonded, SchemaTree, SchemaUnbond
@@ -60,6 +60,7 @@ FIELDS: dict[Any, tuple[st.SearchStrategy[Any], ...]] = {
     PluginMessage: (U8, NAME, NAME, U64, TAIL),
     PluginRegister: (NAME, VERSION, U32, TAIL),
     PluginReload: (NAME, st.just(True)),
+    PluginRunSchedule: (NAME, NAME),
     PluginSend: (NAME, NAME, TAIL),
     Ref: (REF,),
     RegistryCheck: (NAME, REF, U32),

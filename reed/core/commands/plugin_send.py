@@ -49,11 +49,7 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
 
     def send_to_one(call: Call, request: PluginSend) -> None:
         endpoint = endpoint_of(endpoints, request.plugin, store)
-        if not _may_send(call.caller, endpoint):
-            groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
-            raise PermissionDenied(
-                f"{call.caller.name} may not send to {endpoint.name}", hint=f"its row lets in: {groups}"
-            )
+        check_may_send(call.caller, endpoint)
         if endpoint.plugin.state is State.FAILED:
             raise endpoint.offline_error()  # tells more than a missing action
         action = endpoint.action(request.action)
@@ -85,6 +81,13 @@ def plugin_send(store: Store, endpoints: Endpoints, checks: JsonChecks) -> Handl
             begin(problem)
 
     return send
+
+
+def check_may_send(caller: Caller, endpoint: PluginEndpoint) -> None:
+    """Raises PermissionDenied."""
+    if not _may_send(caller, endpoint):
+        groups = ", ".join(sorted(endpoint.plugin.row.user_groups))
+        raise PermissionDenied(f"{caller.name} may not send to {endpoint.name}", hint=f"its row lets in: {groups}")
 
 
 def _may_send(caller: Caller, endpoint: PluginEndpoint) -> bool:

@@ -1,4 +1,4 @@
-"""PLUGIN_REGISTER, HEALTH, SIGNAL, LIST, START, STOP, RELOAD and SYSTEM_STATS (protocol.md#plugins)."""
+"""PLUGIN_REGISTER, HEALTH, SIGNAL, LIST, START, STOP, RELOAD, RUN_SCHEDULE and SYSTEM_STATS (protocol.md#plugins)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from reed.core.calls import Call, Handler
-from reed.core.commands.plugin_send import Endpoints, endpoint_of, plugin_send
-from reed.core.events import Events
+from reed.core.commands.plugin_send import Endpoints, check_may_send, endpoint_of, plugin_send
 from reed.core.json_checks import JsonChecks
 from reed.core.plugin_endpoint import PluginEndpoint
+from reed.core.plugin_hooks import PluginHooks
 from reed.core.signals import SignalSender
 from reed.errors import Invalid, PermissionDenied, ReedError
 from reed.store.base import Store
@@ -20,7 +20,7 @@ from reed.supervision.supervisor import Supervisor
 from reed.wire import strict_json, structs
 from reed.wire.codes import Command, Flag
 from reed.wire.common import JsonResponse
-from reed.wire.plugins import PluginReload
+from reed.wire.plugins import PluginReload, PluginRunSchedule
 from reed.wire.requests import Name, SignalMessage
 
 ReloadRegistry = Callable[[Reported, Callable[[ReedError], None], bool], None]
@@ -31,7 +31,7 @@ def handlers(
     store: Store,
     supervisor: Supervisor,
     endpoints: Endpoints,
-    events: Events,
+    hooks: PluginHooks,
     stats: Callable[[], dict[str, Any]],
     reload_registry: ReloadRegistry,
     checks: JsonChecks,
@@ -51,7 +51,8 @@ def handlers(
         plugins = supervisor.describe(endpoint_of(endpoints, name, store).name if name else None)
         for plugin in plugins:
             plugin.update(endpoints[plugin["name"]].queue.stats())
-            plugin.update(events.stats(plugin["name"]))
+            plugin.update(hooks.events.stats(plugin["name"]))
+            plugin["schedules"] = hooks.schedules.describe(plugin["name"])
         _reply_json(call, plugins)
 
     def list_all(call: Call, payload: memoryview) -> None:
@@ -59,10 +60,21 @@ def handlers(
         _reply_json(
             call,
             [
-                {**_describe(endpoints[name]), "grounds": supervisor.permission_report(name)}
+                {
+                    **_describe(endpoints[name]),
+                    "schedules": hooks.schedules.describe(name),
+                    "grounds": supervisor.permission_report(name),
+                }
                 for name in supervisor.plugins
             ],
         )
+
+    def run_schedule(call: Call, payload: memoryview) -> None:
+        request = PluginRunSchedule.unpack(payload)
+        endpoint = endpoint_of(endpoints, request.plugin, store)
+        check_may_send(call.caller, endpoint)
+        call.count()
+        hooks.schedules.run_by_hand(endpoint, request.schedule, call.forward, call.fail)
 
     def system_stats(call: Call, payload: memoryview) -> None:
         structs.nothing_left(payload, "SYSTEM_STATS")
@@ -74,6 +86,7 @@ def handlers(
         Command.PLUGIN_SEND: plugin_send(store, endpoints, checks),
         Command.PLUGIN_HEALTH: health,
         Command.PLUGIN_LIST: list_all,
+        Command.PLUGIN_RUN_SCHEDULE: run_schedule,
         Command.SYSTEM_STATS: system_stats,
         **_lifecycle_handlers(store, supervisor, endpoints, reload_registry),
     }

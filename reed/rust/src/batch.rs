@@ -96,7 +96,9 @@ impl Batch {
         let requests = self.0.into_inner().requests;
         let mut written = Vec::with_capacity(requests.len());
         let mut failed = Vec::new();
-        for (index, (answer, (command, _))) in core.request_all(&requests)?.into_iter().zip(&requests).enumerate() {
+        for (index, (answer, (command, _))) in
+            core.request_all(&requests)?.into_iter().zip(&requests).enumerate()
+        {
             match answer.and_then(|payload| written_in(*command, &payload)) {
                 Ok(outcome) => written.push(Some(outcome)),
                 Err(error) => {
@@ -105,7 +107,11 @@ impl Batch {
                 }
             }
         }
-        if failed.is_empty() { Ok(written.into_iter().flatten().collect()) } else { Err(Error::Batch { written, failed }) }
+        if failed.is_empty() {
+            Ok(written.into_iter().flatten().collect())
+        } else {
+            Err(Error::Batch { written, failed })
+        }
     }
 }
 

@@ -290,7 +290,7 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "Ref" => {
             assert_eq!(pack_ref(&f.text("ref")).unwrap(), bytes);
         }
-        "PluginReload" | "SnippetNames" | "ConnectionAssume" => {} // never sent by a plugin
+        "PluginReload" | "PluginRunSchedule" | "SnippetNames" | "ConnectionAssume" => {} // never sent by a plugin
         other => panic!("the crate has no record {other}"),
     }
 }
@@ -397,6 +397,7 @@ fn constants_are_those_of_the_vectors() {
         ("PLUGIN_SEND", Command::PluginSend),
         ("PLUGIN_RELOAD", Command::PluginReload),
         ("SYSTEM_STATS", Command::SystemStats),
+        ("PLUGIN_RUN_SCHEDULE", Command::PluginRunSchedule),
     ];
     same(&constants["commands"], commands.map(|(name, command)| (name, command as u64)));
     let named = [

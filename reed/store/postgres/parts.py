@@ -28,6 +28,7 @@ from reed.store.postgres.operation import Attempt, Operation, Pending, WriteCont
 from reed.store.postgres.outbox import Outbox
 from reed.store.postgres.reader import Reader
 from reed.store.postgres.records import Records, RowCount
+from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import READS, WRITES
@@ -141,7 +142,7 @@ class Parts:
         self._follow_connection = Connection(
             loop,
             self._server,
-            FOLLOWER,
+            {**FOLLOWER, **SCHEDULES},
             (*_SETTINGS, "LISTEN reed"),
             on_ready=self._follower_ready,
             on_lost=self._lost,
@@ -166,6 +167,7 @@ class Parts:
             self._context.on_news,
             self._context.warn,
         )
+        self.schedules = Schedules(loop, self._core, self._asker, self._pending)
         for connection in self._connections:
             connection.open()
 
@@ -234,6 +236,7 @@ class Parts:
         self._long_reads.tick(now)
         self._poll()
         self._outbox.tick(now)
+        self.schedules.tick(now)
         if now - self._figures_at > FIGURES_SECONDS and self._follow_connection.is_ready:
             self._figures_at = now
             self._ask_figures(now)

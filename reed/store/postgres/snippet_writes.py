@@ -278,6 +278,9 @@ class SnippetWrites(Checks):
             origin.plugin,
         )
 
+    def is_placed(self, _origin: Origin) -> bool:
+        return False  # a batch is under way until it is committed
+
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         if name:
             identifiers.check("semantic name", name)

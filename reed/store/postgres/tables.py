@@ -5,6 +5,7 @@
     changes, batches, head           the log: the lines of each transaction, the order of transactions, the last numbers
     deleted                          what events of the log carry of deleted snippets
     subscribers                      how far the log was delivered to each plugin, and by which core
+    schedules                        when each plugin's schedules are due, and how they ended
     cores                            the cores that are running
     reed_schema                      one row: the version of these tables, and the oldest one that a core may know
 
@@ -41,6 +42,7 @@ TABLES = (
     "deleted",
     "subscribers",
     "cores",
+    "schedules",
 )
 HEADS = ("batches", "bonds", "trimmed")  # rows of `head`
 
@@ -97,6 +99,16 @@ MIGRATIONS = (
             " lease timestamptz NOT NULL DEFAULT '-infinity', lost bigint NOT NULL DEFAULT 0)",
             "CREATE TABLE cores (core uuid PRIMARY KEY, name text NOT NULL, version text NOT NULL,"
             " started timestamptz NOT NULL, seen timestamptz NOT NULL, registry jsonb NOT NULL)",
+        ),
+        oldest_core=1,
+    ),
+    Migration(
+        (
+            "CREATE TABLE schedules (plugin text NOT NULL, name text NOT NULL, rule text NOT NULL, due bigint NOT NULL,"
+            " leader uuid, generation bigint NOT NULL DEFAULT 0, lease timestamptz NOT NULL DEFAULT '-infinity',"
+            " last_due bigint NOT NULL DEFAULT 0, began bigint NOT NULL DEFAULT 0, ended bigint NOT NULL DEFAULT 0,"
+            " error text NOT NULL DEFAULT '', runs bigint NOT NULL DEFAULT 0, failures bigint NOT NULL DEFAULT 0,"
+            " skipped bigint NOT NULL DEFAULT 0, PRIMARY KEY (plugin, name))",
         ),
         oldest_core=1,
     ),

@@ -6,7 +6,7 @@
     types         definitions, byte for byte
     stale         snippets changed or deleted since they were indexed, in this order
     reindex       one row: in another generation, snippets beyond `after` are indexed again
-    field_indexes, field_entries, outbox    see these modules
+    field_indexes, field_entries, outbox, schedules    see these modules
 
 One core locks it (flock). `user_version` counts the applied migrations. With WAL and synchronous=FULL a commit survives
 a power cut. Without cache spill and temporary files a full disk shows at COMMIT.
@@ -90,6 +90,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO reindex VALUES (1, 0)",
     ),
     ("CREATE TABLE IF NOT EXISTS bond_remains (sequence INTEGER PRIMARY KEY)",),
+    (
+        "CREATE TABLE IF NOT EXISTS schedules (plugin TEXT NOT NULL, name TEXT NOT NULL, rule TEXT NOT NULL,"
+        " due INTEGER NOT NULL, last_due INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL,"
+        " error TEXT NOT NULL, runs INTEGER NOT NULL, failures INTEGER NOT NULL, skipped INTEGER NOT NULL,"
+        " PRIMARY KEY (plugin, name)) WITHOUT ROWID",
+    ),
     (
         # Of a deleted snippet, for its event (reed.store.deleted).
         "ALTER TABLE outbox ADD COLUMN content BLOB",

@@ -25,6 +25,7 @@ from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.lookup import Lookup
 from reed.store.sqlite.outbox import DEFAULT_MAX_EVENTS, Outbox
 from reed.store.sqlite.scheduler import Scheduler
+from reed.store.sqlite.schedules import Schedules
 from reed.store.sqlite.search_index import CallLater, SearchIndex
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import Transaction
@@ -108,6 +109,7 @@ class Parts:
         self._bond_queue = BondQueue(transaction, database.source, self._bonds, self._contents, self._workers, deadline)
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)
+        self.schedules = Schedules(transaction)
         self._checkpoints = WalCheckpoints(transaction, database.source, indexer, self._workers, deadline)
         self._scheduler = Scheduler(
             transaction, self._outbox, self._checkpoints, (self._index, self._fields, self._bonds)

@@ -146,6 +146,9 @@ class Writes(Reads):
 
         self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
 
+    def is_placed(self, origin: Origin) -> bool:
+        return not self._contents.has_away(origin)
+
     def _is_current(self, old: Record, content: Content, seen: int) -> bool:
         """May the content be written in place of `old`, or was one or its type changed since `seen`?"""
         if self._writes == seen:

@@ -60,6 +60,7 @@ pub enum Command {
     PluginSend = 0xF7,
     PluginReload = 0xF8,
     SystemStats = 0xF9,
+    PluginRunSchedule = 0xFA,
 }
 
 /// Signals: below 0x10 from a plugin to the core, from 0x10 on from the core to a plugin.
