@@ -121,7 +121,7 @@ class Store(Protocol):
     def preview(
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """What `update` would write, without writing it."""
+        """What `update` would write, without writing it. It waits for the COMMIT of a write of this snippet."""
 
     def replace(
         self,

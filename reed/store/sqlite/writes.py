@@ -97,7 +97,10 @@ class Writes(Reads):
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def begin() -> None:
-            old = self._find(ref)
+            old = self._read(lambda: self._snippets.find(ref))
+            if self._snippets.is_uncommitted(old.id):  # a filter sees what is committed
+                self._transaction.reply_at_end(lambda _: run(begin, failed), None, lambda _: run(begin, failed))
+                return
             if if_version and if_version != old.version:
                 raise overtaken(ref, old.version, if_version)
             self._contents.merge(
