@@ -37,6 +37,7 @@ def project(
     hooks = {
         "events": dict(found.events),
         "filters": {name: each.action for name, each in found.filters.items()},
+        "schedules": {name: each.action for name, each in found.schedules.items()},
     }
     granted = None if permissions is None else frozenset(map(str, permissions))
     return Project(folder, found.name, settings, actions, found.entry, found.lua, say, hooks, granted)
