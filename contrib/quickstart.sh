@@ -4,7 +4,8 @@
 # Installs reed into a temporary folder, starts a core there, imports pages, searches them, lets a Lua plugin judge one and
 # another keep a backup. Where cargo is there it builds the two plugins in Rust, and one tells the other what it found. FILE has
 # a JSON object a line with path, title, description, keywords and body; without it the pages are this project's own documents
-# (contrib/docs). Needs Python 3.11 or later. Everything is removed at the end; KEEP=1 keeps it.
+# (contrib/docs). Needs Python 3.11 or later. Everything is removed at the end; KEEP=1 keeps it. SITE=127.0.0.1:8000 serves
+# the example of a site at its end, until Ctrl-C; for that pip gets Starlette and a Markdown parser.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -180,6 +181,20 @@ run ls data/plugins/backup
 say "How they do"
 run reed plugin status
 run reed status
+
+say "A site: pages from Markdown, with search, a form, and a browser that follows every change (contrib/docs/guide/site.md)"
+if [ -z "${SITE:-}" ]; then
+    echo "left out, because it needs more packages; to see it: SITE=127.0.0.1:8000 sh contrib/quickstart.sh"
+elif ! "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work/source[markdown,web]"; then
+    echo "left out: pip cannot install the extras markdown and web"
+else
+    site=$work/source/contrib/examples/site
+    run reed import "$site/content" --markdown --type help
+    run reed plugin start form-validator
+    echo "Ctrl-C ends it. Edit a file in $site/content and watch the page in the browser when another terminal runs"
+    echo "REED_RUNTIME_DIR=$REED_RUNTIME_DIR $work/venv/bin/reed import $site/content --markdown --type help"
+    run "$work/venv/bin/python" "$site/app.py" --type help --listen "$SITE" || true
+fi
 
 say "Stop the core; what was acknowledged is on the disk"
 run reed stop

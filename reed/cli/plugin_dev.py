@@ -17,7 +17,7 @@ from typing import Any
 from reed.cli.check_report import CheckReport
 from reed.cli.dev_core import DevCore
 from reed.cli.file_watch import INTERVAL, FileWatch
-from reed.cli.output import Output, paint, short_path
+from reed.cli.output import Output, is_coloured, paint, short_path
 from reed.cli.plugin_test import FAILED, OK, Check
 from reed.cli.project import load_manifest, project
 from reed.config import Config
@@ -67,7 +67,8 @@ def _wait(watch: FileWatch, log: Path | None, output: Output) -> list[str]:
             return changed
         if output.is_interactive:
             for line in next(new_lines):
-                output.stream.write(f"{paint(safe_lines(line), 'dim')}\n")
+                shown = safe_lines(line)
+                output.stream.write(f"{paint(shown, 'dim') if is_coloured(output.stream) else shown}\n")
             output.stream.flush()
         time.sleep(INTERVAL)
 

@@ -187,10 +187,10 @@ class WriteQueue:
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def preview(seen: Done[Preview]) -> None:
-            def found(record: Record) -> None:
-                seen(Preview(record, bytes(record.content)))
+            def found(preview: Preview) -> None:
+                seen(Preview(preview.record, bytes(preview.record.content)))
 
-            self._store.get(ref, found, self._then_finish(failed))
+            self._store.preview(ref, 0, b"{}", found, self._then_finish(failed), origin=origin)
 
         self._change(preview, name, 0, done, failed, origin=origin)
 

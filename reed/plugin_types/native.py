@@ -27,6 +27,7 @@ _CRATE = Path(__file__).parent.parent / "rust"
 _MAX_LINES = 30
 _BUILDER = r'\bPlugin::(?:builder|new)\(\s*"[^"\n]*",\s*"([^"\n]*)"'
 _SOURCES = {"Cargo.toml", "Cargo.lock", "build.rs", "plugin.yaml"}  # besides src/
+_AFTER_FAILURE = r"^(?:failures:|stack backtrace:|note: run with `RUST_BACKTRACE)"
 _ERROR = r"error(\[E\d+\])?:|---- .+ stdout ----|thread '.+' panicked at"
 
 
@@ -70,8 +71,8 @@ def _cases(printed: str) -> Iterator[CaseResult]:
     parts = re.split(r"^---- (.+) stdout ----$", printed, flags=re.MULTILINE)
     failures = dict(zip(parts[1::2], parts[2::2], strict=True))
     for title, result in re.findall(r"^test (.+?) \.\.\. (ok|FAILED|ignored)", printed, re.MULTILINE):
-        text = failures.get(title, "failed").partition("\nfailures:\n")[0].strip()
-        lines = [line for line in text.splitlines() if not line.startswith("note: run with `RUST_BACKTRACE")]
+        text = re.split(_AFTER_FAILURE, failures.get(title, "failed"), maxsplit=1, flags=re.MULTILINE)[0].strip()
+        lines = text.splitlines()
         failure = "\n".join(lines[:_MAX_LINES]) if result == "FAILED" else ""
         yield CaseResult(title, failure, None, skipped=result == "ignored")
 

@@ -196,3 +196,51 @@ def test_a_pipe_gets_a_row_for_each_test(site, folder) -> None:
     rows = [line.split("\t") for line in site.reed("plugin", "test", "demo").stdout.splitlines()]
     assert ["ok", "tests/test_ask.lua: ask: answers", ""] in rows
     assert ["ok", "tests/test_ask.lua", "1 passed"] in rows
+
+
+CARGO_TEST = """\
+running 3 tests
+test greet::says_hello ... ok
+test greet::says_goodbye ... FAILED
+test slow ... ignored, takes an hour
+
+failures:
+
+---- greet::says_goodbye stdout ----
+asked for a word
+
+thread 'greet::says_goodbye' panicked at src/main.rs:40:9:
+assertion `left == right` failed
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+
+failures:
+    greet::says_goodbye
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+"""
+
+
+def test_a_rust_plugin_has_a_line_for_each_test(site, monkeypatch) -> None:
+    folder = site.root / "plugins/demo"
+    (folder / "src").mkdir(parents=True)
+    (folder / "plugin.yaml").write_text("name: demo\nversion: 1.0.0\n")
+    (folder / "Cargo.toml").write_text("")
+    (folder / "output").write_text(CARGO_TEST)
+    cargo = site.root / "bin/cargo"
+    cargo.parent.mkdir()
+    cargo.write_text('#!/bin/sh\n[ "$1" = build ] || { cat output; exit 101; }\n')
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{cargo.parent}:{os.environ['PATH']}")
+    done = site.reed("plugin", "dev", "plugins/demo", "--once", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert results(found) == {"manifest": "ok", "build": "ok", "reload": "failed", "cargo test": "failed"}
+    hello, goodbye, slow = found["checks"][3]["cases"]
+    assert (hello["title"], hello["result"], slow["result"]) == ("greet::says_hello", "ok", "skipped")
+    assert goodbye["failure"].splitlines() == [
+        "asked for a word",
+        "",
+        "thread 'greet::says_goodbye' panicked at src/main.rs:40:9:",
+        "assertion `left == right` failed",
+    ]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
@@ -245,7 +246,9 @@ def test_the_site_outlives_the_core(site, server) -> None:
     assert "First." in shown.text
     (version,) = re.findall(r'data-version="(\w+)"', shown.html)
     site.run("reed", "stop")
-    assert server.post("/").status == 503
+    deadline = time.monotonic() + PATIENCE
+    while server.get("/").status != 503:  # as soon as it has noticed
+        assert time.monotonic() < deadline
     with server.events(version) as lines:
         site.run("reed", "start")
         docs(site, "docs/index.md", "Second.\n")

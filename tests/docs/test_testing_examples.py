@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from textwrap import indent
 
-GUIDE = (Path(__file__).parents[2] / "contrib/docs/guide/testing-plugins.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "contrib/docs/guide/testing-plugins.md").read_text(encoding="utf-8")
+
+
+def test_the_test_in_rust_is_one_of_analytics() -> None:
+    """`cargo test` of the bundled plugin runs it."""
+    (example,) = re.findall(r"^```rust\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    source = (ROOT / "contrib/plugins/analytics/src/main.rs").read_text(encoding="utf-8")
+    assert indent(example, "    ") in source
 
 
 def test_the_commands_of_the_guide(site) -> None:

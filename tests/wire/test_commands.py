@@ -34,8 +34,13 @@ FOR_OPERATORS = {
     Command.PLUGIN_SEND: "plugins send each other messages; Rust plugins can use Context::command",
     Command.PLUGIN_RUN_SCHEDULE: "a plugin does what its schedule does without it",
 }
-NOT_IN_LUA = {**FOR_OPERATORS, Command.REGISTRY_CHECK: "checks a whole store for an operator"}
-NOT_IN_RUST = FOR_OPERATORS
+FOR_CLIENTS = {Command.SNIPPET_WATCH: "plugins subscribe to events, which wait for them"}
+NOT_IN_LUA = {
+    **FOR_OPERATORS,
+    **FOR_CLIENTS,
+    Command.REGISTRY_CHECK: "checks a whole store for an operator",
+}
+NOT_IN_RUST = {**FOR_OPERATORS, **FOR_CLIENTS}
 SHOW_COMMANDS = {"monitor.py"}  # modules of the command line that send none of these
 
 for_plugins = {command for command in Command if command.permission} - BY_THE_SDK_ITSELF
@@ -134,7 +139,7 @@ def test_the_command_line_sends_every_command() -> None:
 
 
 def test_lua_has_every_command_that_a_plugin_may_be_permitted() -> None:
-    services = set().union(*(named_in(tree) for name, tree in trees("lua") if name == "services.py"))
+    services = set().union(*(named_in(tree) for name, tree in trees("plugin_host") if name == "services.py"))
     services -= BY_THE_SDK_ITSELF
     assert for_plugins - services == set(NOT_IN_LUA)
     sdk = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "lua" / "sdk").glob("*.lua"))

@@ -232,7 +232,8 @@ def main() -> None:
         app = application(core_socket(os.environ.get("REED_RUNTIME_DIR") or "/tmp/reed-cms"), given.type)
         print(f"http://{host}:{listening.getsockname()[1]}/", flush=True)
         config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 from reed.core.calls import Call, Handler
 from reed.core.filters import Filters, WriteQueue
 from reed.core.response_cache import ResponseCache
+from reed.core.watchers import Watchers
 from reed.errors import CallError
 from reed.store import base
 from reed.store.base import HitPage, RecordPage, Restored, Store
@@ -37,12 +38,17 @@ from reed.wire.snippets import (
     SnippetWritten,
 )
 from reed.wire.structs import nothing_left
+from reed.wire.watch import SnippetWatch
 
 _RESTORED = {"created": 201, "replaced": 204, "unchanged": 200}
 
 
-def handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
+def handlers(store: Store, filters: Filters, cache: ResponseCache, watchers: Watchers) -> dict[Command, Handler]:
+    def watch(call: Call, payload: memoryview) -> None:
+        watchers.begin(call, SnippetWatch.unpack(payload))
+
     return {
+        Command.SNIPPET_WATCH: watch,
         **_snippet_handlers(store, filters, cache),
         **_bond_handlers(store, filters),
         **_type_handlers(store, filters),

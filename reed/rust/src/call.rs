@@ -70,6 +70,11 @@ impl Reply {
         Reply { status: 200, body: body.into() }
     }
 
+    /// The body, if it is JSON; for tests.
+    pub fn json(&self) -> Result<Value, Error> {
+        strict_json::parse_around_content(&self.body)
+    }
+
     /// The same body with another status.
     #[must_use]
     pub fn with_status(self, status: u16) -> Reply {

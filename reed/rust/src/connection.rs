@@ -49,13 +49,17 @@ impl Connection {
     pub(crate) fn open(socket: &Path) -> Result<Connection, Error> {
         let stream =
             connect(socket).map_err(|error| Error::io(format!("connect to {}", socket.display()), error))?;
-        Ok(Connection {
+        Ok(Connection::new(stream))
+    }
+
+    pub(crate) fn new(stream: UnixStream) -> Connection {
+        Connection {
             stream,
             buffer: FrameBuffer::new(u32::MAX as usize), // a page may be longer than a request
             chunk: vec![0; CHUNK],
             deferred: VecDeque::new(),
             late_responses: 0,
-        })
+        }
     }
 
     pub(crate) fn stream(&self) -> &UnixStream {

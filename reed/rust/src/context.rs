@@ -81,7 +81,7 @@ impl Context<'_> {
     /// is full the message is queued; if the queue is full too the error is [`Error::QueueFull`].
     pub fn send_message(&self, target: &str, message_type: u8, payload: &Value) -> Result<u64, Error> {
         self.shared.metrics.message_sent();
-        self.shared.peers.send(target, message_type, &strict_json::text(payload))
+        self.shared.post().send(target, message_type, &strict_json::text(payload))
     }
 
     /// Sends a message to another plugin and waits for its answer: null for an ACK, the data for DATA, an error for ERROR
@@ -94,7 +94,7 @@ impl Context<'_> {
         timeout: Duration,
     ) -> Result<Value, Error> {
         self.shared.metrics.message_sent();
-        self.shared.peers.request(target, message_type, &strict_json::text(payload), timeout)
+        self.shared.post().request(target, message_type, &strict_json::text(payload), timeout)
     }
 
     /// Sends a signal to the core. After BUSY the core holds calls back until READY; `reed plugin status` shows the data

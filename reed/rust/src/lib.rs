@@ -138,8 +138,8 @@
 //! # Other types, and tests
 //!
 //! [`Plugin`] is one implementation of [`ReedPlugin`]; a type of your own can implement the trait too and be run by
-//! [`run`]. Tests can call handlers with [`Input::new`] and [`Snippet::new`]; [`serve`] runs a plugin in an
-//! [`Environment`] that the test creates.
+//! [`run`]. [`testing`] has a core in memory for unit tests of handlers; [`serve`] runs a plugin in an [`Environment`]
+//! that the test creates.
 //!
 //! # Protocol
 //!
@@ -169,6 +169,7 @@ mod shared;
 mod snippet;
 pub mod strict_json;
 mod sys;
+pub mod testing;
 pub mod wire;
 mod worker;
 

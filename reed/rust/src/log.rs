@@ -7,6 +7,7 @@
 //! reed_plugin::log::warn(format_args!("{} pages have no title", 3));
 //! ```
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::Write;
 
@@ -34,7 +35,38 @@ pub fn error(message: impl Display) {
     write("error", &message);
 }
 
+thread_local! {
+    /// The lines that a test keeps; None: they are written.
+    static CAPTURED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+pub(crate) fn capture() {
+    CAPTURED.set(Some(Vec::new()));
+}
+
+pub(crate) fn release() {
+    CAPTURED.set(None);
+}
+
+pub(crate) fn captured() -> Vec<String> {
+    CAPTURED.with_borrow(|lines| lines.clone().unwrap_or_default())
+}
+
+/// Whether a test keeps the line.
+fn is_kept(level: &str, message: &dyn Display) -> bool {
+    CAPTURED.with_borrow_mut(|lines| match lines {
+        Some(lines) => {
+            lines.push(entry(level, message).trim_end().to_owned());
+            true
+        }
+        None => false,
+    })
+}
+
 fn write(level: &str, message: &dyn Display) {
+    if is_kept(level, message) {
+        return;
+    }
     // A closed standard error is not the plugin's end, as it would be with `eprintln!`.
     let _ = std::io::stderr().write_all(entry(level, message).as_bytes());
 }

@@ -50,6 +50,18 @@ pub(crate) struct PluginInfo {
 }
 
 impl PluginInfo {
+    /// Of a plugin that no core runs.
+    pub(crate) fn for_tests(name: &str) -> PluginInfo {
+        PluginInfo {
+            name: name.to_owned(),
+            version: String::new(),
+            actions: Vec::new(),
+            message_types: Vec::new(),
+            sleep: None,
+            reconnect_timeout: Duration::ZERO,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut actions = serde_json::Map::new();
         for action in &self.actions {

@@ -1,8 +1,11 @@
 //! State that all threads of a plugin share.
 
-use std::sync::Mutex;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::connection::Connection;
 use crate::environment::Environment;
@@ -17,11 +20,43 @@ use crate::wire::common::SignalMessage;
 
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Sends messages to other plugins: the FIFOs, or a test's substitute.
+pub(crate) trait Post: Send + Sync + Debug {
+    /// Returns the timestamp of the message.
+    fn send(&self, target: &str, message_type: u8, payload: &[u8]) -> Result<u64, Error>;
+
+    /// Returns the answer, null for an ACK.
+    fn request(
+        &self,
+        target: &str,
+        message_type: u8,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, Error>;
+}
+
+impl Post for Peers {
+    fn send(&self, target: &str, message_type: u8, payload: &[u8]) -> Result<u64, Error> {
+        Peers::send(self, target, message_type, payload)
+    }
+
+    fn request(
+        &self,
+        target: &str,
+        message_type: u8,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, Error> {
+        Peers::request(self, target, message_type, payload, timeout)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) info: PluginInfo,
     pub(crate) environment: Environment,
     pub(crate) peers: Peers,
+    pub(crate) substitute: Option<Arc<dyn Post>>, // of `peers`, in a test
     pub(crate) metrics: Metrics,
     pub(crate) stop_waker: Waker, // never reset: it wakes every thread
     registration: Mutex<Registration>,
@@ -37,6 +72,7 @@ impl Shared {
         }
         Ok(Shared {
             peers: Peers::new(FifoPaths::new(&environment.runtime_dir, &info.name))?,
+            substitute: None,
             metrics: Metrics::new(),
             stop_waker: Waker::new()?,
             registration: Mutex::new(Registration::new(environment.settings.clone(), info.sleep)),
@@ -54,7 +90,15 @@ impl Shared {
     /// Takes over the settings, permissions and peers in the core's answer.
     pub(crate) fn register(&self, connection: &mut Connection) -> Result<(), Error> {
         let answer = connection.request(Command::PluginRegister, &self.info.encode()?, REGISTER_TIMEOUT)?;
-        lock(&self.registration).update(&answer, self.info.sleep)
+        self.apply(&answer)
+    }
+
+    pub(crate) fn apply(&self, answer: &[u8]) -> Result<(), Error> {
+        lock(&self.registration).update(answer, self.info.sleep)
+    }
+
+    pub(crate) fn post(&self) -> &dyn Post {
+        self.substitute.as_deref().unwrap_or(&self.peers)
     }
 
     pub(crate) fn send_signal(

@@ -215,6 +215,7 @@ class PostgresSide:
             connection.execute("DELETE FROM subscribers WHERE name <> ALL(%s)", (list(waiting),))
             # One more than the last line: a core's searches wait until what came before that is indexed.
             connection.execute("UPDATE head SET last = %s WHERE what = 'batches'", (seq + 1,))
+            connection.execute("DELETE FROM head WHERE what = 'epoch'")  # cursors of watchers no longer fit
         return sum(each.total for each in waiting.values())
 
     @contextmanager

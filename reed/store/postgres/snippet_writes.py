@@ -278,7 +278,7 @@ class SnippetWrites(Checks):
             origin.plugin,
         )
 
-    def is_placed(self, _origin: Origin) -> bool:
+    def is_placed(self, origin: Origin) -> bool:  # noqa: ARG002
         return False  # a batch is under way until it is committed
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:

@@ -8,6 +8,7 @@ write that follow refer to it, and so does the core when the answer to a COMMIT 
 
 from __future__ import annotations
 
+from reed.store.changes import PAGE_CHANGES
 from reed.store.deleted import MAX_BONDS, MAX_CONTENT
 from reed.store.snippets import PAGE_BYTES
 
@@ -143,7 +144,8 @@ _KEEP_DELETED = (
 )
 
 # $4 id, $5 parent, $6 child, $7 weight, $8 path, $9 and $10 their types, $11 revision of the parent's type, $12 time;
-# $13 and $14 the types with a max_depth, and it. `down` from the child must not reach the parent.
+# $13 and $14 the types with a max_depth, and it; $15 `change_log.bond_name`, $16 the plugin. `down` from the child must
+# not reach the parent.
 _BOND = (
     "WITH RECURSIVE "
     + _TYPED.format(type="$9", revision="$11")
@@ -163,12 +165,12 @@ _BOND = (
     "   AND EXISTS (SELECT FROM snippets WHERE id = $6::uuid AND type = $10)"
     "   AND coalesce((SELECT levels FROM room) >= (SELECT max(level) FROM below), true)"
     "   ON CONFLICT DO NOTHING RETURNING id), "
-    + _LOGGED.format(values="'bonded', id, '', '', 0, $12::bigint, ''")
+    + _LOGGED.format(values="'bonded', $5::uuid, $9, $15, 0, $12::bigint, $16")
     + " SELECT FROM made"
 )
 _UNBOND = (
     "WITH made AS (DELETE FROM bonds WHERE parent = $4::uuid AND child = $5::uuid RETURNING id), "
-    + _LOGGED.format(values="'unbonded', id, '', '', 0, $6::bigint, ''")
+    + _LOGGED.format(values="'unbonded', $4::uuid, $7, $8, 0, $6::bigint, $9")
     + " SELECT FROM made"
 )
 
@@ -248,6 +250,11 @@ def _page(condition: str) -> str:
     )
 
 
+_ENDS = (
+    "SELECT batches.last AS last, trimmed.last AS trimmed FROM head AS batches, head AS trimmed"
+    " WHERE batches.what = 'batches' AND trimmed.what = 'trimmed'"
+)
+
 READS = {
     "by_id": f"SELECT {COLUMNS} FROM snippets WHERE id = $1::uuid",
     "by_name": f"SELECT {COLUMNS} FROM snippets WHERE name = $1 AND name <> ''",
@@ -271,6 +278,14 @@ READS = {
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
+    # Each row begins with the last batch, and the last one that was trimmed.
+    "log_ends": _ENDS,
+    "log_after": (
+        f"SELECT ends.last, trimmed, seq, k, kind, id::text, type, name, version, at, made_by FROM ({_ENDS}) AS ends"
+        " LEFT JOIN LATERAL (SELECT seq, changes.* FROM batches JOIN changes USING (core, n)"
+        "   WHERE (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
+        f"   ORDER BY seq, changes.k LIMIT {PAGE_CHANGES}) AS line ON true ORDER BY seq, k"
+    ),
     "next_event": (
         "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, deleted.content, deleted.bonds"
         " FROM batches JOIN changes USING (core, n) LEFT JOIN deleted USING (core, n, k)"

@@ -3,6 +3,7 @@
     snippets, fields, bonds, types   the content; `fields` has the values of indexed fields (`reed.store.field_values`)
     search, unindexed                the search index, and the snippets whose row in it is out of date
     changes, batches, head           the log: the lines of each transaction, the order of transactions, the last numbers
+                                     (a bond's line has id and type of the parent; name: `change_log.bond_name`)
     deleted                          what events of the log carry of deleted snippets
     subscribers                      how far the log was delivered to each plugin, and by which core
     schedules                        when each plugin's schedules are due, and how they ended
@@ -44,7 +45,8 @@ TABLES = (
     "cores",
     "schedules",
 )
-HEADS = ("batches", "bonds", "trimmed")  # rows of `head`
+HEADS = ("batches", "bonds", "trimmed")  # rows of `head`; a core adds 'epoch'
+EPOCH = "SELECT 'epoch', (random() * 4294967295)::bigint"  # such a row, random
 
 _ATTEMPTS = 20
 _LOCK_TIMEOUT = "30s"

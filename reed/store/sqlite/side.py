@@ -16,7 +16,7 @@ from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entr
 from reed.store.deleted import Deleted
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
-from reed.store.sqlite.database import MIGRATIONS, Database
+from reed.store.sqlite.database import MIGRATIONS, NEW_EPOCH, Database
 from reed.store.sqlite.files import FILE, layout_of
 from reed.store.sqlite.source import connect, errors_of
 
@@ -223,7 +223,7 @@ class SqliteSide:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if not self._is_prepared:
-                    for statement in (*_REMAINS, *_INDEX_AGAIN):
+                    for statement in (*_REMAINS, *_INDEX_AGAIN, NEW_EPOCH):
                         connection.execute(statement)
                 yield connection.execute
                 connection.execute("COMMIT")

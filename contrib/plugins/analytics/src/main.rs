@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use content::Content;
 use metrics::Metrics;
 use reed_plugin::{
-    Context, Error, Input, Plugin, PluginMessage, Reply, Value, json, log, messages, strict_json,
+    Context, Error, Input, Plugin, PluginBuilder, PluginMessage, Reply, Value, json, log, messages,
+    strict_json,
 };
 
 const DEFAULT_TOP: usize = 10;
@@ -87,7 +88,7 @@ fn top(ctx: &Context<'_>, input: &Value) -> usize {
     top.and_then(|top| usize::try_from(top).ok()).unwrap_or(DEFAULT_TOP).min(1000)
 }
 
-fn main() -> ExitCode {
+fn plugin() -> PluginBuilder {
     let all = Analytics::default();
     let (record, analyze, stats, report, keywords) =
         (all.clone(), all.clone(), all.clone(), all.clone(), all.clone());
@@ -102,5 +103,51 @@ fn main() -> ExitCode {
         })
         .on_message(messages::KEYWORD_OPTIMIZED, move |ctx, message| keywords.keywords(ctx, message))
         .metrics(move || json!({"events": all.metrics().top_events(3)}))
-        .run()
+}
+
+fn main() -> ExitCode {
+    plugin().run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plugin;
+    use reed_plugin::testing::FakeCore;
+    use reed_plugin::wire::codes::Command;
+    use reed_plugin::{Answer, json, messages};
+
+    #[test]
+    fn statistics_are_answered_and_sent_to_the_backup() {
+        let (core, plugin) = (FakeCore::new("analytics"), plugin().build());
+        let input = json!({"content": {"body": "Two words."}, "snippet_id": "0190", "name": "about"});
+        let answer = core.call(&plugin, "analyze", &input).unwrap().json().unwrap();
+        assert_eq!((&answer["words"], &answer["sentences"]), (&json!(2), &json!(1)));
+        let message = core.messages().remove(0);
+        assert_eq!((message.target.as_str(), message.message_type), ("backup", messages::CONTENT_ANALYZED));
+        assert_eq!((&message.payload["words"], &message.payload["name"]), (&json!(2), &json!("about")));
+        assert_eq!(core.call(&plugin, "analyze", &json!({})).unwrap_err().status(), 422);
+    }
+
+    #[test]
+    fn a_missing_backup_fails_no_call() {
+        let (core, plugin) = (FakeCore::new("analytics"), plugin().build());
+        core.without("backup");
+        core.call(&plugin, "analyze", &json!({"content": {}, "snippet_id": "0190"})).unwrap();
+        assert!(core.log()[0].starts_with("warn: MSG_CONTENT_ANALYZED of 0190: "), "{:?}", core.log());
+        core.set_settings(&json!({"backup": ""}));
+        core.call(&plugin, "analyze", &json!({"content": {}})).unwrap();
+        assert_eq!(core.log().len(), 1);
+    }
+
+    #[test]
+    fn keywords_of_ai_core_are_counted_and_reported() {
+        let (core, plugin) = (FakeCore::new("analytics"), plugin().build());
+        let keywords = json!({"keywords": ["page bundle"], "words": 300, "snippet_id": "0190"});
+        let answer = core.message(&plugin, "ai-core", messages::KEYWORD_OPTIMIZED, &keywords).unwrap();
+        assert_eq!(answer, Answer::Ack);
+        core.respond_json(Command::PluginHealth, &json!([{"name": "ai-core", "state": "ready"}]));
+        let report = core.call(&plugin, "report", &json!({})).unwrap().json().unwrap();
+        let text = report["report"].as_str().unwrap();
+        assert!(text.contains("page bundle") && text.contains("ready  ai-core"), "{text}");
+    }
 }

@@ -98,7 +98,7 @@ pub struct Record {
 }
 
 impl Record {
-    fn unpack_from(reader: &mut Reader<'_>) -> Result<Record, Error> {
+    pub(crate) fn unpack_from(reader: &mut Reader<'_>) -> Result<Record, Error> {
         let (id, snippet_type, semantic_name) = (reader.text(REF)?, reader.text(NAME)?, reader.text(NAME)?);
         let (version, created_at, updated_at) = (reader.u32()?, reader.u64()?, reader.u64()?);
         let size = reader.len32()?;
