@@ -47,7 +47,8 @@ ARROWS = {
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
-    "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log counters",
+    "core": "errors process_handle system_calls runtime_paths wire loop store config supervision sandbox peer_log"
+    " counters",
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
