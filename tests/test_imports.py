@@ -52,7 +52,7 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "plugin_host": "errors wire",
+    "plugin_host": "errors wire fake_core",
     "fake_core": "errors wire store",
     "lua": "errors wire plugin_host fake_core",
     "plugin": "errors wire fake_core",
