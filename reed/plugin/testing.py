@@ -29,7 +29,7 @@ _DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 
 
 def call(action: str, payload: object = None) -> Any:
-    """The body of what the plugin answers, decoded if it is JSON, else str or bytes; `core.status` is the status. Raises Error."""
+    """The body of the answer, decoded if it is JSON, else str or bytes; `core.status` is its status. Raises Error."""
     if action not in plugin.actions:
         raise AssertionError(f"the plugin has no action {action!r}; it has: {', '.join(sorted(plugin.actions))}")
     given = text_of(payload)
