@@ -253,9 +253,13 @@ class Loop:
             self._run_rescheduled()
 
     def _timeout(self, max_wait: float | None) -> float | None:
-        if self._rescheduled or self._jobs or self._commit_due or self._to_flush or self._to_close:
+        if self._rescheduled or self._jobs or self._to_flush or self._to_close:
             return 0.0
         deadline = self._timers.earliest
+        if self._commit_due:
+            if not self._is_held:
+                return 0.0
+            deadline = min(deadline, self._held_since + COMMIT_HOLD)
         if deadline == math.inf:
             return max_wait
         wait = max(0.0, deadline - self.now())
@@ -287,7 +291,8 @@ class Loop:
 
     def _commit(self) -> float:
         """Returns the seconds of waiting for the disk."""
-        self._commit_due, self._held_since = False, math.inf
+        self._commit_due = self._is_held = False
+        self._held_since = math.inf
         self._call(self.commit)
         before, self._fsync_before = self._fsync_before, self._fsync_seconds()
         return self._fsync_before - before
