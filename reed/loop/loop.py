@@ -158,9 +158,11 @@ class Loop:
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         return self._timers.add(self.now() + seconds, callback)
 
-    def call_soon(self, callback: Callback) -> None:
-        """In the next turn, which does not wait in poll."""
+    def call_soon(self, callback: Callback, *, hold_commit: bool = False) -> None:
+        """In the next turn, which does not wait in poll. `hold_commit`: it goes on writing (`hold_commit`)."""
         self._rescheduled.append(callback)
+        if hold_commit:
+            self.hold_commit()
 
     def add_job(self, job: Job) -> None:
         """Jobs take turns until they return False."""
