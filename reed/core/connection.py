@@ -361,8 +361,6 @@ class Connection:
         """Of a frame that gets no response."""
         self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
 
-    # The end.
-
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""
         self._dispatcher = RejectingDispatcher(error)

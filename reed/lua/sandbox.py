@@ -26,6 +26,7 @@ class LuaSandbox:
     """Made in the zygote, with the SDK loaded; `start` gives it to a plugin."""
 
     def __init__(self, lua: str = "5.5") -> None:
+        self.about = {"lua": lua}
         module = _implementation(lua)
         self._out_of_memory: type[Exception] = module.LuaMemoryError
         self._lua_error: type[Exception] = module.LuaError

@@ -104,8 +104,8 @@ class CoreSession:
     def _require_connection(self) -> CoreConnection:
         if self.connection is None:
             raise CallError(
-                "no connection to the core yet: call it from plugin.on_start(fn) or from a handler, not while main.lua"
-                " loads",
+                "no connection to the core yet: call it from plugin.on_start(fn) or from a handler, not while"
+                f" {self.spec.entry} loads",
                 status=503,
             )
         return self.connection
@@ -153,7 +153,9 @@ class CoreSession:
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
         if self.connection is None:
-            raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
+            raise CallError(
+                f"no connection to the core yet: signals cannot be sent while {self.spec.entry} loads", status=503
+            )
         if signal_type in _STATUSES:
             self.status = signal_type
         message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)

@@ -1,10 +1,10 @@
-"""A Lua plugin's process, from main.lua to its exit (protocol.md#plugin-connections).
+"""The process of a plugin in Lua or Python, from its entry point to its exit (protocol.md#plugin-connections).
 
-    load main.lua ── register ── READY ── on_start ── serve ── SHUTDOWN_GRACEFUL ── exit 0
+    load main ── register ── READY ── on_start ── serve ── SHUTDOWN_GRACEFUL ── exit 0
                                                ^        │ idle for `sleep.after`
                                                └────────┴── on_sleep ── SLEEPING ── deep: exit 0
 
-If the core dies, the plugin reconnects and serves messages meanwhile. The process exits on an error in main.lua or
+If the core dies, the plugin reconnects and serves messages meanwhile. The process exits on an error in main or
 on_start, without a new core, if the plugin keeps its memory nearly full, and by SIGPROF.
 """
 
@@ -226,12 +226,14 @@ class Host:
             **self._messaging.metrics(),
             "memory_bytes": self._runtime.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
-            "lua": self._spec.lua,
+            **self._runtime.about,
         }
 
     def _wait_in_job(self, seconds: float) -> None:
         if self._session.connection is None:
-            raise CallError("no connection to the core yet: requests cannot be made while main.lua loads", status=503)
+            raise CallError(
+                f"no connection to the core yet: requests cannot be made while {self._spec.entry} loads", status=503
+            )
         self._poller.wait_in_job(seconds)
 
     # Sleep

@@ -34,6 +34,7 @@ class JobOutcome(NamedTuple):
 class Runtime(Protocol):
     """Each method that runs the plugin's code returns a JobOutcome, whatever that code does."""
 
+    about: dict[str, str]  # for PLUGIN_HEALTH: the language, and its version
     uncharged: float  # processor time that the running job did not use itself, in seconds
 
     def start(self, services: Mapping[bytes, Service], *, memory: int, spec: bytes) -> None:

@@ -184,5 +184,8 @@ def _program(spec: LaunchSpec) -> HostedSpec | Program:
             "byte_actions": spec.byte_actions,
             "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
             "lua": spec.lua,
+            "language": spec.plugin_type.language,
+            "hooks": dict(spec.hooks),
+            "network": bool(spec.network),
         }
     )

@@ -38,6 +38,8 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/testing-your-program.md": {"python", "sh"},  # the same
     "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
+    "guide/python-plugin.md": {"python"},  # test_python_examples
+    "reference/python-api.md": {"python"},  # test_python_examples
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
 }
