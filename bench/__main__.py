@@ -6,6 +6,7 @@ python -m bench check              instructions and ratios beside the last recor
 python -m bench scale              how cost grows as work grows, with plots
 python -m bench stalls             how long one request can hold the loop, by kind
 python -m bench searches           GETs beside long searches and a reindex, with one worker and two
+python -m bench watch              how long after a CREATE a watcher has the change
 python -m bench stores --postgres  one and two cores on PostgreSQL, and SQLite beside
 """
 
@@ -44,6 +45,10 @@ def main(words: list[str]) -> int:
         from bench import searches
 
         return searches.main(words[1:])
+    if words[:1] == ["watch"]:
+        from bench import watching
+
+        return watching.main(words[1:])
     if words[:1] == ["stores"]:
         from bench import stores
 

@@ -68,6 +68,7 @@ class Limits:
     plugin_bytes: Annotated[int, size(MB, 1024 * 1024 * MB)] = 128 * MB
     plugin_calls: Annotated[int, whole(1, 1_000_000)] = 500
     queued_events: Annotated[int, whole(1, 100_000_000)] = 100_000
+    kept_changes: Annotated[int, whole(1, 100_000_000)] = 100_000  # for watchers
     worker_memory: Annotated[int, size(64 * MB, 1024 * 1024 * MB)] = 1024 * MB
     log_lines: Annotated[int, whole(1, 1_000_000)] = 10  # per second
     log_bytes: Annotated[int, size(64 * KB, 4096 * MB)] = 8 * MB

@@ -37,6 +37,7 @@ from reed.core.router import Router
 from reed.core.runtime_folder import RuntimeFolder, group_id_of, release_lock, take_lock
 from reed.core.signals import SignalSender
 from reed.core.stats import Stats
+from reed.core.watchers import Watchers
 from reed.core_thread import ThreadCalls, ThreadedCore
 from reed.counters import CommandCounters
 from reed.errors import PermissionDenied, ReedError, Restarting
@@ -219,6 +220,7 @@ class Daemon(ThreadedCore):
                 Deadline(timing.job_timeout, "timing.job_timeout"),
             ),
             max_events=self.config.limits.queued_events,
+            max_changes=self.config.limits.kept_changes,
             on_news=self._on_news,
             warn=self.log.error,
             registry=self._registry_digests,
@@ -262,6 +264,7 @@ class Daemon(ThreadedCore):
         monitor = context.monitor = Monitor(context, self._folder.monitor_socket, self._identity.caller_of)
         stack.callback(monitor.close)
         stack.callback(self._callbacks.close)
+        self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
         cache = ResponseCache(self.store)
         router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
@@ -271,7 +274,7 @@ class Daemon(ThreadedCore):
     def _command_handlers(self, cache: ResponseCache) -> dict[Command, Handler]:
         return {
             **connections.handlers(self._identity, self._context.log),
-            **content.handlers(self.store, self._hooks.filters, cache),
+            **content.handlers(self.store, self._hooks.filters, cache, self._watchers),
             **plugins.handlers(
                 self.store,
                 self.supervisor,
@@ -314,10 +317,15 @@ class Daemon(ThreadedCore):
 
     def _reload_registry(self, done: Reported, failed: Callable[[ReedError], None], report: bool = False) -> None:
         def ended(callback: Callable[[Any], None], outcome: object) -> None:
+            self._watchers.refresh()
             self._callbacks.on_reloaded()  # also after a failure, because other plugins may have changed
             callback(outcome)
 
         self.supervisor.reload(partial(ended, done), partial(ended, failed), report=report)
+
+    def _commands_of(self, plugin: str) -> frozenset[int] | None:
+        endpoint = self._context.endpoints.get(plugin)
+        return None if endpoint is None else endpoint.caller.commands
 
     def _commit(self) -> None:
         self.store.commit()

@@ -32,6 +32,8 @@ class ErrorCode(IntEnum):
     ERR_NOT_FOUND = 30001
     ERR_CONFLICT = 30002
     ERR_INVALID = 30003
+    ERR_CURSOR_TOO_OLD = 30004
+    ERR_SLOW_READER = 30005
     ERR_STORE_FULL = 40001
     ERR_STORE = 40002
     ERR_JOB_TIMEOUT = 40003
@@ -101,6 +103,14 @@ class Conflict(CallError, status=409, code=ErrorCode.ERR_CONFLICT):
 
 class Invalid(CallError, status=422, code=ErrorCode.ERR_INVALID):
     """Content does not fit its type, or a type definition is invalid."""
+
+
+class CursorTooOld(CallError, status=410, code=ErrorCode.ERR_CURSOR_TOO_OLD):
+    """The store no longer has the changes after this cursor, or never had: list again, then watch from now on."""
+
+
+class SlowReader(CallError, status=429, code=ErrorCode.ERR_SLOW_READER):
+    """A watcher did not read for too long; it can go on from its cursor."""
 
 
 class PermissionDenied(CallError, status=403, code=ErrorCode.ERR_PERMISSION_DENIED):

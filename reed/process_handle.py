@@ -11,7 +11,7 @@ import os
 from types import TracebackType
 from typing import NamedTuple
 
-from reed.system_calls import P_PIDFD, denied
+from reed.system_calls import P_PIDFD, denied, pidfd_open, pidfd_send_signal
 
 _PAGE = 4096
 
@@ -35,7 +35,7 @@ class ProcessHandle:
         self.pid = pid
         self.fd = -1  # the pidfd; -1 where pidfds are refused
         try:
-            self.fd = os.pidfd_open(pid)
+            self.fd = pidfd_open(pid)
         except ProcessLookupError:
             raise
         except OSError as error:
@@ -48,11 +48,9 @@ class ProcessHandle:
         self.started = found
 
     def send(self, number: int) -> None:
-        import signal
-
         if self.fd >= 0:
             try:
-                signal.pidfd_send_signal(self.fd, number)
+                pidfd_send_signal(self.fd, number)
             except OSError as error:
                 if not denied(error):
                     raise

@@ -33,7 +33,7 @@ from reed.service_manager import ServiceManager
 from reed.store.factory import check_driver
 from reed.supervision.launch_spec import check_site
 from reed.supervision.watched_process import ExitWatch
-from reed.system_calls import denied, describe, needed
+from reed.system_calls import denied, describe, memfd_create, needed
 from reed.text import safe, safe_lines
 
 _MIN_DESCRIPTORS = 4096
@@ -173,7 +173,7 @@ class Restart:
 def _anonymous_file() -> IO[bytes]:
     """In memory, because /tmp may be missing or read-only."""
     try:
-        return os.fdopen(os.memfd_create("reed-check"), "w+b", buffering=0)
+        return os.fdopen(memfd_create("reed-check"), "w+b", buffering=0)
     except OSError as error:
         if not denied(error):
             raise

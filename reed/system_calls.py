@@ -12,6 +12,39 @@ from reed.errors import ReedError
 _DENIED = frozenset({errno.EPERM, errno.ENOSYS})
 _NO_SUCH = 2**31 - 1  # not a valid pid or descriptor
 P_PIDFD = 3
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434  # on every architecture
+
+
+def pidfd_open(pid: int) -> int:
+    """As os.pidfd_open, which a Python that was built on an old system lacks."""
+    return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else _system_call(_PIDFD_OPEN, pid, 0)
+
+
+def pidfd_send_signal(fd: int, number: int) -> None:
+    """As signal.pidfd_send_signal."""
+    import signal
+
+    if hasattr(signal, "pidfd_send_signal"):
+        signal.pidfd_send_signal(fd, number)
+    else:
+        _system_call(_PIDFD_SEND_SIGNAL, fd, number, 0, 0)
+
+
+def memfd_create(name: str) -> int:
+    """As os.memfd_create."""
+    if not hasattr(os, "memfd_create"):
+        raise OSError(errno.ENOSYS, "this Python was built without memfd_create")
+    return os.memfd_create(name)
+
+
+def _system_call(number: int, *arguments: int) -> int:
+    import ctypes
+
+    found: int = ctypes.CDLL(None, use_errno=True).syscall(number, *map(ctypes.c_long, arguments))
+    if found < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return found
 
 
 def denied(error: OSError) -> bool:
@@ -68,11 +101,9 @@ def require_proc() -> None:
 
 def missing_pidfd_calls() -> list[str]:
     """A call that works fails with ESRCH, EBADF or ECHILD for a process that cannot exist."""
-    import signal
-
     calls: dict[str, Callable[[], object]] = {
-        "pidfd_open": lambda: os.pidfd_open(_NO_SUCH),
-        "pidfd_send_signal": lambda: signal.pidfd_send_signal(_NO_SUCH, 0),
+        "pidfd_open": lambda: pidfd_open(_NO_SUCH),
+        "pidfd_send_signal": lambda: pidfd_send_signal(_NO_SUCH, 0),
         "waitid(P_PIDFD)": lambda: os.waitid(P_PIDFD, _NO_SUCH, os.WEXITED | os.WNOHANG),
     }
     missing = []

@@ -42,6 +42,7 @@ COMMANDS = {
         "scaffold, test",
     ),
     "monitor": ("monitor", "print frames as they pass, decoded"),
+    "watch": ("watch", "print changes of content as they are committed"),
     "metrics": ("metrics", "figures as OpenMetrics text, for Prometheus"),
     "top": ("top", "live view of the core and its plugins"),
     "web": ("web", "pages for a browser on this machine"),

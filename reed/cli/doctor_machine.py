@@ -17,7 +17,7 @@ from reed import __version__
 from reed.cli.finding import Finding
 from reed.config import Config
 from reed.figures import size
-from reed.system_calls import missing_pidfd_calls, require_proc
+from reed.system_calls import memfd_create, missing_pidfd_calls, require_proc
 
 MB = 1024 * 1024
 _OLDEST_LINUX = (5, 10)
@@ -55,7 +55,7 @@ def kernel() -> Iterator[Finding]:
     else:
         yield Finding("ok", "pidfds")
     try:
-        os.close(os.memfd_create("reed-doctor"))
+        os.close(memfd_create("reed-doctor"))
     except OSError as error:
         yield Finding(
             "warning",

@@ -17,7 +17,7 @@ After NoAnswer the next call reconnects. Use a Client in one thread only. `pipel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from reed.client.connection import DEFAULT_RUNTIME_DIR, ClientConnection, NoAnswer, core_socket
@@ -27,6 +27,7 @@ from reed.wire.commands import record_of
 from reed.wire.common import JsonResponse
 
 if TYPE_CHECKING:
+    from reed.client.watch import Watch
     from reed.wire.plugins import PluginAnswer
     from reed.wire.registry import Definition
     from reed.wire.search import SearchPage
@@ -115,6 +116,30 @@ class Client(ClientConnection):
     def snippet_names(self, prefix: str = "", limit: int = 0) -> list[str]:
         """Sorted names, at most 1000. Limit 0: 100."""
         return self._json_list(Command.SNIPPET_NAMES, prefix, limit)
+
+    def watch(self, types: Iterable[str] = (), after: str = "", *, reconnect: bool = False) -> Watch:
+        """Changes as they are committed, on a connection of its own, as an iterator that never ends by itself.
+
+            for change in core.watch(types=["page"]):
+                print(change.kind, change.name, change.cursor)
+
+        Without `after`, a cursor, it begins at the present. With `reconnect` it goes on from its cursor when the core
+        restarts. CursorTooOld if the core no longer has the changes after the cursor: list again, watch without one.
+        """
+        from reed.client.watch import Watch
+
+        return Watch(self._begin_watch, types, after, reconnect=reconnect)
+
+    def _begin_watch(self, payload: bytes) -> tuple[ClientConnection, bytes]:
+        """Another connection of the same user, and its first response."""
+        connection = ClientConnection(self.path, None)
+        try:
+            if self._assumed:
+                connection._assume(self._assumed)
+            return connection, connection.call(Command.SNIPPET_WATCH, payload)
+        except BaseException:
+            connection.close()
+            raise
 
     # Bonds.
 

@@ -116,6 +116,14 @@ class ClientConnection:
             self.close()  # as the core does
             raise
 
+    def next_response(self, command: int) -> bytes:
+        """Wait for one more response to a request that has several (SNIPPET_WATCH); raises the error that it is."""
+        try:
+            return _payload(command, self._receive(self._connected(), command))
+        except BaseException:
+            self.close()
+            raise
+
     def pipelined(self, requests: Iterable[Request], window: int = 512) -> Iterator[tuple[Request, bytes | CallError]]:
         """Yields each request with the payload of its response or its error, in order.
 

@@ -38,6 +38,16 @@ class CallCounter(Protocol):
     def end_call(self) -> None: ...
 
 
+class Watch(Protocol):
+    """See core.watchers."""
+
+    def on_drained(self) -> None:
+        """The output queue is empty again."""
+
+    def on_restart(self) -> None: ...
+    def on_closed(self) -> None: ...
+
+
 class CallOrigin(Protocol):
     caller: Caller
     origin: Origin
@@ -57,6 +67,16 @@ class CallOrigin(Protocol):
     def begin_input(self, size: int) -> None: ...
     def end_write(self, size: int) -> None: ...
     def log_async_failure(self, call: Call, error: CallError) -> None: ...
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Of unread responses, and of what the connection itself sends."""
+
+    def begin_watch(self, watch: Watch) -> None:
+        """From now on it takes no requests. Raises Conflict while earlier ones are in flight."""
+
+    def send(self, *parts: Bytes) -> None: ...
+    def close_when_sent(self) -> None: ...
 
 
 class Call:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from reed.config import Config
-from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher
+from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher, Watch
 from reed.core.connection_state import TRANSITIONS, ConnectionState
 from reed.core.quotas import Quotas, Usage
 from reed.counters import CommandCounters
@@ -71,6 +71,7 @@ class Connection:
         "_quotas",
         "_scratch",
         "_state",
+        "_watch",
         "_write_bytes",
         "_writes",
         "caller",
@@ -113,6 +114,7 @@ class Connection:
         self._write_bytes = 0
         self.input_bytes = 0  # of calls to plugins in flight
         self._state = _OPEN
+        self._watch: Watch | None = None
         self.stream = Stream(context.loop, sock, self._closed, on_drained=self._resume, max_queued=limits.queued_bytes)
         self.usage: Usage = context.quotas.enter(self, caller)
         self.stream.watch(self._on_readable)
@@ -190,6 +192,8 @@ class Connection:
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
+                        if self._writes:
+                            self._loop.hold_commit()
                     elif wait is _PAUSED:
                         stream.pause()
                     break
@@ -254,18 +258,14 @@ class Connection:
         if not self._calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
             return
-        self._enter(_DRAINING)
-        self.stream.pause()
-        if not self._calls:
-            self._loop.schedule_flush(self)
+        self.close_when_sent()
 
     def _reject_input(self, error: CallError) -> None:
         """Send `error` after the replies to earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0, 0, self._loop.began)
         self._calls.append(call)
-        self._enter(_DRAINING)
-        self.stream.pause()
+        self.close_when_sent()
         call.fail(error)
 
     # Out.
@@ -288,6 +288,21 @@ class Connection:
         self.usage = self._quotas.move(self, self.caller, caller)
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
+
+    def begin_watch(self, watch: Watch) -> None:
+        if len(self._calls) > 1 or self.stream.closing:
+            raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
+        self._watch = watch
+        error = Conflict("this connection watches, and takes no other requests", hint="open another connection")
+        self._dispatcher = RejectingDispatcher(error)
+
+    def close_when_sent(self) -> None:
+        """Nothing more is read; after the last reply the connection is closed."""
+        if self._state is not _DRAINING and not self.stream.closing:
+            self._enter(_DRAINING)
+            self.stream.pause()
+            if not self._calls:
+                self._loop.schedule_flush(self)
 
     def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
         self._counters.ended(call, response)
@@ -329,6 +344,8 @@ class Connection:
         self._monitor.on_frame(direction, self.stream.fd, self.caller.name, *frame)
 
     def _resume(self) -> None:
+        if self._watch is not None:
+            self._watch.on_drained()
         if self._state is _DRAINING:
             self.flush()
         elif self._state is _PAUSED and not self._is_full():
@@ -346,11 +363,11 @@ class Connection:
         """Of a frame that gets no response."""
         self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
 
-    # The end.
-
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""
         self._dispatcher = RejectingDispatcher(error)
+        if self._watch is not None:
+            self._watch.on_restart()
         self.stream.end_input()
         self.drain()
         self._resume()
@@ -375,6 +392,8 @@ class Connection:
     def _closed(self, reason: str) -> None:
         self._enter(_CLOSING)
         self._quotas.leave(self, self.caller)
+        if self._watch is not None:
+            self._watch.on_closed()
         self._buffer.clear()  # free the memory before the garbage collector runs
         self._calls.clear()
         self._on_closed(self, reason)

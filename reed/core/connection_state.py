@@ -28,5 +28,6 @@ TRANSITIONS = {
     (_BACKLOG, _DRAINING),
     (_WAITING, _BACKLOG),  # the writes are answered
     (_PAUSED, _BACKLOG),  # replies have left or calls have ended
+    (_PAUSED, _DRAINING),  # its watch has ended
     *((state, _CLOSING) for state in (_OPEN, _BACKLOG, _WAITING, _PAUSED, _DRAINING)),
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from reed.loop.loop import Loop
 from reed.peer_log import PeerLog
 from reed.process_handle import read_proc
 from reed.runtime_paths import Address
+from reed.system_calls import pidfd_send_signal
 
 _BACKLOG = 65535  # capped at net.core.somaxconn
 _ACCEPTS_PER_TURN = 64
@@ -184,7 +184,7 @@ def is_peer_alive(sock: socket.socket, peer: Peer) -> bool:
             return False
         return Path(f"/proc/{peer.pid}").exists()  # before Linux 6.5
     try:
-        signal.pidfd_send_signal(fd, 0)
+        pidfd_send_signal(fd, 0)
     except ProcessLookupError:
         return False
     except OSError:  # not permitted: fdinfo needs no permission

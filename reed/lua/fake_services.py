@@ -8,11 +8,14 @@ Every service takes and returns bytes, as LuaSandbox passes them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from reed.errors import CallError
 from reed.fake_core import FakeCore
+from reed.plugin_host.batch import Batch
+from reed.plugin_host.launch_spec import MEMORY
 from reed.plugin_host.runtime import Service
 from reed.plugin_host.services import CoreServices
 from reed.wire import strict_json
@@ -22,8 +25,12 @@ _dump = strict_json.dumps
 
 
 def services(core: FakeCore) -> dict[bytes, Service]:
+    commands = CoreServices(core.request)
+    batch = Batch(commands, partial(_request_all, core))
+    batch.max_bytes = MEMORY
     return {
-        **CoreServices(core.request).table(),
+        **commands.table(),
+        **batch.table(),
         b"log": lambda level, text: core.add_log(level.decode(), text.decode("utf-8", "replace")),
         b"signal": lambda arguments: core.signal(*_load(arguments)),
         b"message": partial(_send, core),
@@ -39,6 +46,16 @@ def services(core: FakeCore) -> dict[bytes, Service]:
         b"test.fail": lambda arguments: core.fail(*_load(arguments)),
         b"test.event": partial(_event, core),
     }
+
+
+def _request_all(core: FakeCore, requests: Sequence[tuple[int, bytes]]) -> list[bytes | CallError]:
+    answers: list[bytes | CallError] = []
+    for command, payload in requests:
+        try:
+            answers.append(core.request(command, payload))
+        except CallError as error:
+            answers.append(error)
+    return answers
 
 
 def _load(arguments: bytes) -> list[Any]:

@@ -43,6 +43,7 @@ class StoreContext(NamedTuple):
     max_workers: int
     deadlines: Deadlines
     max_events: int  # that wait for one subscriber
+    max_changes: int  # that the log keeps for watchers
     on_news: Callable[[], None]  # events were committed
     warn: Callable[[str], None]
     registry: Callable[[], Mapping[str, str]] = dict  # by plugin, what cores are to agree on

@@ -35,6 +35,7 @@ def _open_sqlite(context: StoreContext) -> Store:
     return SqliteStore(
         context.data_dir / FILE,
         max_events=context.max_events,
+        max_changes=context.max_changes,
         on_due=context.loop.request_commit,
         on_news=context.on_news,
         warn=context.warn,

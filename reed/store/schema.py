@@ -4,11 +4,13 @@
     compile_for_loop   only if its cost is bounded (see `schema_cost`) and its patterns are linear
 
 `is_valid` builds no errors, so it is quick even with millions of them. The library, 12 MB, is imported where a schema
-is compiled.
+is compiled: by a worker, at the start of a core with types, or by `import_library`.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,29 @@ _MAX_PROBLEM = 200  # characters
 _MAX_BACKTRACKS = 100_000  # of a pattern on one text; beyond it the text does not match
 _MAX_PATTERN = 16384  # bytes of a compiled pattern in the loop
 
+_LIBRARY = ("decimal", "email.utils", "jsonschema_rs")  # the first two are imported by the third
+
 if TYPE_CHECKING:
     import jsonschema_rs
+
+
+def is_library_needed(definition: bytes) -> bool:
+    """Whether compiling this definition of a type would import the library."""
+    return b'"schema"' in definition and _LIBRARY[-1] not in sys.modules
+
+
+def import_library(call_soon: Callable[[Callable[[], None]], None], done: Callable[[], None]) -> None:
+    """Import the library in several turns of the loop: in one it takes 10 ms, or more from a cold disk."""
+    left = [name for name in _LIBRARY if name not in sys.modules]
+
+    def step() -> None:
+        if left:
+            importlib.import_module(left.pop(0))
+            call_soon(step)
+        else:
+            done()
+
+    step()
 
 
 class Schema:

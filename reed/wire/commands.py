@@ -49,6 +49,7 @@ class Command(IntEnum):
     SNIPPET_DELETE = 0x03, "snippets.SnippetDelete", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False
     SNIPPET_GET = 0x04, "requests.Ref", "snippets.SnippetGot", Permission.SNIPPET_READ, _READS, True
     SNIPPET_LIST = 0x05, "snippets.SnippetList", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
+    SNIPPET_WATCH = 0x06, "watch.SnippetWatch", "watch.SnippetChanges", Permission.SNIPPET_READ, _READS, True
     SNIPPET_FIND = 0x07, "snippets.SnippetFind", "snippets.SnippetPage", Permission.SNIPPET_READ, _READS, True
     SNIPPET_RESTORE = 0x08, "snippets.SnippetRestore", _WRITTEN, Permission.SNIPPET_RESTORE, _WRITES, False
     SNIPPET_RENAME = 0x09, "snippets.SnippetRename", _WRITTEN, Permission.SNIPPET_WRITE, _WRITES, False

@@ -37,6 +37,7 @@ SNIPPET_FIND = _struct("32s snippet_type, 36s after, I limit, I conditions_len")
 FLAGS = _struct("B flags")  # SNIPPET_RESTORE; + record
 SNIPPET_RENAME = _struct("36s ref, 32s semantic_name")
 SNIPPET_NAMES = _struct("32s prefix, I limit")
+SNIPPET_WATCH = _struct("32s cursor, I count")  # + names of types
 SCHEMA_BOND = _struct("36s parent, 36s child, i weight, H path_len")
 SCHEMA_UNBOND = _struct("36s parent, 36s child")
 SCHEMA_TREE = _struct("36s root, B depth")
@@ -53,6 +54,10 @@ PLUGIN_RELOAD = _struct("32s plugin_name, B report")  # or only the name, or not
 SNIPPET_WRITTEN = _struct("H status, 36s snippet_id, H error_len")
 RECORD = _struct("36s id, 32s snippet_type, 32s semantic_name, I version, Q created_at, Q updated_at, I content_len")
 SNIPPET_PAGE = _struct("H status, I count, 36s cursor")  # + records
+SNIPPET_CHANGES = _struct("H status, I count, 32s cursor")  # + changes
+CHANGE = _struct(
+    "16s kind, 36s id, 32s snippet_type, 32s semantic_name, I version, Q at, 32s made_by, 36s child, 32s cursor"
+)
 BONDED = _struct("H status, 36s bond_id, H error_len")
 UNBONDED = _struct("H status, H error_len")
 DEFINITION = _struct("32s type_name, I definition_len")

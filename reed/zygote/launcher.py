@@ -178,7 +178,11 @@ def _program(spec: LaunchSpec) -> HostedSpec | Program:
             "data_dir": str(spec.data_dir) if spec.data_dir else None,
             "settings": dict(spec.settings),
             "actions": dict(spec.actions),
+            "byte_actions": spec.byte_actions,
             "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
             "lua": spec.lua,
+            "language": spec.plugin_type.language,
+            "hooks": dict(spec.hooks),
+            "network": bool(spec.network),
         }
     )

@@ -34,7 +34,10 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh", "rust"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
+    "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
+    "guide/python-plugin.md": {"python"},  # test_python_examples
+    "reference/python-api.md": {"python"},  # test_python_examples
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
 }
@@ -84,7 +87,7 @@ def write_plugin(site, plugin: str, document: str) -> None:
     folder = site.folder / "plugins" / plugin
     folder.mkdir(parents=True)
     for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks(document, language)
+        text, *_ = blocks(document, language)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -205,7 +208,8 @@ def test_embedding_in_tests(site) -> None:
 
 
 def test_the_examples_of_the_lua_api() -> None:
-    plugin, fragment = blocks("reference/lua-api.md", "lua")
+    plugin, *fragments = blocks("reference/lua-api.md", "lua")
+    fragment = "\n".join(f"do {each} end" for each in fragments)
     spec = {"name": "word-count", "version": "1.0.0", "actions": {"count": 1}, "cpu": 5, "seed": [1, 2]}
     sandbox = LuaSandbox()
     prepared = strict_json.dumps({**spec, "settings": {}, "can_write": False})
@@ -225,7 +229,7 @@ def test_the_guide_to_rust_plugins(site) -> None:
         pytest.skip("builds plugins with cargo: a minute; REED_SLOW_TESTS=1 runs it")
     (script,) = blocks("guide/rust-plugin.md", "sh")
     assert site.run("sh", "-eu", text=script).splitlines()[-1] == '{"greeting":"Hello, Ada!"}'
-    (main,) = blocks("guide/rust-plugin.md", "rust")
     site.run("reed", "plugin", "scaffold", "word-count", "--lang", "rust")
-    (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
-    site.run("cargo", "check", "--quiet", folder="plugins/word-count")
+    for main in blocks("guide/rust-plugin.md", "rust"):
+        (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
+        site.run("cargo", "check", "--quiet", folder="plugins/word-count")

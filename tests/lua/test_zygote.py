@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reed.errors import ReedError
+from reed.system_calls import pidfd_open
 from reed.zygote import cow_heap
 from reed.zygote.client import Zygote
 from reed.zygote.clone import AddressSpaceHolder
@@ -74,7 +75,7 @@ def test_the_zygote_exits_when_its_core_dies(zygote: Zygote) -> None:
     own = Zygote()
     own.start()
     assert own.pid is not None
-    pidfd = os.pidfd_open(own.pid)
+    pidfd = pidfd_open(own.pid)
     assert own._socket is not None
     own._socket.close()
     assert select.select([pidfd], [], [], DEADLINE_MS / 1000)[0], "the zygote outlives its core"

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from reed.client import Client, NoAnswer
+from reed.system_calls import pidfd_open, pidfd_send_signal
 
 LANGUAGES = (("lua", "rust"), ("rust", "lua"))
 PADDING = 1000  # characters; a pipe takes 64 KiB
@@ -118,11 +119,11 @@ def test_the_next_core_wakes_the_reader_of_waiting_messages(pair_without_reader)
 
 def test_a_writer_without_a_reader_ends_when_no_core_comes_back(pair_without_reader) -> None:
     pair = pair_without_reader
-    process = os.pidfd_open(pair.pid)
+    process = pidfd_open(pair.pid)
     try:
         assert select.select([process], [], [], 30)[0], "it looks for a core for 10 s"
     finally:
-        signal.pidfd_send_signal(process, signal.SIGKILL)
+        pidfd_send_signal(process, signal.SIGKILL)
         os.close(process)
 
 

@@ -17,6 +17,7 @@ from tests.postgres.writers import Writers
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 FACTOR = max(1, int(os.environ.get("REED_FAULTS") or 1))
 LIMIT = 10  # events that may wait
+NO_WATCHERS = {"kept_changes": 1}
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def appears(server: Cluster, name: str, times: int = 2) -> None:
 
 
 def test_without_subscribers_ten_minutes_stay(server: Cluster, name: str, cores: Cores) -> None:
-    client = cores.client(cores.add(server.conninfo(name)))
+    client = cores.client(cores.add(server.conninfo(name), limits=NO_WATCHERS))
     client.registry_define("page", b"{}")
     create(client, 20)
     last = age(server, name)
@@ -59,7 +60,7 @@ def test_without_subscribers_ten_minutes_stay(server: Cluster, name: str, cores:
 @pytest.fixture
 def listening(server: Cluster, name: str, cores: Cores) -> tuple[Listener, Site]:
     listener = Listener(cores)
-    site = cores.add(server.conninfo(name), limits={"queued_events": LIMIT}, **Listener.SETTINGS)
+    site = cores.add(server.conninfo(name), limits={"queued_events": LIMIT, **NO_WATCHERS}, **Listener.SETTINGS)
     client = cores.client(site)
     client.plugin_start("hear")
     client.registry_define("page", b"{}")
@@ -124,7 +125,7 @@ def test_events_that_are_skipped_but_not_trimmed_count_too(server: Cluster, core
 def test_few_events_wait_as_long_as_it_takes(server: Cluster, name: str, cores: Cores) -> None:
     """Of a plugin that waits for deletes only, while many other changes come and are trimmed."""
     listener = Listener(cores, kinds=("deleted",))
-    site = cores.add(server.conninfo(name), limits={"queued_events": LIMIT}, **Listener.SETTINGS)
+    site = cores.add(server.conninfo(name), limits={"queued_events": LIMIT, **NO_WATCHERS}, **Listener.SETTINGS)
     client = cores.client(site)
     client.plugin_start("hear")
     client.registry_define("page", b"{}")
@@ -143,7 +144,7 @@ def test_few_events_wait_as_long_as_it_takes(server: Cluster, name: str, cores: 
 
 def test_a_plugin_with_nothing_to_hear_does_not_keep_the_log(server: Cluster, name: str, cores: Cores) -> None:
     listener = Listener(cores, kinds=("deleted",))
-    site = cores.add(server.conninfo(name), **Listener.SETTINGS)
+    site = cores.add(server.conninfo(name), limits=NO_WATCHERS, **Listener.SETTINGS)
     client = cores.client(site)
     client.plugin_start("hear")
     client.registry_define("page", b"{}")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from reed.sandbox.denied import KERNEL, KILLED, MACHINES, MOUNTS, TRACING
+from reed.system_calls import pidfd_open, pidfd_send_signal
 
 KINDS = pytest.mark.parametrize("plugin_type", ["lua", "native"])
 CORE = os.getpid()  # the parent of every confined process
@@ -54,12 +55,12 @@ def child(job: Callable[[], object]) -> int:
 @KINDS
 def test_a_plugin_cannot_signal_the_core(place, inside, needs, plugin_type: str) -> None:
     needs(0 if plugin_type == "lua" else 6)
-    pidfd = os.pidfd_open(CORE)
+    pidfd = pidfd_open(CORE)
     jobs = [
         lambda: done(os.kill, CORE, 0),
         lambda: done(os.kill, CORE, signal.SIGWINCH),
         lambda: done(os.kill, 1, 0),
-        lambda: done(signal.pidfd_send_signal, pidfd, 0),
+        lambda: done(pidfd_send_signal, pidfd, 0),
     ]
     if group := os.getpgid(CORE):  # 0 if it is outside our PID namespace; killpg(0) would be our own group
         jobs.append(lambda: done(os.killpg, group, 0))

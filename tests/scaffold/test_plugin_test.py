@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reed.cli.output_check import difference
+from reed.system_calls import pidfd_open
 
 GOOD = """
 local reed = require "reed"
@@ -260,8 +261,8 @@ def test_an_interrupt_leaves_no_process_behind(site, ended_by: int, code: int) -
             while not process.stdout.readline().startswith(b"ok\thealth\t"):
                 assert process.poll() is None
             (folder,) = Path(temporary).iterdir()
-            core = os.pidfd_open(int((folder / "run/pid/core.pid").read_text().split()[0]))
-            plugin = os.pidfd_open(int((folder / "run/pid/plugins/demo.pid").read_text().split()[0]))
+            core = pidfd_open(int((folder / "run/pid/core.pid").read_text().split()[0]))
+            plugin = pidfd_open(int((folder / "run/pid/plugins/demo.pid").read_text().split()[0]))
             process.send_signal(ended_by)
             assert process.wait(20) == code
         for pidfd in (core, plugin):

@@ -23,6 +23,7 @@ class Options(NamedTuple):
     clock: Callable[[], int] = time.time_ns
     cache_bytes: int = 1024 * 1024
     max_events: int = 10_000
+    max_changes: int = 10_000
     workers: Workers | None = None  # None: LateWorkers, which tests can stop
 
 

@@ -34,6 +34,8 @@ READS = (
     "check",
     "search",
     "next_event",
+    "watch_position",
+    "changes_after",
 )
 _SIGNATURES = {name: inspect.signature(getattr(Store, name)) for name in (*WRITES, *READS)}
 

@@ -74,6 +74,7 @@ class LoopTurns:
             max_workers=1,
             deadlines=DEADLINES,
             max_events=options.max_events,
+            max_changes=options.max_changes,
             on_news=lambda: None,
             warn=lambda _: None,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,3 +41,26 @@ def test_any_schema_is_accepted_or_refused_and_checks_any_content(schema, conten
         return
     with contextlib.suppress(Invalid):
         kind.check(content)
+
+
+IMPORTS = """
+import sys
+from reed.store.schema import import_library, is_library_needed
+from reed.store.types import compile_type
+
+definition = b'{"schema": {"type": "object"}}'
+assert is_library_needed(definition) and not is_library_needed(b"{}")
+turns, known = [], []
+import_library(turns.append, lambda: known.append("done"))
+while turns:
+    known.append("jsonschema_rs" in sys.modules)
+    turns.pop(0)()
+assert not is_library_needed(definition)
+assert compile_type("page", definition, for_loop=True).schema.is_compiled
+print(known)
+"""
+
+
+def test_the_library_is_imported_in_several_turns() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.stdout == "[False, False, True, 'done']\n", done.stderr

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from reed.client import Client
+from reed.client.pipeline import Request
 from reed.errors import CallError, ErrorCode, Invalid, JobMemory, JobTimeout
 from reed.wire.codes import Command
+from reed.wire.registry import RegistryDefine
 from reed.wire.snippets import SnippetCreate
 
 WRONG = b'{"x":[' + b"1," * 2_000_000 + b"1]}"
@@ -53,6 +55,17 @@ def client(core):
         client.registry_define("list", {"schema": {"properties": {"x": {"items": {"type": "string"}}}}})
         client.snippet_create("page", "home", {"title": "words"})
         yield client
+
+
+def test_the_first_definition_of_a_core_takes_effect_before_the_requests_after_it(core) -> None:
+    """It imports the library of schemas, in several turns."""
+    define = RegistryDefine("page", b'{"schema": {"required": ["title"]}}').pack()
+    creates = [SnippetCreate("page", "", content).pack() for content in (b'{"title":"a"}', b"{}")]
+    requests = [Request(Command.REGISTRY_DEFINE, define), *(Request(Command.SNIPPET_CREATE, each) for each in creates)]
+    with Client(core.socket_path) as client:
+        answers = [answer for _, answer in client.pipelined(requests)]
+    assert isinstance(answers[2], Invalid)
+    assert not isinstance(answers[1], Exception)
 
 
 def test_a_core_at_rest_has_no_workers(core) -> None:

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 COMMANDS = {
     "SNIPPET_CREATE": 0x01, "SNIPPET_UPDATE": 0x02, "SNIPPET_DELETE": 0x03, "SNIPPET_GET": 0x04, "SNIPPET_LIST": 0x05,
-    "SNIPPET_FIND": 0x07, "SNIPPET_RESTORE": 0x08, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
+    "SNIPPET_WATCH": 0x06, "SNIPPET_FIND": 0x07, "SNIPPET_RESTORE": 0x08, "SNIPPET_RENAME": 0x09, "SNIPPET_NAMES": 0x0A,
     "SCHEMA_BOND": 0x10, "SCHEMA_UNBOND": 0x11, "SCHEMA_TREE": 0x12,
     "REGISTRY_DEFINE": 0x20, "REGISTRY_GET": 0x21, "REGISTRY_LIST": 0x22, "REGISTRY_CHECK": 0x23,
     "REGISTRY_DELETE": 0x24,
@@ -40,7 +40,8 @@ ERRORS = {  # name: [error_code, status]
     "ERR_PERMISSION_DENIED": [10004, 403], "ERR_PLUGIN_CRASHED": [10005, 502], "ERR_PLUGIN_BUSY": [10006, 429],
     "ERR_ACTION_NOT_FOUND": [10007, 404], "ERR_MALFORMED": [20001, 400], "ERR_VERSION": [20002, 505],
     "ERR_UNKNOWN_COMMAND": [20003, 501], "ERR_TOO_LARGE": [20004, 413], "ERR_NOT_FOUND": [30001, 404],
-    "ERR_CONFLICT": [30002, 409], "ERR_INVALID": [30003, 422], "ERR_STORE_FULL": [40001, 507],
+    "ERR_CONFLICT": [30002, 409], "ERR_INVALID": [30003, 422], "ERR_CURSOR_TOO_OLD": [30004, 410],
+    "ERR_SLOW_READER": [30005, 429], "ERR_STORE_FULL": [40001, 507],
     "ERR_STORE": [40002, 500], "ERR_JOB_TIMEOUT": [40003, 504],
     "ERR_JOB_MEMORY": [40004, 503], "ERR_JOB_KILLED": [40005, 503],
     "ERR_STORE_UNAVAILABLE": [40006, 503], "ERR_OUTCOME_UNKNOWN": [40007, 504], "ERR_INTERNAL": [50000, 500],
@@ -59,6 +60,7 @@ LATER = 1_700_000_060_000_001
 RECORD = "<36s32s32sIQQI"
 HIT = "<36s32s32sfH"
 DEFINITION = "<32sI"
+CHANGE = "<16s36s32s32sIQ32s36s32s"
 
 # Entries are: record, name, format, fields in the order of the format but for the length of the tail, which comes last,
 # and the name of the tail's field, or None.
@@ -187,6 +189,13 @@ def compound() -> list[dict[str, Any]]:
     }
     page: Fields = {"type_name": "page", "definition": '{"schema":{}}'}
     post: Fields = {"type_name": "post", "definition": '{"schema":{},"searchable":{"title":3}}'}
+    changed: Fields = {"kind": "snippet.updated", "id": ID, "snippet_type": "page", "semantic_name": "blog/intro",
+                       "version": 3, "at": WHEN, "made_by": "simple-seo", "child": "",
+                       "cursor": "5f3a9c01-1041"}  # fmt: skip
+    bonded: Fields = {"kind": "bonded", "id": ID, "snippet_type": "page", "semantic_name": "blog/intro",
+                      "version": 0, "at": LATER, "made_by": "", "child": OTHER, "cursor": "5f3a9c01-1042"}  # fmt: skip
+    changes = b"".join(pack(CHANGE, change) for change in (changed, bonded))
+    head = struct.pack("<HI32s", 200, 2, b"5f3a9c01-1043") + changes
     got = [pack(RECORD, record, "content") for record in (one, two)]
     found = pack(HIT, hit, "excerpt")
     defined = [pack(DEFINITION, definition, "definition") for definition in (page, post)]
@@ -214,6 +223,15 @@ def compound() -> list[dict[str, Any]]:
               struct.pack("<HI36s", 200, 2, OTHER.encode()) + b"".join(got)),
         entry("SnippetPage", "the end", "<HI36s + records",
               {"status": 200, "cursor": "", "records": []}, struct.pack("<HI36s", 200, 0, b"")),
+        entry("SnippetWatch", "watch from now on, every type", "<32sI + names", {"cursor": "", "types": []}, bytes(36)),
+        entry("SnippetWatch", "watch two types from a cursor", "<32sI + names",
+              {"cursor": "5f3a9c01-1040", "types": ["page", "note"]},
+              struct.pack("<32sI32s32s", b"5f3a9c01-1040", 2, b"page", b"note")),
+        entry("SnippetChanges", "an update and a bond", "<HI32s + changes",
+              {"status": 200, "cursor": "5f3a9c01-1043", "changes": [changed, bonded]}, head),
+        entry("SnippetChanges", "only a cursor", "<HI32s + changes",
+              {"status": 200, "cursor": "5f3a9c01-1043", "changes": []},
+              struct.pack("<HI32s", 200, 0, b"5f3a9c01-1043")),
         entry("RegistryGot", "one definition", "<H + definition", {"status": 200, "definition": page},
               status(200) + defined[0]),
         entry("RegistryPage", "two definitions", "<HI + definitions", {"status": 200, "definitions": [page, post]},
@@ -295,6 +313,10 @@ def bad(payloads: dict[str, str]) -> list[dict[str, Any]]:
         stays("SnippetRestore", "one byte left over", bytes.fromhex(payloads["restore, no flags"]) + b" "),
         stays("SnippetFind", "conditions cut off", struct.pack("<32s36sII", b"page", b"", 0, 9) + b'{"a":1}'),
         stays("SnippetRename", "without a name", ID.encode()),
+        stays("SnippetWatch", "a type is cut off", struct.pack("<32sI", b"", 1) + b"page"),
+        stays("SnippetWatch", "65 types", struct.pack("<32sI", b"", 65) + 65 * name),
+        stays("SnippetWatch", "one byte left over", struct.pack("<32sI", b"", 0) + b" "),
+        stays("SnippetChanges", "a change is missing", struct.pack("<HI32s", 200, 1, b"5f3a9c01-1043")),
         stays("SnippetPage", "a second record is missing", struct.pack("<HI36s", 200, 1, b"")),
         stays("RegistryPage", "a definition cut off", struct.pack("<HI", 200, 1) + name + b"\x05\0\0\0{}"),
         stays("SearchPage", "2**32-1 hits announced", struct.pack("<HII", 200, 1, 0xFFFFFFFF)),

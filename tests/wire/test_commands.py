@@ -34,8 +34,13 @@ FOR_OPERATORS = {
     Command.PLUGIN_SEND: "plugins send each other messages; Rust plugins can use Context::command",
     Command.PLUGIN_RUN_SCHEDULE: "a plugin does what its schedule does without it",
 }
-NOT_IN_LUA = {**FOR_OPERATORS, Command.REGISTRY_CHECK: "checks a whole store for an operator"}
-NOT_IN_RUST = FOR_OPERATORS
+FOR_CLIENTS = {Command.SNIPPET_WATCH: "plugins subscribe to events, which wait for them"}
+NOT_IN_LUA = {
+    **FOR_OPERATORS,
+    **FOR_CLIENTS,
+    Command.REGISTRY_CHECK: "checks a whole store for an operator",
+}
+NOT_IN_RUST = {**FOR_OPERATORS, **FOR_CLIENTS}
 SHOW_COMMANDS = {"monitor.py"}  # modules of the command line that send none of these
 
 for_plugins = {command for command in Command if command.permission} - BY_THE_SDK_ITSELF

@@ -32,6 +32,7 @@ from reed.wire.snippets import (
     SnippetUpdate,
     SnippetWritten,
 )
+from reed.wire.watch import MAX_TYPES, Change, SnippetChanges, SnippetWatch
 
 
 def short_text(room: int) -> st.SearchStrategy[str]:
@@ -50,6 +51,7 @@ FLOAT = st.floats(width=32, allow_nan=False)
 RECORD = st.builds(Record, REF, NAME, NAME, U32, U64, U64, TAIL)
 HIT = st.builds(SearchHit, REF, NAME, NAME, FLOAT, TEXT)
 DEFINITION = st.builds(Definition, NAME, TAIL)
+CHANGE = st.builds(Change, VERSION, REF, NAME, NAME, U32, U64, NAME, REF, NAME)
 FIELDS: dict[Any, tuple[st.SearchStrategy[Any], ...]] = {
     ConnectionAssume: (USER, NAME),
     Done: (U16, TEXT),
@@ -75,6 +77,7 @@ FIELDS: dict[Any, tuple[st.SearchStrategy[Any], ...]] = {
     SearchPage: (U16, U32, st.lists(HIT, max_size=3)),
     SearchQuery: (TEXT, NAME, U32, U32),
     SignalMessage: (U8, U64, NAME, TAIL),
+    SnippetChanges: (U16, NAME, st.lists(CHANGE, max_size=3)),
     SnippetCreate: (NAME, NAME, TAIL),
     SnippetDelete: (REF, st.booleans()),
     SnippetFind: (NAME, TAIL, REF, U32),
@@ -85,6 +88,7 @@ FIELDS: dict[Any, tuple[st.SearchStrategy[Any], ...]] = {
     SnippetRename: (REF, NAME),
     SnippetRestore: (st.integers(0, 7), RECORD),
     SnippetUpdate: (REF, U32, TAIL),
+    SnippetWatch: (NAME, st.lists(NAME, max_size=MAX_TYPES).map(tuple)),
     SnippetWritten: (U16, REF, TEXT),
 }
 EVERY_RECORD: st.SearchStrategy[Any] = st.one_of(*(st.builds(record, *fields) for record, fields in FIELDS.items()))

@@ -12,19 +12,37 @@ from typing import Any
 import pytest
 
 from reed import errors
-from reed.wire import codes, common, frames, plugins, registry, requests, schema, search, snippets, strict_json, structs
+from reed.wire import (
+    codes,
+    common,
+    frames,
+    plugins,
+    registry,
+    requests,
+    schema,
+    search,
+    snippets,
+    strict_json,
+    structs,
+    watch,
+)
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 VECTORS = json.loads((FOLDER / "wire.json").read_text(encoding="utf-8"))
 PAYLOADS = {entry["name"]: entry for entry in VECTORS["payloads"]}
 RECORDS = {
     name: cls
-    for module in (common, plugins, registry, requests, schema, search, snippets)
+    for module in (common, plugins, registry, requests, schema, search, snippets, watch)
     for name, cls in vars(module).items()
     if isinstance(cls, type) and hasattr(cls, "pack")
 }
 TAILS = {"content", "conditions", "patch", "data", "json", "definition", "manifest", "input", "body", "payload"}
-LISTS = {"records": snippets.Record, "hits": search.SearchHit, "definitions": registry.Definition}
+LISTS = {
+    "changes": watch.Change,
+    "records": snippets.Record,
+    "hits": search.SearchHit,
+    "definitions": registry.Definition,
+}
 HAND_MADE = {  # the examples of README.md, in their order
     "request": "frame",
     "READY": "payload",
@@ -47,6 +65,8 @@ def value(key: str, given: Any) -> Any:
         if "hex" in given:
             return bytes.fromhex(given["hex"])
         return build({"record": snippets.Record, "definition": registry.Definition}[key], given)
+    if key == "types":
+        return tuple(given)
     return given.encode() if key in TAILS else given
 
 
@@ -123,7 +143,7 @@ def test_every_error_class_has_its_status_and_code() -> None:
 
 
 def test_every_record_has_a_vector() -> None:
-    parts_of_others = {"Record", "SearchHit", "Definition"}
+    parts_of_others = {"Change", "Record", "SearchHit", "Definition"}
     assert set(RECORDS) - parts_of_others <= {entry["record"] for entry in VECTORS["payloads"]}
 
 

@@ -290,7 +290,7 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "Ref" => {
             assert_eq!(pack_ref(&f.text("ref")).unwrap(), bytes);
         }
-        "PluginReload" | "PluginRunSchedule" | "SnippetNames" | "ConnectionAssume" => {} // never sent by a plugin
+        "PluginReload" | "PluginRunSchedule" | "SnippetNames" | "ConnectionAssume" | "SnippetWatch" | "SnippetChanges" => {} // never sent by a plugin
         other => panic!("the crate has no record {other}"),
     }
 }
@@ -312,7 +312,7 @@ fn decode_error(record: &str, bytes: &[u8]) -> Option<Error> {
         "PluginMessage" => PluginMessage::unpack(bytes).unwrap_err(),
         "PluginAnswer" => PluginAnswer::unpack(bytes).unwrap_err(),
         "Nothing" | "Name" | "Ref" | "SnippetCreate" | "SnippetDelete" | "SnippetRestore" | "SnippetFind"
-        | "SnippetRename" | "SearchQuery" | "ConnectionAssume" => return None,
+        | "SnippetRename" | "SearchQuery" | "ConnectionAssume" | "SnippetWatch" | "SnippetChanges" => return None,
         other => panic!("the crate has no record {other}"),
     })
 }
@@ -373,6 +373,7 @@ fn constants_are_those_of_the_vectors() {
         ("SNIPPET_DELETE", Command::SnippetDelete),
         ("SNIPPET_GET", Command::SnippetGet),
         ("SNIPPET_LIST", Command::SnippetList),
+        ("SNIPPET_WATCH", Command::SnippetWatch),
         ("SNIPPET_FIND", Command::SnippetFind),
         ("SNIPPET_RESTORE", Command::SnippetRestore),
         ("SNIPPET_RENAME", Command::SnippetRename),

@@ -11,6 +11,7 @@ writer         the transaction of a turn, and what becomes of one whose answer w
 reader         short reads                            long_reads     reads that a worker makes
 records        memory that is never older than promised
 follower       the log of all cores                   outbox          events, and who delivers them
+change_log     the same log, as watchers read it
 tables         tables and migrations                  session         blocking connections, of starts, commands, jobs
 values         parameters and rows                    types           types in memory, and their revisions
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from reed.errors import CallError, StoreUnavailable
 from reed.store.bonds import BondGraph, already_bonded
+from reed.store.postgres.change_log import bond_name
 from reed.store.postgres.field_rows import FieldRows, again
 from reed.store.postgres.session import Session, row_of, session
 from reed.store.postgres.statements import INDEX_AGAIN, end_batch
@@ -20,7 +21,7 @@ from reed.store.types import MAX_COUNTED, Type, compile_type, no_type, type_in_u
 
 _LOG = (
     "INSERT INTO changes (core, n, k, kind, id, type, name, version, at, made_by)"
-    " VALUES (%s::uuid, 1, 0, %s, %s::uuid, %s, '', %s, %s, '')"
+    " VALUES (%s::uuid, 1, 0, %s, %s::uuid, %s, %s, %s, %s, %s)"
 )
 _END = end_batch("%s::uuid", "1")
 _DEFINING = 0x64656669  # key of the advisory locks: one definition of a type at a time
@@ -121,23 +122,43 @@ def _forget_fields(connection: Session, new: Type, old: Type) -> None:
 
 
 def bond(
-    conninfo: str, seconds: float, bond_id: str, parent: str, child: str, weight: int, path: str, now: int
+    conninfo: str,
+    seconds: float,
+    bond_id: str,
+    parent: str,
+    child: str,
+    weight: int,
+    path: str,
+    now: int,
+    made_by: str,
 ) -> None:
     """Make it, or raise what is wrong."""
     with session(conninfo, seconds) as connection, connection.transaction():
         connection.execute("SELECT FROM head WHERE what = 'bonds' FOR UPDATE")
-        _Graph(connection).check_bond(parent, child)
+        graph = _Graph(connection)
+        graph.check_bond(parent, child)
         connection.execute(
             "INSERT INTO bonds (parent, weight, path, child, id) VALUES (%s::uuid, %s, %s, %s::uuid, %s::uuid)",
             (parent, weight, path, child, bond_id),
         )
-        _log(connection, "bonded", bond_id, "", 0, now)
+        (name,) = row_of(connection, "SELECT name FROM snippets WHERE id = %s::uuid", (parent,))
+        _log(connection, "bonded", parent, graph.type_of(parent), 0, now, name=bond_name(child, name), made_by=made_by)
 
 
-def _log(connection: Session, kind: str, changed: str | None, type_name: str, version: int, now: int) -> None:
+def _log(
+    connection: Session,
+    kind: str,
+    changed: str | None,
+    type_name: str,
+    version: int,
+    now: int,
+    *,
+    name: str = "",
+    made_by: str = "",
+) -> None:
     """A line in the log, as of a core that has done nothing else: every core sees it as another's."""
     core = str(uuid.uuid4())
-    connection.execute(_LOG, (core, kind, changed, type_name, version, now))
+    connection.execute(_LOG, (core, kind, changed, type_name, name, version, now, made_by))
     connection.execute(_END, (core,))
 
 

@@ -3,6 +3,7 @@ which lines of the log nobody needs any more.
 
     lines              kept
     of the last 10 min always: other cores read them, and a COMMIT in doubt is looked up among them
+    the newest ones    `limits.kept_changes` of them: watchers read them
     older              while they wait for a plugin: its newest `limits.queued_events`; what is beyond counts as lost
 """
 
@@ -20,6 +21,11 @@ _WAITING = (
 _OLD = (
     "coalesce((SELECT seq - 1 FROM batches WHERE at >= now() - interval '10 min' ORDER BY seq LIMIT 1),"
     " (SELECT last FROM head WHERE what = 'batches'))"
+)
+# The last batch beyond the newest lines, but for one more than the parameter. A worker asks it, since it looks at each.
+KEPT = (
+    "SELECT seq - 1 FROM batches JOIN changes USING (core, n) WHERE k >= 0"
+    " ORDER BY seq DESC, k DESC OFFSET %s::bigint LIMIT 1"
 )
 _IDLE_BATCHES = 1000  # a cursor with nothing to deliver is moved only if it is so far behind
 
@@ -39,6 +45,7 @@ def _skip(condition: str) -> str:
 
 
 def _trim(batches: str) -> str:
+    """`batches`: of `old`, up to $1, the last batch that no watcher needs."""
     return (
         f"WITH gone AS (DELETE FROM batches WHERE seq IN ({batches} FOR UPDATE OF old SKIP LOCKED)"
         " RETURNING seq, core, n),"
@@ -99,13 +106,13 @@ FOLLOWER = {
         f" ({_WAITING} AND seq <= head.last)"
     ),
     "trim": _trim(
-        f"SELECT old.seq FROM batches AS old WHERE old.seq <= {_OLD}"
+        f"SELECT old.seq FROM batches AS old WHERE old.seq <= least({_OLD}, $1::bigint)"
         " AND old.seq < coalesce((SELECT min(told) FROM subscribers), old.seq + 1) ORDER BY old.seq LIMIT 2000"
     ),
     # Every ten seconds: what lies between lines that wait.
     "thin": _trim(
         "SELECT old.seq FROM batches AS old WHERE old.seq >= (SELECT min(told) FROM subscribers)"
-        f" AND old.seq <= {_OLD} AND NOT EXISTS (SELECT FROM changes JOIN subscribers AS cursor"
+        f" AND old.seq <= least({_OLD}, $1::bigint) AND NOT EXISTS (SELECT FROM changes JOIN subscribers AS cursor"
         "   ON kind = ANY (kinds) AND made_by <> cursor.name AND (old.seq, changes.k) > (told, cursor.k)"
         "   WHERE changes.core = old.core AND changes.n = old.n) ORDER BY old.seq LIMIT 20000"
     ),

@@ -20,6 +20,7 @@ from reed.store.base import Failed
 from reed.store.contents import Contents
 from reed.store.context import StoreContext
 from reed.store.ids import Ids, sequence_in
+from reed.store.postgres.change_log import ChangeLog
 from reed.store.postgres.connection import ANSWER_SECONDS, Connection, Server
 from reed.store.postgres.follower import POLL_SECONDS, Follower, LogLine
 from reed.store.postgres.log_statements import FOLLOWER
@@ -32,7 +33,7 @@ from reed.store.postgres.schedules import SCHEDULES, Schedules
 from reed.store.postgres.search_index import SearchIndex
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import READS, WRITES
-from reed.store.postgres.tables import migrate
+from reed.store.postgres.tables import EPOCH, migrate
 from reed.store.postgres.types import Types
 from reed.store.postgres.values import Rows, ignore, number, params, text
 from reed.store.postgres.writer import Writer
@@ -57,7 +58,11 @@ HANDLERS = {
     "bond": f"{_JOBS}.defining:bond",
     **contents.HANDLERS,
 }
-INDEXER_HANDLERS = {"index": f"{_JOBS}.indexing:run_index", "resolve": f"{_JOBS}.connection:resolve"}
+INDEXER_HANDLERS = {
+    "index": f"{_JOBS}.indexing:run_index",
+    "resolve": f"{_JOBS}.connection:resolve",
+    "kept_after": f"{_JOBS}.reading:kept_after",
+}
 
 _SETTINGS = (
     "SET client_encoding = 'UTF8'",
@@ -68,8 +73,12 @@ _SETTINGS = (
 )
 _COUNTS = (
     "SELECT (SELECT count(*) FROM snippets), (SELECT count(*) FROM bonds),"
-    " (SELECT last FROM head WHERE what = 'batches'), (SELECT id::text FROM snippets ORDER BY snippets.id DESC LIMIT 1)"
+    " (SELECT last FROM head WHERE what = 'batches'),"
+    " (SELECT id::text FROM snippets ORDER BY snippets.id DESC LIMIT 1),"
+    " (SELECT last FROM head WHERE what = 'epoch')"
 )
+# Of the log: see `reed.store.changes`. A transaction that does nothing if there is one.
+_NEW_EPOCH = f"INSERT INTO head {EPOCH} ON CONFLICT DO NOTHING"
 
 
 class Parts:
@@ -113,17 +122,22 @@ class Parts:
         self._cores: list[dict[str, Any]] = []
         self._figures_at = 0.0
         self._thinned_at = 0.0
+        self._kept_after = 0  # the last batch that no watcher needs
+        self._kept_asked_at = 0  # the last batch at that time
+        self._has_news = False  # other cores have changed something
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
 
     def _start(self, setting: StoreSetting) -> tuple[int, int, int, str | None]:
         with connect(setting) as connection:
             migrate(connection, place_of(connection))
+            connection.execute(_NEW_EPOCH)
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 rows = connection.execute("SELECT name, revision, definition FROM types").fetchall()
                 self._types.load((name, revision, text.encode()) for name, revision, text in rows)
                 counts = connection.execute(_COUNTS).fetchone()
         assert counts is not None
+        self._epoch = f"{counts[4]:08x}"
         return counts[0], counts[1], counts[2], counts[3]
 
     def _open(self, last: int) -> None:
@@ -149,9 +163,17 @@ class Parts:
             on_notify=self._poll,
         )
         self._writer = Writer(
-            loop, self._core, self._write_connection, due, self._bug, self._warn, lambda: self._last_batch
+            loop,
+            self._core,
+            self._write_connection,
+            due,
+            self._bug,
+            self._warn,
+            lambda: self._last_batch,
+            self._log_grew,
         )
         self._reader = Reader(loop, self._read_connection, due)
+        self._log = ChangeLog(self._epoch, self._reader, self._context.max_changes)
         self._asker = Reader(loop, self._follow_connection, due)  # leases, figures, the other cores
         self._follower = Follower(
             loop, self._core, last, self._follow_connection, self._on_line, self._on_gap, self._on_read
@@ -260,9 +282,16 @@ class Parts:
         self._records.trust(sent_at)
         if self._outbox.has_ready:
             self._context.on_news()
+        if self._has_news:
+            self._has_news = False
+            self._log.grew()
+
+    def _log_grew(self) -> None:
+        self._log.grew()
 
     def _on_line(self, line: LogLine) -> None:
         """Another core has committed a change."""
+        self._has_news = True
         if line.kind.startswith("snippet."):
             self._records.changed(line.seq, line.id)
             self._snippets.add(line.seq, {"snippet.created": 1, "snippet.deleted": -1}.get(line.kind, 0))
@@ -280,6 +309,7 @@ class Parts:
         self._refresh_types(lambda: None, ignore)
         self._outbox.connected()
         self._figures_at = 0.0
+        self._log.grew()
 
     # Figures.
 
@@ -294,11 +324,24 @@ class Parts:
             self._reader.ask("count_bonds", (), self._read_bonds, ignore)
         ask("figures", (), self._read_figures, ignore)
         ask("skip_all", params(self._context.max_events), ignore, ignore)
-        for statement in ("advance", "trim"):
-            ask(statement, (), ignore, ignore)
+        ask("advance", (), ignore, ignore)
+        if self._kept_after:
+            ask("trim", params(self._kept_after), ignore, ignore)
         if now - self._thinned_at > THIN_SECONDS:
             self._thinned_at = now
-            ask("thin", (), ignore, ignore)
+            if self._kept_after:
+                ask("thin", params(self._kept_after), ignore, ignore)
+        if self._last_batch - self._kept_asked_at > self._context.max_changes // 100:
+            self._ask_kept()
+
+    def _ask_kept(self) -> None:
+        def found(seq: int) -> None:
+            self._kept_after = seq
+
+        self._kept_asked_at = self._last_batch
+
+        arguments = self._conninfo, self._deadlines.job.seconds, self._context.max_changes
+        self._indexer.submit("kept_after", arguments, found, ignore, origin=THE_STORE, deadline=self._deadlines.job)
 
     def _read_cores(self, rows: Rows) -> None:
         self._cores = [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from reed.store.base import CauseOf, Done, Event, Failed, no_cause
+from reed.store.changes import ChangePage
 from reed.store.postgres.operation import ALL
 from reed.store.postgres.parts import STOP_SECONDS
 from reed.store.postgres.values import ignore, params
@@ -44,6 +45,20 @@ class PostgresStore(Writes):
 
     def pop_ready(self) -> Collection[str]:
         return self._outbox.pop_ready()
+
+    # Changes.
+
+    def follow_changes(self, on_changes: Callable[[], None] | None) -> None:
+        self._log.follow(on_changes)
+
+    def watch_position(self, cursor: str, done: Done[int], failed: Failed) -> None:
+        self._log.position(cursor, done, failed)
+
+    def changes_after(self, position: int, done: Done[ChangePage], failed: Failed) -> None:
+        self._log.after(position, done, failed)
+
+    def cursor_of(self, position: int) -> str:
+        return self._log.cursor(position)
 
     # The turn.
 

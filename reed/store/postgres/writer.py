@@ -81,6 +81,7 @@ class Writer:
         bug: Callable[[BaseException], None],
         warn: Callable[[str], None],
         known: Callable[[], int],
+        on_committed: Callable[[], None],
     ) -> None:
         """`bug` logs what a callback has raised; `known` gives the last batch that is known to be committed."""
         self.commits = 0
@@ -99,6 +100,7 @@ class Writer:
         self._bug = bug
         self._warn = warn
         self._known = known
+        self._on_committed = on_committed
 
     @property
     def is_idle(self) -> bool:
@@ -222,6 +224,7 @@ class Writer:
                 _call(self._bug, write.done, Line(seq, k))
             else:
                 _call(self._bug, write.refused)
+        self._on_committed()
         if self.tells_others:
             self._connection.send((Statement("notify", (self._core,)),), ignore, ignore)
         self._on_due()

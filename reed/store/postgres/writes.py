@@ -7,11 +7,13 @@ from collections.abc import Callable
 from reed.errors import CallError
 from reed.store.base import Done, Failed
 from reed.store.bonds import check_place, not_bonded, own_parent
+from reed.store.postgres.change_log import bond_name
 from reed.store.postgres.checks import Then
 from reed.store.postgres.operation import Operation
 from reed.store.postgres.restores import Restores
 from reed.store.postgres.values import Rows, array_of, params
 from reed.store.postgres.writer import Line, Step
+from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import label_of
 from reed.store.types import MAX_DEFINITION_IN_LOOP, check_definition, compile_type, not_tried
 from reed.store.workers import THE_STORE, Origin
@@ -50,13 +52,14 @@ class Writes(Restores):
 
                 def finish() -> None:
                     operation.finish(lambda: done(bond_id))
+                    self._log.grew()
 
                 if operation.is_fresh:
                     # The worker makes it, or says why not.
                     arguments = (self._conninfo, self._deadlines.job.seconds, bond_id, above.id, below.id)
                     self._submit(
                         "bond",
-                        (*arguments, weight, path, now // 1000),
+                        (*arguments, weight, path, now // 1000, origin.plugin),
                         lambda _: self._count_bonds(finish),
                         operation.refuse,
                         operation.job_origin,
@@ -76,6 +79,8 @@ class Writes(Restores):
                     now // 1000,
                     array_of(limits),
                     array_of(limits.values()),
+                    bond_name(below.id, above.semantic_name),
+                    origin.plugin,
                 )
                 steps = [Step("lock_bonds", (), is_marked=False), Step("bond", given)]
                 operation.write(steps, written, decides=1)
@@ -94,7 +99,8 @@ class Writes(Restores):
                     operation.finish(lambda: done(None))
 
                 def write() -> None:
-                    given = params(above.id, below.id, self._clock() // 1000)
+                    name = bond_name(below.id, above.semantic_name)
+                    given = params(above.id, below.id, self._clock() // 1000, above.snippet_type, name, origin.plugin)
                     operation.write((Step("unbond", given),), written)
 
                 def found(rows: Rows) -> None:
@@ -142,16 +148,23 @@ class Writes(Restores):
                 self._index.touched()
                 self._last_batch += 1  # at least: a search waits for what is to be indexed again
                 operation.finish(lambda: done(is_new))
+                self._log.grew()
 
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(not_tried(type_name, error)))
 
-            if len(definition) <= MAX_DEFINITION_IN_LOOP:
-                new = compile_type(type_name, definition, for_loop=True)
-                if new.schema is None or new.schema.is_compiled:
-                    write()
-                    return
-            self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+            def compile_or_try() -> None:
+                if len(definition) <= MAX_DEFINITION_IN_LOOP:
+                    new = compile_type(type_name, definition, for_loop=True)
+                    if new.schema is None or new.schema.is_compiled:
+                        write()
+                        return
+                self._submit("try_type", (type_name, definition), lambda _: write(), refuse, origin)
+
+            if is_library_needed(definition):
+                import_library(self._workers.call_soon, lambda: operation.guard(compile_or_try))
+            else:
+                compile_or_try()
 
         self._operation(origin, failed, attempt)
 
@@ -168,6 +181,7 @@ class Writes(Restores):
                 self._types.drop(known, ())
                 self._records.forget()
                 operation.finish(lambda: done(None))
+                self._log.grew()
 
             def refuse(error: CallError) -> None:
                 operation.finish(lambda: failed(error))

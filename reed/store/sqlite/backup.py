@@ -20,7 +20,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from reed.errors import StoreFailed
-from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS
+from reed.store.sqlite.database import APPLICATION_ID, MIGRATIONS, NEW_EPOCH
 from reed.store.sqlite.files import FILE, SUFFIXES, index_path, layout_of, remove, sync
 from reed.store.sqlite.source import connect, errors_of
 
@@ -132,6 +132,8 @@ def install(folder: str, path: str) -> str:
             " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"
         )
         connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'outbox'", (_EVENTS_SKIPPED,))
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'epoch'").fetchone():  # else it is made anew
+            connection.execute(NEW_EPOCH)
     sync(path)
     aside = ""
     if has_store(folder):

@@ -6,7 +6,7 @@ pass over them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reed.errors import Conflict
@@ -14,10 +14,12 @@ from reed.store.bonds import already_bonded, check_place, has_bonds, not_bonded,
 from reed.store.ids import Ids, sequence_in
 from reed.store.snippets import label_of
 from reed.store.sqlite.bond_graph import SqliteGraph
+from reed.store.sqlite.change_log import ChangeLog
 from reed.store.sqlite.snippets import Snippets
 from reed.store.sqlite.transaction import RowCount, Transaction
 from reed.store.sqlite.types import Types
 from reed.wire.snippets import Record
+from reed.wire.watch import BONDED, UNBONDED
 
 MAX_STEPS = 1000  # of the walks of a new bond in the loop
 MAX_DELETED = 1000  # bonds in one slice; 20,000 would take 60 ms
@@ -26,6 +28,8 @@ _DELETE = {
     end: f"DELETE FROM bonds WHERE (parent, child) IN (SELECT parent, child FROM bonds WHERE {end} = ? LIMIT ?)"
     for end in ("parent", "child")
 }
+_OF = "SELECT bonds.id, p.id, c.id, weight, path FROM bonds JOIN snippets p ON p.sequence = parent"
+_OF += " JOIN snippets c ON c.sequence = child WHERE {end} = ? ORDER BY weight, path"
 _HAS_CHILD = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = child WHERE parent = ? LIMIT 1"
 _HAS_PARENT = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = parent WHERE child = ? LIMIT 1"
 
@@ -35,6 +39,7 @@ class NewBond(NamedTuple):
     child: str
     weight: int
     path: str
+    made_by: str = ""  # a plugin
 
 
 class Pair(NamedTuple):
@@ -54,7 +59,9 @@ class Bonds:
         snippets: Snippets,
         ids: Ids,
         clock: Callable[[], int],
+        log: ChangeLog,
     ) -> None:
+        self._log = log
         self._transaction = transaction
         self._writer = transaction.writer
         self._types = types
@@ -92,14 +99,16 @@ class Bonds:
 
     def insert(self, bond: NewBond, pair: Pair) -> str:
         parent, child = pair.sequences
-        _, bond_id = self._ids.next(self._clock())
+        now = self._clock()
+        _, bond_id = self._ids.next(now)
         self._transaction.begin()
         row = (parent, bond.weight, bond.path, child, bond_id)
         self._writer.execute("INSERT INTO bonds VALUES (?, ?, ?, ?, ?)", row)
         self.count.value += 1
+        self._log.add_bond(BONDED, *pair, now // 1000, bond.made_by)
         return bond_id
 
-    def unbond(self, parent_ref: str, child_ref: str) -> None:
+    def unbond(self, parent_ref: str, child_ref: str, made_by: str = "") -> None:
         parent, child = self._snippets.find(parent_ref), self._snippets.find(child_ref)
         pair = sequence_in(parent.id), sequence_in(child.id)
         if not self._exists(*pair):
@@ -107,6 +116,12 @@ class Bonds:
         self._transaction.begin()
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
         self.count.value -= 1
+        self._log.add_bond(UNBONDED, parent, child, self._clock() // 1000, made_by)
+
+    def of(self, record: Record) -> Iterator[tuple[str, str, str, int, str]]:
+        """Id, parent, child, weight and path of the snippet's bonds: those to its children come first."""
+        for end in ("parent", "child"):
+            yield from self._writer.execute(_OF.format(end=end), (sequence_in(record.id),))
 
     def delete_of(self, record: Record, cascade: bool) -> None:
         """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""

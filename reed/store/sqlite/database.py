@@ -6,6 +6,7 @@
     types         definitions, byte for byte
     stale         snippets changed or deleted since they were indexed, in this order
     reindex       one row: in another generation, snippets beyond `after` are indexed again
+    changes, epoch                                     see `change_log`
     field_indexes, field_entries, outbox, schedules    see these modules
 
 One core locks it (flock). `user_version` counts the applied migrations. With WAL and synchronous=FULL a commit survives
@@ -96,7 +97,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " error TEXT NOT NULL, runs INTEGER NOT NULL, failures INTEGER NOT NULL, skipped INTEGER NOT NULL,"
         " PRIMARY KEY (plugin, name)) WITHOUT ROWID",
     ),
+    (
+        "CREATE TABLE IF NOT EXISTS changes (last INTEGER PRIMARY KEY, lines TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS epoch (epoch TEXT NOT NULL)",
+        "INSERT INTO epoch SELECT lower(hex(randomblob(4))) WHERE NOT EXISTS (SELECT 1 FROM epoch)",
+    ),
+    (
+        # Of a deleted snippet, for its event (reed.store.deleted).
+        "ALTER TABLE outbox ADD COLUMN content BLOB",
+        "ALTER TABLE outbox ADD COLUMN bonds BLOB",
+    ),
 )
+
+# Cursors of watchers no longer fit: the content was changed in a way that the log of changes does not tell.
+NEW_EPOCH = "UPDATE epoch SET epoch = lower(hex(randomblob(4)))"
 
 _SETTINGS = (
     "PRAGMA busy_timeout = 50",

@@ -15,11 +15,13 @@ from reed.store.base import (
     Failed,
     T,
 )
+from reed.store.changes import DEFAULT_MAX_CHANGES
 from reed.store.contents import Contents
 from reed.store.ids import Ids
 from reed.store.record_cache import RecordCache
 from reed.store.sqlite.bond_queue import BondQueue
 from reed.store.sqlite.bonds import Bonds
+from reed.store.sqlite.change_log import ChangeLog
 from reed.store.sqlite.database import Database
 from reed.store.sqlite.field_indexes import FieldIndexes
 from reed.store.sqlite.lookup import Lookup
@@ -64,6 +66,7 @@ class Parts:
         clock: Callable[[], int] = time.time_ns,
         cache_bytes: int = DEFAULT_CACHE,
         max_events: int = DEFAULT_MAX_EVENTS,
+        max_changes: int = DEFAULT_MAX_CHANGES,
         on_due: Callable[[], None] = lambda: None,
         on_news: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = lambda _: None,
@@ -74,7 +77,8 @@ class Parts:
     ) -> None:
         """Opens or creates `path`. Raises StoreFailed or StoreFull.
 
-        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `on_due`, `on_news`: see
+        `clock`: nanoseconds since 1970. `max_events`: waiting, for each subscriber. `max_changes`: that the log
+        keeps. `on_due`, `on_news`: see
         `reed.store.base`. `warn`: called when the files are lost, and when they are back. `workers` run HANDLERS,
         `indexer`, a single one, INDEXER_HANDLERS; None: this process does, at once. `call_later`: the loop's.
         """
@@ -87,14 +91,14 @@ class Parts:
         self._workers: Workers = workers or InlineWorkers(HANDLERS)
         self._database = Database(str(path), warn)
         try:
-            self._build(cache_bytes, max_events, indexer or InlineWorkers(INDEXER_HANDLERS))
+            self._build(cache_bytes, max_events, max_changes, indexer or InlineWorkers(INDEXER_HANDLERS))
         except (sqlite3.Error, CallError) as error:
             self._database.close()
             if isinstance(error, sqlite3.Error):
                 raise self._database.error(error) from error
             raise
 
-    def _build(self, cache_bytes: int, max_events: int, indexer: Workers) -> None:
+    def _build(self, cache_bytes: int, max_events: int, max_changes: int, indexer: Workers) -> None:
         database, deadline = self._database, self._deadlines.job
         ids = Ids(*database.writer.execute(_LAST_SEQUENCE).fetchone())
         self._cache = RecordCache(cache_bytes)
@@ -105,7 +109,8 @@ class Parts:
         self._fields = FieldIndexes(transaction, database.source, self._workers, deadline)
         self._contents = Contents(self._workers, deadline)
         self._snippets = Snippets(transaction, ids, self._clock, self._cache, self._fields)
-        self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock)
+        self._log = ChangeLog(transaction, max_changes)
+        self._bonds = Bonds(transaction, self._types, self._snippets, ids, self._clock, self._log)
         self._bond_queue = BondQueue(transaction, database.source, self._bonds, self._contents, self._workers, deadline)
         self._index = SearchIndex(transaction, ids, database.source, indexer, deadline, self._call_later)
         self._outbox = Outbox(transaction, max_events)

@@ -17,6 +17,7 @@ from reed.store.base import (
     Failed,
     no_cause,
 )
+from reed.store.changes import ChangePage
 from reed.store.sqlite.parts import HANDLERS, INDEXER_HANDLERS
 from reed.store.sqlite.source import close_connections
 from reed.store.sqlite.writes import Writes
@@ -47,6 +48,20 @@ class SqliteStore(Writes):
     def pop_ready(self) -> Collection[str]:
         return self._outbox.pop_ready()
 
+    # Changes.
+
+    def follow_changes(self, on_changes: Callable[[], None] | None) -> None:
+        self._log.follow(on_changes)
+
+    def watch_position(self, cursor: str, done: Done[int], failed: Failed) -> None:  # noqa: ARG002
+        done(self._log.position(cursor))
+
+    def changes_after(self, position: int, done: Done[ChangePage], failed: Failed) -> None:  # noqa: ARG002
+        done(self._read(lambda: self._log.after(position)))
+
+    def cursor_of(self, position: int) -> str:
+        return self._log.cursor(position)
+
     # The turn.
 
     def when_idle(self, done: Callable[[], None]) -> None:
@@ -68,6 +83,8 @@ class SqliteStore(Writes):
         self._transaction.commit()
         if self._outbox.has_ready:
             self._on_news()
+        if self._log.has_news:
+            self._log.tell()
         if self._when_idle:
             callbacks, self._when_idle = self._when_idle, []
             for callback in callbacks:

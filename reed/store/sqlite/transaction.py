@@ -58,6 +58,7 @@ class Transaction:
         "_on_due",
         "_parts",
         "_unsettled",
+        "before_commit",
         "commits",
         "database",
         "fsync_seconds",
@@ -74,6 +75,7 @@ class Transaction:
         self.commits = 0
         self.fsync_seconds = 0.0  # spent by COMMITs and checkpoints waiting for the disk
         self.on_end: list[Callable[[CallError | None], None]] = []  # called with the error, or None after a COMMIT
+        self.before_commit: Callable[[], None] = lambda: None  # writes what belongs to the whole transaction
         self._on_due = on_due
         self._parts: list[Part] = []
         self._unsettled: list[Part] = []  # failed to read the file again after a ROLLBACK
@@ -135,6 +137,7 @@ class Transaction:
             self._roll_back(problem)
             return
         try:
+            self.before_commit()
             self._sync("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
             self.fail(error)

@@ -26,10 +26,10 @@ _ROOT = "SELECT sequence, id, type, name, 0, '', 1 FROM snippets WHERE sequence 
 _NEXT_PARENT = "SELECT min(parent) FROM bonds WHERE parent > ?"
 # Bonds of a deleted snippet may be there for a while.
 _IS_NO_ROOT = (
-    "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM snippets WHERE sequence = ?1) OR EXISTS"
-    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.parent WHERE bonds.child = ?1)"
+    "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM snippets WHERE sequence = :of) OR EXISTS"
+    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.parent WHERE bonds.child = :of)"
     " OR NOT EXISTS"
-    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.child WHERE bonds.parent = ?1)"
+    " (SELECT 1 FROM bonds CROSS JOIN snippets ON snippets.sequence = bonds.child WHERE bonds.parent = :of)"
 )
 
 
@@ -51,7 +51,7 @@ def _roots(connection: sqlite3.Connection, text: TreeText) -> Iterator[Node]:
             return
         parent = found
         text.count()
-        if connection.execute(_IS_NO_ROOT, (parent,)).fetchone() is None:
+        if connection.execute(_IS_NO_ROOT, {"of": parent}).fetchone() is None:
             yield _node(connection, parent)
 
 

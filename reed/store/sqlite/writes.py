@@ -16,7 +16,9 @@ from reed.store.base import (
     Restored,
 )
 from reed.store.contents import Content, check_in_loop
+from reed.store.deleted import NOT_DELETED, Deleted, bonds_member, content_member
 from reed.store.ids import sequence_in
+from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import overtaken
 from reed.store.sqlite.bonds import NewBond
 from reed.store.sqlite.reads import Reads
@@ -33,6 +35,7 @@ from reed.store.types import (
 from reed.store.workers import THE_STORE, Origin, run
 from reed.wire import identifiers
 from reed.wire.snippets import Record
+from reed.wire.watch import CREATED, DEFINED, DELETED, UNDEFINED, UPDATED
 
 MAX_RETRIES = 5  # of a write whose snippet was changed while its content was in a worker
 
@@ -67,8 +70,12 @@ class Writes(Reads):
     def _insert(self, name: str, content: Content, origin: Origin) -> str:
         record = self._snippets.create(name, content)
         self._index.created()
-        self._outbox.add("snippet.created", record, record.created_at, origin.plugin)
+        self._changed(CREATED, record, record.created_at, origin)
         return record.id
+
+    def _changed(self, kind: str, record: Record, at: int, origin: Origin, deleted: Deleted = NOT_DELETED) -> None:
+        self._outbox.add(kind, record, at, origin.plugin, deleted)
+        self._log.add(kind, record, at, origin.plugin)
 
     def update(
         self, ref: str, if_version: int, patch: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
@@ -96,7 +103,10 @@ class Writes(Reads):
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def begin() -> None:
-            old = self._find(ref)
+            old = self._read(lambda: self._snippets.find(ref))
+            if self._snippets.is_uncommitted(old.id):  # a filter sees what is committed
+                self._transaction.reply_at_end(lambda _: run(begin, failed), None, lambda _: run(begin, failed))
+                return
             if if_version and if_version != old.version:
                 raise overtaken(ref, old.version, if_version)
             self._contents.merge(
@@ -145,6 +155,9 @@ class Writes(Reads):
 
         self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
 
+    def is_placed(self, origin: Origin) -> bool:
+        return not self._contents.has_away(origin)
+
     def _is_current(self, old: Record, content: Content, seen: int) -> bool:
         """May the content be written in place of `old`, or was one or its type changed since `seen`?"""
         if self._writes == seen:
@@ -155,16 +168,19 @@ class Writes(Reads):
     def _replaced(self, record: Record, origin: Origin, *, is_indexed: bool = False) -> str:
         if not is_indexed:
             self._index.changed(sequence_in(record.id))
-        self._outbox.add("snippet.updated", record, record.updated_at, origin.plugin)
+        self._changed(UPDATED, record, record.updated_at, origin)
         return record.id
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def delete() -> str:
             record = self._snippets.find(ref)
+            deleted = NOT_DELETED
+            if self._outbox.is_wanted(DELETED, origin.plugin):
+                deleted = Deleted(content_member(record.content), bonds_member(self._bonds.of(record)))
             self._bonds.delete_of(record, cascade)
             self._snippets.delete(record)
             self._index.changed(sequence_in(record.id))
-            self._outbox.add("snippet.deleted", record, self._clock() // 1000, origin.plugin)
+            self._changed(DELETED, record, self._clock() // 1000, origin, deleted)
             return record.id
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
@@ -208,8 +224,8 @@ class Writes(Reads):
         def restored(plan: restoring.Plan, content: Content) -> Restored:
             self._snippets.restore(plan, content)
             self._index.changed(sequence_in(record.id))
-            kind = "snippet.created" if plan.old is None else "snippet.updated"
-            self._outbox.add(kind, plan.record, self._clock() // 1000, origin.plugin)
+            kind = CREATED if plan.old is None else UPDATED
+            self._changed(kind, plan.record, self._clock() // 1000, origin)
             return plan.result
 
         self._contents.in_order(origin, begin, failed)
@@ -228,14 +244,17 @@ class Writes(Reads):
     ) -> None:
         def begin() -> None:
             self._bond_queue.begin(
-                NewBond(parent, child, weight, path), lambda insert: self._write(insert, done, failed), failed, origin
+                NewBond(parent, child, weight, path, origin.plugin),
+                lambda insert: self._write(insert, done, failed),
+                failed,
+                origin,
             )
 
         self._contents.in_order(origin, begin, failed)
 
     def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
         def unbond() -> None:
-            self._bonds.unbond(parent, child)
+            self._bonds.unbond(parent, child, origin.plugin)
 
         self._contents.in_order(origin, lambda: self._write(unbond, done, failed), failed)
 
@@ -276,14 +295,22 @@ class Writes(Reads):
                 raise self._transaction.fail(error) from error
 
         def apply(new: Type) -> None:
-            self._write(lambda: self._define(new), done, failed)
+            self._write(lambda: self._define(new, origin), done, failed)
 
-        self._contents.in_order(origin, begin, failed)
+        def import_first() -> None:
+            if is_library_needed(definition):
+                back = self._contents.leave(origin, failed)
+                import_library(self._workers.call_soon, lambda: back(begin))
+            else:
+                begin()
 
-    def _define(self, new: Type) -> bool:
+        self._contents.in_order(origin, import_first, failed)
+
+    def _define(self, new: Type, origin: Origin) -> bool:
         old = self._types.define(new)
         self._index.redefined(new, old, self._snippets.count.value)
         self._fields.redefined(new)
+        self._log.add_type(DEFINED, new.name, self._clock() // 1000, origin.plugin)
         return old is None
 
     def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
@@ -294,6 +321,7 @@ class Writes(Reads):
                 raise type_in_use(type_name, count)
             self._types.delete(type_name)
             self._fields.deleted(type_name)
+            self._log.add_type(UNDEFINED, type_name, self._clock() // 1000, origin.plugin)
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)
 

@@ -36,6 +36,7 @@ pub enum Command {
     SnippetDelete = 0x03,
     SnippetGet = 0x04,
     SnippetList = 0x05,
+    SnippetWatch = 0x06,
     SnippetFind = 0x07,
     SnippetRestore = 0x08,
     SnippetRename = 0x09,
