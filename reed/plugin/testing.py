@@ -114,6 +114,14 @@ class Core:
         """A snippet of the test; its id."""
         return self.fake.add(type, name, text_of(content))
 
+    def update(self, ref: str, patch: object) -> None:
+        """Change a snippet, as somebody else than the plugin would."""
+        self.fake.update(ref, text_of(patch))
+
+    def delete(self, ref: str) -> None:
+        """Delete a snippet and its bonds, as somebody else than the plugin would."""
+        self.fake.delete(ref)
+
     def define(self, name: str, definition: object) -> None:
         self.fake.content.registry_define(RegistryDefine(name, text_of(definition)))
 

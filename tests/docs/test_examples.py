@@ -32,7 +32,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/reload-and-restart.md": {"sh"},
     "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
-    "guide/testing-plugins.md": {"sh", "rust"},  # test_testing_examples.py
+    "guide/testing-plugins.md": {"sh", "rust", "python"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
     "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
