@@ -18,7 +18,7 @@ MAX_LINES = 400
 
 # room: the rooms it may import. A room is a folder or a module right under reed/.
 ARROWS = {
-    "__init__": "",
+    "__init__": "client",  # of programs that ask for it
     "__main__": "cli",
     "errors": "",
     "system_calls": "errors",
@@ -52,7 +52,7 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "plugin_host": "errors wire",
+    "plugin_host": "errors wire fake_core",
     "fake_core": "errors wire store",
     "lua": "errors wire plugin_host fake_core",
     "plugin": "errors wire fake_core",
@@ -103,7 +103,7 @@ ONLY_IN = {
     },  # all else: PeerLog, which bounds it
 }
 NEVER_IN_THE_CORE = {"asyncio", "threading", "concurrent", "multiprocessing"}
-MAY_HAVE_THREADS = {"core_thread", "lua", "cli", "web"}  # plugin processes and commands are programs of their own
+MAY_HAVE_THREADS = {"client", "core_thread", "lua", "cli", "web"}  # or are programs of their own
 NO_NAMES = {"utils", "util", "helpers", "misc"}
 
 

@@ -2,7 +2,7 @@
 
     path known         the snippet of the type with this `path` is compared, and updated
     path new           created; its name is its path, where that is a valid one
-    name in use        that snippet becomes the page
+    name in use        by a snippet of the type: it becomes the page; of another type: the page has no name
     tree               a bond from the page of a folder to each page in it, with the page's place as weight
     path gone          a snippet of the type with `path` and `file` but without a page; --prune deletes it
 
@@ -31,7 +31,8 @@ from reed.wire.codes import Command
 from reed.wire.identifiers import check, is_semantic_name
 from reed.wire.json_spans import exact
 from reed.wire.schema import SchemaBond
-from reed.wire.snippets import SnippetDelete
+from reed.wire.snippets import SnippetDelete, SnippetGot
+from reed.wire.structs import REF, pack_text
 
 DEFAULT_TYPE = "page"
 _SAMPLE = 100  # pages from which the fields of a new type are inferred
@@ -87,6 +88,7 @@ class _MarkdownImport:
         self._output = output
         self._stored: dict[str, list[str]] = {}  # path -> ids; more than one only if the type was defined otherwise
         self._imported: set[str] = set()  # paths of the stored pages that came from files
+        self._taken: dict[str, str] = {}  # name -> the other type that has it
         self._folder = Folder([], set())
 
     def write(self, folder: Path) -> None:
@@ -100,6 +102,7 @@ class _MarkdownImport:
         problems.pages = self._folder.pages
         if self._define():
             self._read_stored()
+        self._find_names()
         run.run(self._requests())
         run.write_bonds(self._bonds())
 
@@ -156,6 +159,22 @@ class _MarkdownImport:
                 if isinstance(content.get("file"), str):
                     self._imported.add(path)
 
+    def _find_names(self) -> None:
+        """The names of new pages that snippets have."""
+        wanted = [page.path for page in self._folder.pages if page.path not in self._stored]
+        names = [path for path in wanted if is_semantic_name(path)]
+        requests = (Request(Command.SNIPPET_GET, pack_text(name, REF.size), name) for name in names)
+        for request, response in self._run.core.pipelined(requests):
+            if isinstance(response, (NotFound, Conflict)):  # Conflict: several ids begin so
+                continue
+            if isinstance(response, CallError):
+                raise response
+            record = SnippetGot.unpack(response).record
+            if record.semantic_name == request.tag and record.snippet_type == self._type:
+                self._stored[request.tag] = [record.id]
+            elif record.semantic_name == request.tag:
+                self._taken[request.tag] = record.snippet_type
+
     def _requests(self) -> Iterator[Request]:
         for number, page in enumerate(self._folder.pages, 1):
             found = self._stored.get(page.path, [])
@@ -165,6 +184,10 @@ class _MarkdownImport:
             name = page.path if is_semantic_name(page.path) else ""
             if not name and not found:
                 self.unnamed.append(page.path)
+            if name in self._taken:
+                problem = f"no name, because a snippet of the type {self._taken[name]} has it: {name}"
+                self._problems.warn(number, problem)
+                name = ""
             source = ImportLine(number, "snippet", name, page.path, self._type, page.content)
             request = self._run.plain_request(source, found[0] if found else "")
             if request is not None:

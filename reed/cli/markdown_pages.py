@@ -189,7 +189,7 @@ def _add_folders(folder: Path, pages: dict[str, Page], rejected: set[str]) -> No
         path = missing.pop()
         if not path or path in pages or path in rejected:
             continue
-        file = "/" if path == ROOT else f"{path}/"
+        file = "./" if path == ROOT else f"{path}/"
         content = strict_json.dumps({"path": path, "file": file, "title": _title_of(path, folder), "body": ""})
         pages[path] = Page(path, file, _parent(path), content, _order(None, path))
         missing.append(_parent(path))

@@ -22,6 +22,7 @@ def add(args: Args, output: Output) -> int:
     from reed.plugin_packages.request import request_of
     from reed.plugin_packages.source import Kind, copied, find
     from reed.supervision.installation import Staging
+    from reed.supervision.schedule import problems
 
     if not args.has("--dry-run"):
         require_terminal(args, output)
@@ -35,6 +36,8 @@ def add(args: Args, output: Output) -> int:
         groups = sorted({"admin", *args.texts("--group")})
         line = site.new_line(package, request, groups, auto_start=args.has("--start"))
         _show_request(output, package, request, f"{source.kind}: {source.path}", groups)
+        for problem in problems(package.manifest.schedules):
+            print_error(f"warning: {problem}")
         result: dict[str, Any] = {
             "name": name,
             "version": package.manifest.version,

@@ -1,16 +1,20 @@
-"""The unsent bytes and unanswered requests of a pipeline."""
+"""What a pipeline keeps in flight, and what it sends again after its connection ended. Without I/O.
+
+requests ── fill(protocol) ──▶ in flight ── responses(answers) ──▶ (request, response), in order
+   ▲                              │
+   └── unanswered, oldest first ◀─┴─ ended(protocol), or the error that ends the pipeline
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from reed.wire import frames
-from reed.wire.codes import Command
+from reed.client.protocol import MAX_RESTARTS, Answer, Exchange, NoAnswer, Protocol, may_repeat
+from reed.errors import CallError, Restarting
 
 _MAX_UNSENT = 256 * 1024  # bytes
-IDEMPOTENT = frozenset(int(command) for command in Command if command.is_idempotent)
 
 
 class Request:
@@ -24,51 +28,51 @@ class Request:
         self.tag = tag
 
 
+Responses = list[tuple[Request, bytes | CallError]]
+
+
 class Pipeline:
-    """Lives as long as its connection; `retried` are requests of an earlier one."""
+    """Outlives its connections; each has a Protocol of its own."""
 
-    __slots__ = ("_retried", "_sent", "_stream_end", "core_stopped_reading", "ended", "in_flight", "is_full", "unsent")
+    def __init__(self, requests: Iterable[Request], window: int) -> None:
+        self._source = iter(requests)
+        self._window = window
+        self._repeated: deque[Request] = deque()
+        self._refused: list[Request] = []  # by a core that restarts
+        self._fruitless = 0  # connections in a row that gave no response
+        self._has_answered = False
 
-    def __init__(self, retried: Iterable[Request] = ()) -> None:
-        self.in_flight: deque[tuple[Request, int]] = deque()  # oldest first, with the stream offset of its end
-        self.unsent = bytearray()
-        self.is_full = False  # until responses are read
-        self.ended = False  # the core began none of `in_flight`
-        self.core_stopped_reading = False  # after a request that was too large
-        self._retried = deque(retried)
-        self._stream_end = 0
-        self._sent = 0
-
-    def fill(self, source: Iterator[Request], window: int) -> None:
-        self.is_full = False
-        while len(self.in_flight) < window and len(self.unsent) < _MAX_UNSENT:
-            request = self._retried.popleft() if self._retried else next(source, None)
+    def fill(self, protocol: Protocol) -> bool:
+        """Start what fits the window; returns whether anything is in flight, without which the pipeline is done."""
+        while len(protocol.in_flight) < self._window and protocol.unsent < _MAX_UNSENT:
+            request = self._repeated.popleft() if self._repeated else next(self._source, None)
             if request is None:
                 break
-            frame = frames.encode(request.command, request.payload)
-            self.unsent += frame
-            self._stream_end += len(frame)
-            self.in_flight.append((request, self._stream_end))
+            protocol.start(request.command, request.payload, owner=request)
+        return bool(protocol.in_flight)
 
-    def mark_sent(self, size: int) -> None:
-        del self.unsent[:size]
-        self._sent += size
+    def responses(self, answers: list[tuple[Exchange, Answer]]) -> Responses:
+        """Raises NoAnswer if the peer is not a core, or keeps restarting."""
+        found: Responses = []
+        for exchange, answer in answers:
+            if isinstance(answer, Restarting):
+                if self._fruitless >= MAX_RESTARTS:
+                    raise NoAnswer(str(answer))
+                self._refused.append(exchange.owner)
+            elif isinstance(answer, (bytes, CallError)):
+                found.append((exchange.owner, answer))
+            else:
+                raise answer
+        self._has_answered = self._has_answered or bool(found)
+        return found
 
-    @property
-    def oldest_unsent(self) -> int:
-        """Unsent bytes of the oldest request; at most 0 if all are sent."""
-        return self.in_flight[0][1] - self._sent
-
-    @property
-    def can_send(self) -> bool:
-        return bool(self.unsent) and not self.is_full
-
-    @property
-    def can_retry(self) -> bool:
-        """May everything in flight be sent again?"""
-        return self.core_stopped_reading or all(
-            end > self._sent or request.command in IDEMPOTENT for request, end in self.in_flight
-        )
-
-    def unanswered(self) -> list[Request]:
-        return [*(request for request, _ in self.in_flight), *self._retried]
+    def ended(self, protocol: Protocol) -> None:
+        """The connection has ended; what has no response goes to the next one. Raises NoAnswer unless all may."""
+        unanswered = protocol.end()
+        for exchange, error in unanswered:
+            if self._fruitless >= MAX_RESTARTS or not may_repeat(exchange.command, error):
+                raise error
+        self._repeated.extendleft(reversed([*self._refused, *(exchange.owner for exchange, _ in unanswered)]))
+        self._refused = []
+        self._fruitless = 0 if self._has_answered else self._fruitless + 1
+        self._has_answered = False

@@ -1,9 +1,11 @@
 """Changes as they are committed, on a connection of their own (protocol.md#watching).
 
-watching ── the core closes or restarts ──▶ reconnect=True: connects again, and goes on from the cursor
-   │                                        reconnect=False: ConnectionEnded, Restarting
-   ├── CursorTooOld, PermissionDenied ──▶ raised; the watch has ended
-   └── close()
+    watching ── the core closes or restarts ──▶ reconnect=True: connects again, and goes on from the cursor
+       │                                        reconnect=False: ConnectionEnded, Restarting
+       ├── CursorTooOld, PermissionDenied ──▶ raised; the watch has ended
+       └── close()
+
+`Position` has no I/O; reed.client.aio.watch is the same for asyncio.
 """
 
 from __future__ import annotations
@@ -13,54 +15,72 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from reed.client.connection import ClientConnection, NoAnswer
+from reed.client.connection import ClientConnection
+from reed.client.protocol import NoAnswer
 from reed.errors import CoreNotRunning, ReedError, Restarting, SlowReader
-from reed.wire.codes import Command
 from reed.wire.watch import Change, SnippetChanges, SnippetWatch
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 RECONNECT_SECONDS = 30.0  # without a core
+FIRST_WAIT, LAST_WAIT = 0.02, 0.5
 
-Begin = Callable[[bytes], tuple[ClientConnection, bytes]]  # the payload of the request; that of the response
-_FIRST_WAIT, _LAST_WAIT = 0.02, 0.5
-_RECONNECTS_AFTER = (NoAnswer, Restarting, SlowReader, CoreNotRunning)
+RECONNECTS_AFTER = (NoAnswer, Restarting, SlowReader, CoreNotRunning)
+Begin = Callable[[bytes], tuple[ClientConnection, Iterator[bytes]]]  # the payload of the request; the responses
+
+
+class Position:
+    """Where a watch is: the changes that it has received, and the cursor."""
+
+    def __init__(self, types: Iterable[str], after: str) -> None:
+        self.cursor = after  # of the last change that was returned, or later, if what followed was not asked for
+        self._types = (types,) if isinstance(types, str) else tuple(types)
+        self._received = ""  # the cursor of the last response
+        self._changes: deque[Change] = deque()
+
+    def request(self) -> bytes:
+        """The payload that goes on from here."""
+        self._changes.clear()
+        return SnippetWatch(self.cursor, self._types).pack()
+
+    def take(self, payload: bytes) -> None:
+        _, self._received, changes = SnippetChanges.unpack(payload)
+        self._changes.extend(changes)
+        if not changes:
+            self.cursor = self._received
+
+    def next_change(self) -> Change | None:
+        if not self._changes:
+            return None
+        change = self._changes.popleft()
+        self.cursor = change.cursor if self._changes else self._received
+        return change
 
 
 class Watch(Iterator[Change]):
     """Iterate over it: each step waits for the next change. `cursor` is where to go on."""
 
-    def __init__(
-        self,
-        begin: Begin,
-        types: Iterable[str] = (),
-        after: str = "",
-        *,
-        reconnect: bool = False,
-    ) -> None:
+    def __init__(self, begin: Begin, types: Iterable[str] = (), after: str = "", *, reconnect: bool = False) -> None:
         """Raises what `Client.watch` names. `begin` makes a connection without a timeout, and the request on it."""
         self._begin = begin
-        self._types = (types,) if isinstance(types, str) else tuple(types)
+        self._position = Position(types, after)
         self._reconnect = reconnect
-        self._cursor = after
-        self._received = ""  # the cursor of the last response
-        self._changes: deque[Change] = deque()
         self._connection: ClientConnection | None = None
+        self._responses: Iterator[bytes] = iter(())
         self._is_closed = False
-        self._take(self._connect())
+        self._connect()
 
     @property
     def cursor(self) -> str:
         """Of the last change that was returned, or later, if what followed was not asked for."""
-        return self._cursor
+        return self._position.cursor
 
     def close(self) -> None:
-        """The iteration ends. From another thread it takes effect with the next change."""
+        """The iteration ends, also that of another thread."""
         self._is_closed = True
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
 
     def __enter__(self) -> Watch:
         return self
@@ -74,46 +94,40 @@ class Watch(Iterator[Change]):
         return self
 
     def __next__(self) -> Change:
-        while not self._changes:
-            if self._is_closed:
-                raise StopIteration
-            self._take(self._next_response())
-        change = self._changes.popleft()
-        self._cursor = change.cursor if self._changes else self._received
-        return change
+        while not self._is_closed:
+            change = self._position.next_change()
+            if change is not None:
+                return change
+            self._receive()
+        raise StopIteration
 
-    def _take(self, payload: bytes) -> None:
-        _, self._received, changes = SnippetChanges.unpack(payload)
-        self._changes.extend(changes)
-        if not changes:
-            self._cursor = self._received
-
-    def _next_response(self) -> bytes:
+    def _receive(self) -> None:
         try:
-            if self._connection is None:
-                raise NoAnswer("the watch has no connection")
-            return self._connection.next_response(Command.SNIPPET_WATCH)
+            self._position.take(next(self._responses))
         except ReedError as error:
-            if not (self._reconnect and isinstance(error, _RECONNECTS_AFTER)):
+            if self._is_closed:
+                return
+            if not (self._reconnect and isinstance(error, RECONNECTS_AFTER)):
                 self.close()
                 raise
-        return self._connect_again()
+            self._connect_again()
 
-    def _connect_again(self) -> bytes:
+    def _connect_again(self) -> None:
         """Raises the last error if no core answers for RECONNECT_SECONDS, or if it refuses the cursor."""
-        until, wait = time.monotonic() + RECONNECT_SECONDS, _FIRST_WAIT
-        while True:
+        until, wait = time.monotonic() + RECONNECT_SECONDS, FIRST_WAIT
+        while not self._is_closed:
             try:
-                return self._connect()
-            except _RECONNECTS_AFTER:
+                self._connect()
+                return
+            except RECONNECTS_AFTER:
                 if time.monotonic() >= until:
                     self.close()
                     raise
                 time.sleep(wait)
-                wait = min(2 * wait, _LAST_WAIT)
+                wait = min(2 * wait, LAST_WAIT)
 
-    def _connect(self) -> bytes:
+    def _connect(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection, payload = self._begin(SnippetWatch(self._cursor, self._types).pack())
-        return payload
+        self._connection, self._responses = self._begin(self._position.request())
+        self._position.take(next(self._responses))

@@ -273,8 +273,8 @@ class Schedules:
             self._ended(task, began, due, str(error), by_hand=failed is not None)
 
         endpoint = self._endpoints.get(task.plugin)
-        if endpoint is None:
-            self._release(task)
+        if endpoint is None:  # its row was removed
+            on_failure(PluginOffline(f"plugin {task.plugin} was removed"))
             return
         try:
             action = endpoint.action(task.schedule.action)

@@ -19,7 +19,7 @@ from reed.errors import CallError, Malformed
 from reed.fake_core import FakeCore
 from reed.plugin import Error, Snippet, plugin, reed, signals
 from reed.plugin.handlers import answer_of
-from reed.plugin.services import encode, text_of
+from reed.plugin.services import text_of
 from reed.wire import strict_json
 from reed.wire.registry import RegistryDefine
 
@@ -29,7 +29,7 @@ _DEPTH = strict_json.MAX_DEPTH + strict_json.ENVELOPE
 
 
 def call(action: str, payload: object = None) -> Any:
-    """The body of what the plugin answers, decoded if it is JSON; `core.status` is the status. Raises Error."""
+    """The body of the answer, decoded if it is JSON, else str or bytes; `core.status` is its status. Raises Error."""
     if action not in plugin.actions:
         raise AssertionError(f"the plugin has no action {action!r}; it has: {', '.join(sorted(plugin.actions))}")
     given = text_of(payload)
@@ -41,6 +41,10 @@ def call(action: str, payload: object = None) -> Any:
     try:
         return strict_json.loads(body, _DEPTH)
     except Malformed:
+        pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
         return body
 
 
@@ -115,11 +119,10 @@ class Core:
         return self.fake.add(type, name, text_of(content))
 
     def update(self, ref: str, patch: object) -> None:
-        """Change a snippet, as somebody else than the plugin would."""
+        """Changes a snippet, which is no write of the plugin."""
         self.fake.update(ref, text_of(patch))
 
     def delete(self, ref: str) -> None:
-        """Delete a snippet and its bonds, as somebody else than the plugin would."""
         self.fake.delete(ref)
 
     def define(self, name: str, definition: object) -> None:
@@ -184,24 +187,3 @@ class fails:
             raise AssertionError(f"the error is {str(error)!r}, which does not match {self._pattern!r}")
         self.error = error
         return True
-
-
-def services(fake: FakeCore) -> dict[bytes, Any]:
-    """Of log, signals and messages, for reed.plugin.services; those of commands are in reed.plugin_host.services."""
-
-    def send(arguments: bytes, payload: bytes) -> bytes:
-        target, message_type = strict_json.loads(arguments)
-        fake.send(target, message_type, payload)
-        return b"true"
-
-    def ask(arguments: bytes, payload: bytes) -> bytes | None:
-        target, message_type, _seconds = strict_json.loads(arguments)
-        answer = fake.ask(target, message_type, payload)
-        return None if answer is None else encode(answer)
-
-    return {
-        b"log": lambda level, text: fake.add_log(level.decode(), text.decode("utf-8", "replace")),
-        b"signal": lambda arguments: fake.signal(*strict_json.loads(arguments)),
-        b"message": send,
-        b"message.request": ask,
-    }

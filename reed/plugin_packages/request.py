@@ -88,7 +88,7 @@ def request_of(manifest: Manifest, plugin_type: PluginType) -> Request:
 
 
 def _schedule(schedule: Schedule) -> str:
-    when = f"at the times {schedule.cron!r} of cron" if schedule.cron else f"every {exact_duration(schedule.every)}"
+    when = f"by the cron line {schedule.cron}" if schedule.cron else f"every {exact_duration(schedule.every)}"
     text = f"run its action {schedule.action} {when}"
     return text if schedule.enabled else f"{text}, once it is switched on in reed.yaml"
 

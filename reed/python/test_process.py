@@ -15,10 +15,10 @@ from typing import Any
 
 from reed.fake_core import FakeCore
 from reed.plugin import reed
-from reed.plugin.testing import core, services
+from reed.plugin.testing import core
+from reed.plugin_host.fake_services import sdk_services
 from reed.plugin_host.launch_spec import CPU
 from reed.plugin_host.runtime import JobOutcome
-from reed.plugin_host.services import CoreServices
 from reed.python.asserts import explained
 from reed.python.runtime import PythonRuntime
 from reed.sandbox.confine import Sandbox
@@ -46,7 +46,7 @@ class TestProcess:
     def load(self) -> bool:
         spec = self._spec
         core.fake = FakeCore(None if spec["permissions"] is None else frozenset(spec["permissions"]))
-        offered = {**CoreServices(core.fake.request).table(), **services(core.fake)}
+        offered = sdk_services(core.fake, _MEMORY)
         for_sdk = {
             **{name: spec[name] for name in ("name", "folder", "data_dir", "settings", "actions", "hooks")},
             "version": "",

@@ -19,6 +19,7 @@ from reed.store.deleted import Deleted
 T = TypeVar("T")
 
 PAGE_ROWS = 500
+SCHEDULES = "plugin, name, rule, due, last_due, began, ended, error, runs, failures, skipped"  # columns
 PAGE_BYTES = 4 * 1024 * 1024  # of contents; then a page ends
 _MAX_NAMED = 5  # differences in a message
 
@@ -86,6 +87,9 @@ class Side(Protocol):
     def last_event(self) -> tuple[int, int]:
         """The last number of the log, and the last id of an event."""
 
+    def schedules(self) -> list[tuple[Any, ...]]:
+        """Rows with the columns SCHEDULES."""
+
     def check_idle(self) -> None:
         """Raises StoreFailed if a core uses the store by now."""
 
@@ -97,6 +101,9 @@ class Side(Protocol):
 
     def put_events(self, source: Side) -> int:
         """Make the waiting events those of `source`, with numbers that neither side has used; gives how many."""
+
+    def put_schedules(self, rows: Collection[tuple[Any, ...]]) -> None:
+        """In place of those that there are."""
 
     def close(self) -> None: ...
 
@@ -122,6 +129,7 @@ def copy(
     done = _copy_rows("snippets", _snippet_pairs(source, target), target.put_snippets, _id, copied, progress, 0)
     _copy_rows("bonds", _bond_pairs(source, target), target.put_bonds, _same, copied, progress, done)
     copied.written["events"] = target.put_events(source)
+    target.put_schedules(source.schedules())
     source.check_idle()
     return copied
 

@@ -131,6 +131,18 @@ def _changed(schedule: Schedule, change: ScheduleConfig) -> Schedule:
     return replace(schedule, enabled=change.enabled, changed_by=f"{node.path}:{node.line}")
 
 
+def problems(schedules: Mapping[str, Schedule]) -> list[str]:
+    """Why schedules would not run on this machine."""
+    found = []
+    for name, schedule in schedules.items():
+        try:
+            if schedule.enabled:
+                schedule.rule.first_due(0.0)
+        except ReedError as error:
+            found.append(f"the schedule {name} does not run: {error}")
+    return found
+
+
 def exact_duration(seconds: float) -> str:
     """ "6h", "90m", "1.5s"."""
     for unit, size in (("d", DAY), ("h", 3600.0), ("m", 60.0)):

@@ -112,8 +112,14 @@ WRITE_ERRORS: dict[int, type[CallError]] = {each.status: each for each in (NotFo
 
 def record_of(name: str) -> Any:
     """The class that a row's `request` or `response` names."""
-    module, _, record = name.partition(".")
-    return getattr(__import__(f"reed.wire.{module}", fromlist=[record]), record)
+    found = _records.get(name)
+    if found is None:
+        module, _, record = name.partition(".")
+        found = _records[name] = getattr(__import__(f"reed.wire.{module}", fromlist=[record]), record)
+    return found
+
+
+_records: dict[str, Any] = {}  # those that were named
 
 
 STORE_READS = frozenset(int(command) for command in Command if command.access == _READS)

@@ -5,7 +5,8 @@ JSON stays bytes. A tail (the variable part of a payload) is a view, valid as lo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 
 from reed.errors import CallError, Malformed
 from reed.wire import structs
@@ -62,6 +63,14 @@ class JsonResponse(NamedTuple):
     def unpack(cls, payload: Bytes) -> JsonResponse:
         (status, _), text = split(structs.JSON_RESPONSE, payload, "response")
         return cls(status, text)
+
+
+def parsed(text: Bytes, what: str) -> Any:
+    """The value of JSON text. Raises Malformed, with the beginning of a text that is none."""
+    try:
+        return json.loads(bytes(text))
+    except ValueError as error:
+        raise Malformed(f"{what} is not JSON: {error}: {bytes(text[:40])!r}") from None
 
 
 def unpack_status(payload: Bytes) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import structs
 from reed.wire.codes import MESSAGE_MAGIC, VERSION
-from reed.wire.common import unpack_status
+from reed.wire.common import parsed, unpack_status
 from reed.wire.requests import Name
 from reed.wire.structs import Bytes, exact, fill, pack_text, split, unpack_text
 
@@ -82,6 +82,10 @@ class PluginReload(NamedTuple):
 class PluginAnswer(NamedTuple):
     status: int
     body: Bytes
+
+    def json(self) -> Any:
+        """The body as a value; None if it is empty. Raises Malformed if it is no JSON."""
+        return parsed(self.body, "the plugin's answer") if self.body else None
 
     def pack(self) -> bytes:
         return fill(structs.STATUS, self.status) + self.body

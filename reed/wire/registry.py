@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reed.wire import structs
-from reed.wire.common import unpack_status
+from reed.wire.common import parsed, unpack_status
 from reed.wire.structs import (
     Bytes,
     exact,
@@ -51,6 +51,14 @@ class RegistryCheck(NamedTuple):
 class Definition(NamedTuple):
     type_name: str
     definition: Bytes
+
+    @property
+    def name(self) -> str:
+        return self.type_name
+
+    def json(self) -> Any:
+        """The definition as a value."""
+        return parsed(self.definition, "definition")
 
     def pack(self) -> bytes:
         name = pack_text(self.type_name, 32)

@@ -48,6 +48,14 @@ class SearchHit(NamedTuple):
     score: float  # higher is better
     excerpt: str
 
+    @property
+    def type(self) -> str:
+        return self.snippet_type
+
+    @property
+    def name(self) -> str:
+        return self.semantic_name
+
     def pack(self) -> bytes:
         excerpt = clip(self.excerpt)
         texts = pack_text(self.id, 36), pack_text(self.snippet_type, 32), pack_text(self.semantic_name, 32)

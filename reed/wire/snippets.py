@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from reed.errors import Malformed
 from reed.wire import strict_json, structs
-from reed.wire.common import unpack_status
+from reed.wire.common import parsed, unpack_status
 from reed.wire.structs import (
     Bytes,
     clip,
@@ -109,6 +109,18 @@ class Record(NamedTuple):
     created_at: int  # Unix microseconds
     updated_at: int
     content: Bytes  # exactly the bytes that were stored
+
+    @property
+    def type(self) -> str:
+        return self.snippet_type
+
+    @property
+    def name(self) -> str:
+        return self.semantic_name
+
+    def json(self) -> Any:
+        """The content as a value."""
+        return parsed(self.content, "content")
 
     def pack(self) -> bytes:
         return self.head() + self.content

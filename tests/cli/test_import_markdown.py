@@ -233,6 +233,27 @@ def test_a_snippet_with_the_name_of_a_page_becomes_the_page(on_site, docs):
     assert counts(imported(on_site, folder, "taken")) == [0, 0, 3, 0]
 
 
+def test_two_folders_with_two_types(on_site, docs, tmp_path):
+    """Names are unique in a core, paths within a type."""
+    imported(on_site, docs({"index.md": "Home", "news.md": "News"}), "first")
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "news.md").write_text("More news")
+    for options in (["--dry-run"], []):
+        report = imported(on_site, tmp_path / "blog", "second", *options)
+        assert counts(report) == [2, 0, 0, 1]
+        assert [each["error"] for each in report["warnings"]] == [
+            "warning: no name, because a snippet of the type first has it: index",
+            "warning: no name, because a snippet of the type first has it: news",
+        ]
+        assert report["warnings"][0]["file"] == str(tmp_path / "blog")
+    pages = pages_of(on_site, "second")
+    assert pages["index"]["content"] == {"path": "index", "file": "./", "title": "Blog", "body": ""}
+    assert tree_of(on_site, pages["index"]["id"]) == ("index", [("news", [])])
+    assert tree_of(on_site, "index") == ("index", [("news", [])])
+    again = imported(on_site, tmp_path / "blog", "second")
+    assert (counts(again), again["warnings"]) == ([0, 0, 2, 0], [])
+
+
 def test_a_folder_without_markdown_changes_nothing(on_site, docs, tmp_path):
     folder = docs({"readme.txt": "Home"})
     ran = on_site("import", folder, "--markdown", "--prune")

@@ -61,6 +61,8 @@ SUCCESSES = [
     ["plugin", "stop", "simple-seo"],
     ["plugin", "list", "--available"],
     ["plugin", "add", "backup", "--yes", *SITE],
+    ["plugin", "start", "backup"],
+    ["plugin", "run-schedule", "backup", "nightly"],
     ["plugin", "upgrade", "backup", *SITE],
     ["plugin", "remove", "backup", "--yes", *SITE],
     ["plugin", "pack", str(SEO)],

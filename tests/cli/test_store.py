@@ -18,6 +18,7 @@ import pytest
 from reed.errors import CallError
 from reed.store import copying
 from reed.store.base import Event
+from reed.store.schedules import ScheduleState
 from reed.store.sqlite.side import SqliteSide
 from reed.store.sqlite.store import SqliteStore
 from reed.store.workers import THE_STORE, Origin
@@ -81,13 +82,29 @@ class Content:
             self.store.ack(subscriber, event.id)
         return found
 
+    def schedules(self) -> list[ScheduleState]:
+        found: list[ScheduleState] = []
+        self.store.schedules.load(found.extend, pytest.fail)
+        return found
+
     def everything(self, *subscribers: str) -> dict[str, Any]:
         return {
             "records": self.records(),
             "types": [(name, bytes(text)) for name, text in self.call("definitions")],
             "tree": json.loads(self.call("tree", "", 0)),
             "events": {name: [event[1:] for event in self.events(name)] for name in subscribers},
+            "schedules": self.schedules(),
         }
+
+
+def plan_and_run(store: SqliteStore) -> None:
+    """A schedule that was run once."""
+    states: list[Any] = []
+    store.schedules.plan("backup", "nightly", "cron 0 3 * * *", 500, 0, states.append, pytest.fail)
+    store.schedules.begin("backup", "nightly", 500, states.append, pytest.fail)
+    after = states.pop()._replace(due=900, last_due=500, began=501, ended=502, error="no disk", runs=7, failures=1)
+    store.schedules.end(after, states.append, pytest.fail)
+    store.commit()
 
 
 def fill(folder: Path, pages: list[bytes]) -> None:
@@ -99,6 +116,7 @@ def fill(folder: Path, pages: list[bytes]) -> None:
         )
         content.call("define", "note", {"unique": ["slug", "body"], "description": "with every \u0000 digit: 1.50"})
         ids = content.call_all("create", [("page", f"page-{n}", text) for n, text in enumerate(pages)])
+        plan_and_run(content.store)
         content.store.subscribe({KINDS[0]: ["seo", "backup"], KINDS[1]: ["seo", "stats"], KINDS[2]: ["stats", "seo"]})
         for number in range(300):
             by = numbers.choice(["", "seo", "stats", "backup"])

@@ -84,6 +84,8 @@ CALLS = [
      PluginAnswer(422, b"\xfe"), PluginAnswer(422, b"\xfe")),
     (lambda c: c.plugin_send_all("count", {}), 0xF7, PluginSend("", "count", b"{}").pack(),
      PluginAnswer(200, b'{"seo":{"status":200}}'), {"seo": {"status": 200}}),
+    (lambda c: c.plugin_run_schedule("seo", "nightly"), 0xFA,
+     b"seo".ljust(32, b"\0") + b"nightly".ljust(32, b"\0"), PluginAnswer(200, b"{}"), PluginAnswer(200, b"{}")),
     (lambda c: c.plugin_reload(), 0xF8, b"", b"\xc8\0", None),
     (lambda c: c.plugin_reload("seo"), 0xF8, b"seo".ljust(32, b"\0"), b"\xc8\0", None),
     (lambda c: c.plugin_reload_report(), 0xF8, bytes(32) + b"\1", JsonResponse(200, b"[]"), []),
@@ -111,7 +113,7 @@ def test_a_method_sends_its_request_and_decodes_the_response(fake_core, call, co
 
 def test_every_method_is_called_above():
     called = {command for _, command, *_ in CALLS}
-    assert called == set(Command) - {Command.PLUGIN_REGISTER, Command.PLUGIN_SIGNAL}
+    assert called == set(Command) - {Command.PLUGIN_REGISTER, Command.PLUGIN_SIGNAL, Command.SNIPPET_WATCH}
 
 
 def test_a_records_content_is_bytes_and_outlives_the_next_call(fake_core):

@@ -34,6 +34,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh", "rust", "python"},  # test_testing_examples.py
     "guide/embedding.md": {"python"},
+    "guide/clients.md": {"python"},  # test_client_examples.py
     "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
     "guide/python-plugin.md": {"python"},  # test_python_examples

@@ -13,7 +13,7 @@ from reed import config
 from reed.errors import ConfigError, ManifestError
 from reed.supervision import manifest
 from reed.supervision.local_time import LOCAL_TIME, iso
-from reed.supervision.schedule import LibraryMissing, Rule, Schedule, effective
+from reed.supervision.schedule import LibraryMissing, Rule, Schedule, effective, problems
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600.0
@@ -108,6 +108,7 @@ def test_an_invalid_change_is_refused(tmp_path: Path, change: str, error: type[E
 def test_a_cron_line_is_read_without_the_library_but_is_never_due(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "cronsim", None)
     schedule = load(tmp_path, 'a: {cron: "0 3 * * *", action: tick}').schedules["a"]
+    assert "pip install 'reed-cms[schedules]'" in problems({"a": schedule})[0]
     with pytest.raises(LibraryMissing, match=r"reed-cms\[schedules\]"):
         schedule.rule.first_due(0.0)
 
@@ -160,3 +161,11 @@ def test_the_next_time_is_never_in_the_past() -> None:
 )
 def test_an_interval(due: float, began: float, now: float, expected: float) -> None:
     assert Rule(every=60).next_due(due, began, now) == expected
+
+
+def test_a_clock_that_is_set_back_repeats_no_run_and_hides_none() -> None:
+    """A weekly run was done at 3:00 on Sunday; the next one is due a week later."""
+    rule, done, due = Rule("0 3 * * sun"), at("2026-05-03T03:00"), at("2026-05-10T03:00")
+    assert rule.corrected(due, done - 600, done, BERLIN) == due
+    assert rule.corrected(due, at("2026-04-01T12:00"), done, BERLIN) == at("2026-04-05T03:00")
+    assert Rule(every=60).corrected(1000, 100, 940) == 160

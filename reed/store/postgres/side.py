@@ -9,7 +9,18 @@ from typing import Any
 import psycopg
 
 from reed.errors import StoreFailed
-from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet, waiting_events
+from reed.store.copying import (
+    PAGE_BYTES,
+    PAGE_ROWS,
+    SCHEDULES,
+    Bond,
+    Change,
+    Counts,
+    Entry,
+    Side,
+    Snippet,
+    waiting_events,
+)
 from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.postgres.log_statements import CORE_SEEN
 from reed.store.postgres.session import connect, place_of
@@ -144,7 +155,18 @@ class PostgresSide:
             row = self._connection.execute("SELECT last FROM head WHERE what = 'batches'").fetchone()
         return row[0] if row else 0
 
+    def schedules(self) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self._connection.execute(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name").fetchall()
+
     # Writing.
+
+    def put_schedules(self, rows: Collection[tuple[Any, ...]]) -> None:
+        values = ", ".join(["%s"] * 11)
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM schedules")
+            for row in rows:
+                connection.execute(f"INSERT INTO schedules ({SCHEDULES}) VALUES ({values})", row)
 
     def put_types(self, types: Mapping[str, bytes], deleted: Collection[str]) -> None:
         with self._transaction() as connection:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from reed.errors import StoreFailed
-from reed.store.copying import PAGE_BYTES, PAGE_ROWS, Bond, Change, Counts, Entry, Side, Snippet
+from reed.store.copying import PAGE_BYTES, PAGE_ROWS, SCHEDULES, Bond, Change, Counts, Entry, Side, Snippet
 from reed.store.deleted import Deleted
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
@@ -126,7 +126,17 @@ class SqliteSide:
         last = row[0] if row else 0
         return last, last
 
+    def schedules(self) -> list[tuple[Any, ...]]:
+        with errors_of(self._database.path):
+            return self._connection.execute(f"SELECT {SCHEDULES} FROM schedules ORDER BY plugin, name").fetchall()
+
     # Writing.
+
+    def put_schedules(self, rows: Collection[tuple[Any, ...]]) -> None:
+        with self._transaction() as execute:
+            execute("DELETE FROM schedules")
+            for row in rows:
+                execute(f"INSERT INTO schedules ({SCHEDULES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def put_types(self, types: Mapping[str, bytes], deleted: Collection[str]) -> None:
         with self._transaction() as execute:
