@@ -1,7 +1,7 @@
 """The pages of the site as one reading of the core found them.
 
-Client ── snippets of the type ──▶ Page (by path, by id)
-       ── schema_tree ──────────▶ Entry (the navigation)
+AsyncClient ── snippets of the type ──▶ Page (by path, by id)
+            ── schema_tree ──────────▶ Entry (the navigation)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from reed.client import Client
+from reed.client.aio import AsyncClient
 from reed.errors import NotFound
 
 ROOT = "index"  # the path of the first page
@@ -50,6 +50,7 @@ class Pages:
     by_path: dict[str, Page] = field(default_factory=dict)
     by_id: dict[str, Page] = field(default_factory=dict)
     root: Entry | None = None
+    keywords: dict[str, list[str]] = field(default_factory=dict)  # by path, where they have been asked for
 
     def trail(self, path: str) -> list[Page]:
         """The pages above a page, the outermost first."""
@@ -62,11 +63,11 @@ def url_of(path: str) -> str:
     return "/" if path == ROOT else f"/{path}"
 
 
-def read(core: Client, page_type: str, version: str) -> Pages:
+async def read(core: AsyncClient, page_type: str, version: str) -> Pages:
     """Raises ReedError. A type that is not defined has no pages."""
     by_path: dict[str, Page] = {}
     try:
-        for record in core.snippets(page_type):
+        async for record in core.snippets(page_type):
             content = json.loads(bytes(record.content))
             if isinstance(content.get("path"), str):
                 by_path[content["path"]] = Page(record.id, record.version, content["path"], content)
@@ -75,7 +76,7 @@ def read(core: Client, page_type: str, version: str) -> Pages:
     by_id = {page.id: page for page in by_path.values()}
     root = None
     if ROOT in by_path:
-        root = _entry(core.schema_tree(by_path[ROOT].id), by_id)
+        root = _entry(await core.schema_tree(by_path[ROOT].id), by_id)
     return Pages(version, by_path, by_id, root)
 
 
