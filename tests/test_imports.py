@@ -63,7 +63,8 @@ ARROWS = {
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters core_thread plugin_callbacks",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
-    "testing": "errors core_process import_path wire config supervision plugin_types client serve",
+    "testing": "errors core_process import_path wire config supervision plugin_types plugin_packages client serve",
+    "pytest_plugin": "testing",
     "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
@@ -90,6 +91,7 @@ ONLY_IN = {
     "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "pytest": {"pytest_plugin.py"},
     "cronsim": {"supervision"},
     "starlette": {"web"},
     "uvicorn": {"web"},

@@ -58,7 +58,7 @@ def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
     setting = f"plugins.{plugin['name']}.network in reed.yaml"
     if not TYPES[plugin["type"]].profile.network:
         why = f"plugins of type {plugin['type']} have no network"
-        return _answer(what, False, why, "not possible; write it in Rust or Python")
+        return _answer(what, False, why, "not possible; write it in Python, or as a native plugin")
     if sandbox["mode"] == "off":
         return _answer(what, True, "sandbox: off in reed.yaml restricts nothing")
     if not grounds["asks_network"]:

@@ -33,8 +33,9 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh", "rust", "python"},  # test_testing_examples.py
-    "guide/embedding.md": {"python"},
     "guide/clients.md": {"python"},  # test_client_examples.py
+    "guide/embedding.md": {"python", "sh"},  # test_embedding_examples
+    "guide/testing-your-program.md": {"python", "sh"},  # the same
     "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
     "guide/python-plugin.md": {"python"},  # test_python_examples
@@ -175,13 +176,6 @@ def test_reload_and_restart(site) -> None:
     assert status[9] == "0"  # restarts
 
 
-def test_embedding_a_client(site) -> None:
-    client, _, _ = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run("reed", "start")
-    assert site.run(sys.executable, "-", text=client).splitlines() == ["hello True", "404"]
-
-
 def test_a_named_user(site) -> None:
     (example,) = blocks("reference/permissions.md", "python")
     site.run("reed", "init")
@@ -191,21 +185,6 @@ def test_a_named_user(site) -> None:
     assert printed == ["['snippet_read']", "403", "no group 'editr' in reed.yaml; groups: admin, editor"]
     text = " ".join((DOCS / "reference/permissions.md").read_text(encoding="utf-8").split())
     assert all(f"`{line}`" in text for line in printed)
-
-
-def test_embedding_a_core(site) -> None:
-    _, core, _ = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run(sys.executable, "-", text=core)
-
-
-def test_embedding_in_tests(site) -> None:
-    _, _, example = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run("reed", "plugin", "scaffold", "greeter", "--lang", "lua")
-    printed = site.run(sys.executable, "-", text=example).strip()
-    assert printed == "{'greeting': 'Hello, Ada!'}"
-    assert printed in (DOCS / "guide/embedding.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_of_the_lua_api() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, PluginCrashed
+from reed.sandbox import landlock
+from reed.sandbox.kernel import Kernel
 from reed.testing.site import Core
 from tests.python.site import log_of, start, write_plugin
 
@@ -208,6 +210,7 @@ def test_code_that_cannot_be_loaded_names_file_and_line(client: Client) -> None:
         assert says in log_of(client, f"broken-{number}")
 
 
+@pytest.mark.skipif(not landlock.abi(Kernel()), reason="this kernel lacks Landlock")
 def test_secrets_of_the_core_stay_with_the_core(site: Core, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of the operator")

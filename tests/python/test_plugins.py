@@ -9,6 +9,8 @@ import pytest
 
 from reed.client import Client
 from reed.errors import CallError, Invalid
+from reed.sandbox import landlock
+from reed.sandbox.kernel import Kernel
 from reed.testing.site import Core
 from tests.python.site import log_of, start, write_plugin
 
@@ -318,6 +320,7 @@ def test_a_plugin_has_libraries_of_its_own_and_those_of_the_core(site: Core) -> 
         assert json.loads(answer.body) == ["in lib", "beside main.py", "jsonschema_rs"]
 
 
+@pytest.mark.skipif(not landlock.abi(Kernel()), reason="this kernel lacks Landlock")
 def test_it_writes_only_to_its_data_folder(site: Core) -> None:
     code = """
     @plugin.action("write")

@@ -278,12 +278,14 @@ READS = {
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
-    # Each row begins with the last batch, and the last one that was trimmed.
+    # Each row begins with the last batch, and the last one that was trimmed. The second looks at so many batches, since
+    # a comparison of columns of both tables uses no index.
     "log_ends": _ENDS,
     "log_after": (
         f"SELECT ends.last, trimmed, seq, k, kind, id::text, type, name, version, at, made_by FROM ({_ENDS}) AS ends"
         " LEFT JOIN LATERAL (SELECT seq, changes.* FROM batches JOIN changes USING (core, n)"
-        "   WHERE (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
+        f"   WHERE seq BETWEEN $1::bigint AND $1::bigint + {PAGE_CHANGES}"
+        "   AND (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
         f"   ORDER BY seq, changes.k LIMIT {PAGE_CHANGES}) AS line ON true ORDER BY seq, k"
     ),
     "next_event": (
