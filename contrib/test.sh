@@ -79,6 +79,9 @@ fi
 if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[markdown]"; then
     echo "left out: markdown-it-py or mdit-py-plugins cannot be installed, and so reed import --markdown and the example contrib/examples/site are not tested"
 fi
+if ! "$venv" -m pip install --quiet --disable-pip-version-check "$(ls "$work"/dist/*.whl)[examples]"; then
+    echo "left out: FastAPI or Django cannot be installed, and so their examples in contrib/examples are not tested"
+fi
 if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
     echo "left out: Chromium is not here, so reed web is not tested in a browser; Debian: apt-get install chromium chromium-driver"
 elif ! "$venv" -m pip install --quiet --disable-pip-version-check 'selenium>=4'; then

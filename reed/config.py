@@ -204,10 +204,15 @@ class Setting(NamedTuple):
 
 
 def load(
-    config_path: str | os.PathLike[str] | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+    config_path: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> Config:
-    """`overrides` are the flags by field, {"limits.payload": …}; None: not given. Raises ConfigError."""
-    return _config(_merged(config_path, environ, overrides))
+    """The settings of `reed serve`: reed.yaml, REED_ variables (by default of this process), and flags by field.
+
+    `overrides`: {"limits.payload": …}; None: not given. Raises ConfigError.
+    """
+    return _config(_merged(config_path, os.environ if environ is None else environ, overrides or {}))
 
 
 def load_explained(

@@ -72,7 +72,7 @@ class Daemon(ThreadedCore):
     """A core. Construction takes the locks and opens everything; `close` releases it.
 
     It may be built in one thread and run in another, and a process may have several in folders of their own
-    (embedding.md#core).
+    (embedding.md#a-core-in-your-program).
     """
 
     def __init__(

@@ -43,7 +43,7 @@ ARROWS = {
     "readers": "errors document",
     "config": "errors document readers store",
     "sandbox": "errors runtime_paths",
-    "plugin_types": "errors sandbox lua plugin_host",
+    "plugin_types": "errors sandbox lua python plugin_host",
     "supervision": "errors atomic_file process_handle runtime_paths wire loop config document readers plugin_types"
     " peer_log text sandbox",
     "plugin_packages": "errors config plugin_types supervision wire",
@@ -52,20 +52,24 @@ ARROWS = {
     "peers": "errors loop peer_log",
     "workers": "errors loop peer_log process_handle store",
     "client": "errors runtime_paths wire",
-    "plugin_host": "errors wire",
+    "plugin_host": "errors wire fake_core",
     "fake_core": "errors wire store",
     "lua": "errors wire plugin_host fake_core",
-    "zygote": "errors system_calls import_path runtime_paths wire supervision lua plugin_host sandbox workers peer_log",
+    "plugin": "errors wire fake_core",
+    "python": "errors wire plugin plugin_host sandbox fake_core",
+    "zygote": "errors system_calls import_path runtime_paths wire supervision lua python plugin_host sandbox workers"
+    " peer_log",
     "plugin_callbacks": "wire supervision core peers",
     "daemon": "errors system_calls wire loop store config supervision core peers workers zygote sandbox peer_log"
     " counters core_thread plugin_callbacks",
     "serve": "errors system_calls process_handle config store supervision daemon log_file service_manager text",
-    "testing": "errors core_process import_path wire config supervision plugin_types client serve",
+    "testing": "errors core_process import_path wire config supervision plugin_types plugin_packages client serve",
+    "pytest_plugin": "testing",
     "web": "errors runtime_paths wire store supervision client figures followed_log text metrics",
     "cli": "errors atomic_file system_calls process_handle core_process runtime_paths wire config supervision"
     " plugin_types client plugin_packages serve scaffold store testing figures followed_log text web metrics"
     " sandbox",  # `doctor` names its layers
-    "scaffold": "errors wire plugin_types",
+    "scaffold": "errors wire plugin_types plugin",
 }
 # outside package: where alone it may be imported (modules and folders under reed/).
 ONLY_IN = {
@@ -87,6 +91,7 @@ ONLY_IN = {
     "mdit_py_plugins": {"cli"},
     "sqlite3": {"store"},
     "psycopg": {"store"},
+    "pytest": {"pytest_plugin.py"},
     "cronsim": {"supervision"},
     "starlette": {"web"},
     "uvicorn": {"web"},

@@ -120,7 +120,7 @@ AUTHOR_SUBCOMMANDS = {
         "NAME",
         "Create a plugin that works as it is: manifest, code, README, tests",
         (
-            Option("--lang", "LANGUAGE", "such as lua or rust; a name such as new-lua-plugin implies it"),
+            Option("--lang", "LANGUAGE", "such as lua, python or rust; a name such as new-lua-plugin implies it"),
             Option("--dir", "DIR", "the parent folder (the first plugin folder: plugins)"),
             Option("--register", help="add its row to plugin-registry.csv; without it, the row is printed"),
             *_SITE,
@@ -142,7 +142,7 @@ Existing files are never overwritten. A Rust plugin is built by `cargo build --r
         """
 The plugin runs with its row of plugin-registry.csv; without one, with the permissions that plugin.yaml asks for, or
 read permissions. The checks are manifest, row, version, build, code, registration, health, every action, signals,
-messages, memory, shutdown and start time; then tests/test_*.lua, or cargo test, with a line for each test. What a
+messages, memory, shutdown and start time; then tests/test_*.lua or .py, or cargo test, with a line for each. What a
 plugin logs is shown only for a test that failed. The exit code is 1 if a check failed.
 
 An action is called with its `example` from plugin.yaml. For `input: snippet` the example is the name of a snippet in

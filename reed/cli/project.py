@@ -34,10 +34,5 @@ def project(
     """`permissions`: of its row; None: unknown. The settings of reed.yaml go over those of the manifest."""
     settings = {**found.settings, **site.plugin(found.name).settings}
     actions = {action.name: action.command_id for action in found.actions.values()}
-    hooks = {
-        "events": dict(found.events),
-        "filters": {name: each.action for name, each in found.filters.items()},
-        "schedules": {name: each.action for name, each in found.schedules.items()},
-    }
     granted = None if permissions is None else frozenset(map(str, permissions))
-    return Project(folder, found.name, settings, actions, found.entry, found.lua, say, hooks, granted)
+    return Project(folder, found.name, settings, actions, found.entry, found.lua, say, found.hooks(), granted)

@@ -7,4 +7,5 @@ plugin_endpoint, call_queue, signals                   a plugin's socket, its ca
 plugin_hooks, filters, events, event_chains            plugins that take part in writes
 json_checks, filter_result                             JSON of callers and plugins
 stats, monitor                                         what operators see
+watchers                                               connections that get each change after its commit
 """

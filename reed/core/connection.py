@@ -192,6 +192,8 @@ class Connection:
                     self._enter(wait)
                     if wait is _BACKLOG:
                         self._loop.call_soon(self._read_backlog)
+                        if self._writes:
+                            self._loop.hold_commit()
                     elif wait is _PAUSED:
                         stream.pause()
                     break
@@ -360,8 +362,6 @@ class Connection:
     def log_failure(self, what: CallError | str) -> None:
         """Of a frame that gets no response."""
         self._log.warning("%s: %s", self.caller.name, what, peer=self.caller.name)
-
-    # The end.
 
     def stop_accepting(self, error: CallError) -> None:
         """Fail further requests with `error`, finish those in flight, and close."""

@@ -149,9 +149,9 @@ class Delivery:
             return
         self._chains.begin(self._name, event)
         try:
-            endpoint.call(
-                endpoint.action(action), payload_of(event), partial(self._answered, event), partial(self._failed, event)
-            )
+            payload = _payload_for(endpoint, event)
+            answered, failed = partial(self._answered, event), partial(self._failed, event)
+            endpoint.call(endpoint.action(action), payload, answered, failed)
         except CallError as error:
             self._failed(event, error)
 
@@ -210,7 +210,12 @@ class Delivery:
             self._backoff = None
 
 
-def payload_of(event: Event) -> bytes:
+def _payload_for(endpoint: PluginEndpoint, event: Event) -> bytes:
+    """Bonds are for plugins that may read them."""
+    return payload_of(event, with_bonds="schema_read" in endpoint.caller.permissions)
+
+
+def payload_of(event: Event, *, with_bonds: bool = True) -> bytes:
     payload: dict[str, Any] = {
         "id": event.id,
         "event": event.kind,
@@ -222,7 +227,8 @@ def payload_of(event: Event) -> bytes:
     }
     if event.lost:
         payload["lost"] = event.lost
-    return strict_json.dumps(payload)
+    members = [event.deleted.content, event.deleted.bonds if with_bonds else b""]
+    return b",".join((strict_json.dumps(payload)[:-1], *filter(None, members))) + b"}"
 
 
 def _kinds(endpoint: PluginEndpoint) -> list[str]:

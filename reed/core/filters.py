@@ -2,7 +2,8 @@
 
     CREATE, UPDATE ── WriteQueue ── a filter ── the next, in the registry's order ── the store checks and writes
 
-The writes of a connection keep their order: while one is with a filter, later ones wait in its WriteQueue. While no
+The writes of a connection keep their order: while one is with a filter, later ones wait in its WriteQueue. The next one
+begins as soon as the store has the write in its transaction, so that many filtered writes need few commits. While no
 plugin has a filter (`idle`), writes go straight to the store.
 """
 
@@ -49,8 +50,11 @@ class Filters:
         max_bytes: int,
         checks: JsonChecks,
         log: PeerLog,
+        hold_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        """`has_row(name)`: False while the plugin is being removed. `max_bytes`: of one connection's waiting writes."""
+        """`has_row(name)`: False while the plugin is being removed. `max_bytes`: of one connection's waiting writes.
+        `hold_commit`: another write follows soon (`Loop.hold_commit`)."""
+        self.hold_commit = hold_commit
         self.idle = True
         self._store = store
         self._endpoints = endpoints
@@ -160,10 +164,10 @@ class WriteQueue:
     def create(
         self, type_name: str, name: str, content: bytes, done: Done[str], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        ended, refused = self._then_finish(done), self._then_finish(failed)
+        refused = self._then_finish(failed)
 
         def filtered(content: bytes) -> None:
-            self._run(partial(self._store.create, type_name, name, content, ended, refused, origin), refused)
+            self._hand_over(partial(self._store.create, type_name, name, content), done, failed, origin)
 
         def begin() -> None:
             if len(content) <= MAX_CONTENT_IN_LOOP:  # the store checks a longer one in a worker
@@ -183,10 +187,10 @@ class WriteQueue:
 
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def preview(seen: Done[Preview]) -> None:
-            def found(record: Record) -> None:
-                seen(Preview(record, bytes(record.content)))
+            def found(preview: Preview) -> None:
+                seen(Preview(preview.record, bytes(preview.record.content)))
 
-            self._store.get(ref, found, self._then_finish(failed))
+            self._store.preview(ref, 0, b"{}", found, self._then_finish(failed), origin=origin)
 
         self._change(preview, name, 0, done, failed, origin=origin)
 
@@ -221,30 +225,57 @@ class WriteQueue:
             self._filters.run("snippet.update", about, preview.content, origin.plugin, filtered, refuse)
 
         def write(preview: Preview, content: bytes) -> None:
-            replace = partial(self._store.replace, name=name, origin=origin)
-            self._run(partial(replace, preview.record, content, self._then_finish(done), refused), refused)
+            replace = partial(self._store.replace, preview.record, content, name=name)
+            self._hand_over(replace, done, failed, origin, retry=None if if_version else retry)
 
-        def refused(error: CallError) -> None:
-            if isinstance(error, Overtaken) and not if_version and rounds < _MAX_ROUNDS:
+        def retry() -> bool:
+            if rounds < _MAX_ROUNDS:
                 self._run(begin, self._then_finish(failed))
-            else:
-                self._then_finish(failed)(error)
+                return True
+            return False
 
         self._add(begin, size, failed)
 
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
-        def begin() -> None:
-            self._store.delete(ref, cascade, self._then_finish(done), self._then_finish(failed), origin=origin)
-
-        self._add(begin, 0, failed)
+        self._in_turn(partial(self._store.delete, ref, cascade), done, failed, origin)
 
     def restore(
         self, record: Record, done: Done[Restored], failed: Failed, origin: Origin = THE_STORE, **how: bool
     ) -> None:
-        def begin() -> None:
-            self._store.restore(record, self._then_finish(done), self._then_finish(failed), origin=origin, **how)
+        def restore(done: Done[Restored], failed: Failed, origin: Origin) -> None:
+            self._store.restore(record, done, failed, origin=origin, **how)
 
-        self._add(begin, len(record.content), failed)
+        self._in_turn(restore, done, failed, origin, len(record.content))
+
+    # Writes that no filter sees keep their place among those before: a bond may name a snippet that is to be created.
+
+    def bond(
+        self,
+        parent: str,
+        child: str,
+        weight: int,
+        path: str,
+        done: Done[str],
+        failed: Failed,
+        origin: Origin = THE_STORE,
+    ) -> None:
+        self._in_turn(partial(self._store.bond, parent, child, weight, path), done, failed, origin, len(path))
+
+    def unbond(self, parent: str, child: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        self._in_turn(partial(self._store.unbond, parent, child), done, failed, origin)
+
+    def define(
+        self, type_name: str, definition: bytes, done: Done[bool], failed: Failed, origin: Origin = THE_STORE
+    ) -> None:
+        self._in_turn(partial(self._store.define, type_name, definition), done, failed, origin, len(definition))
+
+    def delete_type(self, type_name: str, done: Done[None], failed: Failed, origin: Origin = THE_STORE) -> None:
+        self._in_turn(partial(self._store.delete_type, type_name), done, failed, origin)
+
+    def _in_turn(
+        self, write: Callable[..., None], done: Done[T], failed: Failed, origin: Origin, size: int = 0
+    ) -> None:
+        self._add(lambda: self._hand_over(write, done, failed, origin), size, failed)
 
     def _add(self, begin: Callable[[], None], size: int, failed: Failed) -> None:
         size += _OVERHEAD
@@ -275,6 +306,42 @@ class WriteQueue:
     def _finish(self) -> None:
         self._filtering = False
         self._advance()
+
+    def _hand_over(
+        self,
+        write: Callable[..., None],
+        done: Done[T],
+        failed: Failed,
+        origin: Origin,
+        retry: Callable[[], bool] | None = None,
+    ) -> None:
+        """Call `write(done, failed, origin=)` of the store, and begin the next write once this one has its place in the
+        store's transaction. `retry` begins again after another write was first; it returns False if it gives up."""
+        is_over = False
+
+        def finish() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._finish()
+
+        def ended(result: T) -> None:
+            done(result)
+            finish()
+
+        def refused(error: CallError) -> None:
+            nonlocal is_over
+            if retry is not None and not is_over and isinstance(error, Overtaken) and retry():
+                is_over = True  # the new round finishes it
+                return
+            failed(error)
+            finish()
+
+        self._run(partial(write, ended, refused, origin=origin), refused)
+        if not is_over and self._store.is_placed(origin):
+            if self._waiting:
+                self._filters.hold_commit()
+            finish()
 
     def _run(self, begin: Callable[[], None], failed: Failed) -> None:
         try:

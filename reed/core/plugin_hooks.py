@@ -13,7 +13,9 @@ from reed.store.base import Store
 class PluginHooks:
     def __init__(self, context: CoreContext, store: Store, checks: JsonChecks) -> None:
         limit = context.config.limits.queued_bytes
-        self.filters = Filters(store, context.endpoints, self._has_row, limit, checks, context.log)
+        self.filters = Filters(
+            store, context.endpoints, self._has_row, limit, checks, context.log, context.loop.hold_commit
+        )
         self.events = Events(store, context.endpoints, context.loop, context.log)
         self.schedules = Schedules(store, context.endpoints, self._has_row, context.loop, context.log)
         self._context = context

@@ -1,7 +1,7 @@
 """What a plugin under test and its test can ask the host: the SDK's services on a fake core, and the test's own.
 
-    reed.snippet.…   CoreServices ──▶ FakeCore.request         core.add, core.answer, core.messages, …   "test.…"
-    log, signal, message, message.request ──▶ FakeCore          (sdk/test_core.lua)
+    reed.snippet.…, log, messages     reed.plugin_host.fake_services
+    core.add, core.messages, …        "test.…" (sdk/test_core.lua)
 
 Every service takes and returns bytes, as LuaSandbox passes them.
 """
@@ -13,8 +13,9 @@ from typing import Any
 
 from reed.errors import CallError
 from reed.fake_core import FakeCore
+from reed.plugin_host.fake_services import sdk_services
+from reed.plugin_host.launch_spec import MEMORY
 from reed.plugin_host.runtime import Service
-from reed.plugin_host.services import CoreServices
 from reed.wire import strict_json
 from reed.wire.registry import RegistryDefine
 
@@ -23,11 +24,7 @@ _dump = strict_json.dumps
 
 def services(core: FakeCore) -> dict[bytes, Service]:
     return {
-        **CoreServices(core.request).table(),
-        b"log": lambda level, text: core.add_log(level.decode(), text.decode("utf-8", "replace")),
-        b"signal": lambda arguments: core.signal(*_load(arguments)),
-        b"message": partial(_send, core),
-        b"message.request": partial(_ask, core),
+        **sdk_services(core, MEMORY),
         b"test.sent": partial(_sent, core),
         b"test.add": partial(_add, core),
         b"test.update": partial(_update, core),
@@ -45,18 +42,6 @@ def _load(arguments: bytes) -> list[Any]:
     """The arguments of a Lua function, as the SDK encodes them."""
     given: list[Any] = strict_json.loads(arguments)
     return given
-
-
-def _send(core: FakeCore, arguments: bytes, payload: bytes) -> bytes:
-    target, message_type = _load(arguments)
-    core.send(target, message_type, payload)
-    return b"true"
-
-
-def _ask(core: FakeCore, arguments: bytes, payload: bytes) -> bytes | None:
-    target, message_type, _seconds = _load(arguments)
-    answer = core.ask(target, message_type, payload)
-    return None if answer is None else _dump(answer)
 
 
 def _sent(core: FakeCore, name: bytes) -> bytes:

@@ -15,9 +15,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reed.errors import CallError, Internal, Malformed, NotFound, ReedError
-from reed.plugin_host.runtime import JobOutcome, Service
-from reed.wire import strict_json
+from reed.errors import Internal, Malformed, NotFound, ReedError
+from reed.plugin_host.runtime import JobOutcome, Service, failure
 
 _SDK = os.path.join(os.path.dirname(__file__), "sdk")
 _SLACK = 65536  # bytes that Lua may need around what is pushed
@@ -27,6 +26,7 @@ class LuaSandbox:
     """Made in the zygote, with the SDK loaded; `start` gives it to a plugin."""
 
     def __init__(self, lua: str = "5.5") -> None:
+        self.about = {"lua": lua}
         module = _implementation(lua)
         self._out_of_memory: type[Exception] = module.LuaMemoryError
         self._lua_error: type[Exception] = module.LuaError
@@ -46,7 +46,8 @@ class LuaSandbox:
         guard = run("guard", self._host, self._limit)
         limits = run("limits", guard)
         json = run("json", guard, run("numbers", guard))
-        sdk = run("reed", guard, json)
+        requests = run("requests", guard, json)
+        sdk = run("reed", guard, json, requests, run("bulk", guard, json, requests))
         files = run("files", guard, json, limits)
         self._entries = run("plugin", guard, json, sdk, files, limits)
         self._call = self._entries[b"call"]
@@ -71,6 +72,10 @@ class LuaSandbox:
 
     def message(self, source: str, message_type: int, payload: bytes) -> JobOutcome:
         return self.enter(self._entries[b"message"], source.encode(), message_type, payload)
+
+    def start_up(self) -> JobOutcome:
+        """Runs the handler of on_start."""
+        return self.enter(self._entries[b"start"])
 
     def sleep(self) -> JobOutcome:
         return self.enter(self._entries[b"sleep"])
@@ -146,12 +151,6 @@ class LuaSandbox:
     def _limit(self, on: bool) -> None:
         self._lifted = not on or not self._memory
         self._runtime.set_max_memory(0 if self._lifted else self._memory)
-
-
-def failure(error: ReedError) -> bytes:
-    call = error if isinstance(error, CallError) else CallError(str(error))
-    text = str(error).encode("utf-8", "replace").decode()
-    return strict_json.dumps({"status": call.status, "code": int(call.error_code), "message": text})
 
 
 def _no_source(path: bytes) -> bytes:

@@ -5,9 +5,10 @@ It has one request in flight, so the next response is its answer (protocol.md#co
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from reed.errors import CallError, Malformed
 from reed.wire import frames
@@ -68,12 +69,41 @@ class CoreConnection:
                 break
             if not on_other_frame(frame):
                 self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
-        if frame.command_id != command:
-            raise Malformed(f"the core answered command 0x{command:02X} with a response to 0x{frame.command_id:02X}")
+        _check_command(frame, command)
         if frame.flags & _ERROR:
-            error = ErrorResponse.unpack(frame.payload)
-            raise CallError(error.message, status=error.status, error_code=error.error_code)
+            raise _error_of(frame)
         return frame.payload
+
+    def request_all(
+        self, requests: Sequence[tuple[int, bytes]], on_other_frame: OnFrame = lambda _frame: False
+    ) -> Iterator[bytes | CallError]:
+        """The response to each, or its error. Reads while it sends, since the core stops reading from a peer that reads
+        nothing. Raises CoreGone."""
+        unsent = memoryview(b"".join(frames.encode(command, payload) for command, payload in requests))
+        waiting = deque(command for command, _ in requests)
+        poller = select.poll()
+        while True:
+            while waiting and (frame := self._buffered()) is not None:
+                if frames.is_response(frame.flags):
+                    yield _answer(frame, waiting.popleft())
+                elif not on_other_frame(frame):
+                    self.deferred.append(frame._replace(payload=memoryview(bytes(frame.payload))))
+            if not waiting:
+                return
+            poller.register(self._fd, select.POLLIN | (select.POLLOUT if unsent else 0))
+            for _, events in poller.poll():
+                if unsent and events & select.POLLOUT:
+                    unsent = unsent[self._send_some(unsent) :]
+                if events & ~select.POLLOUT:
+                    self.fill()
+
+    def _send_some(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            raise CoreGone from None
 
     def send(self, data: bytes) -> None:
         if self._fd < 0:
@@ -110,3 +140,18 @@ class CoreConnection:
             self._buffer.keep()
             self._fed = False
         return frame
+
+
+def _check_command(frame: frames.Frame, command: int) -> None:
+    if frame.command_id != command:
+        raise Malformed(f"the core answered command 0x{command:02X} with a response to 0x{frame.command_id:02X}")
+
+
+def _error_of(frame: frames.Frame) -> CallError:
+    error = ErrorResponse.unpack(frame.payload)
+    return CallError(error.message, status=error.status, error_code=error.error_code)
+
+
+def _answer(frame: frames.Frame, command: int) -> bytes | CallError:
+    _check_command(frame, command)
+    return _error_of(frame) if frame.flags & _ERROR else bytes(frame.payload)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reed.errors import CallError, Malformed, PluginOffline
 from reed.plugin_host.core_connection import CoreConnection, CoreGone, connected_socket
@@ -101,16 +101,37 @@ class CoreSession:
 
     # For the plugin
 
-    def request(self, command: int, payload: bytes) -> Bytes:
+    def _require_connection(self) -> CoreConnection:
         if self.connection is None:
             raise CallError(
-                "no connection to the core yet: call it from a handler, not while main.lua loads", status=503
+                "no connection to the core yet: call it from plugin.on_start(fn) or from a handler, not while"
+                f" {self.spec.entry} loads",
+                status=503,
             )
+        return self.connection
+
+    def request(self, command: int, payload: bytes) -> Bytes:
+        connection = self._require_connection()
         try:
-            return self.connection.request(command, payload, self.answer_health_check)
+            return connection.request(command, payload, self.answer_health_check)
         except CoreGone:
-            self.connection.close()
+            connection.close()
             raise PluginOffline("connection to the core lost", hint="the plugin is reconnecting; retry") from None
+
+    def request_all(self, requests: Sequence[tuple[int, bytes]]) -> list[bytes | CallError]:
+        """Sends them in one go; the response or the error of each. Raises CallError: there is no core."""
+        connection = self._require_connection()
+        answers: list[bytes | CallError] = []
+        try:
+            for answer in connection.request_all(requests, self.answer_health_check):
+                answers.append(answer)
+        except CoreGone:
+            connection.close()
+            raise PluginOffline(
+                f"connection to the core lost after {len(answers)} of {len(requests)} answers",
+                hint="the other writes may have been carried out; the plugin is reconnecting",
+            ) from None
+        return answers
 
     def answer_health_check(self, frame: frames.Frame) -> bool:
         """Also during a job, so that waiting is not taken for a hang."""
@@ -132,7 +153,9 @@ class CoreSession:
 
     def send_signal(self, signal_type: Signal, data: bytes = b"") -> None:
         if self.connection is None:
-            raise CallError("no connection to the core yet: signals cannot be sent while main.lua loads", status=503)
+            raise CallError(
+                f"no connection to the core yet: signals cannot be sent while {self.spec.entry} loads", status=503
+            )
         if signal_type in _STATUSES:
             self.status = signal_type
         message = SignalMessage(signal_type, time.time_ns() // 1000, self.spec.name, data)

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from reed.errors import ErrorCode
+from reed.errors import CallError, ErrorCode
 from reed.plugin_host.launch_spec import HostedSpec
 from reed.plugin_host.messaging import Messaging
 from reed.plugin_host.runtime import JobOutcome, Runtime
@@ -35,6 +35,7 @@ _CODES = {
     429: ErrorCode.ERR_PLUGIN_BUSY,
     504: ErrorCode.ERR_PLUGIN_TIMEOUT,
 }
+_STATUSES = {each.error_code: each.status for each in CallError.__subclasses__() if each.error_code != 50000}
 
 
 def log(level: bytes, text: bytes) -> None:
@@ -52,13 +53,19 @@ def log_error(text: str, stack: str = "") -> None:
 
 def explain(spec: HostedSpec, outcome: JobOutcome) -> str:
     if outcome.kind == "fail":
-        return f"{outcome.text(1)} ({outcome.results[0]})"
+        return f"{outcome.text(1)} ({_status_and_code(outcome)[0]})"
     if outcome.kind == "error":
         return outcome.text()
     place = f"{outcome.text()}: " if outcome.text() else ""
     if outcome.kind == "time":
         return f"{place}time limit of {spec.cpu:g} s reached"
     return f"{place}{_memory_limit(spec)} reached"
+
+
+def _status_and_code(outcome: JobOutcome) -> tuple[int, int]:
+    """Of an outcome "fail"."""
+    status, _, code = outcome.results
+    return status or _STATUSES.get(code, 500), code or _CODES.get(status, ErrorCode.ERR_INTERNAL)
 
 
 def _memory_limit(spec: HostedSpec) -> str:
@@ -92,8 +99,7 @@ class HandlerDispatcher:
             status, body = outcome.results
             return _RESPONSE, STATUS.pack(status) + body
         if outcome.kind == "fail":
-            status = outcome.results[0]
-            return self._failed(ErrorResponse(status, _CODES.get(status, ErrorCode.ERR_INTERNAL), outcome.text(1)))
+            return self._failed(ErrorResponse(*_status_and_code(outcome), outcome.text(1)))
         if outcome.kind == "none":
             text = f"{self.spec.name} has no handler for command {command_id}"
             return self._failed(ErrorResponse(404, ErrorCode.ERR_ACTION_NOT_FOUND, text))
@@ -124,7 +130,7 @@ class HandlerDispatcher:
         elif outcome.kind == "done":
             messaging.reply_ack(message)
         else:
-            status = outcome.results[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
+            status = _status_and_code(outcome)[0] if outcome.kind == "fail" else 504 if outcome.kind == "time" else 500
             stack = outcome.text(1) if outcome.kind == "error" else ""
             reason = outcome.text(1) if outcome.kind == "fail" else explain(self.spec, outcome)
             self._message_failed(messaging, message, status, reason, stack)

@@ -1,11 +1,11 @@
-"""A Lua plugin's process, from main.lua to its exit (protocol.md#plugin-connections).
+"""The process of a plugin in Lua or Python, from its entry point to its exit (protocol.md#plugin-connections).
 
-    load main.lua ── register ── READY ── serve ── SHUTDOWN_GRACEFUL ── exit 0
-                                   ^        │ idle for `sleep.after`
-                                   └────────┴── on_sleep ── SLEEPING ── deep: exit 0
+    load main ── register ── READY ── on_start ── serve ── SHUTDOWN_GRACEFUL ── exit 0
+                                               ^        │ idle for `sleep.after`
+                                               └────────┴── on_sleep ── SLEEPING ── deep: exit 0
 
-If the core dies, the plugin reconnects and serves messages meanwhile. The process exits on an error in main.lua,
-without a new core, if the plugin keeps its memory nearly full, and by SIGPROF.
+If the core dies, the plugin reconnects and serves messages meanwhile. The process exits on an error in main or
+on_start, without a new core, if the plugin keeps its memory nearly full, and by SIGPROF.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from reed.errors import CallError
+from reed.plugin_host.batch import Batch
 from reed.plugin_host.core_connection import CoreConnection, CoreGone, connected_socket
 from reed.plugin_host.core_session import RECONNECT_TIMEOUT, CoreSession
 from reed.plugin_host.dispatcher import HandlerDispatcher, explain, log, log_error
@@ -53,8 +54,11 @@ class Host:
         self._idle_since = 0.0
         self._started = 0.0
         self._dispatcher = HandlerDispatcher(runtime, self._session.send_signal, self._exit_with)
+        services = CoreServices(self._session.request)
+        self._batch = Batch(services, self._session.request_all)
         self._services: dict[bytes, Service] = {  # everything that Lua can call
-            **CoreServices(self._session.request).table(),
+            **services.table(),
+            **self._batch.table(),
             b"log": log,
             b"signal": self._session.signal_service,
             b"source": lambda path: read_source(self._folder, os.fsdecode(path)),
@@ -65,6 +69,7 @@ class Host:
         self.load(spec)
         try:
             self.register(connected_socket(connect))
+            self._run_on_start()
             while True:
                 with contextlib.suppress(CoreGone):
                     while True:
@@ -90,6 +95,7 @@ class Host:
         paths = paths or FifoPaths(spec.runtime_dir, spec.name)
         self._messaging = Messaging(paths, self._wait_in_job, log, self._chunk)
         self._session.messaging = self._messaging
+        self._batch.max_bytes = spec.memory
         self._services.update({b"message": self._messaging.send, b"message.request": self._messaging.request})
         if spec.data_dir is not None:
             self._services.update(data_files(spec.data_dir))
@@ -112,6 +118,16 @@ class Host:
     def register(self, connected: socket.socket) -> None:
         self._session.attach(connected)
         self._start_polling()
+
+    def _run_on_start(self) -> None:
+        """A plugin whose on_start fails ends: the core starts it again, later each time."""
+        self._dispatcher.arm_timer()
+        outcome = self._runtime.start_up()
+        if outcome.kind != "done":
+            self._exit_with(
+                f"on_start: {explain(self._spec, outcome)}", outcome.text(1) if outcome.kind == "error" else ""
+            )
+        self._idle_since = time.monotonic()
 
     def _reconnect(self, connect: Callable[[int], None]) -> None:
         """Handles messages between the attempts."""
@@ -210,12 +226,14 @@ class Host:
             **self._messaging.metrics(),
             "memory_bytes": self._runtime.memory_used(),
             "uptime_s": round(time.monotonic() - self._started, 3),
-            "lua": self._spec.lua,
+            **self._runtime.about,
         }
 
     def _wait_in_job(self, seconds: float) -> None:
         if self._session.connection is None:
-            raise CallError("no connection to the core yet: requests cannot be made while main.lua loads", status=503)
+            raise CallError(
+                f"no connection to the core yet: requests cannot be made while {self._spec.entry} loads", status=503
+            )
         self._poller.wait_in_job(seconds)
 
     # Sleep

@@ -1,4 +1,4 @@
-"""What the core tells the process of a Lua plugin when it starts (plugin-lifecycle.md#start)."""
+"""What the core tells the process of a plugin in Lua or Python when it starts (plugin-lifecycle.md#start)."""
 
 from __future__ import annotations
 
@@ -25,22 +25,28 @@ class HostedSpec(NamedTuple):
     cpu: float
     lua: str
     for_sdk: bytes  # the part that the SDK needs, as JSON
+    language: str = "lua"  # or python
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> HostedSpec:
-        """`fields`: name, version, …, settings, limits {memory, cpu}. Raises Malformed."""
+        """`fields`: name, version, …, settings, byte_actions [name], limits {memory, cpu}. Raises Malformed."""
         limits, actions = fields.get("limits", {}), fields.get("actions", {})
         memory, cpu, data_dir = limits.get("memory") or MEMORY, limits.get("cpu") or CPU, fields.get("data_dir")
         for_sdk = {
             "name": fields["name"],
             "version": fields["version"],
             "actions": actions,
+            "byte_actions": fields.get("byte_actions", ()),
             "settings": fields.get("settings", {}),
             "can_write": data_dir is not None,
             "cpu": cpu,
             "memory": memory,
             "seed": [int.from_bytes(os.urandom(7), "little") for _ in range(2)],
         }
+        language = fields.get("language", "lua")
+        if language == "python":
+            for_sdk |= {name: fields[name] for name in ("folder", "hooks", "network")}
+            for_sdk["data_dir"] = data_dir
         return cls(
             name=fields["name"],
             version=fields["version"],
@@ -54,4 +60,5 @@ class HostedSpec(NamedTuple):
             cpu=cpu,
             lua=fields.get("lua") or "5.5",
             for_sdk=strict_json.dumps(for_sdk),
+            language=language,
         )

@@ -6,8 +6,9 @@ Arguments arrive as one JSON array, content as a JSON text of its own, whose byt
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 from reed.errors import CallError, Internal, Malformed
 from reed.wire import jsonl, strict_json
@@ -19,6 +20,36 @@ from reed.wire.structs import Bytes
 Request = Callable[[int, bytes], Bytes]
 
 _load, _dump = strict_json.loads, strict_json.dumps
+
+
+class Write(NamedTuple):
+    command: Command
+    result: Callable[[Any], Any]  # of the response
+    fields: Callable[..., Iterable[Any]] = lambda arguments, *content: (*_load(arguments), *content)
+
+
+def _snippet_id(response: Any) -> Any:
+    return response.snippet_id
+
+
+def _restored(arguments: bytes, content: bytes) -> tuple[Any, ...]:
+    flags, *fields = _load(arguments)
+    return flags, Record._make([*fields, content])
+
+
+WRITES = {
+    b"snippet.create": Write(Command.SNIPPET_CREATE, _snippet_id),
+    b"snippet.update": Write(Command.SNIPPET_UPDATE, _snippet_id),
+    b"snippet.rename": Write(Command.SNIPPET_RENAME, _snippet_id),
+    b"snippet.delete": Write(Command.SNIPPET_DELETE, _snippet_id),
+    b"snippet.restore": Write(
+        Command.SNIPPET_RESTORE, lambda response: [response.status, response.error], fields=_restored
+    ),
+    b"schema.bond": Write(Command.SCHEMA_BOND, lambda response: response.bond_id),
+    b"schema.unbond": Write(Command.SCHEMA_UNBOND, lambda _: True),
+    b"registry.define": Write(Command.REGISTRY_DEFINE, lambda response: response.status == 201),
+    b"registry.delete": Write(Command.REGISTRY_DELETE, lambda _: True),
+}
 
 
 class CoreServices:
@@ -33,7 +64,28 @@ class CoreServices:
     def table(self) -> dict[bytes, Callable[..., bytes]]:
         """By the SDK's names, such as b"snippet.get"."""
         names = [name for name in vars(type(self)) if name.count("_") == 1 and not name.startswith("_")]
-        return {name.replace("_", ".").encode(): getattr(self, name) for name in names}
+        return {
+            **{name.replace("_", ".").encode(): getattr(self, name) for name in names},
+            **{name: partial(self._write, name) for name in WRITES},
+        }
+
+    # Writes.
+
+    def pack_write(self, name: bytes, *arguments: bytes) -> tuple[Command, bytes]:
+        """Raises Malformed."""
+        command, _, fields = WRITES[name]
+        return command, self._pack(command, *fields(*arguments))
+
+    def unpack_write(self, name: bytes, response: Bytes) -> bytes:
+        """Raises CallError."""
+        command, result, _ = WRITES[name]
+        return _dump(result(self._unpack(command, response)))
+
+    def _write(self, name: bytes, *arguments: bytes) -> bytes:
+        command, payload = self.pack_write(name, *arguments)
+        return self.unpack_write(name, self._request(command, payload))
+
+    # Reads.
 
     def snippet_get(self, arguments: bytes) -> bytes:
         return bytes(self._ask(Command.SNIPPET_GET, *_load(arguments)).record.as_json())
@@ -64,39 +116,8 @@ class CoreServices:
         ids = [record.id for record in page.records]
         return b"\n".join((_dump({"ids": ids, "cursor": page.cursor, "skipped": skipped}), b"".join(parts)))
 
-    def snippet_create(self, arguments: bytes, content: bytes) -> bytes:
-        return _dump(self._ask(Command.SNIPPET_CREATE, *_load(arguments), content).snippet_id)
-
-    def snippet_restore(self, arguments: bytes, content: bytes) -> bytes:
-        flags, *fields = _load(arguments)
-        answer = self._ask(Command.SNIPPET_RESTORE, flags, Record._make([*fields, content]))
-        return _dump([answer.status, answer.error])
-
-    def snippet_update(self, arguments: bytes, patch: bytes) -> bytes:
-        return _dump(self._ask(Command.SNIPPET_UPDATE, *_load(arguments), patch).snippet_id)
-
-    def snippet_rename(self, arguments: bytes) -> bytes:
-        return _dump(self._ask(Command.SNIPPET_RENAME, *_load(arguments)).snippet_id)
-
-    def snippet_delete(self, arguments: bytes) -> bytes:
-        return _dump(self._ask(Command.SNIPPET_DELETE, *_load(arguments)).snippet_id)
-
-    def schema_bond(self, arguments: bytes) -> bytes:
-        return _dump(self._ask(Command.SCHEMA_BOND, *_load(arguments)).bond_id)
-
-    def schema_unbond(self, arguments: bytes) -> bytes:
-        self._ask(Command.SCHEMA_UNBOND, *_load(arguments))
-        return b"true"
-
     def schema_tree(self, arguments: bytes) -> bytes:
         return bytes(self._ask(Command.SCHEMA_TREE, *_load(arguments)).json)
-
-    def registry_define(self, arguments: bytes, definition: bytes) -> bytes:
-        return _dump(self._ask(Command.REGISTRY_DEFINE, *_load(arguments), definition).status == 201)
-
-    def registry_delete(self, arguments: bytes) -> bytes:
-        self._ask(Command.REGISTRY_DELETE, *_load(arguments))
-        return b"true"
 
     def registry_get(self, arguments: bytes) -> bytes:
         return bytes(self._ask(Command.REGISTRY_GET, *_load(arguments)).definition.definition)
@@ -126,12 +147,18 @@ class CoreServices:
         return _dump(self._ask(Command.SEARCH_INDEX, *_load(arguments)).indexed)
 
     def _ask(self, command: Command, *fields: Any) -> Any:
-        request, response = self._records[command]
+        return self._unpack(command, self._request(command, self._pack(command, *fields)))
+
+    def _pack(self, command: Command, *fields: Any) -> bytes:
+        request, _ = self._records[command]
         try:
-            payload = bytes(request(*fields).pack()) if request else b""
+            return bytes(request(*fields).pack()) if request else b""
         except (struct.error, TypeError, AttributeError, OverflowError) as error:  # a value of a wrong type
             raise Malformed(f"{command.name}: {error}") from None
-        answer = response.unpack(self._request(command, payload))
+
+    def _unpack(self, command: Command, payload: Bytes) -> Any:
+        _, response = self._records[command]
+        answer = response.unpack(payload)
         status = getattr(answer, "status", 200)
         if status >= 400:
             raise CallError(answer.error, status=status, error_code=WRITE_ERRORS.get(status, Internal).error_code)

@@ -81,7 +81,7 @@ def request_of(manifest: Manifest, plugin_type: PluginType) -> Request:
         permissions=frozenset(manifest.permissions) | implied,
         events={f"event {name}": _EVENTS[name] for name in manifest.events},
         filters=filters,
-        network=manifest.network if plugin_type.profile.executes else "",
+        network=manifest.network if plugin_type.profile.network else "",
         program="run as a compiled program, confined by the sandbox" if plugin_type.profile.executes else "",
         schedules={f"schedule {name}": _schedule(each) for name, each in manifest.schedules.items()},
     )

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from reed.plugin_types.lua import LUA
 from reed.plugin_types.native import NATIVE
 from reed.plugin_types.plugin_type import PluginType
+from reed.plugin_types.python import PYTHON
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TYPES = {each.name: each for each in (LUA, NATIVE)}
+TYPES = {each.name: each for each in (LUA, NATIVE, PYTHON)}
 LANGUAGES = {each.language: each for each in TYPES.values()}
 
 

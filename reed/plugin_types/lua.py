@@ -29,12 +29,7 @@ def _tests(project: Project) -> Iterator[TestsResult]:
     try:
         for file, found in groupby(run(plugin), lambda case: case.file):
             cases = tuple(CaseResult(case.title, case.failure, case.seconds, tuple(case.log)) for case in found)
-            failures = []
-            for case in cases:
-                if case.failure:
-                    failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
-            passed = sum(not case.failure for case in cases)
-            yield TestsResult(file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures]), cases)
+            yield TestsResult.of(file, cases)
     except NotFound as error:
         yield TestsResult("tests", "skipped", str(error))
 

@@ -148,6 +148,8 @@ NATIVE = PluginType(
         executes=True,
         read_paths=("/etc/ld.so.cache", "/etc/ssl/openssl.cnf"),
         run_paths=("/usr", "/lib", "/lib64", "/bin"),
+        network=True,
+        own_proc=True,
     ),
     watches_subfolders=False,
     memory=None,

@@ -47,6 +47,15 @@ class TestsResult(NamedTuple):
     detail: str  # counts and failures, or why there are no tests
     cases: tuple[CaseResult, ...] = ()
 
+    @classmethod
+    def of(cls, file: str, cases: tuple[CaseResult, ...]) -> TestsResult:
+        failures = []
+        for case in cases:
+            if case.failure:
+                failures += [f"{case.title}: {case.failure}", *(f"    {line}" for line in case.log)]
+        passed = sum(not case.failure for case in cases)
+        return cls(file, "failed" if failures else "ok", "\n".join([f"{passed} passed", *failures]), cases)
+
 
 class StatedVersion(NamedTuple):
     """A place besides plugin.yaml that states the plugin's version."""

@@ -91,7 +91,7 @@ class Sandbox:
         yield from limits.no_new_privs(kernel)
         yield from limits.drop_capabilities(kernel, every=rules.mode != "off")
         if version:
-            yield from landlock.restrict(kernel, version, ruleset, executes=executes)
+            yield from landlock.restrict(kernel, version, ruleset, executes=executes, own_proc=rules.own_proc)
         if self.layers.seccomp and rules.mode != "off":
             if own is not None:
                 yield from own.seal(mseal=self.layers.sealed)

@@ -130,6 +130,7 @@ def _tests(kind: Kind) -> dict[str, Verdict]:
     if not kind.executes:
         found["clone"] = ((ArgumentTest(word(0), _CLONE_THREAD, _CLONE_THREAD | _NEW_NAMESPACES),),)
         found["kill"] = found["tgkill"] = ((ArgumentTest(word(0), PID),),)
+    if not kind.executes and not kind.network:
         found["connect"] = EPERM
         if kind.own_socket:
             address = ArgumentTest(word(1), ADDRESS_LOW), ArgumentTest(word(1, high=True), ADDRESS_HIGH)
@@ -138,12 +139,14 @@ def _tests(kind: Kind) -> dict[str, Verdict]:
 
 
 def _sockets(kind: Kind) -> Verdict:
-    stream = ArgumentTest(word(1), _SOCK_STREAM, _TYPE_MASK)
-    if not kind.executes:
-        return ((ArgumentTest(word(0), _AF_UNIX), stream),) if kind.own_socket else EPERM
+    stream, unix = ArgumentTest(word(1), _SOCK_STREAM, _TYPE_MASK), ArgumentTest(word(0), _AF_UNIX)
     families = (_AF_INET, _AF_INET6) if kind.network else ()
-    tcp = [(ArgumentTest(word(0), family), stream, ArgumentTest(word(2), 0, _TCP_OR_0)) for family in families]
-    return ((ArgumentTest(word(0), _AF_UNIX),), *tcp)
+    allowed: list[tuple[ArgumentTest, ...]] = [
+        (ArgumentTest(word(0), family), stream, ArgumentTest(word(2), 0, _TCP_OR_0)) for family in families
+    ]
+    if kind.executes or kind.own_socket:
+        allowed.append((unix,) if kind.executes else (unix, stream))
+    return tuple(allowed) or EPERM
 
 
 def _verdicts(machine: int, kind: Kind) -> dict[int, Verdict]:

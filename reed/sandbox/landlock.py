@@ -61,9 +61,9 @@ def ruleset(kernel: Kernel, version: int, rules: Rules) -> int:
     return fd
 
 
-def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool) -> Iterator[Step]:
+def restrict(kernel: Kernel, version: int, fd: int, *, executes: bool, own_proc: bool) -> Iterator[Step]:
     """Enforces the ruleset and closes its descriptor. Needs no_new_privs."""
-    if executes:  # /proc/self of the child does not exist before the fork
+    if own_proc:  # /proc/self of the child does not exist before the fork
         rule = kernel, fd, ctypes.create_string_buffer(16), "/proc/self", _READ & _handled(version)
         yield Step("landlock", "rule for /proc/self", _add_path, rule)
     flags = _LOG_NEW_EXEC_ON if executes and version >= 7 else 0

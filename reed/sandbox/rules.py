@@ -34,6 +34,8 @@ class Profile(NamedTuple):
     executes: bool  # programs, and forks; otherwise it stays one process
     read_paths: tuple[str, ...] = ()
     run_paths: tuple[str, ...] = ()
+    network: bool = False  # may have TCP ports
+    own_proc: bool = False  # reads /proc/self
 
 
 class Rules(NamedTuple):
@@ -46,6 +48,7 @@ class Rules(NamedTuple):
     data_paths: tuple[str, ...] = ()  # full access to regular files
     own_socket: str | None = None  # the one Unix socket that it may connect to, unless it executes programs
     connect_tcp: tuple[int, ...] = ()  # ports
+    own_proc: bool = False  # reads /proc/self
     memory: int | None = None  # bytes of RLIMIT_DATA
     open_files: int = 1024
     processes: int | None = None  # of its user in all, so 0 allows no fork; not enforced for root
@@ -71,7 +74,7 @@ def rules_for(
     `paths`: further folders that it reads and, if it executes programs, runs programs from.
     """
     executes = profile.executes
-    ports = tuple(sorted({*network})) if executes else ()
+    ports = tuple(sorted({*network})) if profile.network else ()
     own, links = (os.fspath(folder), *paths), os.path.join(runtime_dir, "peers", name)
     read_paths = (*_EVERYONE, *profile.read_paths, *(_NETWORK if ports else ()), os.path.join(links, "from"))
     return Rules(
@@ -82,6 +85,7 @@ def rules_for(
         data_paths=(os.fspath(data_dir),) if data_dir is not None and "file_write" in permissions else (),
         own_socket=os.fspath(own_socket) if own_socket is not None and not executes else None,
         connect_tcp=tuple(sorted({*ports, DNS_PORT})) if ports else (),
+        own_proc=profile.own_proc,
         memory=memory,
         processes=None if executes else 0,
         mode=mode,

@@ -13,4 +13,5 @@ field_values   equality of JSON values                 record_cache  LRU by byte
 query          search terms                            folding       Unicode folding for search
 search_text    the texts to index                      excerpt       the text around a hit
 workers        jobs of a store                         copying       one store to another
+changes        the log of changes: positions, cursors
 """

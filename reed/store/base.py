@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reed.errors import CallError, Conflict
 from reed.store.changes import ChangePage
+from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.schedules import ScheduleTable
 from reed.store.workers import THE_STORE, Origin
 from reed.wire.registry import Definition
@@ -72,6 +73,7 @@ class Event(NamedTuple):
     at: int  # Unix microseconds
     lost: int  # events dropped before this one: the outbox was full
     cause: Cause = NO_CAUSE  # lost by a restart
+    deleted: Deleted = NOT_DELETED
 
 
 class Restored(NamedTuple):
@@ -120,7 +122,7 @@ class Store(Protocol):
     def preview(
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
-        """What `update` would write, without writing it."""
+        """What `update` would write, without writing it. It waits for the COMMIT of a write of this snippet."""
 
     def replace(
         self,
@@ -152,6 +154,10 @@ class Store(Protocol):
         origin: Origin = THE_STORE,
     ) -> None:
         """Write a record with its own id, version and times (see `restoring`)."""
+
+    def is_placed(self, origin: Origin) -> bool:
+        """Whether each write of this origin that was begun is in the open transaction: the next one sees it, and only
+        the COMMIT may still fail. False: unknown, wait for its `done`."""
 
     def get(self, ref: str, done: Done[Record], failed: Failed) -> None:
         """The committed record."""

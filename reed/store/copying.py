@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from reed.errors import Conflict
+from reed.store.deleted import Deleted
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Change(NamedTuple):
     name: str
     version: int
     at: int
+    deleted: Deleted
     waiting: frozenset[str]  # subscribers
 
 

@@ -50,15 +50,15 @@ def _files(plugin: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(plugin: dict[str, Any], sandbox: dict[str, Any]) -> dict[str, Any]:
-    """Requires a native plugin, `network` in its manifest, and the ports in reed.yaml."""
+    """Requires a type that may have the network, `network` in its manifest, and the ports in reed.yaml."""
     from reed.plugin_types import TYPES  # slow to import
 
     grounds, what = plugin["grounds"], "NETWORK"
     ports = ", ".join(map(str, grounds["allowed_ports"]))
     setting = f"plugins.{plugin['name']}.network in reed.yaml"
-    if not TYPES[plugin["type"]].profile.executes:
+    if not TYPES[plugin["type"]].profile.network:
         why = f"plugins of type {plugin['type']} have no network"
-        return _answer(what, False, why, "not possible; write it as a native plugin")
+        return _answer(what, False, why, "not possible; write it in Python, or as a native plugin")
     if sandbox["mode"] == "off":
         return _answer(what, True, "sandbox: off in reed.yaml restricts nothing")
     if not grounds["asks_network"]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from reed.config import Config, PluginLimits
@@ -41,6 +42,8 @@ class LaunchSpec(NamedTuple):
     sandbox: str = "auto"  # strict, off
     network: tuple[int, ...] = ()  # TCP ports
     paths: tuple[Path, ...] = ()  # readable besides its own folder
+    hooks: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # Manifest.hooks
+    byte_actions: tuple[str, ...] = ()  # whose input is no JSON
 
 
 class Launcher(Protocol):
@@ -85,6 +88,7 @@ class Specification(NamedTuple):
             (row.plugin_type, row.version, str(row.socket_path), launch.permissions, str(launch.folder), self.code),
             (
                 sorted(launch.actions.items()),
+                launch.byte_actions,
                 launch.limits,
                 launch.sandbox,
                 launch.network,
@@ -139,6 +143,8 @@ def specify(row: Row, config: Config, manifests: Manifests) -> Specification:
         sandbox=config.sandbox,
         network=over.network if found.network else (),
         paths=over.paths,
+        hooks=found.hooks(),
+        byte_actions=tuple(action.name for action in found.actions.values() if action.input == "bytes"),
     )
     code = discovery.code_fingerprint(folder, launch.entry, whole=plugin_type.watches_subfolders)
     return Specification(row, found, launch, code, effective(found.schedules, over))

@@ -83,6 +83,12 @@ class Manifest:
     permissions: Annotated[tuple[Permission, ...], items(_permission)] = ()  # requested; its row grants them
     network: Annotated[str, text] = ""  # why it connects to other machines
 
+    def hooks(self) -> dict[str, dict[str, str]]:
+        """The actions that the core calls: {"events": {"snippet.created": "changed"}, "filters": …, "schedules": …}."""
+        filters = {event: each.action for event, each in self.filters.items()}
+        schedules = {name: each.action for name, each in self.schedules.items()}
+        return {"events": self.events, "filters": filters, "schedules": schedules}
+
 
 def load(folder: Path) -> Manifest:
     """Raises ManifestError."""

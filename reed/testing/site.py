@@ -20,31 +20,41 @@ from reed.client import Client, core_socket
 from reed.core_process import STOP_TIMEOUT, CoreProcess
 from reed.errors import ReedError
 from reed.import_path import importing_reed
-from reed.testing.rows import registry_text, row_of
-
-Folder = str | os.PathLike[str]
+from reed.supervision.registry_csv import Row
+from reed.testing.given import Content, Folder, Plugins, Types, define_and_create, rows_of
+from reed.testing.rows import registry_text
 
 
 @contextlib.contextmanager
 def core(
     folder: Folder | None = None,
     *,
-    plugins: Mapping[Folder, Iterable[str]] | None = None,
+    types: Types | None = None,
+    content: Content = (),
+    plugins: Plugins | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Core]:
     """A running core: it serves when the block begins, and has exited when it ends.
 
-    Without `folder` it runs in a temporary one. `plugins`: the folders of plugins, each with the permissions of its
-    row; they are started. `settings`: the content of reed.yaml.
+        with core(types={"page": {}}, content=[{"type": "page", "name": "intro", "content": {}}]) as site:
+            site.client().snippet_get("intro")
+
+    folder     of the site; without it, a temporary one
+    types      definitions by name
+    content    snippets: type and content, and perhaps name and parent; they are created in this order
+    plugins    folders of plugins, or names of bundled ones, whose rows have the permissions that plugin.yaml asks for;
+               or a mapping from these to permissions. They are started after the content is there, so they have
+               neither filtered it nor got events of it
+    settings   the content of reed.yaml
 
     Raises ReedError with the end of the core's log if the core does not start, or if within the block it is killed or
-    exits with an error. An exception of the block is raised as it is, with that as a note. CallError: a plugin did not
-    start.
+    exits with an error. An exception of the block is raised as it is, with that as a note. CallError: a type or a
+    snippet was rejected, or a plugin did not start. ManifestError: there is no plugin in that folder.
     """
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reed-core-"))
-        yield stack.enter_context(Core(folder, plugins=plugins, settings=settings))
+        yield stack.enter_context(Core(folder, types=types, content=content, plugins=plugins, settings=settings))
 
 
 class Core:
@@ -58,7 +68,9 @@ class Core:
         folder: Folder,
         *,
         runtime_dir: Folder | None = None,
-        plugins: Mapping[Folder, Iterable[str]] | None = None,
+        types: Types | None = None,
+        content: Content = (),
+        plugins: Plugins | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
@@ -72,16 +84,18 @@ class Core:
         self.environ = _environ()
         self.process: CoreProcess | None = None
         self._clients: list[Client] = []
-        self._plugins: list[str] = []
+        self._types = types or {}
+        self._content = list(content)
+        self._rows: list[Row] = []
         self._is_killed = False
         self.plugins.mkdir(parents=True, exist_ok=True)
         if settings is not None:
             self.config.write_text(json.dumps(settings, default=os.fspath) + "\n", encoding="utf-8")  # JSON is YAML
         if plugins is not None or not self.registry.exists():
-            rows = [row_of(each, permissions) for each, permissions in (plugins or {}).items()]
-            self.registry.write_text(registry_text(rows), encoding="utf-8")
-            self._plugins = [row.plugin_name for row in rows]
-        self.plugin_dirs += dict.fromkeys(Path(each).absolute().parent for each in plugins or ())
+            found = rows_of(plugins or ())
+            self._rows = [row for _, row in found]
+            self.plugin_dirs += dict.fromkeys(each.parent for each, _ in found)
+            self._write_rows(self._rows)
 
     @property
     def socket(self) -> Path:
@@ -133,14 +147,25 @@ class Core:
         return self.process
 
     def __enter__(self) -> Core:
+        is_given = bool(self._types or self._content)
+        if is_given and self._rows:
+            self._write_rows([])
         self.start()
         try:
-            for name in self._plugins:
-                self.client().plugin_start(name)
+            with Client(self.socket) as client:
+                define_and_create(client, self._types, self._content)
+                if is_given and self._rows:
+                    self._write_rows(self._rows)
+                    client.plugin_reload()
+                for row in self._rows:
+                    client.plugin_start(row.plugin_name)
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _write_rows(self, rows: Iterable[Row]) -> None:
+        self.registry.write_text(registry_text(rows), encoding="utf-8")
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None

@@ -2,7 +2,7 @@
 
 commands     the command table                 codes        flags, signals, message types
 structs      the fixed structs                 frames       header and payload, the receive buffer
-common, requests, snippets, schema, registry, search, plugins     a record for each payload
+common, requests, snippets, watch, schema, registry, search, plugins     a record for each payload
 monitor      the stream of `reed monitor`      decode       its frames for people
 jsonl        the lines of an export            conditions   FIELD=VALUE as people write it
 identifiers, strict_json, json_spans           names, JSON, the places of values in JSON

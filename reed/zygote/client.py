@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from reed.errors import ReedError
 from reed.import_path import importing_reed
 from reed.system_calls import needed
 from reed.zygote.request import DIE_WITH_CORE, MAX_REQUEST, SpawnRequest, WorkerRequest
-
-_STOP_SECONDS = 2.0
 
 
 class Zygote:
@@ -96,11 +93,8 @@ class Zygote:
             _close(descriptors)
         self._unsent.clear()
         if self._process is not None:
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGKILL)
-                self._process.wait()
+            self._process.kill()  # it has no state, and may need half a second to see that its socket has ended
+            self._process.wait()
             self._process = None
 
     def _running(self) -> socket.socket:

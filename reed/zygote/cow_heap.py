@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 
 class _MallInfo(ctypes.Structure):
@@ -22,6 +23,10 @@ class _MallInfo(ctypes.Structure):
 _ROOM, _BLOCK = 384 * 1024, 32 * 1024  # bytes
 _M_TRIM_THRESHOLD = -1  # of mallopt(3)
 _MAX_HOLES = 2048  # bytes that may stay free
+_POOL, _POOL_HEADER = 16384, 48  # bytes, of CPython's obmalloc
+_CLASS, _SMALLEST, _LARGEST = 16, 48, 512  # size classes; the largest block that it serves
+_EMPTY_BYTES = sys.getsizeof(b"")
+_blocks: list[bytes] = []  # kept for as long as the zygote lives
 
 
 def fill_holes() -> None:
@@ -40,6 +45,22 @@ def fill_holes() -> None:
             before, now = now, info()
             if now.keepcost < before.keepcost or now.arena != before.arena:
                 break  # it came from the top: no hole is that large
+
+
+def fill_pools() -> None:
+    """The same for Python's own allocator: its pools of each size class, until one was filled from its beginning.
+
+    Without it a Lua plugin has 0.15 MB more, because imports leave half-empty pools all over the heap.
+    """
+    for size in range(_SMALLEST, _LARGEST + 1, _CLASS):
+        capacity = (_POOL - _POOL_HEADER) // size
+        counts: dict[int, int] = {}  # blocks by pool
+        pool = 0
+        while counts.get(pool, 0) < capacity:
+            block = bytes(size - _EMPTY_BYTES)
+            _blocks.append(block)
+            pool = id(block) // _POOL
+            counts[pool] = counts.get(pool, 0) + 1
 
 
 def make_room() -> None:

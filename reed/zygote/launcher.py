@@ -62,6 +62,7 @@ class ZygoteLauncher:
         self._on_death = on_death
         self._zygote = Zygote(die_with_core=die_with_core)
         self._launches: dict[int, _Launch] = {}  # by the descriptor of the report
+        self._is_requesting = False
 
     def start(self) -> None:
         if self._zygote.alive:
@@ -72,25 +73,27 @@ class ZygoteLauncher:
         self._loop.watch(self._zygote.fileno(), self._zygote_died)
 
     def is_launching(self) -> bool:
-        return bool(self._launches)
+        """True from before there is a process until its pid is known. Other threads ask, too (supervision.orphans)."""
+        return self._is_requesting or bool(self._launches)
 
     def launch(
         self, spec: LaunchSpec, output_fd: int, on_launched: Callable[[int], None], on_failed: Callable[[str], None]
     ) -> None:
         ruleset = -1
+        self._is_requesting = True
         try:
             self.start()
             rules = rules_of(spec)
             self._sandbox.check(rules)
             ruleset = self._sandbox.ruleset(rules)
             report = self._zygote.request(SpawnRequest(_program(spec), rules, ruleset), output_fd)
+            self._await_report(report, on_launched, on_failed)
         except (OSError, ReedError) as error:
             on_failed(f"cannot be launched: {error}")
-            return
         finally:
+            self._is_requesting = False
             if ruleset >= 0:
                 os.close(ruleset)
-        self._await_report(report, on_launched, on_failed)
 
     def launch_worker(
         self, memory: int, handlers: dict[str, str], sock: socket.socket, on_failed: Callable[[str], None]
@@ -178,7 +181,11 @@ def _program(spec: LaunchSpec) -> HostedSpec | Program:
             "data_dir": str(spec.data_dir) if spec.data_dir else None,
             "settings": dict(spec.settings),
             "actions": dict(spec.actions),
+            "byte_actions": spec.byte_actions,
             "limits": {"memory": spec.limits.memory, "cpu": spec.limits.cpu},
             "lua": spec.lua,
+            "language": spec.plugin_type.language,
+            "hooks": dict(spec.hooks),
+            "network": bool(spec.network),
         }
     )

@@ -76,6 +76,7 @@ class ZygoteProcess:
         self._host = Host(LuaSandbox())
         cow_heap.freeze()
         cow_heap.fill_holes()
+        cow_heap.fill_pools()
         cow_heap.make_room()
         dry_run = DryRun(self._spawn, self._host)
         self._prefault = learn(dry_run.start)

@@ -13,7 +13,7 @@ from reed.sandbox.rules import Rules
 
 MAX_REQUEST = 131072  # bytes
 DIE_WITH_CORE = "--die-with-core"  # an argument of the zygote
-RUN_LUA, EXECUTE, WORK = b"L", b"N", b"W"  # its first byte
+RUN_IN_FORK, EXECUTE, WORK = b"F", b"N", b"W"  # its first byte
 
 
 class Program(NamedTuple):
@@ -27,8 +27,9 @@ class RuleFlags(NamedTuple):
 
     executes: bool
     network: bool
+    own_proc: bool
     mode: str  # auto or off; the core has checked strict
-    memory: int | None  # None for Lua, whose limit is in the HostedSpec
+    memory: int | None  # None for one that runs in the fork, whose limit is in the HostedSpec
 
 
 class SpawnRequest(NamedTuple):
@@ -41,8 +42,9 @@ class SpawnRequest(NamedTuple):
     def pack(self) -> bytes:
         rules = self.rules
         mode = "off" if rules.mode == "off" else "auto"
-        kind = EXECUTE if rules.executes else RUN_LUA
-        return kind + marshal.dumps(((*self.program,), (rules.executes, bool(rules.connect_tcp), mode, rules.memory)))
+        kind = EXECUTE if rules.executes else RUN_IN_FORK
+        flags = RuleFlags(rules.executes, bool(rules.connect_tcp), rules.own_proc, mode, rules.memory)
+        return kind + marshal.dumps(((*self.program,), (*flags,)))
 
 
 class WorkerRequest(NamedTuple):

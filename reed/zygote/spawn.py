@@ -16,6 +16,7 @@ from typing import NoReturn
 from reed.lua.sandbox import LuaSandbox
 from reed.plugin_host.host import Host
 from reed.plugin_host.launch_spec import HostedSpec
+from reed.python.runtime import PythonRuntime
 from reed.runtime_paths import MAX_SOCKET_PATH
 from reed.sandbox.confine import Confinement, Sandbox
 from reed.sandbox.kernel import SandboxError
@@ -26,6 +27,10 @@ from reed.zygote.request import EXECUTE, MAX_REQUEST, WORK, Program, RuleFlags, 
 _ROOM = 64 * 1024 * 1024  # for Python's side: a payload of 16 MiB, its copies and an answer
 _HOLD_SECONDS = 0.03  # by then the exec is done
 _WORKER_SOCKET = 3
+# The profiles of the plugin types without their paths, which are in the ruleset
+_LUA = Profile(executes=False)
+_PYTHON = Profile(executes=False, network=True, own_proc=True)
+_NATIVE = Profile(executes=True, network=True, own_proc=True)
 _CONTROL = socket.CMSG_SPACE(4 * 3)
 
 
@@ -43,16 +48,22 @@ class Spawn:
         # Fixed descriptor numbers, so that the confinement can be prepared
         self._report, self._ruleset, self._socket_folder = (os.dup(self._null) for _ in range(3))
         self._confinements = {
-            (executes, network, mode): self._prepare(executes, network, mode)
-            for executes, network in ((False, False), (True, False), (True, True))
+            (profile, network, mode): self._prepare(profile, network, mode)
+            for profile, network in (
+                (_LUA, False),
+                (_PYTHON, False),
+                (_PYTHON, True),
+                (_NATIVE, False),
+                (_NATIVE, True),
+            )
             for mode in ("auto", "off")
         }
         with open("/proc/self/statm", "rb") as statm:
             self._size = int(statm.read().split()[5]) * resource.getpagesize()
 
-    def _prepare(self, executes: bool, network: bool, mode: str) -> Confinement:
+    def _prepare(self, profile: Profile, network: bool, mode: str) -> Confinement:
         """Without memory limit, socket path and ruleset, which the request brings."""
-        rules = rules_for(Profile(executes), "", None, "", "", (), (1,) if network else (), own_socket="", mode=mode)
+        rules = rules_for(profile, "", None, "", "", (), (1,) if network else (), own_socket="", mode=mode)
         return self.sandbox.prepare(rules, keep=(self._report, self._socket_folder), ruleset=self._ruleset)
 
     def receive(self, core: socket.socket) -> bool:
@@ -82,15 +93,17 @@ class Spawn:
         os.dup2(self._null, 0)
         if isinstance(self._task, WorkerRequest):
             self._become_worker(self._task)
-        task, flags = self._task, self._flags
+        task = self._task
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
-        confinement = self._confinements[flags.executes, flags.network, flags.mode]
+        confinement = self._confinement()
         try:
             if isinstance(task, Program):
                 self._execute(task, confinement)
             name_process(f"reed:{task.name}")
-            if task.lua != "5.5":
+            if task.language == "python":
+                host = Host(PythonRuntime())
+            elif task.lua != "5.5":
                 host = Host(LuaSandbox(task.lua))
             self.confine(task)
         except SandboxError as error:
@@ -104,10 +117,15 @@ class Spawn:
         host.run(task, confinement.own_socket.connect)
 
     def confine(self, task: HostedSpec) -> None:
-        confinement = self._confinements[False, self._flags.network, self._flags.mode]
+        confinement = self._confinement()
         assert confinement.own_socket is not None
         confinement.own_socket.set_path(self._address(task.socket_path))
         confinement.apply(self._size + task.memory + _ROOM)
+
+    def _confinement(self) -> Confinement:
+        flags = self._flags
+        profile = Profile(flags.executes, network=flags.executes or flags.own_proc, own_proc=flags.own_proc)
+        return self._confinements[profile, flags.network, flags.mode]
 
     def _address(self, path: str) -> str:
         """A path longer than connect(2) takes goes through a descriptor of its folder."""

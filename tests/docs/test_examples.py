@@ -33,10 +33,13 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
     "guide/testing-plugins.md": {"sh", "rust"},  # test_testing_examples.py
-    "guide/embedding.md": {"python"},
     "guide/clients.md": {"python"},  # test_client_examples.py
+    "guide/embedding.md": {"python", "sh"},  # test_embedding_examples
+    "guide/testing-your-program.md": {"python", "sh"},  # the same
     "guide/watching.md": {"python"},  # test_watching_examples.py
     "guide/site.md": {"sh"},  # test_site_examples
+    "guide/python-plugin.md": {"python"},  # test_python_examples
+    "reference/python-api.md": {"python"},  # test_python_examples
     "reference/lua-api.md": {"lua"},
     "reference/permissions.md": {"python"},
 }
@@ -86,7 +89,7 @@ def write_plugin(site, plugin: str, document: str) -> None:
     folder = site.folder / "plugins" / plugin
     folder.mkdir(parents=True)
     for name, language in (("plugin.yaml", "yaml"), ("main.lua", "lua")):
-        (text,) = blocks(document, language)
+        text, *_ = blocks(document, language)
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -173,13 +176,6 @@ def test_reload_and_restart(site) -> None:
     assert status[9] == "0"  # restarts
 
 
-def test_embedding_a_client(site) -> None:
-    client, _, _ = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run("reed", "start")
-    assert site.run(sys.executable, "-", text=client).splitlines() == ["hello True", "404"]
-
-
 def test_a_named_user(site) -> None:
     (example,) = blocks("reference/permissions.md", "python")
     site.run("reed", "init")
@@ -191,23 +187,9 @@ def test_a_named_user(site) -> None:
     assert all(f"`{line}`" in text for line in printed)
 
 
-def test_embedding_a_core(site) -> None:
-    _, core, _ = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run(sys.executable, "-", text=core)
-
-
-def test_embedding_in_tests(site) -> None:
-    _, _, example = blocks("guide/embedding.md", "python")
-    site.run("reed", "init")
-    site.run("reed", "plugin", "scaffold", "greeter", "--lang", "lua")
-    printed = site.run(sys.executable, "-", text=example).strip()
-    assert printed == "{'greeting': 'Hello, Ada!'}"
-    assert printed in (DOCS / "guide/embedding.md").read_text(encoding="utf-8")
-
-
 def test_the_examples_of_the_lua_api() -> None:
-    plugin, fragment = blocks("reference/lua-api.md", "lua")
+    plugin, *fragments = blocks("reference/lua-api.md", "lua")
+    fragment = "\n".join(f"do {each} end" for each in fragments)
     spec = {"name": "word-count", "version": "1.0.0", "actions": {"count": 1}, "cpu": 5, "seed": [1, 2]}
     sandbox = LuaSandbox()
     prepared = strict_json.dumps({**spec, "settings": {}, "can_write": False})
@@ -227,7 +209,7 @@ def test_the_guide_to_rust_plugins(site) -> None:
         pytest.skip("builds plugins with cargo: a minute; REED_SLOW_TESTS=1 runs it")
     (script,) = blocks("guide/rust-plugin.md", "sh")
     assert site.run("sh", "-eu", text=script).splitlines()[-1] == '{"greeting":"Hello, Ada!"}'
-    (main,) = blocks("guide/rust-plugin.md", "rust")
     site.run("reed", "plugin", "scaffold", "word-count", "--lang", "rust")
-    (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
-    site.run("cargo", "check", "--quiet", folder="plugins/word-count")
+    for main in blocks("guide/rust-plugin.md", "rust"):
+        (site.folder / "plugins/word-count/src/main.rs").write_text(main, encoding="utf-8")
+        site.run("cargo", "check", "--quiet", folder="plugins/word-count")

@@ -138,6 +138,8 @@ def test_a_fork_of_the_program_does_not_touch_the_core(program: Start) -> None:
     """Neither its end, nor that it holds copies of the core's descriptors."""
     running = program(
         """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from Python 3.12 on
         core = Daemon(config()).run_in_thread()
         pid = start_plugin(core)
         short = os.fork()

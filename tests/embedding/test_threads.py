@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from pathlib import Path
@@ -211,10 +212,12 @@ def test_misuse_is_explained(config: Config) -> None:
 def test_no_descriptor_is_left(config: Config) -> None:
     with Daemon(config) as core:
         use(core)
+    gc.collect()  # what other tests left
     before = sorted(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with Daemon(config) as core, Client(core.socket) as client:
             client.stats()
+    gc.collect()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 

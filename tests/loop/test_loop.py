@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from reed.loop.loop import Loop, TurnTimes
+from reed.loop.loop import COMMIT_HOLD, Loop, TurnTimes
 
 
 class Clock:
@@ -87,6 +87,35 @@ def test_the_first_turn_and_those_that_request_it_commit(loop):
     loop.turn()  # does not wait in poll
     loop.turn(0)
     assert commits == [0, 1]
+
+
+def test_a_commit_waits_for_a_callback_that_has_more_to_write_but_not_for_long(loop, clock):
+    commits: list[float] = []
+    loop.commit = lambda: commits.append(clock())
+    loop.turn(0)
+    commits.clear()
+    writes = iter([True] * 3)
+
+    def write() -> None:
+        loop.request_commit()
+        if next(writes, False):
+            loop.call_soon(write)
+            loop.hold_commit()
+        clock.time += 0.001
+
+    began = clock()
+    loop.call_soon(write)
+    for _ in range(5):
+        loop.turn(0)
+    assert [round(at - began, 4) for at in commits] == [0.004]  # one for the four writes
+
+    commits.clear()
+    writes = iter([True] * 100)
+    began = clock()
+    loop.call_soon(write)
+    for _ in range(14):
+        loop.turn(0)
+    assert commits[0] - began <= COMMIT_HOLD + 0.0011
 
 
 def test_timers_run_when_due_in_order_and_never_when_cancelled(loop, clock):

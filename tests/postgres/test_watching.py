@@ -117,3 +117,25 @@ def test_the_newest_changes_are_kept_beyond_ten_minutes(server: Cluster, cores: 
         client.watch(after=start)
     with client.watch(after=told[-50].cursor) as watch:
         assert [change.id for change in take(watch, 49)] == ids[-49:]
+
+
+def test_a_long_log_is_read_by_its_index(server: Cluster, cores: Cores) -> None:
+    """And batches without changes, of which there may be many, are passed over."""
+    name = server.create_database()
+    client = cores.client(cores.add(server.conninfo(name)))
+    client.registry_define("page", b"{}")
+    with client.watch() as watch:
+        start = watch.cursor
+    first = create(client, 1)
+    series = "FROM head, generate_series(1, 2000) AS s"
+    empty = f"INSERT INTO batches (seq, core, n) SELECT last + s, gen_random_uuid(), 1 {series}"
+    server.sql(f"{empty} WHERE what = 'batches'", database=name)
+    server.sql("UPDATE head SET last = last + 2000 WHERE what = 'batches'", database=name)
+    second = create(client, 1)
+    with client.watch(after=start) as watch:
+        assert [change.id for change in take(watch, 2)] == first + second
+    from reed.store.postgres.statements import READS  # needs psycopg
+
+    wanted = READS["log_after"].replace("$1", "2001").replace("$2", "0")
+    plan = "\n".join(row[0] for row in server.sql(f"EXPLAIN {wanted}", database=name))
+    assert "batches_pkey" in plan, plan

@@ -302,6 +302,33 @@ def test_every_acknowledged_write_is_delivered_after_kill_9(site, seed):
     site.no_tracebacks()
 
 
+def test_a_deletion_carries_content_and_bonds_after_kill_9(site):
+    """Bonds only for a plugin that may read them."""
+    rights = "snippet_read,file_write"
+    rows = [
+        add(site, "listener", LISTENER, LISTENS, permissions=f"{rights},schema_read", auto_start=False),
+        add(site, "other", LISTENER, LISTENS, permissions=rights, auto_start=False),
+    ]
+    client = start(site, *rows)
+    ids = [str(client.snippet_create("page", name, b'{"title":"%s"}' % name.encode())) for name in ("a", "b")]
+    bond = str(client.schema_bond("a", "b", 3, "x"))
+    client.snippet_delete("a", cascade=True)
+    site.kill()
+    client.close()
+    site.start()
+    with Client(site.socket_path) as client:
+        for name in ("listener", "other"):
+            client.plugin_start(name)
+            all_told(client, name)
+    last = heard(site)[-1]
+    assert (last["event"], last["name"], last["content"]) == ("snippet.deleted", "a", {"title": "a"})
+    assert last["bonds"] == [{"id": bond, "parent": ids[0], "child": ids[1], "weight": 3, "path": "x"}]
+    del last["bonds"]
+    assert heard(site, "other")[-1].keys() == last.keys()
+    assert heard(site, "other")[-1]["content"] == {"title": "a"}
+    site.no_tracebacks()
+
+
 def fill(client, acknowledged):
     for number in range(100_000):
         acknowledged.append(str(client.snippet_create("page", f"n{number}", b'{"x":"%s"}' % (b"x" * 2000))))

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,12 +27,14 @@ from reed.wire.codes import Command, Flag
 from reed.wire.common import ErrorResponse
 from reed.wire.frames import Frame, ReceiveBuffer
 from reed.wire.monitor import OUT, MonitorStream
-from reed.wire.snippets import SnippetCreate
+from reed.wire.snippets import SnippetCreate, SnippetDelete
 from reed.wire.watch import Change, SnippetChanges, SnippetWatch
+from tests.conftest import Site
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0  # seconds
 FROM_NOW = SnippetWatch()
-CHANGES = 10_000 if os.environ.get("REED_SLOW_TESTS") else 600  # over kills of the core
+CHANGES = 10_000 if os.environ.get("REED_SLOW_TESTS") else 300  # over kills of the core
 
 
 def set_up(client: Client) -> None:
@@ -80,10 +83,25 @@ class Raw:
             yield frame
 
 
-@pytest.fixture
-def client(core) -> Iterator[Client]:
-    with Client(core.socket_path) as client:
+@pytest.fixture(scope="module")
+def one_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """For the tests that leave the core as it is."""
+    site = Site(tmp_path_factory.mktemp("watching") / "site")
+    site.start()
+    with Client(site.socket_path) as client:
         set_up(client)
+    yield site
+    site.stop()
+    site.no_tracebacks()
+
+
+@pytest.fixture
+def client(one_core: Site) -> Iterator[Client]:
+    """Without snippets."""
+    with Client(one_core.socket_path) as client:
+        ids = [record.id for record in client.snippets(page_size=1000)]
+        delete = (Request(Command.SNIPPET_DELETE, SnippetDelete(each, cascade=True).pack()) for each in ids)
+        assert all(isinstance(answer, bytes) for _, answer in client.pipelined(delete))
         yield client
 
 
@@ -144,8 +162,8 @@ def test_only_the_types_that_a_watcher_names_are_told(client: Client) -> None:
     ]
 
 
-def test_a_watcher_of_a_rare_type_learns_how_far_the_log_is(core, client: Client) -> None:
-    raw = Raw(core.socket_path, SnippetWatch("", ("page",)))
+def test_a_watcher_of_a_rare_type_learns_how_far_the_log_is(one_core: Site, client: Client) -> None:
+    raw = Raw(one_core.socket_path, SnippetWatch("", ("page",)))
     raw.frame()
     create_many(client, 1500)
     frame = raw.frame()
@@ -156,8 +174,8 @@ def test_a_watcher_of_a_rare_type_learns_how_far_the_log_is(core, client: Client
         assert take(watch, 1)[0].name not in {f"n{number}" for number in range(1000)}
 
 
-def test_the_plugin_that_wrote_is_named(core, client: Client) -> None:
-    core.add_lua_plugin(
+def test_the_plugin_that_wrote_is_named(one_core: Site, client: Client) -> None:
+    one_core.add_lua_plugin(
         "writer",
         """
 local reed = require "reed"
@@ -167,13 +185,56 @@ plugin.run()
 """,
         "permissions: [snippet_write]\nactions:\n  write: {command_id: 1}\n",
     )
-    core.set_rows('writer,lua,{},1.0.0,"snippet_write","admin",false,x')
+    one_core.set_rows('writer,lua,{},1.0.0,"snippet_write","admin",false,x')
     client.plugin_reload()
     client.plugin_start("writer")
     with client.watch() as watch:
         client.plugin_send("writer", "write")
         client.snippet_create("note", "ours", {})
         assert [(change.name, change.made_by) for change in take(watch, 2)] == [("mine", "writer"), ("ours", "")]
+
+
+WATCHES = """
+    def watch(sock):
+        send(sock, 0x06, bytes(36))
+        ready(sock)
+        while True:
+            command, flags, payload = receive(sock)
+            if flags & FLAG_RESPONSE:
+                for at in range(38, len(payload), 228):
+                    print("told", payload[at : at + 16].rstrip(bytes(1)).decode(), flush=True)
+            elif flags & FLAG_SIGNAL:
+                return
+            else:
+                answer(sock, command, flags, payload)
+"""
+
+
+def test_a_plugin_may_watch_on_its_socket_which_still_carries_calls(site: Site) -> None:
+    example = (ROOT / "contrib/examples/hello-python/hello.py").read_text(encoding="utf-8")
+    code = example.replace("hello-python", "native").replace(
+        "        while True:\n", "        watch(sock)\n        while False:\n"
+    )
+    folder = site.root / "plugins" / "native"
+    folder.mkdir()
+    head, main = code.split("def main")
+    (folder / "native").write_text(
+        head.replace(" python3", f" {sys.executable}") + textwrap.dedent(WATCHES) + "def main" + main
+    )
+    (folder / "native").chmod(0o755)
+    (folder / "plugin.yaml").write_text("name: native\nversion: 1.0.0\nactions:\n  greet: {command_id: 1}\n")
+    site.set_rows('native,native,{},1.0.0,"snippet_read","admin",false,x')
+    site.allow_python("native")
+    site.start()
+    with Client(site.socket_path) as client:
+        set_up(client)
+        client.plugin_start("native")
+        client.snippet_create("note", "n", {})
+        assert client.plugin_send("native", "greet", {"name": "Ada"}).status == 200
+        deadline = time.monotonic() + PATIENCE
+        while "told snippet.created" not in (said := (site.data_dir / "logs" / "native.log").read_text()):
+            assert time.monotonic() < deadline, said
+    site.no_tracebacks()
 
 
 def test_many_watchers_get_the_same(client: Client) -> None:
@@ -185,10 +246,10 @@ def test_many_watchers_get_the_same(client: Client) -> None:
         watch.close()
 
 
-def test_the_monitor_shows_what_a_watcher_gets(core, client: Client) -> None:
+def test_the_monitor_shows_what_a_watcher_gets(one_core: Site, client: Client) -> None:
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(PATIENCE)
-        monitor.connect(str(core.runtime_dir / "monitor.sock"))
+        monitor.connect(str(one_core.runtime_dir / "monitor.sock"))
         stream = MonitorStream()
         with client.watch() as watch:
             client.snippet_create("note", "shown", {})
@@ -248,8 +309,8 @@ def test_a_cursor_that_is_too_old_says_what_to_do(site) -> None:
         site.no_tracebacks()
 
 
-def test_a_connection_that_watches_takes_no_other_requests(core, client: Client) -> None:
-    raw = Raw(core.socket_path)
+def test_a_connection_that_watches_takes_no_other_requests(one_core: Site, client: Client) -> None:
+    raw = Raw(one_core.socket_path)
     raw.frame()
     for command in (Command.SNIPPET_WATCH, Command.SNIPPET_LIST, Command.CONNECTION_ASSUME):
         raw.send(command, SnippetWatch().pack())
@@ -298,20 +359,20 @@ plugin.run()
     assert isinstance(answers[2], bytes)
 
 
-def test_a_watch_without_an_answer_is_malformed(core, client: Client) -> None:
-    raw = Raw(core.socket_path)
+def test_a_watch_without_an_answer_is_malformed(one_core: Site, client: Client) -> None:
+    raw = Raw(one_core.socket_path)
     raw.frame()
-    with Client(core.socket_path) as other:
+    with Client(one_core.socket_path) as other:
         other.call(Command.SNIPPET_WATCH, SnippetWatch().pack(), Flag.ASYNC)
         assert other.snippet_create("note", "", {})  # it takes requests
-    core.no_tracebacks()
 
 
 # Slow readers --------------------------------------------------------------------------------------------------------
 
 
-def test_a_reader_that_pauses_loses_nothing(core, client: Client) -> None:
-    raw = Raw(core.socket_path)
+def test_a_reader_that_pauses_loses_nothing(one_core: Site, client: Client) -> None:
+    raw = Raw(one_core.socket_path)
+    raw.frame()
     create_many(client, 5000)  # 1 MB, more than the core buffers for it
     names: list[str] = []
     for frame in raw.all_frames():
@@ -327,7 +388,8 @@ def test_a_reader_that_falls_out_of_the_log_is_told_and_closed(site) -> None:
     with Client(site.socket_path) as client:
         set_up(client)
         raw = Raw(site.socket_path)
-        create_many(client, 9000)
+        raw.frame()
+        create_many(client, 5000)
         before = client.stats()["memory_bytes"]
         *told, last = [(frame.flags, bytes(frame.payload)) for frame in raw.all_frames()]
         changes = [change for _, payload in told for change in SnippetChanges.unpack(payload).changes]
@@ -475,8 +537,8 @@ def watching(core, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_reed_watch_prints_a_line_for_each_change(core, client: Client) -> None:
-    process = watching(core, "--type", "page", "--count", "2")
+def test_reed_watch_prints_a_line_for_each_change(one_core: Site, client: Client) -> None:
+    process = watching(one_core, "--type", "page", "--count", "2")
     client.snippet_create("note", "n", {})
     first = client.snippet_create("page", "blog/intro", {})
     client.snippet_update("blog/intro", {"title": "Intro"})
@@ -488,12 +550,12 @@ def test_reed_watch_prints_a_line_for_each_change(core, client: Client) -> None:
         ("snippet.updated", first, 2),
     ]
     assert list(lines[0]) == ["cursor", "kind", "id", "type", "name", "version", "at", "made_by"]
-    again = core.reed("watch", "--from", lines[0]["cursor"], "--count", "1")
+    again = one_core.reed("watch", "--from", lines[0]["cursor"], "--count", "1")
     assert json.loads(again.stdout) == lines[1]
 
 
-def test_ctrl_c_ends_reed_watch_with_the_cursor(core, client: Client) -> None:
-    process = watching(core)
+def test_ctrl_c_ends_reed_watch_with_the_cursor(one_core: Site, client: Client) -> None:
+    process = watching(one_core)
     client.snippet_create("note", "n", {})
     assert process.stdout is not None
     cursor = json.loads(process.stdout.readline())["cursor"]
@@ -503,18 +565,18 @@ def test_ctrl_c_ends_reed_watch_with_the_cursor(core, client: Client) -> None:
     assert f"go on with: reed watch --from {cursor}" in errors
 
 
-def test_reed_watch_says_when_a_type_is_not_defined_and_a_cursor_is_too_old(core, client: Client) -> None:
+def test_reed_watch_says_when_a_type_is_not_defined_and_a_cursor_is_too_old(one_core: Site, client: Client) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "reed", "watch", "--type", "pgae"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"REED_RUNTIME_DIR": str(core.runtime_dir)},
+        env=os.environ | {"REED_RUNTIME_DIR": str(one_core.runtime_dir)},
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "type pgae is not defined yet; did you mean 'page'?\n"
     process.kill()
     process.communicate()
-    refused = core.reed("watch", "--from", "0badcafe-3")
+    refused = one_core.reed("watch", "--from", "0badcafe-3")
     assert refused.returncode == 1
     assert "watch without a cursor" in refused.stderr

@@ -185,3 +185,64 @@ def test_waits_end_without_pidfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert core.client().stats()["pid"] == core.pid
     with pytest.raises(ReedError, match="was killed by SIGKILL before"):
         core.start(wrapper=("sh", "-c", "kill -9 $$"))
+
+
+PAGE = {"schema": {"type": "object", "required": ["title"]}, "searchable": {"title": 1}}
+
+
+def test_types_and_content_in_a_line() -> None:
+    content = [
+        {"type": "page", "name": "blog", "content": {"title": "Blog"}},
+        {"type": "page", "name": "blog/intro", "content": {"title": "Intro"}, "parent": "blog"},
+        {"type": "page", "content": b'{"title":"Without a name"}'},
+    ]
+    with reed.testing.core(types={"page": PAGE}, content=content) as site:
+        client = site.client()
+        assert [record.semantic_name for record in client.snippets("page")] == ["blog", "blog/intro", ""]
+        (child,) = client.schema_tree("blog")["children"]
+        assert child["name"] == "blog/intro"
+        assert client.search("intro").total == 1
+
+
+def test_plugins_start_after_the_content_and_have_what_their_manifest_asks_for(tmp_path: Path) -> None:
+    """A filter that refuses everything does not refuse what the test is given."""
+    folder = write_plugin(
+        tmp_path / "greeter", 'plugin.action("greet", function() reed.fail(422, "no") end)\nplugin.run()'
+    )
+    manifest = folder / "plugin.yaml"
+    manifest.write_text(f"{MANIFEST}permissions: [snippet_read]\nfilters: {{snippet.create: greet}}\n")
+    given = {"type": "page", "name": "given", "content": {}}
+    with reed.testing.core(types={"page": {}}, content=[given], plugins=[folder]) as site:
+        client = site.client()
+        assert client.snippet_get("given").version == 1
+        (row,) = client.plugin_list()
+        assert (row["state"], row["permissions"]) == ("ready", ["snippet_read"])
+        with pytest.raises(ReedError, match="greeter"):
+            client.snippet_create("page", "later", {})
+
+
+def test_a_bundled_plugin_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with reed.testing.core(plugins=["simple-seo"]) as site:
+        assert site.client().plugin_list()[0]["state"] == "ready"
+    with pytest.raises(ReedError, match=r"simple-sea/plugin\.yaml: no such file"):
+        reed.testing.core(plugins=["simple-sea"]).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "message"),
+    [
+        ({"types": {"page": {"schema": 1}}}, "types['page']", "schema"),
+        ({"types": {"page": PAGE}, "content": [{"type": "page", "content": {}}]}, "content[0]", "title"),
+        ({"content": [{"type": "page", "name": "x", "body": "x"}]}, "content[0]", "expected the keys type and content"),
+        (
+            {"types": {"page": {}}, "content": [{"type": "page", "content": {}, "parent": "nowhere"}]},
+            "content[0]",
+            "nowhere",
+        ),
+    ],
+)
+def test_an_error_of_what_is_given_names_its_place(options: dict, place: str, message: str) -> None:
+    with pytest.raises(ReedError, match=message) as failed, reed.testing.core(**options):
+        raise AssertionError("the block ran")
+    assert failed.value.__notes__ == [f"reed.testing: {place}"]

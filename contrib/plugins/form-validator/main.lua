@@ -129,8 +129,7 @@ plugin.action("validate", function(payload)
   return result
 end)
 
-plugin.action("check", function(payload)
-  local snippet = json.decode(payload)
+plugin.action("check", function(_, snippet)
   local form = definition.read(type(snippet) == "table" and snippet.content)
   return { ok = form.ok, problems = form.problems, fields = #form.fields }
 end)

@@ -23,8 +23,7 @@ end
 local function trim(text) return text:match("^%s*(.-)%s*$") end
 
 --- The fields of a snippet that the checks use; `names` maps them to the names in its type.
-local function fields_of(payload, names)
-  local snippet = json.decode(payload)
+local function fields_of(snippet, names)
   local content = type(snippet) == "table" and snippet.content
   if type(content) ~= "table" then reed.fail(422, "expected a snippet with its content") end
   local function text(field)
@@ -91,9 +90,9 @@ local function stats(page)
   }
 end
 
-plugin.action("validate", function(payload)
+plugin.action("validate", function(_, snippet)
   local set = settings()
-  local page = read(fields_of(payload, set.fields))
+  local page = read(fields_of(snippet, set.fields))
   measure(page, set.language)
   local issues, score = json.array(), 100
   local function report(code, severity, field, message, hint, line)
@@ -111,9 +110,9 @@ plugin.action("validate", function(payload)
   return { score = math.max(0, score), issues = issues, stats = stats(page) }
 end)
 
-plugin.action("keywords", function(payload)
+plugin.action("keywords", function(_, snippet)
   local set = settings()
-  local page = read(fields_of(payload, set.fields))
+  local page = read(fields_of(snippet, set.fields))
   local texts = { { page.title, 6 }, { page.description, 3 } }
   for _, heading in ipairs(page.page.headings) do texts[#texts + 1] = { heading.text, 3 } end
   for i, paragraph in ipairs(page.page.paragraphs) do texts[#texts + 1] = { paragraph.text, i == 1 and 2 or 1 } end

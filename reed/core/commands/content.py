@@ -50,31 +50,28 @@ def handlers(store: Store, filters: Filters, cache: ResponseCache, watchers: Wat
     return {
         Command.SNIPPET_WATCH: watch,
         **_snippet_handlers(store, filters, cache),
-        **_bond_handlers(store),
-        **_type_handlers(store),
+        **_bond_handlers(store, filters),
+        **_type_handlers(store, filters),
         **_search_handlers(store),
     }
 
 
 def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> dict[Command, Handler]:
-    def writer(call: Call) -> Store | WriteQueue:
-        return store if filters.idle else filters.queue_for(call)
-
     def create(call: Call, payload: memoryview) -> None:
         kind, name, content = SnippetCreate.unpack(payload)
-        _write(call, _written(call, 201), writer(call).create, kind, name, bytes(content))
+        _write(call, _written(call, 201), _writer(store, filters, call).create, kind, name, bytes(content))
 
     def update(call: Call, payload: memoryview) -> None:
         ref, if_version, patch = SnippetUpdate.unpack(payload)
-        _write(call, _written(call, 200), writer(call).update, ref, if_version, bytes(patch))
+        _write(call, _written(call, 200), _writer(store, filters, call).update, ref, if_version, bytes(patch))
 
     def delete(call: Call, payload: memoryview) -> None:
         ref, cascade = SnippetDelete.unpack(payload)
-        _write(call, _written(call, 200), writer(call).delete, ref, cascade)
+        _write(call, _written(call, 200), _writer(store, filters, call).delete, ref, cascade)
 
     def rename(call: Call, payload: memoryview) -> None:
         ref, name = SnippetRename.unpack(payload)
-        _write(call, _written(call, 200), writer(call).rename, ref, name)
+        _write(call, _written(call, 200), _writer(store, filters, call).rename, ref, name)
 
     def restore(call: Call, payload: memoryview) -> None:
         flags, record = SnippetRestore.unpack(payload)
@@ -85,7 +82,7 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
         _write(
             call,
             done,
-            writer(call).restore,
+            _writer(store, filters, call).restore,
             record._replace(content=bytes(record.content)),
             accept_unfit=bool(flags & RestoreFlag.ACCEPT_UNFIT),
             overwrite=bool(flags & RestoreFlag.OVERWRITE),
@@ -127,6 +124,10 @@ def _snippet_handlers(store: Store, filters: Filters, cache: ResponseCache) -> d
     }
 
 
+def _writer(store: Store, filters: Filters, call: Call) -> Store | WriteQueue:
+    return store if filters.idle else filters.queue_for(call)
+
+
 def _json(call: Call) -> base.Done[bytes]:
     return lambda json: call.reply(*JsonResponse(200, json).parts())
 
@@ -152,16 +153,18 @@ def _write(call: Call, done: base.Done[Any], write: Callable[..., None], *argume
         failed(error)
 
 
-def _bond_handlers(store: Store) -> dict[Command, Handler]:
+def _bond_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
     def bond(call: Call, payload: memoryview) -> None:
         request = SchemaBond.unpack(payload)
-        store.bond(
+        _writer(store, filters, call).bond(
             *request, lambda bond_id: call.reply(SchemaBonded(201, bond_id).pack()), call.fail, origin=call.origin
         )
 
     def unbond(call: Call, payload: memoryview) -> None:
         parent, child = SchemaUnbond.unpack(payload)
-        store.unbond(parent, child, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin)
+        _writer(store, filters, call).unbond(
+            parent, child, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin
+        )
 
     def tree(call: Call, payload: memoryview) -> None:
         root, depth = SchemaTree.unpack(payload)
@@ -171,14 +174,14 @@ def _bond_handlers(store: Store) -> dict[Command, Handler]:
     return {Command.SCHEMA_BOND: bond, Command.SCHEMA_UNBOND: unbond, Command.SCHEMA_TREE: tree}
 
 
-def _type_handlers(store: Store) -> dict[Command, Handler]:
+def _type_handlers(store: Store, filters: Filters) -> dict[Command, Handler]:
     def define(call: Call, payload: memoryview) -> None:
         name, definition = RegistryDefine.unpack(payload)
 
         def done(is_new: bool) -> None:
             call.reply(Done(201 if is_new else 200).pack())
 
-        store.define(name, bytes(definition), done, call.fail, origin=call.origin)
+        _writer(store, filters, call).define(name, bytes(definition), done, call.fail, origin=call.origin)
 
     def get(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name
@@ -195,7 +198,9 @@ def _type_handlers(store: Store) -> dict[Command, Handler]:
 
     def delete(call: Call, payload: memoryview) -> None:
         name = Name.unpack(payload).name
-        store.delete_type(name, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin)
+        _writer(store, filters, call).delete_type(
+            name, lambda _: call.reply(Done(200).pack()), call.fail, origin=call.origin
+        )
 
     return {
         Command.REGISTRY_DEFINE: define,

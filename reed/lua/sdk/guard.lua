@@ -111,6 +111,7 @@ local function describe(value, at)
   elseif kind == "table" and type(rawget(value, "message")) == "string" then
     text = rawget(value, "message")
     if math_type(rawget(value, "status")) == "integer" then text = format("%s (%d)", text, rawget(value, "status")) end
+  elseif kind == "table" then text = guard.describe_table(value)
   end
   if at and not find(text, "^[%w_./%-]+:%d+: ") and not find(text, "^%[string ") then text = at .. ": " .. text end
   return text
@@ -134,11 +135,12 @@ local function failed(thread, value)
   if not expired then close(thread) end -- after a time-out no hook would stop <close> handlers
   if expired then return "time", at end
   if value == MEMORY then return "memory", at end
-  if failure then return "fail", failure.status, failure.message end
+  if failure then return "fail", failure.status, failure.message, failure.code end
   return "error", text, stack
 end
 
 local function outcome(thread, ok, ...)
+  guard.undecoded = nil -- the payload is garbage from now on
   if ok and not expired then
     if finished == thread then return "done", ... end
     if thread == main and parked and status(thread) == "suspended" then return "run" end
@@ -155,6 +157,7 @@ end
 
 local function start_clock(given)
   seconds, deadline, expired, place, pcalls, finished = given, nil, false, nil, 0, nil
+  guard.begin_job()
 end
 
 --- Runs job(a, b) with `seconds` of processor time; `a` is the plugin's handler. Returns the JobOutcome of sandbox.py.
@@ -184,7 +187,7 @@ end
 --- A job ran out of memory outside of its coroutine. The host has lifted the limit.
 function guard.out_of_memory()
   local at = latest and last_place(latest) or ""
-  worker, latest = nil, nil
+  worker, latest, guard.undecoded = nil, nil, nil
   return "memory", at
 end
 
@@ -195,8 +198,16 @@ function guard.park()
   yield()
 end
 
---- reed.lua sets it.
+--- Set by requests.lua, requests.lua and bulk.lua.
 function guard.failure() end
+function guard.describe_table() end
+function guard.begin_job() end
+
+--- Whether a function has a parameter of that number, or takes any number of them.
+function guard.takes(fn, number)
+  local info = getinfo(fn, "u")
+  return info.nparams >= number or info.isvararg
+end
 
 --- Called once the whole SDK is loaded: minor collections do not touch old objects, so a fork shares their pages with the
 -- zygote. Called earlier, the growth of the heap would switch Lua to major collections.
@@ -275,13 +286,27 @@ local function safe_basics()
   globals.warn = function(...) guard.ask("log", "warn", concat({ ... })) end
 end
 
+--- Methods of strings are those of `string`. A field that it lacks is nil, as in Lua, but an error for the payload of the
+-- running handler: `payload.title` can only be a mistake.
+local library = globals.string
+
+local function find_method(value, key)
+  local found = library[key]
+  if found == nil and value == guard.undecoded then
+    blame(format("the payload is a text and has no field '%s'; the decoded value is the handler's %s argument",
+      tostring(key), guard.decoded_place))
+  end
+  return found
+end
+
 local function seal()
   local os = globals.os
   globals.os = { time = os.time, date = os.date, clock = os.clock, difftime = os.difftime }
   guard.xpcall = globals.xpcall
   for _, name in ipairs { "python", "debug", "io", "package", "require", "dofile", "loadfile", "xpcall" } do globals[name] = nil end
   globals.string.dump = nil
-  getmetatable("").__metatable = false
+  local strings = getmetatable("")
+  strings.__metatable, strings.__index = false, find_method
   safe_basics()
   safe_coroutines()
 end

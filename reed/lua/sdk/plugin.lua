@@ -133,10 +133,16 @@ function host.message(source, message_type, payload, lifted)
   return guard.run(seconds, sdk.receive, handler, { payload, source, message_type })
 end
 
+function host.start(lifted)
+  enter(lifted)
+  if not state.on_start then return "done" end
+  return guard.run(seconds, sdk.run, state.on_start)
+end
+
 function host.sleep(lifted)
   enter(lifted)
   if not state.on_sleep then return "done" end
-  return guard.run(seconds, sdk.sleep, state.on_sleep)
+  return guard.run(seconds, sdk.run, state.on_sleep)
 end
 
 function host.finish(lifted)

@@ -1,69 +1,21 @@
 --[[ The SDK, as returned by `require "reed"`. lua-api.md describes its functions. ]]
-local guard, json = ...
+local guard, json, requests, bulk = ...
 
 local blame, error = guard.blame, error
 local format, ipairs, pairs = string.format, ipairs, pairs
-local next, rawget, rawset, select, setmetatable, tostring, type = next, rawget, rawset, select, setmetatable, tostring, type
+local next, pcall, rawget, rawset, select, tostring, type = next, pcall, rawget, rawset, select, tostring, type
 local concat, find, gsub, math_type, sort, sub = table.concat, string.find, string.gsub, math.type, table.sort,
   string.sub
 local decode, encode, ask = json.decode, json.encode, guard.ask
-local metatable_of = guard.raw_getmetatable
+local expect, json_text, request, request_text = requests.expect, requests.json_text, requests.request, requests.request_text
+local write = bulk.write
 
 local new_array, new_object = json.array, json.object -- a plugin may replace those of `json`; the host must not call them
 local settings = new_object()
-local reed = { json = json, settings = settings }
-local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, created = false }
-
--- Failures
-
---- A failure has `status`, `code` and `message`; `tostring` gives "404: no snippet 'x'".
-local failure_meta = {
-  __metatable = "failure",
-  __tostring = function(failure) return format("%d: %s", failure.status, failure.message) end,
-}
-
-local function is_failure_status(status)
-  return math_type(status) == "integer" and status >= 400 and status <= 599
-end
-
---- `{status, message}` if reed.fail raised the error value, else nil. A plugin may have caught and changed it.
-function guard.failure(value)
-  if type(value) ~= "table" or metatable_of(value) ~= failure_meta or not rawget(value, "own") then return nil end
-  local status, message = rawget(value, "status"), rawget(value, "message")
-  if is_failure_status(status) and type(message) == "string" then return { status = status, message = message } end
-end
-
-function reed.fail(status, message)
-  if not is_failure_status(status) then blame("reed.fail: the status must be an integer from 400 to 599") end
-  error(setmetatable({ status = status, message = tostring(message or "failed"), own = true }, failure_meta), 0)
-end
-
---- Calls a service of the host; raises its error as a failure.
-local function request_text(operation, ...)
-  local ok, text = ask(operation, ...)
-  if ok then return text end
-  local failure = text and decode(text) or { status = 500, code = 50000, message = operation .. ": the host failed" }
-  error(setmetatable(failure, failure_meta), 0)
-end
-
---- For a service that returns JSON.
-local function request(operation, ...)
-  local text = request_text(operation, ...)
-  return text and decode(text)
-end
-
-local function expect(value, kind, what, optional)
-  if type(value) == kind or optional and value == nil then return value end
-  blame(format("%s: expected a %s, found %s", what, kind, value == nil and "nothing" or "a " .. type(value)))
-end
+local reed = { json = json, settings = settings, fail = requests.fail, batch = bulk.batch }
+local state = { spec = nil, name = "", actions = {}, handlers = {}, messages = {}, decodes = {}, created = false }
 
 -- The core's commands
-
-local function json_text(value, what)
-  if type(value) == "string" then return value end
-  expect(value, "table", what)
-  return encode(value)
-end
 
 reed.snippet = {
   get = function(ref) return request("snippet.get", encode { expect(ref, "string", "snippet.get: ref") }) end,
@@ -73,6 +25,8 @@ reed.snippet = {
     local page = request("snippet.list", encode(expect(options, "table", "snippet.list: options", true) or json.object()))
     return page.snippets, page.cursor
   end,
+
+  each = bulk.each,
 
   --- The page's lines, ids, the `after` of the next page, and those skipped as too long for this plugin's memory.
   -- options: type, after, limit, only_ids
@@ -103,7 +57,7 @@ reed.snippet = {
       name, content = content, name
     end
     expect(name, "string", "snippet.create: name", true)
-    return request("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
+    return write("snippet.create", encode { type_name, name or "" }, json_text(content, "snippet.create: content"))
   end,
 
   --- options: accept_unfit, overwrite, dry_run
@@ -111,36 +65,37 @@ reed.snippet = {
     expect(record, "table", "snippet.restore: record")
     options = expect(options, "table", "snippet.restore: options", true) or {}
     local flags = (options.accept_unfit and 1 or 0) | (options.overwrite and 2 or 0) | (options.dry_run and 4 or 0)
-    local answer = request("snippet.restore", encode {
+    local answer = write("snippet.restore", encode {
       flags, record.id or "", record.type or "", record.name or "", record.version or 1, record.created_at or 0,
       record.updated_at or 0,
     }, json_text(record.content, "snippet.restore: content"))
+    if answer[1] == nil then return answer end -- a handle
     return answer[1], answer[2]
   end,
 
   update = function(ref, patch, if_version)
     expect(ref, "string", "snippet.update: ref")
-    return request("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
+    return write("snippet.update", encode { ref, if_version or 0 }, json_text(patch, "snippet.update: patch"))
   end,
 
   rename = function(ref, name)
     expect(ref, "string", "snippet.rename: ref")
-    return request("snippet.rename", encode { ref, expect(name, "string", "snippet.rename: name") })
+    return write("snippet.rename", encode { ref, expect(name, "string", "snippet.rename: name") })
   end,
 
   delete = function(ref, cascade)
-    return request("snippet.delete", encode { expect(ref, "string", "snippet.delete: ref"), cascade and true or false })
+    return write("snippet.delete", encode { expect(ref, "string", "snippet.delete: ref"), cascade and true or false })
   end,
 }
 
 reed.schema = {
   bond = function(parent, child, weight, path)
     expect(parent, "string", "schema.bond: parent")
-    return request("schema.bond", encode { parent, expect(child, "string", "schema.bond: child"), weight or 0, path or "" })
+    return write("schema.bond", encode { parent, expect(child, "string", "schema.bond: child"), weight or 0, path or "" })
   end,
   unbond = function(parent, child)
     expect(parent, "string", "schema.unbond: parent")
-    return request("schema.unbond", encode { parent, expect(child, "string", "schema.unbond: child") })
+    return write("schema.unbond", encode { parent, expect(child, "string", "schema.unbond: child") })
   end,
   tree = function(root, depth) return request("schema.tree", encode { root or "", depth or 0 }) end,
 }
@@ -148,10 +103,10 @@ reed.schema = {
 reed.registry = {
   define = function(name, definition)
     expect(name, "string", "registry.define: name")
-    return request("registry.define", encode { name }, json_text(definition, "registry.define: definition"))
+    return write("registry.define", encode { name }, json_text(definition, "registry.define: definition"))
   end,
   get = function(name) return request("registry.get", encode { expect(name, "string", "registry.get: name") }) end,
-  delete = function(name) return request("registry.delete", encode { expect(name, "string", "registry.delete: name") }) end,
+  delete = function(name) return write("registry.delete", encode { expect(name, "string", "registry.delete: name") }) end,
   list = function() return request("registry.list") end,
   lines = function()
     local text = request_text("registry.lines")
@@ -189,6 +144,15 @@ local function handler_of(fn, what)
   return fn
 end
 
+--- Inputs are decoded for handlers with a second parameter, so that others do not pay for it.
+local function set_handler(name, id, fn)
+  state.actions[name], state.handlers[id] = id, fn
+  for _, each in ipairs(state.spec.byte_actions or {}) do
+    if each == name then return end
+  end
+  state.decodes[fn] = guard.takes(fn, 2) or nil
+end
+
 function methods.register_command(id, fn)
   if math_type(id) ~= "integer" or id < 1 or id > 239 then
     blame("register_command: the id must be an integer from 1 to 239")
@@ -198,7 +162,7 @@ function methods.register_command(id, fn)
   for action, command_id in pairs(state.spec.actions) do
     if command_id == id then name = action end
   end
-  state.actions[name], state.handlers[id] = id, fn
+  set_handler(name, id, fn)
 end
 
 function methods.action(name, fn)
@@ -214,7 +178,7 @@ function methods.action(name, fn)
     sort(names)
     blame(format("plugin.yaml has no action '%s'; its actions: %s", tostring(name), concat(names, ", ")))
   end
-  state.actions[name], state.handlers[id] = id, fn
+  set_handler(name, id, fn)
 end
 
 function methods.on_message(message_type, fn)
@@ -222,10 +186,13 @@ function methods.on_message(message_type, fn)
     blame("on_message: the type must be an integer from 0 to 255")
   end
   state.messages[message_type] = handler_of(fn, "on_message")
+  state.decodes[fn] = guard.takes(fn, 4) or nil
 end
 methods.register_message_handler = methods.on_message -- the name in ReedCMS's documents
 
 function methods.on_signal(fn) state.on_signal = handler_of(fn, "on_signal") end
+
+function methods.on_start(fn) state.on_start = handler_of(fn, "on_start") end
 
 function methods.on_sleep(fn) state.on_sleep = handler_of(fn, "on_sleep") end
 
@@ -264,7 +231,7 @@ function reed.create_plugin(options)
   if state.created then blame("create_plugin: already called; a process runs one plugin") end
   state.created = true
   local plugin = { name = spec.name, version = spec.version, settings = reed.settings, log = reed.log }
-  for _, noun in ipairs { "snippet", "schema", "registry", "search", "fail" } do plugin[noun] = reed[noun] end
+  for _, noun in ipairs { "snippet", "schema", "registry", "search", "fail", "batch" } do plugin[noun] = reed[noun] end
   for name, method in pairs(methods) do
     plugin[name] = function(first, ...)
       if first == plugin then return method(...) end
@@ -283,9 +250,18 @@ function module.set_settings(given)
   for key, value in next, given do rawset(settings, key, value) end
 end
 
+--- The value of a JSON text; nil if it is none. Its error would say nothing about the handler, which may not need it.
+local function decoded(handler, text, place)
+  guard.undecoded, guard.decoded_place = text, place
+  if not state.decodes[handler] then return nil end
+  local ok, value = pcall(decode, text)
+  if ok then return value end
+  if value == "not enough memory" or guard.is_expired() then error(value, 0) end
+end
+
 --- Returns status and body.
 function module.answer(handler, payload)
-  local body, status = handler(payload)
+  local body, status = handler(payload, decoded(handler, payload, "second"))
   if status == nil then status = 200
   elseif math_type(status) ~= "integer" or status < 200 or status > 599 then
     error("the handler's status must be an integer from 200 to 599", 0)
@@ -295,11 +271,12 @@ end
 
 function module.notify(handler, signal) handler(signal[1], signal[2]) end
 
-function module.sleep(handler) handler() end
+--- For on_start and on_sleep.
+function module.run(handler) handler() end
 
 --- Returns the answer as JSON, or nothing.
 function module.receive(handler, message)
-  local value = handler(message[1], message[2], message[3])
+  local value = handler(message[1], message[2], message[3], decoded(handler, message[1], "fourth"))
   if value ~= nil then return encode(value) end
 end
 

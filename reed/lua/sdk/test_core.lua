@@ -61,8 +61,12 @@ function core.signal(signal_type, data)
   if state.on_signal then sdk.notify(state.on_signal, { signal_type, text }) end
 end
 
+function core.start()
+  if state.on_start then sdk.run(state.on_start) end
+end
+
 function core.sleep()
-  if state.on_sleep then sdk.sleep(state.on_sleep) end
+  if state.on_sleep then sdk.run(state.on_sleep) end
 end
 
 function core.wake() core.signal(reed.signals.WAKE_UP) end

@@ -19,7 +19,7 @@ use crate::wire::message::PluginMessage;
 type OnCommand = Box<dyn Fn(&Context<'_>, &Input<'_>) -> Result<Reply, Error> + Send + Sync>;
 type OnMessage = Box<dyn Fn(&Context<'_>, &PluginMessage) -> Result<Answer, Error> + Send + Sync>;
 type OnSignal = Box<dyn Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync>;
-type OnSleep = Box<dyn Fn(&Context<'_>) -> Result<(), Error> + Send + Sync>;
+type OnHook = Box<dyn Fn(&Context<'_>) -> Result<(), Error> + Send + Sync>;
 type OnMetrics = Box<dyn Fn() -> Value + Send + Sync>;
 
 /// A plugin made of closures by a [`PluginBuilder`], as in the [example](crate#a-complete-plugin).
@@ -30,7 +30,8 @@ pub struct Plugin {
     on_command: BTreeMap<u8, OnCommand>,
     on_message: BTreeMap<u8, OnMessage>,
     on_signal: Option<OnSignal>,
-    on_sleep: Option<OnSleep>,
+    on_start: Option<OnHook>,
+    on_sleep: Option<OnHook>,
     metrics: Option<OnMetrics>,
     concurrency: usize,
     sleep: Option<Sleep>,
@@ -47,6 +48,7 @@ impl Plugin {
             on_command: BTreeMap::new(),
             on_message: BTreeMap::new(),
             on_signal: None,
+            on_start: None,
             on_sleep: None,
             metrics: None,
             concurrency: 1,
@@ -100,6 +102,16 @@ impl PluginBuilder {
         handler: impl Fn(&Context<'_>, Signal, &[u8]) -> Result<(), Error> + Send + Sync + 'static,
     ) -> PluginBuilder {
         self.0.on_signal = Some(Box::new(handler));
+        self
+    }
+
+    /// Sets what is called once, after READY and before the first call: snippets can be read and written. If it fails the
+    /// process ends, and the core starts it again, later each time.
+    pub fn on_start(
+        mut self,
+        handler: impl Fn(&Context<'_>) -> Result<(), Error> + Send + Sync + 'static,
+    ) -> PluginBuilder {
+        self.0.on_start = Some(Box::new(handler));
         self
     }
 
@@ -198,6 +210,10 @@ impl ReedPlugin for Plugin {
 
     fn message_types(&self) -> Vec<u8> {
         self.on_message.keys().copied().collect()
+    }
+
+    fn on_start(&self, ctx: &Context<'_>) -> Result<(), Error> {
+        self.on_start.as_ref().map_or(Ok(()), |handler| handler(ctx))
     }
 
     fn on_sleep(&self, ctx: &Context<'_>) -> Result<(), Error> {

@@ -43,6 +43,11 @@ impl<'a> Input<'a> {
         if self.0.is_empty() { Ok(Value::Null) } else { strict_json::parse(self.0) }
     }
 
+    /// As `json`, or None if the input is no JSON.
+    pub fn decoded(&self) -> Option<Value> {
+        strict_json::parse(self.0).ok()
+    }
+
     /// The snippet that the caller named (`input: snippet`).
     pub fn snippet(&self) -> Result<Snippet, Error> {
         Snippet::from_input(self.0)

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::each::Each;
 use crate::error::Error;
 use crate::snippet::{Page, Snippet};
 use crate::strict_json;
@@ -23,6 +24,11 @@ use crate::wire::snippets::{
 pub(crate) trait Request {
     /// Returns the payload of the response.
     fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error>;
+
+    /// The response to each of these requests, or its error.
+    fn request_all(&self, requests: &[(Command, Vec<u8>)]) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        Ok(requests.iter().map(|(command, payload)| self.request(*command, payload)).collect())
+    }
 }
 
 impl fmt::Debug for dyn Request + '_ {
@@ -34,6 +40,19 @@ impl fmt::Debug for dyn Request + '_ {
 /// Commands on snippets: [`Context::snippet`](crate::Context::snippet). A `reference` is a UUID or a semantic name.
 #[derive(Clone, Copy, Debug)]
 pub struct SnippetCommands<'a>(pub(crate) &'a dyn Request);
+
+impl<'a> SnippetCommands<'a> {
+    /// All snippets of a type (all types if empty), fetched page by page: `for page in ctx.snippet().each("page")`.
+    /// Snippets may be changed meanwhile: those of the current page are shown as they were when it was fetched.
+    pub fn each(&self, snippet_type: &str) -> Each<'a> {
+        Each::new(self.0, snippet_type, None)
+    }
+
+    /// As `each`, but only snippets whose top-level fields equal `conditions`, as in `find`.
+    pub fn each_where(&self, snippet_type: &str, conditions: &Value) -> Each<'a> {
+        Each::new(self.0, snippet_type, Some(conditions.clone()))
+    }
+}
 
 impl SnippetCommands<'_> {
     /// A snippet; status 404 if there is none. Needs snippet_read, as do `list` and `find`.
@@ -70,56 +89,118 @@ impl SnippetCommands<'_> {
     /// Creates a snippet and returns its id; `name` may be empty. Needs snippet_write, as do `update`, `rename` and
     /// `delete`.
     pub fn create(&self, snippet_type: &str, name: &str, content: &Value) -> Result<String, Error> {
-        let create = SnippetCreate {
-            snippet_type: snippet_type.to_owned(),
-            semantic_name: name.to_owned(),
-            content: strict_json::text(content),
-        };
-        self.write(Command::SnippetCreate, &create.pack()?)
+        self.write(Pack::create(snippet_type, name, content)?)
     }
 
     /// Sets the name of a snippet, or removes it (empty). Status 409 if the name is in use.
     pub fn rename(&self, reference: &str, name: &str) -> Result<String, Error> {
-        let rename = SnippetRename { reference: reference.to_owned(), semantic_name: name.to_owned() };
-        self.write(Command::SnippetRename, &rename.pack()?)
+        self.write(Pack::rename(reference, name)?)
     }
 
     /// Applies a merge patch (RFC 7396: null removes a field). Status 409 unless the snippet has the version
     /// `if_version` (0: any).
     pub fn update(&self, reference: &str, patch: &Value, if_version: u32) -> Result<String, Error> {
-        let update =
-            SnippetUpdate { reference: reference.to_owned(), if_version, patch: strict_json::text(patch) };
-        self.write(Command::SnippetUpdate, &update.pack()?)
+        self.write(Pack::update(reference, patch, if_version)?)
     }
 
     /// Deletes a snippet. Status 409 if it has bonds, unless `cascade` deletes them too.
     pub fn delete(&self, reference: &str, cascade: bool) -> Result<String, Error> {
-        let delete = SnippetDelete { reference: reference.to_owned(), cascade };
-        self.write(Command::SnippetDelete, &delete.pack()?)
+        self.write(Pack::delete(reference, cascade)?)
     }
 
     /// Writes a snippet with the id, version and times of `record`; `flags` are those of
     /// [`restore`](crate::wire::snippets::restore). The status is 201 (created), 204 (replaced an older version) or 200
     /// (unchanged), and `error` is a warning. Needs snippet_restore.
     pub fn restore(&self, record: &Record, flags: u8) -> Result<SnippetWritten, Error> {
-        self.written(Command::SnippetRestore, &SnippetRestore { flags, record: record.clone() }.pack()?)
+        self.written(&Pack::restore(record, flags)?)
     }
 
-    fn write(&self, command: Command, payload: &[u8]) -> Result<String, Error> {
-        Ok(self.written(command, payload)?.snippet_id)
+    fn write(&self, request: Pack) -> Result<String, Error> {
+        Ok(self.written(&request)?.snippet_id)
     }
 
-    fn written(&self, command: Command, payload: &[u8]) -> Result<SnippetWritten, Error> {
-        let written = SnippetWritten::unpack(&self.0.request(command, payload)?)?;
-        if written.status >= 300 {
-            return Err(Error::Refused {
-                what: format!("{command:?}"),
-                status: written.status,
-                code: ErrorCode::of_status(written.status) as u32,
-                message: written.error,
-            });
-        }
-        Ok(written)
+    fn written(&self, request: &Pack) -> Result<SnippetWritten, Error> {
+        refused(request.command, SnippetWritten::unpack(&request.send(self.0)?)?)
+    }
+}
+
+/// The answer to a write, unless its status is an error.
+pub(crate) fn refused(command: Command, answer: SnippetWritten) -> Result<SnippetWritten, Error> {
+    if answer.status < 300 {
+        return Ok(answer);
+    }
+    Err(Error::Refused {
+        what: format!("{command:?}"),
+        status: answer.status,
+        code: ErrorCode::of_status(answer.status) as u32,
+        message: answer.error,
+    })
+}
+
+/// The request of a write, for the commands and for [`Batch`](crate::Batch).
+pub(crate) struct Pack {
+    pub(crate) command: Command,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Pack {
+    fn new(command: Command, payload: Vec<u8>) -> Pack {
+        Pack { command, payload }
+    }
+
+    fn send(&self, core: &dyn Request) -> Result<Vec<u8>, Error> {
+        core.request(self.command, &self.payload)
+    }
+
+    pub(crate) fn create(snippet_type: &str, name: &str, content: &Value) -> Result<Pack, Error> {
+        let create = SnippetCreate {
+            snippet_type: snippet_type.to_owned(),
+            semantic_name: name.to_owned(),
+            content: strict_json::text(content),
+        };
+        Ok(Pack::new(Command::SnippetCreate, create.pack()?))
+    }
+
+    pub(crate) fn update(reference: &str, patch: &Value, if_version: u32) -> Result<Pack, Error> {
+        let update =
+            SnippetUpdate { reference: reference.to_owned(), if_version, patch: strict_json::text(patch) };
+        Ok(Pack::new(Command::SnippetUpdate, update.pack()?))
+    }
+
+    pub(crate) fn rename(reference: &str, name: &str) -> Result<Pack, Error> {
+        let rename = SnippetRename { reference: reference.to_owned(), semantic_name: name.to_owned() };
+        Ok(Pack::new(Command::SnippetRename, rename.pack()?))
+    }
+
+    pub(crate) fn delete(reference: &str, cascade: bool) -> Result<Pack, Error> {
+        let delete = SnippetDelete { reference: reference.to_owned(), cascade };
+        Ok(Pack::new(Command::SnippetDelete, delete.pack()?))
+    }
+
+    pub(crate) fn restore(record: &Record, flags: u8) -> Result<Pack, Error> {
+        let restore = SnippetRestore { flags, record: record.clone() };
+        Ok(Pack::new(Command::SnippetRestore, restore.pack()?))
+    }
+
+    pub(crate) fn bond(parent: &str, child: &str, weight: i32, path: &str) -> Result<Pack, Error> {
+        let bond =
+            SchemaBond { parent: parent.to_owned(), child: child.to_owned(), weight, path: path.to_owned() };
+        Ok(Pack::new(Command::SchemaBond, bond.pack()?))
+    }
+
+    pub(crate) fn unbond(parent: &str, child: &str) -> Result<Pack, Error> {
+        let unbond = SchemaUnbond { parent: parent.to_owned(), child: child.to_owned() };
+        Ok(Pack::new(Command::SchemaUnbond, unbond.pack()?))
+    }
+
+    pub(crate) fn define(type_name: &str, definition: &Value) -> Result<Pack, Error> {
+        let definition =
+            Definition { type_name: type_name.to_owned(), definition: strict_json::text(definition) };
+        Ok(Pack::new(Command::RegistryDefine, definition.pack()?))
+    }
+
+    pub(crate) fn delete_type(type_name: &str) -> Result<Pack, Error> {
+        Ok(Pack::new(Command::RegistryDelete, pack_name(type_name)?))
     }
 }
 
@@ -130,15 +211,12 @@ pub struct SchemaCommands<'a>(pub(crate) &'a dyn Request);
 impl SchemaCommands<'_> {
     /// Bonds a child to a parent and returns the bond's id. Needs schema_write, as does `unbond`.
     pub fn bond(&self, parent: &str, child: &str, weight: i32, path: &str) -> Result<String, Error> {
-        let bond =
-            SchemaBond { parent: parent.to_owned(), child: child.to_owned(), weight, path: path.to_owned() };
-        Ok(SchemaBonded::unpack(&self.0.request(Command::SchemaBond, &bond.pack()?)?)?.bond_id)
+        Ok(SchemaBonded::unpack(&Pack::bond(parent, child, weight, path)?.send(self.0)?)?.bond_id)
     }
 
     /// Removes a bond.
     pub fn unbond(&self, parent: &str, child: &str) -> Result<(), Error> {
-        let unbond = SchemaUnbond { parent: parent.to_owned(), child: child.to_owned() };
-        Done::unpack(&self.0.request(Command::SchemaUnbond, &unbond.pack()?)?)?;
+        Done::unpack(&Pack::unbond(parent, child)?.send(self.0)?)?;
         Ok(())
     }
 
@@ -157,15 +235,12 @@ pub struct RegistryCommands<'a>(pub(crate) &'a dyn Request);
 impl RegistryCommands<'_> {
     /// Defines a type, or redefines it; true if it is new. Needs registry_write.
     pub fn define(&self, type_name: &str, definition: &Value) -> Result<bool, Error> {
-        let definition =
-            Definition { type_name: type_name.to_owned(), definition: strict_json::text(definition) };
-        let payload = self.0.request(Command::RegistryDefine, &definition.pack()?)?;
-        Ok(Done::unpack(&payload)?.status == 201)
+        Ok(Done::unpack(&Pack::define(type_name, definition)?.send(self.0)?)?.status == 201)
     }
 
     /// Deletes a type that has no snippets. Needs registry_write.
     pub fn delete(&self, type_name: &str) -> Result<(), Error> {
-        Done::unpack(&self.0.request(Command::RegistryDelete, &pack_name(type_name)?)?)?;
+        Done::unpack(&Pack::delete_type(type_name)?.send(self.0)?)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -115,18 +116,8 @@ impl Connection {
         self.send(command as u8, payload, 0)?;
         let deadline = Instant::now() + timeout;
         loop {
-            while let Some(frame) = self.buffer.next_frame()? {
-                if !frame.has(flags::RESPONSE) {
-                    self.deferred.push_back(frame);
-                } else if self.late_responses > 0 {
-                    self.late_responses -= 1;
-                } else if frame.command_id != command as u8 {
-                    return Err(unexpected(&frame));
-                } else if frame.has(flags::ERROR) {
-                    return Err(refusal(command, &frame.payload));
-                } else {
-                    return Ok(frame.payload);
-                }
+            if let Some(answer) = self.next_answer(command)? {
+                return answer;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -136,6 +127,86 @@ impl Connection {
             if self.is_readable(left)? {
                 self.receive()?;
             }
+        }
+    }
+
+    /// The response to each request, or its error. Reads while it sends, as the core stops reading from a peer that reads
+    /// nothing. After `timeout` without a response the connection is closed, so that the plugin reconnects.
+    pub(crate) fn request_all(
+        &mut self,
+        requests: &[(Command, Vec<u8>)],
+        timeout: Duration,
+    ) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        let mut unsent = Vec::new();
+        for (command, payload) in requests {
+            unsent.extend(encode(*command as u8, payload, 0)?);
+        }
+        let failed = |error| Error::io("batch", error);
+        self.stream.set_nonblocking(true).map_err(failed)?;
+        let outcome = self.exchange(&unsent, requests, timeout);
+        self.stream.set_nonblocking(false).map_err(failed)?;
+        if outcome.is_err() {
+            // Fails only if the connection is closed already.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        outcome
+    }
+
+    fn exchange(
+        &mut self,
+        mut unsent: &[u8],
+        requests: &[(Command, Vec<u8>)],
+        timeout: Duration,
+    ) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        let mut answers = Vec::with_capacity(requests.len());
+        let mut deadline = Instant::now() + timeout;
+        while let Some((command, _)) = requests.get(answers.len()) {
+            if let Some(answer) = self.next_answer(*command)? {
+                answers.push(answer);
+                deadline = Instant::now() + timeout;
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Timeout { what: format!("batch, {command:?}"), after: timeout });
+            }
+            let wanted = if unsent.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            let mut fds = [PollFd::new(&self.stream, wanted)];
+            sys::poll(&mut fds, Some(left))?;
+            let ready = fds.first().map_or(PollFlags::empty(), PollFd::revents);
+            if ready.contains(PollFlags::OUT) {
+                unsent = unsent.get(self.send_some(unsent)?..).unwrap_or_default();
+            }
+            if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                self.receive()?;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// What has arrived of the response to the oldest request; other frames are deferred.
+    fn next_answer(&mut self, command: Command) -> Result<Option<Result<Vec<u8>, Error>>, Error> {
+        while let Some(frame) = self.buffer.next_frame()? {
+            if !frame.has(flags::RESPONSE) {
+                self.deferred.push_back(frame);
+            } else if self.late_responses > 0 {
+                self.late_responses -= 1;
+            } else if frame.command_id != command as u8 {
+                return Err(unexpected(&frame));
+            } else if frame.has(flags::ERROR) {
+                return Ok(Some(Err(refusal(command, &frame.payload))));
+            } else {
+                return Ok(Some(Ok(frame.payload)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn send_some(&mut self, data: &[u8]) -> Result<usize, Error> {
+        match self.stream.write(data) {
+            Ok(size) => Ok(size),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            Err(_) => Err(Error::disconnected("write")),
         }
     }
 

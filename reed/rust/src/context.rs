@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::batch::{Batch, Written};
 use crate::commands::{RegistryCommands, Request, SchemaCommands, SearchCommands, SnippetCommands};
 use crate::connection::Connection;
 use crate::error::Error;
@@ -113,6 +114,17 @@ impl Context<'_> {
         self.command(command, payload)
     }
 
+    /// Queues the writes of `writes`, and sends them in one go; the core commits together what arrives together. The
+    /// results are in the order of the writes.
+    ///
+    /// Writes take effect in their order, each checked by itself: if some fail the others hold, and the error is
+    /// [`Error::Batch`]. Nothing is sent if `writes` returns an error. Reads see the state before the batch.
+    pub fn batch(&self, writes: impl FnOnce(&Batch) -> Result<(), Error>) -> Result<Vec<Written>, Error> {
+        let batch = Batch::default();
+        writes(&batch)?;
+        batch.send(self)
+    }
+
     fn borrow(&self) -> Result<RefMut<'_, Connection>, Error> {
         self.connection.try_borrow_mut().map_err(|_| Error::fail(500, "the connection is in use"))
     }
@@ -121,6 +133,10 @@ impl Context<'_> {
 impl Request for Context<'_> {
     fn request(&self, command: Command, payload: &[u8]) -> Result<Vec<u8>, Error> {
         self.command(command, payload)
+    }
+
+    fn request_all(&self, requests: &[(Command, Vec<u8>)]) -> Result<Vec<Result<Vec<u8>, Error>>, Error> {
+        self.borrow()?.request_all(requests, COMMAND_TIMEOUT)
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::batch::Written;
 use crate::wire::codes::ErrorCode;
+
+const MAX_NAMED: usize = 5; // failed writes in the text of a batch's error
 
 /// What went wrong. Its text says what happened, where, and what to do.
 ///
@@ -62,6 +65,24 @@ pub enum Error {
         /// The text for the caller.
         message: String,
     },
+    /// As `Failed`, with an error code or a hint: [`Error::with_code`], [`Error::with_hint`].
+    Answered {
+        /// HTTP status, 400 to 599.
+        status: u16,
+        /// The error code for the caller.
+        code: u32,
+        /// The text for the caller.
+        message: String,
+        /// What the caller can do; may be empty.
+        hint: String,
+    },
+    /// Some writes of a batch failed, and the others hold.
+    Batch {
+        /// The outcome of each write, in their order; None for those that failed.
+        written: Vec<Option<Written>>,
+        /// The writes that failed.
+        failed: Vec<BatchFailure>,
+    },
     /// No answer arrived before the deadline.
     Timeout {
         /// The request.
@@ -90,7 +111,41 @@ pub enum Error {
     },
 }
 
+/// A write of a batch that failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchFailure {
+    /// The index of the write.
+    pub index: usize,
+    /// The command.
+    pub command: String,
+    /// Why.
+    pub error: Error,
+}
+
 impl Error {
+    /// The same error, with an error code of ReedCMS or of your own. Its status stays.
+    #[must_use]
+    pub fn with_code(self, code: u32) -> Error {
+        let (status, _, message, hint) = self.into_answer();
+        Error::Answered { status, code, message, hint }
+    }
+
+    /// The same error, with what the caller can do about it.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Error {
+        let (status, code, message, _) = self.into_answer();
+        Error::Answered { status, code, message, hint: hint.into() }
+    }
+
+    fn into_answer(self) -> (u16, u32, String, String) {
+        let (status, code) = (self.status(), self.code());
+        match self {
+            Error::Answered { message, hint, .. } => (status, code, message, hint),
+            other => (status, code, other.to_string(), String::new()),
+        }
+    }
+
     /// Rejects a call, with an HTTP status from 400 to 599 (any other becomes 500) and a text for the caller.
     pub fn fail(status: u16, message: impl Into<String>) -> Error {
         let status = if (400..600).contains(&status) { status } else { 500 };
@@ -112,7 +167,10 @@ impl Error {
     /// The HTTP status that a caller gets for this error.
     pub fn status(&self) -> u16 {
         match self {
-            Error::Refused { status, .. } | Error::Failed { status, .. } => *status,
+            Error::Refused { status, .. } | Error::Failed { status, .. } | Error::Answered { status, .. } => {
+                *status
+            }
+            Error::Batch { failed, .. } => failed.first().map_or(500, |failure| failure.error.status()),
             Error::Malformed { .. } => 400,
             Error::Version { .. } => 505,
             Error::TooLarge { .. } => 413,
@@ -127,7 +185,10 @@ impl Error {
     /// The ReedCMS error code that a caller gets for this error.
     pub fn code(&self) -> u32 {
         let code = match self {
-            Error::Refused { code, .. } if *code != 0 => return *code,
+            Error::Refused { code, .. } | Error::Answered { code, .. } if *code != 0 => return *code,
+            Error::Batch { failed, .. } => {
+                return failed.first().map_or(ErrorCode::Internal as u32, |failure| failure.error.code());
+            }
             Error::Malformed { .. } => ErrorCode::Malformed,
             Error::Version { .. } => ErrorCode::Version,
             Error::TooLarge { .. } => ErrorCode::TooLarge,
@@ -135,7 +196,9 @@ impl Error {
             Error::NoFifo { .. } => ErrorCode::PluginNotFound,
             Error::QueueFull { .. } => ErrorCode::PluginBusy,
             Error::Disconnected { .. } => ErrorCode::PluginOffline,
-            Error::Failed { status, .. } | Error::Refused { status, .. } => ErrorCode::of_status(*status),
+            Error::Failed { status, .. } | Error::Refused { status, .. } | Error::Answered { status, .. } => {
+                ErrorCode::of_status(*status)
+            }
             Error::Environment { .. } | Error::Io { .. } => ErrorCode::Internal,
         };
         code as u32
@@ -172,6 +235,15 @@ impl fmt::Display for Error {
             Error::TooLarge { size, limit } => write!(out, "{size} bytes exceed the limit of {limit}")?,
             Error::Refused { what, status, message, .. } => write!(out, "{what}: {status} {message}")?,
             Error::Failed { message, .. } => out.write_str(message)?,
+            Error::Answered { message, hint, .. } if hint.is_empty() => out.write_str(message)?,
+            Error::Answered { message, hint, .. } => write!(out, "{message}; {hint}")?,
+            Error::Batch { written, failed } => {
+                let (failures, count) = (failed.len(), written.len());
+                write!(out, "{failures} of the {count} writes of the batch failed, the others hold")?;
+                for failure in failed.iter().take(MAX_NAMED) {
+                    write!(out, "; write {}: {}", failure.index, failure.error)?;
+                }
+            }
             Error::Timeout { what, after } => write!(out, "{what}: no answer within {after:?}")?,
             Error::NoFifo { plugin, nearest } => {
                 write!(out, "no FIFO for plugin {plugin:?}")?;

@@ -48,6 +48,7 @@ pub fn serve(plugin: &dyn ReedPlugin, environment: Environment) -> Result<(), Er
     let worker = Worker::connect(plugin, &shared)?;
     worker.signal(Signal::Ready)?;
     shared.refresh_peers();
+    worker.start_up()?;
     let outcome = thread::scope(|scope| {
         for number in 1..plugin.concurrency() {
             let run = || match Worker::connect(plugin, &shared) {

@@ -47,7 +47,8 @@
 //! [`PluginBuilder::action`] adds an action, with its `command_id` in plugin.yaml. The handler gets a [`Context`] and an
 //! [`Input`], and returns a JSON value, a [`Reply`] (bytes, or another status) or `()`.
 //!
-//! An error is the answer to the call: [`Error::fail`], or one of the core, passed on with `?`. A panic is status 500,
+//! An error is the answer to the call: [`Error::fail`], with [`Error::with_code`] and [`Error::with_hint`] if need be, or one
+//! of the core, passed on with `?`. A panic is status 500,
 //! and the plugin continues, so do not set `panic = "abort"` in Cargo.toml.
 //!
 //! Calls run one after the other. With [`PluginBuilder::concurrency`] several run at the same time, each on a thread and
@@ -66,6 +67,27 @@
 //! ctx.snippet().update(&id, &json!({"draft": false}), intro.version)?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Many snippets
+//!
+//! [`SnippetCommands::each`] is an iterator over all snippets of a type, and [`Context::batch`] sends many writes in one
+//! go: 1,000 updates take a tenth of the time that they take one by one.
+//!
+//! ```no_run
+//! # use reed_plugin::{Context, Error, json};
+//! # fn handler(ctx: &Context<'_>) -> Result<(), Error> {
+//! let written = ctx.batch(|batch| {
+//!     batch.create("page", "intro", &json!({"title": "Introduction"}))?;
+//!     for page in ctx.snippet().each("page") {
+//!         batch.update(&page?.id, &json!({"checked": true}), 0)?;
+//!     }
+//!     Ok(())
+//! })?;
+//! reed_plugin::log::info(format_args!("{} writes", written.len()));
+//! # Ok(()) }
+//! ```
+//!
+//! [`PluginBuilder::on_start`] is called once, before the first call; there the core's commands can be used, too.
 //!
 //! # Messages between plugins
 //!
@@ -123,11 +145,13 @@
 //!
 //! [`wire`] has the structs of the protocol that a plugin sends and receives, without any I/O.
 
+mod batch;
 mod builder;
 mod call;
 mod commands;
 mod connection;
 mod context;
+mod each;
 mod environment;
 mod error;
 mod fifo;
@@ -149,12 +173,14 @@ pub mod testing;
 pub mod wire;
 mod worker;
 
+pub use batch::{Batch, Written};
 pub use builder::{Plugin, PluginBuilder};
 pub use call::{Action, Input, Reply};
 pub use commands::{RegistryCommands, SchemaCommands, SearchCommands, SnippetCommands};
 pub use context::Context;
+pub use each::Each;
 pub use environment::Environment;
-pub use error::Error;
+pub use error::{BatchFailure, Error};
 pub use host::{run, serve};
 pub use manifest::version_in;
 pub use message::Answer;

@@ -47,6 +47,12 @@ pub trait ReedPlugin: Send + Sync {
         Vec::new()
     }
 
+    /// Called once, after READY and before the first call: snippets can be read and written. If it fails the process ends,
+    /// and the core starts it again, later each time.
+    fn on_start(&self, _ctx: &Context<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Called before the plugin sleeps: free what can be computed again.
     fn on_sleep(&self, _ctx: &Context<'_>) -> Result<(), Error> {
         Ok(())

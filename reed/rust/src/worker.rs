@@ -255,7 +255,13 @@ impl<'a> Worker<'a> {
         woken.and(reported)
     }
 
-    // Sleep
+    // Start and sleep
+
+    pub(crate) fn start_up(&self) -> Result<(), Error> {
+        let _activity = self.shared.metrics.activity();
+        self.catch_panic("on_start", || self.plugin.on_start(&self.context()))
+            .map_err(|error| Error::fail(error.status(), format!("on_start: {error}")))
+    }
 
     pub(crate) fn fall_asleep(&self) -> Result<(), Error> {
         if let Err(error) = self.catch_panic("on_sleep", || self.plugin.on_sleep(&self.context())) {

@@ -59,14 +59,17 @@ class ChangeLog:
         self._reader.ask("log_ends", (), found, failed)
 
     def after(self, position: int, done: Done[ChangePage], failed: Failed) -> None:
+        seq, k = divmod(position, MAX_LINES)
+
         def found(rows: Rows) -> None:
             self._check(position, rows)
+            head, read_to = number(rows, 0, 0), seq + PAGE_CHANGES
             changes = [self._change(rows, row) for row in range(rows.ntuples) if rows.get_value(row, 2) is not None]
-            is_last = len(changes) < PAGE_CHANGES
-            last = max(position, _end_of(number(rows, 0, 0))) if is_last else changes[-1][0]
-            done(ChangePage(changes, last, is_last))
+            if len(changes) == PAGE_CHANGES:
+                done(ChangePage(changes, changes[-1][0], is_last=False))
+            else:
+                done(ChangePage(changes, max(position, _end_of(min(head, read_to))), is_last=read_to >= head))
 
-        seq, k = divmod(position, MAX_LINES)
         self._reader.ask("log_after", params(seq, k), found, failed)
 
     def _check(self, position: int, rows: Rows) -> None:

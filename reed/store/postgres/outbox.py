@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from reed.errors import CallError
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Done, Event, Failed, no_cause
 from reed.store.context import StoreLoop
+from reed.store.deleted import Deleted
 from reed.store.postgres.follower import LogLine
 from reed.store.postgres.operation import ALL, Pending
 from reed.store.postgres.reader import Reader
@@ -279,7 +280,8 @@ class Outbox:
         version, at = number(rows, 0, 6), number(rows, 0, 7)
         cause = subscriber.causes.get(place, NO_CAUSE)
         event_id = place[0] * MAX_LINES + place[1]
-        return Event(event_id, kind, snippet_id, type_name, name, version, at, subscriber.lost, cause)
+        deleted = Deleted(*(rows.get_value(0, column) or b"" for column in (8, 9)))
+        return Event(event_id, kind, snippet_id, type_name, name, version, at, subscriber.lost, cause, deleted)
 
     def ack(self, name: str, event_id: int) -> None:
         subscriber = self._subscribers.get(name)

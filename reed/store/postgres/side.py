@@ -21,6 +21,7 @@ from reed.store.copying import (
     Snippet,
     waiting_events,
 )
+from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.postgres.log_statements import CORE_SEEN
 from reed.store.postgres.session import connect, place_of
 from reed.store.postgres.statements import FIRST_ID, INDEX_AGAIN
@@ -47,8 +48,10 @@ _BONDS = (
     " WHERE (child, parent) > (%s::uuid, %s::uuid) ORDER BY bonds.child, bonds.parent LIMIT %s"
 )
 _CHANGES = (
-    "SELECT c.kind, c.id::text, c.type, c.name, c.version, c.at, array_agg(s.name)"
-    f"{WAITING} GROUP BY b.seq, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
+    "SELECT c.kind, c.id::text, c.type, c.name, c.version, c.at,"
+    " (SELECT content FROM deleted d WHERE (d.core, d.n, d.k) = (c.core, c.n, c.k)),"
+    " (SELECT bonds FROM deleted d WHERE (d.core, d.n, d.k) = (c.core, c.n, c.k)), array_agg(s.name)"
+    f"{WAITING} GROUP BY b.seq, c.core, c.n, c.k, c.kind, c.id, c.type, c.name, c.version, c.at ORDER BY b.seq, c.k"
 )
 # Contents and values go row by row, in pipelines: psycopg is slow at making arrays of long texts.
 _PUT = (
@@ -67,6 +70,7 @@ _PUT_CHANGES = (
     " FROM unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
     " %s::text[]) AS line (seq, kind, id, type, name, version, at, made_by)"
 )
+_PUT_DELETED = "INSERT INTO deleted (core, n, k, content, bonds) VALUES (%s, %s, 0, %s, %s)"
 _CORES = f"SELECT name FROM cores WHERE seen > clock_timestamp() - interval '{CORE_SEEN}' ORDER BY name"
 
 
@@ -134,8 +138,9 @@ class PostgresSide:
 
     def changes(self) -> Iterator[Change]:
         with self._errors(), self._connection.transaction(), self._connection.cursor("changes") as cursor:
-            for *change, waiting in cursor.execute(_CHANGES):
-                yield Change._make((*change, frozenset(waiting)))
+            for *change, content, bonds, waiting in cursor.execute(_CHANGES):
+                deleted = Deleted((content or "").encode(), (bonds or "").encode())
+                yield Change._make((*change, deleted, frozenset(waiting)))
 
     def lost(self) -> dict[str, int]:
         with self._errors():
@@ -208,16 +213,20 @@ class PostgresSide:
             connection.execute("DELETE FROM changes WHERE core = %s", (COPIER,))
             connection.execute("DELETE FROM batches WHERE core = %s", (COPIER,))
             rows: list[tuple[Any, ...]] = []
+            deleted: list[tuple[Any, ...]] = []
             for change in source.changes():
                 seq += 1
                 told |= {name: seq - 1 for name in change.waiting if name not in told}
                 left_out = told.keys() - change.waiting
                 made_by = min(left_out, key=lambda name: (change.kind not in waiting[name].kinds, name), default="")
-                rows.append((seq, *change[:-1], made_by))
+                rows.append((seq, *change[:-2], made_by))
+                if change.deleted != NOT_DELETED:
+                    deleted.append((COPIER, seq, *(member.decode() for member in change.deleted)))
                 if len(rows) >= PAGE_ROWS:
                     _put_lines(connection, rows)
                     rows.clear()
             _put_lines(connection, rows)
+            connection.cursor().executemany(_PUT_DELETED, deleted)
             for name, (kinds, _) in waiting.items():
                 connection.execute(
                     "INSERT INTO subscribers (name, told, k, kinds, lost) VALUES (%s, %s, %s, %s, %s)"

@@ -278,6 +278,9 @@ class SnippetWrites(Checks):
             origin.plugin,
         )
 
+    def is_placed(self, origin: Origin) -> bool:  # noqa: ARG002
+        return False  # a batch is under way until it is committed
+
     def rename(self, ref: str, name: str, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         if name:
             identifiers.check("semantic name", name)
@@ -309,10 +312,13 @@ class SnippetWrites(Checks):
         def attempt(operation: Operation) -> None:
             def delete(old: Record) -> None:
                 at_version = params(old.id, old.version)
-                steps = [Step("delete", (*at_version, *params(self._clock() // 1000, origin.plugin)))]
+                kept = Step("keep_deleted", (*at_version, *params(origin.plugin)))
+                deletion = Step("delete", (*at_version, *params(self._clock() // 1000, origin.plugin)))
+                steps = [kept, deletion]
                 if cascade:
                     names = ("hold", "drop_bonds_below", "drop_bonds_above")
-                    steps[:0] = [Step(name, at_version, is_marked=False) for name in names]
+                    hold, *drops = (Step(name, at_version, is_marked=False) for name in names)
+                    steps = [hold, kept, *drops, deletion]
 
                 def written(line: Line) -> None:
                     self._snippets.add(line.seq, -1)

@@ -9,6 +9,7 @@ write that follow refer to it, and so does the core when the answer to a COMMIT 
 from __future__ import annotations
 
 from reed.store.changes import PAGE_CHANGES
+from reed.store.deleted import MAX_BONDS, MAX_CONTENT
 from reed.store.snippets import PAGE_BYTES
 
 # A type may not be redefined between the check of a content and the COMMIT of its write.
@@ -125,6 +126,22 @@ _DELETE = (
     + _LOGGED.format(values="'snippet.deleted', id, type, name, version, $6::bigint, $7")
     + " SELECT FROM made"
 )
+# Before a delete, if somebody wants its event: $4 id, $5 version, $6 the plugin that deletes it (reed.store.deleted).
+_KEEP_DELETED = (
+    "WITH found AS (SELECT json_build_object('id', id::text, 'parent', parent::text, 'child', child::text,"
+    "   'weight', weight, 'path', path)::text AS bond, parent <> $4::uuid AS is_above, weight, path, child FROM bonds"
+    "   WHERE parent = $4::uuid OR child = $4::uuid LIMIT 1000),"
+    " listed AS (SELECT bond, sum(octet_length(bond)) OVER place AS size, row_number() OVER place AS number"
+    "   FROM found WINDOW place AS (ORDER BY is_above, weight, path, child)),"
+    " bonds AS (SELECT '\"bonds\":['"
+    f"   || coalesce(string_agg(bond, ',' ORDER BY number) FILTER (WHERE size <= {MAX_BONDS}), '') || ']'"
+    f"   || CASE WHEN max(size) > {MAX_BONDS} THEN ',\"more_bonds\":true' ELSE '' END AS member FROM listed)"
+    " INSERT INTO deleted (core, n, k, content, bonds) SELECT $1::uuid, $2::bigint, $3::int,"
+    f" CASE WHEN size <= {MAX_CONTENT} THEN '\"content\":' || content"
+    '   ELSE \'"content":null,"content_bytes":\' || size END, bonds.member FROM snippets CROSS JOIN bonds'
+    " WHERE id = $4::uuid AND version = $5::bigint"
+    " AND EXISTS (SELECT FROM subscribers WHERE 'snippet.deleted' = ANY (kinds) AND subscribers.name <> $6)"
+)
 
 # $4 id, $5 parent, $6 child, $7 weight, $8 path, $9 and $10 their types, $11 revision of the parent's type, $12 time;
 # $13 and $14 the types with a max_depth, and it; $15 `change_log.bond_name`, $16 the plugin. `down` from the child must
@@ -173,6 +190,7 @@ WRITES = {
     "replace_indexed": _replace(with_index=True),
     "rename": _RENAME,
     "delete": _DELETE,
+    "keep_deleted": _KEEP_DELETED,
     # Before a delete with cascade. The snippet is locked first, so that all of it happens or nothing.
     "hold": f"SELECT {_AT_VERSION} FOR UPDATE",
     "drop_bonds_below": f"DELETE FROM bonds WHERE parent = $1::uuid AND EXISTS (SELECT {_AT_VERSION})",
@@ -260,17 +278,20 @@ READS = {
     "count_bonds": "SELECT (SELECT count(*) FROM bonds), (SELECT last FROM head WHERE what = 'batches')",
     "revisions": "SELECT name, revision FROM types",
     "definitions": "SELECT name, revision, definition FROM types WHERE name = ANY ($1::text[])",
-    # Each row begins with the last batch, and the last one that was trimmed.
+    # Each row begins with the last batch, and the last one that was trimmed. The second looks at so many batches, since
+    # a comparison of columns of both tables uses no index.
     "log_ends": _ENDS,
     "log_after": (
         f"SELECT ends.last, trimmed, seq, k, kind, id::text, type, name, version, at, made_by FROM ({_ENDS}) AS ends"
         " LEFT JOIN LATERAL (SELECT seq, changes.* FROM batches JOIN changes USING (core, n)"
-        "   WHERE (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
+        f"   WHERE seq BETWEEN $1::bigint AND $1::bigint + {PAGE_CHANGES}"
+        "   AND (seq, changes.k) > ($1::bigint, $2::int) AND changes.k >= 0"
         f"   ORDER BY seq, changes.k LIMIT {PAGE_CHANGES}) AS line ON true ORDER BY seq, k"
     ),
     "next_event": (
-        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at"
-        " FROM batches JOIN changes USING (core, n) WHERE (seq, changes.k) > ($1::bigint, $2::int)"
+        "SELECT seq, changes.k, kind, id::text, type, name, version, changes.at, deleted.content, deleted.bonds"
+        " FROM batches JOIN changes USING (core, n) LEFT JOIN deleted USING (core, n, k)"
+        " WHERE (seq, changes.k) > ($1::bigint, $2::int)"
         " AND kind = ANY ($3::text[]) AND made_by <> $4 ORDER BY seq, changes.k LIMIT 1"
     ),
 }

@@ -4,6 +4,7 @@
     search, unindexed                the search index, and the snippets whose row in it is out of date
     changes, batches, head           the log: the lines of each transaction, the order of transactions, the last numbers
                                      (a bond's line has id and type of the parent; name: `change_log.bond_name`)
+    deleted                          what events of the log carry of deleted snippets
     subscribers                      how far the log was delivered to each plugin, and by which core
     schedules                        when each plugin's schedules are due, and how they ended
     cores                            the cores that are running
@@ -39,6 +40,7 @@ TABLES = (
     "head",
     "changes",
     "batches",
+    "deleted",
     "subscribers",
     "cores",
     "schedules",
@@ -109,6 +111,16 @@ MIGRATIONS = (
             " last_due bigint NOT NULL DEFAULT 0, began bigint NOT NULL DEFAULT 0, ended bigint NOT NULL DEFAULT 0,"
             " error text NOT NULL DEFAULT '', runs bigint NOT NULL DEFAULT 0, failures bigint NOT NULL DEFAULT 0,"
             " skipped bigint NOT NULL DEFAULT 0, PRIMARY KEY (plugin, name))",
+        ),
+        oldest_core=1,
+    ),
+    Migration(
+        (
+            # Of the snippets that lines of the log delete, for their events (reed.store.deleted). A line is inserted in
+            # the transaction that ends with its batch, and goes with it.
+            "CREATE TABLE deleted (core uuid NOT NULL, n bigint NOT NULL, k int NOT NULL, content text NOT NULL,"
+            " bonds text NOT NULL, PRIMARY KEY (core, n, k),"
+            " FOREIGN KEY (core, n) REFERENCES batches (core, n) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)",
         ),
         oldest_core=1,
     ),

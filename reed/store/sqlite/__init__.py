@@ -5,6 +5,7 @@ database       content.db: tables, migrations, errors         file_guard     its
 snippets, types, bonds, outbox, field_indexes   the tables    lookup         reads snippets
 search_index   what is to be indexed                          index_file     content-search.db
 scheduler      work between two turns                         wal            checkpoints
+change_log     a row for each transaction, for watchers
 bond_queue     checks of new bonds, in order                  files          names of the files; layout, removal, fsync
 
 In commands, beside a core or without one:

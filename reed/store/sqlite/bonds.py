@@ -6,7 +6,7 @@ pass over them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reed.errors import Conflict
@@ -28,6 +28,8 @@ _DELETE = {
     end: f"DELETE FROM bonds WHERE (parent, child) IN (SELECT parent, child FROM bonds WHERE {end} = ? LIMIT ?)"
     for end in ("parent", "child")
 }
+_OF = "SELECT bonds.id, p.id, c.id, weight, path FROM bonds JOIN snippets p ON p.sequence = parent"
+_OF += " JOIN snippets c ON c.sequence = child WHERE {end} = ? ORDER BY weight, path"
 _HAS_CHILD = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = child WHERE parent = ? LIMIT 1"
 _HAS_PARENT = "SELECT 1 FROM bonds CROSS JOIN snippets ON sequence = parent WHERE child = ? LIMIT 1"
 
@@ -115,6 +117,11 @@ class Bonds:
         self._writer.execute("DELETE FROM bonds WHERE parent = ? AND child = ?", pair)
         self.count.value -= 1
         self._log.add_bond(UNBONDED, parent, child, self._clock() // 1000, made_by)
+
+    def of(self, record: Record) -> Iterator[tuple[str, str, str, int, str]]:
+        """Id, parent, child, weight and path of the snippet's bonds: those to its children come first."""
+        for end in ("parent", "child"):
+            yield from self._writer.execute(_OF.format(end=end), (sequence_in(record.id),))
 
     def delete_of(self, record: Record, cascade: bool) -> None:
         """Delete the bonds of a snippet that is to be deleted; Conflict if it has any and `cascade` is not set."""

@@ -102,6 +102,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE IF NOT EXISTS epoch (epoch TEXT NOT NULL)",
         "INSERT INTO epoch SELECT lower(hex(randomblob(4))) WHERE NOT EXISTS (SELECT 1 FROM epoch)",
     ),
+    (
+        # Of a deleted snippet, for its event (reed.store.deleted).
+        "ALTER TABLE outbox ADD COLUMN content BLOB",
+        "ALTER TABLE outbox ADD COLUMN bonds BLOB",
+    ),
 )
 
 # Cursors of watchers no longer fit: the content was changed in a way that the log of changes does not tell.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from reed.store.base import NO_CAUSE, Cause, CauseOf, Event, no_cause
+from reed.store.deleted import NOT_DELETED, Deleted
 from reed.store.sqlite.transaction import Transaction
 from reed.wire.snippets import Record
 
@@ -21,8 +22,9 @@ _DELETE_BATCH = 500  # rows of a dropped subscriber in a slice
 _INSERT = (
     "INSERT INTO outbox (subscriber, kind, snippet_id, type, name, version, at, lost) VALUES (?, ?, ?, ?, ?, ?, ?, 0)"
 )
+_KEEP_DELETED = "UPDATE outbox SET content = ?, bonds = ? WHERE id = ?"
 _NEXT = (
-    "SELECT id, kind, snippet_id, type, name, version, at, lost FROM outbox"
+    "SELECT id, kind, snippet_id, type, name, version, at, lost, content, bonds FROM outbox"
     " WHERE subscriber = ? AND id > ? AND id <= ? ORDER BY id LIMIT 1"
 )
 _OLDEST = "SELECT id, lost FROM outbox WHERE subscriber = ? ORDER BY id LIMIT 2"
@@ -62,12 +64,18 @@ class Outbox:
         for names in self._subscribers.values():
             self._dropped.difference_update(names)
 
-    def add(self, kind: str, record: Record, at: int, by: str) -> None:
+    def is_wanted(self, kind: str, by: str) -> bool:
+        """Whether `add` would write an event."""
+        return any(name != by for name in self._subscribers.get(kind, ()))
+
+    def add(self, kind: str, record: Record, at: int, by: str, deleted: Deleted = NOT_DELETED) -> None:
         """Write an event for each subscriber but `by`; `at` in Unix microseconds."""
         names = [name for name in self._subscribers.get(kind, ()) if name != by]
         cause = self._cause_of(by, record.id) if by and names else NO_CAUSE
         for name in names:
             self._add(name, kind, record, at)
+            if deleted is not NOT_DELETED:
+                self._writer.execute(_KEEP_DELETED, (*deleted, self._last_id))
             if cause.depth:
                 self._causes[self._last_id] = cause
 
@@ -90,7 +98,11 @@ class Outbox:
 
     def next(self, name: str) -> Event | None:
         row = self._writer.execute(_NEXT, (name, self._acked.get(name, 0), self._last_committed_id)).fetchone()
-        return None if row is None else Event._make((*row, self._causes.get(row[0], NO_CAUSE)))
+        if row is None:
+            return None
+        *fields, content, bonds = row
+        cause = self._causes.get(row[0], NO_CAUSE)
+        return Event._make((*fields, cause, Deleted(content, bonds) if content else NOT_DELETED))
 
     def ack(self, name: str, event_id: int) -> None:
         self._acked[name] = max(event_id, self._acked.get(name, 0))

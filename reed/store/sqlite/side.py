@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from reed.errors import StoreFailed
 from reed.store.copying import PAGE_BYTES, PAGE_ROWS, SCHEDULES, Bond, Change, Counts, Entry, Side, Snippet
+from reed.store.deleted import Deleted
 from reed.store.field_values import NULL_KEY, key_of_text, text_of_key
 from reed.store.ids import sequence_in, sequence_of
 from reed.store.sqlite.database import MIGRATIONS, NEW_EPOCH, Database
@@ -32,7 +33,7 @@ _BONDS = (
     "SELECT c.id, p.id, weight, path, bonds.id FROM bonds JOIN snippets c ON c.sequence = child"
     " JOIN snippets p ON p.sequence = parent WHERE (child, parent) > (?, ?) ORDER BY child, parent LIMIT ?"
 )
-_EVENTS = "SELECT subscriber, kind, snippet_id, type, name, version, at FROM outbox ORDER BY id"
+_EVENTS = "SELECT subscriber, kind, snippet_id, type, name, version, at, content, bonds FROM outbox ORDER BY id"
 _PUT = (
     "INSERT INTO snippets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sequence) DO UPDATE SET type = excluded.type,"
     " name = excluded.name, version = excluded.version, created_at = excluded.created_at,"
@@ -104,11 +105,12 @@ class SqliteSide:
         change: tuple[Any, ...] = ()
         waiting: set[str] = set()
         with errors_of(self._database.path):
-            for subscriber, *row in self._connection.execute(_EVENTS):
-                if waiting and (change != tuple(row) or subscriber in waiting):
+            for subscriber, *fields, content, bonds in self._connection.execute(_EVENTS):
+                row = (*fields, Deleted(content or b"", bonds or b""))
+                if waiting and (change != row or subscriber in waiting):
                     yield Change._make((*change, frozenset(waiting)))
                     waiting.clear()
-                change = tuple(row)
+                change = row
                 waiting.add(subscriber)
         if waiting:
             yield Change._make((*change, frozenset(waiting)))
@@ -216,9 +218,9 @@ class SqliteSide:
                 for name in sorted(change.waiting):
                     last, count = last + 1, count + 1
                     execute(
-                        "INSERT INTO outbox (id, subscriber, kind, snippet_id, type, name, version, at, lost)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        (last, name, *change[:-1], lost.pop(name, 0)),
+                        "INSERT INTO outbox (id, subscriber, kind, snippet_id, type, name, version, at, content, bonds,"
+                        " lost) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        (last, name, *change[:-2], *(each or None for each in change.deleted), lost.pop(name, 0)),
                     )
             execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
             execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (last,))

@@ -156,6 +156,10 @@ class Snippets:
                 self._cache.put(record)
         return record
 
+    def is_uncommitted(self, snippet_id: str) -> bool:
+        """Whether it was written in the open transaction."""
+        return snippet_id in self._written
+
     def settle(self, committed: bool) -> None:
         if committed:
             for snippet_id in self._written:  # all of them first: a name may have gone from one to another

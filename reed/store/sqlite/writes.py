@@ -16,6 +16,7 @@ from reed.store.base import (
     Restored,
 )
 from reed.store.contents import Content, check_in_loop
+from reed.store.deleted import NOT_DELETED, Deleted, bonds_member, content_member
 from reed.store.ids import sequence_in
 from reed.store.schema import import_library, is_library_needed
 from reed.store.snippets import overtaken
@@ -72,8 +73,8 @@ class Writes(Reads):
         self._changed(CREATED, record, record.created_at, origin)
         return record.id
 
-    def _changed(self, kind: str, record: Record, at: int, origin: Origin) -> None:
-        self._outbox.add(kind, record, at, origin.plugin)
+    def _changed(self, kind: str, record: Record, at: int, origin: Origin, deleted: Deleted = NOT_DELETED) -> None:
+        self._outbox.add(kind, record, at, origin.plugin, deleted)
         self._log.add(kind, record, at, origin.plugin)
 
     def update(
@@ -102,7 +103,10 @@ class Writes(Reads):
         self, ref: str, if_version: int, patch: bytes, done: Done[Preview], failed: Failed, origin: Origin = THE_STORE
     ) -> None:
         def begin() -> None:
-            old = self._find(ref)
+            old = self._read(lambda: self._snippets.find(ref))
+            if self._snippets.is_uncommitted(old.id):  # a filter sees what is committed
+                self._transaction.reply_at_end(lambda _: run(begin, failed), None, lambda _: run(begin, failed))
+                return
             if if_version and if_version != old.version:
                 raise overtaken(ref, old.version, if_version)
             self._contents.merge(
@@ -151,6 +155,9 @@ class Writes(Reads):
 
         self._contents.in_order(origin, lambda: self._write(rename, done, failed), failed)
 
+    def is_placed(self, origin: Origin) -> bool:
+        return not self._contents.has_away(origin)
+
     def _is_current(self, old: Record, content: Content, seen: int) -> bool:
         """May the content be written in place of `old`, or was one or its type changed since `seen`?"""
         if self._writes == seen:
@@ -167,10 +174,13 @@ class Writes(Reads):
     def delete(self, ref: str, cascade: bool, done: Done[str], failed: Failed, origin: Origin = THE_STORE) -> None:
         def delete() -> str:
             record = self._snippets.find(ref)
+            deleted = NOT_DELETED
+            if self._outbox.is_wanted(DELETED, origin.plugin):
+                deleted = Deleted(content_member(record.content), bonds_member(self._bonds.of(record)))
             self._bonds.delete_of(record, cascade)
             self._snippets.delete(record)
             self._index.changed(sequence_in(record.id))
-            self._changed(DELETED, record, self._clock() // 1000, origin)
+            self._changed(DELETED, record, self._clock() // 1000, origin, deleted)
             return record.id
 
         self._contents.in_order(origin, lambda: self._write(delete, done, failed), failed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from reed.errors import Conflict, NotFound
+from reed.store import deleted
 from reed.store.workers import Origin
 
 ALL = {kind: ["seo"] for kind in ("snippet.created", "snippet.updated", "snippet.deleted")}
@@ -95,6 +98,54 @@ def test_unacknowledged_events_survive_a_restart_and_ids_are_not_reused(driver, 
     last.store.subscribe(ALL)
     last.create("note", "c", {})
     assert last.next_event("seo").id > second.id
+
+
+def told(event):
+    """What an event says of a deleted snippet."""
+    return json.loads(b"{%b}" % b",".join(filter(None, event.deleted)))
+
+
+def test_a_deletion_carries_content_and_bonds_also_after_a_restart(driver, open_store):
+    driver.define("page", {})
+    driver.create("page", "early", {})
+    driver.delete("early", False)  # nobody wants to know
+    driver.store.subscribe({**ALL, "snippet.deleted": ["seo", "backup"]})
+    ids = {name: driver.create("page", name, {"of": name, "n": 1.50}) for name in ("top", "hub", "kid", "alone")}
+    top = driver.bond("top", "hub", 7, 'a/"b"')
+    kid = driver.bond("hub", "kid", 0, "")
+    driver.delete("alone", False)
+    driver.delete("hub", True)
+    driver.settle()
+    driver.close()
+    again = open_store()
+    again.store.subscribe({**ALL, "snippet.deleted": ["seo", "backup"]})
+    for name in ("seo", "backup"):
+        alone, hub = [event for event in waiting(again, name) if event.kind == "snippet.deleted"]
+        assert told(alone) == {"content": {"of": "alone", "n": 1.5}, "bonds": []}
+        assert told(hub)["content"] == {"of": "hub", "n": 1.5}
+        assert told(hub)["bonds"] == [
+            {"id": kid, "parent": ids["hub"], "child": ids["kid"], "weight": 0, "path": ""},
+            {"id": top, "parent": ids["top"], "child": ids["hub"], "weight": 7, "path": 'a/"b"'},
+        ]
+    again.settle()
+    assert again.store.events_waiting() == {}
+
+
+def test_a_deletion_carries_no_more_than_a_plugin_can_take(driver):
+    driver.store.subscribe(ALL)
+    driver.define("page", {})
+    driver.create("page", "hub", {"text": "x" * deleted.MAX_CONTENT})
+    for number in range(80):
+        driver.create("page", f"n{number}", {})
+        driver.bond("hub", f"n{number}", number, "p" * 1000)
+    driver.delete("hub", True)
+    event = waiting(driver)[-1]
+    assert told(event)["content"] is None
+    assert told(event)["content_bytes"] > deleted.MAX_CONTENT
+    assert told(event)["more_bonds"] is True
+    assert [bond["weight"] for bond in told(event)["bonds"]] == list(range(len(told(event)["bonds"])))
+    assert 40 < len(told(event)["bonds"]) < 80
+    assert len(event.deleted.bonds) < deleted.MAX_BONDS + 100
 
 
 def test_a_full_outbox_drops_the_oldest_and_counts_it(open_store):

@@ -103,7 +103,7 @@ describe("validate", function()
 
   it("rejects anything but a snippet", function()
     assert.equal(assert.fails(function() call("validate", "[]") end, "expected a snippet").status, 422)
-    assert.fails(function() call("validate", "{") end, "JSON")
+    assert.fails(function() call("validate", "{") end, "expected a snippet")
   end)
 
   it("accepts fields of any type", function()
