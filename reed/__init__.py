@@ -3,8 +3,7 @@
 `from reed import Client, AsyncClient` imports the clients only then.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # to import typing for it would take longer than the rest
 if TYPE_CHECKING:
     from reed.client import Client as Client
     from reed.client.aio import AsyncClient as AsyncClient
@@ -13,7 +12,7 @@ __version__ = "0.1.0"
 __all__ = ["AsyncClient", "Client", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "Client":
         from reed.client import Client
 

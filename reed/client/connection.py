@@ -209,10 +209,10 @@ class ClientConnection(Calls):
         """
         link = self._link
         link.take_turn()
-        sock = self._connected()
-        protocol = link.protocol
-        protocol.start(command, payload, is_stream=True)
         try:
+            sock = self._connected()
+            protocol = link.protocol
+            protocol.start(command, payload, is_stream=True)
             with suppress(ConnectionError):  # what can still be read says why
                 sock.sendall(protocol.outgoing())
                 protocol.sent(protocol.unsent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +17,7 @@ from reed.client import Client
 from reed.client.aio import AsyncClient
 
 INSTALLED = Path(reed.client.__file__).parent
+ROOT = INSTALLED.parents[1]
 
 
 def load(name: str) -> ModuleType:
@@ -78,3 +81,13 @@ def test_the_clients_are_imported_from_reed() -> None:
     assert reed.AsyncClient is AsyncClient
     with pytest.raises(AttributeError, match="no attribute 'Klient'"):
         reed.Klient  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [("import reed", {"typing", "json", "asyncio", "reed.client"}), ("from reed import Client", {"asyncio", "socket"})],
+)
+def test_what_is_not_used_is_not_imported(code: str, absent: set[str]) -> None:
+    printed = f"{code}; import sys; print(sorted({absent!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", printed], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout == "[]\n"

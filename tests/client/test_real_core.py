@@ -8,10 +8,12 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+import reed.testing
 from reed.client import Client, NoAnswer, Request, TimedOut
 from reed.client.aio import AsyncClient
 from reed.errors import Malformed, PermissionDenied, ReedError
@@ -22,9 +24,8 @@ from reed.wire.snippets import SnippetGot
 NAMES = [f"n{number}" for number in range(40)]
 
 
-@pytest.fixture
-def pages(core: Any) -> Any:
-    """A core with a snippet for each name, whose content is its name."""
+def fill(core: Any) -> Any:
+    """A snippet for each name, whose content is its name."""
     with Client(core.socket) as client:
         client.registry_define("page", {})
         for name in NAMES:
@@ -32,7 +33,19 @@ def pages(core: Any) -> Any:
     return core
 
 
-def test_threads_take_turns_on_a_client(pages: Any) -> None:
+@pytest.fixture
+def pages(core: Any) -> Any:
+    return fill(core)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The same, for tests that change nothing."""
+    with reed.testing.core(tmp_path_factory.mktemp("shared")) as core:
+        yield fill(core)
+
+
+def test_threads_take_turns_on_a_client(shared: Any) -> None:
     wrong: list[str] = []
     began = threading.Barrier(9)
 
@@ -51,7 +64,7 @@ def test_threads_take_turns_on_a_client(pages: Any) -> None:
                 if SnippetGot.unpack(answer).record.name != request.tag:
                     wrong.append(request.tag)
 
-    with Client(pages.socket) as client:
+    with Client(shared.socket) as client:
         threads = [threading.Thread(target=read, args=(client, number)) for number in range(8)]
         threads.append(threading.Thread(target=read_many, args=(client,)))
         for thread in threads:
@@ -61,8 +74,8 @@ def test_threads_take_turns_on_a_client(pages: Any) -> None:
     assert not wrong
 
 
-def test_a_thread_cannot_use_the_client_within_its_own_pipeline(pages: Any) -> None:
-    with Client(pages.socket) as client:
+def test_a_thread_cannot_use_the_client_within_its_own_pipeline(shared: Any) -> None:
+    with Client(shared.socket) as client:
         answers = client.pipelined(Request(Command.SNIPPET_GET, Ref(name).pack()) for name in NAMES)
         next(answers)
         with pytest.raises(ReedError, match="this thread uses the client already; finish or close the iterator"):
@@ -86,7 +99,7 @@ def test_closing_a_client_ends_the_call_of_another_thread(core: Any) -> None:
     os.kill(core.pid, signal.SIGSTOP)
     try:
         thread.start()
-        while not client._link.protocol.in_flight or client._link.protocol.unsent:
+        while thread.is_alive() and (client._link.protocol.unsent or not client._link.protocol.in_flight):
             pass
         client.close()
         thread.join(60)
@@ -105,8 +118,8 @@ def in_a_child(check: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_client_that_was_open_at_a_fork_is_refused_in_the_child(pages: Any) -> None:
-    with Client(pages.socket) as client:
+def test_a_client_that_was_open_at_a_fork_is_refused_in_the_child(shared: Any) -> None:
+    with Client(shared.socket) as client:
 
         def uses() -> bool:
             try:
@@ -124,8 +137,8 @@ def test_a_client_that_was_open_at_a_fork_is_refused_in_the_child(pages: Any) ->
         assert client.snippet_get("n2").name == "n2"
 
 
-def test_an_async_client_that_was_open_at_a_fork_is_refused_in_the_child(pages: Any) -> None:
-    client = AsyncClient(pages.socket)
+def test_an_async_client_that_was_open_at_a_fork_is_refused_in_the_child(shared: Any) -> None:
+    client = AsyncClient(shared.socket)
     with asyncio.Runner() as runner:
         assert runner.run(client.snippet_get("n1")).name == "n1"
 
@@ -142,14 +155,14 @@ def test_an_async_client_that_was_open_at_a_fork_is_refused_in_the_child(pages: 
         runner.run(client.close())
 
 
-def test_hundreds_of_calls_at_once_and_some_are_cancelled(pages: Any) -> None:
+def test_hundreds_of_calls_at_once_and_some_are_cancelled(shared: Any) -> None:
     chance = random.Random(16)
 
     async def read(client: AsyncClient, name: str) -> None:
         assert (await client.snippet_get(name)).json() == {"name": name}
 
     async def scenario() -> None:
-        async with AsyncClient(pages.socket, timeout=60) as client:
+        async with AsyncClient(shared.socket, timeout=60) as client:
             for _ in range(10):
                 calls = [asyncio.create_task(read(client, chance.choice(NAMES))) for _ in range(200)]
                 for _ in range(chance.randrange(4)):
@@ -165,32 +178,32 @@ def test_hundreds_of_calls_at_once_and_some_are_cancelled(pages: Any) -> None:
     asyncio.run(scenario())
 
 
-def test_calls_to_a_core_that_stands_still_time_out_and_later_ones_work(pages: Any) -> None:
+def test_calls_to_a_core_that_stands_still_time_out_and_later_ones_work(shared: Any) -> None:
     async def scenario() -> None:
-        async with AsyncClient(pages.socket, timeout=60, connections=2) as client:
-            os.kill(pages.pid, signal.SIGSTOP)
+        async with AsyncClient(shared.socket, timeout=60, connections=2) as client:
+            os.kill(shared.pid, signal.SIGSTOP)
             try:
                 calls = [client.with_timeout(0.1).snippet_get(name) for name in NAMES]
                 for answer in await asyncio.gather(*calls, return_exceptions=True):
                     assert isinstance(answer, TimedOut)
             finally:
-                os.kill(pages.pid, signal.SIGCONT)
+                os.kill(shared.pid, signal.SIGCONT)
             records = await asyncio.gather(*[client.snippet_get(name) for name in NAMES])
             assert [record.name for record in records] == NAMES
 
     asyncio.run(scenario())
 
 
-def test_with_timeout_shares_the_connection_of_a_blocking_client(pages: Any) -> None:
-    with Client(pages.socket) as client:
+def test_with_timeout_shares_the_connection_of_a_blocking_client(shared: Any) -> None:
+    with Client(shared.socket) as client:
         hurried = client.with_timeout(0.1)
         assert hurried.snippet_get("n1").name == "n1"
-        os.kill(pages.pid, signal.SIGSTOP)
+        os.kill(shared.pid, signal.SIGSTOP)
         try:
             with pytest.raises(TimedOut, match=r"no answer to SNIPPET_GET within 0\.1 s"):
                 hurried.snippet_get("n2")
         finally:
-            os.kill(pages.pid, signal.SIGCONT)
+            os.kill(shared.pid, signal.SIGCONT)
         assert client.snippet_get("n3").name == "n3"
         assert client.timeout == 60.0
         assert client.stats()["connections"] == 1
@@ -296,3 +309,70 @@ def test_an_answer_that_is_no_json_is_shown() -> None:
     assert PluginAnswer(200, b"").json() is None
     with pytest.raises(Malformed, match=r"the plugin's answer is not JSON: .*: b'Hello'"):
         PluginAnswer(200, b"Hello").json()
+
+
+def test_an_async_watch_goes_on_after_kill_9_and_a_cancelled_step_loses_nothing(pages: Any) -> None:
+    async def scenario() -> None:
+        async with (
+            AsyncClient(pages.socket, timeout=60) as client,
+            client.watch(types=["page"], reconnect=True) as changes,
+        ):
+            first = asyncio.create_task(anext(changes))
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.wait([first])
+            await client.snippet_update("n1", {"seen": 1})
+            change = await anext(changes)
+            assert (change.kind, change.name, change.version) == ("snippet.updated", "n1", 2)
+            pages.kill()
+            pages.start()
+            await client.snippet_update("n2", {"seen": 2})
+            await client.snippet_delete("n3")
+            assert [(await anext(changes)).name for _ in range(2)] == ["n2", "n3"]
+            cursor = changes.cursor
+        with pytest.raises(StopAsyncIteration):
+            await anext(changes)
+        async with AsyncClient(pages.socket, timeout=60) as client:
+            await client.snippet_delete("n4")
+            async with client.watch(after=cursor) as later:
+                assert (await anext(later)).name == "n4"
+
+    asyncio.run(scenario())
+
+
+def test_an_async_watch_without_reconnect_ends_with_the_core_and_others_close_it(pages: Any) -> None:
+    async def scenario() -> None:
+        client = AsyncClient(pages.socket, timeout=60)
+        async with client.watch() as closed, client.watch() as ended:
+            waits = asyncio.create_task(anext(closed))
+            await asyncio.sleep(0)
+            await closed.close()
+            with pytest.raises(StopAsyncIteration):
+                await waits
+            pages.kill()
+            with pytest.raises(NoAnswer, match="before it answered SNIPPET_WATCH"):
+                await anext(ended)
+        with pytest.raises(ReedError, match="core not running"):
+            async with client.watch():
+                pass
+        pages.start()
+        with pytest.raises(ReedError, match="cursor"):
+            async with client.watch(after="nonsense"):
+                pass
+        await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_async_watch_that_is_not_read_stops_reading(pages: Any) -> None:
+    """What the reader has not taken is bounded; nothing is lost when it goes on."""
+
+    async def scenario() -> None:
+        async with AsyncClient(pages.socket, timeout=60) as client, client.watch(types=["page"]) as changes:
+            for at in range(5):
+                await asyncio.gather(*[client.snippet_update(name, {"at": at}) for name in NAMES])
+            found = [await anext(changes) for _ in range(5 * len(NAMES))]
+            for name in NAMES:
+                assert [change.version for change in found if change.name == name] == [2, 3, 4, 5, 6]
+
+    asyncio.run(scenario())
