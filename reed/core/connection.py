@@ -191,9 +191,7 @@ class Connection:
                     buffer.put_back(frame)
                     self._enter(wait)
                     if wait is _BACKLOG:
-                        self._loop.call_soon(self._read_backlog)
-                        if self._writes:
-                            self._loop.hold_commit()
+                        self._loop.call_soon(self._read_backlog, hold_commit=self._writes > 0)
                     elif wait is _PAUSED:
                         stream.pause()
                     break

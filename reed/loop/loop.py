@@ -158,9 +158,11 @@ class Loop:
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         return self._timers.add(self.now() + seconds, callback)
 
-    def call_soon(self, callback: Callback) -> None:
-        """In the next turn, which does not wait in poll."""
+    def call_soon(self, callback: Callback, *, hold_commit: bool = False) -> None:
+        """In the next turn, which does not wait in poll. `hold_commit`: it goes on writing (`hold_commit`)."""
         self._rescheduled.append(callback)
+        if hold_commit:
+            self.hold_commit()
 
     def add_job(self, job: Job) -> None:
         """Jobs take turns until they return False."""
@@ -253,9 +255,13 @@ class Loop:
             self._run_rescheduled()
 
     def _timeout(self, max_wait: float | None) -> float | None:
-        if self._rescheduled or self._jobs or self._commit_due or self._to_flush or self._to_close:
+        if self._rescheduled or self._jobs or self._to_flush or self._to_close:
             return 0.0
         deadline = self._timers.earliest
+        if self._commit_due:
+            if not self._is_held:
+                return 0.0
+            deadline = min(deadline, self._held_since + COMMIT_HOLD)
         if deadline == math.inf:
             return max_wait
         wait = max(0.0, deadline - self.now())
@@ -287,7 +293,8 @@ class Loop:
 
     def _commit(self) -> float:
         """Returns the seconds of waiting for the disk."""
-        self._commit_due, self._held_since = False, math.inf
+        self._commit_due = self._is_held = False
+        self._held_since = math.inf
         self._call(self.commit)
         before, self._fsync_before = self._fsync_before, self._fsync_seconds()
         return self._fsync_before - before

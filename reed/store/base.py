@@ -275,7 +275,8 @@ class Store(Protocol):
     def cursor_of(self, position: int) -> str: ...
 
     @property
-    def schedules(self) -> ScheduleTable: ...
+    def schedules(self) -> ScheduleTable:
+        """When the schedules of plugins are due."""
 
     # The turn.
 

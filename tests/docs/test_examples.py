@@ -32,7 +32,7 @@ TESTED = {  # the documents with such blocks, each run by a test below
     "guide/reload-and-restart.md": {"sh"},
     "guide/schedules.md": {"sh"},  # test_schedules_examples
     "guide/containers.md": {"sh"},  # tests/ops/test_image.py
-    "guide/testing-plugins.md": {"sh", "rust"},  # test_testing_examples.py
+    "guide/testing-plugins.md": {"sh", "rust", "python"},  # test_testing_examples.py
     "guide/clients.md": {"python"},  # test_client_examples.py
     "guide/embedding.md": {"python", "sh"},  # test_embedding_examples
     "guide/testing-your-program.md": {"python", "sh"},  # the same

@@ -136,6 +136,11 @@ def test_the_tutorial(site) -> None:
     site.run("reed", "plugin", "start", "simple-seo", "form-validator")
     with serving(site) as server:
         the_browser_follows(site, server, editing)
+        page = http.client.HTTPConnection(server.address, timeout=PATIENCE)
+        page.request("GET", "/changes")
+        events = page.getresponse()
+    events.read()  # the server has ended it, and itself, without an error
+    page.close()
     site.run("sh", "-eu", text=form)
     docs(site, "docs/guide/sourdough.md", "---\ntitle: a: b\n---\n")
     command = ["reed", "import", "docs", "--markdown"]

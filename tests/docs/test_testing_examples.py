@@ -31,3 +31,41 @@ def test_the_commands_of_the_guide(site) -> None:
     assert "slugs 1.0.0 is READY in a private core" in shown
     for line in re.findall(r"^ {4}ok +(?!reload)(\S.*)$", GUIDE, re.MULTILINE):
         assert line.replace("manifest             ", "manifest\t") in shown.replace("tests/test_events.lua: ", "")
+
+
+SLUGS = """
+from reed.plugin import plugin, reed
+
+
+def slug(title):
+    return "-".join(title.lower().split())
+
+
+@plugin.action("check")
+def check(_payload, write):
+    return {} if write["content"].get("title") else {"refuse": ["a page needs a title"]}
+
+
+@plugin.action("changed")
+def changed(_payload, event):
+    page = reed.snippet.get(event["snippet_id"])
+    new = slug(page.content["title"])
+    reed.snippet.update(page.id, {"slug": new})
+    plugin.request("redirects", 0x20, {"from": page.content["slug"], "to": new})
+    return {}
+"""
+
+
+def test_the_tests_in_python(site) -> None:
+    """They test the plugin of the guide, written in Python."""
+    site.run("reed", "init")
+    folder = site.folder / "plugins/slugs"
+    (folder / "tests").mkdir(parents=True)
+    (manifest,) = re.findall(r"plugin.yaml <<'END'\n(.*?)^END$", GUIDE, re.MULTILINE | re.DOTALL)
+    (tests,) = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    (folder / "plugin.yaml").write_text(manifest)
+    (folder / "main.py").write_text(SLUGS)
+    (folder / "tests/test_slugs.py").write_text(tests)
+    shown = site.run("reed", "plugin", "dev", "plugins/slugs", "--once")
+    assert "slugs 1.0.0 is READY" in shown
+    assert "ok\ttests/test_slugs.py\t2 passed" in shown

@@ -117,6 +117,14 @@ def test_a_commit_waits_for_a_callback_that_has_more_to_write_but_not_for_long(l
         loop.turn(0)
     assert commits[0] - began <= COMMIT_HOLD + 0.0011
 
+    writes = iter([True])
+    for _ in range(20):
+        loop.turn(0)
+    commits.clear()
+    loop.request_commit()  # of a job, after a turn that held
+    loop.turn(0)
+    assert len(commits) == 1
+
 
 def test_timers_run_when_due_in_order_and_never_when_cancelled(loop, clock):
     ran: list[str] = []

@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -197,6 +198,19 @@ def application(core: str, page_type: str = "page") -> Starlette:
     )
 
 
+class Server(uvicorn.Server):
+    """Ends the events of open pages before it waits for the end of all answers."""
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=5))
+        self._state = app.state
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self._state, "site"):
+            self._state.site.changes.close()
+        super().handle_exit(sig, frame)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the pages of a reed core.")
     parser.add_argument("--listen", default="127.0.0.1:8000", metavar="HOST:PORT", help="127.0.0.1:8000; port 0: any")
@@ -206,9 +220,8 @@ def main() -> None:
     with socket.create_server((host, int(port))) as listening:
         app = application(core_socket(), given.type)
         print(f"http://{host}:{listening.getsockname()[1]}/", flush=True)
-        config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(app).run(sockets=[listening])
 
 
 if __name__ == "__main__":

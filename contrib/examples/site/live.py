@@ -27,6 +27,8 @@ class Changes:
         self._type = page_type
         self._changed = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
 
     async def follow(self) -> None:
         """Until it is cancelled."""
@@ -43,10 +45,15 @@ class Changes:
             self.is_followed = False
             await asyncio.sleep(_RETRY)
 
+    def close(self) -> None:
+        """End the events, for which the server would wait. For a handler of Unix signals."""
+        self._is_closed = True
+        self._loop.call_soon_threadsafe(self._notify)
+
     def _note(self) -> None:
         self.version = secrets.token_hex(4)
         if self._pending is None:
-            self._pending = asyncio.get_running_loop().call_later(_PAUSE, self._notify)
+            self._pending = self._loop.call_later(_PAUSE, self._notify)
 
     def _notify(self) -> None:
         self._pending = None
@@ -56,7 +63,7 @@ class Changes:
     async def events(self, shown: str) -> AsyncIterator[bytes]:
         """Server-sent events for a page that was made from the version `shown`."""
         yield b"retry: 1000\n\n"
-        while True:
+        while not self._is_closed:
             changed = self._changed
             if self.version != shown and self._pending is None:
                 shown = self.version

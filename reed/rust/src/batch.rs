@@ -6,25 +6,13 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::commands::{Pack, Request, refused};
-use crate::error::{BatchFailure, Error};
+use crate::error::{BatchFailure, Error, Written};
 use crate::wire::codes::Command;
 use crate::wire::common::Done;
 use crate::wire::schema::SchemaBonded;
 use crate::wire::snippets::{Record, SnippetWritten};
 
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-
-/// The outcome of one write of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Written {
-    /// 200 to 299, as the command answers it: 201 for something new.
-    pub status: u16,
-    /// The id of the snippet or bond; empty for a command that has none.
-    pub id: String,
-    /// A restore's warning, or empty.
-    pub warning: String,
-}
 
 /// Queues writes for [`Context::batch`](crate::Context::batch). Each method returns the index of its write in the results.
 #[derive(Default)]

@@ -6,7 +6,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::each::Each;
 use crate::error::Error;
 use crate::snippet::{Page, Snippet};
 use crate::strict_json;
@@ -40,19 +39,6 @@ impl fmt::Debug for dyn Request + '_ {
 /// Commands on snippets: [`Context::snippet`](crate::Context::snippet). A `reference` is a UUID or a semantic name.
 #[derive(Clone, Copy, Debug)]
 pub struct SnippetCommands<'a>(pub(crate) &'a dyn Request);
-
-impl<'a> SnippetCommands<'a> {
-    /// All snippets of a type (all types if empty), fetched page by page: `for page in ctx.snippet().each("page")`.
-    /// Snippets may be changed meanwhile: those of the current page are shown as they were when it was fetched.
-    pub fn each(&self, snippet_type: &str) -> Each<'a> {
-        Each::new(self.0, snippet_type, None)
-    }
-
-    /// As `each`, but only snippets whose top-level fields equal `conditions`, as in `find`.
-    pub fn each_where(&self, snippet_type: &str, conditions: &Value) -> Each<'a> {
-        Each::new(self.0, snippet_type, Some(conditions.clone()))
-    }
-}
 
 impl SnippetCommands<'_> {
     /// A snippet; status 404 if there is none. Needs snippet_read, as do `list` and `find`.

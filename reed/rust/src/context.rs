@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::batch::{Batch, Written};
+use crate::batch::Batch;
 use crate::commands::{RegistryCommands, Request, SchemaCommands, SearchCommands, SnippetCommands};
 use crate::connection::Connection;
-use crate::error::Error;
+use crate::error::{Error, Written};
 use crate::log;
 use crate::shared::Shared;
 use crate::strict_json;

@@ -35,6 +35,19 @@ impl<'a> Each<'a> {
     }
 }
 
+impl<'a> SnippetCommands<'a> {
+    /// All snippets of a type (all types if empty), fetched page by page: `for page in ctx.snippet().each("page")`.
+    /// Snippets may be changed meanwhile: those of the current page are shown as they were when it was fetched.
+    pub fn each(&self, snippet_type: &str) -> Each<'a> {
+        Each::new(self.0, snippet_type, None)
+    }
+
+    /// As `each`, but only snippets whose top-level fields equal `conditions`, as in `find`.
+    pub fn each_where(&self, snippet_type: &str, conditions: &Value) -> Each<'a> {
+        Each::new(self.0, snippet_type, Some(conditions.clone()))
+    }
+}
+
 impl Iterator for Each<'_> {
     type Item = Result<Snippet, Error>;
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::batch::Written;
 use crate::wire::codes::ErrorCode;
 
 const MAX_NAMED: usize = 5; // failed writes in the text of a batch's error
@@ -109,6 +108,18 @@ pub enum Error {
         /// The operation that failed.
         what: String,
     },
+}
+
+/// The outcome of one write of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// 200 to 299, as the command answers it: 201 for something new.
+    pub status: u16,
+    /// The id of the snippet or bond; empty for a command that has none.
+    pub id: String,
+    /// A restore's warning, or empty.
+    pub warning: String,
 }
 
 /// A write of a batch that failed.

@@ -173,14 +173,14 @@ pub mod testing;
 pub mod wire;
 mod worker;
 
-pub use batch::{Batch, Written};
+pub use batch::Batch;
 pub use builder::{Plugin, PluginBuilder};
 pub use call::{Action, Input, Reply};
 pub use commands::{RegistryCommands, SchemaCommands, SearchCommands, SnippetCommands};
 pub use context::Context;
 pub use each::Each;
 pub use environment::Environment;
-pub use error::{BatchFailure, Error};
+pub use error::{BatchFailure, Error, Written};
 pub use host::{run, serve};
 pub use manifest::version_in;
 pub use message::Answer;

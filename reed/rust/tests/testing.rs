@@ -122,6 +122,30 @@ fn the_test_sees_messages_signals_and_the_log() {
     assert!(ctx.command(Command::PluginHealth, &[0; 32]).is_ok());
 }
 
+#[test]
+fn batches_and_pages_work_as_with_a_core() {
+    let core = FakeCore::new("demo");
+    let plugin = Plugin::builder("demo", "1.0.0")
+        .on_start(|ctx| ctx.snippet().create("page", "first", &json!({})).map(|_| ()))
+        .action("import", 0x01, |ctx, _| {
+            let written = ctx.batch(|batch| {
+                for number in 0..250 {
+                    batch.create("page", &format!("p/{number}"), &json!({"n": number}))?;
+                }
+                Ok(())
+            })?;
+            Ok(json!(written.len()))
+        })
+        .action("count", 0x02, |ctx, _| Ok(json!(ctx.snippet().each("page").count())))
+        .build();
+    core.start(&plugin).unwrap();
+    assert_eq!(core.call(&plugin, "import", &json!({})).unwrap().json().unwrap(), json!(250));
+    assert_eq!(core.call(&plugin, "count", &json!({})).unwrap().json().unwrap(), json!(251));
+    core.fail(Command::SnippetCreate, 409, "the name is in use");
+    let error = core.call(&plugin, "import", &json!({})).unwrap_err();
+    assert!(error.to_string().contains("the name is in use"), "{error}");
+}
+
 fn plugin() -> Plugin {
     Plugin::builder("demo", "1.0.0")
         .action("check", 0x01, |_, input| {

@@ -63,6 +63,11 @@ impl FakeCore {
         plugin.handle_signal(&self.context(), signal, data)
     }
 
+    /// Runs [`PluginBuilder::on_start`](crate::PluginBuilder::on_start), as the core does after READY.
+    pub fn start(&self, plugin: &dyn ReedPlugin) -> Result<(), Error> {
+        plugin.on_start(&self.context())
+    }
+
     /// Sends the plugin to sleep.
     pub fn sleep(&self, plugin: &dyn ReedPlugin) -> Result<(), Error> {
         plugin.on_sleep(&self.context())
