@@ -290,7 +290,8 @@ fn check_payload(kind: &str, f: &Fields<'_>, bytes: &[u8]) {
         "Ref" => {
             assert_eq!(pack_ref(&f.text("ref")).unwrap(), bytes);
         }
-        "PluginReload" | "PluginRunSchedule" | "SnippetNames" | "ConnectionAssume" | "SnippetWatch" | "SnippetChanges" => {} // never sent by a plugin
+        "PluginReload" | "PluginRunSchedule" | "SnippetNames" | "ConnectionAssume" | "SnippetWatch"
+        | "SnippetChanges" => {} // never sent by a plugin
         other => panic!("the crate has no record {other}"),
     }
 }
@@ -312,7 +313,9 @@ fn decode_error(record: &str, bytes: &[u8]) -> Option<Error> {
         "PluginMessage" => PluginMessage::unpack(bytes).unwrap_err(),
         "PluginAnswer" => PluginAnswer::unpack(bytes).unwrap_err(),
         "Nothing" | "Name" | "Ref" | "SnippetCreate" | "SnippetDelete" | "SnippetRestore" | "SnippetFind"
-        | "SnippetRename" | "SearchQuery" | "ConnectionAssume" | "SnippetWatch" | "SnippetChanges" => return None,
+        | "SnippetRename" | "SearchQuery" | "ConnectionAssume" | "SnippetWatch" | "SnippetChanges" => {
+            return None;
+        }
         other => panic!("the crate has no record {other}"),
     })
 }
