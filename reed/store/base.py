@@ -272,7 +272,8 @@ class Store(Protocol):
     def changes_after(self, position: int, done: Done[ChangePage], failed: Failed) -> None:
         """A page of committed changes. Raises CursorTooOld."""
 
-    def cursor_of(self, position: int) -> str: ...
+    def cursor_of(self, position: int) -> str:
+        """What a watcher names to continue after this position of the log, also at another time: `EPOCH-N`."""
 
     @property
     def schedules(self) -> ScheduleTable:

@@ -174,5 +174,6 @@ def next_of_cron(line: str, after: float, zone: tzinfo) -> float:
         raise BadRule(f"no cron line: {error}: {line!r}", hint="see `man 5 crontab`") from None
     for when in times:  # cronsim may begin with the first of two equal local times, which is over
         if (seconds_of := when.timestamp()) > after:
-            return seconds_of
+            found: float = seconds_of
+            return found
     raise BadRule(f"{line!r} is never due", hint="no date within 50 years matches it")
