@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from reed.cli.output import Output, print_error
 from reed.errors import CallError
-from reed.wire.plugins import PluginAnswer
+
+if TYPE_CHECKING:
+    from reed.wire.plugins import PluginAnswer
 
 
 def print_answer(answer: PluginAnswer, output: Output, what: str) -> int:
