@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.lines import Line
 from bench.peers import Peers
 
-NAMES = ("get", "clients", "create", "call", "latency", "turns", "process", "plugins")
+NAMES = ("get", "clients", "create", "call", "latency", "turns", "process", "plugins", "batch")
 
 
 @dataclass(frozen=True, slots=True)
