@@ -36,7 +36,7 @@ def files(name: str, language: str) -> dict[str, str]:
     found = {
         path.relative_to(root).as_posix(): render(path.read_text(encoding="utf-8"), values)
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent.name != "__pycache__"  # pip compiles what it installs
     }
     copied = LANGUAGES[language].template_files()
     return found | {path: source.read_text(encoding="utf-8") for path, source in copied.items()}

@@ -66,6 +66,16 @@ def test_a_rust_plugin_names_no_path_outside_of_its_folder(tmp_path) -> None:
     assert not [path for path in files if here in (folder / path).read_text()]
 
 
+def test_what_pip_compiles_in_the_templates_is_not_part_of_a_new_plugin(tmp_path, monkeypatch) -> None:
+    templates = shutil.copytree(scaffold.TEMPLATES, tmp_path / "templates")
+    (templates / "python/__pycache__").mkdir(exist_ok=True)
+    (templates / "python/__pycache__/main.cpython-311.pyc").write_bytes(b"\xa7\r\r\n")
+    monkeypatch.setattr(scaffold, "TEMPLATES", templates)
+    _, files = scaffold.write("new", "python", tmp_path)
+    assert "main.py" in files
+    assert not [name for name in files if "pycache" in name]
+
+
 def test_an_unknown_placeholder_is_an_error() -> None:
     assert scaffold.render("a @name@ b@example.org", {"name": "x"}) == "a x b@example.org"
     with pytest.raises(KeyError):
