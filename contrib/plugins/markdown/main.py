@@ -16,7 +16,7 @@ try:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 except ImportError as missing:
-    raise ImportError(f"{missing.name} is not installed; pip install 'reed[markdown]'") from None
+    raise ImportError(f"{missing.name} is not installed; pip install 'reed-cms[markdown]'") from None
 
 OPTIONAL = {"tables": "table", "strikethrough": "strikethrough"}  # setting: rule of the parser
 
