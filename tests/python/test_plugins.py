@@ -30,6 +30,10 @@ def run(payload, data):
 
 
 
+def nothing():
+    return None
+
+
 def crud():
     first = reed.snippet.create("page", "first", {"title": "First", "old": 1})
     reed.snippet.update("first", {"title": "Second", "old": None}, 1)
@@ -139,6 +143,7 @@ def run(client: Client, function: str) -> object:
 
 
 def test_on_start_may_write(client: Client) -> None:
+    run(client, "nothing")  # on_start has ended before the first call
     assert json.loads(client.snippet_get("started").content) == {"title": "on_start"}
 
 
