@@ -137,7 +137,8 @@ def imported(path: Path, root: Path, modules: set[str]) -> Iterator[tuple[int, s
 
 def problems(root: Path) -> list[str]:
     """The violations in the package `reed` at `root`, one line each."""
-    files = sorted(root.rglob("*.py"))
+    bundled = root / "plugins"  # of an installed package: programs of their own
+    files = sorted(path for path in root.rglob("*.py") if bundled not in path.parents)
     modules = {module_name(path, root) for path in files}
     found = []
     graph: dict[str, set[str]] = {}

@@ -104,11 +104,11 @@ def _response_fields(frame: Monitored) -> dict[str, Any]:
 
 
 def _fields(record: Any) -> dict[str, Any]:
-    """Nested records are merged; a list of records becomes its length."""
+    """Nested records are merged; a list of records becomes its length. A tuple that is no record is one of texts."""
     found: dict[str, Any] = {}
     for name, value in record._asdict().items():
         if isinstance(value, tuple):
-            found |= _fields(value)
+            found |= _fields(value) if hasattr(value, "_asdict") else {name: list(value)}
         else:
             found[name] = len(value) if isinstance(value, list) else _value(value)
     return found

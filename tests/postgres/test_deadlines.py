@@ -128,7 +128,7 @@ class Database:
 
     def __init__(self, time: Time, server: Server, reader: Reader) -> None:
         self.reader = reader
-        self.writer = Writer(time, "core", server, lambda: None, pytest.fail, lambda _: None, lambda: 0)
+        self.writer = Writer(time, "core", server, lambda: None, pytest.fail, lambda _: None, lambda: 0, lambda: None)
         self.context = WriteContext(self.writer, self.refresh, pytest.fail, Pending(), time.now)
 
     def refresh(self, then: Callable[[], None], failed: Callable[[CallError], None], until: float) -> None:
@@ -178,7 +178,7 @@ def test_a_write_that_begins_again_has_no_more_time(time, server, reader, errors
 def test_the_outcome_of_a_commit_stays_unknown(time, server, errors) -> None:
     """The caller is told so after a minute, and the log has the query that shows it."""
     log: list[str] = []
-    writer = Writer(time, "a-core", server, lambda: None, pytest.fail, log.append, lambda: 0)
+    writer = Writer(time, "a-core", server, lambda: None, pytest.fail, log.append, lambda: 0, lambda: None)
     writer.put(Write((Step("mark", ("",)),), no_answer, pytest.fail, errors.append))
     writer.commit()
     server.lose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,8 @@ def test_failures_say_what_was_found_and_where(tmp_path: Path) -> None:
     assert found["test_values_are_shown"].startswith("tests/test_bad.py:8: AssertionError: [1, 2] == [1, 3]")
     assert "it does not hold: not 'text'.startswith('t')" in found["test_other_conditions_are_shown"]
     assert "no Error was raised" in found["test_a_missing_error"]
-    assert "tests/test_bad.py:21: time limit of 2 s reached" in found["test_an_endless_loop"]
+    line = r"tests/test_bad\.py:2[12]: time limit of 2 s reached"  # of the loop's head or body: Pythons differ
+    assert re.search(line, found["test_an_endless_loop"])
     assert "PermissionError" in found["test_a_file"] or not landlock.abi(Kernel())
     (last,) = [case for case in ran if case.title == "the next test"]
     assert "exit status 3" in last.failure
