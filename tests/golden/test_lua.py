@@ -45,8 +45,8 @@ def answer(body: str, command: int = 1, payload: bytes = b"") -> str:
         ("error { message = 'mine' }", "mine"),
         (
             "error({})",
-            "error value is a table with no fields; expected {message = text, status = 400 to 599, code = error code, hint ="
-            " text}, where message and one of status and code are required",
+            "error value is a table with no fields; expected {message = text, status = 400 to 599, code = error code,"
+            " hint = text}, where message and one of status and code are required",
         ),
         ("local x; x()", "attempt to call a nil value (local 'x')"),
         ("while true do end", "time limit of 0.05 s reached"),

@@ -61,6 +61,9 @@ class _Subscriber:
     unlogged: int = 0  # lost ones
     logged_at: float = -math.inf
 
+    def is_delivering(self, now: float) -> bool:
+        return now - self.delivers_since < _MAX_DELIVERY
+
 
 class Outbox:
     def __init__(
@@ -184,8 +187,7 @@ class Outbox:
     def tick(self, now: float) -> None:
         """Renew leases, try to get those of others, count again what waits."""
         for subscriber in self._subscribers.values():
-            is_delivering = now - subscriber.delivers_since < _MAX_DELIVERY
-            if is_delivering and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
+            if subscriber.is_delivering(now) and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
                 self._lead(subscriber, ignore, ignore)
         if self._subscribers and now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
@@ -204,9 +206,14 @@ class Outbox:
         for row in range(rows.ntuples):
             name, count, lost = text(rows, row, 0), number(rows, row, 1), number(rows, row, 2)
             subscriber = self._subscribers.get(name)
-            if subscriber is not None and not subscriber.acks and subscriber.stamp == stamps[name]:
+            # What the acknowledgement of an event says is lost is what that event has told.
+            if subscriber is None or subscriber.acks or subscriber.is_delivering(self._loop.now()):
+                continue
+            if subscriber.stamp == stamps[name]:
                 was_refused = 0 < subscriber.lead_after < self._loop.now()
                 is_news = count > subscriber.waiting or was_refused
+                if lost > subscriber.lost:  # the cursor was moved past what is lost: read it again
+                    subscriber.lease_ends = 0.0
                 subscriber.waiting, subscriber.is_counted, subscriber.lost = count, True, lost
                 subscriber.counted_to = number(rows, row, 3)
                 if subscriber.waiting and is_news:
