@@ -12,7 +12,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/reed-test.XXXXXX")
 postgres=
-trap 'kill $postgres 2>/dev/null; rm -rf "$work"' EXIT
+trap 'if [ -n "$postgres" ]; then kill "$postgres" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '\n== %s\n' "$*"; }

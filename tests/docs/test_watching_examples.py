@@ -19,7 +19,12 @@ class Terminal:
 
     def __init__(self, site: Any, *command: str) -> None:
         self.process = subprocess.Popen(
-            command, cwd=site.folder, env=site.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=site.folder,
+            env={**site.environ, "PYTHONUNBUFFERED": "1"},  # as on a terminal, each line is written at once
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def line(self) -> str:
