@@ -60,7 +60,7 @@ python=$(find_python)
 mkdir "$work/source"  # a copy: building leaves files behind
 (cd "$root" && tar -cf - --exclude=target --exclude=__pycache__ reed contrib setup.cfg pyproject.toml README.md LICENSE) |
     (cd "$work/source" && tar -xf -)
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work/source"
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work/source[schedules]"
 PATH=$work/venv/bin:$PATH
 unset PYTHONPATH
 "$work/venv/bin/python" -c 'import reed; print("reed", reed.__version__)'

@@ -45,14 +45,14 @@ class PeerLog:
         self._write(logging.INFO, text, args, peer)
 
     def info_lines(self, lines: list[str], prefix: str, peer: str) -> None:
-        """The cost of a flood is small: lines after the first one over the limit are only counted."""
+        """`info` of each line. Lines after the first one over the limit are only counted: a flood costs little."""
         if not self._log.isEnabledFor(logging.INFO):
             return
         for at, line in enumerate(lines):
             if not self._may_log(peer):
                 self._buckets[peer].suppressed += len(lines) - at - 1
                 return
-            self._log.info("%s", safe(f"{prefix}{line}"[:_MAX_LINE])[:_MAX_LINE])
+            self._write_line(logging.INFO, prefix + line)
 
     def warning(self, text: str, *args: object, peer: str) -> None:
         self._write(logging.WARNING, text, args, peer)
@@ -71,7 +71,10 @@ class PeerLog:
 
     def _write(self, level: int, text: str, args: tuple[object, ...], peer: str) -> None:
         if self._log.isEnabledFor(level) and self._may_log(peer):
-            self._log.log(level, "%s", safe((text % args)[:_MAX_LINE])[:_MAX_LINE])
+            self._write_line(level, text % args)
+
+    def _write_line(self, level: int, text: str) -> None:
+        self._log.log(level, "%s", safe(text[:_MAX_LINE])[:_MAX_LINE])
 
     def _may_log(self, peer: str) -> bool:
         now = self._loop.now()

@@ -36,10 +36,11 @@ class SignalSender:
             raise Malformed(f"signal 0x{message.signal_type:02X} cannot be sent to a plugin")
         kind, data = Signal(message.signal_type), bytes(message.data)
         targets = self._targets(message.plugin_name, broadcast=broadcast)
-        if kind == Signal.RELOAD_CONFIG and not data and broadcast:
+        reads_settings = kind == Signal.RELOAD_CONFIG and not data
+        if reads_settings and broadcast:
             self._loop.add_job(partial(self._broadcast_settings, deque(targets), [], done, failed))
             return
-        if kind == Signal.RELOAD_CONFIG and not data:
+        if reads_settings:
             data = _settings(targets[0])
         self._send(kind, [(target, data) for target in targets], broadcast=broadcast)
         done()

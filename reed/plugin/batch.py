@@ -1,4 +1,4 @@
-"""Many writes in one commit (python-api.md#many-reads-and-writes).
+"""Many writes that are sent together, which needs few commits (python-api.md#many-reads-and-writes).
 
 with reed.batch() as batch:                                   nothing is sent yet
     page = batch.snippet.create("page", "", {"title": "A"})   a Pending: page.id is not known yet

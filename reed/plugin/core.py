@@ -29,7 +29,7 @@ class Reed:
         self.settings: dict[str, Any] = {}
 
     def batch(self) -> Batch:
-        """Many writes in one commit: `with reed.batch() as batch: batch.snippet.create(…)`."""
+        """Many writes that are sent together: `with reed.batch() as batch: batch.snippet.create(…)`."""
         return Batch()
 
     def fail(self, status: int, message: str) -> NoReturn:

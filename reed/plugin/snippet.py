@@ -1,4 +1,4 @@
-"""`reed.snippet`."""
+"""Snippets: `reed.snippet`."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Workers(Protocol):
         """Begin no job, and call `callback` when none runs; jobs begin again when it calls its argument."""
 
     def over_budget(self) -> bool:
-        """Whether the time of this turn of the loop is spent; what is left to do then goes to `call_soon`."""
+        """Whether this turn of the loop has used up its time. The caller then leaves the rest to `call_soon`."""
 
     def call_soon(self, callback: Callable[[], None]) -> None: ...
 

@@ -27,7 +27,7 @@ from reed.readers import boolean, interval, record, text
 from reed.supervision.local_time import LOCAL_TIME
 
 DAY = 86400.0
-LATE_SECONDS = 60.0  # a run that begins later begins the interval of `every` anew
+LATE_SECONDS = 60.0  # if a run begins later than this, `every` counts from its begin, not from its due time
 _CRON_FIELDS = 5
 _INSTALL = "pip install 'reed-cms[schedules]'"
 
@@ -173,7 +173,7 @@ def next_of_cron(line: str, after: float, zone: tzinfo) -> float:
     except CronSimError as error:
         raise BadRule(f"no cron line: {error}: {line!r}", hint="see `man 5 crontab`") from None
     for when in times:  # cronsim may begin with the first of two equal local times, which is over
-        if (seconds_of := when.timestamp()) > after:
-            found: float = seconds_of
-            return found
+        due: float = when.timestamp()
+        if due > after:
+            return due
     raise BadRule(f"{line!r} is never due", hint="no date within 50 years matches it")

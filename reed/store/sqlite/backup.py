@@ -132,7 +132,8 @@ def install(folder: str, path: str) -> str:
             " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"
         )
         connection.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'outbox'", (_EVENTS_SKIPPED,))
-        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'epoch'").fetchone():  # else it is made anew
+        # A backup of an older version has no epoch: the core makes one when it opens the store.
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'epoch'").fetchone():
             connection.execute(NEW_EPOCH)
     sync(path)
     aside = ""
