@@ -62,7 +62,10 @@ class _Subscriber:
     logged_at: float = -math.inf
 
     def is_delivering(self, now: float) -> bool:
-        return now - self.delivers_since < _MAX_DELIVERY
+        return self.delivers_since < math.inf and not self.is_stuck(now)
+
+    def is_stuck(self, now: float) -> bool:
+        return now - self.delivers_since >= _MAX_DELIVERY
 
 
 class Outbox:
@@ -187,7 +190,7 @@ class Outbox:
     def tick(self, now: float) -> None:
         """Renew leases, try to get those of others, count again what waits."""
         for subscriber in self._subscribers.values():
-            if subscriber.is_delivering(now) and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
+            if not subscriber.is_stuck(now) and 0 < subscriber.lease_ends - now < LEASE_SECONDS - _RENEW_SECONDS:
                 self._lead(subscriber, ignore, ignore)
         if self._subscribers and now - self._counted_at > _COUNT_SECONDS:
             self._counted_at = now
