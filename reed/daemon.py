@@ -26,6 +26,7 @@ from reed.core.client_listener import ClientListener
 from reed.core.commands import connections, content, plugins
 from reed.core.connect_rate import ConnectRates
 from reed.core.connection import Connection
+from reed.core.forward import Forwarder
 from reed.core.identity import Identity
 from reed.core.json_checks import JsonChecks
 from reed.core.monitor import Monitor
@@ -265,8 +266,10 @@ class Daemon(ThreadedCore):
         stack.callback(monitor.close)
         stack.callback(self._callbacks.close)
         self._watchers = Watchers(self.store, self.loop, log, self._commands_of)
-        cache = ResponseCache(self.store)
-        router = context.dispatcher = Router(self._command_handlers(cache), cache, self._on_exception, log)
+        cache = ResponseCache(self.store, self.loop, context.counters)
+        forwarder = context.forwarder = Forwarder(context, self._checks.inputs, self._on_exception)
+        handlers = self._command_handlers(cache)
+        router = context.dispatcher = Router(handlers, cache, forwarder, self._on_exception, log)
         layers = {"mode": self.config.sandbox, **self._sandbox.layers.as_json()}
         pools = {name: pool.stats for name, pool in self._pools.items()}
         self._stats = Stats(context, self.store, router, pools, layers)

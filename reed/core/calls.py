@@ -6,10 +6,12 @@ requests, whatever the order in which calls end (protocol.md#connections).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from reed.errors import CallError
+from reed.loop.stream import Stream
 from reed.store.workers import Origin
 from reed.wire import frames
 from reed.wire.codes import Flag
@@ -79,6 +81,14 @@ class CallOrigin(Protocol):
     def close_when_sent(self) -> None: ...
 
 
+class FastOrigin(CallOrigin, Protocol):
+    """What a fast path needs of a connection."""
+
+    stream: Stream
+    calls: deque[Call]  # in flight, in the order of the requests
+    routes: dict[bytes, Any]  # of core.forward
+
+
 class Call:
     """The parts of its response must not change until they are sent."""
 
@@ -123,7 +133,9 @@ class Call:
 
     def count_input(self, size: int) -> None:
         """`count` a call whose input of so many bytes waits for a plugin."""
-        self.count()
+        usage = self.connection.usage
+        usage.begin_call()
+        self._counter = usage
         self._input_size = size
         self.connection.begin_input(size)
 
@@ -178,8 +190,9 @@ class FrameTap(Protocol):
 
 class Dispatcher(Protocol):
     def dispatch(self, call: Call, payload: memoryview) -> None: ...
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        """See ResponseCache.lookup."""
+    def take(self, origin: FastOrigin, data: memoryview) -> int:
+        """Fast paths (core.response_cache, core.forward): handle the frames that `data` begins with, if nobody watches
+        and `origin` has nothing in flight, buffered or unsent. Returns their size in bytes; 0: take the usual way."""
 
 
 class RejectingDispatcher:
@@ -188,8 +201,8 @@ class RejectingDispatcher:
     def __init__(self, error: CallError) -> None:
         self._error = error
 
-    def cached_responses(self, _caller: Caller, _data: memoryview, _room: int) -> tuple[list[bytes], int]:
-        return [], 0
+    def take(self, _origin: FastOrigin, _data: memoryview) -> int:
+        return 0
 
     def dispatch(self, call: Call, _payload: memoryview) -> None:
         call.fail(self._error)

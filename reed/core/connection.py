@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from reed.config import Config
 from reed.core.calls import Call, Caller, Dispatcher, FrameTap, RejectingDispatcher, Watch
@@ -58,7 +58,6 @@ class ConnectionContext(Protocol):
 class Connection:
     __slots__ = (
         "_buffer",
-        "_calls",
         "_counters",
         "_dispatcher",
         "_limits",
@@ -75,9 +74,11 @@ class Connection:
         "_write_bytes",
         "_writes",
         "caller",
+        "calls",
         "input_bytes",
         "jobs",
         "origin",
+        "routes",
         "stream",
         "usage",
     )
@@ -108,7 +109,8 @@ class Connection:
         self._on_response = on_response
         self._on_closed = on_closed
         self._buffer = ReceiveBuffer(limits.payload)
-        self._calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self.calls: deque[Call] = deque()  # in flight, in the order of the requests
+        self.routes: dict[bytes, Any] = {}  # of core.forward
         self.jobs = 0  # calls in flight that may take a worker
         self._writes = 0  # in flight
         self._write_bytes = 0
@@ -143,35 +145,22 @@ class Connection:
         size = self.stream.receive(self._scratch)
         if size > 0:
             data, buffer = self._scratch[:size], self._buffer
-            if not buffer.pending:
-                if taken := self._send_cached(data):
+            if buffer.kept is None:
+                is_clear = not (self.calls or self._writes or self.stream.queued or self._monitor.watched)
+                if is_clear and (taken := self._dispatcher.take(self, data)):
+                    if taken == size:
+                        return
                     data = data[taken:]
                 elif (frame := buffer.single_frame(data)) is not None and self._handle(frame) is None:
                     return  # most reads: one frame, not worth buffering
-            if data:
-                buffer.feed(data)
-                self._read_frames()
+            buffer.feed(data)
+            self._read_frames()
         elif size == 0 and not self.stream.closing:
             self._end_of_input()
 
-    def _send_cached(self, data: memoryview) -> int:
-        """Answer the leading requests in `data` whose responses are cached; returns their size in bytes."""
-        taken, loop = 0, self._loop
-        while taken < len(data) and not (self._calls or self.stream.queued or self._monitor.watched):
-            responses, size = self._dispatcher.cached_responses(self.caller, data[taken:], _HIGH_WATER)
-            if not responses:
-                break
-            sent = responses[0] if len(responses) == 1 else b"".join(responses)
-            self.stream.send_now(sent)
-            taken += size
-            now = loop.now()
-            self._counters.from_cache(len(responses), now - loop.began, size, len(sent))
-            if now >= loop.read_deadline:
-                break
-        return taken
-
     def _read_backlog(self) -> None:
-        self._buffer.skip(self._send_cached(self._buffer.rest))
+        if not (self.calls or self._writes or self.stream.queued or self._monitor.watched):
+            self._buffer.skip(self._dispatcher.take(self, self._buffer.rest))
         self._read_frames()
 
     def _read_frames(self) -> None:
@@ -217,7 +206,7 @@ class Connection:
         if is_request:
             call = Call(self, command_id, flags, len(payload), self._loop.began)
             if call.expects_reply:
-                self._calls.append(call)
+                self.calls.append(call)
             if command_id in STORE_WRITES:
                 call.write_size = len(payload)
                 self._writes += 1
@@ -230,7 +219,7 @@ class Connection:
     def _is_full(self) -> bool:
         return (
             self.stream.queued > _HIGH_WATER
-            or len(self._calls) >= self._limits.queued_calls
+            or len(self.calls) >= self._limits.queued_calls
             or self._write_bytes > self._limits.payload
             or self.jobs >= _MAX_JOBS
         )
@@ -253,7 +242,7 @@ class Connection:
         """The peer still gets its replies."""
         if self._buffer.pending:
             self._log.info("%s: the connection ended in the middle of a frame", self.caller.name, peer=self.caller.name)
-        if not self._calls and not self.stream.queued:
+        if not self.calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
             return
         self.close_when_sent()
@@ -262,14 +251,14 @@ class Connection:
         """Send `error` after the replies to earlier requests, and close."""
         self._log.info("%s: %s", self.caller.name, error, peer=self.caller.name)
         call = Call(self, self._buffer.command_id, 0, 0, self._loop.began)
-        self._calls.append(call)
+        self.calls.append(call)
         self.close_when_sent()
         call.fail(error)
 
     # Out.
 
     def release(self, *, immediate: bool) -> None:
-        calls = self._calls
+        calls = self.calls
         while calls and (response := calls[0].response) is not None:
             self._counters.ended(calls.popleft(), response)
             send = self.send_now if immediate and len(response) == 1 else self.send
@@ -281,14 +270,14 @@ class Connection:
 
     def become(self, caller: Caller) -> None:
         """Requests from now on are those of `caller`. Raises Conflict and PluginBusy."""
-        if len(self._calls) > 1 or self._writes:  # they would lose their permissions, and their order
+        if len(self.calls) > 1 or self._writes:  # they would lose their permissions, and their order
             raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
         self.usage = self._quotas.move(self, self.caller, caller)
         self.caller = caller
         self.origin = Origin(caller.name, id(self), caller.plugin)
 
     def begin_watch(self, watch: Watch) -> None:
-        if len(self._calls) > 1 or self.stream.closing:
+        if len(self.calls) > 1 or self.stream.closing:
             raise Conflict("earlier requests of this connection are in flight", hint="wait for their responses")
         self._watch = watch
         error = Conflict("this connection watches, and takes no other requests", hint="open another connection")
@@ -299,7 +288,7 @@ class Connection:
         if self._state is not _DRAINING and not self.stream.closing:
             self._enter(_DRAINING)
             self.stream.pause()
-            if not self._calls:
+            if not self.calls:
                 self._loop.schedule_flush(self)
 
     def end_async(self, call: Call, response: tuple[Bytes, ...]) -> None:
@@ -376,7 +365,7 @@ class Connection:
 
     def flush(self) -> None:
         """Close a draining connection once its replies have left (`schedule_flush`, `on_drained`)."""
-        if self._state is _DRAINING and not self._calls and not self.stream.queued:
+        if self._state is _DRAINING and not self.calls and not self.stream.queued:
             self.stream.close(_PEER_CLOSED)
 
     def close(self, reason: str) -> None:
@@ -393,5 +382,5 @@ class Connection:
         if self._watch is not None:
             self._watch.on_closed()
         self._buffer.clear()  # free the memory before the garbage collector runs
-        self._calls.clear()
+        self.calls.clear()
         self._on_closed(self, reason)

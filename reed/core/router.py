@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from reed.core.calls import Call, Caller, Handler
+from reed.core.calls import Call, FastOrigin, Handler
+from reed.core.forward import Forwarder
 from reed.core.response_cache import ResponseCache
 from reed.errors import CallError, Internal, PermissionDenied, UnknownCommand
 from reed.peer_log import PeerLog
 from reed.wire.codes import Command
+
+_COMMAND_AT = 5  # in a header
+_SEND = int(Command.PLUGIN_SEND)
 
 
 class Router:
@@ -22,17 +26,21 @@ class Router:
         self,
         handlers: Mapping[Command, Handler],
         cache: ResponseCache,
+        forwarder: Forwarder,
         on_exception: Callable[[BaseException], None],
         log: PeerLog,
     ) -> None:
         self._handlers: dict[int, Handler] = {int(command): handle for command, handle in handlers.items()}
         self._cache = cache
+        self._forwarder = forwarder
         self._on_exception = on_exception
         self._log = log
         self.denied = 0
 
-    def cached_responses(self, caller: Caller, data: memoryview, room: int) -> tuple[list[bytes], int]:
-        return self._cache.lookup(caller.commands, data, room)
+    def take(self, origin: FastOrigin, data: memoryview) -> int:
+        if len(data) > _COMMAND_AT and data[_COMMAND_AT] == _SEND:
+            return self._forwarder.take(origin, data)
+        return self._cache.take(origin, data)
 
     def dispatch(self, call: Call, payload: memoryview) -> None:
         command_id = call.command_id

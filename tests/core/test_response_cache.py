@@ -24,7 +24,7 @@ def record(content: bytes = b"{}") -> Record:
 
 
 def prepared(store: Store, ref: bytes = b"intro") -> tuple[ResponseCache, bytes, bytes]:
-    replies = ResponseCache(store)  # type: ignore[arg-type]
+    replies = ResponseCache(store, None, None)  # type: ignore[arg-type]
     (answer,) = replies.snippet_got(ref, record(), store.changes)
     return replies, frames.encode(GET, ref), answer
 
@@ -54,7 +54,7 @@ def test_a_change_of_the_store_invalidates_entries():
 def test_a_record_that_was_asked_for_before_a_change_is_not_cached_as_the_current_one():
     """A store may answer late."""
     store = Store()
-    replies = ResponseCache(store)  # type: ignore[arg-type]
+    replies = ResponseCache(store, None, None)  # type: ignore[arg-type]
     asked_at = store.changes
     store.changes = 2
     replies.snippet_got(b"intro", record(), asked_at)
@@ -80,7 +80,7 @@ def test_only_whole_requests_are_answered(rest, cut):
 
 
 def test_large_replies_are_neither_kept_nor_copied():
-    replies = ResponseCache(Store())  # type: ignore[arg-type]
+    replies = ResponseCache(Store(), None, None)  # type: ignore[arg-type]
     large = record(bytes(100_000))
     parts = replies.snippet_got(b"large", large, 1)
     assert parts[-1] is large.content
