@@ -2,9 +2,10 @@
 
     poll ── reads ── timers ── jobs ── commit ── flush ── close
 
-A turn stops reading when its time budget is spent; the next turn begins with the descriptors that are left. While both
-reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor number is
-reused within a turn.
+A turn stops reading when its time budget is spent; the next turn begins with the descriptors that are left. Each
+callback has an equal share of the budget, so one that has much to read cannot make the others wait for several turns.
+While both reads and jobs are waiting, turns alternate between the two. Sockets are closed last, so that no descriptor
+number is reused within a turn.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from reed.system_calls import needed
 
 # Seconds of a turn; commit and replies take about as long again.
 READ_BUDGET = 0.0025
+LEAST_SHARE = 0.0002  # of it, for each callback
 JOB_BUDGET = 0.0033
 JOB_BUDGET_UNDER_LOAD = 0.0018
+TIMER_BUDGET = 0.001
 COMMIT_HOLD = 0.01  # how long a COMMIT waits for a connection that sends many writes (`hold_commit`)
 
 Job = Callable[[float], bool]  # works until the given time; returns whether more is left
@@ -91,6 +94,7 @@ class Loop:
         self.now = clock
         self.times = TurnTimes()
         self.began = 0.0  # of the turn, by the clock
+        self.read_deadline = 0.0  # of the callback that runs (`over_budget`)
         self.commit = commit
         with needed("epoll_create1", "the event loop"):
             self._epoll = select.epoll()
@@ -176,8 +180,8 @@ class Loop:
         self._has_work = True
 
     def over_budget(self) -> bool:
-        """Whether the read budget is spent; a callback with more to read then calls `call_soon`."""
-        return self.now() >= self.began + READ_BUDGET
+        """Whether the callback has used its share of the read budget; with more to read it then calls `call_soon`."""
+        return self.now() >= self.read_deadline
 
     # The turn.
 
@@ -202,11 +206,13 @@ class Loop:
             wait = 0.0
         ready = self._epoll.poll(wait, _MAX_EVENTS)
         began = self.began = now()
+        self.read_deadline = began + READ_BUDGET
         if len(ready) == 1:
             ((fd, events),) = ready
             self._call_ready(fd, events)
         elif ready:
             self._read_ready(ready)
+            self.read_deadline = began + READ_BUDGET
         if began >= self._timers.earliest:
             self._run_timers()
         if self._has_work:
@@ -221,15 +227,11 @@ class Loop:
         had_leftovers = bool(self._leftover)
         ready = () if is_for_jobs else self._ready(max_wait)
         began = self.began = self.now()
+        self.read_deadline = began + READ_BUDGET
         self._had_reads = not is_for_jobs and bool(ready or self._rescheduled)
         if self._had_reads:
-            self._is_held = False
-            has_begun = bool(self._rescheduled) and not had_leftovers
-            if has_begun:
-                self._run_rescheduled()
-            self._read_ready(ready, has_begun=has_begun)
-            if self._rescheduled and had_leftovers and not self.over_budget():
-                self._run_rescheduled()
+            self._read_ready(ready, had_leftovers)
+            self.read_deadline = began + READ_BUDGET
         if began >= self._timers.earliest:
             self._run_timers()
         if self._jobs and not self._had_reads:
@@ -255,14 +257,26 @@ class Loop:
             return ready
         return self._epoll.poll(self._timeout(max_wait), _MAX_EVENTS)
 
-    def _read_ready(self, ready: Sequence[tuple[int, int]], *, has_begun: bool = False) -> None:
-        """The first of them is read in any case, unless the turn `has_begun` with other work."""
+    def _read_ready(self, ready: Sequence[tuple[int, int]], had_leftovers: bool = False) -> None:
+        has_begun = self._is_held = False
+        deadline = self.read_deadline
+        count = len(ready) + len(self._rescheduled)
+        share = max(READ_BUDGET / count, LEAST_SHARE)
+        if self._rescheduled and not had_leftovers:
+            self._run_rescheduled(share, deadline)
+            has_begun = True
         for number, (fd, events) in enumerate(ready):
-            if (number or has_begun) and self.over_budget():
-                self._leftover = ready[number:]
-                self._has_work = True
-                return
+            if count > 1:
+                now = self.now()
+                if has_begun and now >= deadline:
+                    self._leftover = ready[number:]
+                    self._has_work = True
+                    return
+                self.read_deadline = min(deadline, now + share)
+            has_begun = True
             self._call_ready(fd, events)
+        if self._rescheduled and had_leftovers and self.now() < deadline:
+            self._run_rescheduled(share, deadline)
 
     def _call_ready(self, fd: int, events: int) -> None:
         """An error or a hang-up counts as both; the next read or write reports it. A callback may be gone: another one
@@ -285,16 +299,23 @@ class Loop:
             deadline = min(deadline, self._held_since + COMMIT_HOLD)
         return min(max(deadline - self.now(), 0.0), max_wait)
 
-    def _run_rescheduled(self) -> None:
+    def _run_rescheduled(self, share: float, deadline: float) -> None:
+        now = self.now()
         for _ in range(len(self._rescheduled)):
+            self.read_deadline = min(deadline, now + share)
             self._call(self._rescheduled.popleft())
-            if self.over_budget():
+            now = self.now()
+            if now >= deadline:
                 break
 
     def _run_timers(self) -> None:
+        """Those of many plugins are due at once: the rest is left to the next turn."""
         now = self.now()
+        until = now + TIMER_BUDGET
         while (callback := self._timers.pop_due(now)) is not None:
             self._call(callback)
+            if self.now() >= until:
+                break
 
     def _run_job(self, seconds: float) -> None:
         job = self._jobs.popleft()
